@@ -1,0 +1,44 @@
+# The front door. Every target sets up what it needs: Debian packages, and a virtual environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Install Debian packages and the virtual environment
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt scripts/install-debian-packages
+	@PYTHON=$(PYTHON) scripts/install-debian-packages
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Python packages into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sandbox,test,lint]'
+	@touch $@
+
+demo: setup ## Run a whole release for real on loopback servers and tell about it
+	@$(BIN)/jenkins-release sandbox demo
+
+test: setup ## Run the whole test suite against real Docker, Samba and registry
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## Run the quality gate: ruff, mypy, shellcheck
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@shellcheck scripts/install-debian-packages .ci/run
+
+format: setup ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup ## Measure speed and memory, and print a table
+	@$(BIN)/python -m benchmarks
+
+clean: ## Remove what was built; sandboxes are stopped first
+	@test ! -x $(BIN)/jenkins-release || test ! -e .sandbox || $(BIN)/jenkins-release sandbox stop --remove
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
