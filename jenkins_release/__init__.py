@@ -1,0 +1,135 @@
+"""Promote exactly what QA validated: from Jenkins to the SMB share to Amazon ECR.
+
+The verbs of the release process and their request and report types, as pipeline steps import
+them::
+
+    from jenkins_release import ExportRequest, Services, export_candidate, load_configuration
+
+    services = Services(load_configuration(environ=os.environ))
+    report = export_candidate(ExportRequest(version="8.1.0", build="42"), services)
+
+Names are imported on first use, so that ``import jenkins_release`` loads neither boto3 nor docker.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from jenkins_release.version import __version__
+
+if TYPE_CHECKING:
+    from jenkins_release.config import Configuration, load_configuration
+    from jenkins_release.errors import (
+        Category,
+        ConfigurationError,
+        GateRefused,
+        IntegrityError,
+        LeaseHeld,
+        ReleaseError,
+        RemoteError,
+    )
+    from jenkins_release.records.candidate import Candidate
+    from jenkins_release.records.plan import Plan
+    from jenkins_release.rules.gate import Decision
+    from jenkins_release.share.candidates import CandidateRef
+    from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps.export import ExportReport, ExportRequest, export_candidate
+    from jenkins_release.steps.fetch import FetchReport, fetch_candidate
+    from jenkins_release.steps.listing import (
+        ListedCandidate,
+        ShownCandidate,
+        list_candidates,
+        show_candidate,
+    )
+    from jenkins_release.steps.load import LoadReport, load_candidate
+    from jenkins_release.steps.plan import plan_promotion
+    from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
+    from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
+    from jenkins_release.steps.services import Services
+    from jenkins_release.steps.sign_off import SignOffRequest, sign_off
+    from jenkins_release.steps.status import PromotionStatus, promotion_status
+    from jenkins_release.steps.verify import VerifyReport, verify_candidate
+
+_HOMES = {
+    "config": ("Configuration", "load_configuration"),
+    "errors": (
+        "Category",
+        "ConfigurationError",
+        "GateRefused",
+        "IntegrityError",
+        "LeaseHeld",
+        "ReleaseError",
+        "RemoteError",
+    ),
+    "records.candidate": ("Candidate",),
+    "records.plan": ("Plan",),
+    "rules.gate": ("Decision",),
+    "share.candidates": ("CandidateRef",),
+    "steps._attest": ("AttestationReport",),
+    "steps.export": ("ExportReport", "ExportRequest", "export_candidate"),
+    "steps.fetch": ("FetchReport", "fetch_candidate"),
+    "steps.listing": ("ListedCandidate", "ShownCandidate", "list_candidates", "show_candidate"),
+    "steps.load": ("LoadReport", "load_candidate"),
+    "steps.plan": ("plan_promotion",),
+    "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
+    "steps.revoke": ("RevocationRequest", "revoke_sign_off"),
+    "steps.services": ("Services",),
+    "steps.sign_off": ("SignOffRequest", "sign_off"),
+    "steps.status": ("PromotionStatus", "promotion_status"),
+    "steps.verify": ("VerifyReport", "verify_candidate"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AttestationReport",
+    "Candidate",
+    "CandidateRef",
+    "Category",
+    "Configuration",
+    "ConfigurationError",
+    "Decision",
+    "ExportReport",
+    "ExportRequest",
+    "FetchReport",
+    "GateRefused",
+    "IntegrityError",
+    "LeaseHeld",
+    "ListedCandidate",
+    "LoadReport",
+    "Plan",
+    "PromoteRequest",
+    "PromotionReport",
+    "PromotionStatus",
+    "ReleaseError",
+    "RemoteError",
+    "RevocationRequest",
+    "Services",
+    "ShownCandidate",
+    "SignOffRequest",
+    "VerifyReport",
+    "__version__",
+    "export_candidate",
+    "fetch_candidate",
+    "list_candidates",
+    "load_candidate",
+    "load_configuration",
+    "plan_promotion",
+    "promote",
+    "promotion_status",
+    "revoke_sign_off",
+    "show_candidate",
+    "sign_off",
+    "verify_candidate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module 'jenkins_release' has no attribute {name!r}")
+    return getattr(import_module(f"jenkins_release.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,170 @@
+"""The sections of ``release.toml``. No secret has a place here: see :mod:`jenkins_release.config.secrets`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.rules.names import check_identifier, name_problem
+from jenkins_release.rules.tags import repository_problem, template_problem
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+def _template(value: str) -> str:
+    problem = template_problem(value)
+    if problem is not None:
+        raise ValueError(problem)
+    return value
+
+
+def _repository(value: str) -> str:
+    problem = repository_problem(value)
+    if problem is not None:
+        raise ValueError(f"{value!r} {problem}")
+    return value
+
+
+def _file_name(value: str) -> str:
+    problem = name_problem(value)
+    if problem is not None:
+        raise ValueError(f"{value!r} {problem}")
+    return value
+
+
+def _product_name(value: str) -> str:
+    try:
+        return check_identifier("product", value)
+    except ConfigurationError as error:
+        raise ValueError(error.message) from error
+
+
+Template = Annotated[str, AfterValidator(_template)]
+Role = Literal["build", "qa", "promotion"]
+
+
+class ProductSection(_Section):
+    """``[product]``: what is released."""
+
+    name: Annotated[str, AfterValidator(_product_name)]
+
+
+class ShareSection(_Section):
+    r"""``[share]``: where candidates live.
+
+    ``release_candidate`` is a UNC path (``\\server\share\folder``), a URL
+    (``smb://server:port/share/folder``) or a local or mounted folder.
+    """
+
+    release_candidate: Annotated[str, Field(min_length=1)]
+    encrypt: bool = True
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+
+
+class DockerSection(_Section):
+    """``[docker]``: the daemon; ``DOCKER_HOST`` and the local socket where ``host`` is empty."""
+
+    host: str = ""
+    timeout_s: Annotated[float, Field(gt=0, le=7200)] = 900.0
+
+
+class ImageSection(_Section):
+    """``[[images]]``: one image of the product."""
+
+    name: Annotated[str, AfterValidator(_file_name)]
+    source: Template
+    repository: Annotated[str, AfterValidator(_repository)]
+
+
+class ExportSection(_Section):
+    """``[export]``: how a candidate is written."""
+
+    platform: Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")] = "linux/amd64"
+    archives: Literal["single", "per-image"] = "single"
+
+
+class EcrSection(_Section):
+    """``[ecr]``: the registry that customers pull from."""
+
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    account: Annotated[str, Field(pattern=r"^\d{12}$")]
+    tags: Annotated[tuple[Template, ...], Field(min_length=1)] = ("{version}",)
+    moving_tags: tuple[Template, ...] = ()
+    create_repositories: bool = False
+    immutable: bool = True
+    scan_on_push: bool = True
+    kms_key: str = ""
+    repository_tags: dict[str, str] = Field(default_factory=dict)
+
+
+class PolicySection(_Section):
+    """``[policy]``: what the gate asks for."""
+
+    sign_offs: Annotated[int, Field(ge=1, le=20)] = 1
+
+
+class SigningSection(_Section):
+    """``[signing]``: URIs of the keys that steps sign with, such as ``file2:/run/keys/promotion.pem``."""
+
+    build_key: str = ""
+    qa_key: str = ""
+    promotion_key: str = ""
+
+
+class TrustedKeySection(_Section):
+    """``[[trusted_keys]]``: a public key that the gate believes, and for what."""
+
+    name: Annotated[str, Field(min_length=1)]
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+    public_key: Annotated[str, Field(min_length=1)]
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+    @field_validator("valid_from", "valid_until")
+    @classmethod
+    def _with_zone(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("needs a time zone, such as 2026-01-01T00:00:00Z")
+        return value
+
+
+class RetrySection(_Section):
+    """``[retry]``: how long a step insists before it gives up."""
+
+    attempts: Annotated[int, Field(ge=1, le=20)] = 5
+    deadline_s: Annotated[float, Field(gt=0, le=86400)] = 1800.0
+    first_wait_s: Annotated[float, Field(ge=0, le=300)] = 1.0
+    max_wait_s: Annotated[float, Field(ge=0, le=600)] = 60.0
+
+
+class Configuration(_Section):
+    """All of ``release.toml``."""
+
+    product: ProductSection
+    share: ShareSection
+    images: Annotated[tuple[ImageSection, ...], Field(min_length=1)]
+    ecr: EcrSection
+    docker: DockerSection = DockerSection()
+    export: ExportSection = ExportSection()
+    policy: PolicySection = PolicySection()
+    signing: SigningSection = SigningSection()
+    trusted_keys: tuple[TrustedKeySection, ...] = ()
+    retry: RetrySection = RetrySection()
+
+    @model_validator(mode="after")
+    def _unique(self) -> Configuration:
+        for what, values in {
+            "images.name": [image.name.casefold() for image in self.images],
+            "images.source": [image.source for image in self.images],
+            "images.repository": [image.repository for image in self.images],
+            "trusted_keys.name": [key.name for key in self.trusted_keys],
+        }.items():
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise ValueError(f"{what} must be unique; given more than once: {', '.join(twice)}")
+        return self

@@ -1,0 +1,38 @@
+"""Secrets: from the environment, or from the file that ``..._FILE`` names. Never from release.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from jenkins_release.errors import ConfigurationError
+
+SMB_USER = "JENKINS_RELEASE_SMB_USER"
+SMB_PASSWORD = "JENKINS_RELEASE_SMB_PASSWORD"  # noqa: S105 - the name of a variable
+KEY_PASSPHRASE = "JENKINS_RELEASE_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
+
+
+def secret(name: str, environ: Mapping[str, str]) -> SecretStr | None:
+    """Return the secret ``name``, or None where neither it nor ``<name>_FILE`` is set.
+
+    Args:
+        name: Variable name, such as ``JENKINS_RELEASE_SMB_PASSWORD``.
+        environ: The environment.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or both variables are set.
+    """
+    value, file = environ.get(name), environ.get(f"{name}_FILE")
+    if value and file:
+        raise ConfigurationError(f"both {name} and {name}_FILE are set", hint="set one of the two")
+    if file:
+        try:
+            return SecretStr(Path(file).read_text(encoding="utf-8").rstrip("\r\n"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"{name}_FILE names {file}, which cannot be read",
+                hint="a text file with the secret in one line",
+            ) from error
+    return SecretStr(value) if value else None

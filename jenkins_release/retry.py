@@ -1,0 +1,97 @@
+"""The only retry layer of the package.
+
+An edge marks what is worth another attempt (``ReleaseError.retryable``) and hands on what the
+server asked for (``retry_after``). botocore's own retry mode is set explicitly in
+:mod:`jenkins_release.aws.session` and is not wrapped again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import tenacity
+
+from jenkins_release.errors import ReleaseError
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how long to try.
+
+    Attributes:
+        attempts: Attempts at most, the first one included.
+        deadline_s: No new attempt starts later than this many seconds after the first one started.
+        first_wait_s: Wait before the second attempt; doubles after each further one.
+        max_wait_s: Upper bound of a single wait; a server's Retry-After may exceed it.
+        jitter_s: Up to this many random seconds are added, so that parallel jobs do not retry in step.
+    """
+
+    attempts: int = 5
+    deadline_s: float = 600.0
+    first_wait_s: float = 1.0
+    max_wait_s: float = 60.0
+    jitter_s: float = 1.0
+
+
+def retry_call(
+    action: Callable[[], T],
+    *,
+    what: str,
+    policy: RetryPolicy,
+    sleep: Callable[[float], None] = time.sleep,
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> T:
+    """Call ``action`` until it succeeds, fails for good, or the policy is used up.
+
+    Everything that must be fresh in each attempt (an ECR token, an open file) is made inside
+    ``action``.
+
+    Args:
+        action: The call; a :class:`ReleaseError` with ``retryable`` set asks for another attempt.
+        what: What is tried, for the log, such as ``push skydrm/rms:8.1.0``.
+        policy: Attempts, deadline and waits.
+        sleep: Waits the given number of seconds.
+        uniform: Draws the jitter.
+
+    Returns:
+        What ``action`` returned.
+
+    Raises:
+        ReleaseError: The last failure, as it was raised.
+    """
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        backoff = min(policy.max_wait_s, policy.first_wait_s * 2.0 ** (state.attempt_number - 1))
+        backoff += uniform(0.0, policy.jitter_s)
+        asked = error.retry_after if isinstance(error, ReleaseError) else None
+        return max(backoff, asked or 0.0)
+
+    def say(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        _log.warning(
+            "%s: attempt %d of %d failed, next in %.1f s: %s",
+            what,
+            state.attempt_number,
+            policy.attempts,
+            state.upcoming_sleep,
+            error,
+        )
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda e: isinstance(e, ReleaseError) and e.retryable),
+        stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_before_delay(policy.deadline_s),
+        wait=wait,
+        sleep=sleep,
+        before_sleep=say,
+        reraise=True,
+    )
+    return retrying(action)

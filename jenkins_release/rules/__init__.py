@@ -1,0 +1,1 @@
+"""Decisions without I/O: names, versions, tags, the gate."""

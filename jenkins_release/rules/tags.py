@@ -1,0 +1,101 @@
+"""Names made from templates: image references, registry tags."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.rules.versions import ReleaseVersion
+
+FIELDS = ("version", "build", "major", "minor", "patch")
+"""What a template may name between braces."""
+
+_FIELD = re.compile(r"\{[a-z]+\}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_REPOSITORY = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_HOST = re.compile(r"(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)(?::\d{1,5})?")
+
+
+def template_problem(template: str) -> str | None:
+    """Say why a template cannot be filled in, or None when it can."""
+    try:
+        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        return f"is not a template: {error}"
+    unknown = [name for name in fields if name not in FIELDS]
+    if unknown:
+        return f"names {{{unknown[0]}}}, known are " + ", ".join(f"{{{name}}}" for name in FIELDS)
+    return None
+
+
+def repository_problem(name: str) -> str | None:
+    """Say why ``name`` cannot be an ECR repository, or None when it can.
+
+    The rule is CreateRepository's in the Amazon ECR API reference: 2 to 256 characters,
+    lower case, with ``. _ - /`` between letters and digits.
+    """
+    if not 2 <= len(name) <= 256:
+        return "must have 2 to 256 characters"
+    if not _REPOSITORY.fullmatch(name):
+        return "must be lower case letters and digits with single . _ - or / between them"
+    return None
+
+
+def fill(template: str, version: ReleaseVersion, build: str) -> str:
+    """Fill in a template with the parts of a version and a build."""
+    return template.format(
+        version=version.text, build=build, major=version.major, minor=version.minor, patch=version.patch
+    )
+
+
+def registry_tags(templates: Iterable[str], version: ReleaseVersion, build: str) -> tuple[str, ...]:
+    """Fill in tag templates, each tag once and in order.
+
+    Raises:
+        ConfigurationError: A result is not a tag (Docker allows 128 letters, digits and ``_ . -``).
+    """
+    tags: dict[str, None] = {}
+    for template in templates:
+        tag = fill(template, version, build)
+        if not _TAG.fullmatch(tag):
+            raise ConfigurationError(
+                f"the tag {tag!r} from the template {template!r} is not possible",
+                hint="a tag has at most 128 letters, digits, _ . and - and does not begin with . or -",
+            )
+        tags[tag] = None
+    return tuple(tags)
+
+
+def moving_filters(moving: Iterable[str], fixed: Iterable[str]) -> tuple[str, ...]:
+    """Return ECR's wildcard filters for moving tags, which an immutable repository excludes.
+
+    ECR's filters know only ``*`` ("Preventing image tags from being overwritten", ECR user
+    guide). A filter that would match a fixed tag too is left out: ``{major}.{minor}`` becomes
+    ``*.*``, which matches 8.1.0 as well, so it is excluded tag by tag when it is set.
+    """
+    samples = [fill(template, ReleaseVersion.parse("11.22.33-hotfix4"), "55") for template in fixed]
+    samples += [fill(template, ReleaseVersion.parse("11.22.33"), "55") for template in fixed]
+    filters = [_FIELD.sub("*", template) for template in moving]
+    return tuple(dict.fromkeys(f for f in filters if not any(fnmatchcase(sample, f) for sample in samples)))
+
+
+def image_reference(template: str, version: ReleaseVersion, build: str) -> str:
+    """Fill in the template of an image's name on the build machine; the result names a tag.
+
+    Raises:
+        ConfigurationError: The result is not ``[host/]repository:tag``.
+    """
+    reference = fill(template, version, build)
+    path, colon, tag = reference.rpartition(":")
+    host, slash, rest = path.partition("/")
+    bare = rest if slash and (":" in host or "." in host or host == "localhost") else path
+    valid_host = bare == path or _HOST.fullmatch(host)
+    if not (colon and _TAG.fullmatch(tag) and _REPOSITORY.fullmatch(bare) and valid_host):
+        raise ConfigurationError(
+            f"the image reference {reference!r} from the template {template!r} is not repository:tag",
+            hint="write source as 'skydrm/rms:{version}-{build}'",
+        )
+    return reference
