@@ -1,0 +1,1 @@
+"""The documents that outlive a run; no file or socket is opened here."""

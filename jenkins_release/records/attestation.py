@@ -1,0 +1,196 @@
+"""Attestations: in-toto Statements v1 in DSSE envelopes.
+
+Sources: https://github.com/in-toto/attestation/tree/main/spec/v1 (Statement, test-result v0.1),
+https://slsa.dev/spec/v1.0/provenance and https://github.com/secure-systems-lab/dsse. Our own
+fields stand under ``jenkinsRelease`` in the predicate, where other verifiers ignore them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
+from securesystemslib.signer import Signer, SSlibKey
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.records.base import canonical_json, strict_json
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+PROVENANCE = "https://slsa.dev/provenance/v1"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+REVOCATION = "tag:nextlabs.com,2026:jenkins-release/sign-off-revocation/v1"
+PROMOTION = "tag:nextlabs.com,2026:jenkins-release/promotion/v1"
+EXTENSION = "jenkinsRelease"
+
+KINDS: Mapping[str, str] = {
+    PROVENANCE: "build",
+    TEST_RESULT: "qa",
+    REVOCATION: "revocation",
+    PROMOTION: "promotion",
+}
+"""Predicate type to the short word that file names and listings show."""
+
+ROLES: Mapping[str, str] = {
+    PROVENANCE: "build",
+    TEST_RESULT: "qa",
+    REVOCATION: "qa",
+    PROMOTION: "promotion",
+}
+"""Predicate type to the role that a key needs to make it."""
+
+MAX_ENVELOPE_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class TrustedKey:
+    """A public key that is believed, for some roles and some time.
+
+    Attributes:
+        name: Who holds it, for messages.
+        roles: ``build``, ``qa``, ``promotion``.
+        key: The public key.
+        valid_from: Signatures from before this moment do not count; None for no bound.
+        valid_until: Signatures from this moment on do not count; None for no bound.
+    """
+
+    name: str
+    roles: frozenset[str]
+    key: SSlibKey
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+    def valid_at(self, moment: datetime) -> bool:
+        """Whether a signature made at ``moment`` counts."""
+        after = self.valid_from is None or moment >= self.valid_from
+        return after and (self.valid_until is None or moment < self.valid_until)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What an attestation says, read from a verified or unverified envelope.
+
+    Attributes:
+        predicate_type: Type URI.
+        subjects: Name to SHA-256 in hex.
+        predicate: The predicate, as it was signed.
+        sequence: Place among the candidate's attestations, from 1.
+        signed_at: When it was signed, UTC, as the signer's clock told.
+    """
+
+    predicate_type: str
+    subjects: Mapping[str, str]
+    predicate: Mapping[str, Any]
+    sequence: int
+    signed_at: datetime
+
+    @property
+    def kind(self) -> str:
+        """Short word for listings; the predicate type itself where it is unknown."""
+        return KINDS.get(self.predicate_type, self.predicate_type)
+
+    @property
+    def extension(self) -> Mapping[str, Any]:
+        """Our own fields."""
+        found = self.predicate.get(EXTENSION)
+        return found if isinstance(found, dict) else {}
+
+
+def sign_statement(
+    predicate_type: str,
+    predicate: Mapping[str, Any],
+    subjects: Mapping[str, str],
+    *,
+    sequence: int,
+    signed_at: datetime,
+    signer: Signer,
+    extension: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Sign a statement about a candidate.
+
+    Args:
+        predicate_type: One of this module's predicate types.
+        predicate: The predicate's fields.
+        subjects: Name to SHA-256 in hex.
+        sequence: Place among the candidate's attestations.
+        signed_at: The time, UTC.
+        signer: Private key.
+        extension: Further fields of our own.
+
+    Returns:
+        The DSSE envelope as canonical JSON.
+    """
+    own = {**(extension or {}), "sequence": sequence, "signedAt": signed_at.isoformat()}
+    payload = canonical_json(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": n, "digest": {"sha256": d}} for n, d in sorted(subjects.items())],
+            "predicateType": predicate_type,
+            "predicate": {**predicate, EXTENSION: own},
+        }
+    )
+    envelope = Envelope(payload, PAYLOAD_TYPE, {})
+    envelope.sign(signer)
+    return canonical_json(envelope.to_dict())
+
+
+def read_envelope(data: bytes, where: str) -> tuple[Envelope, Statement]:
+    """Read an envelope and the statement in it, without trusting either.
+
+    Raises:
+        IntegrityError: Not a DSSE envelope around an in-toto statement of ours.
+    """
+    value = strict_json(data, where, limit=MAX_ENVELOPE_BYTES)
+    try:
+        envelope = Envelope.from_dict(json.loads(json.dumps(value)))
+        if envelope.payload_type != PAYLOAD_TYPE:
+            raise ValueError(f"payload type {envelope.payload_type!r}, expected {PAYLOAD_TYPE!r}")
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            f"{where} is not a DSSE envelope: {error}", hint="it was altered or written only in part"
+        ) from error
+    return envelope, _read_statement(envelope.payload, where)
+
+
+def _read_statement(payload: bytes, where: str) -> Statement:
+    value = strict_json(payload, f"the statement in {where}", limit=MAX_ENVELOPE_BYTES)
+    try:
+        if value["_type"] != STATEMENT_TYPE:
+            raise ValueError(f"type {value['_type']!r}, expected {STATEMENT_TYPE!r}")
+        subjects = {str(item["name"]): str(item["digest"]["sha256"]) for item in value["subject"]}
+        own = value["predicate"][EXTENSION]
+        signed_at = datetime.fromisoformat(own["signedAt"])
+        sequence = own["sequence"]
+        if signed_at.tzinfo is None or type(sequence) is not int:
+            raise ValueError("signedAt needs a time zone and sequence a number")
+        return Statement(str(value["predicateType"]), subjects, value["predicate"], sequence, signed_at)
+    except (KeyError, ValueError, TypeError) as error:
+        raise IntegrityError(
+            f"{where} holds no in-toto statement of a candidate: {error!r}",
+            hint="it was altered, or made by another program",
+        ) from error
+
+
+def verified_by(envelope: Envelope, trusted: Sequence[TrustedKey]) -> TrustedKey | None:
+    """Return the trusted key that signed the envelope, or None where no trusted key is named.
+
+    Raises:
+        IntegrityError: A trusted key is named, but the signature is not its own: the envelope
+            was altered.
+    """
+    named = [key for key in trusted if key.key.keyid in envelope.signatures]
+    for key in named:
+        try:
+            envelope.verify([key.key], 1)
+        except (VerificationError, UnverifiedSignatureError) as error:
+            raise IntegrityError(
+                f"the signature of key {key.name!r} does not match the statement",
+                hint="the attestation was altered after it was signed",
+            ) from error
+        return key
+    return None

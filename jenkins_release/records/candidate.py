@@ -1,0 +1,166 @@
+"""``candidate.json``: what a release candidate is made of. The SHA-256 of its bytes is its identity."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.records.base import Part, Record
+from jenkins_release.rules.names import check_identifier, check_path
+
+
+def _path(value: str) -> str:
+    try:
+        check_path(value)
+    except ConfigurationError as error:
+        raise ValueError(error.message) from error
+    return value
+
+
+def _identifier(value: str) -> str:
+    try:
+        return check_identifier("name", value)
+    except ConfigurationError as error:
+        raise ValueError(error.message) from error
+
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=0)]
+SharePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+Identifier = Annotated[str, AfterValidator(_identifier)]
+
+
+class FileRecord(Part):
+    """A file of the candidate: path below the candidate's folder, bytes, SHA-256 in hex."""
+
+    path: SharePath
+    size: Size
+    sha256: Sha256
+
+
+class LayerRecord(Part):
+    """A layer inside an archive, so that it can be read without the rest.
+
+    Attributes:
+        diff_id: Digest of the uncompressed layer.
+        digest: Digest of the bytes as they stand in the archive.
+        offset: Byte offset of those in the archive.
+        size: Their number.
+        compression: How they are compressed in the archive.
+    """
+
+    diff_id: Digest
+    digest: Digest
+    offset: Size
+    size: Size
+    compression: Literal["none", "gzip", "zstd"]
+
+
+class ImageRecord(Part):
+    """An image of the candidate.
+
+    Attributes:
+        name: Short name, as in ``release.toml``.
+        reference: Name and tag in the archive; what ``docker load`` restores.
+        archive: Path of the archive that holds it.
+        platform: ``os/architecture`` or ``os/architecture/variant``.
+        config_digest: Identity: digest of the config JSON.
+        config_offset: Byte offset of the config JSON in the archive.
+        config_size: Its bytes.
+        layers: Layers, base first.
+    """
+
+    name: Identifier
+    reference: str
+    archive: SharePath
+    platform: str
+    config_digest: Digest
+    config_offset: Size
+    config_size: Size
+    layers: tuple[LayerRecord, ...]
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """Digests of the uncompressed layers, base first."""
+        return tuple(layer.diff_id for layer in self.layers)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the layers as they stand in the archive."""
+        return sum(layer.size for layer in self.layers)
+
+
+class Candidate(Record):
+    """A release candidate.
+
+    Attributes:
+        product: Product name.
+        version: Version.
+        build: Build number.
+        revision: Source revision that it was built from; empty where unknown.
+        build_url: URL of the Jenkins build; empty outside Jenkins.
+        built_by: Who started the build.
+        exported_at: When the export ended, UTC.
+        exporter: Program that wrote it, with its version.
+        files: Every file except ``candidate.json``, ``SHA256SUMS`` and the attestations.
+        images: Every image.
+    """
+
+    SCHEMA: ClassVar[str] = "jenkins-release/candidate/v1"
+
+    product: Identifier
+    version: Identifier
+    build: Identifier
+    revision: str
+    build_url: str
+    built_by: str
+    exported_at: datetime
+    exporter: str
+    files: tuple[FileRecord, ...]
+    images: tuple[ImageRecord, ...]
+
+    @property
+    def ident(self) -> str:
+        """``version/build``, as people name a candidate."""
+        return f"{self.version}/{self.build}"
+
+    def file(self, path: str) -> FileRecord:
+        """Return the record of one file; the validator guarantees that an image's archive has one."""
+        return next(record for record in self.files if record.path == path)
+
+    def archives(self) -> tuple[FileRecord, ...]:
+        """Return the image archives, each once."""
+        names = {image.archive for image in self.images}
+        return tuple(record for record in self.files if record.path in names)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Candidate:
+        sizes = {record.path: record.size for record in self.files}
+        if len({path.casefold() for path in sizes}) != len(self.files):
+            raise ValueError("two files have the same path (upper and lower case are one on SMB)")
+        if len({image.name.casefold() for image in self.images}) != len(self.images):
+            raise ValueError("two images have the same name")
+        for image in self.images:
+            if image.archive not in sizes:
+                raise ValueError(f"image {image.name} names the archive {image.archive}, which is not a file")
+            ends = [layer.offset + layer.size for layer in image.layers]
+            if max([image.config_offset + image.config_size, *ends]) > sizes[image.archive]:
+                raise ValueError(f"image {image.name} reaches beyond the end of {image.archive}")
+        return self
+
+
+def manifest_digest(data: bytes) -> str:
+    """Return the candidate's identity: ``sha256:`` and the SHA-256 of ``candidate.json``'s bytes."""
+    return f"sha256:{sha256(data).hexdigest()}"
+
+
+def checksum_lines(candidate: bytes, files: tuple[FileRecord, ...]) -> bytes:
+    """Return ``SHA256SUMS`` as ``sha256sum -c`` reads it (coreutils: hash, space, ``*``, path)."""
+    lines = [f"{sha256(candidate).hexdigest()} *candidate.json"]
+    lines += [f"{record.sha256} *{record.path}" for record in files]
+    return ("\n".join(lines) + "\n").encode()

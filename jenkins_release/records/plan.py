@@ -1,0 +1,87 @@
+"""The promotion plan: what a promotion would do, computed from the candidate and the registry."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from jenkins_release.records.base import Part, Record
+from jenkins_release.records.candidate import Digest, Size
+
+ImageState = Literal["absent", "pushed", "released"]
+
+
+class TagNow(Part):
+    """What a release tag names in the registry at the moment.
+
+    Attributes:
+        tag: The tag.
+        moving: Whether the tag may be moved from one release to the next.
+        digest: Manifest digest that it names, None where the tag is free.
+        config_digest: Config digest behind it.
+    """
+
+    tag: str
+    moving: bool
+    digest: Digest | None = None
+    config_digest: Digest | None = None
+
+
+class PlannedImage(Part):
+    """One image of the plan.
+
+    Attributes:
+        name: Short name.
+        config_digest: The identity that QA validated.
+        repository: Repository in the registry.
+        repository_exists: Whether it is there already.
+        candidate_tag: Temporary tag that the image is pushed under before the release tags are set.
+        state: ``absent``: to be pushed; ``pushed``: verified under the candidate tag, release tags
+            not all set; ``released``: every release tag names it.
+        digest: Manifest digest in the registry, None while absent.
+        candidate_tag_set: Whether the temporary tag is there at the moment.
+        tags: Release tags and what they name now.
+        push_bytes: Bytes of layers that may have to be pushed: uncompressed, an upper bound,
+            0 where the image is in the registry.
+    """
+
+    name: str
+    config_digest: Digest
+    repository: str
+    repository_exists: bool
+    candidate_tag: str
+    state: ImageState
+    digest: Digest | None = None
+    candidate_tag_set: bool = False
+    tags: tuple[TagNow, ...]
+    push_bytes: Size
+
+
+class Plan(Record):
+    """What a promotion of one candidate would do.
+
+    Attributes:
+        product: Product name.
+        version: Version.
+        build: Build.
+        candidate: Digest of ``candidate.json``.
+        registry: Registry host.
+        images: Every image of the candidate.
+        occupied: Release tags that name other content, each a full sentence with both digests.
+        obstacles: What the configuration or the repositories do not allow, each a full sentence.
+    """
+
+    SCHEMA: ClassVar[str] = "jenkins-release/plan/v1"
+
+    product: str
+    version: str
+    build: str
+    candidate: Digest
+    registry: str
+    images: tuple[PlannedImage, ...]
+    occupied: tuple[str, ...] = ()
+    obstacles: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do in the registry."""
+        return all(image.state == "released" for image in self.images)
