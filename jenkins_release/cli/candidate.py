@@ -1,0 +1,253 @@
+"""``jenkins-release candidate``: release candidates on the share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jenkins_release.cli.output import bullets, rate, size, table
+from jenkins_release.cli.runtime import CandidateType, Runtime, common_options, override_option, pass_runtime
+from jenkins_release.records.candidate import Candidate
+from jenkins_release.rules.gate import Decision
+from jenkins_release.share.candidates import CandidateRef
+
+_SHARE = override_option("--share", key="share.release_candidate", help="Share or folder of the candidates.")
+_DOCKER = override_option(
+    "--docker-host", key="docker.host", help="Docker daemon, such as unix:///run/d.sock."
+)
+
+
+@click.group()
+def candidate() -> None:
+    """Export, list, check and load release candidates."""
+
+
+@candidate.command()
+@click.option("--version", required=True, help="Product version, such as 8.1.0.")
+@click.option("--build", required=True, help="Build number.")
+@click.option("--revision", default="", help="Source revision  [default: $GIT_COMMIT]")
+@click.option("--key", default="", help="Build key, file2:PATH  [default: signing.build_key]")
+@click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
+@_SHARE
+@_DOCKER
+@common_options
+@pass_runtime
+def export(runtime: Runtime, version: str, build: str, revision: str, key: str, dry_run: bool) -> None:
+    """Save the configured images as one candidate on the share, complete or not at all."""
+    from jenkins_release.steps.export import ExportRequest, export_candidate
+
+    request = ExportRequest(version, build, revision=revision, key=key, dry_run=dry_run)
+    report = export_candidate(request, runtime.services)
+    if report.candidate is None:
+        rows = [[i.reference, i.platform, size(i.size)] for i in report.images]
+        result: dict[str, Any] = {
+            "dryRun": True,
+            "location": report.location,
+            "images": [{"reference": i.reference, "platform": i.platform} for i in report.images],
+        }
+        text = f"would export to {report.location}\n{table(['image', 'platform', 'size'], rows)}"
+        runtime.succeed(result, text)
+        return
+    result = _candidate_json(report.candidate, report.digest, report.location)
+    result |= {"bytes": report.bytes, "seconds": round(report.seconds, 3), "attested": report.attested}
+    summary = (
+        f"exported {report.candidate.product} {report.candidate.ident} to {report.location}\n"
+        f"{_images(report.candidate)}\n"
+        f"{size(report.bytes)} in {report.seconds:.1f} s, {rate(report.bytes, report.seconds)}\n"
+        f"candidate.json {report.digest}"
+    )
+    runtime.succeed(result, summary)
+
+
+@candidate.command("list")
+@click.option("--version", default=None, help="Only candidates of this version.")
+@_SHARE
+@common_options
+@pass_runtime
+def list_(runtime: Runtime, version: str | None) -> None:
+    """List the candidates and where each of them stands."""
+    from jenkins_release.steps.listing import list_candidates
+
+    found = list_candidates(runtime.services, version=version)
+    rows, documents = [], []
+    for item in found:
+        document: dict[str, Any] = {"candidate": str(item.ref)}
+        if item.record is None or item.decision is None:
+            rows.append([str(item.ref), "-", "-", "-", f"unusable: {item.problem}"])
+            document["problem"] = item.problem
+        else:
+            record = item.record
+            total = sum(file.size for file in record.files)
+            when = f"{record.exported_at:%Y-%m-%d %H:%M}"
+            rows.append(
+                [str(item.ref), when, str(len(record.images)), size(total), _gate_word(item.decision)]
+            )
+            document |= {
+                "exportedAt": record.exported_at.isoformat(),
+                "builtBy": record.built_by,
+                "images": len(record.images),
+                "bytes": total,
+                "gate": _gate_json(item.decision),
+            }
+        documents.append(document)
+    text = table(["candidate", "exported (UTC)", "images", "size", "gate"], rows) if rows else "no candidates"
+    runtime.succeed({"candidates": documents}, text)
+
+
+@candidate.command()
+@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+@_SHARE
+@common_options
+@pass_runtime
+def show(runtime: Runtime, ref: CandidateRef) -> None:
+    """Show one candidate: images, attestations, and what the gate says."""
+    from jenkins_release.steps.listing import show_candidate
+
+    shown = show_candidate(ref, runtime.services)
+    record = shown.record
+    result = _candidate_json(record, shown.digest, shown.location)
+    rows, result["attestations"] = [], []
+    for item in shown.attestations:
+        said = item.statement
+        what = item.problem or _said(said.predicate, said.extension) if said else item.problem
+        who = item.signer or "unknown"
+        when = f"{said.signed_at:%Y-%m-%d %H:%M}" if said else "-"
+        rows.append([item.file, said.kind if said else "?", who, when, what])
+        result["attestations"].append(
+            {
+                "file": item.file,
+                "kind": said.kind if said else None,
+                "signer": item.signer,
+                "signedAt": said.signed_at.isoformat() if said else None,
+                "problem": item.problem,
+            }
+        )
+    result["gate"] = _gate_json(shown.decision)
+    gate = f"gate: {_gate_word(shown.decision)}"
+    reasons = [*shown.decision.altered, *shown.decision.reasons]
+    headers = ["attestation", "kind", "key", "signed (UTC)", "says"]
+    text = "\n".join(
+        [
+            f"{record.product} {record.ident} at {shown.location}",
+            f"exported {record.exported_at:%Y-%m-%d %H:%M} UTC by {record.built_by} with {record.exporter}",
+            f"revision {record.revision or 'unknown'}, build {record.build_url or 'outside Jenkins'}",
+            f"candidate.json {shown.digest}",
+            _images(record),
+            table(headers, rows) if rows else "no attestations",
+            gate,
+            *([bullets(reasons)] if reasons else []),
+        ]
+    )
+    runtime.succeed(result, text)
+
+
+@candidate.command()
+@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+@_SHARE
+@common_options
+@pass_runtime
+def verify(runtime: Runtime, ref: CandidateRef) -> None:
+    """Read every byte of a candidate on the share again and check it."""
+    from jenkins_release.steps.verify import verify_candidate
+
+    report = verify_candidate(ref, runtime.services)
+    result = {
+        "candidate": str(ref),
+        "digest": report.digest,
+        "files": report.files,
+        "bytes": report.bytes,
+        "attestations": report.attestations,
+    }
+    counted = f"{report.files} files, {size(report.bytes)}, {report.attestations} attestations"
+    runtime.succeed(result, f"candidate {ref} is what was recorded: {counted}")
+
+
+@candidate.command()
+@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@_SHARE
+@common_options
+@pass_runtime
+def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
+    """Copy a candidate to FOLDER, checked on the way."""
+    from jenkins_release.steps.fetch import fetch_candidate
+
+    report = fetch_candidate(ref, folder, runtime.services)
+    result = {"candidate": str(ref), "folder": str(folder), "files": report.files, "bytes": report.bytes}
+    runtime.succeed(result, f"fetched {ref} to {folder}: {report.files} files, {size(report.bytes)}")
+
+
+@candidate.command()
+@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+@_SHARE
+@_DOCKER
+@common_options
+@pass_runtime
+def load(runtime: Runtime, ref: CandidateRef) -> None:
+    """Load a candidate's images into the Docker daemon and compare config digests."""
+    from jenkins_release.steps.load import load_candidate
+
+    report = load_candidate(ref, runtime.services)
+    images = [{"reference": i.reference, "configDigest": i.config_digest} for i in report.images]
+    rows = [[i.reference, i.config_digest] for i in report.images]
+    text = f"loaded {ref}, {size(report.bytes)}; config digests as recorded\n"
+    text += table(["image", "config digest"], rows)
+    runtime.succeed({"candidate": str(ref), "bytes": report.bytes, "images": images}, text)
+
+
+def _candidate_json(record: Candidate, digest: str, location: str) -> dict[str, Any]:
+    return {
+        "candidate": record.ident,
+        "product": record.product,
+        "version": record.version,
+        "build": record.build,
+        "digest": digest,
+        "location": location,
+        "images": [
+            {
+                "name": image.name,
+                "reference": image.reference,
+                "archive": image.archive,
+                "platform": image.platform,
+                "configDigest": image.config_digest,
+                "bytes": image.size,
+            }
+            for image in record.images
+        ],
+    }
+
+
+def _images(record: Candidate) -> str:
+    rows = [[i.reference, i.config_digest, i.platform, size(i.size)] for i in record.images]
+    return table(["image", "config digest", "platform", "size"], rows)
+
+
+def _gate_word(decision: Decision) -> str:
+    if decision.altered:
+        return "altered"
+    return "open" if decision.allowed else "shut"
+
+
+def _gate_json(decision: Decision) -> dict[str, Any]:
+    return {
+        "open": decision.allowed,
+        "reasons": list(decision.reasons),
+        "altered": list(decision.altered),
+        "verdicts": [
+            {"tester": v.tester, "passed": v.passed, "key": v.key, "file": v.file} for v in decision.verdicts
+        ],
+    }
+
+
+def _said(predicate: Any, extension: Any) -> str:
+    words = []
+    if "result" in predicate:
+        words.append(str(predicate["result"]).lower())
+    tests = extension.get("tests")
+    if isinstance(tests, dict):
+        words.append(f"{tests.get('passed')} tests passed, {tests.get('failed')} failed")
+    shown = ("tester", "promotedBy", "reason", "note", "acceptedFailures")
+    words += [f"{key}: {extension[key]}" for key in shown if extension.get(key)]
+    return ", ".join(words)

@@ -1,0 +1,51 @@
+"""The root of the command line. Groups are imported when they are used: ``--help`` stays quick."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+import click
+
+from jenkins_release.version import __version__
+
+_GROUPS = {
+    "candidate": "Export, list, check and load release candidates.",
+    "qa": "Record QA's signed verdict on a candidate.",
+    "promote": "Bring a validated candidate to the registry that customers pull from.",
+    "keys": "Make and show signing keys.",
+    "sandbox": "Rehearse on loopback: Docker, Samba, registry, ECR and AWS.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands stand in modules that are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of the groups."""
+        return list(_GROUPS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a group."""
+        if cmd_name not in _GROUPS:
+            return None
+        return cast(click.Command, getattr(import_module(f"jenkins_release.cli.{cmd_name}"), cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the groups without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_GROUPS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=(
+        "Exit status: 0 done or nothing to do, 2 usage or configuration, 3 refused by the gate, "
+        "4 an integrity check failed, 5 a remote service failed after the retries, "
+        "6 someone else holds the lease, 70 a bug."
+    ),
+)
+@click.version_option(__version__, prog_name="jenkins-release")
+def cli() -> None:
+    """Promote exactly what QA validated, from Jenkins to Amazon ECR."""

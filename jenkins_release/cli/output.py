@@ -1,0 +1,39 @@
+"""Plain text for people: tables that never wrap a digest, sizes, rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return an aligned table; lines are as long as they have to be.
+
+    Args:
+        headers: Column titles.
+        rows: Cells, as many in each row as there are titles.
+    """
+    lines = [list(headers), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in decimal units, as disks and networks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def rate(count: float, seconds: float) -> str:
+    """Return bytes a second in MB/s."""
+    return f"{count / 1e6 / seconds:.1f} MB/s" if seconds > 0 else "-"
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """Return one line each, with a dash before it."""
+    return "\n".join(f"  - {line}" for line in lines)

@@ -1,0 +1,86 @@
+"""``jenkins-release qa``: QA's verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from jenkins_release.cli.output import bullets
+from jenkins_release.cli.runtime import CandidateType, Runtime, common_options, override_option, pass_runtime
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._attest import AttestationReport
+
+_SHARE = override_option("--share", key="share.release_candidate", help="Share or folder of the candidates.")
+_KEY = click.option("--key", default="", help="Tester's key, file2:PATH  [default: signing.qa_key]")
+
+
+@click.group()
+def qa() -> None:
+    """Record QA's signed verdict on a candidate."""
+
+
+@qa.command("sign-off")
+@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+@click.option("--verdict", type=click.Choice(["pass", "fail"]), required=True, help="The verdict.")
+@click.option("--tester", required=True, help="Who tested.")
+@click.option("--results", type=click.Path(path_type=Path), help="JUnit report; a pass needs one.")
+@_KEY
+@click.option("--note", default="", help="Remark for the record.")
+@click.option("--accept-failures", default="", metavar="REASON", help="Pass although tests failed; recorded.")
+@click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
+@_SHARE
+@common_options
+@pass_runtime
+def sign_off_command(
+    runtime: Runtime,
+    ref: CandidateRef,
+    verdict: Literal["pass", "fail"],
+    tester: str,
+    results: Path | None,
+    key: str,
+    note: str,
+    accept_failures: str,
+    dry_run: bool,
+) -> None:
+    """Sign a verdict on a candidate."""
+    from jenkins_release.steps.sign_off import SignOffRequest, sign_off
+
+    request = SignOffRequest(ref, verdict, tester, results, key, note, accept_failures, dry_run)
+    report = sign_off(request, runtime.services)
+    done = "would sign" if dry_run else "signed"
+    tests = f" ({report.results.summary()})" if report.results else ""
+    _tell(runtime, report, f"{done}: {tester} says {verdict} on {ref}{tests}")
+
+
+@qa.command()
+@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+@click.option("--tester", required=True, help="Who revokes.")
+@click.option("--reason", required=True, help="Why; the gate shows it.")
+@_KEY
+@click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
+@_SHARE
+@common_options
+@pass_runtime
+def revoke(runtime: Runtime, ref: CandidateRef, tester: str, reason: str, key: str, dry_run: bool) -> None:
+    """Take back every sign-off that a candidate has so far."""
+    from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
+
+    report = revoke_sign_off(RevocationRequest(ref, tester, reason, key, dry_run), runtime.services)
+    done = "would revoke" if dry_run else "revoked"
+    _tell(runtime, report, f"{done} the sign-offs of {ref}: {reason}")
+
+
+def _tell(runtime: Runtime, report: AttestationReport, text: str) -> None:
+    decision = report.decision
+    reasons = [*decision.altered, *decision.reasons]
+    result = {
+        "candidate": str(report.candidate),
+        "digest": report.digest,
+        "attestation": report.file,
+        "gate": {"open": decision.allowed, "reasons": reasons},
+    }
+    lines = [text, *([f"added {report.file}"] if report.file else [])]
+    lines.append(f"gate: {'open' if decision.allowed else 'shut'}")
+    runtime.succeed(result, "\n".join([*lines, *([bullets(reasons)] if reasons else [])]))

@@ -1,0 +1,164 @@
+"""What every command has in common: options, services, the result, the failure."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from jenkins_release.cli.output import bullets
+from jenkins_release.cli.progress import progress_for
+from jenkins_release.config import load_configuration
+from jenkins_release.errors import ReleaseError
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.services import Services
+
+F = TypeVar("F", bound=Callable[..., Any])
+_QUIET = ("botocore", "boto3", "urllib3", "docker", "smbprotocol", "spnego", "smbclient")
+
+
+class Runtime:
+    """One run of a command: where its services come from and where its result goes.
+
+    Args:
+        environ: The environment; the process's own by default.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ = os.environ if environ is None else environ
+        self.config: Path | None = None
+        self.overrides: dict[str, Any] = {}
+        self.as_json = False
+        self.result_file: Path | None = None
+
+    @functools.cached_property
+    def services(self) -> Services:
+        """The services of the configured product."""
+        configuration = load_configuration(self.config, environ=self.environ, options=self.overrides)
+        return Services(configuration, environ=self.environ, progress=progress_for(sys.stderr))
+
+    def succeed(self, result: Mapping[str, Any], text: str) -> None:
+        """Write the result: text or JSON to stdout, and JSON to the result file."""
+        document = json.dumps(result, indent=2, ensure_ascii=False)
+        click.echo(document if self.as_json else text)
+        self._write_result(document)
+
+    def fail(self, error: ReleaseError) -> int:
+        """Write the failure: for people to stderr, as JSON to stdout and the result file."""
+        click.echo(f"error: {error.message}", err=True)
+        if error.reasons:
+            click.echo(bullets(error.reasons), err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        self.result_only(error)
+        return error.exit_status
+
+    def result_only(self, error: ReleaseError) -> None:
+        """Write the failure as JSON to stdout and the result file, where they were asked for."""
+        document = json.dumps({"error": error.diagnostics()}, indent=2, ensure_ascii=False)
+        if self.as_json:
+            click.echo(document)
+        self._write_result(document)
+
+    def _write_result(self, document: str) -> None:
+        if self.result_file is None:
+            return
+        temporary = self.result_file.with_name(f".{self.result_file.name}.part")
+        try:
+            temporary.write_text(document + "\n", encoding="utf-8")
+            temporary.replace(self.result_file)
+        except OSError as error:
+            click.echo(f"warning: {self.result_file} cannot be written: {error.strerror}", err=True)
+
+
+pass_runtime = click.make_pass_decorator(Runtime)
+
+
+def common_options(command: F) -> F:
+    """Add the options that every command takes: configuration, result, log."""
+    config = click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Configuration file  [default: $JENKINS_RELEASE_CONFIG, or ./release.toml]",
+        expose_value=False,
+        callback=_keep("config"),
+    )
+    as_json = click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Write one JSON document to stdout instead of text.",
+        expose_value=False,
+        callback=_keep("as_json"),
+        is_eager=True,
+    )
+    result = click.option(
+        "--result",
+        "result_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Write the JSON document to this file too, also when the command fails.",
+        expose_value=False,
+        callback=_keep("result_file"),
+        is_eager=True,
+    )
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Log every step to stderr.",
+        expose_value=False,
+        callback=_set_verbosity,
+    )
+    return config(as_json(result(verbose(command))))
+
+
+def override_option(*names: str, key: str, help: str) -> Callable[[F], F]:  # noqa: A002 - click's word
+    """Make an option that overrides one key of ``release.toml``."""
+
+    def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
+        if value is not None:
+            context.find_object(Runtime).overrides[key] = value  # type: ignore[union-attr]
+
+    return click.option(*names, help=f"{help}  [overrides {key}]", expose_value=False, callback=keep)
+
+
+class CandidateType(click.ParamType[CandidateRef]):
+    """``version/build``, such as ``8.1.0/42``."""
+
+    name = "VERSION/BUILD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> CandidateRef:  # noqa: ARG002
+        """Read the argument. Raises ConfigurationError, which the main function shows."""
+        return value if isinstance(value, CandidateRef) else CandidateRef.parse(str(value))
+
+
+def _keep(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
+        runtime = context.find_object(Runtime)
+        if runtime is not None and value is not None:
+            setattr(runtime, attribute, value)
+
+    return keep
+
+
+def _set_verbosity(_: click.Context, __: click.Parameter, value: bool) -> None:
+    configure_logging(logging.INFO if value else logging.WARNING)
+
+
+def configure_logging(level: int) -> None:
+    """Send the log to stderr; libraries stay at WARNING, where they tell no packet and no header."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("jenkins_release").setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

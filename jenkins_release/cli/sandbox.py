@@ -1,0 +1,115 @@
+"""``jenkins-release sandbox``: a rehearsal on loopback."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from jenkins_release.cli.output import table
+from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime
+
+_FOLDER = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".sandbox"),
+    show_default=True,
+    help="Where the sandbox keeps everything.",
+)
+
+
+@click.group()
+def sandbox() -> None:
+    """Rehearse on loopback: Docker, Samba, registry, ECR and AWS.
+
+    Nothing listens or connects beyond 127.0.0.1. Needs the Debian packages docker.io, samba,
+    docker-registry and busybox-static, and the extra jenkins-release[sandbox].
+    """
+
+
+@sandbox.command()
+@_FOLDER
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="VERSION/BUILD",
+    default=("8.1.0/42",),
+    show_default=True,
+    help="Build the four SkyDRM images of this build; may be repeated.",
+)
+@common_options
+@pass_runtime
+def start(runtime: Runtime, folder: Path, images: tuple[str, ...]) -> None:
+    """Start the servers and print the environment that leads to them, for eval."""
+    from pydantic import SecretStr
+
+    from jenkins_release.images import DockerEngine
+    from jenkins_release.sandbox.demo_images import build_images
+    from jenkins_release.sandbox.product import write_product
+    from jenkins_release.sandbox.stack import Sandbox
+    from jenkins_release.share.candidates import CandidateRef
+
+    wanted = [CandidateRef.parse(text) for text in images]
+    stack = Sandbox(folder, environ=runtime.environ)
+    stack.start()
+    environment = stack.environment()
+    passphrase = SecretStr(environment["JENKINS_RELEASE_KEY_PASSPHRASE"])
+    write_product(stack.folder / "product", stack.share_location, passphrase)
+    for ref in wanted:
+        build_images(DockerEngine(stack.docker_host), ref.version, ref.build)
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    click.echo(
+        f"sandbox in {stack.folder}: share {stack.share_location}, registry {stack.ecr.host}", err=True
+    )
+    runtime.succeed({"folder": str(stack.folder), "environment": environment}, "\n".join(lines))
+
+
+@sandbox.command()
+@_FOLDER
+@click.option("--remove", is_flag=True, help="Remove everything that it stored too.")
+@common_options
+@pass_runtime
+def stop(runtime: Runtime, folder: Path, remove: bool) -> None:
+    """Stop the servers, each by its pid."""
+    from jenkins_release.sandbox.stack import Sandbox
+
+    stack = Sandbox(folder, environ=runtime.environ)
+    if remove:
+        stack.remove()
+    else:
+        stack.stop()
+    done = "stopped and removed" if remove else "stopped"
+    runtime.succeed({"folder": str(stack.folder), "removed": remove}, f"sandbox in {stack.folder}: {done}")
+
+
+@sandbox.command()
+@_FOLDER
+@common_options
+@pass_runtime
+def status(runtime: Runtime, folder: Path) -> None:
+    """Show which servers run."""
+    from jenkins_release.sandbox.stack import Sandbox
+
+    stack = Sandbox(folder, environ=runtime.environ)
+    stack.environment()
+    servers = stack.servers()
+    rows = [[name, str(pid) if pid else "not running"] for name, pid in servers.items()]
+    runtime.succeed({"folder": str(stack.folder), "servers": servers}, table(["server", "pid"], rows))
+
+
+@sandbox.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Keep the sandbox here afterwards  [default: a temporary folder, removed]",
+)
+@common_options
+@pass_runtime
+def demo(runtime: Runtime, folder: Path | None) -> None:
+    """Run a whole release for real, from the images to a customer's pull, and tell about it."""
+    from jenkins_release.sandbox.demo import run_demo
+
+    steps = run_demo(click.echo, folder, environ=runtime.environ)
+    runtime.succeed({"steps": steps}, f"\n{steps} steps, all as expected.")

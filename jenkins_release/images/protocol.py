@@ -1,0 +1,80 @@
+"""What the release process needs of a Docker daemon.
+
+An image's identity is its config digest (sha256 of the config JSON) and its ``diff_ids``, read
+from an archive. The *image ID* that a daemon reports is the config digest on the classic image
+store and the manifest digest on the containerd store (the default of a fresh Docker 29), so it is
+never used as an identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """An image as a daemon describes it.
+
+    Attributes:
+        reference: The name it was asked for.
+        platform: ``os/architecture`` or ``os/architecture/variant``.
+        size: Bytes of its layers, uncompressed, as the daemon counts.
+        diff_ids: Digests of the uncompressed layers, base first.
+    """
+
+    reference: str
+    platform: str
+    size: int
+    diff_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RegistryLogin:
+    """Credentials for one registry; never shown, never stored.
+
+    Attributes:
+        registry: Host, with port if any.
+        username: User name (``AWS`` for ECR).
+        password: The token.
+    """
+
+    registry: str
+    username: str
+    password: str = field(repr=False)
+
+
+class ImageEngine(Protocol):
+    """A Docker daemon, or something that can stand in for one."""
+
+    def inspect(self, reference: str) -> LocalImage:
+        """Describe an image. Raises ConfigurationError when the daemon has no such image."""
+        ...
+
+    def save(self, references: Iterable[str]) -> Iterator[bytes]:
+        """Stream one archive of all the images, shared layers once (``docker save a b c``)."""
+        ...
+
+    def load(self, archive: Iterable[bytes]) -> None:
+        """Load an archive; the images get the references that the archive names."""
+        ...
+
+    def config_digest(self, reference: str) -> str:
+        """Return ``sha256:...`` of the image's config JSON, whatever store the daemon uses."""
+        ...
+
+    def tag(self, reference: str, target: str) -> None:
+        """Give the image another reference."""
+        ...
+
+    def push(self, reference: str, login: RegistryLogin) -> str:
+        """Push a reference to its registry and return the manifest digest that the registry named.
+
+        Every line of the daemon's answer is read: a failed push raises.
+        """
+        ...
+
+    def untag(self, reference: str) -> None:
+        """Remove a reference; the image goes with its last one. A missing reference is fine."""
+        ...

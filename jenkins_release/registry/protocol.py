@@ -1,0 +1,110 @@
+"""What the release process needs of the registry that customers pull from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from jenkins_release.errors import RemoteError
+from jenkins_release.images.protocol import RegistryLogin
+
+
+class RepositoryNotFound(RemoteError):
+    """The registry has no such repository."""
+
+
+class TagConflict(RemoteError):
+    """An immutable tag already names other content; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository as the registry describes it.
+
+    Attributes:
+        name: Name without the registry host, such as ``skydrm/rms``.
+        uri: ``host/name``, what ``docker pull`` takes before the tag.
+        mutability: ECR's ``imageTagMutability``: ``MUTABLE``, ``IMMUTABLE``,
+            ``IMMUTABLE_WITH_EXCLUSION`` or ``MUTABLE_WITH_EXCLUSION``.
+        exclusions: Wildcard filters of tags that the mutability does not apply to.
+    """
+
+    name: str
+    uri: str
+    mutability: str
+    exclusions: tuple[str, ...] = ()
+
+    def is_immutable(self, tag: str) -> bool:
+        """Whether the registry refuses to move ``tag`` once it is set."""
+        excluded = any(fnmatchcase(tag, pattern) for pattern in self.exclusions)
+        return self.mutability.startswith("IMMUTABLE") != excluded
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image that the registry holds, read back and checked.
+
+    Attributes:
+        repository: Name of its repository.
+        digest: Digest of ``manifest``, recomputed here.
+        media_type: Media type of ``manifest``.
+        manifest: The manifest's exact bytes (an image manifest or an index).
+        config_digest: Digest of the config that the (only) platform's manifest names.
+        layers: Digests of the stored layers, base first.
+        size: Bytes of config and layers as stored.
+    """
+
+    repository: str
+    digest: str
+    media_type: str
+    manifest: bytes = field(repr=False)
+    config_digest: str
+    layers: tuple[str, ...]
+    size: int
+
+
+class Registry(Protocol):
+    """A registry with ECR's powers: tags as data, and a token instead of a password."""
+
+    @property
+    def host(self) -> str:
+        """Registry host, with port if any: what stands before the first ``/`` of a pull reference."""
+        ...
+
+    def login(self) -> RegistryLogin:
+        """Mint a fresh token. Called inside each attempt of a retry, never kept across attempts."""
+        ...
+
+    def repository(self, name: str) -> Repository:
+        """Describe a repository. Raises :class:`RepositoryNotFound`."""
+        ...
+
+    def create_repository(self, name: str) -> Repository:
+        """Create a repository as configured; an existing one is returned as it is."""
+        ...
+
+    def images(self, repository: str, references: Sequence[str]) -> dict[str, StoredImage]:
+        """Read images by tag or by ``sha256:...`` digest.
+
+        Returns:
+            The images found, keyed by the reference asked for; a missing one is left out.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            IntegrityError: A manifest's bytes do not have the digest that the registry gave.
+        """
+        ...
+
+    def missing_layers(self, repository: str, digests: Sequence[str]) -> set[str]:
+        """Return those of the blob digests that the repository does not hold."""
+        ...
+
+    def set_tag(self, image: StoredImage, tag: str) -> None:
+        """Let ``tag`` name exactly ``image``; done when it already does. Raises :class:`TagConflict`."""
+        ...
+
+    def remove_tag(self, repository: str, tag: str) -> None:
+        """Remove a tag; a missing one is fine. With its last tag ECR deletes the image itself."""
+        ...

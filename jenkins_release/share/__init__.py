@@ -1,0 +1,27 @@
+r"""The share that candidates and releases stand on: SMB, or a folder in its place.
+
+:func:`open_share` decides by the location: ``\\server\share\folder`` and ``smb://server/share`` are
+SMB, anything else is a folder of this machine.
+"""
+
+from __future__ import annotations
+
+from jenkins_release.share.directory import DirectoryShare
+from jenkins_release.share.factory import ClosableShare, open_share
+from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share, ShareFull, Writer
+from jenkins_release.share.smb import SmbShare
+from jenkins_release.share.smb_address import SmbAddress
+
+__all__ = [
+    "ClosableShare",
+    "DirectoryShare",
+    "Entry",
+    "PathExists",
+    "PathNotFound",
+    "Share",
+    "ShareFull",
+    "SmbAddress",
+    "SmbShare",
+    "Writer",
+    "open_share",
+]

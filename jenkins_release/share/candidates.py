@@ -1,0 +1,237 @@
+r"""How candidates are laid out on a share.
+
+``<product>/<version>/<build>/`` with ``candidate.json``, ``SHA256SUMS``, ``images/`` and
+``attestations/``. A candidate is written into a sibling folder ``.incoming-<build>-<id>`` and
+renamed into place in one server-side step, so a reader sees a complete candidate or none.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, ReleaseError
+from jenkins_release.rules.names import check_identifier
+from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share, Writer
+
+_log = logging.getLogger(__name__)
+MANIFEST = "candidate.json"
+CHECKSUMS = "SHA256SUMS"
+ATTESTATIONS = "attestations"
+_SUFFIX = ".dsse.json"
+_MAX_SMALL_FILE = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, order=True)
+class CandidateRef:
+    """A candidate's place: version and build of a product."""
+
+    version: str
+    build: str
+
+    @classmethod
+    def parse(cls, text: str) -> CandidateRef:
+        """Read ``8.1.0/42``. Raises ConfigurationError."""
+        version, slash, build = text.partition("/")
+        if not slash:
+            raise ConfigurationError(
+                f"{text!r} does not name a candidate", hint="write version/build, such as 8.1.0/42"
+            )
+        return cls(check_identifier("version", version), check_identifier("build", build))
+
+    def __str__(self) -> str:
+        return f"{self.version}/{self.build}"
+
+
+class Staging:
+    """A candidate on its way: files are created here, :meth:`commit` makes all of them visible."""
+
+    def __init__(self, share: Share, folder: str, target: str) -> None:
+        self._share = share
+        self._folder = folder
+        self._target = target
+        self.committed = False
+
+    def create(self, path: str) -> AbstractContextManager[Writer]:
+        """Create a file below the candidate's folder."""
+        parent, _, _ = path.rpartition("/")
+        if parent:
+            self._share.make_folder(f"{self._folder}/{parent}")
+        return self._share.create(f"{self._folder}/{path}")
+
+    def write(self, path: str, data: bytes) -> None:
+        """Create a small file with the given bytes."""
+        with self.create(path) as writer:
+            writer.write(data)
+
+    def commit(self) -> None:
+        """Rename the whole folder into place in one step. Raises PathExists."""
+        self._share.rename(self._folder, self._target)
+        self.committed = True
+
+
+class CandidateArea:
+    """The candidates of one product on a share."""
+
+    def __init__(self, share: Share, product: str) -> None:
+        self.share = share
+        self.product = check_identifier("product", product)
+
+    def folder(self, ref: CandidateRef) -> str:
+        """Path of the candidate's folder below the share's root."""
+        return f"{self.product}/{ref.version}/{ref.build}"
+
+    def shown(self, ref: CandidateRef, path: str = "") -> str:
+        """The candidate's folder, or a file in it, as a person reads it."""
+        tail = f"{self.folder(ref)}/{path}".rstrip("/")
+        root = self.share.name
+        return root + "\\" + tail.replace("/", "\\") if root.startswith("\\\\") else f"{root}/{tail}"
+
+    def refs(self) -> list[CandidateRef]:
+        """List the complete candidates, sorted by name; unfinished ones have hidden names."""
+        found = []
+        for version in self._folders(self.product):
+            found += [
+                CandidateRef(version.name, build.name)
+                for build in self._folders(f"{self.product}/{version.name}")
+            ]
+        return sorted(found)
+
+    def _folders(self, path: str) -> list[Entry]:
+        try:
+            entries = self.share.list(path)
+        except PathNotFound:
+            return []
+        return [entry for entry in entries if entry.is_folder and not entry.name.startswith(".")]
+
+    def exists(self, ref: CandidateRef) -> bool:
+        """Whether the candidate's folder is there."""
+        try:
+            return self.share.stat(self.folder(ref)).is_folder
+        except PathNotFound:
+            return False
+
+    def read_small(self, ref: CandidateRef, path: str) -> bytes:
+        """Read a small file of the candidate.
+
+        Raises:
+            ConfigurationError: There is no such candidate.
+            IntegrityError: The candidate is there, the file is not, or is far too large.
+        """
+        try:
+            entry = self.share.stat(f"{self.folder(ref)}/{path}")
+        except PathNotFound as error:
+            if not self.exists(ref):
+                raise ConfigurationError(
+                    f"there is no candidate {ref} of {self.product} on {self.share.name}",
+                    hint="'jenkins-release candidate list' shows what is there",
+                ) from error
+            raise IntegrityError(
+                f"candidate {ref} is incomplete: {self.shown(ref, path)} is missing",
+                hint="export the build again under a new build number; do not repair a candidate by hand",
+            ) from error
+        if entry.size > _MAX_SMALL_FILE:
+            raise IntegrityError(f"{self.shown(ref, path)} has {entry.size} bytes, at most {_MAX_SMALL_FILE}")
+        return b"".join(self.share.read(f"{self.folder(ref)}/{path}"))
+
+    def attestations(self, ref: CandidateRef) -> dict[str, bytes]:
+        """Read all attestations: file name to bytes, in the order of their numbers."""
+        try:
+            entries = self.share.list(f"{self.folder(ref)}/{ATTESTATIONS}")
+        except PathNotFound:
+            return {}
+        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        return {name: self.read_small(ref, f"{ATTESTATIONS}/{name}") for name in names}
+
+    @contextmanager
+    def stage(self, ref: CandidateRef, holder: str) -> Iterator[Staging]:
+        """Prepare a candidate under a lease; what is not committed is removed.
+
+        Left-overs of an export of the same build that died are removed first: the lease says that
+        no other export is at work on it.
+
+        Raises:
+            ConfigurationError: The candidate exists already.
+            LeaseHeld: Another export of the same build is running.
+        """
+        with self.lease(ref, "export", holder):
+            if self.exists(ref):
+                raise _taken(self, ref)
+            above = f"{self.product}/{ref.version}"
+            prefix = f".incoming-{ref.build}-"
+            self.share.make_folder(above)
+            for entry in self.share.list(above):
+                if entry.name.startswith(prefix):
+                    _log.warning("removing %s, left by an export that died", entry.name)
+                    self.share.remove(f"{above}/{entry.name}")
+            folder = f"{above}/{prefix}{secrets.token_hex(4)}"
+            self.share.make_folder(f"{folder}/{ATTESTATIONS}")
+            staging = Staging(self.share, folder, self.folder(ref))
+            try:
+                yield staging
+            except PathExists as error:
+                if self.exists(ref):
+                    raise _taken(self, ref) from error
+                raise
+            finally:
+                if not staging.committed:
+                    self._discard(folder)
+
+    def _discard(self, folder: str) -> None:
+        try:
+            self.share.remove(folder)
+        except ReleaseError as error:
+            # The first failure is what the caller has to see; the next export removes the folder.
+            _log.warning("the unfinished folder %s could not be removed: %s", folder, error)
+
+    def add_attestation(
+        self, ref: CandidateRef, kind: str, make: Callable[[int], bytes], holder: str
+    ) -> tuple[str, bytes]:
+        """Append an attestation under the next free number.
+
+        Args:
+            ref: The candidate.
+            kind: Short word for the file name, such as ``qa``.
+            make: Makes the envelope for a number.
+            holder: Who appends, for the lease.
+
+        Returns:
+            The file's name and bytes.
+
+        Raises:
+            LeaseHeld: Another attestation is being added at this moment; retryable.
+        """
+        folder = f"{self.folder(ref)}/{ATTESTATIONS}"
+        try:
+            with self.lease(ref, "attest", holder):
+                self.share.make_folder(folder)
+                names = [entry.name for entry in self.share.list(folder)]
+                taken = [int(name[:4]) for name in names if name[:4].isdigit()]
+                number = max(taken, default=0) + 1
+                data = make(number)
+                name = f"{number:04d}-{kind}{_SUFFIX}"
+                temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
+                with self.share.create(temporary) as writer:
+                    writer.write(data)
+                self.share.rename(temporary, f"{folder}/{name}")
+                return name, data
+        except LeaseHeld as error:
+            raise LeaseHeld(error.message, hint=error.hint, retryable=True) from error
+
+    @contextmanager
+    def lease(self, ref: CandidateRef, purpose: str, holder: str) -> Iterator[None]:
+        """Hold the lease for one purpose (``export``, ``attest``, ``promote``) on a candidate."""
+        folder = f"{self.product}/.leases"
+        self.share.make_folder(folder)
+        with self.share.lease(f"{folder}/{ref.version}-{ref.build}.{purpose}", holder):
+            yield
+
+
+def _taken(area: CandidateArea, ref: CandidateRef) -> ConfigurationError:
+    return ConfigurationError(
+        f"candidate {ref} of {area.product} is on the share already: {area.shown(ref)}",
+        hint="a candidate is never overwritten: export under another build number",
+    )

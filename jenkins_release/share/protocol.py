@@ -1,0 +1,126 @@
+"""What the release process needs of a share, whatever carries it.
+
+Paths are relative to the share's root, with ``/`` between the parts (``SkyDRM/8.1.0/42``); an
+implementation checks every path with :func:`jenkins_release.rules.names.check_path` before it
+uses it, so a name can never leave the root or mean something else on Windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from jenkins_release.errors import RemoteError
+
+
+class PathNotFound(RemoteError):
+    """There is no such file or folder on the share."""
+
+
+class PathExists(RemoteError):
+    """The name is taken; nothing was changed."""
+
+
+class ShareFull(RemoteError):
+    """The share has no room for the data. Not worth a retry: somebody has to make room."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in a folder of the share.
+
+    Attributes:
+        name: Name without its folder.
+        is_folder: Whether it is a folder.
+        size: Bytes; 0 for a folder.
+        modified: Seconds since the epoch, UTC, as the server tells.
+    """
+
+    name: str
+    is_folder: bool
+    size: int
+    modified: float
+
+
+class Writer(Protocol):
+    """A file on its way to the share; use it as a context manager.
+
+    Leaving the block normally finishes the file: every byte is acknowledged, flushed to the
+    server's disk, and the server's size compared. Leaving it with an exception removes what was
+    written.
+    """
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append ``data``; the caller may reuse the buffer as soon as the call returns."""
+
+    def __enter__(self) -> Writer: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Share(Protocol):
+    """A folder tree that several machines see, over SMB or mounted.
+
+    Every method may raise :class:`RemoteError` (``retryable`` when the same call may succeed
+    later) besides the errors that it names.
+    """
+
+    @property
+    def name(self) -> str:
+        r"""The share as people write it, such as ``\\nextlabs.com\share\data``; never with a password."""
+        ...
+
+    def list(self, path: str) -> list[Entry]:
+        """List a folder, sorted by name. Raises :class:`PathNotFound`."""
+        ...
+
+    def stat(self, path: str) -> Entry:
+        """Describe one file or folder. Raises :class:`PathNotFound`."""
+        ...
+
+    def read(self, path: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield a file's bytes from ``offset``, ``length`` of them (or to its end), in pieces.
+
+        Reads ahead within a bounded buffer. Fewer bytes than asked for raise
+        :class:`jenkins_release.errors.IntegrityError`. Raises :class:`PathNotFound`.
+        """
+        ...
+
+    def create(self, path: str) -> AbstractContextManager[Writer]:
+        """Create a new file for writing. Raises :class:`PathExists`, :class:`ShareFull`."""
+        ...
+
+    def make_folder(self, path: str) -> None:
+        """Create a folder and those above it that are missing; an existing one is fine."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename a file or folder in one server-side step.
+
+        Raises :class:`PathExists`, :class:`PathNotFound`.
+        """
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a folder with all that is in it; a missing one is fine."""
+        ...
+
+    def free_space(self) -> int | None:
+        """Bytes that the caller may still write, or None where the server does not tell."""
+        ...
+
+    def lease(self, path: str, holder: str) -> AbstractContextManager[None]:
+        """Hold a lease on ``path`` (a lock file) for the length of the block.
+
+        The server releases it when the holder's process or machine dies.
+
+        Args:
+            path: The lock file; made when missing, left in place afterwards.
+            holder: Who holds it, one line; shown to whoever comes second.
+
+        Raises:
+            LeaseHeld: Someone else holds it; the message has the holder's line.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The release process: one module per step, named by its verb."""

@@ -1,0 +1,87 @@
+"""Reading a candidate's archives back: every byte is checked before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.images import ArchiveIndex, ArchiveReader
+from jenkins_release.records.candidate import FileRecord, ImageRecord
+from jenkins_release.steps._open import OpenCandidate
+from jenkins_release.steps.services import Services
+
+HELD_BACK = 1024 * 1024
+"""Bytes at an archive's end that a consumer gets only after the whole archive was checked.
+
+More than the end-of-archive blocks, without which ``docker load`` does not finish: an archive that
+fails the check is never loaded.
+"""
+
+
+def verified_archive(
+    file: FileRecord,
+    opened: OpenCandidate,
+    services: Services,
+    *,
+    advance: Callable[[int], None],
+) -> Iterator[bytes]:
+    """Stream an archive from the share, its last bytes only when all of it is what was recorded.
+
+    Args:
+        file: The archive's record.
+        opened: The candidate.
+        services: Where to read.
+        advance: Called with the bytes of each piece.
+
+    Yields:
+        The archive's bytes.
+
+    Raises:
+        IntegrityError: The archive is not what ``candidate.json`` says; its end was not yielded.
+    """
+    path = services.candidates.shown(opened.ref, file.path)
+    reader = ArchiveReader(platform=services.configuration.export.platform)
+    held: list[bytes] = []
+    waiting = 0
+    for chunk in services.share.read(f"{services.candidates.folder(opened.ref)}/{file.path}"):
+        reader.feed(chunk)
+        advance(len(chunk))
+        held.append(chunk)
+        waiting += len(chunk)
+        while waiting - len(held[0]) >= HELD_BACK:
+            waiting -= len(held[0])
+            yield held.pop(0)
+    check_index(reader.finish(), file, opened, path)
+    yield from held
+
+
+def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, path: str) -> None:
+    """Compare what an archive holds with what ``candidate.json`` says of it.
+
+    Raises:
+        IntegrityError: They differ; the message names the first difference.
+    """
+    hint = "the archive was altered after the export: do not use this candidate, export the build again"
+    found = index.sha256.removeprefix("sha256:")
+    if index.size != file.size or found != file.sha256:
+        raise IntegrityError(
+            f"{path}: expected {file.size} bytes with SHA-256 {file.sha256}, found {index.size} with {found}",
+            hint=hint,
+        )
+    by_reference = {reference: image for image in index.images for reference in image.references}
+    for image in opened.record.images:
+        if image.archive != file.path:
+            continue
+        archived = by_reference.get(image.reference)
+        if archived is None or _facts(image) != (
+            archived.config_digest,
+            archived.config_offset,
+            archived.config_size,
+            [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in archived.layers],
+        ):
+            raise IntegrityError(f"{path}: image {image.name} is not what candidate.json says", hint=hint)
+
+
+def _facts(image: ImageRecord) -> tuple[str, int, int, list[tuple[str, str, int, int]]]:
+    layers = [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in image.layers]
+    return (image.config_digest, image.config_offset, image.config_size, layers)

@@ -1,0 +1,121 @@
+"""Reading a candidate back from the share: the common beginning of most steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jenkins_release.errors import GateRefused, IntegrityError
+from jenkins_release.records.candidate import Candidate, manifest_digest
+from jenkins_release.rules.gate import Decision, decide
+from jenkins_release.share.candidates import MANIFEST, CandidateRef
+from jenkins_release.share.protocol import PathNotFound
+from jenkins_release.steps.services import Services
+
+
+@dataclass(frozen=True)
+class OpenCandidate:
+    """A candidate as it stands on the share.
+
+    Attributes:
+        ref: Its place.
+        manifest: The bytes of ``candidate.json``.
+        record: What they say.
+        attestations: File name to bytes.
+    """
+
+    ref: CandidateRef
+    manifest: bytes
+    record: Candidate
+    attestations: dict[str, bytes]
+
+    @property
+    def digest(self) -> str:
+        """Digest of ``candidate.json``."""
+        return manifest_digest(self.manifest)
+
+
+def open_candidate(ref: CandidateRef, services: Services) -> OpenCandidate:
+    """Read a candidate's manifest and attestations.
+
+    Raises:
+        ConfigurationError: There is no such candidate.
+        IntegrityError: It is incomplete, or describes another candidate.
+    """
+    area = services.candidates
+
+    def read() -> OpenCandidate:
+        manifest = area.read_small(ref, MANIFEST)
+        record = Candidate.from_bytes(manifest, area.shown(ref, MANIFEST))
+        return OpenCandidate(ref, manifest, record, area.attestations(ref))
+
+    opened = services.retry(f"read candidate {ref}", read)
+    found = (opened.record.product, opened.record.version, opened.record.build)
+    if found != (area.product, ref.version, ref.build):
+        raise IntegrityError(
+            f"{area.shown(ref, MANIFEST)}: expected {area.product} {ref}, "
+            f"found {found[0]} {found[1]}/{found[2]}",
+            hint="the folder was renamed or copied by hand; use the candidate where it was exported",
+        )
+    return opened
+
+
+def check_sizes(opened: OpenCandidate, services: Services) -> None:
+    """Check that every file of the candidate is there with its recorded size.
+
+    Raises:
+        IntegrityError: Files are missing or have another size; ``reasons`` names each.
+    """
+    area = services.candidates
+    problems = []
+    for record in opened.record.files:
+        path = f"{area.folder(opened.ref)}/{record.path}"
+        try:
+            size = services.retry(f"stat {path}", lambda path=path: services.share.stat(path).size)  # type: ignore[misc]
+        except PathNotFound:
+            problems.append(f"{area.shown(opened.ref, record.path)} is missing")
+            continue
+        if size != record.size:
+            problems.append(
+                f"{area.shown(opened.ref, record.path)}: expected {record.size} bytes, found {size}"
+            )
+    if problems:
+        raise IntegrityError(
+            f"candidate {opened.ref} is incomplete: {problems[0]}",
+            hint="export the build again under a new build number",
+            reasons=problems,
+        )
+
+
+def gate_decision(opened: OpenCandidate, services: Services) -> Decision:
+    """Ask the gate about a candidate."""
+    return decide(
+        opened.manifest,
+        opened.attestations,
+        trusted=services.trusted_keys,
+        policy=services.policy,
+        now=services.now(),
+    )
+
+
+def require_open_gate(opened: OpenCandidate, services: Services) -> Decision:
+    """Refuse unless the gate is open.
+
+    Raises:
+        IntegrityError: Something was altered; ``reasons`` has every finding.
+        GateRefused: The candidate may not be promoted; ``reasons`` has every unmet condition.
+    """
+    decision = gate_decision(opened, services)
+    if decision.altered:
+        raise IntegrityError(
+            f"candidate {opened.ref} was altered: {decision.altered[0]}",
+            hint="find out who changed the share; do not promote this candidate",
+            reasons=[*decision.altered, *decision.reasons],
+        )
+    if not decision.allowed:
+        raise GateRefused(
+            f"candidate {opened.ref} may not be promoted: {len(decision.reasons)} reason"
+            f"{'s' if len(decision.reasons) > 1 else ''}",
+            hint="'jenkins-release qa sign-off' records a verdict; 'candidate show' lists what is there",
+            reasons=decision.reasons,
+        )
+    return decision

@@ -1,0 +1,141 @@
+"""The three phases of a promotion: push and prove, set the release tags, remove the temporary ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.plan import Plan, PlannedImage
+from jenkins_release.registry.protocol import Repository, StoredImage
+from jenkins_release.steps._open import OpenCandidate
+from jenkins_release.steps.load import load_images
+from jenkins_release.steps.plan import holds
+from jenkins_release.steps.services import Services
+
+_log = logging.getLogger(__name__)
+
+
+def push_all(opened: OpenCandidate, plan: Plan, services: Services) -> dict[str, StoredImage]:
+    """Phase 1: bring every image into the registry and read it back, under the candidate's tag."""
+    records = {image.name: image for image in opened.record.images}
+    absent = [planned for planned in plan.images if planned.state == "absent"]
+    repositories = {planned.name: _repository(planned, services) for planned in plan.images}
+    loaded: list[str] = []
+    if absent:
+        wanted = [records[planned.name] for planned in absent]
+        loaded = _missing_locally(wanted, services)
+        load_images(opened, wanted, services)
+    stored: dict[str, StoredImage] = {}
+    try:
+        for planned in plan.images:
+            record, repository = records[planned.name], repositories[planned.name]
+            if planned.digest is None:
+                stored[planned.name] = _push(record, planned, repository, services)
+            else:
+                stored[planned.name] = _read_back(record, repository, planned.digest, services)
+    finally:
+        for reference in loaded:
+            services.engine.untag(reference)
+    return stored
+
+
+def _missing_locally(images: Sequence[ImageRecord], services: Services) -> list[str]:
+    """Names that the daemon does not have: they are removed again after the push."""
+    missing = []
+    for image in images:
+        try:
+            services.engine.inspect(image.reference)
+        except ConfigurationError:
+            missing.append(image.reference)
+    return missing
+
+
+def _repository(planned: PlannedImage, services: Services) -> Repository:
+    registry = services.registry
+    if planned.repository_exists:
+        return services.retry(
+            f"describe {planned.repository}", lambda: registry.repository(planned.repository)
+        )
+    return services.retry(
+        f"create {planned.repository}", lambda: registry.create_repository(planned.repository)
+    )
+
+
+def _push(
+    record: ImageRecord, planned: PlannedImage, repository: Repository, services: Services
+) -> StoredImage:
+    target = f"{repository.uri}:{planned.candidate_tag}"
+
+    def attempt() -> StoredImage:
+        # The answer to an earlier attempt may have been lost after the registry took the image.
+        found = services.registry.images(repository.name, [planned.candidate_tag])
+        if planned.candidate_tag in found:
+            digest = found[planned.candidate_tag].digest
+        else:
+            services.engine.tag(record.reference, target)
+            digest = services.engine.push(target, services.registry.login())
+        return _proven(record, repository, digest, services)
+
+    try:
+        return services.retry(f"push {record.name} to {target}", attempt)
+    finally:
+        services.engine.untag(target)
+
+
+def _read_back(record: ImageRecord, repository: Repository, digest: str, services: Services) -> StoredImage:
+    return services.retry(f"read {record.name} back", lambda: _proven(record, repository, digest, services))
+
+
+def _proven(record: ImageRecord, repository: Repository, digest: str, services: Services) -> StoredImage:
+    """Read an image back and prove that it is the validated one, with all its layers."""
+    stored = services.registry.images(repository.name, [digest]).get(digest)
+    if stored is None:
+        raise RemoteError(
+            f"{repository.uri}@{digest} was pushed, and the registry does not show it", retryable=True
+        )
+    if not holds(stored, record):
+        raise IntegrityError(
+            f"{repository.uri}@{digest}: expected config {record.config_digest} with {len(record.layers)} "
+            f"layers, found {stored.config_digest} with {len(stored.layers)}",
+            hint="the registry does not hold what QA validated; no release tag was set",
+        )
+    missing = services.registry.missing_layers(repository.name, stored.layers)
+    if missing:
+        raise IntegrityError(
+            f"{repository.uri}@{digest}: {len(missing)} of its layers are missing: {sorted(missing)[0]}",
+            hint="delete the image in the registry and run the promotion again; no release tag was set",
+        )
+    return stored
+
+
+def set_release_tags(plan: Plan, stored: dict[str, StoredImage], services: Services) -> bool:
+    """Phase 2: set every tag that does not name the image yet; fixed tags of all images first."""
+    changed = False
+    for moving in (False, True):
+        for planned in plan.images:
+            image = stored[planned.name]
+            for now in planned.tags:
+                if now.moving is not moving or now.digest == image.digest:
+                    continue
+                if not moving and now.digest is not None:
+                    continue  # names the same content through another manifest: never replaced
+                what = f"set {planned.repository}:{now.tag}"
+                services.retry(what, lambda image=image, tag=now.tag: services.registry.set_tag(image, tag))  # type: ignore[misc]
+                _log.info("%s to %s", what, image.digest)
+                changed = True
+    return changed
+
+
+def remove_candidate_tags(plan: Plan, services: Services) -> bool:
+    """Phase 3: remove the temporary tags. The release tags keep the images."""
+    changed = False
+    for planned in plan.images:
+        if planned.candidate_tag_set or planned.state == "absent":
+            services.retry(
+                f"remove {planned.repository}:{planned.candidate_tag}",
+                lambda p=planned: services.registry.remove_tag(p.repository, p.candidate_tag),  # type: ignore[misc]
+            )
+            changed = True
+    return changed

@@ -1,0 +1,263 @@
+"""Export: images from the Docker daemon to a new release candidate on the share, in one stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.images import ArchivedImage, ArchiveIndex, ArchiveReader
+from jenkins_release.images.archive.platforms import parse_platform
+from jenkins_release.images.protocol import LocalImage
+from jenkins_release.records.attestation import PROVENANCE, sign_statement
+from jenkins_release.records.candidate import (
+    Candidate,
+    FileRecord,
+    ImageRecord,
+    LayerRecord,
+    checksum_lines,
+    manifest_digest,
+)
+from jenkins_release.records.provenance import provenance
+from jenkins_release.rules.names import check_identifier
+from jenkins_release.rules.tags import image_reference
+from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef, Staging
+from jenkins_release.share.protocol import ShareFull
+from jenkins_release.steps.services import Services
+from jenkins_release.stream import fan_out
+from jenkins_release.version import PROGRAM
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export.
+
+    Attributes:
+        version: Product version.
+        build: Build number.
+        revision: Source revision that was built; ``GIT_COMMIT`` in Jenkins by default.
+        key: URI of the build key; ``signing.build_key`` by default.
+        dry_run: Check everything, write nothing.
+    """
+
+    version: str
+    build: str
+    revision: str = ""
+    key: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported.
+
+    Attributes:
+        candidate: The record; None after a dry run.
+        digest: Digest of ``candidate.json``; empty after a dry run.
+        location: The candidate's folder.
+        images: The images as the daemon described them.
+        bytes: Bytes of all archives.
+        seconds: Time from the first request to the commit.
+        attested: Whether a build attestation was added.
+    """
+
+    candidate: Candidate | None
+    digest: str
+    location: str
+    images: tuple[LocalImage, ...]
+    bytes: int
+    seconds: float
+    attested: bool
+
+
+@dataclass
+class _Wanted:
+    """An image of the configuration with its reference filled in."""
+
+    name: str
+    reference: str
+    local: LocalImage = field(repr=False)
+
+
+def export_candidate(request: ExportRequest, services: Services) -> ExportReport:
+    """Export the configured images as a release candidate, complete or not at all.
+
+    The daemon's stream is hashed and its structure read while it flows to the share; nothing is
+    kept on this machine's disk.
+
+    Raises:
+        ConfigurationError: Wrong version, build, image or platform; the candidate exists already.
+        IntegrityError: The daemon's archive is not what its images say.
+        RemoteError: Daemon or share failed, after the retries.
+        LeaseHeld: Another export of the same build is running.
+    """
+    version = ReleaseVersion.parse(request.version)
+    ref = CandidateRef(version.text, check_identifier("build", request.build))
+    uri = request.key or services.configuration.signing.build_key
+    signer = services.signer("build", uri) if uri or services.policy.build_attestation else None
+    wanted = _inspect(version, ref.build, services)
+    area = services.candidates
+    _check_space(wanted, services)
+    local = tuple(image.local for image in wanted)
+    if request.dry_run:
+        if area.exists(ref):
+            raise ConfigurationError(f"candidate {ref} is on the share already: {area.shown(ref)}")
+        return ExportReport(None, "", area.shown(ref), local, 0, 0.0, False)
+    started, begin = services.now(), time.monotonic()
+
+    def attempt() -> Candidate:
+        with area.stage(ref, services.holder()) as staging:
+            files, images = _write_archives(ref, wanted, staging, services)
+            record = Candidate(
+                product=area.product,
+                version=ref.version,
+                build=ref.build,
+                revision=request.revision or services.environ.get("GIT_COMMIT", ""),
+                build_url=services.environ.get("BUILD_URL", ""),
+                built_by=services.user(),
+                exported_at=services.now(),
+                exporter=PROGRAM,
+                files=files,
+                images=images,
+            )
+            manifest = record.to_bytes()
+            staging.write(CHECKSUMS, checksum_lines(manifest, files))
+            if signer is not None:
+                envelope = sign_statement(
+                    PROVENANCE,
+                    provenance(record, started=started, finished=record.exported_at),
+                    {MANIFEST: manifest_digest(manifest).removeprefix("sha256:")},
+                    sequence=1,
+                    signed_at=services.now(),
+                    signer=signer,
+                )
+                staging.write("attestations/0001-build.dsse.json", envelope)
+            staging.write(MANIFEST, manifest)
+            staging.commit()
+        return record
+
+    record = services.retry(f"export {ref}", attempt)
+    total = sum(file.size for file in record.files)
+    return ExportReport(
+        record,
+        manifest_digest(record.to_bytes()),
+        area.shown(ref),
+        local,
+        total,
+        time.monotonic() - begin,
+        signer is not None,
+    )
+
+
+def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_Wanted]:
+    """Look up every image first, so that all that is missing is reported at once."""
+    platform = services.configuration.export.platform
+    wanted: list[_Wanted] = []
+    mistakes: list[str] = []
+    for section in services.configuration.images:
+        reference = image_reference(section.source, version, build)
+        try:
+            local = services.retry(f"inspect {reference}", lambda r=reference: services.engine.inspect(r))  # type: ignore[misc]
+        except ConfigurationError as error:
+            mistakes.append(error.message)
+            continue
+        if parse_platform(local.platform) != parse_platform(platform):
+            mistakes.append(f"image {reference} is for {local.platform}, export.platform asks for {platform}")
+        wanted.append(_Wanted(section.name, reference, local))
+    if mistakes:
+        total = len(services.configuration.images)
+        raise ConfigurationError(
+            f"{len(mistakes)} of {total} images cannot be exported: {mistakes[0]}",
+            hint="build or pull them on this machine first; names come from images.source in release.toml",
+            reasons=mistakes,
+        )
+    return wanted
+
+
+def _check_space(wanted: Sequence[_Wanted], services: Services) -> None:
+    """Refuse before the transfer where the share certainly has no room.
+
+    Shared layers stand in one archive once, so the largest image is what a single archive needs at
+    the least; archives per image need the sum.
+    """
+    sizes = [image.local.size for image in wanted]
+    needed = max(sizes) if services.configuration.export.archives == "single" else sum(sizes)
+    free = services.retry("ask for free space", services.share.free_space)
+    if free is not None and free < needed:
+        raise ShareFull(
+            f"the candidate needs at least {needed} bytes, {services.share.name} has {free} free",
+            hint="make room on the share: nothing was written",
+        )
+
+
+def _write_archives(
+    ref: CandidateRef, wanted: Sequence[_Wanted], staging: Staging, services: Services
+) -> tuple[tuple[FileRecord, ...], tuple[ImageRecord, ...]]:
+    files: list[FileRecord] = []
+    images: list[ImageRecord] = []
+    if services.configuration.export.archives == "single":
+        groups = {services.configuration.product.name.lower(): list(wanted)}
+    else:
+        groups = {image.name: [image] for image in wanted}
+    for name, group in groups.items():
+        path = f"images/{name}-{ref.version}-{ref.build}.tar"
+        index = _write_archive(path, group, staging, services)
+        files.append(FileRecord(path=path, size=index.size, sha256=index.sha256.removeprefix("sha256:")))
+        images += [_record(image, path, index) for image in group]
+    return tuple(files), tuple(images)
+
+
+def _write_archive(path: str, group: Sequence[_Wanted], staging: Staging, services: Services) -> ArchiveIndex:
+    reader = ArchiveReader(platform=services.configuration.export.platform)
+    stream = services.engine.save([image.reference for image in group])
+    with staging.create(path) as writer, services.progress.task(f"export {path}") as task:
+
+        def write(chunk: bytes) -> None:
+            writer.write(chunk)
+            task.advance(len(chunk))
+
+        fan_out(stream, [reader.feed, write])
+        return reader.finish()
+
+
+def _record(image: _Wanted, path: str, index: ArchiveIndex) -> ImageRecord:
+    found = _in_archive(image, index)
+    if found.diff_ids != image.local.diff_ids:
+        raise IntegrityError(
+            f"image {image.reference} changed while it was exported: its layers are not those that the "
+            "daemon described before",
+            hint="another job tags the same name on this machine: give every build its own tag",
+        )
+    layers = tuple(
+        LayerRecord(
+            diff_id=layer.diff_id,
+            digest=layer.digest,
+            offset=layer.offset,
+            size=layer.size,
+            compression=layer.compression,
+        )
+        for layer in found.layers
+    )
+    return ImageRecord(
+        name=image.name,
+        reference=image.reference,
+        archive=path,
+        platform=found.platform,
+        config_digest=found.config_digest,
+        config_offset=found.config_offset,
+        config_size=found.config_size,
+        layers=layers,
+    )
+
+
+def _in_archive(image: _Wanted, index: ArchiveIndex) -> ArchivedImage:
+    for found in index.images:
+        if image.reference in found.references:
+            return found
+    named = ", ".join(name for found in index.images for name in found.references) or "none"
+    raise IntegrityError(
+        f"the daemon's archive does not hold {image.reference}; it holds {named}",
+        hint="a defect of this Docker version (moby #47065, #47210 for 25.0): upgrade the daemon",
+    )

@@ -1,0 +1,120 @@
+"""Listing: which candidates are on the share, and where each of them stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.records.attestation import Statement, read_envelope, verified_by
+from jenkins_release.records.candidate import Candidate
+from jenkins_release.rules.gate import Decision
+from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._open import gate_decision, open_candidate
+from jenkins_release.steps.services import Services
+
+
+@dataclass(frozen=True)
+class ListedCandidate:
+    """One line of a listing.
+
+    Attributes:
+        ref: The candidate.
+        record: Its record; None where it cannot be read.
+        decision: What the gate says; None where the record cannot be read.
+        problem: Why it cannot be read, or an empty string.
+    """
+
+    ref: CandidateRef
+    record: Candidate | None
+    decision: Decision | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ShownAttestation:
+    """An attestation as ``candidate show`` lists it.
+
+    Attributes:
+        file: File name.
+        statement: What it says; None where it cannot be read.
+        signer: Name of the trusted key that signed it; empty where it is unknown.
+        problem: What is wrong with it, or an empty string.
+    """
+
+    file: str
+    statement: Statement | None
+    signer: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ShownCandidate:
+    """A candidate in full.
+
+    Attributes:
+        record: Its record.
+        digest: Digest of ``candidate.json``.
+        location: Its folder.
+        decision: What the gate says.
+        attestations: All attestations, in the order of their numbers.
+    """
+
+    record: Candidate
+    digest: str
+    location: str
+    decision: Decision
+    attestations: tuple[ShownAttestation, ...]
+
+
+def list_candidates(services: Services, *, version: str | None = None) -> list[ListedCandidate]:
+    """List the candidates of the product, newest version and build first.
+
+    Args:
+        services: Where to look.
+        version: Only candidates of this version.
+    """
+    refs = services.retry("list candidates", services.candidates.refs)
+    found = [_listed(ref, services) for ref in refs if version in {None, ref.version}]
+    return sorted(found, key=lambda item: _order(item.ref), reverse=True)
+
+
+def show_candidate(ref: CandidateRef, services: Services) -> ShownCandidate:
+    """Read one candidate with everything that is recorded of it.
+
+    Raises:
+        ConfigurationError: There is no such candidate.
+        IntegrityError: It is incomplete or altered beyond reading.
+    """
+    opened = open_candidate(ref, services)
+    shown = tuple(_shown(name, data, services) for name, data in opened.attestations.items())
+    location = services.candidates.shown(ref)
+    return ShownCandidate(opened.record, opened.digest, location, gate_decision(opened, services), shown)
+
+
+def _listed(ref: CandidateRef, services: Services) -> ListedCandidate:
+    try:
+        opened = open_candidate(ref, services)
+    except (IntegrityError, ConfigurationError) as error:
+        return ListedCandidate(ref, None, None, error.message)
+    return ListedCandidate(ref, opened.record, gate_decision(opened, services))
+
+
+def _shown(name: str, data: bytes, services: Services) -> ShownAttestation:
+    try:
+        envelope, statement = read_envelope(data, name)
+    except IntegrityError as error:
+        return ShownAttestation(name, None, "", error.message)
+    try:
+        key = verified_by(envelope, services.trusted_keys)
+    except IntegrityError as error:
+        return ShownAttestation(name, statement, "", error.message)
+    return ShownAttestation(name, statement, key.name if key else "", "" if key else "unknown key")
+
+
+def _order(ref: CandidateRef) -> tuple[bool, ReleaseVersion, int, str]:
+    try:
+        version, known = ReleaseVersion.parse(ref.version), True
+    except ConfigurationError:
+        version, known = ReleaseVersion(ref.version, (0, 0, 0, 0), "", 0), False
+    return (known, version, int(ref.build) if ref.build.isdigit() else 0, ref.build)

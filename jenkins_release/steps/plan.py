@@ -1,0 +1,135 @@
+"""Plan: what a promotion of a candidate would do, from what the registry holds now."""
+
+from __future__ import annotations
+
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
+from jenkins_release.registry.protocol import Repository, RepositoryNotFound, StoredImage
+from jenkins_release.rules.tags import registry_tags
+from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._open import OpenCandidate, open_candidate
+from jenkins_release.steps.services import Services
+
+
+def plan_promotion(ref: CandidateRef, services: Services) -> Plan:
+    """Compute what promoting a candidate would do. Changes nothing.
+
+    Raises:
+        ConfigurationError: No such candidate, or an image that ``release.toml`` does not name.
+        IntegrityError: The candidate, or a manifest in the registry, is not what it should be.
+        RemoteError: Share or registry failed, after the retries.
+    """
+    return make_plan(open_candidate(ref, services), services)
+
+
+def make_plan(opened: OpenCandidate, services: Services) -> Plan:
+    """Compute the plan for a candidate that was read already. Raises as :func:`plan_promotion`."""
+    version = ReleaseVersion.parse(opened.ref.version)
+    section = services.configuration.ecr
+    tags = dict.fromkeys(registry_tags(section.tags, version, opened.ref.build), False)
+    tags |= dict.fromkeys(
+        (t for t in registry_tags(section.moving_tags, version, opened.ref.build) if t not in tags), True
+    )
+    occupied: list[str] = []
+    obstacles: list[str] = []
+    images = [_planned(image, opened, tags, services, occupied, obstacles) for image in opened.record.images]
+    return Plan(
+        product=opened.record.product,
+        version=opened.ref.version,
+        build=opened.ref.build,
+        candidate=opened.digest,
+        registry=services.registry.host,
+        images=tuple(images),
+        occupied=tuple(occupied),
+        obstacles=tuple(obstacles),
+    )
+
+
+def candidate_tag(opened: OpenCandidate) -> str:
+    """The temporary tag of exactly this candidate: its name, and the beginning of its digest."""
+    return f"candidate-{opened.ref.version}-{opened.ref.build}-{opened.digest[7:19]}"[:128]
+
+
+def holds(stored: StoredImage, image: ImageRecord) -> bool:
+    """Whether an image in the registry is the one that QA validated.
+
+    The config digest covers the ``diff_ids`` of all layers; the number of layers is compared so
+    that a manifest cannot name the right config beside other layers.
+    """
+    return stored.config_digest == image.config_digest and len(stored.layers) == len(image.layers)
+
+
+def _planned(
+    image: ImageRecord,
+    opened: OpenCandidate,
+    tags: dict[str, bool],
+    services: Services,
+    occupied: list[str],
+    obstacles: list[str],
+) -> PlannedImage:
+    name = _repository_name(image, services)
+    temporary = candidate_tag(opened)
+    repository, stored = _look(name, [temporary, *tags], services, obstacles)
+    for tag, moving in tags.items():
+        found = stored.get(tag)
+        if found is None or holds(found, image):
+            continue
+        if not moving:
+            occupied.append(
+                f"tag {tag} in {name} names {found.digest} with config {found.config_digest}, "
+                f"the candidate's image {image.name} has config {image.config_digest}"
+            )
+        elif repository is not None and repository.is_immutable(tag):
+            obstacles.append(
+                f"the moving tag {tag} in {name} cannot be moved: the repository is {repository.mutability}"
+            )
+    # A release tag's manifest comes before the temporary tag's: it is what customers may have pulled.
+    right = [stored[tag] for tag in [*tags, temporary] if tag in stored and holds(stored[tag], image)]
+    released = all(tag in stored and holds(stored[tag], image) for tag in tags)
+    state: ImageState = "released" if released else "pushed" if right else "absent"
+    return PlannedImage(
+        name=image.name,
+        config_digest=image.config_digest,
+        repository=name,
+        repository_exists=repository is not None,
+        candidate_tag=temporary,
+        candidate_tag_set=temporary in stored,
+        state=state,
+        digest=right[0].digest if right else None,
+        tags=tuple(_tag_now(tag, moving, stored.get(tag)) for tag, moving in tags.items()),
+        push_bytes=0 if right else image.size,
+    )
+
+
+def _look(
+    name: str, references: list[str], services: Services, obstacles: list[str]
+) -> tuple[Repository | None, dict[str, StoredImage]]:
+    try:
+        repository = services.retry(f"describe {name}", lambda: services.registry.repository(name))
+    except RepositoryNotFound:
+        if not services.configuration.ecr.create_repositories:
+            obstacles.append(
+                f"the repository {name} does not exist in {services.registry.host}: create it, "
+                "or set ecr.create_repositories = true"
+            )
+        return None, {}
+    stored = services.retry(f"read {name}", lambda: services.registry.images(name, references))
+    return repository, stored
+
+
+def _tag_now(tag: str, moving: bool, found: StoredImage | None) -> TagNow:
+    if found is None:
+        return TagNow(tag=tag, moving=moving)
+    return TagNow(tag=tag, moving=moving, digest=found.digest, config_digest=found.config_digest)
+
+
+def _repository_name(image: ImageRecord, services: Services) -> str:
+    for section in services.configuration.images:
+        if section.name == image.name:
+            return section.repository
+    raise ConfigurationError(
+        f"the candidate holds the image {image.name}, for which release.toml names no repository",
+        hint="add an [[images]] entry with this name: every image of a candidate is promoted",
+    )

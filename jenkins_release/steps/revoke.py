@@ -1,0 +1,55 @@
+"""Revoke: take back the sign-offs of a candidate, signed and with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jenkins_release.records.attestation import REVOCATION, sign_statement
+from jenkins_release.share.candidates import MANIFEST, CandidateRef
+from jenkins_release.steps._attest import AttestationReport, append, named, report
+from jenkins_release.steps._open import open_candidate
+from jenkins_release.steps.services import Services
+
+
+@dataclass(frozen=True)
+class RevocationRequest:
+    """Taking back every sign-off given so far.
+
+    Attributes:
+        candidate: The candidate.
+        tester: Who revokes.
+        reason: Why; recorded and shown by the gate.
+        key: URI of the tester's key; ``signing.qa_key`` by default.
+        dry_run: Check everything, write nothing.
+    """
+
+    candidate: CandidateRef
+    tester: str
+    reason: str
+    key: str = ""
+    dry_run: bool = False
+
+
+def revoke_sign_off(request: RevocationRequest, services: Services) -> AttestationReport:
+    """Take back every sign-off that a candidate has so far; a later pass opens the gate again.
+
+    Raises:
+        ConfigurationError: No such candidate, no reason, or a key that the gate would not count.
+    """
+    tester, reason = named("tester", request.tester), named("reason", request.reason)
+    signer = services.signer("qa", request.key or services.configuration.signing.qa_key)
+    opened = open_candidate(request.candidate, services)
+
+    def make(sequence: int) -> bytes:
+        return sign_statement(
+            REVOCATION,
+            {"revokesBefore": sequence},
+            {MANIFEST: opened.digest.removeprefix("sha256:")},
+            sequence=sequence,
+            signed_at=services.now(),
+            signer=signer,
+            extension={"tester": tester, "reason": reason, "candidate": opened.record.ident},
+        )
+
+    file = append(opened, "revocation", make, services, dry_run=request.dry_run)
+    return report(opened, file, None, services)

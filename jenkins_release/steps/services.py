@@ -1,0 +1,184 @@
+"""What the steps work with: opened on first use, replaced by other implementations in tests."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from jenkins_release.config import KEY_PASSPHRASE, SMB_PASSWORD, SMB_USER, Configuration, secret
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.progress import Progress, SilentProgress
+from jenkins_release.records.attestation import TrustedKey
+from jenkins_release.retry import RetryPolicy, retry_call
+from jenkins_release.rules.gate import Policy
+from jenkins_release.rules.tags import moving_filters
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+
+    from jenkins_release.images.protocol import ImageEngine
+    from jenkins_release.registry.protocol import Registry
+    from jenkins_release.share.candidates import CandidateArea
+    from jenkins_release.share.protocol import Share
+
+T = TypeVar("T")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Services:
+    """The outside world of a step, made from a configuration.
+
+    Attributes:
+        configuration: ``release.toml``.
+        environ: The environment: secrets, and what Jenkins says of the build.
+        progress: Where transfers report to.
+        now: Tells the time, UTC.
+        sleep: Waits, in seconds.
+    """
+
+    configuration: Configuration
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    progress: Progress = field(default_factory=SilentProgress)
+    now: Callable[[], datetime] = _now
+    sleep: Callable[[float], None] = time.sleep
+
+    @cached_property
+    def share(self) -> Share:
+        """The share with the release candidates."""
+        from jenkins_release.share import open_share
+
+        section = self.configuration.share
+        password = secret(SMB_PASSWORD, self.environ)
+        return open_share(
+            section.release_candidate,
+            username=self.environ.get(SMB_USER),
+            password=password.get_secret_value() if password else None,
+            encrypt=section.encrypt,
+            timeout_s=section.timeout_s,
+        )
+
+    @cached_property
+    def candidates(self) -> CandidateArea:
+        """The candidates of the configured product."""
+        from jenkins_release.share.candidates import CandidateArea
+
+        return CandidateArea(self.share, self.configuration.product.name)
+
+    @cached_property
+    def engine(self) -> ImageEngine:
+        """The Docker daemon."""
+        from jenkins_release.images import DockerEngine
+
+        section = self.configuration.docker
+        return DockerEngine(section.host or None, timeout_s=section.timeout_s, environ=self.environ)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Amazon ECR."""
+        from jenkins_release.registry import EcrRegistry, RepositorySettings
+
+        section = self.configuration.ecr
+        settings = RepositorySettings(
+            immutable=section.immutable,
+            exclusions=moving_filters(section.moving_tags, section.tags),
+            scan_on_push=section.scan_on_push,
+            kms_key=section.kms_key,
+            tags=section.repository_tags,
+        )
+        return EcrRegistry(
+            section.region,
+            account=section.account,
+            platform=self.configuration.export.platform,
+            create=settings,
+        )
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How long to insist."""
+        section = self.configuration.retry
+        return RetryPolicy(section.attempts, section.deadline_s, section.first_wait_s, section.max_wait_s)
+
+    def retry(self, what: str, action: Callable[[], T]) -> T:
+        """Call ``action`` under the configured retry policy; ``what`` names it in the log."""
+        return retry_call(action, what=what, policy=self.retry_policy, sleep=self.sleep)
+
+    @cached_property
+    def trusted_keys(self) -> tuple[TrustedKey, ...]:
+        """The keys that the gate believes. Raises ConfigurationError with every unreadable one."""
+        from jenkins_release.keys import load_public_key
+
+        found, mistakes = [], []
+        for section in self.configuration.trusted_keys:
+            try:
+                key = load_public_key(Path(section.public_key))
+            except ConfigurationError as error:
+                mistakes.append(f"trusted_keys {section.name!r}: {error.message}")
+                continue
+            roles = frozenset(section.roles)
+            found.append(TrustedKey(section.name, roles, key, section.valid_from, section.valid_until))
+        if mistakes:
+            raise ConfigurationError("not every trusted key can be read", reasons=mistakes)
+        return tuple(found)
+
+    @property
+    def policy(self) -> Policy:
+        """What the gate asks for; with a trusted build key, builds have to be attested."""
+        builders = any("build" in key.roles for key in self.trusted_keys)
+        return Policy(self.configuration.policy.sign_offs, build_attestation=builders)
+
+    def signer(self, role: str, uri: str) -> Signer:
+        """Open a signing key and check that the gate will believe it.
+
+        Args:
+            role: ``build``, ``qa`` or ``promotion``.
+            uri: ``file2:<path>``.
+
+        Raises:
+            ConfigurationError: The key cannot be opened, or is not trusted for the role at present.
+        """
+        from jenkins_release.keys import load_signer
+
+        if not uri:
+            raise ConfigurationError(
+                f"no {role} key to sign with", hint=f"give --key file2:PATH, or set signing.{role}_key"
+            )
+        signer = load_signer(uri, secret(KEY_PASSPHRASE, self.environ))
+        for trusted in self.trusted_keys:
+            same = trusted.key.keyid == signer.public_key.keyid
+            if same and role in trusted.roles and trusted.valid_at(self.now()):
+                return signer
+        raise ConfigurationError(
+            f"the key {uri} is not trusted for the role {role!r} at present, the gate would not count it",
+            hint=f"add its public key to [[trusted_keys]] with the role {role!r}, or use a trusted key",
+        )
+
+    def user(self) -> str:
+        """Who runs this: the Jenkins user that started the build, or the login name."""
+        return self.environ.get("BUILD_USER_ID") or self.environ.get("BUILD_USER") or _login_name()
+
+    def holder(self) -> str:
+        """One line that says who holds a lease: user, host, process, since when, Jenkins build."""
+        line = (
+            f"{self.user()}@{socket.gethostname()} pid {os.getpid()} since {self.now():%Y-%m-%d %H:%M:%S} UTC"
+        )
+        build = self.environ.get("BUILD_URL")
+        return f"{line} ({build})" if build else line
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
