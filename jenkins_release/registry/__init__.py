@@ -1,0 +1,21 @@
+"""The registry that customers pull from: Amazon ECR."""
+
+from jenkins_release.registry.ecr import EcrRegistry
+from jenkins_release.registry.protocol import (
+    Registry,
+    Repository,
+    RepositoryNotFound,
+    StoredImage,
+    TagConflict,
+)
+from jenkins_release.registry.settings import RepositorySettings
+
+__all__ = [
+    "EcrRegistry",
+    "Registry",
+    "Repository",
+    "RepositoryNotFound",
+    "RepositorySettings",
+    "StoredImage",
+    "TagConflict",
+]

@@ -1,0 +1,299 @@
+"""Amazon ECR through its own API: tags as data, verified reads, and tokens minted on demand."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from jenkins_release.aws import aws_errors, error_code, translate
+from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.images.protocol import RegistryLogin
+from jenkins_release.registry import manifests
+from jenkins_release.registry.ecr_calls import EcrCalls, batches, changed, failed
+from jenkins_release.registry.protocol import Repository, StoredImage, TagConflict
+from jenkins_release.registry.settings import RepositorySettings
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_MIN_LIFE = timedelta(minutes=1)
+_ACCOUNT_HOST = re.compile(r"\d{12}(?=\.dkr[.-]ecr)")
+_ALREADY = "ImageAlreadyExistsException"
+_TAG_TAKEN = "ImageTagAlreadyExistsException"
+_OTHER_DIGEST = "ImageDigestDoesNotMatchException"
+
+
+class EcrRegistry:
+    """The registry of one AWS account in one region; may be shared between threads.
+
+    Args:
+        region: AWS region, such as ``eu-central-1``.
+        account: Account that owns the registry; the credentials' own account when None.
+        platform: The platform that an index has to be for, and for nothing else.
+        create: How repositories are created.
+        profile: Profile of the shared AWS configuration.
+        client: A boto3 ``ecr`` client instead of one from boto3's credential chain.
+        now: The current time; a token's lifetime is measured against it.
+    """
+
+    def __init__(
+        self,
+        region: str,
+        *,
+        account: str | None = None,
+        platform: str = "linux/amd64",
+        create: RepositorySettings | None = None,
+        profile: str | None = None,
+        client: Any = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.region = region
+        self.account = account
+        self.platform = platform
+        self._create = create or RepositorySettings()
+        self._api = EcrCalls(region, account, profile, client)
+        self._now = now
+        self._endpoint = ""
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the registry; ``http://`` only on loopback. The first use asks ECR for it."""
+        if not self._endpoint:
+            self.login()
+        return self._endpoint
+
+    @property
+    def host(self) -> str:
+        """Registry host, with port if any. The first use asks ECR for it."""
+        return urlsplit(self.endpoint).netloc
+
+    def login(self) -> RegistryLogin:
+        """Mint a fresh token: ``GetAuthorizationToken``, valid for 12 hours.
+
+        A token works for every registry that its principal may use (ECR user guide, "Private
+        registry authentication"), so it also serves another account's registry.
+
+        Raises:
+            ConfigurationError: There are no credentials, or ECR names an endpoint without TLS.
+            RemoteError: ECR refused or failed, or its answer cannot be used.
+        """
+        # Not through call(): the action takes no registryId.
+        client = self._api.client()
+        with aws_errors("get a token for Amazon ECR"):
+            answer = client.get_authorization_token()
+        data = (answer.get("authorizationData") or [{}])[0]
+        user, password = _credentials(str(data.get("authorizationToken", "")))
+        expires = data.get("expiresAt")
+        if not password or not isinstance(expires, datetime):
+            raise RemoteError("ECR's answer to GetAuthorizationToken holds no usable token", retryable=True)
+        if expires - self._now() < _MIN_LIFE:
+            raise RemoteError(
+                f"ECR's token expires at {expires.isoformat()}, the time here is {self._now().isoformat()}",
+                hint="check this machine's clock",
+                retryable=True,
+            )
+        self._endpoint = self._checked_endpoint(str(data.get("proxyEndpoint", "")))
+        return RegistryLogin(urlsplit(self._endpoint).netloc, user, password)
+
+    def repository(self, name: str) -> Repository:
+        """Describe a repository (``DescribeRepositories``).
+
+        Raises:
+            RepositoryNotFound: There is none.
+            RemoteError: ECR refused or failed.
+        """
+        what = f"describe the repository {name}"
+        return _repository(
+            self._api.call("describe_repositories", what, repositoryNames=[name])["repositories"][0]
+        )
+
+    def create_repository(self, name: str) -> Repository:
+        """Create a repository as configured (``CreateRepository``); an existing one is returned as it is.
+
+        Raises:
+            RemoteError: ECR refused or failed.
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self._api.call(
+                "create_repository",
+                f"create the repository {name}",
+                passing=("RepositoryAlreadyExistsException",),
+                repositoryName=name,
+                **self._create.parameters(),
+            )
+        except ClientError:
+            return self.repository(name)
+        return _repository(answer["repository"])
+
+    def images(self, repository: str, references: Sequence[str]) -> dict[str, StoredImage]:
+        """Read images by tag or digest (``BatchGetImage``) and check every byte of their manifests.
+
+        An index is followed to the manifest of ``platform``, which is checked just the same.
+
+        Returns:
+            The images found, keyed by the reference asked for; a missing one is left out.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            IntegrityError: The bytes of a manifest do not have its digest, or it is malformed, or an
+                index is not for exactly ``platform``.
+            RemoteError: ECR refused or failed.
+        """
+        found = self._api.manifests(repository, references)
+        wanted = {
+            raw.digest: manifests.platform_digest(raw, self.platform, f"{repository} {reference}")
+            for reference, raw in found.items()
+            if raw.is_index
+        }
+        children = self._api.manifests(repository, [digest for digest, _ in wanted.values()])
+        images: dict[str, StoredImage] = {}
+        for reference, raw in found.items():
+            what, single = f"{repository} {reference}", raw
+            if raw.is_index:
+                digest, size = wanted[raw.digest]
+                if digest not in children or len(children[digest].data) != size:
+                    raise IntegrityError(
+                        f"{what}: its index names {digest} of {size} bytes, which ECR does not hold",
+                        hint="push the image again",
+                    )
+                single = children[digest]
+            content = manifests.read_content(single, what)
+            images[reference] = StoredImage(
+                repository=repository,
+                digest=raw.digest,
+                media_type=raw.media_type,
+                manifest=raw.data,
+                config_digest=content.config_digest,
+                layers=content.layers,
+                size=content.size,
+            )
+        return images
+
+    def missing_layers(self, repository: str, digests: Sequence[str]) -> set[str]:
+        """Return the blobs that the repository lacks (``BatchCheckLayerAvailability``).
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: ECR refused, failed, or did not accept a digest.
+        """
+        missing = set(digests)
+        what = f"ask which layers {repository} holds"
+        for batch in batches(digests):
+            answer = self._api.call(
+                "batch_check_layer_availability", what, repositoryName=repository, layerDigests=batch
+            )
+            for failure in answer.get("failures", []):
+                raise failed(what, str(failure.get("layerDigest")), failure)
+            for layer in answer.get("layers", []):
+                if layer.get("layerAvailability") == "AVAILABLE":
+                    missing.discard(layer["layerDigest"])
+        return missing
+
+    def set_tag(self, image: StoredImage, tag: str) -> None:
+        """Let ``tag`` name exactly ``image`` (``PutImage``).
+
+        The tag is looked at first: ECR refuses to set a tag again even to the same content, in a
+        mutable repository too (ECR API reference, PutImage; aws/containers-roadmap #2380).
+
+        Raises:
+            TagConflict: The tag is immutable and names other content; nothing was changed.
+            IntegrityError: The bytes of ``image`` do not have its digest.
+            RepositoryNotFound: There is no such repository.
+            RemoteError: ECR refused or failed, or lacks a layer of the image.
+        """
+        from botocore.exceptions import ClientError
+
+        name = f"{image.repository}:{tag}"
+        actual = manifests.sha256_digest(image.manifest)
+        if actual != image.digest:
+            raise changed(name, image.digest, actual)
+        if self._api.tag_digest(image.repository, tag) == image.digest:
+            return
+        try:
+            answer = self._api.call(
+                "put_image",
+                f"set the tag {name}",
+                passing=(_ALREADY, _TAG_TAKEN, _OTHER_DIGEST),
+                repositoryName=image.repository,
+                imageManifest=image.manifest.decode(),
+                imageManifestMediaType=image.media_type,
+                imageDigest=image.digest,
+                imageTag=tag,
+            )
+        except ClientError as error:
+            self._not_put(image, tag, error)
+            return
+        put = str(answer["image"]["imageId"].get("imageDigest"))
+        if put != image.digest:
+            raise changed(name, image.digest, put)
+
+    def remove_tag(self, repository: str, tag: str) -> None:
+        """Remove a tag (``BatchDeleteImage``); a missing one is fine.
+
+        **With its last tag ECR deletes the image itself** (ECR API reference, BatchDeleteImage).
+        Whoever wants to keep the image sets another tag first.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: ECR refused or failed.
+        """
+        what = f"remove the tag {repository}:{tag}"
+        answer = self._api.call(
+            "batch_delete_image", what, repositoryName=repository, imageIds=[{"imageTag": tag}]
+        )
+        for failure in answer.get("failures", []):
+            if failure.get("failureCode") != "ImageNotFound":
+                raise failed(what, tag, failure)
+
+    def _not_put(self, image: StoredImage, tag: str, error: Exception) -> None:
+        """Judge a refused PutImage; returns where the tag names the image after all."""
+        name, code = f"{image.repository}:{tag}", error_code(error)
+        if code == _OTHER_DIGEST:
+            raise IntegrityError(
+                f"{name}: ECR computes another digest of the manifest than {image.digest}",
+                hint="do not release it: the manifest was changed on the way",
+            ) from error
+        # Someone else may have set it since it was looked at.
+        present = self._api.tag_digest(image.repository, tag)
+        if present == image.digest:
+            return
+        if code == _TAG_TAKEN:
+            raise TagConflict(
+                f"{name} is immutable and names {present}: it cannot name {image.digest}",
+                hint="release under a new version: a published tag is never moved",
+            ) from error
+        raise translate(error, f"set the tag {name}") from error
+
+    def _checked_endpoint(self, endpoint: str) -> str:
+        url = urlsplit(endpoint)
+        if not url.hostname or (url.scheme != "https" and url.hostname not in _LOOPBACK):
+            raise ConfigurationError(
+                f"ECR names the registry {endpoint!r}: a token is only sent over https, or on loopback",
+                hint="check AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_ECR",
+            )
+        host = _ACCOUNT_HOST.sub(self.account, url.netloc) if self.account else url.netloc
+        return f"{url.scheme}://{host}"
+
+
+def _credentials(token: str) -> tuple[str, str]:
+    """Split a token into user and password; both empty where it is none, so that no error quotes it."""
+    try:
+        user, _, password = base64.b64decode(token, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return user, password
+
+
+def _repository(described: dict[str, Any]) -> Repository:
+    filters = described.get("imageTagMutabilityExclusionFilters") or []
+    return Repository(
+        name=described["repositoryName"],
+        uri=described["repositoryUri"],
+        mutability=described.get("imageTagMutability", "MUTABLE"),
+        exclusions=tuple(each["filter"] for each in filters),
+    )

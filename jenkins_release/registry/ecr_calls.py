@@ -1,0 +1,169 @@
+"""Calls of the ECR API: batched, checked, and with every error translated.
+
+Quotas that the batches respect (Amazon ECR user guide, "Service quotas", and the API reference):
+100 identifiers in BatchGetImage, BatchCheckLayerAvailability and BatchDeleteImage; per second and
+region 2,000 BatchGetImage, 1,000 BatchCheckLayerAvailability and about 10 PutImage. Calls above
+the rate are throttled: botocore repeats them with back-off, and what still fails leaves here as a
+retryable RemoteError.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jenkins_release.aws import aws_client, error_code, translate
+from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.registry.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
+from jenkins_release.registry.protocol import RepositoryNotFound
+
+BATCH = 100
+"""Identifiers in one batch call at most (ECR API reference)."""
+
+
+class EcrCalls:
+    """The ECR API of one account and region.
+
+    Args:
+        region: AWS region, such as ``eu-central-1``.
+        account: Account that owns the registry; the credentials' own account when None.
+        profile: Profile of the shared AWS configuration.
+        client: A boto3 ``ecr`` client instead of one from boto3's credential chain.
+    """
+
+    def __init__(self, region: str, account: str | None, profile: str | None, client: Any) -> None:
+        self.region = region
+        self.account = account
+        self._profile = profile
+        self._made = client
+        self._lock = threading.Lock()
+
+    def client(self) -> Any:
+        """Return the boto3 client, made at first use."""
+        with self._lock:
+            if self._made is None:
+                self._made = aws_client("ecr", self.region, profile=self._profile)
+            return self._made
+
+    def call(self, action: str, what: str, *, passing: Sequence[str] = (), **parameters: Any) -> Any:
+        """Call one API action of the registry.
+
+        Args:
+            action: boto3's name of the action, such as ``put_image``.
+            what: What it is for, as an infinitive, for messages.
+            passing: Codes of errors that leave untranslated, as botocore's ``ClientError``.
+            **parameters: The action's arguments; the registry is added.
+
+        Raises:
+            RepositoryNotFound: The registry has no such repository.
+            ReleaseError: Any other failure, translated.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = self.client()
+        if self.account is not None:
+            parameters["registryId"] = self.account
+        try:
+            return getattr(client, action)(**parameters)
+        except (BotoCoreError, ClientError) as error:
+            code = error_code(error)
+            if code in passing:
+                raise
+            if code == "RepositoryNotFoundException":
+                raise self._no_repository(parameters) from error
+            raise translate(error, what) from error
+
+    def manifests(self, repository: str, references: Sequence[str]) -> dict[str, RawManifest]:
+        """Read manifests by tag or digest (``BatchGetImage``); each one's digest is recomputed.
+
+        Returns:
+            The manifests found, keyed by the reference asked for; a missing one is left out.
+
+        Raises:
+            RepositoryNotFound: The registry has no such repository.
+            IntegrityError: Bytes do not have their digest, or another digest came than was asked for.
+            RemoteError: ECR refused or failed, or left a reference out of its answer.
+        """
+        found: dict[str, RawManifest] = {}
+        for batch in batches(references):
+            found.update(self._manifests(repository, batch))
+        return found
+
+    def tag_digest(self, repository: str, tag: str) -> str | None:
+        """Return the digest that a tag names, or None where there is no such tag."""
+        found = self.manifests(repository, [tag])
+        return found[tag].digest if tag in found else None
+
+    def _manifests(self, repository: str, batch: Sequence[str]) -> dict[str, RawManifest]:
+        what = f"read images of {repository}"
+        answer = self.call(
+            "batch_get_image",
+            what,
+            repositoryName=repository,
+            imageIds=[{"imageDigest" if is_digest(each) else "imageTag": each} for each in batch],
+            acceptedMediaTypes=list(ACCEPTED_TYPES),
+        )
+        found: dict[str, RawManifest] = {}
+        strangers: list[str] = []
+        for image in answer.get("images", []):
+            tag, raw = image["imageId"].get("imageTag"), _checked(repository, image)
+            names = [name for name in (tag, raw.digest) if name in batch]
+            found.update(dict.fromkeys(names, raw))
+            if not names:
+                strangers.append(raw.digest)
+        unanswered = set(batch) - set(found)
+        for failure in answer.get("failures", []):
+            if failure.get("failureCode") != "ImageNotFound":
+                raise failed(what, str(failure.get("imageId")), failure)
+            ids = failure.get("imageId", {})
+            unanswered -= {ids.get("imageTag"), ids.get("imageDigest")}
+        if strangers:
+            asked = ", ".join(sorted(unanswered) or batch)
+            raise IntegrityError(
+                f"{repository}: ECR was asked for {asked} and answered with {', '.join(strangers)}",
+                hint="do not release it: something between here and ECR changes its answers",
+            )
+        if unanswered:
+            raise RemoteError(
+                f"cannot {what}: ECR's answer leaves out {', '.join(sorted(unanswered))}", retryable=True
+            )
+        return found
+
+    def _no_repository(self, parameters: Mapping[str, Any]) -> RepositoryNotFound:
+        names = parameters.get("repositoryName") or ", ".join(parameters.get("repositoryNames", []))
+        owner = f"account {self.account}" if self.account else "the account of these credentials"
+        return RepositoryNotFound(
+            f"Amazon ECR in {self.region} has no repository {names} in {owner}",
+            hint="create it first, or check region and account",
+        )
+
+
+def batches(items: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the items in their order, each once, in lists of at most :data:`BATCH`."""
+    once = list(dict.fromkeys(items))
+    for start in range(0, len(once), BATCH):
+        yield once[start : start + BATCH]
+
+
+def changed(what: str, expected: str, found: str) -> IntegrityError:
+    """Return the error for content that does not have the digest it should have."""
+    return IntegrityError(
+        f"{what}: the manifest must have the digest {expected}, its bytes have {found}",
+        hint="do not release it: the manifest was changed, here or on the way",
+    )
+
+
+def failed(what: str, which: str, failure: Mapping[str, Any]) -> RemoteError:
+    """Return the error for one item that a batch call did not do."""
+    code = failure.get("failureCode", "unknown")
+    return RemoteError(f"cannot {what}: {which}: ECR answered {code}: {failure.get('failureReason', '')}")
+
+
+def _checked(repository: str, image: Mapping[str, Any]) -> RawManifest:
+    stated = str(image["imageId"].get("imageDigest"))
+    data = str(image.get("imageManifest", "")).encode()
+    actual = sha256_digest(data)
+    if actual != stated:
+        raise changed(f"{repository}:{image['imageId'].get('imageTag', '(by digest)')}", stated, actual)
+    return RawManifest(actual, str(image.get("imageManifestMediaType", "")), data)

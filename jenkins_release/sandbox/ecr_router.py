@@ -1,0 +1,210 @@
+"""Where a request to the ECR front goes: the API, ``/v2/``, a layer's URL, or the control paths.
+
+The control paths under ``/_sandbox/`` need no credentials: only this machine can reach them.
+
+=======================  ==========================================================
+``GET health``           the state folder, to tell this front from another server
+``GET requests``         the log of requests; ``DELETE`` forgets it
+``POST faults``          orders a :class:`Fault`; ``GET`` lists, ``DELETE`` cancels
+``POST users``           ``{user, statements, access_key?, secret?}``: lets a user exist
+``POST keys``            ``{access_key, active}``: switches an access key on or off
+=======================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jenkins_release.sandbox.ecr_access import DOWNLOADS, authorize, caller
+from jenkins_release.sandbox.ecr_api import CONTENT_TYPE, TARGET, Call, check_registry, parse, repository_of
+from jenkins_release.sandbox.ecr_faults import NO_FAULT, Fault, Faults, RequestLog
+from jenkins_release.sandbox.ecr_http import ConnectionReset, Exchange
+from jenkins_release.sandbox.ecr_images import ACTIONS
+from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, Statement
+from jenkins_release.sandbox.ecr_store import RegistryStore
+from jenkins_release.sandbox.ecr_v2 import V2Api, repository_name
+
+CONTROL = "/_sandbox/"
+"""What the control paths begin with."""
+
+
+class UserRequest(BaseModel):
+    """Body of ``POST /_sandbox/users``; see :meth:`EcrState.add_user`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user: str
+    statements: list[Statement]
+    access_key: str = ""
+    secret: str = ""
+
+
+class KeyRequest(BaseModel):
+    """Body of ``POST /_sandbox/keys``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    access_key: str
+    active: bool
+
+
+class Router:
+    """Answers requests.
+
+    Args:
+        state: The front's state.
+        store: The registry behind.
+        host: Returns host and port of the front.
+        stopping: Set when the front ends; cuts ordered latencies short.
+        blob_mounting: Whether the account opted in to blob mounting.
+        expired_status: HTTP status that an expired registry token is answered with.
+    """
+
+    def __init__(
+        self,
+        state: EcrState,
+        store: RegistryStore,
+        host: Callable[[], str],
+        stopping: threading.Event,
+        *,
+        blob_mounting: bool,
+        expired_status: int,
+    ) -> None:
+        self.faults = Faults()
+        self.requests = RequestLog()
+        self._state = state
+        self._store = store
+        self._host = host
+        self._stopping = stopping
+        self._v2 = V2Api(state, store, host, blob_mounting=blob_mounting, expired_status=expired_status)
+
+    def serve(self, exchange: Exchange) -> None:
+        """Answer one request.
+
+        Raises:
+            ConnectionReset: A fault wants the connection reset.
+            BadRequest: The request cannot be read.
+        """
+        if exchange.path.startswith(CONTROL) and not exchange.path.startswith(DOWNLOADS):
+            self._control(exchange)
+            return
+        record, body = exchange.record, b""
+        if target := exchange.headers.get("x-amz-target", ""):
+            record.action = target.removeprefix(TARGET)
+            try:
+                body = exchange.body()
+            except ApiFault as error:
+                self._refuse(exchange, error)
+                return
+            record.repository = _peek(record.action, body)
+        else:
+            record.repository = repository_name(exchange.path)
+        self.requests.add(record)
+        fault = self.faults.take(record)
+        record.fault = fault is not NO_FAULT
+        self._begin(exchange, fault)
+        if fault.status is not None:
+            self._fail(exchange, fault, fault.status)
+        elif record.action:
+            self._api(exchange, body, fault)
+        elif exchange.path.startswith(DOWNLOADS):
+            self._v2.download(exchange)
+        else:
+            self._v2.answer(exchange, fault)
+
+    def _begin(self, exchange: Exchange, fault: Fault) -> None:
+        if fault.latency_s:
+            self._stopping.wait(fault.latency_s)
+        if fault.expire_tokens:
+            self._state.expire_tokens()
+        exchange.reset_request_after = fault.reset_request_after
+        exchange.reset_response_after = fault.reset_response_after
+        if exchange.record.action and fault.reset_request_after is not None:
+            raise ConnectionReset("a fault resets the connection here")
+
+    def _fail(self, exchange: Exchange, fault: Fault, status: int) -> None:
+        headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+        if exchange.record.action:
+            self._refuse(exchange, ApiFault(fault.code, fault.message, status), headers)
+        else:
+            self._v2.refuse(exchange, status, fault.code, fault.message, headers)
+
+    def _api(self, exchange: Exchange, body: bytes, fault: Fault) -> None:
+        action = exchange.record.action
+        try:
+            url = f"http://{exchange.headers.get('host', '')}{exchange.path}"
+            arn = exchange.record.principal = caller(self._state, url, exchange.headers, body)
+            parameters = parse(action, body)
+            if action not in ACTIONS:
+                raise ApiFault("UnknownOperationException", f"the sandbox does not know {action}")
+            authorize(self._state, arn, f"ecr:{action}", repository_of(action, parameters))
+            call = Call(self._state, self._store, self._host(), arn, parameters, fault)
+            check_registry(call)
+            answer = json.dumps(ACTIONS[action](call)).encode()
+        except ApiFault as error:
+            self._refuse(exchange, error)
+            return
+        exchange.reply(200, answer, _api_headers())
+
+    def _refuse(self, exchange: Exchange, error: ApiFault, headers: dict[str, str] | None = None) -> None:
+        body = json.dumps({"__type": error.code, "message": error.message}).encode()
+        exchange.reply(error.status, body, {**_api_headers(), **(headers or {})})
+
+    def _control(self, exchange: Exchange) -> None:
+        what = f"{exchange.method} {exchange.path.removeprefix(CONTROL)}"
+        try:
+            answer = self._controlled(what, exchange.body())
+        except (ValidationError, KeyError) as error:
+            # Not the text: it would quote the body, which may hold a secret.
+            exchange.json(400, {"error": f"{what}: the body is not valid ({type(error).__name__})"})
+            return
+        if answer is None:
+            exchange.json(404, {"error": f"there is no control path {what}"})
+            return
+        exchange.json(200, answer)
+
+    def _controlled(self, what: str, body: bytes) -> Any:
+        match what:
+            case "GET health":
+                return {"state": str(self._state.file.parent.resolve())}
+            case "GET requests":
+                return [asdict(record) for record in self.requests.all()]
+            case "DELETE requests":
+                self.requests.clear()
+            case "GET faults":
+                return [fault.model_dump() for fault in self.faults.pending()]
+            case "POST faults":
+                self.faults.add(Fault.model_validate_json(body))
+            case "DELETE faults":
+                self.faults.clear()
+            case "POST users":
+                given = UserRequest.model_validate_json(body)
+                key, secret = self._state.add_user(
+                    given.user, given.statements, access_key=given.access_key, secret=given.secret
+                )
+                return {"access_key": key, "secret": secret}
+            case "POST keys":
+                switch = KeyRequest.model_validate_json(body)
+                self._state.set_key_active(switch.access_key, switch.active)
+            case _:
+                return None
+        return {}
+
+
+def _api_headers() -> dict[str, str]:
+    return {"Content-Type": CONTENT_TYPE, "x-amzn-RequestId": secrets.token_hex(16)}
+
+
+def _peek(action: str, body: bytes) -> str:
+    """Return the repository that a call names, before anything of the call was checked."""
+    try:
+        return str(repository_of(action, json.loads(body)) or "")
+    except (ValueError, AttributeError, TypeError, LookupError):
+        return ""

@@ -1,0 +1,131 @@
+"""The ECR front as a process of its own, known by its pid, and driven over its control paths."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from jenkins_release.errors import RemoteError
+from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.sandbox.ecr_front import boto_environment
+from jenkins_release.sandbox.ecr_http import RequestRecord
+from jenkins_release.sandbox.ecr_router import CONTROL
+from jenkins_release.sandbox.ecr_state import REGION, EcrState, Statement
+from jenkins_release.sandbox.process import LOOPBACK, Server, free_port
+
+
+class EcrServer:
+    """An ECR front in a process.
+
+    Args:
+        folder: State folder of the front.
+        registry_port: Loopback port of the registry that holds blobs and manifests.
+        port: Loopback port; a free one by default.
+        region: AWS region that it says it is in.
+        blob_mounting: Whether the account opted in to blob mounting.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        registry_port: int,
+        *,
+        port: int | None = None,
+        region: str = REGION,
+        blob_mounting: bool = False,
+    ) -> None:
+        self.port = port or free_port()
+        self.region = region
+        self._registry_port = registry_port
+        self._blob_mounting = blob_mounting
+        self._server = Server("ecr-front", folder)
+
+    @property
+    def host(self) -> str:
+        """Host and port: what stands before the first ``/`` of a pull reference."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the API and of the registry."""
+        return f"http://{self.host}"
+
+    def start(self, *, tied: bool = False) -> int:
+        """Start it and wait until it answers.
+
+        Args:
+            tied: End it when this process dies.
+
+        Returns:
+            The pid.
+
+        Raises:
+            RemoteError: It did not start.
+        """
+        folder = self._server.folder
+        command = [sys.executable, "-m", "jenkins_release.sandbox.ecr_front", "--state", str(folder)]
+        command += ["--port", str(self.port), "--registry-port", str(self._registry_port)]
+        command += ["--region", self.region]
+        if self._blob_mounting:
+            command.append("--blob-mounting")
+        return self._server.start(command, self._answers, tied=tied)
+
+    def pid(self) -> int | None:
+        """Return the pid of the running server, or None."""
+        return self._server.pid()
+
+    def stop(self) -> None:
+        """End it by its pid."""
+        self._server.stop()
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that leads boto3 here as the principal that may do everything."""
+        key, secret = EcrState(self._server.folder, region=self.region).admin_key()
+        return boto_environment(self.endpoint, self.region, key, secret)
+
+    def order(self, fault: Fault) -> None:
+        """Order a fault."""
+        self._control("POST", "faults", fault.model_dump())
+
+    def cancel_faults(self) -> None:
+        """Cancel everything that is on order."""
+        self._control("DELETE", "faults")
+
+    def requests(self) -> list[RequestRecord]:
+        """Return the requests so far, oldest first."""
+        return [RequestRecord(**record) for record in self._control("GET", "requests")]
+
+    def add_user(self, user: str, statements: list[Statement]) -> tuple[str, str]:
+        """Let a user exist with these statements; returns a new access key id and its secret."""
+        given = [each.model_dump() for each in statements]
+        answer = self._control("POST", "users", {"user": user, "statements": given})
+        return answer["access_key"], answer["secret"]
+
+    def set_key_active(self, access_key: str, active: bool) -> None:
+        """Switch an access key on or off."""
+        self._control("POST", "keys", {"access_key": access_key, "active": active})
+
+    def _answers(self) -> bool:
+        try:
+            # Another server may have taken the port: only the one with our state is ours.
+            return bool(self._control("GET", "health")["state"] == str(self._server.folder.resolve()))
+        except RemoteError:
+            return False
+
+    def _control(self, method: str, what: str, document: Any = None) -> Any:
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10)
+        try:
+            body = None if document is None else json.dumps(document)
+            connection.request(method, CONTROL + what, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            read = json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise RemoteError(f"the ECR front on {self.host} does not answer: {error}") from error
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise RemoteError(f"the ECR front refused {method} {what}: {read}")
+        return read

@@ -1,0 +1,96 @@
+"""AWS besides ECR: moto in a process of its own, on a loopback port.
+
+``python -m jenkins_release.sandbox.moto_server --port N`` runs it; moto keeps everything in memory
+and checks neither signatures nor permissions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.sandbox.process import LOOPBACK, Server, free_port, listening
+
+
+class MotoServer:
+    """moto as a process.
+
+    Args:
+        folder: Folder of its log and pid file.
+        port: Loopback port; a free one by default.
+    """
+
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self._server = Server("moto", folder)
+
+    @property
+    def endpoint(self) -> str:
+        """URL of every service but ECR."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def start(self, *, tied: bool = False) -> int:
+        """Start it and wait until it accepts connections.
+
+        Args:
+            tied: End it when this process dies.
+
+        Returns:
+            The pid.
+
+        Raises:
+            RemoteError: It did not start.
+        """
+        command = [sys.executable, "-m", "jenkins_release.sandbox.moto_server", "--port", str(self.port)]
+        return self._server.start(command, lambda: listening(self.port), tied=tied)
+
+    def pid(self) -> int | None:
+        """Return the pid of the running server, or None."""
+        return self._server.pid()
+
+    def stop(self) -> None:
+        """End it by its pid."""
+        self._server.stop()
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that leads boto3 here for every service without an endpoint of its own."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "sandbox",
+            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run moto until SIGTERM or SIGINT. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="moto_server", description="AWS besides ECR, on loopback.")
+    parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
+    options = parser.parse_args(arguments)
+    try:
+        from moto.server import ThreadedMotoServer
+    except ImportError as error:
+        raise ConfigurationError(
+            "the sandbox needs moto, which is not installed", hint="pip install 'jenkins-release[sandbox]'"
+        ) from error
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    # moto binds 0.0.0.0 unless it is told otherwise.
+    server = ThreadedMotoServer(ip_address=LOOPBACK, port=options.port, verbose=False)
+    server.start()
+    ended.wait()
+    server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,72 @@
+"""A plain registry of the sandbox: Debian's docker-registry 2.8, with its files in a folder."""
+
+from __future__ import annotations
+
+import http.client
+from pathlib import Path
+
+from jenkins_release.sandbox.process import LOOPBACK, Server, find_program, free_port
+
+_CONFIG = """\
+version: 0.1
+log: {{level: warn, accesslog: {{disabled: true}}}}
+storage:
+  filesystem: {{rootdirectory: "{root}"}}
+  delete: {{enabled: true}}
+http: {{addr: "{host}:{port}", headers: {{X-Content-Type-Options: [nosniff]}}}}
+"""
+
+
+class RegistryServer:
+    """A registry without credentials, on a loopback port.
+
+    Args:
+        folder: State folder: ``data`` holds what was pushed, configuration and log stand beside it.
+        port: Loopback port; a free one by default.
+    """
+
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self._server = Server("docker-registry", folder)
+
+    @property
+    def host(self) -> str:
+        """Host and port: what stands before the first ``/`` of a pull reference."""
+        return f"{LOOPBACK}:{self.port}"
+
+    def start(self, *, tied: bool = False) -> int:
+        """Start it and wait until it answers.
+
+        Args:
+            tied: End it when this process dies.
+
+        Returns:
+            The pid.
+
+        Raises:
+            ConfigurationError: docker-registry is not installed.
+            RemoteError: It did not start.
+        """
+        program = find_program("docker-registry", "docker-registry")
+        folder = self._server.folder
+        config = folder / "config.yml"
+        config.write_text(_CONFIG.format(root=folder / "data", host=LOOPBACK, port=self.port))
+        return self._server.start([program, "serve", str(config)], self._answers, tied=tied)
+
+    def pid(self) -> int | None:
+        """Return the pid of the running server, or None."""
+        return self._server.pid()
+
+    def stop(self) -> None:
+        """End it by its pid."""
+        self._server.stop()
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2)
+        try:
+            connection.request("GET", "/v2/")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

@@ -1,0 +1,1 @@
+"""Tests of Amazon ECR: the client, and the sandbox that stands in for AWS."""

@@ -1,0 +1,170 @@
+"""Translation of botocore's errors: the right tree, the right advice, and no secret."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import botocore.exceptions as known
+import pytest
+
+from jenkins_release.aws import aws_errors, error_code, retry_after, translate
+from jenkins_release.errors import ConfigurationError, RemoteError
+
+NOW = 1_750_000_000.0
+
+
+def answered(code: str, message: str = "said", status: int = 400, **headers: str) -> known.ClientError:
+    """Return AWS's answer as botocore raises it."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    meta = {"HTTPStatusCode": status, "RequestId": "r-1", "HTTPHeaders": named}
+    return known.ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": meta}, "Op")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        answered("ThrottlingException"),
+        answered("RequestLimitExceeded", status=503),
+        answered("SlowDown", status=503),
+        answered("Anything", status=500),
+        answered("Anything", status=429),
+        answered("RequestTimeout"),
+        known.EndpointConnectionError(endpoint_url="http://x"),
+        known.ConnectTimeoutError(endpoint_url="http://x"),
+        known.ReadTimeoutError(endpoint_url="http://x"),
+        known.ConnectionClosedError(endpoint_url="http://x"),
+        known.ProxyConnectionError(proxy_url="http://x"),
+        known.ResponseStreamingError(error="x"),
+    ],
+)
+def test_what_may_pass_is_retryable(error: Exception) -> None:
+    """Throttling, 5xx and broken connections are remote errors that another attempt may overcome."""
+    found = translate(error, "do it")
+    assert isinstance(found, RemoteError)
+    assert found.retryable
+    assert found.message.startswith("cannot do it: ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        answered("AccessDenied", status=403),
+        answered("ExpiredToken"),
+        answered("InvalidClientTokenId"),
+        answered("SignatureDoesNotMatch", status=403),
+        answered("RequestTimeTooSkewed"),
+        answered("ValidationError"),
+        known.SSLError(endpoint_url="https://x", error="self-signed"),
+        known.WaiterError(name="w", reason="r", last_response={}),
+    ],
+)
+def test_what_will_not_pass_is_final(error: Exception) -> None:
+    """Refusals and unknown answers are remote errors that another attempt does not mend."""
+    found = translate(error, "do it")
+    assert isinstance(found, RemoteError)
+    assert not found.retryable
+    assert found.retry_after is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        known.NoCredentialsError(),
+        known.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
+        known.ProfileNotFound(profile="none"),
+        known.NoRegionError(),
+        known.UnauthorizedSSOTokenError(),
+        known.CredentialRetrievalError(provider="process", error_msg="x"),
+        known.ConfigParseError(path="/etc/x"),
+    ],
+)
+def test_what_the_caller_has_to_mend_is_a_configuration_error(error: Exception) -> None:
+    """Credentials, profile and region are the caller's, and there is advice."""
+    found = translate(error, "do it")
+    assert isinstance(found, ConfigurationError)
+    assert found.hint
+
+
+def test_a_denial_names_principal_and_permission() -> None:
+    """The hint is what to put into a policy; the encoded message is left out."""
+    said = "User: arn:aws:iam::1:user/x is not authorized to perform: ecs:UpdateService on resource: *"
+    found = translate(
+        answered("AccessDeniedException", f"{said}. Encoded authorization failure message: zzz"), "deploy"
+    )
+    assert said in found.message
+    assert "zzz" not in found.message
+    assert (
+        found.hint == "a policy of arn:aws:iam::1:user/x must allow ecs:UpdateService, and none may deny it"
+    )
+
+
+def test_the_canonical_request_is_not_quoted() -> None:
+    """AWS quotes the request's headers, a session token among them, when a signature is wrong."""
+    found = translate(answered("InvalidSignatureException", "x-amz-security-token:SECRET"), "do it")
+    assert "SECRET" not in f"{found} {found!r} {found.hint} {found.diagnostics()}"
+
+
+def test_the_output_of_a_credential_program_is_not_quoted() -> None:
+    """credential_process may print anything."""
+    found = translate(known.CredentialRetrievalError(provider="process", error_msg="SECRET"), "do it")
+    assert "SECRET" not in found.message
+
+
+def test_the_value_of_a_wrong_parameter_is_not_quoted() -> None:
+    """Botocore shows the value; it may be a secret."""
+    report = (
+        "Invalid type for parameter SecretString, value: ['SECRET'], type: <class 'list'>, valid types: str"
+    )
+    found = translate(known.ParamValidationError(report=report), "do it")
+    assert "SECRET" not in found.message
+    assert "SecretString, type" in found.message
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"retry-after": "Sun, 15 Jun 2025 15:07:30 GMT"}, 50.0),
+        ({"retry-after": "Sun, 15 Jun 2025 15:00:00 GMT"}, 0.0),
+        ({"x-amz-retry-after": "1500", "retry-after": "7"}, 1.5),
+        ({"retry-after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_in_every_form(headers: dict[str, str], seconds: float | None) -> None:
+    """A number, a date, AWS's milliseconds, or nothing."""
+    assert retry_after(headers, clock=lambda: NOW) == seconds
+
+
+def test_the_wait_is_handed_on_with_the_error() -> None:
+    """The retry layer sees what the server asked for."""
+    assert translate(answered("Throttling", retry_after="3"), "do it").retry_after == 3
+
+
+def test_the_block_translates_and_keeps_the_cause() -> None:
+    """Leaving the block, a botocore error is one of ours, with the original as its cause."""
+    original = answered("Throttling")
+    with pytest.raises(RemoteError) as caught, aws_errors("do it"):
+        raise original
+    assert caught.value.__cause__ is original
+
+
+def test_other_errors_pass_through_the_block() -> None:
+    """Only botocore's errors are translated: a bug stays a bug."""
+    with pytest.raises(ZeroDivisionError), aws_errors("do it"):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("error", "code"), [(answered("Some"), "Some"), (ValueError("x"), "")])
+def test_the_code_of_an_answer(error: Any, code: str) -> None:
+    """Callers tell answers apart by code; anything else has none."""
+    assert error_code(error) == code
+
+
+def test_boto3_is_imported_when_a_client_is_made_and_not_before() -> None:
+    """Commands that stay off AWS do not pay for boto3."""
+    program = "import sys, jenkins_release.registry; print({'boto3', 'botocore'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

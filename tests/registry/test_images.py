@@ -1,0 +1,276 @@
+"""Reading images: by tag or digest, in batches, and never without checking the bytes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.stub import ANY, Stubber
+
+from jenkins_release.aws import aws_client
+from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.registry import EcrRegistry, RepositoryNotFound
+from jenkins_release.registry.manifests import (
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    RawManifest,
+    platform_digest,
+    read_content,
+    sha256_digest,
+)
+from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.sandbox.ecr_front import EcrFront
+from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
+from tests.fixtures.ecr_push import Pusher
+
+REPOSITORY = "skydrm/rms"
+ABSENT = "sha256:" + "0" * 64
+ATTESTATION = {"platform": {"os": "unknown", "architecture": "unknown"}}
+
+
+@pytest.fixture(autouse=True)
+def repository(registry: EcrRegistry) -> None:
+    """The repository that the tests use."""
+    registry.create_repository(REPOSITORY)
+
+
+def test_an_image_is_read_by_tag_and_by_digest(registry: EcrRegistry, pusher: Pusher) -> None:
+    """Both references give the same image, with everything that its manifest names."""
+    pushed = pusher.image(REPOSITORY, "one", "8.1.0")
+    found = registry.images(REPOSITORY, ["8.1.0", pushed.digest])
+    assert set(found) == {"8.1.0", pushed.digest}
+    image = found["8.1.0"]
+    assert image == found[pushed.digest]
+    assert (image.digest, image.manifest, image.media_type) == (pushed.digest, pushed.manifest, OCI_MANIFEST)
+    assert (image.config_digest, image.layers, image.size) == (
+        pushed.config_digest,
+        pushed.layers,
+        pushed.size,
+    )
+
+
+def test_a_missing_image_is_left_out(registry: EcrRegistry, pusher: Pusher) -> None:
+    """Neither an unknown tag nor an unknown digest is an error."""
+    pusher.image(REPOSITORY, "one", "8.1.0")
+    assert set(registry.images(REPOSITORY, ["8.1.0", "8.2.0", ABSENT])) == {"8.1.0"}
+
+
+def test_nothing_is_asked_for_nothing(registry: EcrRegistry, ecr: EcrFront) -> None:
+    """An empty list of references costs no call."""
+    assert registry.images(REPOSITORY, []) == {}
+    assert registry.missing_layers(REPOSITORY, []) == set()
+    assert ecr.requests.labels() == ["CreateRepository"]
+
+
+def test_more_than_a_hundred_references_go_in_several_calls(
+    registry: EcrRegistry, ecr: EcrFront, pusher: Pusher
+) -> None:
+    """ECR takes a hundred identifiers at most; each is asked for once, in order."""
+    pusher.image(REPOSITORY, "one", "t0")
+    pusher.image(REPOSITORY, "two", "t204")
+    tags = [f"t{number}" for number in range(205)]
+    assert set(registry.images(REPOSITORY, tags + tags)) == {"t0", "t204"}
+    assert ecr.requests.count("BatchGetImage") == 3
+
+
+def test_no_repository_is_an_error_of_its_own(registry: EcrRegistry) -> None:
+    """A missing repository is told from a missing image, and named."""
+    for call in (registry.images, registry.missing_layers):
+        with pytest.raises(RepositoryNotFound, match="no repository skydrm/none in account 123456789012"):
+            call("skydrm/none", [ABSENT])
+    with pytest.raises(RepositoryNotFound, match="skydrm/none"):
+        registry.repository("skydrm/none")
+
+
+def test_another_account_has_no_such_repository(ecr: EcrFront) -> None:
+    """The configured account is asked, not the one that the credentials happen to belong to."""
+    with pytest.raises(RepositoryNotFound, match="account 999988887777"):
+        EcrRegistry(REGION, account="999988887777").repository(REPOSITORY)
+
+
+@pytest.mark.parametrize("change", ["alter", "truncate"])
+def test_changed_bytes_are_an_integrity_error_that_names_both_digests(
+    registry: EcrRegistry, ecr: EcrFront, pusher: Pusher, change: Any
+) -> None:
+    """A manifest that does not have the digest ECR gave is never used."""
+    pushed = pusher.image(REPOSITORY, "one", "8.1.0")
+    fault = Fault(action="BatchGetImage", manifest=change)
+    ecr.faults.add(fault)
+    with pytest.raises(IntegrityError) as caught:
+        registry.images(REPOSITORY, ["8.1.0"])
+    assert pushed.digest in caught.value.message
+    assert sha256_digest(fault.spoil(pushed.manifest)) in caught.value.message
+    assert not caught.value.retryable
+
+
+def answering(answer: dict[str, Any]) -> EcrRegistry:
+    """Return a registry of which the next BatchGetImage is answered as the test says."""
+    client = aws_client("ecr", REGION)
+    stub = Stubber(client)
+    asked = {"repositoryName": ANY, "imageIds": ANY, "acceptedMediaTypes": ANY, "registryId": ACCOUNT}
+    stub.add_response("batch_get_image", answer, asked)
+    stub.activate()
+    return EcrRegistry(REGION, account=ACCOUNT, client=client)
+
+
+def test_another_image_than_the_one_asked_for_is_an_integrity_error(ecr: EcrFront) -> None:
+    """Asked by digest, a sound manifest with another digest is refused; the message names both."""
+    other = b"{}"
+    image = {"imageId": {"imageDigest": sha256_digest(other)}, "imageManifest": "{}"}
+    with pytest.raises(IntegrityError) as caught:
+        answering({"images": [image], "failures": []}).images(REPOSITORY, [ABSENT])
+    assert ABSENT in caught.value.message
+    assert sha256_digest(other) in caught.value.message
+
+
+def test_an_answer_that_leaves_an_image_out_is_not_taken_for_a_missing_one(ecr: EcrFront) -> None:
+    """Only ECR saying ImageNotFound makes an image missing."""
+    with pytest.raises(RemoteError, match=r"leaves out 8\.1\.0") as caught:
+        answering({"images": [], "failures": []}).images(REPOSITORY, ["8.1.0"])
+    assert caught.value.retryable
+
+
+def test_any_other_failure_of_one_image_is_an_error(ecr: EcrFront) -> None:
+    """A failure such as KmsError is not taken for a missing image."""
+    failure = {"imageId": {"imageTag": "8.1.0"}, "failureCode": "KmsError", "failureReason": "no key"}
+    with pytest.raises(RemoteError, match="KmsError: no key"):
+        answering({"images": [], "failures": [failure]}).images(REPOSITORY, ["8.1.0"])
+
+
+def test_an_index_is_followed_to_its_only_platform(registry: EcrRegistry, pusher: Pusher) -> None:
+    """The index is the image; config and layers come from the platform's manifest, attestations aside."""
+    real, proof = pusher.image(REPOSITORY, "real"), pusher.image(REPOSITORY, "attestation")
+    entries = [proof.descriptor("linux/amd64") | ATTESTATION, real.descriptor("linux/amd64")]
+    digest = pusher.index(REPOSITORY, "8.1.0", entries)
+    image = registry.images(REPOSITORY, ["8.1.0"])["8.1.0"]
+    assert (image.digest, image.media_type) == (digest, OCI_INDEX)
+    assert (image.config_digest, image.layers) == (real.config_digest, real.layers)
+
+
+@pytest.mark.parametrize(
+    ("platforms", "found"),
+    [
+        (["linux/amd64", "linux/arm64"], "linux/amd64, linux/arm64"),
+        (["linux/arm64"], "linux/arm64"),
+        (["unknown/unknown"], "no platform at all"),
+    ],
+)
+def test_an_index_for_anything_else_is_refused(
+    registry: EcrRegistry, pusher: Pusher, platforms: list[str], found: str
+) -> None:
+    """More than one real platform, the wrong one, or none is an integrity error that says which."""
+    entries = [pusher.image(REPOSITORY, each).descriptor(each) for each in platforms]
+    pusher.index(REPOSITORY, "8.1.0", entries)
+    with pytest.raises(IntegrityError, match=f"exactly linux/amd64, it holds {found}"):
+        registry.images(REPOSITORY, ["8.1.0"])
+
+
+def test_a_changed_manifest_below_an_index_is_refused(
+    registry: EcrRegistry, ecr: EcrFront, pusher: Pusher
+) -> None:
+    """The platform's manifest is checked like any other."""
+    pusher.index(REPOSITORY, "8.1.0", [pusher.image(REPOSITORY, "real").descriptor("linux/amd64")])
+    ecr.faults.add(Fault(action="BatchGetImage", skip=1, manifest="alter"))
+    with pytest.raises(IntegrityError, match="its bytes have"):
+        registry.images(REPOSITORY, ["8.1.0"])
+
+
+def test_missing_layers_are_those_that_the_repository_lacks(
+    registry: EcrRegistry, ecr: EcrFront, pusher: Pusher
+) -> None:
+    """Layers of another repository do not count; more than a hundred go in several calls."""
+    registry.create_repository("skydrm/other")
+    here = pusher.blob(REPOSITORY, b"here")["digest"]
+    elsewhere = pusher.blob("skydrm/other", b"elsewhere")["digest"]
+    absent = [f"sha256:{number:064x}" for number in range(150)]
+    asked = [*absent, here, elsewhere]
+    assert registry.missing_layers(REPOSITORY, asked) == {*absent, elsewhere}
+    assert ecr.requests.count("BatchCheckLayerAvailability") == 2
+
+
+def test_a_digest_that_ecr_does_not_accept_is_an_error(registry: EcrRegistry) -> None:
+    """A failure inside the answer is not taken for a missing layer."""
+    with pytest.raises(RemoteError, match="InvalidLayerDigest"):
+        registry.missing_layers(REPOSITORY, ["sha256:short"])
+
+
+def raw(document: Any, media_type: str = OCI_MANIFEST) -> RawManifest:
+    """Return a manifest as it would come from the registry."""
+    data = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return RawManifest(sha256_digest(data), media_type, data)
+
+
+def descriptor(size: Any = 1, digest: Any = ABSENT) -> dict[str, Any]:
+    """Return a descriptor."""
+    return {"digest": digest, "size": size}
+
+
+SOUND = {"schemaVersion": 2, "config": descriptor(), "layers": [descriptor(2)]}
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        (b"not json", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]", "not a JSON object"),
+        (SOUND | {"schemaVersion": 1}, "schemaVersion 2"),
+        (json.dumps(SOUND).encode()[:-1] + b', "config": {}}', "stands in it twice"),
+        (SOUND | {"manifests": []}, "at once"),
+        (SOUND | {"mediaType": DOCKER_MANIFEST}, "says it is"),
+        (SOUND | {"layers": None}, "no list of layers"),
+        (SOUND | {"layers": [descriptor(-1)]}, "descriptor"),
+        (SOUND | {"layers": [descriptor(True)]}, "descriptor"),
+        (SOUND | {"config": descriptor(digest="sha256:ABC")}, "descriptor"),
+        (SOUND | {"config": None}, "descriptor"),
+    ],
+)
+def test_a_malformed_manifest_is_an_integrity_error(document: Any, why: str) -> None:
+    """Nothing is read from a manifest that two readers could understand differently."""
+    with pytest.raises(IntegrityError, match=why):
+        read_content(raw(document), "skydrm/rms 8.1.0")
+
+
+def test_an_unknown_media_type_is_refused() -> None:
+    """Something that is not an image is not read as one."""
+    with pytest.raises(IntegrityError, match="none of an image manifest"):
+        read_content(raw(SOUND, "application/vnd.example"), "skydrm/rms 8.1.0")
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ({"schemaVersion": 2, "manifests": [], "layers": []}, "at once"),
+        ({"schemaVersion": 2}, "no list of manifests"),
+        ({"schemaVersion": 2, "manifests": [descriptor()]}, "an unstated platform"),
+        ({"schemaVersion": 2, "manifests": ["x"]}, "descriptor"),
+    ],
+)
+def test_a_malformed_index_is_an_integrity_error(document: Any, why: str) -> None:
+    """An index has to say which platform each manifest is for."""
+    with pytest.raises(IntegrityError, match=why):
+        platform_digest(raw(document, OCI_INDEX), "linux/amd64", "skydrm/rms 8.1.0")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "matches"), [("linux/arm64", True), ("linux/arm64/v8", True), ("linux/arm64/v7", False)]
+)
+def test_a_variant_counts_only_where_one_is_asked_for(wanted: str, matches: bool) -> None:
+    """linux/arm64 takes any variant; linux/arm64/v7 takes only its own."""
+    entry = descriptor() | {"platform": {"os": "linux", "architecture": "arm64", "variant": "v8"}}
+    index = raw({"schemaVersion": 2, "manifests": [entry]}, OCI_INDEX)
+    if matches:
+        assert platform_digest(index, wanted, "x") == (ABSENT, 1)
+    else:
+        with pytest.raises(IntegrityError, match="it holds linux/arm64/v8"):
+            platform_digest(index, wanted, "x")
+
+
+def test_an_index_whose_manifest_has_another_size_is_refused(registry: EcrRegistry, pusher: Pusher) -> None:
+    """What an index says of its manifest has to be true in every respect."""
+    entry = pusher.image(REPOSITORY, "real").descriptor("linux/amd64")
+    pusher.index(REPOSITORY, "8.1.0", [entry | {"size": entry["size"] + 1}])
+    with pytest.raises(IntegrityError, match="which ECR does not hold"):
+        registry.images(REPOSITORY, ["8.1.0"])
