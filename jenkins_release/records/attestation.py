@@ -150,6 +150,8 @@ def read_envelope(data: bytes, where: str) -> tuple[Envelope, Statement]:
         envelope = Envelope.from_dict(json.loads(json.dumps(value)))
         if envelope.payload_type != PAYLOAD_TYPE:
             raise ValueError(f"payload type {envelope.payload_type!r}, expected {PAYLOAD_TYPE!r}")
+        if not envelope.signatures:
+            raise ValueError("nobody signed it")
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise IntegrityError(
             f"{where} is not a DSSE envelope: {error}", hint="it was altered or written only in part"

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from jenkins_release.aws import aws_errors, error_code, translate
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.aws import error_code, translate
+from jenkins_release.errors import IntegrityError
 from jenkins_release.images.protocol import RegistryLogin
 from jenkins_release.registry import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, changed, failed
 from jenkins_release.registry.protocol import Repository, StoredImage, TagConflict
-from jenkins_release.registry.settings import RepositorySettings
+from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
+from jenkins_release.registry.token import mint
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-_MIN_LIFE = timedelta(minutes=1)
-_ACCOUNT_HOST = re.compile(r"\d{12}(?=\.dkr[.-]ecr)")
 _ALREADY = "ImageAlreadyExistsException"
 _TAG_TAKEN = "ImageTagAlreadyExistsException"
 _OTHER_DIGEST = "ImageDigestDoesNotMatchException"
@@ -81,22 +76,8 @@ class EcrRegistry:
             RemoteError: ECR refused or failed, or its answer cannot be used.
         """
         # Not through call(): the action takes no registryId.
-        client = self._api.client()
-        with aws_errors("get a token for Amazon ECR"):
-            answer = client.get_authorization_token()
-        data = (answer.get("authorizationData") or [{}])[0]
-        user, password = _credentials(str(data.get("authorizationToken", "")))
-        expires = data.get("expiresAt")
-        if not password or not isinstance(expires, datetime):
-            raise RemoteError("ECR's answer to GetAuthorizationToken holds no usable token", retryable=True)
-        if expires - self._now() < _MIN_LIFE:
-            raise RemoteError(
-                f"ECR's token expires at {expires.isoformat()}, the time here is {self._now().isoformat()}",
-                hint="check this machine's clock",
-                retryable=True,
-            )
-        self._endpoint = self._checked_endpoint(str(data.get("proxyEndpoint", "")))
-        return RegistryLogin(urlsplit(self._endpoint).netloc, user, password)
+        self._endpoint, login = mint(self._api.client(), self._now(), self.account)
+        return login
 
     def repository(self, name: str) -> Repository:
         """Describe a repository (``DescribeRepositories``).
@@ -250,6 +231,32 @@ class EcrRegistry:
             if failure.get("failureCode") != "ImageNotFound":
                 raise failed(what, tag, failure)
 
+    def allow_moving(self, repository: Repository, tag: str) -> Repository:
+        """Let a tag of an immutable repository be moved (``PutImageTagMutability``).
+
+        The tag becomes an exclusion filter of its own. ECR takes five: the oldest filter without a
+        wildcard makes room, so the tag of an old line stays where it points.
+
+        Returns:
+            The repository as it is now; unchanged where the tag could be moved already.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            ConfigurationError: Five wildcard filters leave no room.
+            RemoteError: ECR refused or failed.
+        """
+        now = self.repository(repository.name)
+        if not now.is_immutable(tag):
+            return now
+        filters = make_room(now.exclusions, tag, repository.name)
+        self._api.call(
+            "put_image_tag_mutability",
+            f"let the tag {tag} of {repository.name} be moved",
+            repositoryName=repository.name,
+            **mutability(filters),
+        )
+        return self.repository(repository.name)
+
     def _not_put(self, image: StoredImage, tag: str, error: Exception) -> None:
         """Judge a refused PutImage; returns where the tag names the image after all."""
         name, code = f"{image.repository}:{tag}", error_code(error)
@@ -268,25 +275,6 @@ class EcrRegistry:
                 hint="release under a new version: a published tag is never moved",
             ) from error
         raise translate(error, f"set the tag {name}") from error
-
-    def _checked_endpoint(self, endpoint: str) -> str:
-        url = urlsplit(endpoint)
-        if not url.hostname or (url.scheme != "https" and url.hostname not in _LOOPBACK):
-            raise ConfigurationError(
-                f"ECR names the registry {endpoint!r}: a token is only sent over https, or on loopback",
-                hint="check AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_ECR",
-            )
-        host = _ACCOUNT_HOST.sub(self.account, url.netloc) if self.account else url.netloc
-        return f"{url.scheme}://{host}"
-
-
-def _credentials(token: str) -> tuple[str, str]:
-    """Split a token into user and password; both empty where it is none, so that no error quotes it."""
-    try:
-        user, _, password = base64.b64decode(token, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return user, password
 
 
 def _repository(described: dict[str, Any]) -> Repository:

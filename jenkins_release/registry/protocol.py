@@ -105,6 +105,10 @@ class Registry(Protocol):
         """Let ``tag`` name exactly ``image``; done when it already does. Raises :class:`TagConflict`."""
         ...
 
+    def allow_moving(self, repository: Repository, tag: str) -> Repository:
+        """Let a tag of an immutable repository be moved, and return the repository as it is now."""
+        ...
+
     def remove_tag(self, repository: str, tag: str) -> None:
         """Remove a tag; a missing one is fine. With its last tag ECR deletes the image itself."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,8 +58,33 @@ class RepositorySettings:
             "tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
         }
         if self.immutable and self.exclusions:
-            parameters["imageTagMutability"] = "IMMUTABLE_WITH_EXCLUSION"
-            parameters["imageTagMutabilityExclusionFilters"] = [
-                {"filterType": "WILDCARD", "filter": pattern} for pattern in self.exclusions
-            ]
+            parameters |= mutability(self.exclusions)
         return parameters
+
+
+def mutability(filters: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments that make a repository immutable but for the tags of some filters."""
+    return {
+        "imageTagMutability": "IMMUTABLE_WITH_EXCLUSION",
+        "imageTagMutabilityExclusionFilters": [
+            {"filterType": "WILDCARD", "filter": pattern} for pattern in filters
+        ],
+    }
+
+
+def make_room(filters: Sequence[str], tag: str, repository: str) -> tuple[str, ...]:
+    """Add a tag to a repository's exclusion filters; the oldest plain ones go where there are too many.
+
+    Raises:
+        ConfigurationError: Wildcard filters leave no room.
+    """
+    wanted = [*filters, tag]
+    while len(wanted) > MAX_FILTERS:
+        plain = [each for each in wanted[:-1] if "*" not in each]
+        if not plain:
+            raise ConfigurationError(
+                f"{repository} has {MAX_FILTERS} wildcard filters of moving tags: none is left for {tag!r}",
+                hint="remove one of them from the repository",
+            )
+        wanted.remove(plain[0])
+    return tuple(wanted)

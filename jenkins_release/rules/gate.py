@@ -35,7 +35,7 @@ class Policy:
     """What the gate asks for.
 
     Attributes:
-        sign_offs: Testers whose latest verdict must be a pass, at least 1.
+        sign_offs: Testers, each with a key of their own, whose latest verdict must be a pass; at least 1.
         build_attestation: Whether a build attestation by a trusted build key is required.
     """
 
@@ -123,7 +123,8 @@ def decide(
     findings.reasons += [
         f"{verdict.tester}'s verdict of {verdict.signed_at:%Y-%m-%d %H:%M} UTC is fail" for verdict in failed
     ]
-    if len(passed) < policy.sign_offs:
+    counted_keys = len({verdict.key for verdict in passed})  # one key under two names is one sign-off
+    if counted_keys < policy.sign_offs:
         last = max(revocations, key=lambda s: s.sequence, default=None)
         revoked = ""
         if last is not None and all(v.sequence < last.sequence for v in passed):
@@ -131,7 +132,7 @@ def decide(
             revoked = f"; {who} revoked the sign-offs before it: {why}"
         findings.reasons.append(
             f"{policy.sign_offs} passing QA sign-off{'s' if policy.sign_offs > 1 else ''} by trusted keys "
-            f"required for this candidate, found {len(passed)}{revoked}"
+            f"required for this candidate, found {counted_keys}{revoked}"
         )
     if policy.build_attestation and not any(s.predicate_type == PROVENANCE for _, s, _ in counted):
         findings.reasons.append("a build attestation by a trusted build key is required, found none")

@@ -90,6 +90,10 @@ class EcrServer:
         """Order a fault."""
         self._control("POST", "faults", fault.model_dump())
 
+    def pending_faults(self) -> list[Fault]:
+        """Return what is still on order."""
+        return [Fault(**fault) for fault in self._control("GET", "faults")]
+
     def cancel_faults(self) -> None:
         """Cancel everything that is on order."""
         self._control("DELETE", "faults")

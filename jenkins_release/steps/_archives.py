@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.images import ArchiveIndex, ArchiveReader
@@ -16,6 +17,8 @@ HELD_BACK = 1024 * 1024
 More than the end-of-archive blocks, without which ``docker load`` does not finish: an archive that
 fails the check is never loaded.
 """
+
+_ALTERED = "the archive was altered after the export: do not use this candidate, export the build again"
 
 
 def verified_archive(
@@ -44,15 +47,27 @@ def verified_archive(
     held: list[bytes] = []
     waiting = 0
     for chunk in services.share.read(f"{services.candidates.folder(opened.ref)}/{file.path}"):
-        reader.feed(chunk)
+        with _named(path):
+            reader.feed(chunk)
         advance(len(chunk))
         held.append(chunk)
         waiting += len(chunk)
         while waiting - len(held[0]) >= HELD_BACK:
             waiting -= len(held[0])
             yield held.pop(0)
-    check_index(reader.finish(), file, opened, path)
+    with _named(path):
+        index = reader.finish()
+    check_index(index, file, opened, path)
     yield from held
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Put the archive's place before what the reader found wrong in it."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error.message}", hint=error.hint or _ALTERED) from error
 
 
 def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, path: str) -> None:
@@ -61,12 +76,11 @@ def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, pa
     Raises:
         IntegrityError: They differ; the message names the first difference.
     """
-    hint = "the archive was altered after the export: do not use this candidate, export the build again"
     found = index.sha256.removeprefix("sha256:")
     if index.size != file.size or found != file.sha256:
         raise IntegrityError(
             f"{path}: expected {file.size} bytes with SHA-256 {file.sha256}, found {index.size} with {found}",
-            hint=hint,
+            hint=_ALTERED,
         )
     by_reference = {reference: image for image in index.images for reference in image.references}
     for image in opened.record.images:
@@ -79,7 +93,7 @@ def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, pa
             archived.config_size,
             [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in archived.layers],
         ):
-            raise IntegrityError(f"{path}: image {image.name} is not what candidate.json says", hint=hint)
+            raise IntegrityError(f"{path}: image {image.name} is not what candidate.json says", hint=_ALTERED)
 
 
 def _facts(image: ImageRecord) -> tuple[str, int, int, list[tuple[str, str, int, int]]]:

@@ -121,11 +121,23 @@ def set_release_tags(plan: Plan, stored: dict[str, StoredImage], services: Servi
                     continue
                 if not moving and now.digest is not None:
                     continue  # names the same content through another manifest: never replaced
+                if moving and now.digest is not None:
+                    _let_move(planned, now.tag, services)
                 what = f"set {planned.repository}:{now.tag}"
                 services.retry(what, lambda image=image, tag=now.tag: services.registry.set_tag(image, tag))  # type: ignore[misc]
                 _log.info("%s to %s", what, image.digest)
                 changed = True
     return changed
+
+
+def _let_move(planned: PlannedImage, tag: str, services: Services) -> None:
+    """A tag that moves on is excluded from the repository's immutability first."""
+    registry = services.registry
+    repository = services.retry(
+        f"describe {planned.repository}", lambda: registry.repository(planned.repository)
+    )
+    if repository.is_immutable(tag):
+        services.retry(f"let {planned.repository}:{tag} move", lambda: registry.allow_moving(repository, tag))
 
 
 def remove_candidate_tags(plan: Plan, services: Services) -> bool:

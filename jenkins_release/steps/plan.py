@@ -81,9 +81,10 @@ def _planned(
                 f"tag {tag} in {name} names {found.digest} with config {found.config_digest}, "
                 f"the candidate's image {image.name} has config {image.config_digest}"
             )
-        elif repository is not None and repository.is_immutable(tag):
+        elif repository is not None and repository.is_immutable(tag) and not _managed(services):
             obstacles.append(
-                f"the moving tag {tag} in {name} cannot be moved: the repository is {repository.mutability}"
+                f"the moving tag {tag} in {name} cannot be moved: the repository is {repository.mutability}; "
+                "exclude the tag there, or let this tool do it with ecr.create_repositories = true"
             )
     # A release tag's manifest comes before the temporary tag's: it is what customers may have pulled.
     right = [stored[tag] for tag in [*tags, temporary] if tag in stored and holds(stored[tag], image)]
@@ -109,7 +110,7 @@ def _look(
     try:
         repository = services.retry(f"describe {name}", lambda: services.registry.repository(name))
     except RepositoryNotFound:
-        if not services.configuration.ecr.create_repositories:
+        if not _managed(services):
             obstacles.append(
                 f"the repository {name} does not exist in {services.registry.host}: create it, "
                 "or set ecr.create_repositories = true"
@@ -117,6 +118,11 @@ def _look(
         return None, {}
     stored = services.retry(f"read {name}", lambda: services.registry.images(name, references))
     return repository, stored
+
+
+def _managed(services: Services) -> bool:
+    """Whether the configuration lets this tool create and set up repositories."""
+    return services.configuration.ecr.create_repositories
 
 
 def _tag_now(tag: str, moving: bool, found: StoredImage | None) -> TagNow:

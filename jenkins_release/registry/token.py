@@ -1,0 +1,70 @@
+"""ECR's registry token: what GetAuthorizationToken answers, checked before it is used."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from jenkins_release.aws import aws_errors
+from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.images.protocol import RegistryLogin
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_MIN_LIFE = timedelta(minutes=1)
+_ACCOUNT_HOST = re.compile(r"\d{12}(?=\.dkr[.-]ecr)")
+
+
+def mint(client: Any, now: datetime, account: str | None) -> tuple[str, RegistryLogin]:
+    """Mint a token.
+
+    Args:
+        client: A boto3 ``ecr`` client.
+        now: The time; the token's lifetime is measured against it.
+        account: Account that owns the registry; the credentials' own account when None.
+
+    Returns:
+        The registry's URL, and the login for it.
+
+    Raises:
+        ConfigurationError: There are no credentials, or ECR names an endpoint without TLS.
+        RemoteError: ECR refused or failed, or its answer cannot be used.
+    """
+    with aws_errors("get a token for Amazon ECR"):
+        answer = client.get_authorization_token()
+    data = (answer.get("authorizationData") or [{}])[0]
+    user, password = _credentials(str(data.get("authorizationToken", "")))
+    expires = data.get("expiresAt")
+    if not password or not isinstance(expires, datetime):
+        raise RemoteError("ECR's answer to GetAuthorizationToken holds no usable token", retryable=True)
+    if expires - now < _MIN_LIFE:
+        raise RemoteError(
+            f"ECR's token expires at {expires.isoformat()}, the time here is {now.isoformat()}",
+            hint="check this machine's clock",
+            retryable=True,
+        )
+    endpoint = _checked_endpoint(str(data.get("proxyEndpoint", "")), account)
+    return endpoint, RegistryLogin(urlsplit(endpoint).netloc, user, password)
+
+
+def _checked_endpoint(endpoint: str, account: str | None) -> str:
+    url = urlsplit(endpoint)
+    if not url.hostname or (url.scheme != "https" and url.hostname not in _LOOPBACK):
+        raise ConfigurationError(
+            f"ECR names the registry {endpoint!r}: a token is only sent over https, or on loopback",
+            hint="check AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_ECR",
+        )
+    host = _ACCOUNT_HOST.sub(account, url.netloc) if account else url.netloc
+    return f"{url.scheme}://{host}"
+
+
+def _credentials(token: str) -> tuple[str, str]:
+    """Split a token into user and password; both empty where it is none, so that no error quotes it."""
+    try:
+        user, _, password = base64.b64decode(token, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return user, password
