@@ -47,7 +47,7 @@ class EcrFront:
         account: Account that owns it.
         token_lifetime_s: Seconds that a registry token works.
         blob_mounting: Whether the account opted in to blob mounting; ECR's default is no.
-        expired_status: HTTP status that an expired registry token is answered with.
+        expired_status: HTTP status that an expired registry token is answered with; ECR's own is 403.
         clock: Seconds since the epoch.
     """
 
@@ -61,7 +61,7 @@ class EcrFront:
         account: str = ACCOUNT,
         token_lifetime_s: float = TOKEN_LIFETIME_S,
         blob_mounting: bool = False,
-        expired_status: int = 401,
+        expired_status: int = 403,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.state = EcrState(
