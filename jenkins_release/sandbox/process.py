@@ -1,0 +1,166 @@
+"""Starting and ending the sandbox's servers: by pid, on loopback, with a log each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jenkins_release.errors import ConfigurationError, RemoteError
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_port() -> int:
+    """Return a TCP port on loopback that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def find_program(name: str, package: str) -> str:
+    """Return the path of a server program, also from ``sbin`` folders that are not on a user's PATH.
+
+    Raises:
+        ConfigurationError: It is not installed; the hint names the Debian package.
+    """
+    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise ConfigurationError(
+            f"the sandbox needs {name}, which is not installed", hint=f"apt-get install {package}"
+        )
+    return found
+
+
+def as_root(command: Sequence[str]) -> list[str]:
+    """Return the command as root runs it: unchanged for root, through ``sudo -n`` for anyone else."""
+    if os.geteuid() == 0:
+        return list(command)
+    return [find_program("sudo", "sudo"), "-n", *command]
+
+
+class Server:
+    """A server process of the sandbox, known by the pid in its pid file.
+
+    Args:
+        name: Short name, also the name of its log file.
+        folder: State folder of this server; log and pid file stand in it.
+        root: Whether it runs as root (through sudo for other users).
+    """
+
+    def __init__(self, name: str, folder: Path, *, root: bool = False) -> None:
+        self.name = name
+        self.folder = folder
+        self.root = root
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def pid_file(self) -> Path:
+        """Where the pid of the running server stands."""
+        return self.folder / f"{self.name}.pid"
+
+    @property
+    def log_file(self) -> Path:
+        """Where the server's output goes."""
+        return self.folder / f"{self.name}.log"
+
+    def start(
+        self,
+        command: Sequence[str],
+        ready: Callable[[], bool],
+        *,
+        env: dict[str, str] | None = None,
+        timeout_s: float = 60.0,
+        tied: bool = False,
+    ) -> int:
+        """Start the server in a session of its own and wait until it is ready.
+
+        Args:
+            command: Program and arguments.
+            ready: Asked every 50 ms whether the server answers.
+            env: Whole environment of the server; the caller's by default.
+            timeout_s: Longest wait for ``ready``, in seconds.
+            tied: End the server when the calling process dies (``setpriv --pdeathsig``).
+
+        Returns:
+            The pid.
+
+        Raises:
+            RemoteError: It ended, or was not ready in time; the message has the end of its log.
+        """
+        words = as_root(command) if self.root else list(command)
+        if tied:
+            words = [find_program("setpriv", "util-linux"), "--pdeathsig", "TERM", "--", *words]
+        with self.log_file.open("ab") as log:
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True
+            )
+        self.pid_file.write_text(str(process.pid))
+        end = time.monotonic() + timeout_s
+        while not ready():
+            if process.poll() is not None:
+                self.pid_file.unlink(missing_ok=True)
+                raise RemoteError(f"{self.name} ended with status {process.returncode}: {self._log_tail()}")
+            if time.monotonic() > end:
+                self.stop()
+                raise RemoteError(f"{self.name} was not ready after {timeout_s:.0f} s: {self._log_tail()}")
+            time.sleep(0.05)
+        return process.pid
+
+    def pid(self) -> int | None:
+        """Return the pid of the running server, or None."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            pid = int(self.pid_file.read_text())
+            if _alive(pid):
+                return pid
+        return None
+
+    def stop(self, timeout_s: float = 20.0) -> None:
+        """End the server by its pid: SIGTERM, then SIGKILL for its session after ``timeout_s`` seconds."""
+        pid = self.pid()
+        if pid is not None:
+            self._signal(pid, signal.SIGTERM)
+            end = time.monotonic() + timeout_s
+            while _alive(pid) and time.monotonic() < end:
+                time.sleep(0.05)
+            if _alive(pid):
+                self._signal(-pid, signal.SIGKILL)
+        self.pid_file.unlink(missing_ok=True)
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
+        if self.root and os.geteuid() != 0:
+            command = as_root(["kill", f"-{number.value}", "--", str(pid)])
+            subprocess.run(command, check=False, capture_output=True)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    def _log_tail(self) -> str:
+        lines = self.log_file.read_text(errors="replace").splitlines()
+        return " / ".join(lines[-5:]) or "its log is empty"
+
+
+def _alive(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def listening(port: int) -> bool:
+    """Whether something accepts connections on the loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((LOOPBACK, port)) == 0

@@ -1,0 +1,238 @@
+"""A private Samba server on loopback: the share of rehearsals, the demo and the tests.
+
+``smbd`` runs in the foreground with a configuration, a password database and state folders of its
+own, as root or as any user (Debian package ``samba``). A session always acts as the user who runs
+the server, so files belong to that user whatever name the client logs in with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.sandbox.process import LOOPBACK, Server, find_program, free_port, listening
+
+_PACKAGE = "samba"
+_STATE = ("private", "lock", "state", "cache", "pid", "ncalrpc")
+
+
+@dataclass(frozen=True)
+class SambaShare:
+    """One exported folder.
+
+    Attributes:
+        path: The folder; made by :meth:`SambaServer.start` when it is missing.
+        read_only: Whether clients may only read.
+        options: Further smb.conf lines of this share, such as ``{"msdfs root": "yes"}``.
+    """
+
+    path: Path
+    read_only: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class SambaServer:
+    """A Samba server with its state in one folder.
+
+    Args:
+        folder: State folder: configuration, password database, locks, log, pid file.
+        shares: Exported folders by share name.
+        user: Name that clients log in with; need not be an account of the machine.
+        password: Its password; handed to ``pdbedit`` on standard input and kept only as Samba's hash.
+        port: TCP port on loopback; a free one by default.
+        encrypt: smb.conf's ``smb encrypt``: ``default``, ``desired``, ``required`` or ``off``.
+        options: Further lines of the ``[global]`` section; they win over those written here.
+        launcher: Words before ``smbd`` that run it, such as ``unshare --mount``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shares: Mapping[str, SambaShare],
+        *,
+        user: str,
+        password: str,
+        port: int | None = None,
+        encrypt: str = "default",
+        options: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (),
+    ) -> None:
+        self.folder = folder.resolve()
+        self.shares = dict(shares)
+        self.user = user
+        self.port = port or free_port()
+        self._password = password
+        self._options = {"smb encrypt": encrypt, **(options or {})}
+        self._account = pwd.getpwuid(os.geteuid()).pw_name
+        self._launcher = tuple(launcher)
+        self._server = Server("smbd", self.folder)
+
+    @property
+    def config_file(self) -> Path:
+        """The generated smb.conf."""
+        return self.folder / "smb.conf"
+
+    @property
+    def log_file(self) -> Path:
+        """Where the server's output goes."""
+        return self._server.log_file
+
+    def location(self, share: str, folder: str = "") -> str:
+        """Return the address of a share, or of a folder in it, as configuration names it.
+
+        Args:
+            share: Name of an exported folder.
+            folder: Path below it, with ``/`` between the names.
+        """
+        return "/".join(part for part in (f"smb://{LOOPBACK}:{self.port}/{share}", folder) if part)
+
+    def pid(self) -> int | None:
+        """Return the pid of the running server, or None."""
+        return self._server.pid()
+
+    def start(self, *, tied: bool = False, timeout_s: float = 60.0) -> int:
+        """Write the configuration, set the password, and start the server; a running one stays as it is.
+
+        Args:
+            tied: End the server when the calling process dies.
+            timeout_s: Longest wait until it listens, in seconds.
+
+        Returns:
+            The pid.
+
+        Raises:
+            ConfigurationError: Samba is not installed.
+            RemoteError: The port is taken, or it refused the user or its configuration, or did not
+                start in time.
+        """
+        running = self.pid()
+        if running is not None:
+            return running
+        if listening(self.port):
+            raise RemoteError(
+                f"cannot start smbd: port {self.port} is taken",
+                hint="choose another port, or none for a free one",
+            )
+        smbd = find_program("smbd", _PACKAGE)
+        for name in _STATE:
+            (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for share in self.shares.values():
+            share.path.mkdir(parents=True, exist_ok=True)
+        self._write_config()
+        self._set_password()
+        command = [smbd, "--foreground", "--no-process-group", "--debug-stdout", "-s", str(self.config_file)]
+        return self._server.start(
+            [*self._launcher, *command], lambda: listening(self.port), timeout_s=timeout_s, tied=tied
+        )
+
+    def stop(self) -> None:
+        """End the server and every process that serves a client."""
+        self.thaw()
+        self._server.stop()
+
+    def freeze(self) -> None:
+        """Halt the server and its client processes: connections stay open, nothing answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def client_pids(self) -> list[int]:
+        """Return the pids of the processes that serve one client connection each."""
+        pid = self.pid()
+        if pid is None:
+            return []
+        found = []
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        for child in children.read_text().split():
+            # smbd's helpers are titled after their job (smbd-notifyd, cleanupd); newer versions title a
+            # connection's process smbd[ADDRESS].
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                title = Path(f"/proc/{child}/comm").read_text().strip()
+                if title == "smbd" or title.startswith("smbd["):
+                    found.append(int(child))
+        return found
+
+    def kill_clients(self) -> int:
+        """Kill the processes that serve clients, as a crash would, and return how many there were."""
+        pids = self.client_pids()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(pids)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        pid = self.pid()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)
+
+    def _write_config(self) -> None:
+        options = {
+            "workgroup": "SANDBOX",
+            "server role": "standalone server",
+            "smb ports": str(self.port),
+            "interfaces": LOOPBACK,
+            "bind interfaces only": "yes",
+            "disable netbios": "yes",
+            "server min protocol": "SMB2_10",
+            "server signing": "mandatory",
+            "map to guest": "never",
+            "passdb backend": f"tdbsam:{self.folder / 'private' / 'passdb.tdb'}",
+            "username map": str(self._write_username_map()),
+            "private dir": str(self.folder / "private"),
+            "lock directory": str(self.folder / "lock"),
+            "state directory": str(self.folder / "state"),
+            "cache directory": str(self.folder / "cache"),
+            "pid directory": str(self.folder / "pid"),
+            "ncalrpc dir": str(self.folder / "ncalrpc"),
+            "load printers": "no",
+            "printcap name": "/dev/null",
+            "disable spoolss": "yes",
+            "host msdfs": "yes",
+            # Names the folder for core dumps too, which would otherwise be /var/log/samba.
+            "log file": str(self.folder / "samba.log"),
+            "log level": "1",
+            **self._options,
+        }
+        lines = ["[global]", *_config_lines(options)]
+        for name, share in self.shares.items():
+            own = {
+                "path": str(share.path.resolve()),
+                "read only": "yes" if share.read_only else "no",
+                **share.options,
+            }
+            lines += ["", f"[{name}]", *_config_lines(own)]
+        self.config_file.write_text("\n".join(lines) + "\n")
+
+    def _write_username_map(self) -> Path:
+        path = self.folder / "username.map"
+        path.write_text("" if self._account == self.user else f"{self._account} = {self.user}\n")
+        return path
+
+    def _set_password(self) -> None:
+        command = [find_program("pdbedit", _PACKAGE), "-s", str(self.config_file), "-a", "-t"]
+        done = subprocess.run(
+            [*command, "-u", self._account],
+            input=f"{self._password}\n{self._password}\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RemoteError(f"pdbedit did not accept the user {self.user}: {done.stderr.strip()}")
+
+
+def _config_lines(options: Mapping[str, str]) -> list[str]:
+    for key, value in options.items():
+        if "\n" in key or "\n" in value:
+            raise ConfigurationError(f"smb.conf option {key!r} holds a line break")
+    return [f"  {key} = {value}" for key, value in options.items()]

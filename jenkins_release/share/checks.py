@@ -1,0 +1,45 @@
+"""Checks of arguments that every implementation of a share makes the same way."""
+
+from __future__ import annotations
+
+from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.rules.names import check_path
+
+_MAX_HOLDER = 500
+
+
+def check_below_root(path: str) -> list[str]:
+    """Split a path that must not be the root itself.
+
+    Raises:
+        ConfigurationError: A name in it is not possible, or it is empty.
+    """
+    names = check_path(path)
+    if not names:
+        raise ConfigurationError(
+            "the root of a share is neither created, renamed nor removed", hint="name a path below it"
+        )
+    return names
+
+
+def check_range(offset: int, length: int | None) -> None:
+    """Check a range of bytes in a file.
+
+    Raises:
+        ConfigurationError: A number is negative.
+    """
+    if offset < 0 or (length is not None and length < 0):
+        raise ConfigurationError(f"{length} bytes from offset {offset} are not a range of a file")
+
+
+def too_short(place: str, offset: int, wanted: int, size: int) -> IntegrityError:
+    """Return the error for a file that has fewer bytes than asked for."""
+    return IntegrityError(
+        f"{place}: {wanted} bytes from offset {offset} were expected, the file ends at {size}",
+        hint="the file is not what was recorded: compare it with SHA256SUMS, and export it again",
+    )
+
+
+def holder_line(holder: str) -> bytes:
+    """Return the line that a lock file holds while ``holder`` has the lease."""
+    return (" ".join(holder.split())[:_MAX_HOLDER] + "\n").encode()

@@ -1,0 +1,253 @@
+"""The share as a folder of this machine: local, or a mounted file system."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.rules.names import check_path
+from jenkins_release.share.checks import check_below_root, check_range, too_short
+from jenkins_release.share.directory_files import opened_folder, rename_new, translated
+from jenkins_release.share.directory_lease import held
+from jenkins_release.share.protocol import Entry, PathNotFound, Writer
+
+_log = logging.getLogger(__name__)
+_PIECE = 1024 * 1024
+
+
+class DirectoryShare:
+    """A folder of this machine in the place of an SMB share.
+
+    A path is walked name by name from the root, and no symbolic link on it is followed, so nothing
+    outside the root can be reached; the root itself may be one. Files and renames are on the disk
+    when a call returns. It may be used by several threads.
+
+    Args:
+        root: The folder; it must exist when it is used.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+
+    def __repr__(self) -> str:
+        return f"DirectoryShare({self.name})"
+
+    def __enter__(self) -> DirectoryShare:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """The root's absolute path."""
+        return str(self._root)
+
+    def close(self) -> None:
+        """Do nothing: no connection stays open between calls."""
+
+    def list(self, path: str) -> list[Entry]:
+        """List a folder, sorted by name; a symbolic link shows as an empty file."""
+        found = []
+        with self._doing("list", path), self._folder(check_path(path)) as folder, os.scandir(folder) as rows:
+            for row in rows:
+                # Gone since the folder was read: as if it had not been there.
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(_entry(row.name, row.stat(follow_symlinks=False)))
+        return sorted(found, key=lambda entry: entry.name)
+
+    def stat(self, path: str) -> Entry:
+        """Describe one file or folder."""
+        names = check_path(path)
+        with self._doing("find", path):
+            if not names:
+                with self._folder([]) as folder:
+                    return _entry("", os.fstat(folder))
+            with self._folder(names[:-1]) as folder:
+                return _entry(names[-1], os.stat(names[-1], dir_fd=folder, follow_symlinks=False))
+
+    def read(self, path: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield a file's bytes in pieces of at most 1 MiB; it is opened for the first piece."""
+        names = check_path(path)
+        check_range(offset, length)
+        return self._read(path, names, offset, length)
+
+    def create(self, path: str) -> AbstractContextManager[Writer]:
+        """Create a new file for writing; the kernel refuses an existing name."""
+        return self._create(path, check_below_root(path))
+
+    def make_folder(self, path: str) -> None:
+        """Create a folder and those above it that are missing, below the root."""
+        names = check_path(path)
+        with self._doing("make the folder", path):
+            for depth in range(1, len(names) + 1):
+                with self._folder(names[: depth - 1]) as folder:
+                    try:
+                        os.mkdir(names[depth - 1], dir_fd=folder)
+                    except FileExistsError:
+                        continue
+                    os.fsync(folder)
+            with self._folder(names):
+                return
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename a file or folder in one step of the file system, never onto an existing name."""
+        old, new = check_below_root(source), check_below_root(target)
+        with (
+            self._doing(f"rename {self._place(source)} to", target),
+            self._folder(old[:-1]) as old_folder,
+            self._folder(new[:-1]) as new_folder,
+        ):
+            rename_new(old_folder, old[-1], new_folder, new[-1])
+            os.fsync(new_folder)
+            os.fsync(old_folder)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a folder with all that is in it; a symbolic link itself."""
+        names = check_below_root(path)
+        with (
+            contextlib.suppress(PathNotFound),
+            self._doing("remove", path),
+            self._folder(names[:-1]) as folder,
+        ):
+            found = os.stat(names[-1], dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode):
+                shutil.rmtree(names[-1], dir_fd=folder)
+            else:
+                os.unlink(names[-1], dir_fd=folder)
+            os.fsync(folder)
+
+    def free_space(self) -> int | None:
+        """Bytes that an ordinary user may still write, as ``statvfs`` tells."""
+        with self._doing("ask for the room on", ""), self._folder([]) as folder:
+            room = os.fstatvfs(folder)
+        return room.f_bavail * room.f_frsize
+
+    def lease(self, path: str, holder: str) -> AbstractContextManager[None]:
+        """Hold a lease on ``path`` for the length of the block, by ``flock``.
+
+        Raises:
+            LeaseHeld: Someone else holds it.
+            RemoteError: At the end of the block too, when the lock file was replaced meanwhile.
+        """
+        return self._lease(path, check_below_root(path), holder)
+
+    def _place(self, path: str) -> str:
+        return str(self._root / path)
+
+    def _doing(self, what: str, path: str) -> AbstractContextManager[None]:
+        return translated(f"cannot {what} {self._place(path)}")
+
+    def _folder(self, names: Sequence[str]) -> AbstractContextManager[int]:
+        return opened_folder(self._root, names)
+
+    def _read(self, path: str, names: Sequence[str], offset: int, length: int | None) -> Iterator[bytes]:
+        with self._doing("read", path):
+            file = self._open_file(names, os.O_RDONLY)
+        try:
+            with self._doing("read", path):
+                size = os.fstat(file).st_size
+            wanted = max(0, size - offset) if length is None else length
+            if offset + wanted > size or offset > size:
+                raise too_short(self._place(path), offset, wanted, size)
+            got = 0
+            while got < wanted:
+                with self._doing("read", path):
+                    piece = os.pread(file, min(_PIECE, wanted - got), offset + got)
+                if not piece:
+                    raise too_short(self._place(path), offset, wanted, offset + got)
+                got += len(piece)
+                yield piece
+        finally:
+            os.close(file)
+
+    @contextlib.contextmanager
+    def _create(self, path: str, names: Sequence[str]) -> Iterator[Writer]:
+        with contextlib.ExitStack() as stack:
+            with self._doing("create", path):
+                folder = stack.enter_context(self._folder(names[:-1]))
+                how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                file = os.open(names[-1], how, 0o666, dir_fd=folder)
+                stack.callback(os.close, file)
+            yield stack.enter_context(_DirectoryWriter(file, folder, names[-1], self._place(path)))
+
+    @contextlib.contextmanager
+    def _lease(self, path: str, names: Sequence[str], holder: str) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            with self._doing("take the lease on", path):
+                folder = stack.enter_context(self._folder(names[:-1]))
+            stack.enter_context(held(folder, names[-1], self._place(path), holder))
+            yield
+
+    def _open_file(self, names: Sequence[str], how: int) -> int:
+        if not names:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with self._folder(names[:-1]) as folder:
+            # Without waiting: a named pipe in the share must not hold us.
+            file = os.open(names[-1], how | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        mode = os.fstat(file).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(file)
+            number = errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO
+            raise OSError(number, os.strerror(number))
+        return file
+
+
+class _DirectoryWriter:
+    """A new file in an open folder; what it cannot finish it removes."""
+
+    def __init__(self, file: int, folder: int, name: str, place: str) -> None:
+        self._file = file
+        self._folder = folder
+        self._name = name
+        self._place = place
+        self._count = 0
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if exc[0] is not None:
+            self._abandon()
+            return
+        try:
+            self._finish()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append ``data``; it is with the kernel when the call returns."""
+        view = memoryview(data).cast("B")
+        with translated(f"cannot write {self._place}"):
+            while view:
+                count = os.write(self._file, view)
+                self._count += count
+                view = view[count:]
+
+    def _finish(self) -> None:
+        with translated(f"cannot finish {self._place}"):
+            os.fsync(self._file)
+            size = os.fstat(self._file).st_size
+            os.fsync(self._folder)
+        if size != self._count:
+            raise IntegrityError(f"{self._place}: {self._count} bytes were written, the file has {size}")
+
+    def _abandon(self) -> None:
+        try:
+            os.unlink(self._name, dir_fd=self._folder)
+        except OSError as error:
+            _log.warning("the unfinished file %s stays: %s", self._place, error)
+
+
+def _entry(name: str, found: os.stat_result) -> Entry:
+    regular = stat.S_ISREG(found.st_mode)
+    return Entry(name, stat.S_ISDIR(found.st_mode), found.st_size if regular else 0, found.st_mtime)

@@ -1,0 +1,58 @@
+"""From a configured location to a share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.share.directory import DirectoryShare
+from jenkins_release.share.protocol import Share
+from jenkins_release.share.smb import SmbShare
+from jenkins_release.share.smb_address import SmbAddress, is_smb
+
+
+class ClosableShare(Share, Protocol):
+    """A share that is given back when its user is done: a context manager, or :meth:`close`."""
+
+    def close(self) -> None:
+        """Log off and close what is open; the share connects anew when it is used again."""
+
+    def __enter__(self) -> ClosableShare: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def open_share(
+    location: str,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    encrypt: bool = True,
+    timeout_s: float = 60.0,
+    auth: str = "negotiate",
+) -> ClosableShare:
+    r"""Return the share at a location; nothing is connected or opened yet.
+
+    Args:
+        location: ``\\server\share\folder`` with either slash, ``smb://server:port/share/folder``, or the
+            absolute path of a folder, local or mounted.
+        username: SMB account, with its domain where needed; not used for a folder.
+        password: Its password.
+        encrypt: Whether an SMB connection is encrypted; signed it is in any case.
+        timeout_s: Longest wait for one answer of an SMB server, in seconds.
+        auth: SMB authentication: ``negotiate``, ``ntlm`` or ``kerberos``.
+
+    Raises:
+        ConfigurationError: The location is impossible, or an SMB share lacks a user or password.
+    """
+    if is_smb(location):
+        address = SmbAddress.parse(location)
+        return SmbShare(address, username, password, encrypt=encrypt, timeout_s=timeout_s, auth=auth)
+    folder = Path(location)
+    if not location or not folder.is_absolute():
+        raise ConfigurationError(
+            f"share {location!r} is neither an SMB address nor the absolute path of a folder",
+            hint=r"write \\server\share\folder, smb://server/share/folder or /path/of/a/folder",
+        )
+    return DirectoryShare(folder)

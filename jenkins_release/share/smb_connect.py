@@ -1,0 +1,97 @@
+"""From an address and a login to a connection whose root is there, through DFS referrals."""
+
+from __future__ import annotations
+
+import logging
+
+from smbprotocol.exceptions import BadNetworkName, PathNotCovered
+from smbprotocol.tree import TreeConnect
+
+from jenkins_release.errors import RemoteError
+from jenkins_release.share.protocol import PathNotFound
+from jenkins_release.share.smb_address import SmbAddress
+from jenkins_release.share.smb_connection import A_FOLDER, READ_ATTRIBUTES, SmbConnection
+from jenkins_release.share.smb_dfs import Referred, referral_targets
+from jenkins_release.share.smb_errors import FOREIGN, LoginRefused, translate
+from jenkins_release.share.smb_wire import SmbLogin, encryption_demanded, log_in
+
+_log = logging.getLogger(__name__)
+_MAX_REFERRALS = 8
+
+
+def connect(address: SmbAddress, login: SmbLogin) -> SmbConnection:
+    """Connect to a share, through DFS referrals where there are any, and see that its root is there.
+
+    Raises:
+        ConfigurationError: The server demands encryption, which is switched off.
+        RemoteError: The share cannot be reached or used; ``retryable`` tells whether to try again.
+    """
+    return _follow(address, address, login, _MAX_REFERRALS)
+
+
+def _follow(target: SmbAddress, shown: SmbAddress, login: SmbLogin, hops: int) -> SmbConnection:
+    try:
+        return _connect_here(target, shown, login)
+    except Referred as referred:
+        if hops == 0:
+            raise RemoteError(
+                f"cannot use {shown}: more than {_MAX_REFERRALS} DFS referrals follow each other",
+                hint="correct the DFS links, they lead in a circle",
+            ) from None
+        targets = referred.targets
+    failure: RemoteError | None = None
+    for next_target in targets:
+        try:
+            return _follow(next_target, shown, login, hops - 1)
+        except RemoteError as error:
+            _log.warning("DFS target %s of %s: %s", next_target, shown, error)
+            failure = error
+            if isinstance(error, LoginRefused):
+                # Another target would refuse the same account, and count it as one more attempt.
+                break
+    raise failure or RemoteError(f"cannot use {shown}: its DFS referral names no target")
+
+
+def _connect_here(target: SmbAddress, shown: SmbAddress, login: SmbLogin) -> SmbConnection:
+    wire, session = log_in(target, login)
+    try:
+        tree = TreeConnect(session, rf"\\{target.server}\{target.share}")
+        try:
+            tree.connect()
+        except BadNetworkName:
+            # A domain controller does not serve the DFS root itself, it knows who does.
+            targets = referral_targets(wire, session, target, [])
+            if not targets:
+                raise
+            raise Referred(targets) from None
+        if tree.encrypt_data and not login.encrypt:
+            raise encryption_demanded(str(shown))
+        connection = SmbConnection(wire, session, tree, target, shown)
+        _check_root(connection)
+    except FOREIGN as error:
+        wire.drop()
+        raise translate(error, "use", str(shown)) from error
+    except BaseException:
+        wire.drop()
+        raise
+    return connection
+
+
+def _check_root(connection: SmbConnection) -> None:
+    target = connection.target
+    try:
+        with connection.opened("", READ_ATTRIBUTES, options=A_FOLDER):
+            return
+    except PathNotCovered:
+        targets = referral_targets(connection.wire, connection.session, target, target.folder)
+        if targets:
+            raise Referred(targets) from None
+        raise
+    except FOREIGN as error:
+        translated = translate(error, "use", str(connection.shown))
+        if isinstance(translated, PathNotFound):
+            raise RemoteError(
+                f"share {connection.shown} is not there: {translated.message}",
+                hint="correct the location, or create the folder: the root itself is never made",
+            ) from error
+        raise

@@ -1,0 +1,103 @@
+"""Which NTSTATUS becomes which error: the table of faults, code by code."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from smbprotocol.exceptions import (
+    SMBAuthenticationError,
+    SMBConnectionClosed,
+    SMBException,
+    SMBResponseException,
+)
+from smbprotocol.header import SMB2HeaderResponse
+
+from jenkins_release.errors import RemoteError
+from jenkins_release.share import PathExists, PathNotFound, ShareFull
+from jenkins_release.share.smb_errors import LoginRefused, connection_survives, status_text, translate
+
+
+def answer(status: int) -> SMBResponseException:
+    header = SMB2HeaderResponse()
+    header["status"] = status
+    return SMBResponseException(header)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable"),
+    [
+        (0xC0000034, PathNotFound, False),
+        (0xC000003A, PathNotFound, False),
+        (0xC0000225, PathNotFound, False),
+        (0xC00000BA, PathNotFound, False),
+        (0xC0000103, PathNotFound, False),
+        (0xC0000035, PathExists, False),
+        (0xC000007F, ShareFull, False),
+        (0xC0000044, ShareFull, False),
+        (0xC0000802, ShareFull, False),
+        (0xC000006D, LoginRefused, False),
+        (0xC0000234, LoginRefused, False),
+        (0xC0000071, LoginRefused, False),
+        (0xC0000022, RemoteError, False),
+        (0xC00000A2, RemoteError, False),
+        (0xC00000CC, RemoteError, False),
+        (0xC0000043, RemoteError, True),
+        (0xC0000056, RemoteError, True),
+        (0xC000009A, RemoteError, True),
+        (0xC00000C9, RemoteError, True),
+        (0xC0000203, RemoteError, True),
+        (0xC000035C, RemoteError, True),
+        (0xC0000466, RemoteError, True),
+        (0xC0000001, RemoteError, False),
+        (0xCAFEF00D, RemoteError, False),
+    ],
+)
+def test_every_status_has_its_error(status: int, kind: type[RemoteError], retryable: bool) -> None:
+    """The class, whether to try again, and the code in the message."""
+    error = translate(answer(status), "write", r"\\server\share\file")
+    assert type(error) is kind
+    assert error.retryable is retryable
+    assert error.message.startswith(r"cannot write \\server\share\file: ")
+    assert f"(0x{status:08X})" in error.message
+
+
+@pytest.mark.parametrize("status", [0xC00000C9, 0xC0000203, 0xC000035C, 0xC0000128])
+def test_an_ended_session_ends_the_connection(status: int) -> None:
+    """What the server forgot is not used again."""
+    assert not connection_survives(answer(status))
+
+
+def test_an_ordinary_answer_keeps_the_connection() -> None:
+    """A refusal, known or unknown, is no reason to log in again."""
+    assert connection_survives(answer(0xC0000034))
+    assert connection_survives(answer(0xCAFEF00D))
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "retryable"),
+    [
+        (SMBConnectionClosed("gone"), "connection was lost", True),
+        (TimeoutError("no answer within 60 s"), "did not answer in time", True),
+        (BlockingIOError(errno.EAGAIN, "again"), "did not answer in time", True),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "connection failed", True),
+        (BrokenPipeError(errno.EPIPE, "pipe"), "connection failed", True),
+        (OSError(errno.EBADF, "closed"), "connection failed", True),
+        (ValueError("Failed to connect to 'x:445': refused"), "Failed to connect", True),
+        (ValueError("odd"), "makes no sense", False),
+        (SMBAuthenticationError("no ticket"), "login did not come about", False),
+        (SMBException("guest"), "guest", False),
+    ],
+)
+def test_every_other_failure_has_its_error(error: Exception, message: str, retryable: bool) -> None:
+    """Sockets, smbprotocol's own errors, and its bare ValueError; none keeps the connection."""
+    translated = translate(error, "read", r"\\server\share\file")
+    assert message in translated.message
+    assert translated.retryable is retryable
+    assert not connection_survives(error)
+
+
+def test_names_of_codes() -> None:
+    """Codes that only smbprotocol knows, and those that nobody does, can still be looked up."""
+    assert status_text(0xC0000001) == "STATUS_UNSUCCESSFUL (0xC0000001)"
+    assert status_text(0xCAFEF00D) == "NTSTATUS (0xCAFEF00D)"
