@@ -3,6 +3,7 @@
 from jenkins_release.registry.ecr import EcrRegistry
 from jenkins_release.registry.protocol import (
     Registry,
+    RegistryLogin,
     Repository,
     RepositoryNotFound,
     StoredImage,
@@ -13,6 +14,7 @@ from jenkins_release.registry.settings import RepositorySettings
 __all__ = [
     "EcrRegistry",
     "Registry",
+    "RegistryLogin",
     "Repository",
     "RepositoryNotFound",
     "RepositorySettings",

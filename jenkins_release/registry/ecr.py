@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 
 from jenkins_release.aws import error_code, translate
 from jenkins_release.errors import IntegrityError
-from jenkins_release.images.protocol import RegistryLogin
 from jenkins_release.registry import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, changed, failed
-from jenkins_release.registry.protocol import Repository, StoredImage, TagConflict
+from jenkins_release.registry.protocol import RegistryLogin, Repository, StoredImage, TagConflict
 from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
 from jenkins_release.registry.token import mint
 

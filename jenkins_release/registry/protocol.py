@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from jenkins_release.errors import RemoteError
-from jenkins_release.images.protocol import RegistryLogin
 
 
 class RepositoryNotFound(RemoteError):
@@ -17,6 +16,21 @@ class RepositoryNotFound(RemoteError):
 
 class TagConflict(RemoteError):
     """An immutable tag already names other content; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class RegistryLogin:
+    """Credentials for one registry; never shown, never stored.
+
+    Attributes:
+        registry: Host, with port if any.
+        username: User name (``AWS`` for ECR).
+        password: The token.
+    """
+
+    registry: str
+    username: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from jenkins_release.aws import aws_errors
 from jenkins_release.errors import ConfigurationError, RemoteError
-from jenkins_release.images.protocol import RegistryLogin
+from jenkins_release.registry.protocol import RegistryLogin
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _MIN_LIFE = timedelta(minutes=1)

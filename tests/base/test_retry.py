@@ -1,0 +1,82 @@
+"""The one retry layer: what is tried again, how long, and what the caller sees."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.retry import RetryPolicy, retry_call
+
+
+class Flaky:
+    """Fails a number of times, then returns the number of calls."""
+
+    def __init__(self, failures: int, error: Exception) -> None:
+        self.failures = failures
+        self.error = error
+        self.calls = 0
+
+    def __call__(self) -> int:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise self.error
+        return self.calls
+
+
+def call(action, **policy):
+    waits: list[float] = []
+    try:
+        return retry_call(
+            action,
+            what="push x",
+            policy=RetryPolicy(**policy),
+            sleep=waits.append,
+            uniform=lambda low, high: 0.0,
+        ), waits
+    except Exception as error:  # noqa: BLE001 - the test looks at it
+        return error, waits
+
+
+def test_a_retryable_failure_is_tried_again_with_growing_waits():
+    """Doubling from the first wait up to the largest."""
+    error = RemoteError("busy", retryable=True)
+    assert call(Flaky(4, error), attempts=5, max_wait_s=5.0) == (5, [1.0, 2.0, 4.0, 5.0])
+
+
+def test_the_last_failure_is_raised_as_it_was():
+    """No wrapper around it."""
+    error = RemoteError("busy", retryable=True)
+    result, waits = call(Flaky(9, error), attempts=3)
+    assert result is error
+    assert len(waits) == 2
+
+
+@pytest.mark.parametrize("error", [RemoteError("no"), IntegrityError("altered"), KeyError("bug")])
+def test_other_failures_are_not_tried_again(error):
+    """Only what an edge marked as retryable."""
+    action = Flaky(1, error)
+    assert call(action) == (error, [])
+    assert action.calls == 1
+
+
+def test_the_server_s_wish_is_honoured():
+    """Retry-After wins over the back-off, also beyond the largest wait."""
+    error = RemoteError("throttled", retryable=True, retry_after=90.0)
+    assert call(Flaky(1, error), max_wait_s=10.0)[1] == [90.0]
+
+
+def test_the_deadline_ends_it_before_the_attempts_do():
+    """No attempt starts after it: a wait that would end later is not begun."""
+    error = RemoteError("throttled", retryable=True, retry_after=700.0)
+    result, waits = call(Flaky(9, error), attempts=9, deadline_s=600.0)
+    assert result is error
+    assert waits == []
+
+
+def test_every_failed_attempt_is_logged_by_name(caplog):
+    """What, which attempt, when the next one starts, why."""
+    with caplog.at_level(logging.WARNING):
+        call(Flaky(1, RemoteError("the share is busy", retryable=True)))
+    assert "push x: attempt 1 of 5 failed, next in 1.0 s: the share is busy" in caplog.text

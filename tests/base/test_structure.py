@@ -1,0 +1,97 @@
+"""The house: floors, module sizes, what an import costs, what is exported."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jenkins_release
+
+ROOT = Path(jenkins_release.__file__).parent
+FLOORS = {
+    **dict.fromkeys(("errors", "version", "progress", "stream"), 0),
+    **dict.fromkeys(("retry", "keys", "config"), 1),
+    "aws": 2,
+    "registry": 3,
+    "images": 4,
+    "share": 4,
+    "records": 5,
+    "rules": 6,
+    "steps": 7,
+    "sandbox": 8,
+    "cli": 9,
+    "__init__": 10,
+    "__main__": 10,
+}
+"""From the ground up; a module imports from its own package and from lower numbers only."""
+SHARED_RULES = {"jenkins_release.rules.names", "jenkins_release.rules.tags", "jenkins_release.rules.versions"}
+"""Checks of names that lower floors need too: they import nothing but errors and each other."""
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("jenkins_release"):
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("jenkins_release")}
+    return found
+
+
+def floor_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_import_only_ever_points_down(path):
+    """cli, then steps, rules, records, the outside world, and the ground floor."""
+    first = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for module in imports(path):
+        other = floor_of(module)
+        if other == first or module in SHARED_RULES:
+            continue
+        assert FLOORS[other] < FLOORS[first], f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("name", sorted(SHARED_RULES))
+def test_the_shared_rules_stand_on_nothing_else(name):
+    """They may be imported from everywhere because they import nothing that could come back."""
+    path = ROOT.joinpath(*name.split(".")[1:]).with_suffix(".py")
+    assert imports(path) <= {"jenkins_release.errors", *SHARED_RULES}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_has_at_most_about_three_hundred_lines(path):
+    """A module that has become two is split."""
+    assert len(path.read_text().splitlines()) <= 320
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+def test_help_and_version_import_no_heavy_library(words):
+    """boto3, docker and smbprotocol are loaded by the commands that need them."""
+    code = (
+        "import sys; from jenkins_release.__main__ import main; "
+        f"status = main({words!r}); "
+        "heavy = {'boto3', 'botocore', 'docker', 'smbprotocol', 'pydantic', 'rich'}; "
+        "print(status, sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_everything_that_is_exported_can_be_imported():
+    """The Python API: verbs, requests, reports, errors."""
+    for name in jenkins_release.__all__:
+        assert getattr(jenkins_release, name) is not None
+    assert set(jenkins_release.__all__) <= set(dir(jenkins_release))
+    with pytest.raises(AttributeError):
+        _ = jenkins_release.no_such_name
