@@ -67,7 +67,11 @@ class ShareSection(_Section):
 
 
 class DockerSection(_Section):
-    """``[docker]``: the daemon; ``DOCKER_HOST`` and the local socket where ``host`` is empty."""
+    """``[docker]``: the daemon; ``DOCKER_HOST`` or the local socket where ``host`` is empty.
+
+    ``timeout_s`` is the longest silence of the daemon while it saves, loads or pushes: it may think
+    for minutes before the first byte of a large image.
+    """
 
     host: str = ""
     timeout_s: Annotated[float, Field(gt=0, le=7200)] = 900.0

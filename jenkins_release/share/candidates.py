@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, ReleaseError
+from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, ReleaseError, RemoteError
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share, Writer
 
@@ -69,7 +69,7 @@ class Staging:
 
     def commit(self) -> None:
         """Rename the whole folder into place in one step. Raises PathExists."""
-        self._share.rename(self._folder, self._target)
+        _rename(self._share, self._folder, self._target)
         self.committed = True
 
 
@@ -109,10 +109,7 @@ class CandidateArea:
 
     def exists(self, ref: CandidateRef) -> bool:
         """Whether the candidate's folder is there."""
-        try:
-            return self.share.stat(self.folder(ref)).is_folder
-        except PathNotFound:
-            return False
+        return _present(self.share, self.folder(ref))
 
     def read_small(self, ref: CandidateRef, path: str) -> bytes:
         """Read a small file of the candidate.
@@ -216,7 +213,7 @@ class CandidateArea:
                 temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
                 with self.share.create(temporary) as writer:
                     writer.write(data)
-                self.share.rename(temporary, f"{folder}/{name}")
+                _rename(self.share, temporary, f"{folder}/{name}")
                 return name, data
         except LeaseHeld as error:
             raise LeaseHeld(error.message, hint=error.hint, retryable=True) from error
@@ -228,6 +225,24 @@ class CandidateArea:
         self.share.make_folder(folder)
         with self.share.lease(f"{folder}/{ref.version}-{ref.build}.{purpose}", holder):
             yield
+
+
+def _rename(share: Share, source: str, target: str) -> None:
+    """Rename, also where the answer was lost: a source that is gone and a target that is there were it."""
+    try:
+        share.rename(source, target)
+    except RemoteError as error:
+        if not error.retryable or _present(share, source) or not _present(share, target):
+            raise
+        _log.warning("%s was renamed to %s, its answer was lost: %s", source, target, error)
+
+
+def _present(share: Share, path: str) -> bool:
+    try:
+        share.stat(path)
+    except PathNotFound:
+        return False
+    return True
 
 
 def _taken(area: CandidateArea, ref: CandidateRef) -> ConfigurationError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.registry.protocol import Repository, StoredImage
@@ -20,15 +20,14 @@ _log = logging.getLogger(__name__)
 def push_all(opened: OpenCandidate, plan: Plan, services: Services) -> dict[str, StoredImage]:
     """Phase 1: bring every image into the registry and read it back, under the candidate's tag."""
     records = {image.name: image for image in opened.record.images}
-    absent = [planned for planned in plan.images if planned.state == "absent"]
+    wanted = [records[planned.name] for planned in plan.images if planned.state == "absent"]
+    archives = {image.archive for image in wanted}
+    # An archive brings all its images along, also those that need no push.
+    loaded = _missing_locally([i for i in opened.record.images if i.archive in archives], services)
     repositories = {planned.name: _repository(planned, services) for planned in plan.images}
-    loaded: list[str] = []
-    if absent:
-        wanted = [records[planned.name] for planned in absent]
-        loaded = _missing_locally(wanted, services)
-        load_images(opened, wanted, services)
     stored: dict[str, StoredImage] = {}
     try:
+        load_images(opened, wanted, services)
         for planned in plan.images:
             record, repository = records[planned.name], repositories[planned.name]
             if planned.digest is None:
@@ -37,8 +36,16 @@ def push_all(opened: OpenCandidate, plan: Plan, services: Services) -> dict[str,
                 stored[planned.name] = _read_back(record, repository, planned.digest, services)
     finally:
         for reference in loaded:
-            services.engine.untag(reference)
+            _untag(reference, services)
     return stored
+
+
+def _untag(reference: str, services: Services) -> None:
+    """Clean up on the daemon; a failure there must not hide how the promotion ended."""
+    try:
+        services.engine.untag(reference)
+    except ReleaseError as error:
+        _log.warning("%s stays on the Docker daemon: %s", reference, error)
 
 
 def _missing_locally(images: Sequence[ImageRecord], services: Services) -> list[str]:
@@ -79,9 +86,11 @@ def _push(
         return _proven(record, repository, digest, services)
 
     try:
-        return services.retry(f"push {record.name} to {target}", attempt)
+        stored = services.retry(f"push {record.name} to {target}", attempt)
     finally:
-        services.engine.untag(target)
+        _untag(target, services)
+    _log.info("%s@%s names config %s: proven", repository.uri, stored.digest, stored.config_digest)
+    return stored
 
 
 def _read_back(record: ImageRecord, repository: Repository, digest: str, services: Services) -> StoredImage:

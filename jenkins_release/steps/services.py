@@ -82,7 +82,12 @@ class Services:
         from jenkins_release.images import DockerEngine
 
         section = self.configuration.docker
-        return DockerEngine(section.host or None, timeout_s=section.timeout_s, environ=self.environ)
+        return DockerEngine(
+            section.host or None,
+            stream_timeout_s=section.timeout_s,
+            environ=self.environ,
+            progress=self.progress,
+        )
 
     @cached_property
     def registry(self) -> Registry:
