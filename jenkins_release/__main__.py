@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None, *, environ: Mapping[str, str] |
             hint="please report it with the log above",
         )
         return runtime.fail(bug) if runtime else bug.exit_status
+    finally:
+        if runtime is not None:
+            runtime.close()
     return 0
 
 

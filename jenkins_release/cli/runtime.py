@@ -44,6 +44,11 @@ class Runtime:
         configuration = load_configuration(self.config, environ=self.environ, options=self.overrides)
         return Services(configuration, environ=self.environ, progress=progress_for(sys.stderr))
 
+    def close(self) -> None:
+        """Close the services where a command used them."""
+        if "services" in self.__dict__:
+            self.services.close()
+
     def succeed(self, result: Mapping[str, Any], text: str) -> None:
         """Write the result: text or JSON to stdout, and JSON to the result file."""
         document = json.dumps(result, indent=2, ensure_ascii=False)

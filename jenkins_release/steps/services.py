@@ -38,7 +38,7 @@ def _now() -> datetime:
 
 @dataclass
 class Services:
-    """The outside world of a step, made from a configuration.
+    """The outside world of a step, made from a configuration. A context manager that closes what it opened.
 
     Attributes:
         configuration: ``release.toml``.
@@ -168,6 +168,19 @@ class Services:
             f"the key {uri} is not trusted for the role {role!r} at present, the gate would not count it",
             hint=f"add its public key to [[trusted_keys]] with the role {role!r}, or use a trusted key",
         )
+
+    def close(self) -> None:
+        """Close the connections that were opened; a later use opens new ones."""
+        for name in ("share", "engine"):
+            opened = self.__dict__.get(name)
+            if opened is not None and hasattr(opened, "close"):
+                opened.close()
+
+    def __enter__(self) -> Services:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def user(self) -> str:
         """Who runs this: the Jenkins user that started the build, or the login name."""

@@ -165,8 +165,7 @@ def test_a_second_promotion_at_the_same_time_is_told_who_is_at_work(validated: P
     with subprocess.Popen(
         command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as first:
-        lease = validated.share / "SkyDRM" / ".leases" / "8.1.0-42.promote"
-        while not (lease.exists() and lease.read_bytes()):
+        while not waiting_in(validated, "CreateRepository"):
             assert first.poll() is None, first.communicate()
         second = validated.run("promote", "run", "8.1.0/42", "--json")
         assert second.status == 6, second.text
@@ -182,9 +181,16 @@ def test_a_dead_holder_does_not_keep_the_lease(validated: Product):
     validated.sandbox.ecr.order(Fault(action="CreateRepository", latency_s=30.0, count=1))
     command = [sys.executable, "-m", "jenkins_release", "promote", "run", "8.1.0/42"]
     with subprocess.Popen(command, env=validated.environ, stderr=subprocess.PIPE) as first:
-        lease = validated.share / "SkyDRM" / ".leases" / "8.1.0-42.promote"
-        while not (lease.exists() and lease.read_bytes()):
+        while not waiting_in(validated, "CreateRepository"):
             assert first.poll() is None, first.communicate()
         first.kill()
         first.communicate()
     validated.ok("promote", "run", "8.1.0/42")
+
+
+def waiting_in(product: Product, action: str) -> bool:
+    """Whether a request of the product has arrived at the registry's API."""
+    return any(
+        record.action == action and record.repository.startswith(f"{product.prefix}/")
+        for record in product.sandbox.ecr.requests()
+    )
