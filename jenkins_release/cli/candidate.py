@@ -8,15 +8,17 @@ from typing import Any
 import click
 
 from jenkins_release.cli.output import bullets, rate, size, table
-from jenkins_release.cli.runtime import CandidateType, Runtime, common_options, override_option, pass_runtime
+from jenkins_release.cli.runtime import (
+    Runtime,
+    candidate_argument,
+    common_options,
+    docker_option,
+    pass_runtime,
+    share_option,
+)
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.gate import Decision
 from jenkins_release.share.candidates import CandidateRef
-
-_SHARE = override_option("--share", key="share.release_candidate", help="Share or folder of the candidates.")
-_DOCKER = override_option(
-    "--docker-host", key="docker.host", help="Docker daemon, such as unix:///run/d.sock."
-)
 
 
 @click.group()
@@ -30,8 +32,8 @@ def candidate() -> None:
 @click.option("--revision", default="", help="Source revision  [default: $GIT_COMMIT]")
 @click.option("--key", default="", help="Build key, file2:PATH  [default: signing.build_key]")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
-@_SHARE
-@_DOCKER
+@share_option
+@docker_option
 @common_options
 @pass_runtime
 def export(runtime: Runtime, version: str, build: str, revision: str, key: str, dry_run: bool) -> None:
@@ -63,7 +65,7 @@ def export(runtime: Runtime, version: str, build: str, revision: str, key: str, 
 
 @candidate.command("list")
 @click.option("--version", default=None, help="Only candidates of this version.")
-@_SHARE
+@share_option
 @common_options
 @pass_runtime
 def list_(runtime: Runtime, version: str | None) -> None:
@@ -97,8 +99,8 @@ def list_(runtime: Runtime, version: str | None) -> None:
 
 
 @candidate.command()
-@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
-@_SHARE
+@candidate_argument
+@share_option
 @common_options
 @pass_runtime
 def show(runtime: Runtime, ref: CandidateRef) -> None:
@@ -144,8 +146,8 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
 
 
 @candidate.command()
-@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
-@_SHARE
+@candidate_argument
+@share_option
 @common_options
 @pass_runtime
 def verify(runtime: Runtime, ref: CandidateRef) -> None:
@@ -165,9 +167,9 @@ def verify(runtime: Runtime, ref: CandidateRef) -> None:
 
 
 @candidate.command()
-@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+@candidate_argument
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@_SHARE
+@share_option
 @common_options
 @pass_runtime
 def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
@@ -180,9 +182,9 @@ def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
 
 
 @candidate.command()
-@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
-@_SHARE
-@_DOCKER
+@candidate_argument
+@share_option
+@docker_option
 @common_options
 @pass_runtime
 def load(runtime: Runtime, ref: CandidateRef) -> None:

@@ -7,15 +7,17 @@ from typing import Any
 import click
 
 from jenkins_release.cli.output import bullets, size, table
-from jenkins_release.cli.runtime import CandidateType, Runtime, common_options, override_option, pass_runtime
+from jenkins_release.cli.runtime import (
+    Runtime,
+    candidate_argument,
+    common_options,
+    docker_option,
+    pass_runtime,
+    region_option,
+    share_option,
+)
 from jenkins_release.records.plan import Plan, TagNow
 from jenkins_release.share.candidates import CandidateRef
-
-_SHARE = override_option("--share", key="share.release_candidate", help="Share or folder of the candidates.")
-_DOCKER = override_option(
-    "--docker-host", key="docker.host", help="Docker daemon, such as unix:///run/d.sock."
-)
-_REGION = override_option("--region", key="ecr.region", help="AWS region of the registry.")
 
 
 @click.group()
@@ -24,9 +26,9 @@ def promote() -> None:
 
 
 @promote.command()
-@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
-@_SHARE
-@_REGION
+@candidate_argument
+@share_option
+@region_option
 @common_options
 @pass_runtime
 def plan(runtime: Runtime, ref: CandidateRef) -> None:
@@ -38,12 +40,12 @@ def plan(runtime: Runtime, ref: CandidateRef) -> None:
 
 
 @promote.command()
-@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+@candidate_argument
 @click.option("--key", default="", help="Promotion key, file2:PATH  [default: signing.promotion_key]")
 @click.option("--dry-run", is_flag=True, help="Check gate and plan, change nothing.")
-@_SHARE
-@_DOCKER
-@_REGION
+@share_option
+@docker_option
+@region_option
 @common_options
 @pass_runtime
 def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool) -> None:
@@ -91,9 +93,9 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool) -> None:
 
 
 @promote.command()
-@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
-@_SHARE
-@_REGION
+@candidate_argument
+@share_option
+@region_option
 @common_options
 @pass_runtime
 def status(runtime: Runtime, ref: CandidateRef) -> None:

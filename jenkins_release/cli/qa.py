@@ -8,11 +8,16 @@ from typing import Literal
 import click
 
 from jenkins_release.cli.output import bullets
-from jenkins_release.cli.runtime import CandidateType, Runtime, common_options, override_option, pass_runtime
+from jenkins_release.cli.runtime import (
+    Runtime,
+    candidate_argument,
+    common_options,
+    pass_runtime,
+    share_option,
+)
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import AttestationReport
 
-_SHARE = override_option("--share", key="share.release_candidate", help="Share or folder of the candidates.")
 _KEY = click.option("--key", default="", help="Tester's key, file2:PATH  [default: signing.qa_key]")
 
 
@@ -22,7 +27,7 @@ def qa() -> None:
 
 
 @qa.command("sign-off")
-@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+@candidate_argument
 @click.option("--verdict", type=click.Choice(["pass", "fail"]), required=True, help="The verdict.")
 @click.option("--tester", required=True, help="Who tested.")
 @click.option("--results", type=click.Path(path_type=Path), help="JUnit report; a pass needs one.")
@@ -30,7 +35,7 @@ def qa() -> None:
 @click.option("--note", default="", help="Remark for the record.")
 @click.option("--accept-failures", default="", metavar="REASON", help="Pass although tests failed; recorded.")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
-@_SHARE
+@share_option
 @common_options
 @pass_runtime
 def sign_off_command(
@@ -55,12 +60,12 @@ def sign_off_command(
 
 
 @qa.command()
-@click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+@candidate_argument
 @click.option("--tester", required=True, help="Who revokes.")
 @click.option("--reason", required=True, help="Why; the gate shows it.")
 @_KEY
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
-@_SHARE
+@share_option
 @common_options
 @pass_runtime
 def revoke(runtime: Runtime, ref: CandidateRef, tester: str, reason: str, key: str, dry_run: bool) -> None:

@@ -144,6 +144,16 @@ class CandidateType(click.ParamType[CandidateRef]):
         return value if isinstance(value, CandidateRef) else CandidateRef.parse(str(value))
 
 
+candidate_argument = click.argument("ref", metavar="VERSION/BUILD", type=CandidateType())
+share_option = override_option(
+    "--share", key="share.release_candidate", help="Share or folder of the candidates."
+)
+docker_option = override_option(
+    "--docker-host", key="docker.host", help="Docker daemon, such as unix:///run/d.sock."
+)
+region_option = override_option("--region", key="ecr.region", help="AWS region of the registry.")
+
+
 def _keep(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
         runtime = context.find_object(Runtime)

@@ -9,8 +9,10 @@ never used as an identity.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
+
+from jenkins_release.registry.protocol import RegistryLogin
 
 
 @dataclass(frozen=True)
@@ -28,21 +30,6 @@ class LocalImage:
     platform: str
     size: int
     diff_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RegistryLogin:
-    """Credentials for one registry; never shown, never stored.
-
-    Attributes:
-        registry: Host, with port if any.
-        username: User name (``AWS`` for ECR).
-        password: The token.
-    """
-
-    registry: str
-    username: str
-    password: str = field(repr=False)
 
 
 class ImageEngine(Protocol):

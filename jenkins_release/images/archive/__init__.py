@@ -1,0 +1,11 @@
+"""Image archives as ``docker save`` writes them, read from a stream."""
+
+from jenkins_release.images.archive.index import (
+    ArchivedImage,
+    ArchivedLayer,
+    ArchiveIndex,
+    ArchiveLimits,
+)
+from jenkins_release.images.archive.reader import ArchiveReader
+
+__all__ = ["ArchiveIndex", "ArchiveLimits", "ArchiveReader", "ArchivedImage", "ArchivedLayer"]

@@ -1,0 +1,197 @@
+"""The bytes of one archive member: hashed, decompressed and, if small JSON, kept."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import cast
+
+import zstandard
+from isal import igzip_lib
+
+from jenkins_release.images.archive import zstd_frames
+from jenkins_release.images.archive.index import ArchiveLimits, Compression
+
+_MAGIC_BYTES = 4
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_UNSUPPORTED = {b"BZh": "bzip2", b"\xfd7zX": "xz"}
+# The type stubs of isal describe its error as an instance.
+_GZIP_ERRORS = (cast("type[Exception]", igzip_lib.IsalError), EOFError)
+_STEP = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file of an archive after all its bytes have passed.
+
+    Attributes:
+        name: Name in the archive, normalised.
+        offset: Bytes from the beginning of the archive to its data.
+        size: Bytes of its data.
+        digest: ``sha256:...`` of its bytes.
+        diff_id: ``sha256:...`` of its uncompressed bytes; empty when ``problem`` is set.
+        compression: How its bytes are compressed.
+        problem: Why it cannot be a layer; empty when it can.
+        document: Its bytes, when they were kept because they may be a JSON document.
+    """
+
+    name: str
+    offset: int
+    size: int
+    digest: str
+    diff_id: str
+    compression: Compression
+    problem: str
+    document: bytes | None
+
+
+class _Problem(Exception):
+    """The compressed bytes cannot be decompressed; the text says why."""
+
+
+class BlobHasher:
+    """Hashes one member as its bytes pass, also uncompressed where they are compressed.
+
+    Compression is recognised by magic bytes, as Docker does. Output of a decompressor is hashed
+    in bounded steps and dropped, so a decompression bomb costs time, never memory.
+
+    Args:
+        limits: Bounds on decompression.
+        keep: Whether to keep the bytes as a document.
+    """
+
+    def __init__(self, limits: ArchiveLimits, *, keep: bool) -> None:
+        self._limits = limits
+        self._stored = hashlib.sha256()
+        self._head = bytearray()
+        self._decompressor: _Gzip | _Zstd | None = None
+        self._decided = False
+        self._problem = ""
+        self._document = bytearray() if keep else None
+
+    def update(self, piece: memoryview) -> None:
+        """Take the member's next bytes."""
+        self._stored.update(piece)
+        if self._document is not None:
+            self._document += piece
+        if not self._decided:
+            taken = min(_MAGIC_BYTES - len(self._head), len(piece))
+            self._head += piece[:taken]
+            if len(self._head) < _MAGIC_BYTES:
+                return
+            self._decided = True
+            self._recognise(bytes(self._head))
+            self._decompress(memoryview(self._head))
+            piece = piece[taken:]
+        self._decompress(piece)
+
+    def finish(self, name: str, offset: int, size: int) -> Blob:
+        """Return what was learnt of the member."""
+        digest = f"sha256:{self._stored.hexdigest()}"
+        compression: Compression = "none"
+        diff_id = digest
+        if self._decompressor is not None:
+            compression = self._decompressor.compression
+            self._settle(self._decompressor)
+            diff_id = f"sha256:{self._decompressor.hash.hexdigest()}"
+        if self._problem:
+            diff_id = ""
+        document = None if self._document is None else bytes(self._document)
+        return Blob(name, offset, size, digest, diff_id, compression, self._problem, document)
+
+    def _recognise(self, head: bytes) -> None:
+        if head.startswith(_GZIP_MAGIC):
+            self._decompressor = _Gzip(self._limits)
+        elif head == zstd_frames.MAGIC or zstd_frames.is_skippable(head):
+            self._decompressor = _Zstd(self._limits)
+        elif head.startswith(tuple(_UNSUPPORTED)):
+            what = next(name for magic, name in _UNSUPPORTED.items() if head.startswith(magic))
+            self._problem = f"it is compressed with {what}, expected gzip, zstd or no compression"
+
+    def _decompress(self, piece: memoryview) -> None:
+        if self._decompressor is None or self._problem or not piece:
+            return
+        try:
+            self._decompressor.update(piece)
+        except _Problem as error:
+            self._problem = str(error)
+
+    def _settle(self, decompressor: _Gzip | _Zstd) -> None:
+        if self._problem:
+            return
+        try:
+            decompressor.finish()
+        except _Problem as error:
+            self._problem = str(error)
+
+
+class _BoundedHash:
+    """A hash that refuses to go on for ever."""
+
+    def __init__(self, limit: int) -> None:
+        self._hash = hashlib.sha256()
+        self._left = limit
+        self._limit = limit
+
+    def write(self, piece: bytes) -> int:
+        self._left -= len(piece)
+        if self._left < 0:
+            raise _Problem(f"it expands to more than {self._limit} bytes")
+        self._hash.update(piece)
+        return len(piece)
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+class _Gzip:
+    """gzip members (RFC 1952), one after the other as Go's ``compress/gzip`` reads them."""
+
+    compression: Compression = "gzip"
+
+    def __init__(self, limits: ArchiveLimits) -> None:
+        self.hash = _BoundedHash(limits.layer_bytes)
+        self._new_member()
+
+    def update(self, piece: memoryview) -> None:
+        pending: bytes | memoryview = piece
+        try:
+            while pending:
+                if self._member.eof:
+                    self._new_member()
+                self.hash.write(self._member.decompress(pending, _STEP))
+                while not self._member.eof and not self._member.needs_input:
+                    self.hash.write(self._member.decompress(b"", _STEP))
+                pending = self._member.unused_data if self._member.eof else b""
+        except _GZIP_ERRORS as error:
+            raise _Problem(f"its gzip data is damaged ({error})") from error
+
+    def finish(self) -> None:
+        if not self._member.eof:
+            raise _Problem("its gzip data ends too early")
+
+    def _new_member(self) -> None:
+        self._member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+
+
+class _Zstd:
+    """zstd frames (RFC 8878), also skippable ones, as Docker reads them."""
+
+    compression: Compression = "zstd"
+
+    def __init__(self, limits: ArchiveLimits) -> None:
+        self.hash = _BoundedHash(limits.layer_bytes)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=limits.zstd_window_bytes)
+        self._writer = decompressor.stream_writer(self.hash, write_size=_STEP, closefd=False)  # type: ignore[arg-type]
+        self._frames = zstd_frames.FrameWalker()
+
+    def update(self, piece: memoryview) -> None:
+        try:
+            self._writer.write(piece)
+        except zstandard.ZstdError as error:
+            raise _Problem(f"its zstd data is damaged ({error})") from error
+        self._frames.feed(piece)
+
+    def finish(self) -> None:
+        if not self._frames.complete:
+            raise _Problem("its zstd data ends too early")

@@ -1,0 +1,96 @@
+"""An image's config: its identity, its platform, and the layers that it vouches for.
+
+Follows the OCI image specification, config.md ("Properties") and descriptor.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.images.archive.blobs import Blob
+from jenkins_release.images.archive.catalog import Catalog
+from jenkins_release.images.archive.documents import check_digest, field, optional, strings
+from jenkins_release.images.archive.index import ArchivedImage, ArchivedLayer
+from jenkins_release.images.archive.platforms import Platform, normalise
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What a config says that identifies an image.
+
+    Attributes:
+        blob: The config's bytes; their digest is the image's identity.
+        platform: Platform that the image runs on.
+        diff_ids: Digests of the uncompressed layers, base first.
+    """
+
+    blob: Blob
+    platform: Platform
+    diff_ids: tuple[str, ...]
+
+
+def read_config(catalog: Catalog, blob: Blob) -> ImageConfig:
+    """Read an image's config.
+
+    Raises:
+        IntegrityError: It is not a config, or names no layers.
+    """
+    document, where = catalog.document(blob), f"config {blob.name}"
+    platform = normalise(
+        field(document, "os", str, where),
+        field(document, "architecture", str, where),
+        optional(document, "variant", str, where) or "",
+    )
+    rootfs, where = field(document, "rootfs", dict, where), f"rootfs of config {blob.name}"
+    if (kind := field(rootfs, "type", str, where)) != "layers":
+        raise IntegrityError(f"{where} has the type {kind!r}, expected 'layers'")
+    field(rootfs, "diff_ids", list, where)
+    diff_ids = strings(rootfs, "diff_ids", where)
+    for diff_id in diff_ids:
+        check_digest(diff_id, f"a diff_id of config {blob.name}")
+    return ImageConfig(blob, platform, tuple(diff_ids))
+
+
+def match_layers(config: ImageConfig, layers: Sequence[Blob], where: str) -> tuple[ArchivedLayer, ...]:
+    """Check stored layers against the config, one by one.
+
+    Args:
+        config: The config that vouches for them.
+        layers: The layers as stored, base first.
+        where: The document that lists them, for the message.
+
+    Raises:
+        IntegrityError: There are more or fewer, one cannot be read, or is not the config's.
+    """
+    if len(layers) != len(config.diff_ids):
+        raise IntegrityError(
+            f"{where} lists {len(layers)} layers, its config {config.blob.name} has "
+            f"{len(config.diff_ids)} diff_ids"
+        )
+    for number, (layer, diff_id) in enumerate(zip(layers, config.diff_ids, strict=True), 1):
+        if layer.problem:
+            raise IntegrityError(f"layer {number} of {where}, {layer.name}, cannot be read: {layer.problem}")
+        if layer.diff_id != diff_id:
+            raise IntegrityError(
+                f"layer {number} of {where}, {layer.name}, is not the config's: expected {diff_id}, "
+                f"found {layer.diff_id}"
+            )
+    return tuple(ArchivedLayer(x.diff_id, x.digest, x.offset, x.size, x.compression) for x in layers)
+
+
+def archived_image(
+    references: Sequence[str], config: ImageConfig, platform: Platform, layers: tuple[ArchivedLayer, ...]
+) -> ArchivedImage:
+    """Put together what is known of one image."""
+    blob = config.blob
+    return ArchivedImage(
+        references=tuple(references),
+        config_digest=blob.digest,
+        config_offset=blob.offset,
+        config_size=blob.size,
+        platform=str(platform),
+        diff_ids=config.diff_ids,
+        layers=layers,
+    )

@@ -1,0 +1,90 @@
+"""What an image archive holds, and how much of it a reader is willing to keep in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Compression = Literal["none", "gzip", "zstd"]
+"""How a layer is stored in an archive."""
+
+
+@dataclass(frozen=True)
+class ArchivedLayer:
+    """One layer of an image, and where its bytes stand in the archive.
+
+    Attributes:
+        diff_id: Digest of the uncompressed layer, as the image's config names it.
+        digest: Digest of the bytes as they are stored; equal to ``diff_id`` when not compressed.
+        offset: Bytes from the beginning of the archive to the layer's first byte.
+        size: Bytes stored in the archive.
+        compression: How those bytes are compressed.
+    """
+
+    diff_id: str
+    digest: str
+    offset: int
+    size: int
+    compression: Compression
+
+
+@dataclass(frozen=True)
+class ArchivedImage:
+    """One image of an archive: its identity is the config digest.
+
+    Attributes:
+        references: Names that ``docker load`` gives it, such as ``skydrm/rms:8.1.0-42``, in the
+            short form that Docker shows; empty for an image that was saved by its ID.
+        config_digest: ``sha256:`` and the hash of the config JSON.
+        config_offset: Bytes from the beginning of the archive to the config's first byte.
+        config_size: Bytes of the config.
+        platform: ``os/architecture`` or ``os/architecture/variant``, normalised.
+        diff_ids: Digests of the uncompressed layers, base first.
+        layers: Where those layers stand, in the same order; images may share them.
+    """
+
+    references: tuple[str, ...]
+    config_digest: str
+    config_offset: int
+    config_size: int
+    platform: str
+    diff_ids: tuple[str, ...]
+    layers: tuple[ArchivedLayer, ...]
+
+
+@dataclass(frozen=True)
+class ArchiveIndex:
+    """A whole archive, every hash of which was computed from the bytes that were read.
+
+    Attributes:
+        size: Bytes of the archive.
+        sha256: Hash of the archive, 64 hexadecimal digits without a prefix (as in SHA256SUMS).
+        images: The images in the archive's order, one for each config digest.
+    """
+
+    size: int
+    sha256: str
+    images: tuple[ArchivedImage, ...]
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    """Bounds on what an archive can make its reader keep or do.
+
+    Attributes:
+        members: Members of the tar, extension headers included.
+        extension_bytes: Bytes of one GNU long name or pax header.
+        document_bytes: Bytes of one JSON document (containerd refuses manifests above 8 MiB).
+        documents_bytes: Bytes of all JSON documents kept.
+        layer_bytes: Bytes that one compressed layer may expand to.
+        zstd_window_bytes: Memory that one zstd frame may ask of the decoder.
+        index_depth: Indexes inside indexes.
+    """
+
+    members: int = 50_000
+    extension_bytes: int = 64 << 10
+    document_bytes: int = 4 << 20
+    documents_bytes: int = 32 << 20
+    layer_bytes: int = 1 << 40
+    zstd_window_bytes: int = 128 << 20
+    index_depth: int = 4

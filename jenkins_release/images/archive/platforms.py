@@ -1,0 +1,75 @@
+"""Platforms, compared the way containerd compares them.
+
+Follows ``normalizeOS`` and ``normalizeArch`` of github.com/containerd/platforms: ``arm64`` and
+``arm64/v8`` are the same, ``amd64/v1`` is ``amd64``, ``arm`` alone is ``arm/v7``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from jenkins_release.errors import ConfigurationError
+
+_PART = re.compile(r"[A-Za-z0-9_.-]+")
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+    "i386": ("386", ""),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Platform:
+    """A platform in its normal form; make one with :func:`normalise` or :func:`parse_platform`.
+
+    Attributes:
+        os: Operating system, such as ``linux``.
+        architecture: Go's name of the architecture, such as ``amd64``.
+        variant: Variant where it is not the usual one, such as ``v7``; else empty.
+    """
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is ``unknown/unknown``, the platform that BuildKit gives to attestations."""
+        return (self.os, self.architecture) == ("unknown", "unknown")
+
+
+def normalise(os: str, architecture: str, variant: str = "") -> Platform:
+    """Return the platform in its normal form."""
+    os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
+    if architecture in _ARCHITECTURES:
+        architecture, usual = _ARCHITECTURES[architecture]
+        variant = usual or variant
+    if variant.isdigit() and architecture in {"arm", "arm64"}:
+        variant = f"v{variant}"
+    if (architecture, variant) in {("amd64", "v1"), ("arm64", "v8"), ("386", variant)}:
+        variant = ""
+    if (architecture, variant) == ("arm", ""):
+        variant = "v7"
+    return Platform("darwin" if os == "macos" else os, architecture, variant)
+
+
+def parse_platform(value: str) -> Platform:
+    """Read ``os/architecture`` or ``os/architecture/variant``.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    parts = value.split("/")
+    if len(parts) not in {2, 3} or not all(_PART.fullmatch(part) for part in parts):
+        raise ConfigurationError(
+            f"platform {value!r} is not os/architecture or os/architecture/variant",
+            hint="write linux/amd64 or linux/arm64",
+        )
+    return normalise(*parts)

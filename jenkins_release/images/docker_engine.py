@@ -1,0 +1,266 @@
+"""A Docker daemon, driven through the low-level client of the Docker SDK.
+
+The high-level client reports a failed push as success (docker-py #2226) and saves one image per
+call; here every line of an answer is read, and one call saves all images.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import docker
+from docker.auth import resolve_repository_name
+from docker.errors import DockerException, NotFound
+from docker.utils import parse_repository_tag
+
+from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.images.archive import ArchiveReader
+from jenkins_release.images.archive.platforms import normalise
+from jenkins_release.images.docker_client import (
+    connect,
+    connection_settings,
+    no_such_image,
+    translated,
+    with_tag,
+)
+from jenkins_release.images.docker_load import load_archive
+from jenkins_release.images.docker_save import save_images
+from jenkins_release.images.protocol import LocalImage
+from jenkins_release.images.push_answer import push_error, read_push_answer
+from jenkins_release.progress import Progress, SilentProgress
+from jenkins_release.registry.protocol import RegistryLogin
+
+_log = logging.getLogger(__name__)
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_CLASSIC_DRIVERS = {
+    "overlay2",
+    "fuse-overlayfs",
+    "btrfs",
+    "zfs",
+    "vfs",
+    "aufs",
+    "devicemapper",
+    "windowsfilter",
+}
+
+
+class DockerEngine:
+    """The daemon at a URL. Nothing is connected before the first call.
+
+    Args:
+        base_url: The daemon's URL; None takes ``DOCKER_HOST`` and its companions.
+        timeout_s: Longest silence of the daemon in a short call, in seconds.
+        stream_timeout_s: Longest silence in save, load and push, in seconds; before the first byte
+            of a save the daemon writes all layers to its disk.
+        environ: The environment.
+        progress: Told of the bytes that pushes send.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        stream_timeout_s: float = 1800.0,
+        environ: Mapping[str, str] = os.environ,
+        progress: Progress | None = None,
+    ) -> None:
+        self._base_url = base_url
+        self._environ = environ
+        self._timeout_s = timeout_s
+        self._stream_timeout_s = stream_timeout_s
+        self._progress = progress or SilentProgress()
+        self._connected: docker.APIClient | None = None
+        self._streaming: docker.APIClient | None = None
+        self._classic: bool | None = None
+
+    @property
+    def url(self) -> str:
+        """The daemon's URL, as shown in messages."""
+        return str(connection_settings(self._base_url, self._environ)["base_url"])
+
+    def ping(self) -> None:
+        """Check that the daemon answers. Raises RemoteError, ConfigurationError when it does not."""
+        with translated(self.url, "ping"):
+            self._client().ping()
+
+    def inspect(self, reference: str) -> LocalImage:
+        """Describe an image.
+
+        Raises:
+            ConfigurationError: The daemon has no such image.
+            RemoteError: The daemon does not answer.
+        """
+        found = self._inspect(reference)
+        platform = normalise(found["Os"], found["Architecture"], found.get("Variant") or "")
+        diff_ids = tuple((found.get("RootFS") or {}).get("Layers") or ())
+        return LocalImage(reference, str(platform), int(found.get("Size") or 0), diff_ids)
+
+    def save(self, references: Iterable[str]) -> Iterator[bytes]:
+        """Stream one archive of all the images, shared layers once (``docker save a b c``).
+
+        The request is made when the first chunk is asked for; closing the iterator ends it.
+
+        Args:
+            references: Names of the images; one without a tag means ``latest``.
+
+        Yields:
+            The archive in chunks of about 1 MiB.
+
+        Raises:
+            ConfigurationError: The daemon lacks one of the images, or none was asked for.
+            RemoteError: The daemon failed or the stream was cut; what came is no archive.
+        """
+        names = list(dict.fromkeys(with_tag(reference) for reference in references))
+        if not names:
+            raise ConfigurationError("no images to save", hint="name at least one image")
+        yield from save_images(self._client(streaming=True), self.url, names, self._stream_timeout_s)
+
+    def load(self, archive: Iterable[bytes]) -> None:
+        """Load an archive; the images get the references that the archive names.
+
+        When ``archive`` raises, nothing is loaded and its error is raised unchanged.
+
+        Raises:
+            IntegrityError: The daemon finds the archive damaged or incomplete.
+            RemoteError: The daemon failed; a full disk is not worth a retry.
+        """
+        loaded = load_archive(self._client(streaming=True), self.url, archive, self._stream_timeout_s)
+        _log.debug("%s: %s", self.url, "; ".join(loaded))
+
+    def config_digest(self, reference: str) -> str:
+        """Return ``sha256:...`` of the image's config JSON, whatever store the daemon uses.
+
+        The classic store's image ID is that digest. Any other store's is not: there the image is
+        saved and the config hashed, which costs the time to read the whole image.
+
+        Raises:
+            ConfigurationError: The daemon has no such image.
+            RemoteError: The daemon failed.
+        """
+        found = self._inspect(reference)
+        image_id = str(found.get("Id", ""))
+        if self._is_classic() and _DIGEST.fullmatch(image_id):
+            return image_id
+        reader = ArchiveReader(self.inspect(reference).platform)
+        for chunk in self.save([reference]):
+            reader.feed(chunk)
+        digests = {image.config_digest for image in reader.finish().images}
+        if len(digests) != 1:
+            raise IntegrityError(f"saving {reference} gave {len(digests)} images, expected 1")
+        return digests.pop()
+
+    def tag(self, reference: str, target: str) -> None:
+        """Give the image another reference. Raises ConfigurationError, RemoteError."""
+        repository, tag = parse_repository_tag(target)
+        with translated(self.url, f"tag {reference} as {target}"):
+            try:
+                self._client().tag(reference, repository, tag)
+            except NotFound as error:
+                raise no_such_image(self.url, reference) from error
+
+    def push(self, reference: str, login: RegistryLogin) -> str:
+        """Push a reference to its registry and return the manifest digest that the registry named.
+
+        Args:
+            reference: Name with registry and tag.
+            login: Credentials for that registry, sent with this call only.
+
+        Raises:
+            RepositoryNotFound: The registry has no such repository.
+            TagConflict: The tag is immutable and names another image.
+            ConfigurationError: The daemon has no such image, or the login is for another registry.
+            RemoteError: Anything else; ``retryable`` where another attempt may succeed.
+        """
+        reference = with_tag(reference)
+        repository, tag = parse_repository_tag(reference)
+        registry = _registry_of(reference)
+        if registry != _bare_host(login.registry):
+            raise ConfigurationError(
+                f"{reference} goes to the registry {registry}, the login is for {login.registry}",
+                hint="tag the image with the registry's name first",
+            )
+        auth = {"username": login.username, "password": login.password, "serveraddress": login.registry}
+        client = self._client(streaming=True)
+        with translated(self.url, f"push {reference}"), self._progress.task(f"push {reference}") as task:
+            try:
+                lines = client.push(repository, tag, stream=True, decode=True, auth_config=auth)
+                return read_push_answer(reference, tag or "", lines, task)
+            except NotFound as error:
+                raise push_error(reference, str(error.explanation)) from error
+
+    def untag(self, reference: str) -> None:
+        """Remove a reference; the image goes with its last one. A missing reference is fine.
+
+        Raises:
+            RemoteError: A container uses the image, or the daemon failed.
+        """
+        with translated(self.url, f"untag {reference}"):
+            try:
+                self._client().remove_image(with_tag(reference))
+            except NotFound:
+                _log.debug("%s: %s was not there to be removed", self.url, reference)
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        for client in (self._connected, self._streaming):
+            if client is not None:
+                client.close()
+        self._connected = self._streaming = None
+
+    def __enter__(self) -> DockerEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _client(self, *, streaming: bool = False) -> docker.APIClient:
+        known = self._streaming if streaming else self._connected
+        if known is not None:
+            return known
+        settings = connection_settings(self._base_url, self._environ)
+        client = connect(settings, self._stream_timeout_s if streaming else self._timeout_s)
+        if streaming:
+            self._streaming = client
+        else:
+            self._connected = client
+        return client
+
+    def _inspect(self, reference: str) -> dict[str, Any]:
+        with translated(self.url, f"inspect {reference}"):
+            try:
+                found: dict[str, Any] = self._client().inspect_image(reference)  # type: ignore[no-untyped-call]  # untyped in types-docker
+            except NotFound as error:
+                raise no_such_image(self.url, reference) from error
+        return found
+
+    def _is_classic(self) -> bool:
+        """Whether the daemon is known to use the classic image store (``docker info``)."""
+        if self._classic is None:
+            with translated(self.url, "info"):
+                info = self._client().info()
+            containerd = "io.containerd.snapshotter" in str(info.get("DriverStatus"))
+            self._classic = not containerd and info.get("Driver") in _CLASSIC_DRIVERS
+        return self._classic
+
+
+def _registry_of(reference: str) -> str:
+    repository, _ = parse_repository_tag(reference)
+    try:
+        registry, _ = resolve_repository_name(repository)
+    except DockerException as error:
+        raise ConfigurationError(f"{reference!r} is not the name of an image: {error}") from error
+    return _bare_host(str(registry))
+
+
+def _bare_host(registry: str) -> str:
+    host = registry.removeprefix("https://").removeprefix("http://").split("/", 1)[0]
+    return "docker.io" if host == "index.docker.io" else host

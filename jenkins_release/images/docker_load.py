@@ -1,0 +1,111 @@
+"""Loading an archive into a daemon (``POST /images/load``), all of it or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import docker
+from docker.utils.json_stream import json_stream
+
+from jenkins_release.errors import IntegrityError, ReleaseError
+from jenkins_release.images.docker_client import answer_message, api_url, daemon_error, translated
+from jenkins_release.images.push_answer import error_of
+
+_HELD_BACK = 64 << 10
+_LINE_BYTES = 8 << 10
+_BAD_ARCHIVE = re.compile(
+    r"unexpected EOF|tar header|archive/tar|tar file|no such file or directory|diff ?id|breakout|digest"
+    r"|invalid character|cannot unmarshal|unexpected end of JSON|match|invalid reference|invalid manifest"
+    r"|unrecognized image format|filtered out|not found|checksum",
+    re.IGNORECASE,
+)
+
+
+def load_archive(client: docker.APIClient, url: str, archive: Iterable[bytes], timeout_s: float) -> list[str]:
+    """Send an archive and read every line of the daemon's answer.
+
+    Args:
+        client: The daemon.
+        url: Its URL, for messages.
+        archive: The archive.
+        timeout_s: Longest silence of the daemon, in seconds.
+
+    Returns:
+        What the daemon says that it loaded.
+
+    Raises:
+        BaseException: What ``archive`` raised, unchanged; nothing was loaded then.
+        IntegrityError: The daemon finds the archive damaged or incomplete.
+        RemoteError: The daemon failed.
+    """
+    body = LoadBody(archive)
+    loaded = []
+    try:
+        with (
+            translated(url, "load"),
+            client.post(
+                api_url(client, "/images/load"),
+                # Without quiet a daemon may answer before it has read the body, which ends the load.
+                params={"quiet": "1"},
+                headers={"Content-Type": "application/x-tar"},
+                data=iter(body),
+                stream=True,
+                timeout=timeout_s,
+            ) as answer,
+        ):
+            if not answer.ok:
+                raise _load_error(url, answer_message(answer))
+            for line in json_stream(answer.iter_content(_LINE_BYTES)):
+                if message := error_of(line):
+                    raise _load_error(url, message)
+                if isinstance(line, dict) and str(line.get("stream")).startswith("Loaded image"):
+                    loaded.append(str(line["stream"]).strip())
+    except BaseException:
+        if body.failure is not None:
+            raise body.failure  # noqa: B904 - the transport's error only follows from this one
+        raise
+    if not loaded:
+        raise IntegrityError(f"load: the Docker daemon at {url} found no image in the archive")
+    return loaded
+
+
+class LoadBody:
+    """The body of a load request.
+
+    A daemon may act on an archive as soon as it has seen the end-of-archive blocks, before the
+    request has ended. The last bytes are therefore held back until the source has said that it is
+    done: a source that fails, even after its last byte, leaves the daemon with a truncated archive
+    and a broken request.
+
+    Args:
+        archive: The source.
+    """
+
+    def __init__(self, archive: Iterable[bytes]) -> None:
+        self._archive = archive
+        self.failure: BaseException | None = None
+        """What the source raised, if it did: the transport may have wrapped it in an error of its own."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        held = b""
+        try:
+            for chunk in self._archive:
+                held = bytes(chunk) if not held else held + chunk
+                if len(held) > _HELD_BACK:
+                    yield held[:-_HELD_BACK]
+                    held = held[-_HELD_BACK:]
+        except BaseException as error:
+            self.failure = error
+            raise
+        if held:
+            yield held
+
+
+def _load_error(url: str, message: str) -> ReleaseError:
+    if "no space left on device" not in message and _BAD_ARCHIVE.search(message):
+        return IntegrityError(
+            f"load: the Docker daemon at {url} does not accept the archive: {message}",
+            hint="the archive is damaged or incomplete: verify it against its recorded digest",
+        )
+    return daemon_error(url, "load", message)

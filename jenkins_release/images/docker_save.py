@@ -1,0 +1,101 @@
+"""Saving images from a daemon (``GET /images/get``): one stream for all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import docker
+import requests
+from docker.errors import NotFound
+
+from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.images.docker_client import (
+    answer_message,
+    api_url,
+    daemon_error,
+    no_such_image,
+    translated,
+)
+
+_CHUNK = 1 << 20
+_TAIL = 8 << 10
+_END_OF_ARCHIVE = 1024
+_ERROR_LINE = re.compile(rb'"error" *: *"((?:[^"\\]|\\.)*)"')
+
+
+def save_images(
+    client: docker.APIClient, url: str, names: Sequence[str], timeout_s: float
+) -> Iterator[bytes]:
+    """Stream one archive of the images.
+
+    A daemon that fails half-way ends the stream normally with a line of JSON in place of the
+    archive's end (moby, ``getImagesGet``), or drops the connection; both are told from an archive
+    that ends as it should.
+
+    Args:
+        client: The daemon.
+        url: Its URL, for messages.
+        names: Images to save, each with its tag.
+        timeout_s: Longest silence of the daemon, in seconds.
+
+    Yields:
+        The archive in chunks of about 1 MiB.
+
+    Raises:
+        ConfigurationError: The daemon lacks one of the images.
+        RemoteError: The daemon failed or the stream was cut.
+    """
+    what = f"save {', '.join(names)}"
+    tail = b""
+    with (
+        translated(url, what),
+        client.get(
+            api_url(client, "/images/get"), params={"names": list(names)}, stream=True, timeout=timeout_s
+        ) as answer,
+    ):
+        if not answer.ok:
+            raise _refused(client, url, what, names, answer)
+        for chunk in _chunks(answer):
+            tail = chunk[-_TAIL:] if len(chunk) >= _TAIL else (tail + chunk)[-_TAIL:]
+            yield chunk
+    if len(tail) < _END_OF_ARCHIVE or tail[-_END_OF_ARCHIVE:].strip(b"\0"):
+        raise _cut_short(url, what, tail)
+
+
+def _chunks(answer: requests.Response) -> Iterator[bytes]:
+    # The daemon flushes every 32 KiB: larger pieces cost the consumers fewer calls.
+    pieces: list[bytes] = []
+    size = 0
+    for piece in answer.raw.stream(_CHUNK, decode_content=False):
+        pieces.append(piece)
+        size += len(piece)
+        if size >= _CHUNK:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    if pieces:
+        yield b"".join(pieces)
+
+
+def _refused(
+    client: docker.APIClient, url: str, what: str, names: Sequence[str], answer: requests.Response
+) -> ReleaseError:
+    message = answer_message(answer)
+    if answer.status_code == requests.codes.not_found:
+        # The daemon does not say which of the names it lacks.
+        for name in names:
+            try:
+                client.inspect_image(name)  # type: ignore[no-untyped-call]  # untyped in types-docker
+            except NotFound:
+                return no_such_image(url, name)
+    return daemon_error(url, what, message)
+
+
+def _cut_short(url: str, what: str, tail: bytes) -> RemoteError:
+    if found := _ERROR_LINE.search(tail):
+        return daemon_error(url, what, found[1].decode("utf-8", "replace"))
+    return RemoteError(
+        f"{what}: the stream of the Docker daemon at {url} ended without the end of an archive",
+        hint="the daemon may have been stopped or its disk be full: look at its log",
+        retryable=True,
+    )

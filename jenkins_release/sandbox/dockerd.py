@@ -1,0 +1,194 @@
+"""A private Docker daemon: its own images, socket and pid file, nothing shared with another one.
+
+It runs as root. For another user it is started through ``sudo -n``, and its socket belongs to
+that user's group. Containers have no network (``--network none`` or ``host``): bridge and
+firewall rules would change the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import hashlib
+import os
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.images.docker_engine import DockerEngine
+from jenkins_release.sandbox.process import Server, as_root, find_program
+
+_MAX_RUNTIME_PATH = 60
+"""Longest folder for sockets: dockerd and its containerd append up to 40 characters, and a Unix
+socket's path has 107 at most (unix(7))."""
+
+
+class DockerDaemon:
+    """A Docker daemon of the sandbox.
+
+    Args:
+        folder: State folder: images, log and pid files.
+        insecure_registries: Registries that it may reach by plain HTTP, besides 127.0.0.0/8.
+    """
+
+    def __init__(self, folder: Path, *, insecure_registries: tuple[str, ...] = ()) -> None:
+        self.folder = folder.resolve()
+        self._insecure_registries = insecure_registries
+        self._server = Server("dockerd", self.folder, root=True)
+
+    @property
+    def base_url(self) -> str:
+        """URL of the daemon, for ``DockerEngine`` and ``DOCKER_HOST``."""
+        return f"unix://{self._runtime / 'docker.sock'}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Variables that point the Docker command line at this daemon."""
+        return {"DOCKER_HOST": self.base_url}
+
+    @property
+    def log_file(self) -> Path:
+        """Where the daemon's log goes."""
+        return self._server.log_file
+
+    def pid(self) -> int | None:
+        """Return the pid of the running daemon, or None."""
+        return self._server.pid()
+
+    def start(self, *, tied: bool = False, timeout_s: float = 60.0) -> None:
+        """Start it and wait until it answers; a running one is left alone.
+
+        Args:
+            tied: End it when the calling process dies. Only root can have that: ``sudo`` clears
+                the death signal.
+            timeout_s: Longest wait, in seconds.
+
+        Raises:
+            ConfigurationError: Docker is not installed, or the socket's folder is someone else's.
+            RemoteError: It did not start; the message has the end of its log.
+        """
+        if self.pid() is not None and self._answers():
+            return
+        self._make_runtime()
+        program = find_program("dockerd", "docker.io")
+        command = [
+            program,
+            f"--data-root={self.folder / 'data'}",
+            f"--exec-root={self._runtime / 'exec'}",
+            f"--pidfile={self._daemon_pid_file}",
+            f"--host={self.base_url}",
+            f"--group={grp.getgrgid(os.getegid()).gr_name}",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--bridge=none",
+        ]
+        command += [f"--insecure-registry={name}" for name in ("127.0.0.0/8", *self._insecure_registries)]
+        self._server.start(command, self._answers, timeout_s=timeout_s, tied=tied)
+
+    def stop(self, timeout_s: float = 20.0) -> None:
+        """End the daemon and the containerd that it started; images stay."""
+        daemon = _read_pid(self._daemon_pid_file)
+        containerd = _read_pid(self._runtime / "exec" / "containerd" / "containerd.pid")
+        self._server.stop(timeout_s)
+        for pid in (daemon, containerd):
+            if pid is not None:
+                self._end(pid, timeout_s)
+
+    def remove_data(self) -> None:
+        """Remove images, containers and sockets of the stopped daemon. Its files belong to root.
+
+        Raises:
+            ConfigurationError: The daemon still runs.
+            RemoteError: Something could not be removed; the message says what.
+        """
+        if self.pid() is not None:
+            raise ConfigurationError(
+                f"the sandbox's Docker daemon in {self.folder} still runs; stop it first"
+            )
+        folders = [str(self.folder / "data"), str(self._runtime / "exec")]
+        for folder in folders:
+            self._unmount_below(folder)
+        if self._runtime != self.folder:
+            folders.append(str(self._runtime))
+        # One file system: what is mounted below must never be emptied.
+        command = as_root(["rm", "-rf", "--one-file-system", "--", *folders])
+        removed = subprocess.run(command, check=False, capture_output=True, text=True)
+        if removed.returncode:
+            raise RemoteError(f"the sandbox's Docker data was not removed: {removed.stderr.strip()}")
+
+    @property
+    def _runtime(self) -> Path:
+        if len(str(self.folder)) <= _MAX_RUNTIME_PATH:
+            return self.folder
+        name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
+        return Path("/tmp") / f"jenkins-release-{os.getuid()}-{name}"  # noqa: S108 - owner and mode are checked
+
+    @property
+    def _daemon_pid_file(self) -> Path:
+        return self._runtime / "docker.pid"
+
+    def _make_runtime(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            self._runtime.mkdir(mode=0o700, parents=True)
+        found = self._runtime.lstat()
+        if self._runtime != self.folder and (
+            not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077
+        ):
+            raise ConfigurationError(
+                f"{self._runtime} is not a private folder of this user",
+                hint="remove it, or choose a shorter state folder for the sandbox",
+            )
+
+    def _answers(self) -> bool:
+        with DockerEngine(self.base_url, timeout_s=5.0) as engine:
+            try:
+                engine.ping()
+            except ReleaseError:
+                return False
+            return True
+
+    def _end(self, pid: int, timeout_s: float) -> None:
+        """End a process of this daemon that outlived it; another one's pid is left alone."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            end = time.monotonic() + timeout_s
+            kill = as_root(["kill", f"-{number.value}", str(pid)])
+            while str(self._runtime).encode() in _command_line(pid) and time.monotonic() < end:
+                subprocess.run(kill, check=False, capture_output=True)
+                time.sleep(0.05)
+
+    def _unmount_below(self, folder: str) -> None:
+        mounts = [line.split(" ")[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
+            subprocess.run(as_root(["umount", "--", mount]), check=False, capture_output=True)
+
+
+def docker_reachable(environ: Mapping[str, str] = os.environ, *, timeout_s: float = 5.0) -> bool:
+    """Whether a Docker daemon answers at ``DOCKER_HOST`` or the default socket.
+
+    Args:
+        environ: The environment.
+        timeout_s: Longest wait for an answer, in seconds.
+    """
+    with DockerEngine(environ=environ, timeout_s=timeout_s) as engine:
+        try:
+            engine.ping()
+        except ReleaseError:
+            return False
+        return True
+
+
+def _read_pid(path: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.read_text())
+    return None
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,207 @@
+"""The whole sandbox: every server that a release needs, on free loopback ports, in one folder.
+
+The credentials in the folder are made for one sandbox and open nothing else; the file that holds
+them has mode 0600.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.sandbox.dockerd import DockerDaemon, docker_reachable
+from jenkins_release.sandbox.ecr_server import EcrServer
+from jenkins_release.sandbox.moto_server import MotoServer
+from jenkins_release.sandbox.process import as_root
+from jenkins_release.sandbox.registry import RegistryServer
+from jenkins_release.sandbox.samba import SambaServer, SambaShare
+
+DEFAULT_FOLDER = Path(".sandbox")
+CANDIDATE_SHARE = "release_candidate"
+_STATE_FILE = "sandbox.json"
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a sandbox is made of, so that another process finds it again."""
+
+    samba_port: int
+    registry_port: int
+    ecr_port: int
+    moto_port: int
+    own_docker: bool
+    docker_host: str
+    smb_user: str
+    smb_password: str
+    key_passphrase: str
+
+
+class Sandbox:
+    """Docker, Samba, a registry, ECR and the rest of AWS on loopback.
+
+    Args:
+        folder: Where all of it stands.
+        environ: The environment; a daemon that it names is used instead of a private one.
+    """
+
+    def __init__(self, folder: Path, *, environ: Mapping[str, str] | None = None) -> None:
+        self.folder = folder.resolve()
+        self._environ = os.environ if environ is None else environ
+        self._state = self._read()
+        if self._state is not None:
+            self._make(self._state)
+
+    @property
+    def running(self) -> bool:
+        """Whether the sandbox was started and its servers answer to their pids."""
+        return self._state is not None and self.samba.pid() is not None and self.ecr.pid() is not None
+
+    @property
+    def share_location(self) -> str:
+        """The share of the release candidates, as ``release.toml`` names it."""
+        return self.samba.location(CANDIDATE_SHARE)
+
+    @property
+    def share_folder(self) -> Path:
+        """The folder behind the share."""
+        return self.folder / "shares" / CANDIDATE_SHARE
+
+    def start(self, *, tied: bool = False) -> None:
+        """Start every server; a running sandbox is left alone.
+
+        Args:
+            tied: End the servers when the calling process dies.
+
+        Raises:
+            ConfigurationError: A program is missing; the hint names its Debian package.
+            RemoteError: A server did not start; everything started so far is stopped.
+        """
+        if self.running:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        own_docker = not docker_reachable(self._environ)
+        samba = SambaServer(self.folder / "samba", {}, user="release", password="")
+        registry = RegistryServer(self.folder / "registry")
+        ecr = EcrServer(self.folder / "ecr", registry.port)
+        state = _State(
+            samba_port=samba.port,
+            registry_port=registry.port,
+            ecr_port=ecr.port,
+            moto_port=MotoServer(self.folder / "moto").port,
+            own_docker=own_docker,
+            docker_host=self._environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"),
+            smb_user="release",
+            smb_password=secrets.token_urlsafe(12),
+            key_passphrase=secrets.token_urlsafe(12),
+        )
+        self._make(state)
+        self._write(state)
+        try:
+            if self.docker is not None:
+                self.docker.start(tied=tied)
+            self.samba.start(tied=tied)
+            self.registry.start(tied=tied)
+            self.ecr.start(tied=tied)
+            self.moto.start(tied=tied)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop every server by its pid. What they stored stays."""
+        if self._state is None:
+            return
+        self.moto.stop()
+        self.ecr.stop()
+        self.registry.stop()
+        self.samba.stop()
+        if self.docker is not None:
+            self.docker.stop()
+
+    def remove(self) -> None:
+        """Stop every server and remove the folder."""
+        self.stop()
+        if self._state is None:
+            return
+        if self.docker is not None:
+            self.docker.remove_data()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.exists():  # files of root, where the daemon ran through sudo
+            subprocess.run(as_root(["rm", "-rf", "--", str(self.folder)]), check=True)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that lead the command line, boto3 and docker here.
+
+        Raises:
+            ConfigurationError: The sandbox was never started.
+        """
+        state = self._state
+        if state is None:
+            raise ConfigurationError(
+                f"there is no sandbox in {self.folder}", hint="start one: jenkins-release sandbox start"
+            )
+        return {
+            **self.moto.environment(),
+            **self.ecr.environment(),
+            "DOCKER_HOST": self.docker_host,
+            "JENKINS_RELEASE_CONFIG": str(self.folder / "product" / "release.toml"),
+            "JENKINS_RELEASE_SMB_USER": state.smb_user,
+            "JENKINS_RELEASE_SMB_PASSWORD": state.smb_password,
+            "JENKINS_RELEASE_KEY_PASSPHRASE": state.key_passphrase,
+        }
+
+    @property
+    def docker_host(self) -> str:
+        """URL of the Docker daemon: the sandbox's own, or the one that was there."""
+        if self.docker is not None:
+            return self.docker.base_url
+        return self._state.docker_host if self._state else ""
+
+    def servers(self) -> dict[str, int | None]:
+        """Return the pid of each server of the sandbox, None for one that is not running."""
+        found = {
+            "smbd": self.samba.pid(),
+            "docker-registry": self.registry.pid(),
+            "ecr-front": self.ecr.pid(),
+            "moto": self.moto.pid(),
+        }
+        return found if self.docker is None else {"dockerd": self.docker.pid(), **found}
+
+    def _make(self, state: _State) -> None:
+        self._state = state
+        self.docker = DockerDaemon(self.folder / "docker") if state.own_docker else None
+        shares = {CANDIDATE_SHARE: SambaShare(self.share_folder)}
+        self.samba = SambaServer(
+            self.folder / "samba",
+            shares,
+            user=state.smb_user,
+            password=state.smb_password,
+            port=state.samba_port,
+        )
+        self.registry = RegistryServer(self.folder / "registry", port=state.registry_port)
+        self.ecr = EcrServer(self.folder / "ecr", state.registry_port, port=state.ecr_port)
+        self.moto = MotoServer(self.folder / "moto", port=state.moto_port)
+
+    def _read(self) -> _State | None:
+        try:
+            return _State(**json.loads((self.folder / _STATE_FILE).read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(
+                f"{self.folder / _STATE_FILE} is not the state of a sandbox", hint="remove the folder"
+            ) from error
+
+    def _write(self, state: _State) -> None:
+        temporary = self.folder / f".{_STATE_FILE}.part"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            json.dump(asdict(state), file)
+        temporary.replace(self.folder / _STATE_FILE)

@@ -1,0 +1,8 @@
+"""Registers the fixtures of every part."""
+
+pytest_plugins = [
+    "tests.fixtures.share",
+    "tests.fixtures.docker",
+    "tests.fixtures.ecr",
+    "tests.fixtures.release",
+]

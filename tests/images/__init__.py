@@ -1,0 +1,1 @@
+"""Tests of images, archives and the Docker daemon."""

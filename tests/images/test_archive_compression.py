@@ -1,0 +1,184 @@
+"""Compressed layers: recognised by their bytes, hashed uncompressed, never kept."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import subprocess
+import sys
+import zlib
+
+import pytest
+import zstandard
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.images import ArchiveLimits
+from tests.fixtures.archives import config_json, join, layer_tar, member, read, sha256, to_json
+
+LAYER = layer_tar("content", size=400_000)
+STEPS = [1, 13, 512, 4096, 1 << 20]
+
+
+def _archive(stored: bytes, content: bytes = LAYER) -> bytes:
+    manifest = [{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["layer.tar"]}]
+    return join(
+        [
+            member("layer.tar", stored),
+            member("c.json", config_json([content])),
+            member("manifest.json", to_json(manifest)),
+        ]
+    )
+
+
+def _skippable(size: int) -> bytes:
+    return b"\x5e\x2a\x4d\x18" + size.to_bytes(4, "little") + b"s" * size
+
+
+def _zstd(data: bytes, **options: object) -> bytes:
+    return zstandard.ZstdCompressor(**options).compress(data)
+
+
+def _zstd_stream(data: bytes) -> bytes:
+    # A stream has neither content size nor single segment in its header, and an empty last block.
+    packer = zstandard.ZstdCompressor(level=1, write_checksum=True).compressobj()
+    return packer.compress(data) + packer.flush()
+
+
+GZIP_FORMS = {
+    "one member": gzip.compress(LAYER),
+    "stored": gzip.compress(LAYER, compresslevel=0),
+    "two members": gzip.compress(LAYER[:1000]) + gzip.compress(LAYER[1000:]),
+    "empty members": gzip.compress(b"") + gzip.compress(LAYER) + gzip.compress(b""),
+    "name in the header": b"\x1f\x8b\x08\x08" + bytes(5) + b"\x03layer.tar\0" + gzip.compress(LAYER)[10:],
+}
+ZSTD_FORMS = {
+    "one frame": _zstd(LAYER),
+    "checksum": _zstd(LAYER, write_checksum=True),
+    "stream": _zstd_stream(LAYER),
+    "two frames": _zstd(LAYER[:1000]) + _zstd(LAYER[1000:]),
+    "skippable frames": _skippable(9)
+    + _zstd(LAYER[:70_000])
+    + _skippable(0)
+    + _zstd(LAYER[70_000:])
+    + _skippable(300),
+    "incompressible": _zstd(LAYER, level=-50),
+}
+FORMS = [("gzip", data) for data in GZIP_FORMS.values()] + [("zstd", data) for data in ZSTD_FORMS.values()]
+IDS = [*GZIP_FORMS, *ZSTD_FORMS]
+
+
+@pytest.mark.parametrize(("compression", "stored"), FORMS, ids=IDS)
+def test_every_form_gives_the_same_diff_id(compression, stored):
+    """However it was compressed and whatever pieces it comes in, the content is the same."""
+    for step in STEPS:
+        (image,) = read(_archive(stored), step=step).images
+        assert image.layers[0].compression == compression
+        assert image.layers[0].digest == sha256(stored)
+        assert image.diff_ids == (sha256(LAYER),)
+
+
+@pytest.mark.parametrize(("compression", "stored"), FORMS, ids=IDS)
+def test_every_truncation_is_noticed(compression, stored):
+    """A compressed layer that ends early is refused, also where only a checksum is missing."""
+    end = len(stored) - (300 if stored.endswith(b"s" * 300) else 0)
+    for cut in (1, 2, 4, 5, 8, end // 2, end // 3, end - 4, end - 1):
+        with pytest.raises(IntegrityError, match=r"cannot be read|is not the config's"):
+            read(_archive(stored[:-cut]))
+
+
+@pytest.mark.parametrize(("compression", "stored"), FORMS, ids=IDS)
+def test_bytes_after_the_end_are_noticed(compression, stored):
+    """What is no further member or frame makes the layer unreadable, as it does for Docker."""
+    for rest in (b"x", bytes(20), b"\x1f\x8b\x08" if compression == "gzip" else b"\x28\xb5\x2f\xfd"):
+        with pytest.raises(IntegrityError, match=f"cannot be read: its {compression} data"):
+            read(_archive(stored + rest))
+
+
+def test_wrong_checksum_is_noticed():
+    """The content could be right and its gzip or zstd checksum wrong: docker load refuses that."""
+    for stored in (GZIP_FORMS["one member"], ZSTD_FORMS["checksum"]):
+        damaged = bytearray(stored)
+        damaged[-6 if stored[0] == 0x1F else -1] ^= 1
+        with pytest.raises(IntegrityError, match="data is damaged"):
+            read(_archive(bytes(damaged)))
+
+
+@pytest.mark.parametrize(("pack", "name"), [(bz2.compress, "bzip2"), (lzma.compress, "xz")])
+def test_other_compression_is_named(pack, name):
+    """bzip2 and xz are not supported; the error says so instead of a digest that differs."""
+    with pytest.raises(IntegrityError, match=f"compressed with {name}"):
+        read(_archive(pack(LAYER)))
+
+
+def test_damaged_member_that_is_no_layer_does_not_matter():
+    """Only what an image uses has to be readable."""
+    data = _archive(LAYER)
+    read(member("notes.gz", b"\x1f\x8b\x08 not really gzip") + data)
+
+
+def test_expansion_is_bounded():
+    """A layer that expands to more than the limit is refused."""
+    content = bytes(20 << 20)
+    for stored in (gzip.compress(content), _zstd(content)):
+        with pytest.raises(IntegrityError, match="expands to more than 1000000 bytes"):
+            read(_archive(stored, content), limits=ArchiveLimits(layer_bytes=1_000_000))
+
+
+_PEAK = """
+import hashlib, json, resource, sys, zlib, zstandard
+from jenkins_release.images import ArchiveReader
+from tests.fixtures.archives import END, config_json, member, to_json
+
+size, kind = int(sys.argv[1]) << 20, sys.argv[2]
+piece = bytes(1 << 20)
+digest = hashlib.sha256()
+packed = []
+packer = {"none": None, "gzip": zlib.compressobj(9, wbits=31),
+          "zstd": zstandard.ZstdCompressor(level=1).compressobj()}[kind]
+for _ in range(size >> 20):
+    digest.update(piece)
+    if packer:
+        packed.append(packer.compress(piece))
+stored = b"".join(packed) + (packer.flush() if packer else b"")
+config = json.loads(config_json([]))
+config["rootfs"]["diff_ids"] = ["sha256:" + digest.hexdigest()]
+rest = [member("c.json", to_json(config)), member("manifest.json", to_json(
+    [{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["layer.tar"]}])), END]
+
+def archive():
+    if packer:
+        yield member("layer.tar", stored)
+    else:
+        import tarfile
+        info = tarfile.TarInfo("layer.tar")
+        info.size = size
+        yield info.tobuf(tarfile.GNU_FORMAT)
+        for _ in range(size >> 20):
+            yield piece
+    yield from rest
+
+reader = ArchiveReader()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for chunk in archive():
+    reader.feed(chunk)
+assert reader.finish().images[0].references == ("a:1",)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["none", "gzip", "zstd"])
+def test_memory_stays_flat(kind):
+    """Half a gigabyte, plain or as a decompression bomb, grows the process by less than 32 MiB."""
+    command = [sys.executable, "-c", _PEAK, "512", kind]
+    grown_kib = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert grown_kib < 32 << 10
+
+
+def test_frames_may_use_any_level():
+    """Levels with larger windows read as well as small ones."""
+    for level in (1, 3, 19, 22):
+        assert read(_archive(_zstd(LAYER, level=level))).images[0].diff_ids == (sha256(LAYER),)
+    raw = zlib.compressobj(9, zlib.DEFLATED, 31, 9)
+    assert read(_archive(raw.compress(LAYER) + raw.flush())).images[0].diff_ids == (sha256(LAYER),)
