@@ -1,0 +1,49 @@
+"""Fixtures of the shared library's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.release import Product
+from tests.groovy import agent
+from tests.groovy.jenkins import Jenkins, Job
+
+
+@pytest.fixture(scope="session")
+def jenkins() -> Iterator[Jenkins]:
+    """One JVM for all tests: starting it takes longer than most of them."""
+    controller = Jenkins()
+    yield controller
+    controller.close()
+
+
+@pytest.fixture
+def empty_job(tmp_path: Path) -> Job:
+    """A job on an agent that has nothing."""
+    return Job(tmp_path / "job", {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
+
+
+@dataclass(frozen=True)
+class SkyDrm:
+    """SkyDRM's job with a preinstalled program, and the arguments that the program got."""
+
+    job: Job
+    product: Product
+    log: Path
+
+    @property
+    def arguments(self) -> list[str]:
+        """Every argument of the program so far."""
+        return agent.arguments(self.log)
+
+
+@pytest.fixture
+def skydrm(product: Product, tmp_path: Path) -> SkyDrm:
+    """SkyDRM in a workspace with a name that a careless script breaks on."""
+    log = tmp_path / "arguments"
+    agent.install_program(tmp_path / "programs", log)
+    return SkyDrm(agent.job(product, tmp_path / "it's a job @2", tmp_path / "programs"), product, log)

@@ -1,0 +1,109 @@
+// Reads one JSON document a line from stdin, answers with one a line on stdout: see tests/groovy/jenkins.py.
+import groovy.json.JsonOutput
+import groovy.json.JsonSlurperClassic
+import java.util.concurrent.Callable
+import java.util.concurrent.ExecutorService
+import java.util.concurrent.Executors
+import org.codehaus.groovy.control.CompilerConfiguration
+import org.codehaus.groovy.runtime.InvokerHelper
+import pipeline.Build
+import pipeline.GlobalVariable
+import pipeline.Interrupted
+import pipeline.PipelineScript
+import pipeline.SourceFacts
+
+/** env in a script: reads the environment, keeps what is assigned to it. */
+class Environment {
+    private final Build build
+
+    Environment(Build build) {
+        this.build = build
+    }
+
+    Object getProperty(String name) {
+        return build.environment()[name]
+    }
+
+    void setProperty(String name, Object value) {
+        build.assigned[name] = value as String
+    }
+}
+
+/** currentBuild: who started it. */
+class CurrentBuild {
+    private final String user
+
+    CurrentBuild(String user) {
+        this.user = user
+    }
+
+    List getBuildCauses(String kind) {
+        return user && kind == 'hudson.model.Cause$UserIdCause' ? [[userId: user, userName: user]] : []
+    }
+}
+
+class Controller {
+    private final GroovyClassLoader loader
+    private final Map<String, Class> vars = [:]
+
+    Controller(File folder) {
+        CompilerConfiguration configuration = new CompilerConfiguration(scriptBaseClass: PipelineScript.name)
+        loader = new GroovyClassLoader(getClass().classLoader, configuration)
+        for (file in folder.listFiles().sort().findAll { it.name.endsWith('.groovy') }) {
+            vars[file.name - '.groovy'] = loader.parseClass(file)
+        }
+    }
+
+    Map run(Map specification) {
+        Build build = new Build(specification)
+        Binding binding = new Binding([
+            harness: build, env: new Environment(build), params: build.params, scm: 'scm',
+            currentBuild: new CurrentBuild(specification.user as String),
+        ])
+        vars.each { name, type ->
+            binding.setVariable(name, new GlobalVariable(build, name, InvokerHelper.createScript(type, binding)))
+        }
+        Map outcome = [status: 'SUCCESS', answer: null, failure: null, thrown: null]
+        try {
+            // The library is loaded above; its annotation and the underscore behind it belong to Jenkins.
+            String source = (specification.script as String).replaceAll(/(?m)^@Library\('[^']+'\) _$/, '')
+            Class type
+            synchronized (loader) {
+                type = loader.parseClass(source, 'WorkflowScript' + UUID.randomUUID().toString().replace('-', '') + '.groovy')
+            }
+            build.script = InvokerHelper.createScript(type, binding)
+            outcome.answer = build.script.run()
+            serialize(outcome.answer)
+        } catch (Interrupted interruption) {
+            outcome << [status: 'ABORTED', failure: interruption.message, thrown: interruption.class.simpleName]
+        } catch (Throwable error) {
+            outcome << [status: 'FAILURE', failure: error.message as String, thrown: error.class.simpleName]
+            outcome.trace = error.stackTrace.findAll { it.fileName?.endsWith('.groovy') }.take(8)*.toString()
+        }
+        outcome.leaks = build.leaks(outcome.answer, outcome.failure as String)
+        return outcome + [calls: build.calls, scripts: build.scripts, console: build.console.toString()]
+    }
+
+    /** A restart of the controller saves every value that a pipeline holds. */
+    private static void serialize(Object value) {
+        new ObjectOutputStream(new ByteArrayOutputStream()).writeObject(value)
+    }
+}
+
+Controller controller = new Controller(new File(args[0]))
+ExecutorService pool = Executors.newCachedThreadPool { Runnable work -> new Thread(work).with { daemon = true; it } }
+PrintStream out = System.out
+System.setOut(System.err) // nothing but answers on stdout
+System.in.eachLine('UTF-8') { String line ->
+    Map request = new JsonSlurperClassic().parseText(line) as Map
+    Object answer
+    if (request.facts) {
+        answer = SourceFacts.of(new File(request.facts as String))
+    } else {
+        List<Callable> builds = request.builds.collect { specification -> { -> controller.run(specification as Map) } as Callable }
+        answer = pool.invokeAll(builds)*.get()
+    }
+    out.println(JsonOutput.toJson(answer))
+    out.flush()
+}
+System.exit(0)

@@ -1,0 +1,214 @@
+package pipeline
+
+/** Runs a declarative pipeline: the sections and the order that jenkins.io/doc/book/pipeline/syntax states. */
+class Declarative {
+    private final Build build
+    private final Script script
+
+    Declarative(Build build, Script script) {
+        this.build = build
+        this.script = script
+    }
+
+    Object run(Closure body) {
+        Section root = section(body, ['agent', 'options', 'parameters', 'environment', 'stages', 'post'])
+        root.need('agent')
+        root.need('stages')
+        declare(root)
+        Map<String, String> variables = environment(root)
+        build.within(variables) {
+            wrapped(options(root, ['timeout', 'disableConcurrentBuilds', 'buildDiscarder']), 0) {
+                onAgent(root) {
+                    Throwable failure = null
+                    try {
+                        for (stage in section(root.closure('stages'), ['stage']).entries) {
+                            runStage(stage.values[0] as String, stage.values[1] as Closure)
+                        }
+                    } catch (Throwable error) {
+                        failure = error
+                    }
+                    afterwards(root, failure)
+                    if (failure) {
+                        throw failure
+                    }
+                }
+            }
+        }
+        return null
+    }
+
+    private void runStage(String name, Closure body) {
+        Section stage = section(body, ['agent', 'options', 'environment', 'when', 'input', 'steps', 'post'])
+        stage.need('steps')
+        build.record('stage', [name: name]) {
+            Section when = stage.closure('when') ?
+                section(stage.closure('when'), ['beforeOptions', 'beforeInput', 'beforeAgent', 'expression']) : null
+            boolean early = when?.value('beforeOptions')
+            if (early && !holds(when)) {
+                return skipped(name)
+            }
+            wrapped(options(stage, ['timeout', 'lock']), 0) {
+                boolean beforeInput = when?.value('beforeInput')
+                if (!early && beforeInput && !holds(when)) {
+                    return skipped(name)
+                }
+                build.within(environment(stage) + answered(stage)) {
+                    boolean beforeAgent = when?.value('beforeAgent')
+                    if (!early && !beforeInput && beforeAgent && !holds(when)) {
+                        return skipped(name)
+                    }
+                    onAgent(stage) {
+                        if (!early && !beforeInput && !beforeAgent && when && !holds(when)) {
+                            return skipped(name)
+                        }
+                        inScript(stage.closure('steps'))
+                    }
+                }
+            }
+        }
+    }
+
+    private void skipped(String name) {
+        build.print("Stage \"${name}\" skipped due to when conditional")
+    }
+
+    private boolean holds(Section when) {
+        return inScript(when.closure('expression')) as boolean
+    }
+
+    /** Asks as the input directive does and returns the variables that it gives the stage. */
+    private Map<String, String> answered(Section stage) {
+        if (!stage.closure('input')) {
+            return [:]
+        }
+        Section input = section(stage.closure('input'), ['message', 'id', 'ok', 'submitter', 'submitterParameter'])
+        Map arguments = input.entries.collectEntries { [it.name, it.values[0]] }
+        Object answer = new Steps(build, script).call('input', [arguments], null)
+        return arguments.submitterParameter ? [(arguments.submitterParameter): answer as String] : [:]
+    }
+
+    /** Without an agent of its own a section stays where it is; with one the sources are checked out. */
+    private Object onAgent(Section section, Closure body) {
+        Object agent = section.value('agent')
+        if (agent == null || agent == 'none') {
+            return body()
+        }
+        String label = agent instanceof Closure ? this.section(agent, ['label']).value('label') : agent
+        return new Steps(build, script).call('node', [label], {
+            Map found = new Steps(build, script).call('checkout', ['scm'], null) as Map
+            build.assigned.putAll(found)
+            body()
+        })
+    }
+
+    private void declare(Section root) {
+        if (!root.closure('parameters')) {
+            return
+        }
+        Map sent = build.params.clone() as Map
+        build.params.clear()
+        for (entry in section(root.closure('parameters'), ['string', 'booleanParam']).entries) {
+            Map declared = entry.values[0]
+            Object missing = entry.name == 'booleanParam' ? false : ''
+            build.params[declared.name] = sent.containsKey(declared.name) ? sent[declared.name] : declared.defaultValue ?: missing
+        }
+    }
+
+    private List<Entry> options(Section section, List<String> known) {
+        return section.closure('options') ? this.section(section.closure('options'), known).entries : []
+    }
+
+    private Object wrapped(List<Entry> options, int index, Closure body) {
+        if (index == options.size()) {
+            return body()
+        }
+        Entry option = options[index]
+        if (!(option.name in ['timeout', 'lock'])) {
+            return wrapped(options, index + 1, body)
+        }
+        return new Steps(build, script).call(option.name, option.values, { wrapped(options, index + 1, body) })
+    }
+
+    private Map<String, String> environment(Section section) {
+        Closure body = section.closure('environment')
+        return body ? this.section(body, []).variables : [:]
+    }
+
+    private void afterwards(Section root, Throwable failure) {
+        if (!root.closure('post')) {
+            return
+        }
+        String outcome = failure == null ? 'success' : failure instanceof Interrupted ? 'aborted' : 'failure'
+        for (entry in section(root.closure('post'), ['always', 'success', 'failure', 'aborted']).entries) {
+            if (entry.name in ['always', outcome]) {
+                inScript(entry.values[0] as Closure)
+            }
+        }
+    }
+
+    private Object inScript(Closure body) {
+        body.delegate = script
+        body.resolveStrategy = Closure.DELEGATE_FIRST
+        return body()
+    }
+
+    private Section section(Closure body, List<String> known) {
+        Section section = new Section(known)
+        body.delegate = section
+        body.resolveStrategy = Closure.DELEGATE_FIRST
+        body()
+        return section
+    }
+}
+
+/** One directive: its name and what follows it. */
+class Entry {
+    String name
+    List values
+}
+
+/** Collects the directives of a block; an unknown one is an error, as Jenkins' own validation has it. */
+class Section {
+    final List<Entry> entries = []
+    final Map<String, String> variables = [:]
+    private final List<String> known
+
+    Section(List<String> known) {
+        this.known = known
+    }
+
+    String getAny() {
+        return 'any'
+    }
+
+    String getNone() {
+        return 'none'
+    }
+
+    Object methodMissing(String name, Object passed) {
+        if (!(name in known)) {
+            throw new IllegalArgumentException("Undefined section \"${name}\"; here may stand ${known}")
+        }
+        entries << new Entry(name: name, values: passed as List)
+        return null
+    }
+
+    void propertyMissing(String name, Object value) {
+        variables[name] = value as String
+    }
+
+    Object value(String name) {
+        Entry found = entries.find { it.name == name }
+        return found == null ? null : found.values ? found.values[0] : true
+    }
+
+    Closure closure(String name) {
+        return value(name) as Closure
+    }
+
+    void need(String name) {
+        if (value(name) == null) {
+            throw new IllegalArgumentException("Missing required section \"${name}\"")
+        }
+    }
+}

@@ -1,0 +1,251 @@
+package pipeline
+
+import java.nio.file.Files
+import java.nio.file.Path
+import java.nio.file.Paths
+import java.nio.file.StandardCopyOption
+import java.util.concurrent.ConcurrentHashMap
+import java.util.concurrent.TimeUnit
+import java.util.concurrent.locks.ReentrantLock
+
+/** The steps that Jenkins and its usual plugins bring, as far as the library and the jobs use them. */
+class Steps {
+    /** Parameters of each step, the one that may stand alone first; any other is an error, as in Jenkins. */
+    private static final Map<String, List<String>> PARAMETERS = [
+        archiveArtifacts: ['artifacts', 'fingerprint', 'allowEmptyArchive'],
+        checkout: ['scm'],
+        deleteDir: [],
+        dir: ['path'],
+        echo: ['message'],
+        error: ['message'],
+        fileExists: ['file'],
+        input: ['message', 'id', 'ok', 'submitter', 'submitterParameter'],
+        lock: ['resource'],
+        node: ['label'],
+        parallel: null,
+        readFile: ['file', 'encoding'],
+        script: [],
+        sh: ['script', 'encoding', 'label', 'returnStatus', 'returnStdout'],
+        stage: ['name'],
+        timeout: ['time', 'unit'],
+        withCredentials: ['bindings'],
+        withEnv: ['overrides'],
+        writeFile: ['file', 'text', 'encoding'],
+    ]
+    private static final ConcurrentHashMap<String, ReentrantLock> LOCKS = new ConcurrentHashMap<>()
+    private final Build build
+    private final Script script
+
+    Steps(Build build, Script script) {
+        this.build = build
+        this.script = script
+    }
+
+    Object call(String name, List values, Closure body) {
+        if (!PARAMETERS.containsKey(name)) {
+            throw new NoSuchMethodError("No such DSL method '${name}' found among steps ${PARAMETERS.keySet()}")
+        }
+        List<String> known = PARAMETERS[name]
+        Map arguments = [:]
+        if (values.size() == 1 && values[0] instanceof Map) {
+            arguments = values[0]
+        } else if (values.size() == 1 && known) {
+            arguments[known[0]] = values[0]
+        } else if (values) {
+            throw new IllegalArgumentException("${name}: expected named arguments, got ${values.size()} values")
+        }
+        Set unknown = known == null ? [] as Set : arguments.keySet() - known
+        if (unknown) {
+            throw new IllegalArgumentException("${name}: unknown parameters ${unknown}; known are ${known}")
+        }
+        arguments = arguments.collectEntries { key, value -> [key, value instanceof GString ? value as String : value] }
+        return build.record(name, known == null ? [:] : arguments) { this."do_$name"(arguments, body) }
+    }
+
+    Object do_archiveArtifacts(Map given, Closure body) {
+        File file = build.resolve(given.artifacts)
+        if (!file.exists()) {
+            throw new Aborted("No artifacts found that match the file pattern \"${given.artifacts}\".")
+        }
+    }
+
+    /** Copies the sources that the test names, as a checkout of them would. */
+    Object do_checkout(Map given, Closure body) {
+        Map source = build.specification.checkout
+        Path from = Paths.get(source.folder as String)
+        Path to = build.current.toPath()
+        Files.walk(from).iterator().each { path ->
+            Path target = to.resolve(from.relativize(path))
+            if (!Files.isDirectory(path)) {
+                Files.copy(path, target, StandardCopyOption.REPLACE_EXISTING)
+            } else if (!Files.exists(target)) {
+                Files.createDirectories(target)
+            }
+        }
+        return [GIT_COMMIT: source.commit]
+    }
+
+    Object do_deleteDir(Map given, Closure body) {
+        build.current.deleteDir()
+    }
+
+    Object do_dir(Map given, Closure body) {
+        File before = build.current
+        build.current = build.resolve(given.path)
+        try {
+            return body()
+        } finally {
+            build.current = before
+        }
+    }
+
+    Object do_echo(Map given, Closure body) {
+        build.print(given.message)
+    }
+
+    Object do_error(Map given, Closure body) {
+        throw new Aborted(given.message)
+    }
+
+    Object do_fileExists(Map given, Closure body) {
+        return build.resolve(given.file).exists()
+    }
+
+    /** Answered by the approver that the test names; without one it is aborted. */
+    Object do_input(Map given, Closure body) {
+        String approver = build.specification.approver
+        build.print(given.message)
+        if (!approver) {
+            throw new Interrupted('Rejected by ' + build.specification.user)
+        }
+        build.print('Approved by ' + approver)
+        return given.submitterParameter ? approver : null
+    }
+
+    Object do_lock(Map given, Closure body) {
+        ReentrantLock lock = LOCKS.computeIfAbsent(given.resource) { new ReentrantLock() }
+        if (!lock.tryLock(60, TimeUnit.SECONDS)) {
+            throw new Interrupted("the lock ${given.resource} is still held after 60 s")
+        }
+        try {
+            return body()
+        } finally {
+            lock.unlock()
+        }
+    }
+
+    Object do_node(Map given, Closure body) {
+        File before = build.current
+        build.current = new File(build.specification.workspace as String)
+        build.current.mkdirs()
+        try {
+            return body()
+        } finally {
+            build.current = before
+        }
+    }
+
+    Object do_readFile(Map given, Closure body) {
+        return build.resolve(given.file).getText(given.encoding ?: 'UTF-8')
+    }
+
+    Object do_script(Map given, Closure body) {
+        return body()
+    }
+
+    /** As durable-task does it: a first line of its own decides, otherwise sh -xe. */
+    Object do_sh(Map given, Closure body) {
+        String text = given.script
+        build.scripts << text
+        File current = build.resolve('.')
+        current.mkdirs()
+        File file = new File(build.scratch(), 'durable-' + UUID.randomUUID() + '/script.sh')
+        file.parentFile.mkdirs()
+        file.text = text
+        List<String> shell = text.startsWith('#!') ? text.readLines()[0].substring(2).trim().split(' ') as List : ['/bin/sh', '-xe']
+        ProcessBuilder builder = new ProcessBuilder(shell + file.path).directory(current)
+        builder.environment().clear()
+        builder.environment().putAll(build.environment())
+        builder.redirectErrorStream(!given.returnStdout)
+        builder.redirectInput(new File('/dev/null'))
+        Process process = builder.start()
+        Thread errors = given.returnStdout ? Thread.start { process.errorStream.eachLine { build.print(it) } } : null
+        String answer = null
+        if (given.returnStdout) {
+            answer = process.inputStream.getText(given.encoding ?: 'UTF-8')
+        } else {
+            process.inputStream.eachLine { build.print(it) }
+        }
+        int status = process.waitFor()
+        errors?.join()
+        file.parentFile.deleteDir()
+        if (given.returnStatus) {
+            return status
+        }
+        if (status != 0) {
+            throw new Aborted("script returned exit code ${status}")
+        }
+        return answer
+    }
+
+    Object do_stage(Map given, Closure body) {
+        return body()
+    }
+
+    Object do_timeout(Map given, Closure body) {
+        return body()
+    }
+
+    /** Binds what the test keeps under an id; a secret file stands beside the workspace meanwhile. */
+    Object do_withCredentials(Map given, Closure body) {
+        Map<String, String> bound = [:]
+        List<File> files = []
+        try {
+            for (binding in given.bindings) {
+                Map kept = build.specification.credentials[binding.credentialsId]
+                if (kept == null) {
+                    throw new Aborted("Could not find credentials entry with ID '${binding.credentialsId}'")
+                }
+                if (kept.kind != binding.symbol) {
+                    throw new Aborted("Credentials '${binding.credentialsId}' is of type '${kept.kind}' where " +
+                        "'${binding.symbol}' was expected")
+                }
+                if (kept.kind == 'usernamePassword') {
+                    build.keepSecret(kept.password)
+                    bound[binding.usernameVariable] = kept.username
+                    bound[binding.passwordVariable] = kept.password
+                } else if (kept.kind == 'string') {
+                    build.keepSecret(kept.secret)
+                    bound[binding.variable] = kept.secret
+                } else {
+                    build.keepSecret(kept.content)
+                    File file = new File(build.scratch(), 'secretFiles/' + UUID.randomUUID() + '/' + kept.name)
+                    file.parentFile.mkdirs()
+                    file.text = kept.content
+                    files << file
+                    bound[binding.variable] = file.path
+                }
+            }
+            return build.within(bound, body)
+        } finally {
+            files.each { it.parentFile.deleteDir() }
+        }
+    }
+
+    /** Expands variables in the values: EnvStep calls EnvVars.overrideExpandingAll. */
+    Object do_withEnv(Map given, Closure body) {
+        Map<String, String> overlay = [:]
+        for (entry in given.overrides) {
+            int equals = (entry as String).indexOf('=')
+            overlay[entry.substring(0, equals)] = build.expand(entry.substring(equals + 1))
+        }
+        return build.within(overlay, body)
+    }
+
+    Object do_writeFile(Map given, Closure body) {
+        File file = build.resolve(given.file)
+        file.parentFile.mkdirs()
+        build.written << given.text
+        file.setText(given.text, given.encoding ?: 'UTF-8')
+    }
+}

@@ -1,0 +1,50 @@
+"""docs/jenkins.md: its examples run as they stand, one after the other."""
+
+from __future__ import annotations
+
+import re
+
+from jenkins_release.errors import Category
+from tests.groovy.conftest import SkyDrm
+from tests.groovy.jenkins import ROOT, VARS, Jenkins
+
+TEXT = (ROOT / "docs" / "jenkins.md").read_text()
+EXAMPLES = re.findall(r"^```groovy\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_examples_release_a_version(jenkins: Jenkins, skydrm: SkyDrm):
+    """Load the library, export, be refused, and after QA's sign-off promote."""
+    library, export, plan, promote = (f"{text}" for text in EXAMPLES)
+    assert library.strip() in (ROOT / "Jenkinsfile").read_text()
+
+    def run(example: str) -> str:
+        outcome = jenkins.run(skydrm.job, f"{library}\nnode('docker') {{\ncheckout scm\n{example}\n}}")
+        outcome.ok()
+        return outcome.console
+
+    assert r"QA finds 8.1.0/42 in \\127.0.0.1" in run(export)
+    assert "Not yet. refused: " in run(plan)
+    skydrm.product.sign_off()
+    assert "Not yet." not in run(plan)
+    told = run(promote)
+    for repository, tags in skydrm.product.tags().items():
+        assert f"{repository}@{tags['8.1.0']}" in told
+
+
+def test_every_step_and_category_is_described():
+    """A new one cannot be forgotten."""
+    names = sorted(path.stem for path in VARS.glob("*.groovy"))
+    steps = [name for name in names if not name.startswith("jenkinsRelease")]
+    assert re.findall(r"^\| `(\w+)` \| .*\.txt\) \|$", TEXT, flags=re.MULTILINE) == steps
+    failures = TEXT.split("## Failures")[1].split("##")[0]
+    assert re.findall(r"^\| `(\w+)` \|", failures, flags=re.MULTILINE) == [str(c) for c in Category]
+
+
+def test_every_link_leads_somewhere():
+    """Files and sections exist."""
+    anchors = [line.lstrip("# ").lower().replace(" ", "-") for line in TEXT.splitlines() if line[:2] == "##"]
+    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        else:
+            assert (ROOT / "docs" / target).exists(), target

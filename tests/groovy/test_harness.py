@@ -1,0 +1,82 @@
+"""The harness itself notices what Jenkins would do and what the steps must not do."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tests.groovy.jenkins import Jenkins, Job
+
+SECRET = "tr0ub4dor&3"
+BIND = "withCredentials([string(credentialsId: 'token', variable: 'TOKEN')])"
+
+
+@pytest.fixture
+def job(empty_job: Job) -> Job:
+    """A job with one secret."""
+    return dataclasses.replace(empty_job, credentials={"token": {"kind": "string", "secret": SECRET}})
+
+
+@pytest.mark.parametrize(
+    ("body", "places"),
+    [
+        ("sh 'echo $TOKEN'", ["console"]),
+        ("sh '#!/bin/sh\\ntest $TOKEN'", []),
+        ("sh 'test $TOKEN'", ["console"]),
+        ('sh "#!/bin/sh\\n: ${TOKEN}"', ["scripts"]),
+        ("sh '#!/bin/sh\\nprintf %s $TOKEN | base64'", ["console"]),
+        ("error TOKEN", ["calls", "failure"]),
+        ("return env.TOKEN", ["answer"]),
+    ],
+)
+def test_a_secret_is_seen_wherever_it_shows(jenkins: Jenkins, job: Job, body: str, places: list[str]):
+    """Also traced by sh -x, and in base64, which Jenkins' masking misses."""
+    outcome = jenkins.run(job, f"node('x') {{ {BIND} {{ {body} }} }}")
+    assert outcome.leaks == places, outcome.story()
+
+
+def test_with_env_expands_variables(jenkins: Jenkins, job: Job):
+    """As EnvStep does, which is why arguments do not cross in it."""
+    script = """node('x') { withEnv(['A=$PATH ${PATH} $$PATH $NONE', 'HOME=']) {
+        sh(returnStdout: true, script: 'echo $A; echo ${HOME-unset}')
+    } }"""
+    path = job.environment["PATH"]
+    assert jenkins.run(job, script).ok() == f"{path} {path} $PATH $NONE\nunset\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("noSuchStep 'x'", "No such DSL method 'noSuchStep'"),
+        ("echo mesage: 'x'", "echo: unknown parameters [mesage]"),
+        ("sh 'true'", "Required context class hudson.FilePath is missing"),
+        ("node('x') { sh 'exit 3' }", "script returned exit code 3"),
+        ("pipeline { agent none\n stages { stage('A') { step { } } } }", 'Undefined section "step"'),
+        ("pipeline { stages { } }", 'Missing required section "agent"'),
+        (
+            """pipeline { agent none
+            stages { stage('A') { steps { error 'x' } }
+                     stage('B') { steps { echo 'B' } } } }""",
+            "x",
+        ),
+        ("new Object()", "java.lang.Object"),
+    ],
+)
+def test_wrong_pipelines_fail(jenkins: Jenkins, job: Job, script: str, told: str):
+    """Unknown steps, parameters and sections, steps without a node, values that no restart survives."""
+    outcome = jenkins.run(job, script)
+    assert outcome.status == "FAILURE"
+    assert told in outcome.failure
+    assert "stage(name: 'B')" not in outcome.calls
+
+
+def test_a_step_returns_what_jenkins_returns(jenkins: Jenkins, job: Job):
+    """Status, output and files."""
+    script = """node('x') {
+        writeFile file: 'a/b', text: 'é'
+        dir('a') { assert readFile('b') == 'é' && fileExists('b') && !fileExists('c') }
+        return [sh(returnStatus: true, script: 'exit 7'), sh(returnStdout: true, script: 'printf abc'),
+                env.WORKSPACE]
+    }"""
+    assert jenkins.run(job, script).ok() == [7, "abc", str(job.workspace)]

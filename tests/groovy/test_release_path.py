@@ -1,0 +1,123 @@
+"""The steps on the real thing: export, refusal, sign-off by QA, promotion."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.groovy.conftest import SkyDrm
+from tests.groovy.jenkins import Jenkins, same_as_golden
+
+EXPORT = """
+node('docker') {
+    checkout scm
+    exportCandidate version: '8.1.0', revision: 'f00d', credentials: [
+        smb: 'release-share', key: 'skydrm-build-key', passphrase: 'skydrm-build-passphrase']
+}
+"""
+PROMOTE = """
+node('docker') {
+    checkout scm
+    promoteCandidate version: '8.1.0', build: 42, %s credentials: [
+        smb: 'release-share', aws: 'skydrm-ecr-push',
+        key: 'skydrm-promotion-key', passphrase: 'skydrm-promotion-passphrase']
+}
+"""
+
+
+def test_from_export_to_promotion(jenkins: Jenkins, skydrm: SkyDrm):
+    """The steps return what the command line tells, and the gate stands between them."""
+    job, product = skydrm.job, skydrm.product
+    exported = jenkins.run(job, EXPORT)
+    same_as_golden("export", exported.stack(job.workspace))
+    candidate = exported.ok()
+    record = json.loads((product.candidate() / "candidate.json").read_text())
+    assert candidate["candidate"] == "8.1.0/42"
+    assert candidate["digest"].startswith("sha256:")
+    assert candidate["location"].endswith(r"\SkyDRM\8.1.0\42")
+    assert candidate["attested"] is True
+    assert [image["configDigest"] for image in candidate["images"]] == [
+        image["config_digest"] for image in record["images"]
+    ]
+    assert (record["revision"], record["built_by"]) == ("f00d", "alice")
+    assert record["build_url"] == "https://jenkins.example/job/skydrm/42/"
+
+    refused = jenkins.run(job, PROMOTE % "")
+    assert refused.calls[-1].strip().startswith("error(message: 'refused: candidate 8.1.0/42 ")
+    head, *reasons, hint = refused.failed().splitlines()
+    assert head == "refused: candidate 8.1.0/42 may not be promoted: 1 reason"
+    assert len(reasons) == 1
+    assert reasons[0].startswith("  - ")
+    assert "sign-off" in reasons[0]
+    assert hint.startswith("hint: ")
+    assert product.tags() == {}
+
+    product.sign_off()
+    planned = jenkins.run(job, PROMOTE % "dryRun: true,").ok()
+    assert planned["dryRun"] is True
+    assert [image["state"] for image in planned["plan"]["images"]] == ["absent"] * 4
+    assert product.tags() == {}
+
+    promoted = jenkins.run(job, PROMOTE % "")
+    same_as_golden("promote", promoted.stack(job.workspace))
+    release = promoted.ok()
+    assert release["changed"] is True
+    assert product.tags() == {image["repository"]: {"8.1.0": image["digest"]} for image in release["images"]}
+    assert jenkins.run(job, PROMOTE % "").ok()["changed"] is False
+
+
+def test_no_secret_is_an_argument_or_stays_on_the_agent(jenkins: Jenkins, skydrm: SkyDrm):
+    """Secrets reach the program through the environment, and nothing of a call is left."""
+    job = skydrm.job
+    jenkins.run(job, EXPORT).ok()
+    words = skydrm.arguments
+    assert words[:2] == ["candidate", "export"]
+    for secret in secrets(skydrm):
+        assert not [word for word in words if secret in word]
+    assert not [path for path in beside(skydrm).rglob("*") if path.is_file()]
+    for path in job.workspace.rglob("*"):
+        assert path.is_dir() or not [s for s in secrets(skydrm) if s.encode() in path.read_bytes()], path
+
+
+def test_arguments_reach_the_program_unchanged(jenkins: Jenkins, skydrm: SkyDrm):
+    """Neither Groovy, Jenkins' own $NAME nor the shell changes a value."""
+    hostile = ' it\'s "$(touch hacked)" `touch hacked` $HOME ${JENKINS_RELEASE_SMB_PASSWORD} $$ \\n * é; -- '
+    script = EXPORT.replace("'f00d'", "params.REVISION")
+    jenkins.run(skydrm.job, script, params={"REVISION": hostile}).ok()
+    record = json.loads((skydrm.product.candidate() / "candidate.json").read_text())
+    assert record["revision"] == hostile
+    assert f"--revision={hostile}" in skydrm.arguments
+    assert not list(skydrm.job.workspace.rglob("hacked"))
+
+
+@pytest.mark.parametrize(
+    "version", ["$(touch hacked)", "--help", "../../8.1.0", "8.1.0/7", "8.1.0'; touch hacked'"]
+)
+def test_a_hostile_version_is_refused(jenkins: Jenkins, skydrm: SkyDrm, version: str):
+    """The command line names the value; nothing is run or written."""
+    script = PROMOTE.replace("'8.1.0'", "params.VERSION") % ""
+    failure = jenkins.run(skydrm.job, script, params={"VERSION": version}).failed()
+    assert failure.startswith(("configuration: version ", "configuration: build "))
+    assert not list(skydrm.job.workspace.rglob("hacked"))
+    assert list(skydrm.product.share.rglob("candidate.json")) == []
+
+
+def test_a_candidate_is_recorded_under_the_user_of_the_build(jenkins: Jenkins, skydrm: SkyDrm):
+    """A parameter of that name does not count, Jenkins' own knowledge does."""
+    job = skydrm.job
+    jenkins.run(job, EXPORT, params={"BUILD_USER_ID": "mallory"}, user="o'hara$HOME").ok()
+    record = json.loads((skydrm.product.candidate() / "candidate.json").read_text())
+    assert record["built_by"] == "o'hara$HOME"
+
+
+def secrets(skydrm: SkyDrm) -> list[str]:
+    found = []
+    for kept in skydrm.job.credentials.values():
+        found += [kept[name] for name in ("password", "secret") if name in kept]
+        found += [line for line in kept.get("content", "").splitlines() if not line.startswith("---")]
+    return found
+
+
+def beside(skydrm: SkyDrm):
+    return skydrm.job.workspace.with_name(skydrm.job.workspace.name + "@tmp")

@@ -1,0 +1,224 @@
+// Internal: what every public step of this library shares. See jenkinsReleaseCli.txt.
+import com.cloudbees.groovy.cps.NonCPS
+import groovy.json.JsonSlurperClassic
+
+/**
+ * Runs one verb of jenkins-release on the agent and returns its result.
+ *
+ * request:
+ *   verb         group and verb, such as ['candidate', 'export']
+ *   options      option to value; a value of '' or null leaves the option out
+ *   flags        flag to boolean
+ *   operands     values after the options
+ *   credentials  kind to credentials id: smb, key, passphrase, aws
+ *   report       file that gets the result too, '' for none
+ */
+Map call(Map request) {
+    if (!env.WORKSPACE) {
+        error 'configuration: this step needs a workspace\nhint: call it inside node, or give the stage an agent'
+    }
+    String scratch = (env.WORKSPACE_TMP ?: env.WORKSPACE + '@tmp') + '/jenkins-release'
+    String folder = scratch + '/' + UUID.randomUUID()
+    String document = ''
+    int status = 0
+    try {
+        // A file, not withEnv: that step expands $NAME in the values that it is given.
+        writeFile file: folder + '/arguments', encoding: 'UTF-8', text: argumentLines(request)
+        withEnv(surroundings(request, scratch, folder, userIds(currentBuild))) {
+            status = findProgram()
+            if (status == 0) {
+                withCredentials(bindings(request.credentials)) {
+                    status = runProgram(request.verb.join(' '))
+                }
+            } else {
+                error uninstalled(status)
+            }
+        }
+        if (fileExists(folder + '/result.json')) {
+            document = readFile(file: folder + '/result.json', encoding: 'UTF-8')
+        }
+        if (document && status == 0 && request.report) {
+            writeFile file: request.report, encoding: 'UTF-8', text: document
+        }
+    } finally {
+        dir(folder) { deleteDir() }
+    }
+    String failure = failureText(request.verb.join(' '), status, document)
+    if (failure) {
+        error failure
+    }
+    return parse(document)
+}
+
+/** Version of the package that belongs to this library. */
+String version() {
+    return '0.1.0'
+}
+
+/** Makes sure of the program while no credential is bound: pip has none to tell. */
+private int findProgram() {
+    return sh(label: 'find jenkins-release', returnStatus: true, script: '''#!/bin/sh
+set -eu +x
+is_wanted() {
+    [ "$("$1" --version 2>/dev/null)" = "jenkins-release, version $JENKINS_RELEASE_VERSION" ]
+}
+stop() {
+    printf 'jenkins-release: %s\\n' "$2" >&2
+    exit "$1"
+}
+
+program=$(command -v jenkins-release || true)
+if [ -z "$program" ] || ! is_wanted "$program"; then
+    python=${JENKINS_RELEASE_PYTHON:-python3}
+    # No default: the same name on a public index would be someone else's program. Its value is not
+    # shown: it may be a URL with a password.
+    requirement=${JENKINS_RELEASE_REQUIREMENT:-}
+    [ -n "$requirement" ] ||
+        stop 2 "version $JENKINS_RELEASE_VERSION is not on PATH, and JENKINS_RELEASE_REQUIREMENT is not set"
+    "$python" -I -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' ||
+        stop 2 "$python is not Python 3.11 or newer with venv; set JENKINS_RELEASE_PYTHON"
+    command -v flock >/dev/null || stop 2 'flock is missing; install util-linux'
+    sum=$(printf '%s' "$requirement" | cksum)
+    venv=$JENKINS_RELEASE_SCRATCH/$JENKINS_RELEASE_VERSION-${sum%% *}
+    program=$venv/bin/jenkins-release
+    # Branches of one build share the workspace: the first one installs, the others wait.
+    exec 9>"$venv.lock"
+    flock 9
+    if [ ! -e "$venv/.complete" ]; then
+        echo "jenkins-release: installing version $JENKINS_RELEASE_VERSION into $venv"
+        "$python" -I -m venv --clear "$venv" || stop 2 "$python cannot make a virtual environment"
+        "$venv/bin/python" -I -m pip install --quiet --disable-pip-version-check "$requirement" ||
+            stop 5 'pip cannot install what JENKINS_RELEASE_REQUIREMENT names'
+        is_wanted "$program" ||
+            stop 2 "JENKINS_RELEASE_REQUIREMENT does not name version $JENKINS_RELEASE_VERSION"
+        : >"$venv/.complete"
+    fi
+fi
+printf '%s\\n' "$program" >"$JENKINS_RELEASE_CALL/program"
+''')
+}
+
+/** Runs the program; each argument is one line of a file and reaches it unchanged. */
+private int runProgram(String verb) {
+    return sh(label: 'jenkins-release ' + verb, returnStatus: true, script: '''#!/bin/sh
+set -eu +x
+program=$(cat "$JENKINS_RELEASE_CALL/program")
+{
+    IFS= read -r group
+    IFS= read -r verb
+    set -- "$group" "$verb" "--result=$JENKINS_RELEASE_CALL/result.json"
+    if [ -n "${JENKINS_RELEASE_KEY_FILE:-}" ]; then
+        set -- "$@" "--key=file2:$JENKINS_RELEASE_KEY_FILE"
+    fi
+    while IFS= read -r argument; do
+        set -- "$@" "$argument"
+    done
+} <"$JENKINS_RELEASE_CALL/arguments"
+exec "$program" "$@"
+''')
+}
+
+/** Not @NonCPS: the kinds of credentials are symbols that only pipeline code can call. */
+private List bindings(Map credentials) {
+    List found = []
+    if (credentials.smb) {
+        found << usernamePassword(credentialsId: credentials.smb,
+            usernameVariable: 'JENKINS_RELEASE_SMB_USER', passwordVariable: 'JENKINS_RELEASE_SMB_PASSWORD')
+    }
+    if (credentials.aws) {
+        found << usernamePassword(credentialsId: credentials.aws,
+            usernameVariable: 'AWS_ACCESS_KEY_ID', passwordVariable: 'AWS_SECRET_ACCESS_KEY')
+    }
+    if (credentials.key) {
+        found << file(credentialsId: credentials.key, variable: 'JENKINS_RELEASE_KEY_FILE')
+    }
+    if (credentials.passphrase) {
+        found << string(credentialsId: credentials.passphrase, variable: 'JENKINS_RELEASE_KEY_PASSPHRASE')
+    }
+    return found
+}
+
+/** Users that started this build, from Jenkins itself: a parameter cannot pretend to be one. */
+private List<String> userIds(build) {
+    List<String> found = []
+    for (cause in build.getBuildCauses('hudson.model.Cause$UserIdCause')) {
+        found << (cause.userId as String)
+    }
+    return found
+}
+
+private List<String> surroundings(Map request, String scratch, String folder, List<String> users) {
+    List<String> found = [
+        'JENKINS_RELEASE_VERSION=' + version(),
+        'JENKINS_RELEASE_SCRATCH=' + scratch,
+        'JENKINS_RELEASE_CALL=' + folder,
+    ]
+    if (users) {
+        // withEnv turns $$ back into $.
+        found << 'BUILD_USER_ID=' + users[0].replace('$', '$$')
+    }
+    if (request.credentials.aws) {
+        // An empty value unsets it: the token of another login does not fit the bound key.
+        found << 'AWS_SESSION_TOKEN='
+    }
+    return found
+}
+
+private String uninstalled(int status) {
+    String category = status == 5 ? 'remote' : 'configuration'
+    return category + ': jenkins-release ' + version() + ' is not on this agent and cannot be installed\n' +
+        'hint: the log above says why; docs/jenkins.md tells what an agent needs'
+}
+
+@NonCPS
+private String argumentLines(Map request) {
+    List<String> lines = []
+    lines.addAll(request.verb)
+    for (option in request.options) {
+        if (option.value) {
+            lines << (option.key + '=' + option.value)
+        }
+    }
+    for (flag in request.flags) {
+        if (flag.value) {
+            lines << flag.key
+        }
+    }
+    if (request.operands) {
+        lines << '--'
+        lines.addAll(request.operands)
+    }
+    return lines.join('\n') + '\n'
+}
+
+@NonCPS
+private String failureText(String verb, int status, String document) {
+    Map result = document ? parse(document) : [:]
+    if (result.error) {
+        Map failure = result.error
+        return listed(failure.category + ': ' + failure.message, failure.reasons, failure.hint)
+    }
+    if (status != 0 || !document) {
+        return listed('bug: jenkins-release ' + verb + ' ended with status ' + status + ' and left no result',
+            [], 'the log above is all there is; 137 and 143 mean that it was killed')
+    }
+    return ''
+}
+
+@NonCPS
+private String listed(String head, List<String> reasons, String hint) {
+    List<String> lines = [head]
+    for (reason in reasons) {
+        lines << ('  - ' + reason)
+    }
+    if (hint) {
+        lines << ('hint: ' + hint)
+    }
+    return lines.join('\n')
+}
+
+// The classic slurper makes plain Maps and Lists, which survive a restart of the controller.
+@NonCPS
+private Map parse(String document) {
+    return new JsonSlurperClassic().parseText(document) as Map
+}

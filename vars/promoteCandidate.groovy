@@ -1,0 +1,19 @@
+// Brings a candidate that QA signed off to Amazon ECR, all or nothing. See promoteCandidate.txt.
+Map call(Map arguments = [:]) {
+    Map given = jenkinsReleaseArguments('promoteCandidate', arguments, [
+        version: null,           // product version, such as '8.1.0'
+        build: null,             // the build that QA validated, not the promoting one
+        config: 'release.toml',  // relative to the current directory
+        credentials: [:],        // ids: smb, aws, key, passphrase
+        dryRun: false,           // check gate and plan, change nothing
+        report: '',              // file for the result, to archive it
+    ], ['smb', 'aws', 'key', 'passphrase'])
+    return jenkinsReleaseCli(
+        verb: ['promote', 'run'],
+        options: ['--config': given.config],
+        flags: ['--dry-run': given.dryRun],
+        operands: [given.version + '/' + given.build],
+        credentials: given.credentials,
+        report: given.report,
+    )
+}
