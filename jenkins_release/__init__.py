@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from jenkins_release.rules.gate import Decision
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps.approve import (
+        ApprovalReport,
+        ApprovalRequest,
+        OverrideRequest,
+        approve_plan,
+        override_gate,
+    )
     from jenkins_release.steps.export import ExportReport, ExportRequest, export_candidate
     from jenkins_release.steps.fetch import FetchReport, fetch_candidate
     from jenkins_release.steps.listing import (
@@ -67,6 +74,13 @@ _HOMES = {
     "rules.gate": ("Decision",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
+    "steps.approve": (
+        "ApprovalReport",
+        "ApprovalRequest",
+        "OverrideRequest",
+        "approve_plan",
+        "override_gate",
+    ),
     "steps.export": ("ExportReport", "ExportRequest", "export_candidate"),
     "steps.fetch": ("FetchReport", "fetch_candidate"),
     "steps.listing": ("ListedCandidate", "ShownCandidate", "list_candidates", "show_candidate"),
@@ -82,6 +96,8 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ApprovalReport",
+    "ApprovalRequest",
     "AttestationReport",
     "Candidate",
     "CandidateRef",
@@ -97,6 +113,7 @@ __all__ = [
     "LeaseHeld",
     "ListedCandidate",
     "LoadReport",
+    "OverrideRequest",
     "Plan",
     "PromoteRequest",
     "PromotionReport",
@@ -109,11 +126,13 @@ __all__ = [
     "SignOffRequest",
     "VerifyReport",
     "__version__",
+    "approve_plan",
     "export_candidate",
     "fetch_candidate",
     "list_candidates",
     "load_candidate",
     "load_configuration",
+    "override_gate",
     "plan_promotion",
     "promote",
     "promotion_status",

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from securesystemslib.dsse import Envelope
@@ -25,14 +26,20 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 REVOCATION = "tag:nextlabs.com,2026:jenkins-release/sign-off-revocation/v1"
+APPROVAL = "tag:nextlabs.com,2026:jenkins-release/approval/v1"
+OVERRIDE = "tag:nextlabs.com,2026:jenkins-release/override/v1"
 PROMOTION = "tag:nextlabs.com,2026:jenkins-release/promotion/v1"
+WITHDRAWAL = "tag:nextlabs.com,2026:jenkins-release/withdrawal/v1"
 EXTENSION = "jenkinsRelease"
 
 KINDS: Mapping[str, str] = {
     PROVENANCE: "build",
     TEST_RESULT: "qa",
     REVOCATION: "revocation",
+    APPROVAL: "approval",
+    OVERRIDE: "override",
     PROMOTION: "promotion",
+    WITHDRAWAL: "withdrawal",
 }
 """Predicate type to the short word that file names and listings show."""
 
@@ -40,7 +47,10 @@ ROLES: Mapping[str, str] = {
     PROVENANCE: "build",
     TEST_RESULT: "qa",
     REVOCATION: "qa",
+    APPROVAL: "approval",
+    OVERRIDE: "override",
     PROMOTION: "promotion",
+    WITHDRAWAL: "promotion",
 }
 """Predicate type to the role that a key needs to make it."""
 
@@ -53,10 +63,11 @@ class TrustedKey:
 
     Attributes:
         name: Who holds it, for messages.
-        roles: ``build``, ``qa``, ``promotion``.
+        roles: ``build``, ``qa``, ``approval``, ``override``, ``promotion``.
         key: The public key.
         valid_from: Signatures from before this moment do not count; None for no bound.
         valid_until: Signatures from this moment on do not count; None for no bound.
+        revoked: Whether nothing that the key ever signed counts any more.
     """
 
     name: str
@@ -64,11 +75,31 @@ class TrustedKey:
     key: SSlibKey
     valid_from: datetime | None = None
     valid_until: datetime | None = None
+    revoked: bool = False
 
     def valid_at(self, moment: datetime) -> bool:
         """Whether a signature made at ``moment`` counts."""
         after = self.valid_from is None or moment >= self.valid_from
         return after and (self.valid_until is None or moment < self.valid_until)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in the chain of a candidate's attestations.
+
+    Attributes:
+        sequence: Number, from 1.
+        previous: SHA-256 in hex of the attestation before it; empty for the first.
+    """
+
+    sequence: int
+    previous: str
+
+    @classmethod
+    def after(cls, attestations: Mapping[str, bytes]) -> Place:
+        """Return the place behind attestations that are given by file name, in order."""
+        last = list(attestations.values())[-1:]
+        return cls(len(attestations) + 1, sha256(last[0]).hexdigest() if last else "")
 
 
 @dataclass(frozen=True)
@@ -80,6 +111,7 @@ class Statement:
         subjects: Name to SHA-256 in hex.
         predicate: The predicate, as it was signed.
         sequence: Place among the candidate's attestations, from 1.
+        previous: SHA-256 in hex of the attestation before it; empty for the first.
         signed_at: When it was signed, UTC, as the signer's clock told.
     """
 
@@ -87,6 +119,7 @@ class Statement:
     subjects: Mapping[str, str]
     predicate: Mapping[str, Any]
     sequence: int
+    previous: str
     signed_at: datetime
 
     @property
@@ -106,7 +139,7 @@ def sign_statement(
     predicate: Mapping[str, Any],
     subjects: Mapping[str, str],
     *,
-    sequence: int,
+    place: Place,
     signed_at: datetime,
     signer: Signer,
     extension: Mapping[str, Any] | None = None,
@@ -117,7 +150,7 @@ def sign_statement(
         predicate_type: One of this module's predicate types.
         predicate: The predicate's fields.
         subjects: Name to SHA-256 in hex.
-        sequence: Place among the candidate's attestations.
+        place: Place in the chain of the candidate's attestations.
         signed_at: The time, UTC.
         signer: Private key.
         extension: Further fields of our own.
@@ -125,7 +158,12 @@ def sign_statement(
     Returns:
         The DSSE envelope as canonical JSON.
     """
-    own = {**(extension or {}), "sequence": sequence, "signedAt": signed_at.isoformat()}
+    own = {
+        **(extension or {}),
+        "sequence": place.sequence,
+        "previous": place.previous,
+        "signedAt": signed_at.isoformat(),
+    }
     payload = canonical_json(
         {
             "_type": STATEMENT_TYPE,
@@ -167,10 +205,11 @@ def _read_statement(payload: bytes, where: str) -> Statement:
         subjects = {str(item["name"]): str(item["digest"]["sha256"]) for item in value["subject"]}
         own = value["predicate"][EXTENSION]
         signed_at = datetime.fromisoformat(own["signedAt"])
-        sequence = own["sequence"]
-        if signed_at.tzinfo is None or type(sequence) is not int:
-            raise ValueError("signedAt needs a time zone and sequence a number")
-        return Statement(str(value["predicateType"]), subjects, value["predicate"], sequence, signed_at)
+        sequence, previous = own["sequence"], own["previous"]
+        if signed_at.tzinfo is None or type(sequence) is not int or not isinstance(previous, str):
+            raise ValueError("signedAt needs a time zone, sequence a number, previous a digest")
+        kind = str(value["predicateType"])
+        return Statement(kind, subjects, value["predicate"], sequence, previous, signed_at)
     except (KeyError, ValueError, TypeError) as error:
         raise IntegrityError(
             f"{where} holds no in-toto statement of a candidate: {error!r}",

@@ -174,6 +174,28 @@ class EcrRegistry:
                     missing.discard(layer["layerDigest"])
         return missing
 
+    def tags(self, repository: str) -> list[str]:
+        """Return every tag of a repository (``ListImages``, all pages).
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: ECR refused or failed.
+        """
+        return self._api.tags(repository)
+
+    def scan_findings(self, repository: str, digest: str) -> dict[str, int] | None:
+        """Return the findings of an image's scan by severity (``DescribeImageScanFindings``).
+
+        Returns:
+            Severity to number, an empty dict for a clean image; None where the scan is not there,
+            not complete, or failed.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: ECR refused or failed.
+        """
+        return self._api.scan_findings(repository, digest)
+
     def set_tag(self, image: StoredImage, tag: str) -> None:
         """Let ``tag`` name exactly ``image`` (``PutImage``).
 

@@ -90,6 +90,43 @@ class EcrCalls:
             found.update(self._manifests(repository, batch))
         return found
 
+    def tags(self, repository: str) -> list[str]:
+        """Return every tag of a repository."""
+        found: list[str] = []
+        page: dict[str, Any] = {}
+        while True:
+            answer = self.call(
+                "list_images",
+                f"list the tags of {repository}",
+                repositoryName=repository,
+                filter={"tagStatus": "TAGGED"},
+                **page,
+            )
+            found += [each["imageTag"] for each in answer["imageIds"] if each.get("imageTag")]
+            if not answer.get("nextToken"):
+                return sorted(set(found))
+            page = {"nextToken": answer["nextToken"]}
+
+    def scan_findings(self, repository: str, digest: str) -> dict[str, int] | None:
+        """Return the findings of a completed scan by severity, or None."""
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self.call(
+                "describe_image_scan_findings",
+                f"read the scan of {repository}@{digest}",
+                passing=("ScanNotFoundException",),
+                repositoryName=repository,
+                imageId={"imageDigest": digest},
+            )
+        except ClientError:
+            return None
+        # Basic scans end as COMPLETE, enhanced ones stay ACTIVE (ECR API reference, ImageScanStatus).
+        if answer.get("imageScanStatus", {}).get("status") not in {"COMPLETE", "ACTIVE"}:
+            return None
+        counts = answer.get("imageScanFindings", {}).get("findingSeverityCounts", {})
+        return {str(severity): int(number) for severity, number in counts.items()}
+
     def tag_digest(self, repository: str, tag: str) -> str | None:
         """Return the digest that a tag names, or None where there is no such tag."""
         found = self.manifests(repository, [tag])

@@ -111,6 +111,17 @@ class Registry(Protocol):
         """
         ...
 
+    def tags(self, repository: str) -> list[str]:
+        """Return every tag of a repository. Raises :class:`RepositoryNotFound`."""
+        ...
+
+    def scan_findings(self, repository: str, digest: str) -> dict[str, int] | None:
+        """Return the number of findings by severity of a completed image scan.
+
+        None where there is no completed scan: that is not clean.
+        """
+        ...
+
     def missing_layers(self, repository: str, digests: Sequence[str]) -> set[str]:
         """Return those of the blob digests that the repository does not hold."""
         ...

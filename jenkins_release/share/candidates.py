@@ -185,14 +185,14 @@ class CandidateArea:
             _log.warning("the unfinished folder %s could not be removed: %s", folder, error)
 
     def add_attestation(
-        self, ref: CandidateRef, kind: str, make: Callable[[int], bytes], holder: str
+        self, ref: CandidateRef, kind: str, make: Callable[[dict[str, bytes]], bytes], holder: str
     ) -> tuple[str, bytes]:
-        """Append an attestation under the next free number.
+        """Append an attestation behind those that are there.
 
         Args:
             ref: The candidate.
             kind: Short word for the file name, such as ``qa``.
-            make: Makes the envelope for a number.
+            make: Makes the envelope from the attestations that are there, in order.
             holder: Who appends, for the lease.
 
         Returns:
@@ -205,11 +205,9 @@ class CandidateArea:
         try:
             with self.lease(ref, "attest", holder):
                 self.share.make_folder(folder)
-                names = [entry.name for entry in self.share.list(folder)]
-                taken = [int(name[:4]) for name in names if name[:4].isdigit()]
-                number = max(taken, default=0) + 1
-                data = make(number)
-                name = f"{number:04d}-{kind}{_SUFFIX}"
+                before = self.attestations(ref)
+                data = make(before)
+                name = f"{len(before) + 1:04d}-{kind}{_SUFFIX}"
                 temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
                 with self.share.create(temporary) as writer:
                     writer.write(data)

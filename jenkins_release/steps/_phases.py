@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.registry.protocol import Repository, StoredImage
+from jenkins_release.rules.conditions import Facts
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps.load import load_images
 from jenkins_release.steps.plan import holds
@@ -117,6 +119,31 @@ def _proven(record: ImageRecord, repository: Repository, digest: str, services: 
             hint="delete the image in the registry and run the promotion again; no release tag was set",
         )
     return stored
+
+
+def with_scans(facts: Facts, stored: dict[str, StoredImage], services: Services) -> Facts:
+    """Add what ECR's scans found, where the policy asks for them; waits for scans that still run.
+
+    A scan on push takes from seconds to minutes; the configured retries bound the wait.
+    """
+    if not services.policy.scan:
+        return facts
+    found: dict[str, dict[str, int] | None] = {}
+    for name, image in stored.items():
+
+        def look(image: StoredImage = image) -> dict[str, int]:
+            findings = services.registry.scan_findings(image.repository, image.digest)
+            if findings is None:
+                raise RemoteError(f"ECR has no completed scan of {image.repository} yet", retryable=True)
+            return findings
+
+        try:
+            found[name] = services.retry(f"wait for the scan of {image.repository}", look)
+        except RemoteError as error:
+            if not error.retryable:
+                raise
+            found[name] = None
+    return replace(facts, scans=found)
 
 
 def set_release_tags(plan: Plan, stored: dict[str, StoredImage], services: Services) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
 from jenkins_release.registry.protocol import Repository, RepositoryNotFound, StoredImage
-from jenkins_release.rules.tags import registry_tags
+from jenkins_release.rules.conditions import Facts
+from jenkins_release.rules.policy import policy_digest
+from jenkins_release.rules.tags import registry_tags, released_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._open import OpenCandidate, open_candidate
@@ -40,11 +44,45 @@ def make_plan(opened: OpenCandidate, services: Services) -> Plan:
         version=opened.ref.version,
         build=opened.ref.build,
         candidate=opened.digest,
-        registry=services.registry.host,
+        policy=policy_digest(services.policy, services.trusted_keys),
+        requester=services.user(),
+        registry=services.retry("ask ECR for the registry", lambda: services.registry.host),
         images=tuple(images),
         occupied=tuple(occupied),
         obstacles=tuple(obstacles),
     )
+
+
+def gather_facts(plan: Plan, services: Services) -> Facts:
+    """Ask the registry what the gate has to know of it: the versions that are released.
+
+    Raises:
+        RemoteError: The registry failed, after the retries.
+    """
+    templates = services.configuration.ecr.tags
+    released: set[ReleaseVersion] = set()
+    for image in plan.images:
+        if image.repository_exists:
+            tags = services.retry(
+                f"list the tags of {image.repository}",
+                lambda image=image: services.registry.tags(image.repository),  # type: ignore[misc]
+            )
+            released |= {*released_versions(templates, tags)}
+    return Facts(services.now(), tuple(sorted(released)))
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Write a plan in its canonical form, for approval.
+
+    Raises:
+        ConfigurationError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(plan.to_bytes())
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"the plan {path} cannot be written: {error.strerror}") from error
 
 
 def candidate_tag(opened: OpenCandidate) -> str:

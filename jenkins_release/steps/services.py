@@ -18,7 +18,7 @@ from jenkins_release.errors import ConfigurationError
 from jenkins_release.progress import Progress, SilentProgress
 from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.retry import RetryPolicy, retry_call
-from jenkins_release.rules.gate import Policy
+from jenkins_release.rules.policy import Freeze, Policy
 from jenkins_release.rules.tags import moving_filters
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ class Services:
                 mistakes.append(f"trusted_keys {section.name!r}: {error.message}")
                 continue
             roles = frozenset(section.roles)
-            found.append(TrustedKey(section.name, roles, key, section.valid_from, section.valid_until))
+            bounds = (section.valid_from, section.valid_until)
+            found.append(TrustedKey(section.name, roles, key, *bounds, revoked=section.revoked))
         if mistakes:
             raise ConfigurationError("not every trusted key can be read", reasons=mistakes)
         return tuple(found)
@@ -140,14 +141,17 @@ class Services:
     @property
     def policy(self) -> Policy:
         """What the gate asks for; with a trusted build key, builds have to be attested."""
-        builders = any("build" in key.roles for key in self.trusted_keys)
-        return Policy(self.configuration.policy.sign_offs, build_attestation=builders)
+        section = self.configuration.policy
+        freezes = tuple(Freeze(each.start, each.end, each.reason) for each in section.freezes)
+        values = section.model_dump(exclude={"freezes"})
+        builders = any("build" in key.roles and not key.revoked for key in self.trusted_keys)
+        return Policy(**values, freezes=freezes, build_attestation=builders)
 
     def signer(self, role: str, uri: str) -> Signer:
         """Open a signing key and check that the gate will believe it.
 
         Args:
-            role: ``build``, ``qa`` or ``promotion``.
+            role: ``build``, ``qa``, ``approval``, ``override`` or ``promotion``.
             uri: ``file2:<path>``.
 
         Raises:
@@ -162,7 +166,8 @@ class Services:
         signer = load_signer(uri, secret(KEY_PASSPHRASE, self.environ))
         for trusted in self.trusted_keys:
             same = trusted.key.keyid == signer.public_key.keyid
-            if same and role in trusted.roles and trusted.valid_at(self.now()):
+            usable = trusted.valid_at(self.now()) and not trusted.revoked
+            if same and role in trusted.roles and usable:
                 return signer
         raise ConfigurationError(
             f"the key {uri} is not trusted for the role {role!r} at present, the gate would not count it",
