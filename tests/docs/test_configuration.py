@@ -8,7 +8,7 @@ import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -27,6 +27,7 @@ _CHANGED = {
     "ecr.region": "ap-southeast-1",
     "ecr.account": "999999999999",
     "export.platform": "linux/arm64",
+    "export.archives": "per-image",
 }
 _OF_KIND = {bool: None, int: "7", float: "7.5", str: "changed"}
 
@@ -102,7 +103,7 @@ def test_the_page_names_a_variable_exactly_where_there_is_one(tmp_path: Path):
         section, _, name = key.partition(".")
         variable = f"JENKINS_RELEASE_{section}_{name}".upper()
         kind = KEYS[key].annotation
-        plain = kind in _OF_KIND and not isinstance(
+        plain = (kind in _OF_KIND or get_origin(kind) is Literal) and not isinstance(
             Configuration.model_fields[section].annotation, types.GenericAlias
         )
         assert named == (variable if plain else ""), key
