@@ -137,7 +137,9 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
             hint="choose another name: keys are never overwritten",
         ) from error
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror}", hint="give a file in a folder that exists"
+        ) from error
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()

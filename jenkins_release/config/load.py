@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -99,7 +99,10 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for key, inner in kind.model_fields.items():
                 value = environ.get(f"{PREFIX}{section}_{key}".upper())
-                if value is not None and inner.annotation in {str, bool, int, float}:
+                scalar = (
+                    inner.annotation in {str, bool, int, float} or get_origin(inner.annotation) is Literal
+                )
+                if value is not None and scalar:
                     found.append((section, key, value))
     return found
 
@@ -128,9 +131,16 @@ def _mistake(error: Any) -> str:
 
 
 def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configuration:
-    """Public keys are named relative to the file, wherever the command is run."""
+    """Keys are named relative to the file, wherever the command is run."""
     keys = tuple(
         key.model_copy(update={"public_key": str(folder / Path(key.public_key).expanduser())})
         for key in configuration.trusted_keys
     )
-    return configuration.model_copy(update={"trusted_keys": keys})
+    signing = {
+        name: f"file2:{folder / Path(uri.removeprefix('file2:')).expanduser()}"
+        for name, uri in configuration.signing
+        if uri.startswith("file2:")
+    }
+    return configuration.model_copy(
+        update={"trusted_keys": keys, "signing": configuration.signing.model_copy(update=signing)}
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -70,7 +71,7 @@ class ShareSection(_Section):
 
     release_candidate: Annotated[str, Field(min_length=1)]
     encrypt: bool = True
-    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    timeout_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
 
 
 class DockerSection(_Section):
@@ -102,8 +103,8 @@ class ExportSection(_Section):
 class EcrSection(_Section):
     """``[ecr]``: the registry that customers pull from."""
 
-    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
-    account: Annotated[str, Field(pattern=r"^\d{12}$")]
+    region: str
+    account: str
     tags: Annotated[tuple[Template, ...], Field(min_length=1)] = ("{version}",)
     moving_tags: tuple[Template, ...] = ()
     create_repositories: bool = False
@@ -111,6 +112,20 @@ class EcrSection(_Section):
     scan_on_push: bool = True
     kms_key: str = ""
     repository_tags: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", value):
+            raise ValueError("is no AWS region, such as us-east-1")
+        return value
+
+    @field_validator("account")
+    @classmethod
+    def _account(cls, value: str) -> str:
+        if not re.fullmatch(r"\d{12}", value):
+            raise ValueError("is no AWS account id: twelve digits, in quotes")
+        return value
 
 
 class FreezeSection(_Section):

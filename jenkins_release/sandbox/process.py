@@ -132,6 +132,8 @@ class Server:
                 time.sleep(0.05)
             if _alive(pid):
                 self._signal(-pid, signal.SIGKILL)
+                while _alive(pid):  # the kernel ends it; that it does not is not foreseen
+                    time.sleep(0.01)
         self.pid_file.unlink(missing_ok=True)
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
@@ -148,15 +150,14 @@ class Server:
 
 
 def _alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits to be reaped does not."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        # The state stands behind the name in parentheses (proc_pid_stat(5)).
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    except PermissionError:
-        return True
-    return True
 
 
 def listening(port: int) -> bool:

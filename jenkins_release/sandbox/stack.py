@@ -19,7 +19,7 @@ from jenkins_release.errors import ConfigurationError
 from jenkins_release.sandbox.dockerd import DockerDaemon, docker_reachable
 from jenkins_release.sandbox.ecr_server import EcrServer
 from jenkins_release.sandbox.moto_server import MotoServer
-from jenkins_release.sandbox.process import as_root
+from jenkins_release.sandbox.process import as_root, free_port
 from jenkins_release.sandbox.registry import RegistryServer
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 
@@ -86,21 +86,7 @@ class Sandbox:
         if self.running:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        own_docker = not docker_reachable(self._environ)
-        samba = SambaServer(self.folder / "samba", {}, user="release", password="")
-        registry = RegistryServer(self.folder / "registry")
-        ecr = EcrServer(self.folder / "ecr", registry.port)
-        state = _State(
-            samba_port=samba.port,
-            registry_port=registry.port,
-            ecr_port=ecr.port,
-            moto_port=MotoServer(self.folder / "moto").port,
-            own_docker=own_docker,
-            docker_host=self._environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"),
-            smb_user="release",
-            smb_password=secrets.token_urlsafe(12),
-            key_passphrase=secrets.token_urlsafe(12),
-        )
+        state = self._state or self._new_state()
         self._make(state)
         self._write(state)
         try:
@@ -173,6 +159,20 @@ class Sandbox:
             "moto": self.moto.pid(),
         }
         return found if self.docker is None else {"dockerd": self.docker.pid(), **found}
+
+    def _new_state(self) -> _State:
+        """Choose ports and make credentials; a sandbox that is started again keeps both."""
+        return _State(
+            samba_port=free_port(),
+            registry_port=free_port(),
+            ecr_port=free_port(),
+            moto_port=free_port(),
+            own_docker=not docker_reachable(self._environ),
+            docker_host=self._environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"),
+            smb_user="release",
+            smb_password=secrets.token_urlsafe(12),
+            key_passphrase=secrets.token_urlsafe(12),
+        )
 
     def _make(self, state: _State) -> None:
         self._state = state

@@ -62,7 +62,7 @@ class SmbShare:
         if auth != "kerberos" and not (username and password):
             raise ConfigurationError(
                 f"the share {address} needs a user name and a password",
-                hint="set both in the environment, or in files that the environment names",
+                hint="set JENKINS_RELEASE_SMB_USER and JENKINS_RELEASE_SMB_PASSWORD, or ..._FILE for files",
             )
         if timeout_s < 1:
             raise ConfigurationError(

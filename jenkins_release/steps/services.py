@@ -60,10 +60,10 @@ class Services:
         from jenkins_release.share import open_share
 
         section = self.configuration.share
-        password = secret(SMB_PASSWORD, self.environ)
+        user, password = secret(SMB_USER, self.environ), secret(SMB_PASSWORD, self.environ)
         return open_share(
             section.release_candidate,
-            username=self.environ.get(SMB_USER),
+            username=user.get_secret_value() if user else None,
             password=password.get_secret_value() if password else None,
             encrypt=section.encrypt,
             timeout_s=section.timeout_s,

@@ -1,0 +1,201 @@
+"""Where the marked blocks of a page run: a folder, an environment, and what is there before."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.stack import Sandbox
+from tests.docs.pages import ROOT, marked
+from tests.fixtures.release import JUNIT, Product
+
+_BREAK = "@@ next block @@"
+_TIMEOUT_S = 240
+_MEASURED = re.compile(r"\b\d+(?:\.\d)? (?:[kMGT]?B(?:/s)?|s)(?!\w)")
+_AWS = """\
+#!{python}
+# Stands in for the AWS command line, which is no Python package that installs beside boto3.
+import base64, sys, boto3
+assert sys.argv[1:] == ["ecr", "get-login-password", "--region", "eu-central-1"], sys.argv
+answer = boto3.client("ecr").get_authorization_token()
+token = answer["authorizationData"][0]["authorizationToken"]
+print(base64.b64decode(token).decode().partition(":")[2])
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder to run in, and the environment."""
+
+    folder: Path
+    environ: Mapping[str, str]
+
+
+def run(page: Path, mark: str, place: Place) -> None:
+    """Run the blocks of a page with a mark in one shell, in order, and compare what they print.
+
+    ``sh`` and ``python`` blocks run, a ``toml`` block becomes ``release.toml``, and a ``text`` block
+    lists lines that the block before it prints, in their order, with ``...`` for anything.
+    """
+    script: list[str] = []
+    expected: list[list[str]] = []
+    for number, fence in enumerate(marked(page, mark)):
+        match fence.language:
+            case "sh":
+                script += [fence.text, f"echo '{_BREAK}'"]
+                expected.append([])
+            case "python":
+                (place.folder / f"block{number}.py").write_text(fence.text)
+                script += [f"python block{number}.py", f"echo '{_BREAK}'"]
+                expected.append([])
+            case "toml":
+                (place.folder / "release.toml").write_text(fence.text)
+            case "text":
+                expected[-1] += fence.text.splitlines()
+            case other:
+                raise AssertionError(f"a block in {other!r} cannot be run")
+    assert expected, f"{page} has no block to run with the mark {mark}"
+    file = place.folder / "blocks.sh"
+    file.write_text("\n".join(script))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", str(file)],
+        cwd=place.folder,
+        env=dict(place.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"status {done.returncode} of\n{file.read_text()}\n{done.stdout}"
+    for lines, output in zip(expected, done.stdout.split(f"{_BREAK}\n"), strict=False):
+        compare(lines, output)
+
+
+def compare(expected: list[str], output: str) -> None:
+    """Check that the expected lines are there, in their order.
+
+    How far apart words stand does not matter, nor do sizes, times and rates.
+    """
+    printed = map(_plain, output.splitlines())
+    for line in filter(None, map(_plain, expected)):
+        pattern = re.compile(".*".join(re.escape(part) for part in line.split("...")))
+        assert any(pattern.fullmatch(found) for found in printed), f"{line!r} is not printed in\n{output}"
+
+
+def _plain(line: str) -> str:
+    return _MEASURED.sub("(measured)", " ".join(line.split()))
+
+
+def policy(mark: str, repositories: str) -> list[Statement]:
+    """Return a policy of docs/devops.md as the sandbox takes it, for the given repositories."""
+    document: dict[str, Any] = json.loads(marked(ROOT / "docs" / "devops.md", mark)[0].text)
+    documented = "arn:aws:ecr:eu-central-1:123456789012:repository/skydrm/*"
+    here = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repositories}"
+    found = []
+    for each in document["Statement"]:
+        resources = each["Resource"] if isinstance(each["Resource"], list) else [each["Resource"]]
+        assert set(resources) <= {"*", documented}, resources
+        actions = each["Action"] if isinstance(each["Action"], list) else [each["Action"]]
+        replaced = [resource.replace(documented, here) for resource in resources]
+        found.append(Statement(effect=each["Effect"], actions=actions, resources=replaced))
+    return found
+
+
+def path() -> str:
+    """Return a PATH with the package's own command and python first."""
+    return f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+
+
+def bare(folder: Path) -> Place:
+    """Nothing but a home; no Docker daemon is found, whatever the machine has."""
+    environ = {"PATH": path(), "HOME": str(folder), "DOCKER_HOST": f"unix://{folder}/none.sock", "LANG": "C"}
+    return Place(folder, environ)
+
+
+def _as_user(sandbox: Sandbox, user: str, statements: list[Statement]) -> dict[str, str]:
+    key, secret = sandbox.ecr.add_user(user, statements)
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+
+
+def first_use(folder: Path, sandbox: Sandbox) -> Place:
+    """The sandbox's servers in place of a customer's, and the documented rights in ECR and no more."""
+    environ = sandbox.environment()
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    (secrets / "smb-password").write_text(environ.pop("JENKINS_RELEASE_SMB_PASSWORD") + "\n")
+    (secrets / "key-passphrase").write_text(environ.pop("JENKINS_RELEASE_KEY_PASSPHRASE") + "\n")
+    del environ["JENKINS_RELEASE_CONFIG"], environ["JENKINS_RELEASE_SMB_USER"]
+    share = sandbox.share_folder / "first-use"
+    share.mkdir()
+    (folder / "junit.xml").write_text(JUNIT)
+    given = {
+        "PATH": path(),
+        "HOME": str(folder),
+        "JENKINS_RELEASE_SHARE_RELEASE_CANDIDATE": f"{sandbox.share_location}/first-use",
+        "JENKINS_RELEASE_ECR_REGION": REGION,
+        "JENKINS_RELEASE_ECR_ACCOUNT": ACCOUNT,
+    }
+    promoter = _as_user(sandbox, "jenkins-promoter", policy("promoter-policy", "skydrm/*"))
+    return Place(folder, environ | promoter | given)
+
+
+def of_product(product: Product) -> Place:
+    """The product's own folder, nothing exported."""
+    (product.folder / "junit.xml").write_text(JUNIT)
+    return Place(product.folder, product.environ | {"PATH": path()})
+
+
+def candidate(product: Product) -> Place:
+    """8.1.0/42 is exported, and its folder on the share is known."""
+    product.export()
+    place = of_product(product)
+    return Place(place.folder, {**place.environ, "CANDIDATE": str(product.candidate())})
+
+
+def signed(product: Product) -> Place:
+    """8.1.0/42 is exported and signed off."""
+    place = candidate(product)
+    product.sign_off()
+    return place
+
+
+def customer(product: Product) -> Place:
+    """8.1.0/42 is promoted; the rights are a customer's, and so is the machine."""
+    product.config.write_text(product.config.read_text().replace(f'"{product.prefix}/', '"skydrm/'))
+    product.export()
+    product.sign_off()
+    report = product.ok("promote", "run", "8.1.0/42")
+    home = product.folder.parent / "customer"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "aws").write_text(_AWS.format(python=sys.executable))
+    (home / "bin" / "aws").chmod(0o755)
+    rms = next(image for image in report["images"] if image["name"] == "rms")
+    kept = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ECR", "AWS_DEFAULT_REGION", "DOCKER_HOST")
+    environ = {name: product.environ[name] for name in kept}
+    environ |= _as_user(product.sandbox, "customers/acme", policy("customer-policy", "skydrm/*"))
+    environ |= {
+        "PATH": f"{home / 'bin'}{os.pathsep}{path()}",
+        "HOME": str(home),
+        "REGISTRY": product.sandbox.ecr.host,
+        "DIGEST": rms["digest"],
+        "CONFIG_DIGEST": rms["configDigest"],
+    }
+    return Place(home, environ)
+
+
+OF_A_PRODUCT: dict[str, Callable[[Product], Place]] = {
+    "product": of_product,
+    "candidate": candidate,
+    "signed": signed,
+    "customer": customer,
+}

@@ -1,0 +1,69 @@
+"""Every example that a page marks is run as it stands there."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import pytest
+
+from jenkins_release.__main__ import main
+from jenkins_release.sandbox import demo
+from jenkins_release.sandbox.stack import Sandbox
+from tests.docs import scenarios
+from tests.docs.pages import ROOT, fences, marked, name, pages
+
+README = ROOT / "README.md"
+_RUN = {"sh", "python"}
+_OWN = {"demo", "rehearsal", "first-use"}
+_POLICIES = {"promoter-policy", "customer-policy"}
+_FOUND = sorted({(page, fence.mark) for page in pages() for fence in fences(page) if fence.mark})
+_OF_A_PRODUCT = [(page, mark) for page, mark in _FOUND if mark in scenarios.OF_A_PRODUCT]
+
+
+def test_every_mark_names_a_scenario():
+    """A block with a mistyped mark would silently not run."""
+    known = {*scenarios.OF_A_PRODUCT, *_OWN, *_POLICIES}
+    assert {(name(page), mark) for page, mark in _FOUND if mark not in known} == set()
+
+
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What `make demo` runs, with smaller images; a Docker daemon of the machine is left alone."""
+    monkeypatch.setattr(demo, "BASE_SIZE", 1_000_000)
+    monkeypatch.setattr(demo, "OWN_SIZE", 100_000)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        status = main(["sandbox", "demo"], environ=scenarios.bare(tmp_path).environ)
+    assert status == 0, printed.getvalue()
+    scenarios.compare(marked(README, "demo")[0].text.splitlines(), printed.getvalue())
+
+
+def test_the_rehearsal_runs_as_the_readme_tells(tmp_path: Path):
+    """A new user's first steps, with a sandbox of their own that is gone afterwards."""
+    place = scenarios.bare(tmp_path)
+    try:
+        scenarios.run(README, "rehearsal", place)
+        assert not (tmp_path / ".sandbox").exists()
+    finally:
+        Sandbox(tmp_path / ".sandbox", environ=place.environ).remove()
+
+
+def test_the_first_real_use_runs_as_the_readme_tells(tmp_path: Path, sandbox: Sandbox, images_42: list[str]):
+    """The same lines against the sandbox's share and ECR, with the rights that docs/devops.md grants."""
+    scenarios.run(README, "first-use", scenarios.first_use(tmp_path, sandbox))
+
+
+@pytest.mark.parametrize(("page", "mark"), _OF_A_PRODUCT, ids=lambda value: getattr(value, "stem", value))
+def test_the_examples_of_a_page_run(page: Path, mark: str, request: pytest.FixtureRequest):
+    """Shell and Python end with status 0 and print the lines that the page shows."""
+    product = request.getfixturevalue("product")
+    scenarios.run(page, mark, scenarios.OF_A_PRODUCT[mark](product))
+
+
+def test_outcomes_are_compared_in_their_order():
+    """The comparison finds a line that is missing, changed or out of order."""
+    scenarios.compare(["one ... three", "four"], "zero\none  two three\nfour\n")
+    for lines in (["five"], ["four", "one ... three"], ["one"]):
+        with pytest.raises(AssertionError, match="is not printed"):
+            scenarios.compare(lines, "one two three\nfour\n")

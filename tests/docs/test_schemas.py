@@ -1,0 +1,41 @@
+"""The published JSON Schemas are those of the code, and real records are valid."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.docs.pages import ROOT
+from tests.fixtures.release import Product
+
+FOLDER = ROOT / "docs" / "schema"
+
+
+def _validator(name: str) -> jsonschema.Draft202012Validator:
+    schema: dict[str, Any] = json.loads((FOLDER / name).read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def test_the_schemas_are_current():
+    """After a change of a record, scripts/write-schemas has to be run."""
+    command = [sys.executable, str(ROOT / "scripts" / "write-schemas"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_real_records_are_valid(product: Product):
+    """What the program writes fits its schema; what it would not write does not."""
+    product.export()
+    candidate = json.loads((product.candidate() / "candidate.json").read_text())
+    _validator("candidate-v1.json").validate(candidate)
+    _validator("plan-v1.json").validate(product.ok("promote", "plan", "8.1.0/42"))
+    wrong = {"schema": "jenkins-release/candidate/v2"}, {"files": [{"path": "x", "size": -1, "sha256": "0"}]}
+    for change in wrong:
+        with pytest.raises(jsonschema.ValidationError):
+            _validator("candidate-v1.json").validate(candidate | change)

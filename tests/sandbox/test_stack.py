@@ -1,0 +1,114 @@
+"""The sandbox as people use it: start, work, stop, start again, remove."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from jenkins_release.__main__ import main
+from jenkins_release.errors import RemoteError
+from jenkins_release.sandbox.process import Server, find_program, free_port, listening
+from jenkins_release.sandbox.stack import Sandbox
+
+
+@pytest.fixture
+def environ(docker_daemon, tmp_path: Path) -> dict[str, str]:
+    return {"DOCKER_HOST": docker_daemon.base_url, "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+
+
+def test_a_stopped_sandbox_goes_on_where_it_was(tmp_path, environ, monkeypatch, capsys):
+    """Keys, passwords, ports, candidates and images survive; nothing runs in between."""
+    folder = tmp_path / "box"
+    words = ["--folder", str(folder)]
+    try:
+        assert main(["sandbox", "start", *words], environ=environ) == 0
+        first = dict(line[7:].split("=", 1) for line in capsys.readouterr().out.splitlines())
+        inner = environ | {name: value.strip("'") for name, value in first.items()}
+        for name, value in inner.items():
+            if name.startswith("AWS_"):
+                monkeypatch.setenv(name, value)
+        export = ["candidate", "export", "--version", "8.1.0", "--build", "42"]
+        assert main(export, environ=inner) == 0
+        pids = [pid for pid in Sandbox(folder, environ=environ).servers().values() if pid]
+        assert len(pids) == 4
+        assert main(["sandbox", "stop", *words], environ=environ) == 0
+        for pid in pids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+        capsys.readouterr()
+        assert main(["sandbox", "start", *words], environ=environ) == 0
+        again = dict(line[7:].split("=", 1) for line in capsys.readouterr().out.splitlines())
+        assert again == first
+        revoke = ["qa", "revoke", "8.1.0/42", "--tester", "Q", "--reason", "signing works with the old keys"]
+        assert main(revoke, environ=inner) == 0
+        assert main(["sandbox", "status", *words], environ=environ) == 0
+    finally:
+        assert main(["sandbox", "stop", "--remove", *words], environ=environ) == 0
+    assert not folder.exists()
+
+
+def test_nothing_listens_beyond_loopback(sandbox: Sandbox):
+    """Every listening socket of the sandbox's processes is bound to 127.0.0.1."""
+    pids = {pid for pid in sandbox.servers().values() if pid}
+    inodes = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            target = str(link.readlink())
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    bound = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:  # 0A: listening (proc_net_tcp)
+                bound.append(fields[1].split(":")[0])
+    assert len(bound) >= 4
+    assert set(bound) == {"0100007F"}
+
+
+def test_a_server_that_does_not_start_is_reported_with_its_log(tmp_path):
+    """And is not left running."""
+    server = Server("false", tmp_path)
+    with pytest.raises(RemoteError, match="ended with status 3: no luck"):
+        server.start(["/bin/sh", "-c", "echo no luck; exit 3"], lambda: False)
+    assert server.pid() is None
+
+
+def test_a_server_that_is_never_ready_is_ended(tmp_path):
+    """After the time-out, by its pid."""
+    server = Server("sleeper", tmp_path)
+    with pytest.raises(RemoteError, match="was not ready"):
+        server.start([find_program("sleep", "coreutils"), "60"], lambda: False, timeout_s=0.2)
+    assert server.pid() is None
+
+
+def test_a_server_that_ignores_sigterm_is_killed(tmp_path):
+    """SIGKILL for its whole session after the grace."""
+    server = Server("stubborn", tmp_path)
+    ready = tmp_path / "ready"
+    script = f"trap '' TERM; touch {ready}; while :; do sleep 0.1; done"
+    pid = server.start(["/bin/sh", "-c", script], ready.exists)
+    server.stop(timeout_s=0.3)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+    assert server.pid() is None
+
+
+def test_a_free_port_is_free():
+    """Nothing listens on it, and a server can."""
+    port = free_port()
+    assert not listening(port)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", port))
+        server.listen()
+        assert listening(port)
+
+
+def test_commands_without_a_sandbox_say_how_to_start_one(tmp_path, capsys):
+    """No sandbox is no crash."""
+    assert main(["sandbox", "status", "--folder", str(tmp_path / "none")], environ={}) == 2
+    assert "sandbox start" in capsys.readouterr().err
