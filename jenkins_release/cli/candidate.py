@@ -83,7 +83,15 @@ def list_(runtime: Runtime, version: str | None) -> None:
             record = item.record
             total = sum(file.size for file in record.files)
             when = f"{record.exported_at:%Y-%m-%d %H:%M}"
-            rows.append([str(item.ref), when, str(len(record.images)), size(total), gate_word(item.decision)])
+            rows.append(
+                [
+                    str(item.ref),
+                    when,
+                    str(len(record.images)),
+                    size(total),
+                    gate_word(item.decision).split(",")[0],
+                ]
+            )
             document |= {
                 "exportedAt": record.exported_at.isoformat(),
                 "builtBy": record.built_by,

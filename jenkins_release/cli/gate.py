@@ -12,7 +12,9 @@ def gate_word(decision: Decision) -> str:
     """Return the decision in a word."""
     if decision.altered:
         return "altered"
-    return "open" if decision.allowed else "shut"
+    if not decision.allowed:
+        return "shut"
+    return "open" if decision.complete else "validated, approval is looked at with the plan"
 
 
 def gate_text(decision: Decision) -> str:
@@ -36,6 +38,7 @@ def gate_json(decision: Decision) -> dict[str, Any]:
     """Return the decision for programs."""
     return {
         "open": decision.allowed,
+        "approvalsChecked": decision.complete,
         "reasons": list(decision.reasons),
         "unmet": [{"condition": r.condition, "message": r.message, "hint": r.hint} for r in decision.unmet],
         "altered": list(decision.altered),

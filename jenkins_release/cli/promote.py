@@ -41,12 +41,13 @@ def plan(runtime: Runtime, ref: CandidateRef, out: Path | None) -> None:
     """Show what a promotion would do. Changes nothing."""
     from jenkins_release.steps.plan import plan_promotion, write_plan
 
-    made = plan_promotion(ref, runtime.services)
-    text = _plan_text(made)
+    made, decision = plan_promotion(ref, runtime.services)
+    text = f"{_plan_text(made)}\n{gate_text(decision)}"
     if out is not None:
         write_plan(made, out)
         text += f"\nwrote {out}; approve it with 'jenkins-release promote approve {out}'"
-    runtime.succeed(_plan_json(made) | {"planDigest": made.digest}, text)
+    result = _plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
+    runtime.succeed(result, text)
 
 
 @promote.command()

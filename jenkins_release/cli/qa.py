@@ -86,4 +86,5 @@ def _tell(runtime: Runtime, report: AttestationReport, text: str) -> None:
         "gate": gate_json(decision),
     }
     lines = [text, *([f"added {report.file}"] if report.file else [])]
-    runtime.succeed(result, "\n".join([*lines, gate_text(decision)]))
+    # Before anything is recorded, the gate can only say what it said before.
+    runtime.succeed(result, "\n".join([*lines, *([gate_text(decision)] if report.file else [])]))

@@ -6,7 +6,7 @@ It opens nothing and takes the time as an argument.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.records.attestation import TrustedKey
@@ -56,6 +56,7 @@ class Decision:
         verdicts: Latest verdict of each tester.
         ignored: Attestations that did not count, each with the reason.
         waived: Conditions that are not met and were overridden.
+        complete: Whether approvals were looked at too, where the policy asks for some.
     """
 
     unmet: tuple[Reason, ...]
@@ -63,6 +64,7 @@ class Decision:
     verdicts: tuple[Verdict, ...]
     ignored: tuple[str, ...] = ()
     waived: tuple[Waived, ...] = ()
+    complete: bool = True
 
     @property
     def allowed(self) -> bool:
@@ -117,7 +119,8 @@ def decide(
     unmet += conditions.scans(record, policy, facts)
     unmet += conditions.withdrawn(evidence)
     unmet += approvals(evidence, found, record, policy, plan)
-    return _waive(unmet, evidence, found, plan)
+    decision = _waive(unmet, evidence, found, plan)
+    return replace(decision, complete=plan is not None or not policy.approvals)
 
 
 def _waive(

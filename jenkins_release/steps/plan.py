@@ -9,23 +9,26 @@ from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
 from jenkins_release.registry.protocol import Repository, RepositoryNotFound, StoredImage
 from jenkins_release.rules.conditions import Facts
+from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.policy import policy_digest
-from jenkins_release.rules.tags import registry_tags, released_versions
+from jenkins_release.rules.tags import fill, registry_tags, released_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._open import OpenCandidate, open_candidate
+from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps.services import Services
 
 
-def plan_promotion(ref: CandidateRef, services: Services) -> Plan:
-    """Compute what promoting a candidate would do. Changes nothing.
+def plan_promotion(ref: CandidateRef, services: Services) -> tuple[Plan, Decision]:
+    """Compute what promoting a candidate would do, and what the gate says to it. Changes nothing.
 
     Raises:
         ConfigurationError: No such candidate, or an image that ``release.toml`` does not name.
         IntegrityError: The candidate, or a manifest in the registry, is not what it should be.
         RemoteError: Share or registry failed, after the retries.
     """
-    return make_plan(open_candidate(ref, services), services)
+    opened = open_candidate(ref, services)
+    plan = make_plan(opened, services)
+    return plan, gate_decision(opened, services, facts=gather_facts(plan, services), plan=plan)
 
 
 def make_plan(opened: OpenCandidate, services: Services) -> Plan:
@@ -33,9 +36,13 @@ def make_plan(opened: OpenCandidate, services: Services) -> Plan:
     version = ReleaseVersion.parse(opened.ref.version)
     section = services.configuration.ecr
     tags = dict.fromkeys(registry_tags(section.tags, version, opened.ref.build), False)
-    tags |= dict.fromkeys(
-        (t for t in registry_tags(section.moving_tags, version, opened.ref.build) if t not in tags), True
-    )
+    released = _released([_repository_name(image, services) for image in opened.record.images], services)
+    for template in section.moving_tags:
+        (tag,) = registry_tags([template], version, opened.ref.build)
+        # A patch of an older line does not take `latest` back from the newer one.
+        ahead = [v for v in released if v > version and fill(template, v, opened.ref.build) == tag]
+        if tag not in tags and not ahead:
+            tags[tag] = True
     occupied: list[str] = []
     obstacles: list[str] = []
     images = [_planned(image, opened, tags, services, occupied, obstacles) for image in opened.record.images]
@@ -59,16 +66,23 @@ def gather_facts(plan: Plan, services: Services) -> Facts:
     Raises:
         RemoteError: The registry failed, after the retries.
     """
-    templates = services.configuration.ecr.tags
-    released: set[ReleaseVersion] = set()
-    for image in plan.images:
-        if image.repository_exists:
+    names = [image.repository for image in plan.images if image.repository_exists]
+    return Facts(services.now(), _released(names, services))
+
+
+def _released(repositories: list[str], services: Services) -> tuple[ReleaseVersion, ...]:
+    """Read the released versions from the tags of the product's repositories."""
+    found: set[ReleaseVersion] = set()
+    for name in repositories:
+        try:
             tags = services.retry(
-                f"list the tags of {image.repository}",
-                lambda image=image: services.registry.tags(image.repository),  # type: ignore[misc]
+                f"list the tags of {name}",
+                lambda name=name: services.registry.tags(name),  # type: ignore[misc]
             )
-            released |= {*released_versions(templates, tags)}
-    return Facts(services.now(), tuple(sorted(released)))
+        except RepositoryNotFound:
+            continue
+        found |= {*released_versions(services.configuration.ecr.tags, tags)}
+    return tuple(sorted(found))
 
 
 def write_plan(plan: Plan, path: Path) -> None:
