@@ -30,7 +30,7 @@ def candidate() -> None:
 @click.option("--version", required=True, help="Product version, such as 8.1.0.")
 @click.option("--build", required=True, help="Build number.")
 @click.option("--revision", default="", help="Source revision  [default: $GIT_COMMIT]")
-@click.option("--key", default="", help="Build key, file2:PATH  [default: signing.build_key]")
+@click.option("--key", default="", help="Build key, file2: or awskms:  [default: signing.build_key]")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 @share_option
 @docker_option
@@ -164,9 +164,13 @@ def verify(runtime: Runtime, ref: CandidateRef) -> None:
         "files": report.files,
         "bytes": report.bytes,
         "attestations": report.attestations,
+        "head": report.head,
     }
     counted = f"{report.files} files, {size(report.bytes)}, {report.attestations} attestations"
-    runtime.succeed(result, f"candidate {ref} is what was recorded: {counted}")
+    text = f"candidate {ref} is what was recorded: {counted}"
+    if report.head:
+        text += f"\nthe chain of attestations ends with SHA-256 {report.head}"
+    runtime.succeed(result, text)
 
 
 @candidate.command()

@@ -14,7 +14,9 @@ def gate_word(decision: Decision) -> str:
         return "altered"
     if not decision.allowed:
         return "shut"
-    return "open" if decision.complete else "validated, approval is looked at with the plan"
+    if not decision.complete:
+        return "validated, approval is looked at with the plan"
+    return "open" if decision.scanned else "open, ECR's scans are looked at after the push"
 
 
 def gate_text(decision: Decision) -> str:
@@ -39,6 +41,7 @@ def gate_json(decision: Decision) -> dict[str, Any]:
     return {
         "open": decision.allowed,
         "approvalsChecked": decision.complete,
+        "scansChecked": decision.scanned,
         "reasons": list(decision.reasons),
         "unmet": [{"condition": r.condition, "message": r.message, "hint": r.hint} for r in decision.unmet],
         "altered": list(decision.altered),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,11 @@ from jenkins_release.cli.runtime import (
 from jenkins_release.records.plan import Plan, TagNow
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.approve import ApprovalReport
+
+if TYPE_CHECKING:
+    from jenkins_release.records.journal import JournalEntry
+
+_JOURNAL_LINES = 8
 
 
 @click.group()
@@ -54,7 +59,7 @@ def plan(runtime: Runtime, ref: CandidateRef, out: Path | None) -> None:
 @click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--approver", required=True, help="Who approves; never the requester, builder or tester.")
 @click.option("--reason", required=True, help="Why; recorded.")
-@click.option("--key", default="", help="Approval key, file2:PATH  [default: signing.approval_key]")
+@click.option("--key", default="", help="Approval key, file2: or awskms:  [default: signing.approval_key]")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 @share_option
 @region_option
@@ -76,7 +81,7 @@ def approve(runtime: Runtime, plan_file: Path, approver: str, reason: str, key: 
 )
 @click.option("--by", required=True, help="Who decides.")
 @click.option("--reason", required=True, help="Why; recorded, and shown wherever the release is.")
-@click.option("--key", default="", help="Override key, file2:PATH  [default: signing.override_key]")
+@click.option("--key", default="", help="Override key, file2: or awskms:  [default: signing.override_key]")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 @share_option
 @region_option
@@ -102,7 +107,7 @@ def override(
 
 @promote.command()
 @candidate_argument
-@click.option("--key", default="", help="Promotion key, file2:PATH  [default: signing.promotion_key]")
+@click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
 @click.option("--dry-run", is_flag=True, help="Check gate and plan, change nothing.")
 @share_option
 @docker_option
@@ -174,6 +179,7 @@ def status(runtime: Runtime, ref: CandidateRef) -> None:
         "attestation": found.attestation,
         "gate": gate_json(found.decision),
         "plan": _plan_json(found.plan),
+        "journal": [_entry_json(entry) for entry in found.journal],
     }
     rows = [[i.repository, i.state, i.digest or "-"] for i in found.plan.images]
     lines = [
@@ -181,7 +187,31 @@ def status(runtime: Runtime, ref: CandidateRef) -> None:
         table(["repository", "state", "manifest digest"], rows),
         gate_text(found.decision),
     ]
+    if found.journal:
+        last = [_entry_text(entry) for entry in found.journal[-_JOURNAL_LINES:]]
+        lines += ["last in the journal:", bullets(last)]
     runtime.succeed(result, "\n".join(lines))
+
+
+def _entry_json(entry: JournalEntry) -> dict[str, Any]:
+    image = entry.image
+    return {
+        "at": entry.at.isoformat(),
+        "event": entry.event,
+        "image": image.name if image else None,
+        "repository": image.repository if image else None,
+        "digest": image.digest if image else None,
+        "run": entry.run.id,
+        "by": entry.run.by,
+        "host": entry.run.host,
+        "buildUrl": entry.run.build_url,
+    }
+
+
+def _entry_text(entry: JournalEntry) -> str:
+    what = f"{entry.event} {entry.image.name}" if entry.image else entry.event
+    build = f" ({entry.run.build_url})" if entry.run.build_url else ""
+    return f"{entry.at:%Y-%m-%d %H:%M:%S} UTC: {what} by {entry.run.by} on {entry.run.host}{build}"
 
 
 def _tell_decision(runtime: Runtime, report: ApprovalReport, text: str) -> None:

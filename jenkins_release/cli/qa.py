@@ -18,7 +18,7 @@ from jenkins_release.cli.runtime import (
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import AttestationReport
 
-_KEY = click.option("--key", default="", help="Tester's key, file2:PATH  [default: signing.qa_key]")
+_KEY = click.option("--key", default="", help="Tester's key, file2: or awskms:  [default: signing.qa_key]")
 
 
 @click.group()

@@ -110,6 +110,7 @@ class EcrSection(_Section):
     create_repositories: bool = False
     immutable: bool = True
     scan_on_push: bool = True
+    scan_wait_s: Annotated[float, Field(ge=0, le=7200)] = 600.0
     kms_key: str = ""
     repository_tags: dict[str, str] = Field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from jenkins_release.aws import error_code, translate
 from jenkins_release.errors import IntegrityError
 from jenkins_release.registry import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, changed, failed
-from jenkins_release.registry.protocol import RegistryLogin, Repository, StoredImage, TagConflict
+from jenkins_release.registry.protocol import RegistryLogin, Repository, Scan, StoredImage, TagConflict
 from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
 from jenkins_release.registry.token import mint
 
@@ -183,18 +183,14 @@ class EcrRegistry:
         """
         return self._api.tags(repository)
 
-    def scan_findings(self, repository: str, digest: str) -> dict[str, int] | None:
-        """Return the findings of an image's scan by severity (``DescribeImageScanFindings``).
-
-        Returns:
-            Severity to number, an empty dict for a clean image; None where the scan is not there,
-            not complete, or failed.
+    def scan(self, repository: str, digest: str) -> Scan:
+        """Return where the scan of an image stands, and what it found (``DescribeImageScanFindings``).
 
         Raises:
             RepositoryNotFound: There is no such repository.
             RemoteError: ECR refused or failed.
         """
-        return self._api.scan_findings(repository, digest)
+        return self._api.scan(repository, digest)
 
     def set_tag(self, image: StoredImage, tag: str) -> None:
         """Let ``tag`` name exactly ``image`` (``PutImage``).

@@ -16,7 +16,7 @@ from typing import Any
 from jenkins_release.aws import aws_client, error_code, translate
 from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.registry.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
-from jenkins_release.registry.protocol import RepositoryNotFound
+from jenkins_release.registry.protocol import RepositoryNotFound, Scan
 
 BATCH = 100
 """Identifiers in one batch call at most (ECR API reference)."""
@@ -107,8 +107,8 @@ class EcrCalls:
                 return sorted(set(found))
             page = {"nextToken": answer["nextToken"]}
 
-    def scan_findings(self, repository: str, digest: str) -> dict[str, int] | None:
-        """Return the findings of a completed scan by severity, or None."""
+    def scan(self, repository: str, digest: str) -> Scan:
+        """Return where the scan of an image stands, and what it found."""
         from botocore.exceptions import ClientError
 
         try:
@@ -120,12 +120,10 @@ class EcrCalls:
                 imageId={"imageDigest": digest},
             )
         except ClientError:
-            return None
-        # Basic scans end as COMPLETE, enhanced ones stay ACTIVE (ECR API reference, ImageScanStatus).
-        if answer.get("imageScanStatus", {}).get("status") not in {"COMPLETE", "ACTIVE"}:
-            return None
+            return Scan("none")
+        status = str(answer.get("imageScanStatus", {}).get("status", "none"))
         counts = answer.get("imageScanFindings", {}).get("findingSeverityCounts", {})
-        return {str(severity): int(number) for severity, number in counts.items()}
+        return Scan(status, {str(severity): int(number) for severity, number in counts.items()})
 
     def tag_digest(self, repository: str, tag: str) -> str | None:
         """Return the digest that a tag names, or None where there is no such tag."""

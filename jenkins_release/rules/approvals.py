@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.records.attestation import APPROVAL, OVERRIDE, WITHDRAWAL
+from jenkins_release.records.attestation import APPROVAL, OVERRIDE, PROVENANCE, WITHDRAWAL
 from jenkins_release.records.base import canonical_json
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.conditions import Reason, Verdict
 from jenkins_release.rules.drift import drift
 from jenkins_release.rules.evidence import Counted, Evidence
-from jenkins_release.rules.people import person_key, same_person
+from jenkins_release.rules.people import people_with_keys, person_key, same_person
 from jenkins_release.rules.policy import Policy
+
+_AGAIN = "make the plan again and have it approved"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def approved_plan(item: Counted) -> Plan | None:
     predicate = item.statement.predicate
     try:
         plan = Plan.from_bytes(canonical_json(predicate.get("plan")), item.file)
-    except IntegrityError:
+    except (IntegrityError, RecursionError):
         return None
     return plan if plan.digest == predicate.get("planDigest") else None
 
@@ -63,42 +65,74 @@ def approvals(
     if not policy.approvals or plan is None:
         return []
     reasons: list[Reason] = []
-    people: set[str] = set()
+    given: list[tuple[str, str]] = []
     since = evidence.latest(WITHDRAWAL)
     for item in evidence.of(APPROVAL):
-        if item.statement.sequence < since:
-            continue
-        named = approved_plan(item)
         approver = str(item.statement.extension.get("approver", ""))
-        problems = _problems(item, named, approver, found, candidate, policy, plan)
+        who = f"the approval by {approver} ({item.file})"
+        if item.statement.sequence < since:
+            message = f"{who} was given before the release was withdrawn"
+            reasons.append(Reason("approvals", message, _AGAIN))
+            continue
+        problems = _problems(item, who, approver, found, candidate, policy, plan)
+        problems += same_key(who, item.key.key.keyid, evidence, found, policy)
         if problems:
             reasons += problems
         else:
-            people.add(person_key(approver))
-    if len(people) >= policy.approvals:
+            given.append((approver, item.key.key.keyid))
+    counted = people_with_keys(given)
+    if counted >= policy.approvals:
         return []
-    plural = "s" if policy.approvals > 1 else ""
-    message = f"{policy.approvals} approval{plural} of this plan required, found {len(people)}"
-    return [Reason("approvals", message, "'jenkins-release promote approve' approves a plan"), *reasons]
+    wanted = (
+        f"{policy.approvals} approvals of this plan, each by another person with a key of their own,"
+        if policy.approvals > 1
+        else "1 approval of this plan"
+    )
+    message = f"{wanted} required, found {counted}"
+    hint = "'jenkins-release promote approve' approves a plan"
+    return [Reason("approvals", message, hint), *dict.fromkeys(reasons)]
+
+
+def same_key(
+    who: str, keyid: str, evidence: Evidence, found: Sequence[Verdict], policy: Policy
+) -> list[Reason]:
+    """Say why a key may not sign an approval: one key under two names is one person.
+
+    Args:
+        who: The approval, for the message.
+        keyid: Id of the key.
+        evidence: The attestations, for the builder's key.
+        found: The verdicts, for the testers' keys.
+        policy: Who has to be apart.
+    """
+    keys = {
+        "builder": {item.key.key.keyid for item in evidence.of(PROVENANCE)},
+        "tester": {verdict.keyid for verdict in found},
+    }
+    hint = "somebody else has to approve, with a key of their own"
+    return [
+        Reason("separation", f"{who}: the key is the one that the {role} signed with", hint)
+        for role in policy.separate
+        if keyid in keys.get(role, ())
+    ]
 
 
 def _problems(
     item: Counted,
-    named: Plan | None,
+    who: str,
     approver: str,
     found: Sequence[Verdict],
     candidate: Candidate,
     policy: Policy,
     plan: Plan,
 ) -> list[Reason]:
-    again = "make the plan again and have it approved"
+    named = approved_plan(item)
     if named is None:
-        return [Reason("approvals", f"{item.file} names no plan that can be read", again)]
+        return [Reason("approvals", f"{item.file} names no plan that can be read", _AGAIN)]
     if not person_key(approver):
-        return [Reason("approvals", f"{item.file} names no approver", again)]
-    who = f"the approval by {approver} ({item.file})"
+        return [Reason("approvals", f"{item.file} names no approver", _AGAIN)]
     reasons = [
-        Reason("approvals", f"{who} is for a plan that has moved: {line}", again)
+        Reason("approvals", f"{who} is for a plan that has moved: {line}", _AGAIN)
         for line in drift(named, plan)
     ]
     requesters = (named.requester, plan.requester)
@@ -145,7 +179,11 @@ def entitlement(
 
 
 def overrides(evidence: Evidence, plan: Plan | None) -> list[Override]:
-    """Return the overrides that count for the plan as it is now; none without a plan."""
+    """Return the overrides that count for the plan as it is now; none without a plan.
+
+    One from before a withdrawal does not count after it, whatever it names: who signed it did not
+    know why the release would be withdrawn.
+    """
     if plan is None:
         return []
     found = []
@@ -157,9 +195,7 @@ def overrides(evidence: Evidence, plan: Plan | None) -> list[Override]:
         conditions = item.statement.predicate.get("conditions")
         if named is None or drift(named, plan) or not person_key(by) or not reason.strip():
             continue
-        if not isinstance(conditions, list) or ("withdrawn" in conditions) < (
-            item.statement.sequence < since
-        ):
+        if not isinstance(conditions, list) or item.statement.sequence < since:
             continue
         found.append(Override(tuple(str(name) for name in conditions), by, reason, item.file))
     return found

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from jenkins_release.records.attestation import PROMOTION, PROVENANCE, REVOCATION, TEST_RESULT, WITHDRAWAL
+from jenkins_release.records.attestation import (
+    PROMOTION,
+    PROVENANCE,
+    REVOCATION,
+    TEST_RESULT,
+    WITHDRAWAL,
+    Statement,
+)
 from jenkins_release.records.candidate import Candidate
+from jenkins_release.registry.protocol import Scan
 from jenkins_release.rules.evidence import Evidence
-from jenkins_release.rules.people import person_key
+from jenkins_release.rules.people import people_with_keys, person_key
 from jenkins_release.rules.policy import Policy
 from jenkins_release.rules.versions import ReleaseVersion
 
@@ -42,6 +50,7 @@ class Verdict:
         tester: Who tested.
         passed: Whether the verdict is a pass.
         key: Name of the trusted key.
+        keyid: Its key id.
         sequence: Number of the attestation.
         signed_at: When it was signed.
         file: Name of the attestation's file.
@@ -51,6 +60,7 @@ class Verdict:
     tester: str
     passed: bool
     key: str
+    keyid: str
     sequence: int
     signed_at: datetime
     file: str
@@ -64,13 +74,15 @@ class Facts:
     Attributes:
         now: The time, UTC.
         released: Versions that the registry holds.
-        scans: Image name to number of findings by severity; None for an image without a
-            completed scan. An empty mapping where nobody looked yet.
+        scans: Image name to the registry's scan of it. None where nobody looked: an image cannot be
+            scanned before it is pushed.
+        pins: Tags in the registry that keep images of this candidate because it was withdrawn.
     """
 
     now: datetime
     released: tuple[ReleaseVersion, ...] = ()
-    scans: Mapping[str, Mapping[str, int] | None] = field(default_factory=dict)
+    scans: Mapping[str, Scan] | None = None
+    pins: tuple[str, ...] = ()
 
 
 def verdicts(evidence: Evidence) -> tuple[Verdict, ...]:
@@ -85,13 +97,18 @@ def verdicts(evidence: Evidence) -> tuple[Verdict, ...]:
         if said.sequence < revoked:
             continue
         tester = str(said.extension.get("tester") or item.key.name)
-        tests = said.extension.get("tests")
-        suites = tuple(tests.get("suites", ())) if isinstance(tests, dict) else ()
         passed = said.predicate.get("result") == "PASSED"
-        latest[person_key(tester), item.key.key.keyid] = Verdict(
-            tester, passed, item.key.name, said.sequence, said.signed_at, item.file, suites
+        keyid = item.key.key.keyid
+        latest[person_key(tester), keyid] = Verdict(
+            tester, passed, item.key.name, keyid, said.sequence, said.signed_at, item.file, _suites(said)
         )
     return tuple(latest[place] for place in sorted(latest))
+
+
+def _suites(said: Statement) -> tuple[str, ...]:
+    tests = said.extension.get("tests")
+    suites = tests.get("suites") if isinstance(tests, dict) else None
+    return tuple(name for name in suites if isinstance(name, str)) if isinstance(suites, list) else ()
 
 
 def sign_offs(evidence: Evidence, found: Sequence[Verdict], policy: Policy, facts: Facts) -> list[Reason]:
@@ -108,10 +125,9 @@ def sign_offs(evidence: Evidence, found: Sequence[Verdict], policy: Policy, fact
     passed = [verdict for verdict in found if verdict.passed]
     if policy.sign_off_keys:
         passed = [verdict for verdict in passed if verdict.key in policy.sign_off_keys]
-    fresh = passed
-    if policy.sign_off_max_age_days:
-        oldest = facts.now - timedelta(days=policy.sign_off_max_age_days)
-        fresh = [verdict for verdict in passed if verdict.signed_at >= oldest]
+    oldest = facts.now - timedelta(days=policy.sign_off_max_age_days)
+    if policy.sign_off_max_age_days and _lacks([v for v in passed if v.signed_at >= oldest], policy):
+        # An old sign-off that nobody needs any more harms nobody.
         reasons += [
             Reason(
                 "age",
@@ -122,7 +138,7 @@ def sign_offs(evidence: Evidence, found: Sequence[Verdict], policy: Policy, fact
             for verdict in passed
             if verdict.signed_at < oldest
         ]
-    counted = min(len({v.key for v in fresh}), len({person_key(v.tester) for v in fresh}))
+    counted = _sign_offs(passed)
     if counted < policy.sign_offs:
         by = f" by {' or '.join(policy.sign_off_keys)}" if policy.sign_off_keys else " by trusted keys"
         plural = "s" if policy.sign_offs > 1 else ""
@@ -130,17 +146,27 @@ def sign_offs(evidence: Evidence, found: Sequence[Verdict], policy: Policy, fact
             Reason(
                 "sign-offs",
                 f"{policy.sign_offs} passing QA sign-off{plural}{by} required for this candidate, "
-                f"found {counted}{_revoked(evidence, fresh)}",
+                f"found {counted}{_revoked(evidence, passed)}",
                 "'jenkins-release qa sign-off' records a verdict",
             )
         )
-    covered = {suite for verdict in fresh for suite in verdict.suites}
-    reasons += [
+    return reasons + [
         Reason("suites", f"no passing sign-off covers the test suite {suite!r}", "run it and sign off again")
-        for suite in policy.required_suites
-        if suite not in covered
+        for suite in _uncovered(passed, policy)
     ]
-    return reasons
+
+
+def _sign_offs(passed: Sequence[Verdict]) -> int:
+    return people_with_keys((verdict.tester, verdict.keyid) for verdict in passed)
+
+
+def _uncovered(passed: Sequence[Verdict], policy: Policy) -> list[str]:
+    covered = {suite for verdict in passed for suite in verdict.suites}
+    return [suite for suite in policy.required_suites if suite not in covered]
+
+
+def _lacks(passed: Sequence[Verdict], policy: Policy) -> bool:
+    return _sign_offs(passed) < policy.sign_offs or bool(_uncovered(passed, policy))
 
 
 def _revoked(evidence: Evidence, passed: Sequence[Verdict]) -> str:
@@ -164,14 +190,14 @@ def build(evidence: Evidence, candidate: Candidate, policy: Policy, facts: Facts
                 "export with --key, or signing.build_key",
             )
         )
-    ready = candidate.exported_at + timedelta(hours=policy.soak_hours)
-    if policy.soak_hours and facts.now < ready:
+    left = timedelta(hours=policy.soak_hours) - (facts.now - candidate.exported_at)
+    if policy.soak_hours and left > timedelta():
         reasons.append(
             Reason(
                 "soak",
                 f"exported at {candidate.exported_at:%Y-%m-%d %H:%M} UTC, has to rest for "
                 f"{policy.soak_hours:g} hours",
-                f"wait until {ready:%Y-%m-%d %H:%M} UTC",
+                f"wait another {left / timedelta(hours=1):.1f} hours",
             )
         )
     return reasons
@@ -209,16 +235,16 @@ def order(candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
 
 def scans(candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
     """Every image scanned, with none of the severities found. A missing scan is not clean."""
-    if not policy.scan or not facts.scans:
+    if not policy.scan or facts.scans is None:
         return []
     reasons = []
     for image in candidate.images:
-        found = facts.scans.get(image.name)
-        if found is None:
-            message = f"ECR has no completed scan of the image {image.name}"
+        scan = facts.scans.get(image.name, Scan("none"))
+        if not scan.complete:
+            message = f"ECR has no completed scan of the image {image.name} (status: {scan.status})"
             reasons.append(Reason("scan", message, "turn on scanning for the repository, and wait for it"))
             continue
-        bad = {severity: found[severity] for severity in policy.scan if found.get(severity)}
+        bad = {severity: scan.findings[severity] for severity in policy.scan if scan.findings.get(severity)}
         if bad:
             counted = ", ".join(f"{number} {severity.lower()}" for severity, number in bad.items())
             message = f"ECR's scan of the image {image.name} found {counted}"
@@ -226,9 +252,24 @@ def scans(candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
     return reasons
 
 
-def withdrawn(evidence: Evidence) -> list[Reason]:
-    """Not withdrawn after it was promoted."""
+def withdrawn(evidence: Evidence, pins: Sequence[str] = ()) -> list[Reason]:
+    """Not withdrawn after it was promoted, neither on the share nor in the registry.
+
+    The registry remembers a withdrawal that somebody removed from the end of the chain.
+
+    Args:
+        evidence: The attestations.
+        pins: Tags in the registry that keep images of the candidate because it was withdrawn.
+    """
     last = evidence.of(WITHDRAWAL)[-1:]
+    if not last and pins:
+        return [
+            Reason(
+                "withdrawn",
+                f"the registry holds the tag {pins[0]}, and no withdrawal stands on the share",
+                "finish it with 'release withdraw', or find out who removed the withdrawal's attestation",
+            )
+        ]
     if not last or evidence.latest(PROMOTION) > last[0].statement.sequence:
         return []
     own = last[0].statement.extension

@@ -2,7 +2,10 @@
 
 Order is decided by the chain inside the signed statements (number, and digest of the one before),
 never by clocks or file names. What is not signed by a trusted key never counts in favour; a failing
-verdict or a revocation counts whoever signed it.
+verdict, a revocation or a withdrawal is never ignored, whoever signed it.
+
+The chain shows what is missing before its last attestation. That the last one itself was removed
+does not show here: write access to the share has to be kept to those who may do that.
 """
 
 from __future__ import annotations
@@ -19,12 +22,13 @@ from jenkins_release.records.attestation import (
     REVOCATION,
     ROLES,
     TEST_RESULT,
+    WITHDRAWAL,
     Statement,
     TrustedKey,
     read_envelope,
     verified_by,
 )
-from jenkins_release.records.candidate import manifest_digest
+from jenkins_release.records.candidate import Candidate, manifest_digest
 
 CLOCK_SKEW = timedelta(minutes=10)
 """How far a signer's clock may run ahead of ours, or behind the signer before."""
@@ -47,7 +51,8 @@ class Evidence:
         digest: Digest of ``candidate.json``.
         counted: Statements that count, in the order of the chain.
         ignored: Why each other attestation does not count.
-        objections: Failing verdicts and revocations that cannot be trusted, and are not ignored.
+        objections: Failing verdicts, revocations, withdrawals and what nobody knows that cannot be
+            trusted, and are not ignored.
         altered: Signs that something was altered, removed, copied or put in another order.
     """
 
@@ -78,6 +83,7 @@ def collect(
         now: The time, UTC.
     """
     digest = manifest_digest(candidate)
+    exported_at = _exported_at(candidate)
     counted: list[Counted] = []
     ignored: list[str] = []
     objections: list[str] = []
@@ -94,12 +100,10 @@ def collect(
         if statement.subjects.get("candidate.json") != digest.removeprefix("sha256:"):
             altered.append(f"{name} is about another candidate.json than {digest[:19]}..., one was altered")
             continue
-        problem = _problem(envelope, statement, key, now)
+        problem = _problem(envelope, statement, key, now, exported_at)
         if key is None or problem is not None:
-            harmful = statement.predicate_type == REVOCATION or (
-                statement.predicate_type == TEST_RESULT and statement.predicate.get("result") != "PASSED"
-            )
-            (objections if harmful else ignored).append(f"{name} ({statement.kind}) {problem}")
+            target = objections if _harmful(statement, key) else ignored
+            target.append(f"{name} ({statement.kind}) {problem}")
             continue
         counted.append(Counted(name, statement, key))
     altered += _broken_links(read, attestations)
@@ -107,7 +111,29 @@ def collect(
     return Evidence(digest, tuple(counted), tuple(ignored), tuple(objections), tuple(altered))
 
 
-def _problem(envelope: Envelope, statement: Statement, key: TrustedKey | None, now: datetime) -> str | None:
+def _harmful(statement: Statement, key: TrustedKey | None) -> bool:
+    """Whether a statement that does not count may speak against the release."""
+    kind = statement.predicate_type
+    if kind == TEST_RESULT:
+        return statement.predicate.get("result") != "PASSED"
+    # What nobody vouches for may once have been an objection of another type.
+    return kind in {REVOCATION, WITHDRAWAL} or (key is None and kind not in ROLES)
+
+
+def _exported_at(candidate: bytes) -> datetime | None:
+    try:
+        return Candidate.from_bytes(candidate, "candidate.json").exported_at
+    except IntegrityError:
+        return None
+
+
+def _problem(
+    envelope: Envelope,
+    statement: Statement,
+    key: TrustedKey | None,
+    now: datetime,
+    exported_at: datetime | None,
+) -> str | None:
     if key is None:
         ids = ", ".join(f"{key_id[:12]}..." for key_id in envelope.signatures) or "nobody"
         return f"is signed by an unknown key ({ids})"
@@ -122,6 +148,12 @@ def _problem(envelope: Envelope, statement: Statement, key: TrustedKey | None, n
         return f"was signed at {statement.signed_at:%Y-%m-%d %H:%M} UTC, outside the validity of {key.name!r}"
     if statement.signed_at > now + CLOCK_SKEW:
         return f"was signed in the future ({statement.signed_at:%Y-%m-%d %H:%M} UTC): check the clocks"
+    # A key that has expired since must not sign today what is dated into the time when it was valid.
+    if exported_at is not None and exported_at - statement.signed_at > CLOCK_SKEW:
+        return (
+            f"was signed at {statement.signed_at:%Y-%m-%d %H:%M} UTC, before the candidate was exported: "
+            "check the clocks"
+        )
     return None
 
 
@@ -141,7 +173,7 @@ def _broken_links(read: Sequence[tuple[str, Statement]], attestations: Mapping[s
             problems.append(f"the attestation {missing} between {before} and {name} was removed")
         elif statement.previous != previous:
             problems.append(f"{name} does not follow {before}: one of the two was replaced")
-        if latest is not None and statement.signed_at < latest - CLOCK_SKEW:
+        if latest is not None and latest - statement.signed_at > CLOCK_SKEW:
             problems.append(
                 f"{name} was signed at {statement.signed_at:%Y-%m-%d %H:%M} UTC, "
                 f"before {before}: a clock runs backwards"
@@ -149,3 +181,21 @@ def _broken_links(read: Sequence[tuple[str, Statement]], attestations: Mapping[s
         latest = statement.signed_at if latest is None else max(latest, statement.signed_at)
         expected, previous, before = statement.sequence + 1, sha256(attestations[name]).hexdigest(), name
     return problems
+
+
+def misnamed(attestations: Mapping[str, bytes]) -> list[str]:
+    """Name the attestations whose file names do not say what is signed inside: they were renamed.
+
+    The chain rests on what is signed, so a renamed file deceives no rule; but it deceives people, and
+    the next attestation is appended behind the last file.
+    """
+    found = []
+    for name, data in attestations.items():
+        try:
+            _, statement = read_envelope(data, name)
+        except IntegrityError:
+            continue
+        expected = f"{statement.sequence:04d}-{statement.kind}.dsse.json"
+        if name != expected and statement.predicate_type in ROLES:
+            found.append(f"{name} was signed as {expected}: it was renamed or copied")
+    return found

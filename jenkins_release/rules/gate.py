@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.plan import Plan
@@ -17,6 +17,7 @@ from jenkins_release.rules.approvals import Override, approvals, overrides
 from jenkins_release.rules.conditions import Facts, Reason, Verdict
 from jenkins_release.rules.evidence import Evidence, collect
 from jenkins_release.rules.policy import Policy
+from jenkins_release.rules.versions import ReleaseVersion
 
 OVERRIDABLE = frozenset(
     {
@@ -57,6 +58,7 @@ class Decision:
         ignored: Attestations that did not count, each with the reason.
         waived: Conditions that are not met and were overridden.
         complete: Whether approvals were looked at too, where the policy asks for some.
+        scanned: Whether image scans were looked at too, where the policy asks for them.
     """
 
     unmet: tuple[Reason, ...]
@@ -65,6 +67,7 @@ class Decision:
     ignored: tuple[str, ...] = ()
     waived: tuple[Waived, ...] = ()
     complete: bool = True
+    scanned: bool = True
 
     @property
     def allowed(self) -> bool:
@@ -106,7 +109,8 @@ def decide(
     found = conditions.verdicts(evidence)
     try:
         record = Candidate.from_bytes(candidate, "candidate.json")
-    except IntegrityError as error:
+        ReleaseVersion.parse(record.version)
+    except (IntegrityError, ConfigurationError) as error:
         return Decision((), (error.message, *evidence.altered), found, evidence.ignored)
     unmet = [
         Reason("unknown-key", line, "have it signed with a trusted key, or find out who put it there")
@@ -117,10 +121,14 @@ def decide(
     unmet += conditions.moment(policy, facts)
     unmet += conditions.order(record, policy, facts)
     unmet += conditions.scans(record, policy, facts)
-    unmet += conditions.withdrawn(evidence)
+    unmet += conditions.withdrawn(evidence, facts.pins)
     unmet += approvals(evidence, found, record, policy, plan)
     decision = _waive(unmet, evidence, found, plan)
-    return replace(decision, complete=plan is not None or not policy.approvals)
+    return replace(
+        decision,
+        complete=plan is not None or not policy.approvals,
+        scanned=facts.scans is not None or not policy.scan,
+    )
 
 
 def _waive(

@@ -43,7 +43,7 @@ class Policy:
         soak_hours: Hours that a candidate has to rest between export and release.
         required_suites: Test suites that the passing sign-offs have to cover between them.
         build_attestation: Whether a build attestation by a trusted build key is required.
-        approvals: People who have to approve the plan.
+        approvals: People, each with a key of their own, who have to approve the plan.
         approvers: Who may approve, names or ``group:NAME``; anyone with an approval key where empty.
         groups: Group name to people.
         separate: Whom an approver must not be: ``requester``, ``builder``, ``tester``.

@@ -97,6 +97,16 @@ def released_versions(templates: Iterable[str], tags: Iterable[str]) -> tuple[Re
     return tuple(sorted(found))
 
 
+def pin_prefix(version: str, build: str) -> str:
+    """Return how the tags begin that keep the images of a withdrawn release in the registry."""
+    return f"withdrawn-{version}-{build}"[:115] + "-"
+
+
+def pin_tag(version: str, build: str, digest: str) -> str:
+    """Return the tag that keeps one withdrawn image: its candidate, and its own digest."""
+    return pin_prefix(version, build) + digest.removeprefix("sha256:")[:12]
+
+
 def moving_filters(moving: Iterable[str], fixed: Iterable[str]) -> tuple[str, ...]:
     """Return ECR's wildcard filters for moving tags, which an immutable repository excludes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -169,7 +170,7 @@ class _Demo:
 
     def _command(self, *words: str, status: int = 0, lines: slice | None = None) -> None:
         command = [sys.executable, "-m", "jenkins_release", *words]
-        shown = " ".join(["jenkins-release", *(Path(w).name if w.startswith("/") else w for w in words)])
+        shown = shlex.join(["jenkins-release", *(Path(w).name if w.startswith("/") else w for w in words)])
         self._run(command, shown, status, lines, self._product)
 
     def _shell(self, command: Sequence[str], lines: slice | None = None) -> None:

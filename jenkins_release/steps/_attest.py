@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from securesystemslib.signer import Signer
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.records.attestation import KINDS, Place, sign_statement
 from jenkins_release.records.junit import TestResults
 from jenkins_release.rules.gate import Decision
-from jenkins_release.share.candidates import MANIFEST, CandidateRef
+from jenkins_release.rules.people import person_key
+from jenkins_release.share.candidates import ATTESTATIONS, MANIFEST, CandidateRef
 from jenkins_release.steps._open import OpenCandidate, gate_decision, require_unaltered
 from jenkins_release.steps.services import Services
 
@@ -71,7 +73,17 @@ def attest(
     kind = KINDS[claim.predicate_type]
     subjects = {MANIFEST: opened.digest.removeprefix("sha256:"), **claim.subjects}
 
+    seen = dict(opened.attestations)
+
     def make(before: dict[str, bytes]) -> bytes:
+        gone = [name for name, data in seen.items() if before.get(name) != data]
+        if gone:
+            # Without this the last attestation could go between the decision and its record, unseen.
+            shown = services.candidates.shown(opened.ref, f"{ATTESTATIONS}/{gone[0]}")
+            raise IntegrityError(
+                f"{shown} was removed or replaced while the {kind} attestation was made: nothing was added",
+                hint="find out who changed the share",
+            )
         return sign_statement(
             claim.predicate_type,
             claim.predicate,
@@ -98,12 +110,16 @@ def report(
 
 
 def named(what: str, value: str) -> str:
-    """Check a name or reason that is recorded: not empty, one line.
+    """Check a name or reason that is recorded: something to read, on one line.
 
     Raises:
-        ConfigurationError: It is empty or holds control characters.
+        ConfigurationError: It shows nothing, holds control characters, or is no Unicode text.
     """
     value = value.strip()
-    if not value or any(ord(letter) < 32 for letter in value):
-        raise ConfigurationError(f"the {what} is empty or holds control characters", hint=f"give --{what}")
+    if not person_key(value):
+        raise ConfigurationError(f"the {what} is empty", hint=f"give --{what}")
+    if any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in value):
+        raise ConfigurationError(
+            f"the {what} holds control characters or is not Unicode text", hint=f"give --{what} in one line"
+        )
     return value

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jenkins_release.errors import GateRefused, IntegrityError
 from jenkins_release.records.candidate import Candidate, manifest_digest
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.conditions import Facts
+from jenkins_release.rules.evidence import misnamed
 from jenkins_release.rules.gate import Decision, decide
 from jenkins_release.share.candidates import MANIFEST, CandidateRef
 from jenkins_release.share.protocol import PathNotFound
@@ -100,7 +101,7 @@ def gate_decision(
         facts: What the registry holds; only the time by default.
         plan: The plan as it would be made now; approvals are not looked at without it.
     """
-    return decide(
+    decision = decide(
         opened.manifest,
         opened.attestations,
         trusted=services.trusted_keys,
@@ -108,6 +109,7 @@ def gate_decision(
         facts=facts or Facts(services.now()),
         plan=plan,
     )
+    return replace(decision, altered=(*decision.altered, *misnamed(opened.attestations)))
 
 
 def require_unaltered(opened: OpenCandidate, services: Services) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jenkins_release.errors import ConfigurationError, GateRefused
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.records.attestation import APPROVAL, OVERRIDE
 from jenkins_release.records.plan import Plan
-from jenkins_release.rules.approvals import entitlement
+from jenkins_release.rules.approvals import entitlement, same_key
+from jenkins_release.rules.conditions import verdicts
 from jenkins_release.rules.drift import drift
+from jenkins_release.rules.evidence import collect
 from jenkins_release.rules.gate import OVERRIDABLE, Decision
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import Claim, attest, named
@@ -95,7 +97,7 @@ def approve_plan(request: ApprovalRequest, services: Services) -> ApprovalReport
         {},
     )
     require_unaltered(opened, services)
-    _require_entitled(plan, approver, gate_decision(opened, services), opened, services)
+    _require_entitled(plan, approver, signer.public_key.keyid, opened, services)
     file = attest(opened, claim, signer, services, dry_run=request.dry_run)
     facts = gather_facts(now, services)
     return ApprovalReport(plan, file, gate_decision(opened, services, facts=facts, plan=now))
@@ -145,7 +147,13 @@ def read_plan(path: Path) -> Plan:
         raise ConfigurationError(
             f"the plan {path} cannot be read: {error.strerror}", hint="'promote plan --out' writes one"
         ) from error
-    return Plan.from_bytes(data, str(path))
+    plan = Plan.from_bytes(data, str(path))
+    if plan.to_bytes() != data:
+        raise IntegrityError(
+            f"{path} is not in the form that 'promote plan --out' writes: its SHA-256 is not the plan's",
+            hint="it was reformatted or altered: make the plan again",
+        )
+    return plan
 
 
 def _current(plan: Plan, services: Services) -> tuple[OpenCandidate, Plan]:
@@ -164,11 +172,14 @@ def _current(plan: Plan, services: Services) -> tuple[OpenCandidate, Plan]:
 
 
 def _require_entitled(
-    plan: Plan, approver: str, before: Decision, opened: OpenCandidate, services: Services
+    plan: Plan, approver: str, keyid: str, opened: OpenCandidate, services: Services
 ) -> None:
     """Tell an approver at once that the approval would not count, not on the evening of the release."""
     who = f"the approval by {approver}"
-    reasons = entitlement(who, approver, plan.requester, before.verdicts, opened.record, services.policy)
+    evidence = collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    found = verdicts(evidence)
+    reasons = entitlement(who, approver, plan.requester, found, opened.record, services.policy)
+    reasons += same_key(who, keyid, evidence, found, services.policy)
     if reasons:
         raise GateRefused(
             f"the approval by {approver} would not count: {reasons[0].message}",

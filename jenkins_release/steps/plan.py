@@ -11,7 +11,7 @@ from jenkins_release.registry.protocol import Repository, RepositoryNotFound, St
 from jenkins_release.rules.conditions import Facts
 from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.policy import policy_digest
-from jenkins_release.rules.tags import fill, registry_tags, released_versions
+from jenkins_release.rules.tags import fill, pin_prefix, registry_tags, released_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
@@ -36,7 +36,8 @@ def make_plan(opened: OpenCandidate, services: Services) -> Plan:
     version = ReleaseVersion.parse(opened.ref.version)
     section = services.configuration.ecr
     tags = dict.fromkeys(registry_tags(section.tags, version, opened.ref.build), False)
-    released = _released([_repository_name(image, services) for image in opened.record.images], services)
+    tags_there = _tags([_repository_name(image, services) for image in opened.record.images], services)
+    released = released_versions(section.tags, tags_there)
     for template in section.moving_tags:
         (tag,) = registry_tags([template], version, opened.ref.build)
         # A patch of an older line does not take `latest` back from the newer one.
@@ -61,28 +62,31 @@ def make_plan(opened: OpenCandidate, services: Services) -> Plan:
 
 
 def gather_facts(plan: Plan, services: Services) -> Facts:
-    """Ask the registry what the gate has to know of it: the versions that are released.
+    """Ask the registry what the gate has to know of it: what is released, and what was withdrawn.
 
     Raises:
         RemoteError: The registry failed, after the retries.
     """
-    names = [image.repository for image in plan.images if image.repository_exists]
-    return Facts(services.now(), _released(names, services))
+    found = _tags([image.repository for image in plan.images if image.repository_exists], services)
+    pins = tuple(tag for tag in found if tag.startswith(pin_prefix(plan.version, plan.build)))
+    released = released_versions(services.configuration.ecr.tags, found)
+    return Facts(services.now(), released, pins=pins)
 
 
-def _released(repositories: list[str], services: Services) -> tuple[ReleaseVersion, ...]:
-    """Read the released versions from the tags of the product's repositories."""
-    found: set[ReleaseVersion] = set()
+def _tags(repositories: list[str], services: Services) -> list[str]:
+    """Return the tags of the product's repositories; one that does not exist has none."""
+    found: set[str] = set()
     for name in repositories:
         try:
-            tags = services.retry(
-                f"list the tags of {name}",
-                lambda name=name: services.registry.tags(name),  # type: ignore[misc]
-            )
+            found |= {
+                *services.retry(
+                    f"list the tags of {name}",
+                    lambda name=name: services.registry.tags(name),  # type: ignore[misc]
+                )
+            }
         except RepositoryNotFound:
             continue
-        found |= {*released_versions(services.configuration.ecr.tags, tags)}
-    return tuple(sorted(found))
+    return sorted(found)
 
 
 def write_plan(plan: Plan, path: Path) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
-from jenkins_release.records.attestation import PROMOTION
+from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.plan import Plan, PlannedImage
+from jenkins_release.rules.evidence import collect
 from jenkins_release.rules.gate import Decision
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._journal import PromotionJournal
 from jenkins_release.steps._open import (
     OpenCandidate,
     check_sizes,
@@ -116,51 +117,65 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
     _require_free_way(plan)
     if request.dry_run:
         return PromotionReport(plan, (), decision, False, "", time.monotonic() - begin)
-    with services.candidates.lease(opened.ref, "promote", services.holder()):
-        started = services.now()
+    with services.candidates.lease(opened.ref, "promote", services.holder()) as lease:
         opened = open_candidate(opened.ref, services)
         plan = make_plan(opened, services)
         _require_free_way(plan)
-        stored = push_all(opened, plan, services)
+        journal = PromotionJournal(opened, plan, signer, services)
+        stored = push_all(opened, plan, lease, journal, services)
         # A revocation, another release or a scan during the push still counts: no tag is set so far.
         opened = open_candidate(opened.ref, services)
         now = make_plan(opened, services)
         facts = with_scans(gather_facts(now, services), stored, services)
         decision = require_open_gate(opened, facts, now, services)
         _require_free_way(now)
-        changed = set_release_tags(now, stored, services)
-        changed |= remove_candidate_tags(now, services)
+        changed = set_release_tags(now, stored, lease, services)
+        changed |= remove_candidate_tags(now, lease, services)
         _require_released(opened, services)
+        journal.tagged()
         images = tuple(_promoted(planned, stored[planned.name].digest) for planned in plan.images)
         attestation = promotion_attestation(opened, services)
         if attestation is None:
             changed = True
-            claim = _claim(plan, images, decision, started, services)
+            claim = _claim(opened, plan, images, decision, journal, services)
+            lease.confirm()
             attestation = attest(opened, claim, signer, services)
+        journal.done(attestation)
     return PromotionReport(plan, images, decision, changed, attestation, time.monotonic() - begin)
 
 
 def _claim(
-    plan: Plan, images: Sequence[PromotedImage], decision: Decision, started: datetime, services: Services
+    opened: OpenCandidate,
+    plan: Plan,
+    images: Sequence[PromotedImage],
+    decision: Decision,
+    journal: PromotionJournal,
+    services: Services,
 ) -> Claim:
+    found = [
+        {
+            "name": image.name,
+            "repository": image.repository,
+            "configDigest": image.config_digest,
+            "digest": image.digest,
+            "tags": list(image.tags),
+            **journal.push_claim(planned, image.digest),
+        }
+        for planned, image in zip(plan.images, images, strict=True)
+    ]
+    evidence = collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    earlier = evidence.of(PROMOTION, WITHDRAWAL)
+    pushers = {str(image["pushedByRun"]) for image in found}
     predicate = {
         "registry": plan.registry,
         "policy": plan.policy,
-        "images": [
-            {
-                "name": image.name,
-                "repository": image.repository,
-                "configDigest": image.config_digest,
-                "digest": image.digest,
-                "tags": list(image.tags),
-            }
-            for image in images
-        ],
+        "images": found,
+        "runs": journal.runs_claim(pushers, earlier[-1].statement.signed_at if earlier else None),
         "overridden": [
             {"condition": w.reason.condition, "message": w.reason.message, "by": w.override.by}
             for w in decision.waived
         ],
-        "startedOn": started.isoformat(),
+        "startedOn": journal.run.started_on.isoformat(),
         "finishedOn": services.now().isoformat(),
         "buildUrl": services.environ.get("BUILD_URL", ""),
         "program": PROGRAM,

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from jenkins_release.config import KEY_PASSPHRASE, SMB_PASSWORD, SMB_USER, Configuration, secret
@@ -20,6 +19,7 @@ from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.retry import RetryPolicy, retry_call
 from jenkins_release.rules.policy import Freeze, Policy
 from jenkins_release.rules.tags import moving_filters
+from jenkins_release.steps._trusted import load_trusted_keys
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -115,28 +115,14 @@ class Services:
         section = self.configuration.retry
         return RetryPolicy(section.attempts, section.deadline_s, section.first_wait_s, section.max_wait_s)
 
-    def retry(self, what: str, action: Callable[[], T]) -> T:
-        """Call ``action`` under the configured retry policy; ``what`` names it in the log."""
-        return retry_call(action, what=what, policy=self.retry_policy, sleep=self.sleep)
+    def retry(self, what: str, action: Callable[[], T], *, policy: RetryPolicy | None = None) -> T:
+        """Call ``action`` under the configured retry policy or another; ``what`` names it in the log."""
+        return retry_call(action, what=what, policy=policy or self.retry_policy, sleep=self.sleep)
 
     @cached_property
     def trusted_keys(self) -> tuple[TrustedKey, ...]:
-        """The keys that the gate believes. Raises ConfigurationError with every unreadable one."""
-        from jenkins_release.keys import load_public_key
-
-        found, mistakes = [], []
-        for section in self.configuration.trusted_keys:
-            try:
-                key = load_public_key(Path(section.public_key))
-            except ConfigurationError as error:
-                mistakes.append(f"trusted_keys {section.name!r}: {error.message}")
-                continue
-            roles = frozenset(section.roles)
-            bounds = (section.valid_from, section.valid_until)
-            found.append(TrustedKey(section.name, roles, key, *bounds, revoked=section.revoked))
-        if mistakes:
-            raise ConfigurationError("not every trusted key can be read", reasons=mistakes)
-        return tuple(found)
+        """The keys that the gate believes. Raises ConfigurationError with every unusable one."""
+        return load_trusted_keys(self.configuration.trusted_keys)
 
     @property
     def policy(self) -> Policy:
@@ -152,7 +138,7 @@ class Services:
 
         Args:
             role: ``build``, ``qa``, ``approval``, ``override`` or ``promotion``.
-            uri: ``file2:<path>``.
+            uri: ``file2:<path>`` or ``awskms:<key>``.
 
         Raises:
             ConfigurationError: The key cannot be opened, or is not trusted for the role at present.
@@ -161,9 +147,11 @@ class Services:
 
         if not uri:
             raise ConfigurationError(
-                f"no {role} key to sign with", hint=f"give --key file2:PATH, or set signing.{role}_key"
+                f"no {role} key to sign with",
+                hint=f"give --key file2:PATH or awskms:KEY, or set signing.{role}_key",
             )
-        signer = load_signer(uri, secret(KEY_PASSPHRASE, self.environ))
+        passphrase = secret(KEY_PASSPHRASE, self.environ)
+        signer = load_signer(uri, passphrase, region=self.configuration.ecr.region, environ=self.environ)
         for trusted in self.trusted_keys:
             same = trusted.key.keyid == signer.public_key.keyid
             usable = trusted.valid_at(self.now()) and not trusted.revoked
