@@ -27,8 +27,8 @@ test: setup ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: setup ## Run the quality gate: ruff, mypy, shellcheck
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check . scripts/write-schemas
+	@$(BIN)/ruff format --check . scripts/write-schemas
 	@$(BIN)/mypy
 	@shellcheck scripts/install-debian-packages .ci/run
 

@@ -1,0 +1,117 @@
+"""``python -m benchmarks``: run the groups, print the table, write it down."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from benchmarks.bench import Bench, Scale
+from benchmarks.groups import GROUPS
+from benchmarks.report import machine, table, update_document
+from benchmarks.results import Row, write_results
+from jenkins_release.errors import ReleaseError
+from jenkins_release.sandbox.stack import Sandbox
+
+ROOT = Path(__file__).parents[1]
+_QUICK = Scale(1 / 128, 1)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Small images, each thing once: does it run at all?")
+@click.option(
+    "--scale", type=float, envvar="JENKINS_RELEASE_BENCH_SCALE", help="Multiply every size  [default: 1]"
+)
+@click.option("--repetitions", type=click.IntRange(1), help="Pairs that are measured  [default: 3]")
+@click.option("--only", multiple=True, type=click.Choice(list(GROUPS)), help="Only this group.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=ROOT / "build" / "bench.json", help="JSON file."
+)
+@click.option(
+    "--docs",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Document to write the table into  [default: docs/performance.md after a full run]",
+)
+@click.option(
+    "--sandbox",
+    type=click.Path(path_type=Path, exists=True),
+    help="Use the sandbox that runs in this folder and leave it running  [default: one of its own]",
+)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where to work  [default: a temporary folder]"
+)
+def main(
+    quick: bool,
+    scale: float | None,
+    repetitions: int | None,
+    only: tuple[str, ...],
+    output: Path,
+    docs: Path | None,
+    sandbox: Path | None,
+    folder: Path | None,
+) -> None:
+    """Measure memory, disk and speed of jenkins-release on loopback servers, beside the usual tools.
+
+    Goals are shown, not enforced: the status is 0 unless something did not run.
+    """
+    preset = _QUICK if quick else Scale()
+    chosen = Scale(scale or preset.factor, repetitions or preset.repetitions)
+    if docs is None and chosen == Scale() and not only:
+        docs = ROOT / "docs" / "performance.md"
+    facts = machine(datetime.now(UTC))
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="jenkins-release-bench-", dir=folder) as name:
+        stack = Sandbox(sandbox or Path(name) / "sandbox")
+        try:
+            rows, failures = _run(stack, Path(name), chosen, only or tuple(GROUPS), warm=not quick)
+        finally:
+            if sandbox is None:
+                stack.remove()
+    click.echo(table(rows))
+    write_results(output, rows, facts)
+    if docs is not None and not failures:
+        update_document(docs, rows, facts, "make bench" if chosen == Scale() else _command())
+    for failure in failures:
+        click.echo(f"error: {failure}", err=True)
+    sys.exit(1 if failures else 0)
+
+
+def _run(
+    stack: Sandbox, folder: Path, scale: Scale, groups: tuple[str, ...], *, warm: bool
+) -> tuple[list[Row], list[str]]:
+    rows: list[Row] = []
+    failures: list[str] = []
+    try:
+        _say("starting the servers")
+        stack.start(tied=True)
+        bench = Bench(stack, folder, scale, os.environ, _say)
+        try:
+            if warm:
+                bench.warm_up()
+            for name in groups:
+                try:
+                    rows += GROUPS[name](bench)
+                except ReleaseError as error:
+                    failures.append(f"{name} did not run: {error.message}")
+        finally:
+            bench.close()
+    except ReleaseError as error:
+        failures.append(error.message)
+    return rows, failures
+
+
+def _say(line: str) -> None:
+    click.echo(f"{datetime.now(UTC):%H:%M:%S} {line}", err=True)
+
+
+def _command() -> str:
+    return " ".join(["python -m benchmarks", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The table for people, the machine it was measured on, and ``docs/performance.md``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.results import MIB, Row
+from jenkins_release.errors import ConfigurationError
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+"""What is written by ``make bench`` stands between these lines of the document."""
+
+_HEADERS = ("what", "size", "ours s", "peer s", "ratio", "limit s", "peak MiB", "cpu s", "goal", "")
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as an aligned table, and below it what peers, limits and notes mean."""
+    cells = [_HEADERS, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADERS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    notes = [f"{row.name}: {text}" for row in rows for text in _legend(row)]
+    return "\n".join(line.rstrip() for line in [*lines, "", *notes]).rstrip()
+
+
+def machine(now: datetime) -> dict[str, str]:
+    """Return what the figures depend on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    load = os.getloadavg()[0]
+    return {
+        "date": f"{now:%Y-%m-%d %H:%M} UTC",
+        "cores": str(os.cpu_count()),
+        "processor": _processor(),
+        "memory": f"{memory / (1 << 30):.1f} GiB",
+        "load before": f"{load:.1f}",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "dockerd": _version("dockerd", "--version"),
+        "docker": _version("docker", "--version"),
+        "smbclient": _version("smbclient", "--version"),
+    }
+
+
+def update_document(path: Path, rows: Sequence[Row], facts: Mapping[str, str], command: str) -> None:
+    """Put the table and the machine between the two marks of a document.
+
+    Raises:
+        ConfigurationError: The document has no such marks.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ConfigurationError(f"{path} has no lines {BEGIN} and {END} to write the table between")
+    about = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    block = f"\n`{command}`\n\n{about}\n\n```text\n{table(rows)}\n```\n"
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(f"{before}{BEGIN}{block}{END}{after}", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    over = "over the bound" if row.ratio is None else "below the goal"
+    return (
+        row.name,
+        _size(row.size),
+        "-" if row.ours is None else str(row.ours),
+        "-" if row.peer_time is None else str(row.peer_time),
+        "-" if row.ratio is None else f"{row.ratio:.2f}",
+        "-" if row.limit_time is None else str(row.limit_time),
+        "-" if row.peak_rss is None else f"{row.peak_rss / MIB:.1f}",
+        "-" if row.cpu_s is None else f"{row.cpu_s:.1f}",
+        row.goal,
+        "met" if row.met else over,
+    )
+
+
+def _legend(row: Row) -> list[str]:
+    lines = []
+    if row.peer:
+        lines.append(f"peer = {row.peer}")
+    if row.limit:
+        lines.append(f"limit = {row.limit}")
+    if row.note:
+        lines.append(row.note)
+    return lines
+
+
+def _size(count: int) -> str:
+    return f"{count / MIB:.0f} MiB" if count >= 10 * MIB else f"{count / MIB:.1f} MiB"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def _version(program: str, option: str) -> str:
+    path = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+    try:
+        done = subprocess.run(
+            [program, option], capture_output=True, text=True, check=False, env={"PATH": path}
+        )
+    except OSError as error:
+        return f"not found ({error.strerror})"
+    return done.stdout.strip() or done.stderr.strip()
