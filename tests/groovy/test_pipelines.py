@@ -70,7 +70,7 @@ def test_the_promote_job_plans_asks_and_promotes(jenkins: Jenkins, validated: Sk
 
 
 def test_the_approval_names_who_answered(jenkins: Jenkins, validated: SkyDrm):
-    """Approver from the question, requester from Jenkins, even where the job has parameters of these names."""
+    """Approver from the question, requester from Jenkins, even where the job has such parameters."""
     lies = {"APPROVER": "carol", "BUILD_USER_ID": "carol"}
     declared = "".join(f"string(name: '{name}')\n" for name in lies)
     lying = PROMOTE.replace("booleanParam(", f"{declared}booleanParam(")

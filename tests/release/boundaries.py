@@ -11,13 +11,20 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from jenkins_release.steps.services import Services
 
 SERVICES = ("share", "registry", "engine")
 _LOCAL = {"share.name"}
 """What looks like a service and never leaves the process."""
+
+
+class Observer(Protocol):
+    """Who is told of each call to the outside that has ended."""
+
+    def passed(self, what: str) -> None:
+        """Take note of a call."""
 
 
 class Boundaries:
@@ -41,10 +48,38 @@ class Boundaries:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Watched:
-    """A service, or something that it handed out, whose every call is counted."""
+class Moment:
+    """Does something once, after a certain call to the outside.
 
-    def __init__(self, real: Any, name: str, boundaries: Boundaries) -> None:
+    Args:
+        what: Name of the call, such as ``registry.set_tag``.
+        number: Which of the calls with that name, from 1.
+        action: What to do.
+    """
+
+    def __init__(self, what: str, number: int, action: Callable[[], object]) -> None:
+        self._what = what
+        self._left = number
+        self._action = action
+
+    @property
+    def came(self) -> bool:
+        """Whether it was done."""
+        return self._left == 0
+
+    def passed(self, what: str) -> None:
+        """Count a call, and act after the right one."""
+        if what != self._what or self.came:
+            return
+        self._left -= 1
+        if self.came:
+            self._action()
+
+
+class Watched:
+    """A service, or something that it handed out, whose every call is told to an observer."""
+
+    def __init__(self, real: Any, name: str, boundaries: Observer) -> None:
         self._real = real
         self._name = name
         self._boundaries = boundaries
@@ -87,7 +122,7 @@ class Watched:
             yield piece
 
 
-def watch_services(boundaries: Boundaries) -> None:
+def watch_services(boundaries: Observer) -> None:
     """Put a double around each service that this process will open."""
     for name in SERVICES:
         opening = Services.__dict__[name].func

@@ -8,12 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.fixtures.resume import NAMES, Customers, Lane, OpenLane
+from tests.fixtures.resume import ONCE, Customers, Lane, OpenLane
 
 LANES = 2
-LANES = 2
-ONCE = {f"{what} skydrm/{name}": 1 for what in ("push", "tag") for name in NAMES}
-"""Every manifest is pushed once, and every release tag set once, over all runs together."""
+"""Promotions that are killed at the same time, each with servers of its own."""
 
 
 class Deaths:
