@@ -30,6 +30,8 @@ CONFIG, DIGEST = f"sha256:{'c' * 64}", f"sha256:{'d' * 64}"
 HOST = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
+ATTESTATION = sign_statement(PROMOTION, {}, {}, place=Place(1, ""), signed_at=START, signer=SIGNER)
+
 
 def run(name: str = "r1", *, minutes: int = 0) -> Run:
     start = START + timedelta(minutes=minutes)
@@ -97,12 +99,7 @@ def revoked(key: TrustedKey) -> TrustedKey:
         (altered(sign_entry(entry(), SIGNER)), "does not match"),
         (sign_entry(entry(), STRANGER), "not signed by a trusted key"),
         (sign_entry(entry(candidate=OTHER), SIGNER), "another candidate.json"),
-        (
-            sign_statement(
-                PROMOTION, {}, {"candidate.json": "a" * 64}, place=Place(1, ""), signed_at=START, signer=SIGNER
-            ),
-            "payload type",
-        ),
+        (ATTESTATION, "payload type"),
     ],
     ids=[
         "empty", "null", "object", "deep", "large", "cut short", "altered", "stranger", "other candidate",

@@ -124,7 +124,7 @@ def test_a_promotion_that_lost_its_lease_touches_no_tag_any_more(
 
     moment = Moment(call, number, lose)
     share = lane.share_location.replace(f":{lane.share_port}/", f":{wire.port}/")
-    with pytest.raises(RemoteError, match="lease on .* was lost") as caught:
+    with pytest.raises(RemoteError, match=r"lease on .* was lost") as caught:
         promote_here(lane, moment, share__release_candidate=share)
     assert moment.came
     assert "run it again" in caught.value.hint
@@ -137,7 +137,7 @@ def test_a_promotion_that_lost_its_lease_touches_no_tag_any_more(
 def test_a_lost_lease_alone_sets_no_release_tag(lane: Lane, wire: Tap):
     """Nobody else is there; the next run finishes, and nothing is pushed again."""
     share = lane.share_location.replace(f":{lane.share_port}/", f":{wire.port}/")
-    with pytest.raises(RemoteError, match="lease on .* was lost"):
+    with pytest.raises(RemoteError, match=r"lease on .* was lost"):
         promote_here(lane, Moment("registry.missing_layers", 2, wire.cut), share__release_candidate=share)
     assert all(VERSION not in tags for tags in lane.tags().values())
     done: list[Ended] = []
@@ -172,7 +172,7 @@ def test_the_second_of_two_promotions_is_told_who_is_first_where_and_since_when(
 
 @pytest.mark.parametrize("share", ["smb-0", "directory"])
 def test_the_lease_of_a_dead_holder_is_free_at_once(open_lane: OpenLane, share: str):
-    """kill -9 while the lease is held: the very next command gets it, without waiting."""
+    """After kill -9 while the lease is held the very next one gets it, without waiting."""
     lane = open_lane(share)
     whole = lane.promote()
     held = whole.calls.index("share.lease enter") + 1
