@@ -67,7 +67,7 @@ def _named(path: str) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        raise IntegrityError(f"{path}: {error.message}", hint=error.hint or _ALTERED) from error
+        raise IntegrityError(f"{path}: {error.message}", hint=_ALTERED) from error
 
 
 def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, path: str) -> None:

@@ -237,8 +237,10 @@ def test_one_altered_byte_of_the_tar_stops_the_promotion(
     for each in record["images"]:
         engine.untag(each["reference"])
     flip(tar, place)
-    fails(validated.run(*RUN), 4, "skydrm-8.1.0-42.tar")
-    fails(validated.run("candidate", "load", "8.1.0/42"), 4, "skydrm-8.1.0-42.tar")
+    fails(validated.run(*RUN), 4, "skydrm-8.1.0-42.tar", "do not use this candidate")
+    fails(
+        validated.run("candidate", "load", "8.1.0/42"), 4, "skydrm-8.1.0-42.tar", "do not use this candidate"
+    )
     fails(validated.run("candidate", "verify", "8.1.0/42"), 4, "skydrm-8.1.0-42.tar")
     done = engine_references(validated)
     assert not [name for name in done if name.endswith(":8.1.0-42")]
