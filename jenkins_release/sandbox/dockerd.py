@@ -20,7 +20,7 @@ from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.images.docker_engine import DockerEngine
-from jenkins_release.sandbox.process import Server, as_root, find_program
+from jenkins_release.sandbox.process import Server, alive, as_root, find_program
 
 _MAX_RUNTIME_PATH = 60
 """Longest folder for sockets: dockerd and its containerd append up to 40 characters, and a Unix
@@ -111,7 +111,7 @@ class DockerDaemon:
             )
         folders = [str(self.folder / "data"), str(self._runtime / "exec")]
         for folder in folders:
-            self._unmount_below(folder)
+            self._unmount(folder)
         if self._runtime != self.folder:
             folders.append(str(self._runtime))
         # One file system: what is mounted below must never be emptied.
@@ -156,13 +156,19 @@ class DockerDaemon:
         for number in (signal.SIGTERM, signal.SIGKILL):
             end = time.monotonic() + timeout_s
             kill = as_root(["kill", f"-{number.value}", str(pid)])
-            while str(self._runtime).encode() in _command_line(pid) and time.monotonic() < end:
+            while self._owns(pid) and time.monotonic() < end:
                 subprocess.run(kill, check=False, capture_output=True)
                 time.sleep(0.05)
 
-    def _unmount_below(self, folder: str) -> None:
+    def _owns(self, pid: int) -> bool:
+        # A process that is ending has no command line any more, but may still have open files.
+        command_line = _command_line(pid)
+        return alive(pid) and (not command_line or os.fsencode(self._runtime) in command_line)
+
+    def _unmount(self, folder: str) -> None:
+        # A daemon that was killed also leaves its data folder mounted onto itself.
         mounts = [line.split(" ")[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
+        for mount in sorted((m for m in mounts if f"{m}/".startswith(f"{folder}/")), reverse=True):
             subprocess.run(as_root(["umount", "--", mount]), check=False, capture_output=True)
 
 

@@ -46,6 +46,23 @@ def as_root(command: Sequence[str]) -> list[str]:
     return [find_program("sudo", "sudo"), "-n", *command]
 
 
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits to be reaped, by whomever, does not."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    # The first thread may have ended while another one still holds files and mounts.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return any(_thread_runs(thread) for thread in Path(f"/proc/{pid}/task").iterdir())
+    return False
+
+
+def _thread_runs(thread: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        # The state stands behind the name in parentheses (proc_pid_stat(5)).
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    return False
+
+
 class Server:
     """A server process of the sandbox, known by the pid in its pid file.
 
@@ -118,7 +135,7 @@ class Server:
         """Return the pid of the running server, or None."""
         with contextlib.suppress(FileNotFoundError, ValueError):
             pid = int(self.pid_file.read_text())
-            if _alive(pid):
+            if alive(pid):
                 return pid
         return None
 
@@ -128,11 +145,11 @@ class Server:
         if pid is not None:
             self._signal(pid, signal.SIGTERM)
             end = time.monotonic() + timeout_s
-            while _alive(pid) and time.monotonic() < end:
+            while alive(pid) and time.monotonic() < end:
                 time.sleep(0.05)
-            if _alive(pid):
+            if alive(pid):
                 self._signal(-pid, signal.SIGKILL)
-                while _alive(pid):  # the kernel ends it; that it does not is not foreseen
+                while alive(pid):  # the kernel ends it; that it does not is not foreseen
                     time.sleep(0.01)
         self.pid_file.unlink(missing_ok=True)
 
@@ -147,17 +164,6 @@ class Server:
     def _log_tail(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()
         return " / ".join(lines[-5:]) or "its log is empty"
-
-
-def _alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and waits to be reaped does not."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        # The state stands behind the name in parentheses (proc_pid_stat(5)).
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def listening(port: int) -> bool:
