@@ -93,7 +93,7 @@ def test_daemon_leaves_nothing_behind(tmp_path, depth):
 
 
 def test_killed_daemon_is_cleared_away(tmp_path):
-    """After ``kill -9`` its containerd is an orphan and its data folder still mounted: both are dealt with."""
+    """After ``kill -9`` its containerd is an orphan, and its data folder a mount: both are dealt with."""
     daemon = DockerDaemon(tmp_path)
     daemon.start(tied=True)
     pid = daemon.pid()
