@@ -20,7 +20,7 @@ def measure_promote(bench: Bench) -> Iterator[Row]:
     bench.say(f"promote: {len(NAMES)} images of {size / MIB:.0f} MiB")
     bench.peers.log_in()
     for name in NAMES:
-        bench.peers.make_repository(f"skydrm/{name}")
+        bench.peers.make_repository(f"bench/{name}")
         bench.peers.make_repository(f"script/{name}")
     daemon: list[float] = []
 
