@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         show_candidate,
     )
     from jenkins_release.steps.load import LoadReport, load_candidate
-    from jenkins_release.steps.plan import plan_promotion
+    from jenkins_release.steps.plan import plan_promotion, write_plan
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
     from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
     from jenkins_release.steps.services import Services
@@ -99,7 +99,7 @@ _HOMES = {
     "steps.history": ("VersionHistory", "release_history"),
     "steps.listing": ("ListedCandidate", "ShownCandidate", "list_candidates", "show_candidate"),
     "steps.load": ("LoadReport", "load_candidate"),
-    "steps.plan": ("plan_promotion",),
+    "steps.plan": ("plan_promotion", "write_plan"),
     "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
     "steps.revoke": ("RevocationRequest", "revoke_sign_off"),
     "steps.services": ("Services",),
@@ -167,6 +167,7 @@ __all__ = [
     "verify_release",
     "withdraw_release",
     "write_attestations",
+    "write_plan",
 ]
 
 

@@ -153,10 +153,10 @@ private List<String> surroundings(Map request, String scratch, String folder, Li
         'JENKINS_RELEASE_SCRATCH=' + scratch,
         'JENKINS_RELEASE_CALL=' + folder,
     ]
-    if (users) {
-        // withEnv turns $$ back into $.
-        found << 'BUILD_USER_ID=' + users[0].replace('$', '$$')
-    }
+    // Without a user the agent's account is recorded: an empty value unsets what a job parameter claims.
+    // withEnv turns $$ back into $.
+    found << 'BUILD_USER_ID=' + (users ? users[0].replace('$', '$$') : '')
+    found << 'BUILD_USER='
     if (request.credentials.aws) {
         // An empty value unsets it: the token of another login does not fit the bound key.
         found << 'AWS_SESSION_TOKEN='

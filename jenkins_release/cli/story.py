@@ -208,6 +208,9 @@ def _promotion(facts: Mapping[str, Any]) -> list[str]:
     for run in map(_mapping, _list(facts.get("runs"))):
         by, host, plan = (plain(run.get(name, "?")) for name in ("by", "host", "planDigest"))
         lines.append(f"run by {by} on {host} for plan {plan}, {_in_build(run.get('buildUrl'))}")
+    for approval in map(_mapping, _list(facts.get("approvals"))):
+        number, approver = plain(approval.get("sequence", "?")), plain(approval.get("approver", "?"))
+        lines.append(f"on the approval by {approver} (attestation {number})")
     rows = [
         [plain(image.get("repository", "?")), plain(image.get("digest", "?")), _tags(image.get("tags"))]
         for image in map(_mapping, _list(facts.get("images")))
@@ -220,6 +223,16 @@ def _withdrawal(facts: Mapping[str, Any]) -> list[str]:
     return [*lines, withdrawn_table([_mapping(image) for image in _list(facts.get("images"))])]
 
 
+def _summary(facts: Mapping[str, Any]) -> list[str]:
+    levels = ", ".join(plain(level) for level in _list(facts.get("verifiedLevels"))) or "no level"
+    verifier = plain(_mapping(facts.get("verifier")).get("id", "?"))
+    inputs = len(_list(facts.get("inputAttestations")))
+    return [
+        f"summary for consumers: {plain(facts.get('verificationResult', '?'))}, {levels}",
+        f"by {verifier}, from {inputs} attestations",
+    ]
+
+
 _SAID: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "build": _build,
     "qa": _qa,
@@ -228,6 +241,7 @@ _SAID: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "override": _override,
     "promotion": _promotion,
     "withdrawal": _withdrawal,
+    "summary": _summary,
 }
 
 

@@ -31,6 +31,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option(
     "--image",
+    "--images",
     "images",
     multiple=True,
     metavar="REGISTRY/REPOSITORY[:TAG|@DIGEST]",

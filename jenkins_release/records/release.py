@@ -51,11 +51,32 @@ class ReleasedImage(Part):
     tags: tuple[Name, ...]
 
 
+class NamedApproval(Part):
+    """An approval that counted when the release tags were set.
+
+    Attributes:
+        sequence: Its place in the chain of attestations.
+        approver: Who approved.
+        plan_digest: Digest of the plan.
+    """
+
+    sequence: int
+    approver: Name
+    plan_digest: Digest = Field(alias="planDigest")
+
+
 class Promotion(_Predicate):
-    """The predicate of a promotion: registry host and every image."""
+    """The predicate of a promotion.
+
+    Attributes:
+        registry: Host of the registry.
+        images: Every image.
+        approvals: The approvals that it rests on.
+    """
 
     registry: Name
     images: tuple[ReleasedImage, ...]
+    approvals: tuple[NamedApproval, ...] = ()
 
 
 class MovedTag(Part):

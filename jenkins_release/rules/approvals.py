@@ -51,8 +51,8 @@ def approved_plan(item: Counted) -> Plan | None:
 
 def approvals(
     evidence: Evidence, found: Sequence[Verdict], candidate: Candidate, policy: Policy, plan: Plan | None
-) -> list[Reason]:
-    """Enough people approved exactly this plan, each of them entitled to.
+) -> tuple[list[Reason], tuple[Counted, ...]]:
+    """Whether enough people approved exactly this plan, each of them entitled to.
 
     Args:
         evidence: The attestations.
@@ -61,11 +61,15 @@ def approvals(
         policy: What is asked for.
         plan: The plan as it would be made now; None where nobody asked the registry: approvals are
             not looked at then.
+
+    Returns:
+        Why not, none where there are enough; and the approvals that count.
     """
     if not policy.approvals or plan is None:
-        return []
+        return [], ()
     reasons: list[Reason] = []
     given: list[tuple[str, str]] = []
+    counting: list[Counted] = []
     since = evidence.latest(WITHDRAWAL)
     for item in evidence.of(APPROVAL):
         approver = str(item.statement.extension.get("approver", ""))
@@ -80,9 +84,10 @@ def approvals(
             reasons += problems
         else:
             given.append((approver, item.key.key.keyid))
+            counting.append(item)
     counted = people_with_keys(given)
     if counted >= policy.approvals:
-        return []
+        return [], tuple(counting)
     wanted = (
         f"{policy.approvals} approvals of this plan, each by another person with a key of their own,"
         if policy.approvals > 1
@@ -90,7 +95,7 @@ def approvals(
     )
     message = f"{wanted} required, found {counted}"
     hint = "'jenkins-release promote approve' approves a plan"
-    return [Reason("approvals", message, hint), *dict.fromkeys(reasons)]
+    return [Reason("approvals", message, hint), *dict.fromkeys(reasons)], tuple(counting)
 
 
 def same_key(

@@ -37,7 +37,6 @@ from jenkins_release.records.summary import (
     summary_subjects,
 )
 from jenkins_release.rules import conditions
-from jenkins_release.rules.approvals import approved_plan
 from jenkins_release.rules.conditions import Facts, Verdict
 from jenkins_release.rules.evidence import CLOCK_SKEW, Counted, Evidence, collect
 from jenkins_release.rules.policy import Policy
@@ -53,7 +52,7 @@ class Release:
         verdicts: Latest verdict of each tester.
         promotion: The last promotion that counts.
         promoted: What it left in the registry; None where there is none that can be read.
-        approvals: Approvals of that promotion's plan, by trusted keys.
+        approvals: The approvals that the promotion names, by trusted keys.
         summary: The verification summary, where one that counts ends the chain.
         summary_sha256: SHA-256 in hex of that summary's envelope; empty where there is none.
         inputs: Every attestation but that one.
@@ -178,7 +177,7 @@ def examine(
         verdicts=found,
         promotion=promotion,
         promoted=promoted,
-        approvals=_approvals(evidence, promotion),
+        approvals=_approvals(evidence, promoted),
         summary=summary,
         summary_sha256=sha256(attestations[summary.file]).hexdigest() if summary else "",
         inputs=inputs,
@@ -264,17 +263,10 @@ def _withdrawn(evidence: Evidence) -> list[str]:
     return [f"{own.get('withdrawnBy', '?')} withdrew this release: {own.get('reason', 'no reason given')}"]
 
 
-def _approvals(evidence: Evidence, promotion: Counted | None) -> tuple[Counted, ...]:
-    """Return the approvals between the last withdrawal and the promotion, for plans of this candidate."""
-    if promotion is None:
-        return ()
-    end = promotion.statement.sequence
-    since = max(
-        (w.statement.sequence for w in evidence.of(WITHDRAWAL) if w.statement.sequence < end), default=0
-    )
-    between = [item for item in evidence.of(APPROVAL) if since < item.statement.sequence < end]
-    plans = [(item, approved_plan(item)) for item in between]
-    return tuple(item for item, plan in plans if plan is not None and plan.candidate == evidence.digest)
+def _approvals(evidence: Evidence, promoted: Promotion | None) -> tuple[Counted, ...]:
+    """Return the approvals that the promotion names, as far as they are by trusted keys."""
+    named = {approval.sequence for approval in promoted.approvals} if promoted else set()
+    return tuple(item for item in evidence.of(APPROVAL) if item.statement.sequence in named)
 
 
 def _credible(levels: Any, release: Release) -> bool:

@@ -15,7 +15,7 @@ from jenkins_release.records.plan import Plan
 from jenkins_release.rules import conditions
 from jenkins_release.rules.approvals import Override, approvals, overrides
 from jenkins_release.rules.conditions import Facts, Reason, Verdict
-from jenkins_release.rules.evidence import Evidence, collect
+from jenkins_release.rules.evidence import Counted, Evidence, collect
 from jenkins_release.rules.policy import Policy
 from jenkins_release.rules.versions import ReleaseVersion
 
@@ -59,6 +59,7 @@ class Decision:
         waived: Conditions that are not met and were overridden.
         complete: Whether approvals were looked at too, where the policy asks for some.
         scanned: Whether image scans were looked at too, where the policy asks for them.
+        approved: The approvals that count, where the policy asks for some.
     """
 
     unmet: tuple[Reason, ...]
@@ -68,6 +69,7 @@ class Decision:
     waived: tuple[Waived, ...] = ()
     complete: bool = True
     scanned: bool = True
+    approved: tuple[Counted, ...] = ()
 
     @property
     def allowed(self) -> bool:
@@ -122,12 +124,14 @@ def decide(
     unmet += conditions.order(record, policy, facts)
     unmet += conditions.scans(record, policy, facts)
     unmet += conditions.withdrawn(evidence, facts.pins)
-    unmet += approvals(evidence, found, record, policy, plan)
+    missing, approved = approvals(evidence, found, record, policy, plan)
+    unmet += missing
     decision = _waive(unmet, evidence, found, plan)
     return replace(
         decision,
         complete=plan is not None or not policy.approvals,
         scanned=facts.scans is not None or not policy.scan,
+        approved=approved,
     )
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.rules.evidence import collect
+from jenkins_release.rules.evidence import Counted, collect
 from jenkins_release.rules.gate import Decision
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import Claim, attest
@@ -170,6 +171,7 @@ def _claim(
         "registry": plan.registry,
         "policy": plan.policy,
         "images": found,
+        "approvals": [_approval(item) for item in decision.approved],
         "runs": journal.runs_claim(pushers, earlier[-1].statement.signed_at if earlier else None),
         "overridden": [
             {"condition": w.reason.condition, "message": w.reason.message, "by": w.override.by}
@@ -182,6 +184,15 @@ def _claim(
     }
     subjects = {f"{plan.registry}/{i.repository}": i.digest.removeprefix("sha256:") for i in images}
     return Claim(PROMOTION, predicate, {"promotedBy": services.user()}, subjects)
+
+
+def _approval(item: Counted) -> dict[str, Any]:
+    said = item.statement
+    return {
+        "sequence": said.sequence,
+        "approver": said.extension.get("approver"),
+        "planDigest": said.predicate.get("planDigest"),
+    }
 
 
 def _require_released(opened: OpenCandidate, services: Services) -> None:

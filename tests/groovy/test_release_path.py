@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from hashlib import sha256
 
@@ -144,6 +145,17 @@ def test_a_candidate_is_recorded_under_the_user_of_the_build(jenkins: Jenkins, s
     jenkins.run(job, EXPORT, params={"BUILD_USER_ID": "mallory"}, user="o'hara$HOME").ok()
     record = json.loads((skydrm.product.candidate() / "candidate.json").read_text())
     assert record["built_by"] == "o'hara$HOME"
+
+
+def test_a_build_that_no_user_started_is_recorded_under_the_account_of_the_agent(
+    jenkins: Jenkins, skydrm: SkyDrm
+):
+    """Neither a parameter nor the controller's environment makes it somebody's."""
+    job = skydrm.job
+    lies = {"BUILD_USER_ID": "mallory", "BUILD_USER": "Mallory"}
+    jenkins.run(job, EXPORT, params=lies, user="").ok()
+    record = json.loads((skydrm.product.candidate() / "candidate.json").read_text())
+    assert record["built_by"] == getpass.getuser()
 
 
 def secrets(skydrm: SkyDrm) -> list[str]:

@@ -79,6 +79,7 @@ def test_the_page_tells_everything_in_order(storied: Product):
         f"to {storied.sandbox.ecr.host} [0008-promotion.dsse.json, key promotion]",
         "although fail was not met: Quinn's verdict of ",
         "overridden by Grace",
+        "on the approval by Ada (attestation 6)",
         "WITHDRAWN by ",
         ": the fonts after all [0009-withdrawal.dsse.json, key promotion]",
         "9 attestations, chain complete up to 0009-withdrawal.dsse.json, SHA-256 ",
@@ -94,6 +95,17 @@ def test_the_page_tells_everything_in_order(storied: Product):
         assert image["config_digest"] in page
     for image in storied.promoted["images"]:  # type: ignore[attr-defined]
         assert page.count(image["digest"]) == 2
+
+
+def test_the_summary_for_consumers_is_told(product: Product, tmp_path: Path):
+    """'release attestations' signs a verification summary; the page says what it says."""
+    product.export()
+    product.sign_off()
+    product.ok("promote", "run", "8.1.0/42")
+    product.ok("release", "attestations", "8.1.0", "--out", str(tmp_path / "bundle.jsonl"))
+    page = product.run("release", "history", "8.1.0").out
+    assert "summary for consumers: PASSED, SLSA_BUILD_LEVEL" in page
+    assert "from 3 attestations" in page
 
 
 def test_the_json_has_every_fact(storied: Product):

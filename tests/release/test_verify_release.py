@@ -446,11 +446,14 @@ def test_a_withdrawn_release_is_refused_with_the_new_bundle(promoted: Product, t
 
 
 def test_approvals_are_told(product: Product, tmp_path: Path):
-    """Who approved the plan that was promoted, and why."""
+    """Who approved the plan that was promoted, and why; not who approved one that had moved since."""
     product.edit("approvals = 0", "approvals = 1")
     product.export()
     product.sign_off()
     plan = tmp_path / "plan.json"
+    product.ok("promote", "plan", "8.1.0/42", "--out", str(plan))
+    product.ok("promote", "approve", str(plan), "--approver", "Olga", "--reason", "old policy")
+    product.edit("approvals = 1", "approvals = 1\nsign_off_max_age_days = 30")
     product.ok("promote", "plan", "8.1.0/42", "--out", str(plan))
     product.ok("promote", "approve", str(plan), "--approver", "Ada", "--reason", "go")
     product.ok("promote", "run", "8.1.0/42")
@@ -458,3 +461,6 @@ def test_approvals_are_told(product: Product, tmp_path: Path):
     done = consumer.verify("--files", str(consumer.archive))
     assert done.status == 0, done.text
     assert "approved by Ada: go" in done.out
+    assert "Olga" not in done.out
+    named = consumer.verify("--files", str(consumer.archive), "--json").json["release"]["approvals"]
+    assert [approval["approver"] for approval in named] == ["Ada"]

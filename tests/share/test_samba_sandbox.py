@@ -77,7 +77,8 @@ def test_it_runs_for_an_ordinary_user(tmp_path: Path, smb_password: str, open_sm
         tmp_path / "state", {"data": SambaShare(tmp_path / "data")}, user=USER, password=smb_password
     )
     if os.geteuid() == 0:
-        for folder in (tmp_path, *tmp_path.parents[:2]):
+        private = [folder for folder in tmp_path.parents if folder.stat().st_mode & 0o077 == 0]
+        for folder in (tmp_path, *private):
             folder.chmod(0o755)
         for folder in (tmp_path, server.folder):
             os.chown(folder, NOBODY, NOBODY)
