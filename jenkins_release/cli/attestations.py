@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from jenkins_release.cli.output import bullets, plain
+from jenkins_release.cli.output import bullets, counted, plain
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, share_option
 
 
@@ -47,7 +47,8 @@ def attestations(runtime: Runtime, version: str, out: Path, build: str, key: str
         "problems": list(report.problems),
     }
     done = "would write" if dry_run else "wrote"
-    lines = [f"{done} {out}: candidate.json of {report.candidate} and {report.attestations} attestations"]
+    number = counted(report.attestations, "attestation")
+    lines = [f"{done} {out}: candidate.json of {report.candidate} and {number}"]
     lines += [f"added {report.added}"] if report.added else []
     lines += [f"sha256:{report.sha256}"] if report.sha256 else []
     if not passed:

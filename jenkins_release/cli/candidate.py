@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from jenkins_release.cli.gate import gate_json, gate_text, gate_word
-from jenkins_release.cli.output import rate, size, table
+from jenkins_release.cli.output import counted, rate, size, table
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -166,8 +166,8 @@ def verify(runtime: Runtime, ref: CandidateRef) -> None:
         "attestations": report.attestations,
         "head": report.head,
     }
-    counted = f"{report.files} files, {size(report.bytes)}, {report.attestations} attestations"
-    text = f"candidate {ref} is what was recorded: {counted}"
+    found = [counted(report.files, "file"), size(report.bytes), counted(report.attestations, "attestation")]
+    text = f"candidate {ref} is what was recorded: {', '.join(found)}"
     if report.head:
         text += f"\nthe chain of attestations ends with SHA-256 {report.head}"
     runtime.succeed(result, text)
@@ -185,7 +185,8 @@ def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
 
     report = fetch_candidate(ref, folder, runtime.services)
     result = {"candidate": str(ref), "folder": str(folder), "files": report.files, "bytes": report.bytes}
-    runtime.succeed(result, f"fetched {ref} to {folder}: {report.files} files, {size(report.bytes)}")
+    fetched = f"{counted(report.files, 'file')}, {size(report.bytes)}"
+    runtime.succeed(result, f"fetched {ref} to {folder}: {fetched}")
 
 
 @candidate.command()

@@ -32,6 +32,11 @@ def plain(text: object) -> str:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, such as ``1 file`` or ``2 files``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def size(count: float) -> str:
     """Return a number of bytes in decimal units, as disks and networks are sold."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from jenkins_release.cli.output import bullets, plain, table
+from jenkins_release.cli.output import bullets, counted, plain, table
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.provenance import OUTSIDE_JENKINS
 from jenkins_release.rules.story import Event
@@ -90,7 +90,7 @@ def _build_text(build: BuildHistory) -> str:
         lines += _exported(story.record)
     for event in story.events:
         lines += _event_text(event)
-    count = f"{len(story.events)} attestation{'' if len(story.events) == 1 else 's'}"
+    count = counted(len(story.events), "attestation")
     if build.altered:
         lines += [
             _RULE,
