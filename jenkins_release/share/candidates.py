@@ -56,11 +56,11 @@ class Staging:
         self.committed = False
 
     def create(self, path: str) -> AbstractContextManager[Writer]:
-        """Create a file below the candidate's folder."""
+        """Create a file below the candidate's folder, through breaks of the connection."""
         parent, _, _ = path.rpartition("/")
         if parent:
             self._share.make_folder(f"{self._folder}/{parent}")
-        return self._share.create(f"{self._folder}/{path}")
+        return self._share.create(f"{self._folder}/{path}", resumable=True)
 
     def write(self, path: str, data: bytes) -> None:
         """Create a small file with the given bytes."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from jenkins_release.errors import IntegrityError
 from jenkins_release.rules.names import check_path
 from jenkins_release.share.checks import check_below_root, check_range, too_short
-from jenkins_release.share.directory_files import opened_folder, rename_new, translated
+from jenkins_release.share.directory_files import copy_part, opened_folder, rename_new, translated
 from jenkins_release.share.directory_lease import held
 from jenkins_release.share.protocol import Entry, Lease, PathNotFound, Writer
 
@@ -80,9 +80,28 @@ class DirectoryShare:
         check_range(offset, length)
         return self._read(path, names, offset, length)
 
-    def create(self, path: str) -> AbstractContextManager[Writer]:
+    def create(self, path: str, *, resumable: bool = False) -> AbstractContextManager[Writer]:  # noqa: ARG002 - a folder has no connection that could break
         """Create a new file for writing; the kernel refuses an existing name."""
         return self._create(path, check_below_root(path))
+
+    def copy_into(self, writer: Writer, path: str, *, offset: int = 0, length: int | None = None) -> bool:
+        """Append a range to a file in this or another folder of the machine; the kernel copies it."""
+        names = check_below_root(path)
+        check_range(offset, length)
+        if not isinstance(writer, _DirectoryWriter):
+            return False
+        with self._doing("copy from", path):
+            file = self._open_file(names, os.O_RDONLY)
+        try:
+            size = os.fstat(file).st_size
+            wanted = max(0, size - offset) if length is None else length
+            if offset + wanted > size or offset > size:
+                raise too_short(self._place(path), offset, wanted, size)
+            if writer.copy(file, offset, wanted) < wanted:
+                raise too_short(self._place(path), offset, wanted, os.fstat(file).st_size)
+        finally:
+            os.close(file)
+        return True
 
     def make_folder(self, path: str) -> None:
         """Create a folder and those above it that are missing, below the root."""
@@ -231,6 +250,24 @@ class _DirectoryWriter:
                 count = os.write(self._file, view)
                 self._count += count
                 view = view[count:]
+
+    def copy(self, source: int, offset: int, length: int) -> int:
+        """Append bytes of another open file; return how many there were.
+
+        Args:
+            source: Its descriptor.
+            offset: First byte.
+            length: Bytes.
+        """
+        done = 0
+        with translated(f"cannot write {self._place}"):
+            while done < length:
+                count = copy_part(source, self._file, length - done, offset + done)
+                if not count:
+                    break
+                done += count
+                self._count += count
+        return done
 
     def _finish(self) -> None:
         with translated(f"cannot finish {self._place}"):

@@ -100,8 +100,39 @@ class Share(Protocol):
         """
         ...
 
-    def create(self, path: str) -> AbstractContextManager[Writer]:
-        """Create a new file for writing. Raises :class:`PathExists`, :class:`ShareFull`."""
+    def create(self, path: str, *, resumable: bool = False) -> AbstractContextManager[Writer]:
+        """Create a new file for writing.
+
+        Args:
+            path: The new file.
+            resumable: Whether writing goes on over a new connection when the one it uses breaks. The
+                price: when the process itself dies, the partial file may stay. For folders that
+                are staged and cleared, not for final names.
+
+        Raises:
+            PathExists: The name is taken.
+            ShareFull: There is no room.
+        """
+        ...
+
+    def copy_into(self, writer: Writer, path: str, *, offset: int = 0, length: int | None = None) -> bool:
+        """Append a range of a file of this share to a file being written, without reading it here.
+
+        Args:
+            writer: What :meth:`create` gave, of this share or of another one that stands on the same
+                server (for folders: the same machine).
+            path: The file to copy from.
+            offset: First byte.
+            length: Bytes; None for all that follow.
+
+        Returns:
+            False where it is not possible this way; nothing was appended then, read and write the bytes.
+
+        Raises:
+            PathNotFound: There is no such file.
+            jenkins_release.errors.IntegrityError: It has fewer bytes.
+            ShareFull: There is no room.
+        """
         ...
 
     def make_folder(self, path: str) -> None:
