@@ -23,11 +23,10 @@ class _Version:
 
     size: int
     written: datetime
-    made: datetime
 
     @classmethod
     def of(cls, handle: Open) -> _Version:
-        return cls(int(handle.end_of_file), handle.last_write_time, handle.creation_time)
+        return cls(int(handle.end_of_file), handle.last_write_time)
 
 
 def read_file(

@@ -188,6 +188,7 @@ class SmbWriter:
                     checksum = isal_zlib.crc32(piece, checksum)
             if handle.end_of_file < confirmed.size or checksum != confirmed.checksum:
                 # A server that lost power forgets what it acknowledged and had not put on its disk yet.
+                connection.change(handle, deletion(deleted=True))
                 handle.close()
                 raise IntegrityError(
                     f"{connection.shown.path(self._path)} lost bytes that the server had acknowledged, "

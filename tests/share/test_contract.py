@@ -13,7 +13,7 @@ import pytest
 from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld
 from jenkins_release.share import DirectoryShare, PathExists, PathNotFound, Share
 
-KINDS = ["directory", "samba"]
+KINDS = ["directory", "samba", "samba, library's calls"]
 
 
 @pytest.fixture(params=KINDS)
@@ -30,9 +30,10 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.fixture
 def share(request: pytest.FixtureRequest, folder: Path) -> Share:
     """The share under test."""
-    if request.node.callspec.params["folder"] == "directory":
+    kind = request.node.callspec.params["folder"]
+    if kind == "directory":
         return DirectoryShare(folder)
-    found: Share = request.getfixturevalue("smb_share")
+    found: Share = request.getfixturevalue("smb_share" if kind == "samba" else "library_smb_share")
     return found
 
 
@@ -166,6 +167,77 @@ class TestCreate:
         put(share, "file", b"again")
         assert get(share, "file") == b"again"
 
+    def test_a_resumable_file_is_like_any_other(self, share: Share) -> None:
+        """It is complete at the end, gone after a failure, and its name was free."""
+        with share.create("file", resumable=True) as writer:
+            writer.write(b"x" * 3_000_000)
+        assert get(share, "file") == b"x" * 3_000_000
+        with pytest.raises(KeyError), share.create("other", resumable=True) as writer:
+            writer.write(b"x" * 3_000_000)
+            raise KeyError("source")
+        with pytest.raises(PathExists), share.create("file", resumable=True):
+            raise AssertionError("created again")
+        assert [(entry.name, entry.size) for entry in share.list("")] == [("file", 3_000_000)]
+
+
+class TestServerCopy:
+    def test_ranges_are_appended_between_written_bytes(self, share: Share) -> None:
+        """Any range, of several files, wherever it begins."""
+        one, two = os.urandom(20_000_000), os.urandom(3_000)
+        put(share, "one", one)
+        put(share, "two", two)
+        with share.create("new") as writer:
+            writer.write(b"begin")
+            assert share.copy_into(writer, "one", offset=7, length=18_000_001)
+            writer.write(b"middle")
+            assert share.copy_into(writer, "two")
+            assert share.copy_into(writer, "one", offset=19_999_990)
+            assert share.copy_into(writer, "one", offset=0, length=0)
+            writer.write(b"end")
+        expected = b"begin" + one[7:18_000_008] + b"middle" + two + one[19_999_990:] + b"end"
+        assert hashlib.sha256(get(share, "new")).digest() == hashlib.sha256(expected).digest()
+
+    @pytest.mark.parametrize(("offset", "length"), [(0, 101), (101, None), (100, 1)])
+    def test_a_range_that_is_not_there(self, share: Share, offset: int, length: int | None) -> None:
+        """It is an integrity error that names the source, and nothing is left behind."""
+        put(share, "source", b"x" * 100)
+        with pytest.raises(IntegrityError, match="source"), share.create("new") as writer:
+            share.copy_into(writer, "source", offset=offset, length=length)
+        assert [entry.name for entry in share.list("")] == ["source"]
+
+    def test_a_source_that_is_not_there(self, share: Share) -> None:
+        """The message names it; the writer may go on."""
+        with share.create("new") as writer:
+            writer.write(b"a")
+            with pytest.raises(PathNotFound, match="nothing"):
+                share.copy_into(writer, "nothing")
+            writer.write(b"b")
+        assert get(share, "new") == b"ab"
+
+    def test_into_a_resumable_file(self, share: Share) -> None:
+        """Both go together."""
+        put(share, "source", b"x" * 2_000_000)
+        with share.create("new", resumable=True) as writer:
+            writer.write(b"a")
+            assert share.copy_into(writer, "source")
+            writer.write(b"b")
+        assert get(share, "new") == b"a" + b"x" * 2_000_000 + b"b"
+
+    def test_into_a_file_elsewhere(self, share: Share, tmp_path: Path) -> None:
+        """It says that it cannot, and appends nothing."""
+
+        class Elsewhere:
+            def write(self, data: bytes | bytearray | memoryview) -> None:
+                raise AssertionError("written")
+
+            def __enter__(self) -> Elsewhere:
+                return self
+
+            def __exit__(self, *exc: object) -> None: ...
+
+        put(share, "source", b"x")
+        assert not share.copy_into(Elsewhere(), "source")
+
 
 class TestNames:
     def test_list_is_sorted_and_complete(self, share: Share) -> None:
@@ -256,6 +328,9 @@ class TestNames:
             share.remove(path)
         with pytest.raises(ConfigurationError):
             share.lease(path, "me")
+        with share.create("new") as writer, pytest.raises(ConfigurationError):
+            share.copy_into(writer, path)
+        share.remove("new")
         assert share.list("") == []
 
     def test_the_root_itself_is_safe(self, share: Share) -> None:
