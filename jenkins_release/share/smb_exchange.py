@@ -158,7 +158,7 @@ class Exchange:
         Raises:
             SMBException: It answers one, and is not what it has to be.
         """
-        if not self._under_way or length < wire.FIXED - 16:
+        if not self._under_way:
             return rest(length)
         start = rest(min(length, wire.FIXED))
         try:
@@ -221,8 +221,8 @@ class Exchange:
             request.answer = start + data
         elif request.reading:
             offset, length = wire.read_answer(start)
-            if len(data) != length:
-                begin = offset - wire.FIXED
+            begin = offset - wire.FIXED
+            if length and (begin or len(data) != length):
                 data = data[begin : begin + length]
             if len(data) != length:
                 raise ValueError(f"it announces {length} bytes, and has {len(data)}")

@@ -31,7 +31,7 @@ from smbprotocol.transport import Tcp
 from smbprotocol.tree import TreeConnect
 
 from jenkins_release.share.smb_exchange import Exchange, Protection
-from jenkins_release.share.smb_messages import UNSOLICITED
+from jenkins_release.share.smb_messages import HEADER, UNSOLICITED
 from jenkins_release.share.smb_protection import Part, sealer, signer, unknown
 
 _BEFORE_LIMITS = 1 << 20
@@ -114,6 +114,8 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
             while True:
                 self._wait(timeout)
                 length = int.from_bytes(self._exactly(4), "big")
+                if length < HEADER:
+                    raise SMBException(f"the server sent a packet of {length} bytes, too few for a header")
                 if length > self._connection.largest_packet():
                     raise SMBException(f"the server announces a packet of {length} bytes")
                 packet = exchange.accept(length, self._exactly)
