@@ -15,6 +15,7 @@ from jenkins_release.share.checks import check_below_root, check_range
 from jenkins_release.share.protocol import Entry, Lease, Writer
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_connect import connect
+from jenkins_release.share.smb_connection import SmbConnection
 from jenkins_release.share.smb_pool import SmbPool
 from jenkins_release.share.smb_reader import read_file
 from jenkins_release.share.smb_resume import RESUME, Resumption
@@ -81,7 +82,9 @@ class SmbShare:
         login = SmbLogin(username, password, encrypt=encrypt, auth=auth, timeout_s=timeout_s, packed=packed)
         self._resume = resume
         self._sleep = sleep
-        self._pool = SmbPool(lambda replaces: connect(address, login, replaces))
+        self._login = login
+        self._target: SmbAddress | None = None
+        self._pool = SmbPool(self._connect)
 
     def __repr__(self) -> str:
         return f"SmbShare({self.name})"
@@ -134,10 +137,10 @@ class SmbShare:
         check_range(offset, length)
         if not isinstance(writer, SmbWriter):
             return False
-        # Behind DFS, both locations may be names for any server: what counts is where they lead.
-        with self._pool.borrow() as connection:
-            target = connection.target
-        return writer.copy(target, path, offset, length)
+        if self._target is None:
+            self.stat("")
+        # Behind DFS both locations may be names for any server: what counts is where they led.
+        return writer.copy(self._target or self._address, path, offset, length)
 
     def make_folder(self, path: str) -> None:
         """Create a folder and those above it that are missing, below the root."""
@@ -173,6 +176,11 @@ class SmbShare:
         """
         check_below_root(path)
         return self._lease(path, holder)
+
+    def _connect(self, replaces: int) -> SmbConnection:
+        connection = connect(self._address, self._login, replaces)
+        self._target = connection.target
+        return connection
 
     def _read(self, path: str, offset: int, length: int | None) -> Iterator[bytes]:
         with self._pool.slot() as slot:

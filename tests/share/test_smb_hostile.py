@@ -10,64 +10,12 @@ import pytest
 
 from jenkins_release.errors import ReleaseError, RemoteError
 from jenkins_release.sandbox.samba import SambaServer
-from jenkins_release.share import SmbShare, smb_connect
-from jenkins_release.share.smb_connection import SmbConnection
-from jenkins_release.share.smb_protection import signer
+from jenkins_release.share import SmbShare
+from tests.fixtures.liar import Forge, Liar, number
 from tests.fixtures.share import OpenSmb, Tap
 
 READ, WRITE = 8, 9
 SIZE = 5_000_000
-Forge = Callable[[bytearray], "bytearray | list[bytearray]"]
-
-
-class Liar:
-    """Changes answers of a signed session and signs them anew, as the server itself could.
-
-    Args:
-        tap: The wire.
-    """
-
-    def __init__(self, tap: Tap) -> None:
-        self._tap = tap
-        self.connection: SmbConnection | None = None
-        self.lies = 0
-
-    def lie(self, command: int, forge: Forge, *, sign: bool = True) -> None:
-        """Change every successful answer to ``command``."""
-
-        def change(message: bytes) -> list[bytes]:
-            status = int.from_bytes(message[8:12], "little")
-            if message[12] != command or status:
-                return [message]
-            self.lies += 1
-            forged = forge(bytearray(message))
-            found = forged if isinstance(forged, list) else [forged]
-            return [self._signed(each) if sign else bytes(each) for each in found]
-
-        self._tap.change = change
-
-    def _signed(self, message: bytearray) -> bytes:
-        assert self.connection is not None
-        wire = self.connection.wire
-        make = signer(wire.dialect, wire.signing_algorithm_id, self.connection.session.signing_key)
-        message[48:64] = bytes(16)
-        number = int.from_bytes(message[24:32], "little")
-        message[48:64] = make(number, (bytes(message),), answer=True)
-        return bytes(message)
-
-
-@pytest.fixture
-def liar(tap: Tap, monkeypatch: pytest.MonkeyPatch) -> Liar:
-    """A server that lies; it learns the keys of the sessions as they are made."""
-    found = Liar(tap)
-    real = smb_connect.SmbConnection
-
-    def keep(*args: object, **how: object) -> SmbConnection:
-        found.connection = real(*args, **how)  # type: ignore[arg-type]  # handed on as they came
-        return found.connection
-
-    monkeypatch.setattr(smb_connect, "SmbConnection", keep)
-    return found
 
 
 @pytest.fixture
@@ -77,11 +25,6 @@ def share(samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb, lia
     opened = open_smb(samba, "data", smb_folder.name, port=tap.port, encrypt=False, timeout_s=3.0)
     opened.list("")
     return opened
-
-
-def number(message: bytearray, at: int, size: int, value: int) -> bytearray:
-    message[at : at + size] = value.to_bytes(size, "little")
-    return message
 
 
 LIES_ABOUT_READS: dict[str, tuple[Forge, str]] = {
