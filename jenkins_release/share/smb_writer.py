@@ -206,11 +206,12 @@ class SmbWriter:
                     self._connection.change(self._upload.handle, deletion(deleted=True))
                 self._upload.handle.close()
                 return
-            if self._resumption is not None:
-                remove(self._slot.renew(), self._path)
         except FOREIGN as error:
             _log.debug("abandoning %s: %s", where, error)
             # Without its connection the server closes the file, and with that removes a marked one.
             self._connection.drop()
-        except ReleaseError as error:
-            _log.warning("the unfinished file %s stays: %s", where, error)
+        if self._resumption is not None:
+            try:
+                remove(self._slot.renew(), self._path)
+            except ReleaseError as error:
+                _log.warning("the unfinished file %s stays: %s", where, error)

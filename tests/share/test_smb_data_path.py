@@ -204,10 +204,13 @@ class TestCancelling:
         pieces = iter(share.read("file"))
         next(pieces)
         tap.flowing.clear()
+        # A shell starts what runs in the background with SIGINT ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
             for _ in pieces:
                 pass
+        signal.signal(signal.SIGINT, before)
         tap.flowing.set()
         assert tap.connections == 1
         assert share.stat("file").size == SIZE
