@@ -17,6 +17,7 @@ from jenkins_release.sandbox.ecr_access import DOWNLOADS, authorize, check_downl
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_http import Exchange
 from jenkins_release.sandbox.ecr_manifests import immutable_message, store_image
+from jenkins_release.sandbox.ecr_parts import UploadParts
 from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, Image
 from jenkins_release.sandbox.ecr_store import RegistryStore
 
@@ -43,6 +44,8 @@ _CODES = {
     "InvalidParameterException": ("MANIFEST_INVALID", 400),
     "LayersNotFoundException": ("MANIFEST_BLOB_UNKNOWN", 400),
     "ReferencedImagesNotFoundException": ("MANIFEST_BLOB_UNKNOWN", 400),
+    "InvalidLayerPartException": ("BLOB_UPLOAD_INVALID", 416),
+    "LayerPartTooSmallException": ("SIZE_INVALID", 400),
     "RequestEntityTooLargeException": ("SIZE_INVALID", 413),
     "ServerException": ("UNKNOWN", 500),
 }
@@ -79,6 +82,7 @@ class V2Api:
         self._host = host
         self._blob_mounting = blob_mounting
         self._expired_status = expired_status
+        self._parts = UploadParts()
 
     def answer(self, exchange: Exchange, fault: Fault) -> None:
         """Answer a request; an error leaves as JSON of the distribution API."""
@@ -128,8 +132,14 @@ class V2Api:
             self._get_manifest(exchange, name, rest, fault)
         else:
             query = self._upload_query(exchange, arn) if exchange.method == "POST" else exchange.raw_query
+            if kind == "blobs/uploads" and rest:
+                self._parts.check(exchange, rest)
             path = f"/v2/{repository.storage}/{kind}/{rest}"
-            self._forward(exchange, path, query, f"/v2/{name}/", f"/v2/{repository.storage}/")
+            try:
+                self._forward(exchange, path, query, f"/v2/{name}/", f"/v2/{repository.storage}/")
+            finally:
+                if kind == "blobs/uploads" and rest:
+                    self._parts.note(exchange, rest)
 
     def _put_manifest(self, exchange: Exchange, name: str, reference: str) -> None:
         data = exchange.body()
