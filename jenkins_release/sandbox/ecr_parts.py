@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
+from urllib.parse import parse_qsl, urlencode
 
 from jenkins_release.sandbox.ecr_http import Exchange
 from jenkins_release.sandbox.ecr_state import ApiFault
@@ -20,53 +21,71 @@ _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 class UploadParts:
-    """What is known of the uploads under way; safe to share between threads."""
+    """What is known of the uploads under way; safe to share between threads.
+
+    A part counts whole or not at all, and the place of an upload does not change: the registry
+    behind has a new one for every part, which only the front knows.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._small: set[str] = set()
-        self._cut: set[str] = set()
         self._next: dict[str, int] = {}
+        self._queries: dict[str, str] = {}
 
-    def check(self, exchange: Exchange, upload: str) -> None:
-        """Check a request about an upload before it is passed on.
+    def part(self, exchange: Exchange, upload: str) -> bytes | None:
+        """Return the part that a request brings, once it is there as a whole; None for any other request.
 
         Raises:
             ApiFault: InvalidLayerPartException, LayerPartTooSmallException.
         """
         if exchange.method != "PATCH" or "content-range" not in exchange.headers:
-            return
-        found = _RANGE.fullmatch(exchange.headers["content-range"])
+            return None
+        stated = exchange.headers["content-range"]
+        found = _RANGE.fullmatch(stated)
         size = int(found[2]) - int(found[1]) + 1 if found else 0
         with self._lock:
-            expected = self._next.get(upload)
-            if found is None or size != exchange.length or size > LARGEST_PART:
-                raise _invalid(f"the part {exchange.headers['content-range']!r} is not valid")
-            if expected is not None and expected != int(found[1]):
-                raise _invalid(f"the part begins at byte {found[1]}, the one before it ended at {expected}")
-            if upload in self._small:
-                raise ApiFault(
-                    "LayerPartTooSmallException", "Layer parts must be at least 5 MiB in size, but the last"
-                )
+            expected = self._next.get(upload, 0)
+            small = upload in self._small
+        if found is None or size != exchange.length or size > LARGEST_PART:
+            raise _invalid(f"{stated!r} is not valid")
+        if int(found[1]) != expected:
+            raise _invalid(f"it begins at byte {found[1]}, the one before it ended at {expected}")
+        if small:
+            raise ApiFault(
+                "LayerPartTooSmallException", "Layer parts must be at least 5 MiB in size, but the last"
+            )
+        return b"".join(bytes(block) for block in exchange.chunks())
 
-    def note(self, exchange: Exchange, upload: str) -> None:
-        """Take note of a request that has ended, however that was."""
-        status = exchange.record.status
-        found = _RANGE.fullmatch(exchange.headers.get("content-range", ""))
+    def taken(self, upload: str, part: bytes | None, query: str) -> None:
+        """Note that the registry behind took a part, and under which query it goes on."""
         with self._lock:
-            if exchange.method in {"PUT", "DELETE"} and status:
-                self._small.discard(upload)
-                self._cut.discard(upload)
-                self._next.pop(upload, None)
-            elif exchange.method == "PATCH" and found and status == 202:
-                self._next[upload] = int(found[2]) + 1
-                if exchange.record.received < SMALLEST_PART and upload not in self._cut:
+            self._queries[upload] = query
+            if part is not None:
+                self._next[upload] = self._next.get(upload, 0) + len(part)
+                if len(part) < SMALLEST_PART:
                     self._small.add(upload)
-                self._cut.discard(upload)
-            elif exchange.method == "PATCH" and found and not status:
-                # Some of it may have arrived: only the upload's own state tells where to go on.
-                self._next.pop(upload, None)
-                self._cut.add(upload)
+
+    def query(self, upload: str, given: str) -> str:
+        """Return the query that the registry behind wants, with the digest that the client gave."""
+        with self._lock:
+            known = self._queries.get(upload)
+        if known is None:
+            return given
+        digest = [(name, value) for name, value in parse_qsl(given) if name == "digest"]
+        return "&".join(filter(None, (known, urlencode(digest))))
+
+    def arrived(self, upload: str) -> int | None:
+        """Return the bytes of the parts that arrived; None for an upload without parts."""
+        with self._lock:
+            return self._next.get(upload)
+
+    def forget(self, upload: str) -> None:
+        """Forget an upload that has ended."""
+        with self._lock:
+            self._small.discard(upload)
+            self._next.pop(upload, None)
+            self._queries.pop(upload, None)
 
 
 def _invalid(why: str) -> ApiFault:

@@ -133,13 +133,28 @@ class V2Api:
         else:
             query = self._upload_query(exchange, arn) if exchange.method == "POST" else exchange.raw_query
             if kind == "blobs/uploads" and rest:
-                self._parts.check(exchange, rest)
+                self._upload(exchange, name, repository.storage, rest)
+                return
             path = f"/v2/{repository.storage}/{kind}/{rest}"
-            try:
-                self._forward(exchange, path, query, f"/v2/{name}/", f"/v2/{repository.storage}/")
-            finally:
-                if kind == "blobs/uploads" and rest:
-                    self._parts.note(exchange, rest)
+            self._forward(exchange, path, query, f"/v2/{name}/", f"/v2/{repository.storage}/")
+
+    def _upload(self, exchange: Exchange, name: str, storage: str, upload: str) -> None:
+        """Pass on a request about an upload, or answer how far it has come."""
+        arrived = self._parts.arrived(upload)
+        place = f"/v2/{name}/blobs/uploads/{upload}"
+        if exchange.method == "GET" and arrived is not None:
+            location = f"http://{self._host()}{place}"
+            exchange.reply(204, b"", {"Location": location, "Range": f"0-{max(0, arrived - 1)}"})
+            return
+        part = self._parts.part(exchange, upload)
+        query = self._parts.query(upload, exchange.raw_query)
+        path = f"/v2/{storage}/blobs/uploads/{upload}"
+        shown = f"/v2/{name}/", f"/v2/{storage}/"
+        if self._forward(exchange, path, query, *shown, part=part, upload=upload) and exchange.method in {
+            "PUT",
+            "DELETE",
+        }:
+            self._parts.forget(upload)
 
     def _put_manifest(self, exchange: Exchange, name: str, reference: str) -> None:
         data = exchange.body()
@@ -182,19 +197,32 @@ class V2Api:
         authorize(self._state, arn, "ecr:GetDownloadUrlForLayer", source)
         return urlencode({"mount": digest, "from": self._state.repository(source).storage})
 
-    def _forward(self, exchange: Exchange, path: str, query: str, shown: str, storage: str = "") -> None:
+    def _forward(
+        self,
+        exchange: Exchange,
+        path: str,
+        query: str,
+        shown: str,
+        storage: str = "",
+        *,
+        part: bytes | None = None,
+        upload: str = "",
+    ) -> bool:
+        """Pass a request on and its answer back; returns whether it was a success."""
         headers = {name: exchange.headers[name] for name in _FORWARDED if name in exchange.headers}
         target = f"{path}?{query}" if query else path
-        with self._store.request(
-            exchange.method, target, headers, exchange.chunks(), exchange.length
-        ) as answer:
+        body = exchange.chunks() if part is None else [part]
+        with self._store.request(exchange.method, target, headers, body, exchange.length) as answer:
             passed = dict(answer.headers)
             for name, value in answer.headers.items():
                 if name.lower() == "location" and storage:
                     url = urlsplit(value)
                     inside = url.path.replace(storage, shown, 1)
                     passed[name] = f"http://{self._host()}{inside}" + (f"?{url.query}" if url.query else "")
+                    if upload and answer.status == 202:
+                        self._parts.taken(upload, part, url.query)
             exchange.stream(answer.status, passed, answer.blocks())
+            return answer.status < 300
 
 
 def _accepts(exchange: Exchange, image: Image) -> bool:
