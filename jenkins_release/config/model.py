@@ -98,7 +98,7 @@ class ExportSection(_Section):
 
     platform: Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")] = "linux/amd64"
     archives: Literal["single", "per-image"] = "single"
-    layers: Literal["plain", "gzip"] = "plain"
+    layers: Literal["plain", "gzip"] = "gzip"
     gzip_digests: bool = False
 
 
@@ -109,8 +109,8 @@ class PromoteSection(_Section):
     straight to the registry, ``workers`` of them at a time.
     """
 
-    engine: Literal["docker", "registry"] = "docker"
-    workers: Annotated[int, Field(ge=1, le=16)] = 4
+    engine: Literal["docker", "registry"] = "registry"
+    workers: Annotated[int, Field(ge=1, le=16)] = 3
 
 
 class EcrSection(_Section):

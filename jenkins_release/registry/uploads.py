@@ -18,8 +18,8 @@ from jenkins_release.registry.manifests import sha256_digest
 from jenkins_release.registry.protocol import Upload, UploadLost
 from jenkins_release.registry.transport import Transport, refusal
 
-PART = 8 << 20
-"""Bytes of one part; between ECR's bounds."""
+PART = 5 << 20
+"""Bytes of one part: the least that ECR takes, since several are in memory for each layer under way."""
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 _GONE = frozenset({404, 410})
 _ELSEWHERE = frozenset({416})
