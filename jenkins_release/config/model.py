@@ -110,7 +110,7 @@ class PromoteSection(_Section):
     """
 
     engine: Literal["docker", "registry"] = "registry"
-    workers: Annotated[int, Field(ge=1, le=16)] = 3
+    workers: Annotated[int, Field(ge=1, le=16)] = 2
 
 
 class EcrSection(_Section):

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,10 +18,10 @@ from jenkins_release.steps._blob_source import BlobSource, Content
 from jenkins_release.steps._missing import MissingBlobs
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps.services import Services
-from jenkins_release.stream import read_ahead
 
 _log = logging.getLogger(__name__)
 _MAX_THREADS = 8
+_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,19 @@ class BlobSender:
     def _send(
         self, content: Content, repositories: Sequence[str], count: Callable[[int], None]
     ) -> tuple[str, int]:
-        source = BlobSource(content, self._opened, self._services, self._pool, part_bytes=PART, advance=count)
+        source = BlobSource(
+            content,
+            self._opened,
+            self._services,
+            self._pool,
+            part_bytes=PART,
+            # With one worker everything happens in one thread, in one order.
+            ahead=_AHEAD if self._services.configuration.promote.workers > 1 else 0,
+            advance=count,
+        )
         with ExitStack() as stack:
             uploads = {name: stack.enter_context(self._services.blobs.upload(name)) for name in repositories}
-            # With one worker everything happens in one thread, in one order.
-            ahead = self._services.configuration.promote.workers > 1
-            for part in stack.enter_context(read_ahead(source.parts(), 1 if ahead else 0)):
+            for part in stack.enter_context(closing(source.parts())):
                 if self._stopping.is_set():
                     raise RemoteError(f"{content.digest} is not sent any more: another layer failed")
                 for name, upload in uploads.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from jenkins_release.records.candidate import ImageRecord, LayerRecord
 from jenkins_release.steps._archives import ALTERED
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps.services import Services
+from jenkins_release.stream import read_ahead
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class BlobSource:
         services: Where to read.
         pool: Threads that compress.
         part_bytes: Bytes of one part; the last one may be smaller.
+        ahead: Pieces, of 1 MiB at most, that a thread of its own prepares while a part is sent; 0 for none.
         advance: Told of the bytes read from the share.
 
     Attributes:
@@ -80,6 +82,7 @@ class BlobSource:
         pool: ThreadPoolExecutor,
         *,
         part_bytes: int,
+        ahead: int,
         advance: Callable[[int], None],
     ) -> None:
         self._content = content
@@ -87,11 +90,12 @@ class BlobSource:
         self._services = services
         self._pool = pool
         self._part_bytes = part_bytes
+        self._ahead = ahead
         self._advance = advance
         self.digest = ""
         self.size = 0
 
-    def parts(self) -> Iterator[bytes]:
+    def parts(self) -> Generator[bytes]:
         """Yield the blob; when this ends without an error, every byte of it is proven.
 
         The digest of a stored blob is that of the bytes that were read. A plain layer is proven by
@@ -103,11 +107,10 @@ class BlobSource:
             RemoteError: The share failed.
         """
         content = self._content
-        if not content.plain:
-            yield from self._joined(self._stored())
-            return
-        yield from self._joined(self._packed(prove=not content.blob))
-        if content.blob not in {"", self.digest}:
+        pieces = self._packed(prove=not content.blob) if content.plain else self._stored()
+        with read_ahead(pieces, self._ahead) as found:
+            yield from self._joined(found)
+        if content.plain and content.blob not in {"", self.digest}:
             self._prove_again()
 
     def _stored(self) -> Iterator[bytes]:
