@@ -18,7 +18,7 @@ from jenkins_release.cli.runtime import (
     region_option,
     share_option,
 )
-from jenkins_release.records.plan import Plan, TagNow
+from jenkins_release.records.plan import Plan, PlannedImage, TagNow
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.approve import ApprovalReport
 
@@ -235,19 +235,24 @@ def _plan_text(plan: Plan) -> str:
         todo = {"absent": "push", "pushed": "set tags", "released": "nothing"}[image.state]
         exists = "" if image.repository_exists else " (create)"
         now = ", ".join(_tag_text(tag) for tag in image.tags)
-        moved = f"up to {size(image.push_bytes)}" if image.push_bytes else "-"
+        moved = _bytes_text(image) if image.state == "absent" else "-"
         rows.append([image.name, image.repository + exists, now, todo, moved])
     columns = ["image", "repository", "tag now", "to do", "bytes"]
     total = sum(image.push_bytes for image in plan.images)
+    exact = all(image.push_exact for image in plan.images if image.push_bytes)
     lines = [
         f"plan for {plan.product} {plan.version}/{plan.build} to {plan.registry}",
         f"candidate.json {plan.candidate}",
         f"plan {plan.digest}, requested by {plan.requester}",
         table(columns, rows),
-        f"to push: {'up to ' + size(total) if total else 'nothing'}",
+        f"to push: {('' if exact else 'up to ') + size(total) if total else 'nothing'}",
     ]
     obstacles = [*plan.occupied, *plan.obstacles]
     return "\n".join([*lines, *(["in the way:", bullets(obstacles)] if obstacles else [])])
+
+
+def _bytes_text(image: PlannedImage) -> str:
+    return size(image.push_bytes) if image.push_exact else f"up to {size(image.push_bytes)}"
 
 
 def _tag_text(tag: TagNow) -> str:

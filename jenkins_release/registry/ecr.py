@@ -174,6 +174,16 @@ class EcrRegistry:
                     missing.discard(layer["layerDigest"])
         return missing
 
+    def mounts_blobs(self) -> bool:
+        """Whether the account opted in to blob mounting (``GetAccountSetting``, ``BLOB_MOUNTING``).
+
+        A caller that may not ask is told no: a blob is then uploaded to each repository.
+
+        Raises:
+            RemoteError: ECR failed.
+        """
+        return self._api.blob_mounting()
+
     def tags(self, repository: str) -> list[str]:
         """Return every tag of a repository (``ListImages``, all pages).
 

@@ -9,6 +9,7 @@ retryable RemoteError.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,11 @@ from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.registry.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
 from jenkins_release.registry.protocol import RepositoryNotFound, Scan
 
+_log = logging.getLogger(__name__)
+_NOT_TOLD = frozenset(
+    {"AccessDeniedException", "ValidationException", "InvalidParameterException", "UnknownOperationException"}
+)
+"""Answers of an account that does not tell the setting, or a region that does not know it."""
 BATCH = 100
 """Identifiers in one batch call at most (ECR API reference)."""
 
@@ -106,6 +112,21 @@ class EcrCalls:
             if not answer.get("nextToken"):
                 return sorted(set(found))
             page = {"nextToken": answer["nextToken"]}
+
+    def blob_mounting(self) -> bool:
+        """Return the account setting ``BLOB_MOUNTING``; False where the caller may not read it."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        what = "ask whether blobs can be mounted"
+        try:
+            # Not through call(): the action takes no registryId.
+            answer = self.client().get_account_setting(name="BLOB_MOUNTING")
+        except (BotoCoreError, ClientError) as error:
+            if error_code(error) in _NOT_TOLD:
+                _log.info("cannot %s: %s", what, error_code(error))
+                return False
+            raise translate(error, what) from error
+        return str(answer.get("value", "")).upper() == "ENABLED"
 
     def scan(self, repository: str, digest: str) -> Scan:
         """Return where the scan of an image stands, and what it found."""

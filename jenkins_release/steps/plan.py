@@ -14,6 +14,7 @@ from jenkins_release.rules.policy import policy_digest
 from jenkins_release.rules.tags import fill, pin_prefix, registry_tags, released_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._forecast import forecast
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps.services import Services
 
@@ -55,7 +56,7 @@ def make_plan(opened: OpenCandidate, services: Services) -> Plan:
         policy=policy_digest(services.policy, services.trusted_keys),
         requester=services.user(),
         registry=services.retry("ask ECR for the registry", lambda: services.registry.host),
-        images=tuple(images),
+        images=forecast(images, opened.record.images, services),
         occupied=tuple(occupied),
         obstacles=tuple(obstacles),
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
     from jenkins_release.images.protocol import ImageEngine
-    from jenkins_release.registry.protocol import Registry
+    from jenkins_release.registry.protocol import BlobStore, Registry
     from jenkins_release.share.candidates import CandidateArea
     from jenkins_release.share.protocol import Share
 
@@ -109,6 +109,14 @@ class Services:
             create=settings,
         )
 
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The registry's blobs and manifests, for a promotion without a Docker daemon."""
+        from jenkins_release.registry.transport import Transport
+        from jenkins_release.registry.uploads import RegistryUploads
+
+        return RegistryUploads(Transport(lambda: self.registry.login()))
+
     @property
     def retry_policy(self) -> RetryPolicy:
         """How long to insist."""
@@ -164,7 +172,7 @@ class Services:
 
     def close(self) -> None:
         """Close the connections that were opened; a later use opens new ones."""
-        for name in ("share", "engine"):
+        for name in ("share", "engine", "blobs"):
             opened = self.__dict__.get(name)
             if opened is not None and hasattr(opened, "close"):
                 opened.close()

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from jenkins_release.steps.services import Services
 
-SERVICES = ("share", "registry", "engine")
+SERVICES = ("share", "registry", "engine", "blobs")
 _LOCAL = {"share.name"}
 """What looks like a service and never leaves the process."""
 
