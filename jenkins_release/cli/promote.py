@@ -18,12 +18,12 @@ from jenkins_release.cli.runtime import (
     region_option,
     share_option,
 )
-from jenkins_release.records.plan import Plan, TagNow
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.approve import ApprovalReport
 
 if TYPE_CHECKING:
     from jenkins_release.records.journal import JournalEntry
+    from jenkins_release.records.plan import Plan, TagNow
+    from jenkins_release.steps.approve import ApprovalReport
 
 _JOURNAL_LINES = 8
 

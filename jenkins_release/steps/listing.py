@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.parallel import map_parallel
 from jenkins_release.records.attestation import Statement, read_envelope, verified_by
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.gate import Decision
@@ -70,12 +71,15 @@ class ShownCandidate:
 def list_candidates(services: Services, *, version: str | None = None) -> list[ListedCandidate]:
     """List the candidates of the product, newest version and build first.
 
+    The candidates are read several at a time, so a distant share costs few round trips each.
+
     Args:
         services: Where to look.
         version: Only candidates of this version.
     """
     refs = services.retry("list candidates", services.candidates.refs)
-    found = [_listed(ref, services) for ref in refs if version in {None, ref.version}]
+    wanted = [ref for ref in refs if version in {None, ref.version}]
+    found = map_parallel(lambda ref: _listed(ref, services), wanted)
     return sorted(found, key=lambda item: _order(item.ref), reverse=True)
 
 
