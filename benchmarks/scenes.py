@@ -59,9 +59,8 @@ def write_candidates(
     for number in range(versions * builds):
         version, build = f"9.0.{number // builds + 1}", str(number % builds + 1)
         place = folder / "SkyDRM" / version / build
-        _write(
-            place, _record(version, build, images), build_key, None if number % signed_off_every else qa_key
-        )
+        verdict = None if number % signed_off_every else qa_key
+        _write(place, _record(version, build, images), build_key, verdict)
         written.append(f"{version}/{build}")
     return written
 
@@ -77,7 +76,9 @@ def _record(version: str, build: str, images: Sequence[str]) -> Candidate:
         built_by="jenkins",
         exported_at=datetime.now(UTC) - timedelta(hours=1),
         exporter=PROGRAM,
-        files=(FileRecord(path=archive, size=len(images) * LAYERS * _LAYER_BYTES, sha256=_hex(archive)),),
+        files=(
+            FileRecord(path=archive, size=(len(images) * LAYERS + 1) * _LAYER_BYTES, sha256=_hex(archive)),
+        ),
         images=tuple(_image(name, version, build, archive) for name in images),
     )
 
@@ -115,12 +116,10 @@ def _write(place: Path, record: Candidate, build_key: Signer, qa_key: Signer | N
         )
     }
     if qa_key is not None:
+        results = {"name": "junit.xml", "digest": {"sha256": _hex("junit")}}
         found["0002-qa.dsse.json"] = sign_statement(
             TEST_RESULT,
-            {
-                "result": "PASSED",
-                "configuration": [{"name": "junit.xml", "digest": {"sha256": _hex("junit")}}],
-            },
+            {"result": "PASSED", "configuration": [results]},
             subjects,
             place=Place.after(found),
             signed_at=record.exported_at + timedelta(minutes=10),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
-from jenkins_release.parallel import map_parallel
 from jenkins_release.records.attestation import Statement, read_envelope, verified_by
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.gate import Decision
@@ -79,7 +78,8 @@ def list_candidates(services: Services, *, version: str | None = None) -> list[L
     """
     refs = services.retry("list candidates", services.candidates.refs)
     wanted = [ref for ref in refs if version in {None, ref.version}]
-    found = map_parallel(lambda ref: _listed(ref, services), wanted)
+    _ = services.trusted_keys  # read once, before the threads want them
+    found = services.each(lambda ref: _listed(ref, services), wanted)
     return sorted(found, key=lambda item: _order(item.ref), reverse=True)
 
 
