@@ -70,7 +70,7 @@ class Setup:
     names: tuple[str, ...]
     layers: str = "plain"
     engine: str = "docker"
-    prefix: str = "skydrm"
+    prefix: str = "bench"
     share: str = ""
 
     @property

@@ -80,7 +80,7 @@ def list_candidates(services: Services, *, version: str | None = None) -> list[L
     wanted = [ref for ref in refs if version in {None, ref.version}]
     _ = services.trusted_keys  # read once, before the threads want them
     found = services.each(lambda ref: _listed(ref, services), wanted)
-    return sorted(found, key=lambda item: _order(item.ref), reverse=True)
+    return sorted(found, key=lambda item: candidate_order(item.ref), reverse=True)
 
 
 def show_candidate(ref: CandidateRef, services: Services) -> ShownCandidate:
@@ -116,7 +116,8 @@ def _shown(name: str, data: bytes, services: Services) -> ShownAttestation:
     return ShownAttestation(name, statement, key.name if key else "", "" if key else "unknown key")
 
 
-def _order(ref: CandidateRef) -> tuple[bool, ReleaseVersion, int, str]:
+def candidate_order(ref: CandidateRef) -> tuple[bool, ReleaseVersion, int, str]:
+    """Return the key that sorts candidates by version and build, what is no version first."""
     try:
         version, known = ReleaseVersion.parse(ref.version), True
     except ConfigurationError:
