@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, ReleaseError, RemoteError
-from jenkins_release.parallel import map_parallel
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share, Writer
 
@@ -94,19 +93,21 @@ class CandidateArea:
     def refs(self) -> list[CandidateRef]:
         """List the complete candidates, sorted by name; unfinished ones have hidden names.
 
-        One query for the product's folder, and one for each version, several at a time.
+        One query for the product's folder, and one for each version, all of which overlap.
         """
-        versions = [entry.name for entry in self._folders(self.product)]
-        builds = map_parallel(lambda version: self._folders(f"{self.product}/{version}"), versions)
-        pairs = zip(versions, builds, strict=True)
-        return sorted(CandidateRef(version, entry.name) for version, found in pairs for entry in found)
-
-    def _folders(self, path: str) -> list[Entry]:
         try:
-            entries = self.share.list(path)
+            versions = [entry.name for entry in _folders(self.share.list(self.product))]
         except PathNotFound:
             return []
-        return [entry for entry in entries if entry.is_folder and not entry.name.startswith(".")]
+        found = []
+        builds = self.share.list_each([f"{self.product}/{version}" for version in versions])
+        for version, entries in zip(versions, builds, strict=True):
+            if isinstance(entries, PathNotFound):
+                continue
+            if isinstance(entries, RemoteError):
+                raise entries
+            found += [CandidateRef(version, entry.name) for entry in _folders(entries)]
+        return sorted(found)
 
     def exists(self, ref: CandidateRef) -> bool:
         """Whether the candidate's folder is there."""
@@ -159,7 +160,7 @@ class CandidateArea:
             entries = self.share.list(f"{self.folder(ref)}/{ATTESTATIONS}")
         except PathNotFound:
             return []
-        return [entry for entry in entries if not entry.is_folder and not entry.name.startswith(".")]
+        return attestation_entries(entries)
 
     @contextmanager
     def stage(self, ref: CandidateRef, holder: str) -> Iterator[Staging]:
@@ -239,6 +240,15 @@ class CandidateArea:
         self.share.make_folder(folder)
         with self.share.lease(f"{folder}/{ref.version}-{ref.build}.{purpose}", holder) as lease:
             yield lease
+
+
+def attestation_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """Return those entries of an attestations folder that are attestations; unfinished ones are hidden."""
+    return [entry for entry in entries if not entry.is_folder and not entry.name.startswith(".")]
+
+
+def _folders(entries: Sequence[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.is_folder and not entry.name.startswith(".")]
 
 
 def write_new(share: Share, folder: str, name: str, data: bytes) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
 from jenkins_release.records.attestation import Statement, read_envelope, verified_by
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._open import gate_decision, open_candidate
+from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate, open_candidates
 from jenkins_release.steps.services import Services
 
 
@@ -70,7 +70,7 @@ class ShownCandidate:
 def list_candidates(services: Services, *, version: str | None = None) -> list[ListedCandidate]:
     """List the candidates of the product, newest version and build first.
 
-    The candidates are read several at a time, so a distant share costs few round trips each.
+    All of them are read in a few round trips, so a distant share is no matter.
 
     Args:
         services: Where to look.
@@ -78,8 +78,8 @@ def list_candidates(services: Services, *, version: str | None = None) -> list[L
     """
     refs = services.retry("list candidates", services.candidates.refs)
     wanted = [ref for ref in refs if version in {None, ref.version}]
-    _ = services.trusted_keys  # read once, before the threads want them
-    found = services.each(lambda ref: _listed(ref, services), wanted)
+    opened = open_candidates(wanted, services)
+    found = [_listed(ref, opened[ref], services) for ref in wanted]
     return sorted(found, key=lambda item: candidate_order(item.ref), reverse=True)
 
 
@@ -96,11 +96,9 @@ def show_candidate(ref: CandidateRef, services: Services) -> ShownCandidate:
     return ShownCandidate(opened.record, opened.digest, location, gate_decision(opened, services), shown)
 
 
-def _listed(ref: CandidateRef, services: Services) -> ListedCandidate:
-    try:
-        opened = open_candidate(ref, services)
-    except (IntegrityError, ConfigurationError) as error:
-        return ListedCandidate(ref, None, None, error.message)
+def _listed(ref: CandidateRef, opened: OpenCandidate | ReleaseError, services: Services) -> ListedCandidate:
+    if isinstance(opened, ReleaseError):
+        return ListedCandidate(ref, None, None, opened.message)
     return ListedCandidate(ref, opened.record, gate_decision(opened, services))
 
 
