@@ -93,6 +93,21 @@ def test_help_and_version_import_no_heavy_library(words):
     assert done.stdout.splitlines()[-1] == "0 []"
 
 
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("steps.listing", ["docker", "smbprotocol"]),
+        ("steps.plan", ["docker", "smbprotocol"]),
+        ("steps._archives", ["docker", "smbprotocol"]),
+    ],
+)
+def test_a_step_imports_only_the_services_that_it_opens(module, absent):
+    """Docker's client without a daemon to talk to, and SMB's on a folder, would cost each command time."""
+    code = f"import sys, jenkins_release.{module}; print(sorted({{*{absent!r}}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_everything_that_is_exported_can_be_imported():
     """The Python API: verbs, requests, reports, errors."""
     for name in jenkins_release.__all__:
