@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.cli.forecast import forecast_json, forecast_text
 from jenkins_release.cli.gate import gate_json, gate_text, overridden_text
 from jenkins_release.cli.output import bullets, size, table
 from jenkins_release.cli.runtime import (
@@ -18,12 +19,12 @@ from jenkins_release.cli.runtime import (
     region_option,
     share_option,
 )
-from jenkins_release.records.plan import Plan, PlannedImage, TagNow
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.approve import ApprovalReport
 
 if TYPE_CHECKING:
     from jenkins_release.records.journal import JournalEntry
+    from jenkins_release.records.plan import Plan, PlannedImage, TagNow
+    from jenkins_release.steps.approve import ApprovalReport
 
 _JOURNAL_LINES = 8
 
@@ -44,14 +45,17 @@ def promote() -> None:
 @pass_runtime
 def plan(runtime: Runtime, ref: CandidateRef, out: Path | None) -> None:
     """Show what a promotion would do. Changes nothing."""
+    from jenkins_release.steps.forecast import forecast_promotion
     from jenkins_release.steps.plan import plan_promotion, write_plan
 
     made, decision = plan_promotion(ref, runtime.services)
-    text = f"{_plan_text(made)}\n{gate_text(decision)}"
+    expected = forecast_promotion(made, runtime.services)
+    text = f"{_plan_text(made)}{forecast_text(expected)}\n{gate_text(decision)}"
     if out is not None:
         write_plan(made, out)
         text += f"\nwrote {out}; approve it with 'jenkins-release promote approve {out}'"
     result = _plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
+    result["forecast"] = forecast_json(expected)
     runtime.succeed(result, text)
 
 

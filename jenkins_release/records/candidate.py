@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
 
@@ -175,6 +176,18 @@ class Candidate(Record):
     files: tuple[FileRecord, ...]
     images: tuple[ImageRecord, ...]
 
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Candidate:
+        """Read a record back; arguments and errors as in :meth:`Record.from_bytes`.
+
+        A step reads the same bytes several times, and each rule once more by itself: the last ones
+        are remembered. Records are frozen, and only what was valid is.
+        """
+        try:
+            return _remembered(data)
+        except IntegrityError:
+            return super().from_bytes(data, where)
+
     @property
     def ident(self) -> str:
         """``version/build``, as people name a candidate."""
@@ -203,6 +216,11 @@ class Candidate(Record):
             if max([image.config_offset + image.config_size, *ends]) > sizes[image.archive]:
                 raise ValueError(f"image {image.name} reaches beyond the end of {image.archive}")
         return self
+
+
+@lru_cache(maxsize=8)
+def _remembered(data: bytes) -> Candidate:
+    return super(Candidate, Candidate).from_bytes(data, "candidate.json")
 
 
 def manifest_digest(data: bytes) -> str:

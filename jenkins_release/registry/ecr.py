@@ -90,6 +90,17 @@ class EcrRegistry:
             self._api.call("describe_repositories", what, repositoryNames=[name])["repositories"][0]
         )
 
+    def repositories(self, names: Sequence[str]) -> dict[str, Repository]:
+        """Describe several repositories (``DescribeRepositories``, 100 names in a call).
+
+        Returns:
+            The repositories found, by name; a missing one is left out.
+
+        Raises:
+            RemoteError: ECR refused or failed.
+        """
+        return {each["repositoryName"]: _repository(each) for each in self._api.repositories(names)}
+
     def create_repository(self, name: str) -> Repository:
         """Create a repository as configured (``CreateRepository``); an existing one is returned as it is.
 

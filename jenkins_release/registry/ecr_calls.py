@@ -16,6 +16,7 @@ from typing import Any
 
 from jenkins_release.aws import aws_client, error_code, translate
 from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.parallel import map_parallel
 from jenkins_release.registry.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
 from jenkins_release.registry.protocol import RepositoryNotFound, Scan
 
@@ -95,6 +96,35 @@ class EcrCalls:
         for batch in batches(references):
             found.update(self._manifests(repository, batch))
         return found
+
+    def repositories(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Describe repositories; those that do not exist are left out.
+
+        A call that names a missing repository is refused as a whole, with the name of one only (ECR
+        API reference, DescribeRepositories); so may be one where the caller's policy covers only some
+        of the names. Then each is asked for by itself.
+        """
+        found: list[dict[str, Any]] = []
+        for batch in batches(names):
+            try:
+                found += self._described(batch)
+            except RemoteError as error:
+                if error.retryable:
+                    raise
+                for single in map_parallel(self._described_or_nothing, batch):
+                    found += single
+        return found
+
+    def _described(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        what = f"describe the repositor{'y' if len(names) == 1 else 'ies'} {', '.join(names)}"
+        answer = self.call("describe_repositories", what, repositoryNames=[*names])
+        return list(answer["repositories"])
+
+    def _described_or_nothing(self, name: str) -> list[dict[str, Any]]:
+        try:
+            return self._described([name])
+        except RepositoryNotFound:
+            return []
 
     def tags(self, repository: str) -> list[str]:
         """Return every tag of a repository."""

@@ -126,6 +126,10 @@ class Registry(Protocol):
         """Describe a repository. Raises :class:`RepositoryNotFound`."""
         ...
 
+    def repositories(self, names: Sequence[str]) -> dict[str, Repository]:
+        """Describe several repositories, in as few calls as possible; a missing one is left out."""
+        ...
+
     def create_repository(self, name: str) -> Repository:
         """Create a repository as configured; an existing one is returned as it is."""
         ...

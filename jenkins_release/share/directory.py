@@ -8,19 +8,21 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.rules.names import check_path
 from jenkins_release.share.checks import check_below_root, check_range, too_short
 from jenkins_release.share.directory_files import copy_part, opened_folder, rename_new, translated
 from jenkins_release.share.directory_lease import held
-from jenkins_release.share.protocol import Entry, Lease, PathNotFound, Writer
+from jenkins_release.share.protocol import HEAD, Entry, Lease, Listed, PathNotFound, Writer
 
 _log = logging.getLogger(__name__)
 _PIECE = 1024 * 1024
+T = TypeVar("T")
 
 
 class DirectoryShare:
@@ -79,6 +81,14 @@ class DirectoryShare:
         names = check_path(path)
         check_range(offset, length)
         return self._read(path, names, offset, length)
+
+    def read_heads(self, paths: Sequence[str]) -> Sequence[bytes | RemoteError]:
+        """Return the first bytes of many files, one after the other."""
+        return [self._or_error(self._head, path) for path in paths]
+
+    def list_each(self, paths: Sequence[str]) -> Sequence[Listed]:
+        """List many folders, one after the other."""
+        return [self._or_error(self.list, path) for path in paths]
 
     def create(self, path: str, *, resumable: bool = False) -> AbstractContextManager[Writer]:  # noqa: ARG002 - a folder has no connection that could break
         """Create a new file for writing; the kernel refuses an existing name."""
@@ -158,6 +168,20 @@ class DirectoryShare:
             RemoteError: At the end of the block too, when the lock file was replaced meanwhile.
         """
         return self._lease(path, check_below_root(path), holder)
+
+    def _head(self, path: str) -> bytes:
+        with self._doing("read", path):
+            file = self._open_file(check_path(path), os.O_RDONLY)
+            try:
+                return os.pread(file, HEAD, 0)
+            finally:
+                os.close(file)
+
+    def _or_error(self, action: Callable[[str], T], path: str) -> T | RemoteError:
+        try:
+            return action(path)
+        except RemoteError as error:
+            return error
 
     def _place(self, path: str) -> str:
         return str(self._root / path)

@@ -7,7 +7,7 @@ uses it, so a name can never leave the root or mean something else on Windows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +27,10 @@ class ShareFull(RemoteError):
     """The share has no room for the data. Not worth a retry: somebody has to make room."""
 
 
+HEAD = 65536
+"""Bytes at the beginning of a file that :meth:`Share.read_heads` brings; SMB asks one credit for them."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One name in a folder of the share.
@@ -42,6 +46,10 @@ class Entry:
     is_folder: bool
     size: int
     modified: float
+
+
+Listed = list[Entry] | RemoteError
+"""The entries of one of several folders, or why it cannot be listed."""
 
 
 class Writer(Protocol):
@@ -97,6 +105,29 @@ class Share(Protocol):
 
         Reads ahead within a bounded buffer. Fewer bytes than asked for raise
         :class:`jenkins_release.errors.IntegrityError`. Raises :class:`PathNotFound`.
+        """
+        ...
+
+    def read_heads(self, paths: Sequence[str]) -> Sequence[bytes | RemoteError]:
+        """Return the first :data:`HEAD` bytes of many files, in a few round trips for all of them.
+
+        Returns:
+            In the order of the paths: the bytes, all of them where they are fewer than :data:`HEAD`, or
+            why that file cannot be read.
+
+        Raises:
+            RemoteError: The share as a whole failed.
+        """
+        ...
+
+    def list_each(self, paths: Sequence[str]) -> Sequence[Listed]:
+        """List many folders as :meth:`list` does, in a few round trips for all of them.
+
+        Returns:
+            In the order of the paths: the entries, or why that folder cannot be listed.
+
+        Raises:
+            RemoteError: The share as a whole failed.
         """
         ...
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.retry import RetryPolicy
 from jenkins_release.rules.names import check_path
-from jenkins_release.share import smb_files, smb_lease
+from jenkins_release.share import smb_batch, smb_files, smb_lease
 from jenkins_release.share.checks import check_below_root, check_range
-from jenkins_release.share.protocol import Entry, Lease, Writer
+from jenkins_release.share.protocol import Entry, Lease, Listed, Writer
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_connect import connect
 from jenkins_release.share.smb_connection import SmbConnection
@@ -125,6 +125,20 @@ class SmbShare:
         check_path(path)
         check_range(offset, length)
         return self._read(path, offset, length)
+
+    def read_heads(self, paths: Sequence[str]) -> Sequence[bytes | RemoteError]:
+        """Return the first bytes of many files, asked for without waiting for one before the next."""
+        for path in paths:
+            check_path(path)
+        with self._pool.borrow() as connection:
+            return smb_batch.read_heads(connection, paths)
+
+    def list_each(self, paths: Sequence[str]) -> Sequence[Listed]:
+        """List many folders, asked for without waiting for one before the next."""
+        for path in paths:
+            check_path(path)
+        with self._pool.borrow() as connection:
+            return smb_batch.list_folders(connection, paths)
 
     def create(self, path: str, *, resumable: bool = False) -> AbstractContextManager[Writer]:
         """Create a new file for writing; it is there for others once the block has ended."""

@@ -37,14 +37,13 @@ class MissingBlobs:
         Args:
             wanted: Digests by repository.
         """
-        for name, digests in wanted.items():
-            self._ask(name, digests)
+        self._services.each(lambda item: self._ask(*item), wanted.items())
         lacking = {each for name, digests in wanted.items() for each in digests if self.lacks(name, each)}
         several = len({*wanted, *self._repositories}) > 1
         if not lacking or not several or not self.mounts:
             return
-        for name in self._repositories:
-            self._ask(name, sorted(lacking - set(wanted.get(name, ()))))
+        others = [(name, sorted(lacking - set(wanted.get(name, ())))) for name in self._repositories]
+        self._services.each(lambda item: self._ask(*item), others)
 
     def lacks(self, repository: str, digest: str) -> bool:
         """Whether the repository is not known to hold the blob."""

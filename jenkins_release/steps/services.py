@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jenkins_release.config import KEY_PASSPHRASE, SMB_PASSWORD, SMB_USER, Configuration, secret
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.parallel import map_parallel
 from jenkins_release.progress import Progress, SilentProgress
 from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.retry import RetryPolicy, retry_call
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from jenkins_release.share.protocol import Share
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def _now() -> datetime:
@@ -126,6 +128,17 @@ class Services:
     def retry(self, what: str, action: Callable[[], T], *, policy: RetryPolicy | None = None) -> T:
         """Call ``action`` under the configured retry policy or another; ``what`` names it in the log."""
         return retry_call(action, what=what, policy=policy or self.retry_policy, sleep=self.sleep)
+
+    def each(self, action: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Ask the outside about each item, several at a time, and return the answers in their order.
+
+        For questions only: what changes something is done one after the other. Open what ``action``
+        uses before, since it is opened on first use.
+
+        Raises:
+            ReleaseError: That of the first item whose call failed.
+        """
+        return map_parallel(action, items)
 
     @cached_property
     def trusted_keys(self) -> tuple[TrustedKey, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, Protocol
@@ -122,8 +122,16 @@ class Watched:
             yield piece
 
 
+def _in_turn(_: Services, action: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    return [action(item) for item in items]
+
+
 def watch_services(boundaries: Observer) -> None:
-    """Put a double around each service that this process will open."""
+    """Put a double around each service that this process will open.
+
+    What is asked several at a time is asked one after the other, so that the calls have numbers.
+    """
+    Services.each = _in_turn
     for name in SERVICES:
         opening = Services.__dict__[name].func
 

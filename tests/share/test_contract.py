@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld
+from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.share import DirectoryShare, PathExists, PathNotFound, Share
+from jenkins_release.share.protocol import HEAD
 
 KINDS = ["directory", "samba", "samba, library's calls"]
 
@@ -127,6 +128,53 @@ class TestFiles:
         share.make_folder("folder")
         with pytest.raises(PathNotFound, match="folder"):
             get(share, "folder")
+
+
+class TestManyAtATime:
+    def test_small_files_come_whole_and_large_ones_begin(self, share: Share) -> None:
+        """In the order of the paths, more of them than can be under way at a time."""
+        sizes = [0, 1, HEAD - 1, HEAD, HEAD + 1, 3 * HEAD, *range(2, 120)]
+        data = {f"f{number}": os.urandom(size) for number, size in enumerate(sizes)}
+        for name, content in data.items():
+            put(share, name, content)
+        assert share.read_heads(list(data)) == [content[:HEAD] for content in data.values()]
+        assert share.read_heads([]) == []
+
+    def test_one_that_cannot_be_read_hides_no_other(self, share: Share) -> None:
+        """It is an error in its own place, and the share goes on."""
+        put(share, "file", b"data")
+        share.make_folder("folder")
+        first, missing, nowhere, folder, last = share.read_heads(["file", "none", "no/x", "folder", "file"])
+        assert first == last == b"data"
+        assert isinstance(missing, PathNotFound)
+        assert isinstance(nowhere, PathNotFound)
+        assert isinstance(folder, RemoteError)
+        assert get(share, "file") == b"data"
+
+    def test_many_folders_are_listed_as_each_would_be(self, share: Share) -> None:
+        """Empty, small and very full ones; a file and a missing folder are errors in their places."""
+        for name in ("empty", "small", "full"):
+            share.make_folder(name)
+        put(share, "small/b", b"12345")
+        share.make_folder("small/a")
+        for number in range(700):
+            share.make_folder(f"full/{'a long name ' * 5}{number:04d}")
+        put(share, "file", b"")
+        found = share.list_each(["empty", "small", "full", "none", "file", "small"])
+        assert found[:3] == [[], share.list("small"), share.list("full")]
+        assert [(e.name, e.is_folder, e.size) for e in found[1]] == [("a", True, 0), ("b", False, 5)]  # type: ignore[union-attr]
+        assert len(found[2]) == 700  # type: ignore[arg-type]
+        assert isinstance(found[3], PathNotFound)
+        assert isinstance(found[4], RemoteError)
+        assert found[5] == found[1]
+
+    @pytest.mark.parametrize("path", ["../x", "a/../b", "/x", "a\\b", "a:b"])
+    def test_no_path_of_many_leaves_the_share(self, share: Share, path: str) -> None:
+        """Checked before anything is asked."""
+        with pytest.raises(ConfigurationError):
+            share.read_heads(["fine", path])
+        with pytest.raises(ConfigurationError):
+            share.list_each(["fine", path])
 
 
 class TestCreate:

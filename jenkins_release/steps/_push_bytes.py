@@ -11,7 +11,7 @@ from jenkins_release.steps._missing import MissingBlobs
 from jenkins_release.steps.services import Services
 
 
-def forecast(
+def count_push_bytes(
     images: Sequence[PlannedImage], records: Sequence[ImageRecord], services: Services
 ) -> tuple[PlannedImage, ...]:
     """Say of each image how many bytes will be sent.
