@@ -122,16 +122,17 @@ class Watched:
             yield piece
 
 
-def _in_turn(_: Services, action: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+def in_turn(_: Services, action: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """What ``Services.each`` does, one after the other: then calls have numbers."""
     return [action(item) for item in items]
 
 
 def watch_services(boundaries: Observer) -> None:
     """Put a double around each service that this process will open.
 
-    What is asked several at a time is asked one after the other, so that the calls have numbers.
+    What is asked several at a time is asked one after the other.
     """
-    Services.each = _in_turn
+    Services.each = in_turn
     for name in SERVICES:
         opening = Services.__dict__[name].func
 

@@ -38,7 +38,7 @@ def promote_here(lane: Lane, observer: Observer, **options: str) -> None:
 
 
 PHASES = {
-    "before the plan": ("registry.tags raised", 1),
+    "before the plan": ("registry.repositories", 1),
     "before the repositories are made": ("share.lease enter", 1),
     "before the first push": ("engine.config_digest", 2),
     "between the pushes": ("engine.push", 1),
