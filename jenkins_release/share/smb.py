@@ -117,7 +117,7 @@ class SmbShare:
             return smb_files.describe(connection, path)
 
     def read(self, path: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield a file's bytes in pieces of at most 1 MiB, with 8 requests of read-ahead.
+        """Yield a file's bytes in pieces of at most 1 MiB, with 16 requests of read-ahead.
 
         The file is opened when the first piece is asked for, and until the last one nobody can
         change it.
