@@ -34,10 +34,10 @@ def services(config: Path, ecr: EcrFront) -> Services:
     return Services(load_configuration(config, environ={}), environ={"BUILD_USER_ID": "rita"})
 
 
-def test_forty_repositories_are_described_in_one_call_and_asked_twice_each(
+def test_forty_repositories_are_described_in_one_call_and_asked_three_times_each(
     services: Services, ecr: EcrFront, boto_ecr, pusher: Pusher
 ):
-    """One token, one description of all, and for each the tags and the images, once."""
+    """One token, one description of all, and for each the tags, the images and the layers, once."""
     for name in NAMES:
         boto_ecr.create_repository(repositoryName=f"skydrm/{name}")
     pushed = pusher.image(f"skydrm/{NAMES[7]}", "seven", tag="8.0.0")
@@ -50,6 +50,9 @@ def test_forty_repositories_are_described_in_one_call_and_asked_twice_each(
         "DescribeRepositories": 1,
         "ListImages": 40,
         "BatchGetImage": 40,
+        # What is missing, and whether the repositories lend each other.
+        "BatchCheckLayerAvailability": 40,
+        "GetAccountSetting": 1,
     }
     assert pushed.digest not in {image.digest for image in plan.images}
 
