@@ -24,7 +24,7 @@ demo: setup ## Run a whole release for real on loopback servers and tell about i
 	@$(BIN)/jenkins-release sandbox demo
 
 test: setup ## Run the whole test suite against real Docker, Samba and registry
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup ## Run the quality gate: ruff, mypy, shellcheck
 	@$(BIN)/ruff check . scripts/write-schemas
