@@ -34,8 +34,21 @@ if TYPE_CHECKING:
     from jenkins_release.rules.gate import Decision
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps.approve import (
+        ApprovalReport,
+        ApprovalRequest,
+        OverrideRequest,
+        approve_plan,
+        override_gate,
+    )
+    from jenkins_release.steps.attestations import (
+        AttestationsReport,
+        AttestationsRequest,
+        write_attestations,
+    )
     from jenkins_release.steps.export import ExportReport, ExportRequest, export_candidate
     from jenkins_release.steps.fetch import FetchReport, fetch_candidate
+    from jenkins_release.steps.history import VersionHistory, release_history
     from jenkins_release.steps.listing import (
         ListedCandidate,
         ShownCandidate,
@@ -50,6 +63,12 @@ if TYPE_CHECKING:
     from jenkins_release.steps.sign_off import SignOffRequest, sign_off
     from jenkins_release.steps.status import PromotionStatus, promotion_status
     from jenkins_release.steps.verify import VerifyReport, verify_candidate
+    from jenkins_release.steps.verify_release import (
+        ReleaseVerification,
+        VerifyReleaseRequest,
+        verify_release,
+    )
+    from jenkins_release.steps.withdraw import WithdrawalReport, WithdrawRequest, withdraw_release
 
 _HOMES = {
     "config": ("Configuration", "load_configuration"),
@@ -67,8 +86,17 @@ _HOMES = {
     "rules.gate": ("Decision",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
+    "steps.approve": (
+        "ApprovalReport",
+        "ApprovalRequest",
+        "OverrideRequest",
+        "approve_plan",
+        "override_gate",
+    ),
+    "steps.attestations": ("AttestationsReport", "AttestationsRequest", "write_attestations"),
     "steps.export": ("ExportReport", "ExportRequest", "export_candidate"),
     "steps.fetch": ("FetchReport", "fetch_candidate"),
+    "steps.history": ("VersionHistory", "release_history"),
     "steps.listing": ("ListedCandidate", "ShownCandidate", "list_candidates", "show_candidate"),
     "steps.load": ("LoadReport", "load_candidate"),
     "steps.plan": ("plan_promotion",),
@@ -78,11 +106,17 @@ _HOMES = {
     "steps.sign_off": ("SignOffRequest", "sign_off"),
     "steps.status": ("PromotionStatus", "promotion_status"),
     "steps.verify": ("VerifyReport", "verify_candidate"),
+    "steps.verify_release": ("ReleaseVerification", "VerifyReleaseRequest", "verify_release"),
+    "steps.withdraw": ("WithdrawRequest", "WithdrawalReport", "withdraw_release"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ApprovalReport",
+    "ApprovalRequest",
     "AttestationReport",
+    "AttestationsReport",
+    "AttestationsRequest",
     "Candidate",
     "CandidateRef",
     "Category",
@@ -97,30 +131,42 @@ __all__ = [
     "LeaseHeld",
     "ListedCandidate",
     "LoadReport",
+    "OverrideRequest",
     "Plan",
     "PromoteRequest",
     "PromotionReport",
     "PromotionStatus",
     "ReleaseError",
+    "ReleaseVerification",
     "RemoteError",
     "RevocationRequest",
     "Services",
     "ShownCandidate",
     "SignOffRequest",
+    "VerifyReleaseRequest",
     "VerifyReport",
+    "VersionHistory",
+    "WithdrawRequest",
+    "WithdrawalReport",
     "__version__",
+    "approve_plan",
     "export_candidate",
     "fetch_candidate",
     "list_candidates",
     "load_candidate",
     "load_configuration",
+    "override_gate",
     "plan_promotion",
     "promote",
     "promotion_status",
+    "release_history",
     "revoke_sign_off",
     "show_candidate",
     "sign_off",
     "verify_candidate",
+    "verify_release",
+    "withdraw_release",
+    "write_attestations",
 ]
 
 

@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None, *, environ: Mapping[str, str] |
 
         runtime = Runtime(environ)
     try:
-        cli.main(words, prog_name="jenkins-release", standalone_mode=False, obj=runtime)
+        # Outside standalone mode click returns the status of an Exit instead of raising it.
+        ended = cli.main(words, prog_name="jenkins-release", standalone_mode=False, obj=runtime)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return EXIT_STATUS[Category.CONFIGURATION]
@@ -41,8 +42,6 @@ def main(arguments: Sequence[str] | None = None, *, environ: Mapping[str, str] |
         if runtime is not None:
             runtime.result_only(ConfigurationError(error.format_message()))
         return EXIT_STATUS[Category.CONFIGURATION]
-    except click.exceptions.Exit as error:
-        return error.exit_code
     except ReleaseError as error:
         return runtime.fail(error) if runtime else error.exit_status
     except (click.Abort, KeyboardInterrupt):
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, *, environ: Mapping[str, str] |
     finally:
         if runtime is not None:
             runtime.close()
-    return 0
+    return ended if isinstance(ended, int) else 0
 
 
 def run() -> None:

@@ -1,15 +1,17 @@
-"""Signing keys: PEM files on this machine (``file2:`` URIs, as securesystemslib names them).
+"""Signing keys: PEM files on this machine, or AWS KMS, by securesystemslib's URIs.
 
-Ed25519 or ECDSA P-256. A private key is written encrypted with a passphrase; one that is not
-encrypted is accepted only while nobody but its owner can read it (a Jenkins *secret file*).
+``file2:PATH`` is Ed25519 or ECDSA P-256. A private key is written encrypted with a passphrase; one
+that is not encrypted is accepted only while nobody but its owner can read it (a Jenkins *secret
+file*). ``awskms:KEY`` is ECDSA P-256 (:mod:`jenkins_release.aws.kms`).
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -21,6 +23,7 @@ from jenkins_release.errors import ConfigurationError
 
 KeyType = Literal["ed25519", "ecdsa-p256"]
 _SCHEME = "file2:"
+_KMS = "awskms:"
 _PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -62,6 +65,22 @@ def generate_key(path: Path, kind: KeyType, passphrase: SecretStr) -> SSlibKey:
     return SSlibKey.from_crypto(key.public_key())
 
 
+def public_key_of(uri: str, *, region: str = "") -> SSlibKey:
+    """Read the public half of a key in AWS KMS, for ``[[trusted_keys]]``.
+
+    Args:
+        uri: ``awskms:KEY``.
+        region: AWS region where the URI does not tell it.
+
+    Raises:
+        ConfigurationError: No such key, or not of a usable kind.
+        RemoteError: KMS refused or failed.
+    """
+    from jenkins_release.aws.kms import KmsSigner
+
+    return KmsSigner(uri, region=region).public_key
+
+
 def load_public_key(path: Path) -> SSlibKey:
     """Read a public key from PEM.
 
@@ -83,19 +102,36 @@ def load_public_key(path: Path) -> SSlibKey:
     return SSlibKey.from_crypto(key)
 
 
-def load_signer(uri: str, passphrase: SecretStr | None) -> Signer:
+def load_signer(
+    uri: str,
+    passphrase: SecretStr | None,
+    *,
+    region: str = "",
+    environ: Mapping[str, str] | None = None,
+    kms: Any = None,
+) -> Signer:
     """Open a private key for signing.
 
     Args:
-        uri: ``file2:<path>``.
+        uri: ``file2:<path>``, or ``awskms:`` and a key id, key ARN, alias name or alias ARN.
         passphrase: Decrypts the key where it is encrypted.
+        region: AWS region of the KMS key where neither URI nor environment tells it.
+        environ: The environment, for the region.
+        kms: A boto3 ``kms`` client instead of one from boto3's credential chain.
 
     Raises:
-        ConfigurationError: The key is not there, not readable, unprotected, or the passphrase is wrong.
+        ConfigurationError: The key is not there, not readable, unprotected, of a kind that is not
+            supported, or the passphrase is wrong.
+        RemoteError: KMS refused or failed.
     """
+    if uri.startswith(_KMS):
+        from jenkins_release.aws.kms import KmsSigner
+
+        return KmsSigner(uri, region=region, client=kms, environ=environ)
     if not uri.startswith(_SCHEME):
         raise ConfigurationError(
-            f"the key URI {uri!r} is not supported", hint="write file2:/path/to/private-key.pem"
+            f"the key URI {uri!r} is not supported",
+            hint="write file2:/path/to/private-key.pem, or awskms:KEY",
         )
     path = Path(uri.removeprefix(_SCHEME)).expanduser()
     try:

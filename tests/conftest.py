@@ -5,4 +5,6 @@ pytest_plugins = [
     "tests.fixtures.docker",
     "tests.fixtures.ecr",
     "tests.fixtures.release",
+    "tests.fixtures.approval",
+    "tests.fixtures.resume",
 ]

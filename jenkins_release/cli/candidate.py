@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from jenkins_release.cli.output import bullets, rate, size, table
+from jenkins_release.cli.gate import gate_json, gate_text, gate_word
+from jenkins_release.cli.output import rate, size, table
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -17,7 +18,6 @@ from jenkins_release.cli.runtime import (
     share_option,
 )
 from jenkins_release.records.candidate import Candidate
-from jenkins_release.rules.gate import Decision
 from jenkins_release.share.candidates import CandidateRef
 
 
@@ -30,7 +30,7 @@ def candidate() -> None:
 @click.option("--version", required=True, help="Product version, such as 8.1.0.")
 @click.option("--build", required=True, help="Build number.")
 @click.option("--revision", default="", help="Source revision  [default: $GIT_COMMIT]")
-@click.option("--key", default="", help="Build key, file2:PATH  [default: signing.build_key]")
+@click.option("--key", default="", help="Build key, file2: or awskms:  [default: signing.build_key]")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 @share_option
 @docker_option
@@ -84,14 +84,20 @@ def list_(runtime: Runtime, version: str | None) -> None:
             total = sum(file.size for file in record.files)
             when = f"{record.exported_at:%Y-%m-%d %H:%M}"
             rows.append(
-                [str(item.ref), when, str(len(record.images)), size(total), _gate_word(item.decision)]
+                [
+                    str(item.ref),
+                    when,
+                    str(len(record.images)),
+                    size(total),
+                    gate_word(item.decision).split(",")[0],
+                ]
             )
             document |= {
                 "exportedAt": record.exported_at.isoformat(),
                 "builtBy": record.built_by,
                 "images": len(record.images),
                 "bytes": total,
-                "gate": _gate_json(item.decision),
+                "gate": gate_json(item.decision),
             }
         documents.append(document)
     text = table(["candidate", "exported (UTC)", "images", "size", "gate"], rows) if rows else "no candidates"
@@ -126,9 +132,7 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
                 "problem": item.problem,
             }
         )
-    result["gate"] = _gate_json(shown.decision)
-    gate = f"gate: {_gate_word(shown.decision)}"
-    reasons = [*shown.decision.altered, *shown.decision.reasons]
+    result["gate"] = gate_json(shown.decision)
     headers = ["attestation", "kind", "key", "signed (UTC)", "says"]
     text = "\n".join(
         [
@@ -138,8 +142,7 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
             f"candidate.json {shown.digest}",
             _images(record),
             table(headers, rows) if rows else "no attestations",
-            gate,
-            *([bullets(reasons)] if reasons else []),
+            gate_text(shown.decision),
         ]
     )
     runtime.succeed(result, text)
@@ -161,9 +164,13 @@ def verify(runtime: Runtime, ref: CandidateRef) -> None:
         "files": report.files,
         "bytes": report.bytes,
         "attestations": report.attestations,
+        "head": report.head,
     }
     counted = f"{report.files} files, {size(report.bytes)}, {report.attestations} attestations"
-    runtime.succeed(result, f"candidate {ref} is what was recorded: {counted}")
+    text = f"candidate {ref} is what was recorded: {counted}"
+    if report.head:
+        text += f"\nthe chain of attestations ends with SHA-256 {report.head}"
+    runtime.succeed(result, text)
 
 
 @candidate.command()
@@ -226,23 +233,6 @@ def _images(record: Candidate) -> str:
     return table(["image", "config digest", "platform", "size"], rows)
 
 
-def _gate_word(decision: Decision) -> str:
-    if decision.altered:
-        return "altered"
-    return "open" if decision.allowed else "shut"
-
-
-def _gate_json(decision: Decision) -> dict[str, Any]:
-    return {
-        "open": decision.allowed,
-        "reasons": list(decision.reasons),
-        "altered": list(decision.altered),
-        "verdicts": [
-            {"tester": v.tester, "passed": v.passed, "key": v.key, "file": v.file} for v in decision.verdicts
-        ],
-    }
-
-
 def _said(predicate: Any, extension: Any) -> str:
     words = []
     if "result" in predicate:
@@ -250,6 +240,6 @@ def _said(predicate: Any, extension: Any) -> str:
     tests = extension.get("tests")
     if isinstance(tests, dict):
         words.append(f"{tests.get('passed')} tests passed, {tests.get('failed')} failed")
-    shown = ("tester", "promotedBy", "reason", "note", "acceptedFailures")
+    shown = ("tester", "approver", "by", "promotedBy", "withdrawnBy", "reason", "note", "acceptedFailures")
     words += [f"{key}: {extension[key]}" for key in shown if extension.get(key)]
     return ", ".join(words)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime
 from jenkins_release.config import KEY_PASSPHRASE, secret
-from jenkins_release.keys import KeyType, generate_key, load_public_key
+from jenkins_release.keys import KeyType, generate_key, load_public_key, public_key_of
 
 
 @click.group()
@@ -46,10 +46,17 @@ def generate(runtime: Runtime, path: Path, kind: KeyType) -> None:
 
 
 @keys.command()
-@click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("key", metavar="PATH|awskms:KEY")
+@click.option("--region", default="", help="AWS region of a KMS key  [default: AWS_REGION]")
 @common_options
 @pass_runtime
-def show(runtime: Runtime, path: Path) -> None:
-    """Show the key id of a public key."""
-    key = load_public_key(path)
-    runtime.succeed({"publicKey": str(path), "keyid": key.keyid, "scheme": key.scheme}, f"key id {key.keyid}")
+def show(runtime: Runtime, key: str, region: str) -> None:
+    """Show the id of a public key; of one in AWS KMS also the PEM that [[trusted_keys]] needs."""
+    if key.startswith("awskms:"):
+        found = public_key_of(key, region=region)
+        pem = str(found.keyval["public"])
+        result = {"publicKey": key, "keyid": found.keyid, "scheme": found.scheme, "pem": pem}
+        runtime.succeed(result, f"key id {found.keyid}\n{pem}".rstrip())
+        return
+    found = load_public_key(Path(key))
+    runtime.succeed({"publicKey": key, "keyid": found.keyid, "scheme": found.scheme}, f"key id {found.keyid}")

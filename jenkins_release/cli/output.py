@@ -20,6 +20,18 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def plain(text: object) -> str:
+    """Return text that somebody else wrote, with whatever could change the page made visible.
+
+    Control, format and line separating characters become escapes: nobody draws a line of their own
+    into the page, moves the cursor, or turns the direction of the text.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
+        for letter in str(text)
+    )
+
+
 def size(count: float) -> str:
     """Return a number of bytes in decimal units, as disks and networks are sold."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.cli.gate import gate_json, gate_text, overridden_text
 from jenkins_release.cli.output import bullets, size, table
 from jenkins_release.cli.runtime import (
     Runtime,
@@ -18,6 +20,12 @@ from jenkins_release.cli.runtime import (
 )
 from jenkins_release.records.plan import Plan, TagNow
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.approve import ApprovalReport
+
+if TYPE_CHECKING:
+    from jenkins_release.records.journal import JournalEntry
+
+_JOURNAL_LINES = 8
 
 
 @click.group()
@@ -27,21 +35,79 @@ def promote() -> None:
 
 @promote.command()
 @candidate_argument
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan here, to approve it."
+)
 @share_option
 @region_option
 @common_options
 @pass_runtime
-def plan(runtime: Runtime, ref: CandidateRef) -> None:
+def plan(runtime: Runtime, ref: CandidateRef, out: Path | None) -> None:
     """Show what a promotion would do. Changes nothing."""
-    from jenkins_release.steps.plan import plan_promotion
+    from jenkins_release.steps.plan import plan_promotion, write_plan
 
-    made = plan_promotion(ref, runtime.services)
-    runtime.succeed(_plan_json(made), _plan_text(made))
+    made, decision = plan_promotion(ref, runtime.services)
+    text = f"{_plan_text(made)}\n{gate_text(decision)}"
+    if out is not None:
+        write_plan(made, out)
+        text += f"\nwrote {out}; approve it with 'jenkins-release promote approve {out}'"
+    result = _plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
+    runtime.succeed(result, text)
+
+
+@promote.command()
+@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--approver", required=True, help="Who approves; never the requester, builder or tester.")
+@click.option("--reason", required=True, help="Why; recorded.")
+@click.option("--key", default="", help="Approval key, file2: or awskms:  [default: signing.approval_key]")
+@click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
+@share_option
+@region_option
+@common_options
+@pass_runtime
+def approve(runtime: Runtime, plan_file: Path, approver: str, reason: str, key: str, dry_run: bool) -> None:
+    """Sign the approval of exactly one plan."""
+    from jenkins_release.steps.approve import ApprovalRequest, approve_plan
+
+    report = approve_plan(ApprovalRequest(plan_file, approver, reason, key, dry_run), runtime.services)
+    done = "would approve" if dry_run else "approved"
+    _tell_decision(runtime, report, f"{approver} {done} the plan {report.plan.digest}: {reason}")
+
+
+@promote.command()
+@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--condition", "conditions", multiple=True, required=True, help="Condition to waive; may be repeated."
+)
+@click.option("--by", required=True, help="Who decides.")
+@click.option("--reason", required=True, help="Why; recorded, and shown wherever the release is.")
+@click.option("--key", default="", help="Override key, file2: or awskms:  [default: signing.override_key]")
+@click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
+@share_option
+@region_option
+@common_options
+@pass_runtime
+def override(
+    runtime: Runtime,
+    plan_file: Path,
+    conditions: tuple[str, ...],
+    by: str,
+    reason: str,
+    key: str,
+    dry_run: bool,
+) -> None:
+    """Break glass: sign that one plan may go out although conditions are not met."""
+    from jenkins_release.steps.approve import OverrideRequest, override_gate
+
+    request = OverrideRequest(plan_file, conditions, by, reason, key, dry_run)
+    report = override_gate(request, runtime.services)
+    done = "would override" if dry_run else "OVERRIDES"
+    _tell_decision(runtime, report, f"{by} {done} {', '.join(conditions)} for {report.plan.digest}: {reason}")
 
 
 @promote.command()
 @candidate_argument
-@click.option("--key", default="", help="Promotion key, file2:PATH  [default: signing.promotion_key]")
+@click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
 @click.option("--dry-run", is_flag=True, help="Check gate and plan, change nothing.")
 @share_option
 @docker_option
@@ -73,6 +139,7 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool) -> None:
             for image in report.images
         ],
     }
+    result["gate"] = gate_json(report.decision)
     if dry_run:
         runtime.succeed(
             result | {"plan": _plan_json(report.plan)}, f"the gate is open\n{_plan_text(report.plan)}"
@@ -89,7 +156,10 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool) -> None:
     )
     columns = ["repository", "tags", "manifest digest", "image"]
     text = f"{head}\n{table(columns, rows)}\nproven: every manifest names the config digest that QA validated"
-    runtime.succeed(result, f"{text}\nrecorded in {report.attestation}")
+    text += f"\nrecorded in {report.attestation}"
+    if not report.decision.allowed:
+        text += f"\nnote: the gate is shut now\n{bullets(report.decision.reasons)}"
+    runtime.succeed(result, text + overridden_text(report.decision))
 
 
 @promote.command()
@@ -103,22 +173,56 @@ def status(runtime: Runtime, ref: CandidateRef) -> None:
     from jenkins_release.steps.status import promotion_status
 
     found = promotion_status(ref, runtime.services)
-    reasons = [*found.decision.altered, *found.decision.reasons]
     result = {
         "candidate": str(ref),
         "state": found.state,
         "attestation": found.attestation,
-        "gate": {"open": found.decision.allowed, "reasons": reasons},
+        "gate": gate_json(found.decision),
         "plan": _plan_json(found.plan),
+        "journal": [_entry_json(entry) for entry in found.journal],
     }
     rows = [[i.repository, i.state, i.digest or "-"] for i in found.plan.images]
     lines = [
         f"{ref}: {found.state}" + (f" in {found.attestation}" if found.attestation else ""),
         table(["repository", "state", "manifest digest"], rows),
-        f"gate: {'open' if found.decision.allowed else 'shut'}",
-        *([bullets(reasons)] if reasons else []),
+        gate_text(found.decision),
     ]
+    if found.journal:
+        last = [_entry_text(entry) for entry in found.journal[-_JOURNAL_LINES:]]
+        lines += ["last in the journal:", bullets(last)]
     runtime.succeed(result, "\n".join(lines))
+
+
+def _entry_json(entry: JournalEntry) -> dict[str, Any]:
+    image = entry.image
+    return {
+        "at": entry.at.isoformat(),
+        "event": entry.event,
+        "image": image.name if image else None,
+        "repository": image.repository if image else None,
+        "digest": image.digest if image else None,
+        "run": entry.run.id,
+        "by": entry.run.by,
+        "host": entry.run.host,
+        "buildUrl": entry.run.build_url,
+    }
+
+
+def _entry_text(entry: JournalEntry) -> str:
+    what = f"{entry.event} {entry.image.name}" if entry.image else entry.event
+    build = f" ({entry.run.build_url})" if entry.run.build_url else ""
+    return f"{entry.at:%Y-%m-%d %H:%M:%S} UTC: {what} by {entry.run.by} on {entry.run.host}{build}"
+
+
+def _tell_decision(runtime: Runtime, report: ApprovalReport, text: str) -> None:
+    result = {
+        "candidate": f"{report.plan.version}/{report.plan.build}",
+        "planDigest": report.plan.digest,
+        "attestation": report.file,
+        "gate": gate_json(report.decision),
+    }
+    added = [f"added {report.file}"] if report.file else []
+    runtime.succeed(result, "\n".join([text, *added, gate_text(report.decision)]))
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:
@@ -138,6 +242,7 @@ def _plan_text(plan: Plan) -> str:
     lines = [
         f"plan for {plan.product} {plan.version}/{plan.build} to {plan.registry}",
         f"candidate.json {plan.candidate}",
+        f"plan {plan.digest}, requested by {plan.requester}",
         table(columns, rows),
         f"to push: {'up to ' + size(total) if total else 'nothing'}",
     ]

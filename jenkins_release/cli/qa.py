@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from jenkins_release.cli.output import bullets
+from jenkins_release.cli.gate import gate_json, gate_text
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -18,7 +18,7 @@ from jenkins_release.cli.runtime import (
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import AttestationReport
 
-_KEY = click.option("--key", default="", help="Tester's key, file2:PATH  [default: signing.qa_key]")
+_KEY = click.option("--key", default="", help="Tester's key, file2: or awskms:  [default: signing.qa_key]")
 
 
 @click.group()
@@ -79,13 +79,12 @@ def revoke(runtime: Runtime, ref: CandidateRef, tester: str, reason: str, key: s
 
 def _tell(runtime: Runtime, report: AttestationReport, text: str) -> None:
     decision = report.decision
-    reasons = [*decision.altered, *decision.reasons]
     result = {
         "candidate": str(report.candidate),
         "digest": report.digest,
         "attestation": report.file,
-        "gate": {"open": decision.allowed, "reasons": reasons},
+        "gate": gate_json(decision),
     }
     lines = [text, *([f"added {report.file}"] if report.file else [])]
-    lines.append(f"gate: {'open' if decision.allowed else 'shut'}")
-    runtime.succeed(result, "\n".join([*lines, *([bullets(reasons)] if reasons else [])]))
+    # Before anything is recorded, the gate can only say what it said before.
+    runtime.succeed(result, "\n".join([*lines, *([gate_text(decision)] if report.file else [])]))

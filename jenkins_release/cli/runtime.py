@@ -55,6 +55,18 @@ class Runtime:
         click.echo(document if self.as_json else text)
         self._write_result(document)
 
+    def conclude(self, result: Mapping[str, Any], text: str, error: ReleaseError | None) -> None:
+        """Write a result in full even where it is bad news, then end with the error's exit status.
+
+        The JSON document has the error beside the result, under the key that a failure has.
+        """
+        if error is None:
+            self.succeed(result, text)
+            return
+        self.succeed({**result, "error": error.diagnostics()}, text)
+        click.echo(f"error: {error.message}", err=True)
+        raise click.exceptions.Exit(error.exit_status)
+
     def fail(self, error: ReleaseError) -> int:
         """Write the failure: for people to stderr, as JSON to stdout and the result file."""
         click.echo(f"error: {error.message}", err=True)
@@ -87,7 +99,7 @@ pass_runtime = click.make_pass_decorator(Runtime)
 
 
 def common_options(command: F) -> F:
-    """Add the options that every command takes: configuration, result, log."""
+    """Add the options that every command with a configuration takes: configuration, result, log."""
     config = click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -95,6 +107,11 @@ def common_options(command: F) -> F:
         expose_value=False,
         callback=_keep("config"),
     )
+    return config(result_options(command))
+
+
+def result_options(command: F) -> F:
+    """Add the options that every command takes: result, log."""
     as_json = click.option(
         "--json",
         "as_json",
@@ -121,7 +138,7 @@ def common_options(command: F) -> F:
         expose_value=False,
         callback=_set_verbosity,
     )
-    return config(as_json(result(verbose(command))))
+    return as_json(result(verbose(command)))
 
 
 def override_option(*names: str, key: str, help: str) -> Callable[[F], F]:  # noqa: A002 - click's word

@@ -2,14 +2,25 @@
 
 from jenkins_release.config.load import load_configuration
 from jenkins_release.config.model import Configuration, TrustedKeySection
-from jenkins_release.config.secrets import KEY_PASSPHRASE, SMB_PASSWORD, SMB_USER, secret
+from jenkins_release.config.secrets import (
+    KEY_PASSPHRASE,
+    REGISTRY_PASSWORD,
+    REGISTRY_USER,
+    SMB_PASSWORD,
+    SMB_USER,
+    secret,
+)
+from jenkins_release.config.trusted import read_key_sections
 
 __all__ = [
     "KEY_PASSPHRASE",
+    "REGISTRY_PASSWORD",
+    "REGISTRY_USER",
     "SMB_PASSWORD",
     "SMB_USER",
     "Configuration",
     "TrustedKeySection",
     "load_configuration",
+    "read_key_sections",
     "secret",
 ]

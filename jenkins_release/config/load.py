@@ -27,7 +27,7 @@ def load_configuration(
     """Read and check the configuration.
 
     A scalar key can be overridden by ``JENKINS_RELEASE_<SECTION>_<KEY>`` in the environment
-    (``JENKINS_RELEASE_SHARE_RELEASE_CANDIDATE``) and by ``options``.
+    (``JENKINS_RELEASE_SHARE_RELEASE_CANDIDATE``) and by ``options``; ``[policy]`` cannot.
 
     Args:
         path: The file; ``JENKINS_RELEASE_CONFIG`` or ``./release.toml`` by default.
@@ -96,6 +96,8 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
     found = []
     for section, field in Configuration.model_fields.items():
         kind = field.annotation
+        if section == "policy":
+            continue  # what the gate asks for is reviewed with the file: no job switches it off
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for key, inner in kind.model_fields.items():
                 value = environ.get(f"{PREFIX}{section}_{key}".upper())

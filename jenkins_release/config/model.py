@@ -45,8 +45,15 @@ def _product_name(value: str) -> str:
         raise ValueError(error.message) from error
 
 
+def _zoned(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("needs a time zone, such as 2026-01-01T00:00:00Z")
+    return value
+
+
 Template = Annotated[str, AfterValidator(_template)]
-Role = Literal["build", "qa", "promotion"]
+Role = Literal["build", "qa", "approval", "override", "promotion"]
+Severity = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNDEFINED"]
 
 
 class ProductSection(_Section):
@@ -103,6 +110,7 @@ class EcrSection(_Section):
     create_repositories: bool = False
     immutable: bool = True
     scan_on_push: bool = True
+    scan_wait_s: Annotated[float, Field(ge=0, le=7200)] = 600.0
     kms_key: str = ""
     repository_tags: dict[str, str] = Field(default_factory=dict)
 
@@ -121,10 +129,48 @@ class EcrSection(_Section):
         return value
 
 
+class FreezeSection(_Section):
+    """``[[policy.freezes]]``: a time in which nothing is released."""
+
+    start: datetime
+    end: datetime
+    reason: Annotated[str, Field(min_length=1)]
+
+    @field_validator("start", "end")
+    @classmethod
+    def _with_zone(cls, value: datetime) -> datetime:
+        return _zoned(value)
+
+    @model_validator(mode="after")
+    def _forward(self) -> FreezeSection:
+        if self.end <= self.start:
+            raise ValueError(f"ends at {self.end}, before it begins")
+        return self
+
+
 class PolicySection(_Section):
     """``[policy]``: what the gate asks for."""
 
     sign_offs: Annotated[int, Field(ge=1, le=20)] = 1
+    sign_off_keys: tuple[str, ...] = ()
+    sign_off_max_age_days: Annotated[int, Field(ge=0, le=3650)] = 0
+    soak_hours: Annotated[float, Field(ge=0, le=8760)] = 0.0
+    required_suites: tuple[str, ...] = ()
+    approvals: Annotated[int, Field(ge=0, le=20)] = 1
+    approvers: tuple[str, ...] = ()
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    separate: tuple[Literal["requester", "builder", "tester"], ...] = ("requester", "builder", "tester")
+    allow_downgrade: bool = False
+    freezes: tuple[FreezeSection, ...] = ()
+    scan: tuple[Severity, ...] = ()
+
+    @model_validator(mode="after")
+    def _known_groups(self) -> PolicySection:
+        for name in self.approvers:
+            group = name.removeprefix("group:")
+            if name.startswith("group:") and group not in self.groups:
+                raise ValueError(f"approvers names the group {group!r}, which policy.groups does not define")
+        return self
 
 
 class SigningSection(_Section):
@@ -132,6 +178,8 @@ class SigningSection(_Section):
 
     build_key: str = ""
     qa_key: str = ""
+    approval_key: str = ""
+    override_key: str = ""
     promotion_key: str = ""
 
 
@@ -143,13 +191,12 @@ class TrustedKeySection(_Section):
     public_key: Annotated[str, Field(min_length=1)]
     valid_from: datetime | None = None
     valid_until: datetime | None = None
+    revoked: bool = False
 
     @field_validator("valid_from", "valid_until")
     @classmethod
     def _with_zone(cls, value: datetime | None) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError("needs a time zone, such as 2026-01-01T00:00:00Z")
-        return value
+        return None if value is None else _zoned(value)
 
 
 class RetrySection(_Section):
@@ -186,4 +233,7 @@ class Configuration(_Section):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{what} must be unique; given more than once: {', '.join(twice)}")
+        unknown = set(self.policy.sign_off_keys) - {key.name for key in self.trusted_keys}
+        if unknown:
+            raise ValueError(f"policy.sign_off_keys names {min(unknown)!r}, which is no trusted key")
         return self

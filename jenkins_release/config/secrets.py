@@ -11,6 +11,8 @@ from jenkins_release.errors import ConfigurationError
 
 SMB_USER = "JENKINS_RELEASE_SMB_USER"
 SMB_PASSWORD = "JENKINS_RELEASE_SMB_PASSWORD"  # noqa: S105 - the name of a variable
+REGISTRY_USER = "JENKINS_RELEASE_REGISTRY_USER"
+REGISTRY_PASSWORD = "JENKINS_RELEASE_REGISTRY_PASSWORD"  # noqa: S105 - the name of a variable
 KEY_PASSPHRASE = "JENKINS_RELEASE_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 
 

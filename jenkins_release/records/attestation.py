@@ -1,8 +1,9 @@
 """Attestations: in-toto Statements v1 in DSSE envelopes.
 
 Sources: https://github.com/in-toto/attestation/tree/main/spec/v1 (Statement, test-result v0.1),
-https://slsa.dev/spec/v1.0/provenance and https://github.com/secure-systems-lab/dsse. Our own
-fields stand under ``jenkinsRelease`` in the predicate, where other verifiers ignore them.
+https://slsa.dev/spec/v1.0/provenance, https://slsa.dev/spec/v1.0/verification_summary and
+https://github.com/secure-systems-lab/dsse. Our own fields stand in the predicate under one name, see
+:func:`extension_field`, where other verifiers ignore them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from securesystemslib.dsse import Envelope
@@ -25,14 +27,26 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 REVOCATION = "tag:nextlabs.com,2026:jenkins-release/sign-off-revocation/v1"
+APPROVAL = "tag:nextlabs.com,2026:jenkins-release/approval/v1"
+OVERRIDE = "tag:nextlabs.com,2026:jenkins-release/override/v1"
 PROMOTION = "tag:nextlabs.com,2026:jenkins-release/promotion/v1"
+WITHDRAWAL = "tag:nextlabs.com,2026:jenkins-release/withdrawal/v1"
+SUMMARY = "https://slsa.dev/verification_summary/v1"
 EXTENSION = "jenkinsRelease"
+_EXTENSIONS: Mapping[str, str] = {
+    PROVENANCE: "nextlabs_jenkinsRelease",
+    SUMMARY: "tag:nextlabs.com,2026:jenkins-release/summary/v1",
+}
 
 KINDS: Mapping[str, str] = {
     PROVENANCE: "build",
     TEST_RESULT: "qa",
     REVOCATION: "revocation",
+    APPROVAL: "approval",
+    OVERRIDE: "override",
     PROMOTION: "promotion",
+    WITHDRAWAL: "withdrawal",
+    SUMMARY: "summary",
 }
 """Predicate type to the short word that file names and listings show."""
 
@@ -40,7 +54,11 @@ ROLES: Mapping[str, str] = {
     PROVENANCE: "build",
     TEST_RESULT: "qa",
     REVOCATION: "qa",
+    APPROVAL: "approval",
+    OVERRIDE: "override",
     PROMOTION: "promotion",
+    WITHDRAWAL: "promotion",
+    SUMMARY: "promotion",
 }
 """Predicate type to the role that a key needs to make it."""
 
@@ -53,10 +71,11 @@ class TrustedKey:
 
     Attributes:
         name: Who holds it, for messages.
-        roles: ``build``, ``qa``, ``promotion``.
+        roles: ``build``, ``qa``, ``approval``, ``override``, ``promotion``.
         key: The public key.
         valid_from: Signatures from before this moment do not count; None for no bound.
         valid_until: Signatures from this moment on do not count; None for no bound.
+        revoked: Whether nothing that the key ever signed counts any more.
     """
 
     name: str
@@ -64,11 +83,31 @@ class TrustedKey:
     key: SSlibKey
     valid_from: datetime | None = None
     valid_until: datetime | None = None
+    revoked: bool = False
 
     def valid_at(self, moment: datetime) -> bool:
         """Whether a signature made at ``moment`` counts."""
         after = self.valid_from is None or moment >= self.valid_from
         return after and (self.valid_until is None or moment < self.valid_until)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in the chain of a candidate's attestations.
+
+    Attributes:
+        sequence: Number, from 1.
+        previous: SHA-256 in hex of the attestation before it; empty for the first.
+    """
+
+    sequence: int
+    previous: str
+
+    @classmethod
+    def after(cls, attestations: Mapping[str, bytes]) -> Place:
+        """Return the place behind attestations that are given by file name, in order."""
+        last = list(attestations.values())[-1:]
+        return cls(len(attestations) + 1, sha256(last[0]).hexdigest() if last else "")
 
 
 @dataclass(frozen=True)
@@ -80,6 +119,7 @@ class Statement:
         subjects: Name to SHA-256 in hex.
         predicate: The predicate, as it was signed.
         sequence: Place among the candidate's attestations, from 1.
+        previous: SHA-256 in hex of the attestation before it; empty for the first.
         signed_at: When it was signed, UTC, as the signer's clock told.
     """
 
@@ -87,6 +127,7 @@ class Statement:
     subjects: Mapping[str, str]
     predicate: Mapping[str, Any]
     sequence: int
+    previous: str
     signed_at: datetime
 
     @property
@@ -97,8 +138,17 @@ class Statement:
     @property
     def extension(self) -> Mapping[str, Any]:
         """Our own fields."""
-        found = self.predicate.get(EXTENSION)
+        found = self.predicate.get(extension_field(self.predicate_type))
         return found if isinstance(found, dict) else {}
+
+
+def extension_field(predicate_type: str) -> str:
+    """Return the name under which our own fields stand in a predicate.
+
+    in-toto asks for a name that does not collide ("Parsing rules"), SLSA provenance for
+    ``<vendor>_<fieldname>`` ("Extension fields"), and a verification summary for a URI ("Parsing rules").
+    """
+    return _EXTENSIONS.get(predicate_type, EXTENSION)
 
 
 def sign_statement(
@@ -106,7 +156,7 @@ def sign_statement(
     predicate: Mapping[str, Any],
     subjects: Mapping[str, str],
     *,
-    sequence: int,
+    place: Place,
     signed_at: datetime,
     signer: Signer,
     extension: Mapping[str, Any] | None = None,
@@ -117,7 +167,7 @@ def sign_statement(
         predicate_type: One of this module's predicate types.
         predicate: The predicate's fields.
         subjects: Name to SHA-256 in hex.
-        sequence: Place among the candidate's attestations.
+        place: Place in the chain of the candidate's attestations.
         signed_at: The time, UTC.
         signer: Private key.
         extension: Further fields of our own.
@@ -125,13 +175,18 @@ def sign_statement(
     Returns:
         The DSSE envelope as canonical JSON.
     """
-    own = {**(extension or {}), "sequence": sequence, "signedAt": signed_at.isoformat()}
+    own = {
+        **(extension or {}),
+        "sequence": place.sequence,
+        "previous": place.previous,
+        "signedAt": signed_at.isoformat(),
+    }
     payload = canonical_json(
         {
             "_type": STATEMENT_TYPE,
             "subject": [{"name": n, "digest": {"sha256": d}} for n, d in sorted(subjects.items())],
             "predicateType": predicate_type,
-            "predicate": {**predicate, EXTENSION: own},
+            "predicate": {**predicate, extension_field(predicate_type): own},
         }
     )
     envelope = Envelope(payload, PAYLOAD_TYPE, {})
@@ -152,7 +207,9 @@ def read_envelope(data: bytes, where: str) -> tuple[Envelope, Statement]:
             raise ValueError(f"payload type {envelope.payload_type!r}, expected {PAYLOAD_TYPE!r}")
         if not envelope.signatures:
             raise ValueError("nobody signed it")
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        if not all(isinstance(name, str) and name.isprintable() for name in envelope.signatures):
+            raise ValueError("a key id is not printable text")
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(
             f"{where} is not a DSSE envelope: {error}", hint="it was altered or written only in part"
         ) from error
@@ -162,16 +219,20 @@ def read_envelope(data: bytes, where: str) -> tuple[Envelope, Statement]:
 def _read_statement(payload: bytes, where: str) -> Statement:
     value = strict_json(payload, f"the statement in {where}", limit=MAX_ENVELOPE_BYTES)
     try:
+        canonical_json(value)  # Text that is not Unicode could neither be signed again nor be shown.
         if value["_type"] != STATEMENT_TYPE:
             raise ValueError(f"type {value['_type']!r}, expected {STATEMENT_TYPE!r}")
         subjects = {str(item["name"]): str(item["digest"]["sha256"]) for item in value["subject"]}
-        own = value["predicate"][EXTENSION]
+        own = value["predicate"][extension_field(value["predicateType"])]
         signed_at = datetime.fromisoformat(own["signedAt"])
-        sequence = own["sequence"]
-        if signed_at.tzinfo is None or type(sequence) is not int:
-            raise ValueError("signedAt needs a time zone and sequence a number")
-        return Statement(str(value["predicateType"]), subjects, value["predicate"], sequence, signed_at)
-    except (KeyError, ValueError, TypeError) as error:
+        sequence, previous = own["sequence"], own["previous"]
+        if signed_at.tzinfo is None or type(sequence) is not int or not isinstance(previous, str):
+            raise ValueError("signedAt needs a time zone, sequence a number, previous a digest")
+        kind = str(value["predicateType"])
+        if not kind.isprintable():
+            raise ValueError("the predicate type holds control characters")
+        return Statement(kind, subjects, value["predicate"], sequence, previous, signed_at.astimezone(UTC))
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError(
             f"{where} holds no in-toto statement of a candidate: {error!r}",
             hint="it was altered, or made by another program",
@@ -181,11 +242,15 @@ def _read_statement(payload: bytes, where: str) -> Statement:
 def verified_by(envelope: Envelope, trusted: Sequence[TrustedKey]) -> TrustedKey | None:
     """Return the trusted key that signed the envelope, or None where no trusted key is named.
 
+    Where one public key is trusted under several names, a revocation of any of them holds.
+
     Raises:
         IntegrityError: A trusted key is named, but the signature is not its own: the envelope
             was altered.
     """
-    named = [key for key in trusted if key.key.keyid in envelope.signatures]
+    named = sorted(
+        (key for key in trusted if key.key.keyid in envelope.signatures), key=lambda key: not key.revoked
+    )
     for key in named:
         try:
             envelope.verify([key.key], 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +22,11 @@ def canonical_json(value: Any) -> bytes:
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment as in-toto writes it: RFC 3339 in UTC with ``Z`` (field_types.md, "Timestamp")."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def strict_json(data: bytes, what: str, *, limit: int = MAX_RECORD_BYTES) -> Any:

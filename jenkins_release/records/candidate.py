@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.records.base import Part, Record
@@ -119,7 +118,7 @@ class Candidate(Record):
     revision: str
     build_url: str
     built_by: str
-    exported_at: datetime
+    exported_at: AwareDatetime
     exporter: str
     files: tuple[FileRecord, ...]
     images: tuple[ImageRecord, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
-from xml.etree.ElementTree import ParseError
+from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException, ElementTree
 
@@ -25,7 +25,7 @@ class TestResults:
         passed: Names of passed tests.
         failed: Names of failed tests and of those that ended with an error.
         skipped: Names of skipped tests.
-        suites: Names of the test suites.
+        suites: Names of the test suites of which at least one test ran.
     """
 
     __test__ = False  # the name begins with Test; pytest shall not collect it
@@ -84,10 +84,18 @@ def read_junit(data: bytes, name: str) -> TestResults:
     skipped: list[str] = []
     for case in root.iter("testcase"):
         full = ".".join(part for part in (case.get("classname"), case.get("name")) if part) or "(unnamed)"
-        kinds = {child.tag for child in case}
-        target = failed if kinds & {"failure", "error"} else skipped if "skipped" in kinds else passed
+        target = failed if _failed(case) else skipped if _skipped(case) else passed
         target.append(full)
     if not passed and not failed:
         raise ConfigurationError(f"{name} holds no test that ran", hint="a verdict needs results: " + hint)
-    suites = tuple(dict.fromkeys(suite.get("name", "") for suite in root.iter("testsuite")))
+    ran = (suite for suite in root.iter("testsuite") if not all(map(_skipped, suite.iter("testcase"))))
+    suites = tuple(dict.fromkeys(suite.get("name", "") for suite in ran))
     return TestResults(name, sha256(data).hexdigest(), tuple(passed), tuple(failed), tuple(skipped), suites)
+
+
+def _failed(case: Element) -> bool:
+    return any(child.tag in {"failure", "error"} for child in case)
+
+
+def _skipped(case: Element) -> bool:
+    return not _failed(case) and any(child.tag == "skipped" for child in case)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import ClassVar, Literal
 
 from jenkins_release.records.base import Part, Record
@@ -64,6 +65,8 @@ class Plan(Record):
         version: Version.
         build: Build.
         candidate: Digest of ``candidate.json``.
+        policy: Digest of the policy and of the keys that it trusts.
+        requester: Who asked for the promotion; never the approver.
         registry: Registry host.
         images: Every image of the candidate.
         occupied: Release tags that name other content, each a full sentence with both digests.
@@ -76,10 +79,17 @@ class Plan(Record):
     version: str
     build: str
     candidate: Digest
+    policy: Digest
+    requester: str
     registry: str
     images: tuple[PlannedImage, ...]
     occupied: tuple[str, ...] = ()
     obstacles: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The digest that an approval names: SHA-256 of the plan's canonical JSON."""
+        return f"sha256:{sha256(self.to_bytes()).hexdigest()}"
 
     @property
     def done(self) -> bool:

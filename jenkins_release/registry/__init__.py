@@ -6,6 +6,7 @@ from jenkins_release.registry.protocol import (
     RegistryLogin,
     Repository,
     RepositoryNotFound,
+    Scan,
     StoredImage,
     TagConflict,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "Repository",
     "RepositoryNotFound",
     "RepositorySettings",
+    "Scan",
     "StoredImage",
     "TagConflict",
 ]

@@ -11,7 +11,7 @@ from jenkins_release.aws import error_code, translate
 from jenkins_release.errors import IntegrityError
 from jenkins_release.registry import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, changed, failed
-from jenkins_release.registry.protocol import RegistryLogin, Repository, StoredImage, TagConflict
+from jenkins_release.registry.protocol import RegistryLogin, Repository, Scan, StoredImage, TagConflict
 from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
 from jenkins_release.registry.token import mint
 
@@ -173,6 +173,24 @@ class EcrRegistry:
                 if layer.get("layerAvailability") == "AVAILABLE":
                     missing.discard(layer["layerDigest"])
         return missing
+
+    def tags(self, repository: str) -> list[str]:
+        """Return every tag of a repository (``ListImages``, all pages).
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: ECR refused or failed.
+        """
+        return self._api.tags(repository)
+
+    def scan(self, repository: str, digest: str) -> Scan:
+        """Return where the scan of an image stands, and what it found (``DescribeImageScanFindings``).
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: ECR refused or failed.
+        """
+        return self._api.scan(repository, digest)
 
     def set_tag(self, image: StoredImage, tag: str) -> None:
         """Let ``tag`` name exactly ``image`` (``PutImage``).

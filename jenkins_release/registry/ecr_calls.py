@@ -16,7 +16,7 @@ from typing import Any
 from jenkins_release.aws import aws_client, error_code, translate
 from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.registry.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
-from jenkins_release.registry.protocol import RepositoryNotFound
+from jenkins_release.registry.protocol import RepositoryNotFound, Scan
 
 BATCH = 100
 """Identifiers in one batch call at most (ECR API reference)."""
@@ -89,6 +89,41 @@ class EcrCalls:
         for batch in batches(references):
             found.update(self._manifests(repository, batch))
         return found
+
+    def tags(self, repository: str) -> list[str]:
+        """Return every tag of a repository."""
+        found: list[str] = []
+        page: dict[str, Any] = {}
+        while True:
+            answer = self.call(
+                "list_images",
+                f"list the tags of {repository}",
+                repositoryName=repository,
+                filter={"tagStatus": "TAGGED"},
+                **page,
+            )
+            found += [each["imageTag"] for each in answer["imageIds"] if each.get("imageTag")]
+            if not answer.get("nextToken"):
+                return sorted(set(found))
+            page = {"nextToken": answer["nextToken"]}
+
+    def scan(self, repository: str, digest: str) -> Scan:
+        """Return where the scan of an image stands, and what it found."""
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self.call(
+                "describe_image_scan_findings",
+                f"read the scan of {repository}@{digest}",
+                passing=("ScanNotFoundException",),
+                repositoryName=repository,
+                imageId={"imageDigest": digest},
+            )
+        except ClientError:
+            return Scan("none")
+        status = str(answer.get("imageScanStatus", {}).get("status", "none"))
+        counts = answer.get("imageScanFindings", {}).get("findingSeverityCounts", {})
+        return Scan(status, {str(severity): int(number) for severity, number in counts.items()})
 
     def tag_digest(self, repository: str, tag: str) -> str | None:
         """Return the digest that a tag names, or None where there is no such tag."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -79,6 +79,29 @@ class StoredImage:
     size: int
 
 
+@dataclass(frozen=True)
+class Scan:
+    """What the registry says of an image's scan for vulnerabilities.
+
+    Attributes:
+        status: ECR's ``ImageScanStatus`` (ECR API reference), or ``none`` where it has no scan.
+        findings: Severity to number of findings; nothing for a clean image.
+    """
+
+    status: str
+    findings: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the findings are all of them: basic scans end as COMPLETE, enhanced ones stay ACTIVE."""
+        return self.status in {"COMPLETE", "ACTIVE"}
+
+    @property
+    def coming(self) -> bool:
+        """Whether it may be complete later: a scan on push begins some time after the push."""
+        return self.status in {"none", "PENDING", "IN_PROGRESS"}
+
+
 class Registry(Protocol):
     """A registry with ECR's powers: tags as data, and a token instead of a password."""
 
@@ -109,6 +132,14 @@ class Registry(Protocol):
             RepositoryNotFound: There is no such repository.
             IntegrityError: A manifest's bytes do not have the digest that the registry gave.
         """
+        ...
+
+    def tags(self, repository: str) -> list[str]:
+        """Return every tag of a repository. Raises :class:`RepositoryNotFound`."""
+        ...
+
+    def scan(self, repository: str, digest: str) -> Scan:
+        """Return where the scan of an image stands, and what it found. No scan is not clean."""
         ...
 
     def missing_layers(self, repository: str, digests: Sequence[str]) -> set[str]:

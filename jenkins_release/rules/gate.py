@@ -1,67 +1,50 @@
 """The gate: a pure function from the bytes on the share to a decision with every reason.
 
-It opens nothing and takes the time as an argument. Order is decided by the sequence numbers
-inside the signed statements, never by clocks or by file names. What is not signed by a trusted
-key never counts in favour; a failing verdict or a revocation closes the gate whoever signed it.
+It opens nothing and takes the time as an argument.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
 
-from securesystemslib.dsse import Envelope
+from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.records.attestation import TrustedKey
+from jenkins_release.records.candidate import Candidate
+from jenkins_release.records.plan import Plan
+from jenkins_release.rules import conditions
+from jenkins_release.rules.approvals import Override, approvals, overrides
+from jenkins_release.rules.conditions import Facts, Reason, Verdict
+from jenkins_release.rules.evidence import Evidence, collect
+from jenkins_release.rules.policy import Policy
+from jenkins_release.rules.versions import ReleaseVersion
 
-from jenkins_release.errors import IntegrityError
-from jenkins_release.records.attestation import (
-    PROVENANCE,
-    REVOCATION,
-    ROLES,
-    TEST_RESULT,
-    Statement,
-    TrustedKey,
-    read_envelope,
-    verified_by,
+OVERRIDABLE = frozenset(
+    {
+        "fail",
+        "age",
+        "sign-offs",
+        "suites",
+        "build",
+        "soak",
+        "freeze",
+        "downgrade",
+        "scan",
+        "approvals",
+        "separation",
+        "withdrawn",
+        "unknown-key",
+    }
 )
-from jenkins_release.records.candidate import manifest_digest
-
-CLOCK_SKEW = timedelta(minutes=10)
-"""How far a signer's clock may run ahead of ours."""
+"""Conditions that a signed override may waive. That something was altered can never be waived."""
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What the gate asks for.
+class Waived:
+    """A condition that is not met, and the override that lets it pass."""
 
-    Attributes:
-        sign_offs: Testers, each with a key of their own, whose latest verdict must be a pass; at least 1.
-        build_attestation: Whether a build attestation by a trusted build key is required.
-    """
-
-    sign_offs: int = 1
-    build_attestation: bool = False
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A tester's latest verdict that counts.
-
-    Attributes:
-        tester: Who tested.
-        passed: Whether the verdict is a pass.
-        key: Name of the trusted key.
-        sequence: Sequence number of the attestation.
-        signed_at: When it was signed.
-        file: Name of the attestation's file.
-    """
-
-    tester: str
-    passed: bool
-    key: str
-    sequence: int
-    signed_at: datetime
-    file: str
+    reason: Reason
+    override: Override
 
 
 @dataclass(frozen=True)
@@ -69,28 +52,34 @@ class Decision:
     """What the gate found.
 
     Attributes:
-        reasons: Every unmet condition, each a full sentence; the gate is open when there is none.
-        altered: Those among the findings that mean that something was altered; they close the gate too.
-        verdicts: Latest verdict of each tester, by tester.
+        unmet: Every condition that is not met; the gate is open when there is none.
+        altered: Signs that something was altered; they close the gate too, and cannot be waived.
+        verdicts: Latest verdict of each tester.
         ignored: Attestations that did not count, each with the reason.
+        waived: Conditions that are not met and were overridden.
+        complete: Whether approvals were looked at too, where the policy asks for some.
+        scanned: Whether image scans were looked at too, where the policy asks for them.
     """
 
-    reasons: tuple[str, ...]
+    unmet: tuple[Reason, ...]
     altered: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
     ignored: tuple[str, ...] = ()
+    waived: tuple[Waived, ...] = ()
+    complete: bool = True
+    scanned: bool = True
 
     @property
     def allowed(self) -> bool:
         """Whether the candidate may be promoted."""
-        return not self.reasons and not self.altered
+        return not self.unmet and not self.altered
 
-
-@dataclass
-class _Findings:
-    reasons: list[str] = field(default_factory=list)
-    altered: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every unmet condition as a sentence with its hint, and what was not counted."""
+        if not self.unmet:
+            return ()
+        return (*(str(reason) for reason in self.unmet), *(f"not counted: {line}" for line in self.ignored))
 
 
 def decide(
@@ -99,7 +88,8 @@ def decide(
     *,
     trusted: Sequence[TrustedKey],
     policy: Policy,
-    now: datetime,
+    facts: Facts,
+    plan: Plan | None = None,
 ) -> Decision:
     """Decide whether a candidate may be promoted.
 
@@ -108,102 +98,49 @@ def decide(
         attestations: File name to bytes, everything in the attestations folder.
         trusted: Keys that are believed.
         policy: What is asked for.
-        now: The time, UTC.
+        facts: The time, and what the registry holds.
+        plan: The plan as it would be made now; without it approvals and overrides are not looked
+            at, as for a listing.
 
     Returns:
         The decision, with all reasons at once.
     """
-    findings = _Findings()
-    digest = manifest_digest(candidate).removeprefix("sha256:")
-    counted = _trusted_statements(digest, attestations, trusted, now, findings)
-    verdicts = _latest_verdicts(counted)
-    failed = [verdict for verdict in verdicts if not verdict.passed]
-    passed = [verdict for verdict in verdicts if verdict.passed]
-    revocations = [s for _, s, _ in counted if s.predicate_type == REVOCATION]
-    findings.reasons += [
-        f"{verdict.tester}'s verdict of {verdict.signed_at:%Y-%m-%d %H:%M} UTC is fail" for verdict in failed
+    evidence = collect(candidate, attestations, trusted, facts.now)
+    found = conditions.verdicts(evidence)
+    try:
+        record = Candidate.from_bytes(candidate, "candidate.json")
+        ReleaseVersion.parse(record.version)
+    except (IntegrityError, ConfigurationError) as error:
+        return Decision((), (error.message, *evidence.altered), found, evidence.ignored)
+    unmet = [
+        Reason("unknown-key", line, "have it signed with a trusted key, or find out who put it there")
+        for line in evidence.objections
     ]
-    counted_keys = len({verdict.key for verdict in passed})  # one key under two names is one sign-off
-    if counted_keys < policy.sign_offs:
-        last = max(revocations, key=lambda s: s.sequence, default=None)
-        revoked = ""
-        if last is not None and all(v.sequence < last.sequence for v in passed):
-            who, why = last.extension.get("tester", "?"), last.extension.get("reason", "no reason given")
-            revoked = f"; {who} revoked the sign-offs before it: {why}"
-        findings.reasons.append(
-            f"{policy.sign_offs} passing QA sign-off{'s' if policy.sign_offs > 1 else ''} by trusted keys "
-            f"required for this candidate, found {counted_keys}{revoked}"
-        )
-    if policy.build_attestation and not any(s.predicate_type == PROVENANCE for _, s, _ in counted):
-        findings.reasons.append("a build attestation by a trusted build key is required, found none")
-    if findings.reasons:
-        findings.reasons += [f"not counted: {line}" for line in findings.ignored]
-    return Decision(tuple(findings.reasons), tuple(findings.altered), verdicts, tuple(findings.ignored))
+    unmet += conditions.sign_offs(evidence, found, policy, facts)
+    unmet += conditions.build(evidence, record, policy, facts)
+    unmet += conditions.moment(policy, facts)
+    unmet += conditions.order(record, policy, facts)
+    unmet += conditions.scans(record, policy, facts)
+    unmet += conditions.withdrawn(evidence, facts.pins)
+    unmet += approvals(evidence, found, record, policy, plan)
+    decision = _waive(unmet, evidence, found, plan)
+    return replace(
+        decision,
+        complete=plan is not None or not policy.approvals,
+        scanned=facts.scans is not None or not policy.scan,
+    )
 
 
-_Counted = tuple[str, Statement, TrustedKey]
-
-
-def _trusted_statements(
-    digest: str,
-    attestations: Mapping[str, bytes],
-    trusted: Sequence[TrustedKey],
-    now: datetime,
-    findings: _Findings,
-) -> list[_Counted]:
-    counted: list[_Counted] = []
-    for name in sorted(attestations):
-        try:
-            envelope, statement = read_envelope(attestations[name], name)
-            key = verified_by(envelope, trusted)
-        except IntegrityError as error:
-            findings.altered.append(error.message if name in error.message else f"{name}: {error.message}")
-            continue
-        if statement.subjects.get("candidate.json") != digest:
-            findings.altered.append(
-                f"{name} is about another candidate.json than sha256:{digest[:12]}..., one was altered"
-            )
-            continue
-        problem = _problem(envelope, statement, key, now)
-        if key is None or problem is not None:
-            harmful = statement.predicate_type == REVOCATION or (
-                statement.predicate_type == TEST_RESULT and statement.predicate.get("result") != "PASSED"
-            )
-            (findings.reasons if harmful else findings.ignored).append(f"{name} ({statement.kind}) {problem}")
-            continue
-        counted.append((name, statement, key))
-    numbers = [statement.sequence for _, statement, _ in counted]
-    for number in sorted({n for n in numbers if numbers.count(n) > 1}):
-        names = ", ".join(name for name, statement, _ in counted if statement.sequence == number)
-        findings.altered.append(f"the attestation number {number} stands there more than once: {names}")
-    return counted
-
-
-def _problem(envelope: Envelope, statement: Statement, key: TrustedKey | None, now: datetime) -> str | None:
-    if key is None:
-        ids = ", ".join(f"{key_id[:12]}..." for key_id in envelope.signatures) or "nobody"
-        return f"is signed by an unknown key ({ids})"
-    role = ROLES.get(statement.predicate_type)
-    if role is None:
-        return f"is of the unknown type {statement.predicate_type!r}"
-    if role not in key.roles:
-        return f"needs a key with the role {role!r}; {key.name!r} has {', '.join(sorted(key.roles))}"
-    if not key.valid_at(statement.signed_at):
-        return f"was signed at {statement.signed_at:%Y-%m-%d %H:%M} UTC, outside the validity of {key.name!r}"
-    if statement.signed_at > now + CLOCK_SKEW:
-        return f"was signed in the future ({statement.signed_at:%Y-%m-%d %H:%M} UTC): check the clocks"
-    return None
-
-
-def _latest_verdicts(counted: Sequence[_Counted]) -> tuple[Verdict, ...]:
-    revoked = max((s.sequence for _, s, _ in counted if s.predicate_type == REVOCATION), default=0)
-    latest: dict[str, Verdict] = {}
-    for name, statement, key in sorted(counted, key=lambda item: item[1].sequence):
-        if statement.predicate_type != TEST_RESULT or statement.sequence < revoked:
-            continue
-        tester = str(statement.extension.get("tester") or key.name)
-        passed = statement.predicate.get("result") == "PASSED"
-        latest[tester.casefold()] = Verdict(
-            tester, passed, key.name, statement.sequence, statement.signed_at, name
-        )
-    return tuple(latest[tester] for tester in sorted(latest))
+def _waive(
+    unmet: Sequence[Reason], evidence: Evidence, found: tuple[Verdict, ...], plan: Plan | None
+) -> Decision:
+    granted = overrides(evidence, plan)
+    left: list[Reason] = []
+    waived: list[Waived] = []
+    for reason in unmet:
+        by = next((o for o in granted if reason.condition in OVERRIDABLE & {*o.conditions}), None)
+        if by is None:
+            left.append(reason)
+        else:
+            waived.append(Waived(reason, by))
+    return Decision(tuple(left), evidence.altered, found, evidence.ignored, tuple(waived))

@@ -69,6 +69,44 @@ def registry_tags(templates: Iterable[str], version: ReleaseVersion, build: str)
     return tuple(tags)
 
 
+def released_versions(templates: Iterable[str], tags: Iterable[str]) -> tuple[ReleaseVersion, ...]:
+    """Read the versions back from release tags that were made from templates.
+
+    Args:
+        templates: Templates of release tags; one without ``{version}`` tells no version.
+        tags: Tags of a repository; those that no template could have made are passed over.
+    """
+    found = set()
+    patterns = []
+    for template in templates:
+        pieces = [
+            re.escape(text) + ("" if name is None else "(?P<version>.+)" if name == "version" else ".+")
+            for text, name, _, _ in string.Formatter().parse(template)
+        ]
+        if sum("(?P<version>" in piece for piece in pieces) == 1:
+            patterns.append(re.compile("".join(pieces)))
+    for tag in tags:
+        for pattern in patterns:
+            match = pattern.fullmatch(tag)
+            if match is None:
+                continue
+            try:
+                found.add(ReleaseVersion.parse(match["version"]))
+            except ConfigurationError:
+                continue
+    return tuple(sorted(found))
+
+
+def pin_prefix(version: str, build: str) -> str:
+    """Return how the tags begin that keep the images of a withdrawn release in the registry."""
+    return f"withdrawn-{version}-{build}"[:115] + "-"
+
+
+def pin_tag(version: str, build: str, digest: str) -> str:
+    """Return the tag that keeps one withdrawn image: its candidate, and its own digest."""
+    return pin_prefix(version, build) + digest.removeprefix("sha256:")[:12]
+
+
 def moving_filters(moving: Iterable[str], fixed: Iterable[str]) -> tuple[str, ...]:
     """Return ECR's wildcard filters for moving tags, which an immutable repository excludes.
 

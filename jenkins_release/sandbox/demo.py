@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -110,8 +111,11 @@ class _Demo:
         results = str(self._product / "junit.xml")
         tested = ("--tester", "Quinn Adams", "--results", results)
         self._command("qa", "sign-off", _REF, "--verdict", "pass", *tested)
-        self._title("The release manager looks at the plan, and promotes")
-        self._command("promote", "plan", _REF, lines=slice(2, None))
+        self._title("Jenkins plans for the release manager; another person approves exactly this plan")
+        self._command("promote", "plan", _REF, "--out", "plan.json", lines=slice(3, -1))
+        consent = ("--approver", "Alex Baker", "--reason", "8.1.0 goes out")
+        self._command("promote", "approve", "plan.json", *consent)
+        self._title("Now it may be promoted")
         self._command("promote", "run", _REF)
         self._command("promote", "run", _REF, lines=slice(0, 1))
         self._command("promote", "status", _REF, lines=slice(0, 1))
@@ -166,7 +170,7 @@ class _Demo:
 
     def _command(self, *words: str, status: int = 0, lines: slice | None = None) -> None:
         command = [sys.executable, "-m", "jenkins_release", *words]
-        shown = " ".join(["jenkins-release", *(Path(w).name if w.startswith("/") else w for w in words)])
+        shown = shlex.join(["jenkins-release", *(Path(w).name if w.startswith("/") else w for w in words)])
         self._run(command, shown, status, lines, self._product)
 
     def _shell(self, command: Sequence[str], lines: slice | None = None) -> None:

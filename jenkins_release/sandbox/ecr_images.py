@@ -9,6 +9,7 @@ from jenkins_release.registry.manifests import sha256_digest
 from jenkins_release.sandbox.ecr_access import download_path
 from jenkins_release.sandbox.ecr_api import REPOSITORY_ACTIONS, Action, Call, invalid
 from jenkins_release.sandbox.ecr_manifests import remove_image, store_image
+from jenkins_release.sandbox.ecr_scans import describe_image_scan_findings
 from jenkins_release.sandbox.ecr_state import ApiFault, Image, RepositoryState
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -127,6 +128,10 @@ def _list_images(call: Call) -> dict[str, Any]:
     return {"imageIds": list(page), **more}
 
 
+def _describe_image_scan_findings(call: Call) -> dict[str, Any]:
+    return describe_image_scan_findings(call, _must_find(call, call.repository(), call.parameters["imageId"]))
+
+
 def _get_download_url_for_layer(call: Call) -> dict[str, Any]:
     repository, digest = call.repository(), call.parameters["layerDigest"]
     if call.store.has_blob(repository.storage, digest) is None:
@@ -198,6 +203,7 @@ ACTIONS: dict[str, Action] = {
     "BatchDeleteImage": _batch_delete_image,
     "DescribeImages": _describe_images,
     "ListImages": _list_images,
+    "DescribeImageScanFindings": _describe_image_scan_findings,
     "GetDownloadUrlForLayer": _get_download_url_for_layer,
 }
 """Every action that the front knows."""

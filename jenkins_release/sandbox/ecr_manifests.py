@@ -56,9 +56,11 @@ def store_image(
             f"The images with digests '{missing}' required for pushing image into repository with name "
             f"'{name}' in the registry with id '{state.account}' do not exist",
         )
-    refusal = store.put_manifest(repository.storage, digest, parts.media_type, data)
-    if refusal:
-        raise _refused(state, store, repository, parts, refusal)
+    # The registry behind writes a manifest that it has anew: who reads at that moment would miss it.
+    if digest not in repository.images:
+        refusal = store.put_manifest(repository.storage, digest, parts.media_type, data)
+        if refusal:
+            raise _refused(state, store, repository, parts, refusal)
     with state.change():
         # Another request may have set the tag in the meantime.
         _check_tag(state, repository, tag, digest)

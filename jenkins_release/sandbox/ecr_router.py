@@ -8,6 +8,7 @@ The control paths under ``/_sandbox/`` need no credentials: only this machine ca
 ``POST faults``          orders a :class:`Fault`; ``GET`` lists, ``DELETE`` cancels
 ``POST users``           ``{user, statements, access_key?, secret?}``: lets a user exist
 ``POST keys``            ``{access_key, active}``: switches an access key on or off
+``POST scans``           orders a :class:`ScanOrder`: what the scan of an image is to be
 =======================  ==========================================================
 """
 
@@ -27,7 +28,7 @@ from jenkins_release.sandbox.ecr_api import CONTENT_TYPE, TARGET, Call, check_re
 from jenkins_release.sandbox.ecr_faults import NO_FAULT, Fault, Faults, RequestLog
 from jenkins_release.sandbox.ecr_http import ConnectionReset, Exchange
 from jenkins_release.sandbox.ecr_images import ACTIONS
-from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, Statement
+from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, ScanOrder, Statement
 from jenkins_release.sandbox.ecr_store import RegistryStore
 from jenkins_release.sandbox.ecr_v2 import V2Api, repository_name
 
@@ -193,6 +194,8 @@ class Router:
             case "POST keys":
                 switch = KeyRequest.model_validate_json(body)
                 self._state.set_key_active(switch.access_key, switch.active)
+            case "POST scans":
+                self._state.order_scan(ScanOrder.model_validate_json(body))
             case _:
                 return None
         return {}

@@ -13,7 +13,7 @@ from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_front import boto_environment
 from jenkins_release.sandbox.ecr_http import RequestRecord
 from jenkins_release.sandbox.ecr_router import CONTROL
-from jenkins_release.sandbox.ecr_state import REGION, EcrState, Statement
+from jenkins_release.sandbox.ecr_state import REGION, EcrState, ScanOrder, Statement
 from jenkins_release.sandbox.process import LOOPBACK, Server, free_port
 
 
@@ -102,6 +102,10 @@ class EcrServer:
         """Return the requests so far, oldest first."""
         return [RequestRecord(**record) for record in self._control("GET", "requests")]
 
+    def forget_requests(self) -> None:
+        """Forget the requests so far."""
+        self._control("DELETE", "requests")
+
     def add_user(self, user: str, statements: list[Statement]) -> tuple[str, str]:
         """Let a user exist with these statements; returns a new access key id and its secret."""
         given = [each.model_dump() for each in statements]
@@ -111,6 +115,10 @@ class EcrServer:
     def set_key_active(self, access_key: str, active: bool) -> None:
         """Switch an access key on or off."""
         self._control("POST", "keys", {"access_key": access_key, "active": active})
+
+    def order_scan(self, order: ScanOrder) -> None:
+        """Order what the scan of an image is to be."""
+        self._control("POST", "scans", order.model_dump())
 
     def _answers(self) -> bool:
         try:

@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from jenkins_release.errors import RemoteError
 
@@ -111,11 +111,34 @@ class Token(BaseModel):
     expires_at: float
 
 
+class ScanOrder(BaseModel):
+    """What the scan of images is to be, as it is ordered.
+
+    Attributes:
+        repository: Name of the repository.
+        image: Digest or tag; any image of the repository where empty.
+        status: ECR's ``ImageScanStatus`` (ECR API reference); ``none`` for no scan at all.
+        findings: Severity to number of findings.
+        pending: So many answers say PENDING first.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    repository: str
+    image: str = ""
+    status: Literal["none", "PENDING", "IN_PROGRESS", "COMPLETE", "ACTIVE", "FAILED", "UNSUPPORTED_IMAGE"] = (
+        "COMPLETE"
+    )
+    findings: dict[str, int] = {}
+    pending: int = Field(default=0, ge=0)
+
+
 class _Document(BaseModel):
     repositories: dict[str, RepositoryState] = {}
     principals: dict[str, list[Statement]] = {}
     keys: dict[str, AccessKey] = {}
     tokens: dict[str, Token] = {}
+    scans: list[ScanOrder] = []
     download_key: str = Field(default_factory=secrets.token_hex, repr=False)
 
 
@@ -180,6 +203,11 @@ class EcrState:
                     f"'{self.account}'",
                 )
             return found
+
+    def order_scan(self, order: ScanOrder) -> None:
+        """Order what a scan is to be; of several orders for an image the last one holds."""
+        with self.change() as document:
+            document.scans.append(order.model_copy())
 
     def user_arn(self, user: str) -> str:
         """Return the ARN of a user of the sandbox's account."""

@@ -1,4 +1,4 @@
-"""A product to rehearse with: SkyDRM's ``release.toml`` and keys for the three roles."""
+"""A product to rehearse with: SkyDRM's ``release.toml`` and keys for every role."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jenkins_release.keys import generate_key
 from jenkins_release.sandbox.demo_images import SERVICES
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
 
-ROLES = ("build", "qa", "promotion")
+ROLES = ("build", "qa", "approval", "override", "promotion")
 
 _HEAD = """\
 # SkyDRM in the sandbox. examples/skydrm/release.toml explains every key.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jenkins_release.share.directory import DirectoryShare
 from jenkins_release.share.factory import ClosableShare, open_share
-from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share, ShareFull, Writer
+from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share, ShareFull, Writer
 from jenkins_release.share.smb import SmbShare
 from jenkins_release.share.smb_address import SmbAddress
 
@@ -16,6 +16,7 @@ __all__ = [
     "ClosableShare",
     "DirectoryShare",
     "Entry",
+    "Lease",
     "PathExists",
     "PathNotFound",
     "Share",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, ReleaseError, RemoteError
 from jenkins_release.rules.names import check_identifier
-from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share, Writer
+from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share, Writer
 
 _log = logging.getLogger(__name__)
 MANIFEST = "candidate.json"
@@ -130,18 +130,31 @@ class CandidateArea:
                 f"candidate {ref} is incomplete: {self.shown(ref, path)} is missing",
                 hint="export the build again under a new build number; do not repair a candidate by hand",
             ) from error
-        if entry.size > _MAX_SMALL_FILE:
-            raise IntegrityError(f"{self.shown(ref, path)} has {entry.size} bytes, at most {_MAX_SMALL_FILE}")
+        return self._read(ref, path, entry.size)
+
+    def _read(self, ref: CandidateRef, path: str, size: int) -> bytes:
+        if size > _MAX_SMALL_FILE:
+            raise IntegrityError(f"{self.shown(ref, path)} has {size} bytes, at most {_MAX_SMALL_FILE}")
         return b"".join(self.share.read(f"{self.folder(ref)}/{path}"))
 
     def attestations(self, ref: CandidateRef) -> dict[str, bytes]:
         """Read all attestations: file name to bytes, in the order of their numbers."""
+        # The listing tells the sizes: to ask for each of them would double the way over a slow line.
+        return {
+            entry.name: self._read(ref, f"{ATTESTATIONS}/{entry.name}", entry.size)
+            for entry in self._attestations(ref)
+        }
+
+    def attestation_names(self, ref: CandidateRef) -> list[str]:
+        """Return the names of all attestations, in the order of their numbers."""
+        return [entry.name for entry in self._attestations(ref)]
+
+    def _attestations(self, ref: CandidateRef) -> list[Entry]:
         try:
             entries = self.share.list(f"{self.folder(ref)}/{ATTESTATIONS}")
         except PathNotFound:
-            return {}
-        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-        return {name: self.read_small(ref, f"{ATTESTATIONS}/{name}") for name in names}
+            return []
+        return [entry for entry in entries if not entry.is_folder and not entry.name.startswith(".")]
 
     @contextmanager
     def stage(self, ref: CandidateRef, holder: str) -> Iterator[Staging]:
@@ -185,14 +198,14 @@ class CandidateArea:
             _log.warning("the unfinished folder %s could not be removed: %s", folder, error)
 
     def add_attestation(
-        self, ref: CandidateRef, kind: str, make: Callable[[int], bytes], holder: str
+        self, ref: CandidateRef, kind: str, make: Callable[[dict[str, bytes]], bytes], holder: str
     ) -> tuple[str, bytes]:
-        """Append an attestation under the next free number.
+        """Append an attestation behind those that are there.
 
         Args:
             ref: The candidate.
             kind: Short word for the file name, such as ``qa``.
-            make: Makes the envelope for a number.
+            make: Makes the envelope from the attestations that are there, in order.
             holder: Who appends, for the lease.
 
         Returns:
@@ -205,26 +218,41 @@ class CandidateArea:
         try:
             with self.lease(ref, "attest", holder):
                 self.share.make_folder(folder)
-                names = [entry.name for entry in self.share.list(folder)]
-                taken = [int(name[:4]) for name in names if name[:4].isdigit()]
-                number = max(taken, default=0) + 1
-                data = make(number)
-                name = f"{number:04d}-{kind}{_SUFFIX}"
-                temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
-                with self.share.create(temporary) as writer:
-                    writer.write(data)
-                _rename(self.share, temporary, f"{folder}/{name}")
+                remove_unfinished(self.share, folder)
+                before = self.attestations(ref)
+                data = make(before)
+                name = f"{len(before) + 1:04d}-{kind}{_SUFFIX}"
+                write_new(self.share, folder, name, data)
                 return name, data
         except LeaseHeld as error:
             raise LeaseHeld(error.message, hint=error.hint, retryable=True) from error
 
     @contextmanager
-    def lease(self, ref: CandidateRef, purpose: str, holder: str) -> Iterator[None]:
+    def lease(self, ref: CandidateRef, purpose: str, holder: str) -> Iterator[Lease]:
         """Hold the lease for one purpose (``export``, ``attest``, ``promote``) on a candidate."""
         folder = f"{self.product}/.leases"
         self.share.make_folder(folder)
-        with self.share.lease(f"{folder}/{ref.version}-{ref.build}.{purpose}", holder):
-            yield
+        with self.share.lease(f"{folder}/{ref.version}-{ref.build}.{purpose}", holder) as lease:
+            yield lease
+
+
+def write_new(share: Share, folder: str, name: str, data: bytes) -> None:
+    """Write a small file under a hidden name and rename it: it is there whole, or not at all.
+
+    Raises:
+        PathExists: The name is taken; what was written stays until :func:`remove_unfinished`.
+    """
+    temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
+    with share.create(temporary) as writer:
+        writer.write(data)
+    _rename(share, temporary, f"{folder}/{name}")
+
+
+def remove_unfinished(share: Share, folder: str) -> None:
+    """Remove what a writer that died left under a hidden name; only under the lease of the writers."""
+    for entry in share.list(folder):
+        if entry.name.startswith(".") and not entry.is_folder:
+            share.remove(f"{folder}/{entry.name}")
 
 
 def _rename(share: Share, source: str, target: str) -> None:

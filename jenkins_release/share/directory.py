@@ -17,7 +17,7 @@ from jenkins_release.rules.names import check_path
 from jenkins_release.share.checks import check_below_root, check_range, too_short
 from jenkins_release.share.directory_files import opened_folder, rename_new, translated
 from jenkins_release.share.directory_lease import held
-from jenkins_release.share.protocol import Entry, PathNotFound, Writer
+from jenkins_release.share.protocol import Entry, Lease, PathNotFound, Writer
 
 _log = logging.getLogger(__name__)
 _PIECE = 1024 * 1024
@@ -131,7 +131,7 @@ class DirectoryShare:
             room = os.fstatvfs(folder)
         return room.f_bavail * room.f_frsize
 
-    def lease(self, path: str, holder: str) -> AbstractContextManager[None]:
+    def lease(self, path: str, holder: str) -> AbstractContextManager[Lease]:
         """Hold a lease on ``path`` for the length of the block, by ``flock``.
 
         Raises:
@@ -180,12 +180,11 @@ class DirectoryShare:
             yield stack.enter_context(_DirectoryWriter(file, folder, names[-1], self._place(path)))
 
     @contextlib.contextmanager
-    def _lease(self, path: str, names: Sequence[str], holder: str) -> Iterator[None]:
+    def _lease(self, path: str, names: Sequence[str], holder: str) -> Iterator[Lease]:
         with contextlib.ExitStack() as stack:
             with self._doing("take the lease on", path):
                 folder = stack.enter_context(self._folder(names[:-1]))
-            stack.enter_context(held(folder, names[-1], self._place(path), holder))
-            yield
+            yield stack.enter_context(held(folder, names[-1], self._place(path), holder))
 
     def _open_file(self, names: Sequence[str], how: int) -> int:
         if not names:

@@ -21,8 +21,34 @@ _log = logging.getLogger(__name__)
 _MAX_LINE = 4096
 
 
+class DirectoryLease:
+    """A lease that is held.
+
+    Args:
+        file: Descriptor that has the lock.
+        folder: Descriptor of the lock file's folder.
+        name: The lock file.
+        place: Its path, for messages.
+    """
+
+    def __init__(self, file: int, folder: int, name: str, place: str) -> None:
+        self._file = file
+        self._folder = folder
+        self._name = name
+        self._place = place
+
+    def confirm(self) -> None:
+        """Check that the lock file is still the one that is locked. Raises RemoteError."""
+        if not _is_still(self._file, self._folder, self._name):
+            raise RemoteError(
+                f"the lease on {self._place} was lost before the work under it was done: "
+                "the lock file was replaced",
+                hint="see whether someone else worked on the same candidate meanwhile, then run it again",
+            )
+
+
 @contextlib.contextmanager
-def held(folder: int, name: str, place: str, holder: str) -> Iterator[None]:
+def held(folder: int, name: str, place: str, holder: str) -> Iterator[DirectoryLease]:
     """Hold the lease on a lock file for the length of the block.
 
     Args:
@@ -42,19 +68,15 @@ def held(folder: int, name: str, place: str, holder: str) -> Iterator[None]:
         with translated(f"cannot take the lease on {place}"):
             os.ftruncate(file, 0)
             os.pwrite(file, line, 0)
+        lease = DirectoryLease(file, folder, name, place)
         try:
-            yield
+            yield lease
         except BaseException:
             # What ended the block matters more than a lease that is lost on top.
             if not _is_still(file, folder, name):
                 _log.warning("the lease on %s was lost", place)
             raise
-        if not _is_still(file, folder, name):
-            raise RemoteError(
-                f"the lease on {place} was lost before the work under it was done: "
-                "the lock file was replaced",
-                hint="see whether someone else worked on the same candidate meanwhile, then run it again",
-            )
+        lease.confirm()
     finally:
         with contextlib.suppress(OSError):
             os.ftruncate(file, 0)

@@ -60,6 +60,18 @@ class Writer(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+class Lease(Protocol):
+    """A lease that is held; ask it before a step that only its holder may take."""
+
+    def confirm(self) -> None:
+        """Check with the server that the lease is still held.
+
+        Raises:
+            RemoteError: It was lost, or the server does not say; never retryable, since someone else
+                may hold it by now.
+        """
+
+
 class Share(Protocol):
     """A folder tree that several machines see, over SMB or mounted.
 
@@ -111,10 +123,11 @@ class Share(Protocol):
         """Bytes that the caller may still write, or None where the server does not tell."""
         ...
 
-    def lease(self, path: str, holder: str) -> AbstractContextManager[None]:
+    def lease(self, path: str, holder: str) -> AbstractContextManager[Lease]:
         """Hold a lease on ``path`` (a lock file) for the length of the block.
 
-        The server releases it when the holder's process or machine dies.
+        The server releases it when the holder's process or machine dies. A lease that was lost
+        meanwhile is an error at the end of the block too.
 
         Args:
             path: The lock file; made when missing, left in place afterwards.

@@ -11,7 +11,7 @@ from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_path
 from jenkins_release.share import smb_files, smb_lease
 from jenkins_release.share.checks import check_below_root, check_range, too_short
-from jenkins_release.share.protocol import Entry, Writer
+from jenkins_release.share.protocol import Entry, Lease, Writer
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_connect import connect
 from jenkins_release.share.smb_connection import A_FILE, READ_DATA, SHARE_READ, SmbConnection
@@ -142,7 +142,7 @@ class SmbShare:
         with self._pool.borrow() as connection:
             return smb_files.free_space(connection)
 
-    def lease(self, path: str, holder: str) -> AbstractContextManager[None]:
+    def lease(self, path: str, holder: str) -> AbstractContextManager[Lease]:
         """Hold a lease on ``path`` for the length of the block, on a connection of its own.
 
         Raises:
@@ -186,9 +186,9 @@ class SmbShare:
             yield writer
 
     @contextlib.contextmanager
-    def _lease(self, path: str, holder: str) -> Iterator[None]:
-        with self._pool.borrow() as connection, smb_lease.held(connection, path, holder):
-            yield
+    def _lease(self, path: str, holder: str) -> Iterator[Lease]:
+        with self._pool.borrow() as connection, smb_lease.held(connection, path, holder) as lease:
+            yield lease
 
 
 class _Pool:

@@ -33,8 +33,55 @@ _log = logging.getLogger(__name__)
 _MAX_LINE = 4096
 
 
+class SmbLease:
+    """A lease that is held.
+
+    Args:
+        connection: The lease's own connection.
+        path: The lock file.
+        handle: Its exclusive open.
+        line: The holder's line in it.
+    """
+
+    def __init__(self, connection: SmbConnection, path: str, handle: Open, line: bytes) -> None:
+        self._connection = connection
+        self._path = path
+        self._handle = handle
+        self._line = line
+
+    def confirm(self) -> None:
+        """Read the holder's line through the open that is the lease. Raises RemoteError."""
+        found: Exception | None = None
+        try:
+            if self._connection.alive and self._handle.read(0, len(self._line)) == self._line:
+                return
+        except FOREIGN as error:
+            found = error
+        raise self._lost(found) from found
+
+    def release(self) -> None:
+        """Empty the lock file and close it. Raises RemoteError where the lease was lost before."""
+        self.confirm()
+        try:
+            end = FileEndOfFileInformation()
+            end["end_of_file"] = 0
+            self._connection.change(self._handle, end)
+            self._handle.close()
+        except FOREIGN as error:
+            raise self._lost(error) from error
+
+    def _lost(self, found: Exception | None) -> RemoteError:
+        # What is left of the open must not look like a lease to others.
+        self._connection.drop()
+        return RemoteError(
+            f"the lease on {self._connection.shown.path(self._path)} was lost before the work under it "
+            f"was done: {found or 'its connection ended'}",
+            hint="see whether someone else worked on the same candidate meanwhile, then run it again",
+        )
+
+
 @contextlib.contextmanager
-def held(connection: SmbConnection, path: str, holder: str) -> Iterator[None]:
+def held(connection: SmbConnection, path: str, holder: str) -> Iterator[SmbLease]:
     """Hold the lease on ``path`` for the length of the block.
 
     Args:
@@ -55,16 +102,17 @@ def held(connection: SmbConnection, path: str, holder: str) -> Iterator[None]:
             # An open file that nobody closes would be a lease that nobody holds.
             connection.drop()
             raise
+    lease = SmbLease(connection, path, handle, line)
     try:
-        yield
+        yield lease
     except BaseException:
         # What ended the block matters more than a lease that is lost on top.
         try:
-            _release(connection, path, handle, line)
+            lease.release()
         except RemoteError as error:
             _log.warning("%s", error)
         raise
-    _release(connection, path, handle, line)
+    lease.release()
 
 
 def _open(connection: SmbConnection, path: str) -> Open:
@@ -92,23 +140,3 @@ def _holder(connection: SmbConnection, path: str) -> str:
         _log.debug("reading the holder of %s: %s", path, error)
         line = b""
     return line.decode(errors="replace").strip() or "someone who has not left a name yet"
-
-
-def _release(connection: SmbConnection, path: str, handle: Open, line: bytes) -> None:
-    try:
-        still = handle.read(0, len(line)) if connection.alive else None
-        if still == line:
-            end = FileEndOfFileInformation()
-            end["end_of_file"] = 0
-            connection.change(handle, end)
-            handle.close()
-            return
-        found: Exception | None = None
-    except FOREIGN as error:
-        found = error
-    connection.drop()
-    raise RemoteError(
-        f"the lease on {connection.shown.path(path)} was lost before the work under it was done: "
-        f"{found or 'its connection ended'}",
-        hint="see whether someone else worked on the same candidate meanwhile, then run it again",
-    ) from found

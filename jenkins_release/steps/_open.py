@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from jenkins_release.errors import GateRefused, IntegrityError
 from jenkins_release.records.candidate import Candidate, manifest_digest
+from jenkins_release.records.plan import Plan
+from jenkins_release.rules.conditions import Facts
+from jenkins_release.rules.evidence import misnamed
 from jenkins_release.rules.gate import Decision, decide
 from jenkins_release.share.candidates import MANIFEST, CandidateRef
 from jenkins_release.share.protocol import PathNotFound
@@ -86,36 +90,62 @@ def check_sizes(opened: OpenCandidate, services: Services) -> None:
         )
 
 
-def gate_decision(opened: OpenCandidate, services: Services) -> Decision:
-    """Ask the gate about a candidate."""
-    return decide(
+def gate_decision(
+    opened: OpenCandidate, services: Services, *, facts: Facts | None = None, plan: Plan | None = None
+) -> Decision:
+    """Ask the gate about a candidate.
+
+    Args:
+        opened: The candidate.
+        services: Policy, keys and time.
+        facts: What the registry holds; only the time by default.
+        plan: The plan as it would be made now; approvals are not looked at without it.
+    """
+    decision = decide(
         opened.manifest,
         opened.attestations,
         trusted=services.trusted_keys,
         policy=services.policy,
-        now=services.now(),
+        facts=facts or Facts(services.now()),
+        plan=plan,
     )
+    return replace(decision, altered=(*decision.altered, *misnamed(opened.attestations)))
 
 
-def require_open_gate(opened: OpenCandidate, services: Services) -> Decision:
+def require_unaltered(opened: OpenCandidate, services: Services) -> None:
+    """Refuse to go on with a candidate whose attestations or manifest were altered.
+
+    Raises:
+        IntegrityError: ``reasons`` has every finding.
+    """
+    altered = gate_decision(opened, services).altered
+    if altered:
+        raise _altered(opened, altered, ())
+
+
+def require_open_gate(opened: OpenCandidate, facts: Facts, plan: Plan, services: Services) -> Decision:
     """Refuse unless the gate is open.
 
     Raises:
         IntegrityError: Something was altered; ``reasons`` has every finding.
         GateRefused: The candidate may not be promoted; ``reasons`` has every unmet condition.
     """
-    decision = gate_decision(opened, services)
+    decision = gate_decision(opened, services, facts=facts, plan=plan)
     if decision.altered:
-        raise IntegrityError(
-            f"candidate {opened.ref} was altered: {decision.altered[0]}",
-            hint="find out who changed the share; do not promote this candidate",
-            reasons=[*decision.altered, *decision.reasons],
-        )
+        raise _altered(opened, decision.altered, decision.reasons)
     if not decision.allowed:
+        unmet = f"{len(decision.unmet)} condition{'s' if len(decision.unmet) > 1 else ''}"
         raise GateRefused(
-            f"candidate {opened.ref} may not be promoted: {len(decision.reasons)} reason"
-            f"{'s' if len(decision.reasons) > 1 else ''}",
-            hint="'jenkins-release qa sign-off' records a verdict; 'candidate show' lists what is there",
+            f"candidate {opened.ref} may not be promoted: {unmet} not met",
+            hint="each reason says what to do; 'candidate show' lists what is recorded",
             reasons=decision.reasons,
         )
     return decision
+
+
+def _altered(opened: OpenCandidate, altered: Sequence[str], reasons: Sequence[str]) -> IntegrityError:
+    return IntegrityError(
+        f"candidate {opened.ref} was altered: {altered[0]}",
+        hint="find out who changed the share; do not promote this candidate",
+        reasons=[*altered, *reasons],
+    )

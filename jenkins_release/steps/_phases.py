@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.registry.protocol import Repository, StoredImage
+from jenkins_release.registry.protocol import Repository, Scan, StoredImage
+from jenkins_release.rules.conditions import Facts
+from jenkins_release.share.protocol import Lease
+from jenkins_release.steps._journal import PromotionJournal
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps.load import load_images
 from jenkins_release.steps.plan import holds
@@ -17,8 +22,13 @@ from jenkins_release.steps.services import Services
 _log = logging.getLogger(__name__)
 
 
-def push_all(opened: OpenCandidate, plan: Plan, services: Services) -> dict[str, StoredImage]:
-    """Phase 1: bring every image into the registry and read it back, under the candidate's tag."""
+def push_all(
+    opened: OpenCandidate, plan: Plan, lease: Lease, journal: PromotionJournal, services: Services
+) -> dict[str, StoredImage]:
+    """Phase 1: bring every image into the registry and read it back, under the candidate's tag.
+
+    An image that is there and right is not pushed again, whoever pushed it.
+    """
     records = {image.name: image for image in opened.record.images}
     wanted = [records[planned.name] for planned in plan.images if planned.state == "absent"]
     archives = {image.archive for image in wanted}
@@ -31,9 +41,14 @@ def push_all(opened: OpenCandidate, plan: Plan, services: Services) -> dict[str,
         for planned in plan.images:
             record, repository = records[planned.name], repositories[planned.name]
             if planned.digest is None:
+                lease.confirm()
+                journal.pushing(planned)
                 stored[planned.name] = _push(record, planned, repository, services)
+                journal.pushed(planned, stored[planned.name])
             else:
                 stored[planned.name] = _read_back(record, repository, planned.digest, services)
+                # A run that died may have left the registry's name on this daemon.
+                _untag(f"{repository.uri}:{planned.candidate_tag}", services)
     finally:
         for reference in loaded:
             _untag(reference, services)
@@ -119,8 +134,40 @@ def _proven(record: ImageRecord, repository: Repository, digest: str, services: 
     return stored
 
 
-def set_release_tags(plan: Plan, stored: dict[str, StoredImage], services: Services) -> bool:
-    """Phase 2: set every tag that does not name the image yet; fixed tags of all images first."""
+def with_scans(facts: Facts, stored: dict[str, StoredImage], services: Services) -> Facts:
+    """Add what ECR's scans found, where the policy asks for them; waits for scans that still run.
+
+    A scan on push takes from seconds to minutes; ``ecr.scan_wait_s`` bounds the wait for all of them.
+    """
+    if not services.policy.scan:
+        return facts
+    wait = services.configuration.ecr.scan_wait_s
+    policy = replace(services.retry_policy, attempts=1000, deadline_s=wait, max_wait_s=15.0)
+    found: dict[str, Scan] = {}
+
+    def look() -> None:
+        for name, image in stored.items():
+            if name not in found or found[name].coming:
+                found[name] = services.registry.scan(image.repository, image.digest)
+        missing = [stored[name].repository for name, scan in found.items() if scan.coming]
+        if missing:
+            raise _ScanMissing(f"ECR has no completed scan of {', '.join(missing)} yet", retryable=True)
+
+    with suppress(_ScanMissing):  # the gate says what that means
+        services.retry("wait for ECR's scans", look, policy=policy)
+    return replace(facts, scans=found)
+
+
+class _ScanMissing(RemoteError):
+    """ECR has no completed scan of an image."""
+
+
+def set_release_tags(plan: Plan, stored: dict[str, StoredImage], lease: Lease, services: Services) -> bool:
+    """Phase 2: set every tag that does not name the image yet; fixed tags of all images first.
+
+    Raises:
+        RemoteError: The lease was lost: nothing that customers see is changed from then on.
+    """
     changed = False
     for moving in (False, True):
         for planned in plan.images:
@@ -130,6 +177,7 @@ def set_release_tags(plan: Plan, stored: dict[str, StoredImage], services: Servi
                     continue
                 if not moving and now.digest is not None:
                     continue  # names the same content through another manifest: never replaced
+                lease.confirm()
                 if moving and now.digest is not None:
                     _let_move(planned, now.tag, services)
                 what = f"set {planned.repository}:{now.tag}"
@@ -149,11 +197,12 @@ def _let_move(planned: PlannedImage, tag: str, services: Services) -> None:
         services.retry(f"let {planned.repository}:{tag} move", lambda: registry.allow_moving(repository, tag))
 
 
-def remove_candidate_tags(plan: Plan, services: Services) -> bool:
+def remove_candidate_tags(plan: Plan, lease: Lease, services: Services) -> bool:
     """Phase 3: remove the temporary tags. The release tags keep the images."""
     changed = False
     for planned in plan.images:
         if planned.candidate_tag_set or planned.state == "absent":
+            lease.confirm()
             services.retry(
                 f"remove {planned.repository}:{planned.candidate_tag}",
                 lambda p=planned: services.registry.remove_tag(p.repository, p.candidate_tag),  # type: ignore[misc]

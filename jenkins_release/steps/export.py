@@ -10,7 +10,7 @@ from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.images import ArchivedImage, ArchiveIndex, ArchiveReader
 from jenkins_release.images.archive.platforms import parse_platform
 from jenkins_release.images.protocol import LocalImage
-from jenkins_release.records.attestation import PROVENANCE, sign_statement
+from jenkins_release.records.attestation import PROVENANCE, Place, sign_statement
 from jenkins_release.records.candidate import (
     Candidate,
     FileRecord,
@@ -129,7 +129,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
                     PROVENANCE,
                     provenance(record, started=started, finished=record.exported_at),
                     {MANIFEST: manifest_digest(manifest).removeprefix("sha256:")},
-                    sequence=1,
+                    place=Place(1, ""),
                     signed_at=services.now(),
                     signer=signer,
                 )

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
 from jenkins_release.registry.protocol import Repository, RepositoryNotFound, StoredImage
-from jenkins_release.rules.tags import registry_tags
+from jenkins_release.rules.conditions import Facts
+from jenkins_release.rules.gate import Decision
+from jenkins_release.rules.policy import policy_digest
+from jenkins_release.rules.tags import fill, pin_prefix, registry_tags, released_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._open import OpenCandidate, open_candidate
+from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps.services import Services
 
 
-def plan_promotion(ref: CandidateRef, services: Services) -> Plan:
-    """Compute what promoting a candidate would do. Changes nothing.
+def plan_promotion(ref: CandidateRef, services: Services) -> tuple[Plan, Decision]:
+    """Compute what promoting a candidate would do, and what the gate says to it. Changes nothing.
 
     Raises:
         ConfigurationError: No such candidate, or an image that ``release.toml`` does not name.
         IntegrityError: The candidate, or a manifest in the registry, is not what it should be.
         RemoteError: Share or registry failed, after the retries.
     """
-    return make_plan(open_candidate(ref, services), services)
+    opened = open_candidate(ref, services)
+    plan = make_plan(opened, services)
+    return plan, gate_decision(opened, services, facts=gather_facts(plan, services), plan=plan)
 
 
 def make_plan(opened: OpenCandidate, services: Services) -> Plan:
@@ -29,9 +36,14 @@ def make_plan(opened: OpenCandidate, services: Services) -> Plan:
     version = ReleaseVersion.parse(opened.ref.version)
     section = services.configuration.ecr
     tags = dict.fromkeys(registry_tags(section.tags, version, opened.ref.build), False)
-    tags |= dict.fromkeys(
-        (t for t in registry_tags(section.moving_tags, version, opened.ref.build) if t not in tags), True
-    )
+    tags_there = _tags([_repository_name(image, services) for image in opened.record.images], services)
+    released = released_versions(section.tags, tags_there)
+    for template in section.moving_tags:
+        (tag,) = registry_tags([template], version, opened.ref.build)
+        # A patch of an older line does not take `latest` back from the newer one.
+        ahead = [v for v in released if v > version and fill(template, v, opened.ref.build) == tag]
+        if tag not in tags and not ahead:
+            tags[tag] = True
     occupied: list[str] = []
     obstacles: list[str] = []
     images = [_planned(image, opened, tags, services, occupied, obstacles) for image in opened.record.images]
@@ -40,11 +52,55 @@ def make_plan(opened: OpenCandidate, services: Services) -> Plan:
         version=opened.ref.version,
         build=opened.ref.build,
         candidate=opened.digest,
-        registry=services.registry.host,
+        policy=policy_digest(services.policy, services.trusted_keys),
+        requester=services.user(),
+        registry=services.retry("ask ECR for the registry", lambda: services.registry.host),
         images=tuple(images),
         occupied=tuple(occupied),
         obstacles=tuple(obstacles),
     )
+
+
+def gather_facts(plan: Plan, services: Services) -> Facts:
+    """Ask the registry what the gate has to know of it: what is released, and what was withdrawn.
+
+    Raises:
+        RemoteError: The registry failed, after the retries.
+    """
+    found = _tags([image.repository for image in plan.images if image.repository_exists], services)
+    pins = tuple(tag for tag in found if tag.startswith(pin_prefix(plan.version, plan.build)))
+    released = released_versions(services.configuration.ecr.tags, found)
+    return Facts(services.now(), released, pins=pins)
+
+
+def _tags(repositories: list[str], services: Services) -> list[str]:
+    """Return the tags of the product's repositories; one that does not exist has none."""
+    found: set[str] = set()
+    for name in repositories:
+        try:
+            found |= {
+                *services.retry(
+                    f"list the tags of {name}",
+                    lambda name=name: services.registry.tags(name),  # type: ignore[misc]
+                )
+            }
+        except RepositoryNotFound:
+            continue
+    return sorted(found)
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Write a plan in its canonical form, for approval.
+
+    Raises:
+        ConfigurationError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(plan.to_bytes())
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"the plan {path} cannot be written: {error.strerror}") from error
 
 
 def candidate_tag(opened: OpenCandidate) -> str:

@@ -10,19 +10,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-
-from securesystemslib.signer import Signer
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
-from jenkins_release.records.attestation import PROMOTION, sign_statement
+from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.registry.protocol import StoredImage
-from jenkins_release.share.candidates import MANIFEST, CandidateRef
-from jenkins_release.steps._open import OpenCandidate, check_sizes, open_candidate, require_open_gate
-from jenkins_release.steps._phases import push_all, remove_candidate_tags, set_release_tags
-from jenkins_release.steps.plan import make_plan
+from jenkins_release.rules.evidence import collect
+from jenkins_release.rules.gate import Decision
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._journal import PromotionJournal
+from jenkins_release.steps._open import (
+    OpenCandidate,
+    check_sizes,
+    gate_decision,
+    open_candidate,
+    require_open_gate,
+    require_unaltered,
+)
+from jenkins_release.steps._phases import push_all, remove_candidate_tags, set_release_tags, with_scans
+from jenkins_release.steps.plan import gather_facts, make_plan
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.status import promotion_attestation
 from jenkins_release.version import PROGRAM
@@ -71,6 +77,7 @@ class PromotionReport:
     Attributes:
         plan: What it found.
         images: Every image as it stands in the registry; empty after a dry run.
+        decision: What the gate said.
         changed: Whether anything had to be done.
         attestation: File name of the promotion attestation.
         seconds: Time from the first request to the last.
@@ -78,6 +85,7 @@ class PromotionReport:
 
     plan: Plan
     images: tuple[PromotedImage, ...]
+    decision: Decision
     changed: bool
     attestation: str
     seconds: float
@@ -97,59 +105,83 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
     begin = time.monotonic()
     signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
     opened = open_candidate(request.candidate, services)
-    require_open_gate(opened, services)
     check_sizes(opened, services)
+    plan = make_plan(opened, services)
+    require_unaltered(opened, services)
+    recorded = promotion_attestation(opened, services)
+    if plan.done and recorded is not None and not any(i.candidate_tag_set for i in plan.images):
+        decision = gate_decision(opened, services, facts=gather_facts(plan, services), plan=plan)
+        images = tuple(_promoted(planned, str(planned.digest)) for planned in plan.images)
+        return PromotionReport(plan, images, decision, False, recorded, time.monotonic() - begin)
+    decision = require_open_gate(opened, gather_facts(plan, services), plan, services)
+    _require_free_way(plan)
     if request.dry_run:
-        plan = make_plan(opened, services)
-        _require_free_way(plan)
-        return PromotionReport(plan, (), False, "", time.monotonic() - begin)
-    with services.candidates.lease(opened.ref, "promote", services.holder()):
-        started = services.now()
+        return PromotionReport(plan, (), decision, False, "", time.monotonic() - begin)
+    with services.candidates.lease(opened.ref, "promote", services.holder()) as lease:
         opened = open_candidate(opened.ref, services)
         plan = make_plan(opened, services)
         _require_free_way(plan)
-        stored = push_all(opened, plan, services)
-        # A revocation during the push still counts: no release tag has been set so far.
+        journal = PromotionJournal(opened, plan, signer, services)
+        stored = push_all(opened, plan, lease, journal, services)
+        # A revocation, another release or a scan during the push still counts: no tag is set so far.
         opened = open_candidate(opened.ref, services)
-        require_open_gate(opened, services)
-        changed = set_release_tags(plan, stored, services)
-        changed |= remove_candidate_tags(plan, services)
+        now = make_plan(opened, services)
+        facts = with_scans(gather_facts(now, services), stored, services)
+        decision = require_open_gate(opened, facts, now, services)
+        _require_free_way(now)
+        changed = set_release_tags(now, stored, lease, services)
+        changed |= remove_candidate_tags(now, lease, services)
         _require_released(opened, services)
-        images = tuple(_promoted(planned, stored[planned.name]) for planned in plan.images)
+        journal.tagged()
+        images = tuple(_promoted(planned, stored[planned.name].digest) for planned in plan.images)
         attestation = promotion_attestation(opened, services)
         if attestation is None:
             changed = True
-            attestation = _attest(opened, plan, images, started, signer, services)
-    return PromotionReport(plan, images, changed, attestation, time.monotonic() - begin)
+            claim = _claim(opened, plan, images, decision, journal, services)
+            lease.confirm()
+            attestation = attest(opened, claim, signer, services)
+        journal.done(attestation)
+    return PromotionReport(plan, images, decision, changed, attestation, time.monotonic() - begin)
 
 
-def _attest(
+def _claim(
     opened: OpenCandidate,
     plan: Plan,
     images: Sequence[PromotedImage],
-    started: datetime,
-    signer: Signer,
+    decision: Decision,
+    journal: PromotionJournal,
     services: Services,
-) -> str:
-    predicate = _predicate(plan, images, started, services)
+) -> Claim:
+    found = [
+        {
+            "name": image.name,
+            "repository": image.repository,
+            "configDigest": image.config_digest,
+            "digest": image.digest,
+            "tags": list(image.tags),
+            **journal.push_claim(planned, image.digest),
+        }
+        for planned, image in zip(plan.images, images, strict=True)
+    ]
+    evidence = collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    earlier = evidence.of(PROMOTION, WITHDRAWAL)
+    pushers = {str(image["pushedByRun"]) for image in found}
+    predicate = {
+        "registry": plan.registry,
+        "policy": plan.policy,
+        "images": found,
+        "runs": journal.runs_claim(pushers, earlier[-1].statement.signed_at if earlier else None),
+        "overridden": [
+            {"condition": w.reason.condition, "message": w.reason.message, "by": w.override.by}
+            for w in decision.waived
+        ],
+        "startedOn": journal.run.started_on.isoformat(),
+        "finishedOn": services.now().isoformat(),
+        "buildUrl": services.environ.get("BUILD_URL", ""),
+        "program": PROGRAM,
+    }
     subjects = {f"{plan.registry}/{i.repository}": i.digest.removeprefix("sha256:") for i in images}
-    subjects[MANIFEST] = opened.digest.removeprefix("sha256:")
-
-    def make(sequence: int) -> bytes:
-        return sign_statement(
-            PROMOTION,
-            predicate,
-            subjects,
-            sequence=sequence,
-            signed_at=services.now(),
-            signer=signer,
-            extension={"candidate": opened.record.ident, "promotedBy": services.user()},
-        )
-
-    def attempt() -> str:
-        return services.candidates.add_attestation(opened.ref, "promotion", make, services.holder())[0]
-
-    return services.retry("add the promotion attestation", attempt)
+    return Claim(PROMOTION, predicate, {"promotedBy": services.user()}, subjects)
 
 
 def _require_released(opened: OpenCandidate, services: Services) -> None:
@@ -177,29 +209,7 @@ def _require_free_way(plan: Plan) -> None:
         )
 
 
-def _promoted(planned: PlannedImage, stored: StoredImage) -> PromotedImage:
+def _promoted(planned: PlannedImage, digest: str) -> PromotedImage:
     tags = tuple(now.tag for now in planned.tags)
     pushed = planned.state == "absent"
-    return PromotedImage(planned.name, planned.repository, stored.digest, stored.config_digest, tags, pushed)
-
-
-def _predicate(
-    plan: Plan, images: Sequence[PromotedImage], started: datetime, services: Services
-) -> dict[str, Any]:
-    return {
-        "registry": plan.registry,
-        "images": [
-            {
-                "name": image.name,
-                "repository": image.repository,
-                "configDigest": image.config_digest,
-                "digest": image.digest,
-                "tags": list(image.tags),
-            }
-            for image in images
-        ],
-        "startedOn": started.isoformat(),
-        "finishedOn": services.now().isoformat(),
-        "buildUrl": services.environ.get("BUILD_URL", ""),
-        "program": PROGRAM,
-    }
+    return PromotedImage(planned.name, planned.repository, digest, planned.config_digest, tags, pushed)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jenkins_release.records.attestation import REVOCATION, sign_statement
-from jenkins_release.share.candidates import MANIFEST, CandidateRef
-from jenkins_release.steps._attest import AttestationReport, append, named, report
+from jenkins_release.records.attestation import REVOCATION
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._attest import AttestationReport, Claim, attest, named, report
 from jenkins_release.steps._open import open_candidate
 from jenkins_release.steps.services import Services
 
@@ -40,16 +40,6 @@ def revoke_sign_off(request: RevocationRequest, services: Services) -> Attestati
     signer = services.signer("qa", request.key or services.configuration.signing.qa_key)
     opened = open_candidate(request.candidate, services)
 
-    def make(sequence: int) -> bytes:
-        return sign_statement(
-            REVOCATION,
-            {"revokesBefore": sequence},
-            {MANIFEST: opened.digest.removeprefix("sha256:")},
-            sequence=sequence,
-            signed_at=services.now(),
-            signer=signer,
-            extension={"tester": tester, "reason": reason, "candidate": opened.record.ident},
-        )
-
-    file = append(opened, "revocation", make, services, dry_run=request.dry_run)
-    return report(opened, file, None, services)
+    claim = Claim(REVOCATION, {}, {"tester": tester, "reason": reason}, {})
+    file = attest(opened, claim, signer, services, dry_run=request.dry_run)
+    return report(opened, file, services)

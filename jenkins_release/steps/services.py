@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from jenkins_release.config import KEY_PASSPHRASE, SMB_PASSWORD, SMB_USER, Configuration, secret
@@ -18,8 +17,9 @@ from jenkins_release.errors import ConfigurationError
 from jenkins_release.progress import Progress, SilentProgress
 from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.retry import RetryPolicy, retry_call
-from jenkins_release.rules.gate import Policy
+from jenkins_release.rules.policy import Freeze, Policy
 from jenkins_release.rules.tags import moving_filters
+from jenkins_release.steps._trusted import load_trusted_keys
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -115,40 +115,30 @@ class Services:
         section = self.configuration.retry
         return RetryPolicy(section.attempts, section.deadline_s, section.first_wait_s, section.max_wait_s)
 
-    def retry(self, what: str, action: Callable[[], T]) -> T:
-        """Call ``action`` under the configured retry policy; ``what`` names it in the log."""
-        return retry_call(action, what=what, policy=self.retry_policy, sleep=self.sleep)
+    def retry(self, what: str, action: Callable[[], T], *, policy: RetryPolicy | None = None) -> T:
+        """Call ``action`` under the configured retry policy or another; ``what`` names it in the log."""
+        return retry_call(action, what=what, policy=policy or self.retry_policy, sleep=self.sleep)
 
     @cached_property
     def trusted_keys(self) -> tuple[TrustedKey, ...]:
-        """The keys that the gate believes. Raises ConfigurationError with every unreadable one."""
-        from jenkins_release.keys import load_public_key
-
-        found, mistakes = [], []
-        for section in self.configuration.trusted_keys:
-            try:
-                key = load_public_key(Path(section.public_key))
-            except ConfigurationError as error:
-                mistakes.append(f"trusted_keys {section.name!r}: {error.message}")
-                continue
-            roles = frozenset(section.roles)
-            found.append(TrustedKey(section.name, roles, key, section.valid_from, section.valid_until))
-        if mistakes:
-            raise ConfigurationError("not every trusted key can be read", reasons=mistakes)
-        return tuple(found)
+        """The keys that the gate believes. Raises ConfigurationError with every unusable one."""
+        return load_trusted_keys(self.configuration.trusted_keys)
 
     @property
     def policy(self) -> Policy:
         """What the gate asks for; with a trusted build key, builds have to be attested."""
-        builders = any("build" in key.roles for key in self.trusted_keys)
-        return Policy(self.configuration.policy.sign_offs, build_attestation=builders)
+        section = self.configuration.policy
+        freezes = tuple(Freeze(each.start, each.end, each.reason) for each in section.freezes)
+        values = section.model_dump(exclude={"freezes"})
+        builders = any("build" in key.roles and not key.revoked for key in self.trusted_keys)
+        return Policy(**values, freezes=freezes, build_attestation=builders)
 
     def signer(self, role: str, uri: str) -> Signer:
         """Open a signing key and check that the gate will believe it.
 
         Args:
-            role: ``build``, ``qa`` or ``promotion``.
-            uri: ``file2:<path>``.
+            role: ``build``, ``qa``, ``approval``, ``override`` or ``promotion``.
+            uri: ``file2:<path>`` or ``awskms:<key>``.
 
         Raises:
             ConfigurationError: The key cannot be opened, or is not trusted for the role at present.
@@ -157,12 +147,15 @@ class Services:
 
         if not uri:
             raise ConfigurationError(
-                f"no {role} key to sign with", hint=f"give --key file2:PATH, or set signing.{role}_key"
+                f"no {role} key to sign with",
+                hint=f"give --key file2:PATH or awskms:KEY, or set signing.{role}_key",
             )
-        signer = load_signer(uri, secret(KEY_PASSPHRASE, self.environ))
+        passphrase = secret(KEY_PASSPHRASE, self.environ)
+        signer = load_signer(uri, passphrase, region=self.configuration.ecr.region, environ=self.environ)
         for trusted in self.trusted_keys:
             same = trusted.key.keyid == signer.public_key.keyid
-            if same and role in trusted.roles and trusted.valid_at(self.now()):
+            usable = trusted.valid_at(self.now()) and not trusted.revoked
+            if same and role in trusted.roles and usable:
                 return signer
         raise ConfigurationError(
             f"the key {uri} is not trusted for the role {role!r} at present, the gate would not count it",

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jenkins_release.errors import ConfigurationError
-from jenkins_release.records.attestation import TEST_RESULT, sign_statement
+from jenkins_release.records.attestation import TEST_RESULT
 from jenkins_release.records.junit import TestResults, read_junit
-from jenkins_release.share.candidates import MANIFEST, CandidateRef
-from jenkins_release.steps._attest import AttestationReport, append, named, report
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._attest import AttestationReport, Claim, attest, named, report
 from jenkins_release.steps._open import check_sizes, open_candidate
 from jenkins_release.steps.services import Services
 
@@ -57,7 +57,7 @@ def sign_off(request: SignOffRequest, services: Services) -> AttestationReport:
         "result": "PASSED" if request.verdict == "pass" else "FAILED",
         "configuration": [],
     }
-    extension: dict[str, Any] = {"tester": tester, "candidate": opened.record.ident}
+    extension: dict[str, Any] = {"tester": tester}
     if results is not None:
         predicate["configuration"] = [{"name": results.name, "digest": {"sha256": results.sha256}}]
         predicate |= results.predicate()
@@ -67,19 +67,9 @@ def sign_off(request: SignOffRequest, services: Services) -> AttestationReport:
     if request.accept_failures:
         extension["acceptedFailures"] = request.accept_failures
 
-    def make(sequence: int) -> bytes:
-        return sign_statement(
-            TEST_RESULT,
-            predicate,
-            {MANIFEST: opened.digest.removeprefix("sha256:")},
-            sequence=sequence,
-            signed_at=services.now(),
-            signer=signer,
-            extension=extension,
-        )
-
-    file = append(opened, "qa", make, services, dry_run=request.dry_run)
-    return report(opened, file, results, services)
+    claim = Claim(TEST_RESULT, predicate, extension, {})
+    file = attest(opened, claim, signer, services, dry_run=request.dry_run)
+    return report(opened, file, services, results)
 
 
 def _read_results(request: SignOffRequest) -> TestResults | None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jenkins_release.errors import IntegrityError
-from jenkins_release.records.attestation import PROMOTION, read_envelope, verified_by
+from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
+from jenkins_release.records.journal import JournalEntry
 from jenkins_release.records.plan import Plan
+from jenkins_release.rules.evidence import collect
 from jenkins_release.rules.gate import Decision
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._journal import read_promotion_journal
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
-from jenkins_release.steps.plan import make_plan
+from jenkins_release.steps.plan import gather_facts, make_plan
 from jenkins_release.steps.services import Services
 
-PromotionState = Literal["not started", "pushing", "pushed", "tagging", "released", "recorded"]
+PromotionState = Literal["not started", "pushing", "pushed", "tagging", "released", "recorded", "withdrawn"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,17 @@ class PromotionStatus:
         decision: What the gate says.
         state: ``not started``: no image is there; ``pushing``: some are; ``pushed``: all are, no
             release tag is set; ``tagging``: some release tags are; ``released``: all are;
-            ``recorded``: and the promotion attestation stands on the share.
+            ``recorded``: and the promotion attestation stands on the share; ``withdrawn``: the
+            release was taken back, and no new promotion of the candidate is on its way.
         attestation: File name of the promotion attestation, or an empty string.
+        journal: What the runs noted, oldest first; information, nothing of the above rests on it.
     """
 
     plan: Plan
     decision: Decision
     state: PromotionState
     attestation: str
+    journal: tuple[JournalEntry, ...] = ()
 
 
 def promotion_status(ref: CandidateRef, services: Services) -> PromotionStatus:
@@ -47,21 +52,28 @@ def promotion_status(ref: CandidateRef, services: Services) -> PromotionStatus:
     opened = open_candidate(ref, services)
     plan = make_plan(opened, services)
     attestation = promotion_attestation(opened, services) or ""
-    return PromotionStatus(plan, gate_decision(opened, services), _state(plan, attestation), attestation)
+    decision = gate_decision(opened, services, facts=gather_facts(plan, services), plan=plan)
+    journal = read_promotion_journal(opened, plan.registry, services).entries
+    state = _state(plan, attestation)
+    if _is_withdrawn(opened, plan, services):
+        state = "withdrawn"
+    return PromotionStatus(plan, decision, state, attestation, journal)
 
 
 def promotion_attestation(opened: OpenCandidate, services: Services) -> str | None:
-    """Return the file name of the candidate's promotion attestation by a trusted key, or None."""
-    for name, data in opened.attestations.items():
-        try:
-            envelope, statement = read_envelope(data, name)
-            key = verified_by(envelope, services.trusted_keys)
-        except IntegrityError:
-            continue  # the gate names it; it does not count as a record here
-        about = statement.subjects.get("candidate.json") == opened.digest.removeprefix("sha256:")
-        if statement.predicate_type == PROMOTION and about and key and "promotion" in key.roles:
-            return name
-    return None
+    """Return the file name of the promotion attestation that holds, or None.
+
+    It is the last one by a trusted key, unless the release was withdrawn after it.
+    """
+    evidence = collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    last = evidence.of(PROMOTION, WITHDRAWAL)[-1:]
+    return last[0].file if last and last[0].statement.predicate_type == PROMOTION else None
+
+
+def _is_withdrawn(opened: OpenCandidate, plan: Plan, services: Services) -> bool:
+    evidence = collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    again = any(image.candidate_tag_set for image in plan.images)
+    return evidence.latest(WITHDRAWAL) > evidence.latest(PROMOTION) and not again
 
 
 def _state(plan: Plan, attestation: str) -> PromotionState:

@@ -1,16 +1,46 @@
-"""Verify: read everything of a candidate on the share again and compare it with what was recorded."""
+"""Verify: read everything of a candidate on the share again and compare it with what was recorded.
+
+What the attestations can show: each names the digest of ``candidate.json`` and of the attestation
+before it. A candidate.json, an archive or SHA256SUMS that was altered, and an attestation that was
+altered, replaced, renamed, copied from elsewhere, or removed from the beginning or the middle of
+the chain, shows here whoever did it.
+
+What they cannot show: an attestation that was removed from the very end, with nothing signed after
+it. What is left is a complete, shorter chain. Four things make it show all the same:
+
+- Whatever is attested later follows the attestation that was last then, an approval or a promotion
+  as well: once they stand, it cannot be removed unseen.
+- A step that signs refuses when an attestation that it has read is gone at the moment of signing.
+- The journal's signed entry ``done`` names the promotion attestation: a promotion whose attestation
+  was removed shows here, unless the journal was removed with it.
+- The registry keeps a tag for each withdrawn image, and the gate asks for the withdrawal that belongs
+  to it: the attestation of a withdrawal cannot be removed to release the candidate again.
+
+The head of the chain, which the report and 'release history' name, is what to keep elsewhere (in
+the Jenkins build, for example) to notice any removal later.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.records.candidate import FileRecord, checksum_lines
-from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
-from jenkins_release.share.protocol import PathNotFound
+from jenkins_release.rules.timeline import Mark, between, marks
+from jenkins_release.share.candidates import ATTESTATIONS, CHECKSUMS, MANIFEST, CandidateRef
+from jenkins_release.share.journal import JOURNAL
+from jenkins_release.share.protocol import Entry, PathNotFound
 from jenkins_release.steps._archives import verified_archive
+from jenkins_release.steps._journal import read_journal_of
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps.services import Services
+
+_UNFINISHED = re.compile(r"\.\d{4,}-[a-z]+\.dsse\.json\.[0-9a-f]{8}")
+"""What a step that died while it added an attestation leaves behind; the next one removes it."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +53,7 @@ class VerifyReport:
         files: Files that were read and compared.
         bytes: Their bytes.
         attestations: Attestations that were checked.
+        head: SHA-256 in hex of the last attestation's file; empty where there is none.
     """
 
     ref: CandidateRef
@@ -30,6 +61,7 @@ class VerifyReport:
     files: int
     bytes: int
     attestations: int
+    head: str
 
 
 def verify_candidate(ref: CandidateRef, services: Services) -> VerifyReport:
@@ -37,46 +69,155 @@ def verify_candidate(ref: CandidateRef, services: Services) -> VerifyReport:
 
     Raises:
         ConfigurationError: There is no such candidate.
-        IntegrityError: Something is missing or altered; ``reasons`` names everything.
+        IntegrityError: Something is missing, altered or does not belong there; ``reasons`` names
+            every file, and since when it is as it is, as far as the share and the chain tell.
     """
-    opened = open_candidate(ref, services)
-    problems = list(gate_decision(opened, services).altered)
-    problems += _checksums(opened, services)
+    when = _clock(ref, services)
+    try:
+        opened = open_candidate(ref, services)
+    except IntegrityError as error:
+        raise _altered(ref, [f"{error.message}{when(MANIFEST)}"]) from error
+    problems = _manifest(opened, when, services)
+    problems += _chain(opened, when, services)
+    problems += _checksums(opened, when, services)
     for file in opened.record.files:
-        problems += _file(file, opened, services)
+        problems += _file(file, opened, when, services)
+    problems += _strangers(opened, when, services)
     if problems:
-        raise IntegrityError(
-            f"candidate {ref} was altered or is incomplete: {problems[0]}",
-            hint="do not use this candidate; export the build again under a new build number",
-            reasons=problems,
-        )
-    files = opened.record.files
+        raise _altered(ref, problems)
+    files, last = opened.record.files, list(opened.attestations.values())[-1:]
     total = sum(file.size for file in files)
-    return VerifyReport(ref, opened.digest, len(files), total, len(opened.attestations))
+    head = sha256(last[0]).hexdigest() if last else ""
+    return VerifyReport(ref, opened.digest, len(files), total, len(opened.attestations), head)
 
 
-def _checksums(opened: OpenCandidate, services: Services) -> list[str]:
+def lost_records(ref: CandidateRef, digest: str, attestations: list[str], services: Services) -> list[str]:
+    """Name the attestations that the candidate's journal says were recorded, and that are gone."""
+    done = {
+        entry.attestation: entry
+        for entry in read_journal_of(ref, digest, None, services).entries
+        if entry.event == "done" and entry.attestation
+    }
+    return [
+        f"{services.candidates.shown(ref, f'{ATTESTATIONS}/{name}')} was recorded at "
+        f"{entry.at:%Y-%m-%d %H:%M:%S} UTC, as the journal says, and was removed since"
+        for name, entry in done.items()
+        if name not in attestations
+    ]
+
+
+def _altered(ref: CandidateRef, problems: list[str]) -> IntegrityError:
+    return IntegrityError(
+        f"candidate {ref} was altered or is incomplete: {problems[0]}",
+        hint="do not use this candidate; export the build again under a new build number",
+        reasons=problems,
+    )
+
+
+def _clock(ref: CandidateRef, services: Services) -> Callable[[str], str]:
+    """Return what says since when a file of the candidate is as it is."""
+    area = services.candidates
+    try:
+        attestations = services.retry(f"read the attestations of {ref}", lambda: area.attestations(ref))
+    except IntegrityError:
+        attestations = {}
+    known: list[Mark] = marks(attestations, services.trusted_keys)
+
+    def when(path: str) -> str:
+        full = f"{area.folder(ref)}/{path}"
+        try:
+            entry = services.retry(f"stat {full}", lambda: services.share.stat(full))
+        except PathNotFound:
+            return ""
+        moment = datetime.fromtimestamp(entry.modified, UTC)
+        place = between(moment, [mark for mark in known if not path.endswith(f"/{mark.name}")])
+        return f"; last modified {moment:%Y-%m-%d %H:%M:%S} UTC" + (f", {place}" if place else "")
+
+    return when
+
+
+def _manifest(opened: OpenCandidate, when: Callable[[str], str], services: Services) -> list[str]:
+    """Tell an altered ``candidate.json`` from altered attestations: what all signers name is right."""
+    named = {mark.candidate for mark in marks(opened.attestations, services.trusted_keys)}
+    found = opened.digest.removeprefix("sha256:")
+    if len(named) != 1 or found in named:
+        return []
+    shown = services.candidates.shown(opened.ref, MANIFEST)
+    return [
+        f"{shown} was altered: every signed attestation names SHA-256 {min(named)}, found {found}"
+        f"{when(MANIFEST)}"
+    ]
+
+
+def _chain(opened: OpenCandidate, when: Callable[[str], str], services: Services) -> list[str]:
+    """Return what is wrong with the attestations, each with the times of the files that it names."""
+    found = []
+    for line in gate_decision(opened, services).altered:
+        # The file that a finding is about stands first in it; a removed one has only its folder left.
+        name = next((name for name in opened.attestations if line.startswith(name)), "")
+        found.append(line + when(f"{ATTESTATIONS}/{name}" if name else ATTESTATIONS))
+    return found + lost_records(opened.ref, opened.digest, list(opened.attestations), services)
+
+
+def _checksums(opened: OpenCandidate, when: Callable[[str], str], services: Services) -> list[str]:
     where = services.candidates.shown(opened.ref, CHECKSUMS)
     try:
         found = services.candidates.read_small(opened.ref, CHECKSUMS)
     except IntegrityError as error:
         return [error.message]
     if found != checksum_lines(opened.manifest, opened.record.files):
-        return [f"{where} does not match candidate.json: one of the two was altered"]
+        return [f"{where} does not match candidate.json: one of the two was altered{when(CHECKSUMS)}"]
     return []
 
 
-def _file(file: FileRecord, opened: OpenCandidate, services: Services) -> list[str]:
+def _file(
+    file: FileRecord, opened: OpenCandidate, when: Callable[[str], str], services: Services
+) -> list[str]:
     def attempt() -> None:
         with services.progress.task(f"verify {file.path}", file.size) as task:
             for _ in verified_archive(file, opened, services, advance=task.advance):
                 pass
 
+    shown = services.candidates.shown(opened.ref, file.path)
     try:
         services.retry(f"verify {file.path}", attempt)
     except PathNotFound:
-        return [f"{services.candidates.shown(opened.ref, file.path)} is missing"]
+        return [f"{shown} is missing"]
     except IntegrityError as error:
-        shown = services.candidates.shown(opened.ref, file.path)
-        return [error.message if shown in error.message else f"{shown}: {error.message}"]
+        message = error.message if shown in error.message else f"{shown}: {error.message}"
+        return [message + when(file.path)]
     return []
+
+
+def _strangers(opened: OpenCandidate, when: Callable[[str], str], services: Services) -> list[str]:
+    """Name what does not belong into the candidate's folder; the journal is not part of the candidate.
+
+    In the folder of the attestations every visible file counts as one, and was read as one.
+    """
+    area, ref = services.candidates, opened.ref
+    files = {file.path for file in opened.record.files}
+    known = {MANIFEST, CHECKSUMS, *files}
+    folders = {path.rpartition("/")[0] for path in files} | {ATTESTATIONS}
+    above = {folder.partition("/")[0] for folder in folders}
+    found: list[str] = []
+
+    def look(folder: str) -> None:
+        path = f"{area.folder(ref)}/{folder}".rstrip("/")
+        for entry in services.retry(f"list {path}", lambda: services.share.list(path)):
+            name = f"{folder}/{entry.name}".lstrip("/")
+            if entry.is_folder and name in {*folders, *above}:
+                look(name)
+            elif not _expected(folder, entry) and (entry.is_folder or name not in known):
+                what = "folder" if entry.is_folder else "file"
+                found.append(f"{area.shown(ref, name)} is a {what} that does not belong there{when(name)}")
+
+    look("")
+    return found
+
+
+def _expected(folder: str, entry: Entry) -> bool:
+    """Whether it is the journal, or stands among the attestations as one of them."""
+    if entry.is_folder:
+        return not folder and entry.name == JOURNAL
+    visible = not entry.name.startswith(".") or _UNFINISHED.fullmatch(entry.name) is not None
+    return folder == ATTESTATIONS and visible

@@ -100,3 +100,25 @@ def test_what_is_no_public_key_is_named(tmp_path):
     (tmp_path / "p384.pub").write_bytes(pem)
     with pytest.raises(ConfigurationError, match="neither Ed25519 nor ECDSA P-256"):
         load_public_key(tmp_path / "p384.pub")
+
+
+def test_the_public_half_of_a_kms_key_can_be_shown(monkeypatch, no_aws):
+    """`keys show awskms:...` gives the PEM that the configuration needs."""
+    import json
+
+    from click.testing import CliRunner
+
+    from jenkins_release.aws import kms
+    from jenkins_release.cli.main import cli
+    from jenkins_release.cli.runtime import Runtime
+    from tests.base.test_kms import URI, Kms
+
+    client = Kms()
+    monkeypatch.setattr(kms, "aws_client", lambda *_: client)
+    done = CliRunner().invoke(
+        cli, ["keys", "show", URI, "--region", "eu-central-1", "--json"], obj=Runtime({})
+    )
+    assert done.exit_code == 0, done.output
+    shown = json.loads(done.output)
+    assert shown["pem"].startswith("-----BEGIN PUBLIC KEY-----")
+    assert shown["keyid"] == load_signer(URI, None, kms=client).public_key.keyid

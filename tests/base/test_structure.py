@@ -14,8 +14,9 @@ import jenkins_release
 ROOT = Path(jenkins_release.__file__).parent
 FLOORS = {
     **dict.fromkeys(("errors", "version", "progress", "stream"), 0),
-    **dict.fromkeys(("retry", "keys", "config"), 1),
+    **dict.fromkeys(("retry", "config"), 1),
     "aws": 2,
+    "keys": 3,
     "registry": 3,
     "images": 4,
     "share": 4,

@@ -63,6 +63,14 @@ def test_options_win_over_the_environment_and_that_over_the_file(write):
     assert configuration.share.release_candidate == "/option"
 
 
+def test_no_variable_changes_the_policy(write):
+    """A job cannot switch the gate off: what it asks for is reviewed with the file."""
+    environ = {"JENKINS_RELEASE_POLICY_APPROVALS": "0", "JENKINS_RELEASE_POLICY_ALLOW_DOWNGRADE": "true"}
+    policy = load_configuration(write(GOOD), environ=environ).policy
+    assert policy.approvals == 1
+    assert not policy.allow_downgrade
+
+
 def test_the_file_comes_from_the_environment_where_no_option_names_it(write):
     """JENKINS_RELEASE_CONFIG names the file."""
     path = write(GOOD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -111,15 +112,16 @@ def policy(mark: str, repositories: str) -> list[Statement]:
     return found
 
 
-def path() -> str:
-    """Return a PATH with the package's own command and python first."""
-    return f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+def program() -> dict[str, str]:
+    """Return what leads a shell to this checkout's program, whatever else is installed."""
+    path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+    return {"PATH": path, "PYTHONPATH": str(ROOT)}
 
 
 def bare(folder: Path) -> Place:
     """Nothing but a home; no Docker daemon is found, whatever the machine has."""
-    environ = {"PATH": path(), "HOME": str(folder), "DOCKER_HOST": f"unix://{folder}/none.sock", "LANG": "C"}
-    return Place(folder, environ)
+    environ = {"HOME": str(folder), "DOCKER_HOST": f"unix://{folder}/none.sock", "LANG": "C"}
+    return Place(folder, environ | program())
 
 
 def _as_user(sandbox: Sandbox, user: str, statements: list[Statement]) -> dict[str, str]:
@@ -139,7 +141,7 @@ def first_use(folder: Path, sandbox: Sandbox) -> Place:
     share.mkdir()
     (folder / "junit.xml").write_text(JUNIT)
     given = {
-        "PATH": path(),
+        **program(),
         "HOME": str(folder),
         "JENKINS_RELEASE_SHARE_RELEASE_CANDIDATE": f"{sandbox.share_location}/first-use",
         "JENKINS_RELEASE_ECR_REGION": REGION,
@@ -150,9 +152,10 @@ def first_use(folder: Path, sandbox: Sandbox) -> Place:
 
 
 def of_product(product: Product) -> Place:
-    """The product's own folder, nothing exported."""
+    """The product's own folder with the default policy, nothing exported."""
+    product.edit("[policy]\napprovals = 0\n", "")
     (product.folder / "junit.xml").write_text(JUNIT)
-    return Place(product.folder, product.environ | {"PATH": path()})
+    return Place(product.folder, product.environ | program())
 
 
 def candidate(product: Product) -> Place:
@@ -169,22 +172,36 @@ def signed(product: Product) -> Place:
     return place
 
 
+def promoted(product: Product) -> Place:
+    """8.1.0/42 is exported, signed off, approved and promoted."""
+    place = signed(product)
+    plan = str(product.folder / "plan.json")
+    product.ok("promote", "plan", "8.1.0/42", "--out", plan)
+    product.ok("promote", "approve", plan, "--approver", "Alex Baker", "--reason", "8.1.0 goes out")
+    product.ok("promote", "run", "8.1.0/42")
+    return place
+
+
 def customer(product: Product) -> Place:
-    """8.1.0/42 is promoted; the rights are a customer's, and so is the machine."""
+    """8.1.0/42 is promoted, bundle and keys are handed over; rights and machine are a customer's."""
     product.config.write_text(product.config.read_text().replace(f'"{product.prefix}/', '"skydrm/'))
-    product.export()
-    product.sign_off()
-    report = product.ok("promote", "run", "8.1.0/42")
+    promoted(product)
     home = product.folder.parent / "customer"
     (home / "bin").mkdir(parents=True)
     (home / "bin" / "aws").write_text(_AWS.format(python=sys.executable))
     (home / "bin" / "aws").chmod(0o755)
+    (home / "keys").mkdir()
+    for role in ("qa", "promotion", "approval", "build"):
+        shutil.copy(product.folder / "keys" / f"{role}.pem.pub", home / "keys")
+    product.ok("release", "attestations", "8.1.0", "--out", str(home / "SkyDRM-8.1.0.jsonl"))
+    report = product.ok("promote", "run", "8.1.0/42")
     rms = next(image for image in report["images"] if image["name"] == "rms")
     kept = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ECR", "AWS_DEFAULT_REGION", "DOCKER_HOST")
     environ = {name: product.environ[name] for name in kept}
     environ |= _as_user(product.sandbox, "customers/acme", policy("customer-policy", "skydrm/*"))
+    environ |= program()
     environ |= {
-        "PATH": f"{home / 'bin'}{os.pathsep}{path()}",
+        "PATH": f"{home / 'bin'}{os.pathsep}{environ['PATH']}",
         "HOME": str(home),
         "REGISTRY": product.sandbox.ecr.host,
         "DIGEST": rms["digest"],
@@ -197,5 +214,6 @@ OF_A_PRODUCT: dict[str, Callable[[Product], Place]] = {
     "product": of_product,
     "candidate": candidate,
     "signed": signed,
+    "promoted": promoted,
     "customer": customer,
 }

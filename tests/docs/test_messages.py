@@ -12,9 +12,11 @@ from tests.docs.pages import ROOT, table
 
 TROUBLE = ROOT / "docs" / "troubleshooting.md"
 MANAGER = ROOT / "docs" / "release-manager.md"
+GATE = ROOT / "docs" / "gate.md"
 _EXPLAINED = [
     *(cells[0] for cells in table(TROUBLE, "message", "cause", "cure")),
     *(cells[0] for cells in table(MANAGER, "reason", "what to do")),
+    *(cells[2] for cells in table(GATE, "condition", "policy", "refusal")),
     *(cells[1] for cells in table(MANAGER, "status", "message", "what to do")),
 ]
 _OF_OTHERS = {"docs/attestations/attestation-storage.md"}  # BuildKit's, named as a source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -27,6 +28,19 @@ def test_the_schemas_are_current():
     command = [sys.executable, str(ROOT / "scripts" / "write-schemas"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_plan_file_and_the_journal_of_a_real_promotion_are_valid(promoted: Product):
+    """The plan file is a plan and nothing else; each entry of the journal holds one of its records."""
+    plan = promoted.folder / "plan.json"
+    promoted.ok("promote", "plan", "8.1.0/42", "--out", str(plan))
+    _validator("plan-v1.json").validate(json.loads(plan.read_text()))
+    assert "gate" not in json.loads(plan.read_text())
+    files = sorted((promoted.candidate() / "journal").glob("*.json"))
+    assert len(files) > 2
+    for file in files:
+        payload = base64.b64decode(json.loads(file.read_text())["payload"])
+        _validator("journal-v1.json").validate(json.loads(payload))
 
 
 def test_real_records_are_valid(product: Product):

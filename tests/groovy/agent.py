@@ -25,6 +25,7 @@ _SECRET_VARIABLES = (
 _PROGRAM = """\
 #!/bin/sh
 [ "$1" = --version ] || printf '%s\\0' "$@" >>'{log}'
+export PYTHONPATH='{root}'
 exec '{python}' -P -m jenkins_release "$@"
 """
 
@@ -32,7 +33,7 @@ exec '{python}' -P -m jenkins_release "$@"
 def install_program(folder: Path, log: Path) -> None:
     """Put ``jenkins-release`` into a folder; it keeps its arguments, each ended by NUL, in ``log``."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_program(folder, _PROGRAM.format(log=log, python=sys.executable))
+    write_program(folder, _PROGRAM.format(log=log, root=ROOT, python=sys.executable))
 
 
 def write_program(folder: Path, text: str) -> None:
@@ -80,6 +81,8 @@ def job(product: Product, workspace: Path, programs: Path) -> Job:
             },
             "skydrm-build-key": _key(product, "build"),
             "skydrm-build-passphrase": passphrase,
+            "skydrm-approval-key": _key(product, "approval"),
+            "skydrm-approval-passphrase": passphrase,
             "skydrm-promotion-key": _key(product, "promotion"),
             "skydrm-promotion-passphrase": passphrase,
         },

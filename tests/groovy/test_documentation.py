@@ -13,19 +13,22 @@ EXAMPLES = re.findall(r"^```groovy\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.D
 
 
 def test_the_examples_release_a_version(jenkins: Jenkins, skydrm: SkyDrm):
-    """Load the library, export, be refused, and after QA's sign-off promote."""
-    library, export, plan, promote = (f"{text}" for text in EXAMPLES)
+    """Load the library, export, plan too early, and after QA's sign-off plan, approve and promote."""
+    library, export, plan, approve, promote = EXAMPLES
     assert library.strip() in (ROOT / "Jenkinsfile").read_text()
 
-    def run(example: str) -> str:
-        outcome = jenkins.run(skydrm.job, f"{library}\nnode('docker') {{\ncheckout scm\n{example}\n}}")
+    def run(example: str, after: str = "") -> str:
+        script = f"{library}\nnode('docker') {{\ncheckout scm\n{example}\n}}\n{after}"
+        outcome = jenkins.run(skydrm.job, script, approver="bob")
         outcome.ok()
         return outcome.console
 
     assert r"QA finds 8.1.0/42 in \\127.0.0.1" in run(export)
-    assert "Not yet. refused: " in run(plan)
+    assert "Not yet. sign-offs: " in run(plan)
     skydrm.product.sign_off()
-    assert "Not yet." not in run(plan)
+    told = run(plan, approve)
+    assert re.findall("Not yet. ([a-z-]+): ", told) == ["approvals"]
+    assert "Not yet. " not in run(plan)
     told = run(promote)
     for repository, tags in skydrm.product.tags().items():
         assert f"{repository}@{tags['8.1.0']}" in told

@@ -71,6 +71,20 @@ def test_wrong_pipelines_fail(jenkins: Jenkins, job: Job, script: str, told: str
     assert "stage(name: 'B')" not in outcome.calls
 
 
+def test_a_stash_brings_back_what_was_stashed(jenkins: Jenkins, job: Job):
+    """The bytes of then, on another node; a name that was never stashed and a missing file fail."""
+    script = """node('x') {
+        writeFile file: 'plan', text: 'as it was'
+        stash name: 'kept', includes: 'plan'
+        writeFile file: 'plan', text: 'changed'
+    }
+    node('y') { unstash 'kept'; return readFile('plan') }"""
+    assert jenkins.run(job, script).ok() == "as it was"
+    assert jenkins.run(job, "node('x') { unstash 'kept' }").failed() == "No such saved stash 'kept'"
+    missing = jenkins.run(job, "node('x') { stash name: 'kept', includes: 'none' }")
+    assert missing.failed() == "No files included in stash 'kept'"
+
+
 def test_a_step_returns_what_jenkins_returns(jenkins: Jenkins, job: Job):
     """Status, output and files."""
     script = """node('x') {

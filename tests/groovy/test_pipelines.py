@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from jenkins_release.images import DockerEngine
+from jenkins_release.records.attestation import read_envelope
 from tests.groovy.conftest import SkyDrm
-from tests.groovy.jenkins import ROOT, Jenkins, same_as_golden
+from tests.groovy.jenkins import ROOT, Jenkins, Outcome, same_as_golden
 
 BUILD = (ROOT / "Jenkinsfile").read_text()
 PROMOTE = (ROOT / "jobs" / "promote.Jenkinsfile").read_text()
+PARAMETERS = {"VERSION": "8.1.0", "BUILD": "42", "REASON": "8.1.0 is what the customers wait for"}
 
 
 @pytest.fixture
@@ -39,48 +44,184 @@ def test_the_build_pipeline_exports_what_it_built(jenkins: Jenkins, skydrm: SkyD
     assert archived["candidate"] == "8.1.0/1001"
 
 
+def test_from_the_build_to_the_customers(jenkins: Jenkins, skydrm: SkyDrm):
+    """Both pipelines as they stand, and QA between them: built by alice, wanted by alice, approved by bob."""
+    jenkins.run(dataclasses.replace(skydrm.job, build="1002"), BUILD).ok()
+    skydrm.product.sign_off("8.1.0/1002")
+    parameters = {**PARAMETERS, "BUILD": "1002"}
+    jenkins.run(dataclasses.replace(skydrm.job, build="8"), PROMOTE, params=parameters, approver="bob").ok()
+    assert [set(tags) for tags in skydrm.product.tags().values()] == [{"8.1.0"}] * 4
+    assert evidence(skydrm, "8.1.0/1002") == ["build", "qa", "approval", "promotion"]
+
+
 def test_the_promote_job_plans_asks_and_promotes(jenkins: Jenkins, validated: SkyDrm):
     """The question comes after the plan and outside any node; the lock is held while it promotes."""
     job = validated.job
-    outcome = jenkins.run(job, PROMOTE, params={"VERSION": "8.1.0", "BUILD": "42"}, approver="bob")
+    outcome = jenkins.run(job, PROMOTE, params=PARAMETERS, approver="bob")
     outcome.ok()
     same_as_golden("promote.Jenkinsfile", outcome.stack(job.workspace))
-    assert "Approved by bob" in outcome.console
     assert [set(tags) for tags in validated.product.tags().values()] == [{"8.1.0"}] * 4
-    plan = json.loads((job.workspace / "plan.json").read_text())
+    plan = (job.workspace / "plan.json").read_bytes()
+    approval = json.loads((job.workspace / "approval.json").read_text())
     promotion = json.loads((job.workspace / "promotion.json").read_text())
-    assert plan["digest"] == promotion["digest"]
-    assert (plan["dryRun"], promotion["dryRun"]) == (True, False)
+    assert approval["planDigest"] == f"sha256:{hashlib.sha256(plan).hexdigest()}"
+    assert json.loads(plan)["candidate"] == promotion["digest"]
+    assert promotion["changed"] is True
+
+
+def test_the_approval_names_who_answered(jenkins: Jenkins, validated: SkyDrm):
+    """Approver from the question, requester from Jenkins, even where the job has such parameters."""
+    lies = {"APPROVER": "carol", "BUILD_USER_ID": "carol"}
+    declared = "".join(f"string(name: '{name}')\n" for name in lies)
+    lying = PROMOTE.replace("booleanParam(", f"{declared}booleanParam(")
+    jenkins.run(validated.job, lying, params=PARAMETERS | lies, approver="bob").ok()
+    said = approval(validated)
+    assert (said["approver"], said["requester"]) == ("bob", "alice")
+    assert said["reason"] == PARAMETERS["REASON"]
+
+
+@pytest.mark.parametrize("answer", ["alice", "Alice", "\uff21lice"], ids=["same", "upper case", "full width"])
+def test_nobody_approves_what_they_asked_for(jenkins: Jenkins, validated: SkyDrm, answer: str):
+    """An administrator may start the job and answer its question: the gate does not count it."""
+    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver=answer, user="alice")
+    head, *reasons = outcome.failed().splitlines()
+    assert (
+        head == f"refused: the approval by {answer} would not count: "
+        f"the approval by {answer}: the approver is the requester too"
+    )
+    assert reasons[-1] == "hint: somebody else has to approve"
+    assert "input" in calls(outcome)
+    assert "stage(name: 'Promote')" not in outcome.calls
+    assert evidence(validated) == ["build", "qa"]
+    assert validated.product.tags() == {}
+
+
+@pytest.mark.parametrize("answer", ["root", "quinn"])
+def test_neither_builder_nor_tester_approves(jenkins: Jenkins, skydrm: SkyDrm, answer: str):
+    """They have had their say."""
+    skydrm.product.environ["BUILD_USER_ID"] = "root"
+    skydrm.product.export()
+    skydrm.product.sign_off(tester="Quinn")
+    failure = jenkins.run(skydrm.job, PROMOTE, params=PARAMETERS, approver=answer).failed()
+    role = {"root": "builder", "quinn": "tester"}[answer]
+    assert failure.startswith(f"refused: the approval by {answer} would not count: ")
+    assert f"the approver is the {role} too" in failure
+    assert evidence(skydrm) == ["build", "qa"]
+
+
+def test_only_approvers_of_the_policy_count(jenkins: Jenkins, validated: SkyDrm):
+    """``submitter`` keeps no administrator out, release.toml does."""
+    policy = '[policy]\napprovers = ["group:managers"]\ngroups = { managers = ["bob"] }\n'
+    sources = Path(validated.job.checkout["folder"], "release.toml")
+    sources.write_text(sources.read_text().replace("[policy]\n", policy))
+    failure = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="mallory").failed()
+    assert failure.startswith("refused: the approval by mallory would not count: ")
+    assert "mallory is not among the approvers" in failure
+    assert evidence(validated) == ["build", "qa"]
+    jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob").ok()
+
+
+def test_a_job_without_the_question_is_refused(jenkins: Jenkins, validated: SkyDrm):
+    """Who leaves the stage out, or starts the job again after it, still meets the gate."""
+    begin, end = PROMOTE.index("        stage('Approve')"), PROMOTE.index("        stage('Promote')")
+    outcome = jenkins.run(validated.job, PROMOTE[:begin] + PROMOTE[end:], params=PARAMETERS)
+    head = "refused: candidate 8.1.0/42 may not be promoted: 1 condition not met"
+    assert outcome.failed().splitlines()[0] == head
+    assert "1 approval of this plan required, found 0" in outcome.failure
+    assert validated.product.tags() == {}
 
 
 def test_the_promote_job_stops_without_approval(jenkins: Jenkins, validated: SkyDrm):
     """Aborted, and nothing is in the registry."""
-    outcome = jenkins.run(validated.job, PROMOTE, params={"VERSION": "8.1.0", "BUILD": "42"})
+    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS)
     assert outcome.status == "ABORTED"
     assert outcome.leaks == []
     assert "stage(name: 'Promote')" not in outcome.calls
+    assert evidence(validated) == ["build", "qa"]
     assert validated.product.tags() == {}
 
 
 def test_a_dry_run_asks_nobody(jenkins: Jenkins, validated: SkyDrm):
-    """Only the plan is made."""
+    """Only the plan is made; it needs neither a reason nor a person."""
     parameters = {"VERSION": "8.1.0", "BUILD": "42", "DRY_RUN": True}
-    outcome = jenkins.run(validated.job, PROMOTE, params=parameters)
+    outcome = jenkins.run(validated.job, PROMOTE, params=parameters, user="")
     outcome.ok()
-    assert not any(call.strip().startswith(("input", "lock")) for call in outcome.calls)
+    assert not {"input", "lock", "approvePromotion", "promoteCandidate"} & calls(outcome)
+    assert (validated.job.workspace / "plan.json").exists()
     assert validated.product.tags() == {}
 
 
-def test_a_shut_gate_fails_before_anyone_is_asked(jenkins: Jenkins, skydrm: SkyDrm):
-    """The reasons stand in the failure of the first stage."""
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_nobody_is_asked_before_qa_signed(jenkins: Jenkins, skydrm: SkyDrm, dry_run: bool):
+    """The reasons stand in the failure of the first stage, and the plan is kept for an override."""
     skydrm.product.export()
-    outcome = jenkins.run(skydrm.job, PROMOTE, params={"VERSION": "8.1.0", "BUILD": "42"}, approver="bob")
-    assert outcome.failed().startswith("refused: ")
-    assert not any("input" in call for call in outcome.calls)
+    parameters = PARAMETERS | {"DRY_RUN": dry_run}
+    outcome = jenkins.run(skydrm.job, PROMOTE, params=parameters, approver="bob")
+    head, *reasons = outcome.failed().splitlines()
+    assert head == "refused: nobody is asked for approval yet"
+    assert len(reasons) == 1
+    assert "sign-off" in reasons[0]
+    assert "input" not in calls(outcome)
+    assert "archiveArtifacts" in calls(outcome)
     assert skydrm.product.tags() == {}
+
+
+def test_nobody_is_asked_for_a_candidate_that_was_altered(jenkins: Jenkins, validated: SkyDrm):
+    """That shuts the gate in its own way."""
+    (attestation,) = (validated.product.candidate() / "attestations").glob("*-qa.dsse.json")
+    attestation.rename(attestation.with_name("0009-qa.dsse.json"))
+    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob")
+    head, *reasons = outcome.failed().splitlines()
+    assert head == "refused: nobody is asked for approval yet"
+    assert reasons[0].startswith("  - 0009-qa.dsse.json was signed as 0002-qa.dsse.json")
+    assert "input" not in calls(outcome)
+
+
+@pytest.mark.parametrize(
+    ("more", "user", "told"),
+    [
+        ({"REASON": " "}, "alice", "REASON has to say why"),
+        ({}, "", "a person has to start this job: the approver must be somebody else"),
+    ],
+    ids=["no reason", "started by a timer"],
+)
+def test_what_an_approval_needs_is_there_before_anyone_is_asked(
+    jenkins: Jenkins, validated: SkyDrm, more: dict[str, str], user: str, told: str
+):
+    """Not found out after three days of waiting for an answer."""
+    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS | more, user=user, approver="bob")
+    assert outcome.failed() == f"refused: nobody is asked for approval yet\n  - {told}"
+    assert "input" not in calls(outcome)
+
+
+def test_a_promotion_that_died_goes_on(jenkins: Jenkins, validated: SkyDrm):
+    """The same job once more, with another person's answer: approvals of the past do no harm."""
+    broken = PROMOTE.replace("key: 'skydrm-promotion-key'", "key: 'skydrm-build-key'")
+    failure = jenkins.run(validated.job, broken, params=PARAMETERS, approver="bob").failed()
+    assert failure.startswith("configuration: the key ")
+    jenkins.run(validated.job, PROMOTE, params=PARAMETERS, user="bob", approver="carol").ok()
+    assert evidence(validated) == ["build", "qa", "approval", "approval", "promotion"]
+    assert [set(tags) for tags in validated.product.tags().values()] == [{"8.1.0"}] * 4
 
 
 def test_an_unset_parameter_is_told_by_name(jenkins: Jenkins, skydrm: SkyDrm):
     """The first run of a new job has no parameters."""
     failure = jenkins.run(skydrm.job, PROMOTE).failed()
     assert "  - version: is missing\n  - build: is missing\n" in failure
+
+
+def calls(outcome: Outcome) -> set[str]:
+    """Names of the steps that a build called."""
+    return {call.strip().split("(")[0] for call in outcome.calls}
+
+
+def evidence(skydrm: SkyDrm, ident: str = "8.1.0/42") -> list[str]:
+    """The kinds of a candidate's attestations, oldest first."""
+    names = sorted(path.name for path in (skydrm.product.candidate(ident) / "attestations").iterdir())
+    return [name.split("-", 1)[1].removesuffix(".dsse.json") for name in names]
+
+
+def approval(skydrm: SkyDrm) -> Mapping[str, str]:
+    """What the candidate's only approval says beside the plan."""
+    (path,) = (skydrm.product.candidate() / "attestations").glob("*-approval.dsse.json")
+    return read_envelope(path.read_bytes(), path.name)[1].extension

@@ -1,8 +1,9 @@
-"""The steps on the real thing: export, refusal, sign-off by QA, promotion."""
+"""The steps on the real thing: export, refusal, sign-off by QA, plan, approval, promotion."""
 
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 
 import pytest
 
@@ -14,6 +15,21 @@ node('docker') {
     checkout scm
     exportCandidate version: '8.1.0', revision: 'f00d', credentials: [
         smb: 'release-share', key: 'skydrm-build-key', passphrase: 'skydrm-build-passphrase']
+}
+"""
+PLAN = """
+node('docker') {
+    checkout scm
+    planPromotion version: '8.1.0', build: 42, credentials: [smb: 'release-share', aws: 'skydrm-ecr-push']
+}
+"""
+APPROVE = """
+def approver = input(message: 'Promote?', submitter: 'release-managers', submitterParameter: 'APPROVER')
+node('docker') {
+    checkout scm
+    approvePromotion plan: 'plan.json', approver: approver, reason: 'the "8.1.0" that $HOME waits for',
+        credentials: [smb: 'release-share', aws: 'skydrm-ecr-push',
+                      key: 'skydrm-approval-key', passphrase: 'skydrm-approval-passphrase']
 }
 """
 PROMOTE = """
@@ -46,17 +62,36 @@ def test_from_export_to_promotion(jenkins: Jenkins, skydrm: SkyDrm):
     refused = jenkins.run(job, PROMOTE % "")
     assert refused.calls[-1].strip().startswith("error(message: 'refused: candidate 8.1.0/42 ")
     head, *reasons, hint = refused.failed().splitlines()
-    assert head == "refused: candidate 8.1.0/42 may not be promoted: 1 reason"
-    assert len(reasons) == 1
-    assert reasons[0].startswith("  - ")
+    assert head == "refused: candidate 8.1.0/42 may not be promoted: 2 conditions not met"
+    assert len(reasons) == 2
     assert "sign-off" in reasons[0]
+    assert "1 approval of this plan" in reasons[1]
     assert hint.startswith("hint: ")
     assert product.tags() == {}
 
+    shut = jenkins.run(job, PLAN).ok()
+    assert shut["gate"]["open"] is False
+    assert [reason["condition"] for reason in shut["gate"]["unmet"]] == ["sign-offs", "approvals"]
+
     product.sign_off()
-    planned = jenkins.run(job, PROMOTE % "dryRun: true,").ok()
-    assert planned["dryRun"] is True
-    assert [image["state"] for image in planned["plan"]["images"]] == ["absent"] * 4
+    planning = jenkins.run(job, PLAN)
+    same_as_golden("plan", planning.stack(job.workspace))
+    planned = planning.ok()
+    assert planned["planDigest"] == f"sha256:{sha256((job.workspace / 'plan.json').read_bytes()).hexdigest()}"
+    assert planned["requester"] == "alice"
+    assert [reason["condition"] for reason in planned["gate"]["unmet"]] == ["approvals"]
+    assert [image["state"] for image in planned["images"]] == ["absent"] * 4
+    unapproved = jenkins.run(job, PROMOTE % "dryRun: true,").failed()
+    assert "1 approval of this plan required, found 0" in unapproved
+
+    approving = jenkins.run(job, APPROVE, approver="bob")
+    same_as_golden("approve", approving.stack(job.workspace))
+    approved = approving.ok()
+    assert (approved["candidate"], approved["planDigest"]) == ("8.1.0/42", planned["planDigest"])
+    assert approved["gate"]["open"] is True
+    assert (product.candidate() / "attestations" / approved["attestation"]).exists()
+    checked = jenkins.run(job, PROMOTE % "dryRun: true,").ok()
+    assert checked["dryRun"] is True
     assert product.tags() == {}
 
     promoted = jenkins.run(job, PROMOTE % "")

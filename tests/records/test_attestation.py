@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import pytest
 from securesystemslib.dsse import Envelope
@@ -15,6 +16,7 @@ from jenkins_release.errors import IntegrityError
 from jenkins_release.records.attestation import (
     MAX_ENVELOPE_BYTES,
     TEST_RESULT,
+    Place,
     TrustedKey,
     read_envelope,
     sign_statement,
@@ -23,7 +25,9 @@ from jenkins_release.records.attestation import (
 
 SIGNER = CryptoSigner.generate_ed25519()
 KEY = TrustedKey("qa", frozenset({"qa"}), SIGNER.public_key)
+OTHER_NAME = TrustedKey("old", frozenset({"qa"}), SIGNER.public_key, revoked=True)
 WHEN = datetime(2026, 11, 20, tzinfo=UTC)
+PLACE = Place(7, "a" * 64)
 
 
 def signed(signer=SIGNER) -> bytes:
@@ -31,7 +35,7 @@ def signed(signer=SIGNER) -> bytes:
         TEST_RESULT,
         {"result": "PASSED", "configuration": []},
         {"candidate.json": "b" * 64},
-        sequence=7,
+        place=PLACE,
         signed_at=WHEN,
         signer=signer,
         extension={"tester": "Quinn"},
@@ -44,7 +48,7 @@ def test_an_envelope_reads_back():
     assert verified_by(envelope, [KEY]) is KEY
     assert statement.kind == "qa"
     assert statement.subjects == {"candidate.json": "b" * 64}
-    assert (statement.sequence, statement.signed_at) == (7, WHEN)
+    assert (statement.sequence, statement.previous, statement.signed_at) == (7, "a" * 64, WHEN)
     assert statement.extension["tester"] == "Quinn"
 
 
@@ -109,3 +113,25 @@ def test_what_is_no_attestation_is_refused_by_name(data):
     """Truncated, oversized, of another type: one kind of error, with the file's name."""
     with pytest.raises(IntegrityError, match="0002-qa"):
         read_envelope(data, "0002-qa.dsse.json")
+
+
+def test_a_place_follows_what_is_there():
+    """The first has no predecessor; each other names the digest of the one before."""
+    first = signed()
+    assert Place.after({}) == Place(1, "")
+    assert Place.after({"0001-x": b"x", "0002-x": first}) == Place(3, sha256(first).hexdigest())
+
+
+@pytest.mark.parametrize("keys", [[KEY, OTHER_NAME], [OTHER_NAME, KEY]])
+def test_a_key_under_two_names_is_revoked_with_either(keys):
+    """The revoked entry is the answer, in whatever order they stand."""
+    envelope, _ = read_envelope(signed(), "x")
+    assert verified_by(envelope, keys) is OTHER_NAME
+
+
+def test_a_second_signature_by_a_stranger_changes_nothing():
+    """The trusted one counts."""
+    envelope = Envelope.from_dict(json.loads(signed()))
+    envelope.sign(CryptoSigner.generate_ed25519())
+    again, _ = read_envelope(json.dumps(envelope.to_dict()).encode(), "x")
+    assert verified_by(again, [KEY]) is KEY

@@ -119,3 +119,10 @@ def test_checksums_are_what_sha256sum_reads():
     lines = checksum_lines(b"{}", record.files).decode().splitlines()
     assert lines[0].endswith(" *candidate.json")
     assert lines[1] == f"{'a' * 64} *images/skydrm-8.1.0-42.tar"
+
+
+def test_the_time_of_the_export_needs_a_time_zone():
+    """Without one nobody could tell how long a candidate has rested."""
+    data = candidate().to_bytes().replace(b"2026-11-20T00:00:00Z", b"2026-11-20T00:00:00")
+    with pytest.raises(IntegrityError, match="exported_at"):
+        Candidate.from_bytes(data, "candidate.json")

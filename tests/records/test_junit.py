@@ -26,6 +26,16 @@ def test_tests_are_counted_by_outcome():
     assert results.summary() == "2 passed, 2 failed, 1 skipped"
 
 
+def test_a_suite_of_which_nothing_ran_is_no_suite_of_the_results():
+    """A required suite cannot be met with an empty or skipped one; nested tests count for both."""
+    report = b"""<testsuites><testsuite name="empty"/>
+      <testsuite name="skipped"><testcase name="a"><skipped/></testcase></testsuite>
+      <testsuite name="failed"><testcase name="b"><failure/></testcase></testsuite>
+      <testsuite name="outer"><testsuite name="inner"><testcase name="c"/></testsuite></testsuite>
+    </testsuites>"""
+    assert read_junit(report, "junit.xml").suites == ("failed", "outer", "inner")
+
+
 BOMB = b"""<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>
 <testsuite><testcase name="&b;"/></testsuite>"""
 

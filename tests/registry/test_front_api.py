@@ -6,6 +6,7 @@ import json
 import stat
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -134,6 +135,23 @@ def test_a_mutable_tag_moves_and_leaves_its_image_untagged(boto_ecr: Any, pusher
     found = boto_ecr.describe_images(repositoryName=REPOSITORY, imageIds=[{"imageDigest": one.digest}])
     assert "imageTags" not in found["imageDetails"][0]
     assert refused(lambda **_: put(boto_ecr, two.manifest, imageTag="a"))[0] == "ImageAlreadyExistsException"
+
+
+def test_an_image_can_be_read_all_the_time_while_it_gets_tags(boto_ecr: Any, pusher: Pusher) -> None:
+    """Another tag changes nothing for those who pull by the tags that are there."""
+    boto_ecr.create_repository(repositoryName=REPOSITORY)
+    one = pusher.image(REPOSITORY, "one", "a")
+
+    def tag() -> None:
+        for number in range(100):
+            put(boto_ecr, one.manifest, imageTag=f"t{number}")
+
+    with ThreadPoolExecutor(1) as pool:
+        tagging = pool.submit(tag)
+        while not tagging.done():
+            answer = pusher.call("GET", f"{REPOSITORY}/manifests/a", headers={"Accept": OCI_MANIFEST})
+            assert answer.status_code == 200, answer.text
+        tagging.result()
 
 
 def test_batch_get_image_says_why_an_image_is_not_there(immutable: Any, pusher: Pusher) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.sandbox.product import ROLES
 from tests.fixtures.release import Product
 
 PASSWORDS = ("JENKINS_RELEASE_SMB_PASSWORD", "JENKINS_RELEASE_KEY_PASSPHRASE", "AWS_SECRET_ACCESS_KEY")
@@ -109,6 +110,6 @@ def test_no_secret_stands_in_the_arguments_or_repr_of_the_services(product: Prod
 def test_private_keys_are_encrypted_on_disk(product: Product):
     """The sandbox's keys too."""
     keys = [path for path in Path(product.folder / "keys").iterdir() if path.suffix == ".pem"]
-    assert len(keys) == 3
+    assert len(keys) == len(ROLES)
     for path in keys:
         assert b"BEGIN ENCRYPTED PRIVATE KEY" in path.read_bytes()

@@ -344,12 +344,12 @@ def test_wrong_aws_credentials(validated: Product, fails, monkeypatch):
 def test_aws_credentials_without_rights(validated: Product, fails, monkeypatch):
     """The action that is missing is named; no release tag is set."""
     resource = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/*"
-    reading = ["ecr:DescribeRepositories", "ecr:BatchGetImage", "ecr:BatchCheckLayerAvailability"]
+    reading = ["DescribeRepositories", "ListImages", "BatchGetImage", "BatchCheckLayerAvailability"]
     key, secret = validated.sandbox.ecr.add_user(
         f"reader-{validated.prefix}",
         [
             Statement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
-            Statement(actions=reading, resources=[resource]),
+            Statement(actions=[f"ecr:{action}" for action in reading], resources=[resource]),
         ],
     )
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)

@@ -116,11 +116,9 @@ def test_a_commit_that_did_not_happen_is_a_failure(area, share, tmp_path):
 def test_attestations_are_numbered_in_order_and_never_twice(area, share):
     """Also when the answer to the last step was lost."""
     write(area)
-    made = []
 
-    def make(number: int) -> bytes:
-        made.append(number)
-        return f"attestation {number}".encode()
+    def make(before: dict[str, bytes]) -> bytes:
+        return f"attestation {len(before) + 1}".encode()
 
     assert area.add_attestation(REF, "qa", make, "me")[0] == "0001-qa.dsse.json"
     share.lose = "after"

@@ -405,6 +405,14 @@ class TestLease:
             pass
         assert [entry.name for entry in share.list("")] == ["42.lock"]
 
+    def test_a_lease_that_is_held_can_be_confirmed(self, share: Share) -> None:
+        """As often as asked, and by its holder only."""
+        with share.lease("42.lock", "me") as lease:
+            lease.confirm()
+            with pytest.raises(LeaseHeld), share.lease("42.lock", "you"):
+                raise AssertionError("two holders at once")
+            lease.confirm()
+
     def test_different_files_are_different_leases(self, share: Share) -> None:
         """Two candidates are worked on at the same time."""
         with share.lease("1.lock", "me"), share.lease("2.lock", "me"):

@@ -201,6 +201,18 @@ class TestLease:
             with share.lease("42.lock", "another"):
                 pass
 
+    def test_a_replaced_lock_file_is_told_when_asked(self, tmp_path: Path) -> None:
+        """Before the block ends, so that nothing more is done without the lease."""
+        share = DirectoryShare(tmp_path)
+        done = []
+        with pytest.raises(RemoteError, match="lost") as caught, share.lease("42.lock", "me") as lease:
+            lease.confirm()
+            share.remove("42.lock")
+            lease.confirm()
+            done.append("more")
+        assert done == []
+        assert not caught.value.retryable
+
 
 def test_a_killed_rename_cannot_half_happen(tmp_path: Path) -> None:
     """A target that is there has everything: the rename is the file system's own."""

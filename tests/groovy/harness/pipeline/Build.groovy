@@ -13,6 +13,7 @@ class Build {
     final List<String> written = []
     final List<String> secrets = []
     final Map<String, String> assigned = [:]
+    final Map<String, Map> stashes = [:]
     final Map params = [:]
     final StringBuilder console = new StringBuilder()
     Script script

@@ -27,7 +27,9 @@ class Steps {
         script: [],
         sh: ['script', 'encoding', 'label', 'returnStatus', 'returnStdout'],
         stage: ['name'],
+        stash: ['name', 'includes'],
         timeout: ['time', 'unit'],
+        unstash: ['name'],
         withCredentials: ['bindings'],
         withEnv: ['overrides'],
         writeFile: ['file', 'text', 'encoding'],
@@ -192,8 +194,24 @@ class Steps {
         return body()
     }
 
+    Object do_stash(Map given, Closure body) {
+        File file = build.resolve(given.includes)
+        if (!file.exists()) {
+            throw new Aborted("No files included in stash '${given.name}'")
+        }
+        build.stashes[given.name as String] = [name: given.includes as String, content: file.bytes]
+    }
+
     Object do_timeout(Map given, Closure body) {
         return body()
+    }
+
+    Object do_unstash(Map given, Closure body) {
+        Map kept = build.stashes[given.name as String]
+        if (kept == null) {
+            throw new Aborted("No such saved stash '${given.name}'")
+        }
+        build.resolve(kept.name).bytes = kept.content
     }
 
     /** Binds what the test keeps under an id; a secret file stands beside the workspace meanwhile. */

@@ -1,0 +1,70 @@
+"""``jenkins-release release``: what became of a version, and taking it back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from jenkins_release.cli.attestations import attestations
+from jenkins_release.cli.output import plain
+from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, region_option, share_option
+
+
+@click.group()
+def release() -> None:
+    """Tell the whole story of a version; withdraw a bad release."""
+
+
+release.add_command(attestations)
+
+
+@release.command()
+@click.argument("version")
+@share_option
+@common_options
+@pass_runtime
+def history(runtime: Runtime, version: str) -> None:
+    """Tell the whole story of a version, over all its builds. Exit status 4 where it was altered."""
+    from jenkins_release.cli.story import history_json, history_text
+    from jenkins_release.steps.history import release_history
+
+    found = release_history(version, runtime.services)
+    runtime.conclude(history_json(found), history_text(found), found.problem())
+
+
+@release.command()
+@click.argument("version")
+@click.option("--reason", required=True, help="Why; recorded, and shown wherever the release is.")
+@click.option("--build", default="", help="Build, where several of the version are released.")
+@click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
+@click.option("--dry-run", is_flag=True, help="Check everything, tell what would be done, change nothing.")
+@share_option
+@region_option
+@common_options
+@pass_runtime
+def withdraw(runtime: Runtime, version: str, reason: str, build: str, key: str, dry_run: bool) -> None:
+    """Remove the customer-visible tags of a release; the images stay under their digests."""
+    from jenkins_release.cli.story import withdrawn_table
+    from jenkins_release.steps.withdraw import WithdrawRequest, withdraw_release
+
+    report = withdraw_release(WithdrawRequest(version, reason, build, key, dry_run), runtime.services)
+    result: dict[str, Any] = {
+        "candidate": str(report.candidate),
+        "registry": report.registry,
+        "changed": report.changed,
+        "dryRun": dry_run,
+        "attestation": report.attestation,
+        "images": [image.model_dump(mode="json", by_alias=True) for image in report.images],
+        "returns": {tag: str(ref) for tag, ref in report.returns.items()},
+    }
+    if not report.images:
+        text = f"nothing to do: {report.candidate} is withdrawn from {report.registry}"
+        runtime.succeed(result, f"{text}\nrecorded in {report.attestation}")
+        return
+    done = "would withdraw" if dry_run else "withdrew"
+    lines = [f"{done} {report.candidate} from {report.registry}: {plain(reason)}"]
+    lines.append(withdrawn_table(result["images"]))
+    lines += [f"{tag} returns to {ref}" for tag, ref in report.returns.items()]
+    lines += [f"recorded in {report.attestation}"] if report.attestation else []
+    runtime.succeed(result, "\n".join(lines))

@@ -1,0 +1,164 @@
+"""``jenkins-release verify``: prove offline that images and files are those that QA validated."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jenkins_release.cli.output import plain
+from jenkins_release.cli.progress import progress_for
+from jenkins_release.cli.runtime import Runtime, pass_runtime, result_options
+from jenkins_release.rules.consumer import Release
+from jenkins_release.rules.evidence import Counted
+from jenkins_release.rules.matching import Match
+
+_EXISTING = click.Path(path_type=Path, exists=True)
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@click.option("--bundle", type=_FILE, required=True, help="What 'release attestations' wrote.")
+@click.option(
+    "--trusted-keys",
+    "keys",
+    type=_EXISTING,
+    multiple=True,
+    required=True,
+    help="Folder with public keys such as qa.pem.pub, or TOML file with [[trusted_keys]]; may be repeated.",
+)
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="REGISTRY/REPOSITORY[:TAG|@DIGEST]",
+    help="Image in a registry, the release's own tag by default; may be repeated.",
+)
+@click.option(
+    "--local-image", "local_images", multiple=True, help="Image of the Docker daemon; may be repeated."
+)
+@click.option("--archive", "archives", type=_FILE, multiple=True, help="Image archive; may be repeated.")
+@click.option("--files", "files", type=_FILE, multiple=True, help="File of the candidate; may be repeated.")
+@click.option("--release", default="", help="Refuse a bundle that is not of this VERSION or VERSION/BUILD.")
+@click.option("--docker-host", default="", help="Docker daemon  [default: $DOCKER_HOST]")
+@result_options
+@pass_runtime
+def verify(
+    runtime: Runtime,
+    bundle: Path,
+    keys: tuple[Path, ...],
+    images: tuple[str, ...],
+    local_images: tuple[str, ...],
+    archives: tuple[Path, ...],
+    files: tuple[Path, ...],
+    release: str,
+    docker_host: str,
+) -> None:
+    """Prove that images, archives and files are those that QA validated and that were promoted.
+
+    Needs neither the share nor release.toml: only the bundle and public keys that you trust. A
+    registry's login comes from JENKINS_RELEASE_REGISTRY_USER and JENKINS_RELEASE_REGISTRY_PASSWORD,
+    or the file that JENKINS_RELEASE_REGISTRY_PASSWORD_FILE names.
+    """
+    from jenkins_release.steps.verify_release import VerifyReleaseRequest, verify_release
+
+    request = VerifyReleaseRequest(bundle, keys, images, local_images, archives, files, docker_host, release)
+    done = verify_release(request, environ=runtime.environ, progress=progress_for(sys.stderr))
+    result = {"release": _release_json(done.release), "verified": [_match_json(m) for m in done.matches]}
+    lines = [*_release_lines(done.release), *map(_match_line, done.matches)]
+    runtime.succeed(result, "\n".join(lines))
+
+
+def _release_lines(release: Release) -> list[str]:
+    record, promoted = release.record, release.promotion
+    lines = [f"release {record.product} {record.ident}, candidate.json {release.digest}"]
+    if release.attested is not None:
+        lines.append(
+            f"built by {record.built_by} from revision {record.revision or 'unknown'}{_by(release.attested)}"
+        )
+    else:
+        lines.append("build attestation: none by a trusted key")
+    lines += [
+        f"validated by {verdict.tester} at {verdict.signed_at:%Y-%m-%d %H:%M} UTC (key {verdict.key})"
+        for verdict in release.passes
+    ]
+    lines += [
+        f"approved by {own.get('approver')}: {own.get('reason')}{_by(item)}"
+        for item, own in ((item, item.statement.extension) for item in release.approvals)
+    ]
+    if promoted is not None and release.promoted is not None:
+        who = promoted.statement.extension.get("promotedBy")
+        lines.append(f"promoted by {who} to {release.promoted.registry}{_by(promoted)}")
+    if release.summary is not None:
+        levels = ", ".join(release.summary.statement.predicate["verifiedLevels"])
+        lines.append(f"summary: PASSED, {levels}{_by(release.summary)}")
+    lines += [f"*** OVERRIDDEN *** {line}" for line in release.overridden]
+    return [plain(line) for line in lines]
+
+
+def _by(item: Counted) -> str:
+    return f" at {item.statement.signed_at:%Y-%m-%d %H:%M} UTC (key {item.key.name})"
+
+
+def _match_line(match: Match) -> str:
+    kind = match.kind.replace("-", " ")
+    return plain(f"verified {kind} {match.name}: {', '.join(match.parts)}, {match.note}, {match.digest}")
+
+
+def _release_json(release: Release) -> dict[str, Any]:
+    record = release.record
+    return {
+        "candidate": record.ident,
+        "product": record.product,
+        "version": record.version,
+        "build": record.build,
+        "digest": release.digest,
+        "revision": record.revision,
+        "builtBy": record.built_by,
+        "buildAttested": release.attested is not None,
+        "signOffs": [
+            {"tester": v.tester, "key": v.key, "signedAt": v.signed_at.isoformat()} for v in release.passes
+        ],
+        "approvals": [
+            {
+                "approver": item.statement.extension.get("approver"),
+                "reason": item.statement.extension.get("reason"),
+                **_signed(item),
+            }
+            for item in release.approvals
+        ],
+        "registry": release.promoted.registry if release.promoted else None,
+        "images": [
+            image.model_dump(mode="json", by_alias=True)
+            for image in (release.promoted.images if release.promoted else ())
+        ],
+        "promotion": _signed(release.promotion) if release.promotion else None,
+        "summary": _summary_json(release.summary) if release.summary else None,
+        "overridden": list(release.overridden),
+        "notCounted": list(release.evidence.ignored),
+    }
+
+
+def _signed(item: Counted) -> dict[str, Any]:
+    return {"key": item.key.name, "signedAt": item.statement.signed_at.isoformat()}
+
+
+def _summary_json(summary: Counted) -> dict[str, Any]:
+    said = summary.statement.predicate
+    return {
+        "verificationResult": said["verificationResult"],
+        "verifiedLevels": said["verifiedLevels"],
+        **_signed(summary),
+    }
+
+
+def _match_json(match: Match) -> dict[str, Any]:
+    return {
+        "kind": match.kind,
+        "name": match.name,
+        "digest": match.digest,
+        "parts": list(match.parts),
+        "note": match.note,
+    }

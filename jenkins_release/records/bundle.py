@@ -1,0 +1,87 @@
+"""The attestation bundle: a release's whole evidence in one file that can be checked without the share.
+
+JSON Lines, as in-toto bundles are (https://github.com/in-toto/attestation/blob/main/spec/v1/bundle.md).
+The first line holds the bytes of ``candidate.json``, each further one a DSSE envelope, byte for byte
+as it stands on the share and in the order of the chain: tools that do not know the first line ignore
+it, as that specification asks.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.records.base import MAX_RECORD_BYTES, canonical_json, strict_json
+
+SCHEMA = "jenkins-release/bundle/v1"
+MAX_BUNDLE_BYTES = 64 * 1024 * 1024
+"""Largest bundle that is read; one of a release with 40 images has about 2 MiB."""
+MAX_LINES = 1000
+_HINT = "it was altered or copied only in part: get it again from where the release came from"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle, read and not yet believed.
+
+    Attributes:
+        candidate: The bytes of ``candidate.json``.
+        attestations: ``line N`` to the bytes of an envelope, in the order of the file.
+    """
+
+    candidate: bytes = field(repr=False)
+    attestations: dict[str, bytes] = field(repr=False)
+
+
+def write_bundle(candidate: bytes, attestations: Sequence[bytes]) -> bytes:
+    """Return the bundle's bytes; the same for the same candidate and attestations.
+
+    Args:
+        candidate: The bytes of ``candidate.json``.
+        attestations: The envelopes, in the order of the chain.
+
+    Raises:
+        IntegrityError: An envelope is not one line of JSON: its digest would not survive.
+    """
+    for place, envelope in enumerate(attestations, 1):
+        if envelope.count(b"\n") != 1 or not envelope.endswith(b"\n"):
+            raise IntegrityError(
+                f"attestation {place:04d} is not one line of JSON, as it was written",
+                hint="it was formatted by hand: the chain of attestations is broken",
+            )
+    encoded = base64.b64encode(candidate).decode()
+    return canonical_json({"candidate": encoded, "schema": SCHEMA}) + b"".join(attestations)
+
+
+def read_bundle(data: bytes, where: str) -> Bundle:
+    """Take a bundle apart, without trusting anything in it.
+
+    Args:
+        data: The bytes of the file.
+        where: Which file it is, for messages.
+
+    Raises:
+        IntegrityError: It is too large, truncated, or not a bundle.
+    """
+    if len(data) > MAX_BUNDLE_BYTES:
+        raise IntegrityError(f"{where} has more than {MAX_BUNDLE_BYTES} bytes, it is no bundle", hint=_HINT)
+    if not data.endswith(b"\n"):
+        raise IntegrityError(f"{where} ends in the middle of a line: it is truncated", hint=_HINT)
+    first, *lines = data[:-1].split(b"\n", MAX_LINES)
+    if len(lines) >= MAX_LINES:
+        raise IntegrityError(f"{where} has more than {MAX_LINES} lines, it is no bundle", hint=_HINT)
+    head = strict_json(first, f"line 1 of {where}", limit=2 * MAX_RECORD_BYTES)
+    found = head.get("schema") if isinstance(head, dict) else None
+    if found != SCHEMA:
+        raise IntegrityError(
+            f"line 1 of {where}: expected a bundle of schema {SCHEMA!r}, found {found!r}",
+            hint="'jenkins-release release attestations' writes bundles",
+        )
+    try:
+        candidate = base64.b64decode(head["candidate"], validate=True)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise IntegrityError(f"line 1 of {where} holds no candidate.json: {error}", hint=_HINT) from error
+    return Bundle(candidate, {f"line {number}": line + b"\n" for number, line in enumerate(lines, 2)})

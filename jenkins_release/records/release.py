@@ -1,0 +1,105 @@
+"""What the promotion and withdrawal attestations say of the registry: their predicates, read back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.records.attestation import Statement
+from jenkins_release.records.base import Part
+from jenkins_release.records.candidate import Digest
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class _Predicate(Part):
+    @classmethod
+    def of(cls, statement: Statement, where: str) -> Self:
+        """Read the predicate of a statement whose signature was verified.
+
+        Raises:
+            IntegrityError: A field is missing or wrong; the key's holder signed something else.
+        """
+        try:
+            return cls.model_validate(statement.predicate)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise IntegrityError(
+                f"{where}: the {statement.kind} predicate cannot be read: {place}: {first['msg']}",
+                hint="written by another program or a newer release of jenkins-release",
+            ) from error
+
+
+class ReleasedImage(Part):
+    """An image as a promotion left it in the registry.
+
+    Attributes:
+        name: Short name.
+        repository: Repository.
+        config_digest: The identity that QA validated.
+        digest: Manifest digest that customers pull.
+        tags: Release tags that named it, fixed and moving ones.
+    """
+
+    name: Name
+    repository: Name
+    config_digest: Digest = Field(alias="configDigest")
+    digest: Digest
+    tags: tuple[Name, ...]
+
+
+class Promotion(_Predicate):
+    """The predicate of a promotion: registry host and every image."""
+
+    registry: Name
+    images: tuple[ReleasedImage, ...]
+
+
+class MovedTag(Part):
+    """Where a moving tag went: the digest of the bad release, and that of the release before."""
+
+    origin: Digest = Field(alias="from")
+    target: Digest = Field(alias="to")
+
+
+class WithdrawnImage(Part):
+    """What a withdrawal does to one image.
+
+    Attributes:
+        name: Short name.
+        repository: Repository.
+        digest: Manifest digest, which the registry keeps.
+        pinned_by: Tag that keeps it; empty where the registry did not hold the image any more.
+        tags_removed: Tags that are gone, fixed ones, and moving ones without a release to return to.
+        moved_tags: Moving tags that return to the release before.
+    """
+
+    name: Name
+    repository: Name
+    digest: Digest
+    pinned_by: str = Field(default="", alias="pinnedBy")
+    tags_removed: tuple[Name, ...] = Field(default=(), alias="tagsRemoved")
+    moved_tags: dict[str, MovedTag] = Field(default_factory=dict, alias="movedTags")
+
+    @property
+    def touched(self) -> bool:
+        """Whether a tag that customers see is removed or moved."""
+        return bool(self.tags_removed or self.moved_tags)
+
+    def covers(self, other: WithdrawnImage) -> bool:
+        """Whether all that ``other`` does to the same image is part of this."""
+        return (
+            (self.repository, self.digest) == (other.repository, other.digest)
+            and {*other.tags_removed} <= {*self.tags_removed}
+            and other.moved_tags.items() <= self.moved_tags.items()
+        )
+
+
+class WithdrawalRecord(_Predicate):
+    """The predicate of a withdrawal: registry host and what happens to each image."""
+
+    registry: Name
+    images: tuple[WithdrawnImage, ...]

@@ -1,0 +1,201 @@
+"""What the attestations of a candidate prove: verified, in order, and bound to exactly this candidate.
+
+Order is decided by the chain inside the signed statements (number, and digest of the one before),
+never by clocks or file names. What is not signed by a trusted key never counts in favour; a failing
+verdict, a revocation or a withdrawal is never ignored, whoever signed it.
+
+The chain shows what is missing before its last attestation. That the last one itself was removed
+does not show here: write access to the share has to be kept to those who may do that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from securesystemslib.dsse import Envelope
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.records.attestation import (
+    REVOCATION,
+    ROLES,
+    TEST_RESULT,
+    WITHDRAWAL,
+    Statement,
+    TrustedKey,
+    read_envelope,
+    verified_by,
+)
+from jenkins_release.records.candidate import Candidate, manifest_digest
+
+CLOCK_SKEW = timedelta(minutes=10)
+"""How far a signer's clock may run ahead of ours, or behind the signer before."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A statement that counts: by a trusted key, with the right role, at a time when it was valid."""
+
+    file: str
+    statement: Statement
+    key: TrustedKey
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All attestations of a candidate, sorted out.
+
+    Attributes:
+        digest: Digest of ``candidate.json``.
+        counted: Statements that count, in the order of the chain.
+        ignored: Why each other attestation does not count.
+        objections: Failing verdicts, revocations, withdrawals and what nobody knows that cannot be
+            trusted, and are not ignored.
+        altered: Signs that something was altered, removed, copied or put in another order.
+    """
+
+    digest: str
+    counted: tuple[Counted, ...]
+    ignored: tuple[str, ...]
+    objections: tuple[str, ...]
+    altered: tuple[str, ...]
+
+    def of(self, *predicate_types: str) -> list[Counted]:
+        """Return the counted statements of some types, in order."""
+        return [item for item in self.counted if item.statement.predicate_type in predicate_types]
+
+    def latest(self, predicate_type: str) -> int:
+        """Return the number of the last counted statement of a type; 0 where there is none."""
+        return max((item.statement.sequence for item in self.of(predicate_type)), default=0)
+
+
+def collect(
+    candidate: bytes, attestations: Mapping[str, bytes], trusted: Sequence[TrustedKey], now: datetime
+) -> Evidence:
+    """Sort out the attestations of a candidate. Opens nothing and raises nothing.
+
+    Args:
+        candidate: The bytes of ``candidate.json``.
+        attestations: File name to bytes, everything in the attestations folder.
+        trusted: Keys that are believed.
+        now: The time, UTC.
+    """
+    digest = manifest_digest(candidate)
+    exported_at = _exported_at(candidate)
+    counted: list[Counted] = []
+    ignored: list[str] = []
+    objections: list[str] = []
+    altered: list[str] = []
+    read: list[tuple[str, Statement]] = []
+    for name in sorted(attestations):
+        try:
+            envelope, statement = read_envelope(attestations[name], name)
+            key = verified_by(envelope, trusted)
+        except IntegrityError as error:
+            altered.append(error.message if name in error.message else f"{name}: {error.message}")
+            continue
+        read.append((name, statement))
+        if statement.subjects.get("candidate.json") != digest.removeprefix("sha256:"):
+            altered.append(f"{name} is about another candidate.json than {digest[:19]}..., one was altered")
+            continue
+        problem = _problem(envelope, statement, key, now, exported_at)
+        if key is None or problem is not None:
+            target = objections if _harmful(statement, key) else ignored
+            target.append(f"{name} ({statement.kind}) {problem}")
+            continue
+        counted.append(Counted(name, statement, key))
+    altered += _broken_links(read, attestations)
+    counted.sort(key=lambda item: item.statement.sequence)
+    return Evidence(digest, tuple(counted), tuple(ignored), tuple(objections), tuple(altered))
+
+
+def _harmful(statement: Statement, key: TrustedKey | None) -> bool:
+    """Whether a statement that does not count may speak against the release."""
+    kind = statement.predicate_type
+    if kind == TEST_RESULT:
+        return statement.predicate.get("result") != "PASSED"
+    # What nobody vouches for may once have been an objection of another type.
+    return kind in {REVOCATION, WITHDRAWAL} or (key is None and kind not in ROLES)
+
+
+def _exported_at(candidate: bytes) -> datetime | None:
+    try:
+        return Candidate.from_bytes(candidate, "candidate.json").exported_at
+    except IntegrityError:
+        return None
+
+
+def _problem(
+    envelope: Envelope,
+    statement: Statement,
+    key: TrustedKey | None,
+    now: datetime,
+    exported_at: datetime | None,
+) -> str | None:
+    if key is None:
+        ids = ", ".join(f"{key_id[:12]}..." for key_id in envelope.signatures) or "nobody"
+        return f"is signed by an unknown key ({ids})"
+    role = ROLES.get(statement.predicate_type)
+    if role is None:
+        return f"is of the unknown type {statement.predicate_type!r}"
+    if key.revoked:
+        return f"is signed by the key {key.name!r}, which is revoked"
+    if role not in key.roles:
+        return f"needs a key with the role {role!r}; {key.name!r} has {', '.join(sorted(key.roles))}"
+    if not key.valid_at(statement.signed_at):
+        return f"was signed at {statement.signed_at:%Y-%m-%d %H:%M} UTC, outside the validity of {key.name!r}"
+    if statement.signed_at > now + CLOCK_SKEW:
+        return f"was signed in the future ({statement.signed_at:%Y-%m-%d %H:%M} UTC): check the clocks"
+    # A key that has expired since must not sign today what is dated into the time when it was valid.
+    if exported_at is not None and exported_at - statement.signed_at > CLOCK_SKEW:
+        return (
+            f"was signed at {statement.signed_at:%Y-%m-%d %H:%M} UTC, before the candidate was exported: "
+            "check the clocks"
+        )
+    return None
+
+
+def _broken_links(read: Sequence[tuple[str, Statement]], attestations: Mapping[str, bytes]) -> list[str]:
+    """Follow the chain: numbers from 1 without a gap, each naming the digest of the one before."""
+    problems = []
+    expected, previous, before = 1, "", "the beginning"
+    latest: datetime | None = None
+    for name, statement in sorted(read, key=lambda item: (item[1].sequence, item[0])):
+        if statement.sequence < expected:
+            problems.append(f"{name} has the number {statement.sequence}, which is taken: it was copied")
+            continue
+        if statement.sequence > expected:
+            missing = f"{expected:04d}" + (
+                f" to {statement.sequence - 1:04d}" if statement.sequence > expected + 1 else ""
+            )
+            problems.append(f"the attestation {missing} between {before} and {name} was removed")
+        elif statement.previous != previous:
+            problems.append(f"{name} does not follow {before}: one of the two was replaced")
+        if latest is not None and latest - statement.signed_at > CLOCK_SKEW:
+            problems.append(
+                f"{name} was signed at {statement.signed_at:%Y-%m-%d %H:%M} UTC, "
+                f"before {before}: a clock runs backwards"
+            )
+        latest = statement.signed_at if latest is None else max(latest, statement.signed_at)
+        expected, previous, before = statement.sequence + 1, sha256(attestations[name]).hexdigest(), name
+    return problems
+
+
+def misnamed(attestations: Mapping[str, bytes]) -> list[str]:
+    """Name the attestations whose file names do not say what is signed inside: they were renamed.
+
+    The chain rests on what is signed, so a renamed file deceives no rule; but it deceives people, and
+    the next attestation is appended behind the last file.
+    """
+    found = []
+    for name, data in attestations.items():
+        try:
+            _, statement = read_envelope(data, name)
+        except IntegrityError:
+            continue
+        expected = f"{statement.sequence:04d}-{statement.kind}.dsse.json"
+        if name != expected and statement.predicate_type in ROLES:
+            found.append(f"{name} was signed as {expected}: it was renamed or copied")
+    return found

@@ -1,0 +1,96 @@
+"""Where the journal of a candidate's promotion stands on the share.
+
+``<product>/<version>/<build>/journal/NNNN-<what>.json``, one small file for each entry, written
+under a hidden name and renamed. It is no part of the candidate: ``candidate.json`` and
+``SHA256SUMS`` do not name it, and a candidate without it, or with a damaged one, is as good.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+
+from jenkins_release.errors import ReleaseError
+from jenkins_release.share.candidates import CandidateArea, CandidateRef, remove_unfinished, write_new
+from jenkins_release.share.protocol import Entry, PathNotFound
+
+_log = logging.getLogger(__name__)
+JOURNAL = "journal"
+MAX_ENTRY_BYTES = 64 * 1024
+"""Largest file that is read as an entry."""
+MAX_ENTRIES = 2000
+"""Entries that are read, the last ones by name: 40 images make about 85 in one run."""
+
+_NAME = re.compile(r"([0-9]{4,9})-[A-Za-z0-9._-]+\.json")
+
+
+class JournalFolder:
+    """The journal of one candidate.
+
+    Args:
+        area: The product's candidates.
+        ref: The candidate.
+    """
+
+    def __init__(self, area: CandidateArea, ref: CandidateRef) -> None:
+        self._share = area.share
+        self._path = f"{area.folder(ref)}/{JOURNAL}"
+        self._next = 0
+
+    def read(self) -> dict[str, bytes]:
+        """Read the entries: file name to bytes, in the order of their names.
+
+        What cannot be an entry is left out: folders, links, files that are too large or gone meanwhile.
+
+        Raises:
+            RemoteError: The share failed; retryable.
+        """
+        found = {}
+        for entry in self._entries()[-MAX_ENTRIES:]:
+            if entry.size > MAX_ENTRY_BYTES:
+                continue
+            try:
+                found[entry.name] = b"".join(self._share.read(f"{self._path}/{entry.name}"))
+            except ReleaseError as error:
+                if error.retryable:
+                    raise
+                _log.info("%s is left out of the journal: %s", entry.name, error)
+        return found
+
+    def append(self, what: str, data: bytes) -> str:
+        """Write an entry under the next free number; only under the candidate's ``promote`` lease.
+
+        Args:
+            what: Short words for the file name, such as ``pushed-rms``.
+            data: The entry.
+
+        Returns:
+            The file's name.
+
+        Raises:
+            RemoteError: The share failed, or refused.
+        """
+        if not self._next:
+            self._share.make_folder(self._path)
+            remove_unfinished(self._share, self._path)
+            self._next = self._free_number()
+        name = f"{self._next:04d}-{what}.json"
+        try:
+            write_new(self._share, self._path, name, data)
+        except ReleaseError:
+            self._next = 0  # looks again, should there be another attempt
+            raise
+        self._next += 1
+        return name
+
+    def _free_number(self) -> int:
+        used = {int(entry.name.partition("-")[0]) for entry in self._entries()}
+        return next(number for number in itertools.count(1) if number not in used)
+
+    def _entries(self) -> list[Entry]:
+        try:
+            entries = self._share.list(self._path)
+        except PathNotFound:
+            return []
+        return [entry for entry in entries if not entry.is_folder and _NAME.fullmatch(entry.name)]

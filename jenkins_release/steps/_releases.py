@@ -1,0 +1,128 @@
+"""Releases as the share records them: promoted candidates, with what stands in the registry."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
+from jenkins_release.records.release import Promotion, WithdrawalRecord
+from jenkins_release.rules.evidence import Counted, Evidence, collect
+from jenkins_release.rules.tags import fill
+from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._open import OpenCandidate, open_candidate
+from jenkins_release.steps.services import Services
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A candidate that was promoted.
+
+    Attributes:
+        opened: The candidate.
+        promotion: The last promotion that counts.
+        withdrawal: The last withdrawal that counts, where it came after that promotion.
+    """
+
+    opened: OpenCandidate
+    promotion: Counted
+    withdrawal: Counted | None
+
+    @property
+    def ref(self) -> CandidateRef:
+        """Its place on the share."""
+        return self.opened.ref
+
+    def promoted(self) -> Promotion:
+        """What the promotion left in the registry. Raises IntegrityError."""
+        return Promotion.of(self.promotion.statement, self.promotion.file)
+
+    def withdrawn(self) -> WithdrawalRecord | None:
+        """What the withdrawal says, None where the release is in force. Raises IntegrityError."""
+        if self.withdrawal is None:
+            return None
+        return WithdrawalRecord.of(self.withdrawal.statement, self.withdrawal.file)
+
+
+def evidence_of(opened: OpenCandidate, services: Services) -> Evidence:
+    """Sort out what the attestations of a candidate prove."""
+    return collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+
+
+def release_of(opened: OpenCandidate, services: Services) -> Release | None:
+    """Return the release that a candidate became, None where it was never promoted."""
+    evidence = evidence_of(opened, services)
+    promotions, withdrawals = evidence.of(PROMOTION), evidence.of(WITHDRAWAL)
+    if not promotions:
+        return None
+    last = promotions[-1]
+    after = [w for w in withdrawals if w.statement.sequence > last.statement.sequence]
+    return Release(opened, last, after[-1] if after else None)
+
+
+def releases(version: str, services: Services) -> list[Release]:
+    """Return the promoted candidates of a version, in the order of their builds.
+
+    Raises:
+        ConfigurationError: There is no candidate of that version.
+        IntegrityError: A candidate cannot be read: nobody can tell whether it was promoted.
+    """
+    refs = [ref for ref in _refs(services) if ref.version == version]
+    if not refs:
+        raise ConfigurationError(
+            f"there is no candidate of {services.candidates.product} {version} on {services.share.name}",
+            hint="'jenkins-release candidate list' shows what is there",
+        )
+    found = [release_of(open_candidate(ref, services), services) for ref in refs]
+    return [release for release in found if release is not None]
+
+
+def earlier_releases(template: str, tag: str, bad: CandidateRef, services: Services) -> Iterator[Release]:
+    """Yield the releases in force that a moving tag may return to, newest first.
+
+    Newest means the highest version, and of one version the highest build. A candidate that was
+    altered is passed over: nothing returns to what cannot be proven.
+
+    Args:
+        template: Template of the moving tag.
+        tag: The tag.
+        bad: The release that it leaves.
+        services: Where to look.
+    """
+    found = []
+    for ref in _refs(services):
+        try:
+            version = ReleaseVersion.parse(ref.version)
+        except ConfigurationError:
+            continue
+        if ref != bad and fill(template, version, ref.build) == tag:
+            found.append((version, build_order(ref.build), ref))
+    for _, _, ref in sorted(found, key=lambda item: item[:2], reverse=True):
+        try:
+            opened = open_candidate(ref, services)
+        except (IntegrityError, ConfigurationError) as error:
+            _log.warning("%s does not return to %s: %s", tag, ref, error.message)
+            continue
+        release = release_of(opened, services)
+        if release is None or release.withdrawal is not None:
+            continue
+        altered = evidence_of(opened, services).altered
+        if altered:
+            _log.warning("%s does not return to %s: %s", tag, ref, altered[0])
+            continue
+        yield release
+
+
+def build_order(build: str) -> tuple[int, str]:
+    """Sort key of builds: numbers as numbers."""
+    return (int(build) if build.isdigit() else 0, build)
+
+
+def _refs(services: Services) -> list[CandidateRef]:
+    refs = services.retry("list candidates", services.candidates.refs)
+    return sorted(refs, key=lambda ref: (ref.version, build_order(ref.build)))

@@ -1,0 +1,182 @@
+"""Attestations: a promoted candidate's whole evidence in one file, for those who have no share.
+
+The verification summary at its end is an attestation like the others. It is added to the candidate
+once; as long as nothing changes, everybody who can read the share writes the same bundle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.records.attestation import SUMMARY
+from jenkins_release.records.base import timestamp
+from jenkins_release.records.bundle import read_bundle, write_bundle
+from jenkins_release.records.summary import summary_subjects
+from jenkins_release.rules.consumer import Release, examine, judge, up_to_date
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
+from jenkins_release.steps._releases import releases
+from jenkins_release.steps.services import Services
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class AttestationsRequest:
+    """Which release's attestations to write.
+
+    Attributes:
+        version: The version.
+        out: File to write.
+        build: The build, where several of the version were promoted.
+        key: URI of the promotion key; ``signing.promotion_key`` by default. Not needed where the
+            candidate has its summary.
+        dry_run: Check everything, write nothing.
+    """
+
+    version: str
+    out: Path
+    build: str = ""
+    key: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class AttestationsReport:
+    """What was written.
+
+    Attributes:
+        candidate: The candidate.
+        digest: Digest of ``candidate.json``.
+        out: The file.
+        sha256: SHA-256 of its bytes in hex; empty after a dry run.
+        attestations: Envelopes in it.
+        added: File name of the summary that was added to the candidate; empty where it was there.
+        problems: Why the summary says FAILED; empty where the release is validated and in force.
+    """
+
+    candidate: CandidateRef
+    digest: str
+    out: Path
+    sha256: str
+    attestations: int
+    added: str
+    problems: tuple[str, ...]
+
+
+def write_attestations(request: AttestationsRequest, services: Services) -> AttestationsReport:
+    """Write the attestation bundle of a promoted candidate.
+
+    A release that was withdrawn, or whose sign-off was revoked, gets a summary that says so: those who
+    verify with the new bundle are refused.
+
+    Raises:
+        ConfigurationError: The version was not promoted, or by several builds, or there is no key for
+            a summary that is missing, or the file cannot be written.
+        IntegrityError: The candidate was altered.
+        RemoteError: The share failed, after the retries.
+    """
+    ref = _candidate(request, services)
+    opened, release, added = _summarized(ref, request, services)
+    if request.dry_run:
+        count = len(opened.attestations)
+        return AttestationsReport(ref, opened.digest, request.out, "", count, "", release.problems)
+    envelopes = [opened.attestations[name] for name in sorted(opened.attestations)]
+    data = write_bundle(opened.manifest, envelopes)
+    _require_readable(data, release, request, services)
+    _write(request.out, data)
+    return AttestationsReport(
+        ref,
+        opened.digest,
+        request.out,
+        sha256(data).hexdigest(),
+        len(envelopes),
+        added,
+        release.problems,
+    )
+
+
+def _candidate(request: AttestationsRequest, services: Services) -> CandidateRef:
+    if request.build:
+        ref = CandidateRef.parse(f"{request.version}/{request.build}")
+        found = [release for release in releases(request.version, services) if release.ref == ref]
+    else:
+        found = releases(request.version, services)
+        # A withdrawn build stands aside for the one that replaced it.
+        found = [release for release in found if release.withdrawal is None] or found[-1:]
+    if not found:
+        what = f"{request.version}/{request.build}" if request.build else request.version
+        raise ConfigurationError(
+            f"{what} of {services.candidates.product} was not promoted: there is nothing to attest",
+            hint="'jenkins-release candidate list' shows what is there, 'promote run' promotes",
+        )
+    if len(found) > 1:
+        builds = ", ".join(release.ref.build for release in found)
+        raise ConfigurationError(
+            f"several builds of {request.version} are promoted: {builds}", hint="give --build"
+        )
+    return found[0].ref
+
+
+def _summarized(
+    ref: CandidateRef, request: AttestationsRequest, services: Services
+) -> tuple[OpenCandidate, Release, str]:
+    """Return the candidate with a summary of all that stands before it, which is added if need be."""
+    added = ""
+    for _ in range(_ATTEMPTS):
+        opened = open_candidate(ref, services)
+        require_unaltered(opened, services)
+        release = examine(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+        if up_to_date(release, passed=not release.problems):
+            return opened, release, added
+        signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
+        claim = _claim(release, services)
+        # Somebody else may add an attestation meanwhile, which the summary would not cover: look again.
+        added = attest(opened, claim, signer, services, dry_run=request.dry_run)
+        if request.dry_run:
+            return opened, release, ""
+    raise RemoteError(
+        f"others keep adding attestations to {ref}: a summary of all of them is out of date at once",
+        hint="try again",
+        retryable=True,
+    )
+
+
+def _claim(release: Release, services: Services) -> Claim:
+    if release.promoted is None:
+        raise IntegrityError(
+            f"the promotion of {release.record.ident} cannot be summarized",
+            hint="'jenkins-release candidate show' tells what it says",
+            reasons=release.problems,
+        )
+    # A summary that ends the chain and is out of date is one of the attestations before the new one.
+    predicate = release.superseding().expected_summary(passed=not release.problems)
+    predicate["timeVerified"] = timestamp(services.now())
+    return Claim(SUMMARY, predicate, {}, summary_subjects(release.promoted))
+
+
+def _require_readable(
+    data: bytes, release: Release, request: AttestationsRequest, services: Services
+) -> None:
+    """Judge the bundle as its consumers will: one that they could not use is not handed out."""
+    bundle = read_bundle(data, str(request.out))
+    _, reasons = judge(bundle, services.trusted_keys, services.now())
+    if reasons and not release.problems:
+        raise IntegrityError(
+            f"the bundle of {release.record.ident} would not be accepted: {reasons[0]}",
+            hint="'jenkins-release candidate show' tells what is recorded",
+            reasons=reasons,
+        )
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"the bundle {path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,175 @@
+"""Withdraw: take a bad release from customers, and keep what it was for the record.
+
+The signed record stands before the first tag goes: from then on the gate refuses the candidate, so
+a promotion that runs after a withdrawal that died cannot bring the tags back. Running it again
+finishes the work. The images stay in the registry under a tag of their own, so every digest in the
+history can still be pulled and examined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.records.attestation import WITHDRAWAL
+from jenkins_release.records.release import WithdrawnImage
+from jenkins_release.rules.names import check_identifier
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._attest import Claim, attest, named
+from jenkins_release.steps._open import open_candidate, require_unaltered
+from jenkins_release.steps._releases import Release, release_of, releases
+from jenkins_release.steps._withdrawal import Todo, look, prepare, require_gone, take_back
+from jenkins_release.steps.services import Services
+from jenkins_release.version import PROGRAM
+
+
+@dataclass(frozen=True)
+class WithdrawRequest:
+    """What to withdraw, and why.
+
+    Attributes:
+        version: Version of the release.
+        reason: Why; recorded, and shown wherever the release is.
+        build: Build; only needed where several builds of the version are released.
+        key: URI of the promotion key; ``signing.promotion_key`` by default.
+        dry_run: Check everything and tell what would be done, change nothing.
+    """
+
+    version: str
+    reason: str
+    build: str = ""
+    key: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class WithdrawalReport:
+    """What a withdrawal did, or would do.
+
+    Attributes:
+        candidate: The candidate that was released.
+        registry: Registry host.
+        images: Tags that were removed and moved, image by image; none where nothing was left to do.
+        returns: Moving tag to the release that it returned to.
+        changed: Whether anything had to be done.
+        attestation: File name of the withdrawal attestation; empty after a dry run of a first one.
+    """
+
+    candidate: CandidateRef
+    registry: str
+    images: tuple[WithdrawnImage, ...]
+    returns: dict[str, CandidateRef]
+    changed: bool
+    attestation: str
+
+
+def withdraw_release(request: WithdrawRequest, services: Services) -> WithdrawalReport:
+    """Remove the customer-visible tags of a release, or finish a withdrawal that died.
+
+    Fixed tags are removed. Moving tags return to the newest other release in force that would carry
+    them, and are removed where there is none. Only tags that name exactly what the promotion
+    recorded are touched.
+
+    Raises:
+        ConfigurationError: No such release, several builds to choose from, no reason or key, or the
+            configuration leads to another registry.
+        IntegrityError: The candidate was altered, or a release tag names other content.
+        RemoteError: Share or registry failed, after the retries.
+        LeaseHeld: A promotion or another withdrawal of this candidate is running.
+    """
+    reason = named("reason", request.reason)
+    signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
+    release = _find(request, services)
+    require_unaltered(release.opened, services)
+    todos = look(release, services)
+    if not _left(release, todos) or request.dry_run:
+        return _report(release, todos, not request.dry_run, "")
+    with services.candidates.lease(release.ref, "promote", services.holder()) as lease:
+        release = _must(release_of(open_candidate(release.ref, services), services), release.ref)
+        todos = look(release, services)
+        prepare(release, todos, services)
+        attestation = ""
+        if not _recorded(release, todos):
+            claim = _claim(release, todos, reason, services)
+            attestation = attest(release.opened, claim, signer, services)
+        lease.confirm()
+        take_back(todos, services)
+        require_gone(_must(release_of(release.opened, services), release.ref), services)
+    return _report(release, todos, True, attestation)
+
+
+def _find(request: WithdrawRequest, services: Services) -> Release:
+    """Find the release: the one that is in force, else the one whose withdrawal has to be finished."""
+    version = check_identifier("version", request.version)
+    if request.build:
+        ref = CandidateRef(version, check_identifier("build", request.build))
+        return _must(release_of(open_candidate(ref, services), services), ref)
+    found = releases(version, services)
+    if not found:
+        raise ConfigurationError(
+            f"no build of {version} was promoted: there is nothing to withdraw",
+            hint=f"'jenkins-release release history {version}' tells what happened to it",
+        )
+    in_force = [release for release in found if release.withdrawal is None]
+    if len(in_force) > 1:
+        builds = ", ".join(release.ref.build for release in in_force)
+        raise ConfigurationError(
+            f"several builds of {version} are released: {builds}", hint="name one with --build"
+        )
+    if in_force:
+        return in_force[0]
+    return next((release for release in found if _left(release, look(release, services))), found[-1])
+
+
+def _must(release: Release | None, ref: CandidateRef) -> Release:
+    if release is None:
+        raise ConfigurationError(
+            f"{ref} was not promoted: there is nothing to withdraw",
+            hint="no promotion attestation by a trusted key stands on the share; 'promote status' tells more",
+        )
+    return release
+
+
+def _left(release: Release, todos: list[Todo]) -> bool:
+    """Whether anything is left to do."""
+    unpinned = any(todo.stored is not None and not todo.pinned for todo in todos)
+    return release.withdrawal is None or unpinned or any(todo.image.touched for todo in todos)
+
+
+def _recorded(release: Release, todos: list[Todo]) -> bool:
+    """Whether the withdrawal on record says all that is left to do."""
+    record = release.withdrawn()
+    if record is None:
+        return False
+    return all(
+        not todo.image.touched or any(image.covers(todo.image) for image in record.images) for todo in todos
+    )
+
+
+def _claim(release: Release, todos: list[Todo], reason: str, services: Services) -> Claim:
+    promoted = release.promoted()
+    predicate = {
+        "registry": promoted.registry,
+        "promotion": release.promotion.file,
+        "images": [todo.image.model_dump(mode="json", by_alias=True) for todo in todos],
+        "buildUrl": services.environ.get("BUILD_URL", ""),
+        "program": PROGRAM,
+    }
+    subjects = {
+        f"{promoted.registry}/{todo.image.repository}": todo.image.digest.removeprefix("sha256:")
+        for todo in todos
+    }
+    return Claim(WITHDRAWAL, predicate, {"withdrawnBy": services.user(), "reason": reason}, subjects)
+
+
+def _report(release: Release, todos: list[Todo], final: bool, attestation: str) -> WithdrawalReport:
+    left = _left(release, todos)
+    recorded = attestation or (release.withdrawal.file if release.withdrawal else "")
+    return WithdrawalReport(
+        release.ref,
+        release.promoted().registry,
+        tuple(todo.image for todo in todos) if left else (),
+        {tag: way.release.ref for todo in todos for tag, way in todo.returns.items()},
+        left and final,
+        recorded,
+    )

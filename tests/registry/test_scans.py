@@ -1,0 +1,125 @@
+"""Image scans: what ECR answers, and what the registry client makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from jenkins_release.errors import RemoteError
+from jenkins_release.registry import EcrRegistry, RepositoryNotFound, Scan
+from jenkins_release.sandbox.ecr_front import EcrFront
+from jenkins_release.sandbox.ecr_state import ScanOrder
+from tests.fixtures.ecr_push import Pusher
+
+REPOSITORY = "skydrm/rms"
+ABSENT = "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def scanned(boto_ecr: Any, pusher: Pusher) -> str:
+    """The digest of an image in a repository that scans on push."""
+    boto_ecr.create_repository(repositoryName=REPOSITORY, imageScanningConfiguration={"scanOnPush": True})
+    return pusher.image(REPOSITORY, "one", "8.1.0").digest
+
+
+def asked(client: Any, **image: str) -> Any:
+    return client.describe_image_scan_findings(repositoryName=REPOSITORY, imageId=image)
+
+
+def test_a_repository_that_scans_on_push_finds_nothing_by_default(boto_ecr: Any, scanned: str):
+    """By digest and by tag."""
+    for image in ({"imageDigest": scanned}, {"imageTag": "8.1.0"}):
+        answer = asked(boto_ecr, **image)
+        assert answer["imageScanStatus"]["status"] == "COMPLETE"
+        assert answer["imageScanFindings"]["findingSeverityCounts"] == {}
+        assert answer["imageId"]["imageDigest"] == scanned
+
+
+def test_without_scan_on_push_there_is_no_scan(boto_ecr: Any, pusher: Pusher):
+    """ScanNotFoundException, as AWS words it."""
+    boto_ecr.create_repository(repositoryName=REPOSITORY)
+    digest = pusher.image(REPOSITORY, "one", "8.1.0").digest
+    with pytest.raises(ClientError) as caught:
+        asked(boto_ecr, imageDigest=digest)
+    error = caught.value.response["Error"]
+    assert error["Code"] == "ScanNotFoundException"
+    assert digest in error["Message"]
+
+
+@pytest.mark.parametrize(
+    ("repository", "image", "code"),
+    [
+        (REPOSITORY, {"imageDigest": ABSENT}, "ImageNotFoundException"),
+        (REPOSITORY, {"imageTag": "none"}, "ImageNotFoundException"),
+        ("skydrm/none", {"imageDigest": ABSENT}, "RepositoryNotFoundException"),
+    ],
+)
+def test_what_is_not_there_is_not_scanned(boto_ecr: Any, scanned: str, repository, image, code):
+    """AWS's own errors."""
+    with pytest.raises(ClientError) as caught:
+        boto_ecr.describe_image_scan_findings(repositoryName=repository, imageId=image)
+    assert caught.value.response["Error"]["Code"] == code
+
+
+def test_ordered_findings_are_counted_and_listed(ecr: EcrFront, boto_ecr: Any, scanned: str):
+    """The last order for an image holds; another image's does not."""
+    ecr.state.order_scan(ScanOrder(repository=REPOSITORY, findings={"LOW": 9}))
+    ecr.state.order_scan(ScanOrder(repository=REPOSITORY, image="8.1.0", findings={"CRITICAL": 1, "HIGH": 2}))
+    ecr.state.order_scan(ScanOrder(repository=REPOSITORY, image="8.2.0", findings={"CRITICAL": 7}))
+    found = asked(boto_ecr, imageDigest=scanned)["imageScanFindings"]
+    assert found["findingSeverityCounts"] == {"CRITICAL": 1, "HIGH": 2}
+    assert [each["severity"] for each in found["findings"]] == ["CRITICAL", "HIGH", "HIGH"]
+
+
+def test_a_scan_completes_after_a_while(ecr: EcrFront, registry: EcrRegistry, scanned: str):
+    """PENDING so many times, then the result."""
+    ecr.state.order_scan(ScanOrder(repository=REPOSITORY, findings={"HIGH": 1}, pending=2))
+    found = [registry.scan(REPOSITORY, scanned) for _ in range(3)]
+    assert [(scan.status, scan.coming, scan.complete) for scan in found] == [
+        ("PENDING", True, False),
+        ("PENDING", True, False),
+        ("COMPLETE", False, True),
+    ]
+    assert found[-1].findings == {"HIGH": 1}
+
+
+def test_an_order_survives_a_restart(ecr: EcrFront, front: Any, scanned: str):
+    """As everything that the front knows."""
+    from jenkins_release.sandbox.ecr_state import EcrState
+
+    ecr.state.order_scan(ScanOrder(repository=REPOSITORY, status="FAILED"))
+    assert EcrState(ecr.state.file.parent)._document.scans == [
+        ScanOrder(repository=REPOSITORY, status="FAILED")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "complete", "coming"),
+    [
+        ("none", False, True),
+        ("PENDING", False, True),
+        ("IN_PROGRESS", False, True),
+        ("COMPLETE", True, False),
+        ("ACTIVE", True, False),
+        ("FAILED", False, False),
+        ("UNSUPPORTED_IMAGE", False, False),
+    ],
+)
+def test_the_client_tells_done_from_coming_and_from_never(
+    ecr: EcrFront, registry: EcrRegistry, scanned: str, status, complete, coming
+):
+    """A scan that failed is not waited for, and is not clean."""
+    ecr.state.order_scan(ScanOrder(repository=REPOSITORY, status=status, findings={"LOW": 1}))
+    scan = registry.scan(REPOSITORY, scanned)
+    assert scan == Scan(status, {"LOW": 1} if complete else {})
+    assert (scan.complete, scan.coming) == (complete, coming)
+
+
+def test_no_repository_and_no_image_are_errors(registry: EcrRegistry, scanned: str):
+    """Not a missing scan: the image that was asked for has just been pushed."""
+    with pytest.raises(RepositoryNotFound):
+        registry.scan("skydrm/none", scanned)
+    with pytest.raises(RemoteError, match="ImageNotFoundException"):
+        registry.scan(REPOSITORY, ABSENT)

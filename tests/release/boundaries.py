@@ -1,0 +1,135 @@
+"""Doubles around the real services that count every call to the outside and may end the process after one.
+
+They forward each call as it came and hand back what it returned. A call counts when it has returned or
+raised; so does entering and leaving a block, and each piece of a stream.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import Any, Protocol
+
+from jenkins_release.steps.services import Services
+
+SERVICES = ("share", "registry", "engine")
+_LOCAL = {"share.name"}
+"""What looks like a service and never leaves the process."""
+
+
+class Observer(Protocol):
+    """Who is told of each call to the outside that has ended."""
+
+    def passed(self, what: str) -> None:
+        """Take note of a call."""
+
+
+class Boundaries:
+    """Counts the calls, and kills this process after one of them.
+
+    Args:
+        log: Descriptor that each call's name is written to, one line each: what stands there survives.
+        kill_after: Number of the call, from 1; 0 never kills.
+    """
+
+    def __init__(self, log: int, kill_after: int) -> None:
+        self._log = log
+        self._kill_after = kill_after
+        self._count = 0
+
+    def passed(self, what: str) -> None:
+        """Count a call that has ended."""
+        self._count += 1
+        os.write(self._log, f"{what}\n".encode())
+        if self._count == self._kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Moment:
+    """Does something once, after a certain call to the outside.
+
+    Args:
+        what: Name of the call, such as ``registry.set_tag``.
+        number: Which of the calls with that name, from 1.
+        action: What to do.
+    """
+
+    def __init__(self, what: str, number: int, action: Callable[[], object]) -> None:
+        self._what = what
+        self._left = number
+        self._action = action
+
+    @property
+    def came(self) -> bool:
+        """Whether it was done."""
+        return self._left == 0
+
+    def passed(self, what: str) -> None:
+        """Count a call, and act after the right one."""
+        if what != self._what or self.came:
+            return
+        self._left -= 1
+        if self.came:
+            self._action()
+
+
+class Watched:
+    """A service, or something that it handed out, whose every call is told to an observer."""
+
+    def __init__(self, real: Any, name: str, boundaries: Observer) -> None:
+        self._real = real
+        self._name = name
+        self._boundaries = boundaries
+
+    def __getattr__(self, attribute: str) -> Any:
+        what = f"{self._name}.{attribute}"
+        found = getattr(self._real, attribute)
+        if callable(found):
+            return self._counted(what, found)
+        if what not in _LOCAL:
+            self._boundaries.passed(what)
+        return found
+
+    def __enter__(self) -> Any:
+        entered = self._counted(f"{self._name} enter", self._real.__enter__)()
+        return None if entered is None else Watched(entered, self._name, self._boundaries)
+
+    def __exit__(self, *error: object) -> Any:
+        return self._counted(f"{self._name} exit", self._real.__exit__)(*error)
+
+    def _counted(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **words: Any) -> Any:
+            try:
+                result = call(*arguments, **words)
+            except BaseException:
+                self._boundaries.passed(f"{what} raised")
+                raise
+            if isinstance(result, Iterator):  # nothing is asked for before its first piece
+                return self._pieces(what, result)
+            if isinstance(result, AbstractContextManager):  # nor before it is entered
+                return Watched(result, what, self._boundaries)
+            self._boundaries.passed(what)
+            return result
+
+        return counted
+
+    def _pieces(self, what: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._boundaries.passed(f"{what} piece")
+            yield piece
+
+
+def watch_services(boundaries: Observer) -> None:
+    """Put a double around each service that this process will open."""
+    for name in SERVICES:
+        opening = Services.__dict__[name].func
+
+        def watched(services: Services, name: str = name, opening: Any = opening) -> Watched:
+            return Watched(opening(services), name, boundaries)
+
+        replacement = cached_property(watched)
+        replacement.__set_name__(Services, name)
+        setattr(Services, name, replacement)

@@ -1,0 +1,186 @@
+"""A promotion in bad times: ECR fails in each phase, the lease is lost, two promote at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.promote import PromoteRequest, promote
+from tests.fixtures.resume import ONCE, VERSION, Lane, OpenLane
+from tests.fixtures.share import Tap, eventually
+from tests.release.boundaries import Moment, Observer
+from tests.release.runner import Ended, Runner
+
+
+@pytest.fixture
+def lane(open_lane: OpenLane) -> Lane:
+    """A candidate on SMB with nothing promoted."""
+    return open_lane("smb-0")
+
+
+def promote_here(lane: Lane, observer: Observer, **options: str) -> None:
+    """Promote in this process, with an observer of its calls."""
+    with lane.open_services(observer, **options) as services:
+        promote(PromoteRequest(CandidateRef.parse(lane.ref)), services)
+
+
+PHASES = {
+    "before the plan": ("registry.tags raised", 1),
+    "before the repositories are made": ("share.lease enter", 1),
+    "before the first push": ("engine.config_digest", 2),
+    "between the pushes": ("engine.push", 1),
+    "after the pushes": ("registry.missing_layers", 2),
+    "between the release tags": ("registry.set_tag", 1),
+    "before the temporary tags go": ("registry.set_tag", 2),
+    "between the temporary tags": ("registry.remove_tag", 1),
+    "before the last look": ("registry.remove_tag", 2),
+}
+
+
+@pytest.mark.parametrize(("call", "number"), PHASES.values(), ids=PHASES.keys())
+def test_an_outage_of_ecr_in_any_phase_is_made_good_by_the_next_run(lane: Lane, call: str, number: int):
+    """ECR is gone for good in the middle of a run; the next run, by someone else, finishes it."""
+    moment = Moment(call, number, lane.front.stop)
+    try:
+        with pytest.raises(ReleaseError) as caught:
+            promote_here(lane, moment)
+    finally:
+        lane.front.start(tied=True)
+    assert moment.came
+    assert isinstance(caught.value, RemoteError)
+    assert not lane.look().missing
+    # What the front took before it stopped is not in its log any more.
+    there = {name for name in lane.repositories if lane.tags().get(name)}
+    claim = lane.settled(lane.promote(by="sam"))
+    assert {name for name in lane.repositories if lane.pushes().get(f"push {name}")} == (
+        set(lane.repositories) - there
+    )
+    people = {run["id"]: run["by"] for run in claim["runs"]}
+    for image in claim["images"]:
+        assert people[image["pushedByRun"]] == ("rita" if image["repository"] in there else "sam")
+
+
+def kind(label: str) -> str:
+    """Return what a request is about: an API action, or method and place of the registry API."""
+    found = re.match(r"(\w+) /v2/.*?/(manifests|blobs/uploads|blobs)/", label)
+    return f"{found[1]} {found[2]}" if found else label
+
+
+def test_credentials_that_end_at_any_kind_of_request_are_made_good_by_the_next_run(lane: Lane):
+    """The answer to the last request of each kind is lost, and from then on ECR refuses everything."""
+    lane.settled(lane.promote())
+    lane.put_back()
+    whole = lane.promote()
+    assert whole.status == 0, whole.text
+    last = {kind(record.label): number for number, record in enumerate(lane.front.requests())}
+    assert {"PutImage", "BatchDeleteImage", "PUT manifests", "BatchGetImage", "CreateRepository"} <= set(last)
+    for number in last.values():
+        lane.put_back()
+        lane.front.order(Fault(skip=number, reset_response_after=0))
+        lane.front.order(Fault(skip=number, count=None, status=403, code="ExpiredTokenException"))
+        broken = lane.promote(by="rita")
+        lane.front.cancel_faults()
+        assert not lane.look().missing
+        if broken.status:
+            assert broken.status in {2, 5}, broken.text
+        lane.settled(lane.promote(by="sam"))
+        assert lane.pushes() == ONCE
+
+
+MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}"
+MOMENTS = {
+    "all images are proven": ("registry.missing_layers", 2),
+    "one release tag is set": ("registry.set_tag", 1),
+    "one temporary tag is gone": ("registry.remove_tag", 1),
+}
+
+
+@pytest.fixture
+def wire(lane: Lane) -> Iterator[Tap]:
+    """A wire to the share that can be cut."""
+    tap = Tap(lane.share_port)
+    yield tap
+    tap.close()
+
+
+@pytest.mark.parametrize(("call", "number"), MOMENTS.values(), ids=MOMENTS.keys())
+def test_a_promotion_that_lost_its_lease_touches_no_tag_any_more(
+    lane: Lane, wire: Tap, call: str, number: int
+):
+    """Its connection is cut, another promotion takes over and ends: the first one stops, and says why."""
+    others: list[Ended] = []
+
+    def lose() -> None:
+        wire.cut()
+        # The server has to notice the cut; a lease that is held is no failure of the other.
+        assert eventually(lambda: others.append(lane.promote(by="sam")) or others[-1].status != 6)
+        lane.front.forget_requests()
+
+    moment = Moment(call, number, lose)
+    share = lane.share_location.replace(f":{lane.share_port}/", f":{wire.port}/")
+    with pytest.raises(RemoteError, match=r"lease on .* was lost") as caught:
+        promote_here(lane, moment, share__release_candidate=share)
+    assert moment.came
+    assert "run it again" in caught.value.hint
+    changing = {"PutImage", "BatchDeleteImage", "PutImageTagMutability"}
+    assert not [record.label for record in lane.front.requests() if record.action in changing]
+    claim = lane.settled(others[-1])
+    assert {run["by"] for run in claim["runs"]} == {"rita", "sam"}
+
+
+def test_a_lost_lease_alone_sets_no_release_tag(lane: Lane, wire: Tap):
+    """Nobody else is there; the next run finishes, and nothing is pushed again."""
+    share = lane.share_location.replace(f":{lane.share_port}/", f":{wire.port}/")
+    with pytest.raises(RemoteError, match=r"lease on .* was lost"):
+        promote_here(lane, Moment("registry.missing_layers", 2, wire.cut), share__release_candidate=share)
+    assert all(VERSION not in tags for tags in lane.tags().values())
+    done: list[Ended] = []
+    assert eventually(lambda: done.append(lane.promote(by="sam")) or done[-1].status != 6)
+    claim = lane.settled(done[-1])
+    assert lane.pushes() == ONCE
+    people = {run["id"]: run["by"] for run in claim["runs"]}
+    assert {people[image["pushedByRun"]] for image in claim["images"]} == {"rita"}
+
+
+@pytest.mark.parametrize("share", ["smb-0", "directory"])
+def test_the_second_of_two_promotions_is_told_who_is_first_where_and_since_when(
+    open_lane: OpenLane, share: str
+):
+    """Exit status 6; the first is not disturbed, and afterwards there is nothing left to do."""
+    lane = open_lane(share)
+    runner = Runner(lane.environ)
+    second: list[Ended] = []
+
+    def try_too() -> None:
+        second.append(runner.run("promote", "run", lane.ref, environ=lane.environ | {"BUILD_USER_ID": "sam"}))
+
+    promote_here(lane, Moment("engine.push", 1, try_too))
+    runner.close()
+    (refused,) = second
+    assert refused.status == 6, refused.text
+    host = os.uname().nodename
+    assert re.search(rf"held by rita@{re.escape(host)} pid {os.getpid()} since {MOMENT} UTC", refused.text)
+    lane.settled(lane.promote(by="sam"))
+    assert lane.pushes() == ONCE
+
+
+@pytest.mark.parametrize("share", ["smb-0", "directory"])
+def test_the_lease_of_a_dead_holder_is_free_at_once(open_lane: OpenLane, share: str):
+    """After kill -9 while the lease is held the very next one gets it, without waiting."""
+    lane = open_lane(share)
+    whole = lane.promote()
+    held = whole.calls.index("share.lease enter") + 1
+    for _ in range(5):
+        lane.put_back()
+        assert lane.promote(kill_after=held).killed
+        services = lane.open_services()
+        with services.candidates.lease(CandidateRef.parse(lane.ref), "promote", "the next") as lease:
+            lease.confirm()
+        services.close()
+    lane.settled(lane.promote())

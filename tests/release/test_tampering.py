@@ -1,0 +1,256 @@
+"""What was changed on the share shows: which file, since when, and which attestation is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from jenkins_release.steps import _attest
+from tests.fixtures.release import Product
+
+BUILD, QA, PROMOTION = "0001-build.dsse.json", "0002-qa.dsse.json", "0003-promotion.dsse.json"
+TAR = "images/skydrm-8.1.0-42.tar"
+
+
+def verify(product: Product) -> list[str]:
+    """Verify a candidate that has to fail, and return all reasons."""
+    done = product.run("candidate", "verify", "8.1.0/42", "--json")
+    assert done.status == 4, done.text
+    reasons: list[str] = done.json["error"]["reasons"]
+    assert done.json["error"]["message"].endswith(reasons[0])
+    return reasons
+
+
+def told(product: Product) -> list[str]:
+    """Tell a history that has to end with status 4, and return all findings."""
+    done = product.run("release", "history", "8.1.0", "--json")
+    assert done.status == 4, done.text
+    assert done.json["altered"] == done.json["error"]["reasons"]
+    assert done.json["error"]["category"] == "integrity"
+    found: list[str] = done.json["altered"]
+    return found
+
+
+def attestation(product: Product, name: str) -> Path:
+    return product.candidate() / "attestations" / name
+
+
+def rename_in_circle(product: Product) -> None:
+    first, second = attestation(product, BUILD), attestation(product, QA)
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def replace_by_a_later_one(product: Product) -> None:
+    """A genuine sign-off made for the same place, in the place of another."""
+    saved = {path.name: path.read_bytes() for path in attestation(product, BUILD).parent.iterdir()}
+    for name in (QA, PROMOTION):
+        attestation(product, name).unlink()
+    product.sign_off(tester="Robin")
+    attestation(product, PROMOTION).write_bytes(saved[PROMOTION])
+
+
+def copy_from_another(product: Product) -> None:
+    product.export("43")
+    product.sign_off("8.1.0/43")
+    source = product.candidate("8.1.0/43") / "attestations" / QA
+    shutil.copyfile(source, attestation(product, "0004-qa.dsse.json"))
+
+
+def alter(product: Product, name: str) -> None:
+    path = attestation(product, name)
+    value = json.loads(path.read_text())
+    payload = bytearray(value["payload"].encode())
+    payload[40] ^= 1
+    value["payload"] = payload.decode()
+    path.write_text(json.dumps(value))
+
+
+ALTERED: dict[str, tuple[Callable[[Product], object], str]] = {
+    "the first is removed": (
+        lambda p: attestation(p, BUILD).unlink(),
+        f"the attestation 0001 between the beginning and {QA} was removed",
+    ),
+    "a middle one is removed": (
+        lambda p: attestation(p, QA).unlink(),
+        f"the attestation 0002 between {BUILD} and {PROMOTION} was removed",
+    ),
+    "two change places": (rename_in_circle, f"{BUILD} was signed as {QA}: it was renamed or copied"),
+    "one is replaced": (
+        replace_by_a_later_one,
+        f"{PROMOTION} does not follow {QA}: one of the two was replaced",
+    ),
+    "one of another candidate is added": (
+        copy_from_another,
+        "0004-qa.dsse.json is about another candidate.json",
+    ),
+    "a copy is added": (
+        lambda p: shutil.copyfile(attestation(p, QA), attestation(p, "0004-qa.dsse.json")),
+        "0004-qa.dsse.json has the number 2, which is taken: it was copied",
+    ),
+    "one is altered": (lambda p: alter(p, QA), QA),
+    "one is cut short": (
+        lambda p: os.truncate(attestation(p, QA), 100),
+        f"{QA} is not valid JSON",
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "finding"), ALTERED.values(), ids=ALTERED.keys())
+def test_an_altered_chain_shows(promoted: Product, act, finding):
+    """In `candidate verify` with the time, in the history with the whole story, and nothing is promoted."""
+    act(promoted)
+    assert any(finding in reason and "last modified 20" in reason for reason in verify(promoted))
+    assert any(finding in line for line in told(promoted))
+    assert promoted.run("promote", "run", "8.1.0/42").status == 4
+    assert promoted.run("release", "withdraw", "8.1.0", "--reason", "x").status == 4
+
+
+def test_a_removed_last_attestation_leaves_no_trace_in_the_chain_itself(product: Product):
+    """The limit: a shorter chain is a whole one. Only its head, kept elsewhere, tells the difference."""
+    product.export()
+    product.sign_off()
+    head = product.ok("candidate", "verify", "8.1.0/42")["head"]
+    attestation(product, QA).unlink()
+    after = product.ok("candidate", "verify", "8.1.0/42")
+    assert after["attestations"] == 1
+    assert after["head"] != head
+
+
+def test_a_last_attestation_shows_once_an_approval_or_a_promotion_follows_it(product: Product, tmp_path):
+    """What is signed later stands for all that was there: the sign-off cannot be removed any more."""
+    product.edit("approvals = 0", "approvals = 1")
+    product.export()
+    product.sign_off()
+    plan = str(tmp_path / "plan.json")
+    product.ok("promote", "plan", "8.1.0/42", "--out", plan)
+    product.ok("promote", "approve", plan, "--approver", "Ada", "--reason", "tested")
+    attestation(product, QA).unlink()
+    approval = "0003-approval.dsse.json"
+    assert any(f"between {BUILD} and {approval} was removed" in reason for reason in verify(product))
+    assert product.run("promote", "run", "8.1.0/42").status == 4
+    assert product.tags() == {}
+
+
+def test_a_removed_promotion_attestation_shows_in_the_journal(promoted: Product):
+    """The journal's signed entry says that it was recorded, and when."""
+    attestation(promoted, PROMOTION).unlink()
+    for finding in (verify(promoted), told(promoted)):
+        assert any(
+            PROMOTION in line and "as the journal says, and was removed since" in line for line in finding
+        )
+
+
+def test_what_is_removed_while_a_step_signs_stops_the_step(product: Product, monkeypatch: pytest.MonkeyPatch):
+    """A revocation cannot vanish between the decision and its record."""
+    product.export()
+    product.sign_off(verdict="fail")
+    signed = _attest.require_unaltered
+
+    def and_remove(*arguments):
+        signed(*arguments)
+        attestation(product, QA).unlink()
+
+    monkeypatch.setattr(_attest, "require_unaltered", and_remove)
+    results = str(product.folder / "junit.xml")
+    done = product.run(
+        "qa", "sign-off", "8.1.0/42", "--verdict", "pass", "--tester", "Quinn", "--results", results
+    )
+    assert done.status == 4, done.text
+    assert f"{QA} was removed or replaced" in done.err
+    assert [path.name for path in attestation(product, QA).parent.iterdir()] == [BUILD]
+
+
+@pytest.mark.parametrize("path", ["SHA256SUMS", "candidate.json", TAR])
+def test_an_altered_file_is_named_with_its_time(promoted: Product, path):
+    """The time that the share tells, and the attestations around it."""
+    target = promoted.candidate() / path
+    data = bytearray(target.read_bytes())
+    place = data.index(b"jenkins-release/0") if path == "candidate.json" else len(data) // 2
+    data[place] ^= 1
+    signed = [
+        json.loads(line)["predicate"]
+        for line in (attestation_payload(attestation(promoted, name)) for name in (QA, PROMOTION))
+    ]
+    times = [datetime.fromisoformat(each["jenkinsRelease"]["signedAt"]) for each in signed]
+    target.write_bytes(data)
+    between = (times[0].timestamp() + times[1].timestamp()) / 2
+    os.utime(target, (between, between))
+    reasons = verify(promoted)
+    about = [reason for reason in reasons if path.replace("/", "\\") in reason]
+    moment = f"{datetime.fromtimestamp(between, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    assert about, reasons
+    assert f"last modified {moment}, after {QA} was signed" in about[0]
+    assert f"and before {PROMOTION} was signed" in about[0]
+
+
+def attestation_payload(path: Path) -> bytes:
+    import base64
+
+    return base64.b64decode(json.loads(path.read_text())["payload"])
+
+
+def test_an_altered_candidate_json_is_told_from_altered_attestations(promoted: Product):
+    """All signers name the same other bytes: it is the file that was changed, and it comes first."""
+    target = promoted.candidate() / "candidate.json"
+    target.write_bytes(target.read_bytes().replace(b'"built_by":"', b'"built_by":"x'))
+    first, *others = verify(promoted)
+    assert "candidate.json was altered: every signed attestation names SHA-256" in first
+    assert any(f"{QA} is about another candidate.json" in line for line in others)
+    assert told(promoted)
+
+
+def test_a_candidate_json_that_cannot_be_read_is_named_with_its_time(promoted: Product):
+    """Verify names it; the history still tells what the attestations say."""
+    (promoted.candidate() / "candidate.json").write_text("{")
+    (reason,) = verify(promoted)
+    assert "candidate.json is not valid JSON" in reason
+    assert "last modified 20" in reason
+    done = promoted.run("release", "history", "8.1.0")
+    assert done.status == 4
+    assert "candidate.json cannot be read" in done.out
+    assert "validated by Quinn" in done.out
+
+
+def test_missing_files_are_named(promoted: Product):
+    """An archive and SHA256SUMS that are gone."""
+    for path in (TAR, "SHA256SUMS"):
+        (promoted.candidate() / path).unlink()
+    reasons = verify(promoted)
+    assert any("skydrm-8.1.0-42.tar is missing" in reason for reason in reasons)
+    assert any("SHA256SUMS is missing" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "notes.txt",
+        "images/extra.tar",
+        "installers/setup.exe",
+        "attestations/.hidden",
+        "attestations/old/x.json",
+    ],
+)
+def test_a_foreign_file_is_named(promoted: Product, path):
+    """Wherever it was put; the journal's folder is none."""
+    target = promoted.candidate() / path
+    target.parent.mkdir(exist_ok=True)
+    target.write_text("x")
+    (reason,) = verify(promoted)
+    assert "that does not belong there; last modified 20" in reason
+    assert f"after {PROMOTION} was signed" in reason
+
+
+def test_what_a_step_that_died_left_is_no_foreign_file(promoted: Product):
+    """A hidden, unfinished attestation, and the journal."""
+    attestation(promoted, ".0004-qa.dsse.json.0a1b2c3d").write_text("{")
+    (promoted.candidate() / "journal").mkdir(exist_ok=True)
+    (promoted.candidate() / "journal" / "anything").write_text("x")
+    assert promoted.ok("candidate", "verify", "8.1.0/42")["attestations"] == 3

@@ -1,0 +1,23 @@
+// Signs the approval of exactly one plan, in the name of who approved it. See approvePromotion.txt.
+Map call(Map arguments = [:]) {
+    Map given = jenkinsReleaseArguments('approvePromotion', arguments, [
+        plan: null,              // file that planPromotion wrote, such as 'plan.json'
+        approver: null,          // the submitterParameter of input, never a job's parameter
+        reason: null,            // why; recorded
+        config: 'release.toml',  // relative to the current directory
+        credentials: [:],        // ids: smb, aws, key, passphrase
+        report: '',              // file for the result, to archive it
+    ], ['smb', 'aws', 'key', 'passphrase'])
+    return jenkinsReleaseCli(
+        verb: ['promote', 'approve'],
+        options: [
+            '--config': given.config,
+            '--approver': given.approver,
+            '--reason': given.reason,
+        ],
+        flags: [:],
+        operands: [given.plan],
+        credentials: given.credentials,
+        report: given.report,
+    )
+}

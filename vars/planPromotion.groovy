@@ -1,0 +1,19 @@
+// Plans a promotion and writes the plan to a file, to have it approved. See planPromotion.txt.
+Map call(Map arguments = [:]) {
+    Map given = jenkinsReleaseArguments('planPromotion', arguments, [
+        version: null,           // product version, such as '8.1.0'
+        build: null,             // the build that QA validated, not the planning one
+        config: 'release.toml',  // relative to the current directory
+        credentials: [:],        // ids: smb, aws
+        plan: 'plan.json',       // file for the plan, to archive and approve it
+        report: '',              // file for the result, to archive it
+    ], ['smb', 'aws'])
+    return jenkinsReleaseCli(
+        verb: ['promote', 'plan'],
+        options: ['--config': given.config, '--out': given.plan],
+        flags: [:],
+        operands: [given.version + '/' + given.build],
+        credentials: given.credentials,
+        report: given.report,
+    )
+}
