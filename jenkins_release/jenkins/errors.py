@@ -55,7 +55,7 @@ def translate(error: Exception, what: str, url: str) -> ReleaseError:
     """Return our error for one of python-jenkins, requests or JSON.
 
     Args:
-        error: The exception; an HTTP answer is looked for in its causes.
+        error: The exception; of python-jenkins also the HTTP error that it stands for.
         what: What was attempted, as an infinitive.
         url: The controller's root, for messages.
     """
@@ -88,14 +88,11 @@ def translate(error: Exception, what: str, url: str) -> ReleaseError:
     )
 
 
-def _answer_of(error: BaseException | None) -> requests.Response | None:
+def _answer_of(error: Exception) -> requests.Response | None:
     """Return the HTTP answer behind an exception: python-jenkins keeps it as the context only."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if isinstance(response, requests.Response):
-            return response
-        error = error.__cause__ or error.__context__
-    return None
+    # No further than that: beyond it stands what was being handled when the call was made.
+    found = error.__context__ if isinstance(error, jenkins.JenkinsException) else error
+    return found.response if isinstance(found, requests.HTTPError) else None
 
 
 def _refusal(response: requests.Response, what: str, host: str) -> ReleaseError:
