@@ -41,7 +41,12 @@ def test_applying_again_changes_nothing(empty_desk: Desk):
 
 def test_what_a_run_of_the_script_changes_in_the_job_is_a_difference_only_in_words(desk: Desk):
     """Declarative puts its own definitions into the job; their order and defaults are the same."""
-    assert desk.run("promote", "launch", *"--version 8.1.0 --build 42 --reason x --detach".split()).status == 0
+    assert (
+        desk.run(
+            "promote", "launch", *["--version", "8.1.0", "--build", "42", "--reason", "x", "--detach"]
+        ).status
+        == 0
+    )
     item = desk.double.controller.queue[1]
     for _ in range(3):
         desk.double.controller.look(item)
@@ -70,7 +75,9 @@ def test_a_changed_job_is_brought_back_and_what_others_set_stays(desk: Desk):
         .replace("<scriptPath>jobs/promote.Jenkinsfile", "<scriptPath>jobs/other.Jenkinsfile")
         .replace("<properties>", kept)
         .replace("<disabled>false", "<disabled>true")
-        .replace("<extensions />", "<extensions><hudson.plugins.git.extensions.impl.CleanCheckout/></extensions>")
+        .replace(
+            "<extensions />", "<extensions><hudson.plugins.git.extensions.impl.CleanCheckout/></extensions>"
+        )
     )
     diff = admin.run("jobs", "diff").out
     assert "-parameter WHY: string, default ''" in diff
@@ -89,7 +96,10 @@ def test_a_changed_job_is_brought_back_and_what_others_set_stays(desk: Desk):
 def test_a_job_of_somebody_else_is_not_overwritten_unless_told(desk: Desk):
     """Nothing is changed, the job is named, and --adopt takes it over."""
     item = desk.double.controller.items[JOB]
-    foreign = "<flow-definition><description>Ops</description><properties/><definition class='a.CpsFlowDefinition'><script>echo 1</script></definition></flow-definition>"
+    foreign = (
+        "<flow-definition><description>Ops</description><properties/>"
+        "<definition class='a.CpsFlowDefinition'><script>echo 1</script></definition></flow-definition>"
+    )
     item.config = foreign
     admin = desk.of("admin")
     done = admin.run("jobs", "apply")
@@ -114,7 +124,9 @@ def test_a_job_of_another_product_is_somebody_elses(desk: Desk):
 def test_a_folder_that_exists_keeps_its_credentials_and_permissions(desk: Desk):
     """Its definition is not written at all: Jenkins keeps the folder's credentials in it."""
     folder = desk.double.controller.items["SkyDRM"]
-    folder.config = folder.config.replace("<properties />", "<properties><secret>{AQAA}</secret></properties>")
+    folder.config = folder.config.replace(
+        "<properties />", "<properties><secret>{AQAA}</secret></properties>"
+    )
     del desk.double.controller.items[JOB]
     before = folder.config
     done = desk.of("admin").run("jobs", "apply", "--json")
@@ -179,4 +191,6 @@ def test_the_definition_is_one_that_xstream_reads(empty_desk: Desk):
     empty_desk.edit("skydrm.git", "a.git?x=1&y=<z>")
     empty_desk.ok("jobs", "apply")
     root = parse(empty_desk.double.controller.items[JOB].config)
-    assert root.findtext("definition/scm/userRemoteConfigs/*/url") == "https://git.nextlabs.com/a.git?x=1&y=<z>"
+    assert (
+        root.findtext("definition/scm/userRemoteConfigs/*/url") == "https://git.nextlabs.com/a.git?x=1&y=<z>"
+    )
