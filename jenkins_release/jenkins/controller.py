@@ -29,7 +29,8 @@ CONSOLE_PIECE = 1024 * 1024
 """Bytes of a console that one request takes at most: Jenkins sends all that there is."""
 LAST_BUILDS = 100
 """Builds that are looked through for one with certain parameters."""
-_BLOCK = 64 * 1024
+_BLOCK = 8 * 1024
+"""Bytes that get lost at most, and are asked for again, where a connection breaks off."""
 _BUILD = "number,url,building,result,queueId,actions[causes[userId],parameters[name,value]]"
 _ITEM = "id,why,task[url],actions[parameters[name,value]]"
 _LEAKS = "JENKINS_API_EXTRA_HEADERS"

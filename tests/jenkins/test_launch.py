@@ -364,7 +364,7 @@ def test_following_survives_a_restart_of_the_controller_that_waits_for_an_answer
     assert [event for event in diary.events if event.startswith("waits")] == [
         "waits: Promote 8.1.0/42? alice, avery, dana"
     ]
-    assert "Resuming build after Jenkins restart" in diary.lines
+    assert "Resuming build at Sun Nov 22 22:02:29 UTC 2026 after Jenkins restart" in diary.lines
 
 
 def test_a_password_works_with_crumbs_also_after_a_restart_that_ends_its_session(desk: Desk):
