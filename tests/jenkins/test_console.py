@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ LINES = ["Started by user admin", "[Pipeline] sh", "+ echo Größe", "Größe �
 def test_pieces_may_end_anywhere(cuts):
     """Within a line, a note, a character: the lines are the same."""
     console, found, places = ConsoleLines(), [], [0, *sorted(cuts), len(LOG)]
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in itertools.pairwise(places):
         found += console.feed(LOG[begin:end])
     assert found + console.close() == LINES
 
