@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jenkins_release.rules.gate import Decision
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps._run import Run, Watcher
     from jenkins_release.steps.approve import (
         ApprovalReport,
         ApprovalRequest,
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from jenkins_release.steps.export import ExportReport, ExportRequest, export_candidate
     from jenkins_release.steps.fetch import FetchReport, fetch_candidate
     from jenkins_release.steps.history import VersionHistory, release_history
+    from jenkins_release.steps.job_status import JobStatus, JobStatusRequest, job_status
+    from jenkins_release.steps.jobs import JobChange, JobsReport, JobsRequest, apply_jobs, diff_jobs
+    from jenkins_release.steps.launch import LaunchReport, LaunchRequest, launch
     from jenkins_release.steps.listing import (
         ListedCandidate,
         ShownCandidate,
@@ -86,6 +90,7 @@ _HOMES = {
     "rules.gate": ("Decision",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
+    "steps._run": ("Run", "Watcher"),
     "steps.approve": (
         "ApprovalReport",
         "ApprovalRequest",
@@ -97,6 +102,9 @@ _HOMES = {
     "steps.export": ("ExportReport", "ExportRequest", "export_candidate"),
     "steps.fetch": ("FetchReport", "fetch_candidate"),
     "steps.history": ("VersionHistory", "release_history"),
+    "steps.job_status": ("JobStatus", "JobStatusRequest", "job_status"),
+    "steps.jobs": ("JobChange", "JobsReport", "JobsRequest", "apply_jobs", "diff_jobs"),
+    "steps.launch": ("LaunchReport", "LaunchRequest", "launch"),
     "steps.listing": ("ListedCandidate", "ShownCandidate", "list_candidates", "show_candidate"),
     "steps.load": ("LoadReport", "load_candidate"),
     "steps.plan": ("plan_promotion",),
@@ -128,6 +136,13 @@ __all__ = [
     "FetchReport",
     "GateRefused",
     "IntegrityError",
+    "JobChange",
+    "JobStatus",
+    "JobStatusRequest",
+    "JobsReport",
+    "JobsRequest",
+    "LaunchReport",
+    "LaunchRequest",
     "LeaseHeld",
     "ListedCandidate",
     "LoadReport",
@@ -140,18 +155,24 @@ __all__ = [
     "ReleaseVerification",
     "RemoteError",
     "RevocationRequest",
+    "Run",
     "Services",
     "ShownCandidate",
     "SignOffRequest",
     "VerifyReleaseRequest",
     "VerifyReport",
     "VersionHistory",
+    "Watcher",
     "WithdrawRequest",
     "WithdrawalReport",
     "__version__",
+    "apply_jobs",
     "approve_plan",
+    "diff_jobs",
     "export_candidate",
     "fetch_candidate",
+    "job_status",
+    "launch",
     "list_candidates",
     "load_candidate",
     "load_configuration",

@@ -12,16 +12,17 @@ from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option,
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._run import Watcher
 
 if TYPE_CHECKING:
     from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
-    from jenkins_release.steps._follow import Run
+    from jenkins_release.steps._run import Run
 
 T = TypeVar("T")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
-class ConsoleWatcher:
+class ConsoleWatcher(Watcher):
     """Writes to stderr what happens to a build, and keeps what it takes to pick it up again.
 
     Args:

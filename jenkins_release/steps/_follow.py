@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from jenkins_release.errors import (
     Category,
@@ -19,91 +19,18 @@ from jenkins_release.errors import (
 )
 from jenkins_release.jenkins.console import ConsoleLines
 from jenkins_release.jenkins.errors import ItemNotFound
-from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
-from jenkins_release.jenkins.templates import REQUEST_ID
-from jenkins_release.retry import RetryPolicy
+from jenkins_release.jenkins.protocol import Build
 from jenkins_release.steps._answer import answer_question, who_may_answer
+from jenkins_release.steps._run import Run, Watcher, find_run, outage_policy, pick_up
 from jenkins_release.steps.services import Services
 
 T = TypeVar("T")
-_MAX_WAIT_S = 15.0
 _SAID = re.compile(rf"ERROR: ({'|'.join(Category)}): (.*)")
 _REJECTED = re.compile(r"Rejected by (.+)")
 _ERRORS: dict[str, type[ReleaseError]] = {
     str(kind.category): kind
     for kind in (ConfigurationError, GateRefused, IntegrityError, RemoteError, LeaseHeld)
 }
-
-
-class Watcher(Protocol):
-    """Who is told what happens to a build that is followed."""
-
-    def queued(self, item: QueueItem) -> None:
-        """It waits in the queue; called again when Jenkins gives another reason."""
-
-    def started(self, build: Build) -> None:
-        """It left the queue."""
-
-    def line(self, text: str) -> None:
-        """Its console has another line: text of others, without control sequences."""
-
-    def waiting(self, build: Build, question: PendingInput, whom: str) -> None:
-        """It waits for an answer; ``whom`` says in words from whom the gate takes one."""
-
-    def answered(self, build: Build, question: PendingInput, by: str) -> None:
-        """This run answered; ``by`` is the user of the token."""
-
-
-class Unwatched:
-    """Tells nobody; the default of the Python API."""
-
-    def queued(self, item: QueueItem) -> None:
-        """Do nothing."""
-
-    def started(self, build: Build) -> None:
-        """Do nothing."""
-
-    def line(self, text: str) -> None:
-        """Do nothing."""
-
-    def waiting(self, build: Build, question: PendingInput, whom: str) -> None:
-        """Do nothing."""
-
-    def answered(self, build: Build, question: PendingInput, by: str) -> None:
-        """Do nothing."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A job that was started: what is known of it.
-
-    Attributes:
-        job: Full name of the job.
-        request_id: Value of its parameter ``REQUEST_ID``; empty where somebody else started it.
-        item: Its queue item, or None where that is forgotten.
-        build: Its build, or None while it waits in the queue.
-        console_end: Offset in bytes up to which its console was shown.
-        approved_by: User whose answer this run gave, or an empty string.
-    """
-
-    job: str
-    request_id: str = ""
-    item: QueueItem | None = None
-    build: Build | None = None
-    console_end: int = 0
-    approved_by: str = ""
-
-    @property
-    def state(self) -> str:
-        """``queued``, ``cancelled``, ``running`` or ``finished``."""
-        if self.build is None:
-            return "cancelled" if self.item is not None and self.item.cancelled else "queued"
-        return "running" if self.build.building else "finished"
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return f"{self.job} #{self.build.number}" if self.build else self.job
 
 
 @dataclass
@@ -276,45 +203,6 @@ class Follower:
                 hint=f"pick it up again: {pick_up(run)}",
             )
         self.services.sleep(wait)
-
-
-def find_run(job: str, request_id: str, services: Services) -> Run | None:
-    """Find what was started with a request id: in the queue, else among the last builds.
-
-    Args:
-        job: Full name of the job.
-        request_id: The request id; nothing is found for an empty one.
-        services: Where Jenkins is reached; this does not retry.
-    """
-    if not request_id:
-        return None
-    for item in services.jenkins.queued(job):
-        if item.parameters.get(REQUEST_ID) == request_id:
-            return Run(job, request_id, item=item)
-    for build in services.jenkins.builds(job):
-        if build.parameters.get(REQUEST_ID) == request_id:
-            return Run(job, request_id, build=build)
-    return None
-
-
-def outage_policy(services: Services) -> RetryPolicy:
-    """Return how long a restart of the controller or a lost connection is waited for."""
-    section = services.configuration.jenkins
-    return RetryPolicy(
-        attempts=1_000_000,
-        deadline_s=section.outage_s,
-        first_wait_s=section.poll_s,
-        max_wait_s=max(_MAX_WAIT_S, section.poll_s),
-        jitter_s=section.poll_s / 2,
-    )
-
-
-def pick_up(run: Run) -> str:
-    """Return the command that follows a run again."""
-    parameters = run.build.parameters if run.build else run.item.parameters if run.item else {}
-    ref = f"{parameters.get('VERSION', 'VERSION')}/{parameters.get('BUILD', 'BUILD')}"
-    which = f" --request-id {run.request_id}" if run.request_id else ""
-    return f"jenkins-release promote status {ref} --job{which} --follow"
 
 
 def _number(run: Run) -> int:

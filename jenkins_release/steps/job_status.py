@@ -11,7 +11,8 @@ from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
 from jenkins_release.jenkins.templates import BUILD, REQUEST_ID, VERSION
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._answer import who_may_answer
-from jenkins_release.steps._follow import Follower, Run, Unwatched, Watcher, outage_policy
+from jenkins_release.steps._follow import Follower
+from jenkins_release.steps._run import Run, Watcher, outage_policy
 from jenkins_release.steps.services import Services
 
 
@@ -72,7 +73,7 @@ def job_status(request: JobStatusRequest, services: Services, watcher: Watcher |
         deadline = (
             None if request.timeout_s is None else services.now() + timedelta(seconds=request.timeout_s)
         )
-        run, failure = Follower(services, watcher or Unwatched(), deadline=deadline).follow(run)
+        run, failure = Follower(services, watcher or Watcher(), deadline=deadline).follow(run)
         return JobStatus(run, failure=failure)
     if run.build is None or not run.build.building:
         return JobStatus(run)

@@ -13,7 +13,8 @@ from jenkins_release.jenkins.protocol import JobInfo, Parameter
 from jenkins_release.jenkins.templates import BUILD, DRY_RUN, REASON, REQUEST_ID, VERSION
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._answer import refusals
-from jenkins_release.steps._follow import Follower, Run, Unwatched, Watcher, find_run, outage_policy
+from jenkins_release.steps._follow import Follower
+from jenkins_release.steps._run import Run, Watcher, find_run, outage_policy
 from jenkins_release.steps.services import Services
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -90,7 +91,7 @@ def launch(request: LaunchRequest, services: Services, watcher: Watcher | None =
         RemoteError: Jenkins failed for longer than ``jenkins.outage_s``, or the time is up.
     """
     _check_request(request)
-    watcher = watcher or Unwatched()
+    watcher = watcher or Watcher()
     path = services.promote_job
     policy = outage_policy(services)
     # The first call tells a wrong token from a job that is hidden from the user.

@@ -15,6 +15,7 @@ import pytest
 from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._run import Watcher
 from jenkins_release.steps.launch import LaunchReport, LaunchRequest, launch
 from jenkins_release.steps.services import Services
 from tests.fixtures.jenkins import JOB, LAUNCH, SCRIPT, Desk
@@ -23,7 +24,7 @@ from tests.fixtures.jenkins_double.state import Person
 REF = CandidateRef("8.1.0", "42")
 
 
-class Diary:
+class Diary(Watcher):
     """A watcher that writes down what it is told."""
 
     def __init__(self) -> None:
