@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jenkins_release.rules.gate import Decision
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
-    from jenkins_release.steps._run import Run, Watcher
+    from jenkins_release.steps._run import Run
     from jenkins_release.steps.approve import (
         ApprovalReport,
         ApprovalRequest,
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         VerifyReleaseRequest,
         verify_release,
     )
+    from jenkins_release.steps.watcher import Watcher
     from jenkins_release.steps.withdraw import WithdrawalReport, WithdrawRequest, withdraw_release
 
 _HOMES = {
@@ -90,7 +91,7 @@ _HOMES = {
     "rules.gate": ("Decision",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
-    "steps._run": ("Run", "Watcher"),
+    "steps._run": ("Run",),
     "steps.approve": (
         "ApprovalReport",
         "ApprovalRequest",
@@ -115,6 +116,7 @@ _HOMES = {
     "steps.status": ("PromotionStatus", "promotion_status"),
     "steps.verify": ("VerifyReport", "verify_candidate"),
     "steps.verify_release": ("ReleaseVerification", "VerifyReleaseRequest", "verify_release"),
+    "steps.watcher": ("Watcher",),
     "steps.withdraw": ("WithdrawRequest", "WithdrawalReport", "withdraw_release"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -12,7 +12,7 @@ from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option,
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._run import Watcher
+from jenkins_release.steps.watcher import Watcher
 
 if TYPE_CHECKING:
     from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem

@@ -31,7 +31,8 @@ def _job_path(value: str) -> str:
     return value
 
 
-def _controller_url(value: str) -> str:
+def check_controller_url(value: str) -> str:
+    """Return a controller's root with a slash at its end. Raises ValueError where it cannot be one."""
     if not value:
         return value
     parts = urlsplit(value)
@@ -50,7 +51,7 @@ def _git_url(value: str) -> str:
     return value
 
 
-ControllerUrl = Annotated[str, AfterValidator(_controller_url)]
+ControllerUrl = Annotated[str, AfterValidator(check_controller_url)]
 JobPath = Annotated[str, AfterValidator(_job_path)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,14 +19,18 @@ from jenkins_release.errors import (
     RemoteError,
 )
 from jenkins_release.jenkins.console import ConsoleLines
+from jenkins_release.jenkins.controller import CONSOLE_PIECE
 from jenkins_release.jenkins.errors import ItemNotFound
 from jenkins_release.jenkins.protocol import Build
 from jenkins_release.steps._answer import answer_question, who_may_answer
-from jenkins_release.steps._run import Run, Watcher, find_run, outage_policy, pick_up
+from jenkins_release.steps._run import Run, find_run, outage_policy, pick_up
 from jenkins_release.steps.services import Services
+from jenkins_release.steps.watcher import Watcher
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 _SAID = re.compile(rf"ERROR: ({'|'.join(Category)}): (.*)")
+_NUMBERS = re.compile(r"[\d.]+")
 _REJECTED = re.compile(r"Rejected by (.+)")
 _ERRORS: dict[str, type[ReleaseError]] = {
     str(kind.category): kind
@@ -54,6 +59,7 @@ class Follower:
         self._said: ReleaseError | None = None
         self._asked: set[str] = set()
         self._answerable = True
+        self._warned = False
 
     def follow(self, run: Run) -> tuple[Run, ReleaseError | None]:
         """Follow a run to its end.
@@ -77,6 +83,7 @@ class Follower:
             run = self._questions(run)
             build = self._build(run)
             if build.building:
+                self._check_answerable(run)
                 self._pause(run)
             run = replace(run, build=build)
         return self._end(run)
@@ -86,8 +93,9 @@ class Follower:
         while run.build is None and run.state != "cancelled":
             run = self._in_queue(run)
             if run.build is None and run.item is not None and not run.item.cancelled:
-                if run.item.why != told:
-                    told = run.item.why
+                reason = _NUMBERS.sub("", run.item.why)  # seconds that count down are no other reason
+                if reason != told:
+                    told = reason
                     self.watcher.queued(run.item)
                 self._pause(run)
         return run
@@ -125,7 +133,7 @@ class Follower:
                 hint="'jenkins-release promote status' tells from registry and share what it has done",
             ) from error
 
-    def _console(self, run: Run) -> Run:
+    def _console(self, run: Run, *, drain: bool = False) -> Run:
         number = _number(run)
         while True:
             start = run.console_end
@@ -140,6 +148,8 @@ class Follower:
             run = replace(run, console_end=part.end)
             if not part.data or not part.more or part.end == start:
                 return run
+            if not drain and len(part.data) < CONSOLE_PIECE:
+                return run  # a build that writes all the time does not keep from looking at the rest
 
     def _show(self, lines: list[str]) -> None:
         for text in lines:
@@ -171,15 +181,32 @@ class Follower:
             if question.ident not in self._asked:
                 self._asked.add(question.ident)
                 self.watcher.waiting(build, question, who_may_answer(build, self.services))
-                if self.approve and not run.approved_by and len(questions) == 1:
+                if self.approve and len(questions) > 1:
+                    raise RemoteError(
+                        f"{run.name} asks {len(questions)} questions at once: none is answered from here",
+                        hint=f"answer them on its page: {build.url}input/",
+                    )
+                if self.approve and not run.approved_by:
                     by = answer_question(run.job, build, question, self.services, self._ask)
                     if by:
                         self.watcher.answered(build, question, by)
                         run = replace(run, approved_by=by)
         return run
 
+    def _check_answerable(self, run: Run) -> None:
+        if self._answerable or self._warned:
+            return
+        self._warned = True
+        missing = "the controller does not tell what builds wait for"
+        if self.approve:
+            raise RemoteError(
+                f"{missing}: {run.name} cannot be approved from here, and goes on",
+                hint="install the plugin Pipeline: REST API, or answer it on its page",
+            )
+        _log.warning("%s: the plugin Pipeline: REST API is missing", missing)
+
     def _end(self, run: Run) -> tuple[Run, ReleaseError | None]:
-        run = self._console(run)
+        run = self._console(run, drain=True)
         self._show(self._lines.close())
         build = run.build
         assert build is not None

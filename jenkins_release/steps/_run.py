@@ -1,34 +1,15 @@
-"""A started job: what is known of it, how it is found again, and who is told what happens to it."""
+"""A started job: what is known of it, and how it is found again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
+from jenkins_release.jenkins.protocol import Build, QueueItem
 from jenkins_release.jenkins.templates import BUILD, REQUEST_ID, VERSION
 from jenkins_release.retry import RetryPolicy
 from jenkins_release.steps.services import Services
 
 _MAX_WAIT_S = 15.0
-
-
-class Watcher:
-    """Who is told what happens to a build that is followed. This one does nothing with it."""
-
-    def queued(self, item: QueueItem) -> None:
-        """It waits in the queue; called again when Jenkins gives another reason."""
-
-    def started(self, build: Build) -> None:
-        """It left the queue."""
-
-    def line(self, text: str) -> None:
-        """Its console has another line: text of others, without control sequences."""
-
-    def waiting(self, build: Build, question: PendingInput, whom: str) -> None:
-        """It waits for an answer; ``whom`` says in words from whom the gate takes one."""
-
-    def answered(self, build: Build, question: PendingInput, by: str) -> None:
-        """This run answered; ``by`` is the user of the token."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from jenkins_release.jenkins.templates import BUILD, REQUEST_ID, VERSION
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._answer import who_may_answer
 from jenkins_release.steps._follow import Follower
-from jenkins_release.steps._run import Run, Watcher, outage_policy
+from jenkins_release.steps._run import Run, outage_policy
 from jenkins_release.steps.services import Services
+from jenkins_release.steps.watcher import Watcher
 
 
 @dataclass(frozen=True)

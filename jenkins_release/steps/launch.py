@@ -14,8 +14,9 @@ from jenkins_release.jenkins.templates import BUILD, DRY_RUN, REASON, REQUEST_ID
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._answer import refusals
 from jenkins_release.steps._follow import Follower
-from jenkins_release.steps._run import Run, Watcher, find_run, outage_policy
+from jenkins_release.steps._run import Run, find_run, outage_policy
 from jenkins_release.steps.services import Services
+from jenkins_release.steps.watcher import Watcher
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

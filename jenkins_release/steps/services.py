@@ -21,6 +21,7 @@ from jenkins_release.config import (
     Configuration,
     secret,
 )
+from jenkins_release.config.jenkins import check_controller_url
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.progress import Progress, SilentProgress
 from jenkins_release.records.attestation import TrustedKey
@@ -120,13 +121,20 @@ class Services:
 
     @property
     def jenkins_url(self) -> str:
-        """The controller's root: ``jenkins.url``, or ``JENKINS_URL`` in a build. ConfigurationError."""
+        """The controller's root: ``jenkins.url``, or ``JENKINS_URL`` in a build.
+
+        Raises:
+            ConfigurationError: Neither is set, or the variable is no URL of a controller.
+        """
         url = self.configuration.jenkins.url or self.environ.get("JENKINS_URL", "")
         if not url:
             raise ConfigurationError(
                 "no Jenkins controller is named", hint="set jenkins.url to the root of the controller"
             )
-        return url
+        try:
+            return check_controller_url(url)
+        except ValueError as error:
+            raise ConfigurationError(f"JENKINS_URL {error}", hint="or set jenkins.url") from error
 
     @property
     def jenkins_folder(self) -> str:

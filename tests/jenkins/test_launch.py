@@ -15,9 +15,9 @@ import pytest
 from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._run import Watcher
 from jenkins_release.steps.launch import LaunchReport, LaunchRequest, launch
 from jenkins_release.steps.services import Services
+from jenkins_release.steps.watcher import Watcher
 from tests.fixtures.jenkins import JOB, LAUNCH, SCRIPT, Desk
 from tests.fixtures.jenkins_double.state import Person
 
@@ -284,7 +284,7 @@ def test_it_waits_behind_a_running_build_and_says_so(desk: Desk):
 
     report, diary = go(desk, sleep)
     assert report.failure is None
-    assert "queued: Build #N is already in progress (ETA: N sec)" in diary.events
+    assert diary.events.count("queued: Build #N is already in progress (ETA: N sec)") == 1
 
 
 def test_a_queue_item_that_jenkins_forgot_is_found_by_its_request_id(desk: Desk):
@@ -444,6 +444,35 @@ def test_an_answer_that_somebody_else_gave_first_is_no_error(desk: Desk):
     assert desk.double.controller.items[JOB].builds[1].approvers == ["alice"]
 
 
+def test_without_the_plugin_that_tells_what_builds_wait_for_it_follows_and_warns(desk: Desk, caplog):
+    """The question is not shown; whoever knows of it answers in Jenkins."""
+    desk.double.fail("missing", "wfapi", times=1000)
+    report, diary = go(desk)
+    assert report.failure is None
+    assert not [event for event in diary.events if event.startswith("waits")]
+    assert caplog.text.count("the plugin Pipeline: REST API is missing") == 1
+
+
+def test_without_that_plugin_approve_says_that_it_cannot(desk: Desk):
+    """Instead of waiting for ever."""
+    desk.ok(*LAUNCH, "--request-id", "req-1", "--detach")
+    desk.double.fail("missing", "wfapi", times=1000)
+    done = desk.of("alice").run(*LAUNCH, "--request-id", "req-1", "--approve")
+    assert done.status == 5
+    assert "cannot be approved from here" in done.err
+
+
+def test_a_question_that_wants_values_is_left_to_a_person(desk: Desk):
+    """Nothing is made up."""
+    asks = "input(id: 'Approve', message: 'Why?', parameters { string(name: 'WHY', defaultValue: '') })"
+    replace_script(desk, f"stages {{ {asks} }} }}")
+    desk.ok(*LAUNCH, "--request-id", "req-1", "--detach")
+    done = desk.of("alice").run(*LAUNCH, "--request-id", "req-1", "--approve")
+    assert done.status == 5
+    assert "asks for WHY with the answer" in done.err
+    assert desk.double.posts("input") == []
+
+
 def test_a_rejected_approval_is_a_refusal(desk: Desk):
     """Status 3, and who rejected it."""
     report, _ = go(desk, answering(desk, "avery", "abort"))
@@ -552,6 +581,22 @@ def test_what_is_missing_to_ask_jenkins_is_named(desk: Desk):
         assert done.status == 2
         assert said in done.err
     assert desk.double.requests == []
+
+
+def test_a_login_in_a_url_is_refused_and_not_shown(desk: Desk):
+    """In the file, an option, a variable: it would stand in messages and logs."""
+    url = "https://bob:s3cret@ci.example/"
+    desk.edit("https://git.nextlabs.com/", "https://git:s3cret@git.nextlabs.com/")
+    done = desk.run(*LAUNCH, "--jenkins-url", url)
+    assert done.status == 2
+    assert "jenkins.git_url: carries a password" in done.err
+    assert "jenkins.url: carries a login" in done.err
+    assert "s3cret" not in done.text
+    desk.edit("https://git:s3cret@git.nextlabs.com/", "https://git.nextlabs.com/")
+    done = desk.run(*LAUNCH, JENKINS_RELEASE_JENKINS_URL="", JENKINS_URL=url)
+    assert done.status == 2
+    assert "JENKINS_URL carries a login" in done.err
+    assert "s3cret" not in done.text
 
 
 def test_options_of_following_need_the_job(desk: Desk):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from jenkins_release.steps.job_status import JobStatusRequest, job_status
 from jenkins_release.steps.jobs import JobsRequest, apply_jobs, diff_jobs
 from jenkins_release.steps.launch import LaunchReport, LaunchRequest, launch
 from jenkins_release.steps.services import Services
+from tests.docs.pages import ROOT
 from tests.fixtures.jenkins import TOML, Desk
 from tests.jenkins.test_launch import Diary
 
@@ -115,6 +117,17 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     found.controller.create(folder, new_config(Item(FOLDER, "made by the tests of jenkins-release")))
     yield found
     found.post(f"job/{folder}/doDelete")
+
+
+def test_without_the_variables_the_script_says_so_and_fails():
+    """It is never skipped without a word."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("JENKINS_")}
+    script = str(ROOT / "scripts" / "test-jenkins")
+    done = subprocess.run(
+        [script], env=environ | {"JENKINS_USER": "me"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "not set: JENKINS_URL JENKINS_TOKEN" in done.stderr
 
 
 def test_a_build_is_launched_approved_and_followed(site: Site):
