@@ -234,10 +234,12 @@ def test_a_request_id_of_another_candidate_is_refused(desk: Desk):
 
 @pytest.mark.parametrize("kind", ["lost", "drop", "restarting"])
 def test_a_start_whose_answer_is_lost_is_not_repeated(desk: Desk, kind: str):
-    """It looks for the request id before it tries again."""
+    """It looks for the request id before it tries again, where no quiet period merges the two."""
+    desk.double.controller.quiet = 0
     desk.double.fail(kind, "POST /job/SkyDRM/job/promote/buildWithParameters")
     report, _ = go(desk)
     assert report.failure is None
+    assert len(desk.double.controller.queue) == 1
     assert list(desk.double.controller.items[JOB].builds) == [1]
 
 
