@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fixtures.release",
     "tests.fixtures.approval",
     "tests.fixtures.resume",
+    "tests.fixtures.customers",
 ]

@@ -3,6 +3,9 @@
 from jenkins_release.config.load import load_configuration
 from jenkins_release.config.model import Configuration, TrustedKeySection
 from jenkins_release.config.secrets import (
+    CUSTOMER_KEY_ID,
+    CUSTOMER_KEY_SECRET,
+    HANDOVER_PASSPHRASE,
     KEY_PASSPHRASE,
     REGISTRY_PASSWORD,
     REGISTRY_USER,
@@ -13,6 +16,9 @@ from jenkins_release.config.secrets import (
 from jenkins_release.config.trusted import read_key_sections
 
 __all__ = [
+    "CUSTOMER_KEY_ID",
+    "CUSTOMER_KEY_SECRET",
+    "HANDOVER_PASSPHRASE",
     "KEY_PASSPHRASE",
     "REGISTRY_PASSWORD",
     "REGISTRY_USER",

@@ -24,6 +24,8 @@ from jenkins_release.steps._trusted import load_trusted_keys
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
+    from jenkins_release.aws.iam import IamAccount
+    from jenkins_release.aws.secrets import SecretStore
     from jenkins_release.images.protocol import ImageEngine
     from jenkins_release.registry.protocol import Registry
     from jenkins_release.share.candidates import CandidateArea
@@ -108,6 +110,20 @@ class Services:
             platform=self.configuration.export.platform,
             create=settings,
         )
+
+    @cached_property
+    def iam(self) -> IamAccount:
+        """IAM of the account that owns the registry."""
+        from jenkins_release.aws.iam import IamAccount
+
+        return IamAccount(self.configuration.ecr.region, self.configuration.ecr.account)
+
+    @cached_property
+    def secret_store(self) -> SecretStore:
+        """AWS Secrets Manager in the registry's region."""
+        from jenkins_release.aws.secrets import SecretStore
+
+        return SecretStore(self.configuration.ecr.region)
 
     @property
     def retry_policy(self) -> RetryPolicy:
