@@ -186,9 +186,7 @@ class IamAccount:
     def has_console(self, name: str) -> bool:
         """Whether a user has a login profile."""
         return bool(
-            self._call(
-                "get_login_profile", f"read the login profile of {name}", absent={}, UserName=name
-            )
+            self._call("get_login_profile", f"read the login profile of {name}", absent={}, UserName=name)
         )
 
     def put_policy(self, name: str, policy: str, text: str) -> None:
@@ -251,9 +249,7 @@ class IamAccount:
                 AccessKeyId=each["AccessKeyId"],
             )
             last = used.get("AccessKeyLastUsed", {}).get("LastUsedDate")
-            found.append(
-                AccessKey(each["AccessKeyId"], each["Status"] == "Active", each["CreateDate"], last)
-            )
+            found.append(AccessKey(each["AccessKeyId"], each["Status"] == "Active", each["CreateDate"], last))
         return sorted(found, key=lambda key: (key.created, key.key_id))
 
     def create_key(self, name: str) -> Credentials:

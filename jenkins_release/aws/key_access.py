@@ -44,9 +44,7 @@ class KeyAccess:
         client: A boto3 ``ecr`` client made with the key, instead of one made here.
     """
 
-    def __init__(
-        self, credentials: Credentials, region: str, account: str, *, client: Any = None
-    ) -> None:
+    def __init__(self, credentials: Credentials, region: str, account: str, *, client: Any = None) -> None:
         self._account = account
         self._client = client if client is not None else _client(credentials, region)
 

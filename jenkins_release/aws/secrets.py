@@ -38,9 +38,7 @@ class SecretStore:
         """Write the version for an access key; the secret is created where it is missing."""
         what = f"write the secret {name}"
         given = {"ClientRequestToken": version_of(key_id), "SecretString": text}
-        made = self._call(
-            "create_secret", what, (_EXISTS,), Name=name, Description=description, **given
-        )
+        made = self._call("create_secret", what, (_EXISTS,), Name=name, Description=description, **given)
         if made is None:
             self._call("put_secret_value", what, (_EXISTS,), SecretId=name, **given)
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.cli.handover import handover_of, handover_options
 from jenkins_release.cli.output import bullets, plain, table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, region_option
-from jenkins_release.config import HANDOVER_PASSPHRASE, secret
-from jenkins_release.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from jenkins_release.aws.iam import AccessKey
-    from jenkins_release.steps._handover import HandedKey, HandOver
 
 
 @click.group()
@@ -25,119 +20,24 @@ def customer() -> None:
     """Give customers access to the images, and take it back."""
 
 
-class TerminalHandOver:
-    """Shows a secret once, and only to a person.
-
-    Args:
-        environ: Tells whether this is a build.
-        force: Show it wherever stdout leads.
-
-    Raises:
-        ConfigurationError: stdout is no terminal, or this runs in a build, and it is not forced.
-    """
-
-    def __init__(self, environ: Mapping[str, str], *, force: bool) -> None:
-        build = next((name for name in ("JENKINS_URL", "BUILD_URL", "CI") if environ.get(name)), "")
-        if not force and (build or not sys.stdout.isatty()):
-            raise ConfigurationError(
-                f"a secret is not shown {'in a build' if build else 'in a pipe or a file'}",
-                hint="give --file or --secret; --force-terminal shows it all the same",
-            )
-
-    def holds(self, user: str, key_id: str) -> bool:  # noqa: ARG002 - nobody knows what was read
-        """Return False: what was shown cannot be shown again."""
-        return False
-
-    def give(self, key: HandedKey) -> None:
-        """Show the key."""
-        shown = key.credentials
-        click.echo("shown once, and stored nowhere:")
-        click.echo(f"  AWS_ACCESS_KEY_ID={shown.key_id}")
-        click.echo(f"  AWS_SECRET_ACCESS_KEY={shown.secret.get_secret_value()}")
-
-    def place(self, user: str, key_id: str) -> str:  # noqa: ARG002 - there is no other place
-        """Say that it was shown."""
-        return "this terminal"
-
-
-def _handover_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    options = [
-        click.option(
-            "--file",
-            "folder",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Write an encrypted hand-over file (age) into this folder.",
-        ),
-        click.option(
-            "--recipient",
-            "recipients",
-            multiple=True,
-            help="Public key that the file is encrypted for: age1..., ssh-ed25519 ...; may be repeated. "
-            f"Otherwise a passphrase: ${HANDOVER_PASSPHRASE} or ..._FILE.",
-        ),
-        click.option("--secret", "secret_name", help="Write the key to this secret in AWS Secrets Manager."),
-        click.option("--terminal", is_flag=True, help="Show the key once, on a terminal."),
-        click.option("--force-terminal", is_flag=True, help="Show it in a pipe or a build log too."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _handover(
-    runtime: Runtime,
-    folder: Path | None,
-    recipients: tuple[str, ...],
-    secret_name: str | None,
-    terminal: bool,
-    force_terminal: bool,
-) -> HandOver | None:
-    from jenkins_release.steps._handover import FileHandOver, SecretHandOver
-
-    shown = terminal or force_terminal
-    if sum([folder is not None, secret_name is not None, shown]) > 1:
-        raise ConfigurationError(
-            "--file, --secret and --terminal exclude each other", hint="a secret leaves by one way only"
-        )
-    if recipients and folder is None:
-        raise ConfigurationError("--recipient goes with --file", hint="give --file FOLDER")
-    if folder is not None:
-        passphrase = None if recipients else secret(HANDOVER_PASSPHRASE, runtime.environ)
-        return FileHandOver(folder, recipients=recipients, passphrase=passphrase)
-    if secret_name is not None:
-        return SecretHandOver(runtime.services.secret_store, secret_name)
-    return TerminalHandOver(runtime.environ, force=force_terminal) if shown else None
-
-
 @customer.command()
 @click.argument("name", metavar="CUSTOMER")
 @click.option("--ticket", required=True, help="Ticket that asks for the access, such as DEVOPS-123.")
-@click.option(
-    "--kind",
-    type=click.Choice(["iam-user", "aws-account"]),
-    default="iam-user",
-    show_default=True,
-    help="A user with a key, or an AWS account of the customer's own: no secret at all.",
-)
-@click.option("--account-id", default="", help="The customer's AWS account, for --kind aws-account.")
 @click.option("--source-ip", "networks", multiple=True, help="Network that may pull; may be repeated.")
 @click.option("--expires-days", type=click.IntRange(1, 3650), help="[default: customers.expires_days]")
-@_handover_options
+@handover_options
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, change nothing.")
 @region_option
 @common_options
 @pass_runtime
-def issue(runtime: Runtime, name: str, ticket: str, kind: str, account_id: str, **given: Any) -> None:
+def issue(
+    runtime: Runtime, /, name: str, ticket: str, networks: tuple[str, ...], dry_run: bool, **given: Any
+) -> None:
     """Give a customer access, finish an issue that died, or say what exists."""
-    networks, expires, dry_run = given.pop("networks"), given.pop("expires_days"), given.pop("dry_run")
-    if kind == "aws-account":
-        _issue_account(runtime, name, ticket, account_id, dry_run)
-        return
-    if account_id:
-        raise ConfigurationError("--account-id goes with --kind aws-account")
     from jenkins_release.steps.customer_issue import IssueRequest, issue_customer
 
-    handover = _handover(runtime, **given)
+    expires = given.pop("expires_days")
+    handover = handover_of(runtime, **given)
     request = IssueRequest(name, ticket, handover, networks, expires, dry_run)
     report = issue_customer(request, runtime.services)
     result = {
@@ -165,17 +65,17 @@ def issue(runtime: Runtime, name: str, ticket: str, kind: str, account_id: str, 
 
 @customer.command()
 @click.argument("name", metavar="CUSTOMER")
-@_handover_options
+@handover_options
 @click.option("--undo", is_flag=True, help="Switch the old key on again.")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, change nothing.")
 @region_option
 @common_options
 @pass_runtime
-def rotate(runtime: Runtime, name: str, undo: bool, dry_run: bool, **given: Any) -> None:
+def rotate(runtime: Runtime, /, name: str, undo: bool, dry_run: bool, **given: Any) -> None:
     """Bring the rotation of a key one state further: new key, old key off, old key deleted."""
     from jenkins_release.steps.customer_rotate import RotateRequest, rotate_customer
 
-    handover = _handover(runtime, **given)
+    handover = handover_of(runtime, **given)
     report = rotate_customer(RotateRequest(name, handover, undo, dry_run), runtime.services)
     result = {
         "customer": report.customer,
@@ -306,25 +206,6 @@ def doctor(runtime: Runtime, name: str, address: str) -> None:
     lines += [f"to do: {each.hint}" for each in report.checks if not each.good and each.hint][:1]
     lines += ["remarks:", bullets(report.remarks)] if report.remarks else []
     runtime.conclude(result, "\n".join(lines), report.problem())
-
-
-def _issue_account(runtime: Runtime, name: str, ticket: str, account_id: str, dry_run: bool) -> None:
-    from jenkins_release.steps.customer_account import AccountRequest, issue_account
-
-    report = issue_account(AccountRequest(name, ticket, account_id, dry_run), runtime.services)
-    result = {
-        "customer": report.customer,
-        "account": report.account,
-        "repositories": list(report.repositories),
-        "changed": list(report.changed),
-        "statement": report.statement,
-        "dryRun": dry_run,
-    }
-    if not report.changed:
-        runtime.succeed(result, f"nothing to do: {report.customer} pulls from the account {report.account}")
-        return
-    head = f"{'would let' if dry_run else 'let'} the account {report.account} of {report.customer} pull from"
-    runtime.succeed(result, f"{head}\n{bullets(report.changed)}")
 
 
 def _keys_json(keys: tuple[AccessKey, ...]) -> list[dict[str, Any]]:

@@ -13,7 +13,14 @@ from typing import Any
 
 from jenkins_release.rules import customers as tag
 from jenkins_release.rules.customers import day_of, delivered_keys, moment_of
-from jenkins_release.rules.iam_policy import Policy, PullScope, boundary_policy, deny_policy, pull_policy, same_policy
+from jenkins_release.rules.iam_policy import (
+    Policy,
+    PullScope,
+    boundary_policy,
+    deny_policy,
+    pull_policy,
+    same_policy,
+)
 
 
 @dataclass(frozen=True)
@@ -142,18 +149,17 @@ def _ways_in(user: SeenUser) -> list[Finding]:
     if user.console:
         message = "has a login profile: customers get no console access"
         found.append(Finding(user.name, "console", message, "aws iam delete-login-profile"))
-    for name in sorted(set(user.inline) - {tag.PULL, tag.REVOKED}):
-        found.append(
-            Finding(user.name, "extra-policy", f"has the further policy {name}", "aws iam delete-user-policy")
-        )
-    for arn in user.managed:
-        found.append(
-            Finding(user.name, "extra-policy", f"{arn} is attached to it", "aws iam detach-user-policy")
-        )
-    for group in user.groups:
-        found.append(
-            Finding(user.name, "group", f"is in the group {group}", "aws iam remove-user-from-group")
-        )
+    further = [
+        (name, "extra-policy", "has the further policy", "aws iam delete-user-policy")
+        for name in sorted(set(user.inline) - {tag.PULL, tag.REVOKED})
+    ]
+    further += [
+        (arn, "extra-policy", "has the attached policy", "aws iam detach-user-policy") for arn in user.managed
+    ]
+    further += [
+        (group, "group", "is in the group", "aws iam remove-user-from-group") for group in user.groups
+    ]
+    found += [Finding(user.name, check, f"{said} {what}", hint) for what, check, said, hint in further]
     return found
 
 

@@ -81,7 +81,7 @@ def _applies(statement: Mapping[str, Any], call: Call, effect: str) -> bool:
 
 
 def _covers(statement: Mapping[str, Any], element: str, holds: Any) -> bool:
-    """Whether ``Action`` or ``Resource`` covers the call, or ``NotAction`` or ``NotResource`` does not name it."""
+    """Whether an element covers the call, or its negation (``NotAction``) does not name it."""
     if element in statement:
         return any(holds(pattern) for pattern in _texts(statement[element]))
     negated = f"Not{element}"
@@ -103,7 +103,7 @@ def _conditions_hold(conditions: Any, call: Call, effect: str) -> bool:
                 return False
             continue
         for key, wanted in keys.items():
-            # A negated operator is also true where the key is not in the request (IAM user guide, "Condition operators").
+            # A negated operator also holds where the key is missing (IAM user guide, "Condition operators").
             found = context.get(str(key).lower())
             missing = str(operator).startswith(("Not", "StringNot"))
             if not (missing if found is None else test(found, _texts(wanted))):

@@ -26,7 +26,7 @@ PULL_ACTIONS = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:Get
 VERSION = "2012-10-17"
 """Version of the policy language (IAM user guide, "Version" element)."""
 MAX_INLINE = 2048
-"""Characters of all inline policies of a user, white space not counted (IAM user guide, "IAM and STS quotas")."""
+"""Characters of all inline policies of a user, white space apart (IAM user guide, "IAM and STS quotas")."""
 MAX_MANAGED = 6144
 """Characters of a managed policy, white space not counted (the same page)."""
 
@@ -140,37 +140,6 @@ def deny_policy() -> dict[str, Any]:
     }
 
 
-def repository_statement(customer: str, account: str, partition: str = "aws") -> dict[str, Any]:
-    """Return the statement of a repository policy that lets another AWS account pull.
-
-    The account's administrator decides which of its principals may ("Private repository policies",
-    ECR user guide); ``GetAuthorizationToken`` is granted there, on the customer's side.
-
-    Args:
-        customer: User name of the customer; its statement is known by it.
-        account: The customer's account, twelve digits.
-        partition: Partition of both accounts.
-
-    Raises:
-        ConfigurationError: The account is not twelve digits.
-    """
-    if not re.fullmatch(r"[0-9]{12}", account):
-        raise ConfigurationError(
-            f"{account!r} is no AWS account id", hint="give the customer's account as twelve digits"
-        )
-    return {
-        "Sid": statement_id(customer),
-        "Effect": "Allow",
-        "Principal": {"AWS": f"arn:{partition}:iam::{account}:root"},
-        "Action": list(PULL_ACTIONS),
-    }
-
-
-def statement_id(customer: str) -> str:
-    """Return the ``Sid`` of a customer's statement: letters and digits only, as IAM asks for."""
-    return "Customer" + "".join(part.capitalize() for part in re.split(r"[^a-z0-9]+", customer.lower()))
-
-
 def policy_text(policy: Policy, limit: int) -> str:
     """Return a policy as IAM stores it.
 
@@ -189,7 +158,7 @@ def policy_text(policy: Policy, limit: int) -> str:
 
 def same_policy(one: Policy, other: Policy) -> bool:
     """Whether two documents say the same in the same words, order and single values aside."""
-    return _canonical(one) == _canonical(other)
+    return bool(_canonical(one) == _canonical(other))
 
 
 def _canonical(value: Any, key: str = "") -> Any:

@@ -54,7 +54,7 @@ class IamUsers:
 
     def note_use(self, key_id: str) -> None:
         """Let IAM know that a key was used."""
-        self._ask("POST", {"access_key": key_id})
+        self._ask("POST", {"access_key": key_id, "at": self._clock()})
 
     def answer(self, arn: str, action: str, resource: str, address: str) -> Answer | None:
         """Return what IAM answers to a call of a user; None where it has no such user."""

@@ -197,6 +197,8 @@ def _detail(call: Call, repository: RepositoryState, image: Image) -> dict[str, 
         "imagePushedAt": image.pushed_at,
         "imageManifestMediaType": image.media_type,
     }
+    if image.pulled_at is not None:
+        detail["lastRecordedPullTime"] = image.pulled_at
     if tags := repository.tags_of(image.digest):
         detail["imageTags"] = tags
     return detail

@@ -61,6 +61,7 @@ class Image(BaseModel):
     size: int
     pushed_at: float
     children: list[str] = []
+    pulled_at: float | None = None
 
 
 class RepositoryState(BaseModel):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 SNAPSHOT = "/_sandbox/iam"
-"""Path of the snapshot; ``POST`` with ``{"access_key": ID}`` notes that a key was used."""
+"""Path of the snapshot; ``POST`` with ``{"access_key": ID, "at": SECONDS}`` notes a use."""
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -41,12 +41,14 @@ def complete_iam() -> None:
     def delete_user(self: Any, user_name: str) -> None:
         user = self.get_user(user_name)
         if user.access_keys or user.password is not None or self.get_groups_for_user(user_name):
-            raise DeleteConflictException("Cannot delete entity, must remove keys, groups and password first.")
+            raise DeleteConflictException(
+                "Cannot delete entity, must remove keys, groups and password first."
+            )
         delete(self, user_name)
 
-    IamResponse.create_user = create_user
-    IamResponse.put_user_permissions_boundary = put_user_permissions_boundary
-    IAMBackend.delete_user = delete_user
+    setattr(IamResponse, "create_user", create_user)  # noqa: B010 - mypy takes no other assignment
+    setattr(IamResponse, "put_user_permissions_boundary", put_user_permissions_boundary)  # noqa: B010
+    setattr(IAMBackend, "delete_user", delete_user)  # noqa: B010
 
 
 def snapshot(account: str) -> dict[str, Any]:
@@ -75,14 +77,16 @@ def snapshot(account: str) -> dict[str, Any]:
     return users
 
 
-def note_use(account: str, key_id: str, region: str) -> None:
-    """Note that a key was used now, as ``GetAccessKeyLastUsed`` tells."""
+def note_use(account: str, key_id: str, region: str, at: float) -> None:
+    """Note when a key was used, in seconds since the epoch, as ``GetAccessKeyLastUsed`` tells."""
     from moto.iam.models import AccessKeyLastUsed
 
     for user in list(_backend(account).users.values()):
         for key in user.access_keys:
             if key.access_key_id == key_id:
-                key.last_used = AccessKeyLastUsed(datetime.now(UTC).replace(tzinfo=None), "ecr", region)
+                key.last_used = AccessKeyLastUsed(
+                    datetime.fromtimestamp(at, UTC).replace(tzinfo=None), "ecr", region
+                )
 
 
 def with_snapshot(application: Application, account: str, region: str) -> Application:
@@ -93,8 +97,8 @@ def with_snapshot(application: Application, account: str, region: str) -> Applic
             return application(environ, start)
         if environ["REQUEST_METHOD"] == "POST":
             length = int(environ.get("CONTENT_LENGTH") or 0)
-            given: Mapping[str, str] = json.loads(environ["wsgi.input"].read(length))
-            note_use(account, given["access_key"], region)
+            given: Mapping[str, Any] = json.loads(environ["wsgi.input"].read(length))
+            note_use(account, given["access_key"], region, given["at"])
             body = b"{}"
         else:
             body = json.dumps(snapshot(account)).encode()

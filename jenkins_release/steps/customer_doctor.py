@@ -91,7 +91,8 @@ def examine_customer(name: str, services: Services, *, address: str = "") -> Doc
     key_id, value = services.environ.get(CUSTOMER_KEY_ID), secret(CUSTOMER_KEY_SECRET, services.environ)
     if bool(key_id) != (value is not None):
         raise ConfigurationError(
-            "only half of the customer's key is given", hint=f"set {CUSTOMER_KEY_ID} and {CUSTOMER_KEY_SECRET}"
+            "only half of the customer's key is given",
+            hint=f"set {CUSTOMER_KEY_ID} and {CUSTOMER_KEY_SECRET}",
         )
     if key_id:
         return DoctorReport(customer.name, tuple(_with_key(key_id, services)))
@@ -100,7 +101,9 @@ def examine_customer(name: str, services: Services, *, address: str = "") -> Doc
     checks = [*_state_checks(user, services), *_key_checks(user, services)]
     checks += _policy_checks(user, services, address)
     checks += _repository_checks(services)
-    remarks = [f"{each.message} [{each.check}]" for each in audit_user(found, limits_of(services), services.now())]
+    remarks = [
+        f"{each.message} [{each.check}]" for each in audit_user(found, limits_of(services), services.now())
+    ]
     return DoctorReport(customer.name, tuple(checks), tuple(remarks))
 
 
@@ -186,4 +189,3 @@ def _with_key(key_id: str, services: Services) -> list[Check]:
         }.get(tried.verdict, "")
         checks.append(Check(what, tried.verdict == "allowed", tried.said or "works", hint))
     return checks
-

@@ -30,7 +30,14 @@ from jenkins_release.rules.iam_policy import (
     same_policy,
     source_networks,
 )
-from jenkins_release.steps._customers import Place, adopt, make_key, named_customer, place_of, require_no_console
+from jenkins_release.steps._customers import (
+    Place,
+    adopt,
+    make_key,
+    named_customer,
+    place_of,
+    require_no_console,
+)
 from jenkins_release.steps._handover import HandOver
 from jenkins_release.steps.services import Services
 
@@ -97,7 +104,9 @@ def issue_customer(request: IssueRequest, services: Services) -> IssueReport:
     customer = named_customer(request.customer, services)
     ticket, networks = checked_ticket(request.ticket), source_networks(request.networks)
     if request.handover is None and not request.dry_run:
-        raise ConfigurationError("nowhere to hand the key over to", hint="give --file, --secret or --terminal")
+        raise ConfigurationError(
+            "nowhere to hand the key over to", hint="give --file, --secret or --terminal"
+        )
     place = place_of(services)
     user = services.iam.user(customer.user)
     if user is not None:

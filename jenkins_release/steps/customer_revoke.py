@@ -186,9 +186,7 @@ def _refused(
     return services.retry(f"see {shown} refused", attempt)
 
 
-def _undo(
-    customer: Customer, user: IamUser, request: RevokeRequest, services: Services
-) -> RevokeReport:
+def _undo(customer: Customer, user: IamUser, request: RevokeRequest, services: Services) -> RevokeReport:
     keys = tuple(user.tags.get(tag.REVOKED_KEYS, "").split())
     if not user.tags.get(tag.REVOKED_AT) and tag.REVOKED not in services.iam.attachments(user.name).inline:
         return RevokeReport(customer.name, "restored", keys)
@@ -204,9 +202,7 @@ def _undo(
     return RevokeReport(customer.name, "restored", keys)
 
 
-def _delete(
-    customer: Customer, user: IamUser, request: RevokeRequest, services: Services
-) -> RevokeReport:
+def _delete(customer: Customer, user: IamUser, request: RevokeRequest, services: Services) -> RevokeReport:
     if not user.tags.get(tag.REVOKED_AT):
         raise GateRefused(
             f"{customer.name} is not revoked: its access is not deleted", hint="revoke it first"
@@ -214,8 +210,9 @@ def _delete(
     first = _delete_from(user.tags, services)
     if services.now().date().isoformat() < first:
         raise GateRefused(
-            f"{customer.name} was revoked on {user.tags[tag.REVOKED_AT][:10]} and may be deleted from {first}",
-            hint="until then 'customer revoke --undo' can give it back; customers.delete_after_days says how long",
+            f"{customer.name} may be deleted from {first}: it was revoked on "
+            f"{user.tags[tag.REVOKED_AT][:10]}",
+            hint="until then 'customer revoke --undo' gives it back; see customers.delete_after_days",
         )
     keys = tuple(key.key_id for key in services.iam.keys(user.name))
     if request.dry_run:

@@ -23,6 +23,7 @@ from jenkins_release.steps._customers import adopt, make_key, named_customer, re
 from jenkins_release.steps._handover import HandOver
 from jenkins_release.steps.services import Services
 
+_OWN_USE = timedelta(minutes=10)
 RotationState = Literal["handed over", "waiting", "switched off", "deleted", "switched on again"]
 
 
@@ -173,8 +174,11 @@ def _retire_old(
 
 
 def _in_use(new: AccessKey, old: AccessKey, begun: datetime) -> bool:
-    """Whether the customer moved: the new key was used after it was handed over, the old one not since."""
-    if new.last_used is None or new.last_used <= begun:
+    """Whether the customer moved: the new key was used after it was handed over, the old one not since.
+
+    The first minutes do not count: the key was tried before it was handed over.
+    """
+    if new.last_used is None or new.last_used <= begun + _OWN_USE:
         return False
     return old.last_used is None or old.last_used < new.last_used
 

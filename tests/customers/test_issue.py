@@ -10,7 +10,7 @@ import stat
 import pytest
 from pydantic import SecretStr
 
-from jenkins_release.cli.customer import TerminalHandOver
+from jenkins_release.cli.handover import TerminalHandOver
 from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.rules.iam_policy import MAX_INLINE, PullScope, policy_text, pull_policy
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
@@ -80,7 +80,9 @@ def test_a_new_repository_reaches_existing_customers_by_issuing_again(lab: Custo
     """Policy and boundary follow the product; the key stays."""
     lab.issue()
     images = lab.services.configuration.images
-    more = images[0].model_copy(update={"name": "router", "source": "x:{version}", "repository": "skydrm/router"})
+    more = images[0].model_copy(
+        update={"name": "router", "source": "x:{version}", "repository": "skydrm/router"}
+    )
     lab.services.configuration = lab.services.configuration.model_copy(update={"images": (*images, more)})
     again = lab.issue()
     assert again.done == ("replace the boundary skydrm-customer-boundary", "write the policy")
@@ -147,7 +149,10 @@ def test_a_reached_quota_is_reported_before_anything_is_made(lab: CustomerLab):
 def test_two_unknown_keys_are_not_touched(lab: CustomerLab):
     """An issue that died left at most one: two are somebody else's business."""
     lab.issue()
-    lab.iam.tag_user(UserName="skydrm-acme", Tags=[{"Key": "state", "Value": "issuing"}, {"Key": "delivered-keys", "Value": ""}])
+    lab.iam.tag_user(
+        UserName="skydrm-acme",
+        Tags=[{"Key": "state", "Value": "issuing"}, {"Key": "delivered-keys", "Value": ""}],
+    )
     lab.iam.create_access_key(UserName="skydrm-acme")
     with pytest.raises(ConfigurationError, match="two access keys"):
         lab.issue()

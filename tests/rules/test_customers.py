@@ -11,7 +11,22 @@ from jenkins_release.rules.iam_policy import source_networks
 
 @pytest.mark.parametrize(
     "name",
-    ["", "../etc", "a/b", "ac me", "acme;rm", "$(id)", "acme'", "-rf", "acme-", "a--b", "x" * 41, "käse", "a\n", "a*"],
+    [
+        "",
+        "../etc",
+        "a/b",
+        "ac me",
+        "acme;rm",
+        "$(id)",
+        "acme'",
+        "-rf",
+        "acme-",
+        "a--b",
+        "x" * 41,
+        "käse",
+        "a\n",
+        "a*",
+    ],
 )
 def test_a_name_that_could_be_a_path_or_a_command_is_refused(name: str):
     """The name becomes an IAM user, a file name and a word in a shell."""
@@ -35,7 +50,9 @@ def test_a_network_that_limits_nothing_or_is_none_is_refused(network: str):
 
 def test_networks_are_written_the_same_whatever_their_order():
     """Equal access makes an equal policy."""
-    assert source_networks(["203.0.113.7", "2001:db8::/32"]) == source_networks(["2001:db8::/32", "203.0.113.7/32"])
+    assert source_networks(["203.0.113.7", "2001:db8::/32"]) == source_networks(
+        ["2001:db8::/32", "203.0.113.7/32"]
+    )
 
 
 def test_users_of_two_spellings_are_one_user():

@@ -62,7 +62,10 @@ def test_withdrawing_and_forgetting_releases_only_ever_keeps_more(found, gone):
             assert fewer.supports(version)
 
 
-@given(st.lists(versions, min_size=1, max_size=8), st.sampled_from(["dev", "stable", "withdrawn-7.0.0-1-0123", "sha-abc", "candidate-1"]))
+@given(
+    st.lists(versions, min_size=1, max_size=8),
+    st.sampled_from(["dev", "stable", "withdrawn-7.0.0-1-0123", "sha-abc", "candidate-1"]),
+)
 def test_a_tag_that_no_release_made_is_never_touched(found, tag):
     """People set tags too; those of withdrawn releases keep evidence."""
     other = StoredTag("skydrm/rms", tag, digest("f"))
@@ -74,7 +77,11 @@ def test_n_and_n_minus_1_are_lines_with_all_their_patches():
     found = parse("7.9.0", "7.9.3", "8.0.0", "8.0.1-hotfix2", "8.1.0")
     window = support_window(found)
     assert window.shown == "8.1, 8.0"
-    assert {each.tag for each in retirement(stored(found), window, FIXED).remove} == {"7.9.0", "7.9.3", "7.9.x"}
+    assert {each.tag for each in retirement(stored(found), window, FIXED).remove} == {
+        "7.9.0",
+        "7.9.3",
+        "7.9.x",
+    }
 
 
 def test_a_release_candidate_pushes_nothing_out():
