@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jenkins_release.rules.gate import Decision
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps._handover import FileHandOver, SecretHandOver
     from jenkins_release.steps.approve import (
         ApprovalReport,
         ApprovalRequest,
@@ -46,6 +47,16 @@ if TYPE_CHECKING:
         AttestationsRequest,
         write_attestations,
     )
+    from jenkins_release.steps.customer_doctor import DoctorReport, examine_customer
+    from jenkins_release.steps.customer_issue import IssueReport, IssueRequest, issue_customer
+    from jenkins_release.steps.customer_list import (
+        AuditReport,
+        ListedCustomer,
+        audit_customers,
+        list_customers,
+    )
+    from jenkins_release.steps.customer_revoke import RevokeReport, RevokeRequest, revoke_customer
+    from jenkins_release.steps.customer_rotate import RotateRequest, RotationReport, rotate_customer
     from jenkins_release.steps.export import ExportReport, ExportRequest, export_candidate
     from jenkins_release.steps.fetch import FetchReport, fetch_candidate
     from jenkins_release.steps.history import VersionHistory, release_history
@@ -58,6 +69,7 @@ if TYPE_CHECKING:
     from jenkins_release.steps.load import LoadReport, load_candidate
     from jenkins_release.steps.plan import plan_promotion, write_plan
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
+    from jenkins_release.steps.retire import RetireReport, RetireRequest, retire_releases
     from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
     from jenkins_release.steps.services import Services
     from jenkins_release.steps.sign_off import SignOffRequest, sign_off
@@ -94,6 +106,13 @@ _HOMES = {
         "override_gate",
     ),
     "steps.attestations": ("AttestationsReport", "AttestationsRequest", "write_attestations"),
+    "steps._handover": ("FileHandOver", "SecretHandOver"),
+    "steps.customer_doctor": ("DoctorReport", "examine_customer"),
+    "steps.customer_issue": ("IssueReport", "IssueRequest", "issue_customer"),
+    "steps.customer_list": ("AuditReport", "ListedCustomer", "audit_customers", "list_customers"),
+    "steps.customer_revoke": ("RevokeReport", "RevokeRequest", "revoke_customer"),
+    "steps.customer_rotate": ("RotateRequest", "RotationReport", "rotate_customer"),
+    "steps.retire": ("RetireReport", "RetireRequest", "retire_releases"),
     "steps.export": ("ExportReport", "ExportRequest", "export_candidate"),
     "steps.fetch": ("FetchReport", "fetch_candidate"),
     "steps.history": ("VersionHistory", "release_history"),
@@ -117,19 +136,25 @@ __all__ = [
     "AttestationReport",
     "AttestationsReport",
     "AttestationsRequest",
+    "AuditReport",
     "Candidate",
     "CandidateRef",
     "Category",
     "Configuration",
     "ConfigurationError",
     "Decision",
+    "DoctorReport",
     "ExportReport",
     "ExportRequest",
     "FetchReport",
+    "FileHandOver",
     "GateRefused",
     "IntegrityError",
+    "IssueReport",
+    "IssueRequest",
     "LeaseHeld",
     "ListedCandidate",
+    "ListedCustomer",
     "LoadReport",
     "OverrideRequest",
     "Plan",
@@ -139,7 +164,14 @@ __all__ = [
     "ReleaseError",
     "ReleaseVerification",
     "RemoteError",
+    "RetireReport",
+    "RetireRequest",
     "RevocationRequest",
+    "RevokeReport",
+    "RevokeRequest",
+    "RotateRequest",
+    "RotationReport",
+    "SecretHandOver",
     "Services",
     "ShownCandidate",
     "SignOffRequest",
@@ -150,9 +182,13 @@ __all__ = [
     "WithdrawalReport",
     "__version__",
     "approve_plan",
+    "audit_customers",
+    "examine_customer",
     "export_candidate",
     "fetch_candidate",
+    "issue_customer",
     "list_candidates",
+    "list_customers",
     "load_candidate",
     "load_configuration",
     "override_gate",
@@ -160,7 +196,10 @@ __all__ = [
     "promote",
     "promotion_status",
     "release_history",
+    "retire_releases",
+    "revoke_customer",
     "revoke_sign_off",
+    "rotate_customer",
     "show_candidate",
     "sign_off",
     "verify_candidate",

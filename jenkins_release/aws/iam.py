@@ -7,21 +7,14 @@ refused for some seconds (IAM user guide, "Changes that I make are not always im
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote
 
 from pydantic import SecretStr
 
-from jenkins_release.aws.errors import error_code, translate
-from jenkins_release.aws.session import aws_client
-from jenkins_release.errors import ConfigurationError, RemoteError
-
-_GONE = "NoSuchEntity"
-_EXISTS = "EntityAlreadyExists"
+from jenkins_release.aws.iam_calls import EXISTS, GONE, IamCalls, document_of
 
 
 @dataclass(frozen=True)
@@ -87,46 +80,36 @@ class Attachments:
     console: bool = False
 
 
-class IamAccount:
-    """IAM of one account.
-
-    Args:
-        region: AWS region; IAM is global, boto3 wants one.
-        account: The account's number.
-        client: A boto3 ``iam`` client instead of one from boto3's credential chain.
-    """
-
-    def __init__(self, region: str, account: str, *, client: Any = None) -> None:
-        self.account = account
-        self._client = client if client is not None else aws_client("iam", region)
+class IamAccount(IamCalls):
+    """IAM of one account: see :class:`IamCalls` for its arguments."""
 
     def quotas(self) -> Mapping[str, int]:
         """Return usage and quotas of the account (``GetAccountSummary``)."""
-        answer = self._call("get_account_summary", "read the quotas of IAM")
+        answer = self.call("get_account_summary", "read the quotas of IAM")
         return {str(name): int(value) for name, value in answer["SummaryMap"].items()}
 
     def user(self, name: str) -> IamUser | None:
         """Return a user with its tags, None where there is none."""
-        answer = self._call("get_user", f"read the user {name}", absent={}, UserName=name)
+        answer = self.call("get_user", f"read the user {name}", absent={}, UserName=name)
         return _user(answer["User"], self.tags(name)) if answer else None
 
     def users(self, path: str) -> list[IamUser]:
         """Return the users under a path, each with its tags and boundary, sorted by name."""
-        found = self._pages("list_users", f"list the users under {path}", "Users", PathPrefix=path)
+        found = self.pages("list_users", f"list the users under {path}", "Users", PathPrefix=path)
         users = [self.user(each["UserName"]) for each in found]
         return sorted((user for user in users if user is not None), key=lambda user: user.name)
 
     def tags(self, name: str) -> dict[str, str]:
         """Return the tags of a user; nothing for one that is gone."""
-        found = self._pages("list_user_tags", f"read the tags of {name}", "Tags", UserName=name)
+        found = self.pages("list_user_tags", f"read the tags of {name}", "Tags", UserName=name)
         return {each["Key"]: each["Value"] for each in found}
 
     def create_user(self, name: str, path: str, tags: Mapping[str, str], boundary: str) -> None:
         """Create a user with its boundary and tags in one call; done where it exists."""
-        self._call(
+        self.call(
             "create_user",
             f"create the user {name}",
-            passing=(_EXISTS,),
+            passing=(EXISTS,),
             UserName=name,
             Path=path,
             Tags=_tags(tags),
@@ -135,19 +118,19 @@ class IamAccount:
 
     def delete_user(self, name: str) -> None:
         """Delete a user that has nothing left (``DeleteConflict`` otherwise); done where it is gone."""
-        self._call("delete_user", f"delete the user {name}", passing=(_GONE,), UserName=name)
+        self.call("delete_user", f"delete the user {name}", passing=(GONE,), UserName=name)
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
         """Set tags of a user; others stay."""
-        self._call("tag_user", f"tag the user {name}", UserName=name, Tags=_tags(tags))
+        self.call("tag_user", f"tag the user {name}", UserName=name, Tags=_tags(tags))
 
     def untag(self, name: str, keys: Sequence[str]) -> None:
         """Remove tags of a user; missing ones are fine."""
-        self._call("untag_user", f"remove tags of {name}", UserName=name, TagKeys=list(keys))
+        self.call("untag_user", f"remove tags of {name}", UserName=name, TagKeys=list(keys))
 
     def set_boundary(self, name: str, arn: str) -> None:
         """Set the permissions boundary of a user."""
-        self._call(
+        self.call(
             "put_user_permissions_boundary",
             f"bound the user {name}",
             UserName=name,
@@ -157,10 +140,10 @@ class IamAccount:
     def attachments(self, name: str) -> Attachments:
         """Read everything that gives a user rights."""
         inline = {}
-        for policy in self._pages(
+        for policy in self.pages(
             "list_user_policies", f"list the policies of {name}", "PolicyNames", UserName=name
         ):
-            answer = self._call(
+            answer = self.call(
                 "get_user_policy",
                 f"read the policy {policy} of {name}",
                 absent={},
@@ -168,14 +151,14 @@ class IamAccount:
                 PolicyName=policy,
             )
             if answer:
-                inline[str(policy)] = _document(answer["PolicyDocument"])
-        attached = self._pages(
+                inline[str(policy)] = document_of(answer["PolicyDocument"])
+        attached = self.pages(
             "list_attached_user_policies",
             f"list what is attached to {name}",
             "AttachedPolicies",
             UserName=name,
         )
-        groups = self._pages("list_groups_for_user", f"list the groups of {name}", "Groups", UserName=name)
+        groups = self.pages("list_groups_for_user", f"list the groups of {name}", "Groups", UserName=name)
         return Attachments(
             inline,
             tuple(each["PolicyArn"] for each in attached),
@@ -186,12 +169,12 @@ class IamAccount:
     def has_console(self, name: str) -> bool:
         """Whether a user has a login profile."""
         return bool(
-            self._call("get_login_profile", f"read the login profile of {name}", absent={}, UserName=name)
+            self.call("get_login_profile", f"read the login profile of {name}", absent={}, UserName=name)
         )
 
     def put_policy(self, name: str, policy: str, text: str) -> None:
         """Write an inline policy; one of the same name is replaced."""
-        self._call(
+        self.call(
             "put_user_policy",
             f"write the policy {policy} of {name}",
             UserName=name,
@@ -201,10 +184,10 @@ class IamAccount:
 
     def delete_policy(self, name: str, policy: str) -> None:
         """Remove an inline policy; done where it is gone."""
-        self._call(
+        self.call(
             "delete_user_policy",
             f"remove the policy {policy} of {name}",
-            passing=(_GONE,),
+            passing=(GONE,),
             UserName=name,
             PolicyName=policy,
         )
@@ -212,37 +195,37 @@ class IamAccount:
     def strip(self, name: str, attached: Attachments) -> None:
         """Take a user out of its groups, detach what is attached, and remove its console password."""
         for arn in attached.managed:
-            self._call(
+            self.call(
                 "detach_user_policy",
                 f"detach {arn} from {name}",
-                passing=(_GONE,),
+                passing=(GONE,),
                 UserName=name,
                 PolicyArn=arn,
             )
         for group in attached.groups:
-            self._call(
+            self.call(
                 "remove_user_from_group",
                 f"take {name} out of the group {group}",
-                passing=(_GONE,),
+                passing=(GONE,),
                 UserName=name,
                 GroupName=group,
             )
         if attached.console:
-            self._call(
+            self.call(
                 "delete_login_profile",
                 f"remove the login profile of {name}",
-                passing=(_GONE,),
+                passing=(GONE,),
                 UserName=name,
             )
 
     def keys(self, name: str) -> list[AccessKey]:
         """Return the access keys of a user, oldest first."""
-        listed = self._pages(
+        listed = self.pages(
             "list_access_keys", f"list the keys of {name}", "AccessKeyMetadata", UserName=name
         )
         found = []
         for each in listed:
-            used = self._call(
+            used = self.call(
                 "get_access_key_last_used",
                 f"read when {each['AccessKeyId']} was used",
                 absent={},
@@ -259,13 +242,13 @@ class IamAccount:
             ConfigurationError: The user has as many keys as IAM allows.
             RemoteError: IAM refused or failed.
         """
-        answer = self._call("create_access_key", f"create an access key of {name}", UserName=name)
+        answer = self.call("create_access_key", f"create an access key of {name}", UserName=name)
         key = answer["AccessKey"]
         return Credentials(key["AccessKeyId"], SecretStr(key["SecretAccessKey"]))
 
     def set_key_active(self, name: str, key_id: str, active: bool) -> None:
         """Switch a key on or off."""
-        self._call(
+        self.call(
             "update_access_key",
             f"switch the key {key_id} {'on' if active else 'off'}",
             UserName=name,
@@ -275,33 +258,33 @@ class IamAccount:
 
     def delete_key(self, name: str, key_id: str) -> None:
         """Delete a key; done where it is gone."""
-        self._call(
+        self.call(
             "delete_access_key",
             f"delete the key {key_id}",
-            passing=(_GONE,),
+            passing=(GONE,),
             UserName=name,
             AccessKeyId=key_id,
         )
 
     def managed_policy(self, arn: str) -> Mapping[str, Any] | None:
         """Return the document in force of a managed policy, None where there is none."""
-        answer = self._call("get_policy", f"read the policy {arn}", absent={}, PolicyArn=arn)
+        answer = self.call("get_policy", f"read the policy {arn}", absent={}, PolicyArn=arn)
         if not answer:
             return None
-        version = self._call(
+        version = self.call(
             "get_policy_version",
             f"read the policy {arn}",
             PolicyArn=arn,
             VersionId=answer["Policy"]["DefaultVersionId"],
         )
-        return _document(version["PolicyVersion"]["Document"])
+        return document_of(version["PolicyVersion"]["Document"])
 
     def create_managed_policy(self, name: str, path: str, text: str) -> None:
         """Create a managed policy; done where it exists."""
-        self._call(
+        self.call(
             "create_policy",
             f"create the policy {path}{name}",
-            passing=(_EXISTS,),
+            passing=(EXISTS,),
             PolicyName=name,
             Path=path,
             PolicyDocument=text,
@@ -310,51 +293,14 @@ class IamAccount:
     def replace_managed_policy(self, arn: str, text: str) -> None:
         """Bring a new version of a managed policy into force; the oldest of five makes room."""
         what = f"replace the policy {arn}"
-        versions = self._pages("list_policy_versions", what, "Versions", PolicyArn=arn)
+        versions = self.pages("list_policy_versions", what, "Versions", PolicyArn=arn)
         if len(versions) >= 5:
             spare = [each for each in versions if not each["IsDefaultVersion"]]
             oldest = min(spare, key=lambda each: each["CreateDate"])
-            self._call(
-                "delete_policy_version", what, passing=(_GONE,), PolicyArn=arn, VersionId=oldest["VersionId"]
+            self.call(
+                "delete_policy_version", what, passing=(GONE,), PolicyArn=arn, VersionId=oldest["VersionId"]
             )
-        self._call("create_policy_version", what, PolicyArn=arn, PolicyDocument=text, SetAsDefault=True)
-
-    def _call(
-        self, action: str, what: str, *, absent: Any = None, passing: Sequence[str] = (), **given: Any
-    ) -> Any:
-        """Call IAM; what is passed or absent ends quietly, with ``absent``."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            return getattr(self._client, action)(**given)
-        except (BotoCoreError, ClientError) as error:
-            code = error_code(error)
-            if code in passing or (absent is not None and code == _GONE):
-                return absent
-            raise _translated(error, what) from error
-
-    def _pages(self, action: str, what: str, key: str, **given: Any) -> list[Any]:
-        """Call IAM until all pages are read; a user that is gone has none."""
-        found: list[Any] = []
-        marker: dict[str, str] = {}
-        while True:
-            answer = self._call(action, what, absent={}, **given, **marker)
-            found += answer.get(key, [])
-            if not answer.get("IsTruncated") or not answer.get("Marker"):
-                return found
-            marker = {"Marker": answer["Marker"]}
-
-
-def _translated(error: Exception, what: str) -> Exception:
-    code = error_code(error)
-    if code == "LimitExceeded":
-        return ConfigurationError(
-            f"cannot {what}: a quota of IAM is reached: {error}",
-            hint="delete what is not needed, or have the quota raised in Service Quotas",
-        )
-    if code in {"EntityTemporarilyUnmodifiable", "ConcurrentModification"}:
-        return RemoteError(f"cannot {what}: {error}", hint="IAM asks to come back later", retryable=True)
-    return translate(error, what)
+        self.call("create_policy_version", what, PolicyArn=arn, PolicyDocument=text, SetAsDefault=True)
 
 
 def _user(answer: Mapping[str, Any], tags: Mapping[str, str]) -> IamUser:
@@ -367,12 +313,6 @@ def _user(answer: Mapping[str, Any], tags: Mapping[str, str]) -> IamUser:
         tags=tags,
         boundary=str(boundary.get("PermissionsBoundaryArn", "")),
     )
-
-
-def _document(document: Any) -> Mapping[str, Any]:
-    """Return a policy document, which boto3 decodes and other clients leave URL-encoded (RFC 3986)."""
-    found = json.loads(unquote(document)) if isinstance(document, str) else document
-    return found if isinstance(found, dict) else {}
 
 
 def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
