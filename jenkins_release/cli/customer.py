@@ -10,6 +10,7 @@ import click
 from jenkins_release.cli.handover import handover_of, handover_options
 from jenkins_release.cli.output import bullets, plain, table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, region_option
+from jenkins_release.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from jenkins_release.aws.iam import AccessKey
@@ -23,6 +24,14 @@ def customer() -> None:
 @customer.command()
 @click.argument("name", metavar="CUSTOMER")
 @click.option("--ticket", required=True, help="Ticket that asks for the access, such as DEVOPS-123.")
+@click.option(
+    "--kind",
+    type=click.Choice(["iam-user", "aws-account"]),
+    default="iam-user",
+    show_default=True,
+    help="A user with a key, or an AWS account of the customer's own: no secret at all.",
+)
+@click.option("--account-id", default="", help="The customer's AWS account, for --kind aws-account.")
 @click.option("--source-ip", "networks", multiple=True, help="Network that may pull; may be repeated.")
 @click.option("--expires-days", type=click.IntRange(1, 3650), help="[default: customers.expires_days]")
 @handover_options
@@ -36,7 +45,14 @@ def issue(
     """Give a customer access, finish an issue that died, or say what exists."""
     from jenkins_release.steps.customer_issue import IssueRequest, issue_customer
 
-    expires = given.pop("expires_days")
+    kind, account, expires = (given.pop(name) for name in ("kind", "account_id", "expires_days"))
+    if kind == "aws-account":
+        if networks or expires or any(given.values()):
+            raise ConfigurationError("--kind aws-account goes with --ticket and --account-id only")
+        _issue_account(runtime, name, ticket, account, dry_run)
+        return
+    if account:
+        raise ConfigurationError("--account-id goes with --kind aws-account")
     handover = handover_of(runtime, **given)
     request = IssueRequest(name, ticket, handover, networks, expires, dry_run)
     report = issue_customer(request, runtime.services)
@@ -206,6 +222,25 @@ def doctor(runtime: Runtime, name: str, address: str) -> None:
     lines += [f"to do: {each.hint}" for each in report.checks if not each.good and each.hint][:1]
     lines += ["remarks:", bullets(report.remarks)] if report.remarks else []
     runtime.conclude(result, "\n".join(lines), report.problem())
+
+
+def _issue_account(runtime: Runtime, name: str, ticket: str, account: str, dry_run: bool) -> None:
+    from jenkins_release.steps.customer_account import AccountRequest, issue_account
+
+    report = issue_account(AccountRequest(name, ticket, account, dry_run), runtime.services)
+    result = {
+        "customer": report.customer,
+        "account": report.account,
+        "changed": list(report.changed),
+        "statement": report.statement,
+        "dryRun": dry_run,
+    }
+    who = f"the account {report.account} of {report.customer}"
+    if not report.changed:
+        runtime.succeed(result, f"nothing to do: {who} may pull")
+        return
+    head = f"{who} {'could' if dry_run else 'can now'} pull from"
+    runtime.succeed(result, f"{head}\n{bullets(report.changed)}")
 
 
 def _keys_json(keys: tuple[AccessKey, ...]) -> list[dict[str, Any]]:

@@ -140,6 +140,31 @@ def deny_policy() -> dict[str, Any]:
     }
 
 
+def repository_statement(user: str, account: str, partition: str = "aws") -> dict[str, Any]:
+    """Return the statement of a repository policy that lets another AWS account pull.
+
+    Its administrator decides which principals may; ``GetAuthorizationToken`` is granted there.
+
+    Args:
+        user: Name that the statement is known by, made of the product's and the customer's.
+        account: The customer's account, twelve digits.
+        partition: Partition of both accounts.
+
+    Raises:
+        ConfigurationError: The account is not twelve digits.
+    """
+    if not re.fullmatch(r"[0-9]{12}", account):
+        raise ConfigurationError(
+            f"{account!r} is no AWS account id", hint="give --account-id and twelve digits"
+        )
+    return {
+        "Sid": user,
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:{partition}:iam::{account}:root"},
+        "Action": list(PULL_ACTIONS),
+    }
+
+
 def policy_text(policy: Policy, limit: int) -> str:
     """Return a policy as IAM stores it.
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -138,6 +139,8 @@ def authorize(
         return
     if "Deny" in matching or answer == "explicit deny":
         reason = "with an explicit deny in an identity-based policy"
+    elif not _shared(state, arn, action, repository):
+        reason = f"because no resource-based policy allows the {action} action"
     elif "Allow" not in matching:
         reason = f"because no identity-based policy allows the {action} action"
     else:
@@ -145,6 +148,22 @@ def authorize(
     raise ApiFault(
         "AccessDeniedException",
         f"User: {arn} is not authorized to perform: {action} on resource: {resource} {reason}",
+    )
+
+
+def _shared(state: EcrState, arn: str, action: str, repository: str | None) -> bool:
+    """Whether a principal of another account is let in by the repository's policy; our own need none."""
+    account = arn.split(":")[4]
+    if account == state.account or repository is None:
+        return True
+    with state.read() as document:
+        found = document.repositories.get(repository)
+    policy = json.loads(found.policy) if found is not None and found.policy else {}
+    return any(
+        each.get("Effect") == "Allow"
+        and each.get("Principal", {}).get("AWS") == f"arn:aws:iam::{account}:root"
+        and action in each.get("Action", [])
+        for each in policy.get("Statement", [])
     )
 
 

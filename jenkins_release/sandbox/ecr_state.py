@@ -75,6 +75,7 @@ class RepositoryState(BaseModel):
     scan_on_push: bool = False
     encryption: dict[str, str] = {"encryptionType": "AES256"}
     resource_tags: dict[str, str] = {}
+    policy: str = ""
     images: dict[str, Image] = {}
     tags: dict[str, str] = {}
 
