@@ -15,7 +15,7 @@ WORDS = ("customer", "issue", "ACME", "--ticket", "DEVOPS-1", "--kind", "aws-acc
 
 
 def test_an_account_that_is_let_in_pulls_the_product_and_nothing_else(lab: CustomerLab):
-    """Before and after, by real pulls; statements of others stay, and a second time there is nothing to do."""
+    """Before and after, by real pulls; statements of others stay, and a second run changes nothing."""
     from jenkins_release.aws import aws_client
 
     state = lab.front.state
