@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from benchmarks.bench import Bench, Scale
-from benchmarks.groups import GROUPS
+from benchmarks.groups import GROUPS, group_of
+from benchmarks.network import enter_own_network, own_network
 from benchmarks.report import machine, table, update_document
 from benchmarks.results import Row, write_results
 from jenkins_release.errors import ReleaseError
@@ -21,13 +22,24 @@ ROOT = Path(__file__).parents[1]
 _QUICK = Scale(1 / 128, 1)
 
 
+def _groups(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Find what measures the rows; ``promote-again`` and ``promote-again-skopeo`` are the same."""
+    found = []
+    for name in names:
+        group = group_of(name)
+        if group is None:
+            raise click.BadParameter(f"{name!r} is no row; there are: {', '.join(GROUPS)}")
+        found.append(group)
+    return tuple(dict.fromkeys(found)) or tuple(GROUPS)
+
+
 @click.command()
+@click.argument("names", metavar="[ROW]...", nargs=-1, callback=_groups)
 @click.option("--quick", is_flag=True, help="Small images, each thing once: does it run at all?")
 @click.option(
     "--scale", type=float, envvar="JENKINS_RELEASE_BENCH_SCALE", help="Multiply every size  [default: 1]"
 )
-@click.option("--repetitions", type=click.IntRange(1), help="Pairs that are measured  [default: 3]")
-@click.option("--only", multiple=True, type=click.Choice(list(GROUPS)), help="Only this group.")
+@click.option("--repetitions", type=click.IntRange(1), help="Rounds that are measured  [default: 3]")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=ROOT / "build" / "bench.json", help="JSON file."
 )
@@ -45,10 +57,10 @@ _QUICK = Scale(1 / 128, 1)
     "--folder", type=click.Path(path_type=Path), help="Where to work  [default: a temporary folder]"
 )
 def main(
+    names: tuple[str, ...],
     quick: bool,
     scale: float | None,
     repetitions: int | None,
-    only: tuple[str, ...],
     output: Path,
     docs: Path | None,
     sandbox: Path | None,
@@ -56,19 +68,22 @@ def main(
 ) -> None:
     """Measure memory, disk and speed of jenkins-release on loopback servers, beside the usual tools.
 
+    All rows, or those whose names begin with the words given, such as promote-again.
     Goals are shown, not enforced: the status is 0 unless something did not run.
     """
     preset = _QUICK if quick else Scale()
     chosen = Scale(scale or preset.factor, repetitions or preset.repetitions)
-    if docs is None and chosen == Scale() and not only:
+    if docs is None and chosen == Scale() and names == tuple(GROUPS):
         docs = ROOT / "docs" / "performance.md"
     facts = machine(datetime.now(UTC))
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="jenkins-release-bench-", dir=folder) as name:
-        stack = Sandbox(sandbox or Path(name) / "sandbox")
+        # Another daemon on this machine may stand on another disk and in another network.
+        environ = {**os.environ, "DOCKER_HOST": f"unix://{name}/none.sock"} if own_network() else None
+        stack = Sandbox(sandbox or Path(name) / "sandbox", environ=environ)
         try:
-            rows, failures = _run(stack, Path(name), chosen, only or tuple(GROUPS), warm=not quick)
+            rows, failures = _run(stack, Path(name), chosen, names, warm=not quick)
         finally:
             if sandbox is None:
                 stack.remove()
@@ -114,4 +129,6 @@ def _command() -> str:
 
 
 if __name__ == "__main__":
+    if "--sandbox" not in sys.argv:  # whose servers run in the network of this machine
+        enter_own_network("benchmarks")
     main()

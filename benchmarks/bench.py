@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import SecretStr
 
 from benchmarks.child import Usage, run_child
+from benchmarks.images import Image, image_archive, image_references, one_image
+from benchmarks.line import slow_line
+from benchmarks.network import own_network, shaped
 from benchmarks.peers import Peers
+from jenkins_release.config.model import Configuration
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.demo_images import build_images
 from jenkins_release.sandbox.product import write_product
 from jenkins_release.sandbox.stack import CANDIDATE_SHARE, Sandbox
 
-T = TypeVar("T")
-
+GIGABIT = 1_000_000_000 // 8
+"""Bytes per second of a line of 1 Gbit/s."""
 _IMAGES = re.compile(r"\n\[\[images\]\]\n(?:\w+ = .*\n)+")
 _IMAGE = """
 [[images]]
 name = "{name}"
 source = "skydrm/{name}:{{version}}-{{build}}"
-repository = "bench/{name}"
+repository = "{prefix}/{name}"
 """
 _JUNIT = '<testsuite name="smoke"><testcase classname="bench" name="starts"/></testsuite>\n'
 
@@ -38,7 +40,7 @@ class Scale:
 
     Attributes:
         factor: What the sizes of a full run are multiplied with.
-        repetitions: How many pairs are measured.
+        repetitions: How many rounds are measured.
     """
 
     factor: float = 1.0
@@ -47,6 +49,48 @@ class Scale:
     def bytes(self, mib: int) -> int:
         """Return the size that stands for ``mib`` MiB in a full run: whole blocks of 64 KiB."""
         return max(1, round(mib * 16 * self.factor)) << 16
+
+    def count(self, number: int) -> int:
+        """Return how many things stand for ``number`` of them in a full run."""
+        return max(4, round(number * min(1.0, self.factor * 8)))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How our command line is configured for a run.
+
+    Attributes:
+        names: The product's images.
+        layers: ``plain`` or ``gzip``: how an export keeps layers.
+        engine: ``docker`` or ``registry``: how a promotion brings them to the registry.
+        prefix: Prefix of the repositories.
+        share: Location of the share, where it is not the sandbox's own.
+    """
+
+    names: tuple[str, ...]
+    layers: str = "plain"
+    engine: str = "docker"
+    prefix: str = "bench"
+    share: str = ""
+
+    @property
+    def missing(self) -> str:
+        """What this release cannot be configured to do; empty where it can do all of it."""
+        for section, key in (("export", "layers"), ("promote", "engine")):
+            default = {"layers": "plain", "engine": "docker"}[key]
+            if getattr(self, key) != default and not _has_key(section, key):
+                return f"{section}.{key} = {getattr(self, key)!r}"
+        return ""
+
+    def lines(self) -> str:
+        """Return its lines of ``release.toml``."""
+        wanted = (("export", "layers"), ("promote", "engine"))
+        return "".join(f'[{s}]\n{key} = "{getattr(self, key)}"\n' for s, key in wanted if _has_key(s, key))
+
+
+def fastest_engine() -> str:
+    """Return the engine that a promotion uses where it has the choice."""
+    return "registry" if _has_key("promote", "engine") else "docker"
 
 
 @dataclass(frozen=True)
@@ -58,12 +102,14 @@ class Build:
         build: Build number.
         names: The images.
         references: Their names in the daemon.
+        size: Bytes of its layers, shared ones once.
     """
 
     version: str
     build: str
     names: tuple[str, ...]
     references: tuple[str, ...]
+    size: int
 
     @property
     def ref(self) -> str:
@@ -71,9 +117,14 @@ class Build:
         return f"{self.version}/{self.build}"
 
     @property
+    def folder(self) -> str:
+        """Path of its candidate below the share's root, once it is exported."""
+        return f"SkyDRM/{self.ref}"
+
+    @property
     def archive(self) -> str:
-        """Path of its archive below the share's root, once it is exported."""
-        return f"SkyDRM/{self.ref}/images/skydrm-{self.version}-{self.build}.tar"
+        """Path of its archive below the share's root."""
+        return f"{self.folder}/images/skydrm-{self.version}-{self.build}.tar"
 
 
 class Bench:
@@ -103,59 +154,79 @@ class Bench:
         self.engine = DockerEngine(stack.docker_host)
         self.peers = Peers(stack, folder, self.environ)
         self._builds = 0
+        self._prefixes = 0
         self._references: set[str] = set()
         self._junit = folder / "junit.xml"
         self._junit.write_text(_JUNIT)
 
     def warm_up(self) -> None:
         """Release one tiny build: byte code is compiled, servers and caches are warm for both sides."""
-        with self.build(["rms"]) as build:
-            self.cli(build, "candidate", "export", "--version", build.version, "--build", build.build)
-            self.cli(build, "candidate", "verify", build.ref)
-            self.cli(build, "candidate", "load", build.ref)
-            self.sign_off(build)
-            self.cli(build, "promote", "run", build.ref)
+        with self.build(one_image("warm-up", 1 << 20)) as build:
+            setup = Setup(build.names)
+            self.export(build, setup)
+            self.cli(setup, "candidate", "verify", build.ref)
+            self.cli(setup, "candidate", "load", build.ref)
+            self.sign_off(build, setup)
+            self.cli(setup, "promote", "run", build.ref)
 
-    @contextmanager
-    def build(self, names: Sequence[str], *, base_size: int = 0, own_size: int = 0) -> Iterator[Build]:
-        """Make images of a new version; daemon and share forget them at the end of the block.
-
-        No two builds share an own layer, so no registry and no daemon has seen its bytes before.
-
-        Args:
-            names: The images.
-            base_size: Bytes of the layer that all of them share.
-            own_size: Bytes of each image's own layer.
-        """
+    @contextlib.contextmanager
+    def build(self, images: Sequence[Image]) -> Iterator[Build]:
+        """Load images of a new version; daemon and share forget them at the end of the block."""
         self._builds += 1
         version, number = f"8.1.{self._builds}", str(self._builds)
-        made = build_images(self.engine, version, number, names=names, base_size=base_size, own_size=own_size)
-        self._references.update(made)
-        build = Build(version, number, tuple(names), tuple(made))
-        self._config(build.names)
+        names = tuple(image.name for image in images)
+        references = tuple(image_references(names, version, number))
+        self.engine.load(image_archive(images, version, number))
+        self._references.update(references)
+        size = sum(layer.content for layer in {layer for image in images for layer in image.layers})
+        build = Build(version, number, names, references, size)
         try:
             yield build
         finally:
             self.forget(build)
             self.remove_candidate(build)
 
-    def cli(self, build: Build, *words: str) -> Usage:
+    def new_prefix(self) -> str:
+        """Return a prefix of repositories that no registry and no daemon has seen."""
+        self._prefixes += 1
+        return f"bench{self._prefixes}"
+
+    @contextlib.contextmanager
+    def gigabit(self) -> Iterator[tuple[int, str]]:
+        """Put a line of 1 Gbit/s before share and registry for the length of the block.
+
+        Yields:
+            The port of the SMB server, and what made the line, in words.
+        """
+        samba, ecr = self.stack.samba.port, self.stack.ecr.port
+        if own_network():
+            with shaped([samba, ecr], GIGABIT):
+                yield samba, "1 Gbit/s to share and registry: tc-htb in a network namespace"
+            return
+        with slow_line(samba, rate=GIGABIT) as port:
+            yield port, "1 Gbit/s to the share only: a relay, since tc could not be used"
+
+    def location(self, port: int) -> str:
+        """Return the share behind another port than the server's own."""
+        return self.stack.share_location.replace(f":{self.stack.samba.port}/", f":{port}/")
+
+    def cli(self, setup: Setup, *words: str, environ: Mapping[str, str] | None = None) -> Usage:
         """Run our command line in a process of its own, as a Jenkins agent does.
 
         Raises:
             RemoteError: It did not end with status 0.
         """
-        environ = {**self.environ, "JENKINS_RELEASE_CONFIG": str(self._config(build.names))}
-        return run_child([sys.executable, "-m", "jenkins_release", *words], environ, self.folder)
+        found = {**self.environ, **(environ or {}), "JENKINS_RELEASE_CONFIG": str(self.config(setup))}
+        return run_child([sys.executable, "-m", "jenkins_release", *words], found, self.folder)
 
-    def export(self, build: Build) -> Usage:
+    def export(self, build: Build, setup: Setup) -> Usage:
         """Export a build with our command line."""
-        return self.cli(build, "candidate", "export", "--version", build.version, "--build", build.build)
+        return self.cli(setup, "candidate", "export", "--version", build.version, "--build", build.build)
 
-    def sign_off(self, build: Build) -> None:
+    def sign_off(self, build: Build, setup: Setup) -> None:
         """Let QA pass a candidate, so that it may be promoted."""
         tested = ("--tester", "Quinn Adams", "--results", str(self._junit))
-        self.cli(build, "qa", "sign-off", build.ref, "--verdict", "pass", *tested)
+        self.cli(setup, "qa", "sign-off", build.ref, "--verdict", "pass", *tested)
 
     def forget(self, build: Build) -> None:
         """Remove the images from the daemon, layers included."""
@@ -164,7 +235,14 @@ class Bench:
 
     def remove_candidate(self, build: Build) -> None:
         """Remove the exported candidate, where there is one."""
-        shutil.rmtree(self.stack.share_folder / "SkyDRM" / build.version, ignore_errors=True)
+        shutil.rmtree(self.stack.share_folder / build.folder, ignore_errors=True)
+
+    def as_signed_off(self, build: Build) -> None:
+        """Take back what a promotion left in the candidate: its attestation and its journal."""
+        folder = self.stack.share_folder / build.folder
+        shutil.rmtree(folder / "journal", ignore_errors=True)
+        for path in (folder / "attestations").glob("*-promotion.dsse.json"):
+            path.unlink()
 
     def close(self) -> None:
         """Remove what a run left in a daemon that may not be the sandbox's own."""
@@ -172,14 +250,23 @@ class Bench:
             self.engine.untag(reference)
         self.engine.close()
 
-    def _config(self, names: Sequence[str]) -> Path:
-        """Return the configuration of the product with just these images; the keys are the same."""
+    def config(self, setup: Setup) -> Path:
+        """Return the configuration of the product for a setup; the keys are the same in all of them."""
         folder = self.folder / "product"
-        target = folder / f"release-{'-'.join(names)}.toml"
-        if not target.exists():
+        whole = folder / "release.toml"
+        if not whole.exists():
             passphrase = SecretStr(self.environ["JENKINS_RELEASE_KEY_PASSPHRASE"])
-            whole = write_product(folder, self.stack.samba.location(CANDIDATE_SHARE), passphrase)
-            images = "".join(_IMAGE.format(name=name) for name in names)
-            # What is measured is moving images; nobody has to approve a benchmark.
-            target.write_text(_IMAGES.sub("", whole.read_text()) + images + "[policy]\napprovals = 0\n")
+            write_product(folder, self.stack.samba.location(CANDIDATE_SHARE), passphrase)
+        images = "".join(_IMAGE.format(name=name, prefix=setup.prefix) for name in setup.names)
+        text = _IMAGES.sub("", whole.read_text()) + images + setup.lines()
+        if setup.share:
+            text = text.replace(self.stack.share_location, setup.share)
+        target = folder / f"release-{abs(hash(setup)):x}.toml"
+        # What is measured is moving images; nobody has to approve a benchmark.
+        target.write_text(f"{text}[policy]\napprovals = 0\n")
         return target
+
+
+def _has_key(section: str, key: str) -> bool:
+    field = Configuration.model_fields.get(section)
+    return field is not None and key in getattr(field.annotation, "model_fields", {})

@@ -1,11 +1,11 @@
-"""What teams run today: the docker command line, sha256sum and smbclient, on the same servers."""
+"""What teams run today: the docker command line, skopeo, sha256sum and smbclient, on the same servers."""
 
 from __future__ import annotations
 
 import base64
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Peers:
         self._folder = folder
         self._docker = find_program("docker", "docker.io")
         self._smbclient = find_program("smbclient", "smbclient")
+        self._skopeo = find_program("skopeo", "skopeo")
         self._environ = {
             **environ,
             "DOCKER_CONFIG": str(folder / "docker-config"),
@@ -39,15 +40,33 @@ class Peers:
             "PASSWD": environ["JENKINS_RELEASE_SMB_PASSWORD"],
         }
 
+    @property
+    def registry(self) -> str:
+        """Host and port of the registry."""
+        return self._stack.ecr.host
+
     def docker(self, *words: str, discard: bool = False) -> Usage:
         """Run the docker command line against the sandbox's daemon."""
         return self._run([self._docker, "-H", self._stack.docker_host, *words], discard=discard)
+
+    def skopeo_copy(self, archive: Path, reference: str, target: str) -> Usage:
+        """Copy an image of a docker archive to the registry; needs :meth:`log_in`.
+
+        Args:
+            archive: The archive.
+            reference: Which of its images.
+            target: ``host/repository:tag``.
+        """
+        login = str(self._folder / "docker-config" / "config.json")
+        words = [self._skopeo, "copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]
+        words += ["--authfile", login, f"docker-archive:{archive}:{reference}", f"docker://{target}"]
+        return self._run(words)
 
     def sha256sum(self, path: Path) -> Usage:
         """Hash a local file."""
         return self._run(["sha256sum", str(path)])
 
-    def put(self, path: Path, target: str, *, encrypt: bool) -> Usage:
+    def put(self, path: Path, target: str, *, encrypt: bool, port: int | None = None) -> Usage:
         """Copy a local file to the share with smbclient, and see it on the server's disk.
 
         Our writer asks the server to flush each file (MS-SMB2 section 2.2.17), smbclient has no such
@@ -57,14 +76,15 @@ class Peers:
             path: The local file.
             target: Path below the share's root; its folder must be there.
             encrypt: Whether the connection is encrypted; signed it is in any case.
+            port: Port that leads to the server; its own by default.
         """
         stored = self._stack.share_folder / target
-        copied = self._smb(f'put "{path}" "{target}"', encrypt=encrypt)
+        copied = self._smb(f'put "{path}" "{target}"', encrypt=encrypt, port=port)
         return copied.plus(self._run(["sync", str(stored)]))
 
-    def get(self, source: str, path: Path, *, encrypt: bool) -> Usage:
+    def get(self, source: str, path: Path, *, encrypt: bool, port: int | None = None) -> Usage:
         """Copy a file of the share to a local one with smbclient; arguments as :meth:`put`."""
-        return self._smb(f'get "{source}" "{path}"', encrypt=encrypt)
+        return self._smb(f'get "{source}" "{path}"', encrypt=encrypt, port=port)
 
     def plain_copy(self, path: Path, target: str) -> Usage:
         """Copy a local file into the folder behind the share, flushed: what the disk allows."""
@@ -72,7 +92,7 @@ class Peers:
         return self._run(["dd", f"if={path}", f"of={stored}", "bs=1M", "conv=fsync", "status=none"])
 
     def log_in(self) -> None:
-        """Log the docker command line in to the registry."""
+        """Log the docker command line in to the registry; skopeo reads the same file."""
         data = self._ecr().get_authorization_token()["authorizationData"][0]
         user, _, token = base64.b64decode(data["authorizationToken"]).decode().partition(":")
         words = [self._docker, "login", "--username", user, "--password-stdin", self._stack.ecr.host]
@@ -82,18 +102,19 @@ class Peers:
         if done.returncode != 0:
             raise RemoteError(f"docker login to {self._stack.ecr.host} failed: {done.stderr.strip()}")
 
-    def make_repository(self, name: str) -> None:
-        """Make a repository where it is missing, so that no side has to."""
+    def make_repositories(self, prefix: str, names: Sequence[str]) -> None:
+        """Make repositories where they are missing, so that no side has to."""
         client = self._ecr()
-        try:
-            client.create_repository(repositoryName=name)
-        except client.exceptions.RepositoryAlreadyExistsException:
-            return
+        for name in names:
+            try:
+                client.create_repository(repositoryName=f"{prefix}/{name}")
+            except client.exceptions.RepositoryAlreadyExistsException:
+                continue
 
-    def _smb(self, command: str, *, encrypt: bool) -> Usage:
+    def _smb(self, command: str, *, encrypt: bool, port: int | None) -> Usage:
         server = f"//{LOOPBACK}/{CANDIDATE_SHARE}"
         protection = "encrypt" if encrypt else "sign"
-        words = [self._smbclient, server, "--port", str(self._stack.samba.port)]
+        words = [self._smbclient, server, "--port", str(port or self._stack.samba.port)]
         words += ["--user", self._stack.samba.user, f"--client-protection={protection}"]
         # No configuration of this machine: that of the sandbox's server has none for clients either.
         words += ["--configfile", os.devnull, "--command", command]

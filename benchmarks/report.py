@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from benchmarks.network import own_network
 from benchmarks.results import MIB, Row
 from jenkins_release.errors import ConfigurationError
 
@@ -43,6 +44,8 @@ def machine(now: datetime) -> dict[str, str]:
         "dockerd": _version("dockerd", "--version"),
         "docker": _version("docker", "--version"),
         "smbclient": _version("smbclient", "--version"),
+        "skopeo": _version("skopeo", "--version"),
+        "network": "a namespace of its own" if own_network() else "that of the machine",
     }
 
 
@@ -75,7 +78,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         "-" if row.limit_time is None else str(row.limit_time),
         "-" if row.peak_rss is None else f"{row.peak_rss / MIB:.1f}",
         "-" if row.cpu_s is None else f"{row.cpu_s:.1f}",
-        row.goal,
+        row.goal if isinstance(row.goal, str) else f"ratio >= {row.goal:g}",
         "met" if row.met else over,
     )
 
@@ -92,6 +95,8 @@ def _legend(row: Row) -> list[str]:
 
 
 def _size(count: int) -> str:
+    if not count:
+        return "-"
     return f"{count / MIB:.0f} MiB" if count >= 10 * MIB else f"{count / MIB:.1f} MiB"
 
 

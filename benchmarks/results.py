@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MIB = 1 << 20
+from benchmarks.pairs import LIMIT, OURS, Rounds
+from benchmarks.timing import MIB, Timing
 
-
-@dataclass(frozen=True)
-class Timing:
-    """Several measurements of the same thing, in seconds."""
-
-    runs: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The one in the middle."""
-        return statistics.median(self.runs)
-
-    def __str__(self) -> str:
-        if len(self.runs) == 1:
-            return f"{self.median:.2f}"
-        return f"{self.median:.2f} ({min(self.runs):.2f}-{max(self.runs):.2f})"
+__all__ = ["MIB", "Row", "Timing", "bound_row", "ratio_row", "write_results"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +21,7 @@ class Row:
     Attributes:
         name: What was measured; the same in every run, whatever the sizes.
         size: Bytes that were moved.
-        goal: What was hoped for.
+        goal: What was hoped for: the least ratio, or a bound in words.
         met: Whether it was reached.
         ours: Our command.
         peer: The peer's words.
@@ -50,7 +35,7 @@ class Row:
 
     name: str
     size: int
-    goal: str
+    goal: str | float
     met: bool
     ours: Timing | None = None
     peer: str | None = None
@@ -69,22 +54,32 @@ class Row:
         return self.peer_time.median / self.ours.median
 
     def document(self) -> dict[str, Any]:
-        """Return the row as JSON has it; seconds and MiB, null where nothing applies."""
+        """Return the row as the list of results has it: medians in seconds, null where nothing applies.
+
+        The goal is the least ratio, as a number, or the bound in words where there is no peer.
+        """
         return {
             "name": self.name,
-            "bytes": self.size,
             "ours_s": _median(self.ours),
-            "ours_runs_s": _runs(self.ours),
             "peer": self.peer,
             "peer_s": _median(self.peer_time),
-            "peer_runs_s": _runs(self.peer_time),
             "ratio": None if self.ratio is None else round(self.ratio, 3),
             "goal": self.goal,
-            "met": self.met,
-            "limit": self.limit,
             "limit_s": _median(self.limit_time),
-            "cpu_s": None if self.cpu_s is None else round(self.cpu_s, 3),
             "peak_rss_mib": None if self.peak_rss is None else round(self.peak_rss / MIB, 1),
+        }
+
+    def details(self) -> dict[str, Any]:
+        """Return everything about the row: the document, and sizes, single runs and notes."""
+        return {
+            **self.document(),
+            "bytes": self.size,
+            "met": self.met,
+            "ours_runs_s": _runs(self.ours),
+            "peer_runs_s": _runs(self.peer_time),
+            "limit": self.limit,
+            "limit_runs_s": _runs(self.limit_time),
+            "cpu_s": None if self.cpu_s is None else round(self.cpu_s, 3),
             "note": self.note,
         }
 
@@ -93,43 +88,74 @@ def ratio_row(
     name: str,
     size: int,
     goal: float,
-    *,
-    ours: Timing,
+    rounds: Rounds,
     peer: str,
-    peer_time: Timing,
+    *,
+    words: str,
     limit: str | None = None,
-    limit_time: Timing | None = None,
-    peak_rss: int | None = None,
-    cpu_s: float | None = None,
+    near_limit: float | None = None,
     note: str = "",
 ) -> Row:
     """Return a row that compares us with a peer.
 
     Args:
-        name: As in :class:`Row`, like the rest.
+        name: As in :class:`Row`.
         size: Bytes.
         goal: Least ratio that was hoped for.
-        ours: Our times.
-        peer: The peer's words.
-        peer_time: Its times.
-        limit: See :class:`Row`.
-        limit_time: See :class:`Row`.
-        peak_rss: Bytes.
-        cpu_s: Seconds.
+        rounds: What was measured.
+        peer: Name of the peer's side in it.
+        words: What the peer does.
+        limit: See :class:`Row`; the rounds have a side ``limit`` then.
+        near_limit: How many times the limit we may take at most, besides; None for no such goal.
         note: See :class:`Row`.
     """
+    ours, peer_time, limit_time = (_needed(rounds, OURS), _needed(rounds, peer), rounds.timing(LIMIT))
     met = peer_time.median >= goal * ours.median
-    shown = f"ratio >= {goal:g}"
-    return Row(name, size, shown, met, ours, peer, peer_time, limit, limit_time, peak_rss, cpu_s, note)
+    if near_limit is not None and limit_time is not None:
+        times = ours.median / limit_time.median
+        met = met and times <= near_limit
+        note = "; ".join(
+            [f"{times:.2f} x the limit, at most {near_limit:g} is the goal", *filter(None, [note])]
+        )
+    return Row(
+        name, size, goal, met, ours, words, peer_time, limit, limit_time, rounds.peak_rss, rounds.cpu_s, note
+    )
+
+
+def bound_row(name: str, size: int, bound_s: float, rounds: Rounds, *, note: str = "") -> Row:
+    """Return a row that compares us with a time, in seconds; other arguments as :func:`ratio_row`."""
+    ours = _needed(rounds, OURS)
+    return Row(
+        name,
+        size,
+        f"<= {bound_s:g} s",
+        ours.median <= bound_s,
+        ours,
+        peak_rss=rounds.peak_rss,
+        cpu_s=rounds.cpu_s,
+        note=note,
+    )
 
 
 def write_results(path: Path, rows: Sequence[Row], facts: Mapping[str, str]) -> None:
-    """Write ``{"machine": ..., "results": [...]}``."""
+    """Write ``{"results": [...]}``, and beside it ``NAME-details.json`` with the machine and every run."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"machine": dict(facts), "results": [row.document() for row in rows]}
+    _write(path, {"results": [row.document() for row in rows]})
+    details = {"machine": dict(facts), "results": [row.details() for row in rows]}
+    _write(path.with_name(f"{path.stem}-details{path.suffix}"), details)
+
+
+def _write(path: Path, document: object) -> None:
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def _needed(rounds: Rounds, side: str) -> Timing:
+    found = rounds.timing(side)
+    if found is None:
+        raise LookupError(f"the side {side!r} was not measured")
+    return found
 
 
 def _median(timing: Timing | None) -> float | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from jenkins_release.records.candidate import Candidate
     from jenkins_release.records.plan import Plan
+    from jenkins_release.rules.forecast import Forecast
     from jenkins_release.rules.gate import Decision
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     )
     from jenkins_release.steps.export import ExportReport, ExportRequest, export_candidate
     from jenkins_release.steps.fetch import FetchReport, fetch_candidate
+    from jenkins_release.steps.forecast import forecast_promotion
     from jenkins_release.steps.history import VersionHistory, release_history
     from jenkins_release.steps.listing import (
         ListedCandidate,
@@ -83,6 +85,7 @@ _HOMES = {
     ),
     "records.candidate": ("Candidate",),
     "records.plan": ("Plan",),
+    "rules.forecast": ("Forecast",),
     "rules.gate": ("Decision",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
@@ -96,6 +99,7 @@ _HOMES = {
     "steps.attestations": ("AttestationsReport", "AttestationsRequest", "write_attestations"),
     "steps.export": ("ExportReport", "ExportRequest", "export_candidate"),
     "steps.fetch": ("FetchReport", "fetch_candidate"),
+    "steps.forecast": ("forecast_promotion",),
     "steps.history": ("VersionHistory", "release_history"),
     "steps.listing": ("ListedCandidate", "ShownCandidate", "list_candidates", "show_candidate"),
     "steps.load": ("LoadReport", "load_candidate"),
@@ -126,6 +130,7 @@ __all__ = [
     "ExportReport",
     "ExportRequest",
     "FetchReport",
+    "Forecast",
     "GateRefused",
     "IntegrityError",
     "LeaseHeld",
@@ -152,6 +157,7 @@ __all__ = [
     "approve_plan",
     "export_candidate",
     "fetch_candidate",
+    "forecast_promotion",
     "list_candidates",
     "load_candidate",
     "load_configuration",

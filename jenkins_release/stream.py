@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 Sink = Callable[[bytes], None]
 
 DEPTH = 8
 """Chunks that may wait for each consumer; with chunks of 1 MiB that many MiB at most."""
+
+
+_POLL_S = 0.1
+"""How soon a reader that waits for room notices that nobody wants more, in seconds."""
 
 
 class _Consumer(threading.Thread):
@@ -69,3 +75,70 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
         if consumer.error is not None:
             raise consumer.error
     return total
+
+
+@contextmanager
+def read_ahead(source: Iterator[bytes], depth: int) -> Iterator[Iterator[bytes]]:
+    """Let a thread of its own ask ``source`` for what comes next while the block works.
+
+    Args:
+        source: The chunks; closed at the end of the block.
+        depth: Chunks that may wait; 0 reads in the calling thread.
+
+    Yields:
+        The chunks. A failure of the source is raised where its next chunk is asked for.
+    """
+    if depth == 0:
+        try:
+            yield source
+        finally:
+            _close(source)
+        return
+    ended = threading.Event()
+    waiting: queue.Queue[bytes | _End] = queue.Queue(depth)
+
+    def read() -> None:
+        end = _End()
+        try:
+            for chunk in source:
+                if not _put(waiting, chunk, ended):
+                    break
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+            end = _End(error)
+        _close(source)
+        _put(waiting, end, ended)
+
+    def chunks() -> Iterator[bytes]:
+        while not isinstance(found := waiting.get(), _End):
+            yield found
+        if found.error is not None:
+            raise found.error
+
+    reader = threading.Thread(target=read, daemon=True, name="read-ahead")
+    reader.start()
+    try:
+        yield chunks()
+    finally:
+        ended.set()
+        reader.join()
+
+
+@dataclass(frozen=True)
+class _End:
+    error: BaseException | None = None
+
+
+def _put(waiting: queue.Queue[bytes | _End], item: bytes | _End, ended: threading.Event) -> bool:
+    while not ended.is_set():
+        try:
+            waiting.put(item, timeout=_POLL_S)
+        except queue.Full:
+            continue
+        return True
+    return False
+
+
+def _close(source: Iterator[bytes]) -> None:
+    close = getattr(source, "close", None)
+    if close is not None:
+        close()

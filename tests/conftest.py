@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.share",
+    "tests.fixtures.liar",
     "tests.fixtures.docker",
     "tests.fixtures.ecr",
     "tests.fixtures.release",

@@ -1,6 +1,7 @@
-"""The groups of rows: a module each, with a function that takes the bench and yields rows.
+"""The rows by the names that people ask for: each a function that takes the bench and yields rows.
 
-A new group is a new module and a line in :data:`GROUPS`.
+One entry measures all rows whose names begin with its own, such as ``promote-again-docker`` and
+``promote-again-skopeo``, which share our side. A new one is a function and a line in :data:`GROUPS`.
 """
 
 from __future__ import annotations
@@ -8,15 +9,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks.bench import Bench
-from benchmarks.groups.export import measure_export
-from benchmarks.groups.memory import measure_memory
-from benchmarks.groups.promote import measure_promote
-from benchmarks.groups.transfer import measure_transfer
+from benchmarks.groups.commands import list_500_10ms, plan_40_20ms, start
+from benchmarks.groups.export import export_five, export_one, export_patch
+from benchmarks.groups.memory import peak_memory
+from benchmarks.groups.promote import promote_again, promote_gzip, promote_patch, promote_plain
+from benchmarks.groups.smb import smb_get, smb_get_10ms, smb_put, smb_put_10ms
 from benchmarks.results import Row
 
 GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "memory": measure_memory,
-    "transfer": measure_transfer,
-    "export": measure_export,
-    "promote": measure_promote,
+    "start": start,
+    "list-500-10ms": list_500_10ms,
+    "plan-40-20ms": plan_40_20ms,
+    "smb-put": smb_put,
+    "smb-get": smb_get,
+    "smb-put-10ms": smb_put_10ms,
+    "smb-get-10ms": smb_get_10ms,
+    "export-one": export_one,
+    "export-five": export_five,
+    "export-patch": export_patch,
+    "promote-plain": promote_plain,
+    "promote-gzip": promote_gzip,
+    "promote-patch": promote_patch,
+    "promote-again": promote_again,
+    "peak-memory": peak_memory,
 }
+
+
+def group_of(name: str) -> str | None:
+    """Return the group that measures a row: the longest whose name the row's begins with."""
+    fitting = [group for group in GROUPS if name == group or name.startswith(f"{group}-")]
+    return max(fitting, key=len, default=None)

@@ -1,54 +1,62 @@
-"""Memory and local disk of each command that moves images: bounded, and the same for a large image."""
+"""``peak-memory``: memory and local disk of each command that moves images, from 0.25 to 4 GiB."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.bench import Bench, Build
+from benchmarks.bench import Bench, Build, Setup
 from benchmarks.child import Usage
+from benchmarks.images import one_image
 from benchmarks.results import MIB, Row, Timing
 
-SMALL_MIB, LARGE_MIB = 100, 2048
+SMALL_MIB, LARGE_MIB = 256, 4096
 BOUND = 150 * MIB
 GROWTH = 10 * MIB
 """What a process may need more for the large image than for the small one and still be called flat."""
 WRITTEN = MIB
 """What a process may write on this machine: result files and the like, never an image."""
+WAYS = (("plain", "docker"), ("gzip", "registry"))
 
 
-def measure_memory(bench: Bench) -> Iterator[Row]:
-    """Run a whole release with a small and a large image, and watch each command."""
+def peak_memory(bench: Bench) -> Iterator[Row]:
+    """Run a whole release with a small and a large image, both ways, and watch each command."""
     small, large = bench.scale.bytes(SMALL_MIB), bench.scale.bytes(LARGE_MIB)
-    first, second = _release(bench, small), _release(bench, large)
+    ways = [(layers, engine) for layers, engine in WAYS if not Setup((), layers, engine).missing]
+    first, second = _releases(bench, small, ways), _releases(bench, large, ways)
     for command in first:
-        yield _memory(f"{command}, small image: memory", small, first[command])
-        yield _memory(f"{command}, large image: memory", large, second[command])
+        name = f"peak-memory-{command}"
+        yield _memory(f"{name}-small", small, first[command])
+        yield _memory(f"{name}-large", large, second[command])
         growth = second[command].peak_rss - first[command].peak_rss
         yield Row(
-            f"{command}: growth of memory",
+            f"{name}-growth",
             large,
             f"<= {GROWTH // MIB} MiB",
             growth <= GROWTH,
             note=f"{growth / MIB:+.1f} MiB from the small to the large image",
         )
     for command, usage in second.items():
-        yield _disk(f"{command}: local disk", large, usage)
+        yield _disk(f"local-disk-{command}", large, usage)
 
 
-def _release(bench: Bench, size: int) -> dict[str, Usage]:
-    with bench.build(["rms"], own_size=size) as build:
-        bench.say(f"memory: a release with one image of {size / MIB:.0f} MiB")
-        return dict(_commands(bench, build))
+def _releases(bench: Bench, size: int, ways: list[tuple[str, str]]) -> dict[str, Usage]:
+    found: dict[str, Usage] = {}
+    for layers, engine in ways:
+        with bench.build(one_image(f"memory {layers} {size}", size)) as build:
+            setup = Setup(build.names, layers, engine, bench.new_prefix())
+            bench.say(f"peak-memory: {layers} layers, one image of {size / MIB:.0f} MiB")
+            found |= {f"{name}-{layers}": usage for name, usage in _commands(bench, build, setup)}
+    return found
 
 
-def _commands(bench: Bench, build: Build) -> Iterator[tuple[str, Usage]]:
-    yield "candidate export", bench.export(build)
+def _commands(bench: Bench, build: Build, setup: Setup) -> Iterator[tuple[str, Usage]]:
+    yield "export", bench.export(build, setup)
     bench.forget(build)
-    yield "candidate verify", bench.cli(build, "candidate", "verify", build.ref)
-    yield "candidate load", bench.cli(build, "candidate", "load", build.ref)
+    yield "verify", bench.cli(setup, "candidate", "verify", build.ref)
+    yield "load", bench.cli(setup, "candidate", "load", build.ref)
     bench.forget(build)
-    bench.sign_off(build)
-    yield "promote run", bench.cli(build, "promote", "run", build.ref)
+    bench.sign_off(build, setup)
+    yield "promote", bench.cli(setup, "promote", "run", build.ref)
 
 
 def _memory(name: str, size: int, usage: Usage) -> Row:

@@ -16,6 +16,8 @@ ATTEMPTS = 5
 """Attempts of one API call, the first included; botocore's standard mode waits between them."""
 CONNECT_TIMEOUT_S = 5
 """Seconds until a connection attempt is given up."""
+CONNECTIONS = 16
+"""Connections that a client keeps: as many as calls are made at a time (:mod:`jenkins_release.parallel`)."""
 READ_TIMEOUT_S = 60
 """Seconds without a byte until an answer is given up."""
 
@@ -51,6 +53,7 @@ def aws_client(service: str, region: str, *, profile: str | None = None, attempt
         retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
+        max_pool_connections=CONNECTIONS,
     )
     with aws_errors(f"open a client of AWS {service}"):
         # A session of its own: boto3's default session is shared and not safe between threads.

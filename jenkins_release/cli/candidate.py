@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,8 +17,10 @@ from jenkins_release.cli.runtime import (
     pass_runtime,
     share_option,
 )
-from jenkins_release.records.candidate import Candidate
 from jenkins_release.share.candidates import CandidateRef
+
+if TYPE_CHECKING:
+    from jenkins_release.records.candidate import Candidate
 
 
 @click.group()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jenkins_release.cli.output import bullets
-from jenkins_release.rules.gate import Decision
+
+if TYPE_CHECKING:
+    from jenkins_release.rules.gate import Decision
 
 
 def gate_word(decision: Decision) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.cli.forecast import forecast_json, forecast_text
 from jenkins_release.cli.gate import gate_json, gate_text, overridden_text
 from jenkins_release.cli.output import bullets, size, table
 from jenkins_release.cli.runtime import (
@@ -18,12 +19,12 @@ from jenkins_release.cli.runtime import (
     region_option,
     share_option,
 )
-from jenkins_release.records.plan import Plan, TagNow
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.approve import ApprovalReport
 
 if TYPE_CHECKING:
     from jenkins_release.records.journal import JournalEntry
+    from jenkins_release.records.plan import Plan, PlannedImage, TagNow
+    from jenkins_release.steps.approve import ApprovalReport
 
 _JOURNAL_LINES = 8
 
@@ -44,14 +45,17 @@ def promote() -> None:
 @pass_runtime
 def plan(runtime: Runtime, ref: CandidateRef, out: Path | None) -> None:
     """Show what a promotion would do. Changes nothing."""
+    from jenkins_release.steps.forecast import forecast_promotion
     from jenkins_release.steps.plan import plan_promotion, write_plan
 
     made, decision = plan_promotion(ref, runtime.services)
-    text = f"{_plan_text(made)}\n{gate_text(decision)}"
+    expected = forecast_promotion(made, runtime.services)
+    text = f"{_plan_text(made)}{forecast_text(expected)}\n{gate_text(decision)}"
     if out is not None:
         write_plan(made, out)
         text += f"\nwrote {out}; approve it with 'jenkins-release promote approve {out}'"
     result = _plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
+    result["forecast"] = forecast_json(expected)
     runtime.succeed(result, text)
 
 
@@ -235,19 +239,24 @@ def _plan_text(plan: Plan) -> str:
         todo = {"absent": "push", "pushed": "set tags", "released": "nothing"}[image.state]
         exists = "" if image.repository_exists else " (create)"
         now = ", ".join(_tag_text(tag) for tag in image.tags)
-        moved = f"up to {size(image.push_bytes)}" if image.push_bytes else "-"
+        moved = _bytes_text(image) if image.state == "absent" else "-"
         rows.append([image.name, image.repository + exists, now, todo, moved])
     columns = ["image", "repository", "tag now", "to do", "bytes"]
     total = sum(image.push_bytes for image in plan.images)
+    exact = all(image.push_exact for image in plan.images if image.push_bytes)
     lines = [
         f"plan for {plan.product} {plan.version}/{plan.build} to {plan.registry}",
         f"candidate.json {plan.candidate}",
         f"plan {plan.digest}, requested by {plan.requester}",
         table(columns, rows),
-        f"to push: {'up to ' + size(total) if total else 'nothing'}",
+        f"to push: {('' if exact else 'up to ') + size(total) if total else 'nothing'}",
     ]
     obstacles = [*plan.occupied, *plan.obstacles]
     return "\n".join([*lines, *(["in the way:", bullets(obstacles)] if obstacles else [])])
+
+
+def _bytes_text(image: PlannedImage) -> str:
+    return size(image.push_bytes) if image.push_exact else f"up to {size(image.push_bytes)}"
 
 
 def _tag_text(tag: TagNow) -> str:

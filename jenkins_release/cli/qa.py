@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -16,7 +16,9 @@ from jenkins_release.cli.runtime import (
     share_option,
 )
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._attest import AttestationReport
+
+if TYPE_CHECKING:
+    from jenkins_release.steps._attest import AttestationReport
 
 _KEY = click.option("--key", default="", help="Tester's key, file2: or awskms:  [default: signing.qa_key]")
 

@@ -9,16 +9,17 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from jenkins_release.cli.output import bullets
 from jenkins_release.cli.progress import progress_for
-from jenkins_release.config import load_configuration
 from jenkins_release.errors import ReleaseError
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.services import Services
+
+if TYPE_CHECKING:
+    from jenkins_release.steps.services import Services
 
 F = TypeVar("F", bound=Callable[..., Any])
 _QUIET = ("botocore", "boto3", "urllib3", "docker", "smbprotocol", "spnego", "smbclient")
@@ -41,6 +42,10 @@ class Runtime:
     @functools.cached_property
     def services(self) -> Services:
         """The services of the configured product."""
+        # Not before a command needs them: help of every command is to come at once.
+        from jenkins_release.config import load_configuration
+        from jenkins_release.steps.services import Services
+
         configuration = load_configuration(self.config, environ=self.environ, options=self.overrides)
         return Services(configuration, environ=self.environ, progress=progress_for(sys.stderr))
 

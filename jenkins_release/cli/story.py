@@ -56,12 +56,18 @@ def _build_json(build: BuildHistory) -> dict[str, Any]:
         "state": story.state,
         "location": build.location,
         "digest": story.digest,
-        "exported": story.record.model_dump(mode="json", by_alias=True) if story.record else None,
+        "exported": story.record.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if story.record
+        else None,
         "events": [_event_json(event) for event in story.events],
         "overridden": any(_overrides(event) for event in story.events),
         "chain": {"length": len(story.events), "head": story.head, "intact": not build.altered},
         "altered": list(build.altered),
     }
+
+
+def _record_json(record: Candidate | None) -> dict[str, Any] | None:
+    return record.model_dump(mode="json", by_alias=True, exclude_none=True) if record else None
 
 
 def _event_json(event: Event) -> dict[str, Any]:

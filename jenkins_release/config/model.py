@@ -98,6 +98,19 @@ class ExportSection(_Section):
 
     platform: Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")] = "linux/amd64"
     archives: Literal["single", "per-image"] = "single"
+    layers: Literal["plain", "gzip"] = "gzip"
+    gzip_digests: bool = False
+
+
+class PromoteSection(_Section):
+    """``[promote]``: how images reach the registry.
+
+    ``docker`` loads, tags and pushes with a Docker daemon; ``registry`` sends layers from the share
+    straight to the registry, ``workers`` of them at a time.
+    """
+
+    engine: Literal["docker", "registry"] = "registry"
+    workers: Annotated[int, Field(ge=1, le=16)] = 2
 
 
 class EcrSection(_Section):
@@ -217,6 +230,7 @@ class Configuration(_Section):
     ecr: EcrSection
     docker: DockerSection = DockerSection()
     export: ExportSection = ExportSection()
+    promote: PromoteSection = PromoteSection()
     policy: PolicySection = PolicySection()
     signing: SigningSection = SigningSection()
     trusted_keys: tuple[TrustedKeySection, ...] = ()

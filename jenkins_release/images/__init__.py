@@ -1,4 +1,12 @@
-"""Docker images: the daemon, and the archives that ``docker save`` writes."""
+"""Docker images: the daemon, and the archives that ``docker save`` writes.
+
+The daemon's client is imported on first use: what only reads archives does not pay for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from jenkins_release.images.archive import (
     ArchivedImage,
@@ -7,8 +15,10 @@ from jenkins_release.images.archive import (
     ArchiveLimits,
     ArchiveReader,
 )
-from jenkins_release.images.docker_engine import DockerEngine
 from jenkins_release.images.protocol import ImageEngine, LocalImage
+
+if TYPE_CHECKING:
+    from jenkins_release.images.docker_engine import DockerEngine
 
 __all__ = [
     "ArchiveIndex",
@@ -20,3 +30,9 @@ __all__ = [
     "ImageEngine",
     "LocalImage",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DockerEngine":
+        return import_module("jenkins_release.images.docker_engine").DockerEngine
+    raise AttributeError(f"module 'jenkins_release.images' has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,7 +22,13 @@ DEFAULT_URL = "unix:///var/run/docker.sock"
 """Where a daemon listens unless it is told otherwise."""
 
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-f]{64}")
-_FOREIGN = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+_FOREIGN = (
+    DockerException,
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
 
 
 def connection_settings(base_url: str | None, environ: Mapping[str, str]) -> dict[str, Any]:

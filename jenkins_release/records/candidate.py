@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.records.base import Part, Record
+from jenkins_release.registry.manifests import RawManifest, read_content, sha256_digest
 from jenkins_release.rules.names import check_identifier, check_path
 
 
@@ -42,6 +44,27 @@ class FileRecord(Part):
     sha256: Sha256
 
 
+class BlobRecord(Part):
+    """A layer as a registry stores it: digest and bytes of one gzip file."""
+
+    digest: Digest
+    size: Size
+
+
+class ManifestRecord(Part):
+    """The manifest that a registry will hold, fixed when the candidate was exported.
+
+    Attributes:
+        media_type: Its media type.
+        digest: Its digest: what customers pull.
+        data: Its exact text.
+    """
+
+    media_type: str
+    digest: Digest
+    data: str
+
+
 class LayerRecord(Part):
     """A layer inside an archive, so that it can be read without the rest.
 
@@ -51,6 +74,8 @@ class LayerRecord(Part):
         offset: Byte offset of those in the archive.
         size: Their number.
         compression: How they are compressed in the archive.
+        gzip: What this program made of a plain layer when it was exported; a registry stores that
+            where the promoting machine makes the same of it.
     """
 
     diff_id: Digest
@@ -58,6 +83,12 @@ class LayerRecord(Part):
     offset: Size
     size: Size
     compression: Literal["none", "gzip", "zstd"]
+    gzip: BlobRecord | None = None
+
+    @property
+    def blob(self) -> BlobRecord | None:
+        """What a registry stores of it, as far as that is known before a promotion."""
+        return self.gzip if self.compression == "none" else BlobRecord(digest=self.digest, size=self.size)
 
 
 class ImageRecord(Part):
@@ -72,6 +103,8 @@ class ImageRecord(Part):
         config_offset: Byte offset of the config JSON in the archive.
         config_size: Its bytes.
         layers: Layers, base first.
+        manifest: The manifest that customers will pull, where every layer stands in the archive as a
+            registry stores it; the promotion must end with exactly this one.
     """
 
     name: Identifier
@@ -82,6 +115,26 @@ class ImageRecord(Part):
     config_offset: Size
     config_size: Size
     layers: tuple[LayerRecord, ...]
+    manifest: ManifestRecord | None = None
+
+    @model_validator(mode="after")
+    def _manifest_fits(self) -> ImageRecord:
+        if self.manifest is not None:
+            found = RawManifest(self.manifest.digest, self.manifest.media_type, self.manifest.data.encode())
+            if sha256_digest(found.data) != found.digest:
+                raise ValueError(f"the manifest of image {self.name} does not have its digest")
+            try:
+                content = read_content(found, f"image {self.name}")
+            except IntegrityError as error:
+                raise ValueError(error.message) from error
+            size = self.config_size + self.size
+            if (content.config_digest, content.layers, content.size) != (
+                self.config_digest,
+                tuple(layer.digest for layer in self.layers),
+                size,
+            ):
+                raise ValueError(f"the manifest of image {self.name} is that of another image")
+        return self
 
     @property
     def diff_ids(self) -> tuple[str, ...]:
@@ -123,6 +176,18 @@ class Candidate(Record):
     files: tuple[FileRecord, ...]
     images: tuple[ImageRecord, ...]
 
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Candidate:
+        """Read a record back; arguments and errors as in :meth:`Record.from_bytes`.
+
+        A step reads the same bytes several times, and each rule once more by itself: the last ones
+        are remembered. Records are frozen, and only what was valid is.
+        """
+        try:
+            return _remembered(data)
+        except IntegrityError:
+            return super().from_bytes(data, where)
+
     @property
     def ident(self) -> str:
         """``version/build``, as people name a candidate."""
@@ -151,6 +216,11 @@ class Candidate(Record):
             if max([image.config_offset + image.config_size, *ends]) > sizes[image.archive]:
                 raise ValueError(f"image {image.name} reaches beyond the end of {image.archive}")
         return self
+
+
+@lru_cache(maxsize=8)
+def _remembered(data: bytes) -> Candidate:
+    return super(Candidate, Candidate).from_bytes(data, "candidate.json")
 
 
 def manifest_digest(data: bytes) -> str:

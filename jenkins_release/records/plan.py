@@ -41,8 +41,10 @@ class PlannedImage(Part):
         digest: Manifest digest in the registry, None while absent.
         candidate_tag_set: Whether the temporary tag is there at the moment.
         tags: Release tags and what they name now.
-        push_bytes: Bytes of layers that may have to be pushed: uncompressed, an upper bound,
-            0 where the image is in the registry.
+        push_bytes: Bytes of layers that may have to be pushed, 0 where the image is in the registry:
+            as they stand in the archive, an upper bound.
+        push_exact: Whether ``push_bytes`` is exactly what will be sent, config included: every digest
+            is known, and what the registry holds or can mount is not counted.
     """
 
     name: str
@@ -55,6 +57,7 @@ class PlannedImage(Part):
     candidate_tag_set: bool = False
     tags: tuple[TagNow, ...]
     push_bytes: Size
+    push_exact: bool = False
 
 
 class Plan(Record):

@@ -30,6 +30,7 @@ from jenkins_release.registry.manifests import (
     sha256_digest,
 )
 from jenkins_release.registry.protocol import RegistryLogin
+from jenkins_release.registry.transport import root_url
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Largest manifest that registries have to take (OCI Distribution Specification, "Pushing Manifests")."""
@@ -104,8 +105,7 @@ class DistributionRegistry:
         self.host = host
         self._login = login
         self._timeout_s = timeout_s
-        scheme = "http" if _LOOPBACK.fullmatch(re.sub(r":\d+$", "", host)) else "https"
-        self._root = f"{scheme}://{host}"
+        self._root = root_url(host)
         self._session = requests.Session()
         self._auth: AuthBase = _Anonymous()
 

@@ -7,17 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from jenkins_release.aws import error_code, translate
 from jenkins_release.errors import IntegrityError
 from jenkins_release.registry import manifests
-from jenkins_release.registry.ecr_calls import EcrCalls, batches, changed, failed
-from jenkins_release.registry.protocol import RegistryLogin, Repository, Scan, StoredImage, TagConflict
+from jenkins_release.registry.ecr_calls import EcrCalls, batches, failed
+from jenkins_release.registry.ecr_tags import put_tag
+from jenkins_release.registry.protocol import RegistryLogin, Repository, Scan, StoredImage
 from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
 from jenkins_release.registry.token import mint
-
-_ALREADY = "ImageAlreadyExistsException"
-_TAG_TAKEN = "ImageTagAlreadyExistsException"
-_OTHER_DIGEST = "ImageDigestDoesNotMatchException"
 
 
 class EcrRegistry:
@@ -89,6 +85,17 @@ class EcrRegistry:
         return _repository(
             self._api.call("describe_repositories", what, repositoryNames=[name])["repositories"][0]
         )
+
+    def repositories(self, names: Sequence[str]) -> dict[str, Repository]:
+        """Describe several repositories (``DescribeRepositories``, 100 names in a call).
+
+        Returns:
+            The repositories found, by name; a missing one is left out.
+
+        Raises:
+            RemoteError: ECR refused or failed.
+        """
+        return {each["repositoryName"]: _repository(each) for each in self._api.repositories(names)}
 
     def create_repository(self, name: str) -> Repository:
         """Create a repository as configured (``CreateRepository``); an existing one is returned as it is.
@@ -174,6 +181,16 @@ class EcrRegistry:
                     missing.discard(layer["layerDigest"])
         return missing
 
+    def mounts_blobs(self) -> bool:
+        """Whether the account opted in to blob mounting (``GetAccountSetting``, ``BLOB_MOUNTING``).
+
+        A caller that may not ask is told no: a blob is then uploaded to each repository.
+
+        Raises:
+            RemoteError: ECR failed.
+        """
+        return self._api.blob_mounting()
+
     def tags(self, repository: str) -> list[str]:
         """Return every tag of a repository (``ListImages``, all pages).
 
@@ -204,31 +221,7 @@ class EcrRegistry:
             RepositoryNotFound: There is no such repository.
             RemoteError: ECR refused or failed, or lacks a layer of the image.
         """
-        from botocore.exceptions import ClientError
-
-        name = f"{image.repository}:{tag}"
-        actual = manifests.sha256_digest(image.manifest)
-        if actual != image.digest:
-            raise changed(name, image.digest, actual)
-        if self._api.tag_digest(image.repository, tag) == image.digest:
-            return
-        try:
-            answer = self._api.call(
-                "put_image",
-                f"set the tag {name}",
-                passing=(_ALREADY, _TAG_TAKEN, _OTHER_DIGEST),
-                repositoryName=image.repository,
-                imageManifest=image.manifest.decode(),
-                imageManifestMediaType=image.media_type,
-                imageDigest=image.digest,
-                imageTag=tag,
-            )
-        except ClientError as error:
-            self._not_put(image, tag, error)
-            return
-        put = str(answer["image"]["imageId"].get("imageDigest"))
-        if put != image.digest:
-            raise changed(name, image.digest, put)
+        put_tag(self._api, image, tag)
 
     def remove_tag(self, repository: str, tag: str) -> None:
         """Remove a tag (``BatchDeleteImage``); a missing one is fine.
@@ -273,25 +266,6 @@ class EcrRegistry:
             **mutability(filters),
         )
         return self.repository(repository.name)
-
-    def _not_put(self, image: StoredImage, tag: str, error: Exception) -> None:
-        """Judge a refused PutImage; returns where the tag names the image after all."""
-        name, code = f"{image.repository}:{tag}", error_code(error)
-        if code == _OTHER_DIGEST:
-            raise IntegrityError(
-                f"{name}: ECR computes another digest of the manifest than {image.digest}",
-                hint="do not release it: the manifest was changed on the way",
-            ) from error
-        # Someone else may have set it since it was looked at.
-        present = self._api.tag_digest(image.repository, tag)
-        if present == image.digest:
-            return
-        if code == _TAG_TAKEN:
-            raise TagConflict(
-                f"{name} is immutable and names {present}: it cannot name {image.digest}",
-                hint="release under a new version: a published tag is never moved",
-            ) from error
-        raise translate(error, f"set the tag {name}") from error
 
 
 def _repository(described: dict[str, Any]) -> Repository:

@@ -9,15 +9,22 @@ retryable RemoteError.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jenkins_release.aws import aws_client, error_code, translate
 from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.parallel import map_parallel
 from jenkins_release.registry.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
 from jenkins_release.registry.protocol import RepositoryNotFound, Scan
 
+_log = logging.getLogger(__name__)
+_NOT_TOLD = frozenset(
+    {"AccessDeniedException", "ValidationException", "InvalidParameterException", "UnknownOperationException"}
+)
+"""Answers of an account that does not tell the setting, or a region that does not know it."""
 BATCH = 100
 """Identifiers in one batch call at most (ECR API reference)."""
 
@@ -90,6 +97,35 @@ class EcrCalls:
             found.update(self._manifests(repository, batch))
         return found
 
+    def repositories(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Describe repositories; those that do not exist are left out.
+
+        A call that names a missing repository is refused as a whole, with the name of one only (ECR
+        API reference, DescribeRepositories); so may be one where the caller's policy covers only some
+        of the names. Then each is asked for by itself.
+        """
+        found: list[dict[str, Any]] = []
+        for batch in batches(names):
+            try:
+                found += self._described(batch)
+            except RemoteError as error:
+                if error.retryable:
+                    raise
+                for single in map_parallel(self._described_or_nothing, batch):
+                    found += single
+        return found
+
+    def _described(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        what = f"describe the repositor{'y' if len(names) == 1 else 'ies'} {', '.join(names)}"
+        answer = self.call("describe_repositories", what, repositoryNames=[*names])
+        return list(answer["repositories"])
+
+    def _described_or_nothing(self, name: str) -> list[dict[str, Any]]:
+        try:
+            return self._described([name])
+        except RepositoryNotFound:
+            return []
+
     def tags(self, repository: str) -> list[str]:
         """Return every tag of a repository."""
         found: list[str] = []
@@ -106,6 +142,21 @@ class EcrCalls:
             if not answer.get("nextToken"):
                 return sorted(set(found))
             page = {"nextToken": answer["nextToken"]}
+
+    def blob_mounting(self) -> bool:
+        """Return the account setting ``BLOB_MOUNTING``; False where the caller may not read it."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        what = "ask whether blobs can be mounted"
+        try:
+            # Not through call(): the action takes no registryId.
+            answer = self.client().get_account_setting(name="BLOB_MOUNTING")
+        except (BotoCoreError, ClientError) as error:
+            if error_code(error) in _NOT_TOLD:
+                _log.info("cannot %s: %s", what, error_code(error))
+                return False
+            raise translate(error, what) from error
+        return str(answer.get("value", "")).upper() == "ENABLED"
 
     def scan(self, repository: str, digest: str) -> Scan:
         """Return where the scan of an image stands, and what it found."""

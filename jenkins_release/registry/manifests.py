@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,21 @@ ACCEPTED_TYPES = (*MANIFEST_TYPES, *INDEX_TYPES)
 """Every media type that can be read here."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+_DOCKER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+_OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+"
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """A blob as a manifest names it: its digest, its bytes, and how they are compressed."""
+
+    digest: str
+    size: int
+    compression: str = "gzip"
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,35 @@ def sha256_digest(data: bytes) -> str:
 def is_digest(reference: str) -> bool:
     """Whether a reference is a ``sha256:`` digest rather than a tag."""
     return _DIGEST.fullmatch(reference) is not None
+
+
+def build_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> RawManifest:
+    """Return the manifest of an image: the same bytes for the same content, on every machine.
+
+    Docker's own type where every layer is gzip, as the Docker engine pushes it; Docker's
+    specification has no zstd ("Image Manifest Version 2, Schema 2"), so OCI's type otherwise.
+    """
+    docker = all(layer.compression == "gzip" for layer in layers)
+    media_type = DOCKER_MANIFEST if docker else OCI_MANIFEST
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": {
+            "mediaType": DOCKER_CONFIG if docker else OCI_CONFIG,
+            "size": config.size,
+            "digest": config.digest,
+        },
+        "layers": [
+            {
+                "mediaType": _DOCKER_GZIP if docker else f"{_OCI_LAYER}{layer.compression}",
+                "size": layer.size,
+                "digest": layer.digest,
+            }
+            for layer in layers
+        ],
+    }
+    data = json.dumps(document, separators=(",", ":")).encode()
+    return RawManifest(sha256_digest(data), media_type, data)
 
 
 def read_content(manifest: RawManifest, what: str) -> Content:

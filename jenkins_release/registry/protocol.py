@@ -10,6 +10,14 @@ from typing import Protocol
 from jenkins_release.errors import RemoteError
 
 
+class UploadLost(RemoteError):
+    """The registry does not know an upload any more: the blob has to be sent from its beginning."""
+
+
+class LayersNotFound(RemoteError):
+    """The registry lacks blobs that a manifest names."""
+
+
 class RepositoryNotFound(RemoteError):
     """The registry has no such repository."""
 
@@ -118,6 +126,10 @@ class Registry(Protocol):
         """Describe a repository. Raises :class:`RepositoryNotFound`."""
         ...
 
+    def repositories(self, names: Sequence[str]) -> dict[str, Repository]:
+        """Describe several repositories, in as few calls as possible; a missing one is left out."""
+        ...
+
     def create_repository(self, name: str) -> Repository:
         """Create a repository as configured; an existing one is returned as it is."""
         ...
@@ -146,6 +158,10 @@ class Registry(Protocol):
         """Return those of the blob digests that the repository does not hold."""
         ...
 
+    def mounts_blobs(self) -> bool:
+        """Whether a blob can be mounted from one repository of the registry into another."""
+        ...
+
     def set_tag(self, image: StoredImage, tag: str) -> None:
         """Let ``tag`` name exactly ``image``; done when it already does. Raises :class:`TagConflict`."""
         ...
@@ -156,4 +172,58 @@ class Registry(Protocol):
 
     def remove_tag(self, repository: str, tag: str) -> None:
         """Remove a tag; a missing one is fine. With its last tag ECR deletes the image itself."""
+        ...
+
+
+class Upload(Protocol):
+    """A blob on its way to a registry; use it as a context manager.
+
+    Leaving the block without :meth:`finish` cancels the upload.
+    """
+
+    def send(self, part: bytes) -> None:
+        """Append a part. Called again with the same part after a failure it goes on where that was.
+
+        Raises:
+            UploadLost: The registry knows nothing of the upload any more.
+            RemoteError: The part, or its end, may not have arrived; ``retryable``.
+        """
+        ...
+
+    def finish(self, digest: str) -> None:
+        """Let the registry check and keep the blob.
+
+        Raises:
+            IntegrityError: The registry computes another digest of what arrived.
+            UploadLost: As :meth:`send`; also after an answer that was lost.
+        """
+        ...
+
+    def __enter__(self) -> Upload: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class BlobStore(Protocol):
+    """A registry's blobs and manifests, written over the distribution API; safe to share between threads."""
+
+    def holds(self, repository: str, digest: str) -> bool:
+        """Whether the repository holds a blob (``HEAD``)."""
+        ...
+
+    def mount(self, repository: str, digest: str, source: str) -> bool:
+        """Let the repository have a blob of another one; False where the registry does not do that."""
+        ...
+
+    def upload(self, repository: str) -> Upload:
+        """Begin to upload a blob. Raises :class:`RepositoryNotFound`."""
+        ...
+
+    def put_manifest(self, repository: str, tag: str, media_type: str, data: bytes) -> str:
+        """Store a manifest under a tag and return the digest that the registry names.
+
+        Raises:
+            LayersNotFound: A blob that it names is missing.
+            TagConflict: The tag is immutable and taken.
+        """
         ...

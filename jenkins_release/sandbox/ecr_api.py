@@ -46,6 +46,7 @@ class Call:
         arn: The principal.
         parameters: The action's arguments.
         fault: The fault on this call.
+        blob_mounting: Whether the account opted in to blob mounting.
     """
 
     state: EcrState
@@ -54,6 +55,7 @@ class Call:
     arn: str
     parameters: dict[str, Any]
     fault: Fault
+    blob_mounting: bool = False
 
     def repository(self) -> RepositoryState:
         """Return the repository that the call names."""
@@ -136,6 +138,13 @@ def _get_authorization_token(call: Call) -> dict[str, Any]:
     encoded = base64.b64encode(f"AWS:{token}".encode()).decode()
     data = {"authorizationToken": encoded, "expiresAt": expires, "proxyEndpoint": f"http://{call.host}"}
     return {"authorizationData": [data]}
+
+
+def _get_account_setting(call: Call) -> dict[str, Any]:
+    name = call.parameters["name"]
+    if name != "BLOB_MOUNTING":
+        raise ApiFault("ValidationException", f"the sandbox does not know the account setting {name}")
+    return {"name": name, "value": "ENABLED" if call.blob_mounting else "DISABLED"}
 
 
 def _create_repository(call: Call) -> dict[str, Any]:
@@ -234,6 +243,7 @@ def _described(call: Call, repository: RepositoryState) -> dict[str, Any]:
 
 REPOSITORY_ACTIONS: dict[str, Action] = {
     "GetAuthorizationToken": _get_authorization_token,
+    "GetAccountSetting": _get_account_setting,
     "CreateRepository": _create_repository,
     "DescribeRepositories": _describe_repositories,
     "DeleteRepository": _delete_repository,

@@ -84,6 +84,7 @@ class Router:
         self._store = store
         self._host = host
         self._stopping = stopping
+        self._blob_mounting = blob_mounting
         self._v2 = V2Api(state, store, host, blob_mounting=blob_mounting, expired_status=expired_status)
 
     def serve(self, exchange: Exchange) -> None:
@@ -146,7 +147,7 @@ class Router:
             if action not in ACTIONS:
                 raise ApiFault("UnknownOperationException", f"the sandbox does not know {action}")
             authorize(self._state, arn, f"ecr:{action}", repository_of(action, parameters))
-            call = Call(self._state, self._store, self._host(), arn, parameters, fault)
+            call = Call(self._state, self._store, self._host(), arn, parameters, fault, self._blob_mounting)
             check_registry(call)
             answer = json.dumps(ACTIONS[action](call)).encode()
         except ApiFault as error:

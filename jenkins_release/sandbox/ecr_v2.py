@@ -17,6 +17,7 @@ from jenkins_release.sandbox.ecr_access import DOWNLOADS, authorize, check_downl
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_http import Exchange
 from jenkins_release.sandbox.ecr_manifests import immutable_message, store_image
+from jenkins_release.sandbox.ecr_parts import UploadParts
 from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, Image
 from jenkins_release.sandbox.ecr_store import RegistryStore
 
@@ -43,6 +44,8 @@ _CODES = {
     "InvalidParameterException": ("MANIFEST_INVALID", 400),
     "LayersNotFoundException": ("MANIFEST_BLOB_UNKNOWN", 400),
     "ReferencedImagesNotFoundException": ("MANIFEST_BLOB_UNKNOWN", 400),
+    "InvalidLayerPartException": ("BLOB_UPLOAD_INVALID", 416),
+    "LayerPartTooSmallException": ("SIZE_INVALID", 400),
     "RequestEntityTooLargeException": ("SIZE_INVALID", 413),
     "ServerException": ("UNKNOWN", 500),
 }
@@ -79,6 +82,7 @@ class V2Api:
         self._host = host
         self._blob_mounting = blob_mounting
         self._expired_status = expired_status
+        self._parts = UploadParts()
 
     def answer(self, exchange: Exchange, fault: Fault) -> None:
         """Answer a request; an error leaves as JSON of the distribution API."""
@@ -128,8 +132,29 @@ class V2Api:
             self._get_manifest(exchange, name, rest, fault)
         else:
             query = self._upload_query(exchange, arn) if exchange.method == "POST" else exchange.raw_query
+            if kind == "blobs/uploads" and rest:
+                self._upload(exchange, name, repository.storage, rest)
+                return
             path = f"/v2/{repository.storage}/{kind}/{rest}"
             self._forward(exchange, path, query, f"/v2/{name}/", f"/v2/{repository.storage}/")
+
+    def _upload(self, exchange: Exchange, name: str, storage: str, upload: str) -> None:
+        """Pass on a request about an upload, or answer how far it has come."""
+        arrived = self._parts.arrived(upload)
+        place = f"/v2/{name}/blobs/uploads/{upload}"
+        if exchange.method == "GET" and arrived is not None:
+            location = f"http://{self._host()}{place}"
+            exchange.reply(204, b"", {"Location": location, "Range": f"0-{max(0, arrived - 1)}"})
+            return
+        part = self._parts.part(exchange, upload)
+        query = self._parts.query(upload, exchange.raw_query)
+        path = f"/v2/{storage}/blobs/uploads/{upload}"
+        shown = f"/v2/{name}/", f"/v2/{storage}/"
+        if self._forward(exchange, path, query, *shown, part=part, upload=upload) and exchange.method in {
+            "PUT",
+            "DELETE",
+        }:
+            self._parts.forget(upload)
 
     def _put_manifest(self, exchange: Exchange, name: str, reference: str) -> None:
         data = exchange.body()
@@ -172,19 +197,32 @@ class V2Api:
         authorize(self._state, arn, "ecr:GetDownloadUrlForLayer", source)
         return urlencode({"mount": digest, "from": self._state.repository(source).storage})
 
-    def _forward(self, exchange: Exchange, path: str, query: str, shown: str, storage: str = "") -> None:
+    def _forward(
+        self,
+        exchange: Exchange,
+        path: str,
+        query: str,
+        shown: str,
+        storage: str = "",
+        *,
+        part: bytes | None = None,
+        upload: str = "",
+    ) -> bool:
+        """Pass a request on and its answer back; returns whether it was a success."""
         headers = {name: exchange.headers[name] for name in _FORWARDED if name in exchange.headers}
         target = f"{path}?{query}" if query else path
-        with self._store.request(
-            exchange.method, target, headers, exchange.chunks(), exchange.length
-        ) as answer:
+        body = exchange.chunks() if part is None else [part]
+        with self._store.request(exchange.method, target, headers, body, exchange.length) as answer:
             passed = dict(answer.headers)
             for name, value in answer.headers.items():
                 if name.lower() == "location" and storage:
                     url = urlsplit(value)
                     inside = url.path.replace(storage, shown, 1)
                     passed[name] = f"http://{self._host()}{inside}" + (f"?{url.query}" if url.query else "")
+                    if upload and answer.status == 202:
+                        self._parts.taken(upload, part, url.query)
             exchange.stream(answer.status, passed, answer.blocks())
+            return answer.status < 300
 
 
 def _accepts(exchange: Exchange, image: Image) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -40,13 +41,16 @@ public_key = "keys/{role}.pem.pub"
 """
 
 
-def write_product(folder: Path, share: str, passphrase: SecretStr) -> Path:
+def write_product(
+    folder: Path, share: str, passphrase: SecretStr, *, names: Sequence[str] = SERVICES
+) -> Path:
     """Write ``release.toml`` and the keys that it trusts; what is there already is kept.
 
     Args:
         folder: Where to.
         share: Location of the share for release candidates.
         passphrase: Encrypts the private keys.
+        names: The product's images.
 
     Returns:
         Path of ``release.toml``.
@@ -57,7 +61,7 @@ def write_product(folder: Path, share: str, passphrase: SecretStr) -> Path:
         if not (keys / f"{role}.pem").exists():
             generate_key(keys / f"{role}.pem", "ed25519", passphrase)
     text = _HEAD.format(share=share, region=REGION, account=ACCOUNT)
-    text += "".join(_IMAGE.format(name=name) for name in SERVICES)
+    text += "".join(_IMAGE.format(name=name) for name in names)
     text += "\n[signing]\n" + "".join(f'{role}_key = "file2:{keys / role}.pem"\n' for role in ROLES)
     text += "".join(_KEY.format(role=role) for role in ROLES)
     target = folder / "release.toml"

@@ -1,16 +1,21 @@
 r"""The share that candidates and releases stand on: SMB, or a folder in its place.
 
 :func:`open_share` decides by the location: ``\\server\share\folder`` and ``smb://server/share`` are
-SMB, anything else is a folder of this machine.
+SMB, anything else is a folder of this machine. What speaks SMB is imported on first use.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from jenkins_release.share.directory import DirectoryShare
 from jenkins_release.share.factory import ClosableShare, open_share
 from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share, ShareFull, Writer
-from jenkins_release.share.smb import SmbShare
 from jenkins_release.share.smb_address import SmbAddress
+
+if TYPE_CHECKING:
+    from jenkins_release.share.smb import SmbShare
 
 __all__ = [
     "ClosableShare",
@@ -26,3 +31,9 @@ __all__ = [
     "Writer",
     "open_share",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SmbShare":
+        return import_module("jenkins_release.share.smb").SmbShare
+    raise AttributeError(f"module 'jenkins_release.share' has no attribute {name!r}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -56,11 +56,11 @@ class Staging:
         self.committed = False
 
     def create(self, path: str) -> AbstractContextManager[Writer]:
-        """Create a file below the candidate's folder."""
+        """Create a file below the candidate's folder, through breaks of the connection."""
         parent, _, _ = path.rpartition("/")
         if parent:
             self._share.make_folder(f"{self._folder}/{parent}")
-        return self._share.create(f"{self._folder}/{path}")
+        return self._share.create(f"{self._folder}/{path}", resumable=True)
 
     def write(self, path: str, data: bytes) -> None:
         """Create a small file with the given bytes."""
@@ -91,21 +91,23 @@ class CandidateArea:
         return root + "\\" + tail.replace("/", "\\") if root.startswith("\\\\") else f"{root}/{tail}"
 
     def refs(self) -> list[CandidateRef]:
-        """List the complete candidates, sorted by name; unfinished ones have hidden names."""
-        found = []
-        for version in self._folders(self.product):
-            found += [
-                CandidateRef(version.name, build.name)
-                for build in self._folders(f"{self.product}/{version.name}")
-            ]
-        return sorted(found)
+        """List the complete candidates, sorted by name; unfinished ones have hidden names.
 
-    def _folders(self, path: str) -> list[Entry]:
+        One query for the product's folder, and one for each version, all of which overlap.
+        """
         try:
-            entries = self.share.list(path)
+            versions = [entry.name for entry in _folders(self.share.list(self.product))]
         except PathNotFound:
             return []
-        return [entry for entry in entries if entry.is_folder and not entry.name.startswith(".")]
+        found = []
+        builds = self.share.list_each([f"{self.product}/{version}" for version in versions])
+        for version, entries in zip(versions, builds, strict=True):
+            if isinstance(entries, PathNotFound):
+                continue
+            if isinstance(entries, RemoteError):
+                raise entries
+            found += [CandidateRef(version, entry.name) for entry in _folders(entries)]
+        return sorted(found)
 
     def exists(self, ref: CandidateRef) -> bool:
         """Whether the candidate's folder is there."""
@@ -119,7 +121,7 @@ class CandidateArea:
             IntegrityError: The candidate is there, the file is not, or is far too large.
         """
         try:
-            entry = self.share.stat(f"{self.folder(ref)}/{path}")
+            return self._read(ref, path)
         except PathNotFound as error:
             if not self.exists(ref):
                 raise ConfigurationError(
@@ -130,19 +132,23 @@ class CandidateArea:
                 f"candidate {ref} is incomplete: {self.shown(ref, path)} is missing",
                 hint="export the build again under a new build number; do not repair a candidate by hand",
             ) from error
-        return self._read(ref, path, entry.size)
 
-    def _read(self, ref: CandidateRef, path: str, size: int) -> bytes:
-        if size > _MAX_SMALL_FILE:
-            raise IntegrityError(f"{self.shown(ref, path)} has {size} bytes, at most {_MAX_SMALL_FILE}")
-        return b"".join(self.share.read(f"{self.folder(ref)}/{path}"))
+    def _read(self, ref: CandidateRef, path: str) -> bytes:
+        # Bounded by what comes: to ask for the size first would double the way over a slow line.
+        data = bytearray()
+        for piece in self.share.read(f"{self.folder(ref)}/{path}"):
+            data += piece
+            if len(data) > _MAX_SMALL_FILE:
+                raise IntegrityError(
+                    f"{self.shown(ref, path)} has more than {_MAX_SMALL_FILE} bytes",
+                    hint="no record is that large: find out who wrote it",
+                )
+        return bytes(data)
 
     def attestations(self, ref: CandidateRef) -> dict[str, bytes]:
         """Read all attestations: file name to bytes, in the order of their numbers."""
-        # The listing tells the sizes: to ask for each of them would double the way over a slow line.
         return {
-            entry.name: self._read(ref, f"{ATTESTATIONS}/{entry.name}", entry.size)
-            for entry in self._attestations(ref)
+            entry.name: self._read(ref, f"{ATTESTATIONS}/{entry.name}") for entry in self._attestations(ref)
         }
 
     def attestation_names(self, ref: CandidateRef) -> list[str]:
@@ -154,7 +160,7 @@ class CandidateArea:
             entries = self.share.list(f"{self.folder(ref)}/{ATTESTATIONS}")
         except PathNotFound:
             return []
-        return [entry for entry in entries if not entry.is_folder and not entry.name.startswith(".")]
+        return attestation_entries(entries)
 
     @contextmanager
     def stage(self, ref: CandidateRef, holder: str) -> Iterator[Staging]:
@@ -234,6 +240,15 @@ class CandidateArea:
         self.share.make_folder(folder)
         with self.share.lease(f"{folder}/{ref.version}-{ref.build}.{purpose}", holder) as lease:
             yield lease
+
+
+def attestation_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """Return those entries of an attestations folder that are attestations; unfinished ones are hidden."""
+    return [entry for entry in entries if not entry.is_folder and not entry.name.startswith(".")]
+
+
+def _folders(entries: Sequence[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.is_folder and not entry.name.startswith(".")]
 
 
 def write_new(share: Share, folder: str, name: str, data: bytes) -> None:

@@ -8,19 +8,21 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.rules.names import check_path
 from jenkins_release.share.checks import check_below_root, check_range, too_short
-from jenkins_release.share.directory_files import opened_folder, rename_new, translated
+from jenkins_release.share.directory_files import copy_part, opened_folder, rename_new, translated
 from jenkins_release.share.directory_lease import held
-from jenkins_release.share.protocol import Entry, Lease, PathNotFound, Writer
+from jenkins_release.share.protocol import HEAD, Entry, Lease, Listed, PathNotFound, Writer
 
 _log = logging.getLogger(__name__)
 _PIECE = 1024 * 1024
+T = TypeVar("T")
 
 
 class DirectoryShare:
@@ -80,9 +82,36 @@ class DirectoryShare:
         check_range(offset, length)
         return self._read(path, names, offset, length)
 
-    def create(self, path: str) -> AbstractContextManager[Writer]:
+    def read_heads(self, paths: Sequence[str]) -> Sequence[bytes | RemoteError]:
+        """Return the first bytes of many files, one after the other."""
+        return [self._or_error(self._head, path) for path in paths]
+
+    def list_each(self, paths: Sequence[str]) -> Sequence[Listed]:
+        """List many folders, one after the other."""
+        return [self._or_error(self.list, path) for path in paths]
+
+    def create(self, path: str, *, resumable: bool = False) -> AbstractContextManager[Writer]:  # noqa: ARG002 - a folder has no connection that could break
         """Create a new file for writing; the kernel refuses an existing name."""
         return self._create(path, check_below_root(path))
+
+    def copy_into(self, writer: Writer, path: str, *, offset: int = 0, length: int | None = None) -> bool:
+        """Append a range to a file in this or another folder of the machine; the kernel copies it."""
+        names = check_below_root(path)
+        check_range(offset, length)
+        if not isinstance(writer, _DirectoryWriter):
+            return False
+        with self._doing("copy from", path):
+            file = self._open_file(names, os.O_RDONLY)
+        try:
+            size = os.fstat(file).st_size
+            wanted = max(0, size - offset) if length is None else length
+            if offset + wanted > size or offset > size:
+                raise too_short(self._place(path), offset, wanted, size)
+            if writer.copy(file, offset, wanted) < wanted:
+                raise too_short(self._place(path), offset, wanted, os.fstat(file).st_size)
+        finally:
+            os.close(file)
+        return True
 
     def make_folder(self, path: str) -> None:
         """Create a folder and those above it that are missing, below the root."""
@@ -139,6 +168,20 @@ class DirectoryShare:
             RemoteError: At the end of the block too, when the lock file was replaced meanwhile.
         """
         return self._lease(path, check_below_root(path), holder)
+
+    def _head(self, path: str) -> bytes:
+        with self._doing("read", path):
+            file = self._open_file(check_path(path), os.O_RDONLY)
+            try:
+                return os.pread(file, HEAD, 0)
+            finally:
+                os.close(file)
+
+    def _or_error(self, action: Callable[[str], T], path: str) -> T | RemoteError:
+        try:
+            return action(path)
+        except RemoteError as error:
+            return error
 
     def _place(self, path: str) -> str:
         return str(self._root / path)
@@ -231,6 +274,24 @@ class _DirectoryWriter:
                 count = os.write(self._file, view)
                 self._count += count
                 view = view[count:]
+
+    def copy(self, source: int, offset: int, length: int) -> int:
+        """Append bytes of another open file; return how many there were.
+
+        Args:
+            source: Its descriptor.
+            offset: First byte.
+            length: Bytes.
+        """
+        done = 0
+        with translated(f"cannot write {self._place}"):
+            while done < length:
+                count = copy_part(source, self._file, length - done, offset + done)
+                if not count:
+                    break
+                done += count
+                self._count += count
+        return done
 
     def _finish(self) -> None:
         with translated(f"cannot finish {self._place}"):

@@ -16,6 +16,8 @@ _RENAME_NOREPLACE = 1
 """linux/fs.h; see rename(2)."""
 _NOT_OFFERED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """What renameat2 answers where the file system has no RENAME_NOREPLACE, such as NFS."""
+_COPY = 1 << 30
+_PIECE = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _MEANINGS: dict[int, tuple[type[RemoteError], str, str]] = {
@@ -115,6 +117,28 @@ def rename_new(old_folder: int, old: str, new_folder: int, new: str) -> None:
         if number not in _NOT_OFFERED:
             raise OSError(number, os.strerror(number))
     rename_by_reservation(old_folder, old, new_folder, new)
+
+
+def copy_part(source: int, target: int, length: int, offset: int) -> int:
+    """Copy bytes between open files within the kernel, and return how many; 0 at the source's end.
+
+    Args:
+        source: Descriptor to read from.
+        target: Descriptor to append to.
+        length: Bytes at most.
+        offset: Where in the source.
+    """
+    try:
+        return os.copy_file_range(source, target, min(length, _COPY), offset)
+    except OSError as error:
+        # Between file systems before Linux 5.19, and on some network file systems.
+        if error.errno not in _NOT_OFFERED | {errno.EXDEV}:
+            raise
+    piece = memoryview(os.pread(source, min(length, _PIECE), offset))
+    count = len(piece)
+    while piece:
+        piece = piece[os.write(target, piece) :]
+    return count
 
 
 def rename_by_reservation(old_folder: int, old: str, new_folder: int, new: str) -> None:

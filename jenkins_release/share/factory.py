@@ -8,7 +8,6 @@ from typing import Protocol
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.share.directory import DirectoryShare
 from jenkins_release.share.protocol import Share
-from jenkins_release.share.smb import SmbShare
 from jenkins_release.share.smb_address import SmbAddress, is_smb
 
 
@@ -47,6 +46,9 @@ def open_share(
         ConfigurationError: The location is impossible, or an SMB share lacks a user or password.
     """
     if is_smb(location):
+        # smbprotocol takes a tenth of a second to import: commands on a folder do not pay for it.
+        from jenkins_release.share.smb import SmbShare
+
         address = SmbAddress.parse(location)
         return SmbShare(address, username, password, encrypt=encrypt, timeout_s=timeout_s, auth=auth)
     folder = Path(location)

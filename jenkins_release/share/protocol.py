@@ -7,7 +7,7 @@ uses it, so a name can never leave the root or mean something else on Windows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +27,10 @@ class ShareFull(RemoteError):
     """The share has no room for the data. Not worth a retry: somebody has to make room."""
 
 
+HEAD = 65536
+"""Bytes at the beginning of a file that :meth:`Share.read_heads` brings; SMB asks one credit for them."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One name in a folder of the share.
@@ -42,6 +46,10 @@ class Entry:
     is_folder: bool
     size: int
     modified: float
+
+
+Listed = list[Entry] | RemoteError
+"""The entries of one of several folders, or why it cannot be listed."""
 
 
 class Writer(Protocol):
@@ -100,8 +108,62 @@ class Share(Protocol):
         """
         ...
 
-    def create(self, path: str) -> AbstractContextManager[Writer]:
-        """Create a new file for writing. Raises :class:`PathExists`, :class:`ShareFull`."""
+    def read_heads(self, paths: Sequence[str]) -> Sequence[bytes | RemoteError]:
+        """Return the first :data:`HEAD` bytes of many files, in a few round trips for all of them.
+
+        Returns:
+            In the order of the paths: the bytes, all of them where they are fewer than :data:`HEAD`, or
+            why that file cannot be read.
+
+        Raises:
+            RemoteError: The share as a whole failed.
+        """
+        ...
+
+    def list_each(self, paths: Sequence[str]) -> Sequence[Listed]:
+        """List many folders as :meth:`list` does, in a few round trips for all of them.
+
+        Returns:
+            In the order of the paths: the entries, or why that folder cannot be listed.
+
+        Raises:
+            RemoteError: The share as a whole failed.
+        """
+        ...
+
+    def create(self, path: str, *, resumable: bool = False) -> AbstractContextManager[Writer]:
+        """Create a new file for writing.
+
+        Args:
+            path: The new file.
+            resumable: Whether writing goes on over a new connection when the one it uses breaks. The
+                price: when the process itself dies, the partial file may stay. For folders that
+                are staged and cleared, not for final names.
+
+        Raises:
+            PathExists: The name is taken.
+            ShareFull: There is no room.
+        """
+        ...
+
+    def copy_into(self, writer: Writer, path: str, *, offset: int = 0, length: int | None = None) -> bool:
+        """Append a range of a file of this share to a file being written, without reading it here.
+
+        Args:
+            writer: What :meth:`create` gave, of this share or of another one that stands on the same
+                server (for folders: the same machine).
+            path: The file to copy from.
+            offset: First byte.
+            length: Bytes; None for all that follow.
+
+        Returns:
+            False where it is not possible this way; nothing was appended then, read and write the bytes.
+
+        Raises:
+            PathNotFound: There is no such file.
+            jenkins_release.errors.IntegrityError: It has fewer bytes.
+            ShareFull: There is no room.
+        """
         ...
 
     def make_folder(self, path: str) -> None:

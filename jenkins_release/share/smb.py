@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.retry import RetryPolicy
 from jenkins_release.rules.names import check_path
-from jenkins_release.share import smb_files, smb_lease
-from jenkins_release.share.checks import check_below_root, check_range, too_short
-from jenkins_release.share.protocol import Entry, Lease, Writer
+from jenkins_release.share import smb_batch, smb_files, smb_lease
+from jenkins_release.share.checks import check_below_root, check_range
+from jenkins_release.share.protocol import Entry, Lease, Listed, Writer
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_connect import connect
-from jenkins_release.share.smb_connection import A_FILE, READ_DATA, SHARE_READ, SmbConnection
-from jenkins_release.share.smb_transfer import download
+from jenkins_release.share.smb_connection import SmbConnection
+from jenkins_release.share.smb_pool import SmbPool
+from jenkins_release.share.smb_reader import read_file
+from jenkins_release.share.smb_resume import RESUME, Resumption
 from jenkins_release.share.smb_wire import SmbLogin
 from jenkins_release.share.smb_writer import SmbWriter
 
-_IDLE = 4
-"""Connections kept open while nobody uses them."""
 _AUTH = ("negotiate", "ntlm", "kerberos")
 
 
@@ -30,7 +31,8 @@ class SmbShare:
     Every operation has a connection for itself while it runs: a call to :meth:`list` for its length,
     a transfer or a lease until its block ends. So one object serves several threads, and a transfer
     whose connection breaks does not end a lease. Connections are reused; one that failed is dropped,
-    and the next operation makes a new one. Nothing is tried twice here.
+    and the next operation makes a new one. Nothing is tried twice here, except that a transfer goes on
+    after a break where ``resume`` says so.
 
     Args:
         address: Where the share is; ``address.folder`` is the root.
@@ -40,6 +42,11 @@ class SmbShare:
             server that demands encryption is refused with an error.
         timeout_s: Longest wait for one answer of the server, in seconds; then the connection is dropped.
         auth: ``negotiate`` (Kerberos where there is a ticket library, else NTLM), ``ntlm`` or ``kerberos``.
+        packed: Whether file contents take the fast data path where the server allows it; else they go
+            through smbprotocol's own calls, see docs/adr/0011.
+        resume: How long to insist after a break in the middle of a file that can go on: any that is
+            read, and those created as resumable. None raises the break.
+        sleep: Waits the given number of seconds.
 
     Raises:
         ConfigurationError: A user or password is missing, or a value is impossible.
@@ -54,6 +61,9 @@ class SmbShare:
         encrypt: bool = True,
         timeout_s: float = 60.0,
         auth: str = "negotiate",
+        packed: bool = True,
+        resume: RetryPolicy | None = RESUME,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if auth not in _AUTH:
             raise ConfigurationError(
@@ -69,8 +79,12 @@ class SmbShare:
                 f"an SMB time-out of {timeout_s} s is too short", hint="give 1 s or more"
             )
         self._address = address
-        login = SmbLogin(username, password, encrypt=encrypt, auth=auth, timeout_s=timeout_s)
-        self._pool = _Pool(lambda: connect(address, login))
+        login = SmbLogin(username, password, encrypt=encrypt, auth=auth, timeout_s=timeout_s, packed=packed)
+        self._resume = resume
+        self._sleep = sleep
+        self._login = login
+        self._target: SmbAddress | None = None
+        self._pool = SmbPool(self._connect)
 
     def __repr__(self) -> str:
         return f"SmbShare({self.name})"
@@ -103,7 +117,7 @@ class SmbShare:
             return smb_files.describe(connection, path)
 
     def read(self, path: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield a file's bytes in pieces of at most 1 MiB, with 8 requests of read-ahead.
+        """Yield a file's bytes in pieces of at most 1 MiB, with 16 requests of read-ahead.
 
         The file is opened when the first piece is asked for, and until the last one nobody can
         change it.
@@ -112,10 +126,35 @@ class SmbShare:
         check_range(offset, length)
         return self._read(path, offset, length)
 
-    def create(self, path: str) -> AbstractContextManager[Writer]:
+    def read_heads(self, paths: Sequence[str]) -> Sequence[bytes | RemoteError]:
+        """Return the first bytes of many files, asked for without waiting for one before the next."""
+        for path in paths:
+            check_path(path)
+        with self._pool.borrow() as connection:
+            return smb_batch.read_heads(connection, paths)
+
+    def list_each(self, paths: Sequence[str]) -> Sequence[Listed]:
+        """List many folders, asked for without waiting for one before the next."""
+        for path in paths:
+            check_path(path)
+        with self._pool.borrow() as connection:
+            return smb_batch.list_folders(connection, paths)
+
+    def create(self, path: str, *, resumable: bool = False) -> AbstractContextManager[Writer]:
         """Create a new file for writing; it is there for others once the block has ended."""
         check_below_root(path)
-        return self._create(path)
+        return self._create(path, self._resumption("writing", path) if resumable else None)
+
+    def copy_into(self, writer: Writer, path: str, *, offset: int = 0, length: int | None = None) -> bool:
+        """Append a range to a file on a share of the same server, copied by the server itself."""
+        check_below_root(path)
+        check_range(offset, length)
+        if not isinstance(writer, SmbWriter):
+            return False
+        if self._target is None:
+            self.stat("")
+        # Behind DFS both locations may be names for any server: what counts is where they led.
+        return writer.copy(self._target or self._address, path, offset, length)
 
     def make_folder(self, path: str) -> None:
         """Create a folder and those above it that are missing, below the root."""
@@ -152,85 +191,26 @@ class SmbShare:
         check_below_root(path)
         return self._lease(path, holder)
 
+    def _connect(self, replaces: int) -> SmbConnection:
+        connection = connect(self._address, self._login, replaces)
+        self._target = connection.target
+        return connection
+
     def _read(self, path: str, offset: int, length: int | None) -> Iterator[bytes]:
-        with self._pool.borrow() as connection:
-            with connection.doing("read", path):
-                handle = connection.open(path, READ_DATA, share=SHARE_READ, options=A_FILE)
-            size = handle.end_of_file
-            wanted = max(0, size - offset) if length is None else length
-            if offset + wanted > size or offset > size:
-                with connection.doing("read", path):
-                    handle.close()
-                raise too_short(self._address.path(path), offset, wanted, size)
-            pieces = download(connection, handle, offset, wanted)
-            got = 0
-            try:
-                while got < wanted:
-                    with connection.doing("read", path):
-                        piece = next(pieces, b"")
-                    if not piece:
-                        break
-                    got += len(piece)
-                    yield piece
-            finally:
-                pieces.close()
-                if connection.alive:
-                    with connection.doing("read", path):
-                        handle.close()
-            if got != wanted:
-                raise too_short(self._address.path(path), offset, wanted, offset + got)
+        with self._pool.slot() as slot:
+            yield from read_file(slot, path, offset, length, self._resumption("reading", path))
 
     @contextlib.contextmanager
-    def _create(self, path: str) -> Iterator[Writer]:
-        with self._pool.borrow() as connection, SmbWriter(connection, path) as writer:
+    def _create(self, path: str, resumption: Resumption | None) -> Iterator[Writer]:
+        with self._pool.slot() as slot, SmbWriter(slot, path, resumption) as writer:
             yield writer
+
+    def _resumption(self, what: str, path: str) -> Resumption | None:
+        if self._resume is None:
+            return None
+        return Resumption(f"{what} {self._address.path(path)}", self._resume, self._sleep)
 
     @contextlib.contextmanager
     def _lease(self, path: str, holder: str) -> Iterator[Lease]:
         with self._pool.borrow() as connection, smb_lease.held(connection, path, holder) as lease:
             yield lease
-
-
-class _Pool:
-    """Connections that are lent to one user at a time."""
-
-    def __init__(self, connect_: Callable[[], SmbConnection]) -> None:
-        self._connect = connect_
-        self._lock = threading.Lock()
-        self._idle: list[SmbConnection] = []
-
-    @contextlib.contextmanager
-    def borrow(self) -> Iterator[SmbConnection]:
-        connection = self._take()
-        try:
-            yield connection
-        finally:
-            self._give_back(connection)
-
-    def close(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-
-    def _take(self) -> SmbConnection:
-        with self._lock:
-            while self._idle:
-                connection = self._idle.pop()
-                if connection.alive:
-                    return connection
-        return self._connect()
-
-    def _give_back(self, connection: SmbConnection) -> None:
-        if not connection.alive:
-            # What broke one connection has most likely broken the idle ones too.
-            with self._lock:
-                broken, self._idle = self._idle, []
-            for other in broken:
-                other.drop()
-            return
-        with self._lock:
-            if len(self._idle) < _IDLE:
-                self._idle.append(connection)
-                return
-        connection.close()

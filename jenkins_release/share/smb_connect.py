@@ -19,19 +19,26 @@ _log = logging.getLogger(__name__)
 _MAX_REFERRALS = 8
 
 
-def connect(address: SmbAddress, login: SmbLogin) -> SmbConnection:
+def connect(address: SmbAddress, login: SmbLogin, replaces: int = 0) -> SmbConnection:
     """Connect to a share, through DFS referrals where there are any, and see that its root is there.
+
+    Args:
+        address: The share.
+        login: How to log in.
+        replaces: Session of a connection that was lost, which its server shall end; 0 for none.
 
     Raises:
         ConfigurationError: The server demands encryption, which is switched off.
         RemoteError: The share cannot be reached or used; ``retryable`` tells whether to try again.
     """
-    return _follow(address, address, login, _MAX_REFERRALS)
+    return _follow(address, address, login, _MAX_REFERRALS, replaces)
 
 
-def _follow(target: SmbAddress, shown: SmbAddress, login: SmbLogin, hops: int) -> SmbConnection:
+def _follow(
+    target: SmbAddress, shown: SmbAddress, login: SmbLogin, hops: int, replaces: int
+) -> SmbConnection:
     try:
-        return _connect_here(target, shown, login)
+        return _connect_here(target, shown, login, replaces)
     except Referred as referred:
         if hops == 0:
             raise RemoteError(
@@ -42,7 +49,7 @@ def _follow(target: SmbAddress, shown: SmbAddress, login: SmbLogin, hops: int) -
     failure: RemoteError | None = None
     for next_target in targets:
         try:
-            return _follow(next_target, shown, login, hops - 1)
+            return _follow(next_target, shown, login, hops - 1, replaces)
         except RemoteError as error:
             _log.warning("DFS target %s of %s: %s", next_target, shown, error)
             failure = error
@@ -52,8 +59,8 @@ def _follow(target: SmbAddress, shown: SmbAddress, login: SmbLogin, hops: int) -
     raise failure or RemoteError(f"cannot use {shown}: its DFS referral names no target")
 
 
-def _connect_here(target: SmbAddress, shown: SmbAddress, login: SmbLogin) -> SmbConnection:
-    wire, session = log_in(target, login)
+def _connect_here(target: SmbAddress, shown: SmbAddress, login: SmbLogin, replaces: int) -> SmbConnection:
+    wire, session = log_in(target, login, replaces)
     try:
         tree = TreeConnect(session, rf"\\{target.server}\{target.share}")
         try:
@@ -66,7 +73,7 @@ def _connect_here(target: SmbAddress, shown: SmbAddress, login: SmbLogin) -> Smb
             raise Referred(targets) from None
         if tree.encrypt_data and not login.encrypt:
             raise encryption_demanded(str(shown))
-        connection = SmbConnection(wire, session, tree, target, shown)
+        connection = SmbConnection(wire, session, tree, target, shown, packed=login.packed)
         _check_root(connection)
     except FOREIGN as error:
         wire.drop()

@@ -47,16 +47,25 @@ class SmbConnection:
         tree: The connected share.
         target: Where the tree is, behind any DFS referrals.
         shown: The address that people know, for messages.
+        packed: Whether file contents may take the fast data path.
     """
 
     def __init__(
-        self, wire: SmbWire, session: Session, tree: TreeConnect, target: SmbAddress, shown: SmbAddress
+        self,
+        wire: SmbWire,
+        session: Session,
+        tree: TreeConnect,
+        target: SmbAddress,
+        shown: SmbAddress,
+        *,
+        packed: bool = True,
     ) -> None:
         self.wire = wire
         self.session = session
         self.tree = tree
         self.target = target
         self.shown = shown
+        self.packed = packed
 
     @property
     def alive(self) -> bool:

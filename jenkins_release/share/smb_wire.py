@@ -1,29 +1,26 @@
 """One TCP connection to an SMB server, held to limits that smbprotocol leaves open.
 
-smbprotocol waits without end for an answer, accepts unsigned answers on a signed session, and hands
-on whatever ended its receiving thread. The subclass here sets a time limit on every answer and
-every send, refuses unprotected answers, and reports a dead connection as one kind of error. The
-methods it overrides are those of smbprotocol 1.15 to 1.17.
+smbprotocol waits without end for an answer, and accepts unsigned answers on a signed session. The
+subclass here sets a time limit on every answer and refuses unprotected ones; what it needs of the
+inner workings of the library is in :mod:`jenkins_release.share.smb_internals`.
 """
 
 from __future__ import annotations
 
 import logging
-import socket
-import struct
 import time
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from smbprotocol.connection import Connection
-from smbprotocol.exceptions import SMBConnectionClosed, SMBException
+from smbprotocol.exceptions import SMBException
 from smbprotocol.header import Commands, NtStatus, Smb2Flags
-from smbprotocol.session import Session
+from smbprotocol.session import Session, SMB2SessionSetupRequest
 
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_errors import FOREIGN, translate
+from jenkins_release.share.smb_internals import BulkConnection
 
 _CREDITS = 512
 """Credits asked for after the login, enough for 16 requests of 1 MiB (MS-SMB2 section 3.2.4.1.2)."""
@@ -43,6 +40,7 @@ class SmbLogin:
         encrypt: Whether everything is encrypted; the connection is always signed.
         auth: ``negotiate``, ``ntlm`` or ``kerberos``.
         timeout_s: Longest wait for one answer of the server, in seconds.
+        packed: Whether file contents take the fast data path, see docs/adr/0011.
     """
 
     username: str | None
@@ -50,37 +48,38 @@ class SmbLogin:
     encrypt: bool = True
     auth: str = "negotiate"
     timeout_s: float = 60.0
+    packed: bool = True
 
 
-class SmbWire(Connection):  # type: ignore[misc]  # smbprotocol publishes no types
+class SmbWire(BulkConnection):
     """An smbprotocol connection with a time limit on every answer and every send.
 
     Args:
         server: Host name or IP address.
         port: TCP port.
         timeout_s: Longest wait, in seconds.
+        replaces: Session of a connection that was lost, which the server ends when this one logs in;
+            0 for none.
     """
 
-    def __init__(self, server: str, port: int, timeout_s: float) -> None:
+    def __init__(self, server: str, port: int, timeout_s: float, replaces: int = 0) -> None:
         _keep_packets_out_of_the_log()
-        super().__init__(uuid.uuid4(), server, port, require_signing=True)
-        self.timeout_s = timeout_s
+        super().__init__(uuid.uuid4(), server, port, timeout_s)
+        self._replaces = replaces
 
     def dial(self) -> None:
         """Connect and negotiate; raises what smbprotocol raises, or ``TimeoutError``."""
         self.connect(timeout=self.timeout_s)
-        tcp = self.transport._sock
-        # Blocking sends with a kernel time-out: a frozen server's full window must not hold us. Half of
-        # ours, because a send that got rid of a part is followed by one for the rest.
-        microseconds = int(self.timeout_s * 1_000_000) // 2
-        limit = struct.pack("ll", *divmod(microseconds, 1_000_000))
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        # An idle connection that holds a lease notices within two minutes that its server is gone.
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+
+    def send(self, message: Any, *args: Any, **how: Any) -> Any:
+        """Send a request of smbprotocol.
+
+        A login names the session that it takes the place of (MS-SMB2 sections 2.2.5 and 3.3.5.5.3):
+        what that one holds open is free at once, not only when the server notices that it is gone.
+        """
+        if self._replaces and isinstance(message, SMB2SessionSetupRequest):
+            message["previous_session_id"] = self._replaces
+        return super().send(message, *args, **how)
 
     def receive(
         self,
@@ -137,22 +136,6 @@ class SmbWire(Connection):  # type: ignore[misc]  # smbprotocol publishes no typ
                 raise SMBException("an answer on a signed session came unsigned")
         super().verify_signature(header, session_id, force=force)
 
-    def _check_worker_running(self) -> None:
-        if self._t_exc is not None:
-            self.disconnect(False)
-            raise SMBConnectionClosed(str(self._t_exc)) from self._t_exc
-        super()._check_worker_running()
-
-    def available_credits(self) -> int:
-        """How many credits the server has granted that no request uses."""
-        with self.sequence_lock:
-            return int(self.sequence_window["high"] - self.sequence_window["low"])
-
-    @property
-    def alive(self) -> bool:
-        """Whether the connection is up as far as this side knows."""
-        return self.transport is not None and self.transport.connected and self._t_exc is None
-
     def drop(self) -> None:
         """Close the socket at once; the server closes every handle of the session."""
         if self.transport is not None:
@@ -173,15 +156,20 @@ class SmbWire(Connection):  # type: ignore[misc]  # smbprotocol publishes no typ
             self.drop()
 
 
-def log_in(address: SmbAddress, login: SmbLogin) -> tuple[SmbWire, Session]:
+def log_in(address: SmbAddress, login: SmbLogin, replaces: int = 0) -> tuple[SmbWire, Session]:
     """Connect to the server of ``address`` and log in.
+
+    Args:
+        address: Where the share is.
+        login: How to log in.
+        replaces: Session of a connection that was lost, which the server shall end; 0 for none.
 
     Raises:
         ConfigurationError: The server demands encryption, which is switched off.
         RemoteError: The server cannot be reached, or refuses the login.
     """
     where = str(address)
-    wire = SmbWire(address.server, address.port, login.timeout_s)
+    wire = SmbWire(address.server, address.port, login.timeout_s, replaces)
     try:
         wire.dial()
         if login.encrypt and not wire.supports_encryption:

@@ -1,49 +1,66 @@
-"""A new file on an SMB share, which exists only once it is complete."""
+"""A new file on an SMB share."""
 
 from __future__ import annotations
 
 import logging
 
+from isal import isal_zlib
 from smbprotocol.exceptions import DeletePending, ObjectNameCollision
 from smbprotocol.file_info import FileStandardInformation
-from smbprotocol.open import Open
+from smbprotocol.open import CreateDisposition, Open
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.errors import IntegrityError, ReleaseError
 from jenkins_release.share.protocol import PathExists, Writer
+from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_connection import (
+    A_FILE,
     DELETE,
     READ_ATTRIBUTES,
+    READ_DATA,
     WRITE_DATA,
     SmbConnection,
     deletion,
 )
-from jenkins_release.share.smb_errors import FOREIGN, status_text
-from jenkins_release.share.smb_transfer import Upload
+from jenkins_release.share.smb_copy import ServerCopy
+from jenkins_release.share.smb_errors import FOREIGN, connection_survives, status_text, translate
+from jenkins_release.share.smb_files import remove
+from jenkins_release.share.smb_lanes import open_lane
+from jenkins_release.share.smb_pool import Slot
+from jenkins_release.share.smb_resume import Resumption
+from jenkins_release.share.smb_transfer import Confirmed, Lane, Upload, download
 
 _log = logging.getLogger(__name__)
 _FLUSH_S = 900.0
 """Longest wait for the server's disk at the end of a file, in seconds, while the server is alive."""
+_ACCESS = WRITE_DATA | READ_ATTRIBUTES | DELETE
 
 
 class SmbWriter:
     """A file on its way to the share, as :class:`~jenkins_release.share.protocol.Writer` promises.
 
-    The file is created exclusively, nobody else can open it meanwhile, and it is marked for removal
-    until it is complete: whatever ends this process or its connection, the server leaves no partial
-    file behind.
+    The file is created exclusively, and nobody else can open it meanwhile. Without a resumption it is
+    marked for removal until it is complete: whatever ends this process or its connection, the server
+    leaves no partial file behind. With one it is not, or a break would remove what has to go on.
 
     Args:
-        connection: A connection for this file alone.
+        slot: A connection for this file alone.
         path: Where the file goes, below the root.
+        resumption: Goes on after a break, None to raise it.
     """
 
-    def __init__(self, connection: SmbConnection, path: str) -> None:
-        self._connection = connection
+    def __init__(self, slot: Slot, path: str, resumption: Resumption | None = None) -> None:
+        self._slot = slot
         self._path = path
+        self._resumption = resumption
         self._count = 0
-        with connection.doing("create", path):
-            self._handle = self._create()
-            self._upload = Upload(connection, self._handle)
+        with self._connection.doing("create", path):
+            handle = self._create()
+            recover = self._recover if resumption is not None else None
+            self._upload = Upload(open_lane(self._connection), handle, recover)
+
+    @property
+    def _connection(self) -> SmbConnection:
+        return self._slot.connection
 
     def __enter__(self) -> Writer:
         return self
@@ -65,10 +82,50 @@ class SmbWriter:
             self._upload.write(view)
         self._count += len(view)
 
+    def copy(self, source: SmbAddress, path: str, offset: int, length: int | None) -> bool:
+        """Append a range of another file, which the server copies; no byte of it comes here.
+
+        Args:
+            source: Root of the share that the other file is on.
+            path: The file below it.
+            offset: First byte.
+            length: Bytes; None for all that follow.
+
+        Returns:
+            False where the server is another one, or does not offer it; then nothing was appended.
+
+        Raises:
+            PathNotFound: There is no such file.
+            IntegrityError: It has fewer bytes.
+        """
+        here = self._connection.target
+        if (source.server.lower(), source.port) != (here.server.lower(), here.port):
+            return False
+        while True:
+            connection = self._connection
+            with connection.doing("copy into", self._path):
+                try:
+                    self._upload.settle()
+                    with ServerCopy(connection, source, path) as copy:
+                        copied = copy.append_to(self._upload.handle, self._upload.offset, offset, length)
+                    if copied is None:
+                        return False
+                    if self._resumption is not None:
+                        self._flush()
+                    self._upload.skip(copied)
+                    self._count += copied
+                    return True
+                except FOREIGN as error:
+                    # Once more from the beginning of the range: copying is cheap.
+                    self._upload.restore(error)
+
     def _create(self) -> Open:
         connection, path = self._connection, self._path
         try:
-            return connection.create_marked(path, WRITE_DATA | READ_ATTRIBUTES | DELETE)
+            if self._resumption is None:
+                return connection.create_marked(path, _ACCESS)
+            new = CreateDisposition.FILE_CREATE
+            return connection.open(path, _ACCESS | READ_DATA, share=0, disposition=new, options=A_FILE)
         except ObjectNameCollision as error:
             try:
                 with connection.opened(path, READ_ATTRIBUTES):
@@ -87,27 +144,74 @@ class SmbWriter:
         )
 
     def _finish(self) -> None:
-        connection = self._connection
-        with connection.doing("finish", self._path):
-            acknowledged = self._upload.finish()
-            # CLOSE alone leaves the bytes in the server's memory; FLUSH puts them on its disk.
-            message, _ = self._handle.flush(send=False)
-            connection.wire.receive_slow(connection.send(message), _FLUSH_S)
-            size = connection.query(self._handle, FileStandardInformation)["end_of_file"].get_value()
-            if not size == acknowledged == self._count:
+        while True:
+            connection = self._connection
+            with connection.doing("finish", self._path):
+                try:
+                    acknowledged = self._upload.settle()
+                    self._flush()
+                    handle = self._upload.handle
+                    connection = self._connection
+                    size = connection.query(handle, FileStandardInformation)["end_of_file"].get_value()
+                    if not size == acknowledged == self._count:
+                        raise IntegrityError(
+                            f"{connection.shown.path(self._path)}: {self._count} bytes were written, the "
+                            f"server acknowledged {acknowledged} and shows a file of {size}"
+                        )
+                    if self._resumption is None:
+                        connection.change(handle, deletion(deleted=False))
+                    handle.close()
+                    return
+                except FOREIGN as error:
+                    self._upload.restore(error)
+
+    def _flush(self) -> None:
+        # CLOSE alone leaves the bytes in the server's memory; FLUSH puts them on its disk.
+        message, _ = self._upload.handle.flush(send=False)
+        self._connection.wire.receive_slow(self._connection.send(message), _FLUSH_S)
+
+    def _recover(self, error: BaseException, confirmed: Confirmed) -> tuple[Lane, Open]:
+        if self._resumption is None or connection_survives(error):
+            raise error
+        broken = translate(error, "write", self._connection.shown.path(self._path))
+        return self._resumption.go_on(broken, confirmed.size, lambda: self._reopen(confirmed))
+
+    def _reopen(self, confirmed: Confirmed) -> tuple[Lane, Open]:
+        connection = self._slot.renew()
+        with connection.doing("go on with", self._path):
+            handle = connection.open(self._path, _ACCESS | READ_DATA, share=0, options=A_FILE)
+            lane = open_lane(connection)
+            checksum = 0
+            if handle.end_of_file >= confirmed.size:
+                length = confirmed.size - confirmed.since
+                for piece in download(connection, lane, handle, confirmed.since, length):
+                    checksum = isal_zlib.crc32(piece, checksum)
+            if handle.end_of_file < confirmed.size or checksum != confirmed.checksum:
+                # A server that lost power forgets what it acknowledged and had not put on its disk yet.
+                connection.change(handle, deletion(deleted=True))
+                handle.close()
                 raise IntegrityError(
-                    f"{connection.shown.path(self._path)}: {self._count} bytes were written, the server "
-                    f"acknowledged {acknowledged} and shows a file of {size}"
+                    f"{connection.shown.path(self._path)} lost bytes that the server had acknowledged, "
+                    f"{confirmed.size} of them before the connection broke",
+                    hint="run it again from the beginning; the server's disk or power may need a look",
                 )
-            connection.change(self._handle, deletion(deleted=False))
-            self._handle.close()
+            return lane, handle
 
     def _abandon(self) -> None:
+        where = self._connection.shown.path(self._path)
         try:
             if self._connection.alive:
                 self._upload.abandon()
-                self._handle.close()
+                if self._resumption is not None:
+                    self._connection.change(self._upload.handle, deletion(deleted=True))
+                self._upload.handle.close()
+                return
         except FOREIGN as error:
-            _log.debug("abandoning %s: %s", self._connection.shown.path(self._path), error)
-            # Without its connection the server closes the file, and with that removes it.
+            _log.debug("abandoning %s: %s", where, error)
+            # Without its connection the server closes the file, and with that removes a marked one.
             self._connection.drop()
+        if self._resumption is not None:
+            try:
+                remove(self._slot.renew(), self._path)
+            except ReleaseError as error:
+                _log.warning("the unfinished file %s stays: %s", where, error)

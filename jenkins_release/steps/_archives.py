@@ -18,7 +18,7 @@ More than the end-of-archive blocks, without which ``docker load`` does not fini
 fails the check is never loaded.
 """
 
-_ALTERED = "the archive was altered after the export: do not use this candidate, export the build again"
+ALTERED = "the archive was altered after the export: do not use this candidate, export the build again"
 
 
 def verified_archive(
@@ -67,7 +67,7 @@ def _named(path: str) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        raise IntegrityError(f"{path}: {error.message}", hint=_ALTERED) from error
+        raise IntegrityError(f"{path}: {error.message}", hint=ALTERED) from error
 
 
 def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, path: str) -> None:
@@ -80,7 +80,7 @@ def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, pa
     if index.size != file.size or found != file.sha256:
         raise IntegrityError(
             f"{path}: expected {file.size} bytes with SHA-256 {file.sha256}, found {index.size} with {found}",
-            hint=_ALTERED,
+            hint=ALTERED,
         )
     by_reference = {reference: image for image in index.images for reference in image.references}
     for image in opened.record.images:
@@ -93,7 +93,7 @@ def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, pa
             archived.config_size,
             [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in archived.layers],
         ):
-            raise IntegrityError(f"{path}: image {image.name} is not what candidate.json says", hint=_ALTERED)
+            raise IntegrityError(f"{path}: image {image.name} is not what candidate.json says", hint=ALTERED)
 
 
 def _facts(image: ImageRecord) -> tuple[str, int, int, list[tuple[str, str, int, int]]]:

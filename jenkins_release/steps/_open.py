@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from jenkins_release.errors import GateRefused, IntegrityError
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
 from jenkins_release.records.candidate import Candidate, manifest_digest
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.conditions import Facts
 from jenkins_release.rules.evidence import misnamed
 from jenkins_release.rules.gate import Decision, decide
+from jenkins_release.share.candidate_records import read_records
 from jenkins_release.share.candidates import MANIFEST, CandidateRef
 from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.steps.services import Services
@@ -52,7 +53,36 @@ def open_candidate(ref: CandidateRef, services: Services) -> OpenCandidate:
         record = Candidate.from_bytes(manifest, area.shown(ref, MANIFEST))
         return OpenCandidate(ref, manifest, record, area.attestations(ref))
 
-    opened = services.retry(f"read candidate {ref}", read)
+    return _at_its_place(services.retry(f"read candidate {ref}", read), services)
+
+
+def open_candidates(
+    refs: Sequence[CandidateRef], services: Services
+) -> dict[CandidateRef, OpenCandidate | ReleaseError]:
+    """Read many candidates; what is wrong with one is its value, and no other suffers.
+
+    Raises:
+        RemoteError: The share failed, after the retries.
+    """
+    area = services.candidates
+    records = services.retry(f"read {len(refs)} candidates", lambda: read_records(area, refs))
+    found: dict[CandidateRef, OpenCandidate | ReleaseError] = {}
+    for ref in refs:
+        try:
+            if ref in records:
+                read = records[ref]
+                record = Candidate.from_bytes(read.manifest, area.shown(ref, MANIFEST))
+                opened = OpenCandidate(ref, read.manifest, record, read.attestations)
+                found[ref] = _at_its_place(opened, services)
+            else:
+                found[ref] = open_candidate(ref, services)
+        except (IntegrityError, ConfigurationError) as error:
+            found[ref] = error
+    return found
+
+
+def _at_its_place(opened: OpenCandidate, services: Services) -> OpenCandidate:
+    area, ref = services.candidates, opened.ref
     found = (opened.record.product, opened.record.version, opened.record.build)
     if found != (area.product, ref.version, ref.build):
         raise IntegrityError(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
-from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.registry.protocol import Repository, Scan, StoredImage
 from jenkins_release.rules.conditions import Facts
 from jenkins_release.share.protocol import Lease
+from jenkins_release.steps._direct_push import DirectPusher
+from jenkins_release.steps._docker_push import DockerPusher
 from jenkins_release.steps._journal import PromotionJournal
 from jenkins_release.steps._open import OpenCandidate
-from jenkins_release.steps.load import load_images
+from jenkins_release.steps._pushing import ImagePush, ImagePusher
 from jenkins_release.steps.plan import holds
 from jenkins_release.steps.services import Services
 
@@ -30,48 +30,32 @@ def push_all(
     An image that is there and right is not pushed again, whoever pushed it.
     """
     records = {image.name: image for image in opened.record.images}
-    wanted = [records[planned.name] for planned in plan.images if planned.state == "absent"]
-    archives = {image.archive for image in wanted}
-    # An archive brings all its images along, also those that need no push.
-    loaded = _missing_locally([i for i in opened.record.images if i.archive in archives], services)
     repositories = {planned.name: _repository(planned, services) for planned in plan.images}
+    pushes = {
+        planned.name: ImagePush(records[planned.name], repositories[planned.name], planned.candidate_tag)
+        for planned in plan.images
+    }
     stored: dict[str, StoredImage] = {}
-    try:
-        load_images(opened, wanted, services)
+    with _pusher(opened, plan, services) as pusher:
+        pusher.prepare([pushes[planned.name] for planned in plan.images if planned.digest is None])
         for planned in plan.images:
-            record, repository = records[planned.name], repositories[planned.name]
+            push = pushes[planned.name]
             if planned.digest is None:
                 lease.confirm()
                 journal.pushing(planned)
-                stored[planned.name] = _push(record, planned, repository, services)
+                stored[planned.name] = _push(push, pusher, services)
                 journal.pushed(planned, stored[planned.name])
             else:
-                stored[planned.name] = _read_back(record, repository, planned.digest, services)
-                # A run that died may have left the registry's name on this daemon.
-                _untag(f"{repository.uri}:{planned.candidate_tag}", services)
-    finally:
-        for reference in loaded:
-            _untag(reference, services)
+                stored[planned.name] = _read_back(push, planned.digest, services)
+                _require_fixed_manifest(push, planned, services)
+                pusher.clean(push)
     return stored
 
 
-def _untag(reference: str, services: Services) -> None:
-    """Clean up on the daemon; a failure there must not hide how the promotion ended."""
-    try:
-        services.engine.untag(reference)
-    except ReleaseError as error:
-        _log.warning("%s stays on the Docker daemon: %s", reference, error)
-
-
-def _missing_locally(images: Sequence[ImageRecord], services: Services) -> list[str]:
-    """Names that the daemon does not have: they are removed again after the push."""
-    missing = []
-    for image in images:
-        try:
-            services.engine.inspect(image.reference)
-        except ConfigurationError:
-            missing.append(image.reference)
-    return missing
+def _pusher(opened: OpenCandidate, plan: Plan, services: Services) -> ImagePusher:
+    if services.configuration.promote.engine == "docker":
+        return DockerPusher(opened, services)
+    return DirectPusher(opened, [image.repository for image in plan.images], services)
 
 
 def _repository(planned: PlannedImage, services: Services) -> Repository:
@@ -85,35 +69,47 @@ def _repository(planned: PlannedImage, services: Services) -> Repository:
     )
 
 
-def _push(
-    record: ImageRecord, planned: PlannedImage, repository: Repository, services: Services
-) -> StoredImage:
-    target = f"{repository.uri}:{planned.candidate_tag}"
+def _push(push: ImagePush, pusher: ImagePusher, services: Services) -> StoredImage:
+    name = push.repository.name
 
     def attempt() -> StoredImage:
         # The answer to an earlier attempt may have been lost after the registry took the image.
-        found = services.registry.images(repository.name, [planned.candidate_tag])
-        if planned.candidate_tag in found:
-            digest = found[planned.candidate_tag].digest
-        else:
-            services.engine.tag(record.reference, target)
-            digest = services.engine.push(target, services.registry.login())
-        return _proven(record, repository, digest, services)
+        found = services.registry.images(name, [push.tag])
+        digest = found[push.tag].digest if push.tag in found else pusher.push(push)
+        return _proven(push, digest, services)
 
     try:
-        stored = services.retry(f"push {record.name} to {target}", attempt)
+        stored = services.retry(f"push {push.record.name} to {push.target}", attempt)
     finally:
-        _untag(target, services)
-    _log.info("%s@%s names config %s: proven", repository.uri, stored.digest, stored.config_digest)
+        pusher.clean(push)
+    _log.info("%s@%s names config %s: proven", push.repository.uri, stored.digest, stored.config_digest)
     return stored
 
 
-def _read_back(record: ImageRecord, repository: Repository, digest: str, services: Services) -> StoredImage:
-    return services.retry(f"read {record.name} back", lambda: _proven(record, repository, digest, services))
+def _read_back(push: ImagePush, digest: str, services: Services) -> StoredImage:
+    return services.retry(f"read {push.record.name} back", lambda: _proven(push, digest, services))
 
 
-def _proven(record: ImageRecord, repository: Repository, digest: str, services: Services) -> StoredImage:
+def _require_fixed_manifest(push: ImagePush, planned: PlannedImage, services: Services) -> None:
+    """Hold a promotion to the manifest that was fixed at the export, unless another one is out already."""
+    fixed = push.record.manifest
+    if fixed is None or planned.digest == fixed.digest:
+        return
+    told = f"{push.repository.uri}: QA signed the manifest {fixed.digest}, the registry has {planned.digest}"
+    released = any(tag.digest == planned.digest for tag in planned.tags)
+    if services.configuration.promote.engine == "docker" or released:
+        _log.warning("%s, around the same config", told)
+        return
+    raise IntegrityError(
+        told,
+        hint=f"the Docker engine pushed it: remove the tag {push.tag} there and run the promotion again, or "
+        'finish it with promote.engine = "docker"',
+    )
+
+
+def _proven(push: ImagePush, digest: str, services: Services) -> StoredImage:
     """Read an image back and prove that it is the validated one, with all its layers."""
+    record, repository = push.record, push.repository
     stored = services.registry.images(repository.name, [digest]).get(digest)
     if stored is None:
         raise RemoteError(

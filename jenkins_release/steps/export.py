@@ -6,8 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
-from jenkins_release.images import ArchivedImage, ArchiveIndex, ArchiveReader
+from jenkins_release.errors import ConfigurationError
 from jenkins_release.images.archive.platforms import parse_platform
 from jenkins_release.images.protocol import LocalImage
 from jenkins_release.records.attestation import PROVENANCE, Place, sign_statement
@@ -15,7 +14,6 @@ from jenkins_release.records.candidate import (
     Candidate,
     FileRecord,
     ImageRecord,
-    LayerRecord,
     checksum_lines,
     manifest_digest,
 )
@@ -25,8 +23,8 @@ from jenkins_release.rules.tags import image_reference
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef, Staging
 from jenkins_release.share.protocol import ShareFull
+from jenkins_release.steps._write_archive import write_archive
 from jenkins_release.steps.services import Services
-from jenkins_release.stream import fan_out
 from jenkins_release.version import PROGRAM
 
 
@@ -203,61 +201,8 @@ def _write_archives(
         groups = {image.name: [image] for image in wanted}
     for name, group in groups.items():
         path = f"images/{name}-{ref.version}-{ref.build}.tar"
-        index = _write_archive(path, group, staging, services)
-        files.append(FileRecord(path=path, size=index.size, sha256=index.sha256.removeprefix("sha256:")))
-        images += [_record(image, path, index) for image in group]
+        stream = services.engine.save([image.reference for image in group])
+        written = write_archive(path, stream, staging, services)
+        files.append(FileRecord(path=path, size=written.index.size, sha256=written.index.sha256))
+        images += [written.record(image.name, image.local, path) for image in group]
     return tuple(files), tuple(images)
-
-
-def _write_archive(path: str, group: Sequence[_Wanted], staging: Staging, services: Services) -> ArchiveIndex:
-    reader = ArchiveReader(platform=services.configuration.export.platform)
-    stream = services.engine.save([image.reference for image in group])
-    with staging.create(path) as writer, services.progress.task(f"export {path}") as task:
-
-        def write(chunk: bytes) -> None:
-            writer.write(chunk)
-            task.advance(len(chunk))
-
-        fan_out(stream, [reader.feed, write])
-        return reader.finish()
-
-
-def _record(image: _Wanted, path: str, index: ArchiveIndex) -> ImageRecord:
-    found = _in_archive(image, index)
-    if found.diff_ids != image.local.diff_ids:
-        raise IntegrityError(
-            f"image {image.reference} changed while it was exported: its layers are not those that the "
-            "daemon described before",
-            hint="another job tags the same name on this machine: give every build its own tag",
-        )
-    layers = tuple(
-        LayerRecord(
-            diff_id=layer.diff_id,
-            digest=layer.digest,
-            offset=layer.offset,
-            size=layer.size,
-            compression=layer.compression,
-        )
-        for layer in found.layers
-    )
-    return ImageRecord(
-        name=image.name,
-        reference=image.reference,
-        archive=path,
-        platform=found.platform,
-        config_digest=found.config_digest,
-        config_offset=found.config_offset,
-        config_size=found.config_size,
-        layers=layers,
-    )
-
-
-def _in_archive(image: _Wanted, index: ArchiveIndex) -> ArchivedImage:
-    for found in index.images:
-        if image.reference in found.references:
-            return found
-    named = ", ".join(name for found in index.images for name in found.references) or "none"
-    raise IntegrityError(
-        f"the daemon's archive does not hold {image.reference}; it holds {named}",
-        hint="a defect of this Docker version (moby #47065, #47210 for 25.0): upgrade the daemon",
-    )

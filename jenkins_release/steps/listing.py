@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
 from jenkins_release.records.attestation import Statement, read_envelope, verified_by
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._open import gate_decision, open_candidate
+from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate, open_candidates
 from jenkins_release.steps.services import Services
 
 
@@ -70,13 +70,17 @@ class ShownCandidate:
 def list_candidates(services: Services, *, version: str | None = None) -> list[ListedCandidate]:
     """List the candidates of the product, newest version and build first.
 
+    All of them are read in a few round trips, so a distant share is no matter.
+
     Args:
         services: Where to look.
         version: Only candidates of this version.
     """
     refs = services.retry("list candidates", services.candidates.refs)
-    found = [_listed(ref, services) for ref in refs if version in {None, ref.version}]
-    return sorted(found, key=lambda item: _order(item.ref), reverse=True)
+    wanted = [ref for ref in refs if version in {None, ref.version}]
+    opened = open_candidates(wanted, services)
+    found = [_listed(ref, opened[ref], services) for ref in wanted]
+    return sorted(found, key=lambda item: candidate_order(item.ref), reverse=True)
 
 
 def show_candidate(ref: CandidateRef, services: Services) -> ShownCandidate:
@@ -92,11 +96,9 @@ def show_candidate(ref: CandidateRef, services: Services) -> ShownCandidate:
     return ShownCandidate(opened.record, opened.digest, location, gate_decision(opened, services), shown)
 
 
-def _listed(ref: CandidateRef, services: Services) -> ListedCandidate:
-    try:
-        opened = open_candidate(ref, services)
-    except (IntegrityError, ConfigurationError) as error:
-        return ListedCandidate(ref, None, None, error.message)
+def _listed(ref: CandidateRef, opened: OpenCandidate | ReleaseError, services: Services) -> ListedCandidate:
+    if isinstance(opened, ReleaseError):
+        return ListedCandidate(ref, None, None, opened.message)
     return ListedCandidate(ref, opened.record, gate_decision(opened, services))
 
 
@@ -112,7 +114,8 @@ def _shown(name: str, data: bytes, services: Services) -> ShownAttestation:
     return ShownAttestation(name, statement, key.name if key else "", "" if key else "unknown key")
 
 
-def _order(ref: CandidateRef) -> tuple[bool, ReleaseVersion, int, str]:
+def candidate_order(ref: CandidateRef) -> tuple[bool, ReleaseVersion, int, str]:
+    """Return the key that sorts candidates by version and build, what is no version first."""
     try:
         version, known = ReleaseVersion.parse(ref.version), True
     except ConfigurationError:

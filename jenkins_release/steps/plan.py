@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
-from jenkins_release.registry.protocol import Repository, RepositoryNotFound, StoredImage
+from jenkins_release.registry.protocol import StoredImage
 from jenkins_release.rules.conditions import Facts
 from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.policy import policy_digest
@@ -15,6 +16,8 @@ from jenkins_release.rules.tags import fill, pin_prefix, registry_tags, released
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
+from jenkins_release.steps._push_bytes import count_push_bytes
+from jenkins_release.steps._survey import Held, survey, tags_of
 from jenkins_release.steps.services import Services
 
 
@@ -27,16 +30,25 @@ def plan_promotion(ref: CandidateRef, services: Services) -> tuple[Plan, Decisio
         RemoteError: Share or registry failed, after the retries.
     """
     opened = open_candidate(ref, services)
-    plan = make_plan(opened, services)
-    return plan, gate_decision(opened, services, facts=gather_facts(plan, services), plan=plan)
+    plan, tags = _plan_and_tags(opened, services)
+    return plan, gate_decision(opened, services, facts=_facts(plan, tags, services), plan=plan)
 
 
 def make_plan(opened: OpenCandidate, services: Services) -> Plan:
     """Compute the plan for a candidate that was read already. Raises as :func:`plan_promotion`."""
+    return _plan_and_tags(opened, services)[0]
+
+
+def _plan_and_tags(opened: OpenCandidate, services: Services) -> tuple[Plan, list[str]]:
     version = ReleaseVersion.parse(opened.ref.version)
     section = services.configuration.ecr
     tags = dict.fromkeys(registry_tags(section.tags, version, opened.ref.build), False)
-    tags_there = _tags([_repository_name(image, services) for image in opened.record.images], services)
+    moving = registry_tags(section.moving_tags, version, opened.ref.build)
+    names = [_repository_name(image, services) for image in opened.record.images]
+    # The first use asks ECR, which the threads of the survey must not do all at once.
+    host = services.retry("ask ECR for the registry", lambda: services.registry.host)
+    held = survey(names, list(dict.fromkeys([candidate_tag(opened), *tags, *moving])), services)
+    tags_there = sorted({tag for each in held.values() for tag in each.tags})
     released = released_versions(section.tags, tags_there)
     for template in section.moving_tags:
         (tag,) = registry_tags([template], version, opened.ref.build)
@@ -46,19 +58,23 @@ def make_plan(opened: OpenCandidate, services: Services) -> Plan:
             tags[tag] = True
     occupied: list[str] = []
     obstacles: list[str] = []
-    images = [_planned(image, opened, tags, services, occupied, obstacles) for image in opened.record.images]
-    return Plan(
+    images = [
+        _planned(image, opened, tags, held[name], services, occupied, obstacles)
+        for name, image in zip(names, opened.record.images, strict=True)
+    ]
+    plan = Plan(
         product=opened.record.product,
         version=opened.ref.version,
         build=opened.ref.build,
         candidate=opened.digest,
         policy=policy_digest(services.policy, services.trusted_keys),
         requester=services.user(),
-        registry=services.retry("ask ECR for the registry", lambda: services.registry.host),
-        images=tuple(images),
+        registry=host,
+        images=count_push_bytes(images, opened.record.images, services),
         occupied=tuple(occupied),
         obstacles=tuple(obstacles),
     )
+    return plan, tags_there
 
 
 def gather_facts(plan: Plan, services: Services) -> Facts:
@@ -67,26 +83,14 @@ def gather_facts(plan: Plan, services: Services) -> Facts:
     Raises:
         RemoteError: The registry failed, after the retries.
     """
-    found = _tags([image.repository for image in plan.images if image.repository_exists], services)
-    pins = tuple(tag for tag in found if tag.startswith(pin_prefix(plan.version, plan.build)))
-    released = released_versions(services.configuration.ecr.tags, found)
+    found = tags_of([image.repository for image in plan.images if image.repository_exists], services)
+    return _facts(plan, found, services)
+
+
+def _facts(plan: Plan, tags: Sequence[str], services: Services) -> Facts:
+    pins = tuple(tag for tag in tags if tag.startswith(pin_prefix(plan.version, plan.build)))
+    released = released_versions(services.configuration.ecr.tags, tags)
     return Facts(services.now(), released, pins=pins)
-
-
-def _tags(repositories: list[str], services: Services) -> list[str]:
-    """Return the tags of the product's repositories; one that does not exist has none."""
-    found: set[str] = set()
-    for name in repositories:
-        try:
-            found |= {
-                *services.retry(
-                    f"list the tags of {name}",
-                    lambda name=name: services.registry.tags(name),  # type: ignore[misc]
-                )
-            }
-        except RepositoryNotFound:
-            continue
-    return sorted(found)
 
 
 def write_plan(plan: Plan, path: Path) -> None:
@@ -121,13 +125,19 @@ def _planned(
     image: ImageRecord,
     opened: OpenCandidate,
     tags: dict[str, bool],
+    held: Held,
     services: Services,
     occupied: list[str],
     obstacles: list[str],
 ) -> PlannedImage:
     name = _repository_name(image, services)
     temporary = candidate_tag(opened)
-    repository, stored = _look(name, [temporary, *tags], services, obstacles)
+    repository, stored = held.repository, held.images
+    if repository is None and not _managed(services):
+        obstacles.append(
+            f"the repository {name} does not exist in {services.registry.host}: create it, "
+            "or set ecr.create_repositories = true"
+        )
     for tag, moving in tags.items():
         found = stored.get(tag)
         if found is None or holds(found, image):
@@ -158,22 +168,6 @@ def _planned(
         tags=tuple(_tag_now(tag, moving, stored.get(tag)) for tag, moving in tags.items()),
         push_bytes=0 if right else image.size,
     )
-
-
-def _look(
-    name: str, references: list[str], services: Services, obstacles: list[str]
-) -> tuple[Repository | None, dict[str, StoredImage]]:
-    try:
-        repository = services.retry(f"describe {name}", lambda: services.registry.repository(name))
-    except RepositoryNotFound:
-        if not _managed(services):
-            obstacles.append(
-                f"the repository {name} does not exist in {services.registry.host}: create it, "
-                "or set ecr.create_repositories = true"
-            )
-        return None, {}
-    stored = services.retry(f"read {name}", lambda: services.registry.images(name, references))
-    return repository, stored
 
 
 def _managed(services: Services) -> bool:

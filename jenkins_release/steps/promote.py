@@ -16,6 +16,7 @@ from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteErr
 from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.rules.evidence import Counted, collect
+from jenkins_release.rules.forecast import PUSHED, pushed_claim
 from jenkins_release.rules.gate import Decision
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import Claim, attest
@@ -123,7 +124,9 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         plan = make_plan(opened, services)
         _require_free_way(plan)
         journal = PromotionJournal(opened, plan, signer, services)
+        pushing = time.monotonic()
         stored = push_all(opened, plan, lease, journal, services)
+        told = pushed_claim(sum(i.push_bytes for i in plan.images), time.monotonic() - pushing)
         # A revocation, another release or a scan during the push still counts: no tag is set so far.
         opened = open_candidate(opened.ref, services)
         now = make_plan(opened, services)
@@ -138,7 +141,7 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         attestation = promotion_attestation(opened, services)
         if attestation is None:
             changed = True
-            claim = _claim(opened, plan, images, decision, journal, services)
+            claim = _claim(opened, plan, images, told, decision, journal, services)
             lease.confirm()
             attestation = attest(opened, claim, signer, services)
         journal.done(attestation)
@@ -149,6 +152,7 @@ def _claim(
     opened: OpenCandidate,
     plan: Plan,
     images: Sequence[PromotedImage],
+    pushed: dict[str, Any],
     decision: Decision,
     journal: PromotionJournal,
     services: Services,
@@ -172,6 +176,7 @@ def _claim(
         "policy": plan.policy,
         "images": found,
         "approvals": [_approval(item) for item in decision.approved],
+        PUSHED: pushed,
         "runs": journal.runs_claim(pushers, earlier[-1].statement.signed_at if earlier else None),
         "overridden": [
             {"condition": w.reason.condition, "message": w.reason.message, "by": w.override.by}

@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jenkins_release.config import KEY_PASSPHRASE, SMB_PASSWORD, SMB_USER, Configuration, secret
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.parallel import map_parallel
 from jenkins_release.progress import Progress, SilentProgress
 from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.retry import RetryPolicy, retry_call
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
     from jenkins_release.images.protocol import ImageEngine
-    from jenkins_release.registry.protocol import Registry
+    from jenkins_release.registry.protocol import BlobStore, Registry
     from jenkins_release.share.candidates import CandidateArea
     from jenkins_release.share.protocol import Share
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def _now() -> datetime:
@@ -109,6 +111,14 @@ class Services:
             create=settings,
         )
 
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The registry's blobs and manifests, for a promotion without a Docker daemon."""
+        from jenkins_release.registry.transport import Transport
+        from jenkins_release.registry.uploads import RegistryUploads
+
+        return RegistryUploads(Transport(lambda: self.registry.login()))
+
     @property
     def retry_policy(self) -> RetryPolicy:
         """How long to insist."""
@@ -118,6 +128,17 @@ class Services:
     def retry(self, what: str, action: Callable[[], T], *, policy: RetryPolicy | None = None) -> T:
         """Call ``action`` under the configured retry policy or another; ``what`` names it in the log."""
         return retry_call(action, what=what, policy=policy or self.retry_policy, sleep=self.sleep)
+
+    def each(self, action: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Ask the outside about each item, several at a time, and return the answers in their order.
+
+        For questions only: what changes something is done one after the other. Open what ``action``
+        uses before, since it is opened on first use.
+
+        Raises:
+            ReleaseError: That of the first item whose call failed.
+        """
+        return map_parallel(action, items)
 
     @cached_property
     def trusted_keys(self) -> tuple[TrustedKey, ...]:
@@ -164,7 +185,7 @@ class Services:
 
     def close(self) -> None:
         """Close the connections that were opened; a later use opens new ones."""
-        for name in ("share", "engine"):
+        for name in ("share", "engine", "blobs"):
             opened = self.__dict__.get(name)
             if opened is not None and hasattr(opened, "close"):
                 opened.close()

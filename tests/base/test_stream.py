@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from jenkins_release.stream import DEPTH, fan_out
+from jenkins_release.stream import DEPTH, fan_out, read_ahead
 
 
 def test_every_sink_gets_every_chunk_in_order():
@@ -68,3 +68,43 @@ def test_a_slow_sink_holds_the_source_back():
 
     fan_out(source(), [sink])
     assert max(ahead) <= DEPTH + 2
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_reading_ahead_gives_every_chunk_in_order(depth: int):
+    """In the calling thread, or in one of its own."""
+    chunks = [bytes([number]) for number in range(50)]
+    with read_ahead(iter(chunks), depth) as found:
+        assert list(found) == chunks
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_failure_of_the_source_comes_after_what_it_gave(depth: int):
+    """And as it was raised."""
+
+    def source():
+        yield b"one"
+        raise OSError("gone")
+
+    with read_ahead(source(), depth) as found:
+        assert next(found) == b"one"
+        with pytest.raises(OSError, match="gone"):
+            next(found)
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_source_that_nobody_reads_any_more_is_closed(depth: int):
+    """However much of it is left; no thread stays."""
+    closed = []
+
+    def source():
+        try:
+            while True:
+                yield b"more"
+        finally:
+            closed.append(True)
+
+    with read_ahead(source(), depth) as found:
+        next(found)
+    assert closed == [True]
+    assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]

@@ -13,7 +13,7 @@ import jenkins_release
 
 ROOT = Path(jenkins_release.__file__).parent
 FLOORS = {
-    **dict.fromkeys(("errors", "version", "progress", "stream"), 0),
+    **dict.fromkeys(("errors", "version", "progress", "stream", "parallel"), 0),
     **dict.fromkeys(("retry", "config"), 1),
     "aws": 2,
     "keys": 3,
@@ -76,17 +76,36 @@ def test_a_module_has_at_most_about_three_hundred_lines(path):
     assert len(path.read_text().splitlines()) <= 320
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["candidate", "list", "--help"], ["promote", "run", "--help"]],
+    ids=" ".join,
+)
 def test_help_and_version_import_no_heavy_library(words):
-    """boto3, docker and smbprotocol are loaded by the commands that need them."""
+    """boto3, docker and smbprotocol are loaded by the commands that need them, when they run."""
     code = (
         "import sys; from jenkins_release.__main__ import main; "
         f"status = main({words!r}); "
-        "heavy = {'boto3', 'botocore', 'docker', 'smbprotocol', 'pydantic', 'rich'}; "
+        "heavy = {'boto3', 'botocore', 'docker', 'smbprotocol', 'pydantic', 'requests', 'rich'}; "
         "print(status, sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("steps.listing", ["docker", "smbprotocol"]),
+        ("steps.plan", ["docker", "smbprotocol"]),
+        ("steps._archives", ["docker", "smbprotocol"]),
+    ],
+)
+def test_a_step_imports_only_the_services_that_it_opens(module, absent):
+    """Docker's client without a daemon to talk to, and SMB's on a folder, would cost each command time."""
+    code = f"import sys, jenkins_release.{module}; print(sorted({{*{absent!r}}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_everything_that_is_exported_can_be_imported():

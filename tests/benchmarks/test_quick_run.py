@@ -12,26 +12,29 @@ from typing import Any
 
 import pytest
 
-from benchmarks.child import run_child
+from benchmarks.bench import Setup
+from benchmarks.child import Usage, run_child
+from benchmarks.groups import GROUPS, group_of
+from benchmarks.pairs import Rounds, take_turns
 from benchmarks.report import BEGIN, END, update_document
-from benchmarks.results import MIB, Row, Timing, ratio_row
+from benchmarks.results import MIB, Row, ratio_row
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.sandbox.stack import Sandbox
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("candidate export", "candidate verify", "candidate load", "promote run")
-PAIRS = (
-    "smb put, signed",
-    "smb get, signed",
-    "smb put, encrypted",
-    "smb get, encrypted",
-    "export, one image",
-    "export, five images on one base",
-    "promote, two images",
-)
-KEYS = {"name", "ours_s", "peer", "peer_s", "ratio", "goal", "limit_s", "peak_rss_mib"}
+KEYS = ["name", "ours_s", "peer", "peer_s", "ratio", "goal", "limit_s", "peak_rss_mib"]
+SMB = ["smb-put-signed", "smb-put-encrypted", "smb-get-signed", "smb-get-encrypted"]
+SMB += ["smb-put-10ms", "smb-get-10ms"]
+EXPORT = ["export-one-plain", "export-five-plain", "export-patch"]
+PROMOTE = [f"promote-plain-{peer}-{what}" for what in ("one", "five") for peer in ("docker", "skopeo")]
+PROMOTE += [f"promote-{what}-{peer}" for what in ("patch", "again") for peer in ("docker", "skopeo")]
+GZIP = ["export-one-gzip", "export-five-gzip"]
+GZIP += [f"promote-gzip-{peer}-{what}" for what in ("one", "five") for peer in ("docker", "skopeo")]
+BOUNDS = ["start-help", "start-version", "list-500-10ms", "plan-40-20ms"]
+COMMANDS = ("export", "verify", "load", "promote")
 
 
+@pytest.mark.timeout(1500)
 def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
     """``--quick`` ends with status 0, a table on stdout, and every row in JSON and document."""
     output, document = tmp_path / "bench.json", tmp_path / "performance.md"
@@ -40,29 +43,69 @@ def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
     command += ["--folder", str(tmp_path / "work"), "--output", str(output), "--docs", str(document)]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    rows = {row["name"]: row for row in json.loads(output.read_text())["results"]}
-    for name in PAIRS:
+    written = json.loads(output.read_text())
+    assert list(written) == ["results"]
+    rows = {row["name"]: row for row in written["results"]}
+    assert all(list(row) == KEYS for row in rows.values())
+    details = {
+        r["name"]: r for r in json.loads(output.with_name("bench-details.json").read_text())["results"]
+    }
+    ways = ["plain"] if Setup((), layers="gzip", engine="registry").missing else ["plain", "gzip"]
+    pairs = [*SMB, *EXPORT, *PROMOTE, *(GZIP if "gzip" in ways else [])]
+    for name in pairs:
         _check_pair(rows[name])
-    for name in COMMANDS:
+    for name in BOUNDS:
+        assert rows[name]["ours_s"] > 0
+        assert rows[name]["goal"].startswith("<= ")
+    for command in (f"{name}-{way}" for name in COMMANDS for way in ways):
         for image in ("small", "large"):
-            assert 10 < rows[f"{name}, {image} image: memory"]["peak_rss_mib"] < 1000
-        assert "MiB from the small" in rows[f"{name}: growth of memory"]["note"]
-        assert "0 bytes" in rows[f"{name}: local disk"]["note"]
-    assert len(rows) == len(PAIRS) + 4 * len(COMMANDS)
+            assert 10 < rows[f"peak-memory-{command}-{image}"]["peak_rss_mib"] < 1000
+        assert "MiB from the small" in details[f"peak-memory-{command}-growth"]["note"]
+        assert details[f"local-disk-{command}"]["met"]
+    assert len(rows) == len(pairs) + len(BOUNDS) + 4 * len(COMMANDS) * len(ways)
     for name in rows:
         assert f"\n{name}  " in f"\n{done.stdout}"
         assert f"\n{name}  " in document.read_text()
+        assert group_of(name) in GROUPS or name.startswith("local-disk-")
     assert not list((tmp_path / "work").iterdir())
     assert all(sandbox.servers().values())
 
 
 def _check_pair(row: dict[str, Any]) -> None:
-    assert row.keys() >= KEYS
     assert row["ours_s"] > 0
     assert row["peer_s"] > 0
     assert row["ratio"] == pytest.approx(row["peer_s"] / row["ours_s"], rel=0.02)
     assert row["peer"]
-    assert row["goal"].startswith("ratio >= ")
+    assert row["goal"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["promote-again"], "promote-again"),
+        (["promote-again-skopeo"], "promote-again"),
+        (["smb-put-10ms"], "smb-put-10ms"),
+        (["smb-put-signed"], "smb-put"),
+        (["promote"], None),
+        (["nothing"], None),
+    ],
+)
+def test_a_row_is_asked_for_by_its_name(words: list[str], found: str | None) -> None:
+    """Or by the beginning that it shares with the rows measured along with it."""
+    assert group_of(words[0]) == found
+
+
+def test_an_unknown_row_is_refused_with_the_names_there_are() -> None:
+    """Before any server is started."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "promote-gain"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "promote-again" in done.stderr
 
 
 def test_memory_of_a_child_is_its_own_and_its_writes_are_counted(tmp_path: Path) -> None:
@@ -107,12 +150,37 @@ def test_unknown_command_is_an_error(tmp_path: Path) -> None:
         run_child(["no-such-program"], os.environ, tmp_path)
 
 
+def _rounds(**sides: tuple[float, ...]) -> Rounds:
+    return Rounds({name: tuple(Usage(seconds) for seconds in runs) for name, runs in sides.items()})
+
+
 def test_ratio_is_times_as_fast_as_the_peer() -> None:
     """Medians are compared, and a missed goal is said."""
-    row = ratio_row("x", MIB, 2.0, ours=Timing((1.0, 9.0, 2.0)), peer="p", peer_time=Timing((3.0, 2.9, 99.0)))
+    rounds = _rounds(ours=(1.0, 9.0, 2.0), them=(3.0, 2.9, 99.0))
+    row = ratio_row("x", MIB, 2.0, rounds, "them", words="p")
     assert row.ratio == 1.5
     assert not row.met
     assert row.document()["ours_s"] == 2.0
+
+
+def test_nearness_to_the_limit_is_a_goal_of_its_own() -> None:
+    """Faster than the peer, and still far from what the servers allow: not met."""
+    rounds = _rounds(ours=(2.0,), them=(8.0,), limit=(1.0,))
+    assert ratio_row("x", MIB, 2.0, rounds, "them", words="p", limit="l", near_limit=2.0).met
+    far = ratio_row("x", MIB, 2.0, rounds, "them", words="p", limit="l", near_limit=1.9)
+    assert not far.met
+    assert "2.00 x the limit" in far.note
+
+
+def test_sides_take_turns_and_another_one_begins_each_round() -> None:
+    """Nobody is always first, and nobody is left out."""
+    order: list[str] = []
+    sides = {
+        name: lambda _, name=name: (order.append(name), Usage(1.0))[1]  # type: ignore[misc]
+        for name in ("ours", "docker", "skopeo")
+    }
+    take_turns(3, sides)
+    assert order == ["ours", "docker", "skopeo", "docker", "skopeo", "ours", "skopeo", "ours", "docker"]
 
 
 def test_document_without_marks_is_left_alone(tmp_path: Path) -> None:

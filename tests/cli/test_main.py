@@ -102,7 +102,7 @@ def test_an_unexpected_exception_is_a_bug_with_status_70(monkeypatch, capsys):
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("jenkins_release.cli.runtime.load_configuration", broken)
+    monkeypatch.setattr("jenkins_release.config.load_configuration", broken)
     assert main(["candidate", "list", "--json"], environ={}) == 70
     captured = capsys.readouterr()
     assert json.loads(captured.out)["error"]["category"] == "bug"

@@ -28,6 +28,8 @@ _CHANGED = {
     "ecr.account": "999999999999",
     "export.platform": "linux/arm64",
     "export.archives": "per-image",
+    "export.layers": "plain",
+    "promote.engine": "docker",
 }
 _OF_KIND = {bool: None, int: "7", float: "7.5", str: "changed"}
 

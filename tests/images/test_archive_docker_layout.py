@@ -195,12 +195,12 @@ def test_buffer_may_be_reused_after_feed():
 
 
 def test_feed_returns_when_the_buffer_is_no_longer_needed():
-    """The hash of the whole archive may lag behind; feed waits for it."""
+    """The hash of the whole archive may lag behind; feed waits for it where the buffer may change."""
     reader, gate = ArchiveReader(), threading.Event()
     reader._worker.submit(gate.wait)
     opener = threading.Timer(0.1, gate.set)
     opener.start()
-    reader.feed(join(docker_members({"a:1": [layer_tar("x", size=500_000)]})))
+    reader.feed(bytearray(join(docker_members({"a:1": [layer_tar("x", size=500_000)]}))))
     assert gate.is_set()
     opener.join()
     assert reader.finish().images

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.records.base import canonical_json, strict_json
-from jenkins_release.records.candidate import Candidate, FileRecord, ImageRecord, LayerRecord, checksum_lines
+from jenkins_release.records.candidate import (
+    BlobRecord,
+    Candidate,
+    FileRecord,
+    ImageRecord,
+    LayerRecord,
+    checksum_lines,
+)
+from jenkins_release.registry.manifests import Descriptor, build_manifest
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -126,3 +135,44 @@ def test_the_time_of_the_export_needs_a_time_zone():
     data = candidate().to_bytes().replace(b"2026-11-20T00:00:00Z", b"2026-11-20T00:00:00")
     with pytest.raises(IntegrityError, match="exported_at"):
         Candidate.from_bytes(data, "candidate.json")
+
+
+OTHER = "sha256:" + "b" * 64
+
+
+def with_manifest(**changes: str) -> bytes:
+    """A record whose image fixes a manifest, with fields of the manifest replaced."""
+    value = json.loads(candidate().to_bytes())
+    made = build_manifest(Descriptor(DIGEST, 50), [Descriptor(DIGEST, 100)])
+    fixed = {"media_type": made.media_type, "digest": made.digest, "data": made.data.decode()}
+    value["images"][0]["manifest"] = fixed | changes
+    value["images"][0]["layers"][0]["compression"] = "gzip"
+    return canonical_json(value)
+
+
+def test_a_fixed_manifest_survives_the_round_trip():
+    """Its exact text; what a registry stores of a compressed layer is the layer itself."""
+    record = Candidate.from_bytes(with_manifest(), "x")
+    assert record.to_bytes() == with_manifest()
+    assert record.images[0].layers[0].blob == BlobRecord(digest=DIGEST, size=100)
+
+
+def test_a_fixed_manifest_has_to_be_the_images():
+    """Its digest, its config, its layers, their sizes."""
+    other = build_manifest(Descriptor(DIGEST, 50), [Descriptor(OTHER, 100)])
+    longer = build_manifest(Descriptor(DIGEST, 50), [Descriptor(DIGEST, 101)])
+    for made in (other, longer):
+        with pytest.raises(IntegrityError, match="another image"):
+            Candidate.from_bytes(with_manifest(digest=made.digest, data=made.data.decode()), "x")
+    with pytest.raises(IntegrityError, match="does not have its digest"):
+        Candidate.from_bytes(with_manifest(digest=OTHER), "x")
+    with pytest.raises(IntegrityError, match="not JSON"):
+        Candidate.from_bytes(with_manifest(digest="sha256:" + sha256(b"{").hexdigest(), data="{"), "x")
+
+
+def test_a_plain_layer_tells_what_a_registry_stores_only_where_that_was_recorded():
+    """Records of before have no compressed digests."""
+    (layer,) = candidate().images[0].layers
+    assert layer.blob is None
+    packed = BlobRecord(digest=OTHER, size=7)
+    assert layer.model_copy(update={"gzip": packed}).blob == packed

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, Protocol
 
 from jenkins_release.steps.services import Services
 
-SERVICES = ("share", "registry", "engine")
+SERVICES = ("share", "registry", "engine", "blobs")
 _LOCAL = {"share.name"}
 """What looks like a service and never leaves the process."""
 
@@ -122,8 +122,17 @@ class Watched:
             yield piece
 
 
+def in_turn(_: Services, action: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """What ``Services.each`` does, one after the other: then calls have numbers."""
+    return [action(item) for item in items]
+
+
 def watch_services(boundaries: Observer) -> None:
-    """Put a double around each service that this process will open."""
+    """Put a double around each service that this process will open.
+
+    What is asked several at a time is asked one after the other.
+    """
+    Services.each = in_turn
     for name in SERVICES:
         opening = Services.__dict__[name].func
 

@@ -10,7 +10,9 @@ import pytest
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.demo_images import SERVICES, build_images
 from jenkins_release.sandbox.ecr_faults import Fault
-from tests.fixtures.release import Product
+from tests.fixtures.release import EVERY_WAY, Product
+
+pytestmark = EVERY_WAY
 
 
 @pytest.fixture

@@ -76,9 +76,10 @@ class Deaths:
 
 
 @pytest.mark.timeout(1200)
-def test_a_promotion_killed_after_any_call_is_finished_by_the_same_command(open_lane: OpenLane):
+@pytest.mark.parametrize("way", ["docker, plain", "registry, gzip"])
+def test_a_promotion_killed_after_any_call_is_finished_by_the_same_command(open_lane: OpenLane, way: str):
     """Same tags, same attestations, once; nothing is pushed again, and the record names who pushed what."""
-    deaths = Deaths([open_lane(f"smb-{number}") for number in range(LANES)])
+    deaths = Deaths([open_lane(f"smb-{number}", way) for number in range(LANES)])
     deaths.die_everywhere()
     assert deaths.killed == set(range(1, len(deaths.calls) + 1))
     assert deaths.released == {0, 1, 2}

@@ -14,7 +14,7 @@ from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.process import as_root, free_port
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
-from tests.fixtures.release import Outcome, Product
+from tests.fixtures.release import EVERY_WAY, Outcome, Product
 
 EXPORT = ("candidate", "export", "--version", "8.1.0", "--build", "42")
 RUN = ("promote", "run", "8.1.0/42")
@@ -261,6 +261,7 @@ def engine_references(product: Product) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
+@EVERY_WAY
 def test_one_altered_byte_of_the_manifest(validated: Product, fails):
     """The sign-off names the manifest's digest: a valid JSON with another letter shows too."""
     path = validated.candidate() / "candidate.json"
@@ -287,6 +288,7 @@ def test_one_altered_byte_of_an_attestation(validated: Product, fails):
     assert validated.tags() == {}
 
 
+@EVERY_WAY
 def test_a_truncated_archive(validated: Product, fails):
     """Recorded and found size are in the message."""
     tar = validated.candidate() / "images" / "skydrm-8.1.0-42.tar"
@@ -318,6 +320,7 @@ def test_a_candidate_moved_by_hand(validated: Product, fails):
 # --- the registry ---------------------------------------------------------------------------------
 
 
+@EVERY_WAY
 def test_a_missing_repository_is_named_before_anything_is_pushed(validated: Product, fails):
     """All of them, and what to do."""
     validated.edit("create_repositories = true", "create_repositories = false")
@@ -326,6 +329,7 @@ def test_a_missing_repository_is_named_before_anything_is_pushed(validated: Prod
     assert validated.tags() == {}
 
 
+@EVERY_WAY
 def test_no_aws_credentials(validated: Product, fails, monkeypatch):
     """boto3's chain found nothing."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -333,6 +337,7 @@ def test_no_aws_credentials(validated: Product, fails, monkeypatch):
     fails(validated.run(*RUN), 2, "credentials")
 
 
+@EVERY_WAY
 def test_wrong_aws_credentials(validated: Product, fails, monkeypatch):
     """The key is refused; its secret is not shown."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-not-the-secret")
@@ -341,6 +346,7 @@ def test_wrong_aws_credentials(validated: Product, fails, monkeypatch):
     assert "hunter2" not in done.text
 
 
+@EVERY_WAY
 def test_aws_credentials_without_rights(validated: Product, fails, monkeypatch):
     """The action that is missing is named; no release tag is set."""
     resource = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/*"
@@ -359,6 +365,7 @@ def test_aws_credentials_without_rights(validated: Product, fails, monkeypatch):
     assert secret not in done.text
 
 
+@EVERY_WAY
 def test_a_release_tag_taken_by_other_content_is_a_hard_stop_with_both_digests(promoted: Product, fails):
     """Build 43 under the version that build 42 was released as: nothing is pushed."""
     promoted.export("43")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld
+from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.share import DirectoryShare, PathExists, PathNotFound, Share
+from jenkins_release.share.protocol import HEAD
 
-KINDS = ["directory", "samba"]
+KINDS = ["directory", "samba", "samba, library's calls"]
 
 
 @pytest.fixture(params=KINDS)
@@ -30,9 +31,10 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.fixture
 def share(request: pytest.FixtureRequest, folder: Path) -> Share:
     """The share under test."""
-    if request.node.callspec.params["folder"] == "directory":
+    kind = request.node.callspec.params["folder"]
+    if kind == "directory":
         return DirectoryShare(folder)
-    found: Share = request.getfixturevalue("smb_share")
+    found: Share = request.getfixturevalue("smb_share" if kind == "samba" else "library_smb_share")
     return found
 
 
@@ -128,6 +130,53 @@ class TestFiles:
             get(share, "folder")
 
 
+class TestManyAtATime:
+    def test_small_files_come_whole_and_large_ones_begin(self, share: Share) -> None:
+        """In the order of the paths, more of them than can be under way at a time."""
+        sizes = [0, 1, HEAD - 1, HEAD, HEAD + 1, 3 * HEAD, *range(2, 120)]
+        data = {f"f{number}": os.urandom(size) for number, size in enumerate(sizes)}
+        for name, content in data.items():
+            put(share, name, content)
+        assert share.read_heads(list(data)) == [content[:HEAD] for content in data.values()]
+        assert share.read_heads([]) == []
+
+    def test_one_that_cannot_be_read_hides_no_other(self, share: Share) -> None:
+        """It is an error in its own place, and the share goes on."""
+        put(share, "file", b"data")
+        share.make_folder("folder")
+        first, missing, nowhere, folder, last = share.read_heads(["file", "none", "no/x", "folder", "file"])
+        assert first == last == b"data"
+        assert isinstance(missing, PathNotFound)
+        assert isinstance(nowhere, PathNotFound)
+        assert isinstance(folder, RemoteError)
+        assert get(share, "file") == b"data"
+
+    def test_many_folders_are_listed_as_each_would_be(self, share: Share) -> None:
+        """Empty, small and very full ones; a file and a missing folder are errors in their places."""
+        for name in ("empty", "small", "full"):
+            share.make_folder(name)
+        put(share, "small/b", b"12345")
+        share.make_folder("small/a")
+        for number in range(700):
+            share.make_folder(f"full/{'a long name ' * 5}{number:04d}")
+        put(share, "file", b"")
+        found = share.list_each(["empty", "small", "full", "none", "file", "small"])
+        assert found[:3] == [[], share.list("small"), share.list("full")]
+        assert [(e.name, e.is_folder, e.size) for e in found[1]] == [("a", True, 0), ("b", False, 5)]  # type: ignore[union-attr]
+        assert len(found[2]) == 700  # type: ignore[arg-type]
+        assert isinstance(found[3], PathNotFound)
+        assert isinstance(found[4], RemoteError)
+        assert found[5] == found[1]
+
+    @pytest.mark.parametrize("path", ["../x", "a/../b", "/x", "a\\b", "a:b"])
+    def test_no_path_of_many_leaves_the_share(self, share: Share, path: str) -> None:
+        """Checked before anything is asked."""
+        with pytest.raises(ConfigurationError):
+            share.read_heads(["fine", path])
+        with pytest.raises(ConfigurationError):
+            share.list_each(["fine", path])
+
+
 class TestCreate:
     def test_an_existing_file_is_never_overwritten(self, share: Share) -> None:
         """A taken name is an error, and its file stays as it is."""
@@ -165,6 +214,77 @@ class TestCreate:
         assert share.list("") == []
         put(share, "file", b"again")
         assert get(share, "file") == b"again"
+
+    def test_a_resumable_file_is_like_any_other(self, share: Share) -> None:
+        """It is complete at the end, gone after a failure, and its name was free."""
+        with share.create("file", resumable=True) as writer:
+            writer.write(b"x" * 3_000_000)
+        assert get(share, "file") == b"x" * 3_000_000
+        with pytest.raises(KeyError), share.create("other", resumable=True) as writer:
+            writer.write(b"x" * 3_000_000)
+            raise KeyError("source")
+        with pytest.raises(PathExists), share.create("file", resumable=True):
+            raise AssertionError("created again")
+        assert [(entry.name, entry.size) for entry in share.list("")] == [("file", 3_000_000)]
+
+
+class TestServerCopy:
+    def test_ranges_are_appended_between_written_bytes(self, share: Share) -> None:
+        """Any range, of several files, wherever it begins."""
+        one, two = os.urandom(20_000_000), os.urandom(3_000)
+        put(share, "one", one)
+        put(share, "two", two)
+        with share.create("new") as writer:
+            writer.write(b"begin")
+            assert share.copy_into(writer, "one", offset=7, length=18_000_001)
+            writer.write(b"middle")
+            assert share.copy_into(writer, "two")
+            assert share.copy_into(writer, "one", offset=19_999_990)
+            assert share.copy_into(writer, "one", offset=0, length=0)
+            writer.write(b"end")
+        expected = b"begin" + one[7:18_000_008] + b"middle" + two + one[19_999_990:] + b"end"
+        assert hashlib.sha256(get(share, "new")).digest() == hashlib.sha256(expected).digest()
+
+    @pytest.mark.parametrize(("offset", "length"), [(0, 101), (101, None), (100, 1)])
+    def test_a_range_that_is_not_there(self, share: Share, offset: int, length: int | None) -> None:
+        """It is an integrity error that names the source, and nothing is left behind."""
+        put(share, "source", b"x" * 100)
+        with pytest.raises(IntegrityError, match="source"), share.create("new") as writer:
+            share.copy_into(writer, "source", offset=offset, length=length)
+        assert [entry.name for entry in share.list("")] == ["source"]
+
+    def test_a_source_that_is_not_there(self, share: Share) -> None:
+        """The message names it; the writer may go on."""
+        with share.create("new") as writer:
+            writer.write(b"a")
+            with pytest.raises(PathNotFound, match="nothing"):
+                share.copy_into(writer, "nothing")
+            writer.write(b"b")
+        assert get(share, "new") == b"ab"
+
+    def test_into_a_resumable_file(self, share: Share) -> None:
+        """Both go together."""
+        put(share, "source", b"x" * 2_000_000)
+        with share.create("new", resumable=True) as writer:
+            writer.write(b"a")
+            assert share.copy_into(writer, "source")
+            writer.write(b"b")
+        assert get(share, "new") == b"a" + b"x" * 2_000_000 + b"b"
+
+    def test_into_a_file_elsewhere(self, share: Share, tmp_path: Path) -> None:
+        """It says that it cannot, and appends nothing."""
+
+        class Elsewhere:
+            def write(self, data: bytes | bytearray | memoryview) -> None:
+                raise AssertionError("written")
+
+            def __enter__(self) -> Elsewhere:
+                return self
+
+            def __exit__(self, *exc: object) -> None: ...
+
+        put(share, "source", b"x")
+        assert not share.copy_into(Elsewhere(), "source")
 
 
 class TestNames:
@@ -256,6 +376,9 @@ class TestNames:
             share.remove(path)
         with pytest.raises(ConfigurationError):
             share.lease(path, "me")
+        with share.create("new") as writer, pytest.raises(ConfigurationError):
+            share.copy_into(writer, path)
+        share.remove("new")
         assert share.list("") == []
 
     def test_the_root_itself_is_safe(self, share: Share) -> None:

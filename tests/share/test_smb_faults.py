@@ -236,6 +236,8 @@ class TestBreaks:
         share = open_smb(server)
         with pytest.raises(RemoteError) as caught, share.create("file") as writer:
             writer.write(bytes(3_000_000))
+            # That of the question whether the server listens may not have ended yet.
+            assert eventually(lambda: len(server.client_pids()) == 1)
             assert server.kill_clients() == 1
             while True:
                 writer.write(bytes(1_000_000))

@@ -6,6 +6,13 @@ from jenkins_release.images.archive.index import (
     ArchiveIndex,
     ArchiveLimits,
 )
-from jenkins_release.images.archive.reader import ArchiveReader
+from jenkins_release.images.archive.reader import ArchiveReader, MemberObserver
 
-__all__ = ["ArchiveIndex", "ArchiveLimits", "ArchiveReader", "ArchivedImage", "ArchivedLayer"]
+__all__ = [
+    "ArchiveIndex",
+    "ArchiveLimits",
+    "ArchiveReader",
+    "ArchivedImage",
+    "ArchivedLayer",
+    "MemberObserver",
+]

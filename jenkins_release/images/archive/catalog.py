@@ -104,6 +104,13 @@ class Catalog:
         """Return a blob of the OCI layout. Raises IntegrityError when it is missing."""
         return self.blob(BLOB_FOLDER + digest.removeprefix("sha256:"), wanted_by)
 
+    def kept(self, digest: str) -> bytes:
+        """Return the bytes of a document by its digest. Raises IntegrityError when it is not there."""
+        for blob in self._blobs.values():
+            if blob.digest == digest and blob.document is not None:
+                return blob.document
+        raise IntegrityError(f"the archive holds no document with the digest {digest}")
+
     def document(self, blob: Blob) -> Any:
         """Return a file's JSON.
 

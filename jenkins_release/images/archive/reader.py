@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 from jenkins_release.errors import IntegrityError, ReleaseError
-from jenkins_release.images.archive.blobs import BlobHasher
+from jenkins_release.images.archive.blobs import Blob, BlobHasher
 from jenkins_release.images.archive.catalog import Catalog
 from jenkins_release.images.archive.docker_layout import MANIFEST, read_docker_layout
 from jenkins_release.images.archive.index import ArchivedImage, ArchiveIndex, ArchiveLimits
@@ -23,8 +25,23 @@ from jenkins_release.images.archive.platforms import Platform, parse_platform
 from jenkins_release.images.archive.tar import Kind, TarMember, TarStream
 
 _PARALLEL_BYTES = 64 << 10
+_UNHASHED = 8
+"""Chunks that the hash of the whole archive may be behind; of 1 MiB each where a daemon sends them."""
 _DOCUMENTS = {MANIFEST, INDEX, LAYOUT}
 _JSON_STARTS = b"{[ \t\r\n"
+
+
+class MemberObserver(Protocol):
+    """Who wants the bytes of the layers too, as they pass: every file that is no JSON document."""
+
+    def begin(self, member: TarMember) -> None:
+        """A file begins."""
+
+    def data(self, piece: memoryview) -> None:
+        """Further bytes of it. They do not change any more if ``bytes`` were fed to the reader."""
+
+    def end(self, blob: Blob) -> None:
+        """It is complete, and this is what was learnt of it."""
 
 
 class ArchiveReader:
@@ -42,6 +59,8 @@ class ArchiveReader:
         limits: Bounds on what the archive can make the reader keep or do.
         parallel: Whether the hash of the whole archive is computed beside that of its members, in
             a thread of its own; nearly twice as fast where a second core is free.
+        hashed: Whether the whole archive is hashed; the index has an empty ``sha256`` otherwise.
+        observer: Told of the bytes of the layers.
 
     Raises:
         ConfigurationError: ``platform`` is not a platform.
@@ -53,18 +72,23 @@ class ArchiveReader:
         *,
         limits: ArchiveLimits | None = None,
         parallel: bool = True,
+        hashed: bool = True,
+        observer: MemberObserver | None = None,
     ) -> None:
         self._platform = None if platform is None else parse_platform(platform)
         self._limits = limits or ArchiveLimits()
-        self._sha256 = hashlib.sha256()
-        self._worker = ThreadPoolExecutor(1, "archive-hash") if parallel else None
+        self._sha256 = hashlib.sha256() if hashed else None
+        self._worker = ThreadPoolExecutor(1, "archive-hash") if parallel and hashed else None
+        self._behind: deque[Future[None]] = deque()
         self._catalog = Catalog(self._limits)
-        self._tar = TarStream(_Members(self._catalog, self._limits), self._limits)
+        self._tar = TarStream(_Members(self._catalog, self._limits, observer), self._limits)
         self._failure: ReleaseError | None = None
         self._index: ArchiveIndex | None = None
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes of the archive, any number; the buffer is free again afterwards.
+        """Take the next bytes of the archive, any number.
+
+        A ``bytearray`` is free again afterwards; ``bytes`` may be held until a few chunks later.
 
         Raises:
             IntegrityError: The archive is not acceptable; further calls raise the same error.
@@ -74,19 +98,15 @@ class ArchiveReader:
         if self._index is not None:
             raise ReleaseError("more bytes were fed to an archive reader that has finished")
         view = memoryview(chunk).cast("B")
-        hashed: Future[None] | None = None
-        if self._worker is not None and len(view) >= _PARALLEL_BYTES:
-            hashed = self._worker.submit(self._sha256.update, view)
-        else:
-            self._sha256.update(view)
+        self._hash(chunk, view)
         try:
             self._tar.feed(view)
         except ReleaseError as error:
             self._fail(error)
             raise
         finally:
-            if hashed is not None:
-                hashed.result()
+            if not isinstance(chunk, bytes):
+                self._catch_up(0)
 
     def finish(self) -> ArchiveIndex:
         """Check the whole and return what the archive holds.
@@ -105,9 +125,29 @@ class ArchiveReader:
             except ReleaseError as error:
                 self._fail(error)
                 raise
-            self._index = ArchiveIndex(self._tar.offset, self._sha256.hexdigest(), images)
+            self._catch_up(0)
+            sha256 = "" if self._sha256 is None else self._sha256.hexdigest()
+            self._index = ArchiveIndex(self._tar.offset, sha256, images)
             self._stop_worker()
         return self._index
+
+    def document(self, digest: str) -> bytes:
+        """Return the bytes of a config, or of anything else that was kept, once all bytes have passed."""
+        return self._catalog.kept(digest)
+
+    def _hash(self, chunk: bytes | bytearray | memoryview, view: memoryview) -> None:
+        if self._sha256 is None:
+            return
+        if self._worker is None or (len(view) < _PARALLEL_BYTES and not self._behind):
+            self._sha256.update(view)
+            return
+        # A hash that may lag behind does not make the parser wait for it at every chunk.
+        self._behind.append(self._worker.submit(self._sha256.update, view))
+        self._catch_up(_UNHASHED if isinstance(chunk, bytes) else 1)
+
+    def _catch_up(self, lag: int) -> None:
+        while len(self._behind) > lag:
+            self._behind.popleft().result()
 
     def _read_images(self) -> tuple[ArchivedImage, ...]:
         catalog = self._catalog
@@ -141,9 +181,11 @@ class ArchiveReader:
 class _Members:
     """Turns members of the tar into entries of the catalog."""
 
-    def __init__(self, catalog: Catalog, limits: ArchiveLimits) -> None:
+    def __init__(self, catalog: Catalog, limits: ArchiveLimits, observer: MemberObserver | None) -> None:
         self._catalog = catalog
         self._limits = limits
+        self._observer = observer
+        self._observed = False
         self._kept = 0
         self._member: TarMember | None = None
         self._name = ""
@@ -162,13 +204,23 @@ class _Members:
 
     def data(self, piece: memoryview) -> None:
         if self._hasher is None:
-            self._hasher = BlobHasher(self._limits, keep=self._may_be_document(piece[0]))
+            document = self._may_be_document(piece[0])
+            self._hasher = BlobHasher(self._limits, keep=document)
+            self._observed = self._observer is not None and not document
+            if self._observed and self._observer and self._member:
+                self._observer.begin(self._member)
+        if self._observed and self._observer:
+            self._observer.data(piece)
         self._hasher.update(piece)
 
     def end(self) -> None:
         if self._hasher is not None and self._member is not None:
-            self._catalog.add(self._hasher.finish(self._name, self._member.offset, self._member.size))
+            blob = self._hasher.finish(self._name, self._member.offset, self._member.size)
+            self._catalog.add(blob)
+            if self._observed and self._observer:
+                self._observer.end(blob)
         self._hasher = None
+        self._observed = False
 
     def _may_be_document(self, first: int) -> bool:
         size = self._member.size if self._member else 0

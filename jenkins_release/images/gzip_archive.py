@@ -1,0 +1,275 @@
+"""A plain image archive turned into one whose layers are gzip, while it streams.
+
+Each layer is compressed once, to one gzip file, which is the very blob that a registry stores; the
+archive is in the layout of ``manifest.json``, which every Docker loads. A tar member begins with
+its size, so a layer's compressed bytes are gathered until it is complete: in memory, and beyond
+:data:`SPOOL` bytes in a temporary file that has no name and ends with the process. Layers that are
+compressed already stay as they are. What belongs to no image is left out where it is known.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import queue
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import IO
+
+from jenkins_release.errors import RemoteError
+from jenkins_release.images.archive import ArchivedImage, ArchivedLayer, ArchiveIndex, ArchiveReader
+from jenkins_release.images.archive.blobs import Blob
+from jenkins_release.images.archive.catalog import BLOB_FOLDER
+from jenkins_release.images.archive.docker_layout import MANIFEST
+from jenkins_release.images.archive.index import Compression
+from jenkins_release.images.archive.tar import TarMember
+from jenkins_release.images.gzip_blocks import BlockGzip, compression_pool
+from jenkins_release.stream import fan_out
+
+SPOOL = 8 << 20
+"""Bytes of one compressed layer that are held in memory; more go to a temporary file."""
+_CHUNK = 1 << 20
+_BLOCK = tarfile.BLOCKSIZE
+_SMALLEST_LAYER = _BLOCK
+"""An empty layer has two blocks of zeros; Docker's ``VERSION`` files have three bytes."""
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+_WAITING = 1
+
+
+@dataclass
+class _Stored:
+    """A layer in its final form, waiting to be written."""
+
+    source: Blob
+    spool: IO[bytes]
+    digest: str
+    size: int
+    compression: Compression
+
+
+class GzipArchive:
+    """Turns one archive into another; :meth:`convert` may be used once.
+
+    Args:
+        platform: Platform to choose, as :class:`~jenkins_release.images.archive.ArchiveReader`.
+        threads: Threads that compress.
+
+    Attributes:
+        images: The images as they stand in the new archive, once it is complete.
+    """
+
+    def __init__(self, platform: str, *, threads: int = 2) -> None:
+        self._pool = compression_pool(threads)
+        self._finished: queue.Queue[_Stored | None] = queue.Queue(_WAITING)
+        self._stopping = threading.Event()
+        self._observer = _Layers(self._pool, self._put)
+        self._reader = ArchiveReader(platform, hashed=False, observer=self._observer)
+        self._failure: BaseException | None = None
+        self._places: dict[int, ArchivedLayer] = {}
+        self._written: dict[str, tuple[int, int]] = {}
+        self._offset = 0
+        self.images: tuple[ArchivedImage, ...] = ()
+
+    def convert(self, source: Iterable[bytes]) -> Generator[bytes]:
+        """Yield the new archive while the old one is read in another thread.
+
+        Raises:
+            IntegrityError: The source is no acceptable archive.
+            RemoteError: The temporary file cannot be written.
+            BaseException: What ``source`` raises.
+        """
+        reading = threading.Thread(target=self._read, args=(source,), daemon=True, name="compress-archive")
+        reading.start()
+        try:
+            while (stored := self._finished.get()) is not None:
+                with stored.spool:
+                    yield from self._layer(stored)
+            reading.join()
+            if self._failure is not None:
+                raise self._failure
+            yield from self._documents(self._reader.finish())
+        finally:
+            self._stopping.set()
+            while reading.is_alive():
+                self._drain()
+                reading.join(0.05)
+            self._drain()
+            self._observer.close()
+            self._pool.shutdown(cancel_futures=True)
+
+    def index(self, sha256: str, size: int) -> ArchiveIndex:
+        """Return the index of the new archive, given hash and bytes of what :meth:`convert` yielded."""
+        return ArchiveIndex(size, sha256, self.images)
+
+    def _read(self, source: Iterable[bytes]) -> None:
+        try:
+            fan_out(source, [self._reader.feed])
+            self._reader.finish()
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+            self._failure = error
+        finally:
+            self._put(None)
+
+    def _put(self, stored: _Stored | None) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._finished.put(stored, timeout=0.5)
+            except queue.Full:
+                continue
+            return
+        if stored is not None:
+            stored.spool.close()
+            raise RemoteError("the archive is not wanted any more")
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                left = self._finished.get_nowait()
+            except queue.Empty:
+                return
+            if left is not None:
+                left.spool.close()
+
+    def _layer(self, stored: _Stored) -> Iterator[bytes]:
+        if stored.digest not in self._written:
+            yield self._begin(stored.digest, stored.size)
+            stored.spool.seek(0)
+            while chunk := stored.spool.read(_CHUNK):
+                yield self._counted(chunk)
+            yield self._padding()
+        offset, size = self._written[stored.digest]
+        self._places[stored.source.offset] = ArchivedLayer(
+            stored.source.diff_id, stored.digest, offset, size, stored.compression
+        )
+
+    def _documents(self, index: ArchiveIndex) -> Iterator[bytes]:
+        entries, images = [], []
+        for image in index.images:
+            config = self._reader.document(image.config_digest)
+            if image.config_digest not in self._written:
+                yield self._begin(image.config_digest, len(config)) + self._counted(config)
+                yield self._padding()
+            for layer in image.layers:
+                if layer.offset not in self._places:
+                    yield from self._like_a_document(layer)
+            layers = tuple(self._places[layer.offset] for layer in image.layers)
+            images.append(replace(image, config_offset=self._written[image.config_digest][0], layers=layers))
+            entries.append(
+                {
+                    "Config": _path(image.config_digest),
+                    "RepoTags": list(image.references),
+                    "Layers": [_path(layer.digest) for layer in layers],
+                }
+            )
+        document = json.dumps(entries, separators=(",", ":")).encode()
+        yield self._counted(_header(MANIFEST, len(document))) + self._counted(document)
+        yield self._padding() + self._counted(bytes(2 * _BLOCK))
+        self.images = tuple(images)
+
+    def _like_a_document(self, layer: ArchivedLayer) -> Iterator[bytes]:
+        """Write a small layer that the reader kept whole: the name of its first file begins with ``[``."""
+        packed = BlockGzip(self._pool)
+        data = b"".join([*packed.update(self._reader.document(layer.digest)), *packed.finish()])
+        source = Blob("", layer.offset, layer.size, layer.digest, layer.diff_id, "none", "", None)
+        yield from self._layer(_Stored(source, io.BytesIO(data), packed.digest, packed.size, "gzip"))
+
+    def _begin(self, digest: str, size: int) -> bytes:
+        header = self._counted(_header(_path(digest), size))
+        self._written[digest] = (self._offset, size)
+        return header
+
+    def _padding(self) -> bytes:
+        return self._counted(bytes(-self._offset % _BLOCK))
+
+    def _counted(self, data: bytes) -> bytes:
+        self._offset += len(data)
+        return data
+
+
+class _Layers:
+    """Compresses each layer that the reader passes, and hands on what is complete."""
+
+    def __init__(self, pool: ThreadPoolExecutor, done: Callable[[_Stored], None]) -> None:
+        self._pool = pool
+        self._done = done
+        self._size = 0
+        self._gzip: BlockGzip | None = None
+        self._decided = False
+        self._head = bytearray()
+        self._spool: IO[bytes] | None = None
+
+    def begin(self, member: TarMember) -> None:
+        self.close()
+        self._size = member.size
+        self._decided = False
+        self._head = bytearray()
+        # Closed by whoever writes it to the archive, in another thread.
+        self._spool = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115
+
+    def data(self, piece: memoryview) -> None:
+        if self._decided:
+            self._take(piece)
+            return
+        # The first bytes tell whether it is compressed; they may come one by one.
+        self._head += piece
+        if len(self._head) < min(4, self._size):
+            return
+        self._decided = True
+        if not self._head.startswith(_COMPRESSED):
+            self._gzip = BlockGzip(self._pool)
+        self._take(memoryview(bytes(self._head)))
+
+    def end(self, blob: Blob) -> None:
+        spool, self._spool = self._spool, None
+        if spool is None:
+            return
+        if blob.compression == "none" and blob.size < _SMALLEST_LAYER:
+            spool.close()
+            return
+        stored = _Stored(blob, spool, blob.digest, blob.size, blob.compression)
+        if self._gzip is not None:
+            self._spool = spool
+            self._write(self._gzip.finish())
+            self._spool = None
+            stored = _Stored(blob, spool, self._gzip.digest, self._gzip.size, "gzip")
+            self._gzip = None
+        self._done(stored)
+
+    def close(self) -> None:
+        """Let go of a layer that did not come to its end."""
+        if self._gzip is not None:
+            self._gzip.abandon()
+            self._gzip = None
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+    def _take(self, piece: memoryview) -> None:
+        self._write([piece] if self._gzip is None else self._gzip.update(piece))
+
+    def _write(self, pieces: Iterable[bytes | memoryview]) -> None:
+        if self._spool is None:
+            raise RemoteError("a layer's bytes came outside of a layer")
+        for piece in pieces:
+            try:
+                self._spool.write(piece)
+            except OSError as error:
+                raise RemoteError(
+                    f"the temporary file for a compressed layer in {tempfile.gettempdir()} cannot be "
+                    f"written: {error.strerror}",
+                    hint='make room there, let TMPDIR name a larger disk, or set export.layers = "plain"',
+                ) from error
+
+
+def _path(digest: str) -> str:
+    return BLOB_FOLDER + digest.removeprefix("sha256:")
+
+
+def _header(name: str, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    return member.tobuf(tarfile.GNU_FORMAT)

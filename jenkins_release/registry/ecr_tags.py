@@ -1,0 +1,62 @@
+"""Setting a tag in ECR, so that it names exactly one image and never silently another."""
+
+from __future__ import annotations
+
+from jenkins_release.aws import error_code, translate
+from jenkins_release.errors import IntegrityError
+from jenkins_release.registry import manifests
+from jenkins_release.registry.ecr_calls import EcrCalls, changed
+from jenkins_release.registry.protocol import StoredImage, TagConflict
+
+_ALREADY = "ImageAlreadyExistsException"
+_TAG_TAKEN = "ImageTagAlreadyExistsException"
+_OTHER_DIGEST = "ImageDigestDoesNotMatchException"
+
+
+def put_tag(api: EcrCalls, image: StoredImage, tag: str) -> None:
+    """Let ``tag`` name exactly ``image`` (``PutImage``). See ``Registry.set_tag`` for what it raises."""
+    from botocore.exceptions import ClientError
+
+    name = f"{image.repository}:{tag}"
+    actual = manifests.sha256_digest(image.manifest)
+    if actual != image.digest:
+        raise changed(name, image.digest, actual)
+    if api.tag_digest(image.repository, tag) == image.digest:
+        return
+    try:
+        answer = api.call(
+            "put_image",
+            f"set the tag {name}",
+            passing=(_ALREADY, _TAG_TAKEN, _OTHER_DIGEST),
+            repositoryName=image.repository,
+            imageManifest=image.manifest.decode(),
+            imageManifestMediaType=image.media_type,
+            imageDigest=image.digest,
+            imageTag=tag,
+        )
+    except ClientError as error:
+        _not_put(api, image, tag, error)
+        return
+    put = str(answer["image"]["imageId"].get("imageDigest"))
+    if put != image.digest:
+        raise changed(name, image.digest, put)
+
+
+def _not_put(api: EcrCalls, image: StoredImage, tag: str, error: Exception) -> None:
+    """Judge a refused PutImage; returns where the tag names the image after all."""
+    name, code = f"{image.repository}:{tag}", error_code(error)
+    if code == _OTHER_DIGEST:
+        raise IntegrityError(
+            f"{name}: ECR computes another digest of the manifest than {image.digest}",
+            hint="do not release it: the manifest was changed on the way",
+        ) from error
+    # Someone else may have set it since it was looked at.
+    present = api.tag_digest(image.repository, tag)
+    if present == image.digest:
+        return
+    if code == _TAG_TAKEN:
+        raise TagConflict(
+            f"{name} is immutable and names {present}: it cannot name {image.digest}",
+            hint="release under a new version: a published tag is never moved",
+        ) from error
+    raise translate(error, f"set the tag {name}") from error

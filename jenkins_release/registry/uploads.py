@@ -1,0 +1,245 @@
+"""Writing to a registry over the distribution API: blobs in parts, mounts, manifests.
+
+Follows the OCI Distribution Specification 1.1 ("Pushing blobs in chunks", "Mounting a blob from
+another repository", "Pushing Manifests"). Amazon ECR takes parts of 5 to 10 MiB, the last one may be
+smaller (ECR API reference, UploadLayerPart and CompleteLayerUpload; "Amazon ECR service quotas").
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+
+import requests
+
+from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
+from jenkins_release.registry.manifests import sha256_digest
+from jenkins_release.registry.protocol import Upload, UploadLost
+from jenkins_release.registry.transport import Transport, refusal
+
+PART = 5 << 20
+"""Bytes of one part: the least that ECR takes, since several are in memory for each layer under way."""
+_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+_GONE = frozenset({404, 410})
+_ELSEWHERE = frozenset({416})
+_NOT_LENT = frozenset({403, 404})
+"""Answers where the caller may not read the other repository (ECR user guide, "Blob mounting")."""
+_log = logging.getLogger(__name__)
+
+
+class RegistryUploads:
+    """Blobs and manifests of one registry; safe to share between threads.
+
+    Args:
+        transport: Sends the requests.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def __repr__(self) -> str:
+        return f"RegistryUploads({self._transport.shown})"
+
+    def holds(self, repository: str, digest: str) -> bool:
+        """Whether the repository holds a blob (``HEAD``); a redirect to where it is stored is a yes.
+
+        Raises:
+            RemoteError: The registry refused or failed.
+        """
+        what = f"ask whether {repository} holds {digest}"
+        answer = self._transport.request("HEAD", f"/v2/{repository}/blobs/{digest}", what)
+        if answer.status_code == requests.codes.not_found:
+            return False
+        if answer.ok:
+            return True
+        raise refusal(answer, what)
+
+    def mount(self, repository: str, digest: str, source: str) -> bool:
+        """Let the repository have a blob of another one.
+
+        Returns:
+            False where the registry began an upload instead, which is cancelled.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: The registry refused or failed.
+        """
+        what = f"mount {digest} from {source} into {repository}"
+        query = urlencode({"mount": digest, "from": source})
+        answer = self._transport.request("POST", f"/v2/{repository}/blobs/uploads/?{query}", what)
+        if answer.status_code == requests.codes.created:
+            return True
+        if answer.status_code == requests.codes.accepted:
+            _Upload(self._transport, repository, self._location(answer, what)).cancel()
+            return False
+        if answer.status_code in _NOT_LENT:
+            _log.info("cannot %s: the registry answers %d; it is sent instead", what, answer.status_code)
+            return False
+        raise refusal(answer, what)
+
+    def upload(self, repository: str) -> Upload:
+        """Begin to upload a blob.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: The registry refused or failed.
+        """
+        what = f"begin an upload to {repository}"
+        answer = self._transport.request("POST", f"/v2/{repository}/blobs/uploads/", what)
+        if answer.status_code != requests.codes.accepted:
+            raise refusal(answer, what)
+        return _Upload(self._transport, repository, self._location(answer, what))
+
+    def put_manifest(self, repository: str, tag: str, media_type: str, data: bytes) -> str:
+        """Store a manifest under a tag and return its digest, which the registry has to name too.
+
+        Raises:
+            LayersNotFound: A blob that it names is missing.
+            TagConflict: The tag is immutable and taken.
+            IntegrityError: The registry names another digest.
+            RemoteError: The registry refused or failed.
+        """
+        what = f"put the manifest of {repository}:{tag}"
+        headers = {"Content-Type": media_type}
+        answer = self._transport.request("PUT", f"/v2/{repository}/manifests/{tag}", what, data, headers)
+        if answer.status_code != requests.codes.created:
+            raise refusal(answer, what)
+        digest = sha256_digest(data)
+        named = answer.headers.get("Docker-Content-Digest", digest)
+        if named != digest:
+            raise IntegrityError(
+                f"{repository}:{tag}: the manifest has the digest {digest}, the registry names {named}",
+                hint="something between here and the registry changes what is sent",
+            )
+        return digest
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._transport.close()
+
+    def _location(self, answer: requests.Response, what: str) -> str:
+        return _location(answer, self._transport, what)
+
+
+class _Upload:
+    """A blob on its way; see :class:`~jenkins_release.registry.protocol.Upload`."""
+
+    def __init__(self, transport: Transport, repository: str, location: str) -> None:
+        self._transport = transport
+        self._repository = repository
+        self._location = location
+        self._begin = 0
+        """Offset of the part that is being sent."""
+        self._arrived = 0
+        self._uncertain = False
+        self._finished = False
+
+    def send(self, part: bytes) -> None:
+        """Append a part; called again with the same part it sends what did not arrive."""
+        if self._uncertain:
+            self._ask()
+        done = self._arrived - self._begin
+        if not 0 <= done <= len(part):
+            raise self._lost(
+                f"it has {self._arrived} bytes, expected {self._begin} to {self._begin + len(part)}"
+            )
+        if done < len(part):
+            self._uncertain = True
+            self._patch(part[done:] if done else part)
+            self._uncertain = False
+        self._begin = self._arrived = self._begin + len(part)
+
+    def finish(self, digest: str) -> None:
+        """Let the registry check and keep the blob."""
+        what = f"finish the upload of {digest} to {self._repository}"
+        answer = self._transport.request("PUT", _with_query(self._location, digest=digest), what)
+        if answer.status_code in _GONE:
+            raise self._lost("it is unknown")
+        if answer.status_code != requests.codes.created:
+            raise refusal(answer, what)
+        self._finished = True
+
+    def cancel(self) -> None:
+        """Cancel the upload; the registry forgets it by itself where that fails."""
+        self._finished = True
+        try:
+            self._transport.request("DELETE", self._location, f"cancel an upload to {self._repository}")
+        except RemoteError:
+            return
+
+    def _patch(self, data: bytes) -> None:
+        first, last = self._arrived, self._arrived + len(data) - 1
+        what = f"send bytes {first} to {last} of a layer to {self._repository}"
+        headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{first}-{last}"}
+        answer = self._transport.request("PATCH", self._location, what, data, headers)
+        if (
+            answer.status_code in _GONE
+            or answer.status_code == requests.codes.requested_range_not_satisfiable
+        ):
+            raise self._lost("it is unknown, or at another place")
+        if answer.status_code != requests.codes.accepted:
+            raise refusal(answer, what)
+        self._location = _location(answer, self._transport, what)
+        arrived = _arrived(answer)
+        if arrived is not None and arrived != last + 1:
+            raise self._lost(f"it has {arrived} bytes, {last + 1} were sent")
+
+    def _ask(self) -> None:
+        """Ask the registry how far the upload has come (``GET`` on its location)."""
+        what = f"ask for the state of an upload to {self._repository}"
+        answer = self._transport.request("GET", self._location, what)
+        if answer.status_code == requests.codes.no_content:
+            arrived = _arrived(answer)
+            self._location = _location(answer, self._transport, what, default=self._location)
+            # An upload without a byte is "0-0" too: one byte alone is sent again.
+            self._arrived = 0 if arrived is None or arrived <= 1 else arrived
+            return
+        error = refusal(answer, what)
+        if error.retryable:
+            raise error
+        raise self._lost(f"its state is not told: {error.message}")
+
+    def _lost(self, why: str) -> UploadLost:
+        return UploadLost(
+            f"the upload to {self._repository} cannot go on: {why}",
+            hint="the layer is sent again from its beginning",
+        )
+
+    def __enter__(self) -> Upload:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        error = exc[1]
+        if (
+            not self._finished
+            and not isinstance(error, UploadLost)
+            and isinstance(error, ReleaseError | None)
+        ):
+            self.cancel()
+
+
+def _arrived(answer: requests.Response) -> int | None:
+    """Return the bytes that an upload has, from its ``Range`` header; None where there is none."""
+    found = _RANGE.fullmatch(answer.headers.get("Range", ""))
+    return int(found[1]) + 1 if found else None
+
+
+def _location(answer: requests.Response, transport: Transport, what: str, default: str = "") -> str:
+    """Return path and query of the ``Location``, which has to lead to the same registry."""
+    stated = answer.headers.get("Location", default)
+    if not stated:
+        raise RemoteError(f"cannot {what}: the registry names no location for the upload")
+    url = urlsplit(urljoin(transport.endpoint, stated))
+    if (url.scheme, url.netloc) != tuple(urlsplit(transport.endpoint)[:2]):
+        raise RemoteError(
+            f"cannot {what}: the registry sends the upload to {url.scheme}://{url.netloc}",
+            hint="the login is only sent to the registry itself; check proxies in between",
+        )
+    return urlunsplit(("", "", url.path, url.query, ""))
+
+
+def _with_query(location: str, **added: str) -> str:
+    url = urlsplit(location)
+    query = [*parse_qsl(url.query, keep_blank_values=True), *added.items()]
+    return urlunsplit(("", "", url.path, urlencode(query), ""))

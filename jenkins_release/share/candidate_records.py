@@ -1,0 +1,60 @@
+"""What stands on a share about many candidates: read in a few round trips for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jenkins_release.errors import RemoteError
+from jenkins_release.share.candidates import (
+    ATTESTATIONS,
+    MANIFEST,
+    CandidateArea,
+    CandidateRef,
+    attestation_entries,
+)
+from jenkins_release.share.protocol import HEAD
+
+
+@dataclass(frozen=True)
+class Records:
+    """What stands on the share about a candidate.
+
+    Attributes:
+        manifest: The bytes of ``candidate.json``.
+        attestations: File name to bytes, in the order of their numbers.
+    """
+
+    manifest: bytes
+    attestations: dict[str, bytes]
+
+
+def read_records(area: CandidateArea, refs: Sequence[CandidateRef]) -> dict[CandidateRef, Records]:
+    """Read manifests and attestations of candidates.
+
+    Returns:
+        The records by candidate. One that is not as usual, because something is missing or large, is
+        left out: the calls for a single candidate read it, or tell what is wrong with it.
+
+    Raises:
+        RemoteError: The share failed.
+    """
+    share, folders = area.share, {ref: area.folder(ref) for ref in refs}
+    manifests = share.read_heads([f"{folder}/{MANIFEST}" for folder in folders.values()])
+    listings = share.list_each([f"{folder}/{ATTESTATIONS}" for folder in folders.values()])
+    usual: dict[CandidateRef, tuple[bytes, list[str]]] = {}
+    for ref, manifest, listing in zip(folders, manifests, listings, strict=True):
+        if _whole(manifest) and isinstance(manifest, bytes) and not isinstance(listing, RemoteError):
+            usual[ref] = manifest, [entry.name for entry in attestation_entries(listing)]
+    paths = [f"{folders[ref]}/{ATTESTATIONS}/{name}" for ref in usual for name in usual[ref][1]]
+    bodies = iter(share.read_heads(paths))
+    found: dict[CandidateRef, Records] = {}
+    for ref, (manifest, names) in usual.items():
+        own = {name: next(bodies) for name in names}
+        if all(_whole(body) for body in own.values()):
+            found[ref] = Records(manifest, {n: body for n, body in own.items() if isinstance(body, bytes)})
+    return found
+
+
+def _whole(head: bytes | RemoteError) -> bool:
+    return isinstance(head, bytes) and len(head) < HEAD

@@ -1,0 +1,88 @@
+"""Connections to one share, each lent to one user at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+from jenkins_release.share.smb_connection import SmbConnection
+
+_IDLE = 4
+"""Connections kept open while nobody uses them."""
+
+
+class Slot:
+    """A connection that is lent, and can be exchanged for a new one when it broke.
+
+    Args:
+        connection: The connection.
+        connect: Makes another one, in the place of a session that was lost.
+    """
+
+    def __init__(self, connection: SmbConnection, connect: Callable[[int], SmbConnection]) -> None:
+        self.connection = connection
+        self._connect = connect
+
+    def renew(self) -> SmbConnection:
+        """Drop the connection and return a new one; the server ends the old session. Raises ReleaseError."""
+        self.connection.drop()
+        self.connection = self._connect(int(self.connection.session.session_id or 0))
+        return self.connection
+
+
+class SmbPool:
+    """Connections that are lent to one user at a time, and reused; one that failed is dropped.
+
+    Args:
+        connect: Makes a connection; told the session that it takes the place of, 0 for none.
+    """
+
+    def __init__(self, connect: Callable[[int], SmbConnection]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._idle: list[SmbConnection] = []
+
+    @contextlib.contextmanager
+    def borrow(self) -> Iterator[SmbConnection]:
+        """Lend a connection for the length of the block."""
+        with self.slot() as slot:
+            yield slot.connection
+
+    @contextlib.contextmanager
+    def slot(self) -> Iterator[Slot]:
+        """Lend a connection that may be exchanged meanwhile."""
+        slot = Slot(self._take(), self._connect)
+        try:
+            yield slot
+        finally:
+            self._give_back(slot.connection)
+
+    def close(self) -> None:
+        """Log off from every connection that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _take(self) -> SmbConnection:
+        with self._lock:
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.alive:
+                    return connection
+        return self._connect(0)
+
+    def _give_back(self, connection: SmbConnection) -> None:
+        if not connection.alive:
+            # What broke one connection has most likely broken the idle ones too.
+            with self._lock:
+                broken, self._idle = self._idle, []
+            for other in broken:
+                other.drop()
+            return
+        with self._lock:
+            if len(self._idle) < _IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()

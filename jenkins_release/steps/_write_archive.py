@@ -1,0 +1,136 @@
+"""Writing one image archive to the share: plain as the daemon sends it, or with gzip layers."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.images import ArchivedImage, ArchiveIndex, ArchiveReader, LocalImage
+from jenkins_release.images.gzip_archive import GzipArchive
+from jenkins_release.images.gzip_digests import GzipDigests
+from jenkins_release.records.candidate import BlobRecord, ImageRecord, LayerRecord, ManifestRecord
+from jenkins_release.registry.manifests import Descriptor, build_manifest
+from jenkins_release.share.candidates import Staging
+from jenkins_release.steps.services import Services
+from jenkins_release.stream import fan_out
+
+
+@dataclass(frozen=True)
+class WrittenArchive:
+    """An archive on the share.
+
+    Attributes:
+        index: What it holds.
+        fixed: Whether its layers stand in it as a registry stores them.
+        gzip: What the plain layers are when compressed, by offset; empty where nobody looked.
+    """
+
+    index: ArchiveIndex
+    fixed: bool
+    gzip: dict[int, BlobRecord]
+
+    def record(self, name: str, local: LocalImage, path: str) -> ImageRecord:
+        """Return the record of one image.
+
+        Args:
+            name: Its short name.
+            local: What the daemon said of it before.
+            path: Path of the archive.
+
+        Raises:
+            IntegrityError: The archive does not hold it, or holds another one under its name.
+        """
+        found = _in_archive(local.reference, self.index)
+        if found.diff_ids != local.diff_ids:
+            raise IntegrityError(
+                f"image {local.reference} changed while it was exported: its layers are not those that the "
+                "daemon described before",
+                hint="another job tags the same name on this machine: give every build its own tag",
+            )
+        layers = tuple(
+            LayerRecord(
+                diff_id=layer.diff_id,
+                digest=layer.digest,
+                offset=layer.offset,
+                size=layer.size,
+                compression=layer.compression,
+                gzip=self.gzip.get(layer.offset),
+            )
+            for layer in found.layers
+        )
+        return ImageRecord(
+            name=name,
+            reference=local.reference,
+            archive=path,
+            platform=found.platform,
+            config_digest=found.config_digest,
+            config_offset=found.config_offset,
+            config_size=found.config_size,
+            layers=layers,
+            manifest=_manifest(found) if self.fixed else None,
+        )
+
+
+def write_archive(path: str, stream: Iterable[bytes], staging: Staging, services: Services) -> WrittenArchive:
+    """Write the daemon's archive to the share, hashed and read on its way.
+
+    Args:
+        path: Where to, below the candidate's folder.
+        stream: The daemon's archive.
+        staging: The candidate on its way.
+        services: Configuration and progress.
+
+    Raises:
+        IntegrityError: The daemon's archive is not acceptable.
+        RemoteError: Daemon or share failed.
+    """
+    section = services.configuration.export
+    with staging.create(path) as writer, services.progress.task(f"export {path}") as task:
+
+        def write(chunk: bytes) -> None:
+            writer.write(chunk)
+            task.advance(len(chunk))
+
+        if section.layers == "gzip":
+            return WrittenArchive(_compressed(section.platform, stream, write), True, {})
+        if section.gzip_digests:
+            with GzipDigests() as digests:
+                reader = ArchiveReader(section.platform, observer=digests)
+                fan_out(stream, [reader.feed, write])
+                found = {
+                    offset: BlobRecord(digest=digest, size=size)
+                    for offset, (digest, size) in digests.found.items()
+                }
+            return WrittenArchive(reader.finish(), False, found)
+        reader = ArchiveReader(section.platform)
+        fan_out(stream, [reader.feed, write])
+        return WrittenArchive(reader.finish(), False, {})
+
+
+def _compressed(platform: str, stream: Iterable[bytes], write: Callable[[bytes], None]) -> ArchiveIndex:
+    archive, sha256 = GzipArchive(platform), hashlib.sha256()
+    with contextlib.closing(archive.convert(stream)) as chunks:
+        size = fan_out(chunks, [sha256.update, write])
+    return archive.index(sha256.hexdigest(), size)
+
+
+def _manifest(image: ArchivedImage) -> ManifestRecord:
+    manifest = build_manifest(
+        Descriptor(image.config_digest, image.config_size),
+        [Descriptor(layer.digest, layer.size, layer.compression) for layer in image.layers],
+    )
+    return ManifestRecord(media_type=manifest.media_type, digest=manifest.digest, data=manifest.data.decode())
+
+
+def _in_archive(reference: str, index: ArchiveIndex) -> ArchivedImage:
+    for found in index.images:
+        if reference in found.references:
+            return found
+    named = ", ".join(name for found in index.images for name in found.references) or "none"
+    raise IntegrityError(
+        f"the daemon's archive does not hold {reference}; it holds {named}",
+        hint="a defect of this Docker version (moby #47065, #47210 for 25.0): upgrade the daemon",
+    )

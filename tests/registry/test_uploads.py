@@ -1,0 +1,233 @@
+"""Blobs in parts, mounts and manifests, over the ECR front with a real registry behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+
+from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.registry import EcrRegistry, RegistryLogin
+from jenkins_release.registry.protocol import LayersNotFound, RepositoryNotFound, TagConflict, UploadLost
+from jenkins_release.registry.transport import Transport, root_url
+from jenkins_release.registry.uploads import PART, RegistryUploads
+from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.sandbox.ecr_front import EcrFront
+from tests.fixtures.ecr_push import OCI_MANIFEST, Pusher, digest_of
+
+NAME = "skydrm/rms"
+DATA = bytes(range(256)) * (9 << 12)  # 9 MiB
+
+
+@pytest.fixture
+def blobs(registry: EcrRegistry) -> Iterator[RegistryUploads]:
+    """The client under test, and one repository."""
+    registry.create_repository(NAME)
+    registry.create_repository("skydrm/viewer")
+    store = RegistryUploads(Transport(registry.login))
+    yield store
+    store.close()
+
+
+def send(blobs: RegistryUploads, data: bytes, name: str = NAME, part: int = PART) -> str:
+    with blobs.upload(name) as upload:
+        for start in range(0, len(data), part):
+            upload.send(data[start : start + part])
+        upload.finish(digest_of(data))
+    return digest_of(data)
+
+
+def persistently(action: Callable[[], None]) -> int:
+    """Try until it succeeds; returns how often it failed."""
+    for failures in range(5):
+        try:
+            action()
+        except RemoteError as error:
+            assert error.retryable, error
+        else:
+            return failures
+    raise AssertionError("it never succeeded")
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, PART, PART + 1, len(DATA)])
+def test_a_blob_arrives_whole(blobs: RegistryUploads, pusher: Pusher, size: int):
+    """In parts of 5 to 10 MiB, as ECR wants them."""
+    digest = send(blobs, DATA[:size])
+    assert blobs.holds(NAME, digest)
+    assert pusher.call("GET", f"{NAME}/blobs/{digest}").content == DATA[:size]
+
+
+def test_a_missing_blob_is_missing(blobs: RegistryUploads):
+    """HEAD tells."""
+    assert not blobs.holds(NAME, digest_of(b"nothing"))
+
+
+@pytest.mark.parametrize("after", [0, 1, 300_000, 6 << 20])
+def test_an_interrupted_part_goes_on_where_it_broke_off(
+    blobs: RegistryUploads, ecr: EcrFront, pusher: Pusher, after: int
+):
+    """The registry is asked how far it has come; the parts that it has are not sent again."""
+    ecr.faults.add(Fault(method="PATCH", skip=1, reset_request_after=after))
+    with blobs.upload(NAME) as upload:
+        upload.send(DATA[:PART])
+        assert persistently(lambda: upload.send(DATA[PART:] + DATA[:PART])) == 1
+        upload.finish(digest_of(DATA + DATA[:PART]))
+    assert ecr.faults.pending() == []
+    assert pusher.call("GET", f"{NAME}/blobs/{digest_of(DATA + DATA[:PART])}").content == DATA + DATA[:PART]
+    assert [r.method for r in ecr.requests.all() if "/blobs/uploads/" in r.path].count("GET") == 1
+
+
+def test_a_lost_answer_does_not_send_a_part_twice(blobs: RegistryUploads, ecr: EcrFront):
+    """The part had arrived: only the question is new."""
+    ecr.faults.add(Fault(method="PATCH", reset_response_after=0))
+    with blobs.upload(NAME) as upload:
+        assert persistently(lambda: upload.send(DATA[:PART])) == 1
+        upload.send(DATA[PART:])
+        upload.finish(digest_of(DATA))
+    received = sum(r.received for r in ecr.requests.all() if r.method == "PATCH")
+    assert received == len(DATA)
+
+
+def test_an_upload_that_the_registry_forgot_is_told_apart(
+    blobs: RegistryUploads, ecr: EcrFront, pusher: Pusher
+):
+    """Whoever sends starts over."""
+    ecr.faults.add(Fault(method="PATCH", skip=1, reset_request_after=0))
+    with pytest.raises(UploadLost), blobs.upload(NAME) as upload:
+        upload.send(DATA[:PART])
+        with pytest.raises(RemoteError):
+            upload.send(DATA[PART:])
+        pusher.call("DELETE", ecr.endpoint + upload._location)
+        upload.send(DATA[PART:])
+
+
+def test_an_unfinished_upload_is_cancelled(blobs: RegistryUploads, ecr: EcrFront):
+    """Nothing is left in the registry."""
+    with pytest.raises(IntegrityError), blobs.upload(NAME) as upload:
+        upload.send(DATA[:PART])
+        raise IntegrityError("the layer is not what was recorded")
+    assert ecr.requests.all()[-1].method == "DELETE"
+
+
+def test_another_digest_than_was_sent_is_refused(blobs: RegistryUploads):
+    """Bytes that were changed on the way never become a blob."""
+    with pytest.raises(IntegrityError, match="DIGEST_INVALID"), blobs.upload(NAME) as upload:
+        upload.send(b"something")
+        upload.finish(digest_of(b"something else"))
+    assert not blobs.holds(NAME, digest_of(b"something else"))
+
+
+def test_an_expired_token_is_minted_anew(blobs: RegistryUploads, ecr: EcrFront):
+    """The request that found out fails as retryable, the next one has a fresh login."""
+    send(blobs, b"before")
+    ecr.state.expire_tokens()
+    assert persistently(lambda: send(blobs, b"after")) == 1
+
+
+def test_a_busy_registry_is_worth_another_attempt(blobs: RegistryUploads, ecr: EcrFront):
+    """Its Retry-After is handed on."""
+    ecr.faults.add(
+        Fault(method="POST", path="/blobs/uploads/", status=429, code="TOOMANYREQUESTS", retry_after=7)
+    )
+    with pytest.raises(RemoteError) as caught:
+        blobs.upload(NAME)
+    assert (caught.value.retryable, caught.value.retry_after) == (True, 7.0)
+
+
+def test_a_missing_repository_is_named(blobs: RegistryUploads):
+    """ECR creates none by a push."""
+    with pytest.raises(RepositoryNotFound, match="skydrm/none"):
+        blobs.upload("skydrm/none")
+
+
+def test_the_login_is_never_sent_to_another_host(blobs: RegistryUploads, ecr: EcrFront, monkeypatch):
+    """A Location that leads elsewhere ends the upload."""
+    real = requests.Session.request
+
+    def misled(self: requests.Session, *arguments: object, **named: object) -> requests.Response:
+        answer = real(self, *arguments, **named)  # type: ignore[arg-type]
+        answer.headers["Location"] = "http://evil.example/v2/x"
+        return answer
+
+    monkeypatch.setattr(requests.Session, "request", misled)
+    with pytest.raises(RemoteError, match=r"evil\.example"):
+        blobs.upload(NAME)
+
+
+def test_a_registry_that_does_not_mount_says_so(blobs: RegistryUploads, ecr: EcrFront):
+    """ECR's default; the upload that it began is cancelled."""
+    digest = send(blobs, b"shared")
+    assert blobs.mount("skydrm/viewer", digest, NAME) is False
+    assert not blobs.holds("skydrm/viewer", digest)
+    assert ecr.requests.labels()[-2].startswith("DELETE")
+
+
+def test_a_blob_is_mounted_only_from_where_it_is(front, monkeypatch):
+    """An account that opted in: 201 where the other repository holds it, an upload where it does not."""
+    ecr = front(blob_mounting=True)
+    for name, value in ecr.environment().items():
+        monkeypatch.setenv(name, value)
+    registry = EcrRegistry(ecr.state.region)
+    assert registry.mounts_blobs()
+    for name in (NAME, "skydrm/viewer"):
+        registry.create_repository(name)
+    blobs = RegistryUploads(Transport(registry.login))
+    digest = send(blobs, b"shared")
+    assert blobs.mount("skydrm/viewer", digest, NAME)
+    assert registry.missing_layers("skydrm/viewer", [digest]) == set()
+    assert not blobs.mount("skydrm/viewer", digest_of(b"nowhere"), NAME)
+    assert not blobs.mount("skydrm/viewer", digest_of(b"nowhere"), "skydrm/none")
+    blobs.close()
+
+
+def test_an_account_without_mounting_is_recognised(registry: EcrRegistry):
+    """``GetAccountSetting`` says DISABLED."""
+    assert registry.mounts_blobs() is False
+
+
+def test_a_manifest_needs_its_blobs(blobs: RegistryUploads):
+    """What is missing is told apart from other failures, to be sent again."""
+    config = {"mediaType": "application/octet-stream", "digest": digest_of(b"{}"), "size": 2}
+    document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": []}
+    data = json.dumps(document).encode()
+    with pytest.raises(LayersNotFound):
+        blobs.put_manifest(NAME, "1", OCI_MANIFEST, data)
+    send(blobs, b"{}")
+    assert blobs.put_manifest(NAME, "1", OCI_MANIFEST, data) == digest_of(data)
+    with pytest.raises(TagConflict):
+        blobs.put_manifest(NAME, "1", OCI_MANIFEST, data)
+
+
+def test_ecr_wants_parts_in_order_and_large_enough(blobs: RegistryUploads, pusher: Pusher):
+    """The front refuses as ECR does: a gap, a small part before another one, a part above 10 MiB."""
+    begun = pusher.call("POST", f"{NAME}/blobs/uploads/").headers["Location"]
+
+    def patch(first: int, data: bytes) -> int:
+        nonlocal begun
+        headers = {"Content-Range": f"{first}-{first + len(data) - 1}"}
+        answer = pusher.call("PATCH", begun, data=data, headers=headers)
+        begun = answer.headers.get("Location", begun)
+        return answer.status_code
+
+    assert patch(0, bytes((10 << 20) + 1)) == 416
+    assert patch(0, DATA[:PART]) == 202
+    assert patch(PART + 1, b"gap") == 416
+    assert patch(PART, b"small") == 202
+    assert patch(PART + 5, b"after a small one") == 400
+
+
+def test_only_loopback_is_reached_without_tls():
+    """A token is a password."""
+    assert root_url("127.0.0.1:5000") == "http://127.0.0.1:5000"
+    assert root_url("123456789012.dkr.ecr.us-east-1.amazonaws.com").startswith("https://")
+    assert root_url("127.evil.example").startswith("https://")
+
+
+def test_the_password_is_in_no_message_and_no_repr(blobs: RegistryUploads):
+    """Neither while it works nor when it fails."""
+    store = RegistryUploads(Transport(lambda: RegistryLogin("127.0.0.1:1", "AWS", "hunter2")))
+    with pytest.raises(RemoteError) as caught:
+        store.upload(NAME)
+    assert "hunter2" not in f"{caught.value!r} {caught.value.diagnostics()} {store!r}"

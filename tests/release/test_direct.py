@@ -1,0 +1,219 @@
+"""Promotion without a Docker daemon: what is read, what is sent, and what customers get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jenkins_release.images import DockerEngine
+from jenkins_release.registry.manifests import sha256_digest
+from jenkins_release.sandbox.demo_images import SERVICES, build_images
+from jenkins_release.sandbox.ecr_server import EcrServer
+from jenkins_release.sandbox.registry import RegistryServer
+from jenkins_release.steps import _blob_source
+from tests.fixtures.release import WITHOUT_DAEMON, Product
+
+GZIP = pytest.mark.parametrize("way", ["registry, gzip"], indirect=True)
+PLAIN = pytest.mark.parametrize("way", ["registry, plain"], indirect=True)
+BASE, OWN = 12 << 20, 6 << 20
+
+
+@pytest.fixture
+def validated(product: Product) -> Product:
+    """A candidate of the demo images, signed off; no Docker daemon can be reached from here on."""
+    product.export()
+    product.sign_off()
+    product.environ["DOCKER_HOST"] = f"unix://{product.folder}/no.sock"
+    product.sandbox.ecr.forget_requests()
+    return product
+
+
+def record(product: Product, ident: str = "8.1.0/42") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((product.candidate(ident) / "candidate.json").read_text())
+    return found
+
+
+def uploaded(product: Product) -> int:
+    """Bytes of blobs that the product's repositories took."""
+    return sum(
+        request.received
+        for request in product.sandbox.ecr.requests()
+        if request.method == "PATCH" and request.repository.startswith(product.prefix)
+    )
+
+
+def manifests(product: Product, tag: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return image name to digest and manifest in the registry."""
+    found = {}
+    for name in SERVICES:
+        answer = product.client().batch_get_image(
+            repositoryName=f"{product.prefix}/{name}", imageIds=[{"imageTag": tag}]
+        )
+        (image,) = answer["images"]
+        found[name] = (image["imageId"]["imageDigest"], json.loads(image["imageManifest"]))
+    return found
+
+
+@WITHOUT_DAEMON
+def test_no_daemon_is_needed_and_the_config_digests_are_those_of_qa(validated: Product):
+    """Customers get the images that were validated, whatever brought them there."""
+    validated.ok("promote", "run", "8.1.0/42")
+    images = {image["name"]: image for image in record(validated)["images"]}
+    for name, (_, manifest) in manifests(validated, "8.1.0").items():
+        assert manifest["config"]["digest"] == images[name]["config_digest"]
+        assert len(manifest["layers"]) == len(images[name]["layers"])
+
+
+@GZIP
+def test_the_registry_ends_with_the_manifest_that_was_fixed_at_the_export(validated: Product):
+    """QA signs the very digest that customers pull."""
+    fixed = {image["name"]: image["manifest"] for image in record(validated)["images"]}
+    validated.ok("promote", "run", "8.1.0/42")
+    for name, (digest, _) in manifests(validated, "8.1.0").items():
+        assert digest == fixed[name]["digest"] == sha256_digest(fixed[name]["data"].encode())
+
+
+@WITHOUT_DAEMON
+def test_what_was_released_can_be_pulled_and_run(validated: Product, engine: DockerEngine):
+    """A daemon accepts every layer, and finds the config digest."""
+    validated.ok("promote", "run", "8.1.0/42")
+    login = _login(validated)
+    for image in record(validated)["images"]:
+        target = f"{validated.sandbox.ecr.host}/{validated.prefix}/{image['name']}"
+        client = engine._client(streaming=True)
+        client.pull(target, "8.1.0", auth_config=login)
+        assert engine.config_digest(f"{target}:8.1.0") == image["config_digest"]
+        engine.untag(f"{target}:8.1.0")
+
+
+def _login(product: Product) -> dict[str, str]:
+    import base64
+
+    data = product.client().get_authorization_token()["authorizationData"][0]
+    user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
+    return {"username": user, "password": password}
+
+
+@GZIP
+def test_a_patch_sends_only_what_is_new_and_the_plan_says_how_much(product: Product, engine: DockerEngine):
+    """The shared base is there from the release before; the forecast is what is sent, to the byte."""
+    for build in ("1", "2"):
+        # The base layer is the same in both builds, each image's own layer is not.
+        build_images(engine, "8.1.0" if build == "1" else "8.1.1", build, base_size=BASE, own_size=OWN)
+    product.ok("candidate", "export", "--version", "8.1.0", "--build", "1")
+    product.sign_off("8.1.0/1")
+    first = product.ok("promote", "plan", "8.1.0/1")["images"]
+    product.sandbox.ecr.forget_requests()
+    product.ok("promote", "run", "8.1.0/1")
+    assert all(image["push_exact"] for image in first)
+    assert uploaded(product) == sum(image["push_bytes"] for image in first)
+    assert uploaded(product) > 4 * BASE
+
+    product.ok("candidate", "export", "--version", "8.1.1", "--build", "2")
+    product.sign_off("8.1.1/2")
+    second = product.ok("promote", "plan", "8.1.1/2")["images"]
+    product.sandbox.ecr.forget_requests()
+    product.ok("promote", "run", "8.1.1/2")
+    assert uploaded(product) == sum(image["push_bytes"] for image in second)
+    assert 4 * OWN < uploaded(product) < 4 * OWN + BASE / 2
+
+
+@GZIP
+def test_nothing_is_read_from_the_archive_when_the_registry_has_every_layer(validated: Product, monkeypatch):
+    """A second build of the same images is released by its manifests alone."""
+    validated.ok("promote", "run", "8.1.0/42")
+    validated.edit("[ecr]\n", '[ecr]\ntags = ["{version}-{build}"]\n')
+    monkeypatch.setattr(_blob_source.BlobSource, "parts", _never)
+    validated.sandbox.ecr.forget_requests()
+    validated.ok("promote", "run", "8.1.0/42")
+    assert uploaded(validated) == 0
+
+
+def _never(self: object) -> Iterator[bytes]:
+    raise AssertionError("a layer was read")
+
+
+@WITHOUT_DAEMON
+@pytest.mark.parametrize("where", ["layer", "config"])
+def test_altered_bytes_never_reach_a_manifest(validated: Product, where: str):
+    """The blob is not finished, no manifest is pushed, and the archive is named."""
+    image = record(validated)["images"][0]
+    tar = validated.candidate() / image["archive"]
+    place = image["layers"][0]["offset"] + 5000 if where == "layer" else image["config_offset"] + 20
+    flip(tar, place)
+    done = validated.run("promote", "run", "8.1.0/42")
+    assert done.status == 4, done.text
+    assert "skydrm-8.1.0-42.tar" in done.err
+    assert "do not use this candidate" in done.text
+    assert not [r for r in validated.sandbox.ecr.requests() if r.method == "PUT" and "/manifests/" in r.path]
+    spoiled = image["layers"][0] if where == "layer" else {"digest": image["config_digest"]}
+    for request in validated.sandbox.ecr.requests():
+        if request.method == "PUT":
+            assert request.query["digest"] != spoiled["digest"]
+    flip(tar, place)
+    validated.ok("promote", "run", "8.1.0/42")
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+@PLAIN
+@pytest.mark.parametrize("same", [True, False], ids=["same compressor", "another compressor"])
+def test_a_recorded_compressed_digest_proves_a_plain_layer(product: Product, monkeypatch, same: bool):
+    """Where this machine makes other bytes of a layer, its plain bytes are hashed and decide."""
+    product.environ["JENKINS_RELEASE_EXPORT_GZIP_DIGESTS"] = "true"
+    product.export()
+    product.sign_off()
+    if not same:
+        monkeypatch.setattr("jenkins_release.images.gzip_blocks.LEVEL", 2)
+    again = []
+    prove = _blob_source.BlobSource._prove_again
+    monkeypatch.setattr(_blob_source.BlobSource, "_prove_again", lambda self: again.append(1) or prove(self))
+    product.ok("promote", "run", "8.1.0/42")
+    recorded = {layer["gzip"]["digest"] for image in record(product)["images"] for layer in image["layers"]}
+    released = {
+        layer["digest"] for _, found in manifests(product, "8.1.0").values() for layer in found["layers"]
+    }
+    assert (released == recorded) is same
+    assert bool(again) is not same
+
+
+@pytest.fixture
+def lending(tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch) -> Iterator[EcrServer]:
+    """An ECR whose account opted in to blob mounting, in place of the sandbox's own."""
+    registry = RegistryServer(tmp_path / "registry")
+    registry.start(tied=True)
+    front = EcrServer(tmp_path / "ecr", registry.port, blob_mounting=True)
+    front.start(tied=True)
+    for name, value in front.environment().items():
+        monkeypatch.setenv(name, value)
+    product.environ |= front.environment()
+    yield front
+    front.stop()
+    registry.stop()
+
+
+@GZIP
+def test_a_shared_layer_is_sent_once_where_the_registry_mounts(
+    product: Product, lending: EcrServer, engine: DockerEngine
+):
+    """The plan counts it once too."""
+    build_images(engine, "8.1.0", "7", base_size=BASE, own_size=1 << 16)
+    product.ok("candidate", "export", "--version", "8.1.0", "--build", "7")
+    product.sign_off("8.1.0/7")
+    planned = product.ok("promote", "plan", "8.1.0/7")["images"]
+    product.ok("promote", "run", "8.1.0/7")
+    sent = sum(r.received for r in lending.requests() if r.method == "PATCH")
+    assert sent == sum(image["push_bytes"] for image in planned)
+    assert BASE < sent < 2 * BASE
+    mounts = [r for r in lending.requests() if "mount" in r.query]
+    assert {r.status for r in mounts} == {201}
+    assert len(mounts) == len(SERVICES) - 1

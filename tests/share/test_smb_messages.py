@@ -1,0 +1,188 @@
+"""Packing, protecting and matching messages, beside what smbprotocol makes of the same."""
+
+from __future__ import annotations
+
+import os
+import threading
+import types
+
+import pytest
+from smbprotocol.connection import Connection
+from smbprotocol.header import Commands, Smb2Flags, SMB2HeaderRequest
+from smbprotocol.open import SMB2ReadRequest, SMB2WriteRequest
+
+from jenkins_release.share import smb_messages as messages
+from jenkins_release.share.smb_exchange import Done, Exchange, Protection
+from jenkins_release.share.smb_protection import (
+    AES_128_CCM,
+    AES_128_GCM,
+    AES_256_CCM,
+    AES_256_GCM,
+    AES_CMAC,
+    AES_GMAC,
+    HMAC_SHA256,
+    SMB_2_1,
+    SMB_3_0,
+    SMB_3_1_1,
+    Unprotected,
+    sealer,
+    signer,
+    unknown,
+)
+
+FILE_ID = bytes(range(16))
+KEY = os.urandom(16)
+
+
+class TestRequests:
+    def test_a_header(self) -> None:
+        """Byte for byte what the library packs."""
+        theirs = SMB2HeaderRequest()
+        theirs["credit_charge"] = 16
+        theirs["command"] = Commands.SMB2_WRITE
+        theirs["credit_request"] = 32
+        theirs["flags"].set_flag(Smb2Flags.SMB2_FLAGS_SIGNED)
+        theirs["message_id"] = 2**40
+        theirs["tree_id"] = 7
+        theirs["session_id"] = 2**63
+        ours = messages.request_header(messages.WRITE, 2**40, 2**63, 7, charge=16, wanted=32, signed=True)
+        assert ours == theirs.pack()
+
+    def test_a_read(self) -> None:
+        """Byte for byte what the library packs, but for where the data is wanted."""
+        theirs = SMB2ReadRequest()
+        theirs["length"] = 1 << 20
+        theirs["offset"] = 2**40
+        theirs["file_id"] = FILE_ID
+        theirs["padding"] = 0x50
+        assert messages.read_body(FILE_ID, 2**40, 1 << 20) == theirs.pack()
+
+    def test_a_write(self) -> None:
+        """Byte for byte what the library packs."""
+        theirs = SMB2WriteRequest()
+        theirs["offset"] = 2**40
+        theirs["file_id"] = FILE_ID
+        theirs["buffer"] = b"data"
+        assert messages.write_body(FILE_ID, 2**40, 4) + b"data" == theirs.pack()
+
+    @pytest.mark.parametrize("size", [0, 10, 63])
+    def test_what_is_no_message(self, size: int) -> None:
+        """Too few bytes are an error, not an index out of range somewhere."""
+        for parse in (messages.parse_header, messages.read_answer, messages.write_answer):
+            with pytest.raises(ValueError, match=r"message|response"):
+                parse(bytes(size))
+        with pytest.raises(ValueError, match=r"encrypted|transform"):
+            messages.parse_transform(bytes(size))
+
+
+class TestSignatures:
+    @pytest.mark.parametrize(
+        ("dialect", "algorithm"),
+        [
+            (SMB_2_1, None),
+            (SMB_3_0, None),
+            (SMB_3_1_1, None),
+            (SMB_3_1_1, HMAC_SHA256),
+            (SMB_3_1_1, AES_CMAC),
+            (SMB_3_1_1, AES_GMAC),
+        ],
+    )
+    @pytest.mark.parametrize("answer", [True, False])
+    def test_they_are_those_of_the_library(self, dialect: int, algorithm: int | None, answer: bool) -> None:
+        """Over parts as over the whole."""
+        message = bytes(64) + os.urandom(1000)
+        connection = types.SimpleNamespace(dialect=dialect, signing_algorithm_id=algorithm)
+        theirs = Connection._generate_signature(connection, message, KEY, 77, answer, messages.WRITE)
+        parts = (message[:70], bytearray(message[70:500]), memoryview(message)[500:])
+        assert signer(dialect, algorithm, KEY)(77, parts, answer=answer) == theirs
+
+
+class TestEncryption:
+    @pytest.mark.parametrize(
+        ("dialect", "cipher", "size"),
+        [
+            (SMB_3_0, None, 16),
+            (SMB_3_1_1, AES_128_CCM, 16),
+            (SMB_3_1_1, AES_128_GCM, 16),
+            (SMB_3_1_1, AES_256_CCM, 32),
+            (SMB_3_1_1, AES_256_GCM, 32),
+        ],
+    )
+    def test_the_library_reads_what_is_sealed(self, dialect: int, cipher: int | None, size: int) -> None:
+        """And what is sealed with the key of the other direction is unsealed in two parts."""
+        from smbprotocol.connection import SMB2TransformHeader
+
+        key = os.urandom(size)
+        ours = sealer(dialect, cipher, key, key)
+        plain = os.urandom(5000)
+        nonce = os.urandom(ours.nonce_size)
+        transform = messages.transform_header(nonce, len(plain), 9)
+        tag, sealed = ours.seal(transform, nonce, (plain[:100], memoryview(plain)[100:]))
+        packet = messages.with_tag(transform, tag) + bytes(sealed)
+        theirs = types.SimpleNamespace(
+            dialect=dialect, cipher_id=cipher, session_table={9: types.SimpleNamespace(decryption_key=key)}
+        )
+        header = SMB2TransformHeader()
+        header.unpack(packet)
+        assert Connection._decrypt(theirs, header) == plain
+        start, rest = ours.unseal(packet[: messages.FIXED], packet[messages.FIXED :])
+        assert (start, rest) == (plain[: messages.FIXED], plain[messages.FIXED :])
+        with pytest.raises(Unprotected):
+            ours.unseal(packet[: messages.FIXED], packet[messages.FIXED : -1] + b"\0")
+
+    @pytest.mark.parametrize(
+        ("dialect", "signing", "cipher", "sealed", "found"),
+        [
+            (0x0202, None, None, False, "dialect 0x0202"),
+            (0x0400, None, None, False, "dialect 0x0400"),
+            (SMB_3_1_1, 3, AES_128_GCM, False, "signing algorithm 3"),
+            (SMB_3_1_1, AES_GMAC, 5, True, "cipher 5"),
+            (SMB_3_1_1, 3, AES_128_GCM, True, None),
+            (SMB_3_1_1, AES_GMAC, 5, False, None),
+            (SMB_2_1, None, None, False, None),
+            (SMB_3_0, None, None, True, None),
+        ],
+    )
+    def test_what_is_not_known_is_named(
+        self, dialect: int, signing: int | None, cipher: int | None, sealed: bool, found: str | None
+    ) -> None:
+        """Only what the session uses counts."""
+        assert unknown(dialect, signing, cipher, sealed=sealed) == found
+
+
+class TestExchange:
+    def test_silence_ends_the_wait_and_a_sign_of_life_prolongs_it(self) -> None:
+        """The limit counts from the last byte heard, or from the last request."""
+        now = [100.0]
+        exchange = Exchange(lambda count: None, clock=lambda: now[0])
+        exchange.use(Protection(1, None, None))
+        exchange.pack(5, Done(0, 10, reading=True), bytes(64), b"", None)
+        now[0] += 9
+        exchange.heard()
+        now[0] += 9
+        threading.Timer(0.05, exchange.fail, [ValueError("enough")]).start()
+        with pytest.raises(Exception, match="enough"):
+            exchange.take(10.0)
+        silent = Exchange(lambda count: None, clock=lambda: now[0])
+        now[0] += 11
+        with pytest.raises(TimeoutError, match="10 s"):
+            silent.take(10.0)
+
+    def test_what_nobody_asked_for_is_handed_on_untouched(self) -> None:
+        """Messages of smbprotocol pass through, byte for byte."""
+        exchange = Exchange(lambda count: None)
+        exchange.use(Protection(1, None, None))
+        exchange.pack(5, Done(0, 10, reading=True), bytes(64), b"", None)
+        for message in (
+            messages.request_header(1, 6, 1, 1, charge=0, wanted=1, signed=False) + os.urandom(500),
+            b"\xfdSMB" + os.urandom(500),
+        ):
+            rest = memoryview(message)
+
+            def receive(count: int) -> bytes:
+                nonlocal rest
+                part, rest = bytes(rest[:count]), rest[count:]
+                return part
+
+            assert exchange.accept(len(message), receive) == message
+        assert len(exchange) == 1
