@@ -16,7 +16,7 @@ from jenkins_release.rules.gate import OVERRIDABLE, Decision
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import Claim, attest, named
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate, require_unaltered
-from jenkins_release.steps.plan import gather_facts, make_plan
+from jenkins_release.steps.plan import gather_facts, make_plan, require_free_way
 from jenkins_release.steps.services import Services
 
 _MAX_PLAN_BYTES = 16 * 1024 * 1024
@@ -81,8 +81,9 @@ def approve_plan(request: ApprovalRequest, services: Services) -> ApprovalReport
     """Record a signed approval of a plan.
 
     Raises:
-        ConfigurationError: Not a plan, no approver or reason, or a key that the gate would not count.
-        IntegrityError: The plan file or the candidate was altered.
+        ConfigurationError: Not a plan, no approver or reason, a key that the gate would not count, or
+            something in the way of the promotion.
+        IntegrityError: The plan file or the candidate was altered, or a release tag is taken.
         GateRefused: The approval would not count: the plan has moved since, or the approver may
             not approve it; ``reasons`` says all of it, and nothing was recorded.
     """
@@ -107,9 +108,10 @@ def override_gate(request: OverrideRequest, services: Services) -> ApprovalRepor
     """Record a signed override of conditions for one plan ("break glass").
 
     Raises:
-        ConfigurationError: Not a plan, unknown conditions, no name or reason, or a key that the gate
-            would not count.
-        IntegrityError: The plan file or the candidate was altered: that can never be overridden.
+        ConfigurationError: Not a plan, unknown conditions, no name or reason, a key that the gate
+            would not count, or something in the way of the promotion.
+        IntegrityError: The plan file or the candidate was altered, or a release tag is taken: that can
+            never be overridden.
         GateRefused: The plan has moved since.
     """
     by, reason = named("by", request.by), named("reason", request.reason)
@@ -157,7 +159,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def _current(plan: Plan, services: Services) -> tuple[OpenCandidate, Plan]:
-    """Open the plan's candidate, and refuse a plan that no longer describes the world."""
+    """Open the plan's candidate, and refuse a plan that has moved or cannot be carried out."""
     ref = CandidateRef.parse(f"{plan.version}/{plan.build}")
     opened = open_candidate(ref, services)
     now = make_plan(opened, services)
@@ -168,6 +170,7 @@ def _current(plan: Plan, services: Services) -> tuple[OpenCandidate, Plan]:
             hint="make the plan again",
             reasons=moved,
         )
+    require_free_way(now, "nothing was recorded")
     return opened, now
 
 

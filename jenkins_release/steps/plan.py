@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
 from jenkins_release.registry.protocol import StoredImage
@@ -91,6 +91,31 @@ def _facts(plan: Plan, tags: Sequence[str], services: Services) -> Facts:
     pins = tuple(tag for tag in tags if tag.startswith(pin_prefix(plan.version, plan.build)))
     released = released_versions(services.configuration.ecr.tags, tags)
     return Facts(services.now(), released, pins=pins)
+
+
+def require_free_way(plan: Plan, so_far: str) -> None:
+    """Refuse a plan that cannot be carried out as the registry stands.
+
+    Args:
+        plan: The plan as it would be made now.
+        so_far: What was not done, for the message, such as ``nothing was pushed``.
+
+    Raises:
+        IntegrityError: A release tag names other content.
+        ConfigurationError: Configuration or repositories do not allow it.
+    """
+    if plan.occupied:
+        raise IntegrityError(
+            f"a release tag is taken by other content: {plan.occupied[0]}",
+            hint=f"a released version never changes: promote under a new version; {so_far}",
+            reasons=[*plan.occupied, *plan.obstacles],
+        )
+    if plan.obstacles:
+        raise ConfigurationError(
+            f"the promotion cannot run: {plan.obstacles[0]}",
+            hint=so_far,
+            reasons=plan.obstacles,
+        )
 
 
 def write_plan(plan: Plan, path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.errors import RemoteError
 from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.rules.evidence import Counted, collect
@@ -30,7 +30,7 @@ from jenkins_release.steps._open import (
     require_unaltered,
 )
 from jenkins_release.steps._phases import push_all, remove_candidate_tags, set_release_tags, with_scans
-from jenkins_release.steps.plan import gather_facts, make_plan
+from jenkins_release.steps.plan import gather_facts, make_plan, require_free_way
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.status import promotion_attestation
 from jenkins_release.version import PROGRAM
@@ -116,13 +116,13 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         images = tuple(_promoted(planned, str(planned.digest)) for planned in plan.images)
         return PromotionReport(plan, images, decision, False, recorded, time.monotonic() - begin)
     decision = require_open_gate(opened, gather_facts(plan, services), plan, services)
-    _require_free_way(plan)
+    require_free_way(plan, "nothing was pushed")
     if request.dry_run:
         return PromotionReport(plan, (), decision, False, "", time.monotonic() - begin)
     with services.candidates.lease(opened.ref, "promote", services.holder()) as lease:
         opened = open_candidate(opened.ref, services)
         plan = make_plan(opened, services)
-        _require_free_way(plan)
+        require_free_way(plan, "nothing was pushed")
         journal = PromotionJournal(opened, plan, signer, services)
         pushing = time.monotonic()
         stored = push_all(opened, plan, lease, journal, services)
@@ -132,7 +132,7 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         now = make_plan(opened, services)
         facts = with_scans(gather_facts(now, services), stored, services)
         decision = require_open_gate(opened, facts, now, services)
-        _require_free_way(now)
+        require_free_way(now, "no release tag was set")
         changed = set_release_tags(now, stored, lease, services)
         changed |= remove_candidate_tags(now, lease, services)
         _require_released(opened, services)
@@ -207,21 +207,6 @@ def _require_released(opened: OpenCandidate, services: Services) -> None:
         raise RemoteError(
             f"{left[0].repository}: the release tags were set, and the registry does not show them",
             hint="someone else changed the repository meanwhile; run the promotion again",
-        )
-
-
-def _require_free_way(plan: Plan) -> None:
-    if plan.occupied:
-        raise IntegrityError(
-            f"a release tag is taken by other content: {plan.occupied[0]}",
-            hint="a released version never changes: promote under a new version; nothing was pushed",
-            reasons=[*plan.occupied, *plan.obstacles],
-        )
-    if plan.obstacles:
-        raise ConfigurationError(
-            f"the promotion cannot run: {plan.obstacles[0]}",
-            hint="nothing was pushed",
-            reasons=plan.obstacles,
         )
 
 

@@ -89,6 +89,18 @@ def test_a_dry_run_checks_everything_and_writes_nothing(tested: Release):
     assert tested.product.tags() == {}
 
 
+def test_a_plan_that_cannot_be_carried_out_is_not_approved(tested: Release):
+    """A release tag that names something else: the approver is told at once, and nothing is recorded."""
+    tested.somebody_pushes("8.1.0")
+    planned = tested.planned()
+    assert len(planned["occupied"]) == 1
+    for done in (tested.approve(), tested.override("approvals")):
+        assert done.status == 4
+        assert "a release tag is taken by other content: tag 8.1.0" in done.text
+        assert "nothing was recorded" in done.text
+    assert tested.attestations() == BEFORE
+
+
 def test_what_is_told_on_a_terminal(tested: Release):
     """The plan shows the gate and what to do next; the approval what it changed."""
     shown = tested.run("promote", "plan", REF, "--out", str(tested.plan))

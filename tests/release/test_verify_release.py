@@ -140,7 +140,7 @@ def test_every_kind_of_thing_is_proven(consumer: Consumer, images_42: list[str])
     digest = consumer.product.tags()[f"{consumer.product.prefix}/rms"]["8.1.0"]
     docker = consumer.product.environ["DOCKER_HOST"]
     words = [
-        *("--image", consumer.image, "--image", f"{consumer.image}:8.1.0", "--image"),
+        *("--image", consumer.image, "--images", f"{consumer.image}:8.1.0", "--image"),
         *(f"{consumer.image}@{digest}", "--local-image", REFERENCE, "--archive", str(consumer.archive)),
         *("--files", str(consumer.archive), "--files", str(consumer.product.candidate() / "candidate.json")),
         *("--docker-host", docker),
