@@ -55,11 +55,13 @@ def export(runtime: Runtime, version: str, build: str, revision: str, key: str, 
         runtime.succeed(result, text)
         return
     result = _candidate_json(report.candidate, report.digest, report.location)
-    result |= {"bytes": report.bytes, "seconds": round(report.seconds, 3), "attested": report.attested}
+    result |= {"bytes": report.bytes, "reusedBytes": report.reused, "seconds": round(report.seconds, 3)}
+    result["attested"] = report.attested
+    reused = f", {size(report.reused)} of it copied on the share" if report.reused else ""
     summary = (
         f"exported {report.candidate.product} {report.candidate.ident} to {report.location}\n"
         f"{_images(report.candidate)}\n"
-        f"{size(report.bytes)} in {report.seconds:.1f} s, {rate(report.bytes, report.seconds)}\n"
+        f"{size(report.bytes)} in {report.seconds:.1f} s, {rate(report.bytes, report.seconds)}{reused}\n"
         f"candidate.json {report.digest}"
     )
     runtime.succeed(result, summary)

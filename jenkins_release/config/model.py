@@ -100,6 +100,8 @@ class ExportSection(_Section):
     archives: Literal["single", "per-image"] = "single"
     layers: Literal["plain", "gzip"] = "gzip"
     gzip_digests: bool = False
+    reuse: bool = True
+    read_back: bool = False
 
 
 class PromoteSection(_Section):

@@ -57,12 +57,21 @@ class GzipArchive:
     Args:
         platform: Platform to choose, as :class:`~jenkins_release.images.archive.ArchiveReader`.
         threads: Threads that compress.
+        announce: Told of each layer's offset in the new archive, its digest and its bytes, before
+            :meth:`convert` yields any of those.
 
     Attributes:
         images: The images as they stand in the new archive, once it is complete.
     """
 
-    def __init__(self, platform: str, *, threads: int = 2) -> None:
+    def __init__(
+        self,
+        platform: str,
+        *,
+        threads: int = 2,
+        announce: Callable[[int, str, int], None] = lambda *_: None,
+    ) -> None:
+        self._announce = announce
         self._pool = compression_pool(threads)
         self._finished: queue.Queue[_Stored | None] = queue.Queue(_WAITING)
         self._stopping = threading.Event()
@@ -136,7 +145,9 @@ class GzipArchive:
 
     def _layer(self, stored: _Stored) -> Iterator[bytes]:
         if stored.digest not in self._written:
-            yield self._begin(stored.digest, stored.size)
+            header = self._begin(stored.digest, stored.size)
+            self._announce(self._offset, stored.digest, stored.size)
+            yield header
             stored.spool.seek(0)
             while chunk := stored.spool.read(_CHUNK):
                 yield self._counted(chunk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.share.candidates import (
     ATTESTATIONS,
     MANIFEST,
@@ -53,6 +53,24 @@ def read_records(area: CandidateArea, refs: Sequence[CandidateRef]) -> dict[Cand
         own = {name: next(bodies) for name in names}
         if all(_whole(body) for body in own.values()):
             found[ref] = Records(manifest, {n: body for n, body in own.items() if isinstance(body, bytes)})
+    return found
+
+
+def read_manifests(area: CandidateArea, refs: Sequence[CandidateRef]) -> dict[CandidateRef, bytes]:
+    """Read ``candidate.json`` of candidates; those that cannot be read are left out.
+
+    Raises:
+        RemoteError: The share failed.
+    """
+    heads = area.share.read_heads([f"{area.folder(ref)}/{MANIFEST}" for ref in refs])
+    found: dict[CandidateRef, bytes] = {}
+    for ref, head in zip(refs, heads, strict=True):
+        if isinstance(head, RemoteError):
+            continue
+        try:
+            found[ref] = head if len(head) < HEAD else area.read_small(ref, MANIFEST)
+        except (ConfigurationError, IntegrityError):
+            continue
     return found
 
 

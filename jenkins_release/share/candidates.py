@@ -55,12 +55,20 @@ class Staging:
         self._target = target
         self.committed = False
 
+    def path(self, path: str) -> str:
+        """Where a file of the candidate stands below the share's root until the commit."""
+        return f"{self._folder}/{path}"
+
     def create(self, path: str) -> AbstractContextManager[Writer]:
         """Create a file below the candidate's folder, through breaks of the connection."""
         parent, _, _ = path.rpartition("/")
         if parent:
             self._share.make_folder(f"{self._folder}/{parent}")
-        return self._share.create(f"{self._folder}/{path}", resumable=True)
+        return self._share.create(self.path(path), resumable=True)
+
+    def remove(self, path: str) -> None:
+        """Remove a file that is of no use; a missing one is fine."""
+        self._share.remove(self.path(path))
 
     def write(self, path: str, data: bytes) -> None:
         """Create a small file with the given bytes."""

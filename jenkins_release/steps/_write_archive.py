@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from jenkins_release.errors import IntegrityError
@@ -14,8 +15,13 @@ from jenkins_release.images.gzip_digests import GzipDigests
 from jenkins_release.records.candidate import BlobRecord, ImageRecord, LayerRecord, ManifestRecord
 from jenkins_release.registry.manifests import Descriptor, build_manifest
 from jenkins_release.share.candidates import Staging
+from jenkins_release.steps._known_layers import KnownLayers, Stretch
+from jenkins_release.steps._read_back import read_back
+from jenkins_release.steps._reuse import LayerGuess, NotReusable, ReusingWriter, check_guesses
 from jenkins_release.steps.services import Services
 from jenkins_release.stream import fan_out
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,15 @@ class WrittenArchive:
         index: What it holds.
         fixed: Whether its layers stand in it as a registry stores them.
         gzip: What the plain layers are when compressed, by offset; empty where nobody looked.
+        copied: The layers that the server copied, by offset.
+        reused: Bytes that were not sent.
     """
 
     index: ArchiveIndex
     fixed: bool
     gzip: dict[int, BlobRecord]
+    copied: dict[int, Stretch]
+    reused: int
 
     def record(self, name: str, local: LocalImage, path: str) -> ImageRecord:
         """Return the record of one image.
@@ -74,44 +84,91 @@ class WrittenArchive:
         )
 
 
-def write_archive(path: str, stream: Iterable[bytes], staging: Staging, services: Services) -> WrittenArchive:
-    """Write the daemon's archive to the share, hashed and read on its way.
+def write_archive(
+    path: str, images: Sequence[LocalImage], known: KnownLayers, staging: Staging, services: Services
+) -> WrittenArchive:
+    """Write one archive of images to the share, hashed and read on its way.
+
+    The daemon is asked for it once more where known layers turn out to be of no use.
 
     Args:
         path: Where to, below the candidate's folder.
-        stream: The daemon's archive.
+        images: What it is to hold.
+        known: Layers on the share that may occur in it.
         staging: The candidate on its way.
         services: Configuration and progress.
 
     Raises:
-        IntegrityError: The daemon's archive is not acceptable.
+        IntegrityError: The daemon's archive is not acceptable, or the share does not hold what was
+            written.
         RemoteError: Daemon or share failed.
     """
+    while True:
+        try:
+            written = _write(path, images, known, staging, services)
+            if services.configuration.export.read_back:
+                with services.progress.task(f"read back {path}", written.index.size) as task:
+                    read_back(staging.path(path), written.index, written.copied, services, task.advance)
+            return written
+        except NotReusable as error:
+            origins = ", ".join(sorted({stretch.origin for stretch in error.stretches}))
+            _log.warning("layers of %s are not re-used, %s is written again: %s", origins, path, error.why)
+            known = known.without(error.stretches)
+            staging.remove(path)
+
+
+def _write(
+    path: str, images: Sequence[LocalImage], known: KnownLayers, staging: Staging, services: Services
+) -> WrittenArchive:
     section = services.configuration.export
+    stream = services.engine.save([image.reference for image in images])
     with staging.create(path) as writer, services.progress.task(f"export {path}") as task:
+        reusing = ReusingWriter(writer, services.share)
 
         def write(chunk: bytes) -> None:
-            writer.write(chunk)
+            reusing.write(chunk)
             task.advance(len(chunk))
 
         if section.layers == "gzip":
-            return WrittenArchive(_compressed(section.platform, stream, write), True, {})
+            index = _compressed(section.platform, stream, write, known, reusing)
+            return WrittenArchive(index, True, {}, reusing.copied, reusing.saved)
+        if len(known):
+            diff_ids = {diff_id for image in images for diff_id in image.diff_ids}
+            guess = LayerGuess(known, diff_ids, services.share, reusing.announce)
+
+            def write_plain(chunk: bytes) -> None:
+                guess.feed(chunk)
+                write(chunk)
+        else:
+            write_plain = write
         if section.gzip_digests:
             with GzipDigests() as digests:
                 reader = ArchiveReader(section.platform, observer=digests)
-                fan_out(stream, [reader.feed, write])
+                fan_out(stream, [reader.feed, write_plain])
                 found = {
                     offset: BlobRecord(digest=digest, size=size)
                     for offset, (digest, size) in digests.found.items()
                 }
-            return WrittenArchive(reader.finish(), False, found)
-        reader = ArchiveReader(section.platform)
-        fan_out(stream, [reader.feed, write])
-        return WrittenArchive(reader.finish(), False, {})
+        else:
+            reader, found = ArchiveReader(section.platform), {}
+            fan_out(stream, [reader.feed, write_plain])
+        index = reader.finish()
+        check_guesses(reusing.copied, index)
+        return WrittenArchive(index, False, found, reusing.copied, reusing.saved)
 
 
-def _compressed(platform: str, stream: Iterable[bytes], write: Callable[[bytes], None]) -> ArchiveIndex:
-    archive, sha256 = GzipArchive(platform), hashlib.sha256()
+def _compressed(
+    platform: str,
+    stream: Iterable[bytes],
+    write: Callable[[bytes], None],
+    known: KnownLayers,
+    reusing: ReusingWriter,
+) -> ArchiveIndex:
+    def layer(offset: int, digest: str, size: int) -> None:
+        if stretch := known.find(digest, size):
+            reusing.announce(offset, stretch)
+
+    archive, sha256 = GzipArchive(platform, announce=layer), hashlib.sha256()
     with contextlib.closing(archive.convert(stream)) as chunks:
         size = fan_out(chunks, [sha256.update, write])
     return archive.index(sha256.hexdigest(), size)

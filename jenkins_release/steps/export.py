@@ -23,6 +23,7 @@ from jenkins_release.rules.tags import image_reference
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef, Staging
 from jenkins_release.share.protocol import ShareFull
+from jenkins_release.steps._known_layers import find_known_layers
 from jenkins_release.steps._write_archive import write_archive
 from jenkins_release.steps.services import Services
 from jenkins_release.version import PROGRAM
@@ -57,6 +58,7 @@ class ExportReport:
         location: The candidate's folder.
         images: The images as the daemon described them.
         bytes: Bytes of all archives.
+        reused: How many of them the share had already and copied by itself.
         seconds: Time from the first request to the commit.
         attested: Whether a build attestation was added.
     """
@@ -66,6 +68,7 @@ class ExportReport:
     location: str
     images: tuple[LocalImage, ...]
     bytes: int
+    reused: int
     seconds: float
     attested: bool
 
@@ -102,12 +105,12 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
     if request.dry_run:
         if area.exists(ref):
             raise ConfigurationError(f"candidate {ref} is on the share already: {area.shown(ref)}")
-        return ExportReport(None, "", area.shown(ref), local, 0, 0.0, False)
+        return ExportReport(None, "", area.shown(ref), local, 0, 0, 0.0, False)
     started, begin = services.now(), time.monotonic()
 
-    def attempt() -> Candidate:
+    def attempt() -> tuple[Candidate, int]:
         with area.stage(ref, services.holder()) as staging:
-            files, images = _write_archives(ref, wanted, staging, services)
+            files, images, reused = _write_archives(ref, wanted, staging, services)
             record = Candidate(
                 product=area.product,
                 version=ref.version,
@@ -134,9 +137,9 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
                 staging.write("attestations/0001-build.dsse.json", envelope)
             staging.write(MANIFEST, manifest)
             staging.commit()
-        return record
+        return record, reused
 
-    record = services.retry(f"export {ref}", attempt)
+    record, reused = services.retry(f"export {ref}", attempt)
     total = sum(file.size for file in record.files)
     return ExportReport(
         record,
@@ -144,6 +147,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
         area.shown(ref),
         local,
         total,
+        reused,
         time.monotonic() - begin,
         signer is not None,
     )
@@ -192,17 +196,21 @@ def _check_space(wanted: Sequence[_Wanted], services: Services) -> None:
 
 def _write_archives(
     ref: CandidateRef, wanted: Sequence[_Wanted], staging: Staging, services: Services
-) -> tuple[tuple[FileRecord, ...], tuple[ImageRecord, ...]]:
+) -> tuple[tuple[FileRecord, ...], tuple[ImageRecord, ...], int]:
     files: list[FileRecord] = []
     images: list[ImageRecord] = []
     if services.configuration.export.archives == "single":
         groups = {services.configuration.product.name.lower(): list(wanted)}
     else:
         groups = {image.name: [image] for image in wanted}
+    known = find_known_layers(ref, services)
+    reused = 0
     for name, group in groups.items():
         path = f"images/{name}-{ref.version}-{ref.build}.tar"
-        stream = services.engine.save([image.reference for image in group])
-        written = write_archive(path, stream, staging, services)
+        written = write_archive(path, [image.local for image in group], known, staging, services)
+        reused += written.reused
         files.append(FileRecord(path=path, size=written.index.size, sha256=written.index.sha256))
-        images += [written.record(image.name, image.local, path) for image in group]
-    return tuple(files), tuple(images)
+        records = [written.record(image.name, image.local, path) for image in group]
+        known.add_layers(records, staging.path, str(ref))
+        images += records
+    return tuple(files), tuple(images), reused

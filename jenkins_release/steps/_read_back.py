@@ -1,0 +1,68 @@
+"""Reading an archive back right after it was written, where ``export.read_back`` asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.images import ArchiveIndex
+from jenkins_release.steps._known_layers import Stretch
+from jenkins_release.steps._reuse import NotReusable
+from jenkins_release.steps.services import Services
+
+
+def read_back(
+    path: str,
+    index: ArchiveIndex,
+    copied: Mapping[int, Stretch],
+    services: Services,
+    advance: Callable[[int], None],
+) -> None:
+    """Compare what the share holds with what was written.
+
+    Args:
+        path: The archive, below the share's root.
+        index: What was written.
+        copied: The layers in it that the server copied.
+        services: Where to read.
+        advance: Called with the bytes of each piece.
+
+    Raises:
+        NotReusable: A copied layer is not what its candidate recorded; the archive is of no use.
+        IntegrityError: The share holds something else than what was written.
+        RemoteError: The share failed.
+    """
+    found = _hash(path, 0, None, services, advance)
+    if found == (index.size, index.sha256):
+        return
+    damaged = [
+        stretch
+        for offset, stretch in copied.items()
+        if _hash(path, offset, stretch.size, services)[1] != stretch.digest.removeprefix("sha256:")
+    ]
+    if damaged:
+        raise NotReusable(
+            damaged, f"{damaged[0].path} is damaged: check {damaged[0].origin} with 'candidate verify'"
+        )
+    raise IntegrityError(
+        f"{services.share.name}: {path} was written with {index.size} bytes and SHA-256 {index.sha256}, "
+        f"read back are {found[0]} with {found[1]}",
+        hint="the share does not keep what it is given: have its disk looked at; nothing was exported",
+    )
+
+
+def _hash(
+    path: str,
+    offset: int,
+    length: int | None,
+    services: Services,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[int, str]:
+    """Return bytes and SHA-256 of a range."""
+    digest, size = sha256(), 0
+    for piece in services.share.read(path, offset=offset, length=length):
+        digest.update(piece)
+        size += len(piece)
+        advance(len(piece))
+    return size, digest.hexdigest()

@@ -1,0 +1,175 @@
+"""An export re-uses what the share has: the server copies it, the result is the same to the byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jenkins_release.images import DockerEngine
+from jenkins_release.sandbox.demo_images import SERVICES, build_images
+from tests.fixtures.archives import docker_members, join, layer_tar
+from tests.fixtures.release import WITHOUT_DAEMON, Product
+from tests.fixtures.share import Tap
+
+GZIP = pytest.mark.parametrize("way", ["registry, gzip"], indirect=True)
+PLAIN = pytest.mark.parametrize("way", ["registry, plain"], indirect=True)
+BASE, OWN = 8 << 20, 1 << 20
+MESSAGES = 1 << 20
+"""What requests, manifests and attestations may add to the bytes on the wire."""
+
+
+@pytest.fixture
+def builds(engine: DockerEngine) -> None:
+    """Builds 1 and 2 on one base; each image's own layer is new in each."""
+    for build in ("1", "2"):
+        build_images(engine, "8.1.0", build, base_size=BASE, own_size=OWN)
+
+
+def export(product: Product, build: str) -> Any:
+    """Export, and check the whole candidate as QA would."""
+    done = product.ok("candidate", "export", "--version", "8.1.0", "--build", build)
+    product.ok("candidate", "verify", f"8.1.0/{build}")
+    return done
+
+
+def record(product: Product, build: str) -> Any:
+    return json.loads((product.candidate(f"8.1.0/{build}") / "candidate.json").read_text())
+
+
+def archive(product: Product, build: str) -> Path:
+    return product.candidate(f"8.1.0/{build}") / f"images/skydrm-8.1.0-{build}.tar"
+
+
+@WITHOUT_DAEMON
+def test_only_new_layers_cross_the_wire(product: Product, builds: None, make_tap: Callable[[int], Tap]):
+    """The base is on the share since the build before."""
+    first = export(product, "1")
+    assert first["reusedBytes"] == 0
+    tap = make_tap(product.sandbox.samba.port)
+    product.edit(f":{product.sandbox.samba.port}/", f":{tap.port}/")
+    done = product.ok("candidate", "export", "--version", "8.1.0", "--build", "2")
+    assert BASE < done["reusedBytes"] < done["bytes"] - 4 * OWN
+    assert len(tap.sent) < 4 * OWN + MESSAGES
+    assert len(tap.received) < MESSAGES
+    product.ok("candidate", "verify", "8.1.0/2")
+
+
+@GZIP
+def test_customers_pull_the_same_manifests_as_without(product: Product, builds: None):
+    """Whether a layer was sent or copied is nowhere to be seen; the daemon orders its images as it likes."""
+    export(product, "1")
+    export(product, "2")
+    copied = record(product, "2")
+    product.candidate("8.1.0/2").rename(product.share / "aside")
+    product.environ["JENKINS_RELEASE_EXPORT_REUSE"] = "false"
+    assert export(product, "2")["reusedBytes"] == 0
+    sent = record(product, "2")
+    assert [image["manifest"] for image in sent["images"]] == [
+        image["manifest"] for image in copied["images"]
+    ]
+    assert sent["files"][0]["size"] == copied["files"][0]["size"]
+
+
+@WITHOUT_DAEMON
+def test_what_was_re_used_is_promoted(product: Product, builds: None):
+    """The promotion reads copied layers like any others."""
+    export(product, "1")
+    export(product, "2")
+    product.sign_off("8.1.0/2")
+    product.ok("promote", "run", "8.1.0/2")
+
+
+def test_the_summary_tells_of_it(product: Product, builds: None):
+    """One line says how much was copied."""
+    export(product, "1")
+    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "2")
+    assert re.search(r"MB/s, \d+\.\d MB of it copied on the share$", done.out, re.MULTILINE)
+
+
+@WITHOUT_DAEMON
+def test_archives_per_image_share_their_base(product: Product, builds: None):
+    """The second archive of a candidate re-uses layers of the first."""
+    product.environ["JENKINS_RELEASE_EXPORT_ARCHIVES"] = "per-image"
+    assert export(product, "1")["reusedBytes"] > 3 * BASE
+
+
+@pytest.fixture
+def twins(engine: DockerEngine) -> None:
+    """Build 2 keeps the layer of one image, and has new ones of the same size with the same beginning."""
+    start = "x" * (128 << 10)
+    for build, contents in (("1", "abcd"), ("2", "eafg")):
+        images = {
+            f"skydrm/{name}:8.1.0-{build}": [layer_tar(start, content * (1 << 21))]
+            for name, content in zip(SERVICES, contents, strict=True)
+        }
+        engine.load([join(docker_members(images))])
+
+
+@PLAIN
+def test_a_wrong_guess_costs_time_only(product: Product, twins: None):
+    """Same size, same beginning, another layer: it is noticed and everything is written again."""
+    export(product, "1")
+    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "2")
+    assert done.status == 0
+    assert "is written again: another layer has the same size and the same beginning" in done.err
+    product.ok("candidate", "verify", "8.1.0/2")
+
+
+def _damage(product: Product, build: str) -> None:
+    """Flip a byte in the middle of the shared layer."""
+    layer = max(record(product, build)["images"][0]["layers"], key=lambda each: each["size"])
+    path = archive(product, build)
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[layer["offset"] + layer["size"] // 2] ^= 1
+    path.write_bytes(data)
+
+
+@WITHOUT_DAEMON
+def test_a_damaged_layer_never_passes_a_check(product: Product, builds: None):
+    """What is recorded is what the daemon sent: a copy of other bytes is refused as altered."""
+    export(product, "1")
+    _damage(product, "1")
+    product.ok("candidate", "export", "--version", "8.1.0", "--build", "2")
+    done = product.run("candidate", "verify", "8.1.0/2")
+    assert done.status == 4
+    assert "skydrm-8.1.0-2.tar" in done.err
+
+
+@WITHOUT_DAEMON
+def test_reading_back_finds_a_damaged_layer_and_sends_it(product: Product, builds: None):
+    """The candidate that the damage comes from is named, and the new one is whole."""
+    product.environ["JENKINS_RELEASE_EXPORT_READ_BACK"] = "true"
+    export(product, "1")
+    _damage(product, "1")
+    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "2")
+    assert done.status == 0, done.text
+    assert "SkyDRM/8.1.0/1/images/skydrm-8.1.0-1.tar is damaged" in done.err
+    assert "check 8.1.0/1 with 'candidate verify'" in done.err
+    product.ok("candidate", "verify", "8.1.0/2")
+
+
+@WITHOUT_DAEMON
+@pytest.mark.parametrize("what", ["removed", "shortened", "not JSON"])
+def test_an_earlier_candidate_that_is_not_whole_is_no_matter(product: Product, builds: None, what: str):
+    """Its layers are sent instead."""
+    export(product, "1")
+    path = archive(product, "1")
+    path.chmod(0o644)
+    if what == "removed":
+        path.unlink()
+    elif what == "shortened":
+        os.truncate(path, 100_000)
+    else:
+        (product.candidate("8.1.0/1") / "candidate.json").chmod(0o644)
+        (product.candidate("8.1.0/1") / "candidate.json").write_text("{")
+    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "2")
+    assert done.status == 0, done.text
+    assert ("layers of 8.1.0/1 are not re-used" in done.err) is (what != "not JSON")
+    product.ok("candidate", "verify", "8.1.0/2")
