@@ -9,12 +9,14 @@ import click
 
 from jenkins_release.cli.forecast import forecast_json, forecast_text
 from jenkins_release.cli.gate import gate_json, gate_text, overridden_text
+from jenkins_release.cli.launch import job_status_command, launch
 from jenkins_release.cli.output import bullets, size, table
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
     common_options,
     docker_option,
+    jenkins_option,
     pass_runtime,
     region_option,
     share_option,
@@ -166,14 +168,44 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool) -> None:
     runtime.succeed(result, text + overridden_text(report.decision))
 
 
+promote.add_command(launch)
+
+
 @promote.command()
 @candidate_argument
+@click.option("--job", is_flag=True, help="Tell what the promote job on Jenkins does instead.")
+@click.option("--request-id", default="", help="With --job: of this launch  [default: of the last one]")
+@click.option("--follow", is_flag=True, help="With --job: follow the build to its result.")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), help="With --follow: stop after these seconds."
+)
+@click.option(
+    "--console-from", type=click.IntRange(min=0), default=0, help="With --follow: show from this byte."
+)
 @share_option
 @region_option
+@jenkins_option
 @common_options
 @pass_runtime
-def status(runtime: Runtime, ref: CandidateRef) -> None:
-    """Tell from the registry and the share where a promotion stands."""
+def status(
+    runtime: Runtime,
+    ref: CandidateRef,
+    job: bool,
+    request_id: str,
+    follow: bool,
+    timeout_s: float | None,
+    console_from: int,
+) -> None:
+    """Tell from the registry and the share where a promotion stands.
+
+    With --job, what the promote job on Jenkins does for the candidate. Ctrl-C ends following with
+    status 130; the build goes on.
+    """
+    if job:
+        job_status_command(runtime, ref, request_id, follow, timeout_s, console_from)
+        return
+    if request_id or follow or timeout_s is not None or console_from:
+        raise click.UsageError("--request-id, --follow, --timeout and --console-from need --job")
     from jenkins_release.steps.status import promotion_status
 
     found = promotion_status(ref, runtime.services)
