@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test test-jenkins lint format bench clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## Install Debian packages and the virtual environment
 
@@ -26,11 +26,14 @@ demo: setup ## Run a whole release for real on loopback servers and tell about i
 test: setup ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
+test-jenkins: setup ## Run the Jenkins scenarios against the controller that JENKINS_URL names
+	@PYTHON=$(BIN)/python scripts/test-jenkins $(PYTEST_ARGS)
+
 lint: setup ## Run the quality gate: ruff, mypy, shellcheck
 	@$(BIN)/ruff check . scripts/write-schemas
 	@$(BIN)/ruff format --check . scripts/write-schemas
 	@$(BIN)/mypy
-	@shellcheck scripts/install-debian-packages .ci/run
+	@shellcheck scripts/install-debian-packages scripts/test-jenkins .ci/run
 
 format: setup ## Format the code
 	@$(BIN)/ruff check --fix .

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jenkins_release.rules.gate import Decision
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps._run import Run
     from jenkins_release.steps.approve import (
         ApprovalReport,
         ApprovalRequest,
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from jenkins_release.steps.fetch import FetchReport, fetch_candidate
     from jenkins_release.steps.forecast import forecast_promotion
     from jenkins_release.steps.history import VersionHistory, release_history
+    from jenkins_release.steps.job_status import JobStatus, JobStatusRequest, job_status
+    from jenkins_release.steps.jobs import JobChange, JobsReport, JobsRequest, apply_jobs, diff_jobs
+    from jenkins_release.steps.launch import LaunchReport, LaunchRequest, launch
     from jenkins_release.steps.listing import (
         ListedCandidate,
         ShownCandidate,
@@ -70,6 +74,7 @@ if TYPE_CHECKING:
         VerifyReleaseRequest,
         verify_release,
     )
+    from jenkins_release.steps.watcher import Watcher
     from jenkins_release.steps.withdraw import WithdrawalReport, WithdrawRequest, withdraw_release
 
 _HOMES = {
@@ -89,6 +94,7 @@ _HOMES = {
     "rules.gate": ("Decision",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
+    "steps._run": ("Run",),
     "steps.approve": (
         "ApprovalReport",
         "ApprovalRequest",
@@ -101,6 +107,9 @@ _HOMES = {
     "steps.fetch": ("FetchReport", "fetch_candidate"),
     "steps.forecast": ("forecast_promotion",),
     "steps.history": ("VersionHistory", "release_history"),
+    "steps.job_status": ("JobStatus", "JobStatusRequest", "job_status"),
+    "steps.jobs": ("JobChange", "JobsReport", "JobsRequest", "apply_jobs", "diff_jobs"),
+    "steps.launch": ("LaunchReport", "LaunchRequest", "launch"),
     "steps.listing": ("ListedCandidate", "ShownCandidate", "list_candidates", "show_candidate"),
     "steps.load": ("LoadReport", "load_candidate"),
     "steps.plan": ("plan_promotion", "write_plan"),
@@ -111,6 +120,7 @@ _HOMES = {
     "steps.status": ("PromotionStatus", "promotion_status"),
     "steps.verify": ("VerifyReport", "verify_candidate"),
     "steps.verify_release": ("ReleaseVerification", "VerifyReleaseRequest", "verify_release"),
+    "steps.watcher": ("Watcher",),
     "steps.withdraw": ("WithdrawRequest", "WithdrawalReport", "withdraw_release"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -133,6 +143,13 @@ __all__ = [
     "Forecast",
     "GateRefused",
     "IntegrityError",
+    "JobChange",
+    "JobStatus",
+    "JobStatusRequest",
+    "JobsReport",
+    "JobsRequest",
+    "LaunchReport",
+    "LaunchRequest",
     "LeaseHeld",
     "ListedCandidate",
     "LoadReport",
@@ -145,19 +162,25 @@ __all__ = [
     "ReleaseVerification",
     "RemoteError",
     "RevocationRequest",
+    "Run",
     "Services",
     "ShownCandidate",
     "SignOffRequest",
     "VerifyReleaseRequest",
     "VerifyReport",
     "VersionHistory",
+    "Watcher",
     "WithdrawRequest",
     "WithdrawalReport",
     "__version__",
+    "apply_jobs",
     "approve_plan",
+    "diff_jobs",
     "export_candidate",
     "fetch_candidate",
     "forecast_promotion",
+    "job_status",
+    "launch",
     "list_candidates",
     "load_candidate",
     "load_configuration",

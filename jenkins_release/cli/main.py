@@ -16,6 +16,7 @@ _GROUPS = {
     "release": "Tell the whole story of a version; withdraw a bad release.",
     "verify": "Prove offline that images and files are those that QA validated.",
     "keys": "Make and show signing keys.",
+    "jobs": "Create and update the Jenkins jobs of the product.",
     "sandbox": "Rehearse on loopback: Docker, Samba, registry, ECR and AWS.",
 }
 

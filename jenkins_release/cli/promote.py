@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.cli.checks import write_checks
 from jenkins_release.cli.forecast import forecast_json, forecast_text
 from jenkins_release.cli.gate import gate_json, gate_text, overridden_text
-from jenkins_release.cli.output import bullets, size, table
+from jenkins_release.cli.launch import job_status_command, launch
+from jenkins_release.cli.output import bullets, table
+from jenkins_release.cli.plan import plan_json, plan_text
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
     common_options,
     docker_option,
+    jenkins_option,
     pass_runtime,
     region_option,
     share_option,
 )
+from jenkins_release.errors import GateRefused, IntegrityError
 from jenkins_release.share.candidates import CandidateRef
 
 if TYPE_CHECKING:
     from jenkins_release.records.journal import JournalEntry
-    from jenkins_release.records.plan import Plan, PlannedImage, TagNow
     from jenkins_release.steps.approve import ApprovalReport
 
 _JOURNAL_LINES = 8
@@ -50,11 +54,11 @@ def plan(runtime: Runtime, ref: CandidateRef, out: Path | None) -> None:
 
     made, decision = plan_promotion(ref, runtime.services)
     expected = forecast_promotion(made, runtime.services)
-    text = f"{_plan_text(made)}{forecast_text(expected)}\n{gate_text(decision)}"
+    text = f"{plan_text(made)}{forecast_text(expected)}\n{gate_text(decision)}"
     if out is not None:
         write_plan(made, out)
         text += f"\nwrote {out}; approve it with 'jenkins-release promote approve {out}'"
-    result = _plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
+    result = plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
     result["forecast"] = forecast_json(expected)
     runtime.succeed(result, text)
 
@@ -113,16 +117,29 @@ def override(
 @candidate_argument
 @click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
 @click.option("--dry-run", is_flag=True, help="Check gate and plan, change nothing.")
+@click.option(
+    "--checks",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the gate's conditions here, as a JUnit report.",
+)
 @share_option
 @docker_option
 @region_option
 @common_options
 @pass_runtime
-def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool) -> None:
+def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Path | None) -> None:
     """Promote a candidate, or finish a promotion that died."""
+    from jenkins_release.steps.plan import plan_promotion
     from jenkins_release.steps.promote import PromoteRequest, promote
 
-    report = promote(PromoteRequest(ref, key, dry_run), runtime.services)
+    try:
+        report = promote(PromoteRequest(ref, key, dry_run), runtime.services)
+    except (GateRefused, IntegrityError):
+        if checks is not None:
+            write_checks(plan_promotion(ref, runtime.services)[1], checks)
+        raise
+    if checks is not None:
+        write_checks(report.decision, checks)
     result: dict[str, Any] = {
         "candidate": str(ref),
         "digest": report.plan.candidate,
@@ -146,7 +163,7 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool) -> None:
     result["gate"] = gate_json(report.decision)
     if dry_run:
         runtime.succeed(
-            result | {"plan": _plan_json(report.plan)}, f"the gate is open\n{_plan_text(report.plan)}"
+            result | {"plan": plan_json(report.plan)}, f"the gate is open\n{plan_text(report.plan)}"
         )
         return
     rows = [
@@ -166,14 +183,44 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool) -> None:
     runtime.succeed(result, text + overridden_text(report.decision))
 
 
+promote.add_command(launch)
+
+
 @promote.command()
 @candidate_argument
+@click.option("--job", is_flag=True, help="Tell what the promote job on Jenkins does instead.")
+@click.option("--request-id", default="", help="With --job: of this launch  [default: of the last one]")
+@click.option("--follow", is_flag=True, help="With --job: follow the build to its result.")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), help="With --follow: stop after these seconds."
+)
+@click.option(
+    "--console-from", type=click.IntRange(min=0), default=0, help="With --follow: show from this byte."
+)
 @share_option
 @region_option
+@jenkins_option
 @common_options
 @pass_runtime
-def status(runtime: Runtime, ref: CandidateRef) -> None:
-    """Tell from the registry and the share where a promotion stands."""
+def status(
+    runtime: Runtime,
+    ref: CandidateRef,
+    job: bool,
+    request_id: str,
+    follow: bool,
+    timeout_s: float | None,
+    console_from: int,
+) -> None:
+    """Tell from the registry and the share where a promotion stands.
+
+    With --job, what the promote job on Jenkins does for the candidate. Ctrl-C ends following with
+    status 130; the build goes on.
+    """
+    if job:
+        job_status_command(runtime, ref, request_id, follow, timeout_s, console_from)
+        return
+    if request_id or follow or timeout_s is not None or console_from:
+        raise click.UsageError("--request-id, --follow, --timeout and --console-from need --job")
     from jenkins_release.steps.status import promotion_status
 
     found = promotion_status(ref, runtime.services)
@@ -182,7 +229,7 @@ def status(runtime: Runtime, ref: CandidateRef) -> None:
         "state": found.state,
         "attestation": found.attestation,
         "gate": gate_json(found.decision),
-        "plan": _plan_json(found.plan),
+        "plan": plan_json(found.plan),
         "journal": [_entry_json(entry) for entry in found.journal],
     }
     rows = [[i.repository, i.state, i.digest or "-"] for i in found.plan.images]
@@ -227,37 +274,3 @@ def _tell_decision(runtime: Runtime, report: ApprovalReport, text: str) -> None:
     }
     added = [f"added {report.file}"] if report.file else []
     runtime.succeed(result, "\n".join([text, *added, gate_text(report.decision)]))
-
-
-def _plan_json(plan: Plan) -> dict[str, Any]:
-    return plan.model_dump(mode="json", by_alias=True)
-
-
-def _plan_text(plan: Plan) -> str:
-    rows = []
-    for image in plan.images:
-        todo = {"absent": "push", "pushed": "set tags", "released": "nothing"}[image.state]
-        exists = "" if image.repository_exists else " (create)"
-        now = ", ".join(_tag_text(tag) for tag in image.tags)
-        moved = _bytes_text(image) if image.state == "absent" else "-"
-        rows.append([image.name, image.repository + exists, now, todo, moved])
-    columns = ["image", "repository", "tag now", "to do", "bytes"]
-    total = sum(image.push_bytes for image in plan.images)
-    exact = all(image.push_exact for image in plan.images if image.push_bytes)
-    lines = [
-        f"plan for {plan.product} {plan.version}/{plan.build} to {plan.registry}",
-        f"candidate.json {plan.candidate}",
-        f"plan {plan.digest}, requested by {plan.requester}",
-        table(columns, rows),
-        f"to push: {('' if exact else 'up to ') + size(total) if total else 'nothing'}",
-    ]
-    obstacles = [*plan.occupied, *plan.obstacles]
-    return "\n".join([*lines, *(["in the way:", bullets(obstacles)] if obstacles else [])])
-
-
-def _bytes_text(image: PlannedImage) -> str:
-    return size(image.push_bytes) if image.push_exact else f"up to {size(image.push_bytes)}"
-
-
-def _tag_text(tag: TagNow) -> str:
-    return f"{tag.tag}: {tag.digest[:19] + '...' if tag.digest else 'free'}"

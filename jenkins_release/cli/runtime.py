@@ -173,6 +173,7 @@ share_option = override_option(
 docker_option = override_option(
     "--docker-host", key="docker.host", help="Docker daemon, such as unix:///run/d.sock."
 )
+jenkins_option = override_option("--jenkins-url", key="jenkins.url", help="Root of the Jenkins controller.")
 region_option = override_option("--region", key="ecr.region", help="AWS region of the registry.")
 
 

@@ -3,6 +3,8 @@
 from jenkins_release.config.load import load_configuration
 from jenkins_release.config.model import Configuration, TrustedKeySection
 from jenkins_release.config.secrets import (
+    JENKINS_TOKEN,
+    JENKINS_USER,
     KEY_PASSPHRASE,
     REGISTRY_PASSWORD,
     REGISTRY_USER,
@@ -13,6 +15,8 @@ from jenkins_release.config.secrets import (
 from jenkins_release.config.trusted import read_key_sections
 
 __all__ = [
+    "JENKINS_TOKEN",
+    "JENKINS_USER",
     "KEY_PASSPHRASE",
     "REGISTRY_PASSWORD",
     "REGISTRY_USER",

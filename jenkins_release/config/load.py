@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from jenkins_release.errors import ConfigurationError
 CONFIG_VARIABLE = "JENKINS_RELEASE_CONFIG"
 DEFAULT_FILE = "release.toml"
 PREFIX = "JENKINS_RELEASE_"
+_LOGIN = re.compile(r"://[^/@\s]*@")
+"""A login within a URL: what is refused is quoted, its password is not."""
 _SECRET_WORDS = ("password", "passphrase", "secret", "token", "access_key", "credential")
 
 
@@ -128,6 +131,8 @@ def _mistake(error: Any) -> str:
         return f"{place}: is not a known key"
     text = str(error["msg"]).removeprefix("Value error, ")
     found = error.get("input")
+    if isinstance(found, str):
+        found = _LOGIN.sub("://...@", found)
     shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
     return f"{place}: {text}{shown}" if place else text
 

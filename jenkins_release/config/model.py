@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from jenkins_release.config.jenkins import JenkinsSection
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier, name_problem
 from jenkins_release.rules.tags import repository_problem, template_problem
@@ -236,6 +237,7 @@ class Configuration(_Section):
     policy: PolicySection = PolicySection()
     signing: SigningSection = SigningSection()
     trusted_keys: tuple[TrustedKeySection, ...] = ()
+    jenkins: JenkinsSection = JenkinsSection()
     retry: RetrySection = RetrySection()
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ FLOORS = {
     "aws": 2,
     "keys": 3,
     "registry": 3,
+    "jenkins": 4,
     "images": 4,
     "share": 4,
     "records": 5,

@@ -1,0 +1,73 @@
+"""``jenkins-release jobs``: the job definitions on the controller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jenkins_release.cli.output import plain, table
+from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option, pass_runtime
+
+if TYPE_CHECKING:
+    from jenkins_release.steps.jobs import JobsReport
+
+
+@click.group()
+def jobs() -> None:
+    """Create and update the Jenkins jobs of the product."""
+
+
+@jobs.command()
+@click.option("--adopt", is_flag=True, help="Take over jobs of these names that this tool does not manage.")
+@click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
+@jenkins_option
+@common_options
+@pass_runtime
+def apply(runtime: Runtime, adopt: bool, dry_run: bool) -> None:
+    """Create the folder and the jobs, or bring them up to date.
+
+    Changes description, parameters and the source of the script, and nothing else in a job.
+    """
+    from jenkins_release.steps.jobs import JobsRequest, apply_jobs
+
+    report = apply_jobs(JobsRequest(adopt, dry_run), runtime.services)
+    done = "nothing to do" if not report.changed else "applied" if report.applied else "would apply"
+    runtime.succeed(_json(report), f"{done}: {report.url}\n{_table(report)}")
+
+
+@jobs.command()
+@jenkins_option
+@common_options
+@pass_runtime
+def diff(runtime: Runtime) -> None:
+    """Show what apply would change, as a unified diff."""
+    from jenkins_release.steps.jobs import diff_jobs
+
+    report = diff_jobs(runtime.services)
+    differences = [line for item in report.items for line in item.diff.splitlines()]
+    foreign = [f"{item.path}: {item.foreign}; --adopt takes it over" for item in report.items if item.foreign]
+    lines = [*(plain(line) for line in differences), *foreign]
+    runtime.succeed(_json(report), "\n".join(lines) if lines else f"no difference: {report.url}")
+
+
+def _json(report: JobsReport) -> dict[str, Any]:
+    return {
+        "url": report.url,
+        "changed": report.changed,
+        "applied": report.applied,
+        "items": [
+            {
+                "path": item.path,
+                "kind": item.kind,
+                "action": item.action,
+                "foreign": item.foreign,
+                "diff": item.diff,
+            }
+            for item in report.items
+        ],
+    }
+
+
+def _table(report: JobsReport) -> str:
+    return table(["item", "kind", "action"], [[item.path, item.kind, item.action] for item in report.items])

@@ -1,0 +1,77 @@
+"""The section ``[jenkins]`` of ``release.toml``: the controller, and the jobs on it. No secret."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+# jenkins.model.Jenkins.checkGoodName; the slash separates folders here.
+_ILLEGAL = re.compile(r"[\x00-\x1f?*\\%!@#$^&|<>\[\]:;]")
+
+
+def job_path_problem(path: str) -> str | None:
+    """Say why ``path`` cannot be the full name of an item in Jenkins, or None when it can."""
+    for name in path.split("/"):
+        if not name.strip() or name != name.strip():
+            return "has an empty name between its slashes, or a name that begins or ends with a space"
+        if name in {".", ".."} or name.endswith("."):
+            return f"has the name {name!r}, which Jenkins does not take"
+        if found := _ILLEGAL.search(name):
+            return f"contains {found.group()!r}, which cannot stand in the name of a job"
+    return None
+
+
+def _job_path(value: str) -> str:
+    problem = job_path_problem(value) if value else None
+    if problem is not None:
+        raise ValueError(f"{value!r} {problem}")
+    return value
+
+
+def check_controller_url(value: str) -> str:
+    """Return a controller's root with a slash at its end. Raises ValueError where it cannot be one."""
+    if not value:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("is no URL of a controller, such as https://jenkins.nextlabs.com/")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("carries a login: user and token belong in the environment")
+    if parts.query or parts.fragment:
+        raise ValueError("goes on after the controller's root: leave out what begins with ? or #")
+    return value if value.endswith("/") else f"{value}/"
+
+
+def _git_url(value: str) -> str:
+    if re.match(r"[a-z+]+://[^/@]*:[^/@]*@", value, re.IGNORECASE):
+        raise ValueError("carries a password: store it in Jenkins and name its id in jenkins.git_login")
+    return value
+
+
+ControllerUrl = Annotated[str, AfterValidator(check_controller_url)]
+JobPath = Annotated[str, AfterValidator(_job_path)]
+
+
+class JenkinsSection(BaseModel):
+    """``[jenkins]``: the controller, the promote job on it, and what ``jobs apply`` writes into it.
+
+    ``timeout_s`` bounds the silence of one answer; ``outage_s`` how long a restart of the controller
+    or a lost connection is waited for; ``poll_s`` is the time between two looks at queue, build and
+    console. All in seconds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    url: ControllerUrl = ""
+    folder: JobPath = ""
+    promote_job: Annotated[JobPath, Field(min_length=1)] = "promote"
+    promote_script: Annotated[str, Field(min_length=1)] = "jobs/promote.Jenkinsfile"
+    git_url: Annotated[str, AfterValidator(_git_url)] = ""
+    git_branch: Annotated[str, Field(min_length=1)] = "main"
+    git_login: str = ""
+    timeout_s: Annotated[float, Field(ge=1, le=600)] = 30.0
+    poll_s: Annotated[float, Field(ge=0.1, le=60)] = 2.0
+    outage_s: Annotated[float, Field(ge=0, le=7200)] = 900.0

@@ -1,0 +1,125 @@
+"""The JSON documents of Jenkins' remote API, read into our own types.
+
+The forms are those of Jenkins 2.541 with Pipeline. A field that is missing raises ValueError, which
+the edge translates; fields that plugins add are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+from urllib.parse import unquote, urlsplit
+
+from jenkins_release.jenkins.protocol import (
+    Build,
+    JobInfo,
+    Parameter,
+    ParameterKind,
+    PendingInput,
+    QueueItem,
+    Result,
+)
+
+_KINDS: dict[str, ParameterKind] = {
+    "StringParameterDefinition": "string",
+    "TextParameterDefinition": "text",
+    "BooleanParameterDefinition": "boolean",
+    "ChoiceParameterDefinition": "choice",
+    "PasswordParameterDefinition": "password",
+}
+
+
+def job_of(path: str, answer: Any) -> JobInfo:
+    """Read ``job/<name>/api/json``."""
+    document = _mapping(answer)
+    if "buildable" not in document:
+        raise ValueError(f"{path} is not a job: {document.get('_class')}")
+    parameters: tuple[Parameter, ...] | None = None
+    for found in document.get("property") or ():
+        if "parameterDefinitions" in found:
+            parameters = tuple(_parameter(each) for each in found["parameterDefinitions"])
+    return JobInfo(path, str(document.get("url", "")), document["buildable"] is True, parameters)
+
+
+def queue_item_of(answer: Any) -> QueueItem:
+    """Read ``queue/item/<id>/api/json``, or one item of ``queue/api/json``."""
+    document = _mapping(answer)
+    executable = document.get("executable") or {}
+    return QueueItem(
+        number=int(document["id"]),
+        job=job_path_of(str((document.get("task") or {}).get("url", ""))),
+        why=str(document.get("why") or ""),
+        cancelled=document.get("cancelled") is True,
+        build=int(executable["number"]) if "number" in executable else None,
+        parameters=_values(document),
+    )
+
+
+def build_of(answer: Any) -> Build:
+    """Read ``job/<name>/<number>/api/json``."""
+    document = _mapping(answer)
+    result = document.get("result")
+    causes = [cause for action in _actions(document) for cause in action.get("causes") or ()]
+    users = [str(cause["userId"]) for cause in causes if cause.get("userId")]
+    return Build(
+        number=int(document["number"]),
+        url=str(document.get("url", "")),
+        # Between its last step and its end a build has a result and is building still.
+        building=document.get("building") is True,
+        result=result if result in get_args(Result) else None,
+        queue_item=int(document["queueId"]) if document.get("queueId") is not None else None,
+        parameters=_values(document),
+        started_by=tuple(dict.fromkeys(users)),
+    )
+
+
+def pending_input_of(answer: Any) -> PendingInput:
+    """Read one entry of ``wfapi/pendingInputActions``."""
+    document = _mapping(answer)
+    names = tuple(str(each.get("name", "")) for each in document.get("inputs") or ())
+    return PendingInput(str(document["id"]), str(document.get("message") or ""), names)
+
+
+def job_path_of(url: str) -> str:
+    """Return the full name of a job from its URL, whatever stands before the first ``/job/``."""
+    names = urlsplit(url).path.split("/job/")[1:]
+    return "/".join(unquote(name).strip("/") for name in names)
+
+
+def _parameter(answer: Any) -> Parameter:
+    document = _mapping(answer)
+    default = (document.get("defaultParameterValue") or {}).get("value")
+    return Parameter(
+        name=str(document["name"]),
+        kind=_KINDS.get(str(document.get("type")), "other"),
+        default=None if default is None else text_of(default),
+        choices=tuple(str(choice) for choice in document.get("choices") or ()),
+        description=str(document.get("description") or ""),
+    )
+
+
+def text_of(value: object) -> str:
+    """Return a parameter's value as it is sent: booleans in lower case."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _values(document: Mapping[str, Any]) -> dict[str, str]:
+    # A password has a name and no value.
+    return {
+        str(each["name"]): text_of(each["value"])
+        for action in _actions(document)
+        for each in action.get("parameters") or ()
+        if "name" in each and each.get("value") is not None
+    }
+
+
+def _actions(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for action in document.get("actions") or ():
+        if isinstance(action, Mapping):
+            yield action
+
+
+def _mapping(answer: Any) -> Mapping[str, Any]:
+    if not isinstance(answer, Mapping):
+        raise ValueError(f"a document was expected, found {type(answer).__name__}")
+    return answer

@@ -1,0 +1,238 @@
+"""A Jenkins controller, over python-jenkins.
+
+python-jenkins makes the URLs, the login, the crumb and the session; the requests themselves are made
+here, because its own methods drop what a caller has to know: the queue item of a duplicate trigger,
+the status of a refusal, the offset of a console.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import jenkins
+import requests
+from pydantic import SecretStr
+
+from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.jenkins.answers import build_of, job_of, pending_input_of, queue_item_of
+from jenkins_release.jenkins.errors import AnswerRefused, CrumbRefused, jenkins_errors, translate
+from jenkins_release.jenkins.protocol import Build, ConsolePart, JobInfo, PendingInput, QueueItem
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+CONSOLE_PIECE = 1024 * 1024
+"""Bytes of a console that one request takes at most: Jenkins sends all that there is."""
+LAST_BUILDS = 100
+"""Builds that are looked through for one with certain parameters."""
+_BLOCK = 8 * 1024
+"""Bytes that get lost at most, and are asked for again, where a connection breaks off."""
+_BUILD = "number,url,building,result,queueId,actions[causes[userId],parameters[name,value]]"
+_ITEM = "id,why,task[url],actions[parameters[name,value]]"
+_LEAKS = "JENKINS_API_EXTRA_HEADERS"
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+class Controller:
+    """A controller and one user on it. Implements ``BuildServer`` and ``JobStore``.
+
+    Args:
+        url: The controller's root; builds and jobs are looked for below it, whatever Jenkins itself
+            takes for its URL.
+        user: Id of the user.
+        token: The user's API token; a password works too, and then needs crumbs.
+        timeout_s: Longest silence of the controller within one answer, in seconds.
+
+    Raises:
+        ConfigurationError: The environment makes python-jenkins write headers into the log.
+    """
+
+    def __init__(self, url: str, user: str, token: SecretStr, *, timeout_s: float = 30.0) -> None:
+        if os.environ.get(_LEAKS):
+            raise ConfigurationError(
+                f"{_LEAKS} is set: python-jenkins would write these headers into the log",
+                hint="unset it; a proxy that wants a header of its own cannot be passed this way",
+            )
+        self.url = url if url.endswith("/") else f"{url}/"
+        parts = urlsplit(self.url)
+        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            _log.warning("the token goes to %s unencrypted: use https", parts.netloc)
+        self._server = jenkins.Jenkins(self.url, user, token.get_secret_value(), timeout=timeout_s)
+
+    def __repr__(self) -> str:
+        return f"Controller({self.url!r})"
+
+    def user(self) -> str:
+        """Return the id of the user whose token is used."""
+        return self._json("ask who this user is", "me/api/json?tree=id", lambda answer: str(answer["id"]))
+
+    def job(self, path: str) -> JobInfo:
+        """Return a job. Raises ItemNotFound."""
+        return self._json(
+            f"read the job {path}", f"{_job(path)}api/json", lambda answer: job_of(path, answer)
+        )
+
+    def trigger(self, path: str, parameters: Mapping[str, str]) -> int:
+        """Start a job with parameters, which travel in the body: no log of a proxy has them.
+
+        Returns:
+            The id of the queue item. Jenkins answers 303 with the item that waits already where the
+            same parameters were sent in its quiet period.
+
+        Raises:
+            RemoteError: No answer came, or another one. Whether the job was started is not known then;
+                look in the queue and among the builds before trying again.
+        """
+        what = f"start the job {path}"
+        with jenkins_errors(what, self.url):
+            answer = self._post(f"{_job(path)}buildWithParameters", data=dict(parameters))
+            places = [each.headers.get("Location", "") for each in (*answer.history, answer)]
+        for place in places:
+            _, found, number = place.rstrip("/").rpartition("/queue/item/")
+            if found and number.isdigit():
+                return int(number)
+        raise RemoteError(
+            f"{what}: Jenkins did not say which queue item it became",
+            hint="a proxy before it may have dropped the Location header",
+        )
+
+    def queued(self, path: str) -> list[QueueItem]:
+        """Return what waits in the queue for a job."""
+
+        def read(answer: Any) -> list[QueueItem]:
+            return [queue_item_of(each) for each in answer["items"] if "url" in (each.get("task") or {})]
+
+        items = self._json("read the queue", f"queue/api/json?tree=items[{_ITEM}]", read)
+        return [item for item in items if item.job == path]
+
+    def queue_item(self, number: int) -> QueueItem:
+        """Return a queue item. Raises ItemNotFound some five minutes after it left the queue."""
+        return self._json(
+            f"read the queue item {number}", f"queue/item/{number}/api/json?depth=0", queue_item_of
+        )
+
+    def builds(self, path: str) -> list[Build]:
+        """Return the last builds of a job, newest first; no more than ``LAST_BUILDS``."""
+        tree = f"builds[{_BUILD}]{{0,{LAST_BUILDS}}}"
+        return self._json(
+            f"read the builds of {path}",
+            f"{_job(path)}api/json?tree={tree}",
+            lambda answer: [build_of(each) for each in answer["builds"]],
+        )
+
+    def build(self, path: str, number: int) -> Build:
+        """Return a build. Raises ItemNotFound."""
+        return self._json(
+            f"read the build {path} #{number}", f"{_job(path)}{number}/api/json?tree={_BUILD}", build_of
+        )
+
+    def pending_inputs(self, path: str, number: int) -> tuple[PendingInput, ...]:
+        """Return the questions that a build waits with.
+
+        Raises:
+            ItemNotFound: The build is gone, or the plugin *Pipeline: REST API* is missing.
+        """
+        return self._json(
+            f"read what {path} #{number} waits for",
+            f"{_job(path)}{number}/wfapi/pendingInputActions",
+            lambda answer: tuple(pending_input_of(each) for each in answer),
+        )
+
+    def proceed(self, path: str, number: int, ident: str) -> None:
+        """Answer a question with its proceed button.
+
+        Raises:
+            AnswerRefused: Jenkins takes the answer from others only; the message says from whom.
+            ItemNotFound: It was answered already.
+        """
+        what = f"answer the question {ident} of {path} #{number}"
+        try:
+            with jenkins_errors(what, self.url):
+                self._post(f"{_job(path)}{number}/input/{quote(ident, safe='')}/proceedEmpty")
+        except RemoteError as error:
+            if "(400)" in error.message:
+                raise AnswerRefused(
+                    error.message, hint="somebody whom the job's input step names has to answer"
+                ) from error
+            raise
+
+    def console(self, path: str, number: int, start: int) -> ConsolePart:
+        """Return what the console has from byte ``start`` on, no more than ``CONSOLE_PIECE`` at once.
+
+        A connection that breaks off after some bytes ends the piece early and is no failure.
+        """
+        what = f"read the console of {path} #{number}"
+        url = f"{_job(path)}{number}/logText/progressiveText?start={start}"
+        with jenkins_errors(what, self.url):
+            answer = self._server.jenkins_open_stream(self._request("GET", url))
+            with answer:
+                size = int(answer.headers["X-Text-Size"])
+                data, whole = _piece(answer)
+        if whole and size < start:
+            _log.warning("the console of %s #%d is shorter than it was: it is shown again", path, number)
+        # X-Text-Size counts bytes of the file; of a piece only what came can be counted.
+        end = size if whole else start + len(data)
+        return ConsolePart(data, end, not whole or answer.headers.get("X-More-Data") == "true")
+
+    def config(self, path: str) -> str:
+        """Return the ``config.xml`` of an item. Raises ItemNotFound."""
+        with jenkins_errors(f"read the definition of {path}", self.url):
+            return str(self._server.get_job_config(path))
+
+    def create(self, path: str, config: str) -> None:
+        """Create an item from its ``config.xml``; its folder has to exist."""
+        folder, _, name = path.rpartition("/")
+        with jenkins_errors(f"create {path}", self.url):
+            self._post(
+                f"{_job(folder) if folder else ''}createItem?name={quote(name, safe='')}",
+                data=config.encode(),
+                headers=jenkins.DEFAULT_HEADERS,
+            )
+
+    def update(self, path: str, config: str) -> None:
+        """Replace the ``config.xml`` of an item."""
+        with jenkins_errors(f"change the definition of {path}", self.url):
+            self._post(f"{_job(path)}config.xml", data=config.encode(), headers=jenkins.DEFAULT_HEADERS)
+
+    def _json(self, what: str, path: str, read: Callable[[Any], T]) -> T:
+        with jenkins_errors(what, self.url):
+            return read(json.loads(self._server.jenkins_open(self._request("GET", path))))
+
+    def _post(
+        self, path: str, *, data: Any = None, headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
+        request = self._request("POST", path, data=data, headers=headers)
+        try:
+            answer: requests.Response = self._server.jenkins_request(request)
+        except jenkins.JenkinsException as error:
+            if isinstance(translate(error, "", self.url), CrumbRefused):
+                # A restart ends the session that the crumb belongs to: the next attempt fetches another.
+                self._server.crumb = None
+            raise
+        return answer
+
+    def _request(self, method: str, path: str, **more: Any) -> requests.Request:
+        return requests.Request(method, f"{self.url}{path}", **more)
+
+
+def _job(path: str) -> str:
+    return "".join(f"job/{quote(name, safe='')}/" for name in path.split("/"))
+
+
+def _piece(answer: requests.Response) -> tuple[bytes, bool]:
+    """Read one piece, and tell whether that was all."""
+    data = bytearray()
+    try:
+        for block in answer.iter_content(_BLOCK):
+            data += block
+            if len(data) >= CONSOLE_PIECE:
+                return bytes(data), False
+    except requests.RequestException:
+        if not data:
+            raise
+        return bytes(data), False
+    return bytes(data), True

@@ -1,0 +1,169 @@
+"""Translation of what python-jenkins and requests raise, at the edge where it appears.
+
+python-jenkins turns 401, 403 and 500 into one text, with the whole page in it, and lets a broken
+connection through as it is. The HTTP answer is still at hand as the context of its exception.
+Nothing of a page is quoted: it may show parameters, and its form is another one in each version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import jenkins
+import requests
+
+from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+
+_CRUMB = "No valid crumb"
+_LONGEST = 300
+_RESTART_HINT = "it is starting or restarting, or the proxy before it does not reach it"
+
+
+class ItemNotFound(RemoteError):
+    """Jenkins has no such job, build or queue item, or does not show it to this user."""
+
+
+class CrumbRefused(RemoteError):
+    """The crumb has expired or belongs to another session; a fresh one is fetched."""
+
+
+class AnswerRefused(RemoteError):
+    """Jenkins does not take this user's answer to a question."""
+
+
+@contextlib.contextmanager
+def jenkins_errors(what: str, url: str) -> Iterator[None]:
+    """Translate every error of python-jenkins, requests and JSON that leaves the block.
+
+    Args:
+        what: What is attempted, as an infinitive: ``read the job SkyDRM/promote``.
+        url: The controller's root.
+
+    Raises:
+        ReleaseError: See :func:`translate`.
+    """
+    try:
+        yield
+    except (jenkins.JenkinsException, requests.RequestException, ValueError, KeyError, TypeError) as error:
+        raise translate(error, what, url) from error
+
+
+def translate(error: Exception, what: str, url: str) -> ReleaseError:
+    """Return our error for one of python-jenkins, requests or JSON.
+
+    Args:
+        error: The exception; of python-jenkins also the HTTP error that it stands for.
+        what: What was attempted, as an infinitive.
+        url: The controller's root, for messages.
+    """
+    host = urlsplit(url).netloc
+    response = _answer_of(error)
+    if response is not None:
+        return _refusal(response, what, host)
+    if isinstance(error, requests.exceptions.SSLError):
+        return ConfigurationError(
+            f"{what}: the TLS certificate of {host} is not accepted",
+            hint="set REQUESTS_CA_BUNDLE to the certificate of your authority",
+        )
+    if isinstance(error, requests.exceptions.MissingSchema | requests.exceptions.InvalidURL):
+        return ConfigurationError(f"{what}: {url} is no URL that can be called")
+    if isinstance(error, jenkins.TimeoutException | requests.Timeout):
+        return RemoteError(
+            f"{what}: {host} did not answer in time",
+            hint="jenkins.timeout_s is the longest wait for one answer",
+            retryable=True,
+        )
+    if isinstance(error, requests.RequestException) and not isinstance(error, ValueError):
+        return RemoteError(
+            f"{what}: no complete answer from {host} ({type(error).__name__})",
+            hint="check jenkins.url, the network, and whether the controller runs",
+            retryable=True,
+        )
+    return RemoteError(
+        f"{what}: the answer of {host} is not what the API of Jenkins says",
+        hint="is jenkins.url the root of the controller, and no login page of a proxy before it?",
+    )
+
+
+def _answer_of(error: Exception) -> requests.Response | None:
+    """Return the HTTP answer behind an exception: python-jenkins keeps it as the context only."""
+    # No further than that: beyond it stands what was being handled when the call was made.
+    found = error.__context__ if isinstance(error, jenkins.JenkinsException) else error
+    return found.response if isinstance(found, requests.HTTPError) else None
+
+
+def _refusal(response: requests.Response, what: str, host: str) -> ReleaseError:
+    status = response.status_code
+    reads = response.request is None or response.request.method in {"GET", "HEAD"}
+    said = _said(response)
+    if status == HTTPStatus.UNAUTHORIZED:
+        return ConfigurationError(
+            f"{what}: {host} does not know this user with this token (401)",
+            hint="check JENKINS_RELEASE_JENKINS_USER and JENKINS_RELEASE_JENKINS_TOKEN; "
+            "a token is made under the user's name, Security, API Token",
+        )
+    if status == HTTPStatus.FORBIDDEN:
+        return _forbidden(response, what, host)
+    if status == HTTPStatus.NOT_FOUND:
+        return ItemNotFound(
+            f"{what}: {host} has no such item, or does not show it to this user (404)",
+            hint="check jenkins.folder and the job's name, and the user's permission Job/Read",
+        )
+    if status == HTTPStatus.BAD_REQUEST:
+        return RemoteError(
+            f"{what}: {host} does not take the request (400){said}",
+            hint=""
+            if said
+            else "Jenkins says so for a job without parameters, and for values it cannot read",
+        )
+    later = status in {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+    if later:
+        return RemoteError(
+            f"{what}: {host} is not available ({status})",
+            hint=_RESTART_HINT,
+            retryable=True,
+            retry_after=_retry_after(response),
+        )
+    failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return RemoteError(
+        f"{what}: {host} failed ({status}){said}",
+        hint="the controller's log has the stack trace" if failed else "",
+        retryable=failed and reads,
+    )
+
+
+def _forbidden(response: requests.Response, what: str, host: str) -> ReleaseError:
+    if _CRUMB in response.text[:100_000]:
+        return CrumbRefused(
+            f"{what}: {host} does not take the crumb (403)",
+            hint="use an API token instead of a password: it needs no crumb",
+            retryable=True,
+        )
+    # hudson.security.AccessDeniedException3.reportAsHeaders
+    user = response.headers.get("X-You-Are-Authenticated-As", "")
+    permission = response.headers.get("X-Required-Permission", "").rpartition(".")[2]
+    who = f"the user {user}" if user else "this user"
+    wanted = f"the permission {permission}" if permission else "a permission for it"
+    return ConfigurationError(
+        f"{what}: {who} lacks {wanted} on {host} (403)",
+        hint="docs/jenkins.md lists what launching, approving and applying jobs need",
+    )
+
+
+def _said(response: requests.Response) -> str:
+    """Return what Jenkins says in its header: one line, for people, without the page around it."""
+    text = response.headers.get("X-Error", "").strip()
+    return f": {text[:_LONGEST]}" if text else ""
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None

@@ -1,0 +1,167 @@
+"""What the steps ask of Jenkins, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+ParameterKind = Literal["string", "text", "boolean", "choice", "password", "other"]
+Result = Literal["SUCCESS", "UNSTABLE", "FAILURE", "NOT_BUILT", "ABORTED"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """The definition of one parameter of a job.
+
+    Attributes:
+        name: Its name, also of the variable that the build sees.
+        kind: What values it takes; ``other`` for kinds of plugins.
+        default: Its default as text; None where it has none.
+        choices: The values to choose from, of a ``choice``.
+        description: What the form says about it.
+    """
+
+    name: str
+    kind: ParameterKind = "string"
+    default: str | None = ""
+    choices: tuple[str, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """A job as the API describes it.
+
+    Attributes:
+        path: Full name: the folders and the job, with ``/`` between them.
+        url: Its page.
+        buildable: Whether it can be started: it is not disabled.
+        parameters: Its parameters, or None where it has none defined.
+    """
+
+    path: str
+    url: str
+    buildable: bool
+    parameters: tuple[Parameter, ...] | None
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """A started job that waits, or waited, for its turn.
+
+    Attributes:
+        number: Id of the queue item.
+        job: Full name of the job, as far as its URL tells.
+        why: What it waits for, in Jenkins' words; empty when it left the queue.
+        cancelled: Whether somebody took it out of the queue.
+        build: Number of the build that it became, or None.
+        parameters: Name to value, as Jenkins recorded them.
+    """
+
+    number: int
+    job: str = ""
+    why: str = ""
+    cancelled: bool = False
+    build: int | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build.
+
+    Attributes:
+        number: Its number.
+        url: Its page.
+        building: Whether it is still running, or waiting.
+        result: How it ended, or None.
+        queue_item: Id of the queue item that it was.
+        parameters: Name to value, as Jenkins recorded them.
+        started_by: User ids of who started it; several where triggers were merged in the queue.
+    """
+
+    number: int
+    url: str
+    building: bool
+    result: Result | None = None
+    queue_item: int | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    started_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PendingInput:
+    """A question that a build waits with. Jenkins does not tell here who may answer it.
+
+    Attributes:
+        ident: Id of the ``input`` step.
+        message: The question.
+        asks_for: Names of values that have to be given with the answer.
+    """
+
+    ident: str
+    message: str
+    asks_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConsolePart:
+    """A piece of a console log.
+
+    Attributes:
+        data: Bytes of the log, console notes included; may end within a line or a character.
+        end: Offset in bytes to go on from.
+        more: Whether there is, or will be, more.
+    """
+
+    data: bytes
+    end: int
+    more: bool
+
+
+class BuildServer(Protocol):
+    """Starting and following builds."""
+
+    def user(self) -> str:
+        """Return the id of the user whose token is used."""
+
+    def job(self, path: str) -> JobInfo:
+        """Return a job. Raises ItemNotFound."""
+
+    def trigger(self, path: str, parameters: Mapping[str, str]) -> int:
+        """Start a job and return the id of its queue item; of the same one for a duplicate."""
+
+    def queued(self, path: str) -> list[QueueItem]:
+        """Return what waits in the queue for a job."""
+
+    def queue_item(self, number: int) -> QueueItem:
+        """Return a queue item. Raises ItemNotFound some five minutes after it left the queue."""
+
+    def builds(self, path: str) -> list[Build]:
+        """Return the last builds of a job, newest first."""
+
+    def build(self, path: str, number: int) -> Build:
+        """Return a build. Raises ItemNotFound."""
+
+    def pending_inputs(self, path: str, number: int) -> tuple[PendingInput, ...]:
+        """Return the questions that a build waits with."""
+
+    def proceed(self, path: str, number: int, ident: str) -> None:
+        """Answer a question with its proceed button. Raises AnswerRefused, ItemNotFound."""
+
+    def console(self, path: str, number: int, start: int) -> ConsolePart:
+        """Return what the console has from byte ``start`` on, a bounded piece of it."""
+
+
+class JobStore(Protocol):
+    """Reading and writing the definitions of jobs and folders."""
+
+    def config(self, path: str) -> str:
+        """Return the ``config.xml`` of an item. Raises ItemNotFound."""
+
+    def create(self, path: str, config: str) -> None:
+        """Create an item from its ``config.xml``; its folder has to exist."""
+
+    def update(self, path: str, config: str) -> None:
+        """Replace the ``config.xml`` of an item."""

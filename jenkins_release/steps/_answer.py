@@ -1,0 +1,101 @@
+"""Answering the approval of a build that waits, for somebody whose approval the gate would count.
+
+Jenkins lets its administrators answer every question, whatever the job says, and lets the person who
+started a build answer its question. The gate counts neither on that ground: it is asked here first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jenkins_release.errors import GateRefused, RemoteError
+from jenkins_release.jenkins.errors import AnswerRefused, ItemNotFound
+from jenkins_release.jenkins.protocol import Build, PendingInput
+from jenkins_release.rules.people import same_person
+from jenkins_release.rules.policy import Policy
+from jenkins_release.steps.services import Services
+
+
+def refusals(user: str, started_by: tuple[str, ...], services: Services) -> list[str]:
+    """Say why the gate would not count an approval by ``user``; empty where nothing is known against it.
+
+    Who built and who tested the candidate is not known here; the build asks the whole gate.
+
+    Args:
+        user: Who would answer.
+        started_by: Who started the build: the requester.
+        services: The policy.
+    """
+    section = services.configuration.policy
+    policy = Policy(approvers=section.approvers, groups=section.groups)
+    found = []
+    if not policy.may_approve(user):
+        found.append(f"{user} is not among policy.approvers: {', '.join(section.approvers)}")
+    if "requester" in section.separate and any(same_person(user, starter) for starter in started_by):
+        found.append(f"{user} started the build: the approver must be somebody else")
+    return found
+
+
+def who_may_answer(build: Build, services: Services) -> str:
+    """Say in words from whom the gate takes the approval of a build."""
+    section = services.configuration.policy
+    names: list[str] = []
+    for name in section.approvers:
+        group = name.removeprefix("group:")
+        names += section.groups.get(group, ()) if name.startswith("group:") else [name]
+    started = build.started_by if "requester" in section.separate else ()
+    able = [name for name in dict.fromkeys(names) if not any(same_person(name, s) for s in started)]
+    if not section.approvers:
+        return f"anybody but {', '.join(started)}" if started else "anybody whom the job takes it from"
+    return ", ".join(able) if able else "nobody: policy.approvers names only who started it"
+
+
+def answer_question(
+    job: str,
+    build: Build,
+    question: PendingInput,
+    services: Services,
+    ask: Callable[[str, Callable[[], object]], object],
+) -> str:
+    """Answer the question of a build with yes.
+
+    Args:
+        job: Full name of the job.
+        build: The build that waits.
+        question: What it asks.
+        services: The policy, and Jenkins.
+        ask: Calls under the retry policy of whoever follows the build.
+
+    Returns:
+        The user in whose name it was answered; empty where somebody else was faster.
+
+    Raises:
+        GateRefused: The gate, or Jenkins, would not take this user's answer; the build waits on.
+        RemoteError: The question wants values that only a person can give.
+    """
+    user = str(ask("ask who this user is", services.jenkins.user))
+    against = refusals(user, build.started_by, services)
+    if against:
+        raise GateRefused(
+            f"{user} cannot approve {job} #{build.number}, which waits on: {against[0]}",
+            hint="somebody else has to answer; launch with --request-id and --approve under their token",
+            reasons=against,
+        )
+    if question.asks_for:
+        raise RemoteError(
+            f"{job} #{build.number} asks for {', '.join(question.asks_for)} with the answer",
+            hint=f"answer it on its page: {build.url}input/",
+        )
+    try:
+        ask(
+            f"answer {job} #{build.number}",
+            lambda: services.jenkins.proceed(job, build.number, question.ident),
+        )
+    except ItemNotFound:
+        return ""
+    except AnswerRefused as error:
+        raise GateRefused(
+            f"Jenkins does not take the approval of {job} #{build.number} by {user}: {error.message}",
+            hint=error.hint,
+        ) from error
+    return user

@@ -1,0 +1,1 @@
+"""Jenkins: the controller, job definitions, launching and following."""

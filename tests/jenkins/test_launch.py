@@ -1,0 +1,615 @@
+"""``promote launch``: start the promote job, follow it, answer it; whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
+from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.launch import LaunchReport, LaunchRequest, launch
+from jenkins_release.steps.services import Services
+from jenkins_release.steps.watcher import Watcher
+from tests.fixtures.jenkins import JOB, LAUNCH, SCRIPT, Desk
+from tests.fixtures.jenkins_double.state import Person
+
+REF = CandidateRef("8.1.0", "42")
+
+
+class Diary(Watcher):
+    """A watcher that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.events: list[str] = []
+
+    def queued(self, item: QueueItem) -> None:
+        why = re.sub(r"\d+(\.\d+)?", "N", item.why)
+        self.events.append(f"queued: {why}")
+
+    def started(self, build: Build) -> None:
+        self.events.append(f"started #{build.number}")
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def waiting(self, build: Build, question: PendingInput, whom: str) -> None:
+        self.events.append(f"waits: {question.message} {whom}")
+
+    def answered(self, build: Build, question: PendingInput, by: str) -> None:
+        self.events.append(f"answered by {by}")
+
+
+def answering(desk: Desk, name: str = "alice", verb: str = "proceed"):
+    """Return a sleep that answers, as somebody does in a browser, after a build was seen to wait."""
+    seen: set[int] = set()
+
+    def sleep(_: float) -> None:
+        for build in list(desk.double.controller.items[JOB].builds.values()):
+            if build.waits is None:
+                continue
+            if build.number not in seen:
+                seen.add(build.number)
+            elif verb == "proceed":
+                build.proceed(name)
+            else:
+                build.abort(name, rejected=True)
+
+    return sleep
+
+
+def answer_now(desk: Desk) -> None:
+    for build in desk.double.controller.items[JOB].builds.values():
+        build.proceed("alice")
+
+
+def go(desk: Desk, sleep=None, **request) -> tuple[LaunchReport, Diary]:
+    diary = Diary()
+    services = desk.services(sleep or answering(desk))
+    return launch(LaunchRequest(REF, "customers wait", **request), services, diary), diary
+
+
+def replace_script(desk: Desk, script: str) -> None:
+    block = SCRIPT.partition("stages {")[0]
+    desk.double.controller.repository["jobs/promote.Jenkinsfile"] = block + script
+
+
+def test_a_launch_is_followed_from_the_queue_to_the_result(desk: Desk):
+    """Queue, build, console, approval, end: each is told, in this order, once."""
+    report, diary = go(desk)
+    assert report.failure is None
+    assert report.run.build is not None
+    assert (report.run.state, report.run.build.result) == ("finished", "SUCCESS")
+    assert diary.events == [
+        "queued: In the quiet period. Expires in N sec",
+        "queued: Finished waiting",
+        "started #1",
+        "waits: Promote 8.1.0/42? alice, avery, dana",
+    ]
+    assert diary.lines == desk.double.controller.items[JOB].builds[1].text().splitlines()
+    assert "planning 8.1.0/42" in diary.lines
+
+
+def test_the_parameters_travel_in_the_body_and_say_what_was_asked_for(desk: Desk):
+    """Nothing stands in the URL, which proxies write down."""
+    report, _ = go(desk, request_id="req-1", plan_only=True)
+    (post,) = desk.double.posts("buildWithParameters")
+    assert post.query == ""
+    assert report.run.build is not None
+    assert dict(report.run.build.parameters) == {
+        "PRODUCT": "SkyDRM",
+        "VERSION": "8.1.0",
+        "BUILD": "42",
+        "REASON": "customers wait",
+        "TICKET": "",
+        "DRY_RUN": "true",
+        "REQUEST_ID": "req-1",
+    }
+
+
+def test_the_command_shows_the_console_on_stderr_and_the_result_on_stdout(desk: Desk):
+    """One JSON document; no token anywhere, no console note, no control character."""
+    replace_script(desk, r"""stages { echo "a\tb"; echo "planning" } }""")
+    done = desk.run(*LAUNCH, "--json", "-v")
+    assert done.status == 0, done.text
+    assert done.json["result"] == "SUCCESS"
+    assert done.json["build"] == 1
+    assert done.json["startedBy"] == ["bob"]
+    assert "  [Pipeline] echo\n  a       b\n" in done.err
+    assert "  planning\n" in done.err
+    assert "\x1b" not in done.text
+    assert desk.person.token not in done.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("<name>REASON</name>", "<name>WHY</name>", "REASON is no parameter of the job"),
+        ("<name>REQUEST_ID</name>", "<name>ID</name>", "REQUEST_ID is no parameter of the job"),
+        (
+            "<hudson.model.StringParameterDefinition>\n          <name>VERSION</name>",
+            "<hudson.model.PasswordParameterDefinition>\n          <name>VERSION</name>",
+            "VERSION is a password",
+        ),
+    ],
+)
+def test_parameters_are_checked_against_the_job_before_it_is_started(desk: Desk, old, new, reason):
+    """Jenkins would drop what the job does not declare, without a word."""
+    item = desk.double.controller.items[JOB]
+    item.config = item.config.replace(old, new)
+    if "Password" in new:
+        head, _, rest = item.config.partition("PasswordParameterDefinition>")
+        rest = rest.replace("</hudson.model.String", "</hudson.model.Password", 1)
+        item.config = f"{head}PasswordParameterDefinition>{rest}"
+    with pytest.raises(ConfigurationError) as caught:
+        go(desk)
+    assert any(reason in each for each in caught.value.reasons)
+    assert desk.double.posts() == []
+
+
+def test_every_parameter_that_does_not_fit_is_named_at_once(desk: Desk):
+    """A choice, a boolean, an unknown name, a line break."""
+    item = desk.double.controller.items[JOB]
+    more = (
+        "<hudson.model.ChoiceParameterDefinition><name>CHANNEL</name><choices><string>stable</string>"
+        "<string>beta</string></choices></hudson.model.ChoiceParameterDefinition>"
+        "<hudson.model.BooleanParameterDefinition><name>FORCE</name><defaultValue>false</defaultValue>"
+        "</hudson.model.BooleanParameterDefinition>"
+    )
+    item.config = item.config.replace("</parameterDefinitions>", f"{more}</parameterDefinitions>")
+    words = ["--param", "CHANNEL=alpha", "--param", "FORCE=maybe", "--param", "TICKET=REL-1"]
+    done = desk.run(*LAUNCH[:-1], "two\nlines", *words, "--json")
+    assert done.status == 2
+    reasons = "\n".join(done.json["error"]["reasons"])
+    for part in (
+        "CHANNEL is one of stable, beta, not 'alpha'",
+        "FORCE is true or false, not 'maybe'",
+        "TICKET is no parameter of the job",
+        "REASON has one line",
+    ):
+        assert part in reasons
+    assert desk.double.posts() == []
+
+
+def test_a_job_without_parameters_is_told_from_one_that_lacks_some(desk: Desk):
+    """Jenkins would answer 400; the cure is another one."""
+    item = desk.double.controller.items[JOB]
+    item.config = re.sub(
+        r"(?s)<hudson.model.ParametersDefinitionProperty>.*</hudson.model.ParametersDefinitionProperty>",
+        "",
+        item.config,
+    )
+    done = desk.run(*LAUNCH)
+    assert done.status == 2
+    assert "the job SkyDRM/promote has no parameters" in done.err
+    assert "jobs apply" in done.err
+
+
+def test_a_dry_run_starts_nothing(desk: Desk):
+    """It checks job and parameters."""
+    done = desk.run(*LAUNCH, "--dry-run", "--json")
+    assert done.status == 0, done.text
+    assert done.json["dryRun"]
+    assert desk.double.posts() == []
+
+
+def test_a_disabled_job_is_not_started(desk: Desk):
+    """And the message says why."""
+    item = desk.double.controller.items[JOB]
+    item.config = item.config.replace("<disabled>false", "<disabled>true")
+    done = desk.run(*LAUNCH)
+    assert done.status == 2
+    assert "the job SkyDRM/promote is disabled" in done.err
+
+
+def test_launching_again_with_the_same_id_follows_what_was_started(desk: Desk):
+    """In the queue, while it runs, and after its end: one build in all."""
+    desk.ok(*LAUNCH, "--request-id", "req-7", "--detach")
+    again, _ = go(desk, request_id="req-7")
+    assert again.attached
+    ended = desk.ok(*LAUNCH, "--request-id", "req-7")
+    assert ended["attached"]
+    assert ended["result"] == "SUCCESS"
+    assert len(desk.double.posts("buildWithParameters")) == 1
+    assert list(desk.double.controller.items[JOB].builds) == [1]
+
+
+def test_a_request_id_of_another_candidate_is_refused(desk: Desk):
+    """It would follow a build that does something else."""
+    desk.ok(*LAUNCH, "--request-id", "req-7", "--detach")
+    done = desk.run(
+        "promote",
+        "launch",
+        *["--version", "8.1.1", "--build", "43", "--reason", "x", "--request-id", "req-7"],
+    )
+    assert done.status == 2
+    assert "the request id req-7 was used for something else: VERSION was '8.1.0', now '8.1.1'" in done.err
+
+
+@pytest.mark.parametrize("kind", ["lost", "drop", "restarting"])
+def test_a_start_whose_answer_is_lost_is_not_repeated(desk: Desk, kind: str):
+    """It looks for the request id before it tries again, where no quiet period merges the two."""
+    desk.double.controller.quiet = 0
+    desk.double.fail(kind, "POST /job/SkyDRM/job/promote/buildWithParameters")
+    report, _ = go(desk)
+    assert report.failure is None
+    assert len(desk.double.controller.queue) == 1
+    assert list(desk.double.controller.items[JOB].builds) == [1]
+
+
+def test_a_duplicate_in_the_quiet_period_is_the_same_queue_item(desk: Desk):
+    """Jenkins answers 303 and names the item that waits already."""
+    services = desk.services()
+    values = {"VERSION": "1", "BUILD": "2", "REASON": "r", "DRY_RUN": "false", "REQUEST_ID": "x"}
+    first = services.jenkins.trigger(JOB, values)
+    assert services.jenkins.trigger(JOB, values) == first
+    assert services.jenkins.trigger(JOB, values | {"REQUEST_ID": "y"}) != first
+
+
+def test_an_item_that_is_cancelled_in_the_queue_ends_following(desk: Desk):
+    """With status 5, and words for it."""
+    desk.double.controller.stalled = True
+
+    def sleep(_: float) -> None:
+        for item in desk.double.controller.queue.values():
+            item.cancelled = True
+
+    report, _ = go(desk, sleep)
+    assert report.run.state == "cancelled"
+    assert isinstance(report.failure, RemoteError)
+    assert "was cancelled in the queue" in report.failure.message
+
+
+def test_it_waits_behind_a_running_build_and_says_so(desk: Desk):
+    """A job without concurrent builds."""
+    item = desk.double.controller.items[JOB]
+    one = "<org.jenkinsci.plugins.workflow.job.properties.DisableConcurrentBuildsJobProperty/>"
+    item.config = item.config.replace("<properties>", f"<properties>{one}", 1)
+    desk.ok(*LAUNCH, "--detach")
+    desk.double.controller.queue[1].quiet = 0
+    desk.services().jenkins.queue_item(1)
+    assert 1 in item.builds
+    calls = []
+    answer = answering(desk)
+
+    def sleep(_: float) -> None:
+        calls.append(1)
+        if len(calls) > 4:
+            item.builds[1].settle()
+            answer(0)
+
+    report, diary = go(desk, sleep)
+    assert report.failure is None
+    assert diary.events.count("queued: Build #N is already in progress (ETA: N sec)") == 1
+
+
+def test_a_queue_item_that_jenkins_forgot_is_found_by_its_request_id(desk: Desk):
+    """Some five minutes after a build began, and after a crash of the controller."""
+    desk.double.controller.stalled = True
+    answer = answering(desk)
+
+    def sleep(_: float) -> None:
+        controller = desk.double.controller
+        (item,) = controller.queue.values()
+        if not item.forgotten:
+            controller.stalled = False
+            for _ in range(3):
+                controller.look(item)
+            item.forgotten = True
+        answer(0)
+
+    report, diary = go(desk, sleep)
+    assert report.failure is None
+    assert "started #1" in diary.events
+
+
+def test_a_queue_item_that_is_gone_without_a_build_is_an_error(desk: Desk):
+    """It says how to start again without starting twice."""
+    desk.double.controller.stalled = True
+
+    def sleep(_: float) -> None:
+        desk.double.controller.queue[1].cancelled = True
+        desk.double.controller.queue[1].forgotten = True
+
+    with pytest.raises(RemoteError, match="the queue item 1 is gone") as caught:
+        go(desk, sleep, request_id="req-1")
+    assert "--request-id req-1" in caught.value.hint
+
+
+def test_a_build_that_is_deleted_while_it_is_followed_is_an_error(desk: Desk):
+    """And not a wait without an end."""
+
+    def sleep(_: float) -> None:
+        desk.double.controller.items[JOB].builds.clear()
+
+    with pytest.raises(RemoteError, match="promote #1 was deleted while it was followed"):
+        go(desk, sleep)
+
+
+@pytest.mark.parametrize("kind", ["drop", "restarting", "truncate"])
+@pytest.mark.parametrize(
+    "match", ["queue/item", "promote/1/api", "progressiveText", "pendingInput", "me/api"]
+)
+def test_following_survives_a_lost_connection_at_any_place(desk: Desk, kind: str, match: str):
+    """No line of the console is lost or shown twice."""
+    desk.double.fail(kind, match, times=3)
+    report, diary = go(desk)
+    assert report.failure is None
+    assert diary.lines == desk.double.controller.items[JOB].builds[1].text().splitlines()
+
+
+def test_following_survives_a_restart_of_the_controller_that_waits_for_an_answer(desk: Desk):
+    """Connections are refused, then its page is shown, then the question is still there."""
+    seen = []
+    answer = answering(desk)
+
+    def sleep(seconds: float) -> None:
+        build = desk.double.controller.items[JOB].builds.get(1)
+        if build is None or build.waits is None:
+            return
+        seen.append(seconds)
+        if len(seen) == 1:
+            desk.double.down()
+        elif len(seen) == 4:
+            desk.double.up()
+            desk.double.restart(requests=3)
+        elif len(seen) > 9:
+            answer(0)
+
+    report, diary = go(desk, sleep)
+    assert report.failure is None
+    assert [event for event in diary.events if event.startswith("waits")] == [
+        "waits: Promote 8.1.0/42? alice, avery, dana"
+    ]
+    assert "Resuming build at Sun Nov 22 22:02:29 UTC 2026 after Jenkins restart" in diary.lines
+
+
+def test_a_password_works_with_crumbs_also_after_a_restart_that_ends_its_session(desk: Desk):
+    """Without the fresh crumb the answer would be 403."""
+    alice = desk.double.controller.people["alice"]
+    desk.ok(*LAUNCH, "--request-id", "req-1", "--detach")
+    services = desk.of("alice").services(JENKINS_RELEASE_JENKINS_TOKEN=alice.password)
+    values = {"VERSION": "8.0.9"}
+    services.jenkins.trigger(JOB, values)
+    desk.double.restart(requests=1)
+    report = launch(LaunchRequest(REF, "customers wait", request_id="req-1", approve=True), services, Diary())
+    assert report.failure is None
+    assert report.run.approved_by == "alice"
+    assert all(post.crumb for post in desk.double.posts("proceedEmpty"))
+
+
+def test_an_outage_that_lasts_too_long_ends_with_status_5(desk: Desk):
+    """jenkins.outage_s bounds it."""
+    desk.double.fail("restarting", "queue/item", times=10_000)
+    done = desk.run(*LAUNCH, JENKINS_RELEASE_JENKINS_OUTAGE_S="0.3")
+    assert done.status == 5
+    assert "is not available (503)" in done.err
+
+
+def test_an_entitled_user_answers_with_approve(desk: Desk):
+    """Alice picks up what bob launched."""
+    desk.ok(*LAUNCH, "--request-id", "req-1", "--detach")
+    done = desk.of("alice").run(*LAUNCH, "--request-id", "req-1", "--approve", "--json")
+    assert done.status == 0, done.text
+    assert done.json["approvedBy"] == "alice"
+    assert "alice approved: Promote 8.1.0/42?" in done.err
+    assert desk.double.controller.items[JOB].builds[1].approvers == ["alice"]
+
+
+@pytest.mark.parametrize("name", ["mallory", "admin"])
+def test_somebody_whom_the_policy_does_not_name_cannot_approve(desk: Desk, name: str):
+    """Also not an administrator, whose answer Jenkins would take."""
+    desk.ok(*LAUNCH, "--request-id", "req-1", "--detach")
+    done = desk.of(name).run(*LAUNCH, "--request-id", "req-1", "--approve")
+    assert done.status == 3
+    assert f"{name} is not among policy.approvers" in done.err
+    assert desk.double.posts("input") == []
+
+
+def test_who_launches_cannot_approve_and_is_told_before_anything_starts(desk: Desk):
+    """The gate would not count it, although Jenkins would take it."""
+    done = desk.of("alice").run(*LAUNCH, "--approve")
+    assert done.status == 3
+    assert "alice cannot launch and approve: alice started the build" in done.err
+    assert desk.double.posts() == []
+    desk.of("alice").ok(*LAUNCH, "--request-id", "req-1", "--detach")
+    done = desk.of("alice").run(*LAUNCH, "--request-id", "req-1", "--approve")
+    assert done.status == 3
+    assert "the approver must be somebody else" in done.err
+
+
+def test_whom_jenkins_does_not_take_an_answer_from_is_told_from_whom_it_does(desk: Desk):
+    """Dana is in the policy, and not in the job's submitter."""
+    desk.double.controller.add(Person("dana"))
+    desk.ok(*LAUNCH, "--request-id", "req-1", "--detach")
+    done = desk.of("dana").run(*LAUNCH, "--request-id", "req-1", "--approve")
+    assert done.status == 3
+    assert "You need to be release-managers to submit this." in done.err
+
+
+def test_an_answer_that_somebody_else_gave_first_is_no_error(desk: Desk):
+    """Jenkins answers 404 then; following goes on."""
+    desk.ok(*LAUNCH, "--request-id", "req-1", "--detach")
+    desk.double.fail("lost", "POST /job/SkyDRM/job/promote/1/input")
+    report = launch(
+        LaunchRequest(REF, "customers wait", request_id="req-1", approve=True),
+        desk.of("alice").services(),
+        Diary(),
+    )
+    assert report.failure is None
+    assert desk.double.controller.items[JOB].builds[1].approvers == ["alice"]
+
+
+def test_without_the_plugin_that_tells_what_builds_wait_for_it_follows_and_warns(desk: Desk, caplog):
+    """The question is not shown; whoever knows of it answers in Jenkins."""
+    desk.double.fail("missing", "wfapi", times=1000)
+    report, diary = go(desk)
+    assert report.failure is None
+    assert not [event for event in diary.events if event.startswith("waits")]
+    assert caplog.text.count("the plugin Pipeline: REST API is missing") == 1
+
+
+def test_without_that_plugin_approve_says_that_it_cannot(desk: Desk):
+    """Instead of waiting for ever."""
+    desk.ok(*LAUNCH, "--request-id", "req-1", "--detach")
+    desk.double.fail("missing", "wfapi", times=1000)
+    done = desk.of("alice").run(*LAUNCH, "--request-id", "req-1", "--approve")
+    assert done.status == 5
+    assert "cannot be approved from here" in done.err
+
+
+def test_a_question_that_wants_values_is_left_to_a_person(desk: Desk):
+    """Nothing is made up."""
+    asks = "input(id: 'Approve', message: 'Why?', parameters { string(name: 'WHY', defaultValue: '') })"
+    replace_script(desk, f"stages {{ {asks} }} }}")
+    desk.ok(*LAUNCH, "--request-id", "req-1", "--detach")
+    done = desk.of("alice").run(*LAUNCH, "--request-id", "req-1", "--approve")
+    assert done.status == 5
+    assert "asks for WHY with the answer" in done.err
+    assert desk.double.posts("input") == []
+
+
+def test_a_rejected_approval_is_a_refusal(desk: Desk):
+    """Status 3, and who rejected it."""
+    report, _ = go(desk, answering(desk, "avery", "abort"))
+    assert isinstance(report.failure, GateRefused)
+    assert "ended with ABORTED: avery rejected it" in report.failure.message
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("refused: candidate 8.1.0/42 may not be promoted\\n  - no sign-off\\n  - frozen", 3),
+        ("integrity: bytes differ", 4),
+        ("lease: somebody else works on it", 6),
+        ("configuration: no key", 2),
+        ("something else broke", 5),
+    ],
+)
+def test_a_build_that_fails_ends_with_the_category_of_its_failure(desk: Desk, text: str, status: int):
+    """The steps of the library say it in the console; anything else is a remote failure."""
+    replace_script(desk, f"stages {{ error '{text}' }} }}")
+    done = desk.run(*LAUNCH, "--json")
+    assert done.status == status, done.text
+    assert done.json["result"] == "FAILURE"
+    assert "SkyDRM/promote #1 ended with FAILURE" in done.json["error"]["message"]
+    if status == 3:
+        assert done.json["error"]["reasons"] == ["no sign-off", "frozen"]
+
+
+def test_following_ends_when_the_time_is_up_and_the_build_goes_on(desk: Desk):
+    """With the command that picks it up again, and that command works."""
+    done = desk.run(*LAUNCH, "--request-id", "req-1", "--timeout", "0.5")
+    assert done.status == 5
+    assert "has not ended in time; it goes on" in done.err
+    (line,) = re.findall(r"jenkins-release (promote status .*)", done.err)
+    assert not desk.double.controller.items[JOB].builds[1].result
+    threading.Timer(0.3, answer_now, [desk]).start()
+    again = desk.run(*line.split(), "--json")
+    assert again.status == 0, again.text
+    assert again.json["result"] == "SUCCESS"
+
+
+def test_detached_it_is_picked_up_by_candidate_or_request(desk: Desk):
+    """Queued, then waiting with whom it waits for, then finished."""
+    started = desk.ok(*LAUNCH, "--detach")
+    assert started["state"] == "queued"
+    assert desk.ok("promote", "status", "8.1.0/42", "--job")["state"] == "queued"
+    desk.double.controller.queue[1].quiet = 0
+    desk.services().jenkins.queue_item(1)
+    desk.double.controller.items[JOB].builds[1].settle()
+    waits = desk.ok("promote", "status", "8.1.0/42", "--job", "--request-id", started["requestId"])
+    assert waits["state"] == "running"
+    assert waits["waitsFor"] == [{"id": "Approve", "message": "Promote 8.1.0/42?"}]
+    assert waits["approvers"] == "alice, avery, dana"
+    text = desk.run("promote", "status", "8.1.0/42", "--job").out
+    assert "waits for approval: Promote 8.1.0/42?; the gate takes it from: alice, avery, dana" in text
+    done = desk.run("promote", "status", "8.1.0/43", "--job")
+    assert done.status == 2
+    assert "was not started for 8.1.0/43" in done.err
+
+
+def test_a_console_is_shown_from_an_offset(desk: Desk):
+    """What was seen before is not shown again."""
+    _, first = go(desk, request_id="req-1")
+    end = desk.ok(*LAUNCH, "--request-id", "req-1")["consoleEnd"]
+    rest = desk.run(*LAUNCH, "--request-id", "req-1", "--console-from", str(end - 18))
+    assert first.lines[-1] == "Finished: SUCCESS"
+    assert [line for line in rest.err.splitlines() if line.startswith("  ")] == ["  Finished: SUCCESS"]
+
+
+def test_ctrl_c_stops_following_and_not_the_build(desk: Desk):
+    """Status 130, and the command that picks it up."""
+    command = [sys.executable, "-m", "jenkins_release", *LAUNCH, "--request-id", "req-1"]
+    with subprocess.Popen(
+        command, env={**os.environ, **desk.environ}, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "waits for approval" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(30) == 130
+    assert "stopped following; SkyDRM/promote #1 goes on in Jenkins" in rest
+    assert "promote status 8.1.0/42 --job --follow --request-id req-1" in rest
+    build = desk.double.controller.items[JOB].builds[1]
+    assert build.building
+    assert desk.double.posts("stop") == []
+
+
+def test_the_result_file_is_written_also_when_the_build_fails(desk: Desk):
+    """With the build and the error."""
+    replace_script(desk, "stages { error 'refused: no' } }")
+    desk.run(*LAUNCH, "--result", str(desk.folder / "r.json"))
+    document = json.loads((desk.folder / "r.json").read_text())
+    assert document["build"] == 1
+    assert document["error"]["category"] == "refused"
+
+
+def test_what_is_missing_to_ask_jenkins_is_named(desk: Desk):
+    """URL, user, token: before any request."""
+    for name, said in (
+        ("JENKINS_RELEASE_JENKINS_URL", "no Jenkins controller is named"),
+        ("JENKINS_RELEASE_JENKINS_TOKEN", "JENKINS_RELEASE_JENKINS_TOKEN is not set"),
+    ):
+        done = desk.run(*LAUNCH, **{name: ""})
+        assert done.status == 2
+        assert said in done.err
+    assert desk.double.requests == []
+
+
+def test_a_login_in_a_url_is_refused_and_not_shown(desk: Desk):
+    """In the file, an option, a variable: it would stand in messages and logs."""
+    url = "https://bob:s3cret@ci.example/"
+    desk.edit("https://git.nextlabs.com/", "https://git:s3cret@git.nextlabs.com/")
+    done = desk.run(*LAUNCH, "--jenkins-url", url)
+    assert done.status == 2
+    assert "jenkins.git_url: carries a password" in done.err
+    assert "jenkins.url: carries a login" in done.err
+    assert "s3cret" not in done.text
+    desk.edit("https://git:s3cret@git.nextlabs.com/", "https://git.nextlabs.com/")
+    done = desk.run(*LAUNCH, JENKINS_RELEASE_JENKINS_URL="", JENKINS_URL=url)
+    assert done.status == 2
+    assert "JENKINS_URL carries a login" in done.err
+    assert "s3cret" not in done.text
+
+
+def test_options_of_following_need_the_job(desk: Desk):
+    """`promote status` without --job asks registry and share."""
+    assert desk.run("promote", "status", "8.1.0/42", "--follow").status == 2
+
+
+def test_the_url_of_the_build_that_runs_it_is_the_default(desk: Desk):
+    """Jenkins sets JENKINS_URL in its builds."""
+    services = desk.services(JENKINS_RELEASE_JENKINS_URL="", JENKINS_URL="https://ci.example/")
+    assert isinstance(services, Services)
+    assert services.jenkins_url == "https://ci.example/"
