@@ -1,4 +1,4 @@
-"""The gate's conditions as a JUnit report, the form in which Jenkins shows checks (``promote ... --checks``)."""
+"""The gate's conditions as a JUnit report, the form in which Jenkins shows checks."""
 
 from __future__ import annotations
 

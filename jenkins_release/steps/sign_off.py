@@ -86,8 +86,12 @@ def _read_results(request: SignOffRequest) -> TestResults | None:
     results = read_junit(data, request.results.name)
     if request.verdict == "pass" and results.failed and not request.accept_failures:
         raise ConfigurationError(
-            f"the verdict is pass, but {len(results.failed)} tests failed in {request.results}",
+            f"the verdict is pass, but {_counted(len(results.failed))} failed in {request.results}",
             hint="sign off with --verdict fail, or say why with --accept-failures REASON (recorded)",
             reasons=[f"failed: {name}" for name in results.failed],
         )
     return results
+
+
+def _counted(tests: int) -> str:
+    return "1 test" if tests == 1 else f"{tests} tests"

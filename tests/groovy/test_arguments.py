@@ -31,7 +31,7 @@ def test_every_mistake_is_told_at_once(jenkins: Jenkins, empty_job: Job):
     call = f"promoteCandidate(verison: '8.1.0', config: ['a'], dryRun: 'false', credentials: {credentials})"
     assert refusal(jenkins, empty_job, call) == [
         "verison: there is no such argument; "
-        "accepted are version, build, config, credentials, dryRun, report",
+        "accepted are version, build, config, credentials, dryRun, checks, report",
         "version: is missing",
         "build: is missing",
         "config: must be text",

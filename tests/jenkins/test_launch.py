@@ -165,14 +165,14 @@ def test_every_parameter_that_does_not_fit_is_named_at_once(desk: Desk):
         "</hudson.model.BooleanParameterDefinition>"
     )
     item.config = item.config.replace("</parameterDefinitions>", f"{more}</parameterDefinitions>")
-    words = ["--param", "CHANNEL=alpha", "--param", "FORCE=maybe", "--param", "TICKET=REL-1"]
+    words = ["--param", "CHANNEL=alpha", "--param", "FORCE=maybe", "--param", "COLOUR=red"]
     done = desk.run(*LAUNCH[:-1], "two\nlines", *words, "--json")
     assert done.status == 2
     reasons = "\n".join(done.json["error"]["reasons"])
     for part in (
         "CHANNEL is one of stable, beta, not 'alpha'",
         "FORCE is true or false, not 'maybe'",
-        "TICKET is no parameter of the job",
+        "COLOUR is no parameter of the job",
         "REASON has one line",
     ):
         assert part in reasons

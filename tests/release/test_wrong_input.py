@@ -404,7 +404,7 @@ def test_a_full_disk_on_the_promoting_machine(validated: Product, fails, tmp_pat
         (None, "cannot be read"),
         ("not xml", "is not a JUnit report"),
         ("<testsuite/>", "no test that ran"),
-        ('<testsuite><testcase name="x"><failure/></testcase></testsuite>', "1 tests failed"),
+        ('<testsuite><testcase name="x"><failure/></testcase></testsuite>', "1 test failed"),
     ],
 )
 def test_a_pass_without_proof(product: Product, fails, tmp_path, report, told):

@@ -74,7 +74,7 @@ class Build {
 
     Object record(String name, Map arguments, Closure body) {
         Map shown = [:]
-        arguments.each { key, value -> shown[key] = key == 'script' ? '(script)' : isJson(value) ? '(JSON)' : value }
+        arguments.each { key, value -> shown[key] = key == 'script' ? '(script)' : key == 'body' ? '(text)' : isJson(value) ? '(JSON)' : value }
         calls << ('    ' * depth + name + '(' + describe(shown) + ')')
         depth++
         try {

@@ -125,9 +125,9 @@ class Steps {
         build.print('Approved by ' + approver)
         // One value comes bare, several as a Map: the names of the parameters, and who answered.
         Map answers = [:]
-        for (parameter in given.parameters ?: []) {
+        for (parameter in (given.parameters ?: [])) {
             Object missing = parameter.symbol == 'choice' ? parameter.choices[0] : parameter.defaultValue ?: ''
-            Object sent = (build.specification.answers ?: [:])[parameter.name]
+            Object sent = (build.specification.answers ?: [:]).get(parameter.name)
             if (parameter.symbol == 'choice' && sent != null && !(sent in parameter.choices)) {
                 throw new IllegalArgumentException("Illegal choice for parameter ${parameter.name}: ${sent}")
             }
