@@ -5,6 +5,9 @@ from jenkins_release.config.model import Configuration, TrustedKeySection
 from jenkins_release.config.secrets import (
     JENKINS_TOKEN,
     JENKINS_USER,
+    CUSTOMER_KEY_ID,
+    CUSTOMER_KEY_SECRET,
+    HANDOVER_PASSPHRASE,
     KEY_PASSPHRASE,
     REGISTRY_PASSWORD,
     REGISTRY_USER,
@@ -17,6 +20,9 @@ from jenkins_release.config.trusted import read_key_sections
 __all__ = [
     "JENKINS_TOKEN",
     "JENKINS_USER",
+    "CUSTOMER_KEY_ID",
+    "CUSTOMER_KEY_SECRET",
+    "HANDOVER_PASSPHRASE",
     "KEY_PASSPHRASE",
     "REGISTRY_PASSWORD",
     "REGISTRY_USER",

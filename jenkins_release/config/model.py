@@ -215,6 +215,32 @@ class TrustedKeySection(_Section):
         return None if value is None else _zoned(value)
 
 
+class CustomersSection(_Section):
+    """``[customers]``: the IAM users that pull."""
+
+    path: str = ""
+    expires_days: Annotated[int, Field(ge=1, le=3650)] = 365
+    key_max_age_days: Annotated[int, Field(ge=1, le=3650)] = 365
+    unused_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    rotation_grace_days: Annotated[int, Field(ge=0, le=365)] = 14
+    delete_after_days: Annotated[int, Field(ge=1, le=365)] = 30
+
+    @field_validator("path")
+    @classmethod
+    def _iam_path(cls, value: str) -> str:
+        if value and not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", value):
+            raise ValueError("is no IAM path, such as /skydrm/customers/")
+        return value
+
+
+class SupportSection(_Section):
+    """``[support]``: which released versions customers may rely on."""
+
+    lines: Annotated[int, Field(ge=1, le=20)] = 2
+    line: Literal["major.minor", "major"] = "major.minor"
+    protect_pulled_days: Annotated[int, Field(ge=0, le=3650)] = 0
+
+
 class RetrySection(_Section):
     """``[retry]``: how long a step insists before it gives up."""
 
@@ -238,6 +264,8 @@ class Configuration(_Section):
     signing: SigningSection = SigningSection()
     trusted_keys: tuple[TrustedKeySection, ...] = ()
     jenkins: JenkinsSection = JenkinsSection()
+    customers: CustomersSection = CustomersSection()
+    support: SupportSection = SupportSection()
     retry: RetrySection = RetrySection()
 
     @model_validator(mode="after")

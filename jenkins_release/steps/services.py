@@ -34,6 +34,8 @@ from jenkins_release.steps._trusted import load_trusted_keys
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
+    from jenkins_release.aws.iam import IamAccount
+    from jenkins_release.aws.secrets import SecretStore
     from jenkins_release.images.protocol import ImageEngine
     from jenkins_release.jenkins import BuildServer, Controller, JobStore
     from jenkins_release.registry.protocol import BlobStore, Registry
@@ -179,6 +181,20 @@ class Services:
     def job_store(self) -> JobStore:
         """Jenkins, to read and write job definitions."""
         return self._controller
+
+    @cached_property
+    def iam(self) -> IamAccount:
+        """IAM of the account that owns the registry."""
+        from jenkins_release.aws.iam import IamAccount
+
+        return IamAccount(self.configuration.ecr.region, self.configuration.ecr.account)
+
+    @cached_property
+    def secret_store(self) -> SecretStore:
+        """AWS Secrets Manager in the registry's region."""
+        from jenkins_release.aws.secrets import SecretStore
+
+        return SecretStore(self.configuration.ecr.region)
 
     @property
     def retry_policy(self) -> RetryPolicy:
