@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.child import Usage
-from benchmarks.timing import MIB, Timing
+from benchmarks.timing import MIB, Timing, busy_share, processor_times
 
 Side = Callable[[int], Usage]
 """Does the work once, told the number of the round, from 0.
@@ -17,6 +17,7 @@ Preparing and clearing away is its own affair and must not be part of the usage 
 """
 OURS = "ours"
 LIMIT = "limit"
+FLOOR = "floor"
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,11 @@ class Rounds:
 
     Attributes:
         runs: What each side used, by its name.
+        busy: How busy all processors were meanwhile, servers included, from 0 to 1.
     """
 
     runs: Mapping[str, tuple[Usage, ...]]
+    busy: Mapping[str, tuple[float, ...]]
 
     def timing(self, side: str) -> Timing | None:
         """Return the times of a side; None for one that was not measured."""
@@ -42,6 +45,10 @@ class Rounds:
     def cpu_s(self) -> float:
         """Processor time of our process, median, in seconds."""
         return statistics.median(usage.cpu_s for usage in self.runs[OURS])
+
+    def load(self) -> str:
+        """Return how busy the machine was during our runs, as a note."""
+        return f"processors {statistics.median(self.busy[OURS]):.0%} busy during ours, servers included"
 
     def disk(self, peer: str) -> str:
         """Return what we and a peer wrote to this machine's disk, as a note."""
@@ -60,10 +67,16 @@ def take_turns(rounds: int, sides: Mapping[str, Side]) -> Rounds:
         sides: What is measured, by name.
     """
     found: dict[str, list[Usage]] = {name: [] for name in sides}
+    busy: dict[str, list[float]] = {name: [] for name in sides}
     names = list(sides)
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
             os.sync()
+            before = processor_times()
             found[name].append(sides[name](number))
-    return Rounds({name: tuple(usages) for name, usages in found.items()})
+            busy[name].append(busy_share(before, processor_times()))
+    return Rounds(
+        {name: tuple(usages) for name, usages in found.items()},
+        {name: tuple(shares) for name, shares in busy.items()},
+    )

@@ -17,6 +17,12 @@ from jenkins_release.sandbox.ecr_state import REGION
 from jenkins_release.sandbox.process import LOOPBACK, find_program
 from jenkins_release.sandbox.stack import CANDIDATE_SHARE, Sandbox
 
+_SAVE = """
+docker=$0 host=$1 target=$2
+shift 2
+"$docker" -H "$host" save "$@" | dd of="$target" bs=1M iflag=fullblock conv=fsync status=none
+"""
+
 
 class Peers:
     """The other side of every pair. Each call is one command in a process of its own.
@@ -48,6 +54,11 @@ class Peers:
     def docker(self, *words: str, discard: bool = False) -> Usage:
         """Run the docker command line against the sandbox's daemon."""
         return self._run([self._docker, "-H", self._stack.docker_host, *words], discard=discard)
+
+    def save_onto_disk(self, references: Sequence[str], target: Path) -> Usage:
+        """Write ``docker save`` to a file of this machine, flushed: what daemon and disk need together."""
+        words = ["sh", "-c", _SAVE, self._docker, self._stack.docker_host, str(target), *references]
+        return self._run(words)
 
     def skopeo_copy(self, archive: Path, reference: str, target: str) -> Usage:
         """Copy an image of a docker archive to the registry; needs :meth:`log_in`.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pairs import LIMIT, OURS, Rounds
+from benchmarks.pairs import FLOOR, LIMIT, OURS, Rounds
 from benchmarks.timing import MIB, Timing
 
 __all__ = ["MIB", "Row", "Timing", "bound_row", "ratio_row", "write_results"]
@@ -94,6 +94,7 @@ def ratio_row(
     words: str,
     limit: str | None = None,
     near_limit: float | None = None,
+    floor: str = "",
     note: str = "",
 ) -> Row:
     """Return a row that compares us with a peer.
@@ -107,6 +108,8 @@ def ratio_row(
         words: What the peer does.
         limit: See :class:`Row`; the rounds have a side ``limit`` then.
         near_limit: How many times the limit we may take at most, besides; None for no such goal.
+        floor: What the side ``floor`` does, where the rounds have one: all that the servers and the disk
+            have to do, without what makes it safe.
         note: See :class:`Row`.
     """
     ours, peer_time, limit_time = (_needed(rounds, OURS), _needed(rounds, peer), rounds.timing(LIMIT))
@@ -117,6 +120,10 @@ def ratio_row(
         note = "; ".join(
             [f"{times:.2f} x the limit, at most {near_limit:g} is the goal", *filter(None, [note])]
         )
+    if (floor_time := rounds.timing(FLOOR)) is not None:
+        times = ours.median / floor_time.median
+        note = f"{note}; {times:.2f} x the floor of {floor_time} s: {floor}"
+    note = "; ".join(filter(None, [note, rounds.load()]))
     return Row(
         name, size, goal, met, ours, words, peer_time, limit, limit_time, rounds.peak_rss, rounds.cpu_s, note
     )

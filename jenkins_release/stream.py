@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 Sink = Callable[[bytes], None]
 
-DEPTH = 8
+DEPTH = 4
 """Chunks that may wait for each consumer; with chunks of 1 MiB that many MiB at most."""
 
 

@@ -6,11 +6,12 @@ Map call(Map arguments = [:]) {
         config: 'release.toml',  // relative to the current directory
         credentials: [:],        // ids: smb, aws, key, passphrase
         dryRun: false,           // check gate and plan, change nothing
+        checks: '',              // file for the gate's conditions as a JUnit report, for the step junit
         report: '',              // file for the result, to archive it
     ], ['smb', 'aws', 'key', 'passphrase'])
     return jenkinsReleaseCli(
         verb: ['promote', 'run'],
-        options: ['--config': given.config],
+        options: ['--config': given.config, '--checks': given.checks],
         flags: ['--dry-run': given.dryRun],
         operands: [given.version + '/' + given.build],
         credentials: given.credentials,

@@ -14,6 +14,7 @@ from benchmarks.groups.export import export_five, export_one, export_patch
 from benchmarks.groups.memory import peak_memory
 from benchmarks.groups.promote import promote_again, promote_gzip, promote_patch, promote_plain
 from benchmarks.groups.smb import smb_get, smb_get_10ms, smb_put, smb_put_10ms
+from benchmarks.groups.ways import release
 from benchmarks.results import Row
 
 GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
@@ -31,6 +32,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "promote-gzip": promote_gzip,
     "promote-patch": promote_patch,
     "promote-again": promote_again,
+    "release": release,
     "peak-memory": peak_memory,
 }
 

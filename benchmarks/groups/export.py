@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from benchmarks.bench import Bench, Build, Setup
 from benchmarks.child import Usage
 from benchmarks.images import Image, five_images, one_image
-from benchmarks.pairs import LIMIT, OURS, take_turns
+from benchmarks.pairs import FLOOR, LIMIT, OURS, take_turns
 from benchmarks.results import MIB, Row, ratio_row
 
 ONE_MIB, FIVE_MIB = 1024, 480
@@ -17,6 +17,7 @@ NEAR_LIMIT = 1.25
 GOAL_PATCH = 5.0
 SCRIPT = "script"
 _WORDS = "docker save -o; sha256sum; smbclient put, encrypted, then fsync on the server"
+_FLOOR = "docker save | dd conv=fsync into the folder behind the share, all images in one call"
 _LIMIT = "docker save to /dev/null, all images in one call: the daemon alone"
 
 
@@ -67,6 +68,7 @@ def _export(bench: Bench, what: str, images: Sequence[Image]) -> Iterator[Row]:
                     OURS: lambda _, setup=setup: _ours(bench, build, setup),  # type: ignore[misc]
                     SCRIPT: lambda _: _script(bench, build, None),
                     LIMIT: lambda _: bench.peers.docker("save", *build.references, discard=True),
+                    FLOOR: lambda _: _floor(bench, build),
                 },
             )
             yield ratio_row(
@@ -78,6 +80,7 @@ def _export(bench: Bench, what: str, images: Sequence[Image]) -> Iterator[Row]:
                 words=_WORDS if what == "one" else f"{_WORDS}, image by image",
                 limit=_LIMIT,
                 near_limit=NEAR_LIMIT if (what, layers) == ("one", "plain") else None,
+                floor=_FLOOR,
                 note=rounds.disk(SCRIPT),
             )
 
@@ -85,6 +88,13 @@ def _export(bench: Bench, what: str, images: Sequence[Image]) -> Iterator[Row]:
 def _ours(bench: Bench, build: Build, setup: Setup) -> Usage:
     usage = bench.export(build, setup)
     bench.remove_candidate(build)
+    return usage
+
+
+def _floor(bench: Bench, build: Build) -> Usage:
+    target = bench.stack.share_folder / "floor.tar"
+    usage = bench.peers.save_onto_disk(build.references, target)
+    target.unlink()
     return usage
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.cli.checks import write_checks
 from jenkins_release.cli.forecast import forecast_json, forecast_text
 from jenkins_release.cli.gate import gate_json, gate_text, overridden_text
 from jenkins_release.cli.launch import job_status_command, launch
-from jenkins_release.cli.output import bullets, size, table
+from jenkins_release.cli.output import bullets, table
+from jenkins_release.cli.plan import plan_json, plan_text
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -21,11 +23,11 @@ from jenkins_release.cli.runtime import (
     region_option,
     share_option,
 )
+from jenkins_release.errors import GateRefused, IntegrityError
 from jenkins_release.share.candidates import CandidateRef
 
 if TYPE_CHECKING:
     from jenkins_release.records.journal import JournalEntry
-    from jenkins_release.records.plan import Plan, PlannedImage, TagNow
     from jenkins_release.steps.approve import ApprovalReport
 
 _JOURNAL_LINES = 8
@@ -52,11 +54,11 @@ def plan(runtime: Runtime, ref: CandidateRef, out: Path | None) -> None:
 
     made, decision = plan_promotion(ref, runtime.services)
     expected = forecast_promotion(made, runtime.services)
-    text = f"{_plan_text(made)}{forecast_text(expected)}\n{gate_text(decision)}"
+    text = f"{plan_text(made)}{forecast_text(expected)}\n{gate_text(decision)}"
     if out is not None:
         write_plan(made, out)
         text += f"\nwrote {out}; approve it with 'jenkins-release promote approve {out}'"
-    result = _plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
+    result = plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
     result["forecast"] = forecast_json(expected)
     runtime.succeed(result, text)
 
@@ -115,16 +117,29 @@ def override(
 @candidate_argument
 @click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
 @click.option("--dry-run", is_flag=True, help="Check gate and plan, change nothing.")
+@click.option(
+    "--checks",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the gate's conditions here, as a JUnit report.",
+)
 @share_option
 @docker_option
 @region_option
 @common_options
 @pass_runtime
-def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool) -> None:
+def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Path | None) -> None:
     """Promote a candidate, or finish a promotion that died."""
+    from jenkins_release.steps.plan import plan_promotion
     from jenkins_release.steps.promote import PromoteRequest, promote
 
-    report = promote(PromoteRequest(ref, key, dry_run), runtime.services)
+    try:
+        report = promote(PromoteRequest(ref, key, dry_run), runtime.services)
+    except (GateRefused, IntegrityError):
+        if checks is not None:
+            write_checks(plan_promotion(ref, runtime.services)[1], checks)
+        raise
+    if checks is not None:
+        write_checks(report.decision, checks)
     result: dict[str, Any] = {
         "candidate": str(ref),
         "digest": report.plan.candidate,
@@ -148,7 +163,7 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool) -> None:
     result["gate"] = gate_json(report.decision)
     if dry_run:
         runtime.succeed(
-            result | {"plan": _plan_json(report.plan)}, f"the gate is open\n{_plan_text(report.plan)}"
+            result | {"plan": plan_json(report.plan)}, f"the gate is open\n{plan_text(report.plan)}"
         )
         return
     rows = [
@@ -214,7 +229,7 @@ def status(
         "state": found.state,
         "attestation": found.attestation,
         "gate": gate_json(found.decision),
-        "plan": _plan_json(found.plan),
+        "plan": plan_json(found.plan),
         "journal": [_entry_json(entry) for entry in found.journal],
     }
     rows = [[i.repository, i.state, i.digest or "-"] for i in found.plan.images]
@@ -259,37 +274,3 @@ def _tell_decision(runtime: Runtime, report: ApprovalReport, text: str) -> None:
     }
     added = [f"added {report.file}"] if report.file else []
     runtime.succeed(result, "\n".join([text, *added, gate_text(report.decision)]))
-
-
-def _plan_json(plan: Plan) -> dict[str, Any]:
-    return plan.model_dump(mode="json", by_alias=True)
-
-
-def _plan_text(plan: Plan) -> str:
-    rows = []
-    for image in plan.images:
-        todo = {"absent": "push", "pushed": "set tags", "released": "nothing"}[image.state]
-        exists = "" if image.repository_exists else " (create)"
-        now = ", ".join(_tag_text(tag) for tag in image.tags)
-        moved = _bytes_text(image) if image.state == "absent" else "-"
-        rows.append([image.name, image.repository + exists, now, todo, moved])
-    columns = ["image", "repository", "tag now", "to do", "bytes"]
-    total = sum(image.push_bytes for image in plan.images)
-    exact = all(image.push_exact for image in plan.images if image.push_bytes)
-    lines = [
-        f"plan for {plan.product} {plan.version}/{plan.build} to {plan.registry}",
-        f"candidate.json {plan.candidate}",
-        f"plan {plan.digest}, requested by {plan.requester}",
-        table(columns, rows),
-        f"to push: {('' if exact else 'up to ') + size(total) if total else 'nothing'}",
-    ]
-    obstacles = [*plan.occupied, *plan.obstacles]
-    return "\n".join([*lines, *(["in the way:", bullets(obstacles)] if obstacles else [])])
-
-
-def _bytes_text(image: PlannedImage) -> str:
-    return size(image.push_bytes) if image.push_exact else f"up to {size(image.push_bytes)}"
-
-
-def _tag_text(tag: TagNow) -> str:
-    return f"{tag.tag}: {tag.digest[:19] + '...' if tag.digest else 'free'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,16 +23,21 @@ release.add_command(attestations)
 
 @release.command()
 @click.argument("version")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the page here too.")
 @share_option
 @common_options
 @pass_runtime
-def history(runtime: Runtime, version: str) -> None:
+def history(runtime: Runtime, version: str, out: Path | None) -> None:
     """Tell the whole story of a version, over all its builds. Exit status 4 where it was altered."""
     from jenkins_release.cli.story import history_json, history_text
+    from jenkins_release.steps._files import write_file
     from jenkins_release.steps.history import release_history
 
     found = release_history(version, runtime.services)
-    runtime.conclude(history_json(found), history_text(found), found.problem())
+    page = history_text(found)
+    if out is not None:
+        write_file(out, f"{page}\n".encode(), "the history")
+    runtime.conclude(history_json(found), page, found.problem())
 
 
 @release.command()

@@ -30,7 +30,7 @@ from jenkins_release.images.archive.tar import TarMember
 from jenkins_release.images.gzip_blocks import BlockGzip, compression_pool
 from jenkins_release.stream import fan_out
 
-SPOOL = 8 << 20
+SPOOL = 4 << 20
 """Bytes of one compressed layer that are held in memory; more go to a temporary file."""
 _CHUNK = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE

@@ -20,6 +20,8 @@ from isal import isal_zlib
 
 BLOCK = 1 << 20
 """Bytes of input in one block."""
+BLOCKS = 4
+"""Blocks of one stream that are under way at the same time, by default."""
 LEVEL = 1
 """igzip's level: about 290 MB/s on one core at 2:1 for programs and libraries."""
 _RAW_DEFLATE = -15
@@ -47,7 +49,7 @@ class BlockGzip:
         size: Bytes of output so far.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, depth: int = 4) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, depth: int = BLOCKS) -> None:
         self._pool = pool
         self._depth = depth
         self._under_way: deque[Future[bytes]] = deque()

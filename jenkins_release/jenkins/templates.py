@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jenkins_release.jenkins.job_xml import FOLDER, PIPELINE, Item, Source
 from jenkins_release.jenkins.protocol import Parameter
 
-VERSION, BUILD, REASON = "VERSION", "BUILD", "REASON"
+PRODUCT, VERSION, BUILD, REASON, TICKET = "PRODUCT", "VERSION", "BUILD", "REASON", "TICKET"
 DRY_RUN, REQUEST_ID = "DRY_RUN", "REQUEST_ID"
 _MARK = re.compile(r"^managed by jenkins-release for (\S+): ", re.MULTILINE)
 
@@ -20,8 +20,8 @@ class JobTemplate:
     Attributes:
         name: Its name in ``release.toml``: ``jenkins.<name>_job`` and ``jenkins.<name>_script``.
         summary: What the job does, for its page.
-        parameters: Its parameters. A declarative script repeats them: Jenkins puts those of the script
-            in the job with every run, and this table before the first one.
+        parameters: Its parameters. The pipeline, ``vars/<name>Pipeline.groovy``, repeats them: Jenkins puts
+            those of the script in the job with every run, and this table before the first one.
     """
 
     name: str
@@ -33,9 +33,11 @@ PROMOTE = JobTemplate(
     "promote",
     "Plans a promotion, waits for its approval, and brings the candidate to Amazon ECR.",
     (
+        Parameter(PRODUCT, description="Product; empty for the one of this job"),
         Parameter(VERSION, description="Product version, such as 8.1.0"),
         Parameter(BUILD, description="Build that QA signed off, such as 42"),
         Parameter(REASON, description="Why it goes out; recorded with the approval"),
+        Parameter(TICKET, description="Ticket of the release; recorded with the reason"),
         Parameter(DRY_RUN, "boolean", "false", description="Plan only"),
         Parameter(REQUEST_ID, description="Filled in by promote launch; leave it empty"),
     ),

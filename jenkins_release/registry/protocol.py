@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -180,13 +180,40 @@ class Registry(Protocol):
         ...
 
 
+class Part:
+    """Consecutive bytes of a blob in several buffers, which nobody changes and nobody joins.
+
+    Args:
+        buffers: The bytes.
+    """
+
+    def __init__(self, buffers: Iterable[bytes | memoryview]) -> None:
+        self._buffers = tuple(memoryview(buffer) for buffer in buffers)
+        self._size = sum(len(buffer) for buffer in self._buffers)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[memoryview]:
+        return iter(self._buffers)
+
+    def after(self, count: int) -> Part:
+        """Return what follows the first ``count`` bytes."""
+        left = []
+        for buffer in self._buffers:
+            if count < len(buffer):
+                left.append(buffer[count:])
+            count = max(0, count - len(buffer))
+        return Part(left)
+
+
 class Upload(Protocol):
     """A blob on its way to a registry; use it as a context manager.
 
     Leaving the block without :meth:`finish` cancels the upload.
     """
 
-    def send(self, part: bytes) -> None:
+    def send(self, part: Part) -> None:
         """Append a part. Called again with the same part after a failure it goes on where that was.
 
         Raises:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import requests
 from requests.auth import HTTPBasicAuth
@@ -17,6 +18,7 @@ from requests.auth import HTTPBasicAuth
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.registry.protocol import (
     LayersNotFound,
+    Part,
     RegistryLogin,
     RepositoryNotFound,
     TagConflict,
@@ -62,7 +64,7 @@ class Transport:
         method: str,
         target: str,
         what: str,
-        data: bytes = b"",
+        data: bytes | Part = b"",
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send one request and read its answer; redirects are not followed.
@@ -71,7 +73,7 @@ class Transport:
             method: HTTP method.
             target: Path and query.
             what: What it is for, as an infinitive, for messages.
-            data: Body.
+            data: Body; a part goes out buffer by buffer, without being joined.
             headers: Further headers.
 
         Returns:
@@ -86,11 +88,12 @@ class Transport:
         sent = dict(headers or {})
         if method in _METHODS_WITH_BODY:
             sent["Content-Length"] = str(len(data))
+        body: Any = data or None  # requests sends anything that has a length and can be iterated
         try:
             answer = self._session().request(
                 method,
                 url,
-                data=data or None,
+                data=body,
                 headers=sent,
                 auth=HTTPBasicAuth(login.username, login.password),
                 timeout=self._timeout_s,

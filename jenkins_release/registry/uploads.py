@@ -15,7 +15,7 @@ import requests
 
 from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
 from jenkins_release.registry.manifests import sha256_digest
-from jenkins_release.registry.protocol import Upload, UploadLost
+from jenkins_release.registry.protocol import Part, Upload, UploadLost
 from jenkins_release.registry.transport import Transport, refusal
 
 PART = 5 << 20
@@ -135,7 +135,7 @@ class _Upload:
         self._uncertain = False
         self._finished = False
 
-    def send(self, part: bytes) -> None:
+    def send(self, part: Part) -> None:
         """Append a part; called again with the same part it sends what did not arrive."""
         if self._uncertain:
             self._ask()
@@ -146,7 +146,7 @@ class _Upload:
             )
         if done < len(part):
             self._uncertain = True
-            self._patch(part[done:] if done else part)
+            self._patch(part.after(done))
             self._uncertain = False
         self._begin = self._arrived = self._begin + len(part)
 
@@ -168,7 +168,7 @@ class _Upload:
         except RemoteError:
             return
 
-    def _patch(self, data: bytes) -> None:
+    def _patch(self, data: Part) -> None:
         first, last = self._arrived, self._arrived + len(data) - 1
         what = f"send bytes {first} to {last} of a layer to {self._repository}"
         headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{first}-{last}"}

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from jenkins_release.errors import RemoteError
 from jenkins_release.sandbox.ecr_state import ApiFault
 
-BLOCK = 256 * 1024
+BLOCK = 1024 * 1024
 """Bytes that are held of a body that passes through."""
 MAX_DOCUMENT = 4 * 1024 * 1024 + 64 * 1024
 """Longest JSON body or manifest in bytes: ECR takes manifests of 4 MiB (API reference, PutImage)."""

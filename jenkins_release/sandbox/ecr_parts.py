@@ -33,7 +33,7 @@ class UploadParts:
         self._next: dict[str, int] = {}
         self._queries: dict[str, str] = {}
 
-    def part(self, exchange: Exchange, upload: str) -> bytes | None:
+    def part(self, exchange: Exchange, upload: str) -> bytearray | None:
         """Return the part that a request brings, once it is there as a whole; None for any other request.
 
         Raises:
@@ -55,9 +55,13 @@ class UploadParts:
             raise ApiFault(
                 "LayerPartTooSmallException", "Layer parts must be at least 5 MiB in size, but the last"
             )
-        return b"".join(bytes(block) for block in exchange.chunks())
+        whole, at = bytearray(size), 0
+        for block in exchange.chunks():
+            whole[at : at + len(block)] = block
+            at += len(block)
+        return whole
 
-    def taken(self, upload: str, part: bytes | None, query: str) -> None:
+    def taken(self, upload: str, part: bytearray | None, query: str) -> None:
         """Note that the registry behind took a part, and under which query it goes on."""
         with self._lock:
             self._queries[upload] = query

@@ -208,13 +208,13 @@ class V2Api:
         shown: str,
         storage: str = "",
         *,
-        part: bytes | None = None,
+        part: bytearray | None = None,
         upload: str = "",
     ) -> bool:
         """Pass a request on and its answer back; returns whether it was a success."""
         headers = {name: exchange.headers[name] for name in _FORWARDED if name in exchange.headers}
         target = f"{path}?{query}" if query else path
-        body = exchange.chunks() if part is None else [part]
+        body = exchange.chunks() if part is None else [memoryview(part)]
         with self._store.request(exchange.method, target, headers, body, exchange.length) as answer:
             passed = dict(answer.headers)
             for name, value in answer.headers.items():

@@ -18,7 +18,7 @@ from jenkins_release.rules.names import check_path
 from jenkins_release.share.checks import check_below_root, check_range, too_short
 from jenkins_release.share.directory_files import copy_part, opened_folder, rename_new, translated
 from jenkins_release.share.directory_lease import held
-from jenkins_release.share.protocol import HEAD, Entry, Lease, Listed, PathNotFound, Writer
+from jenkins_release.share.protocol import AHEAD, HEAD, Entry, Lease, Listed, PathNotFound, Writer
 
 _log = logging.getLogger(__name__)
 _PIECE = 1024 * 1024
@@ -76,7 +76,14 @@ class DirectoryShare:
             with self._folder(names[:-1]) as folder:
                 return _entry(names[-1], os.stat(names[-1], dir_fd=folder, follow_symlinks=False))
 
-    def read(self, path: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        path: str,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        ahead: int = AHEAD,  # noqa: ARG002 - the kernel reads ahead
+    ) -> Iterator[bytes]:
         """Yield a file's bytes in pieces of at most 1 MiB; it is opened for the first piece."""
         names = check_path(path)
         check_range(offset, length)

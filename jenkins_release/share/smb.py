@@ -12,7 +12,7 @@ from jenkins_release.retry import RetryPolicy
 from jenkins_release.rules.names import check_path
 from jenkins_release.share import smb_batch, smb_files, smb_lease
 from jenkins_release.share.checks import check_below_root, check_range
-from jenkins_release.share.protocol import Entry, Lease, Listed, Writer
+from jenkins_release.share.protocol import AHEAD, Entry, Lease, Listed, Writer
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_connect import connect
 from jenkins_release.share.smb_connection import SmbConnection
@@ -116,15 +116,17 @@ class SmbShare:
         with self._pool.borrow() as connection:
             return smb_files.describe(connection, path)
 
-    def read(self, path: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield a file's bytes in pieces of at most 1 MiB, with 16 requests of read-ahead.
+    def read(
+        self, path: str, *, offset: int = 0, length: int | None = None, ahead: int = AHEAD
+    ) -> Iterator[bytes]:
+        """Yield a file's bytes in pieces of at most 1 MiB, with ``ahead`` requests under way or answered.
 
         The file is opened when the first piece is asked for, and until the last one nobody can
         change it.
         """
         check_path(path)
         check_range(offset, length)
-        return self._read(path, offset, length)
+        return self._read(path, offset, length, ahead)
 
     def read_heads(self, paths: Sequence[str]) -> Sequence[bytes | RemoteError]:
         """Return the first bytes of many files, asked for without waiting for one before the next."""
@@ -196,9 +198,9 @@ class SmbShare:
         self._target = connection.target
         return connection
 
-    def _read(self, path: str, offset: int, length: int | None) -> Iterator[bytes]:
+    def _read(self, path: str, offset: int, length: int | None, ahead: int) -> Iterator[bytes]:
         with self._pool.slot() as slot:
-            yield from read_file(slot, path, offset, length, self._resumption("reading", path))
+            yield from read_file(slot, path, offset, length, ahead, self._resumption("reading", path))
 
     @contextlib.contextmanager
     def _create(self, path: str, resumption: Resumption | None) -> Iterator[Writer]:

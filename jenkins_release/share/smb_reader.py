@@ -30,7 +30,7 @@ class _Version:
 
 
 def read_file(
-    slot: Slot, path: str, offset: int, length: int | None, resumption: Resumption | None
+    slot: Slot, path: str, offset: int, length: int | None, ahead: int, resumption: Resumption | None
 ) -> Generator[bytes, None, None]:
     """Yield a file's bytes; until the last one nobody can change it while the connection holds.
 
@@ -39,6 +39,7 @@ def read_file(
         path: The file.
         offset: First byte.
         length: Bytes, None for all that follow.
+        ahead: Pieces asked for in advance, at most.
         resumption: Goes on after a break, None to raise it.
 
     Raises:
@@ -67,7 +68,7 @@ def read_file(
 
     while True:
         connection = slot.connection
-        pieces = download(connection, open_lane(connection), handle, offset + got, wanted - got)
+        pieces = download(connection, open_lane(connection), handle, offset + got, wanted - got, ahead)
         try:
             while got < wanted:
                 with connection.doing("read", path):

@@ -243,7 +243,7 @@ class Upload:
 
 
 def download(
-    connection: SmbConnection, lane: Lane, handle: Open, offset: int, length: int
+    connection: SmbConnection, lane: Lane, handle: Open, offset: int, length: int, ahead: int = DEPTH
 ) -> Generator[bytes, None, None]:
     """Yield the bytes of an open file, reading ahead; answers may come in any order.
 
@@ -255,18 +255,20 @@ def download(
         handle: The file, opened on it for reading.
         offset: First byte.
         length: Bytes in all; the file must have them.
+        ahead: Requests under way or answered and not taken yet, at most; :data:`DEPTH` where it is more.
 
     Yields:
         Pieces of at most :data:`PIECE` bytes. A piece shorter than asked for ends the transfer:
         the file has become shorter.
     """
     ready: dict[int, Done] = {}
-    ahead, end = offset, offset + length
+    asked, end = offset, offset + length
+    depth = max(1, min(ahead, DEPTH))
     try:
         while offset < end:
-            while ahead < end and len(lane) + len(ready) < DEPTH and (size := lane.room(end - ahead)):
-                lane.read(handle, ahead, size)
-                ahead += size
+            while asked < end and len(lane) + len(ready) < depth and (size := lane.room(end - asked)):
+                lane.read(handle, asked, size)
+                asked += size
             while offset not in ready:
                 done = lane.take()
                 ready[done.offset] = done

@@ -21,7 +21,7 @@ from jenkins_release.steps.services import Services
 
 _log = logging.getLogger(__name__)
 _MAX_THREADS = 8
-_AHEAD = 4
+_AHEAD = 2
 
 
 @dataclass(frozen=True)

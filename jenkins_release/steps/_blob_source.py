@@ -8,12 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.images.gzip_blocks import BlockGzip
+from jenkins_release.images.gzip_blocks import BLOCKS, BlockGzip
 from jenkins_release.records.candidate import ImageRecord, LayerRecord
+from jenkins_release.registry.protocol import Part
+from jenkins_release.share.protocol import AHEAD
 from jenkins_release.steps._archives import ALTERED
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps.services import Services
 from jenkins_release.stream import read_ahead
+
+_LEAST_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class BlobSource:
         self.digest = ""
         self.size = 0
 
-    def parts(self) -> Generator[bytes]:
+    def parts(self) -> Generator[Part]:
         """Yield the blob; when this ends without an error, every byte of it is proven.
 
         The digest of a stored blob is that of the bytes that were read. A plain layer is proven by
@@ -109,7 +113,7 @@ class BlobSource:
         content = self._content
         pieces = self._packed(prove=not content.blob) if content.plain else self._stored()
         with read_ahead(pieces, self._ahead) as found:
-            yield from self._joined(found)
+            yield from self._gathered(found)
         if content.plain and content.blob not in {"", self.digest}:
             self._prove_again()
 
@@ -123,7 +127,8 @@ class BlobSource:
 
     def _packed(self, *, prove: bool) -> Iterator[bytes]:
         """Yield a plain layer compressed; with ``prove`` its plain bytes are hashed too."""
-        packed, sha256 = BlockGzip(self._pool), hashlib.sha256()
+        depth = max(2, BLOCKS // self._services.configuration.promote.workers)
+        packed, sha256 = BlockGzip(self._pool, depth), hashlib.sha256()
         try:
             for piece in self._read():
                 # Compressing goes on in other threads meanwhile.
@@ -148,11 +153,14 @@ class BlobSource:
     def _read(self) -> Iterator[bytes]:
         content = self._content
         path = f"{self._services.candidates.folder(self._opened.ref)}/{content.archive}"
-        for piece in self._services.share.read(path, offset=content.offset, length=content.size):
+        # The registry is slower than the share: half of what one transfer asks for is enough for all workers.
+        ahead = max(_LEAST_AHEAD, AHEAD // 2 // self._services.configuration.promote.workers)
+        share = self._services.share
+        for piece in share.read(path, offset=content.offset, length=content.size, ahead=ahead):
             self._advance(len(piece))
             yield piece
 
-    def _joined(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    def _gathered(self, pieces: Iterator[bytes]) -> Iterator[Part]:
         waiting: list[memoryview] = []
         held = 0
         for piece in pieces:
@@ -160,13 +168,13 @@ class BlobSource:
             self.size += len(rest)
             while held + len(rest) >= self._part_bytes:
                 taken = self._part_bytes - held
-                yield b"".join((*waiting, rest[:taken]))
+                yield Part((*waiting, rest[:taken]))
                 waiting, held, rest = [], 0, rest[taken:]
             if rest:
                 waiting.append(rest)
                 held += len(rest)
         if waiting:
-            yield b"".join(waiting)
+            yield Part(waiting)
 
     def _checked(self, found: str) -> str:
         if found != self._content.digest:

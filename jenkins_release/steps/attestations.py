@@ -18,6 +18,7 @@ from jenkins_release.records.summary import summary_subjects
 from jenkins_release.rules.consumer import Release, examine, judge, up_to_date
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._files import write_file
 from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
 from jenkins_release.steps._releases import releases
 from jenkins_release.steps.services import Services
@@ -88,7 +89,7 @@ def write_attestations(request: AttestationsRequest, services: Services) -> Atte
     envelopes = [opened.attestations[name] for name in sorted(opened.attestations)]
     data = write_bundle(opened.manifest, envelopes)
     _require_readable(data, release, request, services)
-    _write(request.out, data)
+    write_file(request.out, data, "the bundle")
     return AttestationsReport(
         ref,
         opened.digest,
@@ -171,12 +172,3 @@ def _require_readable(
             hint="'jenkins-release candidate show' tells what is recorded",
             reasons=reasons,
         )
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        raise ConfigurationError(f"the bundle {path} cannot be written: {error.strerror}") from error

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from jenkins_release.errors import ConfigurationError, GateRefused, ReleaseError
 from jenkins_release.jenkins.protocol import JobInfo, Parameter
-from jenkins_release.jenkins.templates import BUILD, DRY_RUN, REASON, REQUEST_ID, VERSION
+from jenkins_release.jenkins.templates import BUILD, DRY_RUN, PRODUCT, REASON, REQUEST_ID, VERSION
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._answer import refusals
 from jenkins_release.steps._follow import Follower
@@ -186,7 +186,7 @@ def _parameters(request: LaunchRequest, job: JobInfo, services: Services) -> dic
             f"{own[0]} is set by launch itself", hint="use the options of the command", reasons=own
         )
     # A job for several products asks which one.
-    product = {"PRODUCT": services.configuration.product.name} if "PRODUCT" in declared else {}
+    product = {PRODUCT: services.configuration.product.name} if PRODUCT in declared else {}
     return {**values, **product, **request.parameters}
 
 

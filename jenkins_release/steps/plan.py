@@ -15,6 +15,7 @@ from jenkins_release.rules.policy import policy_digest
 from jenkins_release.rules.tags import fill, pin_prefix, registry_tags, released_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._files import write_file
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps._push_bytes import count_push_bytes
 from jenkins_release.steps._survey import Held, survey, tags_of
@@ -124,12 +125,7 @@ def write_plan(plan: Plan, path: Path) -> None:
     Raises:
         ConfigurationError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(plan.to_bytes())
-        temporary.replace(path)
-    except OSError as error:
-        raise ConfigurationError(f"the plan {path} cannot be written: {error.strerror}") from error
+    write_file(path, plan.to_bytes(), "the plan")
 
 
 def candidate_tag(opened: OpenCandidate) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -44,17 +45,27 @@ def test_the_first_failure_in_their_order_is_raised():
         map_parallel(action, ["first", "second"], workers=2)
 
 
-def test_after_a_failure_nothing_new_begins():
+def test_after_a_failure_nothing_new_begins(monkeypatch: pytest.MonkeyPatch):
     """What waited for a worker is left out."""
     begun: list[int] = []
+    cancelled = threading.Event()
+    shutdown = ThreadPoolExecutor.shutdown
+
+    def noticed(pool: ThreadPoolExecutor, **how: bool) -> None:
+        shutdown(pool, **how)
+        cancelled.set()
 
     def action(item: int) -> None:
         begun.append(item)
-        raise ValueError("no")
+        if item == 0:
+            raise ValueError("no")
+        # Both workers are busy until the caller has learnt of the failure.
+        assert cancelled.wait(20)
 
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", noticed)
     with pytest.raises(ValueError, match="no"):
         map_parallel(action, range(1000), workers=2)
-    assert len(begun) < 1000
+    assert set(begun) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize("items", [[], ["one"]])

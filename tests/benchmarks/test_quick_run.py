@@ -18,6 +18,7 @@ from benchmarks.groups import GROUPS, group_of
 from benchmarks.pairs import Rounds, take_turns
 from benchmarks.report import BEGIN, END, update_document
 from benchmarks.results import MIB, Row, ratio_row
+from benchmarks.timing import busy_share, processor_times
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.sandbox.stack import Sandbox
 
@@ -31,6 +32,11 @@ PROMOTE += [f"promote-{what}-{peer}" for what in ("patch", "again") for peer in 
 GZIP = ["export-one-gzip", "export-five-gzip"]
 GZIP += [f"promote-gzip-{peer}-{what}" for what in ("one", "five") for peer in ("docker", "skopeo")]
 BOUNDS = ["start-help", "start-version", "list-500-10ms", "plan-40-20ms"]
+RELEASES = [
+    f"release-{way}{line}"
+    for way in ("plain-docker", "plain-registry", "gzip-registry")
+    for line in ("", "-1gbit")
+]
 COMMANDS = ("export", "verify", "load", "promote")
 
 
@@ -57,12 +63,15 @@ def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
     for name in BOUNDS:
         assert rows[name]["ours_s"] > 0
         assert rows[name]["goal"].startswith("<= ")
+    for name in RELEASES if "gzip" in ways else []:
+        assert rows[name]["ours_s"] > 0
     for command in (f"{name}-{way}" for name in COMMANDS for way in ways):
         for image in ("small", "large"):
             assert 10 < rows[f"peak-memory-{command}-{image}"]["peak_rss_mib"] < 1000
         assert "MiB from the small" in details[f"peak-memory-{command}-growth"]["note"]
         assert details[f"local-disk-{command}"]["met"]
-    assert len(rows) == len(pairs) + len(BOUNDS) + 4 * len(COMMANDS) * len(ways)
+    releases = len(RELEASES) if "gzip" in ways else 0
+    assert len(rows) == len(pairs) + len(BOUNDS) + releases + 4 * len(COMMANDS) * len(ways)
     for name in rows:
         assert f"\n{name}  " in f"\n{done.stdout}"
         assert f"\n{name}  " in document.read_text()
@@ -151,7 +160,8 @@ def test_unknown_command_is_an_error(tmp_path: Path) -> None:
 
 
 def _rounds(**sides: tuple[float, ...]) -> Rounds:
-    return Rounds({name: tuple(Usage(seconds) for seconds in runs) for name, runs in sides.items()})
+    used = {name: tuple(Usage(seconds) for seconds in runs) for name, runs in sides.items()}
+    return Rounds(used, {name: (0.5,) * len(runs) for name, runs in sides.items()})
 
 
 def test_ratio_is_times_as_fast_as_the_peer() -> None:
@@ -170,6 +180,24 @@ def test_nearness_to_the_limit_is_a_goal_of_its_own() -> None:
     far = ratio_row("x", MIB, 2.0, rounds, "them", words="p", limit="l", near_limit=1.9)
     assert not far.met
     assert "2.00 x the limit" in far.note
+
+
+def test_the_floor_and_the_load_are_told() -> None:
+    """What bounds a row stands beside it."""
+    rounds = _rounds(ours=(2.0,), them=(8.0,), floor=(1.6,))
+    note = ratio_row("x", MIB, 2.0, rounds, "them", words="p", floor="save and write", note="first").note
+    assert note.startswith("first; 1.25 x the floor of 1.60")
+    assert note.endswith("save and write; processors 50% busy during ours, servers included")
+
+
+def test_how_busy_the_processors_were_is_a_share_of_all_of_them() -> None:
+    """From the kernel's own count: one process that computes keeps at least one of them busy."""
+    before = processor_times()
+    cores = os.cpu_count() or 1
+    subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
+    assert 0.3 / cores < busy_share(before, processor_times()) <= 1.0
+    assert busy_share((10, 100), (40, 140)) == 0.75
+    assert busy_share((10, 100), (10, 100)) == 0.0
 
 
 def test_sides_take_turns_and_another_one_begins_each_round() -> None:

@@ -81,6 +81,8 @@ def job(product: Product, workspace: Path, programs: Path) -> Job:
             },
             "skydrm-build-key": _key(product, "build"),
             "skydrm-build-passphrase": passphrase,
+            "skydrm-qa-key": _key(product, "qa"),
+            "skydrm-qa-passphrase": passphrase,
             "skydrm-approval-key": _key(product, "approval"),
             "skydrm-approval-passphrase": passphrase,
             "skydrm-promotion-key": _key(product, "promotion"),

@@ -59,7 +59,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a build ended with; ``leaks`` says where a secret was seen."""
+    """What a build ended with.
+
+    ``leaks`` says where a secret was seen; ``description``, ``reports`` and ``mails`` are the build's
+    description, the JUnit reports that it published, and the mails that it sent.
+    """
 
     status: str
     answer: Any
@@ -69,6 +73,9 @@ class Outcome:
     console: str
     leaks: list[str]
     trace: list[str]
+    description: str
+    reports: list[str]
+    mails: list[dict[str, str]]
 
     def ok(self) -> Any:
         """Return the script's value; the build has to be a success without leaks."""
@@ -122,6 +129,9 @@ class Jenkins:
                 console=answer["console"],
                 leaks=answer["leaks"],
                 trace=[answer["thrown"] or "", *answer.get("trace", [])],
+                description=answer["description"] or "",
+                reports=answer["reports"],
+                mails=answer["mails"],
             )
             for answer in answers
         ]

@@ -7,16 +7,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import read_envelope
 from tests.groovy.conftest import SkyDrm
-from tests.groovy.jenkins import ROOT, Jenkins, Outcome, same_as_golden
+from tests.groovy.jenkins import ROOT, VARS, Jenkins, Outcome, same_as_golden
 
 BUILD = (ROOT / "Jenkinsfile").read_text()
 PROMOTE = (ROOT / "jobs" / "promote.Jenkinsfile").read_text()
+_, _, _CALL = PROMOTE.partition("\npromotePipeline(")
+SPELLED_OUT = (VARS / "promotePipeline.groovy").read_text() + f"\ncall({_CALL}"
+"""The promote job with the pipeline's own text, for tests that change it."""
 PARAMETERS = {"VERSION": "8.1.0", "BUILD": "42", "REASON": "8.1.0 is what the customers wait for"}
 
 
@@ -67,13 +71,18 @@ def test_the_promote_job_plans_asks_and_promotes(jenkins: Jenkins, validated: Sk
     assert approval["planDigest"] == f"sha256:{hashlib.sha256(plan).hexdigest()}"
     assert json.loads(plan)["candidate"] == promotion["digest"]
     assert promotion["changed"] is True
+    assert outcome.description == f"SkyDRM 8.1.0/42 to {promotion['registry']}, plan {approval['planDigest']}"
+    assert "promoted by alice" in (job.workspace / "history.txt").read_text()
+    (report,) = outcome.reports
+    assert {case.get("name") for case in ElementTree.fromstring(report)} > {"sign-offs", "approvals"}
+    assert "<failure" not in report
 
 
 def test_the_approval_names_who_answered(jenkins: Jenkins, validated: SkyDrm):
     """Approver from the question, requester from Jenkins, even where the job has such parameters."""
     lies = {"APPROVER": "carol", "BUILD_USER_ID": "carol"}
     declared = "".join(f"string(name: '{name}')\n" for name in lies)
-    lying = PROMOTE.replace("booleanParam(", f"{declared}booleanParam(")
+    lying = SPELLED_OUT.replace("booleanParam(", f"{declared}booleanParam(")
     jenkins.run(validated.job, lying, params=PARAMETERS | lies, approver="bob").ok()
     said = approval(validated)
     assert (said["approver"], said["requester"]) == ("bob", "alice")
@@ -123,12 +132,30 @@ def test_only_approvers_of_the_policy_count(jenkins: Jenkins, validated: SkyDrm)
 
 def test_a_job_without_the_question_is_refused(jenkins: Jenkins, validated: SkyDrm):
     """Who leaves the stage out, or starts the job again after it, still meets the gate."""
-    begin, end = PROMOTE.index("        stage('Approve')"), PROMOTE.index("        stage('Promote')")
-    outcome = jenkins.run(validated.job, PROMOTE[:begin] + PROMOTE[end:], params=PARAMETERS)
+    begin = SPELLED_OUT.index("            stage('Approve')")
+    end = SPELLED_OUT.index("            stage('Promote')")
+    outcome = jenkins.run(validated.job, SPELLED_OUT[:begin] + SPELLED_OUT[end:], params=PARAMETERS)
     head = "refused: candidate 8.1.0/42 may not be promoted: 1 condition not met"
     assert outcome.failed().splitlines()[0] == head
     assert "1 approval of this plan required, found 0" in outcome.failure
     assert validated.product.tags() == {}
+    (report,) = outcome.reports
+    assert [case.get("name") for case in ElementTree.fromstring(report) if case.find("failure") is not None] == [
+        "approvals"
+    ]
+
+
+def test_the_ticket_is_recorded_with_the_reason(jenkins: Jenkins, validated: SkyDrm):
+    """Who reads the history finds it."""
+    jenkins.run(validated.job, PROMOTE, params=PARAMETERS | {"TICKET": "REL-810"}, approver="bob").ok()
+    assert approval(validated)["reason"] == f"{PARAMETERS['REASON']} [REL-810]"
+
+
+def test_the_job_of_another_product_promotes_nothing(jenkins: Jenkins, validated: SkyDrm):
+    """Whoever is wrong about the product is told before anyone is asked."""
+    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS | {"PRODUCT": "Other"}, approver="bob")
+    assert "this job promotes SkyDRM, not Other" in outcome.failed()
+    assert "input" not in calls(outcome)
 
 
 def test_the_promote_job_stops_without_approval(jenkins: Jenkins, validated: SkyDrm):
@@ -196,7 +223,7 @@ def test_what_an_approval_needs_is_there_before_anyone_is_asked(
 
 def test_a_promotion_that_died_goes_on(jenkins: Jenkins, validated: SkyDrm):
     """The same job once more, with another person's answer: approvals of the past do no harm."""
-    broken = PROMOTE.replace("key: 'skydrm-promotion-key'", "key: 'skydrm-build-key'")
+    broken = PROMOTE.replace("promotionKey: 'skydrm-promotion-key'", "promotionKey: 'skydrm-build-key'")
     failure = jenkins.run(validated.job, broken, params=PARAMETERS, approver="bob").failed()
     assert failure.startswith("configuration: the key ")
     jenkins.run(validated.job, PROMOTE, params=PARAMETERS, user="bob", approver="carol").ok()

@@ -22,7 +22,7 @@ def test_the_folder_and_the_job_are_made_and_the_first_build_takes_parameters(em
     assert actions(report) == {"SkyDRM": "create", JOB: "create"}
     assert report["applied"]
     names = [each["name"] for each in empty_desk.double.controller.items[JOB].parameters() or ()]
-    assert names == ["VERSION", "BUILD", "REASON", "DRY_RUN", "REQUEST_ID"]
+    assert names == ["PRODUCT", "VERSION", "BUILD", "REASON", "TICKET", "DRY_RUN", "REQUEST_ID"]
     root = empty_desk.double.controller.items[JOB].root
     assert root.findtext("definition/scm/userRemoteConfigs/*/url") == "https://git.nextlabs.com/skydrm.git"
     assert root.findtext("definition/scriptPath") == "jobs/promote.Jenkinsfile"
@@ -176,8 +176,8 @@ def test_without_a_repository_it_says_what_to_set(empty_desk: Desk):
 
 
 def test_parameters_of_the_template_are_those_of_the_script():
-    """jobs/promote.Jenkinsfile and the table, in the same order, with the same words."""
-    script = (ROOT / "jobs" / "promote.Jenkinsfile").read_text()
+    """vars/promotePipeline.groovy and the table, in the same order, with the same words."""
+    script = (ROOT / "vars" / "promotePipeline.groovy").read_text()
     block = script.partition("parameters {")[2].partition("stages {")[0]
     found = re.findall(r"(string|booleanParam)\(name: '(\w+)'.*?description: '([^']*)'\)", block)
     kinds = {"string": "string", "booleanParam": "boolean"}

@@ -105,9 +105,11 @@ def test_the_parameters_travel_in_the_body_and_say_what_was_asked_for(desk: Desk
     assert post.query == ""
     assert report.run.build is not None
     assert dict(report.run.build.parameters) == {
+        "PRODUCT": "SkyDRM",
         "VERSION": "8.1.0",
         "BUILD": "42",
         "REASON": "customers wait",
+        "TICKET": "",
         "DRY_RUN": "true",
         "REQUEST_ID": "req-1",
     }

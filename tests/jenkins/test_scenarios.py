@@ -216,7 +216,7 @@ def test_parameters_that_the_job_lacks_are_refused_before_it_is_started(site: Si
     """Nothing is in the queue, nothing was built."""
     site.job("echo 'x'\n")
     with pytest.raises(ConfigurationError) as caught:
-        site.launch(parameters={"TICKET": "REL-1"})
+        site.launch(parameters={"CHANNEL": "beta"})
     assert caught.value.reasons
     assert site.controller.builds(f"{site.folder}/promote") == []
     assert site.controller.queued(f"{site.folder}/promote") == []

@@ -14,7 +14,7 @@ from jenkins_release import Services, list_candidates, load_configuration
 from jenkins_release.errors import RemoteError
 from jenkins_release.sandbox.product import write_product
 from jenkins_release.share import DirectoryShare, Entry
-from jenkins_release.share.protocol import Listed
+from jenkins_release.share.protocol import AHEAD, Listed
 
 VERSIONS, BUILDS, EVERY = 3, 10, 5
 
@@ -44,9 +44,11 @@ class Counted(DirectoryShare):
         self.asked.append(f"stat {path}")
         return super().stat(path)
 
-    def read(self, path: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def read(
+        self, path: str, *, offset: int = 0, length: int | None = None, ahead: int = AHEAD
+    ) -> Iterator[bytes]:
         self.asked.append(f"read {path}")
-        return super().read(path, offset=offset, length=length)
+        return super().read(path, offset=offset, length=length, ahead=ahead)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ class Environment {
 /** currentBuild: who started it. */
 class CurrentBuild {
     private final String user
+    String description
 
     CurrentBuild(String user) {
         this.user = user
@@ -60,6 +61,7 @@ class Controller {
             harness: build, env: new Environment(build), params: build.params, scm: 'scm',
             currentBuild: new CurrentBuild(specification.user as String),
         ])
+        CurrentBuild currentBuild = binding.getVariable('currentBuild') as CurrentBuild
         vars.each { name, type ->
             binding.setVariable(name, new GlobalVariable(build, name, InvokerHelper.createScript(type, binding)))
         }
@@ -80,8 +82,9 @@ class Controller {
             outcome << [status: 'FAILURE', failure: error.message as String, thrown: error.class.simpleName]
             outcome.trace = error.stackTrace.findAll { it.fileName?.endsWith('.groovy') }.take(8)*.toString()
         }
-        outcome.leaks = build.leaks(outcome.answer, outcome.failure as String)
-        return outcome + [calls: build.calls, scripts: build.scripts, console: build.console.toString()]
+        outcome.leaks = build.leaks(outcome.answer, [outcome.failure, currentBuild.description, build.mails].join('\n'))
+        return outcome + [description: currentBuild.description, reports: build.reports, mails: build.mails,
+                          calls: build.calls, scripts: build.scripts, console: build.console.toString()]
     }
 
     /** A restart of the controller saves every value that a pipeline holds. */

@@ -4,7 +4,7 @@ package pipeline
  * One build: its environment, its log, and every step that it called.
  *
  * The specification is what the test sent: build, user, params, environment (of the agent),
- * credentials, workspace, checkout, approver.
+ * credentials, workspace, checkout, approver, answers (of an input with parameters), mail ('refused').
  */
 class Build {
     final Map specification
@@ -12,6 +12,8 @@ class Build {
     final List<String> scripts = []
     final List<String> written = []
     final List<String> secrets = []
+    final List<String> reports = []
+    final List<Map> mails = []
     final Map<String, String> assigned = [:]
     final Map<String, Map> stashes = [:]
     final Map params = [:]

@@ -17,19 +17,12 @@ class Declarative {
         declare(root)
         Map<String, String> variables = environment(root)
         build.within(variables) {
-            wrapped(options(root, ['timeout', 'disableConcurrentBuilds', 'buildDiscarder']), 0) {
+            wrapped(options(root, ['timeout', 'disableConcurrentBuilds', 'buildDiscarder', 'preserveStashes']), 0) {
                 onAgent(root) {
-                    Throwable failure = null
-                    try {
+                    followed(root) {
                         for (stage in section(root.closure('stages'), ['stage']).entries) {
                             runStage(stage.values[0] as String, stage.values[1] as Closure)
                         }
-                    } catch (Throwable error) {
-                        failure = error
-                    }
-                    afterwards(root, failure)
-                    if (failure) {
-                        throw failure
                     }
                 }
             }
@@ -61,7 +54,7 @@ class Declarative {
                         if (!early && !beforeInput && !beforeAgent && when && !holds(when)) {
                             return skipped(name)
                         }
-                        inScript(stage.closure('steps'))
+                        followed(stage) { inScript(stage.closure('steps')) }
                     }
                 }
             }
@@ -81,9 +74,16 @@ class Declarative {
         if (!stage.closure('input')) {
             return [:]
         }
-        Section input = section(stage.closure('input'), ['message', 'id', 'ok', 'submitter', 'submitterParameter'])
-        Map arguments = input.entries.collectEntries { [it.name, it.values[0]] }
+        Section input = section(stage.closure('input'), ['message', 'id', 'ok', 'submitter', 'submitterParameter', 'parameters'])
+        Map arguments = input.entries.findAll { it.name != 'parameters' }.collectEntries { [it.name, it.values[0]] }
+        if (input.closure('parameters')) {
+            arguments.parameters = section(input.closure('parameters'), ['string', 'booleanParam', 'choice']).entries
+                .collect { [symbol: it.name] + (it.values[0] as Map) }
+        }
         Object answer = new Steps(build, script).call('input', [arguments], null)
+        if (answer instanceof Map) {
+            return answer.collectEntries { name, value -> [name, value as String] }
+        }
         return arguments.submitterParameter ? [(arguments.submitterParameter): answer as String] : [:]
     }
 
@@ -107,9 +107,9 @@ class Declarative {
         }
         Map sent = build.params.clone() as Map
         build.params.clear()
-        for (entry in section(root.closure('parameters'), ['string', 'booleanParam']).entries) {
+        for (entry in section(root.closure('parameters'), ['string', 'booleanParam', 'choice']).entries) {
             Map declared = entry.values[0]
-            Object missing = entry.name == 'booleanParam' ? false : ''
+            Object missing = entry.name == 'booleanParam' ? false : entry.name == 'choice' ? declared.choices[0] : ''
             build.params[declared.name] = sent.containsKey(declared.name) ? sent[declared.name] : declared.defaultValue ?: missing
         }
     }
@@ -132,6 +132,20 @@ class Declarative {
     private Map<String, String> environment(Section section) {
         Closure body = section.closure('environment')
         return body ? this.section(body, []).variables : [:]
+    }
+
+    /** Runs the body and then what the section's post says, on the same agent. */
+    private void followed(Section section, Closure body) {
+        Throwable failure = null
+        try {
+            body()
+        } catch (Throwable error) {
+            failure = error
+        }
+        afterwards(section, failure)
+        if (failure) {
+            throw failure
+        }
     }
 
     private void afterwards(Section root, Throwable failure) {

@@ -3,7 +3,7 @@ package pipeline
 /** Base class of every script: what it does not define itself is a step or a symbol. */
 abstract class PipelineScript extends Script {
     /** Symbols of credentials, parameters and job properties: they describe, they do not run. */
-    private static final List<String> SYMBOLS = ['usernamePassword', 'file', 'string', 'booleanParam']
+    private static final List<String> SYMBOLS = ['usernamePassword', 'file', 'string', 'booleanParam', 'choice']
 
     Object pipeline(Closure body) {
         return new Declarative(build(), this).run(body)

@@ -19,8 +19,10 @@ class Steps {
         echo: ['message'],
         error: ['message'],
         fileExists: ['file'],
-        input: ['message', 'id', 'ok', 'submitter', 'submitterParameter'],
+        input: ['message', 'id', 'ok', 'submitter', 'submitterParameter', 'parameters'],
+        junit: ['testResults', 'allowEmptyResults'],
         lock: ['resource'],
+        mail: ['to', 'subject', 'body'],
         node: ['label'],
         parallel: null,
         readFile: ['file', 'encoding'],
@@ -121,7 +123,39 @@ class Steps {
             throw new Interrupted('Rejected by ' + build.specification.user)
         }
         build.print('Approved by ' + approver)
-        return given.submitterParameter ? approver : null
+        // One value comes bare, several as a Map: the names of the parameters, and who answered.
+        Map answers = [:]
+        for (parameter in given.parameters ?: []) {
+            Object missing = parameter.symbol == 'choice' ? parameter.choices[0] : parameter.defaultValue ?: ''
+            Object sent = (build.specification.answers ?: [:])[parameter.name]
+            if (parameter.symbol == 'choice' && sent != null && !(sent in parameter.choices)) {
+                throw new IllegalArgumentException("Illegal choice for parameter ${parameter.name}: ${sent}")
+            }
+            answers[parameter.name] = sent ?: missing
+        }
+        if (given.submitterParameter) {
+            answers[given.submitterParameter] = approver
+        }
+        return answers.size() > 1 ? answers : answers.values().find { true }
+    }
+
+    /** Keeps what was reported, as the page of a build shows it. */
+    Object do_junit(Map given, Closure body) {
+        File file = build.resolve(given.testResults)
+        if (!file.exists()) {
+            if (given.allowEmptyResults) {
+                return null
+            }
+            throw new Aborted("No test report files were found. Configuration error?")
+        }
+        build.reports << file.text
+    }
+
+    Object do_mail(Map given, Closure body) {
+        if (build.specification.mail == 'refused') {
+            throw new IOException('Connection refused')
+        }
+        build.mails << [to: given.to, subject: given.subject, body: given.body]
     }
 
     Object do_lock(Map given, Closure body) {

@@ -1,0 +1,64 @@
+"""The gate's conditions as a JUnit report, the form in which Jenkins shows checks (``promote ... --checks``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from jenkins_release.cli.output import plain
+
+if TYPE_CHECKING:
+    from jenkins_release.rules.gate import Decision
+
+_ALTERED = "nothing-altered"
+
+
+def write_checks(decision: Decision, path: Path) -> None:
+    """Write one test case for each condition of the gate.
+
+    A condition that is not met is a failure with all its reasons; one that was overridden is a success
+    whose output says by whom and why. Conditions that were not looked at are skipped.
+
+    Args:
+        decision: What the gate found.
+        path: The file.
+
+    Raises:
+        ConfigurationError: The file cannot be written.
+    """
+    from jenkins_release.rules.gate import OVERRIDABLE
+    from jenkins_release.steps._files import write_file
+
+    suite = ElementTree.Element("testsuite", name="jenkins-release gate")
+    failures = skipped = 0
+    for name in (_ALTERED, *sorted(OVERRIDABLE)):
+        case = ElementTree.SubElement(suite, "testcase", classname="gate", name=name)
+        if name == _ALTERED:
+            reasons = [plain(line) for line in decision.altered]
+        else:
+            reasons = [plain(str(reason)) for reason in decision.unmet if reason.condition == name]
+        if reasons:
+            failure = ElementTree.SubElement(case, "failure", message=reasons[0])
+            failure.text = "\n".join(reasons)
+            failures += 1
+        elif name in _not_looked_at(decision):
+            ElementTree.SubElement(case, "skipped", message="not looked at yet")
+            skipped += 1
+        waived = [w for w in decision.waived if w.reason.condition == name]
+        if waived:
+            lines = [
+                f"OVERRIDDEN by {w.override.by}: {w.override.reason} ({w.reason.message})" for w in waived
+            ]
+            ElementTree.SubElement(case, "system-out").text = "\n".join(plain(line) for line in lines)
+    counts: dict[str, Any] = {"tests": len(suite), "failures": failures, "skipped": skipped}
+    for key, value in counts.items():
+        suite.set(key, str(value))
+    ElementTree.indent(suite)
+    data = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True) + b"\n"
+    write_file(path, data, "the report of checks")
+
+
+def _not_looked_at(decision: Decision) -> set[str]:
+    unseen = set() if decision.complete else {"approvals", "separation"}
+    return unseen if decision.scanned else unseen | {"scan"}

@@ -1,0 +1,46 @@
+"""A promotion plan, for people and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jenkins_release.cli.output import bullets, size, table
+
+if TYPE_CHECKING:
+    from jenkins_release.records.plan import Plan, PlannedImage, TagNow
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan for programs."""
+    return plan.model_dump(mode="json", by_alias=True)
+
+
+def plan_text(plan: Plan) -> str:
+    """Return a plan as people read it."""
+    rows = []
+    for image in plan.images:
+        todo = {"absent": "push", "pushed": "set tags", "released": "nothing"}[image.state]
+        exists = "" if image.repository_exists else " (create)"
+        now = ", ".join(_tag_text(tag) for tag in image.tags)
+        moved = _bytes_text(image) if image.state == "absent" else "-"
+        rows.append([image.name, image.repository + exists, now, todo, moved])
+    columns = ["image", "repository", "tag now", "to do", "bytes"]
+    total = sum(image.push_bytes for image in plan.images)
+    exact = all(image.push_exact for image in plan.images if image.push_bytes)
+    lines = [
+        f"plan for {plan.product} {plan.version}/{plan.build} to {plan.registry}",
+        f"candidate.json {plan.candidate}",
+        f"plan {plan.digest}, requested by {plan.requester}",
+        table(columns, rows),
+        f"to push: {('' if exact else 'up to ') + size(total) if total else 'nothing'}",
+    ]
+    obstacles = [*plan.occupied, *plan.obstacles]
+    return "\n".join([*lines, *(["in the way:", bullets(obstacles)] if obstacles else [])])
+
+
+def _bytes_text(image: PlannedImage) -> str:
+    return size(image.push_bytes) if image.push_exact else f"up to {size(image.push_bytes)}"
+
+
+def _tag_text(tag: TagNow) -> str:
+    return f"{tag.tag}: {tag.digest[:19] + '...' if tag.digest else 'free'}"

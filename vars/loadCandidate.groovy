@@ -1,0 +1,18 @@
+// Loads a candidate's images into the agent's Docker daemon, checked on the way. See loadCandidate.txt.
+Map call(Map arguments = [:]) {
+    Map given = jenkinsReleaseArguments('loadCandidate', arguments, [
+        version: null,           // product version, such as '8.1.0'
+        build: null,             // the build to test
+        config: 'release.toml',  // relative to the current directory
+        credentials: [:],        // ids: smb
+        report: '',              // file for the result, to archive it
+    ], ['smb'])
+    return jenkinsReleaseCli(
+        verb: ['candidate', 'load'],
+        options: ['--config': given.config],
+        flags: [:],
+        operands: [given.version + '/' + given.build],
+        credentials: given.credentials,
+        report: given.report,
+    )
+}
