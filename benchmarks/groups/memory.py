@@ -74,16 +74,12 @@ def _memory(name: str, size: int, usage: Usage) -> Row:
 def _disk(name: str, size: int, usage: Usage) -> Row:
     """Judge by the kernel's count; where there is none, by what stood in the folders."""
     used = max(usage.written or 0, usage.scratch)
-    # With gzip layers an export gathers each large layer in a temporary file: docs/adr/0012.
-    bound, words = (
-        (size, "<= the layers") if name.endswith("export-gzip") else (WRITTEN, f"<= {WRITTEN // MIB} MiB")
-    )
     written = "not counted by this kernel" if usage.written is None else f"{usage.written} bytes"
     return Row(
         name,
         size,
-        words,
-        used <= bound,
+        f"<= {WRITTEN // MIB} MiB",
+        used <= WRITTEN,
         note=f"written to disk by the process: {written}; most in its working and temporary folder: "
         f"{usage.scratch} bytes",
     )
