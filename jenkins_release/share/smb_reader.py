@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from jenkins_release.share.smb_lanes import open_lane
 from jenkins_release.share.smb_pool import Slot
 from jenkins_release.share.smb_resume import Resumption
 from jenkins_release.share.smb_transfer import download
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def read_file(
         finally:
             pieces.close()
             if connection.alive and connection is slot.connection:
-                _close(connection, handle, path)
+                _close_read(connection, handle, path, whole=got == wanted)
     if got != wanted:
         raise too_short(where, offset, wanted, offset + got)
 
@@ -93,6 +96,15 @@ def read_file(
 def _open(connection: SmbConnection, path: str) -> Open:
     with connection.doing("read", path):
         return connection.open(path, READ_DATA, share=SHARE_READ, options=A_FILE)
+
+
+def _close_read(connection: SmbConnection, handle: Open, path: str, *, whole: bool) -> None:
+    try:
+        _close(connection, handle, path)
+    except RemoteError as error:
+        if not whole or connection.alive:
+            raise
+        _log.debug("the connection broke after the last byte: %s", error)
 
 
 def _close(connection: SmbConnection, handle: Open, path: str) -> None:

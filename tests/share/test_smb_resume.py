@@ -39,10 +39,22 @@ class TestReading:
         got = bytearray()
         for number, piece in enumerate(share.read("file")):
             got += piece
-            if number in {0, 5, 17}:
+            if number in {0, 5, 11}:
                 tap.cut()
         assert bytes(got) == content
         assert tap.connections == 4
+
+    def test_a_cut_after_the_last_byte(self, share: SmbShare, smb_folder: Path, tap: Tap) -> None:
+        """The file is read: a connection that ends before its handle is closed costs nothing."""
+        content = os.urandom(3_000_000)
+        (smb_folder / "file").write_bytes(content)
+        got = bytearray()
+        for piece in share.read("file"):
+            got += piece
+            if len(got) == len(content):
+                tap.cut_after = 0
+        assert bytes(got) == content
+        assert tap.connections == 1
 
     def test_a_file_that_changed_meanwhile(self, share: SmbShare, smb_folder: Path, tap: Tap) -> None:
         """The old half and the new half are no file: it is told, and not tried again."""
