@@ -6,7 +6,9 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
+
+from jenkins_release.config.section import Section
 
 # jenkins.model.Jenkins.checkGoodName; the slash separates folders here.
 _ILLEGAL = re.compile(r"[\x00-\x1f?*\\%!@#$^&|<>\[\]:;]")
@@ -55,15 +57,13 @@ ControllerUrl = Annotated[str, AfterValidator(check_controller_url)]
 JobPath = Annotated[str, AfterValidator(_job_path)]
 
 
-class JenkinsSection(BaseModel):
+class JenkinsSection(Section):
     """``[jenkins]``: the controller, the promote job on it, and what ``jobs apply`` writes into it.
 
     ``timeout_s`` bounds the silence of one answer; ``outage_s`` how long a restart of the controller
     or a lost connection is waited for; ``poll_s`` is the time between two looks at queue, build and
     console. All in seconds.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
     url: ControllerUrl = ""
     folder: JobPath = ""

@@ -6,16 +6,13 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jenkins_release.config.jenkins import JenkinsSection
+from jenkins_release.config.section import Section
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier, name_problem
 from jenkins_release.rules.tags import repository_problem, template_problem
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
 def _template(value: str) -> str:
@@ -57,13 +54,13 @@ Role = Literal["build", "qa", "approval", "override", "promotion"]
 Severity = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNDEFINED"]
 
 
-class ProductSection(_Section):
+class ProductSection(Section):
     """``[product]``: what is released."""
 
     name: Annotated[str, AfterValidator(_product_name)]
 
 
-class ShareSection(_Section):
+class ShareSection(Section):
     r"""``[share]``: where candidates live.
 
     ``release_candidate`` is a UNC path (``\\server\share\folder``), a URL
@@ -75,7 +72,7 @@ class ShareSection(_Section):
     timeout_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
 
 
-class DockerSection(_Section):
+class DockerSection(Section):
     """``[docker]``: the daemon; ``DOCKER_HOST`` or the local socket where ``host`` is empty.
 
     ``timeout_s`` is the longest silence of the daemon while it saves, loads or pushes: it may think
@@ -86,7 +83,7 @@ class DockerSection(_Section):
     timeout_s: Annotated[float, Field(gt=0, le=7200)] = 900.0
 
 
-class ImageSection(_Section):
+class ImageSection(Section):
     """``[[images]]``: one image of the product."""
 
     name: Annotated[str, AfterValidator(_file_name)]
@@ -94,7 +91,7 @@ class ImageSection(_Section):
     repository: Annotated[str, AfterValidator(_repository)]
 
 
-class ExportSection(_Section):
+class ExportSection(Section):
     """``[export]``: how a candidate is written."""
 
     platform: Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")] = "linux/amd64"
@@ -105,7 +102,7 @@ class ExportSection(_Section):
     read_back: bool = False
 
 
-class PromoteSection(_Section):
+class PromoteSection(Section):
     """``[promote]``: how images reach the registry.
 
     ``docker`` loads, tags and pushes with a Docker daemon; ``registry`` sends layers from the share
@@ -116,7 +113,7 @@ class PromoteSection(_Section):
     workers: Annotated[int, Field(ge=1, le=16)] = 2
 
 
-class EcrSection(_Section):
+class EcrSection(Section):
     """``[ecr]``: the registry that customers pull from."""
 
     region: str
@@ -145,7 +142,7 @@ class EcrSection(_Section):
         return value
 
 
-class FreezeSection(_Section):
+class FreezeSection(Section):
     """``[[policy.freezes]]``: a time in which nothing is released."""
 
     start: datetime
@@ -164,7 +161,7 @@ class FreezeSection(_Section):
         return self
 
 
-class PolicySection(_Section):
+class PolicySection(Section):
     """``[policy]``: what the gate asks for."""
 
     sign_offs: Annotated[int, Field(ge=1, le=20)] = 1
@@ -189,7 +186,7 @@ class PolicySection(_Section):
         return self
 
 
-class SigningSection(_Section):
+class SigningSection(Section):
     """``[signing]``: URIs of the keys that steps sign with, such as ``file2:/run/keys/promotion.pem``."""
 
     build_key: str = ""
@@ -199,7 +196,7 @@ class SigningSection(_Section):
     promotion_key: str = ""
 
 
-class TrustedKeySection(_Section):
+class TrustedKeySection(Section):
     """``[[trusted_keys]]``: a public key that the gate believes, and for what."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -215,7 +212,7 @@ class TrustedKeySection(_Section):
         return None if value is None else _zoned(value)
 
 
-class RetrySection(_Section):
+class RetrySection(Section):
     """``[retry]``: how long a step insists before it gives up."""
 
     attempts: Annotated[int, Field(ge=1, le=20)] = 5
@@ -224,7 +221,7 @@ class RetrySection(_Section):
     max_wait_s: Annotated[float, Field(ge=0, le=600)] = 60.0
 
 
-class Configuration(_Section):
+class Configuration(Section):
     """All of ``release.toml``."""
 
     product: ProductSection

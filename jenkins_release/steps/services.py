@@ -13,30 +13,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from jenkins_release.config import (
-    JENKINS_TOKEN,
-    JENKINS_USER,
     KEY_PASSPHRASE,
     SMB_PASSWORD,
     SMB_USER,
     Configuration,
     secret,
 )
-from jenkins_release.config.jenkins import check_controller_url
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.parallel import map_parallel
 from jenkins_release.progress import Progress, SilentProgress
 from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.retry import RetryPolicy, retry_call
 from jenkins_release.rules.policy import Freeze, Policy
-from jenkins_release.rules.tags import moving_filters
+from jenkins_release.steps._aws_services import AwsServices
+from jenkins_release.steps._jenkins_services import JenkinsServices
 from jenkins_release.steps._trusted import load_trusted_keys
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
     from jenkins_release.images.protocol import ImageEngine
-    from jenkins_release.jenkins import BuildServer, Controller, JobStore
-    from jenkins_release.registry.protocol import BlobStore, Registry
     from jenkins_release.share.candidates import CandidateArea
     from jenkins_release.share.protocol import Share
 
@@ -49,7 +45,7 @@ def _now() -> datetime:
 
 
 @dataclass
-class Services:
+class Services(AwsServices, JenkinsServices):
     """The outside world of a step, made from a configuration. A context manager that closes what it opened.
 
     Attributes:
@@ -100,85 +96,6 @@ class Services:
             environ=self.environ,
             progress=self.progress,
         )
-
-    @cached_property
-    def registry(self) -> Registry:
-        """Amazon ECR."""
-        from jenkins_release.registry import EcrRegistry, RepositorySettings
-
-        section = self.configuration.ecr
-        settings = RepositorySettings(
-            immutable=section.immutable,
-            exclusions=moving_filters(section.moving_tags, section.tags),
-            scan_on_push=section.scan_on_push,
-            kms_key=section.kms_key,
-            tags=section.repository_tags,
-        )
-        return EcrRegistry(
-            section.region,
-            account=section.account,
-            platform=self.configuration.export.platform,
-            create=settings,
-        )
-
-    @cached_property
-    def blobs(self) -> BlobStore:
-        """The registry's blobs and manifests, for a promotion without a Docker daemon."""
-        from jenkins_release.registry.transport import Transport
-        from jenkins_release.registry.uploads import RegistryUploads
-
-        return RegistryUploads(Transport(lambda: self.registry.login()))
-
-    @property
-    def jenkins_url(self) -> str:
-        """The controller's root: ``jenkins.url``, or ``JENKINS_URL`` in a build.
-
-        Raises:
-            ConfigurationError: Neither is set, or the variable is no URL of a controller.
-        """
-        url = self.configuration.jenkins.url or self.environ.get("JENKINS_URL", "")
-        if not url:
-            raise ConfigurationError(
-                "no Jenkins controller is named", hint="set jenkins.url to the root of the controller"
-            )
-        try:
-            return check_controller_url(url)
-        except ValueError as error:
-            raise ConfigurationError(f"JENKINS_URL {error}", hint="or set jenkins.url") from error
-
-    @property
-    def jenkins_folder(self) -> str:
-        """Full name of the folder with the product's jobs."""
-        return self.configuration.jenkins.folder or self.configuration.product.name
-
-    @property
-    def promote_job(self) -> str:
-        """Full name of the promote job."""
-        return f"{self.jenkins_folder}/{self.configuration.jenkins.promote_job}"
-
-    @cached_property
-    def _controller(self) -> Controller:
-        from jenkins_release.jenkins import Controller
-
-        user, token = secret(JENKINS_USER, self.environ), secret(JENKINS_TOKEN, self.environ)
-        if user is None or token is None:
-            missing = " and ".join(n for n, v in ((JENKINS_USER, user), (JENKINS_TOKEN, token)) if v is None)
-            raise ConfigurationError(
-                f"{missing} is not set: Jenkins has to know who asks",
-                hint="a token is made under the user's name in Jenkins, Security, API Token",
-            )
-        timeout_s = self.configuration.jenkins.timeout_s
-        return Controller(self.jenkins_url, user.get_secret_value(), token, timeout_s=timeout_s)
-
-    @cached_property
-    def jenkins(self) -> BuildServer:
-        """Jenkins, to start and follow builds."""
-        return self._controller
-
-    @cached_property
-    def job_store(self) -> JobStore:
-        """Jenkins, to read and write job definitions."""
-        return self._controller
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -1,0 +1,46 @@
+"""AWS as the steps see it: a part of :class:`jenkins_release.steps.services.Services`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from jenkins_release.config import Configuration
+from jenkins_release.rules.tags import moving_filters
+
+if TYPE_CHECKING:
+    from jenkins_release.registry.protocol import BlobStore, Registry
+
+
+class AwsServices:
+    """The registry that customers pull from, opened on first use."""
+
+    configuration: Configuration
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Amazon ECR."""
+        from jenkins_release.registry import EcrRegistry, RepositorySettings
+
+        section = self.configuration.ecr
+        settings = RepositorySettings(
+            immutable=section.immutable,
+            exclusions=moving_filters(section.moving_tags, section.tags),
+            scan_on_push=section.scan_on_push,
+            kms_key=section.kms_key,
+            tags=section.repository_tags,
+        )
+        return EcrRegistry(
+            section.region,
+            account=section.account,
+            platform=self.configuration.export.platform,
+            create=settings,
+        )
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The registry's blobs and manifests, for a promotion without a Docker daemon."""
+        from jenkins_release.registry.transport import Transport
+        from jenkins_release.registry.uploads import RegistryUploads
+
+        return RegistryUploads(Transport(lambda: self.registry.login()))
