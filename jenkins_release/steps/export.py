@@ -21,8 +21,9 @@ from jenkins_release.records.provenance import provenance
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.rules.tags import image_reference
 from jenkins_release.rules.versions import ReleaseVersion
-from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef, Staging
+from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.share.protocol import ShareFull
+from jenkins_release.share.staging import Staging
 from jenkins_release.steps._known_layers import find_known_layers
 from jenkins_release.steps._write_archive import write_archive
 from jenkins_release.steps.services import Services
