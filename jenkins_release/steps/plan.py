@@ -47,7 +47,7 @@ def _plan_and_tags(opened: OpenCandidate, services: Services) -> tuple[Plan, lis
     moving = registry_tags(section.moving_tags, version, opened.ref.build)
     names = [_repository_name(image, services) for image in opened.record.images]
     # The first use asks ECR, which the threads of the survey must not do all at once.
-    host = services.retry("ask ECR for the registry", lambda: services.registry.host)
+    host = services.retry("ask ECR for the registry", lambda: services.registry.host) if names else ""
     held = survey(names, list(dict.fromkeys([candidate_tag(opened), *tags, *moving])), services)
     tags_there = sorted({tag for each in held.values() for tag in each.tags})
     released = released_versions(section.tags, tags_there)
@@ -72,10 +72,19 @@ def _plan_and_tags(opened: OpenCandidate, services: Services) -> tuple[Plan, lis
         requester=services.user(),
         registry=host,
         images=count_push_bytes(images, opened.record.images, services),
+        installers=tuple(installer.path for installer in opened.record.installers),
+        release_area=_release_area(opened, services),
         occupied=tuple(occupied),
         obstacles=tuple(obstacles),
     )
     return plan, tags_there
+
+
+def _release_area(opened: OpenCandidate, services: Services) -> str:
+    """Where the installers will stand; without asking the share."""
+    if not opened.record.installers or not services.configuration.share.releases:
+        return ""
+    return services.releases.shown(opened.ref.version)
 
 
 def gather_facts(plan: Plan, services: Services) -> Facts:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.rules.evidence import Counted, collect
@@ -100,13 +100,18 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         GateRefused: The gate is shut; ``reasons`` has every unmet condition.
         IntegrityError: The candidate was altered, a release tag names other content, or the
             registry does not hold what QA validated.
-        ConfigurationError: No such candidate, no key, or a repository that is missing.
+        ConfigurationError: No such candidate, no images in it, no key, or a repository that is missing.
         RemoteError: Share, daemon or registry failed, after the retries.
         LeaseHeld: Another promotion of this candidate is running.
     """
     begin = time.monotonic()
     signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
     opened = open_candidate(request.candidate, services)
+    if not opened.record.images:
+        raise ConfigurationError(
+            f"candidate {opened.ref} holds no images, there is nothing to promote",
+            hint="'jenkins-release release publish' publishes its installers",
+        )
     check_sizes(opened, services)
     plan = make_plan(opened, services)
     require_unaltered(opened, services)
