@@ -13,7 +13,7 @@ _GROUPS = {
     "candidate": "Export, list, check and load release candidates.",
     "qa": "Record QA's signed verdict on a candidate.",
     "promote": "Bring a validated candidate to the registry that customers pull from.",
-    "release": "Tell the whole story of a version; withdraw a bad release.",
+    "release": "Publish a version, tell its whole story, withdraw a bad release.",
     "verify": "Prove offline that images and files are those that QA validated.",
     "keys": "Make and show signing keys.",
     "jobs": "Create and update the Jenkins jobs of the product.",

@@ -170,6 +170,7 @@ candidate_argument = click.argument("ref", metavar="VERSION/BUILD", type=Candida
 share_option = override_option(
     "--share", key="share.release_candidate", help="Share or folder of the candidates."
 )
+releases_option = override_option("--releases", key="share.releases", help="Release area.")
 docker_option = override_option(
     "--docker-host", key="docker.host", help="Docker daemon, such as unix:///run/d.sock."
 )

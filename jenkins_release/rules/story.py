@@ -15,6 +15,7 @@ from typing import Any, Literal
 from jenkins_release.errors import IntegrityError
 from jenkins_release.records.attestation import (
     PROMOTION,
+    PUBLICATION,
     WITHDRAWAL,
     Statement,
     TrustedKey,
@@ -25,7 +26,7 @@ from jenkins_release.records.attestation import (
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.evidence import Evidence, collect, misnamed
 
-State = Literal["not promoted", "promoted", "withdrawn"]
+State = Literal["not released", "promoted", "published", "promoted and published", "withdrawn"]
 _CHAIN = {"sequence", "previous", "signedAt", "candidate"}
 
 
@@ -137,7 +138,13 @@ def _place(event: Event) -> tuple[bool, int, str]:
 
 
 def _state(evidence: Evidence) -> State:
-    last = evidence.of(PROMOTION, WITHDRAWAL)[-1:]
+    last = evidence.of(PROMOTION, PUBLICATION, WITHDRAWAL)[-1:]
     if not last:
-        return "not promoted"
-    return "withdrawn" if last[0].statement.predicate_type == WITHDRAWAL else "promoted"
+        return "not released"
+    if last[0].statement.predicate_type == WITHDRAWAL:
+        return "withdrawn"
+    since = evidence.latest(WITHDRAWAL)
+    promoted, published = (evidence.latest(kind) > since for kind in (PROMOTION, PUBLICATION))
+    if promoted and published:
+        return "promoted and published"
+    return "promoted" if promoted else "published"

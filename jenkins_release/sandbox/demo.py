@@ -78,7 +78,7 @@ class _Demo:
     def run(self) -> int:
         stack = self._stack
         passphrase = SecretStr(stack.environment()["JENKINS_RELEASE_KEY_PASSPHRASE"])
-        write_product(self._product, stack.share_location, passphrase)
+        write_product(self._product, stack.share_location, passphrase, releases=stack.release_location)
         (self._product / "junit.xml").write_text(_JUNIT)
         engine = DockerEngine(stack.docker_host)
         images = build_images(engine, VERSION, BUILD, base_size=BASE_SIZE, own_size=OWN_SIZE)

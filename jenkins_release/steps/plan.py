@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,8 +100,18 @@ def gather_facts(plan: Plan, services: Services) -> Facts:
 
 def _facts(plan: Plan, tags: Sequence[str], services: Services) -> Facts:
     pins = tuple(tag for tag in tags if tag.startswith(pin_prefix(plan.version, plan.build)))
-    released = released_versions(services.configuration.ecr.tags, tags)
-    return Facts(services.now(), released, pins=pins)
+    released = {*released_versions(services.configuration.ecr.tags, tags)}
+    if plan.release_area:
+        released |= _published(services)
+    return Facts(services.now(), tuple(sorted(released)), pins=pins)
+
+
+def _published(services: Services) -> set[ReleaseVersion]:
+    found = set()
+    for name in services.retry("list the published releases", services.releases.versions):
+        with contextlib.suppress(ConfigurationError):
+            found.add(ReleaseVersion.parse(name))
+    return found
 
 
 def require_free_way(plan: Plan, so_far: str) -> None:
