@@ -110,6 +110,11 @@ def withdraw(runtime: Runtime, version: str, reason: str, build: str, key: str, 
         "images": [image.model_dump(mode="json", by_alias=True) for image in report.images],
         "returns": {tag: str(ref) for tag, ref in report.returns.items()},
     }
+    if not report.registry:
+        done = "withdrew" if report.changed else "would withdraw" if dry_run else "was withdrawn already:"
+        recorded = f"\nrecorded in {report.attestation}" if report.attestation else ""
+        runtime.succeed(result, f"{done} {report.candidate}: {plain(reason)}{recorded}")
+        return
     if not report.images:
         text = f"nothing to do: {report.candidate} is withdrawn from {report.registry}"
         runtime.succeed(result, f"{text}\nrecorded in {report.attestation}")

@@ -90,7 +90,8 @@ class Services(AwsServices, JenkinsServices):
         return CandidateArea(self.share, self.configuration.product.name)
 
     @cached_property
-    def _release_share(self) -> ClosableShare:
+    def release_share(self) -> ClosableShare:
+        """The share with the published releases. Raises ConfigurationError where none is configured."""
         location = self.configuration.share.releases
         if not location:
             raise ConfigurationError(
@@ -103,7 +104,7 @@ class Services(AwsServices, JenkinsServices):
         """The published releases of the configured product. Raises ConfigurationError without a place."""
         from jenkins_release.share.releases import ReleaseArea
 
-        return ReleaseArea(self._release_share, self.configuration.product.name)
+        return ReleaseArea(self.release_share, self.configuration.product.name)
 
     @cached_property
     def engine(self) -> ImageEngine:
@@ -184,7 +185,7 @@ class Services(AwsServices, JenkinsServices):
 
     def close(self) -> None:
         """Close the connections that were opened; a later use opens new ones."""
-        for name in ("share", "_release_share", "engine", "blobs"):
+        for name in ("share", "release_share", "engine", "blobs"):
             opened = self.__dict__.get(name)
             if opened is not None and hasattr(opened, "close"):
                 opened.close()
