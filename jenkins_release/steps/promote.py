@@ -15,11 +15,11 @@ from typing import Any
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.rules.evidence import Counted, collect
+from jenkins_release.rules.evidence import collect
 from jenkins_release.rules.forecast import PUSHED, pushed_claim
 from jenkins_release.rules.gate import Decision
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._attest import Claim, approval_claims, attest, override_claims
 from jenkins_release.steps._journal import PromotionJournal
 from jenkins_release.steps._open import (
     OpenCandidate,
@@ -180,13 +180,10 @@ def _claim(
         "registry": plan.registry,
         "policy": plan.policy,
         "images": found,
-        "approvals": [_approval(item) for item in decision.approved],
+        "approvals": approval_claims(decision),
         PUSHED: pushed,
         "runs": journal.runs_claim(pushers, earlier[-1].statement.signed_at if earlier else None),
-        "overridden": [
-            {"condition": w.reason.condition, "message": w.reason.message, "by": w.override.by}
-            for w in decision.waived
-        ],
+        "overridden": override_claims(decision),
         "startedOn": journal.run.started_on.isoformat(),
         "finishedOn": services.now().isoformat(),
         "buildUrl": services.environ.get("BUILD_URL", ""),
@@ -194,15 +191,6 @@ def _claim(
     }
     subjects = {f"{plan.registry}/{i.repository}": i.digest.removeprefix("sha256:") for i in images}
     return Claim(PROMOTION, predicate, {"promotedBy": services.user()}, subjects)
-
-
-def _approval(item: Counted) -> dict[str, Any]:
-    said = item.statement
-    return {
-        "sequence": said.sequence,
-        "approver": said.extension.get("approver"),
-        "planDigest": said.predicate.get("planDigest"),
-    }
 
 
 def _require_released(opened: OpenCandidate, services: Services) -> None:

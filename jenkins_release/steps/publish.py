@@ -17,11 +17,12 @@ from jenkins_release.records.attestation import PUBLICATION, WITHDRAWAL
 from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
 from jenkins_release.rules.gate import Decision
+from jenkins_release.rules.policy import policy_digest
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.protocol import ShareFull
 from jenkins_release.share.releases import RELEASE, ReleaseArea
 from jenkins_release.share.staging import Staging
-from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._attest import Claim, approval_claims, attest, override_claims
 from jenkins_release.steps._open import (
     OpenCandidate,
     check_sizes,
@@ -227,11 +228,9 @@ def _claim(record: PublishedRelease, decision: Decision, area: ReleaseArea, serv
         "location": area.shown(record.version),
         "release": digest,
         "files": [file.model_dump(mode="json") for file in record.files],
-        "approvals": [item.statement.sequence for item in decision.approved],
-        "overridden": [
-            {"condition": w.reason.condition, "message": w.reason.message, "by": w.override.by}
-            for w in decision.waived
-        ],
+        "policy": policy_digest(services.policy, services.trusted_keys),
+        "approvals": approval_claims(decision),
+        "overridden": override_claims(decision),
         "buildUrl": services.environ.get("BUILD_URL", ""),
         "program": PROGRAM,
     }

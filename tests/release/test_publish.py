@@ -387,3 +387,45 @@ class TestSetupZip:
         fails(done, 2, "holds a setup zip already")
         assert json.loads(product.run("release", "publish", "8.1.0/42", "--json").out)["changed"]
         assert (folder(product) / SETUP).exists()
+
+
+class TestWithoutTheShare:
+    @pytest.fixture
+    def bundle(self, shipping: Product) -> Path:
+        """The evidence of a published release, as customers get it."""
+        publish(shipping)
+        out = shipping.folder / "SkyDRM-8.1.0.jsonl"
+        shipping.ok("release", "attestations", "8.1.0", "--out", str(out))
+        return out
+
+    def verify(self, product: Product, bundle: Path, file: Path) -> Outcome:
+        keys = str(product.folder / "keys")
+        return product.run(
+            "verify", "--bundle", str(bundle), "--trusted-keys", keys, "--files", str(file), "--json"
+        )
+
+    def test_a_published_installer(self, shipping: Product, bundle: Path) -> None:
+        """Bundle and keys prove that it is the one that QA validated and that was published."""
+        done = self.verify(shipping, bundle, folder(shipping) / "installers" / MSI)
+        assert done.status == 0, done.text
+        assert done.json["verified"][0]["parts"] == [f"installers/{MSI}"]
+        assert done.json["release"]["location"].endswith("8.1.0")
+        assert self.verify(shipping, bundle, folder(shipping) / "release.json").status == 0
+
+    def test_another_file_under_its_name(self, shipping: Product, bundle: Path) -> None:
+        """Expected and found are named."""
+        other = shipping.folder / MSI
+        other.write_bytes(b"malware")
+        fails(self.verify(shipping, bundle, other), 4, f"{MSI}: expected 300016 bytes")
+
+    def test_a_withdrawn_release(self, shipping: Product, bundle: Path) -> None:
+        """A new bundle says so, and is refused."""
+        shipping.ok("release", "withdraw", "8.1.0", "--reason", "deletes files")
+        shipping.ok("release", "attestations", "8.1.0", "--out", str(bundle))
+        done = self.verify(shipping, bundle, folder(shipping) / "installers" / MSI)
+        fails(done, 4, "withdrew this release: deletes files")
+
+    def test_a_candidate_that_was_not_published(self, shipping: Product) -> None:
+        """There is nothing to attest yet."""
+        done = shipping.run("release", "attestations", "8.1.0", "--out", str(shipping.folder / "b"))
+        fails(done, 2, "was not released: there is nothing to attest")
