@@ -105,12 +105,19 @@ def read_published(version: str, area: ReleaseArea) -> FoundRelease | None:
     """Read what is published of a version, None where nothing is.
 
     Raises:
-        IntegrityError: The folder is there, and ``release.json`` in it is missing or no record.
+        IntegrityError: The folder is there, and ``release.json`` in it is missing, no record, or that of
+            another release.
     """
     if not area.exists(version):
         return None
-    data = area.read_small(version, RELEASE)
-    return FoundRelease(data, PublishedRelease.from_bytes(data, area.shown(version, RELEASE)))
+    data, where = area.read_small(version, RELEASE), area.shown(version, RELEASE)
+    record = PublishedRelease.from_bytes(data, where)
+    if (record.product, record.version) != (area.product, version):
+        raise IntegrityError(
+            f"{where}: expected {area.product} {version}, found {record.product} {record.version}",
+            hint="the folder was renamed or copied by hand, or differs from another in its case only",
+        )
+    return FoundRelease(data, record)
 
 
 def check_published(

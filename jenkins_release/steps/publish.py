@@ -19,7 +19,7 @@ from jenkins_release.records.published import PublishedFile, PublishedRelease, r
 from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.policy import policy_digest
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
-from jenkins_release.share.protocol import ShareFull
+from jenkins_release.share.protocol import Lease, ShareFull
 from jenkins_release.share.releases import RELEASE, ReleaseArea
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps._attest import Claim, approval_claims, attest, override_claims
@@ -124,7 +124,7 @@ def publish_release(request: PublishRequest, services: Services) -> PublicationR
         opened = open_candidate(opened.ref, services)
         found = services.retry(f"look for {area.shown(version)}", lambda: read_published(version, area))
         if found is None:
-            record, copied, decision = _publish(opened, sources, area, services)
+            record, copied, decision = _publish(opened, sources, area, lease, services)
         else:
             check_published(found, opened, sources, area, services)
             record = found.record
@@ -152,7 +152,11 @@ def _require_may_publish(
 
 
 def _publish(
-    opened: OpenCandidate, sources: Sequence[SourceFile], area: ReleaseArea, services: Services
+    opened: OpenCandidate,
+    sources: Sequence[SourceFile],
+    area: ReleaseArea,
+    lease: Lease,
+    services: Services,
 ) -> tuple[PublishedRelease, int, Decision]:
     version = opened.ref.version
 
@@ -164,6 +168,7 @@ def _publish(
             decision = _require_may_publish(open_candidate(opened.ref, services), sources, services)
             record = _record(opened, sources, services)
             _write_records(record, staging)
+            lease.confirm()
             staging.commit()
         return record, copied, decision
 

@@ -228,6 +228,26 @@ class TestNothingHalf:
         done = shipping.run("release", "publish", "8.1.0/42")
         fails(done, 4, f"{MSI}: expected 300016 bytes with SHA-256", f"{RPM} is missing")
 
+    def test_a_folder_that_was_renamed(self, shipping: Product) -> None:
+        """What stands under a version has to be of that version."""
+        publish(shipping)
+        folder(shipping).rename(folder(shipping).with_name("8.2.0"))
+        done = shipping.run("release", "list")
+        assert done.status == 0, done.text
+        assert "expected SkyDRM 8.2.0, found SkyDRM 8.1.0" in done.out
+        assert "is not what was published" in done.out
+
+    def test_a_lease_that_was_lost(self, shipping: Product) -> None:
+        """Somebody else may be publishing by now: nothing becomes visible."""
+        lock = shipping.releases / "SkyDRM" / ".leases" / "8.1.0.publish"
+        moment = Moment("release_share.create exit", 1, lambda: lock.rename(lock.with_name("gone")))
+        with watched_services(moment):
+            done = shipping.run(
+                "release", "publish", "8.1.0/42", "--releases", str(shipping.releases), "--json"
+            )
+        fails(done, 5, "lease")
+        nothing_is_published(shipping)
+
     def test_a_candidate_that_was_altered(self, shipping: Product) -> None:
         """What stands in the release area is compared with what QA signed, before it is visible."""
         altered = shipping.candidate() / "installers" / RPM
