@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jenkins_release.rules.gate import Decision
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps._delivery import Delivery
     from jenkins_release.steps._run import Run
     from jenkins_release.steps.approve import (
         ApprovalReport,
@@ -62,7 +63,8 @@ if TYPE_CHECKING:
         show_candidate,
     )
     from jenkins_release.steps.load import LoadReport, load_candidate
-    from jenkins_release.steps.plan import plan_promotion, write_plan
+    from jenkins_release.steps.notify import NotifyTestReport, NotifyTestRequest, try_notifiers
+    from jenkins_release.steps.plan import ask_for_approval, plan_promotion, write_plan
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
     from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
     from jenkins_release.steps.services import Services
@@ -94,6 +96,7 @@ _HOMES = {
     "rules.gate": ("Decision",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
+    "steps._delivery": ("Delivery",),
     "steps._run": ("Run",),
     "steps.approve": (
         "ApprovalReport",
@@ -112,7 +115,8 @@ _HOMES = {
     "steps.launch": ("LaunchReport", "LaunchRequest", "launch"),
     "steps.listing": ("ListedCandidate", "ShownCandidate", "list_candidates", "show_candidate"),
     "steps.load": ("LoadReport", "load_candidate"),
-    "steps.plan": ("plan_promotion", "write_plan"),
+    "steps.notify": ("NotifyTestReport", "NotifyTestRequest", "try_notifiers"),
+    "steps.plan": ("ask_for_approval", "plan_promotion", "write_plan"),
     "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
     "steps.revoke": ("RevocationRequest", "revoke_sign_off"),
     "steps.services": ("Services",),
@@ -137,6 +141,7 @@ __all__ = [
     "Configuration",
     "ConfigurationError",
     "Decision",
+    "Delivery",
     "ExportReport",
     "ExportRequest",
     "FetchReport",
@@ -153,6 +158,8 @@ __all__ = [
     "LeaseHeld",
     "ListedCandidate",
     "LoadReport",
+    "NotifyTestReport",
+    "NotifyTestRequest",
     "OverrideRequest",
     "Plan",
     "PromoteRequest",
@@ -175,6 +182,7 @@ __all__ = [
     "__version__",
     "apply_jobs",
     "approve_plan",
+    "ask_for_approval",
     "diff_jobs",
     "export_candidate",
     "fetch_candidate",
@@ -192,6 +200,7 @@ __all__ = [
     "revoke_sign_off",
     "show_candidate",
     "sign_off",
+    "try_notifiers",
     "verify_candidate",
     "verify_release",
     "withdraw_release",

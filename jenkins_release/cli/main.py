@@ -15,6 +15,7 @@ _GROUPS = {
     "promote": "Bring a validated candidate to the registry that customers pull from.",
     "release": "Publish a version, tell its whole story, withdraw a bad release.",
     "verify": "Prove offline that images and files are those that QA validated.",
+    "notify": "Try the notifications by mail and webhook.",
     "keys": "Make and show signing keys.",
     "jobs": "Create and update the Jenkins jobs of the product.",
     "sandbox": "Rehearse on loopback: Docker, Samba, registry, ECR and AWS.",

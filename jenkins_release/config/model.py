@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jenkins_release.config.installers import InstallerSection
 from jenkins_release.config.jenkins import JenkinsSection
+from jenkins_release.config.notify import NotifySection
 from jenkins_release.config.section import Section
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier, name_problem
@@ -238,6 +239,7 @@ class Configuration(Section):
     signing: SigningSection = SigningSection()
     trusted_keys: tuple[TrustedKeySection, ...] = ()
     jenkins: JenkinsSection = JenkinsSection()
+    notify: tuple[NotifySection, ...] = ()
     retry: RetrySection = RetrySection()
 
     @model_validator(mode="after")
@@ -256,6 +258,7 @@ class Configuration(Section):
             "images.source": [image.source for image in self.images],
             "images.repository": [image.repository for image in self.images],
             "trusted_keys.name": [key.name for key in self.trusted_keys],
+            "notify.name": [notifier.name.casefold() for notifier in self.notify],
         }.items():
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:

@@ -17,7 +17,9 @@ from jenkins_release.records.bundle import read_bundle, write_bundle
 from jenkins_release.rules.consumer import examine, judge, up_to_date
 from jenkins_release.rules.released import Release
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._events import by_version
 from jenkins_release.steps._files import write_file
 from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
 from jenkins_release.steps._releases import published_alone, releases
@@ -69,6 +71,7 @@ class AttestationsReport:
     problems: tuple[str, ...]
 
 
+@announced("release attestations", by_version)
 def write_attestations(request: AttestationsRequest, services: Services) -> AttestationsReport:
     """Write the attestation bundle of a candidate that was promoted or published.
 

@@ -25,6 +25,8 @@ from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.share.protocol import ShareFull
 from jenkins_release.share.staging import Staging
+from jenkins_release.steps._announce import announced
+from jenkins_release.steps._events import by_version, exported
 from jenkins_release.steps._installers import PickedFile, pick_installers, write_installers
 from jenkins_release.steps._known_layers import find_known_layers
 from jenkins_release.steps._write_archive import write_archive
@@ -89,6 +91,7 @@ class _Wanted:
     local: LocalImage = field(repr=False)
 
 
+@announced("candidate export", by_version, exported)
 def export_candidate(request: ExportRequest, services: Services) -> ExportReport:
     """Export the configured images and installers as a release candidate, complete or not at all.
 

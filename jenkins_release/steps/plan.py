@@ -11,11 +11,15 @@ from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
 from jenkins_release.registry.protocol import StoredImage
 from jenkins_release.rules.conditions import Facts
+from jenkins_release.rules.events import only_approval_is_missing
 from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.policy import policy_digest
 from jenkins_release.rules.tags import fill, pin_prefix, registry_tags, released_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._announce import announce
+from jenkins_release.steps._delivery import Delivery
+from jenkins_release.steps._events import waiting
 from jenkins_release.steps._files import write_file
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps._push_bytes import count_push_bytes
@@ -146,6 +150,23 @@ def write_plan(plan: Plan, path: Path) -> None:
         ConfigurationError: The file cannot be written.
     """
     write_file(path, plan.to_bytes(), "the plan")
+
+
+def ask_for_approval(plan: Plan, decision: Decision, services: Services) -> tuple[Delivery, ...]:
+    """Tell the notifiers that a plan waits for approval, where nothing but that is missing.
+
+    Each call tells it again: whoever writes a plan for approval wants it approved now.
+
+    Args:
+        plan: The plan, as it was written for approval.
+        decision: What the gate says to it.
+        services: The notifiers.
+
+    Returns:
+        What became of each notification. Raises nothing.
+    """
+    waits = only_approval_is_missing(plan, decision)
+    return announce(lambda: waiting(plan, decision, services) if waits else None, services)
 
 
 def candidate_tag(opened: OpenCandidate) -> str:

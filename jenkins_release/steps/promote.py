@@ -19,7 +19,9 @@ from jenkins_release.rules.evidence import collect
 from jenkins_release.rules.forecast import PUSHED, pushed_claim
 from jenkins_release.rules.gate import Decision
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, approval_claims, attest, override_claims
+from jenkins_release.steps._events import by_candidate, promoted
 from jenkins_release.steps._journal import PromotionJournal
 from jenkins_release.steps._open import (
     OpenCandidate,
@@ -93,6 +95,7 @@ class PromotionReport:
     seconds: float
 
 
+@announced("promote run", by_candidate, promoted)
 def promote(request: PromoteRequest, services: Services) -> PromotionReport:
     """Promote a candidate, or finish a promotion that died.
 

@@ -16,7 +16,9 @@ from jenkins_release.records.attestation import WITHDRAWAL
 from jenkins_release.records.release import WithdrawnImage
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, attest, named
+from jenkins_release.steps._events import by_version, withdrawn
 from jenkins_release.steps._open import open_candidate, require_unaltered
 from jenkins_release.steps._releases import PublishedAlone, Release, published_alone, release_of, releases
 from jenkins_release.steps._withdrawal import Todo, look, prepare, require_gone, take_back
@@ -67,6 +69,7 @@ class WithdrawalReport:
     attestation: str
 
 
+@announced("release withdraw", by_version, withdrawn)
 def withdraw_release(request: WithdrawRequest, services: Services) -> WithdrawalReport:
     """Remove the customer-visible tags of a release, or finish a withdrawal that died.
 
