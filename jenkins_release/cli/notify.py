@@ -56,7 +56,7 @@ def test(runtime: Runtime, event: str, only: tuple[str, ...], dry_run: bool) -> 
         [
             each.notifier,
             each.shown or "-",
-            "delivered" if each.delivered else f"failed: {plain(each.problem)}",
+            "delivered" if each.delivered else f"failed: {each.problem}",
         ]
         for each in report.deliveries
     ]
