@@ -10,7 +10,7 @@ import groovy.json.JsonSlurperClassic
  *   options      option to value; a value of '' or null leaves the option out
  *   flags        flag to boolean
  *   operands     values after the options
- *   credentials  kind to credentials id: smb, key, passphrase, aws
+ *   credentials  kind to credentials id: smb, key, passphrase, aws, mail, webhook
  *   report       file that gets the result too, '' for none
  */
 Map call(Map request) {
@@ -134,6 +134,13 @@ private List bindings(Map credentials) {
     }
     if (credentials.passphrase) {
         found << string(credentialsId: credentials.passphrase, variable: 'JENKINS_RELEASE_KEY_PASSPHRASE')
+    }
+    if (credentials.mail) {
+        found << usernamePassword(credentialsId: credentials.mail,
+            usernameVariable: 'JENKINS_RELEASE_SMTP_USER', passwordVariable: 'JENKINS_RELEASE_SMTP_PASSWORD')
+    }
+    if (credentials.webhook) {
+        found << string(credentialsId: credentials.webhook, variable: 'JENKINS_RELEASE_WEBHOOK_URL')
     }
     return found
 }

@@ -20,6 +20,7 @@ FLOORS = {
     "registry": 3,
     "jenkins": 4,
     "installers": 4,
+    "notify": 4,
     "images": 4,
     "share": 4,
     "records": 5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import signal
 import threading
@@ -212,7 +213,7 @@ def test_events_are_chosen_and_mail_and_channel_are_told_at_once(
     product: Product, hook: Hook, mailbox: Mailbox
 ):
     """Mail and channel, each in its form; the text of the command names who was told."""
-    product.append(mail_section(mailbox, "qa-mail", 'events = ["candidate"]'))
+    product.append(mail_section(mailbox.port, "qa-mail", 'events = ["candidate"]'))
     product.append(hook_section("channel", "slack"))
     product.append(hook_section("teams", "teams", 'events = ["promoted"]', 'url_variable = "TEAMS"'))
     product.environ |= {"JENKINS_RELEASE_WEBHOOK_URL": hook.url, "BUILD_URL": BUILD_URL}
@@ -234,7 +235,7 @@ def test_events_are_chosen_and_mail_and_channel_are_told_at_once(
 
 def test_a_notifier_that_fails_does_not_fail_the_step(product: Product, hook: Hook):
     """Status 0, one warning line for each, and the result says who was told and who was not."""
-    gone = mail_section(Mailbox(port=closed_port()), "gone")
+    gone = mail_section(closed_port(), "gone")
     product.append(gone + hook_section("channel") + hook_section("unset", "json", 'url_variable = "UNSET"'))
     product.append(hook_section("broken", "json", 'template_file = "none.json"'))
     product.environ["JENKINS_RELEASE_WEBHOOK_URL"] = hook.url
@@ -276,8 +277,8 @@ def test_all_notifiers_together_take_no_longer_than_the_slowest_may(product: Pro
         hook.answers = [Answer(delay=silence)] * 2
         for number in range(2):
             product.append(hook_section(f"slow {number}", "json", "timeout_s = 1"))
-        product.append(mail_section(Mailbox(port=port), "silent", "timeout_s = 1.5"))
-        product.append(mail_section(mailbox, "quick"))
+        product.append(mail_section(port, "silent", "timeout_s = 1.5"))
+        product.append(mail_section(mailbox.port, "quick"))
         product.environ["JENKINS_RELEASE_WEBHOOK_URL"] = hook.url
         (product.folder / "junit.xml").write_text(JUNIT)
         services = Services(**services_of(product))
@@ -319,17 +320,20 @@ class Broken(Services):
         raise ValueError(f"hunter2 {section}")
 
 
-def test_a_defect_in_a_notifier_is_logged_and_fails_nothing(told: Hook, product: Product, caplog):
+def test_a_defect_in_a_notifier_is_logged_and_fails_nothing(
+    told: Hook, product: Product, caplog, monkeypatch
+):
     """At the level ERROR, with the place, and without the text of the error: a secret may stand in it."""
     product.export()
+    # The command line has sent the log to stderr.
+    monkeypatch.setattr(logging.getLogger("jenkins_release"), "handlers", [caplog.handler])
     services = Broken(**services_of(product))
     report = revoke_sign_off(RevocationRequest(CandidateRef.parse(REF), "Quinn", "a leak"), services)
     assert (product.candidate() / "attestations" / report.file).exists()
     (delivery,) = services.notified
     assert delivery.problem.startswith("unexpected ValueError at test_notifications.py:")
-    assert [r.levelname for r in caplog.records if "the notifier channel broke" in r.getMessage()] == [
-        "ERROR"
-    ]
+    broke = [r for r in caplog.records if "the notifier channel broke" in r.getMessage()]
+    assert [record.levelname for record in broke] == ["ERROR"]
     assert "hunter2" not in caplog.text + str(delivery)
 
 
@@ -338,7 +342,9 @@ def secretive(product: Product, authority: Authority, hook: Hook) -> Iterator[tu
     """A mail server with STARTTLS and a login, and a webhook; both secrets in the environment."""
     with mail_server("starttls", authority.server, login=True) as mailbox:
         tls = f'tls = "starttls"\nca_file = "{authority.file}"'
-        product.append(mail_section(mailbox).replace('tls = "none"', tls) + hook_section("channel", "teams"))
+        product.append(
+            mail_section(mailbox.port).replace('tls = "none"', tls) + hook_section("channel", "teams")
+        )
         product.environ |= {**SMTP_LOGIN, "JENKINS_RELEASE_WEBHOOK_URL": hook.url, "BUILD_URL": BUILD_URL}
         yield product, mailbox
 
@@ -388,7 +394,7 @@ def test_notify_test_says_who_can_be_told(secretive: tuple[Product, Mailbox], ho
 
 def test_notify_test_shows_the_messages_without_sending_them(product: Product):
     """With --dry-run: no server, no secret is needed."""
-    product.append(mail_section(Mailbox(port=1)) + hook_section("channel", "slack"))
+    product.append(mail_section(1) + hook_section("channel", "slack"))
     done = product.run("notify", "test", "--dry-run")
     assert done.status == 0, done.text
     assert "== qa-mail\nSubject: [Test] SkyDRM 8.1.0/42 is ready to be tested\n" in done.out
