@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from email.headerregistry import Address
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from jenkins_release.config.section import Section
+
+if TYPE_CHECKING:
+    from email.headerregistry import Address
 
 EventKind = Literal[
     "candidate",
@@ -32,6 +34,9 @@ _ONLY_WEBHOOK = ("template", "template_file", "url_variable")
 
 def mail_address(value: str) -> Address:
     """Read ``qa@nextlabs.com`` or ``QA <qa@nextlabs.com>``. Raises ValueError where it is neither."""
+    # Here, because loading it takes longer than reading a configuration without mail.
+    from email.headerregistry import Address
+
     found = _NAMED.fullmatch(value)
     name, address = (found["name"].strip('"'), found["address"]) if found else ("", value)
     if not value.isprintable() or not address.isascii():

@@ -34,6 +34,9 @@ class MailNotifier:
         to: Addresses that they go to.
         login: User and password; None for a server that asks for none.
         ca_file: PEM file of the authorities; the system's where empty.
+
+    Raises:
+        ConfigurationError: The login cannot be sent.
     """
 
     def __init__(
@@ -58,6 +61,11 @@ class MailNotifier:
             raise ConfigurationError(
                 f"the login at {self.shown} would cross the network in the clear",
                 hint='set notify.tls to "starttls" or "implicit", or unset JENKINS_RELEASE_SMTP_USER',
+            )
+        if login is not None and not (login[0] + login[1].get_secret_value()).isascii():
+            raise ConfigurationError(
+                f"the login at {self.shown} has letters beyond ASCII, which smtplib cannot send",
+                hint="give the account a password of ASCII letters",
             )
 
     @property

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,9 +105,9 @@ def _deliver(
 ) -> None:
     """Deliver to one notifier and keep the outcome. Raises nothing."""
     told = Delivery(section.name, event.event, True)
-    redact = str
+    redact: Callable[[str], str] = str
     try:
-        redact = services.redaction  # type: ignore[assignment]
+        redact = services.redaction
         message = render(event, section)
         notifier = services.notifier(section)
         told = replace(told, shown=notifier.shown)

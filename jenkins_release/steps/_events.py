@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jenkins_release.steps._attest import AttestationReport
     from jenkins_release.steps.export import ExportReport, ExportRequest
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport
+    from jenkins_release.steps.publish import PublicationReport, PublishRequest
     from jenkins_release.steps.revoke import RevocationRequest
     from jenkins_release.steps.services import Services
     from jenkins_release.steps.sign_off import SignOffRequest
@@ -42,6 +43,7 @@ def exported(_: ExportRequest, report: ExportReport, __: Services) -> Happened |
         location=report.location,
         facts=[
             *(("image", f"{image.reference}, {image.config_digest}") for image in record.images),
+            *((installer.kind, installer.name) for installer in record.installers),
             ("candidate.json", report.digest),
             ("revision", record.revision),
             ("build attestation", "signed" if report.attested else "none"),
@@ -101,9 +103,10 @@ def waiting(plan: Plan, decision: Decision, services: Services) -> Happened:
         plan.version,
         plan.build,
         by=plan.requester,
-        location=plan.registry,
+        location=plan.registry or plan.release_area,
         facts=[
             ("plan", plan.digest),
+            ("installers", str(len(plan.installers) or "")),
             ("candidate.json", plan.candidate),
             *(("missing", reason.message) for reason in decision.unmet),
             ("who may approve", who_may_approve(plan, decision, services.policy)),
@@ -124,15 +127,32 @@ def promoted(_: PromoteRequest, report: PromotionReport, __: Services) -> Happen
         plan.build,
         location=plan.registry,
         facts=[
-            *(
-                ("OVERRIDDEN", f"{each.reason.message}, by {each.override.by}: {each.override.reason}")
-                for each in report.decision.waived
-            ),
+            *_overridden(report.decision),
             *((image.repository, f"{', '.join(image.tags)}: {image.digest}") for image in report.images),
             ("recorded in", report.attestation),
         ],
         next_step="Customers can pull it. Its whole story:",
         command=f"jenkins-release release history {plan.version}",
+    )
+
+
+def published(_: PublishRequest, report: PublicationReport, __: Services) -> Happened | None:
+    """Support can upload it; nothing to tell where it was published before."""
+    if not report.changed:
+        return None
+    return Happened(
+        "published",
+        report.candidate.version,
+        report.candidate.build,
+        location=report.location,
+        facts=[
+            *_overridden(report.decision),
+            *((file.kind, f"{file.path}, {file.size} bytes, SHA-256 {file.sha256}") for file in report.files),
+            ("not read-only", ", ".join(report.unprotected)),
+            ("recorded in", report.attestation),
+        ],
+        next_step="Support takes it from there to the customers. What else is published:",
+        command="jenkins-release release list",
     )
 
 
@@ -150,5 +170,13 @@ def withdrawn(request: WithdrawRequest, report: WithdrawalReport, __: Services) 
             *((f"{tag} returns to", str(ref)) for tag, ref in report.returns.items()),
             ("recorded in", report.attestation),
         ],
-        next_step="Its tags are gone. Tell the customers who pulled it.",
+        next_step="Its tags are gone." if report.registry else "Its files stay in the release area.",
     )
+
+
+def _overridden(decision: Decision) -> list[tuple[str, str]]:
+    """Return what an override let pass, to stand before everything else."""
+    return [
+        ("OVERRIDDEN", f"{each.reason.message}, by {each.override.by}: {each.override.reason}")
+        for each in decision.waived
+    ]

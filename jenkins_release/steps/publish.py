@@ -22,7 +22,9 @@ from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.protocol import Lease, ShareFull
 from jenkins_release.share.releases import RELEASE, ReleaseArea
 from jenkins_release.share.staging import Staging
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, approval_claims, attest, override_claims
+from jenkins_release.steps._events import by_candidate, published
 from jenkins_release.steps._open import (
     OpenCandidate,
     check_sizes,
@@ -86,6 +88,7 @@ class PublicationReport:
     attestation: str
 
 
+@announced("release publish", by_candidate, published)
 def publish_release(request: PublishRequest, services: Services) -> PublicationReport:
     """Publish the installers of a candidate, or finish a publication that died.
 

@@ -15,7 +15,15 @@ from pydantic import SecretStr
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.notify import Message
 from jenkins_release.notify.mail import MailNotifier
-from tests.fixtures.notify import SMTP_LOGIN, Authority, Mailbox, closed_port, mail_server, raw_server
+from tests.fixtures.notify import (
+    SMTP_LOGIN,
+    Authority,
+    Mailbox,
+    closed_port,
+    failed_delivery,
+    mail_server,
+    raw_server,
+)
 
 USER, PASSWORD = SMTP_LOGIN.values()
 MESSAGE = Message(
@@ -37,15 +45,9 @@ def login(password: str = PASSWORD) -> tuple[str, SecretStr]:
     return USER, SecretStr(password)
 
 
-def failure(made: MailNotifier, within_s: float = 5, message: Message = MESSAGE) -> ReleaseError:
-    """The error of a delivery that fails; neither it nor what is behind it has the password."""
-    with pytest.raises(ReleaseError) as caught:
-        made.deliver(message, within_s)
-    error = caught.value
-    assert error.__cause__ is None
-    assert error.__context__ is None
-    assert PASSWORD not in str(error.diagnostics()) + repr(error)
-    return error
+def failure(made: MailNotifier, within_s: float = 5) -> ReleaseError:
+    """The error of a delivery that fails, without the secret."""
+    return failed_delivery(made, MESSAGE, within_s, PASSWORD)
 
 
 def test_a_mail_has_the_headers_of_an_automatic_one(mailbox: Mailbox):
@@ -135,6 +137,13 @@ def test_a_login_is_never_sent_in_the_clear():
             to=["b@nextlabs.example"],
             login=login(),
         )
+
+
+def test_a_password_beyond_ascii_is_a_mistake_and_no_defect():
+    """The library cannot send one; the message does not quote it."""
+    with pytest.raises(ConfigurationError, match="beyond ASCII") as caught:
+        notifier(25, login=login("geheim-ü"))
+    assert "geheim" not in str(caught.value.diagnostics())
 
 
 def test_one_refused_recipient_is_named_and_the_others_get_the_mail(mailbox: Mailbox):

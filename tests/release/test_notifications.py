@@ -123,6 +123,37 @@ def test_a_whole_release_is_told_event_by_event(told: Hook, tested: Release, pro
     assert {"name": "reason", "value": "a leak"} in last(told, "revoked")["facts"]
 
 
+def test_a_publication_is_told_once(told: Hook, product: Product):
+    """Installers with their hashes; publishing them again tells nothing."""
+    product.installers("SkyDRM-8.1.0.msi", images=False)
+    product.export()
+    assert {"name": "installer", "value": "SkyDRM-8.1.0.msi"} in last(told, "candidate")["facts"]
+    product.sign_off()
+    told.requests.clear()
+    product.ok("release", "publish", REF, "--dry-run")
+    assert told.requests == []
+    product.ok("release", "publish", REF)
+    published = last(told, "published")
+    assert published["title"] == "SkyDRM 8.1.0/42 is published"
+    assert published["location"].endswith(r"\SkyDRM\8.1.0")
+    assert facts(published)["installer"].startswith("installers/SkyDRM-8.1.0.msi, 300016 bytes, SHA-256 ")
+    product.ok("release", "publish", REF)
+    assert told.requests == []
+
+
+def test_installers_wait_for_approval_too(told: Hook, product: Product):
+    """There is no image to promote; the plan is approved all the same."""
+    product.installers("SkyDRM-8.1.0.msi", images=False)
+    product.edit("approvals = 0", "approvals = 1")
+    product.export()
+    product.sign_off()
+    told.requests.clear()
+    product.ok("promote", "plan", REF, "--out", str(product.folder / "plan.json"))
+    waiting = last(told, "waiting")
+    assert facts(waiting)["installers"] == "1"
+    assert waiting["location"].endswith(r"\SkyDRM\8.1.0")
+
+
 def test_a_failed_verdict_asks_for_nothing_to_be_promoted(told: Hook, product: Product):
     """The message says fail, and has no command."""
     product.export()
