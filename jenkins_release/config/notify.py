@@ -26,7 +26,8 @@ EventKind = Literal[
 PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 """Where mail is handed in (RFC 6409 section 3.1, RFC 8314 section 3.3, RFC 5321)."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[?[0-9A-Fa-f:]+\]?")
+_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_IPV6 = re.compile(r"[0-9A-Fa-f]*(:[0-9A-Fa-f]*){2,7}")
 _NAMED = re.compile(r"(?P<name>[^<>]*?)\s*<(?P<address>[^<>\s]+)>")
 _ONLY_MAIL = ("to", "sender", "host", "port", "tls")
 _ONLY_WEBHOOK = ("template", "template_file", "url_variable")
@@ -45,7 +46,7 @@ def mail_address(value: str) -> Address:
         read = Address(name, addr_spec=address)
     except Exception as error:
         raise ValueError(f"{value!r} is no mail address, such as qa@nextlabs.com") from error
-    if not read.username or not _HOST.fullmatch(read.domain):
+    if not read.username or not _DOMAIN.fullmatch(read.domain):
         raise ValueError(f"{value!r} is no mail address, such as qa@nextlabs.com")
     return read
 
@@ -57,7 +58,7 @@ def _address(value: str) -> str:
 
 
 def _host(value: str) -> str:
-    if value and not _HOST.fullmatch(value):
+    if value and not (_DOMAIN.fullmatch(value) or _IPV6.fullmatch(value)):
         raise ValueError("is no name of a mail server; the port goes into notify.port")
     return value
 

@@ -16,10 +16,11 @@ from pydantic import SecretStr
 
 from jenkins_release.config.notify import PORTS, mail_address
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
 
-_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[?::1\]?")
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 _LONGEST_REPLY = 200
 
 
@@ -189,7 +190,7 @@ class MailNotifier:
         if isinstance(error, smtplib.SMTPResponseException):
             return RemoteError(
                 f"the mail server {self.shown} does not take the mail: "
-                f"{error.smtp_code} {_reply(error.smtp_error)}",
+                f"{error.smtp_code} {quoted(error.smtp_error, _LONGEST_REPLY)}",
                 hint="check notify.sender, and whether the server relays for this machine",
                 retryable=_temporary(error),
             )
@@ -227,9 +228,4 @@ def _why(error: Exception) -> str:
 
 
 def _replies(refused: dict[str, tuple[int, bytes]]) -> str:
-    return "; ".join(f"{who}: {code} {_reply(text)}" for who, (code, text) in refused.items())
-
-
-def _reply(text: bytes | str) -> str:
-    shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    return " ".join(shown.split())[:_LONGEST_REPLY]
+    return "; ".join(f"{who}: {code} {quoted(text, _LONGEST_REPLY)}" for who, (code, text) in refused.items())

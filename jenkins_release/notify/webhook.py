@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from jenkins_release.config.redaction import Redaction
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
 from jenkins_release.version import PROGRAM
@@ -107,8 +108,9 @@ class WebhookNotifier:
 
     def _said(self, answer: requests.Response) -> str:
         body = answer.raw.read(_LONGEST_ANSWER, decode_content=True)
-        text = self._redact(" ".join(body.decode("utf-8", "replace").split()))
-        return f": {text[:_QUOTED]}" if text and "<" not in text else ""
+        # Redacted before it is shortened: half a secret would not be found.
+        text = quoted(self._redact(body.decode("utf-8", "replace")), _QUOTED)
+        return f": {text}" if text and "<" not in text else ""
 
     def _broken(self, error: Exception) -> ReleaseError:
         if isinstance(error, requests.exceptions.SSLError):

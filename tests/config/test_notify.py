@@ -65,6 +65,7 @@ def test_a_notifier_takes_every_event_unless_some_are_named(tmp_path: Path):
         ({**MAIL, "sender": '"a@b\\r\\nBcc: c@d"'}, "is no mail address"),
         ({**MAIL, "sender": '"qä@nextlabs.com"'}, "is no mail address in ASCII"),
         ({**MAIL, "host": '"mail.nextlabs.com:25"'}, "notify[0].host: is no name of a mail server"),
+        ({**MAIL, "host": '"bad:25"'}, "notify[0].host: is no name of a mail server"),
         ({**MAIL, "template": '"slack"'}, "template says nothing for the kind 'mail'"),
         ({**HOOK, "port": "25"}, "port says nothing for the kind 'webhook'"),
         ({**HOOK, "timeout_s": "0"}, "notify[0].timeout_s"),

@@ -177,6 +177,12 @@ def test_a_refused_mail_is_told_with_the_servers_words(mailbox: Mailbox, reply: 
     assert error.retryable is retryable
 
 
+def test_a_reply_cannot_change_the_terminal(mailbox: Mailbox):
+    """Its control characters are not printed."""
+    mailbox.replies = ["554 \x1b[2Jspam"]
+    assert failure(notifier(mailbox.port)).message.endswith("554 ?[2Jspam")
+
+
 def test_a_server_that_hangs_up_in_the_middle_is_not_sent_the_mail_again(mailbox: Mailbox):
     """It may have taken the mail before it went."""
     mailbox.drop = True

@@ -103,6 +103,14 @@ def test_an_answer_that_repeats_the_url_gives_nothing_away(hook: Hook):
     assert failure(notifier(hook.url)).message.endswith("404: cannot POST [redacted]")
 
 
+def test_an_answer_cannot_change_the_terminal(hook: Hook):
+    """Its control characters are not printed, and it stays one short line."""
+    hook.answers = [Answer(400, body="\x1b[2Jno\r\nchannel\u202e " + "x" * 5000)]
+    message = failure(notifier(hook.url)).message
+    assert "400: ?[2Jno channel? xxx" in message
+    assert len(message) < 250
+
+
 def test_a_page_is_not_quoted(hook: Hook):
     """A proxy's login page says nothing in its first line."""
     hook.answers = [Answer(403, body="<!DOCTYPE html><html>sign in</html>")]
