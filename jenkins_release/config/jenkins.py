@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from jenkins_release.config.section import Section
 
@@ -55,10 +55,35 @@ def _git_url(value: str) -> str:
 
 ControllerUrl = Annotated[str, AfterValidator(check_controller_url)]
 JobPath = Annotated[str, AfterValidator(_job_path)]
+JobKind = Literal["candidate", "qa", "publish", "customer-access", "pipeline"]
+
+
+class JobSection(Section):
+    """``[[jenkins.jobs]]``: one job beside the promote job.
+
+    An empty ``name`` is that of the kind, an empty ``script`` ``jobs/<kind>.Jenkinsfile``, or ``Jenkinsfile``
+    for a candidate; an empty ``branch`` is ``jenkins.git_branch``. A ``pipeline`` has no such defaults.
+    """
+
+    kind: JobKind
+    name: JobPath = ""
+    script: str = ""
+    branch: str = ""
+
+    @property
+    def job_name(self) -> str:
+        """Name of the job in the product's folder."""
+        return self.name or self.kind
+
+    @model_validator(mode="after")
+    def _complete(self) -> JobSection:
+        if self.kind == "pipeline" and not (self.name and self.script):
+            raise ValueError("a job of the kind pipeline needs a name and a script")
+        return self
 
 
 class JenkinsSection(Section):
-    """``[jenkins]``: the controller, the promote job on it, and what ``jobs apply`` writes into it.
+    """``[jenkins]``: the controller, and the jobs that ``jobs apply`` writes into it.
 
     ``timeout_s`` bounds the silence of one answer; ``outage_s`` how long a restart of the controller
     or a lost connection is waited for; ``poll_s`` is the time between two looks at queue, build and
@@ -73,5 +98,16 @@ class JenkinsSection(Section):
     git_branch: Annotated[str, Field(min_length=1)] = "main"
     git_login: str = ""
     timeout_s: Annotated[float, Field(ge=1, le=600)] = 30.0
+    jobs: tuple[JobSection, ...] = ()
     poll_s: Annotated[float, Field(ge=0.1, le=60)] = 2.0
     outage_s: Annotated[float, Field(ge=0, le=7200)] = 900.0
+
+    @model_validator(mode="after")
+    def _one_job_of_a_name(self) -> JenkinsSection:
+        # On some file systems Jenkins takes names that differ in case for the same.
+        seen = {self.promote_job.casefold()}
+        for job in self.jobs:
+            if job.job_name.casefold() in seen:
+                raise ValueError(f"two jobs have the name {job.job_name!r}: give one of them another")
+            seen.add(job.job_name.casefold())
+        return self

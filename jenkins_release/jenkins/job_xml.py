@@ -59,14 +59,14 @@ class Item:
     Attributes:
         kind: Element name of the document: ``FOLDER``, ``PIPELINE``, or that of something else.
         description: Description, with the mark of who manages it.
-        parameters: Parameters, in the order of the form.
+        parameters: Parameters, in the order of the form. None where they are not ours to manage.
         source: Where the script comes from; None for a folder, and for a script in the job itself.
         other: What stands in the place of a source that we would write, named for people.
     """
 
     kind: str
     description: str = ""
-    parameters: tuple[Parameter, ...] = ()
+    parameters: tuple[Parameter, ...] | None = ()
     source: Source | None = None
     other: str = ""
 
@@ -74,7 +74,7 @@ class Item:
         """Return the item as lines for a unified diff."""
         kind = {FOLDER: "folder", PIPELINE: "pipeline job"}.get(self.kind, self.kind)
         lines = [f"kind: {kind}", *(f"description: {line}" for line in self.description.splitlines())]
-        for each in self.parameters:
+        for each in self.parameters or ():
             lines += [f"parameter {each.name}: {each.kind}, default {each.default!r}"]
             lines += [f"parameter {each.name}: choice {choice!r}" for choice in each.choices]
             lines += [f"parameter {each.name}: {line}" for line in each.description.splitlines()]
@@ -131,15 +131,19 @@ def _write(root: ET.Element, item: Item) -> None:
     _child(root, "description").text = item.description
     if item.kind != PIPELINE:
         return
-    properties = _child(root, "properties")
-    for found in properties.findall(_PARAMETERS):
-        properties.remove(found)
-    if item.parameters:
-        definitions = ET.SubElement(ET.SubElement(properties, _PARAMETERS), "parameterDefinitions")
-        for each in item.parameters:
-            _write_parameter(definitions, each)
+    if item.parameters is not None:
+        _write_parameters(_child(root, "properties"), item.parameters)
     if item.source is not None:
         _write_source(root, item.source)
+
+
+def _write_parameters(properties: ET.Element, parameters: tuple[Parameter, ...]) -> None:
+    for found in properties.findall(_PARAMETERS):
+        properties.remove(found)
+    if parameters:
+        definitions = ET.SubElement(ET.SubElement(properties, _PARAMETERS), "parameterDefinitions")
+        for each in parameters:
+            _write_parameter(definitions, each)
 
 
 def _write_parameter(above: ET.Element, parameter: Parameter) -> None:

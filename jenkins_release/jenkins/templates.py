@@ -18,32 +18,87 @@ class JobTemplate:
     """One kind of job.
 
     Attributes:
-        name: Its name in ``release.toml``: ``jenkins.<name>_job`` and ``jenkins.<name>_script``.
+        kind: Its name in ``jenkins.jobs.kind``; of the promote job, ``jenkins.promote_job`` says more.
         summary: What the job does, for its page.
-        parameters: Its parameters. The pipeline, ``vars/<name>Pipeline.groovy``, repeats them: Jenkins puts
-            those of the script in the job with every run, and this table before the first one.
+        parameters: Its parameters. The pipeline repeats them: Jenkins puts those of the script in the job with
+            every run, and this table before the first one. None: those of the script are left alone.
+        script: Where its script stands in the product's repository by default.
     """
 
-    name: str
+    kind: str
     summary: str
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[Parameter, ...] | None
+    script: str
 
+
+_VERSION = Parameter(VERSION, description="Product version, such as 8.1.0")
+_SIGNED_OFF = Parameter(BUILD, description="Build that QA signed off, such as 42")
 
 PROMOTE = JobTemplate(
     "promote",
     "Plans a promotion, waits for its approval, and brings the candidate to Amazon ECR.",
     (
         Parameter(PRODUCT, description="Product; empty for the one of this job"),
-        Parameter(VERSION, description="Product version, such as 8.1.0"),
-        Parameter(BUILD, description="Build that QA signed off, such as 42"),
+        _VERSION,
+        _SIGNED_OFF,
         Parameter(REASON, description="Why it goes out; recorded with the approval"),
         Parameter(TICKET, description="Ticket of the release; recorded with the reason"),
         Parameter(DRY_RUN, "boolean", "false", description="Plan only"),
         Parameter(REQUEST_ID, description="Filled in by promote launch; leave it empty"),
     ),
+    "jobs/promote.Jenkinsfile",
 )
-TEMPLATES = (PROMOTE,)
-"""Every kind of job, in the order in which they are applied."""
+TEMPLATES = {
+    each.kind: each
+    for each in (
+        JobTemplate(
+            "candidate", "Builds the product and exports it as a release candidate.", None, "Jenkinsfile"
+        ),
+        JobTemplate(
+            "qa",
+            "Loads a candidate, tests it, asks for QA's verdict and signs it.",
+            (_VERSION, Parameter(BUILD, description="Build to test, such as 42")),
+            "jobs/qa.Jenkinsfile",
+        ),
+        PROMOTE,
+        JobTemplate(
+            "publish",
+            "Publishes a version that was promoted to the release area.",
+            (
+                _VERSION,
+                _SIGNED_OFF,
+                Parameter(REASON, description="Why it goes out; recorded with the release"),
+                Parameter(TICKET, description="Ticket of the release; recorded with the reason"),
+                Parameter(DRY_RUN, "boolean", "false", description="Check everything, publish nothing"),
+            ),
+            "jobs/publish.Jenkinsfile",
+        ),
+        JobTemplate(
+            "customer-access",
+            "Gives a customer access to the images, renews it, ends it, or looks at it.",
+            (
+                Parameter(
+                    "ACTION",
+                    "choice",
+                    None,
+                    ("doctor", "list", "audit", "issue", "rotate", "revoke"),
+                    "What to do",
+                ),
+                Parameter("CUSTOMER", description="Customer, such as ACME; empty for list and audit"),
+                Parameter(TICKET, description="Ticket that asks for the access, for issue"),
+                Parameter(REASON, description="Why, for revoke"),
+                Parameter("SECRET", description="Secret in AWS Secrets Manager that gets the key"),
+                Parameter(
+                    "RECIPIENT",
+                    description="Or the public key that a hand-over file is encrypted for: age1...",
+                ),
+            ),
+            "jobs/customer-access.Jenkinsfile",
+        ),
+        JobTemplate("pipeline", "A pipeline of the product's own.", None, ""),
+    )
+}
+"""Every kind of job by its name."""
 
 
 def folder_item(product: str) -> Item:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.jenkins.errors import ItemNotFound
 from jenkins_release.jenkins.job_xml import FOLDER, Item, Source, changed_config, new_config, read_item
-from jenkins_release.jenkins.templates import TEMPLATES, folder_item, job_item, managed_for
+from jenkins_release.jenkins.templates import (
+    PROMOTE,
+    TEMPLATES,
+    JobTemplate,
+    folder_item,
+    job_item,
+    managed_for,
+)
 from jenkins_release.steps.services import Services
+
+if TYPE_CHECKING:
+    from jenkins_release.config.jenkins import JenkinsSection
 
 JobAction = Literal["create", "update", "keep"]
 
@@ -145,6 +155,8 @@ def _compare(services: Services) -> Iterator[tuple[JobChange, Item, str | None]]
             # Nothing of it is needed but that it is there: a folder that exists stays as it is.
             yield JobChange(path, kind, "keep", "", ""), wanted, config
             continue
+        if wanted.parameters is None:
+            now = replace(now, parameters=None)
         diff = _diff(path, now.lines(), wanted)
         action: JobAction = "update" if diff else "keep"
         foreign = _foreign(now.description, services.configuration.product.name)
@@ -158,18 +170,28 @@ def _wanted(services: Services) -> Iterator[tuple[str, Item]]:
             "jenkins.git_url is not set: the jobs take their scripts and release.toml from there",
             hint="set it to the git repository of the product",
         )
-    folders = services.jenkins_folder.split("/")
-    for depth in range(1, len(folders) + 1):
-        yield "/".join(folders[:depth]), folder_item(product)
-    for template in TEMPLATES:
-        source = Source(
-            url=section.git_url,
-            login=section.git_login,
-            branch=section.git_branch,
-            script=getattr(section, f"{template.name}_script"),
-        )
-        path = f"{services.jenkins_folder}/{getattr(section, f'{template.name}_job')}"
-        yield path, job_item(template, product, source)
+    jobs = {
+        f"{services.jenkins_folder}/{name}": job_item(template, product, source)
+        for name, template, source in _jobs(section)
+    }
+    for folder in dict.fromkeys(above for path in jobs for above in _above(path)):
+        yield folder, folder_item(product)
+    yield from jobs.items()
+
+
+def _jobs(section: JenkinsSection) -> Iterator[tuple[str, JobTemplate, Source]]:
+    def source(script: str, branch: str = "") -> Source:
+        return Source(section.git_url, section.git_login, branch or section.git_branch, script)
+
+    yield section.promote_job, PROMOTE, source(section.promote_script)
+    for job in section.jobs:
+        template = TEMPLATES[job.kind]
+        yield job.job_name, template, source(job.script or template.script, job.branch)
+
+
+def _above(path: str) -> list[str]:
+    names = path.split("/")[:-1]
+    return ["/".join(names[:depth]) for depth in range(1, len(names) + 1)]
 
 
 def _diff(path: str, now: list[str], wanted: Item) -> str:
