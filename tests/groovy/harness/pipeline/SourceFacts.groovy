@@ -3,14 +3,14 @@ package pipeline
 import org.codehaus.groovy.ast.ClassNode
 import org.codehaus.groovy.ast.CodeVisitorSupport
 import org.codehaus.groovy.ast.MethodNode
-import org.codehaus.groovy.ast.expr.BinaryExpression
 import org.codehaus.groovy.ast.expr.ClosureExpression
 import org.codehaus.groovy.ast.expr.ConstantExpression
 import org.codehaus.groovy.ast.expr.Expression
-import org.codehaus.groovy.ast.expr.GStringExpression
+import org.codehaus.groovy.ast.expr.ListExpression
 import org.codehaus.groovy.ast.expr.MapEntryExpression
 import org.codehaus.groovy.ast.expr.MapExpression
 import org.codehaus.groovy.ast.expr.MethodCallExpression
+import org.codehaus.groovy.ast.expr.PropertyExpression
 import org.codehaus.groovy.ast.expr.TupleExpression
 import org.codehaus.groovy.ast.stmt.ReturnStatement
 import org.codehaus.groovy.control.CompilationUnit
@@ -22,47 +22,34 @@ class SourceFacts {
         CompilationUnit unit = new CompilationUnit()
         unit.addSource(file)
         unit.compile(Phases.CONVERSION)
-        ClassNode script = unit.firstClassNode
-        List<String> lines = file.readLines()
-        List<Map> methods = script.methods.findAll { !(it.name in ['main', 'run']) }.collect { describe(it, lines) }
+        List<ClassNode> all = unit.AST.classes
+        ClassNode script = all.find { it.script }
         MethodNode body = script.methods.find { it.name == 'run' }
-        Collector loose = new Collector(lines)
-        int statements = 0
-        body?.code?.statements?.each { statement ->
-            boolean empty = statement instanceof ReturnStatement && statement.expression instanceof ConstantExpression
-            statements += empty ? 0 : 1
-            statement.visit(loose)
+        int loose = (body?.code?.statements ?: []).count { statement ->
+            !(statement instanceof ReturnStatement && statement.expression instanceof ConstantExpression)
         }
+        Collector found = new Collector(file.readLines())
+        script.methods.findAll { it.code }.each { it.code.visit(found) }
         return [
-            methods: methods,
-            fields: script.fields.collect { it.name },
-            loose: statements,
-            shells: methods.collectMany { it.shells } + loose.shells,
-        ]
-    }
-
-    private static Map describe(MethodNode method, List<String> lines) {
-        Collector found = new Collector(lines)
-        method.code.visit(found)
-        return [
-            name: method.name,
-            nonCps: method.annotations.any { it.classNode.name.endsWith('NonCPS') },
-            calls: found.calls,
-            closuresTo: found.closuresTo,
-            matchers: found.matchers,
-            interpolated: found.interpolated,
+            loose: loose,
+            findings: CpsRules.findings(script, all),
             shells: found.shells,
+            pipelines: found.pipelines,
+            parameters: found.parameters,
+            reads: found.reads,
+            signature: script.methods.find { it.name == 'call' }?.parameters*.name,
         ]
     }
 }
 
-/** Walks through one body. */
+/** Walks through all bodies of a script. */
 class Collector extends CodeVisitorSupport {
-    final List<String> calls = []
-    final List<String> closuresTo = []
-    final List<String> interpolated = []
     final List<Map> shells = []
-    int matchers = 0
+    /** Parameters that a declarative pipeline declares, in their order. */
+    final List<Map> parameters = []
+    /** Properties read, by what they are read of. */
+    final Map<String, Set<String>> reads = [:]
+    int pipelines = 0
     private final List<String> lines
 
     Collector(List<String> lines) {
@@ -71,30 +58,39 @@ class Collector extends CodeVisitorSupport {
 
     @Override
     void visitMethodCallExpression(MethodCallExpression call) {
-        String name = call.methodAsString
-        List<Expression> arguments = call.arguments instanceof TupleExpression ? call.arguments.expressions : [call.arguments]
-        if (call.implicitThis) {
-            calls << name
+        if (call.implicitThis && call.methodAsString == 'sh') {
+            shells.addAll(arguments(call).collect { scriptOf(it) }.findAll())
         }
-        if (arguments.any { it instanceof ClosureExpression }) {
-            closuresTo << name
-        }
-        if (call.implicitThis && name == 'sh') {
-            shells.addAll(arguments.collect { scriptOf(it) }.findAll())
+        if (call.implicitThis && call.methodAsString == 'pipeline') {
+            pipelines++
+            MethodCallExpression declared = callsIn(call).find { it.methodAsString == 'parameters' }
+            parameters.addAll(declared ? callsIn(declared).collect { parameterOf(it) } : [])
         }
         super.visitMethodCallExpression(call)
     }
 
     @Override
-    void visitBinaryExpression(BinaryExpression expression) {
-        matchers += expression.operation.text == '=~' ? 1 : 0
-        super.visitBinaryExpression(expression)
+    void visitPropertyExpression(PropertyExpression property) {
+        reads.computeIfAbsent(property.objectExpression.text) { [] as Set } << property.propertyAsString
+        super.visitPropertyExpression(property)
     }
 
-    @Override
-    void visitGStringExpression(GStringExpression expression) {
-        interpolated << expression.text
-        super.visitGStringExpression(expression)
+    private static List<Expression> arguments(MethodCallExpression call) {
+        return call.arguments instanceof TupleExpression ? call.arguments.expressions : [call.arguments]
+    }
+
+    /** The calls that are the statements of a call's closure. */
+    private static List<MethodCallExpression> callsIn(MethodCallExpression call) {
+        ClosureExpression body = arguments(call).find { it instanceof ClosureExpression }
+        return body.code.statements*.expression.findAll { it instanceof MethodCallExpression }
+    }
+
+    private static Map parameterOf(MethodCallExpression call) {
+        Map values = arguments(call)[0].mapEntryExpressions.collectEntries { entry ->
+            Expression value = entry.valueExpression
+            [entry.keyExpression.text, value instanceof ListExpression ? value.expressions*.text : value.text]
+        }
+        return [kind: call.methodAsString] + values
     }
 
     private Map scriptOf(Expression argument) {
