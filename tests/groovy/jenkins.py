@@ -62,7 +62,8 @@ class Outcome:
     """What a build ended with.
 
     ``leaks`` says where a secret was seen; ``description``, ``reports`` and ``mails`` are the build's
-    description, the JUnit reports that it published, and the mails that it sent.
+    description, the JUnit reports that it published, and the mails that it sent. ``survivors`` are the variables
+    that were stored and read back on the way; ``stashes`` are those that Jenkins keeps for a restart.
     """
 
     status: str
@@ -76,6 +77,8 @@ class Outcome:
     description: str
     reports: list[str]
     mails: list[dict[str, str]]
+    survivors: list[str]
+    stashes: dict[str, Any]
 
     def ok(self) -> Any:
         """Return the script's value; the build has to be a success without leaks."""
@@ -116,6 +119,10 @@ class Jenkins:
         """Run one build."""
         return self.together(job.specification(script, **more))[0]
 
+    def restart(self, job: Job, script: str, stage: str, of: Outcome, **more: Any) -> Outcome:
+        """Run *Restart from Stage*: a build of its own that begins at a stage, with the stashes that were kept."""
+        return self.run(job, script, restart={"stage": stage, "stashes": of.stashes}, **more)
+
     def together(self, *specifications: Mapping[str, Any]) -> list[Outcome]:
         """Run builds at the same time."""
         answers = self._ask({"builds": specifications})
@@ -132,6 +139,8 @@ class Jenkins:
                 description=answer["description"] or "",
                 reports=answer["reports"],
                 mails=answer["mails"],
+                survivors=answer["survivors"],
+                stashes=answer["stashes"],
             )
             for answer in answers
         ]

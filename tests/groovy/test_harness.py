@@ -26,7 +26,7 @@ def job(empty_job: Job) -> Job:
         ("sh 'test $TOKEN'", ["console"]),
         ('sh "#!/bin/sh\\n: ${TOKEN}"', ["scripts"]),
         ("sh '#!/bin/sh\\nprintf %s $TOKEN | base64'", ["console"]),
-        ("error TOKEN", ["calls", "failure"]),
+        ("error TOKEN", ["calls", "console", "failure"]),
         ("return env.TOKEN", ["answer"]),
     ],
 )

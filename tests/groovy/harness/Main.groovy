@@ -7,10 +7,12 @@ import java.util.concurrent.Executors
 import org.codehaus.groovy.control.CompilerConfiguration
 import org.codehaus.groovy.runtime.InvokerHelper
 import pipeline.Build
+import pipeline.CurrentBuild
 import pipeline.GlobalVariable
 import pipeline.Interrupted
 import pipeline.PipelineScript
 import pipeline.SourceFacts
+import pipeline.Survival
 
 /** env in a script: reads the environment, keeps what is assigned to it. */
 class Environment {
@@ -29,26 +31,13 @@ class Environment {
     }
 }
 
-/** currentBuild: who started it. */
-class CurrentBuild {
-    private final String user
-    String description
-
-    CurrentBuild(String user) {
-        this.user = user
-    }
-
-    List getBuildCauses(String kind) {
-        return user && kind == 'hudson.model.Cause$UserIdCause' ? [[userId: user, userName: user]] : []
-    }
-}
-
 class Controller {
     private final GroovyClassLoader loader
     private final Map<String, Class> vars = [:]
 
     Controller(File folder) {
         CompilerConfiguration configuration = new CompilerConfiguration(scriptBaseClass: PipelineScript.name)
+        configuration.addCompilationCustomizers(new Survival())
         loader = new GroovyClassLoader(getClass().classLoader, configuration)
         for (file in folder.listFiles().sort().findAll { it.name.endsWith('.groovy') }) {
             vars[file.name - '.groovy'] = loader.parseClass(file)
@@ -57,6 +46,11 @@ class Controller {
 
     Map run(Map specification) {
         Build build = new Build(specification)
+        build.begin()
+        if (specification.restart) {
+            build.stashes.putAll(specification.restart.stashes as Map)
+        }
+        build.print(specification.user ? 'Started by user ' + specification.user : 'Started by timer')
         Binding binding = new Binding([
             harness: build, env: new Environment(build), params: build.params, scm: 'scm',
             currentBuild: new CurrentBuild(specification.user as String),
@@ -82,9 +76,14 @@ class Controller {
             outcome << [status: 'FAILURE', failure: error.message as String, thrown: error.class.simpleName]
             outcome.trace = error.stackTrace.findAll { it.fileName?.endsWith('.groovy') }.take(8)*.toString()
         }
+        if (outcome.failure) {
+            build.print((outcome.thrown == 'Aborted' ? 'ERROR: ' : '') + outcome.failure)
+        }
+        build.print('Finished: ' + outcome.status)
         outcome.leaks = build.leaks(outcome.answer, [outcome.failure, currentBuild.description, build.mails].join('\n'))
         return outcome + [description: currentBuild.description, reports: build.reports, mails: build.mails,
-                          calls: build.calls, scripts: build.scripts, console: build.console.toString()]
+                          calls: build.calls, scripts: build.scripts, survivors: build.survivors as List,
+                          stashes: build.stashesArePreserved ? build.stashes : [:], console: build.console.toString()]
     }
 
     /** A restart of the controller saves every value that a pipeline holds. */

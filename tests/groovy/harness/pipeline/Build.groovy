@@ -4,9 +4,12 @@ package pipeline
  * One build: its environment, its log, and every step that it called.
  *
  * The specification is what the test sent: build, user, params, environment (of the agent),
- * credentials, workspace, checkout, approver, answers (of an input with parameters), mail ('refused').
+ * credentials, workspace, checkout, approver, answers (of an input with parameters), mail ('refused'),
+ * abort (after: a text of the console, signal), restart (stage and stashes of an earlier build),
+ * restarted (whether the controller restarts while the build waits for an answer).
  */
 class Build {
+    private static final InheritableThreadLocal<Build> RUNNING = new InheritableThreadLocal<>()
     final Map specification
     final List<String> calls = []
     final List<String> scripts = []
@@ -18,6 +21,10 @@ class Build {
     final Map<String, Map> stashes = [:]
     final Map params = [:]
     final StringBuilder console = new StringBuilder()
+    /** Variables of pipeline code that were stored and read back, by where they stand. */
+    final Set<String> survivors = [] as TreeSet
+    /** Whether the stashes outlive the build: the option preserveStashes. */
+    boolean stashesArePreserved = false
     Script script
     File current
     private final List<Map> overlays = []
@@ -26,6 +33,28 @@ class Build {
     Build(Map specification) {
         this.specification = specification
         params.putAll((specification.params ?: [:]) as Map)
+    }
+
+    static Build running() {
+        return RUNNING.get()
+    }
+
+    void begin() {
+        RUNNING.set(this)
+    }
+
+    /** The controller stops and starts again: of a build it has what is on its disk. */
+    void surviveRestart() {
+        print('Resuming build at ' + new Date() + ' after Jenkins restart')
+        for (state in [assigned: assigned, params: params, stashes: stashes]) {
+            Map stored = Survival.copy(state.value, state.key) as Map
+            state.value.clear()
+            state.value.putAll(stored)
+        }
+        List stored = Survival.copy(overlays, 'environment') as List
+        overlays.clear()
+        overlays.addAll(stored)
+        print('Ready to run at ' + new Date())
     }
 
     /** The variables that a step sees; outside a node there is no agent's environment. */

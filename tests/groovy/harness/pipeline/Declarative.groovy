@@ -2,6 +2,7 @@ package pipeline
 
 /** Runs a declarative pipeline: the sections and the order that jenkins.io/doc/book/pipeline/syntax states. */
 class Declarative {
+    private static final List<String> KNOWN = ['timeout', 'disableConcurrentBuilds', 'buildDiscarder', 'preserveStashes']
     private final Build build
     private final Script script
 
@@ -16,11 +17,13 @@ class Declarative {
         root.need('stages')
         declare(root)
         Map<String, String> variables = environment(root)
+        List<Entry> stages = section(root.closure('stages'), ['stage']).entries
+        build.stashesArePreserved = options(root, KNOWN).any { it.name == 'preserveStashes' }
         build.within(variables) {
-            wrapped(options(root, ['timeout', 'disableConcurrentBuilds', 'buildDiscarder', 'preserveStashes']), 0) {
+            wrapped(options(root, KNOWN), 0) {
                 onAgent(root) {
                     followed(root) {
-                        for (stage in section(root.closure('stages'), ['stage']).entries) {
+                        for (stage in fromRestart(stages)) {
                             runStage(stage.values[0] as String, stage.values[1] as Closure)
                         }
                     }
@@ -30,9 +33,23 @@ class Declarative {
         return null
     }
 
+    /** The stages that run: all, or those from the one that the build was restarted from. */
+    private List<Entry> fromRestart(List<Entry> stages) {
+        String first = build.specification.restart?.stage
+        int index = first == null ? 0 : stages.findIndexOf { it.values[0] == first }
+        if (index < 0) {
+            throw new IllegalArgumentException("There is no stage ${first} to restart from")
+        }
+        for (stage in stages.take(index)) {
+            build.print("Stage \"${stage.values[0]}\" skipped due to this build restarting at stage \"${first}\"")
+        }
+        return stages.drop(index)
+    }
+
     private void runStage(String name, Closure body) {
         Section stage = section(body, ['agent', 'options', 'environment', 'when', 'input', 'steps', 'post'])
         stage.need('steps')
+        build.print('[Pipeline] stage (' + name + ')')
         build.record('stage', [name: name]) {
             Section when = stage.closure('when') ?
                 section(stage.closure('when'), ['beforeOptions', 'beforeInput', 'beforeAgent', 'expression']) : null

@@ -63,7 +63,23 @@ class Steps {
             throw new IllegalArgumentException("${name}: unknown parameters ${unknown}; known are ${known}")
         }
         arguments = arguments.collectEntries { key, value -> [key, value instanceof GString ? value as String : value] }
-        return build.record(name, known == null ? [:] : arguments) { this."do_$name"(arguments, body) }
+        String label = arguments.label && name == 'sh' ? ' (' + arguments.label + ')' : name == 'stage' ? ' (' + arguments.name + ')' : ''
+        build.print('[Pipeline] ' + name + label)
+        Closure shown = body == null ? null : { ->
+            build.print('[Pipeline] {')
+            try {
+                return body()
+            } finally {
+                build.print('[Pipeline] }')
+            }
+        }
+        try {
+            return build.record(name, known == null ? [:] : arguments) { this."do_$name"(arguments, shown) }
+        } finally {
+            if (body != null) {
+                build.print('[Pipeline] // ' + name)
+            }
+        }
     }
 
     Object do_archiveArtifacts(Map given, Closure body) {
@@ -119,6 +135,10 @@ class Steps {
     Object do_input(Map given, Closure body) {
         String approver = build.specification.approver
         build.print(given.message)
+        build.print((given.ok ?: 'Proceed') + ' or Abort')
+        if (build.specification.restarted) {
+            build.surviveRestart()
+        }
         if (!approver) {
             throw new Interrupted('Rejected by ' + build.specification.user)
         }
@@ -207,14 +227,22 @@ class Steps {
         Process process = builder.start()
         Thread errors = given.returnStdout ? Thread.start { process.errorStream.eachLine { build.print(it) } } : null
         String answer = null
+        boolean aborted = false
         if (given.returnStdout) {
             answer = process.inputStream.getText(given.encoding ?: 'UTF-8')
         } else {
-            process.inputStream.eachLine { build.print(it) }
+            process.inputStream.eachLine {
+                build.print(it)
+                aborted |= stopped(it, process)
+            }
         }
         int status = process.waitFor()
         errors?.join()
         file.parentFile.deleteDir()
+        if (aborted) {
+            // Even with returnStatus: what was aborted has no status.
+            throw new Interrupted('Aborted by ' + build.specification.user)
+        }
         if (given.returnStatus) {
             return status
         }
@@ -222,6 +250,22 @@ class Steps {
             throw new Aborted("script returned exit code ${status}")
         }
         return answer
+    }
+
+    /** Ends a program as the test wants it: TERM is what Jenkins does for an abort, KILL what a kernel does. */
+    private boolean stopped(String line, Process process) {
+        Map abort = build.specification.abort as Map
+        if (!abort || !line.contains(abort.after as String)) {
+            return false
+        }
+        List<ProcessHandle> all = (process.descendants().iterator() as List) + process.toHandle()
+        if (abort.signal == 'KILL') {
+            all*.destroyForcibly()
+            return false
+        }
+        build.print('Sending interrupt signal to process')
+        all*.destroy()
+        return true
     }
 
     Object do_stage(Map given, Closure body) {
@@ -233,7 +277,7 @@ class Steps {
         if (!file.exists()) {
             throw new Aborted("No files included in stash '${given.name}'")
         }
-        build.stashes[given.name as String] = [name: given.includes as String, content: file.bytes]
+        build.stashes[given.name as String] = [name: given.includes as String, content: file.bytes.encodeBase64().toString()]
     }
 
     Object do_timeout(Map given, Closure body) {
@@ -245,7 +289,7 @@ class Steps {
         if (kept == null) {
             throw new Aborted("No such saved stash '${given.name}'")
         }
-        build.resolve(kept.name).bytes = kept.content
+        build.resolve(kept.name as String).bytes = (kept.content as String).decodeBase64()
     }
 
     /** Binds what the test keeps under an id; a secret file stands beside the workspace meanwhile. */
