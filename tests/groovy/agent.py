@@ -29,11 +29,42 @@ export PYTHONPATH='{root}'
 exec '{python}' -P -m jenkins_release "$@"
 """
 
+# The real program with another standard error: it waits for its end behind the line that has the text.
+_STALLS = """\
+import sys, time
+from jenkins_release.__main__ import run
+
+class Stalls:
+    def __init__(self, stream):
+        self._stream = stream
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+    def write(self, text):
+        self._stream.write(text)
+        if {text!r} in text:
+            self._stream.write('' if text.endswith('\\n') else '\\n')
+            self._stream.flush()
+            time.sleep(600)
+
+sys.stderr = Stalls(sys.stderr)
+run()
+"""
+
 
 def install_program(folder: Path, log: Path) -> None:
     """Put ``jenkins-release`` into a folder; it keeps its arguments, each ended by NUL, in ``log``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_program(folder, _PROGRAM.format(log=log, root=ROOT, python=sys.executable))
+
+
+def install_stalling_program(folder: Path, text: str) -> None:
+    """Put a ``jenkins-release`` into a folder that goes no further than a line of its log with ``text``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / "stalls.py"
+    script.write_text(_STALLS.format(text=text))
+    write_program(
+        folder, f"#!/bin/sh\nexport PYTHONPATH='{ROOT}'\nexec '{sys.executable}' -P '{script}' \"$@\"\n"
+    )
 
 
 def write_program(folder: Path, text: str) -> None:

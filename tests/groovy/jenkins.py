@@ -62,8 +62,8 @@ class Outcome:
     """What a build ended with.
 
     ``leaks`` says where a secret was seen; ``description``, ``reports`` and ``mails`` are the build's
-    description, the JUnit reports that it published, and the mails that it sent. ``survivors`` are the variables
-    that were stored and read back on the way; ``stashes`` are those that Jenkins keeps for a restart.
+    description, the JUnit reports that it published, and the mails that it sent. ``survivors`` are the
+    variables that were stored and read back on the way; ``stashes`` are those that are kept for a restart.
     """
 
     status: str
@@ -120,7 +120,7 @@ class Jenkins:
         return self.together(job.specification(script, **more))[0]
 
     def restart(self, job: Job, script: str, stage: str, of: Outcome, **more: Any) -> Outcome:
-        """Run *Restart from Stage*: a build of its own that begins at a stage, with the stashes that were kept."""
+        """Run *Restart from Stage*: a build of its own, with the stashes that were kept of an earlier one."""
         return self.run(job, script, restart={"stage": stage, "stashes": of.stashes}, **more)
 
     def together(self, *specifications: Mapping[str, Any]) -> list[Outcome]:

@@ -7,6 +7,7 @@ import java.nio.file.StandardCopyOption
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.locks.ReentrantLock
+import java.util.stream.Collectors
 
 /** The steps that Jenkins and its usual plugins bring, as far as the library and the jobs use them. */
 class Steps {
@@ -258,7 +259,7 @@ class Steps {
         if (!abort || !line.contains(abort.after as String)) {
             return false
         }
-        List<ProcessHandle> all = (process.descendants().iterator() as List) + process.toHandle()
+        List<ProcessHandle> all = process.descendants().collect(Collectors.toList()) + process.toHandle()
         if (abort.signal == 'KILL') {
             all*.destroyForcibly()
             return false

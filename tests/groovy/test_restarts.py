@@ -1,0 +1,220 @@
+"""Builds that were aborted, killed, restarted from a stage, or caught by a restart of the controller.
+
+Each leaves a state from which the next build completes, and releases nothing on its way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.groovy.agent import install_stalling_program
+from tests.groovy.conftest import SkyDrm
+from tests.groovy.jenkins import ROOT, Jenkins, Job
+from tests.groovy.test_pipelines import PARAMETERS, PROMOTE, approval, calls, evidence, validated
+from tests.groovy.test_qa_pipeline import CANDIDATE, QA, TESTED, exported, verdict
+
+__all__ = ["exported", "validated"]
+RELEASED = [{"8.1.0"}] * 4
+
+
+def another(job: Job) -> Job:
+    """The same job, one build later."""
+    return dataclasses.replace(job, build=str(int(job.build) + 1))
+
+
+def stalling(job: Job, tmp_path: Path, text: str) -> Job:
+    """The job on an agent whose program goes no further than a line of its log."""
+    folder = tmp_path / "stalling"
+    install_stalling_program(folder, text)
+    return dataclasses.replace(job, environment={**job.environment, "PATH": f"{folder}:/usr/bin:/bin"})
+
+
+def tags(skydrm: SkyDrm) -> list[set[str]]:
+    """The release tags of each repository."""
+    return [
+        {tag for tag in each if not tag.startswith("candidate-")} for each in skydrm.product.tags().values()
+    ]
+
+
+def test_the_controller_restarts_while_somebody_is_asked(jenkins: Jenkins, validated: SkyDrm):
+    """What the build knows was stored, the plan too: the answer after the restart counts."""
+    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob", restarted=True)
+    outcome.ok()
+    assert "after Jenkins restart" in outcome.console
+    # Stored and read back on the way, at every place: the build went on with the copies.
+    assert {
+        "promotePipeline.call: given",
+        "promotePipeline.call: resource",
+        "promotePipeline.call: days",
+    } <= set(outcome.survivors)
+    assert "jenkinsReleaseCli.call: request" in outcome.survivors
+    assert tags(validated) == RELEASED
+    assert approval(validated)["approver"] == "bob"
+
+
+def test_the_controller_restarts_while_a_tester_is_asked(jenkins: Jenkins, exported: SkyDrm):
+    """The report of the tests was stashed."""
+    answers = {"VERDICT": "pass"}
+    outcome = jenkins.run(exported.job, QA, params=TESTED, approver="quinn", answers=answers, restarted=True)
+    outcome.ok()
+    assert "after Jenkins restart" in outcome.console
+    assert verdict(exported)[0] == "PASSED"
+
+
+def test_aborted_while_somebody_is_asked(jenkins: Jenkins, validated: SkyDrm):
+    """Nothing was recorded; the next build completes, and so does this one from the question on."""
+    aborted = jenkins.run(validated.job, PROMOTE, params=PARAMETERS)
+    assert aborted.status == "ABORTED"
+    assert evidence(validated) == ["build", "qa"]
+    job = another(validated.job)
+    again = jenkins.restart(job, PROMOTE, "Approve", aborted, params=PARAMETERS, approver="bob")
+    again.ok()
+    assert "planPromotion" not in calls(again)
+    assert tags(validated) == RELEASED
+    assert evidence(validated) == ["build", "qa", "approval", "promotion"]
+
+
+def test_a_build_whose_stash_is_gone_starts_anew(jenkins: Jenkins, validated: SkyDrm):
+    """Jenkins keeps the stashes of the last build only. Nothing is approved without the plan."""
+    aborted = jenkins.run(validated.job, PROMOTE, params=PARAMETERS)
+    forgotten = dataclasses.replace(aborted, stashes={})
+    job = another(validated.job)
+    (validated.job.workspace / "plan.json").unlink()
+    failure = jenkins.restart(job, PROMOTE, "Approve", forgotten, params=PARAMETERS, approver="bob").failed()
+    assert failure == "No such saved stash 'plan'"
+    assert evidence(validated) == ["build", "qa"]
+    jenkins.run(another(job), PROMOTE, params=PARAMETERS, approver="bob").ok()
+    assert tags(validated) == RELEASED
+
+
+@pytest.mark.parametrize(
+    ("signal", "status", "told"),
+    [
+        ("TERM", "ABORTED", "Aborted by alice"),
+        ("KILL", "FAILURE", "bug: jenkins-release promote run ended with status 137 and left no result"),
+    ],
+    ids=["aborted", "killed"],
+)
+def test_ended_while_it_promotes(
+    jenkins: Jenkins, validated: SkyDrm, tmp_path: Path, signal: str, status: str, told: str
+):
+    """After the second of four images: no tag is set. Restarted from its last stage it is finished.
+
+    Nobody approves again: the approval holds for what is left of the plan. The approver cannot restart it.
+    """
+    line = "/viewer:candidate-8.1.0-42"
+    stopped = stalling(validated.job, tmp_path, line)
+    abort = {"after": line, "signal": signal}
+    outcome = jenkins.run(stopped, PROMOTE, params=PARAMETERS, approver="bob", abort=abort)
+    assert (outcome.status, outcome.failure.splitlines()[0]) == (status, told), outcome.story()
+    assert outcome.leaks == []
+    assert tags(validated) == [set()] * 4
+    assert evidence(validated) == ["build", "qa", "approval"]
+    assert not [path for path in Path(f"{stopped.workspace}@tmp").rglob("*") if path.is_file()]
+
+    job = another(validated.job)
+    refused = jenkins.restart(job, PROMOTE, "Promote", outcome, params=PARAMETERS, user="bob").failed()
+    assert refused.startswith("refused: ")
+    finished = jenkins.restart(another(job), PROMOTE, "Promote", outcome, params=PARAMETERS)
+    finished.ok()
+    assert not {"input", "planPromotion", "approvePromotion"} & calls(finished)
+    assert tags(validated) == RELEASED
+    assert evidence(validated) == ["build", "qa", "approval", "promotion"]
+
+
+def test_a_new_build_finishes_what_was_aborted(jenkins: Jenkins, validated: SkyDrm, tmp_path: Path):
+    """Started anew instead of restarted: somebody approves what is left."""
+    line = "/rms:candidate-8.1.0-42"
+    stopped = stalling(validated.job, tmp_path, line)
+    outcome = jenkins.run(stopped, PROMOTE, params=PARAMETERS, approver="bob", abort={"after": line})
+    assert outcome.status == "ABORTED", outcome.story()
+    jenkins.run(another(validated.job), PROMOTE, params=PARAMETERS, user="bob", approver="carol").ok()
+    assert tags(validated) == RELEASED
+
+
+def test_aborted_while_it_exports(jenkins: Jenkins, skydrm: SkyDrm, tmp_path: Path):
+    """Nobody sees half a candidate; the next build is exported under its own number."""
+    job = dataclasses.replace(skydrm.job, build="1101")
+    line = "images/skydrm-8.1.0-1101.tar"
+    outcome = jenkins.run(stalling(job, tmp_path, line), CANDIDATE, abort={"after": line})
+    assert outcome.status == "ABORTED", outcome.story()
+    assert "exportCandidate" in calls(outcome)
+    assert not skydrm.product.candidate("8.1.0/1101").exists()
+    assert outcome.mails == []
+    # Restarted, the build has a new number, and no images of that number: it says so, and exports nothing.
+    again = jenkins.restart(another(job), CANDIDATE, "Export candidate", outcome)
+    assert again.failed().startswith("configuration: ")
+    assert "8.1.0-1102" in again.failure
+    jenkins.run(another(another(job)), CANDIDATE).ok()
+    assert (skydrm.product.candidate("8.1.0/1103") / "candidate.json").exists()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_verdict_is_asked_for_again(jenkins: Jenkins, exported: SkyDrm, kept: bool):
+    """With the report of the tests as long as Jenkins has it; without it nothing is signed."""
+    aborted = jenkins.run(exported.job, QA, params=TESTED)
+    assert aborted.status == "ABORTED"
+    (exported.job.workspace / "junit.xml").unlink()
+    of = aborted if kept else dataclasses.replace(aborted, stashes={})
+    more: dict[str, Any] = {"params": TESTED, "approver": "quinn", "answers": {"VERDICT": "pass"}}
+    again = jenkins.restart(another(exported.job), QA, "Sign off", of, **more)
+    if kept:
+        again.ok()
+    else:
+        assert again.failed() == "No such saved stash 'results'"
+        jenkins.run(another(another(exported.job)), QA, **more).ok()
+    assert verdict(exported)[0] == "PASSED"
+
+
+def test_stashes_are_kept_only_by_pipelines_that_say_so(jenkins: Jenkins, empty_job: Job):
+    """And a stage that does not exist cannot be restarted from: the harness tells both."""
+    script = """pipeline { agent none
+        stages { stage('A') { steps { node('x') { writeFile(file: 'f', text: 'x')
+                                                  stash(name: 'f', includes: 'f') } } }
+                 stage('B') { steps { node('x') { unstash 'f' } } } } }"""
+    first = jenkins.run(empty_job, script)
+    first.ok()
+    assert first.stashes == {}
+    assert jenkins.restart(empty_job, script, "B", first).failed() == "No such saved stash 'f'"
+    keeping = script.replace("stages {", "options { preserveStashes() }\nstages {", 1)
+    jenkins.restart(empty_job, keeping, "B", jenkins.run(empty_job, keeping)).ok()
+    assert "no stage C" in jenkins.restart(empty_job, script, "C", first).failure
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("def found = 'a' =~ /a/", "java.util.regex.Matcher in WorkflowScript: found"),
+        ("def found = new Object()", "java.lang.Object in WorkflowScript: found"),
+        ("Map found = [a: [1, 2].iterator()]", "Itr in WorkflowScript: found"),
+        (
+            "def found = new groovy.json.JsonSlurper().parseText('{\"a\": 1}').entrySet()",
+            "WorkflowScript: found",
+        ),
+    ],
+)
+def test_a_variable_that_no_restart_survives_is_found(jenkins: Jenkins, empty_job: Job, line: str, told: str):
+    """The build fails at the next statement, and names it."""
+    outcome = jenkins.run(empty_job, f"{line}\necho 'next'\n")
+    assert outcome.status == "FAILURE"
+    assert outcome.failure.endswith(told)
+    assert "next" not in outcome.console
+
+
+def test_a_build_goes_on_with_the_stored_copy(jenkins: Jenkins, empty_job: Job):
+    """Two names for one list are two lists afterwards, as after a restart."""
+    script = "List a = [1]\nList b = a\na << 2\necho 'x'\nreturn [a, b]"
+    outcome = jenkins.run(empty_job, script)
+    assert outcome.ok() == [[1, 2], [1]]
+    assert outcome.survivors == ["WorkflowScript: a", "WorkflowScript: b"]
+
+
+def test_every_pipeline_of_the_library_is_one_that_keeps_its_stashes():
+    """Who unstashes in a later stage has to."""
+    for path in (ROOT / "vars").glob("*Pipeline.groovy"):
+        text = path.read_text()
+        assert ("unstash" in text) <= ("preserveStashes()" in text), path.name
