@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+GROOVY_LINT := build/groovy-lint/.installed
 PYTEST_ARGS ?=
+PROGRAMS := scripts/write-schemas scripts/lint-groovy
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-jenkins lint format bench clean
@@ -23,17 +25,27 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt scripts/install-debian-packag
 demo: setup ## Run a whole release for real on loopback servers and tell about it
 	@$(BIN)/jenkins-release sandbox demo
 
-test: setup ## Run the whole test suite against real Docker, Samba and registry
+test: setup $(GROOVY_LINT) ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-jenkins: setup ## Run the Jenkins scenarios against the controller that JENKINS_URL names
 	@PYTHON=$(BIN)/python scripts/test-jenkins $(PYTEST_ARGS)
 
-lint: setup ## Run the quality gate: ruff, mypy, shellcheck
-	@$(BIN)/ruff check . scripts/write-schemas
-	@$(BIN)/ruff format --check . scripts/write-schemas
+lint: setup $(GROOVY_LINT) ## Run the quality gate: ruff, mypy, shellcheck, npm-groovy-lint
+	@$(BIN)/ruff check . $(PROGRAMS)
+	@$(BIN)/ruff format --check . $(PROGRAMS)
 	@$(BIN)/mypy
 	@shellcheck scripts/install-debian-packages scripts/test-jenkins .ci/run
+	@$(BIN)/python scripts/lint-groovy
+
+# npm ci takes exactly the versions and checksums of package-lock.json, and runs no script of a package.
+$(GROOVY_LINT): scripts/groovy-lint/package.json scripts/groovy-lint/package-lock.json
+	@PYTHON=$(PYTHON) scripts/install-debian-packages lint
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@echo "Installing npm-groovy-lint into $(@D)"
+	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 format: setup ## Format the code
 	@$(BIN)/ruff check --fix .

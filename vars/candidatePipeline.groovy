@@ -28,7 +28,7 @@ void call(Map arguments = [:], Closure build) {
                     script {
                         Map candidate = exportCandidate(version: given.version, config: given.config,
                             report: 'candidate.json', credentials: given.credentials)
-                        currentBuild.description = candidate.product + ' ' + candidate.candidate + ', ' + candidate.digest
+                        currentBuild.description = nameOf(candidate) + ', ' + candidate.digest
                         archiveArtifacts artifacts: 'candidate.json'
                         tell(given.notify, candidate)
                     }
@@ -38,15 +38,22 @@ void call(Map arguments = [:], Closure build) {
     }
 }
 
+private String nameOf(Map candidate) {
+    return candidate.product + ' ' + candidate.candidate
+}
+
 /** A mail that cannot be sent is no reason to fail: the candidate is on the share. */
 private void tell(String addresses, Map candidate) {
     if (!addresses) {
         return
     }
-    String name = candidate.product + ' ' + candidate.candidate
+    List<String> lines = [
+        nameOf(candidate) + ' is on the share: ' + candidate.location,
+        'candidate.json ' + candidate.digest,
+        env.BUILD_URL,
+    ]
     try {
-        mail to: addresses, subject: name + ' is ready to be tested',
-            body: name + ' is on the share: ' + candidate.location + '\ncandidate.json ' + candidate.digest + '\n' + env.BUILD_URL
+        mail to: addresses, subject: nameOf(candidate) + ' is ready to be tested', body: lines.join('\n')
     } catch (error) {
         echo 'QA could not be told: ' + error.message
     }

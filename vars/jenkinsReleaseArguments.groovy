@@ -67,7 +67,7 @@ private String mistakes(String step, Map given, Map defaults, List<String> kinds
 }
 
 @NonCPS
-private List<String> credentialMistakes(String name, value, List<String> kinds) {
+private List<String> credentialMistakes(String name, Object value, List<String> kinds) {
     if (!(value instanceof Map)) {
         return [name + ': must be a Map of credentials ids: ' + kinds.join(', ')]
     }
@@ -83,7 +83,7 @@ private List<String> credentialMistakes(String name, value, List<String> kinds) 
 }
 
 @NonCPS
-private List<String> textMistakes(String name, value) {
+private List<String> textMistakes(String name, Object value) {
     if (!(value instanceof CharSequence || value instanceof Number)) {
         return [name + ': must be text']
     }
@@ -96,6 +96,6 @@ private List<String> textMistakes(String name, value) {
 }
 
 @NonCPS
-private boolean isMissing(value) {
+private boolean isMissing(Object value) {
     return value == null || (value instanceof CharSequence && !value.toString().trim())
 }

@@ -146,7 +146,7 @@ private List bindings(Map credentials) {
 }
 
 /** Users that started this build, from Jenkins itself: a parameter cannot pretend to be one. */
-private List<String> userIds(build) {
+private List<String> userIds(Object build) {
     List<String> found = []
     for (cause in build.getBuildCauses('hudson.model.Cause$UserIdCause')) {
         found << (cause.userId as String)

@@ -1,4 +1,4 @@
-// Brings a candidate that QA signed off and whose plan is approved to Amazon ECR, all or nothing. See promoteCandidate.txt.
+// Brings a candidate to Amazon ECR, all or nothing, once the gate is open. See promoteCandidate.txt.
 Map call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('promoteCandidate', arguments, [
         version: null,           // product version, such as '8.1.0'

@@ -51,7 +51,8 @@ void call(Map arguments = [:]) {
                     timeout(time: days, unit: 'DAYS')
                 }
                 input { // is answered before the agent is taken
-                    message 'Promote ' + given.product + ' ' + params.VERSION + '/' + params.BUILD + '? Reason: ' + params.REASON + '. The plan is in plan.json.'
+                    message 'Promote ' + given.product + ' ' + params.VERSION + '/' + params.BUILD + '? Reason: ' +
+                        params.REASON + '. The plan is in plan.json.'
                     ok 'Approve'
                     submitter given.submitter
                     submitterParameter 'APPROVER'
@@ -60,8 +61,9 @@ void call(Map arguments = [:]) {
                 steps {
                     script {
                         unstash 'plan'
-                        approvePromotion plan: 'plan.json', approver: env.APPROVER, reason: reason(), report: 'approval.json',
-                            config: given.config, credentials: credentialsFor(given, ['smb', 'aws', 'mail', 'webhook'], 'approval')
+                        approvePromotion plan: 'plan.json', approver: env.APPROVER, reason: reason(),
+                            report: 'approval.json', config: given.config,
+                            credentials: credentialsFor(given, ['smb', 'aws', 'mail', 'webhook'], 'approval')
                         archiveArtifacts artifacts: 'approval.json'
                     }
                 }
@@ -123,7 +125,7 @@ private String describe(Map given, Map plan) {
     return given.product + ' ' + candidate() + ' to ' + plan.registry + ', plan ' + plan.planDigest
 }
 
-private boolean startedByPerson(build) {
+private boolean startedByPerson(Object build) {
     return build.getBuildCauses('hudson.model.Cause$UserIdCause') as boolean
 }
 

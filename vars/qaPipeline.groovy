@@ -55,9 +55,10 @@ void call(Map arguments = [:], Closure test) {
                 steps {
                     script {
                         unstash 'results'
-                        qaSignOff version: params.VERSION, build: params.BUILD, verdict: env.VERDICT, tester: env.TESTER,
-                            results: given.results, note: env.NOTE, acceptFailures: env.ACCEPT_FAILURES,
-                            config: given.config, report: 'verdict.json', credentials: given.credentials
+                        qaSignOff version: params.VERSION, build: params.BUILD, verdict: env.VERDICT,
+                            tester: env.TESTER, results: given.results, note: env.NOTE,
+                            acceptFailures: env.ACCEPT_FAILURES, config: given.config, report: 'verdict.json',
+                            credentials: given.credentials
                         archiveArtifacts artifacts: 'verdict.json'
                     }
                 }

@@ -20,8 +20,8 @@ class JobTemplate:
     Attributes:
         kind: Its name in ``jenkins.jobs.kind``; of the promote job, ``jenkins.promote_job`` says more.
         summary: What the job does, for its page.
-        parameters: Its parameters. The pipeline repeats them: Jenkins puts those of the script in the job with
-            every run, and this table before the first one. None: those of the script are left alone.
+        parameters: Its parameters. The pipeline repeats them: Jenkins puts those of the script in the job
+            with every run, and this table before the first one. None: those of the script are left alone.
         script: Where its script stands in the product's repository by default.
     """
 
