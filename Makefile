@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 PROGRAMS := scripts/write-schemas scripts/lint-groovy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-jenkins lint format bench clean
+.PHONY: help setup demo test test-jenkins lint groovy-logs format bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,11 @@ $(GROOVY_LINT): scripts/groovy-lint/package.json scripts/groovy-lint/package-loc
 	@echo "Installing npm-groovy-lint into $(@D)"
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+groovy-logs: setup ## Write the console of one whole run of each pipeline to build/groovy-logs
+	@rm -rf build/groovy-logs
+	@$(BIN)/python -m pytest -q -k whole_run tests/groovy
+	@ls build/groovy-logs/*.log
 
 format: setup ## Format the code
 	@$(BIN)/ruff check --fix .

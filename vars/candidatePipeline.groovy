@@ -4,6 +4,7 @@ void call(Map arguments = [:], Closure build) {
         version: null,           // product version, such as '8.1.0'
         label: 'docker',         // label of the agents
         config: 'release.toml',  // relative to the workspace
+        from: '',                // folder of the build's output; '' is the workspace
         timeoutHours: 2,         // longest time of a build
         notify: '',              // mail addresses of QA, separated by commas
         credentials: [:],        // ids: smb, key, passphrase, mail, webhook
@@ -26,7 +27,7 @@ void call(Map arguments = [:], Closure build) {
             stage('Export candidate') {
                 steps {
                     script {
-                        Map candidate = exportCandidate(version: given.version, config: given.config,
+                        Map candidate = exportCandidate(version: given.version, from: given.from, config: given.config,
                             report: 'candidate.json', credentials: given.credentials)
                         currentBuild.description = nameOf(candidate) + ', ' + candidate.digest
                         archiveArtifacts artifacts: 'candidate.json'

@@ -1,9 +1,10 @@
-// Saves the images of this build as one release candidate on the share. See exportCandidate.txt.
+// Saves images and installers of this build as one release candidate on the share. See exportCandidate.txt.
 Map call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('exportCandidate', arguments, [
         version: null,                   // product version, such as '8.1.0'
         build: env.BUILD_NUMBER,         // becomes the candidate's folder
         config: 'release.toml',          // relative to the current directory
+        from: '',                        // folder of the build's output; '' is the current directory
         revision: env.GIT_COMMIT ?: '',  // source revision, for the record
         credentials: [:],                // ids: smb, key, passphrase, mail, webhook
         dryRun: false,                   // check everything, write nothing
@@ -15,6 +16,7 @@ Map call(Map arguments = [:]) {
             '--config': given.config,
             '--version': given.version,
             '--build': given.build,
+            '--from': given.from,
             '--revision': given.revision,
         ],
         flags: ['--dry-run': given.dryRun],

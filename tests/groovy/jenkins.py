@@ -19,6 +19,7 @@ from jenkins_release.version import __version__
 ROOT = Path(__file__).parents[2]
 VARS = ROOT / "vars"
 GOLDEN = Path(__file__).parent / "golden"
+LOGS = ROOT / "build" / "groovy-logs"
 _HARNESS = Path(__file__).parent / "harness"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -169,6 +170,12 @@ class Jenkins:
         line = process.stdout.readline()
         assert line, f"the harness ended with status {process.wait()}; see the captured stderr"
         return json.loads(line)
+
+
+def keep_log(name: str, outcome: Outcome) -> None:
+    """Write the console of a whole run to ``build/groovy-logs``, for people: ``make groovy-logs``."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    (LOGS / f"{name}.log").write_text(outcome.console)
 
 
 def same_as_golden(name: str, text: str) -> None:

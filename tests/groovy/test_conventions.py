@@ -260,6 +260,13 @@ def test_of_a_step_with_several_verbs_each_is_looked_up():
     assert verb_problems(text) == ["there is no verb candidate lost"]
 
 
+def test_the_console_of_every_pipeline_is_kept_for_people():
+    """A test with "whole_run" in its name runs it with the real program: see ``make groovy-logs``."""
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    kept = re.findall(r'^    keep_log\("(\w+)", ', tests, flags=re.MULTILINE)
+    assert sorted(kept) == sorted([*names(WHOLE), "Jenkinsfile"])
+
+
 def test_the_library_asks_for_its_own_version(jenkins: Jenkins, empty_job: Job):
     """A tag of the repository holds steps and program of one version."""
     assert jenkins.run(empty_job, "jenkinsReleaseCli.version()").ok() == __version__

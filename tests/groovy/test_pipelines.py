@@ -14,9 +14,10 @@ from defusedxml import ElementTree
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import read_envelope
 from tests.groovy.conftest import SkyDrm
-from tests.groovy.jenkins import ROOT, VARS, Jenkins, Outcome, same_as_golden
+from tests.groovy.jenkins import ROOT, VARS, Jenkins, Outcome, keep_log, same_as_golden
 
 BUILD = (ROOT / "Jenkinsfile").read_text()
+QA = (ROOT / "jobs" / "qa.Jenkinsfile").read_text()
 PROMOTE = (ROOT / "jobs" / "promote.Jenkinsfile").read_text()
 _, _, _CALL = PROMOTE.partition("\npromotePipeline(")
 SPELLED_OUT = (VARS / "promotePipeline.groovy").read_text() + f"\ncall({_CALL}"
@@ -33,7 +34,8 @@ def validated(skydrm: SkyDrm) -> SkyDrm:
 
 
 def test_the_build_pipeline_exports_what_it_built(jenkins: Jenkins, skydrm: SkyDrm, engine: DockerEngine):
-    """It runs the product's own make, then exports one candidate with this build's number and revision."""
+    """The product's own make, one candidate with this build's number and revision, and a mail to QA."""
+    with_installers(skydrm)
     job = dataclasses.replace(skydrm.job, build="1001")
     outcome = jenkins.run(job, BUILD)
     outcome.ok()
@@ -46,16 +48,39 @@ def test_the_build_pipeline_exports_what_it_built(jenkins: Jenkins, skydrm: SkyD
     }
     archived = json.loads((job.workspace / "candidate.json").read_text())
     assert archived["candidate"] == "8.1.0/1001"
+    assert [each["name"] for each in archived["installers"]] == ["SkyDRM-8.1.0.exe", "SkyDRM-8.1.0.msi"]
+    (mail,) = outcome.mails
+    assert mail["subject"] == "SkyDRM 8.1.0/1001 is ready to be tested"
+    assert archived["location"] in mail["body"]
 
 
-def test_from_the_build_to_the_customers(jenkins: Jenkins, skydrm: SkyDrm):
-    """Both pipelines as they stand, and QA between them: built by alice, wanted by alice, approved by bob."""
-    jenkins.run(dataclasses.replace(skydrm.job, build="1002"), BUILD).ok()
-    skydrm.product.sign_off("8.1.0/1002")
-    parameters = {**PARAMETERS, "BUILD": "1002"}
-    jenkins.run(dataclasses.replace(skydrm.job, build="8"), PROMOTE, params=parameters, approver="bob").ok()
+def test_a_build_stays_good_where_its_mail_cannot_be_sent(jenkins: Jenkins, skydrm: SkyDrm):
+    """The candidate is on the share."""
+    job = dataclasses.replace(skydrm.job, build="1005")
+    outcome = jenkins.run(job, BUILD, mail="refused")
+    outcome.ok()
+    assert "ERROR: Connection refused" in outcome.console
+    assert (skydrm.product.candidate("8.1.0/1005") / "candidate.json").exists()
+
+
+def test_the_whole_run_from_the_build_to_the_customers(jenkins: Jenkins, skydrm: SkyDrm):
+    """All three jobs as they stand: built and wanted by alice, tested by quinn, approved by bob."""
+    with_installers(skydrm)
+    build = jenkins.run(dataclasses.replace(skydrm.job, build="1002"), BUILD)
+    build.ok()
+    candidate = {"VERSION": "8.1.0", "BUILD": "1002"}
+    answers = {"VERDICT": "pass", "NOTE": "every smoke test by hand too"}
+    job = dataclasses.replace(skydrm.job, build="5")
+    tested = jenkins.run(job, QA, params=candidate, user="quinn", approver="quinn", answers=answers)
+    tested.ok()
+    job = dataclasses.replace(skydrm.job, build="8")
+    promoted = jenkins.run(job, PROMOTE, params=PARAMETERS | candidate, approver="bob")
+    promoted.ok()
     assert [set(tags) for tags in skydrm.product.tags().values()] == [{"8.1.0"}] * 4
     assert evidence(skydrm, "8.1.0/1002") == ["build", "qa", "approval", "promotion"]
+    keep_log("Jenkinsfile", build)
+    keep_log("qaPipeline", tested)
+    keep_log("promotePipeline", promoted)
 
 
 def test_the_promote_job_plans_asks_and_promotes(jenkins: Jenkins, validated: SkyDrm):
@@ -233,6 +258,12 @@ def test_an_unset_parameter_is_told_by_name(jenkins: Jenkins, skydrm: SkyDrm):
     """The first run of a new job has no parameters."""
     failure = jenkins.run(skydrm.job, PROMOTE).failed()
     assert "  - version: is missing\n  - build: is missing\n" in failure
+
+
+def with_installers(skydrm: SkyDrm) -> None:
+    """Have the product's release.toml name what ``make installers`` makes."""
+    file = Path(skydrm.job.checkout["folder"], "release.toml")
+    file.write_text(file.read_text() + '\n[[installers]]\nfiles = "out/SkyDRM-{version}.*"\n')
 
 
 def calls(outcome: Outcome) -> set[str]:

@@ -11,7 +11,7 @@ import pytest
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import read_envelope
 from tests.groovy.conftest import SkyDrm
-from tests.groovy.jenkins import ROOT, Jenkins, same_as_golden
+from tests.groovy.jenkins import ROOT, Jenkins, keep_log, same_as_golden
 
 QA = (ROOT / "jobs" / "qa.Jenkinsfile").read_text()
 TESTED = {"VERSION": "8.1.0", "BUILD": "42"}
@@ -95,7 +95,7 @@ def test_an_unanswered_question_signs_nothing(jenkins: Jenkins, exported: SkyDrm
     assert not list((exported.product.candidate() / "attestations").glob("*-qa.dsse.json"))
 
 
-def test_a_candidate_is_built_exported_and_announced(jenkins: Jenkins, skydrm: SkyDrm):
+def test_the_whole_run_of_a_build_ends_with_a_mail(jenkins: Jenkins, skydrm: SkyDrm):
     """The mail names the candidate and its digest; the description does too."""
     job = dataclasses.replace(skydrm.job, build="1003")
     outcome = jenkins.run(job, CANDIDATE)
@@ -107,6 +107,7 @@ def test_a_candidate_is_built_exported_and_announced(jenkins: Jenkins, skydrm: S
     assert mail["subject"] == "SkyDRM 8.1.0/1003 is ready to be tested"
     assert document["digest"] in mail["body"]
     assert outcome.description == f"SkyDRM 8.1.0/1003, {document['digest']}"
+    keep_log("candidatePipeline", outcome)
 
 
 def test_a_mail_that_cannot_be_sent_fails_nothing(jenkins: Jenkins, skydrm: SkyDrm):

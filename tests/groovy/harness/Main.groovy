@@ -70,6 +70,7 @@ class Controller {
             build.script = InvokerHelper.createScript(type, binding)
             outcome.answer = build.script.run()
             serialize(outcome.answer)
+            outcome.status = build.result
         } catch (Interrupted interruption) {
             outcome << [status: 'ABORTED', failure: interruption.message, thrown: interruption.class.simpleName]
         } catch (Throwable error) {

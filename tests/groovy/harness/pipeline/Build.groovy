@@ -25,6 +25,8 @@ class Build {
     final Set<String> survivors = [] as TreeSet
     /** Whether the stashes outlive the build: the option preserveStashes. */
     boolean stashesArePreserved = false
+    /** What a step made of the build although it goes on. */
+    String result = 'SUCCESS'
     Script script
     File current
     private final List<Map> overlays = []

@@ -14,6 +14,7 @@ class Steps {
     /** Parameters of each step, the one that may stand alone first; any other is an error, as in Jenkins. */
     private static final Map<String, List<String>> PARAMETERS = [
         archiveArtifacts: ['artifacts', 'fingerprint', 'allowEmptyArchive'],
+        catchError: ['message', 'buildResult', 'stageResult', 'catchInterruptions'],
         checkout: ['scm'],
         deleteDir: [],
         dir: ['path'],
@@ -87,6 +88,16 @@ class Steps {
         File file = build.resolve(given.artifacts)
         if (!file.exists()) {
             throw new Aborted("No artifacts found that match the file pattern \"${given.artifacts}\".")
+        }
+    }
+
+    /** Goes on behind its body whatever that threw, and makes the build what it is told. */
+    Object do_catchError(Map given, Closure body) {
+        try {
+            return body()
+        } catch (Exception error) {
+            build.print('ERROR: ' + (given.message ?: error.message))
+            build.result = given.buildResult ?: 'FAILURE'
         }
     }
 
