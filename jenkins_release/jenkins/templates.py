@@ -33,6 +33,12 @@ class JobTemplate:
 
 _VERSION = Parameter(VERSION, description="Product version, such as 8.1.0")
 _SIGNED_OFF = Parameter(BUILD, description="Build that QA signed off, such as 42")
+_WHY = (
+    Parameter(REASON, description="Why it goes out; recorded with the approval"),
+    Parameter(TICKET, description="Ticket of the release; recorded with the reason"),
+    Parameter(DRY_RUN, "boolean", "false", description="Plan only"),
+)
+_ACTIONS = ("doctor", "list", "audit", "issue", "rotate", "revoke")
 
 PROMOTE = JobTemplate(
     "promote",
@@ -41,63 +47,61 @@ PROMOTE = JobTemplate(
         Parameter(PRODUCT, description="Product; empty for the one of this job"),
         _VERSION,
         _SIGNED_OFF,
-        Parameter(REASON, description="Why it goes out; recorded with the approval"),
-        Parameter(TICKET, description="Ticket of the release; recorded with the reason"),
-        Parameter(DRY_RUN, "boolean", "false", description="Plan only"),
+        *_WHY,
         Parameter(REQUEST_ID, description="Filled in by promote launch; leave it empty"),
     ),
     "jobs/promote.Jenkinsfile",
 )
-TEMPLATES = {
-    each.kind: each
-    for each in (
-        JobTemplate(
-            "candidate", "Builds the product and exports it as a release candidate.", None, "Jenkinsfile"
-        ),
-        JobTemplate(
-            "qa",
-            "Loads a candidate, tests it, asks for QA's verdict and signs it.",
-            (_VERSION, Parameter(BUILD, description="Build to test, such as 42")),
-            "jobs/qa.Jenkinsfile",
-        ),
-        PROMOTE,
-        JobTemplate(
-            "publish",
-            "Publishes a version that was promoted to the release area.",
-            (
-                _VERSION,
-                _SIGNED_OFF,
-                Parameter(REASON, description="Why it goes out; recorded with the release"),
-                Parameter(TICKET, description="Ticket of the release; recorded with the reason"),
-                Parameter(DRY_RUN, "boolean", "false", description="Check everything, publish nothing"),
+_ROWS = (
+    JobTemplate(
+        "candidate", "Builds the product and exports it as a release candidate.", None, "Jenkinsfile"
+    ),
+    JobTemplate(
+        "qa",
+        "Loads a candidate, tests it, asks for QA's verdict and signs it.",
+        (_VERSION, Parameter(BUILD, description="Build to test, such as 42")),
+        "jobs/qa.Jenkinsfile",
+    ),
+    PROMOTE,
+    JobTemplate(
+        "publish",
+        "Plans a publication, waits for its approval, and brings the installers to the release area.",
+        (_VERSION, _SIGNED_OFF, *_WHY),
+        "jobs/publish.Jenkinsfile",
+    ),
+    JobTemplate(
+        "customer-access",
+        "Gives a customer access to the images, renews it, ends it, or looks at it.",
+        (
+            Parameter("ACTION", "choice", None, _ACTIONS, "What to do"),
+            Parameter("CUSTOMER", description="Customer, such as ACME; empty for list and audit"),
+            Parameter(TICKET, description="Ticket that asks for the access, for issue"),
+            Parameter(REASON, description="Why, for revoke"),
+            Parameter("SECRET", description="Secret in AWS Secrets Manager that gets the key"),
+            Parameter(
+                "RECIPIENT",
+                description="Or the public key that a hand-over file is encrypted for: age1...",
             ),
-            "jobs/publish.Jenkinsfile",
-        ),
-        JobTemplate(
-            "customer-access",
-            "Gives a customer access to the images, renews it, ends it, or looks at it.",
-            (
-                Parameter(
-                    "ACTION",
-                    "choice",
-                    None,
-                    ("doctor", "list", "audit", "issue", "rotate", "revoke"),
-                    "What to do",
-                ),
-                Parameter("CUSTOMER", description="Customer, such as ACME; empty for list and audit"),
-                Parameter(TICKET, description="Ticket that asks for the access, for issue"),
-                Parameter(REASON, description="Why, for revoke"),
-                Parameter("SECRET", description="Secret in AWS Secrets Manager that gets the key"),
-                Parameter(
-                    "RECIPIENT",
-                    description="Or the public key that a hand-over file is encrypted for: age1...",
-                ),
+            Parameter(
+                "NETWORKS", description="Networks that may pull, with blanks between them; empty for all"
             ),
-            "jobs/customer-access.Jenkinsfile",
+            Parameter("EXPIRES_DAYS", description="Days from now, to renew an access"),
+            Parameter(
+                "KIND",
+                "choice",
+                None,
+                ("iam-user", "aws-account"),
+                "A user with a key, or an AWS account of the customer",
+            ),
+            Parameter("ACCOUNT_ID", description="That account, for issue"),
+            Parameter("UNDO", "boolean", "false", description="Take a rotation or a revocation back"),
+            Parameter("DELETE", "boolean", "false", description="Delete what a revocation left"),
         ),
-        JobTemplate("pipeline", "A pipeline of the product's own.", None, ""),
-    )
-}
+        "jobs/customer-access.Jenkinsfile",
+    ),
+    JobTemplate("pipeline", "A pipeline of the product's own.", None, ""),
+)
+TEMPLATES = {each.kind: each for each in _ROWS}
 """Every kind of job by its name."""
 
 

@@ -62,7 +62,7 @@ def test_a_parameter_that_differs_is_found(jenkins: Jenkins, tmp_path: Path):
 
 @pytest.mark.parametrize("path", PIPELINES, ids=[path.stem for path in PIPELINES])
 def test_every_pipeline_has_a_script_that_calls_it(path: Path):
-    """Where ``jobs apply`` looks for it by default; the candidate's is the reference pipeline, spelled out."""
+    """Where ``jobs apply`` looks for it by default; that of a candidate is the reference, spelled out."""
     template = TEMPLATES[kind_of(path)]
     text = (ROOT / template.script).read_text()
     assert (f"\n{path.stem}(" in text) == (template.kind != "candidate")

@@ -37,6 +37,7 @@ class SourceFacts {
             pipelines: found.pipelines,
             parameters: found.parameters,
             reads: found.reads,
+            methods: script.methods.findAll { !(it.name in ['main', 'run']) && !it.private }*.name,
             signature: script.methods.find { it.name == 'call' }?.parameters*.name,
         ]
     }
