@@ -7,7 +7,7 @@ void call(Map arguments = [:]) {
         config: 'release.toml',  // relative to the workspace
         approvalDays: 3,         // how long the question stays
         lock: '',                // resource that promotions share; 'promote-' and the product by default
-        credentials: [:],        // ids: smb, aws, approvalKey, approvalPassphrase, promotionKey, promotionPassphrase, mail, webhook
+        credentials: [:],        // credentials ids, of these kinds
     ], ['smb', 'aws', 'approvalKey', 'approvalPassphrase', 'promotionKey', 'promotionPassphrase', 'mail', 'webhook'])
     String resource = given.lock ?: 'promote-' + given.product
     int days = given.approvalDays as int
@@ -31,11 +31,11 @@ void call(Map arguments = [:]) {
                 steps {
                     script {
                         Map plan = planPromotion(version: params.VERSION, build: params.BUILD, plan: 'plan.json',
-                            config: given.config, credentials: credentialsFor(given, ['smb', 'aws', 'mail', 'webhook'], ''))
+                            config: given.config, credentials: credentialsFor(given, ''))
                         archiveArtifacts artifacts: 'plan.json'
                         stash name: 'plan', includes: 'plan.json'
                         currentBuild.description = describe(given, plan)
-                        List<String> missing = missingFor(given, plan.gate, startedByPerson(currentBuild))
+                        List<String> missing = missingFor(given, plan.gate)
                         if (missing) {
                             error 'refused: nobody is asked for approval yet\n  - ' + missing.join('\n  - ')
                         }
@@ -61,9 +61,9 @@ void call(Map arguments = [:]) {
                 steps {
                     script {
                         unstash 'plan'
-                        approvePromotion plan: 'plan.json', approver: env.APPROVER, reason: reason(),
+                        approvePromotion plan: 'plan.json', approver: env.APPROVER, reason: jenkinsReleaseApproval.reason(),
                             report: 'approval.json', config: given.config,
-                            credentials: credentialsFor(given, ['smb', 'aws', 'mail', 'webhook'], 'approval')
+                            credentials: credentialsFor(given, 'approval')
                         archiveArtifacts artifacts: 'approval.json'
                     }
                 }
@@ -81,9 +81,9 @@ void call(Map arguments = [:]) {
                     script {
                         promoteCandidate version: params.VERSION, build: params.BUILD, report: 'promotion.json',
                             checks: 'checks.xml', config: given.config,
-                            credentials: credentialsFor(given, ['smb', 'aws', 'mail', 'webhook'], 'promotion')
+                            credentials: credentialsFor(given, 'promotion')
                         releaseHistory version: params.VERSION, page: 'history.txt', config: given.config,
-                            credentials: credentialsFor(given, ['smb'], '')
+                            credentials: jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb'], '')
                         archiveArtifacts artifacts: 'promotion.json'
                         archiveArtifacts artifacts: 'history.txt'
                     }
@@ -98,54 +98,23 @@ void call(Map arguments = [:]) {
     }
 }
 
-/** The ids for one step: those of the kinds that are given, and key and passphrase of one role. */
-private Map credentialsFor(Map given, List<String> kinds, String role) {
-    Map found = [:]
-    for (kind in kinds) {
-        if (given.credentials[kind]) {
-            found[kind] = given.credentials[kind]
-        }
-    }
-    if (role) {
-        found.key = given.credentials[role + 'Key']
-        found.passphrase = given.credentials[role + 'Passphrase']
-    }
-    return found
-}
-
 private String candidate() {
     return params.VERSION + '/' + params.BUILD
-}
-
-private String reason() {
-    return params.REASON + (params.TICKET ? ' [' + params.TICKET + ']' : '')
 }
 
 private String describe(Map given, Map plan) {
     return given.product + ' ' + candidate() + ' to ' + plan.registry + ', plan ' + plan.planDigest
 }
 
-private boolean startedByPerson(Object build) {
-    return build.getBuildCauses('hudson.model.Cause$UserIdCause') as boolean
+private Map credentialsFor(Map given, String role) {
+    return jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb', 'aws', 'mail', 'webhook'], role)
 }
 
-/** What has to be mended before anybody is asked; approvals are settled by the answer. */
-private List<String> missingFor(Map given, Map gate, boolean person) {
-    List<String> missing = []
-    missing.addAll(gate.altered)
-    for (reason in gate.unmet) {
-        if (!(reason.condition in ['approvals', 'separation'])) {
-            missing << reason.message
-        }
-    }
+/** What has to be mended before anybody is asked. */
+private List<String> missingFor(Map given, Map gate) {
+    List<String> missing = jenkinsReleaseApproval.missing(gate)
     if (params.PRODUCT && params.PRODUCT != given.product) {
         missing << ('this job promotes ' + given.product + ', not ' + params.PRODUCT)
-    }
-    if (!params.DRY_RUN && !params.REASON?.trim()) {
-        missing << 'REASON has to say why'
-    }
-    if (!params.DRY_RUN && !person) {
-        missing << 'a person has to start this job: the approver must be somebody else'
     }
     return missing
 }

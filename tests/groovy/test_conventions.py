@@ -92,11 +92,9 @@ def test_the_help_names_what_the_step_accepts(jenkins: Jenkins, empty_job: Job, 
 def test_a_help_that_is_wrong_is_found(old: str, new: str, told: str):
     """Another argument, a missing one, no summary, somebody else's example, another kind."""
     text = (VARS / "exportCandidate.txt").read_text()
-    arguments = documented(text)
-    assert help_problems("exportCandidate", text, arguments, ["smb", "key", "passphrase"]) == []
-    (problem,) = help_problems(
-        "exportCandidate", text.replace(old, new, 1), arguments, ["smb", "key", "passphrase"]
-    )
+    arguments, kinds = documented(text), ["smb", "key", "passphrase", "mail", "webhook"]
+    assert help_problems("exportCandidate", text, arguments, kinds) == []
+    (problem,) = help_problems("exportCandidate", text.replace(old, new, 1), arguments, kinds)
     assert problem.startswith(told)
 
 

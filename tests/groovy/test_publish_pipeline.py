@@ -1,0 +1,110 @@
+"""The publish job: installers of a validated candidate to the release area, on real shares."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.groovy.conftest import SkyDrm
+from tests.groovy.jenkins import ROOT, Jenkins, keep_log, same_as_golden
+from tests.groovy.test_pipelines import PARAMETERS, PROMOTE, approval, calls, evidence
+
+PUBLISH = (ROOT / "jobs" / "publish.Jenkinsfile").read_text()
+
+
+def release_area(skydrm: SkyDrm) -> Path:
+    return skydrm.product.releases / "SkyDRM"
+
+
+@pytest.fixture
+def validated(skydrm: SkyDrm) -> SkyDrm:
+    """A job that publishes a candidate of installers alone, which QA signed off."""
+    product = skydrm.product
+    product.installers("SkyDRM-8.1.0.msi", images=False)
+    sources = Path(skydrm.job.checkout["folder"], "release.toml")
+    sources.write_text(product.config.read_text())
+    product.export()
+    product.sign_off()
+    return dataclasses.replace(skydrm, job=dataclasses.replace(skydrm.job, build="7"))
+
+
+def test_the_whole_run_of_the_publish_job(jenkins: Jenkins, validated: SkyDrm):
+    """Plan, question, approval in the name of who answered, publication, history."""
+    job = validated.job
+    outcome = jenkins.run(job, PUBLISH, params=PARAMETERS, approver="bob")
+    outcome.ok()
+    same_as_golden("publish.Jenkinsfile", outcome.stack(job.workspace))
+    assert (release_area(validated) / "8.1.0" / "installers" / "SkyDRM-8.1.0.msi").exists()
+    assert evidence(validated) == ["build", "qa", "approval", "publication"]
+    assert (approval(validated)["approver"], approval(validated)["requester"]) == ("bob", "alice")
+    publication = json.loads((job.workspace / "publication.json").read_text())
+    assert publication["changed"] is True
+    assert re.fullmatch(
+        r"SkyDRM 8\.1\.0/42 to .*SkyDRM\\8\.1\.0, plan sha256:[0-9a-f]{64}", outcome.description
+    )
+    assert "published by alice" in (job.workspace / "history.txt").read_text()
+    keep_log("publishPipeline", outcome)
+
+
+def test_who_asks_cannot_approve(jenkins: Jenkins, validated: SkyDrm):
+    """Installers go through the gate of images."""
+    outcome = jenkins.run(validated.job, PUBLISH, params=PARAMETERS, approver="alice")
+    assert outcome.failed().startswith("refused: the approval by alice would not count: ")
+    assert not release_area(validated).exists()
+
+
+def test_nobody_is_asked_before_qa_has_signed(jenkins: Jenkins, validated: SkyDrm):
+    """What is missing is told at once, without a question."""
+    validated.product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "wrong build")
+    outcome = jenkins.run(validated.job, PUBLISH, params=PARAMETERS | {"REASON": " "}, approver="bob")
+    failure = outcome.failed()
+    assert "1 passing QA sign-off" in failure
+    assert "REASON has to say why" in failure
+    assert "input" not in calls(outcome)
+
+
+def test_a_dry_run_plans_only(jenkins: Jenkins, validated: SkyDrm):
+    """Nobody is asked, nothing is published."""
+    outcome = jenkins.run(validated.job, PUBLISH, params=PARAMETERS | {"DRY_RUN": True})
+    outcome.ok()
+    assert "publishRelease" not in calls(outcome)
+    assert "input" not in calls(outcome)
+    assert not release_area(validated).exists()
+
+
+def test_an_approved_promotion_is_not_asked_about_again(jenkins: Jenkins, skydrm: SkyDrm):
+    """The plan of the promotion names the installers: its approval is one of the publication."""
+    product = skydrm.product
+    product.installers("SkyDRM-8.1.0.msi")
+    Path(skydrm.job.checkout["folder"], "release.toml").write_text(product.config.read_text())
+    product.export()
+    product.sign_off()
+    jenkins.run(dataclasses.replace(skydrm.job, build="8"), PROMOTE, params=PARAMETERS, approver="bob").ok()
+    outcome = jenkins.run(dataclasses.replace(skydrm.job, build="9"), PUBLISH, params=PARAMETERS)
+    outcome.ok()
+    assert "input" not in calls(outcome)
+    assert evidence(skydrm) == ["build", "qa", "approval", "promotion", "publication"]
+
+
+def test_a_publication_that_was_published_already(jenkins: Jenkins, validated: SkyDrm):
+    """A second build of the job ends well, and changes nothing."""
+    jenkins.run(validated.job, PUBLISH, params=PARAMETERS, approver="bob").ok()
+    again = dataclasses.replace(validated.job, build="8")
+    jenkins.run(again, PUBLISH, params=PARAMETERS).ok()
+    assert json.loads((again.workspace / "publication.json").read_text())["changed"] is False
+
+
+def test_the_body_makes_the_setup_zip(jenkins: Jenkins, validated: SkyDrm):
+    """It runs on the agent that publishes."""
+    body = "{ writeFile file: 'SkyDRM-setup-8.1.0.zip', text: 'PK' }"
+    script = PUBLISH.replace(
+        "publishPipeline(\n", "publishPipeline(\n    setupZip: 'SkyDRM-setup-8.1.0.zip',\n"
+    )
+    script = script.rstrip().removesuffix(")") + f") {body}\n"
+    outcome = jenkins.run(validated.job, script, params=PARAMETERS, approver="bob")
+    outcome.ok()
+    assert (release_area(validated) / "8.1.0" / "SkyDRM-setup-8.1.0.zip").read_text() == "PK"
