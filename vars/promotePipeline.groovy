@@ -61,8 +61,8 @@ void call(Map arguments = [:]) {
                 steps {
                     script {
                         unstash 'plan'
-                        approvePromotion plan: 'plan.json', approver: env.APPROVER, reason: jenkinsReleaseApproval.reason(),
-                            report: 'approval.json', config: given.config,
+                        approvePromotion plan: 'plan.json', approver: env.APPROVER,
+                            reason: jenkinsReleaseApproval.reason(), report: 'approval.json', config: given.config,
                             credentials: credentialsFor(given, 'approval')
                         archiveArtifacts artifacts: 'approval.json'
                     }
