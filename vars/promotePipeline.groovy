@@ -7,7 +7,8 @@ void call(Map arguments = [:]) {
         config: 'release.toml',  // relative to the workspace
         approvalDays: 3,         // how long the question stays
         lock: '',                // resource that promotions share; 'promote-' and the product by default
-        credentials: [:],        // ids: smb, aws, approvalKey, approvalPassphrase, promotionKey, promotionPassphrase, mail, webhook
+        // ids: smb, aws, approvalKey, approvalPassphrase, promotionKey, promotionPassphrase, mail, webhook
+        credentials: [:],
     ], ['smb', 'aws', 'approvalKey', 'approvalPassphrase', 'promotionKey', 'promotionPassphrase', 'mail', 'webhook'])
     String resource = given.lock ?: 'promote-' + given.product
     int days = given.approvalDays as int
@@ -31,7 +32,8 @@ void call(Map arguments = [:]) {
                 steps {
                     script {
                         Map plan = planPromotion(version: params.VERSION, build: params.BUILD, plan: 'plan.json',
-                            config: given.config, credentials: credentialsFor(given, ['smb', 'aws', 'mail', 'webhook'], ''))
+                            config: given.config,
+                            credentials: credentialsFor(given, ['smb', 'aws', 'mail', 'webhook'], ''))
                         archiveArtifacts artifacts: 'plan.json'
                         stash name: 'plan', includes: 'plan.json'
                         currentBuild.description = describe(given, plan)
