@@ -231,7 +231,7 @@ def test_a_job_that_is_not_there_and_a_wrong_token_are_told_apart(site: Site):
 
 
 def test_jobs_are_applied_compared_and_adopted(site: Site):
-    """What Jenkins stores of a definition is what we read back, of every kind: nothing differs then."""
+    """What Jenkins stores is what we read back, of every kind of job: no difference after applying."""
     kinds = ("candidate", "qa", "customer-access")
     rows = "".join(f'[[jenkins.jobs]]\nkind = "{kind}"\n' for kind in kinds)
     site.config.write_text(site.config.read_text() + rows)
