@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jenkins_release.rules.gate import Decision
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps._handover import FileHandOver, SecretHandOver
     from jenkins_release.steps._run import Run
     from jenkins_release.steps.approve import (
         ApprovalReport,
@@ -48,6 +49,16 @@ if TYPE_CHECKING:
         AttestationsRequest,
         write_attestations,
     )
+    from jenkins_release.steps.customer_doctor import DoctorReport, examine_customer
+    from jenkins_release.steps.customer_issue import IssueReport, IssueRequest, issue_customer
+    from jenkins_release.steps.customer_list import (
+        AuditReport,
+        ListedCustomer,
+        audit_customers,
+        list_customers,
+    )
+    from jenkins_release.steps.customer_revoke import RevokeReport, RevokeRequest, revoke_customer
+    from jenkins_release.steps.customer_rotate import RotateRequest, RotationReport, rotate_customer
     from jenkins_release.steps.export import ExportReport, ExportRequest, export_candidate
     from jenkins_release.steps.fetch import FetchReport, fetch_candidate
     from jenkins_release.steps.forecast import forecast_promotion
@@ -64,6 +75,7 @@ if TYPE_CHECKING:
     from jenkins_release.steps.load import LoadReport, load_candidate
     from jenkins_release.steps.plan import plan_promotion, write_plan
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
+    from jenkins_release.steps.retire import RetireReport, RetireRequest, retire_releases
     from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
     from jenkins_release.steps.services import Services
     from jenkins_release.steps.sign_off import SignOffRequest, sign_off
@@ -103,6 +115,13 @@ _HOMES = {
         "override_gate",
     ),
     "steps.attestations": ("AttestationsReport", "AttestationsRequest", "write_attestations"),
+    "steps._handover": ("FileHandOver", "SecretHandOver"),
+    "steps.customer_doctor": ("DoctorReport", "examine_customer"),
+    "steps.customer_issue": ("IssueReport", "IssueRequest", "issue_customer"),
+    "steps.customer_list": ("AuditReport", "ListedCustomer", "audit_customers", "list_customers"),
+    "steps.customer_revoke": ("RevokeReport", "RevokeRequest", "revoke_customer"),
+    "steps.customer_rotate": ("RotateRequest", "RotationReport", "rotate_customer"),
+    "steps.retire": ("RetireReport", "RetireRequest", "retire_releases"),
     "steps.export": ("ExportReport", "ExportRequest", "export_candidate"),
     "steps.fetch": ("FetchReport", "fetch_candidate"),
     "steps.forecast": ("forecast_promotion",),
@@ -131,18 +150,23 @@ __all__ = [
     "AttestationReport",
     "AttestationsReport",
     "AttestationsRequest",
+    "AuditReport",
     "Candidate",
     "CandidateRef",
     "Category",
     "Configuration",
     "ConfigurationError",
     "Decision",
+    "DoctorReport",
     "ExportReport",
     "ExportRequest",
     "FetchReport",
+    "FileHandOver",
     "Forecast",
     "GateRefused",
     "IntegrityError",
+    "IssueReport",
+    "IssueRequest",
     "JobChange",
     "JobStatus",
     "JobStatusRequest",
@@ -152,6 +176,7 @@ __all__ = [
     "LaunchRequest",
     "LeaseHeld",
     "ListedCandidate",
+    "ListedCustomer",
     "LoadReport",
     "OverrideRequest",
     "Plan",
@@ -161,8 +186,15 @@ __all__ = [
     "ReleaseError",
     "ReleaseVerification",
     "RemoteError",
+    "RetireReport",
+    "RetireRequest",
     "RevocationRequest",
+    "RevokeReport",
+    "RevokeRequest",
+    "RotateRequest",
+    "RotationReport",
     "Run",
+    "SecretHandOver",
     "Services",
     "ShownCandidate",
     "SignOffRequest",
@@ -175,13 +207,17 @@ __all__ = [
     "__version__",
     "apply_jobs",
     "approve_plan",
+    "audit_customers",
     "diff_jobs",
+    "examine_customer",
     "export_candidate",
     "fetch_candidate",
     "forecast_promotion",
+    "issue_customer",
     "job_status",
     "launch",
     "list_candidates",
+    "list_customers",
     "load_candidate",
     "load_configuration",
     "override_gate",
@@ -189,7 +225,10 @@ __all__ = [
     "promote",
     "promotion_status",
     "release_history",
+    "retire_releases",
+    "revoke_customer",
     "revoke_sign_off",
+    "rotate_customer",
     "show_candidate",
     "sign_off",
     "verify_candidate",

@@ -9,4 +9,5 @@ pytest_plugins = [
     "tests.fixtures.jenkins",
     "tests.fixtures.approval",
     "tests.fixtures.resume",
+    "tests.fixtures.customers",
 ]

@@ -14,6 +14,7 @@ _GROUPS = {
     "qa": "Record QA's signed verdict on a candidate.",
     "promote": "Bring a validated candidate to the registry that customers pull from.",
     "release": "Tell the whole story of a version; withdraw a bad release.",
+    "customer": "Give customers access to the images, and take it back.",
     "verify": "Prove offline that images and files are those that QA validated.",
     "keys": "Make and show signing keys.",
     "jobs": "Create and update the Jenkins jobs of the product.",

@@ -229,6 +229,15 @@ def _withdrawal(facts: Mapping[str, Any]) -> list[str]:
     return [*lines, withdrawn_table([_mapping(image) for image in _list(facts.get("images"))])]
 
 
+def _retirement(facts: Mapping[str, Any]) -> list[str]:
+    images = [_mapping(image) for image in _list(facts.get("images"))]
+    rows = [[plain(image.get("repository", "?")), _tags(image.get("tagsRemoved"))] for image in images]
+    head = (
+        f"retired by {plain(facts.get('retiredBy', '?'))}: supported are {plain(facts.get('supported', '?'))}"
+    )
+    return [head, table(["repository", "tags removed"], rows)]
+
+
 def _summary(facts: Mapping[str, Any]) -> list[str]:
     levels = ", ".join(plain(level) for level in _list(facts.get("verifiedLevels"))) or "no level"
     verifier = plain(_mapping(facts.get("verifier")).get("id", "?"))
@@ -247,6 +256,7 @@ _SAID: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "override": _override,
     "promotion": _promotion,
     "withdrawal": _withdrawal,
+    "retirement": _retirement,
     "summary": _summary,
 }
 

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.jenkins import JenkinsSection
 from jenkins_release.config.section import Section
+from jenkins_release.config.support import SupportSection
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier, name_problem
 from jenkins_release.rules.tags import repository_problem, template_problem
@@ -235,6 +237,8 @@ class Configuration(Section):
     signing: SigningSection = SigningSection()
     trusted_keys: tuple[TrustedKeySection, ...] = ()
     jenkins: JenkinsSection = JenkinsSection()
+    customers: CustomersSection = CustomersSection()
+    support: SupportSection = SupportSection()
     retry: RetrySection = RetrySection()
 
     @model_validator(mode="after")

@@ -31,6 +31,7 @@ APPROVAL = "tag:nextlabs.com,2026:jenkins-release/approval/v1"
 OVERRIDE = "tag:nextlabs.com,2026:jenkins-release/override/v1"
 PROMOTION = "tag:nextlabs.com,2026:jenkins-release/promotion/v1"
 WITHDRAWAL = "tag:nextlabs.com,2026:jenkins-release/withdrawal/v1"
+RETIREMENT = "tag:nextlabs.com,2026:jenkins-release/retirement/v1"
 SUMMARY = "https://slsa.dev/verification_summary/v1"
 EXTENSION = "jenkinsRelease"
 _EXTENSIONS: Mapping[str, str] = {
@@ -46,6 +47,7 @@ KINDS: Mapping[str, str] = {
     OVERRIDE: "override",
     PROMOTION: "promotion",
     WITHDRAWAL: "withdrawal",
+    RETIREMENT: "retirement",
     SUMMARY: "summary",
 }
 """Predicate type to the short word that file names and listings show."""
@@ -58,6 +60,7 @@ ROLES: Mapping[str, str] = {
     OVERRIDE: "override",
     PROMOTION: "promotion",
     WITHDRAWAL: "promotion",
+    RETIREMENT: "promotion",
     SUMMARY: "promotion",
 }
 """Predicate type to the role that a key needs to make it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -208,6 +208,17 @@ class EcrRegistry:
             RemoteError: ECR refused or failed.
         """
         return self._api.scan(repository, digest)
+
+    def pulls(self, repository: str) -> Mapping[str, datetime]:
+        """Return when each image was last pulled (``DescribeImages``, ``lastRecordedPullTime``).
+
+        ECR records it at least once in 24 hours (ECR API reference, ImageDetail).
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: ECR refused or failed.
+        """
+        return self._api.pulls(repository)
 
     def set_tag(self, image: StoredImage, tag: str) -> None:
         """Let ``tag`` name exactly ``image`` (``PutImage``).

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from jenkins_release.aws import aws_client, error_code, translate
@@ -157,6 +158,23 @@ class EcrCalls:
                 return False
             raise translate(error, what) from error
         return str(answer.get("value", "")).upper() == "ENABLED"
+
+    def pulls(self, repository: str) -> dict[str, datetime]:
+        """Return when each image of a repository was last pulled, by digest."""
+        found: dict[str, datetime] = {}
+        page: dict[str, Any] = {}
+        while True:
+            answer = self.call(
+                "describe_images", f"read the images of {repository}", repositoryName=repository, **page
+            )
+            found |= {
+                each["imageDigest"]: each["lastRecordedPullTime"]
+                for each in answer["imageDetails"]
+                if each.get("lastRecordedPullTime")
+            }
+            if not answer.get("nextToken"):
+                return found
+            page = {"nextToken": answer["nextToken"]}
 
     def scan(self, repository: str, digest: str) -> Scan:
         """Return where the scan of an image stands, and what it found."""

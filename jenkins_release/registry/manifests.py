@@ -229,3 +229,12 @@ def _malformed(what: str, manifest: RawManifest, why: str) -> IntegrityError:
         f"{what}: the manifest {manifest.digest} cannot be used: {why}",
         hint="do not release it: find out who pushed this manifest",
     )
+
+
+def index_children(manifest: RawManifest) -> frozenset[str]:
+    """Return the digests that an index lists; nothing for an image manifest, or where it cannot be read."""
+    try:
+        entries = json.loads(manifest.data).get("manifests", [])
+        return frozenset(str(entry["digest"]) for entry in entries)
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return frozenset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Protocol
 
@@ -152,6 +153,10 @@ class Registry(Protocol):
 
     def scan(self, repository: str, digest: str) -> Scan:
         """Return where the scan of an image stands, and what it found. No scan is not clean."""
+        ...
+
+    def pulls(self, repository: str) -> Mapping[str, datetime]:
+        """Return when each image was last pulled, by digest; one that never was is left out."""
         ...
 
     def missing_layers(self, repository: str, digests: Sequence[str]) -> set[str]:

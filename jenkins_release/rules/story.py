@@ -15,6 +15,7 @@ from typing import Any, Literal
 from jenkins_release.errors import IntegrityError
 from jenkins_release.records.attestation import (
     PROMOTION,
+    RETIREMENT,
     WITHDRAWAL,
     Statement,
     TrustedKey,
@@ -25,7 +26,7 @@ from jenkins_release.records.attestation import (
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.evidence import Evidence, collect, misnamed
 
-State = Literal["not promoted", "promoted", "withdrawn"]
+State = Literal["not promoted", "promoted", "withdrawn", "retired"]
 _CHAIN = {"sequence", "previous", "signedAt", "candidate"}
 
 
@@ -137,7 +138,8 @@ def _place(event: Event) -> tuple[bool, int, str]:
 
 
 def _state(evidence: Evidence) -> State:
-    last = evidence.of(PROMOTION, WITHDRAWAL)[-1:]
+    last = evidence.of(PROMOTION, WITHDRAWAL, RETIREMENT)[-1:]
     if not last:
         return "not promoted"
-    return "withdrawn" if last[0].statement.predicate_type == WITHDRAWAL else "promoted"
+    after: Mapping[str, State] = {WITHDRAWAL: "withdrawn", RETIREMENT: "retired"}
+    return after.get(last[0].statement.predicate_type, "promoted")

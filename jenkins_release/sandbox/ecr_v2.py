@@ -184,6 +184,9 @@ class V2Api:
         if image is None or not _accepts(exchange, image):
             self.refuse(exchange, 404, "MANIFEST_UNKNOWN", "Requested image not found")
             return
+        if exchange.method == "GET":
+            with self._state.change():
+                image.pulled_at = self._state.clock()
         data = fault.spoil(self._store.manifest(repository.storage, image.digest, image.media_type))
         exchange.reply(200, data, {"Content-Type": image.media_type, "Docker-Content-Digest": image.digest})
 

@@ -82,6 +82,22 @@ def releases(version: str, services: Services) -> list[Release]:
     return [release for release in found if release is not None]
 
 
+def all_releases(services: Services) -> Iterator[Release]:
+    """Yield every promoted candidate of the product; one that cannot be read is passed over.
+
+    What is passed over counts as never released, which retires less and never more.
+    """
+    for ref in _refs(services):
+        try:
+            ReleaseVersion.parse(ref.version)
+            release = release_of(open_candidate(ref, services), services)
+        except (IntegrityError, ConfigurationError) as error:
+            _log.warning("%s is not looked at: %s", ref, error.message)
+            continue
+        if release is not None:
+            yield release
+
+
 def earlier_releases(template: str, tag: str, bad: CandidateRef, services: Services) -> Iterator[Release]:
     """Yield the releases in force that a moving tag may return to, newest first.
 
