@@ -236,13 +236,13 @@ class IamAccount(IamCalls):
         return sorted(found, key=lambda key: (key.created, key.key_id))
 
     def create_key(self, name: str) -> Credentials:
-        """Create an access key.
+        """Create an access key. Where the answer is lost there is a key that nobody has the secret of.
 
         Raises:
             ConfigurationError: The user has as many keys as IAM allows.
             RemoteError: IAM refused or failed.
         """
-        answer = self.call("create_access_key", f"create an access key of {name}", UserName=name)
+        answer = self.call("create_access_key", f"create an access key of {name}", once=True, UserName=name)
         key = answer["AccessKey"]
         return Credentials(key["AccessKeyId"], SecretStr(key["SecretAccessKey"]))
 

@@ -33,15 +33,24 @@ class IamCalls:
     def __init__(self, region: str, account: str, *, client: Any = None) -> None:
         self.account = account
         self._client = client if client is not None else aws_client("iam", region)
+        # boto3 repeats a call whose answer was lost: for one that makes something new each time, not this.
+        self._once = client if client is not None else aws_client("iam", region, attempts=1)
 
     def call(
-        self, action: str, what: str, *, absent: Any = None, passing: Sequence[str] = (), **given: Any
+        self,
+        action: str,
+        what: str,
+        *,
+        absent: Any = None,
+        passing: Sequence[str] = (),
+        once: bool = False,
+        **given: Any,
     ) -> Any:
-        """Call IAM; what is passed or absent ends quietly, with ``absent``."""
+        """Call IAM; what is passed or absent ends quietly, with ``absent``. ``once``: never repeated."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return getattr(self._client, action)(**given)
+            return getattr(self._once if once else self._client, action)(**given)
         except (BotoCoreError, ClientError) as error:
             code = error_code(error)
             if code in passing or (absent is not None and code == GONE):
@@ -51,7 +60,7 @@ class IamCalls:
     def pages(self, action: str, what: str, key: str, **given: Any) -> list[Any]:
         """Call IAM until all pages are read; a user that is gone has none."""
         found: list[Any] = []
-        marker: dict[str, str] = {}
+        marker: dict[str, Any] = {}
         while True:
             answer = self.call(action, what, absent={}, **given, **marker)
             found += answer.get(key, [])
@@ -69,6 +78,15 @@ def _translated(error: Exception, what: str) -> Exception:
         )
     if code in {"EntityTemporarilyUnmodifiable", "ConcurrentModification"}:
         return RemoteError(f"cannot {what}: {error}", hint="IAM asks to come back later", retryable=True)
+    if code == GONE:
+        return RemoteError(
+            f"cannot {what}: {error}", hint="what was just made takes IAM some seconds", retryable=True
+        )
+    if code == "DeleteConflict":
+        return RemoteError(
+            f"cannot {what}: {error}",
+            hint="an MFA device, SSH key, certificate or Git password is left: remove it by hand first",
+        )
     return translate(error, what)
 
 

@@ -40,7 +40,7 @@ class SecretStore:
         given = {"ClientRequestToken": version_of(key_id), "SecretString": text}
         made = self._call("create_secret", what, (_EXISTS,), Name=name, Description=description, **given)
         if made is None:
-            self._call("put_secret_value", what, (_EXISTS,), SecretId=name, **given)
+            self._call("put_secret_value", what, (), SecretId=name, **given)
 
     def _call(self, action: str, what: str, passing: tuple[str, ...], **given: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError

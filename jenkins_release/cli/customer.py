@@ -32,8 +32,14 @@ def customer() -> None:
     help="A user with a key, or an AWS account of the customer's own: no secret at all.",
 )
 @click.option("--account-id", default="", help="The customer's AWS account, for --kind aws-account.")
-@click.option("--source-ip", "networks", multiple=True, help="Network that may pull; may be repeated.")
-@click.option("--expires-days", type=click.IntRange(1, 3650), help="[default: customers.expires_days]")
+@click.option(
+    "--source-ip", "networks", multiple=True, help="Network that may pull, or any; may be repeated."
+)
+@click.option(
+    "--expires-days",
+    type=click.IntRange(1, 3650),
+    help="Days from now; renews an existing access.  [default: customers.expires_days]",
+)
 @handover_options
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, change nothing.")
 @region_option
@@ -59,6 +65,7 @@ def issue(
     result = {
         "customer": report.customer,
         "user": report.user,
+        "ticket": report.ticket,
         "keys": _keys_json(report.keys),
         "expires": report.expires,
         "networks": list(report.networks),
@@ -69,8 +76,8 @@ def issue(
         "place": report.place,
     }
     if not report.done:
-        text = f"nothing to do: {report.customer} has access as {report.user} until {report.expires}"
-        runtime.succeed(result, f"{text}\n{_keys_text(report.keys)}")
+        head = f"nothing to do: {report.customer} has access as {report.user} until {report.expires}"
+        runtime.succeed(result, f"{head}, by {plain(report.ticket)}\n{_keys_text(report.keys)}")
         return
     head = "would issue" if dry_run else "issued"
     lines = [f"{head} {report.customer} as {report.user} until {report.expires}", bullets(report.done)]
@@ -199,14 +206,15 @@ def audit(runtime: Runtime) -> None:
 @customer.command()
 @click.argument("name", metavar="CUSTOMER")
 @click.option("--address", default="", help="Public address of the customer, where networks are limited.")
+@click.option("--tag", default="latest", show_default=True, help="Tag to pull with the customer's key.")
 @region_option
 @common_options
 @pass_runtime
-def doctor(runtime: Runtime, name: str, address: str) -> None:
+def doctor(runtime: Runtime, name: str, address: str, tag: str) -> None:
     """Tell whether a customer can pull, and if not, why. Exit status 3 where not."""
     from jenkins_release.steps.customer_doctor import examine_customer
 
-    report = examine_customer(name, runtime.services, address=address)
+    report = examine_customer(name, runtime.services, address=address, reference=tag)
     result = {
         "customer": report.customer,
         "canPull": report.can_pull,

@@ -21,12 +21,16 @@ DELIVERED = "delivered-keys"
 """Ids of the access keys whose secret was handed over, with spaces between them."""
 ROTATES, ROTATION_AT = "rotates-key", "rotation-at"
 REVOKED_AT, REVOKED_BY, REVOKED_KEYS = "revoked-at", "revoked-by", "revoked-keys"
+REVOKED_BECAUSE = "revoked-because"
+PROBE = "probe"
+"""Set while a revocation has a key of its own to try with: ids of the keys that were there before."""
 ISSUING, ISSUED = "issuing", "issued"
 
 PULL, REVOKED = "pull", "revoked"
 """Names of the inline policies: what a customer may do, and the deny of a revoked one."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38}[A-Za-z0-9])?")
 _TICKET = re.compile(r"[A-Za-z][A-Za-z0-9_]*-[0-9]{1,9}")
+_MAX_USER = 64
 _NOT_IN_A_TAG = re.compile(r"[^\w .:/=+@-]")
 
 
@@ -60,7 +64,13 @@ def customer_named(name: str, product: str) -> Customer:
             f"the customer {shown!r} is not 1 to 40 letters and digits with single - between them",
             hint="write ACME or acme-europe: the name becomes an IAM user and a file name",
         )
-    return Customer(name, product)
+    customer = Customer(name, product)
+    if len(customer.user) > _MAX_USER:
+        raise ConfigurationError(
+            f"the IAM user {customer.user} would have {len(customer.user)} characters, IAM takes {_MAX_USER}",
+            hint="give the customer a shorter name",
+        )
+    return customer
 
 
 def checked_ticket(ticket: str) -> str:

@@ -3,15 +3,16 @@
 After "Policy evaluation logic" of the IAM user guide: an explicit deny wins; otherwise an action
 needs an allow from the identity's policies and, where there is a boundary, one from the boundary.
 Actions are compared without case, resources with it; ``*`` and ``?`` are the only wildcards. What
-this module does not know never helps the caller: an unknown condition does not fulfil an Allow, and
-fulfils a Deny.
+this module does not know never helps the caller: an unknown condition, or a policy variable, does not
+fulfil an Allow, and fulfils a Deny. A repository's own policy is not looked at: it may let a user of
+the account in whatever boundary the user has ("Permissions boundaries for IAM entities", same guide).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -75,17 +76,24 @@ def _applies(statement: Mapping[str, Any], call: Call, effect: str) -> bool:
     if statement.get("Effect") != effect:
         return False
     action = call.action.lower()
-    named = _covers(statement, "Action", lambda pattern: matches(pattern.lower(), action))
-    resource = _covers(statement, "Resource", lambda pattern: matches(pattern, call.resource))
+    named = _covers(statement, "Action", effect, lambda pattern: matches(pattern.lower(), action))
+    resource = _covers(statement, "Resource", effect, lambda pattern: matches(pattern, call.resource))
     return named and resource and _conditions_hold(statement.get("Condition", {}), call, effect)
 
 
-def _covers(statement: Mapping[str, Any], element: str, holds: Any) -> bool:
+def _covers(statement: Mapping[str, Any], element: str, effect: str, holds: Callable[[str], bool]) -> bool:
     """Whether an element covers the call, or its negation (``NotAction``) does not name it."""
     if element in statement:
-        return any(holds(pattern) for pattern in _texts(statement[element]))
-    negated = f"Not{element}"
-    return negated in statement and not any(holds(pattern) for pattern in _texts(statement[negated]))
+        return any(_holds(each, holds, effect == "Deny") for each in _texts(statement[element]))
+    excluded = statement.get(f"Not{element}")
+    return excluded is not None and not any(
+        _holds(each, holds, effect == "Allow") for each in _texts(excluded)
+    )
+
+
+def _holds(pattern: str, holds: Callable[[str], bool], unknown: bool) -> bool:
+    """Whether a pattern names the call; ``unknown`` where a policy variable stands in it."""
+    return unknown if "${" in pattern else holds(pattern)
 
 
 def _texts(value: Any) -> Sequence[str]:

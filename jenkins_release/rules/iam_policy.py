@@ -27,11 +27,20 @@ VERSION = "2012-10-17"
 """Version of the policy language (IAM user guide, "Version" element)."""
 MAX_INLINE = 2048
 """Characters of all inline policies of a user, white space apart (IAM user guide, "IAM and STS quotas")."""
+MAX_TAG = 256
+"""Characters of the value of a tag (IAM API reference, Tag)."""
 MAX_MANAGED = 6144
 """Characters of a managed policy, white space not counted (the same page)."""
 
 Policy = Mapping[str, Any]
 _SPACE = re.compile(r"\s")
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
+)
+"""Addresses that no request comes from over the internet: RFC 1918, 6598, 4193 and 4291."""
+ANY_NETWORK = "any"
+"""Lifts a limit to networks."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +88,14 @@ def source_networks(given: Sequence[str]) -> tuple[str, ...]:
     """Check and normalise networks for ``aws:SourceIp``.
 
     Args:
-        given: Addresses or networks in CIDR form, IPv4 or IPv6.
+        given: Addresses or networks in CIDR form, IPv4 or IPv6; ``any`` alone is no limit.
 
     Raises:
         ConfigurationError: One is not a network, is the whole internet, or is private: AWS sees the
-            public address that a customer's requests come from.
+            public address that a customer's requests come from. Or they are too many for a tag.
     """
+    if tuple(given) == (ANY_NETWORK,):
+        return ()
     found = set()
     for text in given:
         try:
@@ -96,7 +107,17 @@ def source_networks(given: Sequence[str]) -> tuple[str, ...]:
             ) from error
         if network.prefixlen == 0:
             raise ConfigurationError(f"{text!r} is the whole internet", hint="leave the option out instead")
+        if any(network.version == each.version and network.subnet_of(each) for each in _PRIVATE):  # type: ignore[arg-type]
+            raise ConfigurationError(
+                f"{text!r} is private: AWS sees the public address that requests come from",
+                hint="ask the customer for the address behind which the network is",
+            )
         found.add(str(network))
+    if len(" ".join(found)) > MAX_TAG:
+        raise ConfigurationError(
+            f"{len(found)} networks are too many: written down they have more than {MAX_TAG} characters",
+            hint="give larger networks",
+        )
     return tuple(sorted(found))
 
 
@@ -138,6 +159,14 @@ def deny_policy() -> dict[str, Any]:
         "Version": VERSION,
         "Statement": [{"Sid": "Revoked", "Effect": "Deny", "Action": "*", "Resource": "*"}],
     }
+
+
+def room_for_pull() -> int:
+    """Return how long the pull policy may be: the inline policies of a user share one quota.
+
+    A revocation writes its deny beside the pull policy, and must not find the quota used up.
+    """
+    return MAX_INLINE - len(json.dumps(deny_policy(), separators=(",", ":")))
 
 
 def repository_statement(user: str, account: str, partition: str = "aws") -> dict[str, Any]:

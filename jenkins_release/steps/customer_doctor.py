@@ -6,21 +6,29 @@ customer's machine, it tries what Docker does and needs no further right.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from jenkins_release.config import CUSTOMER_KEY_ID, CUSTOMER_KEY_SECRET, secret
-from jenkins_release.errors import ConfigurationError, GateRefused, ReleaseError
+from jenkins_release.errors import GateRefused, ReleaseError
 from jenkins_release.rules import customers as tag
 from jenkins_release.rules.customer_audit import audit_user
 from jenkins_release.rules.iam_evaluate import Call, evaluate
 from jenkins_release.rules.iam_policy import PULL_ACTIONS, TOKEN_ACTION
-from jenkins_release.steps._customers import named_customer, place_of, require_user
+from jenkins_release.steps._customers import (
+    key_access,
+    named_customer,
+    own_credentials,
+    place_of,
+    require_user,
+)
 from jenkins_release.steps.customer_list import limits_of, seen
 from jenkins_release.steps.services import Services
 
 if TYPE_CHECKING:
     from jenkins_release.aws.iam import IamUser
+    from jenkins_release.registry.key_access import KeyAccess, Tried
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,9 @@ class DoctorReport:
         )
 
 
-def examine_customer(name: str, services: Services, *, address: str = "") -> DoctorReport:
+def examine_customer(
+    name: str, services: Services, *, address: str = "", reference: str = "latest"
+) -> DoctorReport:
     """Find out whether a customer can pull.
 
     The customer's own key is tried where ``JENKINS_RELEASE_CUSTOMER_KEY_ID`` and ``..._SECRET`` are
@@ -82,20 +92,17 @@ def examine_customer(name: str, services: Services, *, address: str = "") -> Doc
         services: Configuration, IAM, environment.
         address: Public address that the customer's requests come from; only needed where the access
             is limited to networks.
+        reference: Tag to pull with the customer's key. Of an image that is missing no layer is read.
 
     Raises:
         ConfigurationError: No such customer, or half of a key is given.
-        RemoteError: AWS failed.
+        RemoteError: IAM failed.
     """
     customer = named_customer(name, services)
-    key_id, value = services.environ.get(CUSTOMER_KEY_ID), secret(CUSTOMER_KEY_SECRET, services.environ)
-    if bool(key_id) != (value is not None):
-        raise ConfigurationError(
-            "only half of the customer's key is given",
-            hint=f"set {CUSTOMER_KEY_ID} and {CUSTOMER_KEY_SECRET}",
-        )
-    if key_id:
-        return DoctorReport(customer.name, tuple(_with_key(key_id, services)))
+    credentials = own_credentials(services)
+    if credentials is not None:
+        checks = _with_key(key_access(credentials, services), reference, services)
+        return DoctorReport(customer.name, tuple(checks))
     user = require_user(customer, services)
     found = seen(user, services)
     checks = [*_state_checks(user, services), *_key_checks(user, services)]
@@ -139,14 +146,17 @@ def _key_checks(user: IamUser, services: Services) -> list[Check]:
 def _policy_checks(user: IamUser, services: Services, address: str) -> list[Check]:
     scope, place = place_of(services).scope, place_of(services)
     attached = services.iam.attachments(user.name)
-    boundary = services.iam.managed_policy(user.boundary) if user.boundary else None
+    policies = [*attached.inline.values()]
+    policies += [services.iam.managed_policy(arn) or {} for arn in attached.managed]
+    # A boundary that is gone allows nothing.
+    boundary = (services.iam.managed_policy(user.boundary) or {}) if user.boundary else None
     networks = user.tags.get(tag.NETWORKS, "").split()
     context = {"aws:SourceIp": address or networks[0].partition("/")[0]} if address or networks else {}
     calls = [Call(TOKEN_ACTION, "*", context)]
     calls += [Call(action, arn, context) for arn in scope.resources for action in PULL_ACTIONS]
     refused = []
     for call in calls:
-        answer = evaluate(attached.inline.values(), call, boundary)
+        answer = evaluate(policies, call, boundary)
         if answer != "allow":
             refused.append(f"{call.action} on {call.resource}: {answer}")
     hint = "'customer issue' with the same customer and ticket mends policy and boundary"
@@ -168,24 +178,26 @@ def _repository_checks(services: Services) -> list[Check]:
     return checks
 
 
-def _with_key(key_id: str, services: Services) -> list[Check]:
-    from jenkins_release.aws.iam import Credentials
-    from jenkins_release.aws.key_access import KeyAccess
-
-    value = secret(CUSTOMER_KEY_SECRET, services.environ)
-    if value is None:
-        raise ConfigurationError(f"{CUSTOMER_KEY_SECRET} is not set")
-    scope = place_of(services).scope
-    access = KeyAccess(Credentials(key_id, value), scope.region, scope.account)
-    checks = []
-    for what, tried in [
-        ("docker login", access.token()),
-        *((f"pull of {name}", access.pull(name)) for name in scope.repositories),
-    ]:
-        hint = {
-            "unknown key": "the key is inactive, deleted or mistyped; a new one takes up to 15 seconds",
-            "denied": "the access was revoked, or this machine's address is not one that may pull",
-            "no such thing": "the repository is missing: tell your vendor",
-        }.get(tried.verdict, "")
-        checks.append(Check(what, tried.verdict == "allowed", tried.said or "works", hint))
+def _with_key(access: KeyAccess, reference: str, services: Services) -> list[Check]:
+    """Try what Docker does, in its order; what comes after something that failed is not tried."""
+    checks = [_checked("docker login", access.token)]
+    for name in place_of(services).scope.repositories if checks[0].good else ():
+        allowed = _checked(f"right to pull {name}", partial(access.pull, name))
+        checks.append(allowed)
+        if allowed.good:
+            checks.append(_checked(f"pull of {name}", partial(access.fetch, name, reference)))
     return checks
+
+
+def _checked(what: str, attempt: Callable[[], Tried]) -> Check:
+    try:
+        tried = attempt()
+    except ReleaseError as error:
+        # A wrong secret, a wrong clock, a firewall: all of it is why the customer cannot pull.
+        return Check(what, False, error.message, error.hint)
+    hint = {
+        "unknown key": "the key is inactive, deleted or mistyped; a new one takes up to 15 seconds",
+        "denied": "the access was revoked, or this machine's address is not one that may pull",
+        "no such thing": "the repository is missing: tell your vendor",
+    }.get(tried.verdict, "")
+    return Check(what, tried.verdict == "allowed", "works" if not hint else tried.said, hint)

@@ -7,12 +7,13 @@ the command again ends in the same state.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from jenkins_release.aws.iam import AccessKey, IamUser
-from jenkins_release.errors import ConfigurationError, GateRefused
+from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.rules import customers as tag
 from jenkins_release.rules.customers import (
     Customer,
@@ -22,18 +23,17 @@ from jenkins_release.rules.customers import (
     tag_value,
 )
 from jenkins_release.rules.iam_policy import (
-    MAX_INLINE,
     MAX_MANAGED,
     boundary_policy,
     policy_text,
     pull_policy,
+    room_for_pull,
     same_policy,
     source_networks,
 )
 from jenkins_release.steps._customers import (
     Place,
-    adopt,
-    make_key,
+    hand_key_over,
     named_customer,
     place_of,
     require_no_console,
@@ -49,9 +49,11 @@ class IssueRequest:
     Attributes:
         customer: Name of the customer.
         ticket: Ticket that asks for it.
-        handover: Where the secret leaves to; only a dry run needs none.
-        networks: Networks that requests have to come from; any where empty.
-        expires_days: Days until the access has to be renewed; ``customers.expires_days`` by default.
+        handover: Where the secret leaves to; only needed where a key is made.
+        networks: Networks that requests have to come from; any where empty. For an existing customer
+            empty leaves them as they are, and ``any`` lifts the limit.
+        expires_days: Days until the access has to be renewed; ``customers.expires_days`` by default. An
+            existing customer's expiry is only changed where it is given.
         dry_run: Check everything and tell what would be done, change nothing.
     """
 
@@ -70,6 +72,7 @@ class IssueReport:
     Attributes:
         customer: Name of the customer.
         user: ARN of the IAM user.
+        ticket: Ticket that the access was given for.
         keys: Its access keys.
         expires: Day on which the access has to be renewed.
         networks: Networks that requests have to come from.
@@ -81,6 +84,7 @@ class IssueReport:
 
     customer: str
     user: str
+    ticket: str
     keys: tuple[AccessKey, ...]
     expires: str
     networks: tuple[str, ...]
@@ -93,8 +97,8 @@ class IssueReport:
 def issue_customer(request: IssueRequest, services: Services) -> IssueReport:
     """Give a customer access, finish an issue that died, or say what exists.
 
-    An existing customer keeps keys, ticket and expiry; policy and boundary are brought in line with
-    the product's repositories.
+    An existing customer keeps keys and ticket; policy and boundary are brought in line with the
+    product's repositories, networks and expiry where the request names them.
 
     Raises:
         ConfigurationError: The request is wrong, the name is taken, or a quota of IAM is reached.
@@ -103,70 +107,71 @@ def issue_customer(request: IssueRequest, services: Services) -> IssueReport:
     """
     customer = named_customer(request.customer, services)
     ticket, networks = checked_ticket(request.ticket), source_networks(request.networks)
-    if request.handover is None and not request.dry_run:
+    place = place_of(services)
+    user = services.iam.user(customer.user)
+    unfinished = user is None or user.tags.get(tag.STATE) != tag.ISSUED
+    if unfinished and request.handover is None and not request.dry_run:
         raise ConfigurationError(
             "nowhere to hand the key over to", hint="give --file, --secret or --terminal"
         )
-    place = place_of(services)
-    user = services.iam.user(customer.user)
     if user is not None:
-        networks = _check_existing(user, customer, place, networks)
+        _check_existing(user, customer, place)
+        if not request.networks:
+            networks = tuple(user.tags.get(tag.NETWORKS, "").split())
     policy = pull_policy(place.scope, networks)
-    text = policy_text(policy, MAX_INLINE)
-    boundary = boundary_policy(place.scope)
-    done = _Doing(request.dry_run)
-    _bring_boundary(place, boundary, done, services, new_user=user is None)
-    tags = _tags(customer, ticket, networks, request, services) if user is None else dict(user.tags)
+    text = policy_text(policy, room_for_pull())
+    done = _Doing(request.dry_run, services)
+    _bring_boundary(place, done, services, new_user=user is None)
+    tags = _tags(customer, ticket, networks, request, services)
     if user is None:
         done(
             f"create the user {place.path}{customer.user}",
             lambda: services.iam.create_user(customer.user, place.path, tags, place.boundary),
         )
+        user = None if request.dry_run else services.retry("read the user", lambda: _made(customer, services))
     elif user.boundary != place.boundary:
         done("set the boundary", lambda: services.iam.set_boundary(customer.user, place.boundary))
-    if user is not None or not request.dry_run:
+    if user is not None:
         require_no_console(customer.user, services)
     inline = {} if user is None else services.iam.attachments(customer.user).inline
     if tag.PULL not in inline or not same_policy(inline[tag.PULL], policy):
         done("write the policy", lambda: services.iam.put_policy(customer.user, tag.PULL, text))
-    if user is not None and networks != tuple(user.tags.get(tag.NETWORKS, "").split()):
-        done("note the networks", lambda: services.iam.tag(customer.user, {tag.NETWORKS: " ".join(networks)}))
-    key_id = ""
+    if user is not None:
+        tags = _bring_tags(user, tags, request, done, services)
+    given = ""
     if tags.get(tag.STATE) != tag.ISSUED:
-        key_id = _hand_key_over(customer, tags, done, request, services)
-    arn = user.arn if user is not None else f"{customer.user} (new)"
-    if user is None and not request.dry_run:
-        found = services.iam.user(customer.user)
-        arn = found.arn if found is not None else arn
+        given = _hand_over(customer, tags, done, request, services)
     return IssueReport(
         customer=customer.name,
-        user=arn,
-        keys=() if user is None and request.dry_run else tuple(services.iam.keys(customer.user)),
+        user=user.arn if user is not None else f"{customer.user} (new)",
+        ticket=tags.get(tag.TICKET, ""),
+        keys=() if user is None else tuple(services.iam.keys(customer.user)),
         expires=tags.get(tag.EXPIRES, ""),
         networks=networks,
         policy=policy,
         done=tuple(done.steps),
-        key_id=key_id,
-        place=request.handover.place(customer.user, key_id) if key_id and request.handover else "",
+        key_id=given,
+        place=request.handover.place(customer.user, given) if given and request.handover else "",
     )
 
 
 class _Doing:
     """Does what is to be done and keeps the list; in a dry run only the list."""
 
-    def __init__(self, dry_run: bool) -> None:
+    def __init__(self, dry_run: bool, services: Services) -> None:
         self.steps: list[str] = []
         self._dry_run = dry_run
+        self._services = services
 
-    def __call__(self, what: str, action: Any) -> Any:
+    def __call__(self, what: str, action: Callable[[], None]) -> None:
         self.steps.append(what)
-        return None if self._dry_run else action()
+        if not self._dry_run:
+            # What was made a moment ago may not be known everywhere in IAM yet.
+            self._services.retry(what, action)
 
 
-def _check_existing(
-    user: IamUser, customer: Customer, place: Place, networks: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Check a user that is there; returns the networks that hold for it."""
+def _check_existing(user: IamUser, customer: Customer, place: Place) -> None:
+    """Check a user that is there. Raises ConfigurationError, or GateRefused for a revoked one."""
     same_customer(user.tags, customer)
     if user.path != place.path:
         raise ConfigurationError(
@@ -178,13 +183,41 @@ def _check_existing(
             f"the access of {customer.name} was revoked on {user.tags[tag.REVOKED_AT][:10]}",
             hint="'customer revoke --undo' gives it back, 'customer revoke --delete' ends it for good",
         )
-    return networks or tuple(user.tags.get(tag.NETWORKS, "").split())
 
 
-def _bring_boundary(
-    place: Place, boundary: dict[str, Any], done: _Doing, services: Services, *, new_user: bool
-) -> None:
+def _made(customer: Customer, services: Services) -> IamUser:
+    """Read the user that was just made; somebody else may have been faster, under another spelling."""
+    user = services.iam.user(customer.user)
+    if user is None:
+        raise RemoteError(
+            f"IAM does not show the user {customer.user} that was made a moment ago",
+            hint="run the command again",
+            retryable=True,
+        )
+    same_customer(user.tags, customer)
+    return user
+
+
+def _bring_tags(
+    user: IamUser, wanted: Mapping[str, str], request: IssueRequest, done: _Doing, services: Services
+) -> dict[str, str]:
+    """Bring networks and expiry in line with what is asked for; returns the tags as they are then."""
+    tags = dict(user.tags)
+    networks = wanted.get(tag.NETWORKS, "")
+    if networks and networks != tags.get(tag.NETWORKS):
+        done("note the networks", lambda: services.iam.tag(user.name, {tag.NETWORKS: networks}))
+    elif not networks and tags.get(tag.NETWORKS):
+        done("note the networks", lambda: services.iam.untag(user.name, [tag.NETWORKS]))
+    expires = wanted[tag.EXPIRES]
+    if request.expires_days and expires != tags.get(tag.EXPIRES):
+        done("note the expiry", lambda: services.iam.tag(user.name, {tag.EXPIRES: expires}))
+        tags[tag.EXPIRES] = expires
+    return tags
+
+
+def _bring_boundary(place: Place, done: _Doing, services: Services, *, new_user: bool) -> None:
     """See that the boundary of all customers of the product is there and current."""
+    boundary = boundary_policy(place.scope)
     text = policy_text(boundary, MAX_MANAGED)
     found = services.iam.managed_policy(place.boundary)
     if new_user:
@@ -235,22 +268,15 @@ def _tags(
     }
 
 
-def _hand_key_over(
-    customer: Customer, tags: dict[str, str], done: _Doing, request: IssueRequest, services: Services
+def _hand_over(
+    customer: Customer, tags: Mapping[str, str], done: _Doing, request: IssueRequest, services: Services
 ) -> str:
+    """See that a key was handed over, and note it; returns its id, nothing in a dry run."""
     handover = request.handover
+    done.steps.append("create an access key and hand it over")
     if handover is None or request.dry_run:
-        done.steps.append("create an access key and hand it over")
         return ""
-    delivered = adopt(tags, customer.user, handover, services, foreign=frozenset())
-    if not delivered:
-        key_id = done(
-            "create an access key and hand it over",
-            lambda: make_key(customer, customer.user, handover, services),
-        )
-        delivered = (key_id,) if key_id else ()
-    if not delivered:
-        return ""
-    noted = {tag.DELIVERED: " ".join(delivered), tag.STATE: tag.ISSUED}
+    handed = hand_key_over(customer, tags, handover, services)
+    noted = {tag.DELIVERED: " ".join(handed), tag.STATE: tag.ISSUED}
     done("note the hand-over", lambda: services.iam.tag(customer.user, noted))
-    return delivered[-1]
+    return handed[-1]

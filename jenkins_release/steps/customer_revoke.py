@@ -1,30 +1,32 @@
 """Revoke: a customer pulls no more, and that is proven with a key of the same user.
 
 The explicit deny comes first: it holds for keys, and for registry tokens that were minted before and
-outlive them. Then the keys are switched off. Until the user is deleted, after a grace period, all of
-it can be undone.
+outlive them. Then the keys are switched off. Then it is tried: with a token that the customer's own
+key minted before, where that key is at hand, by a pull from the registry; and with a key that is
+made for it and deleted. Until the user is deleted, after a grace period, all of it can be undone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from jenkins_release.config import CUSTOMER_KEY_ID, CUSTOMER_KEY_SECRET, secret
-from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
+from jenkins_release.config import CUSTOMER_KEY_ID, CUSTOMER_KEY_SECRET
+from jenkins_release.errors import ConfigurationError, GateRefused
 from jenkins_release.rules import customers as tag
 from jenkins_release.rules.customers import Customer, moment_of, tag_value
 from jenkins_release.rules.iam_policy import MAX_INLINE, deny_policy, policy_text
 from jenkins_release.steps._attest import named
-from jenkins_release.steps._customers import named_customer, place_of, require_user
+from jenkins_release.steps._customers import named_customer, require_user
+from jenkins_release.steps._proof import OwnKey, probe, remove_probes
 from jenkins_release.steps.services import Services
 
 if TYPE_CHECKING:
-    from jenkins_release.aws.iam import Credentials, IamUser
+    from jenkins_release.aws.iam import IamUser
 
-AccessState = Literal["revoked", "restored", "deleted"]
+AccessState = Literal["revoked", "restored", "not revoked", "deleted"]
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,18 @@ def _revoke(
     if request.dry_run:
         keys = tuple(key.key_id for key in services.iam.keys(user.name))
         return RevokeReport(customer.name, "revoked", keys, delete_from=_delete_from(user.tags, services))
+    own = OwnKey.at_hand(user.name, services)
+    if own is not None:
+        own.log_in()
     services.iam.put_policy(user.name, tag.REVOKED, policy_text(deny_policy(), MAX_INLINE))
-    _remove_probes(user, services)
+    remove_probes(user, services)
     listed = services.iam.keys(user.name)
     known = user.tags.get(tag.REVOKED_KEYS, "").split()
     active = [key.key_id for key in listed if key.active]
     # Noted before they are switched off: an undo after a run that died knows which ones were on.
     noted = {
         tag.REVOKED_KEYS: " ".join(dict.fromkeys([*known, *active])),
-        "revoked-because": tag_value(reason),
+        tag.REVOKED_BECAUSE: tag_value(reason),
     }
     if not user.tags.get(tag.REVOKED_AT):
         noted |= {
@@ -110,10 +115,10 @@ def _revoke(
     services.iam.tag(user.name, noted)
     for key_id in active:
         services.iam.set_key_active(user.name, key_id, False)
-    proof = list(_old_key_proof(services))
+    proof = own.refused() if own is not None else []
     unproven = ""
     if len(listed) < 2:
-        proof += _probe(user, services)
+        proof += probe(user, [key.key_id for key in listed], services)
     elif not proof:
         unproven = (
             "the user has two keys, so none can be made to try with: set "
@@ -129,75 +134,18 @@ def _revoke(
     )
 
 
-def _probe(user: IamUser, services: Services) -> list[str]:
-    """Make a key of the same user, see it refused by the deny, and delete it."""
-    services.iam.tag(user.name, {"probe": services.now().isoformat(timespec="seconds")})
-    credentials = services.iam.create_key(user.name)
-    try:
-        # "unknown key" is what a key that is too new is told: only a denial proves anything.
-        return _refused(credentials, services, lambda verdict: verdict == "denied", "a key made for this")
-    finally:
-        services.iam.delete_key(user.name, credentials.key_id)
-        services.iam.untag(user.name, ["probe"])
-
-
-def _remove_probes(user: IamUser, services: Services) -> None:
-    """Delete a key that a revocation made to try with, and died before it was deleted."""
-    if not user.tags.get("probe"):
-        return
-    delivered, known = tag.delivered_keys(user.tags), user.tags.get(tag.REVOKED_KEYS, "").split()
-    for key in services.iam.keys(user.name):
-        if key.key_id not in delivered and key.key_id not in known:
-            services.iam.delete_key(user.name, key.key_id)
-
-
-def _old_key_proof(services: Services) -> list[str]:
-    """Try the customer's own key, where the environment has it."""
-    from jenkins_release.aws.iam import Credentials
-
-    key_id, value = services.environ.get(CUSTOMER_KEY_ID), secret(CUSTOMER_KEY_SECRET, services.environ)
-    if not key_id or value is None:
-        return []
-    credentials = Credentials(key_id, value)
-    return _refused(credentials, services, lambda verdict: verdict != "allowed", f"the key {key_id}")
-
-
-def _refused(
-    credentials: Credentials, services: Services, enough: Callable[[str], bool], shown: str
-) -> list[str]:
-    from jenkins_release.aws.key_access import KeyAccess
-
-    scope = place_of(services).scope
-    access = KeyAccess(credentials, scope.region, scope.account)
-
-    def attempt() -> list[str]:
-        tries = [("docker login", access.token())]
-        tries += [(f"pull of {name}", access.pull(name)) for name in scope.repositories]
-        for what, tried in tries:
-            if not enough(tried.verdict):
-                raise RemoteError(
-                    f"{what} with {shown} was answered {tried.verdict!r}, expected a denial",
-                    hint="IAM takes some seconds; run 'customer revoke' again, and if it stays so the deny "
-                    "policy is not in force",
-                    retryable=True,
-                )
-        return [f"{what} with {shown}: {tried.verdict} ({tried.action})" for what, tried in tries]
-
-    return services.retry(f"see {shown} refused", attempt)
-
-
 def _undo(customer: Customer, user: IamUser, request: RevokeRequest, services: Services) -> RevokeReport:
     keys = tuple(user.tags.get(tag.REVOKED_KEYS, "").split())
     if not user.tags.get(tag.REVOKED_AT) and tag.REVOKED not in services.iam.attachments(user.name).inline:
-        return RevokeReport(customer.name, "restored", keys)
+        return RevokeReport(customer.name, "not revoked", keys)
     if not request.dry_run:
-        _remove_probes(user, services)
+        remove_probes(user, services)
         present = {key.key_id for key in services.iam.keys(user.name)}
         for key_id in keys:
             if key_id in present:
                 services.iam.set_key_active(user.name, key_id, True)
         services.iam.delete_policy(user.name, tag.REVOKED)
-        gone = [tag.REVOKED_AT, tag.REVOKED_BY, tag.REVOKED_KEYS, "revoked-because", "probe"]
+        gone = [tag.REVOKED_AT, tag.REVOKED_BY, tag.REVOKED_KEYS, tag.REVOKED_BECAUSE]
         services.iam.untag(user.name, gone)
     return RevokeReport(customer.name, "restored", keys)
 

@@ -13,17 +13,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from jenkins_release.aws.iam import AccessKey
 from jenkins_release.errors import ConfigurationError, GateRefused
 from jenkins_release.rules import customers as tag
 from jenkins_release.rules.customers import Customer, moment_of
-from jenkins_release.steps._customers import adopt, make_key, named_customer, require_no_console, require_user
+from jenkins_release.steps._customers import (
+    hand_key_over,
+    named_customer,
+    require_no_console,
+    require_user,
+)
 from jenkins_release.steps._handover import HandOver
 from jenkins_release.steps.services import Services
 
 _OWN_USE = timedelta(minutes=10)
+_NO_KEY = "none"
+"""Stands for the old key where the customer had none."""
 RotationState = Literal["handed over", "waiting", "switched off", "deleted", "switched on again"]
 
 
@@ -71,8 +79,8 @@ def rotate_customer(request: RotateRequest, services: Services) -> RotationRepor
     """Bring the rotation of a customer's key one state further.
 
     Raises:
-        ConfigurationError: No such customer, nowhere to hand the key over to, or two keys that no
-            rotation made.
+        ConfigurationError: No such customer, nowhere to hand the key over to, two keys that no
+            rotation made, or no rotation that could be undone.
         GateRefused: The customer is revoked, was never issued completely, or has console access.
         RemoteError: AWS refused or failed.
     """
@@ -82,21 +90,24 @@ def rotate_customer(request: RotateRequest, services: Services) -> RotationRepor
     _check_state(customer, tags)
     require_no_console(user.name, services)
     keys = services.iam.keys(user.name)
+    noted = tag.delivered_keys(tags)
+    old = next((key for key in keys if key.key_id == tags.get(tag.ROTATES)), None)
+    new = next((key for key in keys if key.key_id in noted and key != old), None)
+    if request.undo:
+        if tag.ROTATES not in tags or old is None or new is None:
+            raise ConfigurationError(
+                f"{customer.name} has no rotation to undo: no old key is left beside a new one",
+                hint="'customer list' shows the keys and their states",
+            )
+        return _switch_on(customer, old, new, request, services)
     if tag.ROTATES not in tags:
         _check_startable(customer, keys)
         return _begin(customer, tags, keys, request, services)
-    old = next((key for key in keys if key.key_id == tags[tag.ROTATES]), None)
-    noted = tags.get(tag.DELIVERED, "").split()
-    new = next((key for key in keys if key.key_id in noted and key.key_id != tags[tag.ROTATES]), None)
     if new is None:
         return _begin(customer, tags, keys, request, services)
-    if old is None:
+    if old is None or not old.active:
         return _end(customer, tags[tag.ROTATES], new, request, services)
-    if request.undo:
-        return _switch(customer, old, new, request, services, active=True)
-    if old.active:
-        return _retire_old(customer, tags, old, new, request, services)
-    return _end(customer, old.key_id, new, request, services)
+    return _switch_off(customer, tags, old, new, request, services)
 
 
 def _check_state(customer: Customer, tags: dict[str, str]) -> None:
@@ -128,34 +139,33 @@ def _begin(
     request: RotateRequest,
     services: Services,
 ) -> RotationReport:
-    old = tags.get(tag.ROTATES, keys[0].key_id if keys else "none")
-    if request.handover is None:
+    old = tags.get(tag.ROTATES, keys[0].key_id if keys else _NO_KEY)
+    if request.dry_run:
+        return _report(customer, "handed over", old, "", services, "the customer takes the new key into use")
+    handover = request.handover
+    if handover is None:
         raise ConfigurationError(
             "nowhere to hand the new key over to", hint="give --file, --secret or --terminal"
         )
-    if request.dry_run:
-        return _report(customer, "handed over", old, "", services, "the customer takes the new key into use")
     if tag.ROTATES not in tags:
         # Noted before the key is made: a key without a note would look like somebody else's.
-        begun = {tag.ROTATES: old, tag.ROTATION_AT: services.now().isoformat(timespec="seconds")}
+        begun = {tag.ROTATES: old, **_from_now(services)}
         services.iam.tag(customer.user, begun)
-        tags |= begun
-    delivered = adopt(tags, customer.user, request.handover, services, foreign=frozenset({old}))
-    new = next((key for key in delivered if key != old), "")
-    if not new:
-        new = make_key(customer, customer.user, request.handover, services)
-    noted = " ".join(dict.fromkeys([key for key in (*delivered, new) if key]))
-    services.iam.tag(
-        customer.user,
-        {tag.DELIVERED: noted, tag.ROTATION_AT: services.now().isoformat(timespec="seconds")},
-    )
+        tags = {**tags, **begun}
+    handed = hand_key_over(customer, tags, handover, services, keep=frozenset({old}))
+    note = {tag.DELIVERED: " ".join(handed), **_from_now(services)}
+    services.retry("note the hand-over", partial(services.iam.tag, customer.user, note))
     then = "the customer takes the new key into use; then run this again"
-    return _report(
-        customer, "handed over", old, new, services, then, place=request.handover.place(customer.user, new)
-    )
+    place = handover.place(customer.user, handed[-1])
+    return _report(customer, "handed over", old, handed[-1], services, then, place=place)
 
 
-def _retire_old(
+def _from_now(services: Services) -> dict[str, str]:
+    """The tag that says from when on the grace period runs."""
+    return {tag.ROTATION_AT: services.now().isoformat(timespec="seconds")}
+
+
+def _switch_off(
     customer: Customer,
     tags: dict[str, str],
     old: AccessKey,
@@ -170,7 +180,21 @@ def _retire_old(
         until = (begun + timedelta(days=days)).date().isoformat()
         then = f"the new key was not used yet; the old one works until it was, or until {until}"
         return _report(customer, "waiting", old.key_id, new.key_id, services, then)
-    return _switch(customer, old, new, request, services, active=False)
+    if not request.dry_run:
+        services.iam.set_key_active(customer.user, old.key_id, False)
+    then = "if nothing breaks, run this again and the old key is deleted; --undo switches it on again"
+    return _report(customer, "switched off", old.key_id, new.key_id, services, then)
+
+
+def _switch_on(
+    customer: Customer, old: AccessKey, new: AccessKey, request: RotateRequest, services: Services
+) -> RotationReport:
+    """Switch an old key on again; the grace period begins anew, so that the next call leaves it on."""
+    if not request.dry_run:
+        services.iam.tag(customer.user, _from_now(services))
+        services.iam.set_key_active(customer.user, old.key_id, True)
+    then = "both keys work; run this again when the customer uses the new one"
+    return _report(customer, "switched on again", old.key_id, new.key_id, services, then)
 
 
 def _in_use(new: AccessKey, old: AccessKey, begun: datetime) -> bool:
@@ -183,29 +207,12 @@ def _in_use(new: AccessKey, old: AccessKey, begun: datetime) -> bool:
     return old.last_used is None or old.last_used < new.last_used
 
 
-def _switch(
-    customer: Customer,
-    old: AccessKey,
-    new: AccessKey,
-    request: RotateRequest,
-    services: Services,
-    *,
-    active: bool,
-) -> RotationReport:
-    if not request.dry_run:
-        services.iam.set_key_active(customer.user, old.key_id, active)
-    if active:
-        then = "both keys work; run this again when the customer uses the new one"
-        return _report(customer, "switched on again", old.key_id, new.key_id, services, then)
-    then = "if nothing breaks, run this again and the old key is deleted; --undo switches it on again"
-    return _report(customer, "switched off", old.key_id, new.key_id, services, then)
-
-
 def _end(
     customer: Customer, old: str, new: AccessKey, request: RotateRequest, services: Services
 ) -> RotationReport:
     if not request.dry_run:
-        services.iam.delete_key(customer.user, old)
+        if old != _NO_KEY:
+            services.iam.delete_key(customer.user, old)
         services.iam.tag(customer.user, {tag.DELIVERED: new.key_id})
         services.iam.untag(customer.user, [tag.ROTATES, tag.ROTATION_AT])
     return _report(customer, "deleted", old, new.key_id, services, "")
@@ -222,4 +229,4 @@ def _report(
     place: str = "",
 ) -> RotationReport:
     keys = tuple(services.iam.keys(customer.user))
-    return RotationReport(customer.name, state, "" if old == "none" else old, new, keys, then, place)
+    return RotationReport(customer.name, state, "" if old == _NO_KEY else old, new, keys, then, place)

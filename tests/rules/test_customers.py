@@ -66,3 +66,32 @@ def test_a_tag_value_holds_only_what_iam_takes():
     """Names of people may hold anything."""
     assert tag_value("NEXTLABS\\dora <d@x.y>") == "NEXTLABS_dora _d@x.y_"
     assert len(tag_value("x" * 999)) == 256
+
+
+@pytest.mark.parametrize(
+    "network", ["10.0.0.0/8", "192.168.7.1", "172.16.0.0/12", "100.64.1.0/24", "fd00::/8"]
+)
+def test_a_private_network_is_refused(network: str):
+    """AWS sees the public address that requests come from: such a limit would let nobody in."""
+    with pytest.raises(ConfigurationError, match="private"):
+        source_networks([network])
+
+
+def test_networks_that_a_tag_cannot_hold_are_refused():
+    """What holds for a customer stands in a tag of 256 characters."""
+    with pytest.raises(ConfigurationError, match="256"):
+        source_networks([f"203.0.113.{n}" for n in range(20)])
+
+
+def test_any_stands_alone():
+    """It lifts the limit; beside a network it would be a mistake."""
+    with pytest.raises(ConfigurationError, match="is not an address or a network"):
+        source_networks(["any", "203.0.113.7"])
+
+
+def test_a_name_that_makes_the_user_too_long_is_refused():
+    """IAM takes 64 characters, and the product's name stands before the customer's."""
+    product = "P" * 30
+    assert len(customer_named("a" * 33, product).user) == 64
+    with pytest.raises(ConfigurationError, match="64"):
+        customer_named("a" * 34, product)

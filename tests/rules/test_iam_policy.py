@@ -154,6 +154,10 @@ def test_only_star_and_question_mark_are_wildcards(pattern: str, text: str):
             "explicit deny",
         ),
         ({"Effect": "Allow", "Resource": "*"}, "implicit deny"),
+        ({"Effect": "Allow", "Action": "ecr:*", "Resource": "${aws:PrincipalTag/r}"}, "implicit deny"),
+        ({"Effect": "Allow", "Action": "ecr:*", "NotResource": "${aws:PrincipalTag/r}"}, "implicit deny"),
+        ({"Effect": "Deny", "Action": "ecr:*", "Resource": ARN + "${aws:username}"}, "explicit deny"),
+        ({"Effect": "Deny", "Action": "ecr:*", "NotResource": ARN + "${aws:username}"}, "explicit deny"),
         ({"Effect": "Allow", "Action": "ecr:putimage", "Resource": "*"}, "allow"),
     ],
 )
