@@ -33,8 +33,7 @@ class IamCalls:
     def __init__(self, region: str, account: str, *, client: Any = None) -> None:
         self.account = account
         self._client = client if client is not None else aws_client("iam", region)
-        # boto3 repeats a call whose answer was lost: for one that makes something new each time, not this.
-        self._once = client if client is not None else aws_client("iam", region, attempts=1)
+        self._region, self._once = region, client
 
     def call(
         self,
@@ -50,12 +49,18 @@ class IamCalls:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return getattr(self._once if once else self._client, action)(**given)
+            return getattr(self._unrepeated() if once else self._client, action)(**given)
         except (BotoCoreError, ClientError) as error:
             code = error_code(error)
             if code in passing or (absent is not None and code == GONE):
                 return absent
             raise _translated(error, what) from error
+
+    def _unrepeated(self) -> Any:
+        """The client for what is made anew by each call: boto3 repeats a call whose answer was lost."""
+        if self._once is None:
+            self._once = aws_client("iam", self._region, attempts=1)
+        return self._once
 
     def pages(self, action: str, what: str, key: str, **given: Any) -> list[Any]:
         """Call IAM until all pages are read; a user that is gone has none."""

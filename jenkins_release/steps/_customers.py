@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jenkins_release.config import CUSTOMER_KEY_ID, CUSTOMER_KEY_SECRET, secret
 from jenkins_release.errors import ConfigurationError, GateRefused, ReleaseError, RemoteError
 from jenkins_release.rules.customers import (
+    NETWORKS,
     Customer,
     boundary_name,
     customer_named,
@@ -144,7 +145,7 @@ def hand_key_over(
 
     credentials = services.retry(f"create an access key of {customer.user}", create)
     try:
-        prove_key(credentials, services)
+        prove_key(credentials, services, limited=bool(tags.get(NETWORKS)))
     except ReleaseError:
         with contextlib.suppress(ReleaseError):  # the next run deletes it too
             services.iam.delete_key(customer.user, credentials.key_id)
@@ -155,10 +156,16 @@ def hand_key_over(
     return (*handed, credentials.key_id)
 
 
-def prove_key(credentials: Credentials, services: Services) -> None:
+def prove_key(credentials: Credentials, services: Services, *, limited: bool = False) -> None:
     """See with the key itself that it mints a token, reads the repositories, and cannot push.
 
     IAM is eventually consistent: a new key and a new policy may be refused for some seconds.
+
+    Args:
+        credentials: The key.
+        services: Where to try.
+        limited: Whether only the customer's networks may use it: then a denial, which this machine
+            has to expect, shows that the key is known.
 
     Raises:
         GateRefused: It may push.
@@ -169,7 +176,7 @@ def prove_key(credentials: Credentials, services: Services) -> None:
 
     def attempt() -> None:
         for tried in (access.token(), *(access.pull(name) for name in repositories)):
-            if tried.verdict in {"denied", "unknown key"}:
+            if tried.verdict == "unknown key" or (tried.verdict == "denied" and not limited):
                 raise RemoteError(
                     f"the new key {credentials.key_id} is refused {tried.action}: {tried.said}",
                     hint="a new key takes up to 15 seconds; run the command again: another key is made",

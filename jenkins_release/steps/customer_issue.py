@@ -206,8 +206,10 @@ def _bring_tags(
     networks = wanted.get(tag.NETWORKS, "")
     if networks and networks != tags.get(tag.NETWORKS):
         done("note the networks", lambda: services.iam.tag(user.name, {tag.NETWORKS: networks}))
+        tags[tag.NETWORKS] = networks
     elif not networks and tags.get(tag.NETWORKS):
         done("note the networks", lambda: services.iam.untag(user.name, [tag.NETWORKS]))
+        del tags[tag.NETWORKS]
     expires = wanted[tag.EXPIRES]
     if request.expires_days and expires != tags.get(tag.EXPIRES):
         done("note the expiry", lambda: services.iam.tag(user.name, {tag.EXPIRES: expires}))

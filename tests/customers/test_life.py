@@ -122,7 +122,12 @@ def test_the_customers_own_key_is_tried_where_it_is_at_hand(lab: CustomerLab):
     }
     report = revoke(lab)
     assert report.proof[0].startswith(f"docker login with the key {opened['accessKeyId']}: unknown key")
-    assert len(report.proof) == 6
+    pulls = [line for line in report.proof if "with a token from before" in line]
+    assert pulls == [
+        f"pull of {name}:8.1.0 with a token from before: denied (GET /v2/{name}/manifests/8.1.0)"
+        for name in ("skydrm/rms", "skydrm/viewer")
+    ]
+    assert len(report.proof) == 8
 
 
 def test_a_deny_that_is_not_in_force_is_no_revocation(lab: CustomerLab):
