@@ -49,10 +49,17 @@ if TYPE_CHECKING:
         AttestationsRequest,
         write_attestations,
     )
+    from jenkins_release.steps.customer_account import (
+        AccountReport,
+        AccountRequest,
+        issue_account,
+        revoke_account,
+    )
     from jenkins_release.steps.customer_doctor import DoctorReport, examine_customer
     from jenkins_release.steps.customer_issue import IssueReport, IssueRequest, issue_customer
     from jenkins_release.steps.customer_list import (
         AuditReport,
+        CustomerList,
         ListedCustomer,
         audit_customers,
         list_customers,
@@ -106,6 +113,7 @@ _HOMES = {
     "rules.gate": ("Decision",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
+    "steps._handover": ("FileHandOver", "SecretHandOver"),
     "steps._run": ("Run",),
     "steps.approve": (
         "ApprovalReport",
@@ -115,13 +123,18 @@ _HOMES = {
         "override_gate",
     ),
     "steps.attestations": ("AttestationsReport", "AttestationsRequest", "write_attestations"),
-    "steps._handover": ("FileHandOver", "SecretHandOver"),
+    "steps.customer_account": ("AccountReport", "AccountRequest", "issue_account", "revoke_account"),
     "steps.customer_doctor": ("DoctorReport", "examine_customer"),
     "steps.customer_issue": ("IssueReport", "IssueRequest", "issue_customer"),
-    "steps.customer_list": ("AuditReport", "ListedCustomer", "audit_customers", "list_customers"),
+    "steps.customer_list": (
+        "AuditReport",
+        "CustomerList",
+        "ListedCustomer",
+        "audit_customers",
+        "list_customers",
+    ),
     "steps.customer_revoke": ("RevokeReport", "RevokeRequest", "revoke_customer"),
     "steps.customer_rotate": ("RotateRequest", "RotationReport", "rotate_customer"),
-    "steps.retire": ("RetireReport", "RetireRequest", "retire_releases"),
     "steps.export": ("ExportReport", "ExportRequest", "export_candidate"),
     "steps.fetch": ("FetchReport", "fetch_candidate"),
     "steps.forecast": ("forecast_promotion",),
@@ -133,6 +146,7 @@ _HOMES = {
     "steps.load": ("LoadReport", "load_candidate"),
     "steps.plan": ("plan_promotion", "write_plan"),
     "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
+    "steps.retire": ("RetireReport", "RetireRequest", "retire_releases"),
     "steps.revoke": ("RevocationRequest", "revoke_sign_off"),
     "steps.services": ("Services",),
     "steps.sign_off": ("SignOffRequest", "sign_off"),
@@ -145,6 +159,8 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AccountReport",
+    "AccountRequest",
     "ApprovalReport",
     "ApprovalRequest",
     "AttestationReport",
@@ -156,6 +172,7 @@ __all__ = [
     "Category",
     "Configuration",
     "ConfigurationError",
+    "CustomerList",
     "Decision",
     "DoctorReport",
     "ExportReport",
@@ -213,6 +230,7 @@ __all__ = [
     "export_candidate",
     "fetch_candidate",
     "forecast_promotion",
+    "issue_account",
     "issue_customer",
     "job_status",
     "launch",
@@ -226,6 +244,7 @@ __all__ = [
     "promotion_status",
     "release_history",
     "retire_releases",
+    "revoke_account",
     "revoke_customer",
     "revoke_sign_off",
     "rotate_customer",

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from jenkins_release.cli.customers import keys_json, keys_text, list_json, list_text
 from jenkins_release.cli.handover import handover_of, handover_options
 from jenkins_release.cli.output import bullets, plain, table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, region_option
 from jenkins_release.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from jenkins_release.aws.iam import AccessKey
+_kind_option = click.option(
+    "--kind",
+    type=click.Choice(["iam-user", "aws-account"]),
+    default="iam-user",
+    show_default=True,
+    help="A user with a key, or an AWS account of the customer's own: no secret at all.",
+)
 
 
 @click.group()
@@ -24,13 +30,7 @@ def customer() -> None:
 @customer.command()
 @click.argument("name", metavar="CUSTOMER")
 @click.option("--ticket", required=True, help="Ticket that asks for the access, such as DEVOPS-123.")
-@click.option(
-    "--kind",
-    type=click.Choice(["iam-user", "aws-account"]),
-    default="iam-user",
-    show_default=True,
-    help="A user with a key, or an AWS account of the customer's own: no secret at all.",
-)
+@_kind_option
 @click.option("--account-id", default="", help="The customer's AWS account, for --kind aws-account.")
 @click.option(
     "--source-ip", "networks", multiple=True, help="Network that may pull, or any; may be repeated."
@@ -66,7 +66,7 @@ def issue(
         "customer": report.customer,
         "user": report.user,
         "ticket": report.ticket,
-        "keys": _keys_json(report.keys),
+        "keys": keys_json(report.keys),
         "expires": report.expires,
         "networks": list(report.networks),
         "policy": report.policy,
@@ -77,7 +77,7 @@ def issue(
     }
     if not report.done:
         head = f"nothing to do: {report.customer} has access as {report.user} until {report.expires}"
-        runtime.succeed(result, f"{head}, by {plain(report.ticket)}\n{_keys_text(report.keys)}")
+        runtime.succeed(result, f"{head}, by {plain(report.ticket)}\n{keys_text(report.keys)}")
         return
     head = "would issue" if dry_run else "issued"
     lines = [f"{head} {report.customer} as {report.user} until {report.expires}", bullets(report.done)]
@@ -105,7 +105,7 @@ def rotate(runtime: Runtime, /, name: str, undo: bool, dry_run: bool, **given: A
         "state": report.state,
         "old": report.old,
         "new": report.new,
-        "keys": _keys_json(report.keys),
+        "keys": keys_json(report.keys),
         "next": report.next,
         "place": report.place,
         "dryRun": dry_run,
@@ -113,24 +113,32 @@ def rotate(runtime: Runtime, /, name: str, undo: bool, dry_run: bool, **given: A
     key = report.new if report.state in {"handed over", "waiting"} else report.old
     lines = [f"{report.customer}: {'would be ' if dry_run else ''}{report.state} {key}".rstrip()]
     lines += [f"the key is in {report.place}"] if report.place else []
-    lines += [_keys_text(report.keys)] + ([f"next: {report.next}"] if report.next else [])
+    lines += [keys_text(report.keys)] + ([f"next: {report.next}"] if report.next else [])
     runtime.succeed(result, "\n".join(lines))
 
 
 @customer.command()
 @click.argument("name", metavar="CUSTOMER")
 @click.option("--reason", default="", help="Why; kept with the user.")
+@_kind_option
 @click.option("--undo", is_flag=True, help="Give the access back.")
 @click.option("--delete", is_flag=True, help="Delete keys, policies and user, after the grace period.")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, change nothing.")
 @region_option
 @common_options
 @pass_runtime
-def revoke(runtime: Runtime, name: str, reason: str, undo: bool, delete: bool, dry_run: bool) -> None:
+def revoke(
+    runtime: Runtime, /, name: str, reason: str, kind: str, undo: bool, delete: bool, dry_run: bool
+) -> None:
     """End a customer's access, and prove it: deny first, then the keys, then a pull that is refused."""
     from jenkins_release.errors import RemoteError
     from jenkins_release.steps.customer_revoke import RevokeRequest, revoke_customer
 
+    if kind == "aws-account":
+        if reason or undo or delete:
+            raise ConfigurationError("--reason, --undo and --delete go with --kind iam-user")
+        _revoke_account(runtime, name, dry_run)
+        return
     report = revoke_customer(RevokeRequest(name, reason, undo, delete, dry_run), runtime.services)
     result = {
         "customer": report.customer,
@@ -153,35 +161,11 @@ def revoke(runtime: Runtime, name: str, reason: str, undo: bool, delete: bool, d
 @common_options
 @pass_runtime
 def list_command(runtime: Runtime) -> None:
-    """Show who has access: keys, age, last use, expiry."""
+    """Show who has access: keys, age, last use, expiry, and the supported lines."""
     from jenkins_release.steps.customer_list import list_customers
 
     found = list_customers(runtime.services)
-    result = {
-        "customers": [
-            {
-                "user": each.user,
-                "customer": each.customer,
-                "ticket": each.ticket,
-                "state": each.state,
-                "expires": each.expires,
-                "ageDays": each.age_days,
-                "keys": _keys_json(each.keys),
-            }
-            for each in found
-        ]
-    }
-    rows = []
-    for each in found:
-        for key in each.keys or (None,):
-            state = "-" if key is None else "active" if key.active else "inactive"
-            used = f"{key.last_used:%Y-%m-%d}" if key is not None and key.last_used else "never"
-            age = "-" if each.age_days is None else f"{each.age_days} d"
-            key_id = "-" if key is None else key.key_id
-            who = plain(each.customer) or each.user
-            rows.append([who, plain(each.ticket), each.state, each.expires, key_id, state, age, used])
-    titles = ["customer", "ticket", "state", "expires", "key", "key is", "age", "last used"]
-    runtime.succeed(result, table(titles, rows) if rows else "nobody has access")
+    runtime.succeed(list_json(found), list_text(found))
 
 
 @customer.command()
@@ -251,26 +235,16 @@ def _issue_account(runtime: Runtime, name: str, ticket: str, account: str, dry_r
     runtime.succeed(result, f"{head}\n{bullets(report.changed)}")
 
 
-def _keys_json(keys: tuple[AccessKey, ...]) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": key.key_id,
-            "active": key.active,
-            "created": key.created.isoformat(),
-            "lastUsed": key.last_used.isoformat() if key.last_used else None,
-        }
-        for key in keys
-    ]
+def _revoke_account(runtime: Runtime, name: str, dry_run: bool) -> None:
+    from jenkins_release.steps.customer_account import revoke_account
 
-
-def _keys_text(keys: tuple[AccessKey, ...]) -> str:
-    rows = [
-        [
-            key.key_id,
-            "active" if key.active else "inactive",
-            f"{key.created:%Y-%m-%d}",
-            f"{key.last_used:%Y-%m-%d}" if key.last_used else "never",
-        ]
-        for key in keys
-    ]
-    return table(["key", "state", "created", "last used"], rows) if rows else "no access key"
+    report = revoke_account(name, runtime.services, dry_run=dry_run)
+    result = {
+        "customer": report.customer,
+        "state": "revoked",
+        "account": report.account,
+        "changed": list(report.changed),
+        "dryRun": dry_run,
+    }
+    head = f"the account {report.account} of {report.customer} {'would' if dry_run else 'can'} no longer pull"
+    runtime.succeed(result, f"{head} from\n{bullets(report.changed)}")

@@ -23,12 +23,18 @@ class TerminalHandOver:
     Args:
         environ: Tells whether this is a build.
         force: Show it wherever stdout leads.
+        as_json: Whether stdout is to hold one JSON document and nothing else.
 
     Raises:
-        ConfigurationError: stdout is no terminal, or this runs in a build, and it is not forced.
+        ConfigurationError: stdout is no terminal, or this runs in a build, and it is not forced; or
+            stdout is to be JSON.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, force: bool) -> None:
+    def __init__(self, environ: Mapping[str, str], *, force: bool, as_json: bool = False) -> None:
+        if as_json:
+            raise ConfigurationError(
+                "--json and a secret on stdout exclude each other", hint="give --file or --secret"
+            )
         build = next((name for name in ("JENKINS_URL", "BUILD_URL", "CI") if environ.get(name)), "")
         if not force and (build or not sys.stdout.isatty()):
             raise ConfigurationError(
@@ -104,4 +110,6 @@ def handover_of(
         return FileHandOver(folder, recipients=recipients, passphrase=passphrase)
     if secret_name is not None:
         return SecretHandOver(runtime.services.secret_store, secret_name)
-    return TerminalHandOver(runtime.environ, force=force_terminal) if shown else None
+    if not shown:
+        return None
+    return TerminalHandOver(runtime.environ, force=force_terminal, as_json=runtime.as_json)

@@ -50,7 +50,15 @@ class RepositoryPolicies:
         return policy
 
     def write(self, repository: str, policy: dict[str, Any]) -> None:
-        """Replace the policy of a repository (``SetRepositoryPolicy``)."""
+        """Replace the policy of a repository (``SetRepositoryPolicy``); one without statements is removed."""
+        if not policy["Statement"]:
+            # ECR takes no policy without a statement.
+            self._calls.call(
+                "delete_repository_policy",
+                f"remove the policy of {repository}",
+                repositoryName=repository,
+            )
+            return
         self._calls.call(
             "set_repository_policy",
             f"write the policy of {repository}",

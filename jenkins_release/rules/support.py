@@ -43,9 +43,14 @@ class Window:
         return len(self.lines) < self.count or line_of(version, self.kind) >= self.lines[-1]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The lines as people write them, newest first."""
+        return tuple(".".join(map(str, line)) for line in self.lines)
+
+    @property
     def shown(self) -> str:
-        """The lines as people write them."""
-        return ", ".join(".".join(map(str, line)) for line in self.lines) or "none"
+        """The lines in one text."""
+        return ", ".join(self.names) or "none"
 
 
 @dataclass(frozen=True)

@@ -229,9 +229,19 @@ def _get_repository_policy(call: Call) -> dict[str, Any]:
 
 
 def _set_repository_policy(call: Call) -> dict[str, Any]:
+    text = call.parameters["policyText"]
+    if not json.loads(text).get("Statement"):
+        raise invalid("Invalid parameter at 'PolicyText': 'Invalid repository policy provided'")
     with call.state.change():
-        call.repository().policy = call.parameters["policyText"]
+        call.repository().policy = text
     return _get_repository_policy(call)
+
+
+def _delete_repository_policy(call: Call) -> dict[str, Any]:
+    answer = _get_repository_policy(call)
+    with call.state.change():
+        call.repository().policy = ""
+    return answer
 
 
 def _check_filters(mutability: str, filters: Sequence[str]) -> None:
@@ -265,6 +275,7 @@ REPOSITORY_ACTIONS: dict[str, Action] = {
     "DeleteRepository": _delete_repository,
     "GetRepositoryPolicy": _get_repository_policy,
     "SetRepositoryPolicy": _set_repository_policy,
+    "DeleteRepositoryPolicy": _delete_repository_policy,
     "PutImageTagMutability": _put_image_tag_mutability,
     "ListTagsForResource": _list_tags_for_resource,
 }

@@ -83,7 +83,7 @@ class FileHandOver:
     The file's name has the key's id in it, so a file says which key it holds without being opened.
 
     Args:
-        folder: Where files are written.
+        folder: Where files are written; made where only its last name is missing.
         recipients: Public keys of the customer: ``age1...``, ``ssh-ed25519 ...`` or ``ssh-rsa ...``.
         passphrase: Encrypts the file instead of recipients.
 
@@ -105,7 +105,8 @@ class FileHandOver:
                 f"the passphrase of the hand-over file has fewer than {_MIN_PASSPHRASE} characters",
                 hint="tell the customer a longer one, over another way than the file",
             )
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
+        place = folder if folder.exists() else folder.absolute().parent
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
             raise ConfigurationError(
                 f"{folder} is not a folder that can be written to", hint="give --file FOLDER"
             )
@@ -122,7 +123,11 @@ class FileHandOver:
         return self.path(user, key_id).is_file()
 
     def give(self, key: HandedKey) -> None:
-        """Write the file beside its place, flush it, and rename it. Raises ConfigurationError."""
+        """Write the file beside its place, flush it, and rename it; the folder is made if need be.
+
+        Raises:
+            ConfigurationError: It cannot be written.
+        """
         import pyrage
 
         text = key.to_json().encode()
@@ -133,7 +138,10 @@ class FileHandOver:
         target = self.path(key.user, key.credentials.key_id)
         temporary = target.with_name(f".{target.name}.part")
         try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            temporary.unlink(missing_ok=True)
+            # Nobody else's file, and no link to one.
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 from jenkins_release.aws.iam import AccessKey, IamUser
 from jenkins_release.errors import GateRefused
+from jenkins_release.registry.protocol import RepositoryNotFound
 from jenkins_release.rules import customers as tag
+from jenkins_release.rules.accounts import SharedAccount
 from jenkins_release.rules.customer_audit import (
     Finding,
     Limits,
@@ -18,7 +21,11 @@ from jenkins_release.rules.customer_audit import (
     audit_user,
     problems,
 )
+from jenkins_release.rules.support import support_window
+from jenkins_release.rules.tags import released_versions
+from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.steps._customers import place_of
+from jenkins_release.steps.customer_account import list_accounts
 from jenkins_release.steps.services import Services
 
 ListedState = Literal["issued", "issuing", "rotating", "revoked", "unknown"]
@@ -36,6 +43,8 @@ class ListedCustomer:
         expires: Day on which it has to be renewed.
         keys: Its access keys.
         age_days: Age of the oldest key, in days; None without a key.
+        supported: Whether the customer may pull what is supported: not revoked, not expired, and a key
+            that was handed over is active.
     """
 
     user: str
@@ -45,6 +54,22 @@ class ListedCustomer:
     expires: str
     keys: tuple[AccessKey, ...]
     age_days: int | None
+    supported: bool
+
+
+@dataclass(frozen=True)
+class CustomerList:
+    """Who has access, and to what.
+
+    Attributes:
+        users: IAM users under the product's path.
+        accounts: AWS accounts that the repositories let in.
+        lines: Supported lines, newest first, by the versions that stand in the registry.
+    """
+
+    users: tuple[ListedCustomer, ...]
+    accounts: tuple[SharedAccount, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -71,27 +96,46 @@ class AuditReport:
         )
 
 
-def list_customers(services: Services) -> list[ListedCustomer]:
-    """Return everybody under the product's path.
+def list_customers(services: Services) -> CustomerList:
+    """Return everybody who has access, and the supported lines.
 
     Raises:
         RemoteError: AWS refused or failed.
     """
-    found = []
-    for user in services.iam.users(place_of(services).path):
-        keys = tuple(services.iam.keys(user.name))
-        age = (services.now() - keys[0].created).days if keys else None
-        found.append(
-            ListedCustomer(
-                user.name,
-                user.tags.get(tag.CUSTOMER, ""),
-                user.tags.get(tag.TICKET, ""),
-                _state(user),
-                user.tags.get(tag.EXPIRES, ""),
-                keys,
-                age,
-            )
-        )
+    users = tuple(_listed(user, services) for user in services.iam.users(place_of(services).path))
+    section = services.configuration.support
+    window = support_window(_standing(services), count=section.lines, kind=section.line)
+    return CustomerList(users, tuple(list_accounts(services)), window.names)
+
+
+def _listed(user: IamUser, services: Services) -> ListedCustomer:
+    keys, now = tuple(services.iam.keys(user.name)), services.now()
+    state, expires = _state(user), tag.day_of(user.tags, tag.EXPIRES)
+    handed = tag.delivered_keys(user.tags)
+    works = any(key.active and key.key_id in handed for key in keys)
+    current = expires is None or expires >= now.date()
+    return ListedCustomer(
+        user=user.name,
+        customer=user.tags.get(tag.CUSTOMER, ""),
+        ticket=user.tags.get(tag.TICKET, ""),
+        state=state,
+        expires=user.tags.get(tag.EXPIRES, ""),
+        keys=keys,
+        age_days=(now - keys[0].created).days if keys else None,
+        supported=state in {"issued", "rotating"} and current and works,
+    )
+
+
+def _standing(services: Services) -> set[ReleaseVersion]:
+    """Return the versions that stand in the registry: withdrawn and retired ones do not."""
+    templates = services.configuration.ecr.tags
+    found: set[ReleaseVersion] = set()
+    for name in place_of(services).scope.repositories:
+        try:
+            tags = services.retry(f"list the tags of {name}", partial(services.registry.tags, name))
+        except RepositoryNotFound:
+            continue
+        found.update(released_versions(templates, tags))
     return found
 
 

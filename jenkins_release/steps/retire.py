@@ -88,8 +88,7 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
                 lease.confirm()
                 _remove(tags, services)
     removed = tuple(each for _, tags in owners for each in tags)
-    lines = tuple(".".join(map(str, line)) for line in window.lines)
-    return RetireReport(lines, removed, (*found.kept, *kept), attestations)
+    return RetireReport(window.names, removed, (*found.kept, *kept), attestations)
 
 
 def _window(releases: Iterable[Release], services: Services) -> Window:

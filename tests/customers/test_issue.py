@@ -10,11 +10,12 @@ import stat
 import pytest
 from pydantic import SecretStr
 
+from jenkins_release.aws.iam import Credentials
 from jenkins_release.cli.handover import TerminalHandOver
 from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.rules.iam_policy import MAX_INLINE, PullScope, policy_text, pull_policy
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
-from jenkins_release.steps._handover import FileHandOver, SecretHandOver
+from jenkins_release.steps._handover import FileHandOver, HandedKey, SecretHandOver
 from jenkins_release.steps.customer_issue import IssueRequest, issue_customer
 from tests.fixtures.customers import CustomerLab
 
@@ -205,6 +206,24 @@ def test_the_file_is_private_and_holds_no_readable_secret(lab: CustomerLab):
     assert lab.opened(file)["secretAccessKey"] not in repr(report)
 
 
+def test_the_folder_of_the_file_is_made_and_no_link_in_it_is_followed(lab: CustomerLab, tmp_path):
+    """Readable by its owner only; what somebody put in the file's place is not written to."""
+    folder, victim = tmp_path / "new", tmp_path / "victim"
+    handover = FileHandOver(folder, recipients=[str(lab.identity.to_public())])
+    assert not folder.exists()
+    credentials = Credentials("AKIAEXAMPLE000000000", SecretStr("s3cr3t"))
+    key = HandedKey("ACME", "skydrm-acme", "SkyDRM", REGION, lab.front.host, credentials)
+    handover.give(key)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    victim.write_text("untouched")
+    target = handover.path("skydrm-acme", credentials.key_id)
+    target.with_name(f".{target.name}.part").symlink_to(victim)
+    handover.give(key)
+    assert victim.read_text() == "untouched"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert [path.name for path in folder.iterdir()] == [target.name]
+
+
 def test_a_passphrase_opens_the_file_too(lab: CustomerLab):
     """For customers without a key of their own."""
     import pyrage
@@ -227,7 +246,7 @@ def test_a_hand_over_without_or_with_weak_encryption_is_refused(lab: CustomerLab
         with pytest.raises(ConfigurationError):
             FileHandOver(lab.folder, **given)
     with pytest.raises(ConfigurationError, match="not a folder"):
-        FileHandOver(lab.folder / "missing", passphrase=SecretStr("x" * 20))
+        FileHandOver(lab.folder / "missing" / "too", passphrase=SecretStr("x" * 20))
 
 
 def test_secrets_manager_holds_the_key(lab: CustomerLab):
@@ -248,6 +267,8 @@ def test_a_pipe_or_a_build_sees_no_secret(lab: CustomerLab):
     refused = lab.run(*words)
     assert (refused.status, lab.state()) == (2, {})
     assert "not shown in a pipe" in refused.err
+    mixed = lab.run(*words[:-1], "--force-terminal", "--json")
+    assert (mixed.status, lab.state()) == (2, {})
     forced = lab.run(*words[:-1], "--force-terminal")
     assert forced.status == 0, forced.text
     assert "AWS_SECRET_ACCESS_KEY=" in forced.out

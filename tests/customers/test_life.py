@@ -206,12 +206,20 @@ def test_the_list_shows_who_has_access(lab: CustomerLab):
     issued = lab.issue()
     lab.login(lab.opened(issued.place))
     lab.clock.pass_days(3)
-    (found,) = list_customers(lab.services)
+    listed = list_customers(lab.services)
+    (found,) = listed.users
     assert (found.customer, found.state, found.age_days) == ("ACME", "issued", 3)
     assert found.keys[0].last_used is not None
+    assert (found.supported, listed.lines) == (True, ("8.1",))
     shown = lab.run("customer", "list")
     assert shown.status == 0, shown.text
     assert issued.key_id in shown.out
+    assert "supported lines: 8.1" in shown.out
+    lab.clock.pass_days(400)
+    assert not list_customers(lab.services).users[0].supported
+    lab.clock.pass_days(-400)
+    revoke(lab)
+    assert not list_customers(lab.services).users[0].supported
 
 
 def test_the_doctor_says_why_a_customer_cannot_pull(lab: CustomerLab):
