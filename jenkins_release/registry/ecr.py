@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from jenkins_release.errors import IntegrityError
 from jenkins_release.registry import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, failed
 from jenkins_release.registry.ecr_tags import put_tag
-from jenkins_release.registry.protocol import RegistryLogin, Repository, Scan, StoredImage
+from jenkins_release.registry.protocol import HeldImage, RegistryLogin, Repository, Scan, StoredImage
 from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
 from jenkins_release.registry.token import mint
 
@@ -209,16 +209,31 @@ class EcrRegistry:
         """
         return self._api.scan(repository, digest)
 
-    def pulls(self, repository: str) -> Mapping[str, datetime]:
-        """Return when each image was last pulled (``DescribeImages``, ``lastRecordedPullTime``).
+    def inventory(self, repository: str) -> list[HeldImage]:
+        """Return every tagged image (``DescribeImages``); manifests are only read of indexes.
 
-        ECR records it at least once in 24 hours (ECR API reference, ImageDetail).
+        ECR notes a pull at least once in 24 hours (ECR API reference, ImageDetail).
 
         Raises:
             RepositoryNotFound: There is no such repository.
+            IntegrityError: An index cannot be read.
             RemoteError: ECR refused or failed.
         """
-        return self._api.pulls(repository)
+        held = {each["imageDigest"]: each for each in self._api.tagged(repository)}
+        indexes = [d for d, each in held.items() if manifests.is_index(each.get("imageManifestMediaType"))]
+        children = {
+            digest: manifests.index_children(raw, f"{repository} {digest}")
+            for digest, raw in self._api.manifests(repository, indexes).items()
+        }
+        return [
+            HeldImage(
+                digest,
+                tuple(sorted(each["imageTags"])),
+                each.get("lastRecordedPullTime"),
+                children.get(digest, frozenset()),
+            )
+            for digest, each in held.items()
+        ]
 
     def set_tag(self, image: StoredImage, tag: str) -> None:
         """Let ``tag`` name exactly ``image`` (``PutImage``).

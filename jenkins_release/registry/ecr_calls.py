@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from jenkins_release.aws import aws_client, error_code, translate
@@ -159,22 +158,17 @@ class EcrCalls:
             raise translate(error, what) from error
         return str(answer.get("value", "")).upper() == "ENABLED"
 
-    def pulls(self, repository: str) -> dict[str, datetime]:
-        """Return when each image of a repository was last pulled, by digest."""
-        found: dict[str, datetime] = {}
-        page: dict[str, Any] = {}
+    def tagged(self, repository: str) -> list[dict[str, Any]]:
+        """Describe every tagged image of a repository (``DescribeImages``, all pages)."""
+        found: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"filter": {"tagStatus": "TAGGED"}}
         while True:
-            answer = self.call(
-                "describe_images", f"read the images of {repository}", repositoryName=repository, **page
-            )
-            found |= {
-                each["imageDigest"]: each["lastRecordedPullTime"]
-                for each in answer["imageDetails"]
-                if each.get("lastRecordedPullTime")
-            }
+            what = f"describe the images of {repository}"
+            answer = self.call("describe_images", what, repositoryName=repository, **page)
+            found += [each for each in answer["imageDetails"] if each.get("imageTags")]
             if not answer.get("nextToken"):
                 return found
-            page = {"nextToken": answer["nextToken"]}
+            page["nextToken"] = answer["nextToken"]
 
     def scan(self, repository: str, digest: str) -> Scan:
         """Return where the scan of an image stands, and what it found."""

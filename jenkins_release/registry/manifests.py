@@ -231,10 +231,14 @@ def _malformed(what: str, manifest: RawManifest, why: str) -> IntegrityError:
     )
 
 
-def index_children(manifest: RawManifest) -> frozenset[str]:
-    """Return the digests that an index lists; nothing for an image manifest, or where it cannot be read."""
+def is_index(media_type: str | None) -> bool:
+    """Whether a media type is that of an index, also called a manifest list."""
+    return media_type in INDEX_TYPES
+
+
+def index_children(manifest: RawManifest, what: str) -> frozenset[str]:
+    """Return the digests that an index lists. Raises IntegrityError where it cannot be read."""
     try:
-        entries = json.loads(manifest.data).get("manifests", [])
-        return frozenset(str(entry["digest"]) for entry in entries)
-    except (ValueError, AttributeError, KeyError, TypeError):
-        return frozenset()
+        return frozenset(str(entry["digest"]) for entry in json.loads(manifest.data)["manifests"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _malformed(what, manifest, "it lists no manifests") from error

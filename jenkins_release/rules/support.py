@@ -145,16 +145,40 @@ def retirement(
     inside = {(each.repository, each.digest) for each in everything if each not in set(outside)}
     for repository, digest in list(inside):
         inside |= {(repository, child) for child in (children or {}).get(digest, frozenset())}
+    reasons = _pulled(outside, templates, pulled or {})
+    # A tag beside one that is kept names the same image: removing it would take nothing away but its name.
+    spared = {(each.repository, each.digest): reason for each, reason in reasons.items()}
     remove, kept = [], []
     for each in sorted(outside, key=lambda tag: (tag.repository, tag.tag)):
         place = (each.repository, each.digest)
         if place in inside:
             kept.append((each, "the image is also named by a tag that stays"))
-        elif place in (pulled or {}):
-            kept.append((each, f"it was pulled on {(pulled or {})[place]}"))
+        elif place in spared:
+            kept.append((each, reasons.get(each, spared[place])))
         else:
             remove.append(each)
     return Retirement(tuple(remove), tuple(kept))
+
+
+def _pulled(
+    outside: Iterable[StoredTag], templates: TagTemplates, pulled: Mapping[tuple[str, str], str]
+) -> dict[StoredTag, str]:
+    """Return the tags that stay because somebody still pulls them, each with the reason.
+
+    A version stays in all its repositories or in none: nobody gets half a release.
+    """
+    found: dict[StoredTag, str] = {}
+    versions: dict[ReleaseVersion, str] = {}
+    for each in outside:
+        if day := pulled.get((each.repository, each.digest)):
+            found[each] = f"it was pulled on {day}"
+            for version in versions_of(templates.fixed, each.tag):
+                versions[version] = f"{version} was pulled on {day}, from {each.repository}"
+    for each in outside:
+        for version in versions_of(templates.fixed, each.tag):
+            if version in versions:
+                found.setdefault(each, versions[version])
+    return found
 
 
 def _moving(versions: Iterable[ReleaseVersion], templates: TagTemplates) -> set[str]:

@@ -8,15 +8,16 @@ candidate stays on the share, so promoting it again restores the release.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.records.attestation import RETIREMENT
-from jenkins_release.registry.manifests import RawManifest, index_children
-from jenkins_release.registry.protocol import RepositoryNotFound, StoredImage
+from jenkins_release.records.release import Promotion
+from jenkins_release.registry.protocol import HeldImage, RepositoryNotFound
 from jenkins_release.rules.support import (
     Retirement,
     StoredTag,
@@ -31,6 +32,8 @@ from jenkins_release.steps._attest import Claim, attest
 from jenkins_release.steps._open import require_unaltered
 from jenkins_release.steps._releases import Release, all_releases
 from jenkins_release.steps.services import Services
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,15 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
     """
     signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
     releases = services.retry("read the releases", lambda: list(all_releases(services)))
-    window = _window(releases, services)
-    found = _outside(window, services)
     host = services.retry("ask ECR for the registry", lambda: services.registry.host)
+    window = _window(releases, host, services)
+    found = _outside(window, services)
     owners, kept = _owners(found.remove, releases, host)
     attestations: dict[CandidateRef, str] = {}
+    for release, _ in owners:
+        require_unaltered(release.opened, services)
     if not request.dry_run:
         for release, tags in owners:
-            require_unaltered(release.opened, services)
             with services.candidates.lease(release.ref, "promote", services.holder()) as lease:
                 claim = _claim(tags, window, host, services)
                 attestations[release.ref] = attest(release.opened, claim, signer, services)
@@ -91,40 +95,49 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
     return RetireReport(window.names, removed, (*found.kept, *kept), attestations)
 
 
-def _window(releases: Iterable[Release], services: Services) -> Window:
+def _window(releases: Iterable[Release], host: str, services: Services) -> Window:
+    """Return the supported lines: what was promoted to this registry and not withdrawn opens them."""
     section = services.configuration.support
     released = [
-        ReleaseVersion.parse(release.ref.version) for release in releases if release.withdrawal is None
+        ReleaseVersion.parse(release.ref.version)
+        for release in releases
+        if release.withdrawal is None and _promotion(release, host) is not None
     ]
     return support_window(released, count=section.lines, kind=section.line)
 
 
+def _promotion(release: Release, host: str) -> Promotion | None:
+    """Return what the promotion left in this registry; None where it went elsewhere or cannot be read."""
+    try:
+        promoted = release.promoted()
+    except IntegrityError as error:
+        _log.warning("%s is not looked at: %s", release.ref, error.message)
+        return None
+    return promoted if promoted.registry == host else None
+
+
 def _outside(window: Window, services: Services) -> Retirement:
     ecr, days = services.configuration.ecr, services.configuration.support.protect_pulled_days
+    since = services.now() - timedelta(days=days)
     tags: list[StoredTag] = []
     children: dict[str, frozenset[str]] = {}
     pulled: dict[tuple[str, str], str] = {}
     for image in services.configuration.images:
         name = image.repository
-        stored = _stored(name, services)
-        tags += [StoredTag(name, tag, found.digest) for tag, found in stored.items()]
-        for found in stored.values():
-            raw = RawManifest(found.digest, found.media_type, found.manifest)
-            children[found.digest] = index_children(raw)
-        if days and stored:
-            since = services.now() - timedelta(days=days)
-            pulls = services.retry(f"read the pulls of {name}", partial(services.registry.pulls, name))
-            pulled |= {(name, digest): f"{at:%Y-%m-%d}" for digest, at in pulls.items() if at >= since}
+        for held in _held(name, services):
+            tags += [StoredTag(name, tag, held.digest) for tag in held.tags]
+            children[held.digest] = held.children
+            if days and held.pulled is not None and held.pulled >= since:
+                pulled[name, held.digest] = f"{held.pulled:%Y-%m-%d}"
     templates = TagTemplates(ecr.tags, ecr.moving_tags)
     return retirement(tags, window, templates, children=children, pulled=pulled)
 
 
-def _stored(name: str, services: Services) -> Mapping[str, StoredImage]:
+def _held(name: str, services: Services) -> list[HeldImage]:
     try:
-        tags = services.retry(f"list the tags of {name}", partial(services.registry.tags, name))
-        return services.retry(f"read {name}", partial(services.registry.images, name, tags))
+        return services.retry(f"list {name}", partial(services.registry.inventory, name))
     except RepositoryNotFound:
-        return {}
+        return []
 
 
 def _owners(
@@ -133,11 +146,8 @@ def _owners(
     """Find for each tag the promotion that recorded exactly it; without one it stays."""
     recorded: dict[StoredTag, Release] = {}
     for release in releases:
-        try:
-            promoted = release.promoted()
-        except IntegrityError:
-            continue
-        if promoted.registry == host:
+        promoted = _promotion(release, host)
+        if promoted is not None:
             recorded |= {
                 StoredTag(image.repository, tag, image.digest): release
                 for image in promoted.images

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 import requests
 
 from jenkins_release.images import DockerEngine
+from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.sandbox.ecr_server import EcrServer
+from jenkins_release.sandbox.registry import RegistryServer
 from tests.fixtures.release import Product
 from tests.release.test_withdraw import move_tags, publish
 
@@ -30,12 +34,26 @@ def test_a_line_outside_the_window_leaves_the_registry_and_can_come_back(three_l
     product = three_lines
     before = product.tags()
     files = sorted(product.candidate("7.9.0/1").rglob("*.tar"))
+    product.sandbox.ecr.forget_requests()
     shown = product.ok("release", "retire", "--dry-run")
+    # A nightly look must not count as a pull, which would protect everything for good.
+    made = {each.action for each in product.sandbox.ecr.requests()}
+    assert not {"BatchGetImage", "GetDownloadUrlForLayer"} & made
     assert shown["supported"] == ["8.1", "8.0"]
     assert {each["tag"] for each in shown["removed"]} == {"7.9.0", "7.9"}
     assert product.tags() == before
+    product.sandbox.ecr.order(
+        Fault(action="BatchDeleteImage", skip=2, status=400, code="AccessDeniedException")
+    )
+    assert product.run("release", "retire").status == 5
+    product.sandbox.ecr.cancel_faults()
+    left = product.tags()
+    assert before != left
     done = product.ok("release", "retire")
-    assert done["removed"] == shown["removed"]
+    gone = [(each["repository"], each["tag"]) for each in done["removed"]]
+    assert sorted(gone) == sorted(
+        (name, tag) for name, tags in left.items() for tag in tags if tag in {"7.9.0", "7.9"}
+    )
     after = product.tags()
     for name, tags in before.items():
         assert after[name] == {tag: digest for tag, digest in tags.items() if tag not in {"7.9.0", "7.9"}}
@@ -72,5 +90,27 @@ def test_what_was_pulled_lately_and_what_nobody_recorded_stay(three_lines: Produ
     found = product.ok("release", "retire")
     kept = {(each["repository"], each["tag"]): each["reason"] for each in found["kept"]}
     assert kept[name, "7.9.0"].startswith("it was pulled on")
-    assert "7.9.0" in product.tags()[name]
-    assert {each["repository"] for each in found["removed"]} == set(product.tags()) - {name}
+    (other,) = set(product.tags()) - {name}
+    assert kept[other, "7.9.0"].startswith("7.9.0 was pulled on")
+    assert all("7.9.0" in tags for tags in product.tags().values())
+    assert found["removed"] == []
+
+
+def test_what_was_released_to_another_registry_opens_no_line(
+    promoted: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """A rehearsal's 9.0.0 must not push 8.0 out of the registry that customers pull from."""
+    registry = RegistryServer(tmp_path / "registry")
+    other = EcrServer(tmp_path / "ecr", registry.port)
+    registry.start(tied=True)
+    other.start(tied=True)
+    try:
+        for name, value in other.environment().items():
+            monkeypatch.setenv(name, value)
+        shown = promoted.ok("release", "retire", "--dry-run")
+    finally:
+        monkeypatch.undo()
+        other.stop()
+        registry.stop()
+    assert (shown["supported"], shown["removed"]) == ([], [])
+    assert promoted.ok("release", "retire", "--dry-run")["supported"] == ["8.1"]

@@ -115,6 +115,37 @@ def test_what_is_still_pulled_stays_for_a_while():
     assert (found.remove, found.kept) == ((), ((old, "it was pulled on 2026-11-20"),))
 
 
+def test_a_release_that_is_still_pulled_stays_whole():
+    """One image was pulled, the others of the version stay too; another old version goes."""
+    window = support_window(parse("7.8.0", "7.9.0", "8.0.0", "8.1.0"))
+    rms, viewer = StoredTag("rms", "7.9.0", digest("a")), StoredTag("viewer", "7.9.0", digest("b"))
+    moving, older = StoredTag("viewer", "7.9.x", digest("b")), StoredTag("rms", "7.8.0", digest("c"))
+    found = retirement(
+        [rms, viewer, moving, older], window, FIXED, pulled={("rms", digest("a")): "2026-11-20"}
+    )
+    assert found.remove == (older,)
+    said = "7.9.0 was pulled on 2026-11-20, from rms"
+    assert found.kept == ((rms, "it was pulled on 2026-11-20"), (viewer, said), (moving, said))
+
+
+@given(st.lists(versions, min_size=1, max_size=10), st.data())
+def test_no_pull_is_followed_by_half_a_release(found, data):
+    """Whatever was pulled: a version's tags are removed from all repositories or from none."""
+    names = ["r/one", "r/two"]
+    tags = [
+        StoredTag(name, each.tag, digest(f"{n}{each.digest[-4:]}"))
+        for n, name in enumerate(names)
+        for each in stored(found)
+    ]
+    lately = data.draw(st.lists(st.sampled_from(tags), max_size=3))
+    pulled = {(each.repository, each.digest): "2026-11-20" for each in lately}
+    result = retirement(tags, support_window(found), FIXED, pulled=pulled)
+    removed = {name: {each.tag for each in result.remove if each.repository == name} for name in names}
+    fixed = {version.text for version in found}
+    assert removed["r/one"] & fixed == removed["r/two"] & fixed
+    assert not {(each.repository, each.digest) for each in result.remove} & set(pulled)
+
+
 def test_nothing_is_retired_where_nothing_is_known_to_be_released():
     """An empty or unreadable history keeps everything."""
     assert retirement(stored(parse("7.0.0", "8.0.0")), support_window([]), FIXED).remove == ()
