@@ -61,8 +61,9 @@ class Job:
 class Outcome:
     """What a build ended with.
 
-    ``leaks`` says where a secret was seen; ``description``, ``reports`` and ``mails`` are the build's
-    description, the JUnit reports that it published, and the mails that it sent.
+    ``leaks`` says where a secret was seen; ``description``, ``reports``, ``mails`` and ``artifacts`` are
+    the build's description, the JUnit reports that it published, the mails that it sent, and the files
+    that it archived.
     """
 
     status: str
@@ -76,6 +77,7 @@ class Outcome:
     description: str
     reports: list[str]
     mails: list[dict[str, str]]
+    artifacts: dict[str, str]
 
     def ok(self) -> Any:
         """Return the script's value; the build has to be a success without leaks."""
@@ -132,6 +134,7 @@ class Jenkins:
                 description=answer["description"] or "",
                 reports=answer["reports"],
                 mails=answer["mails"],
+                artifacts=answer["artifacts"],
             )
             for answer in answers
         ]

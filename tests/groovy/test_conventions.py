@@ -22,12 +22,16 @@ VERBS = [path for path in PUBLIC if path not in WHOLE]
 """Steps that are one verb of the command line."""
 PIPELINES = [ROOT / "Jenkinsfile", *sorted((ROOT / "jobs").glob("*.Jenkinsfile"))]
 # Steps that take a body: the closure is not kept, it is the body.
-BODIES = {"withEnv", "withCredentials", "dir"}
+BODIES = {"withEnv", "withCredentials", "dir", "lock"}
 # Sections and directives of a declarative pipeline: Jenkins takes them apart, nothing is kept.
 SECTIONS = {
     *("pipeline", "agent", "options", "parameters", "stages", "stage", "steps", "script", "when"),
     *("expression", "input", "post", "always"),
 }
+
+
+_ACTION = re.compile(r"^        (\w+): (\[(?:'--.*')?\]),$", re.MULTILINE)
+"""An action of a step and the options that go with it."""
 
 
 def names(paths: list[Path]) -> list[str]:
@@ -137,20 +141,25 @@ def test_pure_functions_call_only_pure_functions(facts: Any):
 def test_the_command_line_has_every_verb_and_option(path: Path):
     """A step cannot ask for what the program does not know."""
     text = path.read_text()
-    verb = re.search(r"verb: \['(\w+)', '([\w-]+)'\]", text)
+    verb = re.search(r"verb: \['(\w+)', (?:'([\w-]+)'|given\.action)\]", text)
     assert verb is not None
-    context = click.Context(cli)
-    group = cli.get_command(context, verb[1])
+    group = cli.get_command(click.Context(cli), verb[1])
     assert isinstance(group, click.Group)
-    command = group.commands[verb[2]]
-    known = {option for parameter in command.params for option in parameter.opts}
     used = set(re.findall(r"'(--[\w-]+)':", text))
-    assert used <= known
-    assert "--result" in known
-    if "'key'" in text:
-        assert "--key" in known
-    operands = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
-    assert len(operands) == ("operands:" in text)
+    # A step with an action names, for each one, the options that go with it.
+    actions = {name: set(re.findall(r"'(--[\w-]+)'", line)) for name, line in _ACTION.findall(text)}
+    wanted = {verb[2]: used} if verb[2] else {name: more | {"--config"} for name, more in actions.items()}
+    assert wanted
+    assert set().union(*wanted.values()) == used
+    for name, options in wanted.items():
+        command = group.commands[name]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert options | {"--result"} <= known, name
+        if "'key'" in text:
+            assert "--key" in known
+        if verb[2]:
+            operands = [each for each in command.params if isinstance(each, click.Argument)]
+            assert len(operands) == ("operands:" in text)
 
 
 def test_the_library_asks_for_its_own_version(jenkins: Jenkins, empty_job: Job):

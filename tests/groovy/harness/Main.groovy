@@ -82,8 +82,8 @@ class Controller {
             outcome << [status: 'FAILURE', failure: error.message as String, thrown: error.class.simpleName]
             outcome.trace = error.stackTrace.findAll { it.fileName?.endsWith('.groovy') }.take(8)*.toString()
         }
-        outcome.leaks = build.leaks(outcome.answer, [outcome.failure, currentBuild.description, build.mails].join('\n'))
-        return outcome + [description: currentBuild.description, reports: build.reports, mails: build.mails,
+        outcome.leaks = build.leaks(outcome.answer, [outcome.failure, currentBuild.description, build.mails, build.artifacts].join('\n'))
+        return outcome + [description: currentBuild.description, reports: build.reports, mails: build.mails, artifacts: build.artifacts,
                           calls: build.calls, scripts: build.scripts, console: build.console.toString()]
     }
 
