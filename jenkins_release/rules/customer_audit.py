@@ -186,16 +186,15 @@ def _keys(user: SeenUser, limits: Limits, now: datetime) -> list[Finding]:
 
 def _state(user: SeenUser, limits: Limits, now: datetime) -> list[Finding]:
     found = []
+    renew = "'customer issue' with --expires-days renews it; or revoke"
     revoked, expires = moment_of(user.tags, tag.REVOKED_AT), day_of(user.tags, tag.EXPIRES)
     if user.tags.get(tag.STATE) != tag.ISSUED:
         hint = "finish it: 'customer issue' with the same customer and ticket"
         found.append(Finding(user.name, "unfinished-issue", "was never issued completely", hint))
     if expires is None:
-        found.append(
-            Finding(user.name, "expiry-missing", "no day is set on which the access ends", "set its tag")
-        )
+        found.append(Finding(user.name, "expiry-missing", "no day is set on which the access ends", renew))
     elif expires < now.date() and revoked is None:
-        found.append(Finding(user.name, "expired", f"the access ended on {expires}", "renew it, or revoke"))
+        found.append(Finding(user.name, "expired", f"the access ended on {expires}", renew))
     rotation = moment_of(user.tags, tag.ROTATION_AT)
     if rotation is not None and now - rotation > limits.rotation and revoked is None:
         message = f"the rotation begun on {rotation:%Y-%m-%d} is not finished"

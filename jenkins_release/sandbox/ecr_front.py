@@ -51,6 +51,8 @@ class EcrFront:
         expired_status: HTTP status that an expired registry token is answered with; ECR's own is 403.
         iam: URL of the sandbox's IAM, whose users may call too.
         key_delay_s: Seconds in which a new key of IAM's is not known yet.
+        layer_host: Host and port that a client is sent to for a layer, as ECR sends it to S3; the front
+            serves layers itself where it is empty.
         clock: Seconds since the epoch.
     """
 
@@ -67,11 +69,13 @@ class EcrFront:
         expired_status: int = 403,
         iam: str = "",
         key_delay_s: float = 0.0,
+        layer_host: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.state = EcrState(
             folder, account=account, region=region, token_lifetime_s=token_lifetime_s, clock=clock
         )
+        self.state.layer_host = layer_host
         if iam:
             self.state.iam = IamUsers(iam, key_delay_s=key_delay_s, clock=clock)
         self._stopping = threading.Event()

@@ -174,6 +174,7 @@ class EcrState:
         self.token_lifetime_s = token_lifetime_s
         self.clock = clock
         self.iam: IamUsers | None = None
+        self.layer_host = ""
         self._lock = threading.RLock()
         self._document = _Document()
         if self.file.exists():

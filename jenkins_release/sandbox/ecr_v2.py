@@ -13,7 +13,13 @@ from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit
 
 from jenkins_release.registry.manifests import sha256_digest
-from jenkins_release.sandbox.ecr_access import DOWNLOADS, authorize, check_download, token_holder
+from jenkins_release.sandbox.ecr_access import (
+    DOWNLOADS,
+    authorize,
+    check_download,
+    download_path,
+    token_holder,
+)
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_http import Exchange
 from jenkins_release.sandbox.ecr_manifests import immutable_message, store_image
@@ -130,6 +136,9 @@ class V2Api:
             self._put_manifest(exchange, name, rest)
         elif kind == "manifests":
             self._get_manifest(exchange, name, rest, fault)
+        elif kind == "blobs" and exchange.method == "GET" and self._state.layer_host:
+            place = download_path(self._state, repository.storage, rest)
+            exchange.reply(307, b"", {"Location": f"http://{self._state.layer_host}{place}"})
         else:
             query = self._upload_query(exchange, arn) if exchange.method == "POST" else exchange.raw_query
             if kind == "blobs/uploads" and rest:
