@@ -13,6 +13,8 @@ from typing import Any
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
 
+OWNER = "customer-user"
+"""Tag of a secret that says which IAM user's key it holds."""
 _GONE = "ResourceNotFoundException"
 _EXISTS = "ResourceExistsException"
 
@@ -28,17 +30,28 @@ class SecretStore:
     def __init__(self, region: str, *, client: Any = None) -> None:
         self._client = client if client is not None else aws_client("secretsmanager", region)
 
+    def owner(self, name: str) -> str | None:
+        """Return the user that a secret is for (``DescribeSecret``); None where there is no such secret.
+
+        Of a secret that nobody marked the owner is empty.
+        """
+        answer = self._call("describe_secret", f"look at the secret {name}", (_GONE,), SecretId=name)
+        if answer is None:
+            return None
+        return next((str(tag["Value"]) for tag in answer.get("Tags", []) if tag["Key"] == OWNER), "")
+
     def holds(self, name: str, key_id: str) -> bool:
         """Whether the version for an access key is in force (``DescribeSecret``)."""
         answer = self._call("describe_secret", f"look at the secret {name}", (_GONE,), SecretId=name)
         stages = (answer or {}).get("VersionIdsToStages", {}).get(version_of(key_id), [])
         return "AWSCURRENT" in stages
 
-    def put(self, name: str, key_id: str, text: str, description: str) -> None:
-        """Write the version for an access key; the secret is created where it is missing."""
+    def put(self, name: str, key_id: str, text: str, *, owner: str, description: str) -> None:
+        """Write the version for an access key; the secret is created, for its owner, where it is missing."""
         what = f"write the secret {name}"
         given = {"ClientRequestToken": version_of(key_id), "SecretString": text}
-        made = self._call("create_secret", what, (_EXISTS,), Name=name, Description=description, **given)
+        new = {"Name": name, "Description": description, "Tags": [{"Key": OWNER, "Value": owner}]}
+        made = self._call("create_secret", what, (_EXISTS,), **new, **given)
         if made is None:
             self._call("put_secret_value", what, (), SecretId=name, **given)
 

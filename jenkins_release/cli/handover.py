@@ -42,6 +42,9 @@ class TerminalHandOver:
                 hint="give --file or --secret; --force-terminal shows it all the same",
             )
 
+    def require_for(self, user: str) -> None:
+        """Do nothing: who reads the terminal is told the user's name."""
+
     def holds(self, user: str, key_id: str) -> bool:  # noqa: ARG002 - nobody knows what was read
         """Return False: what was shown cannot be shown again."""
         return False

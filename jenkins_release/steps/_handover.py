@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import SecretStr
 
+from jenkins_release.aws.secrets import OWNER
 from jenkins_release.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ class HandedKey:
 
 class HandOver(Protocol):
     """Where a secret leaves to."""
+
+    def require_for(self, user: str) -> None:
+        """Refuse, before a key is made, a place that is not this user's. Raises ConfigurationError."""
+        ...
 
     def holds(self, user: str, key_id: str) -> bool:
         """Whether the key was handed over here; False where that cannot be known."""
@@ -113,6 +118,9 @@ class FileHandOver:
         self._folder = folder
         self._recipients = [_recipient(text) for text in recipients]
         self._passphrase = passphrase
+
+    def require_for(self, user: str) -> None:
+        """Do nothing: each key has a file of its own."""
 
     def path(self, user: str, key_id: str) -> Path:
         """Return the file of a key."""
@@ -172,6 +180,22 @@ class SecretHandOver:
         self._store = store
         self._name = name
 
+    def require_for(self, user: str) -> None:
+        """Refuse a secret of somebody else: writing to it would take that key away.
+
+        Raises:
+            ConfigurationError: It is another user's, or nobody knows whose.
+        """
+        owner = self._store.owner(self._name)
+        if owner in {None, user}:
+            return
+        raise ConfigurationError(
+            f"the secret {self._name} is that of {owner}, expected {user}"
+            if owner
+            else f"the secret {self._name} was not made by this program",
+            hint=f"give another name, or tag the secret {OWNER}={user} to have it written to",
+        )
+
     def holds(self, user: str, key_id: str) -> bool:  # noqa: ARG002 - the version says which key it is
         """Whether the secret's version for the key is in force."""
         return self._store.holds(self._name, key_id)
@@ -179,7 +203,8 @@ class SecretHandOver:
     def give(self, key: HandedKey) -> None:
         """Write the secret's version for the key. Raises RemoteError."""
         described = f"Access of {key.customer} to the images of {key.product}"
-        self._store.put(self._name, key.credentials.key_id, key.to_json(), described)
+        key_id, text = key.credentials.key_id, key.to_json()
+        self._store.put(self._name, key_id, text, owner=key.user, description=described)
 
     def place(self, user: str, key_id: str) -> str:  # noqa: ARG002 - one secret for every key
         """Return the secret's name."""

@@ -118,6 +118,8 @@ def issue_customer(request: IssueRequest, services: Services) -> IssueReport:
         _check_existing(user, customer, place)
         if not request.networks:
             networks = tuple(user.tags.get(tag.NETWORKS, "").split())
+    if unfinished and request.handover is not None:
+        request.handover.require_for(customer.user)
     policy = pull_policy(place.scope, networks)
     text = policy_text(policy, room_for_pull())
     done = _Doing(request.dry_run, services)

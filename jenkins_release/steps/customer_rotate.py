@@ -147,6 +147,7 @@ def _begin(
         raise ConfigurationError(
             "nowhere to hand the new key over to", hint="give --file, --secret or --terminal"
         )
+    handover.require_for(customer.user)
     if tag.ROTATES not in tags:
         # Noted before the key is made: a key without a note would look like somebody else's.
         begun = {tag.ROTATES: old, **_from_now(services)}
