@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jenkins_release.rules.gate import Decision
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps._delivery import Delivery
     from jenkins_release.steps._handover import FileHandOver, SecretHandOver
     from jenkins_release.steps._run import Run
     from jenkins_release.steps.approve import (
@@ -80,7 +81,8 @@ if TYPE_CHECKING:
         show_candidate,
     )
     from jenkins_release.steps.load import LoadReport, load_candidate
-    from jenkins_release.steps.plan import plan_promotion, write_plan
+    from jenkins_release.steps.notify import NotifyTestReport, NotifyTestRequest, try_notifiers
+    from jenkins_release.steps.plan import ask_for_approval, plan_promotion, write_plan
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
     from jenkins_release.steps.retire import RetireReport, RetireRequest, retire_releases
     from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
@@ -113,6 +115,7 @@ _HOMES = {
     "rules.gate": ("Decision",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
+    "steps._delivery": ("Delivery",),
     "steps._handover": ("FileHandOver", "SecretHandOver"),
     "steps._run": ("Run",),
     "steps.approve": (
@@ -144,7 +147,8 @@ _HOMES = {
     "steps.launch": ("LaunchReport", "LaunchRequest", "launch"),
     "steps.listing": ("ListedCandidate", "ShownCandidate", "list_candidates", "show_candidate"),
     "steps.load": ("LoadReport", "load_candidate"),
-    "steps.plan": ("plan_promotion", "write_plan"),
+    "steps.notify": ("NotifyTestReport", "NotifyTestRequest", "try_notifiers"),
+    "steps.plan": ("ask_for_approval", "plan_promotion", "write_plan"),
     "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
     "steps.retire": ("RetireReport", "RetireRequest", "retire_releases"),
     "steps.revoke": ("RevocationRequest", "revoke_sign_off"),
@@ -174,6 +178,7 @@ __all__ = [
     "ConfigurationError",
     "CustomerList",
     "Decision",
+    "Delivery",
     "DoctorReport",
     "ExportReport",
     "ExportRequest",
@@ -195,6 +200,8 @@ __all__ = [
     "ListedCandidate",
     "ListedCustomer",
     "LoadReport",
+    "NotifyTestReport",
+    "NotifyTestRequest",
     "OverrideRequest",
     "Plan",
     "PromoteRequest",
@@ -224,6 +231,7 @@ __all__ = [
     "__version__",
     "apply_jobs",
     "approve_plan",
+    "ask_for_approval",
     "audit_customers",
     "diff_jobs",
     "examine_customer",
@@ -250,6 +258,7 @@ __all__ = [
     "rotate_customer",
     "show_candidate",
     "sign_off",
+    "try_notifiers",
     "verify_candidate",
     "verify_release",
     "withdraw_release",

@@ -5,9 +5,9 @@ Map call(Map arguments = [:]) {
         approver: null,          // the submitterParameter of input, never a job's parameter
         reason: null,            // why; recorded
         config: 'release.toml',  // relative to the current directory
-        credentials: [:],        // ids: smb, aws, key, passphrase
+        credentials: [:],        // ids: smb, aws, key, passphrase, mail, webhook
         report: '',              // file for the result, to archive it
-    ], ['smb', 'aws', 'key', 'passphrase'])
+    ], ['smb', 'aws', 'key', 'passphrase', 'mail', 'webhook'])
     return jenkinsReleaseCli(
         verb: ['promote', 'approve'],
         options: [

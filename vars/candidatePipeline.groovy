@@ -6,8 +6,8 @@ void call(Map arguments = [:], Closure build) {
         config: 'release.toml',  // relative to the workspace
         timeoutHours: 2,         // longest time of a build
         notify: '',              // mail addresses of QA, separated by commas
-        credentials: [:],        // ids: smb, key, passphrase
-    ], ['smb', 'key', 'passphrase'])
+        credentials: [:],        // ids: smb, key, passphrase, mail, webhook
+    ], ['smb', 'key', 'passphrase', 'mail', 'webhook'])
     int hours = given.timeoutHours as int
     pipeline {
         agent { label given.label }

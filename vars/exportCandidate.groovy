@@ -5,10 +5,10 @@ Map call(Map arguments = [:]) {
         build: env.BUILD_NUMBER,         // becomes the candidate's folder
         config: 'release.toml',          // relative to the current directory
         revision: env.GIT_COMMIT ?: '',  // source revision, for the record
-        credentials: [:],                // ids: smb, key, passphrase
+        credentials: [:],                // ids: smb, key, passphrase, mail, webhook
         dryRun: false,                   // check everything, write nothing
         report: '',                      // file for the result, to archive it
-    ], ['smb', 'key', 'passphrase'])
+    ], ['smb', 'key', 'passphrase', 'mail', 'webhook'])
     return jenkinsReleaseCli(
         verb: ['candidate', 'export'],
         options: [

@@ -10,7 +10,8 @@ import groovy.json.JsonSlurperClassic
  *   options      option to value, or to a List of values; '', null and an empty List leave it out
  *   flags        flag to boolean
  *   operands     values after the options
- *   credentials  kind to credentials id: smb, key, passphrase, aws, customerKey, handoverPassphrase
+ *   credentials  kind to credentials id: smb, key, passphrase, aws, mail, webhook, customerKey,
+ *                handoverPassphrase
  *   report       file that gets the result too, '' for none
  *   reportRefusal  whether report also gets the result of a verb that ends with a refusal
  */
@@ -135,6 +136,13 @@ private List bindings(Map credentials) {
     }
     if (credentials.passphrase) {
         found << string(credentialsId: credentials.passphrase, variable: 'JENKINS_RELEASE_KEY_PASSPHRASE')
+    }
+    if (credentials.mail) {
+        found << usernamePassword(credentialsId: credentials.mail,
+            usernameVariable: 'JENKINS_RELEASE_SMTP_USER', passwordVariable: 'JENKINS_RELEASE_SMTP_PASSWORD')
+    }
+    if (credentials.webhook) {
+        found << string(credentialsId: credentials.webhook, variable: 'JENKINS_RELEASE_WEBHOOK_URL')
     }
     if (credentials.customerKey) {
         found << usernamePassword(credentialsId: credentials.customerKey,

@@ -4,10 +4,10 @@ Map call(Map arguments = [:]) {
         version: null,           // product version, such as '8.1.0'
         build: null,             // the build that QA validated, not the planning one
         config: 'release.toml',  // relative to the current directory
-        credentials: [:],        // ids: smb, aws
+        credentials: [:],        // ids: smb, aws, mail, webhook
         plan: 'plan.json',       // file for the plan, to archive and approve it
         report: '',              // file for the result, to archive it
-    ], ['smb', 'aws'])
+    ], ['smb', 'aws', 'mail', 'webhook'])
     return jenkinsReleaseCli(
         verb: ['promote', 'plan'],
         options: ['--config': given.config, '--out': given.plan],

@@ -4,11 +4,11 @@ Map call(Map arguments = [:]) {
         version: null,           // product version, such as '8.1.0'
         build: null,             // the build that QA validated, not the promoting one
         config: 'release.toml',  // relative to the current directory
-        credentials: [:],        // ids: smb, aws, key, passphrase
+        credentials: [:],        // ids: smb, aws, key, passphrase, mail, webhook
         dryRun: false,           // check gate and plan, change nothing
         checks: '',              // file for the gate's conditions as a JUnit report, for the step junit
         report: '',              // file for the result, to archive it
-    ], ['smb', 'aws', 'key', 'passphrase'])
+    ], ['smb', 'aws', 'key', 'passphrase', 'mail', 'webhook'])
     return jenkinsReleaseCli(
         verb: ['promote', 'run'],
         options: ['--config': given.config, '--checks': given.checks],

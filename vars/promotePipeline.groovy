@@ -7,8 +7,8 @@ void call(Map arguments = [:]) {
         config: 'release.toml',  // relative to the workspace
         approvalDays: 3,         // how long the question stays
         lock: '',                // resource that promotions share; 'promote-' and the product by default
-        credentials: [:],        // ids: smb, aws, approvalKey, approvalPassphrase, promotionKey, promotionPassphrase
-    ], ['smb', 'aws', 'approvalKey', 'approvalPassphrase', 'promotionKey', 'promotionPassphrase'])
+        credentials: [:],        // ids: smb, aws, approvalKey, approvalPassphrase, promotionKey, promotionPassphrase, mail, webhook
+    ], ['smb', 'aws', 'approvalKey', 'approvalPassphrase', 'promotionKey', 'promotionPassphrase', 'mail', 'webhook'])
     String resource = given.lock ?: 'promote-' + given.product
     int days = given.approvalDays as int
     pipeline {
@@ -31,7 +31,7 @@ void call(Map arguments = [:]) {
                 steps {
                     script {
                         Map plan = planPromotion(version: params.VERSION, build: params.BUILD, plan: 'plan.json',
-                            config: given.config, credentials: credentialsFor(given, ['smb', 'aws'], ''))
+                            config: given.config, credentials: credentialsFor(given, ['smb', 'aws', 'mail', 'webhook'], ''))
                         archiveArtifacts artifacts: 'plan.json'
                         stash name: 'plan', includes: 'plan.json'
                         currentBuild.description = describe(given, plan)
@@ -61,7 +61,7 @@ void call(Map arguments = [:]) {
                     script {
                         unstash 'plan'
                         approvePromotion plan: 'plan.json', approver: env.APPROVER, reason: reason(), report: 'approval.json',
-                            config: given.config, credentials: credentialsFor(given, ['smb', 'aws'], 'approval')
+                            config: given.config, credentials: credentialsFor(given, ['smb', 'aws', 'mail', 'webhook'], 'approval')
                         archiveArtifacts artifacts: 'approval.json'
                     }
                 }
@@ -79,7 +79,7 @@ void call(Map arguments = [:]) {
                     script {
                         promoteCandidate version: params.VERSION, build: params.BUILD, report: 'promotion.json',
                             checks: 'checks.xml', config: given.config,
-                            credentials: credentialsFor(given, ['smb', 'aws'], 'promotion')
+                            credentials: credentialsFor(given, ['smb', 'aws', 'mail', 'webhook'], 'promotion')
                         releaseHistory version: params.VERSION, page: 'history.txt', config: given.config,
                             credentials: credentialsFor(given, ['smb'], '')
                         archiveArtifacts artifacts: 'promotion.json'
@@ -96,11 +96,13 @@ void call(Map arguments = [:]) {
     }
 }
 
-/** The ids for one step: those that every step takes, and key and passphrase of one role. */
+/** The ids for one step: those of the kinds that are given, and key and passphrase of one role. */
 private Map credentialsFor(Map given, List<String> kinds, String role) {
     Map found = [:]
     for (kind in kinds) {
-        found[kind] = given.credentials[kind]
+        if (given.credentials[kind]) {
+            found[kind] = given.credentials[kind]
+        }
     }
     if (role) {
         found.key = given.credentials[role + 'Key']

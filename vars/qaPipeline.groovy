@@ -6,8 +6,8 @@ void call(Map arguments = [:], Closure test) {
         label: 'docker',         // label of the agents
         config: 'release.toml',  // relative to the workspace
         verdictDays: 7,          // how long the question stays
-        credentials: [:],        // ids: smb, key, passphrase
-    ], ['smb', 'key', 'passphrase'])
+        credentials: [:],        // ids: smb, key, passphrase, mail, webhook
+    ], ['smb', 'key', 'passphrase', 'mail', 'webhook'])
     int days = given.verdictDays as int
     pipeline {
         agent none

@@ -9,10 +9,10 @@ Map call(Map arguments = [:]) {
         note: '',                // remark for the record
         acceptFailures: '',      // why it passes although tests failed; recorded
         config: 'release.toml',  // relative to the current directory
-        credentials: [:],        // ids: smb, key, passphrase
+        credentials: [:],        // ids: smb, key, passphrase, mail, webhook
         dryRun: false,           // check everything, write nothing
         report: '',              // file for the result, to archive it
-    ], ['smb', 'key', 'passphrase'])
+    ], ['smb', 'key', 'passphrase', 'mail', 'webhook'])
     return jenkinsReleaseCli(
         verb: ['qa', 'sign-off'],
         options: [

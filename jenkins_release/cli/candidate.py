@@ -31,6 +31,13 @@ def candidate() -> None:
 @candidate.command()
 @click.option("--version", required=True, help="Product version, such as 8.1.0.")
 @click.option("--build", required=True, help="Build number.")
+@click.option(
+    "--from",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Folder of the build's output, where [[installers]] are looked for  [default: .]",
+)
 @click.option("--revision", default="", help="Source revision  [default: $GIT_COMMIT]")
 @click.option("--key", default="", help="Build key, file2: or awskms:  [default: signing.build_key]")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
@@ -38,20 +45,27 @@ def candidate() -> None:
 @docker_option
 @common_options
 @pass_runtime
-def export(runtime: Runtime, version: str, build: str, revision: str, key: str, dry_run: bool) -> None:
-    """Save the configured images as one candidate on the share, complete or not at all."""
+def export(
+    runtime: Runtime, version: str, build: str, folder: Path, revision: str, key: str, dry_run: bool
+) -> None:
+    """Save the configured images and installers as one candidate, complete or not at all."""
     from jenkins_release.steps.export import ExportRequest, export_candidate
 
-    request = ExportRequest(version, build, revision=revision, key=key, dry_run=dry_run)
+    request = ExportRequest(version, build, revision, key, dry_run, folder)
     report = export_candidate(request, runtime.services)
     if report.candidate is None:
         rows = [[i.reference, i.platform, size(i.size)] for i in report.images]
+        rows += [[i.name, i.section.kind, size(i.local.size)] for i in report.installers]
         result: dict[str, Any] = {
             "dryRun": True,
             "location": report.location,
             "images": [{"reference": i.reference, "platform": i.platform} for i in report.images],
+            "installers": [
+                {"name": i.name, "kind": i.section.kind, "bytes": i.local.size} for i in report.installers
+            ],
         }
-        text = f"would export to {report.location}\n{table(['image', 'platform', 'size'], rows)}"
+        heads = ["image or installer", "platform or kind", "size"]
+        text = f"would export to {report.location}\n{table(heads, rows)}"
         runtime.succeed(result, text)
         return
     result = _candidate_json(report.candidate, report.digest, report.location)
@@ -60,7 +74,7 @@ def export(runtime: Runtime, version: str, build: str, revision: str, key: str, 
     reused = f", {size(report.reused)} of it copied on the share" if report.reused else ""
     summary = (
         f"exported {report.candidate.product} {report.candidate.ident} to {report.location}\n"
-        f"{_images(report.candidate)}\n"
+        f"{_contents(report.candidate)}\n"
         f"{size(report.bytes)} in {report.seconds:.1f} s, {rate(report.bytes, report.seconds)}{reused}\n"
         f"candidate.json {report.digest}"
     )
@@ -81,7 +95,7 @@ def list_(runtime: Runtime, version: str | None) -> None:
     for item in found:
         document: dict[str, Any] = {"candidate": str(item.ref)}
         if item.record is None or item.decision is None:
-            rows.append([str(item.ref), "-", "-", "-", f"unusable: {item.problem}"])
+            rows.append([str(item.ref), "-", "-", "-", "-", f"unusable: {item.problem}"])
             document["problem"] = item.problem
         else:
             record = item.record
@@ -92,6 +106,7 @@ def list_(runtime: Runtime, version: str | None) -> None:
                     str(item.ref),
                     when,
                     str(len(record.images)),
+                    str(len(record.installers)),
                     size(total),
                     gate_word(item.decision).split(",")[0],
                 ]
@@ -100,11 +115,13 @@ def list_(runtime: Runtime, version: str | None) -> None:
                 "exportedAt": record.exported_at.isoformat(),
                 "builtBy": record.built_by,
                 "images": len(record.images),
+                "installers": len(record.installers),
                 "bytes": total,
                 "gate": gate_json(item.decision),
             }
         documents.append(document)
-    text = table(["candidate", "exported (UTC)", "images", "size", "gate"], rows) if rows else "no candidates"
+    heads = ["candidate", "exported (UTC)", "images", "installers", "size", "gate"]
+    text = table(heads, rows) if rows else "no candidates"
     runtime.succeed({"candidates": documents}, text)
 
 
@@ -144,7 +161,7 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
             f"exported {record.exported_at:%Y-%m-%d %H:%M} UTC by {record.built_by} with {record.exporter}",
             f"revision {record.revision or 'unknown'}, build {record.build_url or 'outside Jenkins'}",
             f"candidate.json {shown.digest}",
-            _images(record),
+            _contents(record),
             table(headers, rows) if rows else "no attestations",
             gate_text(shown.decision),
         ]
@@ -230,12 +247,32 @@ def _candidate_json(record: Candidate, digest: str, location: str) -> dict[str, 
             }
             for image in record.images
         ],
+        "installers": [
+            {
+                "name": installer.name,
+                "kind": installer.kind,
+                "sha256": record.file(installer.path).sha256,
+                "bytes": record.file(installer.path).size,
+                "signed": installer.signature is not None,
+            }
+            for installer in record.installers
+        ],
     }
 
 
-def _images(record: Candidate) -> str:
-    rows = [[i.reference, i.config_digest, i.platform, size(i.size)] for i in record.images]
-    return table(["image", "config digest", "platform", "size"], rows)
+def _contents(record: Candidate) -> str:
+    parts = []
+    if record.images:
+        rows = [[i.reference, i.config_digest, i.platform, size(i.size)] for i in record.images]
+        parts.append(table(["image", "config digest", "platform", "size"], rows))
+    if record.installers:
+        rows = []
+        for installer in record.installers:
+            file = record.file(installer.path)
+            signed = "signed" if installer.signature else "-"
+            rows.append([installer.name, file.sha256, installer.kind, signed, size(file.size)])
+        parts.append(table(["installer", "SHA-256", "kind", "signature", "size"], rows))
+    return "\n".join(parts)
 
 
 def _said(predicate: Any, extension: Any) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jenkins_release.rules.text import plain
+
+__all__ = ["bullets", "counted", "plain", "rate", "size", "table"]
+
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return an aligned table; lines are as long as they have to be.
@@ -17,18 +21,6 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
-    )
-
-
-def plain(text: object) -> str:
-    """Return text that somebody else wrote, with whatever could change the page made visible.
-
-    Control, format and line separating characters become escapes: nobody draws a line of their own
-    into the page, moves the cursor, or turns the direction of the text.
-    """
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
-        for letter in str(text)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jenkins_release.cli.output import bullets, size, table
+from jenkins_release.cli.output import bullets, counted, size, table
 
 if TYPE_CHECKING:
     from jenkins_release.records.plan import Plan, PlannedImage, TagNow
@@ -28,12 +28,18 @@ def plan_text(plan: Plan) -> str:
     total = sum(image.push_bytes for image in plan.images)
     exact = all(image.push_exact for image in plan.images if image.push_bytes)
     lines = [
-        f"plan for {plan.product} {plan.version}/{plan.build} to {plan.registry}",
+        f"plan for {plan.product} {plan.version}/{plan.build}"
+        + (f" to {plan.registry}" if plan.registry else ""),
         f"candidate.json {plan.candidate}",
         f"plan {plan.digest}, requested by {plan.requester}",
-        table(columns, rows),
-        f"to push: {('' if exact else 'up to ') + size(total) if total else 'nothing'}",
     ]
+    if plan.images:
+        lines.append(table(columns, rows))
+        lines.append(f"to push: {('' if exact else 'up to ') + size(total) if total else 'nothing'}")
+    if plan.installers:
+        where = plan.release_area or "nowhere: share.releases is not set"
+        lines.append(f"{counted(len(plan.installers), 'installer')} to publish, to {where}")
+        lines.append(bullets(plan.installers))
     obstacles = [*plan.occupied, *plan.obstacles]
     return "\n".join([*lines, *(["in the way:", bullets(obstacles)] if obstacles else [])])
 

@@ -50,13 +50,14 @@ def promote() -> None:
 def plan(runtime: Runtime, ref: CandidateRef, out: Path | None) -> None:
     """Show what a promotion would do. Changes nothing."""
     from jenkins_release.steps.forecast import forecast_promotion
-    from jenkins_release.steps.plan import plan_promotion, write_plan
+    from jenkins_release.steps.plan import ask_for_approval, plan_promotion, write_plan
 
     made, decision = plan_promotion(ref, runtime.services)
     expected = forecast_promotion(made, runtime.services)
     text = f"{plan_text(made)}{forecast_text(expected)}\n{gate_text(decision)}"
     if out is not None:
         write_plan(made, out)
+        ask_for_approval(made, decision, runtime.services)
         text += f"\nwrote {out}; approve it with 'jenkins-release promote approve {out}'"
     result = plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
     result["forecast"] = forecast_json(expected)

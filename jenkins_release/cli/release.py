@@ -1,4 +1,4 @@
-"""``jenkins-release release``: what became of a version, and taking it back."""
+"""``jenkins-release release``: publishing a version, what became of it, and taking it back."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ import click
 
 from jenkins_release.cli.attestations import attestations
 from jenkins_release.cli.output import plain, table
-from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, region_option, share_option
+from jenkins_release.cli.runtime import (
+    Runtime,
+    candidate_argument,
+    common_options,
+    pass_runtime,
+    region_option,
+    releases_option,
+    share_option,
+)
+from jenkins_release.share.candidates import CandidateRef
 
 
 @click.group()
 def release() -> None:
-    """Tell the whole story of a version; withdraw a bad release."""
+    """Publish a version, tell its whole story, withdraw a bad release."""
 
 
 release.add_command(attestations)
@@ -38,6 +47,43 @@ def history(runtime: Runtime, version: str, out: Path | None) -> None:
     if out is not None:
         write_file(out, f"{page}\n".encode(), "the history")
     runtime.conclude(history_json(found), page, found.problem())
+
+
+@release.command()
+@candidate_argument
+@click.option(
+    "--setup-zip",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Setup zip to publish too, where the candidate does not hold it.",
+)
+@click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
+@click.option("--dry-run", is_flag=True, help="Check everything, tell what would be published.")
+@share_option
+@releases_option
+@region_option
+@common_options
+@pass_runtime
+def publish(runtime: Runtime, ref: CandidateRef, setup_zip: Path | None, key: str, dry_run: bool) -> None:
+    """Copy a candidate's installers to the release area, or finish a publication that died."""
+    from jenkins_release.cli.published import publication_json, publication_text
+    from jenkins_release.steps.publish import PublishRequest, publish_release
+
+    report = publish_release(PublishRequest(ref, setup_zip, key, dry_run), runtime.services)
+    runtime.succeed(publication_json(report, dry_run), publication_text(report, dry_run))
+
+
+@release.command("list")
+@share_option
+@releases_option
+@common_options
+@pass_runtime
+def list_(runtime: Runtime) -> None:
+    """List what was released: promoted to the registry, published, withdrawn."""
+    from jenkins_release.cli.published import releases_json, releases_text
+    from jenkins_release.steps.release_list import list_releases
+
+    found = list_releases(runtime.services)
+    runtime.succeed({"releases": releases_json(found)}, releases_text(found))
 
 
 @release.command()
@@ -83,7 +129,7 @@ def retire(runtime: Runtime, key: str, dry_run: bool) -> None:
 @pass_runtime
 def withdraw(runtime: Runtime, version: str, reason: str, build: str, key: str, dry_run: bool) -> None:
     """Remove the customer-visible tags of a release; the images stay under their digests."""
-    from jenkins_release.cli.story import withdrawn_table
+    from jenkins_release.cli.attested import withdrawn_table
     from jenkins_release.steps.withdraw import WithdrawRequest, withdraw_release
 
     report = withdraw_release(WithdrawRequest(version, reason, build, key, dry_run), runtime.services)
@@ -96,6 +142,11 @@ def withdraw(runtime: Runtime, version: str, reason: str, build: str, key: str, 
         "images": [image.model_dump(mode="json", by_alias=True) for image in report.images],
         "returns": {tag: str(ref) for tag, ref in report.returns.items()},
     }
+    if not report.registry:
+        done = "withdrew" if report.changed else "would withdraw" if dry_run else "was withdrawn already:"
+        recorded = f"\nrecorded in {report.attestation}" if report.attestation else ""
+        runtime.succeed(result, f"{done} {report.candidate}: {plain(reason)}{recorded}")
+        return
     if not report.images:
         text = f"nothing to do: {report.candidate} is withdrawn from {report.registry}"
         runtime.succeed(result, f"{text}\nrecorded in {report.attestation}")

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jenkins_release.cli.notified import notified_json, notified_text
 from jenkins_release.cli.output import bullets
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.errors import ReleaseError
 from jenkins_release.share.candidates import CandidateRef
 
 if TYPE_CHECKING:
+    from jenkins_release.steps._delivery import Delivery
     from jenkins_release.steps.services import Services
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,8 +58,8 @@ class Runtime:
 
     def succeed(self, result: Mapping[str, Any], text: str) -> None:
         """Write the result: text or JSON to stdout, and JSON to the result file."""
-        document = json.dumps(result, indent=2, ensure_ascii=False)
-        click.echo(document if self.as_json else text)
+        document = json.dumps({**result, **self._notified()}, indent=2, ensure_ascii=False)
+        click.echo(document if self.as_json else text + notified_text(self._deliveries()))
         self._write_result(document)
 
     def conclude(self, result: Mapping[str, Any], text: str, error: ReleaseError | None) -> None:
@@ -84,10 +86,19 @@ class Runtime:
 
     def result_only(self, error: ReleaseError) -> None:
         """Write the failure as JSON to stdout and the result file, where they were asked for."""
-        document = json.dumps({"error": error.diagnostics()}, indent=2, ensure_ascii=False)
+        failure = {"error": error.diagnostics(), **self._notified()}
+        document = json.dumps(failure, indent=2, ensure_ascii=False)
         if self.as_json:
             click.echo(document)
         self._write_result(document)
+
+    def _deliveries(self) -> list[Delivery]:
+        return self.services.notified if "services" in self.__dict__ else []
+
+    def _notified(self) -> dict[str, Any]:
+        """Return who was told, under a key of its own; empty where nobody was to be told."""
+        deliveries = self._deliveries()
+        return {"notified": notified_json(deliveries)} if deliveries else {}
 
     def _write_result(self, document: str) -> None:
         if self.result_file is None:
@@ -170,6 +181,7 @@ candidate_argument = click.argument("ref", metavar="VERSION/BUILD", type=Candida
 share_option = override_option(
     "--share", key="share.release_candidate", help="Share or folder of the candidates."
 )
+releases_option = override_option("--releases", key="share.releases", help="Release area.")
 docker_option = override_option(
     "--docker-host", key="docker.host", help="Docker daemon, such as unix:///run/d.sock."
 )

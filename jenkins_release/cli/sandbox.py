@@ -55,7 +55,7 @@ def start(runtime: Runtime, folder: Path, images: tuple[str, ...]) -> None:
     stack.start()
     environment = stack.environment()
     passphrase = SecretStr(environment["JENKINS_RELEASE_KEY_PASSPHRASE"])
-    write_product(stack.folder / "product", stack.share_location, passphrase)
+    write_product(stack.folder / "product", stack.share_location, passphrase, releases=stack.release_location)
     for ref in wanted:
         build_images(DockerEngine(stack.docker_host), ref.version, ref.build)
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]

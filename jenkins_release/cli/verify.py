@@ -11,9 +11,9 @@ import click
 from jenkins_release.cli.output import plain
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.cli.runtime import Runtime, pass_runtime, result_options
-from jenkins_release.rules.consumer import Release
 from jenkins_release.rules.evidence import Counted
 from jenkins_release.rules.matching import Match
+from jenkins_release.rules.released import Release
 
 _EXISTING = click.Path(path_type=Path, exists=True)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -92,6 +92,9 @@ def _release_lines(release: Release) -> list[str]:
     if promoted is not None and release.promoted is not None:
         who = promoted.statement.extension.get("promotedBy")
         lines.append(f"promoted by {who} to {release.promoted.registry}{_by(promoted)}")
+    if release.publication is not None and release.published is not None:
+        who = release.publication.statement.extension.get("publishedBy")
+        lines.append(f"published by {who} in {release.published.location}{_by(release.publication)}")
     if release.summary is not None:
         levels = ", ".join(release.summary.statement.predicate["verifiedLevels"])
         lines.append(f"summary: PASSED, {levels}{_by(release.summary)}")
@@ -136,6 +139,11 @@ def _release_json(release: Release) -> dict[str, Any]:
             for image in (release.promoted.images if release.promoted else ())
         ],
         "promotion": _signed(release.promotion) if release.promotion else None,
+        "location": release.published.location if release.published else None,
+        "files": [
+            file.model_dump(mode="json") for file in (release.published.files if release.published else ())
+        ],
+        "publication": _signed(release.publication) if release.publication else None,
         "summary": _summary_json(release.summary) if release.summary else None,
         "overridden": list(release.overridden),
         "notCounted": list(release.evidence.ignored),

@@ -13,6 +13,8 @@ from jenkins_release.config.secrets import (
     REGISTRY_USER,
     SMB_PASSWORD,
     SMB_USER,
+    SMTP_PASSWORD,
+    SMTP_USER,
     secret,
 )
 from jenkins_release.config.trusted import read_key_sections
@@ -28,6 +30,8 @@ __all__ = [
     "REGISTRY_USER",
     "SMB_PASSWORD",
     "SMB_USER",
+    "SMTP_PASSWORD",
+    "SMTP_USER",
     "Configuration",
     "TrustedKeySection",
     "load_configuration",

@@ -6,18 +6,21 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from jenkins_release.config.model import Configuration
 from jenkins_release.errors import ConfigurationError
 
+S = TypeVar("S", bound=BaseModel)
 CONFIG_VARIABLE = "JENKINS_RELEASE_CONFIG"
 DEFAULT_FILE = "release.toml"
 PREFIX = "JENKINS_RELEASE_"
 _LOGIN = re.compile(r"://[^/@\s]*@")
 """A login within a URL: what is refused is quoted, its password is not."""
+_UNQUOTED = ("url_variable",)
+"""Keys whose wrong value is not quoted: who misunderstands the key writes the secret itself there."""
 _SECRET_WORDS = ("password", "passphrase", "secret", "token", "access_key", "credential")
 
 
@@ -133,21 +136,32 @@ def _mistake(error: Any) -> str:
     found = error.get("input")
     if isinstance(found, str):
         found = _LOGIN.sub("://...@", found)
-    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
+    quoted = isinstance(found, str | int | float | bool) and not place.endswith(_UNQUOTED)
+    shown = f" (found {found!r})" if quoted else ""
     return f"{place}: {text}{shown}" if place else text
 
 
 def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configuration:
-    """Keys are named relative to the file, wherever the command is run."""
-    keys = tuple(
-        key.model_copy(update={"public_key": str(folder / Path(key.public_key).expanduser())})
-        for key in configuration.trusted_keys
-    )
+    """Keys and other files are named relative to the file, wherever the command is run."""
+    keys = tuple(_anchored(key, folder, "public_key") for key in configuration.trusted_keys)
+    notify = tuple(_anchored(each, folder, "ca_file", "template_file") for each in configuration.notify)
     signing = {
         name: f"file2:{folder / Path(uri.removeprefix('file2:')).expanduser()}"
         for name, uri in configuration.signing
         if uri.startswith("file2:")
     }
     return configuration.model_copy(
-        update={"trusted_keys": keys, "signing": configuration.signing.model_copy(update=signing)}
+        update={
+            "trusted_keys": keys,
+            "signing": configuration.signing.model_copy(update=signing),
+            "notify": notify,
+        }
+    )
+
+
+def _anchored(section: S, folder: Path, *names: str) -> S:
+    """Return a section with the files that it names made absolute; an empty name stays empty."""
+    found = {name: getattr(section, name) for name in names}
+    return section.model_copy(
+        update={name: str(folder / Path(file).expanduser()) for name, file in found.items() if file}
     )

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jenkins_release.config.customers import CustomersSection
+from jenkins_release.config.installers import InstallerSection
 from jenkins_release.config.jenkins import JenkinsSection
+from jenkins_release.config.notify import NotifySection
 from jenkins_release.config.section import Section
 from jenkins_release.config.support import SupportSection
 from jenkins_release.errors import ConfigurationError
@@ -63,13 +65,14 @@ class ProductSection(Section):
 
 
 class ShareSection(Section):
-    r"""``[share]``: where candidates live.
+    r"""``[share]``: where candidates and published releases live.
 
-    ``release_candidate`` is a UNC path (``\\server\share\folder``), a URL
-    (``smb://server:port/share/folder``) or a local or mounted folder.
+    Each is a UNC path (``\\server\share\folder``), a URL (``smb://server:port/share/folder``) or a local or
+    mounted folder. Without ``releases`` nothing is published.
     """
 
     release_candidate: Annotated[str, Field(min_length=1)]
+    releases: str = ""
     encrypt: bool = True
     timeout_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
 
@@ -116,10 +119,10 @@ class PromoteSection(Section):
 
 
 class EcrSection(Section):
-    """``[ecr]``: the registry that customers pull from."""
+    """``[ecr]``: the registry that customers pull from; images need its region and account."""
 
-    region: str
-    account: str
+    region: str = ""
+    account: str = ""
     tags: Annotated[tuple[Template, ...], Field(min_length=1)] = ("{version}",)
     moving_tags: tuple[Template, ...] = ()
     create_repositories: bool = False
@@ -132,14 +135,14 @@ class EcrSection(Section):
     @field_validator("region")
     @classmethod
     def _region(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", value):
+        if value and not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", value):
             raise ValueError("is no AWS region, such as us-east-1")
         return value
 
     @field_validator("account")
     @classmethod
     def _account(cls, value: str) -> str:
-        if not re.fullmatch(r"\d{12}", value):
+        if value and not re.fullmatch(r"\d{12}", value):
             raise ValueError("is no AWS account id: twelve digits, in quotes")
         return value
 
@@ -228,8 +231,9 @@ class Configuration(Section):
 
     product: ProductSection
     share: ShareSection
-    images: Annotated[tuple[ImageSection, ...], Field(min_length=1)]
-    ecr: EcrSection
+    images: tuple[ImageSection, ...] = ()
+    installers: tuple[InstallerSection, ...] = ()
+    ecr: EcrSection = EcrSection()
     docker: DockerSection = DockerSection()
     export: ExportSection = ExportSection()
     promote: PromoteSection = PromoteSection()
@@ -239,7 +243,17 @@ class Configuration(Section):
     jenkins: JenkinsSection = JenkinsSection()
     customers: CustomersSection = CustomersSection()
     support: SupportSection = SupportSection()
+    notify: tuple[NotifySection, ...] = ()
     retry: RetrySection = RetrySection()
+
+    @model_validator(mode="after")
+    def _something(self) -> Configuration:
+        if not self.images and not self.installers:
+            raise ValueError("names nothing to release: add [[images]] or [[installers]]")
+        missing = [key for key in ("region", "account") if not getattr(self.ecr, key)]
+        if self.images and missing:
+            raise ValueError(" and ".join(f"ecr.{key}" for key in missing) + " missing: images go to ECR")
+        return self
 
     @model_validator(mode="after")
     def _unique(self) -> Configuration:
@@ -248,6 +262,7 @@ class Configuration(Section):
             "images.source": [image.source for image in self.images],
             "images.repository": [image.repository for image in self.images],
             "trusted_keys.name": [key.name for key in self.trusted_keys],
+            "notify.name": [notifier.name.casefold() for notifier in self.notify],
         }.items():
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:

@@ -33,6 +33,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=0)]
 SharePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+InstallerKind = Literal["installer", "setup"]
 Identifier = Annotated[str, AfterValidator(_identifier)]
 
 
@@ -42,6 +43,39 @@ class FileRecord(Part):
     path: SharePath
     size: Size
     sha256: Sha256
+
+
+class SignatureRecord(Part):
+    """That a command found an installer signed.
+
+    Attributes:
+        command: Program and arguments; ``{file}`` stands for the installer.
+        expects: Regular expression that its output matched; empty where nothing was expected.
+        output: The end of what it printed.
+    """
+
+    command: tuple[str, ...]
+    expects: str
+    output: str
+
+
+class InstallerRecord(Part):
+    """An installer of the candidate.
+
+    Attributes:
+        path: Path of its file.
+        kind: ``installer``, or ``setup`` for the zip with which a customer deploys the images.
+        signature: That it is signed; None where nobody asked.
+    """
+
+    path: SharePath
+    kind: InstallerKind
+    signature: SignatureRecord | None = None
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return self.path.rpartition("/")[2]
 
 
 class BlobRecord(Part):
@@ -161,6 +195,7 @@ class Candidate(Record):
         exporter: Program that wrote it, with its version.
         files: Every file except ``candidate.json``, ``SHA256SUMS`` and the attestations.
         images: Every image.
+        installers: Every installer.
     """
 
     SCHEMA: ClassVar[str] = "jenkins-release/candidate/v1"
@@ -175,6 +210,7 @@ class Candidate(Record):
     exporter: str
     files: tuple[FileRecord, ...]
     images: tuple[ImageRecord, ...]
+    installers: tuple[InstallerRecord, ...] = ()
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Candidate:
@@ -215,6 +251,12 @@ class Candidate(Record):
             ends = [layer.offset + layer.size for layer in image.layers]
             if max([image.config_offset + image.config_size, *ends]) > sizes[image.archive]:
                 raise ValueError(f"image {image.name} reaches beyond the end of {image.archive}")
+        archives = {image.archive for image in self.images}
+        for installer in self.installers:
+            if installer.path not in sizes or installer.path in archives:
+                raise ValueError(f"the installer {installer.path} is not a file of its own")
+        if len({installer.name.casefold() for installer in self.installers}) != len(self.installers):
+            raise ValueError("two installers have the same name")
         return self
 
 

@@ -1,4 +1,4 @@
-"""The promotion plan: what a promotion would do, computed from the candidate and the registry."""
+"""The plan: what releasing a candidate would do, computed from the candidate and the registry."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class PlannedImage(Part):
 
 
 class Plan(Record):
-    """What a promotion of one candidate would do.
+    """What a release of one candidate would do: promote its images, publish its installers.
 
     Attributes:
         product: Product name.
@@ -70,8 +70,10 @@ class Plan(Record):
         candidate: Digest of ``candidate.json``.
         policy: Digest of the policy and of the keys that it trusts.
         requester: Who asked for the promotion; never the approver.
-        registry: Registry host.
+        registry: Registry host; empty where there are no images.
         images: Every image of the candidate.
+        installers: Every installer of the candidate, by path.
+        release_area: Where installers will be published; empty where there are none, or no area.
         occupied: Release tags that name other content, each a full sentence with both digests.
         obstacles: What the configuration or the repositories do not allow, each a full sentence.
     """
@@ -86,6 +88,8 @@ class Plan(Record):
     requester: str
     registry: str
     images: tuple[PlannedImage, ...]
+    installers: tuple[str, ...] = ()
+    release_area: str = ""
     occupied: tuple[str, ...] = ()
     obstacles: tuple[str, ...] = ()
 

@@ -28,6 +28,10 @@ def provenance(record: Candidate, *, started: datetime, finished: datetime) -> d
         {"name": image.name, "uri": image_uri(image), "digest": {"sha256": image.config_digest[7:]}}
         for image in record.images
     ]
+    resolved += [
+        {"name": installer.name, "digest": {"sha256": record.file(installer.path).sha256}}
+        for installer in record.installers
+    ]
     if _GIT_COMMIT.fullmatch(record.revision):
         resolved.append({"name": "source", "digest": {"gitCommit": record.revision}})
     elif record.revision:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import AwareDatetime, model_validator
 
 from jenkins_release.records.base import Record
-from jenkins_release.records.candidate import Digest, FileRecord, Identifier
-
-FileKind = Literal["installer", "setup"]
+from jenkins_release.records.candidate import Digest, FileRecord, Identifier, InstallerKind
 
 
 class PublishedFile(FileRecord):
@@ -20,7 +18,7 @@ class PublishedFile(FileRecord):
         kind: ``installer``, or ``setup`` for the zip with which a customer deploys the images.
     """
 
-    kind: FileKind
+    kind: InstallerKind
 
 
 class PublishedRelease(Record):

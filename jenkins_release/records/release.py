@@ -1,4 +1,4 @@
-"""What the promotion and withdrawal attestations say of the registry: their predicates, read back."""
+"""What the attestations of a promotion, a publication and a withdrawal say: their predicates, read back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from jenkins_release.errors import IntegrityError
 from jenkins_release.records.attestation import Statement
 from jenkins_release.records.base import Part
-from jenkins_release.records.candidate import Digest
+from jenkins_release.records.candidate import Digest, InstallerKind, Sha256, Size
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -77,6 +77,38 @@ class Promotion(_Predicate):
     registry: Name
     images: tuple[ReleasedImage, ...]
     approvals: tuple[NamedApproval, ...] = ()
+
+
+class ReleasedFile(Part):
+    """A file as a publication left it in the release area: path, kind, bytes, SHA-256 in hex."""
+
+    path: Name
+    kind: InstallerKind
+    size: Size
+    sha256: Sha256
+
+
+class Publication(_Predicate):
+    """The predicate of a publication.
+
+    Attributes:
+        location: Folder in the release area.
+        release: Digest of ``release.json``.
+        files: Every file.
+        approvals: The approvals that it rests on.
+    """
+
+    location: Name
+    release: Digest
+    files: tuple[ReleasedFile, ...]
+    approvals: tuple[NamedApproval, ...] = ()
+
+    @property
+    def subjects(self) -> dict[str, str]:
+        """What the statement is about besides ``candidate.json``: each file, and ``release.json``."""
+        return {file.path: file.sha256 for file in self.files} | {
+            "release.json": self.release.removeprefix("sha256:")
+        }
 
 
 class MovedTag(Part):

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from jenkins_release.records.attestation import (
     PROMOTION,
     PROVENANCE,
+    PUBLICATION,
     REVOCATION,
     TEST_RESULT,
     WITHDRAWAL,
@@ -252,13 +253,14 @@ def scans(candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
     return reasons
 
 
-def withdrawn(evidence: Evidence, pins: Sequence[str] = ()) -> list[Reason]:
-    """Not withdrawn after it was promoted, neither on the share nor in the registry.
+def withdrawn(evidence: Evidence, candidate: Candidate, pins: Sequence[str] = ()) -> list[Reason]:
+    """Not withdrawn after it was released, neither on the share nor in the registry.
 
     The registry remembers a withdrawal that somebody removed from the end of the chain.
 
     Args:
         evidence: The attestations.
+        candidate: The candidate: one without images is released by publishing it.
         pins: Tags in the registry that keep images of the candidate because it was withdrawn.
     """
     last = evidence.of(WITHDRAWAL)[-1:]
@@ -270,7 +272,8 @@ def withdrawn(evidence: Evidence, pins: Sequence[str] = ()) -> list[Reason]:
                 "finish it with 'release withdraw', or find out who removed the withdrawal's attestation",
             )
         ]
-    if not last or evidence.latest(PROMOTION) > last[0].statement.sequence:
+    released = PROMOTION if candidate.images else PUBLICATION
+    if not last or evidence.latest(released) > last[0].statement.sequence:
         return []
     own = last[0].statement.extension
     return [

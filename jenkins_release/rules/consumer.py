@@ -1,14 +1,14 @@
 """Whether a release is validated and in force, told from its attestations and trusted keys alone.
 
-This is the gate of those who receive a release. It knows neither the policy nor the share: QA's pass,
-the promotion and the verification summary have to be there, signed by trusted keys and in an unbroken
-chain, and nothing may stand against them. An override does not replace a pass.
+This is the gate of those who receive a release. It knows neither the policy nor the share: QA's pass, the
+promotion (of a candidate without images the publication) and the verification summary have to be there,
+signed by trusted keys and in an unbroken chain, and nothing may stand against them. An override does
+not replace a pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -18,6 +18,7 @@ from jenkins_release.records.attestation import (
     APPROVAL,
     PROMOTION,
     PROVENANCE,
+    PUBLICATION,
     SUMMARY,
     WITHDRAWAL,
     Statement,
@@ -26,95 +27,19 @@ from jenkins_release.records.attestation import (
 )
 from jenkins_release.records.bundle import Bundle
 from jenkins_release.records.candidate import Candidate
-from jenkins_release.records.release import Promotion
+from jenkins_release.records.release import Promotion, Publication
 from jenkins_release.records.summary import (
     ATTESTED,
     FAILED,
     NOT_ATTESTED,
     PASSED,
     Input,
-    summary_predicate,
-    summary_subjects,
 )
 from jenkins_release.rules import conditions
-from jenkins_release.rules.conditions import Facts, Verdict
+from jenkins_release.rules.conditions import Facts
 from jenkins_release.rules.evidence import CLOCK_SKEW, Counted, Evidence, collect
 from jenkins_release.rules.policy import Policy
-
-
-@dataclass(frozen=True)
-class Release:
-    """What the attestations of a candidate say of it as a release.
-
-    Attributes:
-        record: The candidate.
-        evidence: Its attestations, sorted out.
-        verdicts: Latest verdict of each tester.
-        promotion: The last promotion that counts.
-        promoted: What it left in the registry; None where there is none that can be read.
-        approvals: The approvals that the promotion names, by trusted keys.
-        summary: The verification summary, where one that counts ends the chain.
-        summary_sha256: SHA-256 in hex of that summary's envelope; empty where there is none.
-        inputs: Every attestation but that one.
-        problems: Why the release is not validated and in force, the summary not looked at.
-    """
-
-    record: Candidate
-    evidence: Evidence
-    verdicts: tuple[Verdict, ...]
-    promotion: Counted | None
-    promoted: Promotion | None
-    approvals: tuple[Counted, ...]
-    summary: Counted | None
-    summary_sha256: str
-    inputs: tuple[Input, ...]
-    problems: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        """Digest of ``candidate.json``."""
-        return self.evidence.digest
-
-    @property
-    def attested(self) -> Counted | None:
-        """The build attestation, where one counts."""
-        return next(iter(self.evidence.of(PROVENANCE)), None)
-
-    @property
-    def passes(self) -> tuple[Verdict, ...]:
-        """The passing verdicts."""
-        return tuple(verdict for verdict in self.verdicts if verdict.passed)
-
-    @property
-    def overridden(self) -> tuple[str, ...]:
-        """Conditions that the promotion passed by a signed override."""
-        found = self.promotion.statement.predicate.get("overridden") if self.promotion else None
-        items = found if isinstance(found, list) else []
-        return tuple(
-            f"{item.get('condition')}: {item.get('message')} -- overridden by {item.get('by')}"
-            for item in items
-            if isinstance(item, dict)
-        )
-
-    def superseding(self) -> Release:
-        """Return the release as a new summary has to tell of it: an older one is an input too."""
-        if self.summary is None:
-            return self
-        said = self.summary.statement
-        given = Input(said.sequence, said.predicate_type, self.summary_sha256)
-        return replace(self, summary=None, inputs=(*self.inputs, given))
-
-    def expected_summary(self, *, passed: bool) -> dict[str, Any]:
-        """Return the summary's predicate as it has to be, ``timeVerified`` left out.
-
-        Raises:
-            IntegrityError: There is no promotion to summarize.
-        """
-        policy = self.promotion.statement.predicate.get("policy") if self.promotion else None
-        if not isinstance(policy, str):
-            raise IntegrityError("no promotion by a trusted promotion key names the policy")
-        attested = self.attested is not None
-        return summary_predicate(self.record, policy, self.inputs, passed=passed, attested=attested)
+from jenkins_release.rules.released import Release, read_promotion, read_publication
 
 
 def judge(
@@ -167,21 +92,27 @@ def examine(
         if summary is None or name != summary.file
     )
     promotion = next(reversed(evidence.of(PROMOTION)), None)
-    promoted, wrong = _promoted(promotion, record)
+    publication = next(reversed(evidence.of(PUBLICATION)), None)
+    promoted, wrong = read_promotion(promotion, record) if record.images else (None, [])
+    published, odd = read_publication(publication, record)
+    if published is None and not record.images and not odd:
+        odd = ["no publication by a trusted promotion key"]
     problems = [*evidence.altered, *evidence.objections]
     problems += [r.message for r in conditions.sign_offs(evidence, found, Policy(), Facts(now))]
-    problems += _withdrawn(evidence)
+    problems += _withdrawn(evidence, PROMOTION if record.images else PUBLICATION)
     return Release(
         record=record,
         evidence=evidence,
         verdicts=found,
         promotion=promotion,
         promoted=promoted,
-        approvals=_approvals(evidence, promoted),
+        publication=publication,
+        published=published,
+        approvals=_approvals(evidence, promoted, published),
         summary=summary,
         summary_sha256=sha256(attestations[summary.file]).hexdigest() if summary else "",
         inputs=inputs,
-        problems=(*problems, *wrong),
+        problems=(*problems, *wrong, *odd),
     )
 
 
@@ -190,7 +121,8 @@ def summary_problems(release: Release) -> list[str]:
     if release.summary is None:
         return ["no verification summary by a trusted promotion key ends the chain of attestations"]
     said = release.summary.statement
-    if release.promoted is None:
+    about = release.subjects
+    if about is None:
         return []
     expected = release.expected_summary(passed=True)
     result, levels = said.predicate.get("verificationResult"), said.predicate.get("verifiedLevels")
@@ -204,11 +136,9 @@ def summary_problems(release: Release) -> list[str]:
         for name in ("verifier", "resourceUri", "policy", "inputAttestations")
         if said.predicate.get(name) != expected[name]
     ]
-    subjects = {"candidate.json": release.digest.removeprefix("sha256:")} | {
-        **summary_subjects(release.promoted)
-    }
-    if said.subjects != subjects:
-        problems.append("the verification summary is about other images than the promotion")
+    if said.subjects != {"candidate.json": release.digest.removeprefix("sha256:"), **about}:
+        what = "images than the promotion" if release.record.images else "files than the publication"
+        problems.append(f"the verification summary is about other {what}")
     if not _same_time(said):
         problems.append("the verification summary's timeVerified is not the time when it was signed")
     return problems
@@ -216,7 +146,7 @@ def summary_problems(release: Release) -> list[str]:
 
 def up_to_date(release: Release, *, passed: bool) -> bool:
     """Whether the summary that ends the chain says what a new one would say."""
-    if release.summary is None or release.promoted is None:
+    if release.summary is None or release.subjects is None:
         return False
     said = release.summary.statement
     expected = release.expected_summary(passed=passed)
@@ -233,39 +163,19 @@ def _statements(attestations: Mapping[str, bytes]) -> dict[str, Statement]:
     return found
 
 
-def _promoted(promotion: Counted | None, record: Candidate) -> tuple[Promotion | None, list[str]]:
-    """Read the promotion, and compare the images that it names with the candidate's."""
-    if promotion is None:
-        return None, ["no promotion by a trusted promotion key"]
-    said = promotion.statement
-    try:
-        promoted = Promotion.of(said, promotion.file)
-    except IntegrityError as error:
-        return None, [error.message]
-    problems = []
-    if sorted((i.name, i.config_digest) for i in promoted.images) != sorted(
-        (i.name, i.config_digest) for i in record.images
-    ):
-        problems.append(f"{promotion.file}: the promotion names other images than candidate.json")
-    subjects = summary_subjects(promoted)
-    if any(said.subjects.get(name) != digest for name, digest in subjects.items() if "#" not in name):
-        problems.append(f"{promotion.file}: the promotion's subjects are not the images that it names")
-    if not isinstance(said.predicate.get("policy"), str):
-        return None, [*problems, f"{promotion.file}: the promotion names no policy"]
-    return promoted, problems
-
-
-def _withdrawn(evidence: Evidence) -> list[str]:
+def _withdrawn(evidence: Evidence, released: str) -> list[str]:
     last = evidence.of(WITHDRAWAL)[-1:]
-    if not last or evidence.latest(PROMOTION) > last[0].statement.sequence:
+    if not last or evidence.latest(released) > last[0].statement.sequence:
         return []
     own = last[0].statement.extension
     return [f"{own.get('withdrawnBy', '?')} withdrew this release: {own.get('reason', 'no reason given')}"]
 
 
-def _approvals(evidence: Evidence, promoted: Promotion | None) -> tuple[Counted, ...]:
-    """Return the approvals that the promotion names, as far as they are by trusted keys."""
-    named = {approval.sequence for approval in promoted.approvals} if promoted else set()
+def _approvals(
+    evidence: Evidence, promoted: Promotion | None, published: Publication | None
+) -> tuple[Counted, ...]:
+    """Return the approvals that promotion and publication name, as far as they are by trusted keys."""
+    named = {approval.sequence for made in (promoted, published) if made for approval in made.approvals}
     return tuple(item for item in evidence.of(APPROVAL) if item.statement.sequence in named)
 
 

@@ -19,9 +19,19 @@ def drift(approved: Plan, now: Plan) -> list[str]:
         Full sentences; empty where the approval holds.
     """
     moved = []
-    for what in ("product", "version", "build", "candidate", "policy", "registry"):
+    for what in (
+        "product",
+        "version",
+        "build",
+        "candidate",
+        "policy",
+        "registry",
+        "release_area",
+        "installers",
+    ):
         before, after = getattr(approved, what), getattr(now, what)
         if before != after:
+            before, after = _shown(before), _shown(after)
             moved.append(f"{what}: {before} when it was approved, {after} now")
     planned = {image.name: image for image in approved.images}
     present = {image.name: image for image in now.images}
@@ -30,6 +40,10 @@ def drift(approved: Plan, now: Plan) -> list[str]:
     for name in planned.keys() & present.keys():
         moved += _image(planned[name], present[name])
     return sorted(moved)
+
+
+def _shown(value: str | tuple[str, ...]) -> str:
+    return (value if isinstance(value, str) else ", ".join(value)) or "none"
 
 
 def _image(approved: PlannedImage, now: PlannedImage) -> list[str]:

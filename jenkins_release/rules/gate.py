@@ -123,7 +123,7 @@ def decide(
     unmet += conditions.moment(policy, facts)
     unmet += conditions.order(record, policy, facts)
     unmet += conditions.scans(record, policy, facts)
-    unmet += conditions.withdrawn(evidence, facts.pins)
+    unmet += conditions.withdrawn(evidence, record, facts.pins)
     missing, approved = approvals(evidence, found, record, policy, plan)
     unmet += missing
     decision = _waive(unmet, evidence, found, plan)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jenkins_release.images.archive import ArchiveIndex
 from jenkins_release.records.candidate import Candidate, ImageRecord
 from jenkins_release.records.release import ReleasedImage
-from jenkins_release.rules.consumer import Release
+from jenkins_release.rules.released import Release
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,11 @@ def match_file(release: Release, name: str, size: int, digest: str) -> Match:
     found = next((file for file in record.files if (file.size, file.sha256) == (size, digest)), None)
     if found is not None:
         return Match("file", name, shown, (found.path,), "as candidate.json records it")
+    for file in release.published.files if release.published else ():
+        if (file.size, file.sha256) == (size, digest):
+            return Match("file", name, shown, (file.path,), "as it was published")
+    if release.published and shown == release.published.release:
+        return Match("file", name, shown, ("release.json",), "the record of the publication")
     plain = name.replace("\\", "/").rpartition("/")[2]
     named = next((file for file in record.files if file.path.rpartition("/")[2] == plain), None)
     if named is not None:

@@ -66,15 +66,18 @@ class Policy:
     freezes: tuple[Freeze, ...] = ()
     scan: tuple[str, ...] = ()
 
+    @property
+    def named_approvers(self) -> tuple[str, ...]:
+        """Everybody in ``approvers``, groups resolved, each name once."""
+        named: list[str] = []
+        for name in self.approvers:
+            group = name.removeprefix("group:")
+            named += self.groups.get(group, ()) if name != group else (name,)
+        return tuple(dict.fromkeys(named))
+
     def may_approve(self, person: str) -> bool:
         """Whether a person is among the approvers."""
-        if not self.approvers:
-            return True
-        named = [name for name in self.approvers if not name.startswith("group:")]
-        for name in self.approvers:
-            if name.startswith("group:"):
-                named += self.groups.get(name.removeprefix("group:"), ())
-        return any(same_person(person, name) for name in named)
+        return not self.approvers or any(same_person(person, name) for name in self.named_approvers)
 
 
 def policy_digest(policy: Policy, trusted: Sequence[TrustedKey]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from jenkins_release.errors import IntegrityError
 from jenkins_release.records.attestation import (
     PROMOTION,
+    PUBLICATION,
     RETIREMENT,
     WITHDRAWAL,
     Statement,
@@ -26,7 +27,7 @@ from jenkins_release.records.attestation import (
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.evidence import Evidence, collect, misnamed
 
-State = Literal["not promoted", "promoted", "withdrawn", "retired"]
+State = Literal["not released", "promoted", "published", "promoted and published", "retired", "withdrawn"]
 _CHAIN = {"sequence", "previous", "signedAt", "candidate"}
 
 
@@ -138,8 +139,16 @@ def _place(event: Event) -> tuple[bool, int, str]:
 
 
 def _state(evidence: Evidence) -> State:
-    last = evidence.of(PROMOTION, WITHDRAWAL, RETIREMENT)[-1:]
+    last = evidence.of(PROMOTION, PUBLICATION, WITHDRAWAL)[-1:]
     if not last:
-        return "not promoted"
-    after: Mapping[str, State] = {WITHDRAWAL: "withdrawn", RETIREMENT: "retired"}
-    return after.get(last[0].statement.predicate_type, "promoted")
+        return "not released"
+    if last[0].statement.predicate_type == WITHDRAWAL:
+        return "withdrawn"
+    since = evidence.latest(WITHDRAWAL)
+    promoted = evidence.latest(PROMOTION) > max(since, evidence.latest(RETIREMENT))
+    published = evidence.latest(PUBLICATION) > since
+    if promoted and published:
+        return "promoted and published"
+    if published:
+        return "published"
+    return "promoted" if promoted else "retired"

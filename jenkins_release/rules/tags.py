@@ -31,6 +31,21 @@ def template_problem(template: str) -> str | None:
     return None
 
 
+def pattern_problem(pattern: str) -> str | None:
+    """Say why ``pattern`` cannot pick files of the build's output, or None when it can."""
+    if not pattern:
+        return "is empty"
+    if "\\" in pattern:
+        return "contains a backslash: write / between folders, on Windows too"
+    if pattern.startswith(("/", "~")) or re.match(r"[A-Za-z]:", pattern):
+        return "is not below the build's output: write it relative to that folder"
+    if ".." in pattern.split("/"):
+        return "leaves the build's output with .."
+    if pattern.endswith("/"):
+        return "names a folder, not files"
+    return template_problem(pattern)
+
+
 def repository_problem(name: str) -> str | None:
     """Say why ``name`` cannot be an ECR repository, or None when it can.
 

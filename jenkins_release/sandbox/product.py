@@ -20,6 +20,7 @@ name = "SkyDRM"
 
 [share]
 release_candidate = "{share}"
+releases = "{releases}"
 
 [ecr]
 region = "{region}"
@@ -42,7 +43,12 @@ public_key = "keys/{role}.pem.pub"
 
 
 def write_product(
-    folder: Path, share: str, passphrase: SecretStr, *, names: Sequence[str] = SERVICES
+    folder: Path,
+    share: str,
+    passphrase: SecretStr,
+    *,
+    releases: str = "",
+    names: Sequence[str] = SERVICES,
 ) -> Path:
     """Write ``release.toml`` and the keys that it trusts; what is there already is kept.
 
@@ -50,6 +56,7 @@ def write_product(
         folder: Where to.
         share: Location of the share for release candidates.
         passphrase: Encrypts the private keys.
+        releases: Location of the release area; empty for none.
         names: The product's images.
 
     Returns:
@@ -60,7 +67,7 @@ def write_product(
     for role in ROLES:
         if not (keys / f"{role}.pem").exists():
             generate_key(keys / f"{role}.pem", "ed25519", passphrase)
-    text = _HEAD.format(share=share, region=REGION, account=ACCOUNT)
+    text = _HEAD.format(share=share, releases=releases, region=REGION, account=ACCOUNT)
     text += "".join(_IMAGE.format(name=name) for name in names)
     text += "\n[signing]\n" + "".join(f'{role}_key = "file2:{keys / role}.pem"\n' for role in ROLES)
     text += "".join(_KEY.format(role=role) for role in ROLES)

@@ -25,6 +25,7 @@ from jenkins_release.sandbox.samba import SambaServer, SambaShare
 
 DEFAULT_FOLDER = Path(".sandbox")
 CANDIDATE_SHARE = "release_candidate"
+RELEASE_SHARE = "releases"
 _STATE_FILE = "sandbox.json"
 
 
@@ -67,6 +68,16 @@ class Sandbox:
     def share_location(self) -> str:
         """The share of the release candidates, as ``release.toml`` names it."""
         return self.samba.location(CANDIDATE_SHARE)
+
+    @property
+    def release_location(self) -> str:
+        """The share of the published releases, as ``release.toml`` names it."""
+        return self.samba.location(RELEASE_SHARE)
+
+    @property
+    def release_folder(self) -> Path:
+        """The folder behind the share of the published releases."""
+        return self.folder / "shares" / RELEASE_SHARE
 
     @property
     def share_folder(self) -> Path:
@@ -177,7 +188,10 @@ class Sandbox:
     def _make(self, state: _State) -> None:
         self._state = state
         self.docker = DockerDaemon(self.folder / "docker") if state.own_docker else None
-        shares = {CANDIDATE_SHARE: SambaShare(self.share_folder)}
+        shares = {
+            CANDIDATE_SHARE: SambaShare(self.share_folder),
+            RELEASE_SHARE: SambaShare(self.release_folder),
+        }
         self.samba = SambaServer(
             self.folder / "samba",
             shares,

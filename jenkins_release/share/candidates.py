@@ -7,22 +7,27 @@ renamed into place in one server-side step, so a reader sees a complete candidat
 
 from __future__ import annotations
 
-import logging
-import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, ReleaseError, RemoteError
+from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.rules.names import check_identifier
-from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share, Writer
+from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share
+from jenkins_release.share.staging import (
+    Staging,
+    present,
+    read_bounded,
+    remove_unfinished,
+    shown_path,
+    stage_folder,
+    write_new,
+)
 
-_log = logging.getLogger(__name__)
 MANIFEST = "candidate.json"
 CHECKSUMS = "SHA256SUMS"
 ATTESTATIONS = "attestations"
 _SUFFIX = ".dsse.json"
-_MAX_SMALL_FILE = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, order=True)
@@ -46,41 +51,6 @@ class CandidateRef:
         return f"{self.version}/{self.build}"
 
 
-class Staging:
-    """A candidate on its way: files are created here, :meth:`commit` makes all of them visible."""
-
-    def __init__(self, share: Share, folder: str, target: str) -> None:
-        self._share = share
-        self._folder = folder
-        self._target = target
-        self.committed = False
-
-    def path(self, path: str) -> str:
-        """Where a file of the candidate stands below the share's root until the commit."""
-        return f"{self._folder}/{path}"
-
-    def create(self, path: str) -> AbstractContextManager[Writer]:
-        """Create a file below the candidate's folder, through breaks of the connection."""
-        parent, _, _ = path.rpartition("/")
-        if parent:
-            self._share.make_folder(f"{self._folder}/{parent}")
-        return self._share.create(self.path(path), resumable=True)
-
-    def remove(self, path: str) -> None:
-        """Remove a file that is of no use; a missing one is fine."""
-        self._share.remove(self.path(path))
-
-    def write(self, path: str, data: bytes) -> None:
-        """Create a small file with the given bytes."""
-        with self.create(path) as writer:
-            writer.write(data)
-
-    def commit(self) -> None:
-        """Rename the whole folder into place in one step. Raises PathExists."""
-        _rename(self._share, self._folder, self._target)
-        self.committed = True
-
-
 class CandidateArea:
     """The candidates of one product on a share."""
 
@@ -94,9 +64,7 @@ class CandidateArea:
 
     def shown(self, ref: CandidateRef, path: str = "") -> str:
         """The candidate's folder, or a file in it, as a person reads it."""
-        tail = f"{self.folder(ref)}/{path}".rstrip("/")
-        root = self.share.name
-        return root + "\\" + tail.replace("/", "\\") if root.startswith("\\\\") else f"{root}/{tail}"
+        return shown_path(self.share, f"{self.folder(ref)}/{path}")
 
     def refs(self) -> list[CandidateRef]:
         """List the complete candidates, sorted by name; unfinished ones have hidden names.
@@ -119,7 +87,7 @@ class CandidateArea:
 
     def exists(self, ref: CandidateRef) -> bool:
         """Whether the candidate's folder is there."""
-        return _present(self.share, self.folder(ref))
+        return present(self.share, self.folder(ref))
 
     def read_small(self, ref: CandidateRef, path: str) -> bytes:
         """Read a small file of the candidate.
@@ -142,16 +110,7 @@ class CandidateArea:
             ) from error
 
     def _read(self, ref: CandidateRef, path: str) -> bytes:
-        # Bounded by what comes: to ask for the size first would double the way over a slow line.
-        data = bytearray()
-        for piece in self.share.read(f"{self.folder(ref)}/{path}"):
-            data += piece
-            if len(data) > _MAX_SMALL_FILE:
-                raise IntegrityError(
-                    f"{self.shown(ref, path)} has more than {_MAX_SMALL_FILE} bytes",
-                    hint="no record is that large: find out who wrote it",
-                )
-        return bytes(data)
+        return read_bounded(self.share, f"{self.folder(ref)}/{path}")
 
     def attestations(self, ref: CandidateRef) -> dict[str, bytes]:
         """Read all attestations: file name to bytes, in the order of their numbers."""
@@ -185,31 +144,13 @@ class CandidateArea:
             if self.exists(ref):
                 raise _taken(self, ref)
             above = f"{self.product}/{ref.version}"
-            prefix = f".incoming-{ref.build}-"
-            self.share.make_folder(above)
-            for entry in self.share.list(above):
-                if entry.name.startswith(prefix):
-                    _log.warning("removing %s, left by an export that died", entry.name)
-                    self.share.remove(f"{above}/{entry.name}")
-            folder = f"{above}/{prefix}{secrets.token_hex(4)}"
-            self.share.make_folder(f"{folder}/{ATTESTATIONS}")
-            staging = Staging(self.share, folder, self.folder(ref))
             try:
-                yield staging
+                with stage_folder(self.share, above, ref.build, [ATTESTATIONS]) as staging:
+                    yield staging
             except PathExists as error:
                 if self.exists(ref):
                     raise _taken(self, ref) from error
                 raise
-            finally:
-                if not staging.committed:
-                    self._discard(folder)
-
-    def _discard(self, folder: str) -> None:
-        try:
-            self.share.remove(folder)
-        except ReleaseError as error:
-            # The first failure is what the caller has to see; the next export removes the folder.
-            _log.warning("the unfinished folder %s could not be removed: %s", folder, error)
 
     def add_attestation(
         self, ref: CandidateRef, kind: str, make: Callable[[dict[str, bytes]], bytes], holder: str
@@ -257,43 +198,6 @@ def attestation_entries(entries: Sequence[Entry]) -> list[Entry]:
 
 def _folders(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.is_folder and not entry.name.startswith(".")]
-
-
-def write_new(share: Share, folder: str, name: str, data: bytes) -> None:
-    """Write a small file under a hidden name and rename it: it is there whole, or not at all.
-
-    Raises:
-        PathExists: The name is taken; what was written stays until :func:`remove_unfinished`.
-    """
-    temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
-    with share.create(temporary) as writer:
-        writer.write(data)
-    _rename(share, temporary, f"{folder}/{name}")
-
-
-def remove_unfinished(share: Share, folder: str) -> None:
-    """Remove what a writer that died left under a hidden name; only under the lease of the writers."""
-    for entry in share.list(folder):
-        if entry.name.startswith(".") and not entry.is_folder:
-            share.remove(f"{folder}/{entry.name}")
-
-
-def _rename(share: Share, source: str, target: str) -> None:
-    """Rename, also where the answer was lost: a source that is gone and a target that is there were it."""
-    try:
-        share.rename(source, target)
-    except RemoteError as error:
-        if not error.retryable or _present(share, source) or not _present(share, target):
-            raise
-        _log.warning("%s was renamed to %s, its answer was lost: %s", source, target, error)
-
-
-def _present(share: Share, path: str) -> bool:
-    try:
-        share.stat(path)
-    except PathNotFound:
-        return False
-    return True
 
 
 def _taken(area: CandidateArea, ref: CandidateRef) -> ConfigurationError:

@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.errors import RemoteError
 from jenkins_release.rules.names import check_path
 from jenkins_release.share.checks import check_below_root, check_range, too_short
-from jenkins_release.share.directory_files import copy_part, opened_folder, rename_new, translated
+from jenkins_release.share.directory_files import opened_folder, rename_new, translated
 from jenkins_release.share.directory_lease import held
+from jenkins_release.share.directory_writer import DirectoryWriter
 from jenkins_release.share.protocol import AHEAD, HEAD, Entry, Lease, Listed, PathNotFound, Writer
 
 _log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class DirectoryShare:
         """Append a range to a file in this or another folder of the machine; the kernel copies it."""
         names = check_below_root(path)
         check_range(offset, length)
-        if not isinstance(writer, _DirectoryWriter):
+        if not isinstance(writer, DirectoryWriter):
             return False
         with self._doing("copy from", path):
             file = self._open_file(names, os.O_RDONLY)
@@ -160,6 +161,19 @@ class DirectoryShare:
             else:
                 os.unlink(names[-1], dir_fd=folder)
             os.fsync(folder)
+
+    def protect(self, path: str) -> bool:
+        """Take the permission to write from everybody; False where this user may not."""
+        names = check_below_root(path)
+        with self._doing("protect", path):
+            file = self._open_file(names, os.O_RDONLY)
+            try:
+                os.fchmod(file, stat.S_IMODE(os.fstat(file).st_mode) & ~0o222)
+            except PermissionError:
+                return False
+            finally:
+                os.close(file)
+        return True
 
     def free_space(self) -> int | None:
         """Bytes that an ordinary user may still write, as ``statvfs`` tells."""
@@ -227,7 +241,7 @@ class DirectoryShare:
                 how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 file = os.open(names[-1], how, 0o666, dir_fd=folder)
                 stack.callback(os.close, file)
-            yield stack.enter_context(_DirectoryWriter(file, folder, names[-1], self._place(path)))
+            yield stack.enter_context(DirectoryWriter(file, folder, names[-1], self._place(path)))
 
     @contextlib.contextmanager
     def _lease(self, path: str, names: Sequence[str], holder: str) -> Iterator[Lease]:
@@ -248,71 +262,6 @@ class DirectoryShare:
             number = errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO
             raise OSError(number, os.strerror(number))
         return file
-
-
-class _DirectoryWriter:
-    """A new file in an open folder; what it cannot finish it removes."""
-
-    def __init__(self, file: int, folder: int, name: str, place: str) -> None:
-        self._file = file
-        self._folder = folder
-        self._name = name
-        self._place = place
-        self._count = 0
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if exc[0] is not None:
-            self._abandon()
-            return
-        try:
-            self._finish()
-        except BaseException:
-            self._abandon()
-            raise
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append ``data``; it is with the kernel when the call returns."""
-        view = memoryview(data).cast("B")
-        with translated(f"cannot write {self._place}"):
-            while view:
-                count = os.write(self._file, view)
-                self._count += count
-                view = view[count:]
-
-    def copy(self, source: int, offset: int, length: int) -> int:
-        """Append bytes of another open file; return how many there were.
-
-        Args:
-            source: Its descriptor.
-            offset: First byte.
-            length: Bytes.
-        """
-        done = 0
-        with translated(f"cannot write {self._place}"):
-            while done < length:
-                count = copy_part(source, self._file, length - done, offset + done)
-                if not count:
-                    break
-                done += count
-                self._count += count
-        return done
-
-    def _finish(self) -> None:
-        with translated(f"cannot finish {self._place}"):
-            os.fsync(self._file)
-            size = os.fstat(self._file).st_size
-            os.fsync(self._folder)
-        if size != self._count:
-            raise IntegrityError(f"{self._place}: {self._count} bytes were written, the file has {size}")
-
-    def _abandon(self) -> None:
-        try:
-            os.unlink(self._name, dir_fd=self._folder)
-        except OSError as error:
-            _log.warning("the unfinished file %s stays: %s", self._place, error)
 
 
 def _entry(name: str, found: os.stat_result) -> Entry:

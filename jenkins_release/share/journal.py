@@ -12,8 +12,9 @@ import logging
 import re
 
 from jenkins_release.errors import ReleaseError
-from jenkins_release.share.candidates import CandidateArea, CandidateRef, remove_unfinished, write_new
+from jenkins_release.share.candidates import CandidateArea, CandidateRef
 from jenkins_release.share.protocol import Entry, PathNotFound
+from jenkins_release.share.staging import remove_unfinished, write_new
 
 _log = logging.getLogger(__name__)
 JOURNAL = "journal"

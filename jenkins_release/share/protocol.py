@@ -186,6 +186,17 @@ class Share(Protocol):
         """Remove a file, or a folder with all that is in it; a missing one is fine."""
         ...
 
+    def protect(self, path: str) -> bool:
+        """Make a file read-only; :meth:`remove` still removes it.
+
+        Returns:
+            False where the server does not let this user do so; the file stays as it is.
+
+        Raises:
+            PathNotFound: There is no such file.
+        """
+        ...
+
     def free_space(self) -> int | None:
         """Bytes that the caller may still write, or None where the server does not tell."""
         ...

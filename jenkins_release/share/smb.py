@@ -178,6 +178,12 @@ class SmbShare:
         with self._pool.borrow() as connection:
             smb_files.remove(connection, path)
 
+    def protect(self, path: str) -> bool:
+        """Set the attribute ``read-only``; False where the server does not let this user."""
+        check_below_root(path)
+        with self._pool.borrow() as connection:
+            return smb_files.protect(connection, path)
+
     def free_space(self) -> int | None:
         """Bytes that the user may still write, quotas counted."""
         with self._pool.borrow() as connection:

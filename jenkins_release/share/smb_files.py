@@ -6,22 +6,27 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from smbprotocol.exceptions import (
+    AccessDenied,
+    CannotDelete,
     DirectoryNotEmpty,
     NoMoreFiles,
     NoSuchFile,
+    NotSupported,
     ObjectNameNotFound,
     ObjectPathNotFound,
 )
 from smbprotocol.file_info import (
     FileAttributes,
+    FileBasicInformation,
     FileFsFullSizeInformation,
     FileInformationClass,
     FileRenameInformation,
 )
-from smbprotocol.open import CreateDisposition, CreateOptions
+from smbprotocol.open import CreateDisposition, CreateOptions, FilePipePrinterAccessMask
 
 from jenkins_release.share.protocol import Entry, PathNotFound
 from jenkins_release.share.smb_connection import (
+    A_FILE,
     A_FOLDER,
     DELETE,
     OPEN,
@@ -104,6 +109,10 @@ def remove(connection: SmbConnection, path: str) -> None:
     with connection.doing("remove", path):
         try:
             folder = _delete(connection, path)
+        except CannotDelete:
+            # Read-only: what protects it from others does not protect it from its owner.
+            _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_NORMAL)
+            folder = _delete(connection, path)
         except (ObjectNameNotFound, ObjectPathNotFound):
             return
     if folder:
@@ -113,6 +122,16 @@ def remove(connection: SmbConnection, path: str) -> None:
             if _delete(connection, path):
                 # Someone put something in between; the server says so in its own words.
                 raise DirectoryNotEmpty()
+
+
+def protect(connection: SmbConnection, path: str) -> bool:
+    """Set a file's attribute ``read-only`` (MS-FSCC section 2.6); False where the server refuses."""
+    with connection.doing("protect", path):
+        try:
+            _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_READONLY)
+        except (AccessDenied, NotSupported):
+            return False
+    return True
 
 
 def free_space(connection: SmbConnection) -> int:
@@ -138,6 +157,15 @@ def _delete(connection: SmbConnection, path: str) -> bool:
         except DirectoryNotEmpty:
             return True
     return False
+
+
+def _set_attributes(connection: SmbConnection, path: str, attributes: int) -> None:
+    # Times of 0 stay as they are (MS-FSCC section 2.4.7).
+    info = FileBasicInformation()
+    info["file_attributes"] = attributes
+    access = FilePipePrinterAccessMask.FILE_WRITE_ATTRIBUTES | READ_ATTRIBUTES
+    with connection.opened(path, access, options=A_FILE) as handle:
+        connection.change(handle, info)
 
 
 def _entry(name: str, attributes: int, size: int, modified: datetime) -> Entry:

@@ -1,9 +1,10 @@
-"""Reading a candidate's archives back: every byte is checked before it is believed."""
+"""Reading a candidate's files back: every byte is checked before it is believed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.images import ArchiveIndex, ArchiveReader
@@ -19,6 +20,36 @@ fails the check is never loaded.
 """
 
 ALTERED = "the archive was altered after the export: do not use this candidate, export the build again"
+
+
+def verified_file(
+    file: FileRecord,
+    opened: OpenCandidate,
+    services: Services,
+    *,
+    advance: Callable[[int], None],
+) -> Iterator[bytes]:
+    """Stream any file of a candidate from the share; arguments and errors as of :func:`verified_archive`."""
+    if any(image.archive == file.path for image in opened.record.images):
+        return verified_archive(file, opened, services, advance=advance)
+    return _verified_installer(file, opened, services, advance)
+
+
+def _verified_installer(
+    file: FileRecord, opened: OpenCandidate, services: Services, advance: Callable[[int], None]
+) -> Iterator[bytes]:
+    digest, size = sha256(), 0
+    for piece in services.share.read(f"{services.candidates.folder(opened.ref)}/{file.path}"):
+        digest.update(piece)
+        size += len(piece)
+        advance(len(piece))
+        yield piece
+    if (size, digest.hexdigest()) != (file.size, file.sha256):
+        raise IntegrityError(
+            f"{services.candidates.shown(opened.ref, file.path)}: expected {file.size} bytes with SHA-256 "
+            f"{file.sha256}, found {size} with {digest.hexdigest()}",
+            hint=ALTERED.replace("archive", "file"),
+        )
 
 
 def verified_archive(

@@ -102,6 +102,26 @@ def attest(
     return services.retry(f"add the {kind} attestation to {opened.ref}", attempt)
 
 
+def approval_claims(decision: Decision) -> list[dict[str, Any]]:
+    """Return the approvals that a decision rests on, as a release's attestation names them."""
+    return [
+        {
+            "sequence": item.statement.sequence,
+            "approver": item.statement.extension.get("approver"),
+            "planDigest": item.statement.predicate.get("planDigest"),
+        }
+        for item in decision.approved
+    ]
+
+
+def override_claims(decision: Decision) -> list[dict[str, Any]]:
+    """Return the conditions that a decision passed by overrides, as a release's attestation names them."""
+    return [
+        {"condition": w.reason.condition, "message": w.reason.message, "by": w.override.by}
+        for w in decision.waived
+    ]
+
+
 def report(
     opened: OpenCandidate, file: str, services: Services, results: TestResults | None = None
 ) -> AttestationReport:

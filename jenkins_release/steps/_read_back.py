@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.images import ArchiveIndex
+from jenkins_release.share.protocol import Share
 from jenkins_release.steps._known_layers import Stretch
 from jenkins_release.steps._reuse import NotReusable
 from jenkins_release.steps.services import Services
@@ -33,13 +34,14 @@ def read_back(
         IntegrityError: The share holds something else than what was written.
         RemoteError: The share failed.
     """
-    found = _hash(path, 0, None, services, advance)
+    found = hash_of(services.share, path, advance)
     if found == (index.size, index.sha256):
         return
     damaged = [
         stretch
         for offset, stretch in copied.items()
-        if _hash(path, offset, stretch.size, services)[1] != stretch.digest.removeprefix("sha256:")
+        if hash_of(services.share, path, offset=offset, length=stretch.size)[1]
+        != stretch.digest.removeprefix("sha256:")
     ]
     if damaged:
         raise NotReusable(
@@ -52,16 +54,25 @@ def read_back(
     )
 
 
-def _hash(
+def hash_of(
+    share: Share,
     path: str,
-    offset: int,
-    length: int | None,
-    services: Services,
     advance: Callable[[int], None] = lambda _: None,
+    *,
+    offset: int = 0,
+    length: int | None = None,
 ) -> tuple[int, str]:
-    """Return bytes and SHA-256 of a range."""
+    """Read a range of a file of a share, and return its bytes and their SHA-256 in hex.
+
+    Args:
+        share: Where it is.
+        path: The file, below the share's root.
+        advance: Called with the bytes of each piece.
+        offset: First byte.
+        length: Bytes; None for all that follow.
+    """
     digest, size = sha256(), 0
-    for piece in services.share.read(path, offset=offset, length=length):
+    for piece in share.read(path, offset=offset, length=length):
         digest.update(piece)
         size += len(piece)
         advance(len(piece))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
-from jenkins_release.records.attestation import PROMOTION, RETIREMENT, WITHDRAWAL
+from jenkins_release.records.attestation import PROMOTION, PUBLICATION, RETIREMENT, WITHDRAWAL
 from jenkins_release.records.release import Promotion, WithdrawalRecord
 from jenkins_release.rules.evidence import Counted, Evidence, collect
 from jenkins_release.rules.tags import fill
@@ -102,6 +102,44 @@ def all_releases(services: Services) -> Iterator[Release]:
             continue
         if release is not None:
             yield release
+
+
+@dataclass(frozen=True)
+class PublishedAlone:
+    """A candidate without images that was published.
+
+    Attributes:
+        opened: The candidate.
+        publication: The last publication that counts.
+        withdrawal: File name of the withdrawal after it; empty where it is in force.
+    """
+
+    opened: OpenCandidate
+    publication: Counted
+    withdrawal: str
+
+
+def published_alone(version: str, build: str, services: Services) -> PublishedAlone | None:
+    """Return the candidate of a version that was published and has no images; None where there is none.
+
+    Args:
+        version: Version.
+        build: Build; empty for any.
+        services: Where to look.
+
+    Raises:
+        IntegrityError: A candidate cannot be read.
+    """
+    for ref in _refs(services):
+        if ref.version != version or build not in {"", ref.build}:
+            continue
+        opened = open_candidate(ref, services)
+        evidence = evidence_of(opened, services)
+        last = evidence.of(PUBLICATION)[-1:]
+        if not opened.record.images and last:
+            after = [w for w in evidence.of(WITHDRAWAL) if w.statement.sequence > last[0].statement.sequence]
+            return PublishedAlone(opened, last[0], after[-1].file if after else "")
+    return None
 
 
 def earlier_releases(template: str, tag: str, bad: CandidateRef, services: Services) -> Iterator[Release]:

@@ -46,6 +46,8 @@ def survey(names: Sequence[str], references: Sequence[str], services: Services) 
         RemoteError: The registry failed, after the retries.
     """
     wanted = list(dict.fromkeys(names))
+    if not wanted:
+        return {}
     registry = services.registry
     shown = wanted[0] if len(wanted) == 1 else f"{len(wanted)} repositories"
     found = services.retry(f"describe {shown}", lambda: registry.repositories(wanted))
@@ -72,6 +74,8 @@ def tags_of(names: Sequence[str], services: Services) -> list[str]:
     Raises:
         RemoteError: The registry failed, after the retries.
     """
+    if not names:
+        return []
     registry = services.registry
 
     def look(name: str) -> list[str]:

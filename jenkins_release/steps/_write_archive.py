@@ -14,7 +14,7 @@ from jenkins_release.images.gzip_archive import GzipArchive
 from jenkins_release.images.gzip_digests import GzipDigests
 from jenkins_release.records.candidate import BlobRecord, ImageRecord, LayerRecord, ManifestRecord
 from jenkins_release.registry.manifests import Descriptor, build_manifest
-from jenkins_release.share.candidates import Staging
+from jenkins_release.share.staging import Staging
 from jenkins_release.steps._known_layers import KnownLayers, Stretch
 from jenkins_release.steps._read_back import read_back
 from jenkins_release.steps._reuse import LayerGuess, NotReusable, ReusingWriter, check_guesses

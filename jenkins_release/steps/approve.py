@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
 from jenkins_release.records.attestation import APPROVAL, OVERRIDE
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.approvals import entitlement, same_key
@@ -14,6 +14,7 @@ from jenkins_release.rules.drift import drift
 from jenkins_release.rules.evidence import collect
 from jenkins_release.rules.gate import OVERRIDABLE, Decision
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, attest, named
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate, require_unaltered
 from jenkins_release.steps.plan import gather_facts, make_plan, require_free_way
@@ -77,6 +78,15 @@ class ApprovalReport:
     decision: Decision
 
 
+def _by_plan(request: ApprovalRequest | OverrideRequest) -> tuple[str, str]:
+    try:
+        plan = read_plan(request.plan)
+    except ReleaseError:
+        return "", ""
+    return plan.version, plan.build
+
+
+@announced("promote approve", _by_plan)
 def approve_plan(request: ApprovalRequest, services: Services) -> ApprovalReport:
     """Record a signed approval of a plan.
 
@@ -104,6 +114,7 @@ def approve_plan(request: ApprovalRequest, services: Services) -> ApprovalReport
     return ApprovalReport(plan, file, gate_decision(opened, services, facts=facts, plan=now))
 
 
+@announced("promote override", _by_plan)
 def override_gate(request: OverrideRequest, services: Services) -> ApprovalReport:
     """Record a signed override of conditions for one plan ("break glass").
 

@@ -1,4 +1,4 @@
-"""Attestations: a promoted candidate's whole evidence in one file, for those who have no share.
+"""Attestations: a released candidate's whole evidence in one file, for those who have no share.
 
 The verification summary at its end is an attestation like the others. It is added to the candidate
 once; as long as nothing changes, everybody who can read the share writes the same bundle.
@@ -14,13 +14,15 @@ from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteErr
 from jenkins_release.records.attestation import SUMMARY
 from jenkins_release.records.base import timestamp
 from jenkins_release.records.bundle import read_bundle, write_bundle
-from jenkins_release.records.summary import summary_subjects
-from jenkins_release.rules.consumer import Release, examine, judge, up_to_date
+from jenkins_release.rules.consumer import examine, judge, up_to_date
+from jenkins_release.rules.released import Release
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._events import by_version
 from jenkins_release.steps._files import write_file
 from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
-from jenkins_release.steps._releases import releases
+from jenkins_release.steps._releases import published_alone, releases
 from jenkins_release.steps.services import Services
 
 _ATTEMPTS = 5
@@ -69,14 +71,15 @@ class AttestationsReport:
     problems: tuple[str, ...]
 
 
+@announced("release attestations", by_version)
 def write_attestations(request: AttestationsRequest, services: Services) -> AttestationsReport:
-    """Write the attestation bundle of a promoted candidate.
+    """Write the attestation bundle of a candidate that was promoted or published.
 
     A release that was withdrawn, or whose sign-off was revoked, gets a summary that says so: those who
     verify with the new bundle are refused.
 
     Raises:
-        ConfigurationError: The version was not promoted, or by several builds, or there is no key for
+        ConfigurationError: The version was not released, or by several builds, or there is no key for
             a summary that is missing, or the file cannot be written.
         IntegrityError: The candidate was altered.
         RemoteError: The share failed, after the retries.
@@ -109,11 +112,14 @@ def _candidate(request: AttestationsRequest, services: Services) -> CandidateRef
         found = releases(request.version, services)
         # A withdrawn build stands aside for the one that replaced it.
         found = [release for release in found if release.withdrawal is None] or found[-1:]
+    alone = published_alone(request.version, request.build, services) if not found else None
+    if alone is not None:
+        return alone.opened.ref
     if not found:
         what = f"{request.version}/{request.build}" if request.build else request.version
         raise ConfigurationError(
-            f"{what} of {services.candidates.product} was not promoted: there is nothing to attest",
-            hint="'jenkins-release candidate list' shows what is there, 'promote run' promotes",
+            f"{what} of {services.candidates.product} was not released: there is nothing to attest",
+            hint="'jenkins-release candidate list' shows what is there; 'promote run' promotes",
         )
     if len(found) > 1:
         builds = ", ".join(release.ref.build for release in found)
@@ -148,16 +154,17 @@ def _summarized(
 
 
 def _claim(release: Release, services: Services) -> Claim:
-    if release.promoted is None:
+    subjects = release.subjects
+    if subjects is None:
         raise IntegrityError(
-            f"the promotion of {release.record.ident} cannot be summarized",
+            f"the release of {release.record.ident} cannot be summarized",
             hint="'jenkins-release candidate show' tells what it says",
             reasons=release.problems,
         )
     # A summary that ends the chain and is out of date is one of the attestations before the new one.
     predicate = release.superseding().expected_summary(passed=not release.problems)
     predicate["timeVerified"] = timestamp(services.now())
-    return Claim(SUMMARY, predicate, {}, summary_subjects(release.promoted))
+    return Claim(SUMMARY, predicate, {}, subjects)
 
 
 def _require_readable(

@@ -1,10 +1,11 @@
-"""Export: images from the Docker daemon to a new release candidate on the share, in one stream."""
+"""Export: images and installers of a build to a new release candidate on the share."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.images.archive.platforms import parse_platform
@@ -21,8 +22,12 @@ from jenkins_release.records.provenance import provenance
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.rules.tags import image_reference
 from jenkins_release.rules.versions import ReleaseVersion
-from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef, Staging
+from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.share.protocol import ShareFull
+from jenkins_release.share.staging import Staging
+from jenkins_release.steps._announce import announced
+from jenkins_release.steps._events import by_version, exported
+from jenkins_release.steps._installers import PickedFile, pick_installers, write_installers
 from jenkins_release.steps._known_layers import find_known_layers
 from jenkins_release.steps._write_archive import write_archive
 from jenkins_release.steps.services import Services
@@ -39,6 +44,7 @@ class ExportRequest:
         revision: Source revision that was built; ``GIT_COMMIT`` in Jenkins by default.
         key: URI of the build key; ``signing.build_key`` by default.
         dry_run: Check everything, write nothing.
+        folder: The build's output, which patterns of installers start from.
     """
 
     version: str
@@ -46,6 +52,7 @@ class ExportRequest:
     revision: str = ""
     key: str = ""
     dry_run: bool = False
+    folder: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ class ExportReport:
         digest: Digest of ``candidate.json``; empty after a dry run.
         location: The candidate's folder.
         images: The images as the daemon described them.
-        bytes: Bytes of all archives.
+        installers: The installers in the build's output.
+        bytes: Bytes of all files.
         reused: How many of them the share had already and copied by itself.
         seconds: Time from the first request to the commit.
         attested: Whether a build attestation was added.
@@ -67,6 +75,7 @@ class ExportReport:
     digest: str
     location: str
     images: tuple[LocalImage, ...]
+    installers: tuple[PickedFile, ...]
     bytes: int
     reused: int
     seconds: float
@@ -82,15 +91,18 @@ class _Wanted:
     local: LocalImage = field(repr=False)
 
 
+@announced("candidate export", by_version, exported)
 def export_candidate(request: ExportRequest, services: Services) -> ExportReport:
-    """Export the configured images as a release candidate, complete or not at all.
+    """Export the configured images and installers as a release candidate, complete or not at all.
 
     The daemon's stream is hashed and its structure read while it flows to the share; nothing is
     kept on this machine's disk.
 
     Raises:
-        ConfigurationError: Wrong version, build, image or platform; the candidate exists already.
-        IntegrityError: The daemon's archive is not what its images say.
+        ConfigurationError: Wrong version, build, image, platform or installer; the candidate exists
+            already.
+        IntegrityError: The daemon's archive is not what its images say, or an installer is not signed
+            or was changed meanwhile.
         RemoteError: Daemon or share failed, after the retries.
         LeaseHeld: Another export of the same build is running.
     """
@@ -99,18 +111,26 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
     uri = request.key or services.configuration.signing.build_key
     signer = services.signer("build", uri) if uri or services.policy.build_attestation else None
     wanted = _inspect(version, ref.build, services)
+    picked = tuple(pick_installers(request.folder, version, ref.build, services))
+    if not wanted and not picked:
+        raise ConfigurationError(
+            f"there is nothing to export in {request.folder.absolute()}",
+            hint="every pattern of [[installers]] is optional and matches nothing",
+        )
     area = services.candidates
-    _check_space(wanted, services)
+    _check_space(wanted, picked, services)
     local = tuple(image.local for image in wanted)
     if request.dry_run:
         if area.exists(ref):
             raise ConfigurationError(f"candidate {ref} is on the share already: {area.shown(ref)}")
-        return ExportReport(None, "", area.shown(ref), local, 0, 0, 0.0, False)
+        return ExportReport(None, "", area.shown(ref), local, picked, 0, 0, 0.0, False)
     started, begin = services.now(), time.monotonic()
 
     def attempt() -> tuple[Candidate, int]:
         with area.stage(ref, services.holder()) as staging:
-            files, images, reused = _write_archives(ref, wanted, staging, services)
+            archives, images, reused = _write_archives(ref, wanted, staging, services)
+            others, installers = write_installers(picked, staging, services)
+            files = (*archives, *others)
             record = Candidate(
                 product=area.product,
                 version=ref.version,
@@ -122,6 +142,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
                 exporter=PROGRAM,
                 files=files,
                 images=images,
+                installers=installers,
             )
             manifest = record.to_bytes()
             staging.write(CHECKSUMS, checksum_lines(manifest, files))
@@ -146,6 +167,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
         manifest_digest(record.to_bytes()),
         area.shown(ref),
         local,
+        picked,
         total,
         reused,
         time.monotonic() - begin,
@@ -178,14 +200,16 @@ def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_W
     return wanted
 
 
-def _check_space(wanted: Sequence[_Wanted], services: Services) -> None:
+def _check_space(wanted: Sequence[_Wanted], picked: Sequence[PickedFile], services: Services) -> None:
     """Refuse before the transfer where the share certainly has no room.
 
     Shared layers stand in one archive once, so the largest image is what a single archive needs at
     the least; archives per image need the sum.
     """
     sizes = [image.local.size for image in wanted]
-    needed = max(sizes) if services.configuration.export.archives == "single" else sum(sizes)
+    single = services.configuration.export.archives == "single"
+    needed = max(sizes, default=0) if single else sum(sizes)
+    needed += sum(each.local.size for each in picked)
     free = services.retry("ask for free space", services.share.free_space)
     if free is not None and free < needed:
         raise ShareFull(
@@ -199,6 +223,8 @@ def _write_archives(
 ) -> tuple[tuple[FileRecord, ...], tuple[ImageRecord, ...], int]:
     files: list[FileRecord] = []
     images: list[ImageRecord] = []
+    if not wanted:
+        return (), (), 0
     if services.configuration.export.archives == "single":
         groups = {services.configuration.product.name.lower(): list(wanted)}
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.records.candidate import FileRecord, checksum_lines
 from jenkins_release.share.candidates import ATTESTATIONS, CHECKSUMS, MANIFEST, CandidateRef
-from jenkins_release.steps._archives import verified_archive
+from jenkins_release.steps._archives import verified_file
 from jenkins_release.steps._open import OpenCandidate, check_sizes, open_candidate
 from jenkins_release.steps.services import Services
 
@@ -61,7 +61,7 @@ def _fetch(file: FileRecord, opened: OpenCandidate, folder: Path, services: Serv
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as out, services.progress.task(f"fetch {file.path}", file.size) as task:
-            for chunk in verified_archive(file, opened, services, advance=task.advance):
+            for chunk in verified_file(file, opened, services, advance=task.advance):
                 out.write(chunk)
             out.flush()
             os.fsync(out.fileno())

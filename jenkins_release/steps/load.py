@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._archives import verified_archive
@@ -32,12 +32,17 @@ def load_candidate(ref: CandidateRef, services: Services) -> LoadReport:
     """Load every image of a candidate into the daemon, without a copy on this machine.
 
     Raises:
-        ConfigurationError: There is no such candidate.
+        ConfigurationError: There is no such candidate, or it holds no images.
         IntegrityError: An archive or a loaded image is not what was recorded; an archive that
             fails the check is not loaded.
         RemoteError: Share or daemon failed, after the retries.
     """
     opened = open_candidate(ref, services)
+    if not opened.record.images:
+        raise ConfigurationError(
+            f"candidate {ref} holds no images, there is nothing to load",
+            hint="'jenkins-release candidate fetch' brings its installers",
+        )
     check_sizes(opened, services)
     load_images(opened, opened.record.images, services)
     return LoadReport(ref, opened.record.images, sum(file.size for file in opened.record.archives()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,15 @@ from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
 from jenkins_release.registry.protocol import StoredImage
 from jenkins_release.rules.conditions import Facts
+from jenkins_release.rules.events import only_approval_is_missing
 from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.policy import policy_digest
 from jenkins_release.rules.tags import fill, pin_prefix, registry_tags, released_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._announce import announce
+from jenkins_release.steps._delivery import Delivery
+from jenkins_release.steps._events import waiting
 from jenkins_release.steps._files import write_file
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps._push_bytes import count_push_bytes
@@ -47,7 +52,7 @@ def _plan_and_tags(opened: OpenCandidate, services: Services) -> tuple[Plan, lis
     moving = registry_tags(section.moving_tags, version, opened.ref.build)
     names = [_repository_name(image, services) for image in opened.record.images]
     # The first use asks ECR, which the threads of the survey must not do all at once.
-    host = services.retry("ask ECR for the registry", lambda: services.registry.host)
+    host = services.retry("ask ECR for the registry", lambda: services.registry.host) if names else ""
     held = survey(names, list(dict.fromkeys([candidate_tag(opened), *tags, *moving])), services)
     tags_there = sorted({tag for each in held.values() for tag in each.tags})
     released = released_versions(section.tags, tags_there)
@@ -72,10 +77,19 @@ def _plan_and_tags(opened: OpenCandidate, services: Services) -> tuple[Plan, lis
         requester=services.user(),
         registry=host,
         images=count_push_bytes(images, opened.record.images, services),
+        installers=tuple(installer.path for installer in opened.record.installers),
+        release_area=_release_area(opened, services),
         occupied=tuple(occupied),
         obstacles=tuple(obstacles),
     )
     return plan, tags_there
+
+
+def _release_area(opened: OpenCandidate, services: Services) -> str:
+    """Where the installers will stand; without asking the share."""
+    if not opened.record.installers or not services.configuration.share.releases:
+        return ""
+    return services.releases.shown(opened.ref.version)
 
 
 def gather_facts(plan: Plan, services: Services) -> Facts:
@@ -90,8 +104,18 @@ def gather_facts(plan: Plan, services: Services) -> Facts:
 
 def _facts(plan: Plan, tags: Sequence[str], services: Services) -> Facts:
     pins = tuple(tag for tag in tags if tag.startswith(pin_prefix(plan.version, plan.build)))
-    released = released_versions(services.configuration.ecr.tags, tags)
-    return Facts(services.now(), released, pins=pins)
+    released = {*released_versions(services.configuration.ecr.tags, tags)}
+    if plan.release_area:
+        released |= _published(services)
+    return Facts(services.now(), tuple(sorted(released)), pins=pins)
+
+
+def _published(services: Services) -> set[ReleaseVersion]:
+    found = set()
+    for name in services.retry("list the published releases", services.releases.versions):
+        with contextlib.suppress(ConfigurationError):
+            found.add(ReleaseVersion.parse(name))
+    return found
 
 
 def require_free_way(plan: Plan, so_far: str) -> None:
@@ -126,6 +150,23 @@ def write_plan(plan: Plan, path: Path) -> None:
         ConfigurationError: The file cannot be written.
     """
     write_file(path, plan.to_bytes(), "the plan")
+
+
+def ask_for_approval(plan: Plan, decision: Decision, services: Services) -> tuple[Delivery, ...]:
+    """Tell the notifiers that a plan waits for approval, where nothing but that is missing.
+
+    Each call tells it again: whoever writes a plan for approval wants it approved now.
+
+    Args:
+        plan: The plan, as it was written for approval.
+        decision: What the gate says to it.
+        services: The notifiers.
+
+    Returns:
+        What became of each notification. Raises nothing.
+    """
+    waits = only_approval_is_missing(plan, decision)
+    return announce(lambda: waiting(plan, decision, services) if waits else None, services)
 
 
 def candidate_tag(opened: OpenCandidate) -> str:

@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.rules.evidence import Counted, collect
+from jenkins_release.rules.evidence import collect
 from jenkins_release.rules.forecast import PUSHED, pushed_claim
 from jenkins_release.rules.gate import Decision
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._announce import announced
+from jenkins_release.steps._attest import Claim, approval_claims, attest, override_claims
+from jenkins_release.steps._events import by_candidate, promoted
 from jenkins_release.steps._journal import PromotionJournal
 from jenkins_release.steps._open import (
     OpenCandidate,
@@ -93,6 +95,7 @@ class PromotionReport:
     seconds: float
 
 
+@announced("promote run", by_candidate, promoted)
 def promote(request: PromoteRequest, services: Services) -> PromotionReport:
     """Promote a candidate, or finish a promotion that died.
 
@@ -100,13 +103,18 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         GateRefused: The gate is shut; ``reasons`` has every unmet condition.
         IntegrityError: The candidate was altered, a release tag names other content, or the
             registry does not hold what QA validated.
-        ConfigurationError: No such candidate, no key, or a repository that is missing.
+        ConfigurationError: No such candidate, no images in it, no key, or a repository that is missing.
         RemoteError: Share, daemon or registry failed, after the retries.
         LeaseHeld: Another promotion of this candidate is running.
     """
     begin = time.monotonic()
     signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
     opened = open_candidate(request.candidate, services)
+    if not opened.record.images:
+        raise ConfigurationError(
+            f"candidate {opened.ref} holds no images, there is nothing to promote",
+            hint="'jenkins-release release publish' publishes its installers",
+        )
     check_sizes(opened, services)
     plan = make_plan(opened, services)
     require_unaltered(opened, services)
@@ -175,13 +183,10 @@ def _claim(
         "registry": plan.registry,
         "policy": plan.policy,
         "images": found,
-        "approvals": [_approval(item) for item in decision.approved],
+        "approvals": approval_claims(decision),
         PUSHED: pushed,
         "runs": journal.runs_claim(pushers, earlier[-1].statement.signed_at if earlier else None),
-        "overridden": [
-            {"condition": w.reason.condition, "message": w.reason.message, "by": w.override.by}
-            for w in decision.waived
-        ],
+        "overridden": override_claims(decision),
         "startedOn": journal.run.started_on.isoformat(),
         "finishedOn": services.now().isoformat(),
         "buildUrl": services.environ.get("BUILD_URL", ""),
@@ -189,15 +194,6 @@ def _claim(
     }
     subjects = {f"{plan.registry}/{i.repository}": i.digest.removeprefix("sha256:") for i in images}
     return Claim(PROMOTION, predicate, {"promotedBy": services.user()}, subjects)
-
-
-def _approval(item: Counted) -> dict[str, Any]:
-    said = item.statement
-    return {
-        "sequence": said.sequence,
-        "approver": said.extension.get("approver"),
-        "planDigest": said.predicate.get("planDigest"),
-    }
 
 
 def _require_released(opened: OpenCandidate, services: Services) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from jenkins_release.records.attestation import REVOCATION
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import AttestationReport, Claim, attest, named, report
+from jenkins_release.steps._events import by_candidate, revoked
 from jenkins_release.steps._open import open_candidate
 from jenkins_release.steps.services import Services
 
@@ -30,6 +32,7 @@ class RevocationRequest:
     dry_run: bool = False
 
 
+@announced("qa revoke", by_candidate, revoked)
 def revoke_sign_off(request: RevocationRequest, services: Services) -> AttestationReport:
     """Take back every sign-off that a candidate has so far; a later pass opens the gate again.
 

@@ -27,6 +27,7 @@ from jenkins_release.retry import RetryPolicy, retry_call
 from jenkins_release.rules.policy import Freeze, Policy
 from jenkins_release.steps._aws_services import AwsServices
 from jenkins_release.steps._jenkins_services import JenkinsServices
+from jenkins_release.steps._notify_services import NotifyServices
 from jenkins_release.steps._trusted import load_trusted_keys
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
     from jenkins_release.images.protocol import ImageEngine
     from jenkins_release.share.candidates import CandidateArea
+    from jenkins_release.share.factory import ClosableShare
     from jenkins_release.share.protocol import Share
+    from jenkins_release.share.releases import ReleaseArea
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,7 +48,7 @@ def _now() -> datetime:
 
 
 @dataclass
-class Services(AwsServices, JenkinsServices):
+class Services(AwsServices, JenkinsServices, NotifyServices):
     """The outside world of a step, made from a configuration. A context manager that closes what it opened.
 
     Attributes:
@@ -65,12 +68,15 @@ class Services(AwsServices, JenkinsServices):
     @cached_property
     def share(self) -> Share:
         """The share with the release candidates."""
+        return self._open_share(self.configuration.share.release_candidate)
+
+    def _open_share(self, location: str) -> ClosableShare:
         from jenkins_release.share import open_share
 
         section = self.configuration.share
         user, password = secret(SMB_USER, self.environ), secret(SMB_PASSWORD, self.environ)
         return open_share(
-            section.release_candidate,
+            location,
             username=user.get_secret_value() if user else None,
             password=password.get_secret_value() if password else None,
             encrypt=section.encrypt,
@@ -83,6 +89,23 @@ class Services(AwsServices, JenkinsServices):
         from jenkins_release.share.candidates import CandidateArea
 
         return CandidateArea(self.share, self.configuration.product.name)
+
+    @cached_property
+    def release_share(self) -> ClosableShare:
+        """The share with the published releases. Raises ConfigurationError where none is configured."""
+        location = self.configuration.share.releases
+        if not location:
+            raise ConfigurationError(
+                "there is no release area", hint="set share.releases to where releases are published"
+            )
+        return self._open_share(location)
+
+    @cached_property
+    def releases(self) -> ReleaseArea:
+        """The published releases of the configured product. Raises ConfigurationError without a place."""
+        from jenkins_release.share.releases import ReleaseArea
+
+        return ReleaseArea(self.release_share, self.configuration.product.name)
 
     @cached_property
     def engine(self) -> ImageEngine:
@@ -163,7 +186,7 @@ class Services(AwsServices, JenkinsServices):
 
     def close(self) -> None:
         """Close the connections that were opened; a later use opens new ones."""
-        for name in ("share", "engine", "blobs"):
+        for name in ("share", "release_share", "engine", "blobs"):
             opened = self.__dict__.get(name)
             if opened is not None and hasattr(opened, "close"):
                 opened.close()

@@ -10,7 +10,9 @@ from jenkins_release.errors import ConfigurationError
 from jenkins_release.records.attestation import TEST_RESULT
 from jenkins_release.records.junit import TestResults, read_junit
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import AttestationReport, Claim, attest, named, report
+from jenkins_release.steps._events import by_candidate, signed_off
 from jenkins_release.steps._open import check_sizes, open_candidate
 from jenkins_release.steps.services import Services
 
@@ -40,6 +42,7 @@ class SignOffRequest:
     dry_run: bool = False
 
 
+@announced("qa sign-off", by_candidate, signed_off)
 def sign_off(request: SignOffRequest, services: Services) -> AttestationReport:
     """Add QA's signed verdict to a candidate.
 

@@ -34,7 +34,7 @@ from jenkins_release.rules.timeline import Mark, between, marks
 from jenkins_release.share.candidates import ATTESTATIONS, CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.share.journal import JOURNAL
 from jenkins_release.share.protocol import Entry, PathNotFound
-from jenkins_release.steps._archives import verified_archive
+from jenkins_release.steps._archives import verified_file
 from jenkins_release.steps._journal import read_journal_of
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps.services import Services
@@ -175,7 +175,7 @@ def _file(
 ) -> list[str]:
     def attempt() -> None:
         with services.progress.task(f"verify {file.path}", file.size) as task:
-            for _ in verified_archive(file, opened, services, advance=task.advance):
+            for _ in verified_file(file, opened, services, advance=task.advance):
                 pass
 
     shown = services.candidates.shown(opened.ref, file.path)

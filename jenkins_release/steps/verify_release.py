@@ -23,7 +23,7 @@ from jenkins_release.progress import Progress, SilentProgress
 from jenkins_release.records.bundle import MAX_BUNDLE_BYTES, read_bundle
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.retry import RetryPolicy, retry_call
-from jenkins_release.rules.consumer import Release, judge
+from jenkins_release.rules.consumer import judge
 from jenkins_release.rules.matching import (
     Match,
     match_archive,
@@ -32,6 +32,7 @@ from jenkins_release.rules.matching import (
     match_stored,
     promoted_image,
 )
+from jenkins_release.rules.released import Release
 from jenkins_release.steps._trusted import load_trusted_keys
 
 if TYPE_CHECKING:

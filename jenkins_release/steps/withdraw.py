@@ -9,18 +9,24 @@ history can still be pulled and examined.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.records.attestation import WITHDRAWAL
 from jenkins_release.records.release import WithdrawnImage
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, attest, named
+from jenkins_release.steps._events import by_version, withdrawn
 from jenkins_release.steps._open import open_candidate, require_unaltered
-from jenkins_release.steps._releases import Release, release_of, releases
+from jenkins_release.steps._releases import PublishedAlone, Release, published_alone, release_of, releases
 from jenkins_release.steps._withdrawal import Todo, look, prepare, require_gone, take_back
 from jenkins_release.steps.services import Services
 from jenkins_release.version import PROGRAM
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class WithdrawalReport:
 
     Attributes:
         candidate: The candidate that was released.
-        registry: Registry host.
+        registry: Registry host; empty for a release without images.
         images: Tags that were removed and moved, image by image; none where nothing was left to do.
         returns: Moving tag to the release that it returned to.
         changed: Whether anything had to be done.
@@ -63,12 +69,13 @@ class WithdrawalReport:
     attestation: str
 
 
+@announced("release withdraw", by_version, withdrawn)
 def withdraw_release(request: WithdrawRequest, services: Services) -> WithdrawalReport:
     """Remove the customer-visible tags of a release, or finish a withdrawal that died.
 
     Fixed tags are removed. Moving tags return to the newest other release in force that would carry
     them, and are removed where there is none. Only tags that name exactly what the promotion
-    recorded are touched.
+    recorded are touched. Published files stay: 'release portal' takes them from customers.
 
     Raises:
         ConfigurationError: No such release, several builds to choose from, no reason or key, or the
@@ -79,6 +86,9 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
     """
     reason = named("reason", request.reason)
     signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
+    published = published_alone(request.version, request.build, services)
+    if published is not None:
+        return _withdraw_publication(published, request, reason, signer, services)
     release = _find(request, services)
     require_unaltered(release.opened, services)
     todos = look(release, services)
@@ -96,6 +106,28 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
         take_back(todos, services)
         require_gone(_must(release_of(release.opened, services), release.ref), services)
     return _report(release, todos, True, attestation)
+
+
+def _withdraw_publication(
+    found: PublishedAlone, request: WithdrawRequest, reason: str, signer: Signer, services: Services
+) -> WithdrawalReport:
+    """Record that a release without images is bad: the gate is shut then. Its files stay where they are."""
+    require_unaltered(found.opened, services)
+    ref = found.opened.ref
+    if found.withdrawal or request.dry_run:
+        return WithdrawalReport(ref, "", (), {}, False, found.withdrawal)
+    with services.candidates.lease(ref, "promote", services.holder()) as lease:
+        predicate = {
+            "registry": "",
+            "publication": found.publication.file,
+            "images": [],
+            "buildUrl": services.environ.get("BUILD_URL", ""),
+            "program": PROGRAM,
+        }
+        claim = Claim(WITHDRAWAL, predicate, {"withdrawnBy": services.user(), "reason": reason}, {})
+        lease.confirm()
+        attestation = attest(found.opened, claim, signer, services)
+    return WithdrawalReport(ref, "", (), {}, True, attestation)
 
 
 def _find(request: WithdrawRequest, services: Services) -> Release:

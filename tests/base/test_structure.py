@@ -19,6 +19,8 @@ FLOORS = {
     "keys": 3,
     "registry": 3,
     "jenkins": 4,
+    "installers": 4,
+    "notify": 4,
     "images": 4,
     "share": 4,
     "records": 5,

@@ -95,11 +95,45 @@ def test_every_mistake_is_reported_at_once_with_its_key(write):
         assert any(line.startswith(f"{key}:") for line in found), (key, found)
 
 
-def test_an_empty_image_list_is_a_mistake(write):
-    """A candidate without images is none."""
+def test_nothing_to_release_is_a_mistake(write):
+    """A candidate without images and without installers is none."""
     without = GOOD[: GOOD.index("[[images]]")]
-    assert any(line.startswith("images:") for line in mistakes(write("images = []\n" + without)))
-    assert mistakes(write(without)) == ("images: is missing",)
+    for text in (without, "images = []\n" + without):
+        assert any("names nothing to release" in line for line in mistakes(write(text)))
+
+
+def test_installers_need_no_registry(write):
+    """A product that ships installers alone has no account to name."""
+    text = "[product]\nname = 'P'\n[share]\nrelease_candidate = '/s'\n[[installers]]\nfiles = 'out/*.msi'\n"
+    assert load_configuration(write(text), environ={}).images == ()
+
+
+def test_images_need_a_registry(write):
+    """Both keys are named at once."""
+    text = "[product]\nname = 'P'\n[share]\nrelease_candidate = '/s'\n"
+    image = "[[images]]\nname = 'a'\nsource = 'a:{version}'\nrepository = 'p/a'\n"
+    assert any("ecr.region and ecr.account missing" in line for line in mistakes(write(text + image)))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("files = '/out/*.msi'", "not below the build's output"),
+        ("files = 'C:/out/*.msi'", "not below the build's output"),
+        ("files = '../*.msi'", "leaves the build's output"),
+        ("files = 'out\\*.msi'", "write / between folders"),
+        ("files = 'out/{verison}.msi'", "known are"),
+        ("files = 'out/'", "names a folder"),
+        ("files = ''", "is empty"),
+        ("files = 'o/*'\ncheck = ['true']", "names no {file}"),
+        ("files = 'o/*'\ncheck_expects = 'x'", "without check"),
+        ("files = 'o/*'\ncheck = ['a', '{file}']\ncheck_expects = '('", "is no regular expression"),
+        ("files = 'o/*'\nkind = 'other'", "installers"),
+    ],
+)
+def test_a_pattern_that_cannot_work(write, line, why):
+    """It is told when the file is read, not on the evening of the export."""
+    assert any(why in found for found in mistakes(write(f"{GOOD}\n[[installers]]\n{line}\n")))
 
 
 def test_names_and_repositories_are_unique(write):

@@ -172,6 +172,19 @@ def signed(product: Product) -> Place:
     return place
 
 
+def installers(product: Product) -> Place:
+    """A build left installers behind; share and release area are empty folders."""
+    (product.folder / "out").mkdir()
+    (product.folder / "out" / "SkyDRM-8.1.0.msi").write_bytes(b"msi" + bytes(1000))
+    (product.folder / "out" / "skydrm-8.1.0-42.x86_64.rpm").write_bytes(b"signed-by-nextlabs" + bytes(1000))
+    places = {"RELEASE_CANDIDATE": product.folder / "candidates", "RELEASES": product.folder / "releases"}
+    for place in places.values():
+        place.mkdir()
+    own = {f"JENKINS_RELEASE_SHARE_{name}": str(place) for name, place in places.items()}
+    found = of_product(product)
+    return Place(found.folder, {**found.environ, **own, "RELEASES": str(places["RELEASES"])})
+
+
 def promoted(product: Product) -> Place:
     """8.1.0/42 is exported, signed off, approved and promoted."""
     place = signed(product)
@@ -214,6 +227,7 @@ OF_A_PRODUCT: dict[str, Callable[[Product], Place]] = {
     "product": of_product,
     "candidate": candidate,
     "signed": signed,
+    "installers": installers,
     "promoted": promoted,
     "customer": customer,
 }

@@ -126,7 +126,7 @@ def test_the_page_names_a_variable_exactly_where_there_is_one(tmp_path: Path):
 
 
 def test_options_that_override_keys_are_the_ones_on_the_page():
-    """`--share`, `--docker-host`, `--region` and `--jenkins-url`."""
+    """`--share`, `--releases`, `--docker-host`, `--region` and `--jenkins-url`."""
     text = (ROOT / "jenkins_release" / "cli").glob("*.py")
     options = {
         name for file in text for name in re.findall(r'override_option\(\s*"(--[\w-]+)"', file.read_text())

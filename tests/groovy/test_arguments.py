@@ -35,7 +35,7 @@ def test_every_mistake_is_told_at_once(jenkins: Jenkins, empty_job: Job):
         "version: is missing",
         "build: is missing",
         "config: must be text",
-        "credentials.smd: there is no such kind; accepted are smb, aws, key, passphrase",
+        "credentials.smd: there is no such kind; accepted are smb, aws, key, passphrase, mail, webhook",
         "credentials.aws: must be text",
         "dryRun: must be true or false without quotes, such as params.DRY_RUN",
     ]
@@ -61,7 +61,7 @@ def test_credentials_must_be_a_map(jenkins: Jenkins, empty_job: Job):
     """One id alone does not say what it is for."""
     call = "exportCandidate(version: '8.1.0', credentials: 'release-share')"
     assert refusal(jenkins, empty_job, call) == [
-        "credentials: must be a Map of credentials ids: smb, key, passphrase"
+        "credentials: must be a Map of credentials ids: smb, key, passphrase, mail, webhook"
     ]
 
 

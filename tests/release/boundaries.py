@@ -6,17 +6,18 @@ raised; so does entering and leaving a block, and each piece of a stream.
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, Protocol
 
 from jenkins_release.steps.services import Services
 
-SERVICES = ("share", "registry", "engine", "blobs")
-_LOCAL = {"share.name"}
+SERVICES = ("share", "release_share", "registry", "engine", "blobs")
+_LOCAL = {"share.name", "release_share.name"}
 """What looks like a service and never leaves the process."""
 
 
@@ -127,6 +128,21 @@ def in_turn(_: Services, action: Callable[[Any], Any], items: Iterable[Any]) -> 
     return [action(item) for item in items]
 
 
+@contextmanager
+def watched_services(observer: Observer) -> Iterator[None]:
+    """Put a double around each service that this process opens within the block."""
+    before = {name: Services.__dict__.get(name) for name in ("each", *SERVICES)}
+    watch_services(observer)
+    try:
+        yield
+    finally:
+        for name, found in before.items():
+            if found is None:
+                delattr(Services, name)
+            else:
+                setattr(Services, name, found)
+
+
 def watch_services(boundaries: Observer) -> None:
     """Put a double around each service that this process will open.
 
@@ -134,7 +150,7 @@ def watch_services(boundaries: Observer) -> None:
     """
     Services.each = in_turn
     for name in SERVICES:
-        opening = Services.__dict__[name].func
+        opening = inspect.getattr_static(Services, name).func
 
         def watched(services: Services, name: str = name, opening: Any = opening) -> Watched:
             return Watched(opening(services), name, boundaries)

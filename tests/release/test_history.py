@@ -57,7 +57,7 @@ def test_the_page_tells_everything_in_order(storied: Product):
     assert done.status == 0, done.text
     page = done.out
     told = [
-        "SkyDRM 8.1.0: build 42 withdrawn, build 43 not promoted",
+        "SkyDRM 8.1.0: build 42 withdrawn, build 43 not released",
         "== build 42: withdrawn",
         "built and exported by bob",
         f"revision {REVISION}, in {BUILD_URL}",
@@ -83,7 +83,7 @@ def test_the_page_tells_everything_in_order(storied: Product):
         "WITHDRAWN by ",
         ": the fonts after all [0009-withdrawal.dsse.json, key promotion]",
         "9 attestations, chain complete up to 0009-withdrawal.dsse.json, SHA-256 ",
-        "== build 43: not promoted",
+        "== build 43: not released",
     ]
     place = 0
     for text in told:
@@ -114,7 +114,7 @@ def test_the_json_has_every_fact(storied: Product):
     assert (found["product"], found["version"], found["altered"]) == ("SkyDRM", "8.1.0", [])
     first, second = found["candidates"]
     assert (first["candidate"], first["state"], first["overridden"]) == ("8.1.0/42", "withdrawn", True)
-    assert (second["candidate"], second["state"], second["overridden"]) == ("8.1.0/43", "not promoted", False)
+    assert (second["candidate"], second["state"], second["overridden"]) == ("8.1.0/43", "not released", False)
     assert first["exported"] == json.loads((storied.candidate() / "candidate.json").read_text())
     kinds = ["build", "qa", "revocation", "qa", "qa", "approval", "override", "promotion", "withdrawal"]
     assert [event["kind"] for event in first["events"]] == kinds
@@ -203,7 +203,7 @@ def test_an_altered_story_is_told_in_full_and_ends_with_status_4(storied: Produc
     done = storied.run("release", "history", "8.1.0", "--result", str(result))
     assert done.status == 4
     assert "approved by Ada: customers wait for it" in done.out
-    assert "== build 43: not promoted" in done.out
+    assert "== build 43: not released" in done.out
     assert "!! ALTERED" in done.out
     assert "the attestation 0003 between 0002-qa.dsse.json and 0004-qa.dsse.json was removed" in done.out
     assert "NOT COUNTED unreadable [0005-qa.dsse.json, no key that is trusted]" in done.out
@@ -244,7 +244,7 @@ def test_a_revoked_key_takes_its_events_out_of_the_story(storied: Product):
     place = text.index("[[trusted_keys]]", text.index('name = "promotion"') - 30)
     storied.config.write_text(text[:place] + text[place:].replace("roles =", "revoked = true\nroles =", 1))
     found = storied.ok("release", "history", "8.1.0")["candidates"][0]
-    assert found["state"] == "not promoted"
+    assert found["state"] == "not released"
     uncounted = [event["kind"] for event in found["events"] if not event["counts"]]
     assert uncounted == ["promotion", "withdrawal"]
 
@@ -253,7 +253,7 @@ def test_the_python_api_tells_the_same(storied: Product):
     """A pipeline step gets the story as objects."""
     with services_of(storied) as services:
         found = release_history("8.1.0", services)
-    assert [build.story.state for build in found.builds] == ["withdrawn", "not promoted"]
+    assert [build.story.state for build in found.builds] == ["withdrawn", "not released"]
     assert found.problem() is None
 
 

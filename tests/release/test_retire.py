@@ -62,6 +62,9 @@ def test_a_line_outside_the_window_leaves_the_registry_and_can_come_back(three_l
     assert history.status == 0
     assert "build 1 retired" in history.out
     assert "retired by" in history.out
+    listed = {each["version"]: each for each in product.ok("release", "list")["releases"]}
+    assert {version for version, each in listed.items() if each["retired"]} == {"7.9.0"}
+    assert "retired on" in product.run("release", "list").out
     again = product.ok("release", "retire")
     assert (again["removed"], again["attestations"]) == ([], {})
     restored = product.run("promote", "run", "7.9.0/1")

@@ -19,7 +19,7 @@ from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_server import EcrServer
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.registry import RegistryServer
-from tests.fixtures.release import Outcome, Product
+from tests.fixtures.release import Product, fails
 from tests.release.runner import Ended, Runner
 
 WITHDRAW = ("release", "withdraw", "8.1.2", "--reason", "loses documents")
@@ -392,13 +392,6 @@ def put_back(product: Product, before: dict[str, dict[str, str]]) -> None:
 
 
 # --- wrong input ----------------------------------------------------------------------------------
-
-
-def fails(done: Outcome, status: int, *told: str) -> None:
-    assert done.status == status, done.text
-    assert "Traceback" not in done.text
-    for text in told:
-        assert text in done.text, (text, done.text)
 
 
 def test_what_is_not_released_cannot_be_withdrawn(product: Product):

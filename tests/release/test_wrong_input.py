@@ -74,12 +74,12 @@ def test_an_image_for_another_platform_names_both(product: Product, fails):
     nothing_exported(product)
 
 
-def test_an_empty_image_list(product: Product, fails):
+def test_a_configuration_without_images_and_installers(product: Product, fails):
     """A candidate without images is none."""
     text = product.config.read_text()
     head, tail = text.split("[[images]]", 1)[0], text[text.index("[signing]") :]
     product.config.write_text("images = []\n" + head + tail)
-    fails(product.run(*EXPORT), 2, "images: ")
+    fails(product.run(*EXPORT), 2, "names nothing to release")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from smbprotocol.exceptions import AccessDenied
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
-from jenkins_release.share import DirectoryShare, PathExists, PathNotFound, Share
+from jenkins_release.share import DirectoryShare, PathExists, PathNotFound, Share, SmbShare
 from jenkins_release.share.protocol import HEAD
+from jenkins_release.share.smb_connection import WRITE_DATA
 
 KINDS = ["directory", "samba", "samba, library's calls"]
 
@@ -499,6 +501,28 @@ class TestRemove:
     def test_what_is_missing_is_fine(self, share: Share, path: str) -> None:
         """Removing twice is no error."""
         share.remove(path)
+
+
+class TestProtection:
+    def test_a_protected_file_is_read_only(self, share: Share, folder: Path) -> None:
+        """Nobody writes to it by accident; it can be read, and removed on purpose."""
+        share.make_folder("release")
+        put(share, "release/setup.msi", b"content")
+        assert share.protect("release/setup.msi")
+        assert share.protect("release/setup.msi")
+        if isinstance(share, SmbShare):
+            with share._pool.borrow() as connection, pytest.raises(AccessDenied):
+                connection.open("release/setup.msi", WRITE_DATA)
+        else:
+            assert not (folder / "release" / "setup.msi").stat().st_mode & 0o222
+        assert get(share, "release/setup.msi") == b"content"
+        share.remove("release")
+        assert share.list("") == []
+
+    def test_a_missing_file_cannot_be_protected(self, share: Share) -> None:
+        """It is told, not taken for done."""
+        with pytest.raises(PathNotFound):
+            share.protect("nothing.msi")
 
 
 class TestRoom:

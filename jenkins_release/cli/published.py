@@ -1,0 +1,94 @@
+"""Publications and the list of releases, for people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jenkins_release.cli.gate import gate_json, overridden_text
+from jenkins_release.cli.output import bullets, counted, plain, size, table
+
+if TYPE_CHECKING:
+    from jenkins_release.steps.publish import PublicationReport
+    from jenkins_release.steps.release_list import ListedRelease
+
+
+def publication_json(report: PublicationReport, dry_run: bool) -> dict[str, Any]:
+    """Return a publication for programs."""
+    return {
+        "candidate": str(report.candidate),
+        "location": report.location,
+        "changed": report.changed,
+        "dryRun": dry_run,
+        "files": [file.model_dump(mode="json") for file in report.files],
+        "copiedBytes": report.copied,
+        "unprotected": list(report.unprotected),
+        "attestation": report.attestation,
+        "gate": gate_json(report.decision),
+    }
+
+
+def publication_text(report: PublicationReport, dry_run: bool) -> str:
+    """Return a publication as people read it."""
+    where = f"{report.candidate} to {report.location}"
+    if dry_run and report.changed:
+        head = f"the gate is open; would publish {where}"
+    elif report.changed:
+        head = f"published {where}"
+    else:
+        head = f"nothing to do: {report.candidate} is published in {report.location}"
+    rows = [[file.path, file.kind, size(file.size), file.sha256] for file in report.files]
+    lines = [head, table(["file", "kind", "size", "SHA-256"], rows)]
+    if not dry_run:
+        lines.append("proven: every file in the release area was read back and is what QA validated")
+        if report.copied:
+            lines.append(f"{size(report.copied)} copied by the server of the shares")
+        lines.append(f"recorded in {report.attestation}")
+    if report.unprotected:
+        lines.append(f"not read-only, the server does not let this user: {', '.join(report.unprotected)}")
+    if not report.decision.allowed:
+        lines += ["note: the gate is shut now", bullets(report.decision.reasons)]
+    return "\n".join(lines) + overridden_text(report.decision)
+
+
+def releases_json(found: Sequence[ListedRelease]) -> list[dict[str, Any]]:
+    """Return the list of releases for programs."""
+    return [
+        {
+            "version": each.version,
+            "build": each.build,
+            "promoted": each.promoted.isoformat() if each.promoted else None,
+            "published": each.published.isoformat() if each.published else None,
+            "withdrawn": each.withdrawn,
+            "retired": each.retired.isoformat() if each.retired else None,
+            "images": each.images,
+            "files": each.files,
+            "bytes": each.bytes,
+            "location": each.location,
+            "problem": each.problem,
+        }
+        for each in found
+    ]
+
+
+def releases_text(found: Sequence[ListedRelease]) -> str:
+    """Return the list of releases as people read it."""
+    if not found:
+        return "nothing was released"
+    rows = []
+    for each in found:
+        state = f"withdrawn: {plain(each.withdrawn)}" if each.withdrawn else each.problem
+        state = state or (f"retired on {each.retired:%Y-%m-%d}" if each.retired else "in force")
+        rows.append(
+            [
+                each.version,
+                each.build or "?",
+                f"{each.promoted:%Y-%m-%d %H:%M}" if each.promoted else "-",
+                f"{each.published:%Y-%m-%d %H:%M}" if each.published else "-",
+                counted(each.images, "image"),
+                f"{counted(each.files, 'file')}, {size(each.bytes)}" if each.files else "-",
+                state,
+            ]
+        )
+    heads = ["version", "build", "promoted (UTC)", "published (UTC)", "in the registry", "published", "state"]
+    return table(heads, rows)

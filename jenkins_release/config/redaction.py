@@ -1,0 +1,97 @@
+"""Removing secrets from texts that leave this machine. The last net: no text is made from a secret."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, urlsplit
+
+from jenkins_release.config.secrets import (
+    JENKINS_TOKEN,
+    KEY_PASSPHRASE,
+    REGISTRY_PASSWORD,
+    SMB_PASSWORD,
+    SMTP_PASSWORD,
+    secret,
+)
+from jenkins_release.errors import ConfigurationError
+
+REDACTED = "[redacted]"
+_KNOWN = (
+    SMB_PASSWORD,
+    JENKINS_TOKEN,
+    KEY_PASSPHRASE,
+    REGISTRY_PASSWORD,
+    SMTP_PASSWORD,
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
+_SPEAKS_OF_A_SECRET = re.compile(
+    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|API_?KEY|PRIVATE_?KEY|WEBHOOK", re.IGNORECASE
+)
+_LOGIN = re.compile(r"://[^/@\s]*@")
+_SHORTEST = 4
+"""A shorter value would take ordinary words apart, and is no secret anyway."""
+_SHORTEST_GUESSED = 8
+"""The same for a variable of which only the name says that it may be one."""
+
+
+class Redaction:
+    """Replaces the secrets that it knows, wherever they stand in a text.
+
+    A secret is found as it is, percent-encoded as in URLs, and escaped as in JSON. Of a URL the path
+    with the query counts as well, because libraries quote that without the host.
+
+    Args:
+        secrets: The secrets; short ones are left out.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms: set[str] = set()
+        for value in secrets:
+            forms |= {form for form in _forms(value) if len(form) >= _SHORTEST}
+        # The longest first: a secret may be a part of another one.
+        self._forms = sorted(forms, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """Return the text without any secret, and without logins in URLs."""
+        for form in self._forms:
+            text = text.replace(form, REDACTED)
+        return _LOGIN.sub(f"://{REDACTED}@", text)
+
+    def __repr__(self) -> str:
+        return f"Redaction({len(self._forms)} forms)"
+
+
+def known_secrets(environ: Mapping[str, str], variables: Iterable[str] = ()) -> list[str]:
+    """Return every secret of the environment: the known ones, and what is named like one.
+
+    Args:
+        environ: The environment. A secret may stand in the file that ``..._FILE`` names.
+        variables: Further variables that hold secrets, such as the URLs of webhooks.
+    """
+    found = []
+    for name in (*_KNOWN, *variables):
+        # Whoever needs the secret is told what is wrong with it.
+        with contextlib.suppress(ConfigurationError):
+            value = secret(name, environ)
+            found += [value.get_secret_value()] if value else []
+    found += [
+        value
+        for name, value in environ.items()
+        if _SPEAKS_OF_A_SECRET.search(name) and not name.endswith("_FILE") and len(value) >= _SHORTEST_GUESSED
+    ]
+    return found
+
+
+def _forms(value: str) -> set[str]:
+    value = value.strip()
+    forms = {value, *(line.strip() for line in value.splitlines())}
+    if "://" in value:
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(value)
+            path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            forms |= {path, parts.query} if len(path) >= _SHORTEST_GUESSED else set()
+    return forms | {quote(form, safe="") for form in forms} | {json.dumps(form)[1:-1] for form in forms}

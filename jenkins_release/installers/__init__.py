@@ -1,0 +1,6 @@
+"""Installers on the build machine: finding them, reading them, and having their signatures checked."""
+
+from jenkins_release.installers.local_file import LocalFile, find_files
+from jenkins_release.installers.signature import CheckResult, SignatureCheck
+
+__all__ = ["CheckResult", "LocalFile", "SignatureCheck", "find_files"]

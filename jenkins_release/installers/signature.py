@@ -1,0 +1,91 @@
+"""Whether a file is signed, as a configured command says: Authenticode, RPM, a detached signature."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jenkins_release.errors import ConfigurationError
+
+_FILE = "{file}"
+_OURS = ("JENKINS_RELEASE_", "AWS_")
+_SHOWN = 2000
+"""Characters of the output that are kept."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a command said of one file.
+
+    Attributes:
+        signed: Whether it ended with status 0, and its output has what was expected.
+        output: The end of what it printed, one stream, at most 2000 characters.
+        problem: Why the file does not count as signed; empty where it does.
+    """
+
+    signed: bool
+    output: str
+    problem: str
+
+
+class SignatureCheck:
+    """A command that tells whether a file is signed; no shell is involved.
+
+    It does not see this program's own secrets: variables whose names begin with ``JENKINS_RELEASE_`` or
+    ``AWS_`` are taken out of its environment.
+
+    Args:
+        command: Program and arguments; ``{file}`` in one stands for the file's absolute path.
+        expects: Regular expression that has to be found in the output; empty for none.
+        timeout_s: Longest time for one file, in seconds.
+        environ: The environment.
+    """
+
+    def __init__(
+        self, command: Sequence[str], expects: str, timeout_s: float, environ: Mapping[str, str]
+    ) -> None:
+        self._command = command
+        self._expects = expects
+        self._timeout_s = timeout_s
+        self._environ = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
+
+    def check(self, path: Path) -> CheckResult:
+        """Run the command for a file.
+
+        Raises:
+            ConfigurationError: The command cannot be run at all.
+        """
+        words = [word.replace(_FILE, str(path.absolute())) for word in self._command]
+        try:
+            done = subprocess.run(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self._environ,
+                timeout=self._timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            problem = f"{words[0]} did not end within {self._timeout_s:g} s"
+            return CheckResult(False, _text(error.stdout or b""), problem)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the command {words[0]!r} of installers.check cannot be run: {error.strerror}",
+                hint="install it on the build machine, or name it by its full path",
+            ) from error
+        output = _text(done.stdout)
+        if done.returncode:
+            return CheckResult(False, output, f"{words[0]} ended with status {done.returncode}")
+        whole = done.stdout.decode(errors="replace")
+        if self._expects and re.search(self._expects, whole) is None:
+            return CheckResult(False, output, f"{words[0]} did not print {self._expects!r}")
+        return CheckResult(True, output, "")
+
+
+def _text(data: bytes) -> str:
+    text = data.decode(errors="replace").strip()
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)[-_SHOWN:]

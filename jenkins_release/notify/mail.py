@@ -1,0 +1,231 @@
+"""Mail over SMTP (RFC 5321), with TLS by STARTTLS (RFC 3207) or from the first byte (RFC 8314)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import smtplib
+import socket
+import ssl
+from collections.abc import Sequence
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import format_datetime
+
+from pydantic import SecretStr
+
+from jenkins_release.config.notify import PORTS, mail_address
+from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.notify.answers import quoted
+from jenkins_release.notify.protocol import Message
+from jenkins_release.notify.tls import verifying_context
+
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
+_LONGEST_REPLY = 200
+
+
+class MailNotifier:
+    """Hands messages in at a mail server.
+
+    Args:
+        host: The server.
+        port: Its port; 0 for the usual one.
+        tls: ``starttls``, ``implicit``, or ``none``, which takes a login on loopback only.
+        sender: Address that the mails come from.
+        to: Addresses that they go to.
+        login: User and password; None for a server that asks for none.
+        ca_file: PEM file of the authorities; the system's where empty.
+
+    Raises:
+        ConfigurationError: The login cannot be sent.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: str,
+        *,
+        sender: str,
+        to: Sequence[str],
+        login: tuple[str, SecretStr] | None = None,
+        ca_file: str = "",
+    ) -> None:
+        self._host = host
+        self._port = port or PORTS[tls]
+        self._tls = tls
+        self._sender = mail_address(sender)
+        self._to = [mail_address(address) for address in to]
+        self._login = login
+        self._ca_file = ca_file
+        if login is not None and tls == "none" and not _LOOPBACK.fullmatch(host):
+            raise ConfigurationError(
+                f"the login at {self.shown} would cross the network in the clear",
+                hint='set notify.tls to "starttls" or "implicit", or unset JENKINS_RELEASE_SMTP_USER',
+            )
+        if login is not None and not (login[0] + login[1].get_secret_value()).isascii():
+            raise ConfigurationError(
+                f"the login at {self.shown} has letters beyond ASCII, which smtplib cannot send",
+                hint="give the account a password of ASCII letters",
+            )
+
+    @property
+    def shown(self) -> str:
+        """The server."""
+        return f"{self._host}:{self._port}"
+
+    def deliver(self, message: Message, within_s: float) -> None:
+        """Send a mail to everybody; see :class:`jenkins_release.notify.protocol.Notifier`."""
+        mail = self._compose(message)
+        failure: ReleaseError | None = None
+        # Raised behind the handlers: a cause may quote what was sent to log in.
+        try:
+            server = self._connect(within_s)
+        except (OSError, smtplib.SMTPException) as error:
+            failure = self._unreachable(error)
+        if failure is not None:
+            raise failure
+        try:
+            refused = server.send_message(
+                mail, self._sender.addr_spec, [address.addr_spec for address in self._to]
+            )
+        except (OSError, smtplib.SMTPException) as error:
+            failure = self._unsent(error)
+        else:
+            # It is on its way: how the server says goodbye changes nothing.
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                server.quit()
+            failure = self._partly(refused) if refused else None
+        finally:
+            server.close()
+        if failure is not None:
+            raise failure
+
+    def _compose(self, message: Message) -> EmailMessage:
+        mail = EmailMessage(policy=SMTP_POLICY)
+        mail["Subject"] = message.subject
+        mail["From"] = self._sender
+        mail["To"] = tuple(self._to)
+        mail["Date"] = format_datetime(message.at)
+        # The domain of the sender: the name of this machine is nobody's business.
+        mail["Message-ID"] = f"<{message.id}@{self._sender.domain}>"
+        mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 section 5: no holiday notice comes back
+        mail["X-Auto-Response-Suppress"] = "All"  # the same for Exchange ([MS-OXCMAIL] 2.2.3.2.14)
+        mail.set_content(message.text)
+        if message.html:
+            mail.add_alternative(message.html, subtype="html")
+        return mail
+
+    def _connect(self, within_s: float) -> smtplib.SMTP:
+        context = verifying_context(self._ca_file) if self._tls != "none" else None
+        me = _local_name()
+        if self._tls == "implicit":
+            return self._entered(
+                smtplib.SMTP_SSL(
+                    self._host, self._port, local_hostname=me, timeout=within_s, context=context
+                ),
+                None,
+            )
+        server = smtplib.SMTP(self._host, self._port, local_hostname=me, timeout=within_s)
+        return self._entered(server, context)
+
+    def _entered(self, server: smtplib.SMTP, context: ssl.SSLContext | None) -> smtplib.SMTP:
+        """Return a connection that is encrypted and logged in as configured, or close it."""
+        try:
+            if context is not None:
+                server.starttls(context=context)
+            if self._login is not None:
+                user, password = self._login
+                server.login(user, password.get_secret_value())
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    def _unreachable(self, error: Exception) -> ReleaseError:
+        """Return the error for a server that was not reached, or does not let us in: nothing was sent."""
+        where = self.shown
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return ConfigurationError(
+                f"the certificate of the mail server {where} is not trusted: {error.verify_message}",
+                hint="notify.host has to be the name in the certificate; notify.ca_file names its authority",
+            )
+        if isinstance(error, ssl.SSLError):
+            return ConfigurationError(
+                f"no TLS with the mail server {where}: {error.reason}",
+                hint='notify.tls is "implicit" on port 465 and "starttls" on 587',
+            )
+        if isinstance(error, smtplib.SMTPNotSupportedError):
+            lacks = "login" if "AUTH" in str(error) else "STARTTLS"
+            return ConfigurationError(
+                f"the mail server {where} offers no {lacks}",
+                hint="check notify.tls and notify.port; nothing is sent in the clear instead",
+            )
+        if isinstance(error, smtplib.SMTPAuthenticationError) and not _temporary(error):
+            return ConfigurationError(
+                f"the mail server {where} does not take the login ({error.smtp_code})",
+                hint="check JENKINS_RELEASE_SMTP_USER and JENKINS_RELEASE_SMTP_PASSWORD",
+            )
+        if isinstance(error, smtplib.SMTPResponseException):
+            # Its text is not quoted: while logging in a server may repeat what it got.
+            return RemoteError(
+                f"the mail server {where} refuses the connection ({error.smtp_code})",
+                retryable=_temporary(error),
+            )
+        return RemoteError(
+            f"the mail server {where} cannot be reached: {_why(error)}",
+            hint="check notify.host, notify.port and the firewall",
+            retryable=True,
+        )
+
+    def _unsent(self, error: Exception) -> ReleaseError:
+        """Return the error for a mail that nobody got, or whose fate is not known."""
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            codes = [code for code, _ in error.recipients.values()]
+            return RemoteError(
+                f"the mail server {self.shown} refuses every recipient: {_replies(error.recipients)}",
+                hint="check notify.to, and whether the server relays for this machine",
+                retryable=all(400 <= code < 500 for code in codes),
+            )
+        if isinstance(error, smtplib.SMTPResponseException):
+            return RemoteError(
+                f"the mail server {self.shown} does not take the mail: "
+                f"{error.smtp_code} {quoted(error.smtp_error, _LONGEST_REPLY)}",
+                hint="check notify.sender, and whether the server relays for this machine",
+                retryable=_temporary(error),
+            )
+        return RemoteError(
+            f"the connection to the mail server {self.shown} broke while the mail was sent: {_why(error)}",
+            hint="it may have arrived all the same, so it is not sent again",
+        )
+
+    def _partly(self, refused: dict[str, tuple[int, bytes]]) -> ReleaseError:
+        return RemoteError(
+            f"the mail server {self.shown} refuses {len(refused)} of {len(self._to)} recipients: "
+            f"{_replies(refused)}",
+            hint="the others got the mail; check notify.to",
+        )
+
+
+def _local_name() -> str:
+    """Return the name to greet with, without asking DNS, which may take its time."""
+    name = socket.gethostname()
+    return name if re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", name) else "localhost"
+
+
+def _temporary(error: smtplib.SMTPResponseException) -> bool:
+    return 400 <= error.smtp_code < 500
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError) or "timed out" in str(error):
+        return "no answer in time"
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    if isinstance(error, smtplib.SMTPServerDisconnected | ConnectionResetError | BrokenPipeError):
+        return "it hung up"
+    return (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
+
+
+def _replies(refused: dict[str, tuple[int, bytes]]) -> str:
+    return "; ".join(f"{who}: {code} {quoted(text, _LONGEST_REPLY)}" for who, (code, text) in refused.items())

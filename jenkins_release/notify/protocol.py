@@ -1,0 +1,49 @@
+"""What a notifier does, whatever carries the message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message, made for the medium that carries it.
+
+    Attributes:
+        id: Unique id of the event; letters and digits.
+        at: When it happened, UTC.
+        subject: The event in one line.
+        text: The message as plain text.
+        html: The message as HTML, for mail.
+        document: The body for a webhook: JSON in UTF-8.
+    """
+
+    id: str
+    at: datetime
+    subject: str
+    text: str
+    html: str = ""
+    document: bytes = b""
+
+
+class Notifier(Protocol):
+    """Carries messages to people."""
+
+    @property
+    def shown(self) -> str:
+        """Where messages go, without any secret."""
+
+    def deliver(self, message: Message, within_s: float) -> None:
+        """Hand a message in, in one attempt.
+
+        Args:
+            message: The message.
+            within_s: Longest silence of the server, in seconds.
+
+        Raises:
+            ConfigurationError: It cannot work as configured: certificate, login, an address.
+            RemoteError: The server failed or refused; ``retryable`` only where it certainly did not
+                take the message. No text of an error and no cause of it holds a secret.
+        """

@@ -1,0 +1,91 @@
+r"""How published releases are laid out in the release area.
+
+``<product>/<version>/`` with ``release.json``, ``SHA256SUMS``, ``installers/`` and the setup zip. A
+release is written into a sibling folder ``.incoming-<version>-<id>`` and renamed into place in one
+server-side step, so a reader sees a complete release or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.rules.names import check_identifier
+from jenkins_release.share.protocol import Lease, PathExists, PathNotFound, Share
+from jenkins_release.share.staging import Staging, present, read_bounded, shown_path, stage_folder
+
+RELEASE = "release.json"
+INSTALLERS = "installers"
+
+
+class ReleaseArea:
+    """The published releases of one product on a share."""
+
+    def __init__(self, share: Share, product: str) -> None:
+        self.share = share
+        self.product = check_identifier("product", product)
+
+    def folder(self, version: str) -> str:
+        """Path of a release's folder below the share's root."""
+        return f"{self.product}/{check_identifier('version', version)}"
+
+    def shown(self, version: str, path: str = "") -> str:
+        """The release's folder, or a file in it, as a person reads it."""
+        return shown_path(self.share, f"{self.folder(version)}/{path}")
+
+    def versions(self) -> list[str]:
+        """List the published versions by name; unfinished ones have hidden names."""
+        try:
+            entries = self.share.list(self.product)
+        except PathNotFound:
+            return []
+        return sorted(e.name for e in entries if e.is_folder and not e.name.startswith("."))
+
+    def exists(self, version: str) -> bool:
+        """Whether the release's folder is there."""
+        return present(self.share, self.folder(version))
+
+    def read_small(self, version: str, path: str) -> bytes:
+        """Read a small file of a release.
+
+        Raises:
+            ConfigurationError: There is no such release.
+            IntegrityError: The release is there, the file is not, or is far too large.
+        """
+        try:
+            return read_bounded(self.share, f"{self.folder(version)}/{path}")
+        except PathNotFound as error:
+            if not self.exists(version):
+                raise ConfigurationError(
+                    f"{self.product} {version} is not published in {self.share.name}",
+                    hint="'jenkins-release release list' shows what is published",
+                ) from error
+            raise IntegrityError(
+                f"the release {version} is incomplete: {self.shown(version, path)} is missing",
+                hint="find out who removed it: a published release never changes",
+            ) from error
+
+    def read(self, version: str, path: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes of a file of a release, as :meth:`Share.read` does."""
+        return self.share.read(f"{self.folder(version)}/{path}", offset=offset, length=length)
+
+    @contextmanager
+    def stage(self, version: str) -> Iterator[Staging]:
+        """Prepare a release, under :meth:`lease`; what is not committed is removed.
+
+        Raises:
+            PathExists: The release exists already.
+        """
+        if self.exists(version):
+            raise PathExists(f"{self.shown(version)} is there already")
+        with stage_folder(self.share, self.product, version) as staging:
+            yield staging
+
+    @contextmanager
+    def lease(self, version: str, holder: str) -> Iterator[Lease]:
+        """Hold the lease of those who write one release. Raises LeaseHeld."""
+        folder = f"{self.product}/.leases"
+        self.share.make_folder(folder)
+        with self.share.lease(f"{folder}/{check_identifier('version', version)}.publish", holder) as lease:
+            yield lease

@@ -1,0 +1,1 @@
+"""Notifiers on real servers: mail and webhook."""
