@@ -8,10 +8,10 @@ sends the client (ECR user guide, "Amazon ECR private image manifest": layers co
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from jenkins_release.aws.errors import error_code, translate
@@ -21,7 +21,10 @@ from jenkins_release.errors import RemoteError
 from jenkins_release.registry.manifests import ACCEPTED_TYPES
 from jenkins_release.registry.protocol import RegistryLogin, RepositoryNotFound
 from jenkins_release.registry.token import read_token
-from jenkins_release.registry.transport import Transport, refusal
+from jenkins_release.registry.transport import refusal, root_url
+
+if TYPE_CHECKING:
+    from requests import Response
 
 Verdict = Literal["allowed", "denied", "unknown key", "no such thing"]
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
@@ -113,28 +116,23 @@ class KeyAccess:
             RemoteError: No token was minted, or registry or layer host do not answer.
         """
         action = f"GET /v2/{repository}/manifests/{reference}"
-        login = self._login
-        if login is None:
+        if self._login is None:
             raise RemoteError(f"cannot {action}: there is no token")
-        transport = Transport(lambda: login, timeout_s=_TIMEOUT_S)
-        what = f"pull {login.registry}/{repository}:{reference}"
-        headers = {"Accept": ", ".join(ACCEPTED_TYPES)}
-        target = f"/v2/{repository}/manifests/{reference}"
-        try:
-            answer = transport.request("GET", target, what, headers=headers)
-            if answer.status_code == 403:
-                return Tried(action, "denied", str(refusal(answer, what)))
-            if answer.status_code == 404:
-                missing = isinstance(refusal(answer, what), RepositoryNotFound)
-                return Tried(action, "no such thing" if missing else "allowed", str(refusal(answer, what)))
-            if answer.status_code != 200:
-                raise refusal(answer, what)
-            self._first_byte(transport, repository, answer.content)
-        finally:
-            transport.close()
+        what = f"pull {self._login.registry}/{repository}:{reference}"
+        accepted = {"Accept": ", ".join(ACCEPTED_TYPES)}
+        answer = self._get(self._login, f"/v2/{repository}/manifests/{reference}", what, accepted)
+        status = answer.status_code
+        if status in {401, 403}:
+            return Tried(action, "denied", str(refusal(answer, what)))
+        if status == 404:
+            missing = isinstance(refusal(answer, what), RepositoryNotFound)
+            return Tried(action, "no such thing" if missing else "allowed", str(refusal(answer, what)))
+        if status != 200:
+            raise refusal(answer, what)
+        self._first_byte(self._login, repository, answer.content)
         return Tried(action, "allowed")
 
-    def _first_byte(self, transport: Transport, repository: str, manifest: bytes) -> None:
+    def _first_byte(self, login: RegistryLogin, repository: str, manifest: bytes) -> None:
         """Read from a layer, or from the configuration where there is none; of an index nothing."""
         import requests
 
@@ -143,25 +141,49 @@ class KeyAccess:
         if not blobs:
             return
         what = f"read a layer of {repository}"
-        headers = {"Range": "bytes=0-0"}
-        target = f"/v2/{repository}/blobs/{blobs[0]['digest']}"
-        answer = transport.request("GET", target, what, headers=headers)
+        first = {"Range": "bytes=0-0"}
+        answer = self._get(login, f"/v2/{repository}/blobs/{blobs[0]['digest']}", what, first)
         if answer.is_redirect:
             place = answer.headers["Location"]
             host = urlsplit(place).netloc
             try:
-                with requests.get(place, headers=headers, timeout=_TIMEOUT_S, stream=True) as layer:
+                with requests.get(place, headers=first, timeout=_TIMEOUT_S, stream=True) as layer:
                     found = layer.status_code
             except (requests.RequestException, OSError) as error:
                 # Not the text: it quotes the address, whose signature opens the layer.
                 raise RemoteError(
                     f"cannot {what}: {host} serves the layers and does not answer: {type(error).__name__}",
                     hint=f"firewall and proxy have to let {host} through",
+                    retryable=True,
                 ) from None
             if found >= 400:
                 raise RemoteError(f"cannot {what}: {host} serves the layers and answers {found}")
         elif answer.status_code >= 400:
             raise refusal(answer, what)
+
+    def _get(self, login: RegistryLogin, target: str, what: str, headers: Mapping[str, str]) -> Response:
+        """Ask the registry once; a refused login is an answer here, not a reason to log in again."""
+        import requests
+        from requests.auth import HTTPBasicAuth
+
+        try:
+            with requests.get(
+                root_url(login.registry) + target,
+                headers=dict(headers),
+                auth=HTTPBasicAuth(login.username, login.password),
+                timeout=_TIMEOUT_S,
+                allow_redirects=False,
+                stream="Range" in headers,
+            ) as answer:
+                if answer.status_code >= 400:
+                    answer.content  # noqa: B018 - reads it before the connection is closed
+                return answer
+        except (requests.RequestException, OSError) as error:
+            raise RemoteError(
+                f"cannot {what}: the connection to {login.registry} broke: {type(error).__name__}",
+                hint="check the network, HTTPS_PROXY, and REQUESTS_CA_BUNDLE for a proxy's certificate",
+                retryable=True,
+            ) from error
 
     def _try(self, action: str, call: str, **given: Any) -> tuple[Tried, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
