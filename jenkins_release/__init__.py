@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
     from jenkins_release.steps._delivery import Delivery
+    from jenkins_release.steps._handover import FileHandOver, SecretHandOver
     from jenkins_release.steps._run import Run
     from jenkins_release.steps.approve import (
         ApprovalReport,
@@ -49,6 +50,23 @@ if TYPE_CHECKING:
         AttestationsRequest,
         write_attestations,
     )
+    from jenkins_release.steps.customer_account import (
+        AccountReport,
+        AccountRequest,
+        issue_account,
+        revoke_account,
+    )
+    from jenkins_release.steps.customer_doctor import DoctorReport, examine_customer
+    from jenkins_release.steps.customer_issue import IssueReport, IssueRequest, issue_customer
+    from jenkins_release.steps.customer_list import (
+        AuditReport,
+        CustomerList,
+        ListedCustomer,
+        audit_customers,
+        list_customers,
+    )
+    from jenkins_release.steps.customer_revoke import RevokeReport, RevokeRequest, revoke_customer
+    from jenkins_release.steps.customer_rotate import RotateRequest, RotationReport, rotate_customer
     from jenkins_release.steps.export import ExportReport, ExportRequest, export_candidate
     from jenkins_release.steps.fetch import FetchReport, fetch_candidate
     from jenkins_release.steps.forecast import forecast_promotion
@@ -66,6 +84,7 @@ if TYPE_CHECKING:
     from jenkins_release.steps.notify import NotifyTestReport, NotifyTestRequest, try_notifiers
     from jenkins_release.steps.plan import ask_for_approval, plan_promotion, write_plan
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
+    from jenkins_release.steps.retire import RetireReport, RetireRequest, retire_releases
     from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
     from jenkins_release.steps.services import Services
     from jenkins_release.steps.sign_off import SignOffRequest, sign_off
@@ -97,6 +116,7 @@ _HOMES = {
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
     "steps._delivery": ("Delivery",),
+    "steps._handover": ("FileHandOver", "SecretHandOver"),
     "steps._run": ("Run",),
     "steps.approve": (
         "ApprovalReport",
@@ -106,6 +126,18 @@ _HOMES = {
         "override_gate",
     ),
     "steps.attestations": ("AttestationsReport", "AttestationsRequest", "write_attestations"),
+    "steps.customer_account": ("AccountReport", "AccountRequest", "issue_account", "revoke_account"),
+    "steps.customer_doctor": ("DoctorReport", "examine_customer"),
+    "steps.customer_issue": ("IssueReport", "IssueRequest", "issue_customer"),
+    "steps.customer_list": (
+        "AuditReport",
+        "CustomerList",
+        "ListedCustomer",
+        "audit_customers",
+        "list_customers",
+    ),
+    "steps.customer_revoke": ("RevokeReport", "RevokeRequest", "revoke_customer"),
+    "steps.customer_rotate": ("RotateRequest", "RotationReport", "rotate_customer"),
     "steps.export": ("ExportReport", "ExportRequest", "export_candidate"),
     "steps.fetch": ("FetchReport", "fetch_candidate"),
     "steps.forecast": ("forecast_promotion",),
@@ -118,6 +150,7 @@ _HOMES = {
     "steps.notify": ("NotifyTestReport", "NotifyTestRequest", "try_notifiers"),
     "steps.plan": ("ask_for_approval", "plan_promotion", "write_plan"),
     "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
+    "steps.retire": ("RetireReport", "RetireRequest", "retire_releases"),
     "steps.revoke": ("RevocationRequest", "revoke_sign_off"),
     "steps.services": ("Services",),
     "steps.sign_off": ("SignOffRequest", "sign_off"),
@@ -130,24 +163,32 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AccountReport",
+    "AccountRequest",
     "ApprovalReport",
     "ApprovalRequest",
     "AttestationReport",
     "AttestationsReport",
     "AttestationsRequest",
+    "AuditReport",
     "Candidate",
     "CandidateRef",
     "Category",
     "Configuration",
     "ConfigurationError",
+    "CustomerList",
     "Decision",
     "Delivery",
+    "DoctorReport",
     "ExportReport",
     "ExportRequest",
     "FetchReport",
+    "FileHandOver",
     "Forecast",
     "GateRefused",
     "IntegrityError",
+    "IssueReport",
+    "IssueRequest",
     "JobChange",
     "JobStatus",
     "JobStatusRequest",
@@ -157,6 +198,7 @@ __all__ = [
     "LaunchRequest",
     "LeaseHeld",
     "ListedCandidate",
+    "ListedCustomer",
     "LoadReport",
     "NotifyTestReport",
     "NotifyTestRequest",
@@ -168,8 +210,15 @@ __all__ = [
     "ReleaseError",
     "ReleaseVerification",
     "RemoteError",
+    "RetireReport",
+    "RetireRequest",
     "RevocationRequest",
+    "RevokeReport",
+    "RevokeRequest",
+    "RotateRequest",
+    "RotationReport",
     "Run",
+    "SecretHandOver",
     "Services",
     "ShownCandidate",
     "SignOffRequest",
@@ -183,13 +232,18 @@ __all__ = [
     "apply_jobs",
     "approve_plan",
     "ask_for_approval",
+    "audit_customers",
     "diff_jobs",
+    "examine_customer",
     "export_candidate",
     "fetch_candidate",
     "forecast_promotion",
+    "issue_account",
+    "issue_customer",
     "job_status",
     "launch",
     "list_candidates",
+    "list_customers",
     "load_candidate",
     "load_configuration",
     "override_gate",
@@ -197,7 +251,11 @@ __all__ = [
     "promote",
     "promotion_status",
     "release_history",
+    "retire_releases",
+    "revoke_account",
+    "revoke_customer",
     "revoke_sign_off",
+    "rotate_customer",
     "show_candidate",
     "sign_off",
     "try_notifiers",

@@ -9,5 +9,6 @@ pytest_plugins = [
     "tests.fixtures.jenkins",
     "tests.fixtures.approval",
     "tests.fixtures.resume",
+    "tests.fixtures.customers",
     "tests.fixtures.notify",
 ]

@@ -7,11 +7,13 @@ import groovy.json.JsonSlurperClassic
  *
  * request:
  *   verb         group and verb, such as ['candidate', 'export']
- *   options      option to value; a value of '' or null leaves the option out
+ *   options      option to value, or to a List of values; '', null and an empty List leave it out
  *   flags        flag to boolean
  *   operands     values after the options
- *   credentials  kind to credentials id: smb, key, passphrase, aws, mail, webhook
+ *   credentials  kind to credentials id: smb, key, passphrase, aws, mail, webhook, customerKey,
+ *                handoverPassphrase
  *   report       file that gets the result too, '' for none
+ *   reportRefusal  whether report also gets the result of a verb that ends with a refusal
  */
 Map call(Map request) {
     if (!env.WORKSPACE) {
@@ -37,7 +39,7 @@ Map call(Map request) {
         if (fileExists(folder + '/result.json')) {
             document = readFile(file: folder + '/result.json', encoding: 'UTF-8')
         }
-        if (document && status == 0 && request.report) {
+        if (document && request.report && (status == 0 || (status == 3 && request.reportRefusal))) {
             writeFile file: request.report, encoding: 'UTF-8', text: document
         }
     } finally {
@@ -142,6 +144,14 @@ private List bindings(Map credentials) {
     if (credentials.webhook) {
         found << string(credentialsId: credentials.webhook, variable: 'JENKINS_RELEASE_WEBHOOK_URL')
     }
+    if (credentials.customerKey) {
+        found << usernamePassword(credentialsId: credentials.customerKey,
+            usernameVariable: 'JENKINS_RELEASE_CUSTOMER_KEY_ID',
+            passwordVariable: 'JENKINS_RELEASE_CUSTOMER_KEY_SECRET')
+    }
+    if (credentials.handoverPassphrase) {
+        found << string(credentialsId: credentials.handoverPassphrase, variable: 'JENKINS_RELEASE_HANDOVER_PASSPHRASE')
+    }
     return found
 }
 
@@ -182,8 +192,10 @@ private String argumentLines(Map request) {
     List<String> lines = []
     lines.addAll(request.verb)
     for (option in request.options) {
-        if (option.value) {
-            lines << (option.key + '=' + option.value)
+        for (value in (option.value instanceof List ? option.value : [option.value])) {
+            if (value) {
+                lines << (option.key + '=' + value)
+            }
         }
     }
     for (flag in request.flags) {

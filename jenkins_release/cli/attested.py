@@ -115,6 +115,13 @@ def _withdrawal(facts: Mapping[str, Any]) -> list[str]:
     return [*lines, withdrawn_table([_mapping(image) for image in _list(facts.get("images"))])]
 
 
+def _retirement(facts: Mapping[str, Any]) -> list[str]:
+    images = [_mapping(image) for image in _list(facts.get("images"))]
+    rows = [[plain(image.get("repository", "?")), _tags(image.get("tagsRemoved"))] for image in images]
+    by, supported = plain(facts.get("retiredBy", "?")), plain(facts.get("supported", "?"))
+    return [f"retired by {by}: supported are {supported}", table(["repository", "tags removed"], rows)]
+
+
 def _publication(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"published by {plain(facts.get('publishedBy', '?'))} in {plain(facts.get('location', '?'))}"]
     for each in map(_mapping, _list(facts.get("overridden"))):
@@ -148,6 +155,7 @@ _SAID: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "override": _override,
     "promotion": _promotion,
     "withdrawal": _withdrawal,
+    "retirement": _retirement,
     "publication": _publication,
     "summary": _summary,
 }

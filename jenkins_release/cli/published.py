@@ -60,6 +60,7 @@ def releases_json(found: Sequence[ListedRelease]) -> list[dict[str, Any]]:
             "promoted": each.promoted.isoformat() if each.promoted else None,
             "published": each.published.isoformat() if each.published else None,
             "withdrawn": each.withdrawn,
+            "retired": each.retired.isoformat() if each.retired else None,
             "images": each.images,
             "files": each.files,
             "bytes": each.bytes,
@@ -76,7 +77,8 @@ def releases_text(found: Sequence[ListedRelease]) -> str:
         return "nothing was released"
     rows = []
     for each in found:
-        state = f"withdrawn: {plain(each.withdrawn)}" if each.withdrawn else each.problem or "in force"
+        state = f"withdrawn: {plain(each.withdrawn)}" if each.withdrawn else each.problem
+        state = state or (f"retired on {each.retired:%Y-%m-%d}" if each.retired else "in force")
         rows.append(
             [
                 each.version,

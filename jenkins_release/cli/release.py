@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from jenkins_release.cli.attestations import attestations
-from jenkins_release.cli.output import plain
+from jenkins_release.cli.output import plain, table
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -83,6 +84,37 @@ def list_(runtime: Runtime) -> None:
 
     found = list_releases(runtime.services)
     runtime.succeed({"releases": releases_json(found)}, releases_text(found))
+
+
+@release.command()
+@click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, change nothing.")
+@share_option
+@region_option
+@common_options
+@pass_runtime
+def retire(runtime: Runtime, key: str, dry_run: bool) -> None:
+    """Remove the tags of releases outside the support window from the registry; see [support]."""
+    from jenkins_release.steps.retire import RetireRequest, retire_releases
+
+    report = retire_releases(RetireRequest(key, dry_run), runtime.services)
+    result: dict[str, Any] = {
+        "supported": list(report.supported),
+        "dryRun": dry_run,
+        "removed": [asdict(each) for each in report.removed],
+        "kept": [{**asdict(each), "reason": reason} for each, reason in report.kept],
+        "attestations": {str(ref): file for ref, file in report.attestations.items()},
+    }
+    lines = [f"supported: {', '.join(report.supported) or 'everything'}"]
+    if report.removed:
+        lines.append("would remove:" if dry_run else "removed:")
+        rows = [[each.repository, plain(each.tag), each.digest] for each in report.removed]
+        lines.append(table(["repository", "tag", "manifest digest"], rows))
+    else:
+        lines.append("nothing to remove")
+    lines += [f"kept {each.repository}:{plain(each.tag)}: {reason}" for each, reason in report.kept]
+    lines += [f"recorded in {file} of {ref}" for ref, file in report.attestations.items()]
+    runtime.succeed(result, "\n".join(lines))
 
 
 @release.command()

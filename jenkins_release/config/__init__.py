@@ -3,6 +3,9 @@
 from jenkins_release.config.load import load_configuration
 from jenkins_release.config.model import Configuration, TrustedKeySection
 from jenkins_release.config.secrets import (
+    CUSTOMER_KEY_ID,
+    CUSTOMER_KEY_SECRET,
+    HANDOVER_PASSPHRASE,
     JENKINS_TOKEN,
     JENKINS_USER,
     KEY_PASSPHRASE,
@@ -17,6 +20,9 @@ from jenkins_release.config.secrets import (
 from jenkins_release.config.trusted import read_key_sections
 
 __all__ = [
+    "CUSTOMER_KEY_ID",
+    "CUSTOMER_KEY_SECRET",
+    "HANDOVER_PASSPHRASE",
     "JENKINS_TOKEN",
     "JENKINS_USER",
     "KEY_PASSPHRASE",

@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.installers import InstallerSection
 from jenkins_release.config.jenkins import JenkinsSection
 from jenkins_release.config.notify import NotifySection
 from jenkins_release.config.section import Section
+from jenkins_release.config.support import SupportSection
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier, name_problem
 from jenkins_release.rules.tags import repository_problem, template_problem
@@ -239,6 +241,8 @@ class Configuration(Section):
     signing: SigningSection = SigningSection()
     trusted_keys: tuple[TrustedKeySection, ...] = ()
     jenkins: JenkinsSection = JenkinsSection()
+    customers: CustomersSection = CustomersSection()
+    support: SupportSection = SupportSection()
     notify: tuple[NotifySection, ...] = ()
     retry: RetrySection = RetrySection()
 

@@ -31,6 +31,7 @@ APPROVAL = "tag:nextlabs.com,2026:jenkins-release/approval/v1"
 OVERRIDE = "tag:nextlabs.com,2026:jenkins-release/override/v1"
 PROMOTION = "tag:nextlabs.com,2026:jenkins-release/promotion/v1"
 WITHDRAWAL = "tag:nextlabs.com,2026:jenkins-release/withdrawal/v1"
+RETIREMENT = "tag:nextlabs.com,2026:jenkins-release/retirement/v1"
 PUBLICATION = "tag:nextlabs.com,2026:jenkins-release/publication/v1"
 SUMMARY = "https://slsa.dev/verification_summary/v1"
 EXTENSION = "jenkinsRelease"
@@ -47,6 +48,7 @@ KINDS: Mapping[str, str] = {
     OVERRIDE: "override",
     PROMOTION: "promotion",
     WITHDRAWAL: "withdrawal",
+    RETIREMENT: "retirement",
     PUBLICATION: "publication",
     SUMMARY: "summary",
 }
@@ -60,6 +62,7 @@ ROLES: Mapping[str, str] = {
     OVERRIDE: "override",
     PROMOTION: "promotion",
     WITHDRAWAL: "promotion",
+    RETIREMENT: "promotion",
     PUBLICATION: "promotion",
     SUMMARY: "promotion",
 }

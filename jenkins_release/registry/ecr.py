@@ -11,7 +11,7 @@ from jenkins_release.errors import IntegrityError
 from jenkins_release.registry import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, failed
 from jenkins_release.registry.ecr_tags import put_tag
-from jenkins_release.registry.protocol import RegistryLogin, Repository, Scan, StoredImage
+from jenkins_release.registry.protocol import HeldImage, RegistryLogin, Repository, Scan, StoredImage
 from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
 from jenkins_release.registry.token import mint
 
@@ -208,6 +208,32 @@ class EcrRegistry:
             RemoteError: ECR refused or failed.
         """
         return self._api.scan(repository, digest)
+
+    def inventory(self, repository: str) -> list[HeldImage]:
+        """Return every tagged image (``DescribeImages``); manifests are only read of indexes.
+
+        ECR notes a pull at least once in 24 hours (ECR API reference, ImageDetail).
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            IntegrityError: An index cannot be read.
+            RemoteError: ECR refused or failed.
+        """
+        held = {each["imageDigest"]: each for each in self._api.tagged(repository)}
+        indexes = [d for d, each in held.items() if manifests.is_index(each.get("imageManifestMediaType"))]
+        children = {
+            digest: manifests.index_children(raw, f"{repository} {digest}")
+            for digest, raw in self._api.manifests(repository, indexes).items()
+        }
+        return [
+            HeldImage(
+                digest,
+                tuple(sorted(each["imageTags"])),
+                each.get("lastRecordedPullTime"),
+                children.get(digest, frozenset()),
+            )
+            for digest, each in held.items()
+        ]
 
     def set_tag(self, image: StoredImage, tag: str) -> None:
         """Let ``tag`` name exactly ``image`` (``PutImage``).

@@ -158,6 +158,18 @@ class EcrCalls:
             raise translate(error, what) from error
         return str(answer.get("value", "")).upper() == "ENABLED"
 
+    def tagged(self, repository: str) -> list[dict[str, Any]]:
+        """Describe every tagged image of a repository (``DescribeImages``, all pages)."""
+        found: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"filter": {"tagStatus": "TAGGED"}}
+        while True:
+            what = f"describe the images of {repository}"
+            answer = self.call("describe_images", what, repositoryName=repository, **page)
+            found += [each for each in answer["imageDetails"] if each.get("imageTags")]
+            if not answer.get("nextToken"):
+                return found
+            page["nextToken"] = answer["nextToken"]
+
     def scan(self, repository: str, digest: str) -> Scan:
         """Return where the scan of an image stands, and what it found."""
         from botocore.exceptions import ClientError

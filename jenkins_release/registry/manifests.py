@@ -229,3 +229,16 @@ def _malformed(what: str, manifest: RawManifest, why: str) -> IntegrityError:
         f"{what}: the manifest {manifest.digest} cannot be used: {why}",
         hint="do not release it: find out who pushed this manifest",
     )
+
+
+def is_index(media_type: str | None) -> bool:
+    """Whether a media type is that of an index, also called a manifest list."""
+    return media_type in INDEX_TYPES
+
+
+def index_children(manifest: RawManifest, what: str) -> frozenset[str]:
+    """Return the digests that an index lists. Raises IntegrityError where it cannot be read."""
+    try:
+        return frozenset(str(entry["digest"]) for entry in json.loads(manifest.data)["manifests"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _malformed(what, manifest, "it lists no manifests") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Protocol
 
@@ -88,6 +89,23 @@ class StoredImage:
 
 
 @dataclass(frozen=True)
+class HeldImage:
+    """A tagged image, as the registry lists it.
+
+    Attributes:
+        digest: Digest of its manifest.
+        tags: Its tags.
+        pulled: When it was last pulled; None where it never was.
+        children: Digests that it lists, where it is an index.
+    """
+
+    digest: str
+    tags: tuple[str, ...]
+    pulled: datetime | None = None
+    children: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Scan:
     """What the registry says of an image's scan for vulnerabilities.
 
@@ -152,6 +170,10 @@ class Registry(Protocol):
 
     def scan(self, repository: str, digest: str) -> Scan:
         """Return where the scan of an image stands, and what it found. No scan is not clean."""
+        ...
+
+    def inventory(self, repository: str) -> list[HeldImage]:
+        """Return every tagged image, without doing what the registry might take for a pull."""
         ...
 
     def missing_layers(self, repository: str, digests: Sequence[str]) -> set[str]:

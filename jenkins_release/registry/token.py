@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +36,21 @@ def mint(client: Any, now: datetime, account: str | None) -> tuple[str, Registry
     """
     with aws_errors("get a token for Amazon ECR"):
         answer = client.get_authorization_token()
+    return read_token(answer, now, account)
+
+
+def read_token(answer: Mapping[str, Any], now: datetime, account: str | None) -> tuple[str, RegistryLogin]:
+    """Return the registry's URL and the login for it from an answer of ``GetAuthorizationToken``.
+
+    Args:
+        answer: The answer.
+        now: The time; the token's lifetime is measured against it.
+        account: Account that owns the registry; the credentials' own account when None.
+
+    Raises:
+        ConfigurationError: ECR names an endpoint without TLS.
+        RemoteError: The answer cannot be used.
+    """
     data = (answer.get("authorizationData") or [{}])[0]
     user, password = _credentials(str(data.get("authorizationToken", "")))
     expires = data.get("expiresAt")

@@ -16,6 +16,7 @@ from jenkins_release.errors import IntegrityError
 from jenkins_release.records.attestation import (
     PROMOTION,
     PUBLICATION,
+    RETIREMENT,
     WITHDRAWAL,
     Statement,
     TrustedKey,
@@ -26,7 +27,7 @@ from jenkins_release.records.attestation import (
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.evidence import Evidence, collect, misnamed
 
-State = Literal["not released", "promoted", "published", "promoted and published", "withdrawn"]
+State = Literal["not released", "promoted", "published", "promoted and published", "retired", "withdrawn"]
 _CHAIN = {"sequence", "previous", "signedAt", "candidate"}
 
 
@@ -144,7 +145,10 @@ def _state(evidence: Evidence) -> State:
     if last[0].statement.predicate_type == WITHDRAWAL:
         return "withdrawn"
     since = evidence.latest(WITHDRAWAL)
-    promoted, published = (evidence.latest(kind) > since for kind in (PROMOTION, PUBLICATION))
+    promoted = evidence.latest(PROMOTION) > max(since, evidence.latest(RETIREMENT))
+    published = evidence.latest(PUBLICATION) > since
     if promoted and published:
         return "promoted and published"
-    return "promoted" if promoted else "published"
+    if published:
+        return "published"
+    return "promoted" if promoted else "retired"

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,7 +16,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from jenkins_release.sandbox.ecr_state import ApiFault, EcrState
+from jenkins_release.sandbox.ecr_iam import IamKey
+from jenkins_release.sandbox.ecr_state import AccessKey, ApiFault, EcrState
+from jenkins_release.sandbox.process import LOOPBACK
 
 MAX_SKEW_S = 15 * 60
 """Seconds that the time of a request may be off (IAM user guide, "Signature Version 4")."""
@@ -54,7 +57,9 @@ def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes) -
     if parts is None:
         raise ApiFault("IncompleteSignatureException", "Authorization header is malformed.")
     with state.read() as document:
-        key = document.keys.get(parts["key"])
+        key: AccessKey | IamKey | None = document.keys.get(parts["key"])
+    if key is None and state.iam is not None:
+        key = state.iam.key(parts["key"])
     if key is None or not key.active:
         raise ApiFault(
             "UnrecognizedClientException", "The security token included in the request is invalid."
@@ -80,6 +85,8 @@ def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes) -
             "The request signature we calculated does not match the signature you provided. Check your "
             "AWS Secret Access Key and signing method. Consult the service documentation for details."
         )
+    if state.iam is not None and isinstance(key, IamKey):
+        state.iam.note_use(parts["key"])
     return key.arn
 
 
@@ -103,7 +110,9 @@ def token_holder(state: EcrState, authorization: str | None, expired_status: int
     return token.arn
 
 
-def authorize(state: EcrState, arn: str, action: str, repository: str | None = None) -> None:
+def authorize(
+    state: EcrState, arn: str, action: str, repository: str | None = None, *, address: str = LOOPBACK
+) -> None:
     """Check that a principal may do something, as IAM evaluates identity policies.
 
     Args:
@@ -111,20 +120,27 @@ def authorize(state: EcrState, arn: str, action: str, repository: str | None = N
         arn: The principal.
         action: Such as ``ecr:PutImage``.
         repository: The repository it is done to; None for actions on the whole registry.
+        address: Address of the caller.
 
     Raises:
         ApiFault: AccessDeniedException, with AWS's text.
     """
     resource = "*" if repository is None else state.repository_arn(repository)
     with state.read() as document:
+        own = arn in document.principals
         matching = [
             each.effect
             for each in document.principals.get(arn, [])
             if any(fnmatchcase(action.lower(), pattern.lower()) for pattern in each.actions)
             and any(fnmatchcase(resource, pattern) for pattern in each.resources)
         ]
-    if "Deny" in matching:
+    answer = None if own or state.iam is None else state.iam.answer(arn, action, resource, address)
+    if answer == "allow":
+        return
+    if "Deny" in matching or answer == "explicit deny":
         reason = "with an explicit deny in an identity-based policy"
+    elif not _shared(state, arn, action, repository):
+        reason = f"because no resource-based policy allows the {action} action"
     elif "Allow" not in matching:
         reason = f"because no identity-based policy allows the {action} action"
     else:
@@ -132,6 +148,22 @@ def authorize(state: EcrState, arn: str, action: str, repository: str | None = N
     raise ApiFault(
         "AccessDeniedException",
         f"User: {arn} is not authorized to perform: {action} on resource: {resource} {reason}",
+    )
+
+
+def _shared(state: EcrState, arn: str, action: str, repository: str | None) -> bool:
+    """Whether a principal of another account is let in by the repository's policy; our own need none."""
+    account = arn.split(":")[4]
+    if account == state.account or repository is None:
+        return True
+    with state.read() as document:
+        found = document.repositories.get(repository)
+    policy = json.loads(found.policy) if found is not None and found.policy else {}
+    return any(
+        each.get("Effect") == "Allow"
+        and each.get("Principal", {}).get("AWS") == f"arn:aws:iam::{account}:root"
+        and action in each.get("Action", [])
+        for each in policy.get("Statement", [])
     )
 
 

@@ -218,6 +218,32 @@ def _list_tags_for_resource(call: Call) -> dict[str, Any]:
     return {"tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
+def _get_repository_policy(call: Call) -> dict[str, Any]:
+    repository = call.repository()
+    if not repository.policy:
+        raise ApiFault(
+            "RepositoryPolicyNotFoundException",
+            f"Repository policy does not exist for the repository with name '{repository.name}'",
+        )
+    return {"repositoryName": repository.name, "policyText": repository.policy}
+
+
+def _set_repository_policy(call: Call) -> dict[str, Any]:
+    text = call.parameters["policyText"]
+    if not json.loads(text).get("Statement"):
+        raise invalid("Invalid parameter at 'PolicyText': 'Invalid repository policy provided'")
+    with call.state.change():
+        call.repository().policy = text
+    return _get_repository_policy(call)
+
+
+def _delete_repository_policy(call: Call) -> dict[str, Any]:
+    answer = _get_repository_policy(call)
+    with call.state.change():
+        call.repository().policy = ""
+    return answer
+
+
 def _check_filters(mutability: str, filters: Sequence[str]) -> None:
     if mutability.endswith("_WITH_EXCLUSION") != bool(filters):
         raise invalid(f"imageTagMutability {mutability} does not go with {len(filters)} exclusion filters")
@@ -247,6 +273,9 @@ REPOSITORY_ACTIONS: dict[str, Action] = {
     "CreateRepository": _create_repository,
     "DescribeRepositories": _describe_repositories,
     "DeleteRepository": _delete_repository,
+    "GetRepositoryPolicy": _get_repository_policy,
+    "SetRepositoryPolicy": _set_repository_policy,
+    "DeleteRepositoryPolicy": _delete_repository_policy,
     "PutImageTagMutability": _put_image_tag_mutability,
     "ListTagsForResource": _list_tags_for_resource,
 }

@@ -23,6 +23,7 @@ from typing import Any
 
 from jenkins_release.sandbox.ecr_faults import Faults, RequestLog
 from jenkins_release.sandbox.ecr_http import BadRequest, ConnectionReset, Exchange
+from jenkins_release.sandbox.ecr_iam import IamUsers
 from jenkins_release.sandbox.ecr_router import Router
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, TOKEN_LIFETIME_S, EcrState
 from jenkins_release.sandbox.ecr_store import RegistryStore
@@ -48,6 +49,10 @@ class EcrFront:
         token_lifetime_s: Seconds that a registry token works.
         blob_mounting: Whether the account opted in to blob mounting; ECR's default is no.
         expired_status: HTTP status that an expired registry token is answered with; ECR's own is 403.
+        iam: URL of the sandbox's IAM, whose users may call too.
+        key_delay_s: Seconds in which a new key of IAM's is not known yet.
+        layer_host: Host and port that a client is sent to for a layer, as ECR sends it to S3; the front
+            serves layers itself where it is empty.
         clock: Seconds since the epoch.
     """
 
@@ -62,11 +67,17 @@ class EcrFront:
         token_lifetime_s: float = TOKEN_LIFETIME_S,
         blob_mounting: bool = False,
         expired_status: int = 403,
+        iam: str = "",
+        key_delay_s: float = 0.0,
+        layer_host: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.state = EcrState(
             folder, account=account, region=region, token_lifetime_s=token_lifetime_s, clock=clock
         )
+        self.state.layer_host = layer_host
+        if iam:
+            self.state.iam = IamUsers(iam, key_delay_s=key_delay_s, clock=clock)
         self._stopping = threading.Event()
         self._router = Router(
             self.state,
@@ -219,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--region", default=REGION)
     parser.add_argument("--token-lifetime", type=float, default=TOKEN_LIFETIME_S, help="seconds")
     parser.add_argument("--blob-mounting", action="store_true", help="the account opted in")
+    parser.add_argument("--iam", default="", help="URL of the sandbox's IAM")
     options = parser.parse_args(arguments)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -230,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         region=options.region,
         token_lifetime_s=options.token_lifetime,
         blob_mounting=options.blob_mounting,
+        iam=options.iam,
     ):
         ended.wait()
     return 0

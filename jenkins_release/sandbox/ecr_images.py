@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Any
 
 from jenkins_release.registry.manifests import sha256_digest
@@ -144,6 +145,12 @@ def _get_download_url_for_layer(call: Call) -> dict[str, Any]:
     return {"downloadUrl": f"http://{call.host}{path}", "layerDigest": digest}
 
 
+def _initiate_layer_upload(call: Call) -> dict[str, Any]:
+    """Begin an upload that only ``/v2/`` can go on with: tells who may push."""
+    call.repository()
+    return {"uploadId": str(uuid.uuid4()), "partSize": 20 * 1024 * 1024}
+
+
 def _look_up(repository: RepositoryState, wanted: dict[str, str]) -> tuple[Image | None, tuple[str, str]]:
     tag, digest = wanted.get("imageTag"), wanted.get("imageDigest")
     if tag is None and digest is None:
@@ -190,6 +197,8 @@ def _detail(call: Call, repository: RepositoryState, image: Image) -> dict[str, 
         "imagePushedAt": image.pushed_at,
         "imageManifestMediaType": image.media_type,
     }
+    if image.pulled_at is not None:
+        detail["lastRecordedPullTime"] = image.pulled_at
     if tags := repository.tags_of(image.digest):
         detail["imageTags"] = tags
     return detail
@@ -199,6 +208,7 @@ ACTIONS: dict[str, Action] = {
     **REPOSITORY_ACTIONS,
     "BatchGetImage": _batch_get_image,
     "BatchCheckLayerAvailability": _batch_check_layer_availability,
+    "InitiateLayerUpload": _initiate_layer_upload,
     "PutImage": _put_image,
     "BatchDeleteImage": _batch_delete_image,
     "DescribeImages": _describe_images,

@@ -26,6 +26,7 @@ class EcrServer:
         port: Loopback port; a free one by default.
         region: AWS region that it says it is in.
         blob_mounting: Whether the account opted in to blob mounting.
+        iam: URL of the sandbox's IAM, whose users may call too.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class EcrServer:
         port: int | None = None,
         region: str = REGION,
         blob_mounting: bool = False,
+        iam: str = "",
     ) -> None:
         self.port = port or free_port()
         self.region = region
         self._registry_port = registry_port
         self._blob_mounting = blob_mounting
+        self._iam = iam
         self._server = Server("ecr-front", folder)
 
     @property
@@ -71,6 +74,8 @@ class EcrServer:
         command += ["--region", self.region]
         if self._blob_mounting:
             command.append("--blob-mounting")
+        if self._iam:
+            command += ["--iam", self._iam]
         return self._server.start(command, self._answers, tied=tied)
 
     def pid(self) -> int | None:

@@ -17,11 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from jenkins_release.errors import RemoteError
+
+if TYPE_CHECKING:
+    from jenkins_release.sandbox.ecr_iam import IamUsers
 
 ACCOUNT = "123456789012"
 """Account number of the sandbox: the one of AWS's own examples."""
@@ -58,6 +61,7 @@ class Image(BaseModel):
     size: int
     pushed_at: float
     children: list[str] = []
+    pulled_at: float | None = None
 
 
 class RepositoryState(BaseModel):
@@ -71,6 +75,7 @@ class RepositoryState(BaseModel):
     scan_on_push: bool = False
     encryption: dict[str, str] = {"encryptionType": "AES256"}
     resource_tags: dict[str, str] = {}
+    policy: str = ""
     images: dict[str, Image] = {}
     tags: dict[str, str] = {}
 
@@ -168,6 +173,8 @@ class EcrState:
         self.region = region
         self.token_lifetime_s = token_lifetime_s
         self.clock = clock
+        self.iam: IamUsers | None = None
+        self.layer_host = ""
         self._lock = threading.RLock()
         self._document = _Document()
         if self.file.exists():

@@ -13,7 +13,13 @@ from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit
 
 from jenkins_release.registry.manifests import sha256_digest
-from jenkins_release.sandbox.ecr_access import DOWNLOADS, authorize, check_download, token_holder
+from jenkins_release.sandbox.ecr_access import (
+    DOWNLOADS,
+    authorize,
+    check_download,
+    download_path,
+    token_holder,
+)
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_http import Exchange
 from jenkins_release.sandbox.ecr_manifests import immutable_message, store_image
@@ -130,6 +136,9 @@ class V2Api:
             self._put_manifest(exchange, name, rest)
         elif kind == "manifests":
             self._get_manifest(exchange, name, rest, fault)
+        elif kind == "blobs" and exchange.method == "GET" and self._state.layer_host:
+            place = download_path(self._state, repository.storage, rest)
+            exchange.reply(307, b"", {"Location": f"http://{self._state.layer_host}{place}"})
         else:
             query = self._upload_query(exchange, arn) if exchange.method == "POST" else exchange.raw_query
             if kind == "blobs/uploads" and rest:
@@ -184,6 +193,9 @@ class V2Api:
         if image is None or not _accepts(exchange, image):
             self.refuse(exchange, 404, "MANIFEST_UNKNOWN", "Requested image not found")
             return
+        if exchange.method == "GET":
+            with self._state.change():
+                image.pulled_at = self._state.clock()
         data = fault.spoil(self._store.manifest(repository.storage, image.digest, image.media_type))
         exchange.reply(200, data, {"Content-Type": image.media_type, "Docker-Content-Digest": image.digest})
 

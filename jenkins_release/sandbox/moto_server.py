@@ -1,7 +1,7 @@
 """AWS besides ECR: moto in a process of its own, on a loopback port.
 
 ``python -m jenkins_release.sandbox.moto_server --port N`` runs it; moto keeps everything in memory
-and checks neither signatures nor permissions.
+and checks neither signatures nor permissions. Its IAM users may use the ECR front, which checks both.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jenkins_release.errors import ConfigurationError
-from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
+from jenkins_release.sandbox.moto_iam import complete_iam, with_snapshot
 from jenkins_release.sandbox.process import LOOPBACK, Server, free_port, listening
 
 
@@ -76,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
     options = parser.parse_args(arguments)
     try:
-        from moto.server import ThreadedMotoServer
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+        from werkzeug.serving import make_server
     except ImportError as error:
         raise ConfigurationError(
             "the sandbox needs moto, which is not installed", hint="pip install 'jenkins-release[sandbox]'"
@@ -84,12 +87,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    # moto binds 0.0.0.0 unless it is told otherwise.
-    server = ThreadedMotoServer(ip_address=LOOPBACK, port=options.port, verbose=False)
-    server.start()
+    complete_iam()
+    application = with_snapshot(DomainDispatcherApplication(create_backend_app), ACCOUNT, REGION)
+    # Not moto's own server: it serves nothing beside moto.
+    server = make_server(LOOPBACK, options.port, application, threaded=True, request_handler=_handler())
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     ended.wait()
-    server.stop()
+    server.shutdown()
+    thread.join()
     return 0
+
+
+def _handler() -> Any:
+    """Return moto's request handler without its log."""
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
+
+    return type("Quiet", (MotoRequestHandler,), {"log": lambda *_: None})
 
 
 if __name__ == "__main__":

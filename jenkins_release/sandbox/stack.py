@@ -200,8 +200,10 @@ class Sandbox:
             port=state.samba_port,
         )
         self.registry = RegistryServer(self.folder / "registry", port=state.registry_port)
-        self.ecr = EcrServer(self.folder / "ecr", state.registry_port, port=state.ecr_port)
         self.moto = MotoServer(self.folder / "moto", port=state.moto_port)
+        self.ecr = EcrServer(
+            self.folder / "ecr", state.registry_port, port=state.ecr_port, iam=self.moto.endpoint
+        )
 
     def _read(self) -> _State | None:
         try:

@@ -9,11 +9,13 @@ from jenkins_release.config import Configuration
 from jenkins_release.rules.tags import moving_filters
 
 if TYPE_CHECKING:
+    from jenkins_release.aws.iam import IamAccount
+    from jenkins_release.aws.secrets import SecretStore
     from jenkins_release.registry.protocol import BlobStore, Registry
 
 
 class AwsServices:
-    """The registry that customers pull from, opened on first use."""
+    """The registry that customers pull from, and the account that owns it; opened on first use."""
 
     configuration: Configuration
 
@@ -44,3 +46,17 @@ class AwsServices:
         from jenkins_release.registry.uploads import RegistryUploads
 
         return RegistryUploads(Transport(lambda: self.registry.login()))
+
+    @cached_property
+    def iam(self) -> IamAccount:
+        """IAM of the account that owns the registry."""
+        from jenkins_release.aws.iam import IamAccount
+
+        return IamAccount(self.configuration.ecr.region, self.configuration.ecr.account)
+
+    @cached_property
+    def secret_store(self) -> SecretStore:
+        """AWS Secrets Manager in the registry's region."""
+        from jenkins_release.aws.secrets import SecretStore
+
+        return SecretStore(self.configuration.ecr.region)

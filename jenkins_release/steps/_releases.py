@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
-from jenkins_release.records.attestation import PROMOTION, PUBLICATION, WITHDRAWAL
+from jenkins_release.records.attestation import PROMOTION, PUBLICATION, RETIREMENT, WITHDRAWAL
 from jenkins_release.records.release import Promotion, WithdrawalRecord
 from jenkins_release.rules.evidence import Counted, Evidence, collect
 from jenkins_release.rules.tags import fill
@@ -27,11 +27,13 @@ class Release:
         opened: The candidate.
         promotion: The last promotion that counts.
         withdrawal: The last withdrawal that counts, where it came after that promotion.
+        retirement: The last retirement that counts, where it came after that promotion.
     """
 
     opened: OpenCandidate
     promotion: Counted
     withdrawal: Counted | None
+    retirement: Counted | None = None
 
     @property
     def ref(self) -> CandidateRef:
@@ -57,12 +59,16 @@ def evidence_of(opened: OpenCandidate, services: Services) -> Evidence:
 def release_of(opened: OpenCandidate, services: Services) -> Release | None:
     """Return the release that a candidate became, None where it was never promoted."""
     evidence = evidence_of(opened, services)
-    promotions, withdrawals = evidence.of(PROMOTION), evidence.of(WITHDRAWAL)
+    promotions = evidence.of(PROMOTION)
     if not promotions:
         return None
     last = promotions[-1]
-    after = [w for w in withdrawals if w.statement.sequence > last.statement.sequence]
-    return Release(opened, last, after[-1] if after else None)
+
+    def after(kind: str) -> Counted | None:
+        later = [each for each in evidence.of(kind) if each.statement.sequence > last.statement.sequence]
+        return later[-1] if later else None
+
+    return Release(opened, last, after(WITHDRAWAL), after(RETIREMENT))
 
 
 def releases(version: str, services: Services) -> list[Release]:
@@ -80,6 +86,22 @@ def releases(version: str, services: Services) -> list[Release]:
         )
     found = [release_of(open_candidate(ref, services), services) for ref in refs]
     return [release for release in found if release is not None]
+
+
+def all_releases(services: Services) -> Iterator[Release]:
+    """Yield every promoted candidate of the product; one that cannot be read is passed over.
+
+    What is passed over counts as never released, which retires less and never more.
+    """
+    for ref in _refs(services):
+        try:
+            ReleaseVersion.parse(ref.version)
+            release = release_of(open_candidate(ref, services), services)
+        except (IntegrityError, ConfigurationError) as error:
+            _log.warning("%s is not looked at: %s", ref, error.message)
+            continue
+        if release is not None:
+            yield release
 
 
 @dataclass(frozen=True)
@@ -147,7 +169,7 @@ def earlier_releases(template: str, tag: str, bad: CandidateRef, services: Servi
             _log.warning("%s does not return to %s: %s", tag, ref, error.message)
             continue
         release = release_of(opened, services)
-        if release is None or release.withdrawal is not None:
+        if release is None or release.withdrawal is not None or release.retirement is not None:
             continue
         altered = evidence_of(opened, services).altered
         if altered:

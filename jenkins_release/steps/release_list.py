@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
-from jenkins_release.records.attestation import PROMOTION, PUBLICATION, WITHDRAWAL
+from jenkins_release.records.attestation import PROMOTION, PUBLICATION, RETIREMENT, WITHDRAWAL
 from jenkins_release.rules.evidence import Counted
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.steps._open import OpenCandidate, open_candidates
@@ -32,6 +32,7 @@ class ListedRelease:
         bytes: Their bytes.
         location: Folder in the release area; empty where nothing is published.
         problem: What is wrong with the record; empty where nothing is.
+        retired: When its images were taken out of the registry again, None where they were not.
     """
 
     version: str
@@ -44,6 +45,7 @@ class ListedRelease:
     bytes: int = 0
     location: str = ""
     problem: str = ""
+    retired: datetime | None = None
 
 
 def list_releases(services: Services) -> list[ListedRelease]:
@@ -102,17 +104,19 @@ def _listed(
     if publications and published is None and services.configuration.share.releases:
         problem = problem or f"{services.releases.shown(opened.ref.version)} is not what was published"
     record = published.record if published else None
+    retired = [r for r in evidence.of(RETIREMENT) if r.statement.sequence > evidence.latest(PROMOTION)]
     return ListedRelease(
         opened.ref.version,
         opened.ref.build,
         _signed_at(promotions),
         record.published_at if record else _signed_at(publications),
         next(_reasons(evidence.of(WITHDRAWAL), released), ""),
-        len(opened.record.images) if promotions else 0,
+        len(opened.record.images) if promotions and not retired else 0,
         len(record.files) if record else 0,
         sum(file.size for file in record.files) if record else 0,
         services.releases.shown(opened.ref.version) if record else "",
         problem,
+        _signed_at(retired),
     )
 
 

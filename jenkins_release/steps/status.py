@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
+from jenkins_release.records.attestation import PROMOTION, RETIREMENT, WITHDRAWAL
 from jenkins_release.records.journal import JournalEntry
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.evidence import collect
@@ -63,10 +63,10 @@ def promotion_status(ref: CandidateRef, services: Services) -> PromotionStatus:
 def promotion_attestation(opened: OpenCandidate, services: Services) -> str | None:
     """Return the file name of the promotion attestation that holds, or None.
 
-    It is the last one by a trusted key, unless the release was withdrawn after it.
+    It is the last one by a trusted key, unless the release was withdrawn or retired after it.
     """
     evidence = collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
-    last = evidence.of(PROMOTION, WITHDRAWAL)[-1:]
+    last = evidence.of(PROMOTION, WITHDRAWAL, RETIREMENT)[-1:]
     return last[0].file if last and last[0].statement.predicate_type == PROMOTION else None
 
 

@@ -62,9 +62,10 @@ class Job:
 class Outcome:
     """What a build ended with.
 
-    ``leaks`` says where a secret was seen; ``description``, ``reports`` and ``mails`` are the build's
-    description, the JUnit reports that it published, and the mails that it sent. ``survivors`` are the
-    variables that were stored and read back on the way; ``stashes`` are those that are kept for a restart.
+    ``leaks`` says where a secret was seen; ``description``, ``reports``, ``mails`` and ``artifacts`` are
+    the build's description, the JUnit reports that it published, the mails that it sent, and the files
+    that it archived. ``survivors`` are the variables that were stored and read back on the way; ``stashes``
+    are those that are kept for a restart.
     """
 
     status: str
@@ -80,6 +81,7 @@ class Outcome:
     mails: list[dict[str, str]]
     survivors: list[str]
     stashes: dict[str, Any]
+    artifacts: dict[str, str]
 
     def ok(self) -> Any:
         """Return the script's value; the build has to be a success without leaks."""
@@ -142,6 +144,7 @@ class Jenkins:
                 mails=answer["mails"],
                 survivors=answer["survivors"],
                 stashes=answer["stashes"],
+                artifacts=answer["artifacts"],
             )
             for answer in answers
         ]

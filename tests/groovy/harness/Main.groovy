@@ -81,8 +81,8 @@ class Controller {
             build.print((outcome.thrown == 'Aborted' ? 'ERROR: ' : '') + outcome.failure)
         }
         build.print('Finished: ' + outcome.status)
-        outcome.leaks = build.leaks(outcome.answer, [outcome.failure, currentBuild.description, build.mails].join('\n'))
-        return outcome + [description: currentBuild.description, reports: build.reports, mails: build.mails,
+        outcome.leaks = build.leaks(outcome.answer, [outcome.failure, currentBuild.description, build.mails, build.artifacts].join('\n'))
+        return outcome + [description: currentBuild.description, reports: build.reports, mails: build.mails, artifacts: build.artifacts,
                           calls: build.calls, scripts: build.scripts, survivors: build.survivors as List,
                           stashes: build.stashesArePreserved ? build.stashes : [:], console: build.console.toString()]
     }

@@ -17,6 +17,7 @@ class Build {
     final List<String> secrets = []
     final List<String> reports = []
     final List<Map> mails = []
+    final Map<String, String> artifacts = [:]
     final Map<String, String> assigned = [:]
     final Map<String, Map> stashes = [:]
     final Map params = [:]

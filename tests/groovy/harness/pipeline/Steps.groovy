@@ -86,7 +86,9 @@ class Steps {
 
     Object do_archiveArtifacts(Map given, Closure body) {
         File file = build.resolve(given.artifacts)
-        if (!file.exists()) {
+        if (file.exists()) {
+            build.artifacts.putAll(contents(file, given.artifacts))
+        } else if (!given.allowEmptyArchive) {
             throw new Aborted("No artifacts found that match the file pattern \"${given.artifacts}\".")
         }
     }
@@ -99,6 +101,14 @@ class Steps {
             build.print('ERROR: ' + (given.message ?: error.message))
             build.result = given.buildResult ?: 'FAILURE'
         }
+    }
+
+    /** Path to text of a file, or of everything in a folder: a pattern that ends in / means that. */
+    private static Map<String, String> contents(File file, String name) {
+        if (file.isFile()) {
+            return [(name): file.text]
+        }
+        return file.listFiles().findAll { it.isFile() }.collectEntries { [name + it.name, it.text] }
     }
 
     /** Copies the sources that the test names, as a checkout of them would. */

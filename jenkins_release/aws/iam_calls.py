@@ -1,0 +1,101 @@
+"""Calls of IAM: paged, and with every error translated.
+
+IAM is global and eventually consistent: a new key may be refused for some seconds (IAM user guide,
+"Changes that I make are not always immediately visible").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from jenkins_release.aws.errors import error_code, translate
+from jenkins_release.aws.session import aws_client
+from jenkins_release.errors import ConfigurationError, RemoteError
+
+GONE = "NoSuchEntity"
+"""Code of what is not there."""
+EXISTS = "EntityAlreadyExists"
+"""Code of what is there already."""
+
+
+class IamCalls:
+    """The IAM API of one account.
+
+    Args:
+        region: AWS region; IAM is global, boto3 wants one.
+        account: The account's number.
+        client: A boto3 ``iam`` client instead of one from boto3's credential chain.
+    """
+
+    def __init__(self, region: str, account: str, *, client: Any = None) -> None:
+        self.account = account
+        self._client = client if client is not None else aws_client("iam", region)
+        self._region, self._once = region, client
+
+    def call(
+        self,
+        action: str,
+        what: str,
+        *,
+        absent: Any = None,
+        passing: Sequence[str] = (),
+        once: bool = False,
+        **given: Any,
+    ) -> Any:
+        """Call IAM; what is passed or absent ends quietly, with ``absent``. ``once``: never repeated."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return getattr(self._unrepeated() if once else self._client, action)(**given)
+        except (BotoCoreError, ClientError) as error:
+            code = error_code(error)
+            if code in passing or (absent is not None and code == GONE):
+                return absent
+            raise _translated(error, what) from error
+
+    def _unrepeated(self) -> Any:
+        """The client for what is made anew by each call: boto3 repeats a call whose answer was lost."""
+        if self._once is None:
+            self._once = aws_client("iam", self._region, attempts=1)
+        return self._once
+
+    def pages(self, action: str, what: str, key: str, **given: Any) -> list[Any]:
+        """Call IAM until all pages are read; a user that is gone has none."""
+        found: list[Any] = []
+        marker: dict[str, Any] = {}
+        while True:
+            answer = self.call(action, what, absent={}, **given, **marker)
+            found += answer.get(key, [])
+            if not answer.get("IsTruncated") or not answer.get("Marker"):
+                return found
+            marker = {"Marker": answer["Marker"]}
+
+
+def _translated(error: Exception, what: str) -> Exception:
+    code = error_code(error)
+    if code == "LimitExceeded":
+        return ConfigurationError(
+            f"cannot {what}: a quota of IAM is reached: {error}",
+            hint="delete what is not needed, or have the quota raised in Service Quotas",
+        )
+    if code in {"EntityTemporarilyUnmodifiable", "ConcurrentModification"}:
+        return RemoteError(f"cannot {what}: {error}", hint="IAM asks to come back later", retryable=True)
+    if code == GONE:
+        return RemoteError(
+            f"cannot {what}: {error}", hint="what was just made takes IAM some seconds", retryable=True
+        )
+    if code == "DeleteConflict":
+        return RemoteError(
+            f"cannot {what}: {error}",
+            hint="an MFA device, SSH key, certificate or Git password is left: remove it by hand first",
+        )
+    return translate(error, what)
+
+
+def document_of(document: Any) -> Mapping[str, Any]:
+    """Return a policy document, which boto3 decodes and other clients leave URL-encoded (RFC 3986)."""
+    found = json.loads(unquote(document)) if isinstance(document, str) else document
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,71 @@
+"""AWS Secrets Manager as a place to hand an access key over.
+
+The version id of a secret is the caller's own token (Secrets Manager API reference,
+``ClientRequestToken``). Made from the id of the access key, it lets a run that died be run again:
+the same version is written at most once, and whether it is there can be asked without reading it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from jenkins_release.aws.errors import error_code, translate
+from jenkins_release.aws.session import aws_client
+
+OWNER = "customer-user"
+"""Tag of a secret that says which IAM user's key it holds."""
+_GONE = "ResourceNotFoundException"
+_EXISTS = "ResourceExistsException"
+
+
+class SecretStore:
+    """Secrets of one account and region.
+
+    Args:
+        region: AWS region.
+        client: A boto3 ``secretsmanager`` client instead of one from boto3's credential chain.
+    """
+
+    def __init__(self, region: str, *, client: Any = None) -> None:
+        self._client = client if client is not None else aws_client("secretsmanager", region)
+
+    def owner(self, name: str) -> str | None:
+        """Return the user that a secret is for (``DescribeSecret``); None where there is no such secret.
+
+        Of a secret that nobody marked the owner is empty.
+        """
+        answer = self._call("describe_secret", f"look at the secret {name}", (_GONE,), SecretId=name)
+        if answer is None:
+            return None
+        return next((str(tag["Value"]) for tag in answer.get("Tags", []) if tag["Key"] == OWNER), "")
+
+    def holds(self, name: str, key_id: str) -> bool:
+        """Whether the version for an access key is in force (``DescribeSecret``)."""
+        answer = self._call("describe_secret", f"look at the secret {name}", (_GONE,), SecretId=name)
+        stages = (answer or {}).get("VersionIdsToStages", {}).get(version_of(key_id), [])
+        return "AWSCURRENT" in stages
+
+    def put(self, name: str, key_id: str, text: str, *, owner: str, description: str) -> None:
+        """Write the version for an access key; the secret is created, for its owner, where it is missing."""
+        what = f"write the secret {name}"
+        given = {"ClientRequestToken": version_of(key_id), "SecretString": text}
+        new = {"Name": name, "Description": description, "Tags": [{"Key": OWNER, "Value": owner}]}
+        made = self._call("create_secret", what, (_EXISTS,), **new, **given)
+        if made is None:
+            self._call("put_secret_value", what, (), SecretId=name, **given)
+
+    def _call(self, action: str, what: str, passing: tuple[str, ...], **given: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return getattr(self._client, action)(**given)
+        except (BotoCoreError, ClientError) as error:
+            if error_code(error) in passing:
+                return None
+            raise translate(error, what) from error
+
+
+def version_of(key_id: str) -> str:
+    """Return the version id that belongs to an access key: 32 to 64 characters, as the API asks for."""
+    return hashlib.sha256(key_id.encode()).hexdigest()

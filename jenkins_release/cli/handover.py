@@ -1,0 +1,118 @@
+"""Where a customer's secret leaves to, as options: an encrypted file, Secrets Manager, a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jenkins_release.cli.runtime import Runtime
+from jenkins_release.config import HANDOVER_PASSPHRASE, secret
+from jenkins_release.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jenkins_release.steps._handover import HandedKey, HandOver
+
+
+class TerminalHandOver:
+    """Shows a secret once, and only to a person.
+
+    Args:
+        environ: Tells whether this is a build.
+        force: Show it wherever stdout leads.
+        as_json: Whether stdout is to hold one JSON document and nothing else.
+
+    Raises:
+        ConfigurationError: stdout is no terminal, or this runs in a build, and it is not forced; or
+            stdout is to be JSON.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, force: bool, as_json: bool = False) -> None:
+        if as_json:
+            raise ConfigurationError(
+                "--json and a secret on stdout exclude each other", hint="give --file or --secret"
+            )
+        build = next((name for name in ("JENKINS_URL", "BUILD_URL", "CI") if environ.get(name)), "")
+        if not force and (build or not sys.stdout.isatty()):
+            raise ConfigurationError(
+                f"a secret is not shown {'in a build' if build else 'in a pipe or a file'}",
+                hint="give --file or --secret; --force-terminal shows it all the same",
+            )
+
+    def require_for(self, user: str) -> None:
+        """Do nothing: who reads the terminal is told the user's name."""
+
+    def holds(self, user: str, key_id: str) -> bool:  # noqa: ARG002 - nobody knows what was read
+        """Return False: what was shown cannot be shown again."""
+        return False
+
+    def give(self, key: HandedKey) -> None:
+        """Show the key."""
+        shown = key.credentials
+        click.echo("shown once, and stored nowhere:")
+        click.echo(f"  AWS_ACCESS_KEY_ID={shown.key_id}")
+        click.echo(f"  AWS_SECRET_ACCESS_KEY={shown.secret.get_secret_value()}")
+
+    def place(self, user: str, key_id: str) -> str:  # noqa: ARG002 - there is no other place
+        """Say that it was shown."""
+        return "this terminal"
+
+
+def handover_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say where a secret leaves to."""
+    options = [
+        click.option(
+            "--file",
+            "folder",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Write an encrypted hand-over file (age) into this folder.",
+        ),
+        click.option(
+            "--recipient",
+            "recipients",
+            multiple=True,
+            help="Public key that the file is encrypted for: age1..., ssh-ed25519 ...; may be repeated. "
+            f"Otherwise a passphrase: ${HANDOVER_PASSPHRASE} or ..._FILE.",
+        ),
+        click.option("--secret", "secret_name", help="Write the key to this secret in AWS Secrets Manager."),
+        click.option("--terminal", is_flag=True, help="Show the key once, on a terminal."),
+        click.option("--force-terminal", is_flag=True, help="Show it in a pipe or a build log too."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def handover_of(
+    runtime: Runtime,
+    folder: Path | None,
+    recipients: tuple[str, ...],
+    secret_name: str | None,
+    terminal: bool,
+    force_terminal: bool,
+) -> HandOver | None:
+    """Return the hand-over that the options ask for, None where they ask for none.
+
+    Raises:
+        ConfigurationError: They exclude each other, or one cannot be used.
+    """
+    from jenkins_release.steps._handover import FileHandOver, SecretHandOver
+
+    shown = terminal or force_terminal
+    if sum([folder is not None, secret_name is not None, shown]) > 1:
+        raise ConfigurationError(
+            "--file, --secret and --terminal exclude each other", hint="a secret leaves by one way only"
+        )
+    if recipients and folder is None:
+        raise ConfigurationError("--recipient goes with --file", hint="give --file FOLDER")
+    if folder is not None:
+        passphrase = None if recipients else secret(HANDOVER_PASSPHRASE, runtime.environ)
+        return FileHandOver(folder, recipients=recipients, passphrase=passphrase)
+    if secret_name is not None:
+        return SecretHandOver(runtime.services.secret_store, secret_name)
+    if not shown:
+        return None
+    return TerminalHandOver(runtime.environ, force=force_terminal, as_json=runtime.as_json)

@@ -1,0 +1,67 @@
+"""Repository policies: who outside the account may use a repository.
+
+Source: ECR user guide, "Private repository policies".
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jenkins_release.errors import RemoteError
+from jenkins_release.registry.ecr_calls import EcrCalls
+
+
+class RepositoryPolicies:
+    """The policies of the repositories of one account and region.
+
+    Args:
+        region: AWS region.
+        account: Account that owns the repositories.
+        client: A boto3 ``ecr`` client instead of one from boto3's credential chain.
+    """
+
+    def __init__(self, region: str, account: str, *, client: Any = None) -> None:
+        self._calls = EcrCalls(region, account, None, client)
+
+    def read(self, repository: str) -> dict[str, Any]:
+        """Return the policy of a repository (``GetRepositoryPolicy``); an empty one where it has none.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: ECR refused or failed, or the policy cannot be read.
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self._calls.call(
+                "get_repository_policy",
+                f"read the policy of {repository}",
+                passing=("RepositoryPolicyNotFoundException",),
+                repositoryName=repository,
+            )
+        except ClientError:
+            return {"Version": "2012-10-17", "Statement": []}
+        policy = json.loads(answer["policyText"])
+        if not isinstance(policy, dict) or not isinstance(policy.get("Statement"), list):
+            raise RemoteError(
+                f"the policy of {repository} has no list of statements", hint="mend it by hand first"
+            )
+        return policy
+
+    def write(self, repository: str, policy: dict[str, Any]) -> None:
+        """Replace the policy of a repository (``SetRepositoryPolicy``); one without statements is removed."""
+        if not policy["Statement"]:
+            # ECR takes no policy without a statement.
+            self._calls.call(
+                "delete_repository_policy",
+                f"remove the policy of {repository}",
+                repositoryName=repository,
+            )
+            return
+        self._calls.call(
+            "set_repository_policy",
+            f"write the policy of {repository}",
+            repositoryName=repository,
+            policyText=json.dumps(policy),
+        )

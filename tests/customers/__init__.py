@@ -1,0 +1,1 @@
+"""Customers: issue, rotate, revoke, list, audit, doctor."""

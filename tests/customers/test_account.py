@@ -1,0 +1,103 @@
+"""An AWS account of a customer's own: let in by the repositories, without a key."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.rules.accounts import own_statements, shared_accounts, sid_of
+from jenkins_release.rules.customers import customer_named
+from jenkins_release.rules.iam_policy import repository_statement
+from jenkins_release.sandbox.ecr_state import Statement
+from tests.fixtures.customers import CustomerLab
+
+WORDS = ("customer", "issue", "ACME", "--ticket", "DEVOPS-1", "--kind", "aws-account", "--account-id")
+
+
+def test_an_account_that_is_let_in_pulls_the_product_and_nothing_else(lab: CustomerLab):
+    """Before and after, by real pulls; statements of others stay, and a second run changes nothing."""
+    from jenkins_release.aws import aws_client
+
+    state = lab.front.state
+    arn = "arn:aws:iam::210987654321:role/deploy"
+    state.add_user(arn, [Statement(actions=["ecr:*"])])
+    token, _ = state.issue_token(arn)
+    assert lab.pull(token) == 403
+    client = aws_client("ecr", "us-east-1")
+    other = {"Sid": "other", "Effect": "Allow", "Principal": {"AWS": "x"}, "Action": ["ecr:ListImages"]}
+    policy = {"Version": "2012-10-17", "Statement": [other]}
+    client.set_repository_policy(repositoryName="skydrm/rms", policyText=json.dumps(policy))
+    shown = lab.run(*WORDS, "210987654321", "--dry-run", "--json")
+    assert (shown.status, shown.json["changed"]) == (0, ["skydrm/rms", "skydrm/viewer"]), shown.text
+    assert lab.pull(token) == 403
+    assert lab.run(*WORDS, "210987654321").status == 0
+    assert [lab.pull(token, name) for name in ("skydrm/rms", "skydrm/viewer", "other/secret")] == [
+        200,
+        200,
+        403,
+    ]
+    left = json.loads(client.get_repository_policy(repositoryName="skydrm/rms")["policyText"])
+    assert other in left["Statement"]
+    assert "nothing to do" in lab.run(*WORDS, "210987654321").out
+    assert lab.state() == {}
+    assert lab.run(*WORDS, "999999999999").status == 2
+    assert lab.run(*WORDS, "123456789012").status == 2
+    assert lab.run(*WORDS, "210987654321", "--terminal").status == 2
+
+
+@pytest.mark.parametrize("account", ["", "12345", "12345678901a", "*", "\uff11" * 12])
+def test_another_account_has_to_be_one(account: str):
+    """A wildcard would let the whole world pull."""
+    with pytest.raises(ConfigurationError):
+        repository_statement("skydrmacme", account)
+
+
+def test_an_account_is_listed_and_taken_away_again(lab: CustomerLab):
+    """With the ticket of the first issue; the statements of others stay, and a pull is refused."""
+    from jenkins_release.aws import aws_client
+
+    state = lab.front.state
+    arn = "arn:aws:iam::210987654321:role/deploy"
+    state.add_user(arn, [Statement(actions=["ecr:*"])])
+    token, _ = state.issue_token(arn)
+    client = aws_client("ecr", "us-east-1")
+    other = {"Sid": "other", "Effect": "Allow", "Principal": {"AWS": "x"}, "Action": ["ecr:ListImages"]}
+    policy = {"Version": "2012-10-17", "Statement": [other]}
+    client.set_repository_policy(repositoryName="skydrm/rms", policyText=json.dumps(policy))
+    assert lab.run(*WORDS, "210987654321").status == 0
+    again = [word if word != "DEVOPS-1" else "DEVOPS-2" for word in WORDS]
+    assert "nothing to do" in lab.run(*again, "210987654321").out
+    (listed,) = lab.run("customer", "list", "--json").json["accounts"]
+    assert listed == {
+        "customer": "acme",
+        "account": "210987654321",
+        "ticket": "DEVOPS1",
+        "repositories": ["skydrm/rms", "skydrm/viewer"],
+    }
+    assert "210987654321" in lab.run("customer", "list").out
+    assert lab.pull(token) == 200
+    words = ("customer", "revoke", "ACME", "--kind", "aws-account")
+    assert lab.run(*words, "--dry-run").status == 0
+    assert lab.pull(token) == 200
+    done = lab.run(*words, "--json")
+    assert (done.status, done.json["changed"]) == (0, ["skydrm/rms", "skydrm/viewer"]), done.text
+    assert lab.pull(token) == 403
+    left = json.loads(client.get_repository_policy(repositoryName="skydrm/rms")["policyText"])
+    assert left["Statement"] == [other]
+    with pytest.raises(client.exceptions.RepositoryPolicyNotFoundException):
+        client.get_repository_policy(repositoryName="skydrm/viewer")
+    assert lab.run(*words).status == 2
+    assert lab.run(*words, "--undo").status == 2
+    assert lab.run("customer", "list", "--json").json["accounts"] == []
+
+
+def test_customers_whose_names_look_alike_are_kept_apart():
+    """A statement's name takes letters and digits only: a hash tells them apart."""
+    one, other = (customer_named(name, "SkyDRM") for name in ("acme-x", "acmex"))
+    policy = {"Statement": [repository_statement(sid_of(one, "DEVOPS-1"), "210987654321")]}
+    assert len(own_statements(one, policy)) == 1
+    assert own_statements(other, policy) == []
+    assert shared_accounts("SkyDRM", [("skydrm/rms", policy)])[0].customer == "acmex"
+    assert shared_accounts("Other", [("skydrm/rms", policy)]) == []

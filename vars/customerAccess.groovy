@@ -1,0 +1,85 @@
+// Gives a customer access to the images, renews it, ends it, or looks at it. See customerAccess.txt.
+import com.cloudbees.groovy.cps.NonCPS
+
+Map call(Map arguments = [:]) {
+    Map given = jenkinsReleaseArguments('customerAccess', arguments, [
+        action: null,            // 'issue', 'rotate', 'revoke', 'list', 'audit' or 'doctor'
+        customer: '',            // such as 'ACME'; not for list and audit
+        ticket: '',              // for issue: the ticket that asks for the access
+        reason: '',              // for revoke: why
+        kind: '',                // for issue and revoke: 'iam-user' or 'aws-account'
+        accountId: '',           // for issue: the customer's AWS account
+        networks: '',            // for issue: networks that may pull, with blanks between them
+        expiresDays: '',         // for issue: days until the access has to be renewed
+        secret: '',              // for issue and rotate: secret in AWS Secrets Manager that gets the key
+        folder: '',              // or a folder for a hand-over file, encrypted
+        recipient: '',           // public key of who may open the file: age1..., ssh-ed25519 ...
+        address: '',             // for doctor: public address of the customer
+        tag: '',                 // for doctor: tag to pull with the customer's key
+        undo: false,             // for rotate and revoke: take it back
+        delete: false,           // for revoke: delete what is left, after the grace period
+        config: 'release.toml',  // relative to the current directory
+        credentials: [:],        // ids: aws, customerKey, handoverPassphrase
+        dryRun: false,           // for issue, rotate and revoke: tell what would be done, change nothing
+        report: '',              // file for the result, to archive it
+    ], ['aws', 'customerKey', 'handoverPassphrase'])
+    Map takes = [
+        issue: ['--ticket', '--kind', '--account-id', '--source-ip', '--expires-days',
+                '--secret', '--file', '--recipient', '--dry-run'],
+        rotate: ['--secret', '--file', '--recipient', '--undo', '--dry-run'],
+        revoke: ['--reason', '--kind', '--undo', '--delete', '--dry-run'],
+        list: [],
+        audit: [],
+        doctor: ['--address', '--tag'],
+    ]
+    Map options = [
+        '--ticket': given.ticket,
+        '--reason': given.reason,
+        '--kind': given.kind,
+        '--account-id': given.accountId,
+        '--source-ip': given.networks.tokenize(' ,'),
+        '--expires-days': given.expiresDays,
+        '--secret': given.secret,
+        '--file': given.folder,
+        '--recipient': given.recipient,
+        '--address': given.address,
+        '--tag': given.tag,
+    ]
+    Map flags = ['--undo': given.undo, '--delete': given.delete, '--dry-run': given.dryRun]
+    String wrong = mistakes(given.action, given.customer, takes, options + flags)
+    if (wrong) {
+        error wrong
+    }
+    return jenkinsReleaseCli(
+        verb: ['customer', given.action],
+        options: ['--config': given.config] + options,
+        flags: flags,
+        operands: given.customer ? [given.customer] : [],
+        credentials: given.credentials,
+        report: given.report,
+        reportRefusal: true,
+    )
+}
+
+@NonCPS
+private String mistakes(String action, String customer, Map takes, Map set) {
+    List<String> found = []
+    if (takes.containsKey(action)) {
+        boolean needed = !(action in ['list', 'audit'])
+        if (needed != (customer as boolean)) {
+            found << ('customer: ' + (needed ? 'is missing' : 'does not go with ' + action))
+        }
+        for (entry in set) {
+            if (entry.value && !takes[action].contains(entry.key)) {
+                found << (entry.key + ' does not go with ' + action)
+            }
+        }
+    } else {
+        found << ('action: ' + action + ' is none of ' + takes.keySet().join(', '))
+    }
+    if (!found) {
+        return ''
+    }
+    return 'configuration: customerAccess cannot run with these arguments\n  - ' + found.join('\n  - ') +
+        '\nhint: customerAccess.txt describes them'
+}
