@@ -31,6 +31,8 @@ _CHANGED = {
     "export.layers": "plain",
     "promote.engine": "docker",
     "jenkins.url": "https://ci.example/",
+    "saas.strategy": "ssm",
+    "saas.region": "ap-southeast-1",
 }
 _OF_KIND = {bool: None, int: "7", float: "7.5", str: "changed"}
 
