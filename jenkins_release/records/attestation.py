@@ -32,6 +32,7 @@ OVERRIDE = "tag:nextlabs.com,2026:jenkins-release/override/v1"
 PROMOTION = "tag:nextlabs.com,2026:jenkins-release/promotion/v1"
 WITHDRAWAL = "tag:nextlabs.com,2026:jenkins-release/withdrawal/v1"
 PUBLICATION = "tag:nextlabs.com,2026:jenkins-release/publication/v1"
+REFRESH = "tag:nextlabs.com,2026:jenkins-release/refresh/v1"
 SUMMARY = "https://slsa.dev/verification_summary/v1"
 EXTENSION = "jenkinsRelease"
 _EXTENSIONS: Mapping[str, str] = {
@@ -48,6 +49,7 @@ KINDS: Mapping[str, str] = {
     PROMOTION: "promotion",
     WITHDRAWAL: "withdrawal",
     PUBLICATION: "publication",
+    REFRESH: "refresh",
     SUMMARY: "summary",
 }
 """Predicate type to the short word that file names and listings show."""
@@ -61,6 +63,7 @@ ROLES: Mapping[str, str] = {
     PROMOTION: "promotion",
     WITHDRAWAL: "promotion",
     PUBLICATION: "promotion",
+    REFRESH: "promotion",
     SUMMARY: "promotion",
 }
 """Predicate type to the role that a key needs to make it."""
