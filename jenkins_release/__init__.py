@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
     from jenkins_release.steps._delivery import Delivery
+    from jenkins_release.steps._refresh_run import RefreshReport
     from jenkins_release.steps._run import Run
     from jenkins_release.steps.approve import (
         ApprovalReport,
@@ -66,7 +67,10 @@ if TYPE_CHECKING:
     from jenkins_release.steps.notify import NotifyTestReport, NotifyTestRequest, try_notifiers
     from jenkins_release.steps.plan import ask_for_approval, plan_promotion, write_plan
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
+    from jenkins_release.steps.refresh import RefreshRequest, refresh_stack
     from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
+    from jenkins_release.steps.rollback import RollbackRequest, rollback_stack
+    from jenkins_release.steps.running import StackStatus, stack_status
     from jenkins_release.steps.services import Services
     from jenkins_release.steps.sign_off import SignOffRequest, sign_off
     from jenkins_release.steps.status import PromotionStatus, promotion_status
@@ -76,7 +80,7 @@ if TYPE_CHECKING:
         VerifyReleaseRequest,
         verify_release,
     )
-    from jenkins_release.steps.watcher import Watcher
+    from jenkins_release.steps.watcher import StackWatcher, Watcher
     from jenkins_release.steps.withdraw import WithdrawalReport, WithdrawRequest, withdraw_release
 
 _HOMES = {
@@ -97,6 +101,7 @@ _HOMES = {
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
     "steps._delivery": ("Delivery",),
+    "steps._refresh_run": ("RefreshReport",),
     "steps._run": ("Run",),
     "steps.approve": (
         "ApprovalReport",
@@ -118,13 +123,16 @@ _HOMES = {
     "steps.notify": ("NotifyTestReport", "NotifyTestRequest", "try_notifiers"),
     "steps.plan": ("ask_for_approval", "plan_promotion", "write_plan"),
     "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
+    "steps.refresh": ("RefreshRequest", "refresh_stack"),
     "steps.revoke": ("RevocationRequest", "revoke_sign_off"),
+    "steps.rollback": ("RollbackRequest", "rollback_stack"),
+    "steps.running": ("StackStatus", "stack_status"),
     "steps.services": ("Services",),
     "steps.sign_off": ("SignOffRequest", "sign_off"),
     "steps.status": ("PromotionStatus", "promotion_status"),
     "steps.verify": ("VerifyReport", "verify_candidate"),
     "steps.verify_release": ("ReleaseVerification", "VerifyReleaseRequest", "verify_release"),
-    "steps.watcher": ("Watcher",),
+    "steps.watcher": ("StackWatcher", "Watcher"),
     "steps.withdraw": ("WithdrawRequest", "WithdrawalReport", "withdraw_release"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -165,14 +173,19 @@ __all__ = [
     "PromoteRequest",
     "PromotionReport",
     "PromotionStatus",
+    "RefreshReport",
+    "RefreshRequest",
     "ReleaseError",
     "ReleaseVerification",
     "RemoteError",
     "RevocationRequest",
+    "RollbackRequest",
     "Run",
     "Services",
     "ShownCandidate",
     "SignOffRequest",
+    "StackStatus",
+    "StackWatcher",
     "VerifyReleaseRequest",
     "VerifyReport",
     "VersionHistory",
@@ -196,10 +209,13 @@ __all__ = [
     "plan_promotion",
     "promote",
     "promotion_status",
+    "refresh_stack",
     "release_history",
     "revoke_sign_off",
+    "rollback_stack",
     "show_candidate",
     "sign_off",
+    "stack_status",
     "try_notifiers",
     "verify_candidate",
     "verify_release",

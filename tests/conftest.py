@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.fixtures.approval",
     "tests.fixtures.resume",
     "tests.fixtures.notify",
+    "tests.fixtures.saas",
 ]

@@ -14,6 +14,7 @@ _GROUPS = {
     "qa": "Record QA's signed verdict on a candidate.",
     "promote": "Bring a validated candidate to the registry that customers pull from.",
     "release": "Publish a version, tell its whole story, withdraw a bad release.",
+    "saas": "Bring a released version onto the SaaS stack, see what runs there, and return.",
     "verify": "Prove offline that images and files are those that QA validated.",
     "notify": "Try the notifications by mail and webhook.",
     "keys": "Make and show signing keys.",
