@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jenkins_release.steps._attest import AttestationReport
     from jenkins_release.steps._delivery import Delivery
     from jenkins_release.steps._handover import FileHandOver, SecretHandOver
+    from jenkins_release.steps._refresh_run import RefreshReport
     from jenkins_release.steps._run import Run
     from jenkins_release.steps.approve import (
         ApprovalReport,
@@ -84,8 +85,11 @@ if TYPE_CHECKING:
     from jenkins_release.steps.notify import NotifyTestReport, NotifyTestRequest, try_notifiers
     from jenkins_release.steps.plan import ask_for_approval, plan_promotion, write_plan
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
+    from jenkins_release.steps.refresh import RefreshRequest, refresh_stack
     from jenkins_release.steps.retire import RetireReport, RetireRequest, retire_releases
     from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
+    from jenkins_release.steps.rollback import RollbackRequest, rollback_stack
+    from jenkins_release.steps.running import StackStatus, stack_status
     from jenkins_release.steps.services import Services
     from jenkins_release.steps.sign_off import SignOffRequest, sign_off
     from jenkins_release.steps.status import PromotionStatus, promotion_status
@@ -95,7 +99,7 @@ if TYPE_CHECKING:
         VerifyReleaseRequest,
         verify_release,
     )
-    from jenkins_release.steps.watcher import Watcher
+    from jenkins_release.steps.watcher import StackWatcher, Watcher
     from jenkins_release.steps.withdraw import WithdrawalReport, WithdrawRequest, withdraw_release
 
 _HOMES = {
@@ -117,6 +121,7 @@ _HOMES = {
     "steps._attest": ("AttestationReport",),
     "steps._delivery": ("Delivery",),
     "steps._handover": ("FileHandOver", "SecretHandOver"),
+    "steps._refresh_run": ("RefreshReport",),
     "steps._run": ("Run",),
     "steps.approve": (
         "ApprovalReport",
@@ -151,13 +156,16 @@ _HOMES = {
     "steps.plan": ("ask_for_approval", "plan_promotion", "write_plan"),
     "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
     "steps.retire": ("RetireReport", "RetireRequest", "retire_releases"),
+    "steps.refresh": ("RefreshRequest", "refresh_stack"),
     "steps.revoke": ("RevocationRequest", "revoke_sign_off"),
+    "steps.rollback": ("RollbackRequest", "rollback_stack"),
+    "steps.running": ("StackStatus", "stack_status"),
     "steps.services": ("Services",),
     "steps.sign_off": ("SignOffRequest", "sign_off"),
     "steps.status": ("PromotionStatus", "promotion_status"),
     "steps.verify": ("VerifyReport", "verify_candidate"),
     "steps.verify_release": ("ReleaseVerification", "VerifyReleaseRequest", "verify_release"),
-    "steps.watcher": ("Watcher",),
+    "steps.watcher": ("StackWatcher", "Watcher"),
     "steps.withdraw": ("WithdrawRequest", "WithdrawalReport", "withdraw_release"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -207,6 +215,8 @@ __all__ = [
     "PromoteRequest",
     "PromotionReport",
     "PromotionStatus",
+    "RefreshReport",
+    "RefreshRequest",
     "ReleaseError",
     "ReleaseVerification",
     "RemoteError",
@@ -215,6 +225,7 @@ __all__ = [
     "RevocationRequest",
     "RevokeReport",
     "RevokeRequest",
+    "RollbackRequest",
     "RotateRequest",
     "RotationReport",
     "Run",
@@ -222,6 +233,8 @@ __all__ = [
     "Services",
     "ShownCandidate",
     "SignOffRequest",
+    "StackStatus",
+    "StackWatcher",
     "VerifyReleaseRequest",
     "VerifyReport",
     "VersionHistory",
@@ -250,14 +263,17 @@ __all__ = [
     "plan_promotion",
     "promote",
     "promotion_status",
+    "refresh_stack",
     "release_history",
     "retire_releases",
     "revoke_account",
     "revoke_customer",
     "revoke_sign_off",
+    "rollback_stack",
     "rotate_customer",
     "show_candidate",
     "sign_off",
+    "stack_status",
     "try_notifiers",
     "verify_candidate",
     "verify_release",

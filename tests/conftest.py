@@ -11,4 +11,5 @@ pytest_plugins = [
     "tests.fixtures.resume",
     "tests.fixtures.customers",
     "tests.fixtures.notify",
+    "tests.fixtures.saas",
 ]

@@ -33,6 +33,8 @@ _CHANGED = {
     "jenkins.url": "https://ci.example/",
     "customers.path": "/changed/",
     "support.line": "major",
+    "saas.strategy": "ssm",
+    "saas.region": "ap-southeast-1",
 }
 _OF_KIND = {bool: None, int: "7", float: "7.5", str: "changed"}
 
