@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from jenkins_release.config.bundle import BundleSection
 from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.installers import InstallerSection
 from jenkins_release.config.jenkins import JenkinsSection
@@ -244,6 +245,7 @@ class Configuration(Section):
     customers: CustomersSection = CustomersSection()
     support: SupportSection = SupportSection()
     notify: tuple[NotifySection, ...] = ()
+    bundle: BundleSection = BundleSection()
     retry: RetrySection = RetrySection()
 
     @model_validator(mode="after")
