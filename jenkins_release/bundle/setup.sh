@@ -125,7 +125,7 @@ elif [ -n "$LOGIN" ]; then
 fi
 if [ -n "$START" ]; then
     require_compose
-    compose pull || die "the images cannot be pulled" "setup.sh --check --dir '$DIR' tells why"
+    pull || die "the images cannot be pulled" "setup.sh --check --dir '$DIR' tells why"
     compose up -d --remove-orphans || die "$PRODUCT does not start" "see '$COMPOSE logs' in $DIR"
     wait_healthy 300 || die "$PRODUCT is not well" "see '$COMPOSE ps' and '$COMPOSE logs' in $DIR"
     say "$PRODUCT $VERSION is up and well"

@@ -86,8 +86,15 @@ keep_previous() { # the release as it stands, whole: renamed into place, so that
     for kept_path in "$DIR"/config/*; do
         [ ! -f "$kept_path" ] || cp -p -- "$kept_path" "$PREVIOUS.part/config/"
     done
-    rm -rf -- "$PREVIOUS"
+    # Where the upgrade fails, the release before the present one is the previous one again.
+    rm -rf -- "$PREVIOUS.before"
+    [ ! -e "$PREVIOUS" ] || mv -- "$PREVIOUS" "$PREVIOUS.before"
     mv -- "$PREVIOUS.part" "$PREVIOUS"
+}
+forget_failed() {
+    [ -e "$PREVIOUS.before" ] || return 0
+    rm -rf -- "$PREVIOUS"
+    mv -- "$PREVIOUS.before" "$PREVIOUS"
 }
 go_back() { # go_back WHY: to the release before
     back=$(value VERSION "$PREVIOUS/release.env")
@@ -103,6 +110,10 @@ go_back() { # go_back WHY: to the release before
 
 if [ -n "$ROLLBACK" ]; then
     [ -f "$PREVIOUS/release.env" ] || die "there is no release to go back to" "nothing was upgraded in $DIR yet"
+    if cmp -s -- "$PREVIOUS/SHA256SUMS" "$DIR/SHA256SUMS" && [ ! -e "$DIR/.upgrading" ]; then
+        say "nothing to do: $PRODUCT $BEFORE is the release before the last upgrade"
+        exit 0
+    fi
     go_back "asked to go back"
     exit 0
 fi
@@ -137,7 +148,7 @@ say "pulling the images of $PRODUCT $VERSION"
 settings_file >"$ANSWERED.env"
 set -- --project-directory . --env-file "$ANSWERED.env" -f "$HERE/docker-compose.yml"
 [ ! -f "$DIR/docker-compose.override.yml" ] || set -- "$@" -f docker-compose.override.yml
-compose "$@" pull || die "the images cannot be pulled; nothing was changed" "setup.sh --check --dir '$DIR' tells why"
+pull "$@" || die "the images cannot be pulled; nothing was changed" "setup.sh --check --dir '$DIR' tells why"
 
 [ -e "$DIR/.upgrading" ] || keep_previous
 echo "$BEFORE $VERSION" >"$DIR/.upgrading"
@@ -145,8 +156,10 @@ install_release "$HERE"
 write_settings
 if start_up; then
     rm -f -- "$DIR/.upgrading"
+    rm -rf -- "$PREVIOUS.before"
     say "$PRODUCT $VERSION is up and well; upgrade.sh --rollback goes back to $BEFORE"
     exit 0
 fi
 go_back "$PRODUCT $VERSION does not become well"
+forget_failed
 die "the upgrade to $VERSION failed; $PRODUCT $BEFORE runs as before" "send the lines above to support"

@@ -220,6 +220,9 @@ compose() { # compose WORDS: run Compose on the installation
     # shellcheck disable=SC2086 # two words, or one
     (cd -- "$DIR" && $COMPOSE "$@")
 }
+pull() { # pull [OPTIONS]: every image that is missing; on a terminal one sees how far it is
+    if [ -t 2 ]; then compose "$@" pull; else compose "$@" pull -q; fi
+}
 containers() { # one line each: name, status, exit code, health, restarts, restart policy
     for containers_id in $(compose ps -a -q 2>/dev/null); do
         docker inspect -f '{{.Name}} {{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{.RestartCount}} {{.HostConfig.RestartPolicy.Name}}' \

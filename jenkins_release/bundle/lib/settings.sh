@@ -220,7 +220,7 @@ container_user() { # container_user uid|gid: what containers run as: who can rea
         gid) id -g ;;
         esac
     else
-        container_before=$(value "RUN_$(printf '%s' "$1" | tr 'a-z' 'A-Z')" "$DIR/.env")
+        container_before=$(value "RUN_$(printf '%s' "$1" | tr '[:lower:]' '[:upper:]')" "$DIR/.env")
         printf '%s\n' "${container_before:-1000}"
     fi
 }

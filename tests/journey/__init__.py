@@ -1,0 +1,1 @@
+"""The whole way: from a promotion to a running stack at a customer's, and back."""
