@@ -32,7 +32,7 @@ from jenkins_release.version import __version__
 WRITER = f"jenkins-release {__version__}"
 NOTES = "notes.md"
 README = "README.md"
-_CONFIG = "config/"
+_CONFIG = re.compile(r"config/[^/]+\.in")
 _REQUIRED = (COMPOSE, SETTINGS)
 _KNOWN = {COMPOSE, SETTINGS, OVERRIDE, NOTES}
 _PLACEHOLDER = re.compile(r"\{\{ *([a-z][A-Za-z0-9._-]*) *\}\}")
@@ -118,7 +118,7 @@ def setup_members(
         ),
         promoted_at=moment,
         writer=WRITER,
-        files=_file_records(members),
+        files=file_records(members),
     )
     written = bundle.to_bytes()
     members[RECORD] = Member(written)
@@ -177,8 +177,8 @@ def _texts(templates: Mapping[str, bytes]) -> tuple[dict[str, str], list[str]]:
             mistakes.append(error.message)
         except UnicodeDecodeError:
             mistakes.append(f"{path} is not text in UTF-8")
-        if path not in _KNOWN and not (path.startswith(_CONFIG) and path.count("/") == 1):
-            mistakes.append(f"{path} is none of {', '.join(sorted(_KNOWN))} and config/FILE")
+        if path not in _KNOWN and not _CONFIG.fullmatch(path):
+            mistakes.append(f"{path} is none of {', '.join(sorted(_KNOWN))} and config/NAME.in")
     folded = [path.casefold() for path in templates]
     mistakes += [
         f"{path} is there in upper and in lower case" for path in {p for p in folded if folded.count(p) > 1}
@@ -224,7 +224,7 @@ def _unknown_settings(texts: Mapping[str, str]) -> list[str]:
     return [
         f"{path}: there is no setting {name}"
         for path, text in sorted(texts.items())
-        if path.startswith(_CONFIG)
+        if _CONFIG.fullmatch(path)
         for name in sorted(set(_SETTING.findall(text)) - known)
     ]
 
@@ -263,7 +263,8 @@ def _release_env(record: Candidate, promoted: Promotion, target: Target) -> byte
     return ("\n".join([*lines, *(f"{name}='{value}'" for name, value in values.items())]) + "\n").encode()
 
 
-def _file_records(members: Mapping[str, Member]) -> tuple[FileRecord, ...]:
+def file_records(members: Mapping[str, Member]) -> tuple[FileRecord, ...]:
+    """Return what ``bundle.json`` says of files."""
     return tuple(
         FileRecord(path=path, size=len(member.data), sha256=sha256(member.data).hexdigest())
         for path, member in sorted(members.items())

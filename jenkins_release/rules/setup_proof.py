@@ -24,7 +24,7 @@ from jenkins_release.records.setup import (
     SetupBundle,
     setup_checksum_lines,
 )
-from jenkins_release.records.setup_zip import Member, read_zip
+from jenkins_release.records.setup_zip import Member, read_zip, write_zip
 from jenkins_release.rules.consumer import Release, judge
 from jenkins_release.rules.setup_files import README, WRITER, compose_problems, image_words, is_program
 
@@ -79,6 +79,8 @@ def prove_setup_zip(
     evidence = read_bundle(members[ATTESTATIONS].data, f"{ATTESTATIONS} of {where}")
     release, reasons = judge(evidence, trusted, now)
     found = [*_file_problems(folder, bundle, members), *reasons]
+    if not found and write_zip(folder, members, bundle.promoted_at) != data:
+        found.append("its files are right, and it is not the zip that 'bundle build' makes of them")
     compared = bundle.writer == WRITER
     if compared:
         found += _script_problems(members, scripts)

@@ -118,7 +118,7 @@ def write_attestations(request: AttestationsRequest, services: Services) -> Atte
 
 
 def gather_attestations(request: AttestationsRequest, services: Services) -> Gathered:
-    """Gather a promoted candidate's attestations and sign the summary that is missing; ``out`` is not written.
+    """Gather a promoted candidate's attestations, and sign the summary that is missing. Writes no file.
 
     Raises:
         ConfigurationError: The version was not promoted, or by several builds, or there is no key for

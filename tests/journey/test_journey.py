@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,10 @@ services:
   router: *quick
 """
 
-def release(product: Product, engine: DockerEngine, version: str, build: str, broken: tuple[str, ...] = ()) -> Path:
+
+def release(
+    product: Product, engine: DockerEngine, version: str, build: str, broken: tuple[str, ...] = ()
+) -> Path:
     """Build, export, sign off, promote a version, and return its setup zip."""
     build_images(engine, version, build, broken=broken)
     product.ok("candidate", "export", "--version", version, "--build", build)
@@ -65,7 +67,9 @@ def product(tmp_path_factory, sandbox: Sandbox, role_keys: Path) -> Product:
         yield made
 
 
-def test_from_the_portal_to_a_running_stack_and_back(product: Product, engine: DockerEngine, customer_host: Host):
+def test_from_the_portal_to_a_running_stack_and_back(
+    product: Product, engine: DockerEngine, customer_host: Host
+):
     """Set-up without a question in an empty folder, by a user without rights; every step is the customer's."""
     host = customer_host
     first = unpack(release(product, engine, "8.1.0", "42"), host)
@@ -88,10 +92,14 @@ def test_from_the_portal_to_a_running_stack_and_back(product: Product, engine: D
     (place / "docker-compose.override.yml").write_text(OVERRIDE)
     host.give(place)
     started = time.monotonic()
+
     def said(what, done):
         nonlocal started
-        print(f"--- {what}: {time.monotonic() - started:.1f} s, status {done.status}"); print(done.out[-3000:]); print("\n".join(l for l in done.err.splitlines() if not l.startswith((" ","#")) or "  - " in l))
+        print(f"--- {what}: {time.monotonic() - started:.1f} s, status {done.status}")
+        print(done.out[-3000:])
+        print("\n".join(l for l in done.err.splitlines() if not l.startswith((" ", "#")) or "  - " in l))
         started = time.monotonic()
+
     done = host.run(str(first / "setup.sh"), "--dir", str(place), "--answers", str(answers), "--start")
     said("setup", done)
     assert done.status == 0, done.text
