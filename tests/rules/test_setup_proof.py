@@ -179,4 +179,3 @@ def test_an_empty_zip_and_one_without_its_record_are_refused():
     refused(out.getvalue())
     lone = write_zip("F", {"a": Member(b"")}, BUNDLE.promoted_at)
     assert "it has no bundle.json and attestations.jsonl" in refused(lone)[0]
-

@@ -71,6 +71,9 @@ newer() { # newer A B: whether version A comes after version B
                 before = late ~ /^(dev|alpha|beta|preview|rc)/
                 exit !((p == "") ? before : !before)
             }
+            # hotfix10 comes after hotfix2.
+            v = p; w = q; sub(/[0-9]+$/, "", v); sub(/[0-9]+$/, "", w)
+            if (v == w) exit !(substr(p, length(v) + 1) + 0 > substr(q, length(w) + 1) + 0)
             exit !(p > q)
         }
         exit 1
@@ -135,7 +138,7 @@ trap 'exit 143' TERM
 CHANGED=0
 KEPT=
 put() { # put FILE MODE < CONTENT: there whole or not at all; what was there is kept in backups/
-    mkdir -p -- "$(dirname -- "$1")"
+    [ -d "${1%/*}" ] || mkdir -p -- "${1%/*}"
     [ ! -L "$1" ] || die "$1 is a link" "put a file in its place: it would be replaced"
     cat >"$1.new" || die "$1 cannot be written"
     chmod "$2" "$1.new"
@@ -166,13 +169,15 @@ keep() { # keep FILE: copy it to backups/, once in a run
 
 check_files() { # check_files FOLDER: compare the files of a release with its SHA256SUMS; prints what differs
     [ -r "$1/SHA256SUMS" ] || { echo "SHA256SUMS is missing" && return 1; }
-    files_bad=$(while IFS= read -r files_line; do
-        files_path=${files_line#*  }
-        case $files_path in
-        docker-compose.override.yml) continue ;; # the customer's own
-        esac
-        [ "$(sha256 2>/dev/null <"$1/$files_path")" = "${files_line%%  *}" ] || echo "$files_path is missing or altered"
-    done <"$1/SHA256SUMS" 2>/dev/null)
+    # The override file is the customer's own.
+    files_bad=$(cd -- "$1" && grep -v '  docker-compose\.override\.yml$' SHA256SUMS | if have sha256sum; then
+        sha256sum -c - 2>/dev/null | sed -n '/: OK$/!s/: FAILED.*/ is missing or altered/p'
+    else
+        while IFS= read -r files_line; do
+            [ "$(sha256 2>/dev/null <"${files_line#*  }")" = "${files_line%%  *}" ] ||
+                echo "${files_line#*  } is missing or altered"
+        done
+    fi)
     [ -z "$files_bad" ] || { printf '%s\n' "$files_bad" && return 1; }
 }
 shipped() { # shipped FOLDER: the files that a release consists of, one a line
@@ -195,7 +200,7 @@ install_release() { # install_release FROM: the files of a release come to DIR; 
     fi
 }
 copy_file() { # copy_file FROM TO MODE: as put, without a backup: releases are kept whole
-    mkdir -p -- "$(dirname -- "$2")"
+    [ -d "${2%/*}" ] || mkdir -p -- "${2%/*}"
     cp -- "$1" "$2.new" && chmod "$3" "$2.new" && mv -f -- "$2.new" "$2"
 }
 
