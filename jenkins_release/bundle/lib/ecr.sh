@@ -6,7 +6,7 @@
 # guide, "Create a signed AWS API request"), HMAC is RFC 2104.
 
 credentials_file() { printf '%s\n' "$DIR/secrets/aws-credentials"; }
-credential() { # credential NAME: aws_access_key_id, aws_secret_access_key or aws_session_token
+credential() { # credential NAME: aws_access_key_id or aws_secret_access_key
     credential_file=$(credentials_file)
     [ ! -r "$credential_file" ] || sed -n "s/^ *$1 *= *//p" "$credential_file" | head -n 1
 }
@@ -60,27 +60,21 @@ quoted() { # quoted TEXT: as curl's configuration has it between double quotes
 }
 
 ecr_call() { # ecr_call ACTION: call the API; prints the answer, then its HTTP status on a line of its own
-    call_id=$(credential aws_access_key_id) call_session=$(credential aws_session_token)
+    call_id=$(credential aws_access_key_id)
     call_url=$(ecr_endpoint)
     call_host=${call_url#*://}
     call_host=${call_host%%/*}
-    call_time=${ECR_TIME:-$(date -u +%Y%m%dT%H%M%SZ)}
+    call_time=${SETUP_NOW:-$(date -u +%Y%m%dT%H%M%SZ)}
     call_day=${call_time%T*}
     call_target=AmazonEC2ContainerRegistry_V20150921.$1
     call_names='content-type;host;x-amz-date;x-amz-target'
-    call_token=
-    if [ -n "$call_session" ]; then
-        call_names='content-type;host;x-amz-date;x-amz-security-token;x-amz-target'
-        call_token="x-amz-security-token:$call_session
-"
-    fi
     call_request="POST
 /
 
 content-type:application/x-amz-json-1.1
 host:$call_host
 x-amz-date:$call_time
-${call_token}x-amz-target:$call_target
+x-amz-target:$call_target
 
 $call_names
 $(printf '{}' | sha256)"
@@ -97,7 +91,6 @@ $(printf '%s' "$call_request" | sha256)"
         printf 'url = "%s/"\n' "$(quoted "${call_url%/}")"
         printf 'header = "Content-Type: application/x-amz-json-1.1"\n'
         printf 'header = "X-Amz-Date: %s"\nheader = "X-Amz-Target: %s"\n' "$call_time" "$call_target"
-        [ -z "$call_session" ] || printf 'header = "X-Amz-Security-Token: %s"\n' "$(quoted "$call_session")"
         printf 'header = "Authorization: AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s"\n' \
             "$(quoted "$call_id")" "$call_scope" "$call_names" "$call_key"
         printf 'data = "{}"\n'
