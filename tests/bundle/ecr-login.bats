@@ -5,9 +5,9 @@
 
 load helper
 
-installed() { # installed [KEY SECRET]
+installed() { # an installation that has the key
     DIR="$BATS_TEST_TMPDIR/100% of a customer's folder"
-    answers ACME_HOST=docs.acme.example AWS_ACCESS_KEY_ID="${1:-$KEY}" AWS_SECRET_ACCESS_KEY="${2:-$SECRET}"
+    answers ACME_HOST=docs.acme.example AWS_ACCESS_KEY_ID="$KEY" AWS_SECRET_ACCESS_KEY="$SECRET"
     set_up --no-login
     status_is 0
     cp "$BUNDLE/release.env" "$BATS_TEST_TMPDIR/release.env"
@@ -55,23 +55,25 @@ EOF
 }
 
 @test "why a login fails is told: key unknown, switched off, wrong secret, no right, clock, no answer" {
-    installed AKIAIOSFODNN7EXAMPLE "$SECRET"
+    installed
+    with() { printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$1" "$2" >"$DIR/secrets/aws-credentials"; }
+    with AKIAIOSFODNN7EXAMPLE "$SECRET"
     log_in
     status_is 1
     says 'AWS does not know this access key'
-    installed "$OFF_KEY" "$OFF_SECRET"
+    with "$OFF_KEY" "$OFF_SECRET"
     log_in
     status_is 1
     says 'or it was switched off'
-    installed "$KEY" "$OFF_SECRET"
+    with "$KEY" "$OFF_SECRET"
     log_in
     status_is 1
     says 'the secret does not belong to this access key'
-    installed "$POOR_KEY" "$POOR_SECRET"
+    with "$POOR_KEY" "$POOR_SECRET"
     log_in
     status_is 1
     says 'may not log in to the registry'
-    installed
+    with "$KEY" "$SECRET"
     SETUP_NOW=20200101T000000Z log_in
     status_is 1
     says 'the clock of this machine is wrong'

@@ -50,6 +50,13 @@ def product(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox, role_key
         yield made
 
 
+@pytest.fixture(scope="module")
+def zipped(product: Product, engine: DockerEngine) -> Path:
+    """The setup zip of 8.1.0."""
+    promote(product, engine, "8.1.0/42")
+    return bundle(product, "8.1.0")
+
+
 def promote(product: Product, engine: DockerEngine, ident: str, broken: tuple[str, ...] = ()) -> None:
     """Build, export, sign off and promote a candidate."""
     version, build = ident.split("/")
@@ -90,6 +97,31 @@ def digests(host: Host, place: Path) -> dict[str, str]:
     return {service: image.partition("@")[2] for service, image in (line.split() for line in lines)}
 
 
+def pull_from(product: Product) -> Statement:
+    """What a customer may do, besides logging in."""
+    repositories = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{product.prefix}/*"
+    pull = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"]
+    return Statement(actions=pull, resources=[repositories])
+
+
+def answers_for(host: Host, port: int, key: str, secret: str) -> Path:
+    """Write the answers that setup.sh needs, mode 0600."""
+    answers = host.home / "answers.txt"
+    answers.write_text(
+        f"SKYDRM_HOST=skydrm.acme.example\nSKYDRM_BIND=127.0.0.1\nSKYDRM_PORT={port}\n"
+        f"AWS_ACCESS_KEY_ID={key}\nAWS_SECRET_ACCESS_KEY={secret}\n"
+    )
+    answers.chmod(0o600)
+    return host.give(answers)
+
+
+def with_override(host: Host, place: Path) -> None:
+    """Make a folder with nothing but the customer's own changes in it."""
+    place.mkdir()
+    (place / "docker-compose.override.yml").write_text(OVERRIDE)
+    host.give(place)
+
+
 def succeeds(done: Outcome, *said: str) -> None:
     """Check the status, and what was said."""
     assert done.status == 0, done.text
@@ -105,12 +137,10 @@ def fails(done: Outcome, *said: str) -> None:
 
 
 def test_from_the_portal_to_a_running_stack_and_back(
-    product: Product, engine: DockerEngine, customer_host: Host
+    product: Product, engine: DockerEngine, customer_host: Host, zipped: Path
 ):
     """Set-up without a question in an empty folder, by a user without rights, and everything after it."""
     host = customer_host
-    promote(product, engine, "8.1.0/42")
-    zipped = bundle(product, "8.1.0")
     again = product.folder / "again.zip"
     product.ok("bundle", "build", "8.1.0", "--out", str(again))
     assert zipped.read_bytes() == again.read_bytes()
@@ -119,22 +149,12 @@ def test_from_the_portal_to_a_running_stack_and_back(
     assert proof["candidate"] == "8.1.0/42"
 
     # Access is issued.
-    repositories = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{product.prefix}/*"
-    pull = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"]
-    allowed = [LOG_IN, Statement(actions=pull, resources=[repositories])]
+    allowed = [LOG_IN, pull_from(product)]
     key, secret = product.sandbox.ecr.add_user("skydrm/customers/acme", allowed)
     port = free_port()
-    answers = host.home / "answers.txt"
-    answers.write_text(
-        f"SKYDRM_HOST=skydrm.acme.example\nSKYDRM_BIND=127.0.0.1\nSKYDRM_PORT={port}\n"
-        f"AWS_ACCESS_KEY_ID={key}\nAWS_SECRET_ACCESS_KEY={secret}\n"
-    )
-    answers.chmod(0o600)
+    answers = answers_for(host, port, key, secret)
     place = host.home / "acme's sky drm"
-    place.mkdir()
-    (place / "docker-compose.override.yml").write_text(OVERRIDE)
-    for each in (answers, place):
-        host.give(each)
+    with_override(host, place)
 
     # From the portal to a running stack.
     first = unpack(zipped, host)
@@ -186,6 +206,30 @@ def test_from_the_portal_to_a_running_stack_and_back(
     fails(host.run(str(place / "ecr-login.sh")), "it was switched off")
     assert host.get(port) == "SkyDRM router 8.1.1\n"
     succeeds(host.run("docker", "compose", "down", "-v", cwd=place))
+
+
+def test_debians_compose_does_it_too(product: Product, customer_host: Host, zipped: Path):
+    """The command docker-compose, of version 1 in Debian 12: set-up, start, and back after a failure."""
+    host = customer_host
+    plugin = host.home / ".docker" / "cli-plugins" / "docker-compose"
+    plugin.rename(plugin.with_suffix(".off"))
+    try:
+        key, secret = product.sandbox.ecr.add_user("skydrm/customers/old", [LOG_IN, pull_from(product)])
+        port = free_port()
+        place = host.home / "old"
+        with_override(host, place)
+        first = unpack(zipped, host)
+        answers = answers_for(host, port, key, secret)
+        done = host.run(str(first / "setup.sh"), "--dir", str(place), "--answers", str(answers), "--start")
+        succeeds(done, "SkyDRM 8.1.0 is up and well")
+        assert host.get(port) == "SkyDRM router 8.1.0\n"
+        third = unpack(product.folder / "SkyDRM-setup-8.1.2.zip", host)
+        done = host.run(str(third / "upgrade.sh"), "--dir", str(place), "--timeout", "30")
+        fails(done, "8.1.2 does not become well", "SkyDRM 8.1.0 is up and well again")
+        assert host.get(port) == "SkyDRM router 8.1.0\n"
+        succeeds(host.run("docker-compose", "down", "-v", cwd=place))
+    finally:
+        plugin.with_suffix(".off").rename(plugin)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import shutil
 import subprocess
 import tempfile
@@ -105,3 +107,42 @@ def test_the_scripts_keep_their_promises(file: str, shell: str, place: Path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "# skip" not in done.stdout
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_somebody_at_a_terminal_is_asked(shell: str, place: Path, tmp_path: Path):
+    """A wrong answer is asked for again, an empty one is the default, a secret is not shown while typed."""
+    secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    typed = ["a_b", "docs.acme.example", "", "8443", "", "", "", "", "correct-horse-battery", "many", "8"]
+    typed += ["My files", "", "AKIAIOSFODNN7EXAMPLE", secret]
+    home = tmp_path / "home"
+    ours, theirs = pty.openpty()
+    script = str(place / "the customer's files" / "SkyDRM-setup-8.1.0" / "setup.sh")
+    process = subprocess.Popen(
+        [*shell.split(), script, "--dir", str(home)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_ENDPOINT_URL_ECR": "http://127.0.0.1:1"},
+    )
+    os.close(theirs)
+    shown = ""
+    with contextlib.suppress(OSError):  # a terminal ends with EIO
+        while part := os.read(ours, 4096).decode():
+            shown += part
+            if shown.endswith(": ") and typed:
+                os.write(ours, f"{typed.pop(0)}\n".encode())
+    assert process.wait(timeout=60) == 1, shown
+    os.close(ours)
+    assert not typed
+    assert "is no host name" in shown
+    assert "is the port of ACME_PORT already" in shown
+    assert "is no number" in shown
+    assert "correct-horse" not in shown
+    assert secret not in shown
+    assert "error: the ECR API at http://127.0.0.1:1 does not answer" in shown
+    settings = (home / ".env").read_text()
+    for line in ("ACME_HOST='docs.acme.example'", "ACME_PORT='8443'", "ACME_TITLE='My files'"):
+        assert line in settings
+    assert "ACME_PASSWORD='correct-horse-battery'" in settings
+    assert secret in (home / "secrets" / "aws-credentials").read_text()

@@ -55,6 +55,7 @@ start_answers() { # a private place for what is settled; removed by the script's
     ANSWERED=$(mktemp "${TMPDIR:-/tmp}/$PROJECT-setup.XXXXXX") || die "no temporary file can be made"
 }
 ask() { # ask QUESTION DEFAULT SECRET: what is typed, or the default
+    [ -z "$3" ] || stty -echo 2>/dev/null || true
     if [ -n "$2" ] && [ -z "$3" ]; then
         printf '%s [%s]: ' "$1" "$2" >&2
     elif [ -n "$2" ]; then
@@ -62,7 +63,6 @@ ask() { # ask QUESTION DEFAULT SECRET: what is typed, or the default
     else
         printf '%s: ' "$1" >&2
     fi
-    [ -z "$3" ] || stty -echo 2>/dev/null || true
     ask_typed=
     IFS= read -r ask_typed || { [ -n "$ask_typed" ] || ENDED=yes; }
     if [ -n "$3" ]; then
