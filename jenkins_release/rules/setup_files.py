@@ -24,12 +24,11 @@ from jenkins_release.records.setup import (
     setup_checksum_lines,
 )
 from jenkins_release.records.setup_zip import Member
-from jenkins_release.rules.consumer import Release
 from jenkins_release.rules.names import check_path
+from jenkins_release.rules.released import Release
 from jenkins_release.rules.settings import read_settings
-from jenkins_release.version import __version__
+from jenkins_release.version import PROGRAM
 
-WRITER = f"jenkins-release {__version__}"
 NOTES = "notes.md"
 README = "README.md"
 _CONFIG = re.compile(r"config/[^/]+\.in")
@@ -117,7 +116,7 @@ def setup_members(
             for image in promoted.images
         ),
         promoted_at=moment,
-        writer=WRITER,
+        writer=PROGRAM,
         files=file_records(members),
     )
     written = bundle.to_bytes()
@@ -127,6 +126,11 @@ def setup_members(
 
 
 def _promotion(release: Release) -> tuple[Promotion, datetime]:
+    if not release.record.images:
+        raise ConfigurationError(
+            f"{release.record.ident} has no images: there is nothing to deploy with Docker Compose",
+            hint="'jenkins-release release publish' brings installers to customers",
+        )
     if release.promotion is None or release.promoted is None:
         raise IntegrityError(
             f"the promotion of {release.record.ident} cannot be read",

@@ -13,8 +13,14 @@ from datetime import datetime
 from hashlib import sha256
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.records.attestation import TrustedKey
-from jenkins_release.records.bundle import read_bundle
+from jenkins_release.records.attestation import (
+    APPROVAL,
+    PUBLICATION,
+    SUMMARY,
+    TrustedKey,
+    read_envelope,
+)
+from jenkins_release.records.bundle import read_bundle, write_bundle
 from jenkins_release.records.setup import (
     ATTESTATIONS,
     COMPOSE,
@@ -25,9 +31,13 @@ from jenkins_release.records.setup import (
     setup_checksum_lines,
 )
 from jenkins_release.records.setup_zip import Member, read_zip, write_zip
-from jenkins_release.rules.consumer import Release, judge
-from jenkins_release.rules.setup_files import README, WRITER, compose_problems, image_words, is_program
+from jenkins_release.rules.consumer import judge
+from jenkins_release.rules.released import Release
+from jenkins_release.rules.setup_files import README, compose_problems, image_words, is_program
+from jenkins_release.version import PROGRAM
 
+_HARMLESS = {SUMMARY, PUBLICATION, APPROVAL}
+"""What may come after a summary without a doubt about the images that it is about."""
 _HINT = "do not hand it out and do not use it: build it again with 'jenkins-release bundle build'"
 
 
@@ -49,6 +59,38 @@ class SetupProof:
     sha256: str
     size: int
     scripts_compared: bool
+
+
+def first_proof(
+    candidate: bytes,
+    attestations: Mapping[str, bytes],
+    release: Release,
+    trusted: Sequence[TrustedKey],
+    now: datetime,
+) -> bytes | None:
+    """Return the oldest attestation bundle that proves a release, so that each build has the same one.
+
+    A publication adds an attestation, and later bundles a summary that covers it; a setup zip goes on
+    with what stood before. After a verdict, a revocation, a withdrawal or another promotion it does not.
+
+    Args:
+        candidate: The bytes of ``candidate.json``.
+        attestations: File name to bytes of every attestation.
+        release: What all of them say; validated and in force.
+        trusted: Keys that are believed.
+        now: The time, UTC.
+    """
+    names = sorted(attestations)
+    kinds = [read_envelope(attestations[name], name)[1].predicate_type for name in names]
+    last = max((place for place, kind in enumerate(kinds) if kind not in _HARMLESS), default=-1)
+    for place in range(last + 1, len(names)):
+        if kinds[place] != SUMMARY:
+            continue
+        data = write_bundle(candidate, [attestations[name] for name in names[: place + 1]])
+        found, reasons = judge(read_bundle(data, "the attestations"), trusted, now)
+        if not reasons and found is not None and found.promoted == release.promoted:
+            return data
+    return None
 
 
 def prove_setup_zip(
@@ -81,7 +123,7 @@ def prove_setup_zip(
     found = [*_file_problems(folder, bundle, members), *reasons]
     if not found and write_zip(folder, members, bundle.promoted_at) != data:
         found.append("its files are right, and it is not the zip that 'bundle build' makes of them")
-    compared = bundle.writer == WRITER
+    compared = bundle.writer == PROGRAM
     if compared:
         found += _script_problems(members, scripts)
     if release is not None:
@@ -116,7 +158,7 @@ def _file_problems(folder: str, bundle: SetupBundle, members: Mapping[str, Membe
 
 def _script_problems(members: Mapping[str, Member], scripts: Mapping[str, Member]) -> list[str]:
     return [
-        f"{path} is not the one of {WRITER}, which the zip says it is from"
+        f"{path} is not the one of {PROGRAM}, which the zip says it is from"
         for path, member in sorted(scripts.items())
         if path != README and members.get(path) != member
     ]

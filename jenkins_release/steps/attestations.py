@@ -126,7 +126,7 @@ def gather_attestations(request: AttestationsRequest, services: Services) -> Gat
         IntegrityError: The candidate was altered.
         RemoteError: The share failed, after the retries.
     """
-    ref = _candidate(request, services)
+    ref = released_candidate(request, services)
     opened, release, added = _summarized(ref, request, services)
     envelopes = [opened.attestations[name] for name in sorted(opened.attestations)]
     data = write_bundle(opened.manifest, envelopes)
@@ -135,7 +135,8 @@ def gather_attestations(request: AttestationsRequest, services: Services) -> Gat
     return Gathered(ref, release, data, len(envelopes), added)
 
 
-def _candidate(request: AttestationsRequest, services: Services) -> CandidateRef:
+def released_candidate(request: AttestationsRequest, services: Services) -> CandidateRef:
+    """Return the candidate that a version was released from. Raises ConfigurationError without one."""
     if request.build:
         ref = CandidateRef.parse(f"{request.version}/{request.build}")
         found = [release for release in releases(request.version, services) if release.ref == ref]

@@ -10,12 +10,19 @@ from pathlib import Path
 from jenkins_release.errors import ConfigurationError, GateRefused
 from jenkins_release.records.setup import SetupBundle, setup_zip_name
 from jenkins_release.records.setup_zip import write_zip
+from jenkins_release.rules.consumer import examine
 from jenkins_release.rules.setup_files import Target, setup_members
-from jenkins_release.rules.setup_proof import prove_setup_zip
+from jenkins_release.rules.setup_proof import first_proof, prove_setup_zip
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._files import write_file
+from jenkins_release.steps._open import open_candidate, require_unaltered
 from jenkins_release.steps._setup_files import read_templates, setup_scripts
-from jenkins_release.steps.attestations import AttestationsRequest, gather_attestations
+from jenkins_release.steps.attestations import (
+    AttestationsRequest,
+    Gathered,
+    gather_attestations,
+    released_candidate,
+)
 from jenkins_release.steps.services import Services
 
 _ECR_HOST = re.compile(r"\d{12}\.dkr[.-]ecr\.([a-z0-9-]+)\.")
@@ -76,15 +83,8 @@ def build_bundle(request: BundleRequest, services: Services) -> BundleReport:
     """
     templates = read_templates(Path(services.configuration.bundle.templates))
     out = request.out or Path(setup_zip_name(services.configuration.product.name, request.version))
-    wanted = AttestationsRequest(request.version, out, request.build, request.key, request.dry_run)
-    found = gather_attestations(wanted, services)
+    found = _evidence(request, out, services)
     release = found.release
-    if release.problems:
-        raise GateRefused(
-            f"{release.record.ident} is no release that customers may deploy: {release.problems[0]}",
-            hint="build the bundle of a release that is validated, promoted and not withdrawn",
-            reasons=release.problems,
-        )
     scripts = setup_scripts()
     bundle, members = setup_members(
         release,
@@ -100,6 +100,25 @@ def build_bundle(request: BundleRequest, services: Services) -> BundleReport:
     prove_setup_zip(data, str(out), services.trusted_keys, services.now(), scripts=scripts)
     write_file(out, data, "the setup zip")
     return BundleReport(found.ref, out, sha256(data).hexdigest(), len(data), bundle, found.added)
+
+
+def _evidence(request: BundleRequest, out: Path, services: Services) -> Gathered:
+    wanted = AttestationsRequest(request.version, out, request.build, request.key, request.dry_run)
+    ref = released_candidate(wanted, services)
+    opened = open_candidate(ref, services)
+    require_unaltered(opened, services)
+    whole = opened.manifest, opened.attestations
+    release = examine(*whole, services.trusted_keys, services.now())
+    if release.problems:
+        raise GateRefused(
+            f"{ref} is no release that customers may deploy: {release.problems[0]}",
+            hint="build the bundle of a release that is validated, promoted and not withdrawn",
+            reasons=release.problems,
+        )
+    data = first_proof(*whole, release, services.trusted_keys, services.now())
+    if data is None:
+        return gather_attestations(wanted, services)
+    return Gathered(ref, release, data, data.count(b"\n") - 1, "")
 
 
 def _target(registry: str, services: Services) -> Target:

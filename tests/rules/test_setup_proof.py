@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jenkins_release.errors import IntegrityError
+from jenkins_release.records.attestation import PUBLICATION
 from jenkins_release.records.setup import RECORD, SUMS, SetupBundle, setup_checksum_lines
 from jenkins_release.records.setup_zip import MAX_ZIP_BYTES, Member, write_zip
+from jenkins_release.rules.consumer import examine
 from jenkins_release.rules.setup_files import file_records
-from jenkins_release.rules.setup_proof import SetupProof, prove_setup_zip
+from jenkins_release.rules.setup_proof import SetupProof, first_proof, prove_setup_zip
 from tests.fixtures.setup_zip import SCRIPTS, setup_files, setup_zip
 from tests.fixtures.story import NOW, TRUSTED, Story, candidate
 
@@ -109,7 +111,7 @@ def test_a_forger_who_mends_the_hashes_is_found_too():
 
 def test_a_zip_of_another_version_says_that_scripts_were_not_compared():
     """Its scripts are others, rightly."""
-    older = BUNDLE.model_copy(update={"writer": "jenkins-release 0.0.1"})
+    older = BUNDLE.model_copy(update={"writer": "jenkins-release/0.0.1"})
     proof = prove(forged(changed("setup.sh", lambda data: data + b"#\n"), older))
     assert not proof.scripts_compared
 
@@ -130,6 +132,25 @@ def test_only_a_release_in_force_by_trusted_keys_is_proven():
     another = Story(candidate("43")).built().tested().promoted().summary()
     data = forged(MEMBERS | {"attestations.jsonl": Member(another.bundle())})
     assert any("the attestations are of" in reason for reason in refused(data))
+
+
+def test_each_build_takes_the_same_attestations_until_something_counts_against_them():
+    """A publication and a later summary change nothing; a verdict and another promotion do."""
+
+    def first(story: Story) -> bytes | None:
+        release = examine(story.manifest, story.envelopes, TRUSTED, NOW)
+        return first_proof(story.manifest, story.envelopes, release, TRUSTED, NOW)
+
+    assert first(Story().built().tested().promoted()) is None
+    story = Story().built().tested().promoted().summary()
+    before = story.bundle()
+    assert first(story) == before
+    story.sign(PUBLICATION, {}, "promotion")
+    assert first(story) == before
+    story = Story().built().tested().promoted().summary().tested()
+    assert first(story) is None
+    assert first(story.summary()) == story.bundle()
+    assert first(story.promoted()) is None
 
 
 @pytest.mark.parametrize(
