@@ -81,7 +81,7 @@ EOF
     log_in
     status_is 1
     says 'does not answer'
-    ! logged_in
+    is '' "$(logged_in && echo yes)"
 }
 
 @test "what is missing or wrong is told before anything is tried" {

@@ -253,6 +253,7 @@ without_docker() { # a PATH with everything but Docker
         for program in "$folder"/*; do ln -sf "$program" "$BATS_TEST_TMPDIR/few/"; done
     done
     rm -f "$BATS_TEST_TMPDIR/few"/docker*
+    # shellcheck disable=SC2123 # the search path is meant
     PATH="${TOOLS:+$TOOLS:}$BATS_TEST_TMPDIR/few"
 }
 

@@ -91,7 +91,7 @@ def test_a_dry_run_changes_nothing(ready: Product, tmp_path: Path):
 
 def test_what_was_not_promoted_gets_no_bundle(ready: Product):
     """Another build, and another version."""
-    assert "was not promoted" in build(ready, "--build", "43").err
+    assert "was not released" in build(ready, "--build", "43").err
     assert build(ready, version="8.2.0").status == 2
 
 
