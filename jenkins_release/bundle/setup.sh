@@ -125,7 +125,8 @@ elif [ -n "$LOGIN" ]; then
 fi
 if [ -n "$START" ]; then
     require_compose
-    pull || die "the images cannot be pulled" "setup.sh --check --dir '$DIR' tells why"
+    # shellcheck disable=SC2046 # one word, or none
+    compose pull $(pull_option) || die "the images cannot be pulled" "setup.sh --check --dir '$DIR' tells why"
     compose up -d --remove-orphans || die "$PRODUCT does not start" "see '$COMPOSE logs' in $DIR"
     wait_healthy 300 || die "$PRODUCT is not well" "see '$COMPOSE ps' and '$COMPOSE logs' in $DIR"
     say "$PRODUCT $VERSION is up and well"

@@ -148,7 +148,8 @@ say "pulling the images of $PRODUCT $VERSION"
 settings_file >"$ANSWERED.env"
 set -- --project-directory . --env-file "$ANSWERED.env" -f "$HERE/docker-compose.yml"
 [ ! -f "$DIR/docker-compose.override.yml" ] || set -- "$@" -f docker-compose.override.yml
-pull "$@" || die "the images cannot be pulled; nothing was changed" "setup.sh --check --dir '$DIR' tells why"
+# shellcheck disable=SC2046 # one word, or none
+compose "$@" pull $(pull_option) || die "the images cannot be pulled; nothing was changed" "setup.sh --check --dir '$DIR' tells why"
 
 [ -e "$DIR/.upgrading" ] || keep_previous
 echo "$BEFORE $VERSION" >"$DIR/.upgrading"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from jenkins_release.cli.output import counted, size, table
-from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, result_options, share_option
+from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, share_option
 
 
 @click.group()
@@ -64,20 +64,24 @@ def build(runtime: Runtime, version: str, out: Path | None, build: str, key: str
     "keys",
     type=click.Path(path_type=Path, exists=True),
     multiple=True,
-    required=True,
-    help="Folder with public keys such as qa.pem.pub, or TOML file with [[trusted_keys]]; may be repeated.",
+    help="Folder with public keys such as qa.pem.pub, or TOML file with [[trusted_keys]]; may be repeated  "
+    "[default: release.toml]",
 )
-@result_options
+@common_options
 @pass_runtime
 def verify(runtime: Runtime, file: Path, keys: tuple[Path, ...]) -> None:
     """Prove a setup zip: its files, their hashes, and its digests against the attestations in it.
 
-    Needs neither the share nor release.toml. The scripts are compared with those of this program where
-    the same version wrote the zip.
+    Needs no share, and with --trusted-keys no release.toml. The scripts are compared with those of this
+    program where the same version wrote the zip.
     """
-    from jenkins_release.steps.bundle_verify import BundleVerifyRequest, verify_bundle
+    from jenkins_release.steps.bundle_verify import BundleVerifyRequest, prove_setup_file, verify_bundle
 
-    proof = verify_bundle(BundleVerifyRequest(file, keys))
+    if keys:
+        proof = verify_bundle(BundleVerifyRequest(file, keys))
+    else:
+        services = runtime.services
+        proof, _ = prove_setup_file(file, services.trusted_keys, services.now())
     record = proof.bundle
     result: dict[str, Any] = {
         "file": str(file),

@@ -2,6 +2,7 @@
 #   UNDER   the shell that runs the scripts, such as "busybox sh"
 #   BUNDLE  an unpacked setup zip, in a folder with spaces in its name
 #   NEXT    the same of the next release
+# shellcheck disable=SC2154 # bats sets status and output
 
 setup() {
     DIR="$BATS_TEST_TMPDIR/a customer's folder"

@@ -225,8 +225,8 @@ compose() { # compose WORDS: run Compose on the installation
     # shellcheck disable=SC2086 # two words, or one
     (cd -- "$DIR" && $COMPOSE "$@")
 }
-pull() { # pull [OPTIONS]: every image that is missing; on a terminal one sees how far it is
-    if [ -t 2 ]; then compose "$@" pull; else compose "$@" pull -q; fi
+pull_option() { # on a terminal one sees how far it is
+    [ -t 2 ] || echo -q
 }
 containers() { # one line each: name, status, exit code, health, restarts, restart policy
     for containers_id in $(compose ps -a -q 2>/dev/null); do
