@@ -69,7 +69,7 @@ PREVIOUS=$DIR/previous
 
 start_up() { compose up -d --remove-orphans && wait_healthy "$TIMEOUT"; }
 restore() { # put back what keep_previous kept: the release, .env and config/
-    copy_file "$PREVIOUS/.env" "$DIR/.env" 600
+    copy_file "$PREVIOUS/.env" "$DIR/.env"
     for restore_file in "$PREVIOUS"/config/*; do
         [ ! -f "$restore_file" ] || cp -p -- "$restore_file" "$DIR/config/"
     done

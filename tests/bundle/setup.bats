@@ -78,6 +78,10 @@ password=$password title=Our documents @not@ @OTHER" "$(cat "$DIR/config/acme.co
         status_is 2
         says 'ACME_TITLE may not hold'
     done
+    answers ACME_HOST=docs.acme.example "ACME_TITLE=a"$'\t'"b"
+    set_up
+    status_is 2
+    says 'ACME_TITLE holds a control character'
     answers ACME_HOST=docs.acme.example 'ACME_TITLE=a & b; c > d # e * f'
     set_up
     status_is 0
@@ -193,7 +197,7 @@ EOF
     status_is 0
     expected=$(cd "$DIR" && find . -type f | sort)
     last=$(wc -l <"$COUNT")
-    for at in 1 10 $((last - 4)) $((last - 3)) $((last - 2)) $((last - 1)) "$last"; do
+    for at in 1 $((last - 4)) $((last - 3)) $((last - 1)) "$last"; do
         rm -rf "$DIR"
         run_deadly "$at" setup.sh --dir "$DIR" --answers "$ANSWERS"
         status_is 137
@@ -248,10 +252,7 @@ EOF
 
 without_docker() { # a PATH with everything but Docker
     mkdir "$BATS_TEST_TMPDIR/few"
-    local folder program
-    for folder in /bin /usr/bin; do
-        for program in "$folder"/*; do ln -sf "$program" "$BATS_TEST_TMPDIR/few/"; done
-    done
+    ln -s /usr/bin/* "$BATS_TEST_TMPDIR/few/"
     rm -f "$BATS_TEST_TMPDIR/few"/docker*
     # shellcheck disable=SC2123 # the search path is meant
     PATH="${TOOLS:+$TOOLS:}$BATS_TEST_TMPDIR/few"

@@ -209,7 +209,7 @@ def test_from_the_portal_to_a_running_stack_and_back(
 
 
 def test_debians_compose_does_it_too(product: Product, customer_host: Host, zipped: Path):
-    """The command docker-compose, of version 1 in Debian 12: set-up, start, and back after a failure."""
+    """The command docker-compose, of version 1 in Debian 12: set-up, upgrade, start."""
     host = customer_host
     plugin = host.home / ".docker" / "cli-plugins" / "docker-compose"
     plugin.rename(plugin.with_suffix(".off"))
@@ -220,13 +220,11 @@ def test_debians_compose_does_it_too(product: Product, customer_host: Host, zipp
         with_override(host, place)
         first = unpack(zipped, host)
         answers = answers_for(host, port, key, secret)
-        done = host.run(str(first / "setup.sh"), "--dir", str(place), "--answers", str(answers), "--start")
-        succeeds(done, "SkyDRM 8.1.0 is up and well")
-        assert host.get(port) == "SkyDRM router 8.1.0\n"
-        third = unpack(product.folder / "SkyDRM-setup-8.1.2.zip", host)
-        done = host.run(str(third / "upgrade.sh"), "--dir", str(place), "--timeout", "30")
-        fails(done, "8.1.2 does not become well", "SkyDRM 8.1.0 is up and well again")
-        assert host.get(port) == "SkyDRM router 8.1.0\n"
+        succeeds(host.run(str(first / "setup.sh"), "--dir", str(place), "--answers", str(answers)))
+        second = unpack(product.folder / "SkyDRM-setup-8.1.1.zip", host)
+        done = host.run(str(second / "upgrade.sh"), "--dir", str(place))
+        succeeds(done, "SkyDRM 8.1.1 is up and well")
+        assert host.get(port) == "SkyDRM router 8.1.1\n"
         succeeds(host.run("docker-compose", "down", "-v", cwd=place))
     finally:
         plugin.with_suffix(".off").rename(plugin)

@@ -33,8 +33,9 @@ need() { # need PROGRAM...
 # shellcheck source=/dev/null
 . "$HERE/release.env"
 
-value() { # value NAME FILE: what NAME is set to in a file of NAME=value lines, without its quotes
-    [ ! -r "$2" ] || sed -n "s/^$1=//p" "$2" | tail -n 1 | sed "s/^'\\(.*\\)'\$/\\1/; s/^\"\\(.*\\)\"\$/\\1/"
+value() { # value NAME FILE: what NAME is set to at last in a file of NAME=value lines, without its quotes
+    [ ! -r "$2" ] ||
+        sed -n "/^$1=/{s/^$1=//;s/^'\\(.*\\)'\$/\\1/;s/^\"\\(.*\\)\"\$/\\1/;h;};\${x;p;}" "$2"
 }
 is_set() { # is_set NAME FILE
     [ -r "$2" ] && grep -q "^$1=" "$2"
@@ -188,20 +189,15 @@ install_release() { # install_release FROM: the files of a release come to DIR; 
     [ "$1" != "$DIR" ] || return 0
     # release.env last: it names the version, so that a run that was cut off is seen.
     { shipped "$1" | grep -v '^release\.env$' && echo release.env; } | while IFS= read -r install_path; do
-        case $install_path in
-        */*.sh) install_mode=600 ;;
-        *.sh) install_mode=700 ;;
-        *) install_mode=600 ;;
-        esac
-        copy_file "$1/$install_path" "$DIR/$install_path" "$install_mode"
+        copy_file "$1/$install_path" "$DIR/$install_path"
     done
     if [ -f "$1/docker-compose.override.yml" ] && [ ! -e "$DIR/docker-compose.override.yml" ]; then
-        copy_file "$1/docker-compose.override.yml" "$DIR/docker-compose.override.yml" 600
+        copy_file "$1/docker-compose.override.yml" "$DIR/docker-compose.override.yml"
     fi
 }
-copy_file() { # copy_file FROM TO MODE: as put, without a backup: releases are kept whole
+copy_file() { # copy_file FROM TO: as put, without a backup: releases are kept whole; the umask takes others' rights
     [ -d "${2%/*}" ] || mkdir -p -- "${2%/*}"
-    cp -- "$1" "$2.new" && chmod "$3" "$2.new" && mv -f -- "$2.new" "$2"
+    cp -- "$1" "$2.new" && mv -f -- "$2.new" "$2"
 }
 
 # --- Docker -------------------------------------------------------------------------------------------

@@ -82,7 +82,13 @@ collect() { # settle every setting: --set, --answers, what was set before, the d
         c_before=$(value "$c_name" "$DIR/.env")
         c_default=${c_before:-$c_default}
         c_given=
-        if printf '%s' "$GIVEN" | grep -q "^$c_name="; then
+        c_given_by=file
+        case "
+$GIVEN" in
+        *"
+$c_name='"*) c_given_by=option ;;
+        esac
+        if [ $c_given_by = option ]; then
             c_given=yes c_value=$(printf '%s' "$GIVEN" | sed -n "s/^$c_name='\(.*\)'\$/\1/p" | tail -n 1)
         elif [ -n "$ANSWERS" ] && is_set "$c_name" "$ANSWERS"; then
             c_given=yes c_value=$(value "$c_name" "$ANSWERS")
@@ -126,11 +132,11 @@ problem_of() { # problem_of NAME TYPE OPTIONAL VALUE: says what is wrong with it
         echo "may not hold quotes, backslashes, \$, | or \`: Compose would read them in its own way"
         return 1
         ;;
-    esac
-    if printf '%s' "$4" | grep -q '[[:cntrl:]]' || [ "$(printf '%s' "$4" | wc -l)" -gt 0 ]; then
+    *[[:cntrl:]]*)
         echo "holds a control character"
         return 1
-    fi
+        ;;
+    esac
     case $2 in
     host)
         # Labels of up to 63 characters, 253 in all (RFC 1123, section 2.1; RFC 1035, section 2.3.4).
