@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from jenkins_release.images import DockerEngine
@@ -148,9 +150,13 @@ def test_from_the_portal_to_a_running_stack_and_back(
     proof = product.ok("bundle", "verify", str(zipped), "--trusted-keys", str(keys))
     assert proof["candidate"] == "8.1.0/42"
 
-    # Access is issued.
-    allowed = [LOG_IN, pull_from(product)]
-    key, secret = product.sandbox.ecr.add_user("skydrm/customers/acme", allowed)
+    # Access is issued, and the key handed over in a file that only the customer opens.
+    identity = pyrage.x25519.Identity.generate()
+    way = ("--file", str(product.folder / "handover"), "--recipient", str(identity.to_public()))
+    (product.folder / "handover").mkdir()
+    issued = product.ok("customer", "issue", "ACME", "--ticket", "DEVOPS-123", *way)
+    opened = json.loads(pyrage.decrypt(Path(issued["place"]).read_bytes(), [identity]))
+    key, secret = opened["accessKeyId"], opened["secretAccessKey"]
     port = free_port()
     answers = answers_for(host, port, key, secret)
     place = host.home / "acme's sky drm"
@@ -196,13 +202,12 @@ def test_from_the_portal_to_a_running_stack_and_back(
     # Access is revoked: what runs goes on, nothing is pulled any more, and the customer can see why.
     image = f"{host.ecr}/{product.prefix}/rms@{promoted_digests(product, '8.1.0')['rms']}"
     succeeds(host.run("docker", "pull", "-q", image))
-    deny = Statement(effect="Deny", actions=["ecr:*"])
-    product.sandbox.ecr.add_user("skydrm/customers/acme", [*allowed, deny])
+    revoked = product.ok("customer", "revoke", "ACME", "--reason", "contract ended")
+    assert revoked["proof"]
     refused = host.run("docker", "pull", "-q", f"{host.ecr}/{product.prefix}/rms:8.1.0")
     assert refused.status != 0
     assert "not authorized" in refused.text or "denied" in refused.text.lower()
-    fails(host.run(str(place / "setup.sh"), "--check"), "may not log in to the registry")
-    product.sandbox.ecr.set_key_active(key, active=False)
+    fails(host.run(str(place / "setup.sh"), "--check"), "it was switched off")
     fails(host.run(str(place / "ecr-login.sh")), "it was switched off")
     assert host.get(port) == "SkyDRM router 8.1.1\n"
     succeeds(host.run("docker", "compose", "down", "-v", cwd=place))
