@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jenkins_release.records.plan import Plan
     from jenkins_release.rules.forecast import Forecast
     from jenkins_release.rules.gate import Decision
+    from jenkins_release.rules.setup_proof import SetupProof
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
     from jenkins_release.steps._delivery import Delivery
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
         AttestationsRequest,
         write_attestations,
     )
+    from jenkins_release.steps.bundle import BundleReport, BundleRequest, build_bundle
+    from jenkins_release.steps.bundle_verify import BundleVerifyRequest, verify_bundle
     from jenkins_release.steps.customer_account import (
         AccountReport,
         AccountRequest,
@@ -117,6 +120,7 @@ _HOMES = {
     "records.plan": ("Plan",),
     "rules.forecast": ("Forecast",),
     "rules.gate": ("Decision",),
+    "rules.setup_proof": ("SetupProof",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
     "steps._delivery": ("Delivery",),
@@ -131,6 +135,8 @@ _HOMES = {
         "override_gate",
     ),
     "steps.attestations": ("AttestationsReport", "AttestationsRequest", "write_attestations"),
+    "steps.bundle": ("BundleReport", "BundleRequest", "build_bundle"),
+    "steps.bundle_verify": ("BundleVerifyRequest", "verify_bundle"),
     "steps.customer_account": ("AccountReport", "AccountRequest", "issue_account", "revoke_account"),
     "steps.customer_doctor": ("DoctorReport", "examine_customer"),
     "steps.customer_issue": ("IssueReport", "IssueRequest", "issue_customer"),
@@ -179,6 +185,9 @@ __all__ = [
     "AttestationsReport",
     "AttestationsRequest",
     "AuditReport",
+    "BundleReport",
+    "BundleRequest",
+    "BundleVerifyRequest",
     "Candidate",
     "CandidateRef",
     "Category",
@@ -231,6 +240,7 @@ __all__ = [
     "Run",
     "SecretHandOver",
     "Services",
+    "SetupProof",
     "ShownCandidate",
     "SignOffRequest",
     "StackStatus",
@@ -246,6 +256,7 @@ __all__ = [
     "approve_plan",
     "ask_for_approval",
     "audit_customers",
+    "build_bundle",
     "diff_jobs",
     "examine_customer",
     "export_candidate",
@@ -275,6 +286,7 @@ __all__ = [
     "sign_off",
     "stack_status",
     "try_notifiers",
+    "verify_bundle",
     "verify_candidate",
     "verify_release",
     "withdraw_release",

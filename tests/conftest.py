@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures.docker",
     "tests.fixtures.ecr",
     "tests.fixtures.release",
+    "tests.fixtures.customer",
     "tests.fixtures.jenkins",
     "tests.fixtures.approval",
     "tests.fixtures.resume",

@@ -16,6 +16,7 @@ _GROUPS = {
     "release": "Publish a version, tell its whole story, withdraw or retire it.",
     "customer": "Give customers access to the images, and take it back.",
     "saas": "Bring a released version onto the SaaS stack, see what runs there, and return.",
+    "bundle": "Build the setup zip that customers deploy with, and prove one.",
     "verify": "Prove offline that images and files are those that QA validated.",
     "notify": "Try the notifications by mail and webhook.",
     "keys": "Make and show signing keys.",

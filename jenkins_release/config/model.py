@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from jenkins_release.config.bundle import BundleSection
 from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.installers import InstallerSection
 from jenkins_release.config.jenkins import JenkinsSection
@@ -246,6 +247,7 @@ class Configuration(Section):
     support: SupportSection = SupportSection()
     notify: tuple[NotifySection, ...] = ()
     saas: SaasSection = SaasSection()
+    bundle: BundleSection = BundleSection()
     retry: RetrySection = RetrySection()
 
     @model_validator(mode="after")

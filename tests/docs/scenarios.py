@@ -247,6 +247,23 @@ def saas(product: Product) -> Place:
     return place
 
 
+def bundle(product: Product) -> Place:
+    """8.1.0/42 is promoted, and the product has SkyDRM's templates."""
+    place = promoted(product)
+    shutil.copytree(ROOT / "examples" / "skydrm" / "bundle", product.folder / "bundle")
+    return place
+
+
+def bundle_customer(product: Product) -> Place:
+    """A customer has the setup zip and the vendor's public key."""
+    bundle(product)
+    home = product.folder.parent / "customer"
+    home.mkdir()
+    product.ok("bundle", "build", "8.1.0", "--out", str(home / "SkyDRM-setup-8.1.0.zip"))
+    shutil.copy(product.folder / "keys" / "promotion.pem.pub", home)
+    return bare(home)
+
+
 OF_A_PRODUCT: dict[str, Callable[[Product], Place]] = {
     "product": of_product,
     "candidate": candidate,
@@ -255,4 +272,6 @@ OF_A_PRODUCT: dict[str, Callable[[Product], Place]] = {
     "promoted": promoted,
     "customer": customer,
     "saas": saas,
+    "bundle": bundle,
+    "bundle-customer": bundle_customer,
 }
