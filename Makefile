@@ -36,6 +36,8 @@ lint: setup $(GROOVY_LINT) ## Run the quality gate: ruff, mypy, shellcheck, npm-
 	@$(BIN)/ruff format --check . $(PROGRAMS)
 	@$(BIN)/mypy
 	@shellcheck scripts/install-debian-packages scripts/test-jenkins .ci/run
+	@shellcheck --shell=sh --external-sources jenkins_release/bundle/*.sh jenkins_release/bundle/lib/*.sh
+	@shellcheck --severity=warning tests/bundle/*.bats tests/bundle/helper.bash
 	@$(BIN)/python scripts/lint-groovy
 
 # npm ci takes exactly the versions and checksums of package-lock.json, and runs no script of a package.

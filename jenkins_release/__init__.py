@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from jenkins_release.records.plan import Plan
     from jenkins_release.rules.forecast import Forecast
     from jenkins_release.rules.gate import Decision
+    from jenkins_release.rules.setup_proof import SetupProof
     from jenkins_release.share.candidates import CandidateRef
     from jenkins_release.steps._attest import AttestationReport
     from jenkins_release.steps._delivery import Delivery
     from jenkins_release.steps._handover import FileHandOver, SecretHandOver
+    from jenkins_release.steps._refresh_run import RefreshReport
     from jenkins_release.steps._run import Run
     from jenkins_release.steps.approve import (
         ApprovalReport,
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
         AttestationsRequest,
         write_attestations,
     )
+    from jenkins_release.steps.bundle import BundleReport, BundleRequest, build_bundle
+    from jenkins_release.steps.bundle_verify import BundleVerifyRequest, verify_bundle
     from jenkins_release.steps.customer_account import (
         AccountReport,
         AccountRequest,
@@ -84,8 +88,11 @@ if TYPE_CHECKING:
     from jenkins_release.steps.notify import NotifyTestReport, NotifyTestRequest, try_notifiers
     from jenkins_release.steps.plan import ask_for_approval, plan_promotion, write_plan
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
+    from jenkins_release.steps.refresh import RefreshRequest, refresh_stack
     from jenkins_release.steps.retire import RetireReport, RetireRequest, retire_releases
     from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
+    from jenkins_release.steps.rollback import RollbackRequest, rollback_stack
+    from jenkins_release.steps.running import StackStatus, stack_status
     from jenkins_release.steps.services import Services
     from jenkins_release.steps.sign_off import SignOffRequest, sign_off
     from jenkins_release.steps.status import PromotionStatus, promotion_status
@@ -95,7 +102,7 @@ if TYPE_CHECKING:
         VerifyReleaseRequest,
         verify_release,
     )
-    from jenkins_release.steps.watcher import Watcher
+    from jenkins_release.steps.watcher import StackWatcher, Watcher
     from jenkins_release.steps.withdraw import WithdrawalReport, WithdrawRequest, withdraw_release
 
 _HOMES = {
@@ -113,10 +120,12 @@ _HOMES = {
     "records.plan": ("Plan",),
     "rules.forecast": ("Forecast",),
     "rules.gate": ("Decision",),
+    "rules.setup_proof": ("SetupProof",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
     "steps._delivery": ("Delivery",),
     "steps._handover": ("FileHandOver", "SecretHandOver"),
+    "steps._refresh_run": ("RefreshReport",),
     "steps._run": ("Run",),
     "steps.approve": (
         "ApprovalReport",
@@ -126,6 +135,8 @@ _HOMES = {
         "override_gate",
     ),
     "steps.attestations": ("AttestationsReport", "AttestationsRequest", "write_attestations"),
+    "steps.bundle": ("BundleReport", "BundleRequest", "build_bundle"),
+    "steps.bundle_verify": ("BundleVerifyRequest", "verify_bundle"),
     "steps.customer_account": ("AccountReport", "AccountRequest", "issue_account", "revoke_account"),
     "steps.customer_doctor": ("DoctorReport", "examine_customer"),
     "steps.customer_issue": ("IssueReport", "IssueRequest", "issue_customer"),
@@ -151,13 +162,16 @@ _HOMES = {
     "steps.plan": ("ask_for_approval", "plan_promotion", "write_plan"),
     "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
     "steps.retire": ("RetireReport", "RetireRequest", "retire_releases"),
+    "steps.refresh": ("RefreshRequest", "refresh_stack"),
     "steps.revoke": ("RevocationRequest", "revoke_sign_off"),
+    "steps.rollback": ("RollbackRequest", "rollback_stack"),
+    "steps.running": ("StackStatus", "stack_status"),
     "steps.services": ("Services",),
     "steps.sign_off": ("SignOffRequest", "sign_off"),
     "steps.status": ("PromotionStatus", "promotion_status"),
     "steps.verify": ("VerifyReport", "verify_candidate"),
     "steps.verify_release": ("ReleaseVerification", "VerifyReleaseRequest", "verify_release"),
-    "steps.watcher": ("Watcher",),
+    "steps.watcher": ("StackWatcher", "Watcher"),
     "steps.withdraw": ("WithdrawRequest", "WithdrawalReport", "withdraw_release"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -171,6 +185,9 @@ __all__ = [
     "AttestationsReport",
     "AttestationsRequest",
     "AuditReport",
+    "BundleReport",
+    "BundleRequest",
+    "BundleVerifyRequest",
     "Candidate",
     "CandidateRef",
     "Category",
@@ -207,6 +224,8 @@ __all__ = [
     "PromoteRequest",
     "PromotionReport",
     "PromotionStatus",
+    "RefreshReport",
+    "RefreshRequest",
     "ReleaseError",
     "ReleaseVerification",
     "RemoteError",
@@ -215,13 +234,17 @@ __all__ = [
     "RevocationRequest",
     "RevokeReport",
     "RevokeRequest",
+    "RollbackRequest",
     "RotateRequest",
     "RotationReport",
     "Run",
     "SecretHandOver",
     "Services",
+    "SetupProof",
     "ShownCandidate",
     "SignOffRequest",
+    "StackStatus",
+    "StackWatcher",
     "VerifyReleaseRequest",
     "VerifyReport",
     "VersionHistory",
@@ -233,6 +256,7 @@ __all__ = [
     "approve_plan",
     "ask_for_approval",
     "audit_customers",
+    "build_bundle",
     "diff_jobs",
     "examine_customer",
     "export_candidate",
@@ -250,15 +274,19 @@ __all__ = [
     "plan_promotion",
     "promote",
     "promotion_status",
+    "refresh_stack",
     "release_history",
     "retire_releases",
     "revoke_account",
     "revoke_customer",
     "revoke_sign_off",
+    "rollback_stack",
     "rotate_customer",
     "show_candidate",
     "sign_off",
+    "stack_status",
     "try_notifiers",
+    "verify_bundle",
     "verify_candidate",
     "verify_release",
     "withdraw_release",

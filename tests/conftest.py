@@ -6,9 +6,11 @@ pytest_plugins = [
     "tests.fixtures.docker",
     "tests.fixtures.ecr",
     "tests.fixtures.release",
+    "tests.fixtures.customer",
     "tests.fixtures.jenkins",
     "tests.fixtures.approval",
     "tests.fixtures.resume",
     "tests.fixtures.customers",
     "tests.fixtures.notify",
+    "tests.fixtures.saas",
 ]

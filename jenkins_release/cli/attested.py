@@ -9,6 +9,16 @@ from jenkins_release.cli.output import plain, table
 from jenkins_release.records.provenance import OUTSIDE_JENKINS
 from jenkins_release.rules.story import Event
 
+_REFRESHED = {
+    ("refresh", "started"): "begins to refresh {stack} to {after}",
+    ("refresh", "done"): "REFRESHED {stack} to {after}",
+    ("refresh", "returned"): "refresh of {stack} to {after} FAILED, it runs {before} again",
+    ("refresh", "failed"): "refresh of {stack} to {after} FAILED, what it runs is not known",
+    ("rollback", "started"): "begins to return {stack} to {after}",
+    ("rollback", "done"): "RETURNED {stack} from {release} to {after}",
+    ("rollback", "failed"): "return of {stack} to {after} FAILED, what it runs is not known",
+}
+
 
 def what_is_said(event: Event) -> list[str]:
     """Return what an attestation says, first the main line; values may be anything."""
@@ -137,6 +147,49 @@ def _publication(facts: Mapping[str, Any]) -> list[str]:
     return [*lines, table(["file", "kind", "SHA-256"], rows)]
 
 
+def _refresh(facts: Mapping[str, Any]) -> list[str]:
+    before, after = _mapping(facts.get("before")), _mapping(facts.get("after"))
+    action, outcome = str(facts.get("action")), str(facts.get("outcome"))
+    values = {
+        "stack": plain(facts.get("stack", "?")),
+        "release": plain(facts.get("release", "?")),
+        "before": _state(before),
+        "after": _state(after),
+    }
+    template = _REFRESHED.get((action, outcome))
+    # What somebody else wrote is never a template.
+    said = template.format_map(values) if template else f"{plain(action)} {plain(outcome)}: {values['stack']}"
+    lines = [f"{plain(facts.get('refreshedBy', '?'))} {said}"]
+    lines.append(
+        f"by {plain(facts.get('strategy', '?'))}, from {_state(before)}, record "
+        f"{plain(facts.get('number', '?'))} of this stack, {in_build(facts.get('buildUrl'))}"
+    )
+    if outcome == "started":
+        return lines
+    if facts.get("problem"):
+        lines.append(f"problem: {plain(facts['problem'])}")
+    rows = [
+        [plain(part.get("name", "?")), plain(part.get("definition") or "-"), plain(name), plain(digest)]
+        for part in map(_mapping, _list(after.get("parts")))
+        for name, digest in (_mapping(part.get("images")) or {"-": "-"}).items()
+    ]
+    if rows:
+        lines.append(table(["part", "task definition", "container", "manifest digest"], rows))
+    for check in map(_mapping, _list(facts.get("health"))):
+        state = "healthy" if check.get("healthy") is True else "NOT HEALTHY"
+        counts = f"{plain(check.get('good', '?'))} of {plain(check.get('answers', '?'))} answers good"
+        why = f"; the last bad one: {plain(check['problem'])}" if check.get("problem") else ""
+        lines.append(f"{plain(check.get('url', '?'))} {state}, {counts}{why}")
+    instances = map(_mapping, _list(facts.get("instances")))
+    return lines + [
+        f"{plain(each.get('instance', '?'))}: {plain(each.get('status', '?'))}" for each in instances
+    ]
+
+
+def _state(state: Mapping[str, Any]) -> str:
+    return plain(state.get("release") or "what is no release")
+
+
 def _summary(facts: Mapping[str, Any]) -> list[str]:
     levels = ", ".join(plain(level) for level in _list(facts.get("verifiedLevels"))) or "no level"
     verifier = plain(_mapping(facts.get("verifier")).get("id", "?"))
@@ -157,6 +210,7 @@ _SAID: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "withdrawal": _withdrawal,
     "retirement": _retirement,
     "publication": _publication,
+    "refresh": _refresh,
     "summary": _summary,
 }
 

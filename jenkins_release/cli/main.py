@@ -15,6 +15,8 @@ _GROUPS = {
     "promote": "Bring a validated candidate to the registry that customers pull from.",
     "release": "Publish a version, tell its whole story, withdraw or retire it.",
     "customer": "Give customers access to the images, and take it back.",
+    "saas": "Bring a released version onto the SaaS stack, see what runs there, and return.",
+    "bundle": "Build the setup zip that customers deploy with, and prove one.",
     "verify": "Prove offline that images and files are those that QA validated.",
     "notify": "Try the notifications by mail and webhook.",
     "keys": "Make and show signing keys.",

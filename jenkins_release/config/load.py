@@ -155,6 +155,7 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
             "trusted_keys": keys,
             "signing": configuration.signing.model_copy(update=signing),
             "notify": notify,
+            "bundle": _anchored(configuration.bundle, folder, "templates"),
         }
     )
 

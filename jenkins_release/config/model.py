@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from jenkins_release.config.bundle import BundleSection
 from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.installers import InstallerSection
 from jenkins_release.config.jenkins import JenkinsSection
 from jenkins_release.config.notify import NotifySection
+from jenkins_release.config.saas import SaasSection
 from jenkins_release.config.section import Section
 from jenkins_release.config.support import SupportSection
 from jenkins_release.errors import ConfigurationError
@@ -244,6 +246,8 @@ class Configuration(Section):
     customers: CustomersSection = CustomersSection()
     support: SupportSection = SupportSection()
     notify: tuple[NotifySection, ...] = ()
+    saas: SaasSection = SaasSection()
+    bundle: BundleSection = BundleSection()
     retry: RetrySection = RetrySection()
 
     @model_validator(mode="after")
@@ -270,4 +274,12 @@ class Configuration(Section):
         unknown = set(self.policy.sign_off_keys) - {key.name for key in self.trusted_keys}
         if unknown:
             raise ValueError(f"policy.sign_off_keys names {min(unknown)!r}, which is no trusted key")
+        images = {image.name for image in self.images}
+        for service in self.saas.services:
+            for container, image in service.containers.items():
+                if image not in images:
+                    raise ValueError(
+                        f"saas.services: the container {container} of {service.name} is to run the image "
+                        f"{image!r}, which [[images]] does not name"
+                    )
         return self

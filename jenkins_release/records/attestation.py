@@ -33,6 +33,7 @@ PROMOTION = "tag:nextlabs.com,2026:jenkins-release/promotion/v1"
 WITHDRAWAL = "tag:nextlabs.com,2026:jenkins-release/withdrawal/v1"
 RETIREMENT = "tag:nextlabs.com,2026:jenkins-release/retirement/v1"
 PUBLICATION = "tag:nextlabs.com,2026:jenkins-release/publication/v1"
+REFRESH = "tag:nextlabs.com,2026:jenkins-release/refresh/v1"
 SUMMARY = "https://slsa.dev/verification_summary/v1"
 EXTENSION = "jenkinsRelease"
 _EXTENSIONS: Mapping[str, str] = {
@@ -50,6 +51,7 @@ KINDS: Mapping[str, str] = {
     WITHDRAWAL: "withdrawal",
     RETIREMENT: "retirement",
     PUBLICATION: "publication",
+    REFRESH: "refresh",
     SUMMARY: "summary",
 }
 """Predicate type to the short word that file names and listings show."""
@@ -64,6 +66,7 @@ ROLES: Mapping[str, str] = {
     WITHDRAWAL: "promotion",
     RETIREMENT: "promotion",
     PUBLICATION: "promotion",
+    REFRESH: "promotion",
     SUMMARY: "promotion",
 }
 """Predicate type to the role that a key needs to make it."""

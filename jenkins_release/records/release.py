@@ -14,7 +14,9 @@ from jenkins_release.records.candidate import Digest, InstallerKind, Sha256, Siz
 Name = Annotated[str, Field(min_length=1)]
 
 
-class _Predicate(Part):
+class Predicate(Part):
+    """The predicate of a statement of ours."""
+
     @classmethod
     def of(cls, statement: Statement, where: str) -> Self:
         """Read the predicate of a statement whose signature was verified.
@@ -65,7 +67,7 @@ class NamedApproval(Part):
     plan_digest: Digest = Field(alias="planDigest")
 
 
-class Promotion(_Predicate):
+class Promotion(Predicate):
     """The predicate of a promotion.
 
     Attributes:
@@ -88,7 +90,7 @@ class ReleasedFile(Part):
     sha256: Sha256
 
 
-class Publication(_Predicate):
+class Publication(Predicate):
     """The predicate of a publication.
 
     Attributes:
@@ -151,7 +153,7 @@ class WithdrawnImage(Part):
         )
 
 
-class WithdrawalRecord(_Predicate):
+class WithdrawalRecord(Predicate):
     """The predicate of a withdrawal: registry host and what happens to each image."""
 
     registry: Name

@@ -12,7 +12,7 @@ import json
 import platform
 import random
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,15 @@ _START = """#!/bin/sh
 # Entry point of the demo image: says what it is; with "serve" it stays and answers on port 8080.
 echo "SkyDRM {name} {version}"
 if [ "$1" = serve ]; then
-    exec /bin/busybox httpd -f -p 8080 -h /srv
+    {serve}
 fi
 """
+_SERVE = """\
+# The first process of a container has no default action for SIGTERM: "docker stop" would take 10 s.
+    trap 'exit 0' TERM INT
+    /bin/busybox httpd -f -p 8080 -h /srv &
+    wait $!"""
+_BREAK = 'echo "cannot open the database" >&2; exit 1'
 
 
 def build_images(
@@ -45,6 +51,7 @@ def build_images(
     names: Sequence[str] = SERVICES,
     base_size: int = 0,
     own_size: int = 0,
+    broken: Collection[str] = (),
 ) -> list[str]:
     """Load the demo images into a daemon.
 
@@ -57,6 +64,7 @@ def build_images(
         names: Services to build.
         base_size: Bytes of incompressible filler in the layer that all images share.
         own_size: Bytes of incompressible filler in each image's own layer.
+        broken: Services that end at once where they should serve: a bad release, to rehearse with.
 
     Returns:
         The references, ``skydrm/<name>:<version>-<build>``.
@@ -64,7 +72,9 @@ def build_images(
     Raises:
         ConfigurationError: busybox-static is not installed.
     """
-    engine.load(demo_archive(version, build, names=names, base_size=base_size, own_size=own_size))
+    engine.load(
+        demo_archive(version, build, names=names, base_size=base_size, own_size=own_size, broken=broken)
+    )
     return demo_references(version, build, names=names)
 
 
@@ -81,6 +91,7 @@ def demo_archive(
     base_size: int = 0,
     own_size: int = 0,
     busybox: Path | None = None,
+    broken: Collection[str] = (),
 ) -> Iterator[bytes]:
     """Yield a docker archive of the demo images; arguments as :func:`build_images`.
 
@@ -91,6 +102,7 @@ def demo_archive(
         base_size: Bytes of filler in the shared layer.
         own_size: Bytes of filler in each own layer.
         busybox: The static busybox; the installed one by default.
+        broken: Services that end at once where they should serve.
 
     Raises:
         ConfigurationError: busybox-static is not installed.
@@ -99,7 +111,7 @@ def demo_archive(
     base = _Layer("base/layer.tar", _base_files(program), "base", base_size)
     layers = [base]
     for name in names:
-        files = _own_files(name, version, build)
+        files = _own_files(name, version, build, _BREAK if name in broken else _SERVE)
         layers.append(_Layer(f"{name}/layer.tar", files, f"{name} {version} {build}", own_size))
     diff_ids: dict[str, str] = {}
     for layer in layers:
@@ -175,11 +187,11 @@ def _base_files(busybox: bytes) -> bytes:
     )
 
 
-def _own_files(name: str, version: str, build: str) -> bytes:
+def _own_files(name: str, version: str, build: str, serve: str) -> bytes:
     release = f"product=SkyDRM\nservice={name}\nversion={version}\nbuild={build}\n"
     return b"".join(
         [
-            _file("bin/start", _START.format(name=name, version=version).encode(), 0o755),
+            _file("bin/start", _START.format(name=name, version=version, serve=serve).encode(), 0o755),
             _file("etc/skydrm-release", release.encode()),
             _file("srv/index.html", f"SkyDRM {name} {version}\n".encode()),
         ]

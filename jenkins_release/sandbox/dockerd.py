@@ -2,7 +2,7 @@
 
 It runs as root. For another user it is started through ``sudo -n``, and its socket belongs to
 that user's group. Containers have no network (``--network none`` or ``host``): bridge and
-firewall rules would change the machine.
+firewall rules would change the machine. A daemon in a network namespace of its own has both.
 """
 
 from __future__ import annotations
@@ -33,11 +33,16 @@ class DockerDaemon:
     Args:
         folder: State folder: images, log and pid files.
         insecure_registries: Registries that it may reach by plain HTTP, besides 127.0.0.0/8.
+        own_network: Run in a network namespace of its own (network_namespaces(7)), with a bridge for
+            containers and published ports: a host of its own, as far as networks go.
     """
 
-    def __init__(self, folder: Path, *, insecure_registries: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, insecure_registries: tuple[str, ...] = (), own_network: bool = False
+    ) -> None:
         self.folder = folder.resolve()
         self._insecure_registries = insecure_registries
+        self._own_network = own_network
         self._server = Server("dockerd", self.folder, root=True)
 
     @property
@@ -82,11 +87,15 @@ class DockerDaemon:
             f"--pidfile={self._daemon_pid_file}",
             f"--host={self.base_url}",
             f"--group={grp.getgrgid(os.getegid()).gr_name}",
-            "--iptables=false",
             "--ip6tables=false",
-            "--bridge=none",
         ]
         command += [f"--insecure-registry={name}" for name in ("127.0.0.0/8", *self._insecure_registries)]
+        if self._own_network:
+            # Each program takes the place of the one before: the pid stays that of the daemon.
+            inside = f'{find_program("ip", "iproute2")} link set lo up && exec "$@"'
+            command = [find_program("unshare", "util-linux"), "--net", "sh", "-c", inside, "sh", *command]
+        else:
+            command += ["--iptables=false", "--bridge=none"]
         self._server.start(command, self._answers, timeout_s=timeout_s, tied=tied)
 
     def stop(self, timeout_s: float = 20.0) -> None:

@@ -34,7 +34,7 @@ _AUTHORIZATION = re.compile(
 _TIME = "%Y%m%dT%H%M%SZ"
 
 
-def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes) -> str:
+def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes, service: str = "ecr") -> str:
     """Check the SigV4 signature of an API call and return the ARN of its principal.
 
     The signature is computed again with botocore's own signer ("Create a signed AWS API request" in
@@ -45,6 +45,7 @@ def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes) -
         url: URL that was called.
         headers: Headers as received, names in lower case.
         body: Body as received.
+        service: The service that is called, as signatures name it.
 
     Raises:
         ApiFault: MissingAuthenticationTokenException, UnrecognizedClientException,
@@ -64,7 +65,7 @@ def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes) -
         raise ApiFault(
             "UnrecognizedClientException", "The security token included in the request is invalid."
         )
-    _check_scope(state, parts, headers)
+    _check_scope(state, parts, headers, service)
     signed = set(parts["signed"].split(";"))
     claimed_body = headers.get("x-amz-content-sha256")
     if not {"host", "x-amz-date", "x-amz-target"} <= signed or (
@@ -126,6 +127,31 @@ def authorize(
         ApiFault: AccessDeniedException, with AWS's text.
     """
     resource = "*" if repository is None else state.repository_arn(repository)
+    authorize_on(state, arn, action, resource, repository=repository, address=address)
+
+
+def authorize_on(
+    state: EcrState,
+    arn: str,
+    action: str,
+    resource: str,
+    *,
+    repository: str | None = None,
+    address: str = LOOPBACK,
+) -> None:
+    """Check that a principal may do something to a resource that is known by its ARN.
+
+    Args:
+        state: Knows the principals.
+        arn: The principal.
+        action: Such as ``ecs:UpdateService``.
+        resource: The resource's ARN.
+        repository: The repository that it is, whose own policy counts too.
+        address: Address of the caller.
+
+    Raises:
+        ApiFault: AccessDeniedException, with AWS's text.
+    """
     with state.read() as document:
         own = arn in document.principals
         matching = [
@@ -194,10 +220,10 @@ def _download_signature(state: EcrState, storage: str, digest: str, expires: str
     return hmac.new(key, f"{storage} {digest} {expires}".encode(), hashlib.sha256).hexdigest()
 
 
-def _check_scope(state: EcrState, parts: re.Match[str], headers: Mapping[str, str]) -> None:
-    if (parts["region"], parts["service"]) != (state.region, "ecr"):
+def _check_scope(state: EcrState, parts: re.Match[str], headers: Mapping[str, str], service: str) -> None:
+    if (parts["region"], parts["service"]) != (state.region, service):
         raise _invalid(
-            f"Credential should be scoped to a valid region: {state.region}, and to service: 'ecr'."
+            f"Credential should be scoped to a valid region: {state.region}, and to service: '{service}'."
         )
     stamp = headers.get("x-amz-date", "")
     try:

@@ -1,4 +1,4 @@
-"""The ECR front: Amazon ECR's JSON API and its registry on one loopback port.
+"""The ECR front: Amazon ECR's JSON API and its registry on one loopback port, with ECS and Run Command.
 
 ``python -m jenkins_release.sandbox.ecr_front --state DIR --port N --registry-port N`` runs it as a
 process (:class:`jenkins_release.sandbox.ecr_server.EcrServer` starts that); :class:`EcrFront` runs
@@ -27,7 +27,9 @@ from jenkins_release.sandbox.ecr_iam import IamUsers
 from jenkins_release.sandbox.ecr_router import Router
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, TOKEN_LIFETIME_S, EcrState
 from jenkins_release.sandbox.ecr_store import RegistryStore
+from jenkins_release.sandbox.ecs_state import EcsState
 from jenkins_release.sandbox.process import LOOPBACK
+from jenkins_release.sandbox.ssm_api import SsmState
 
 MAX_CONNECTIONS = 128
 """Connections that are served at the same time; more wait to be accepted."""
@@ -111,6 +113,16 @@ class EcrFront:
         return self._router.faults
 
     @property
+    def ecs(self) -> EcsState:
+        """The ECS beside it."""
+        return self._router.ecs
+
+    @property
+    def ssm(self) -> SsmState:
+        """The Run Command beside it."""
+        return self._router.ssm
+
+    @property
     def requests(self) -> RequestLog:
         """The requests so far."""
         return self._router.requests
@@ -144,9 +156,11 @@ class EcrFront:
 
 
 def boto_environment(endpoint: str, region: str, access_key: str, secret: str) -> dict[str, str]:
-    """Return the environment variables that lead boto3's ECR client to a front."""
+    """Return the environment variables that lead boto3's clients of ECR, ECS and SSM to a front."""
     return {
         "AWS_ENDPOINT_URL_ECR": endpoint,
+        "AWS_ENDPOINT_URL_ECS": endpoint,
+        "AWS_ENDPOINT_URL_SSM": endpoint,
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_DEFAULT_REGION": region,

@@ -140,6 +140,7 @@ class Exchange:
         if left == 0:
             raise ConnectionReset("a fault resets the connection here")
         self._handler.send_response_only(status)
+        self._handler.send_header("Date", self._handler.date_time_string())
         for name, value in headers.items():
             self._handler.send_header(name, value)
         self._handler.end_headers()

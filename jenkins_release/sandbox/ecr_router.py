@@ -9,6 +9,9 @@ The control paths under ``/_sandbox/`` need no credentials: only this machine ca
 ``POST users``           ``{user, statements, access_key?, secret?}``: lets a user exist
 ``POST keys``            ``{access_key, active}``: switches an access key on or off
 ``POST scans``           orders a :class:`ScanOrder`: what the scan of an image is to be
+``GET app/C/S``          answers as the ECS service S of the cluster C does, with its version
+``POST misbehaviours``   orders a :class:`Misbehaviour` of ECS tasks; ``DELETE`` cancels them
+``POST instances``       lets a managed :class:`Instance` exist
 =======================  ==========================================================
 """
 
@@ -23,7 +26,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jenkins_release.sandbox.ecr_access import DOWNLOADS, authorize, caller
+from jenkins_release.sandbox.aws_api import JsonApi
+from jenkins_release.sandbox.ecr_access import DOWNLOADS, authorize, authorize_on, caller
 from jenkins_release.sandbox.ecr_api import CONTENT_TYPE, TARGET, Call, check_registry, parse, repository_of
 from jenkins_release.sandbox.ecr_faults import NO_FAULT, Fault, Faults, RequestLog
 from jenkins_release.sandbox.ecr_http import ConnectionReset, Exchange
@@ -31,6 +35,9 @@ from jenkins_release.sandbox.ecr_images import ACTIONS
 from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, ScanOrder, Statement
 from jenkins_release.sandbox.ecr_store import RegistryStore
 from jenkins_release.sandbox.ecr_v2 import V2Api, repository_name
+from jenkins_release.sandbox.ecs_api import EcsApi
+from jenkins_release.sandbox.ecs_state import EcsState, Misbehaviour
+from jenkins_release.sandbox.ssm_api import Instance, SsmApi, SsmState
 
 CONTROL = "/_sandbox/"
 """What the control paths begin with."""
@@ -85,6 +92,8 @@ class Router:
         self._host = host
         self._stopping = stopping
         self._blob_mounting = blob_mounting
+        self.ecs, self.ssm = EcsState(state), SsmState(state)
+        self._others: tuple[JsonApi, ...] = (EcsApi(self.ecs), SsmApi(self.ssm))
         self._v2 = V2Api(state, store, host, blob_mounting=blob_mounting, expired_status=expired_status)
 
     def serve(self, exchange: Exchange) -> None:
@@ -97,15 +106,17 @@ class Router:
         if exchange.path.startswith(CONTROL) and not exchange.path.startswith(DOWNLOADS):
             self._control(exchange)
             return
-        record, body = exchange.record, b""
+        record, body, other = exchange.record, b"", None
         if target := exchange.headers.get("x-amz-target", ""):
-            record.action = target.removeprefix(TARGET)
+            other = next((api for api in self._others if target.startswith(api.target)), None)
+            action = target.removeprefix(other.target if other else TARGET)
+            record.action = f"{other.service}:{action}" if other else action
             try:
                 body = exchange.body()
             except ApiFault as error:
                 self._refuse(exchange, error)
                 return
-            record.repository = _peek(record.action, body)
+            record.repository = "" if other else _peek(record.action, body)
         else:
             record.repository = repository_name(exchange.path)
         self.requests.add(record)
@@ -114,6 +125,8 @@ class Router:
         self._begin(exchange, fault)
         if fault.status is not None:
             self._fail(exchange, fault, fault.status)
+        elif other is not None:
+            self._other(exchange, other, body)
         elif record.action:
             self._api(exchange, body, fault)
         elif exchange.path.startswith(DOWNLOADS):
@@ -138,6 +151,20 @@ class Router:
         else:
             self._v2.refuse(exchange, status, fault.code, fault.message, headers)
 
+    def _other(self, exchange: Exchange, api: JsonApi, body: bytes) -> None:
+        action = exchange.record.action.partition(":")[2]
+        try:
+            url = f"http://{exchange.headers.get('host', '')}{exchange.path}"
+            arn = exchange.record.principal = caller(self._state, url, exchange.headers, body, api.service)
+            arguments = api.parse(action, body)
+            for resource in api.resources(action, arguments):
+                authorize_on(self._state, arn, f"{api.service}:{action}", resource)
+            answer = json.dumps(api.answer(action, arguments)).encode()
+        except ApiFault as error:
+            self._refuse(exchange, error)
+            return
+        exchange.reply(200, answer, _api_headers())
+
     def _api(self, exchange: Exchange, body: bytes, fault: Fault) -> None:
         action = exchange.record.action
         try:
@@ -161,6 +188,10 @@ class Router:
 
     def _control(self, exchange: Exchange) -> None:
         what = f"{exchange.method} {exchange.path.removeprefix(CONTROL)}"
+        if what.startswith("GET app/"):
+            cluster, _, service = what.removeprefix("GET app/").partition("/")
+            exchange.json(*self.ecs.application(cluster, service))
+            return
         try:
             answer = self._controlled(what, exchange.body())
         except (ValidationError, KeyError) as error:
@@ -197,6 +228,13 @@ class Router:
                 self._state.set_key_active(switch.access_key, switch.active)
             case "POST scans":
                 self._state.order_scan(ScanOrder.model_validate_json(body))
+            case "POST misbehaviours":
+                self.ecs.misbehaviours.append(Misbehaviour.model_validate_json(body))
+            case "DELETE misbehaviours":
+                self.ecs.misbehaviours.clear()
+            case "POST instances":
+                instance = Instance.model_validate_json(body)
+                self.ssm.instances[instance.ident] = instance
             case _:
                 return None
         return {}

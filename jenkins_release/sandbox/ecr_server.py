@@ -14,7 +14,9 @@ from jenkins_release.sandbox.ecr_front import boto_environment
 from jenkins_release.sandbox.ecr_http import RequestRecord
 from jenkins_release.sandbox.ecr_router import CONTROL
 from jenkins_release.sandbox.ecr_state import REGION, EcrState, ScanOrder, Statement
+from jenkins_release.sandbox.ecs_state import Misbehaviour
 from jenkins_release.sandbox.process import LOOPBACK, Server, free_port
+from jenkins_release.sandbox.ssm_api import Instance
 
 
 class EcrServer:
@@ -124,6 +126,22 @@ class EcrServer:
     def order_scan(self, order: ScanOrder) -> None:
         """Order what the scan of an image is to be."""
         self._control("POST", "scans", order.model_dump())
+
+    def application(self, cluster: str, service: str) -> str:
+        """Return the URL at which an ECS service of the sandbox answers as itself."""
+        return f"{self.endpoint}{CONTROL}app/{cluster}/{service}"
+
+    def misbehave(self, order: Misbehaviour) -> None:
+        """Order what goes wrong with tasks of ECS."""
+        self._control("POST", "misbehaviours", order.model_dump())
+
+    def behave(self) -> None:
+        """Let tasks of ECS behave again."""
+        self._control("DELETE", "misbehaviours")
+
+    def add_instance(self, instance: Instance) -> None:
+        """Let an instance be managed by SSM."""
+        self._control("POST", "instances", instance.model_dump())
 
     def _answers(self) -> bool:
         try:

@@ -11,7 +11,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from jenkins_release.config.notify import EventKind
 from jenkins_release.records.event import EventFailure, ReleaseEvent
@@ -29,10 +29,13 @@ class _Request(Protocol):
 
 Q = TypeVar("Q", bound=_Request)
 R = TypeVar("R")
+P = ParamSpec("P")
 
 
 class _Decorator(Protocol):
-    def __call__(self, verb: Callable[[Q, Services], R], /) -> Callable[[Q, Services], R]: ...
+    def __call__(
+        self, verb: Callable[Concatenate[Q, Services, P], R], /
+    ) -> Callable[Concatenate[Q, Services, P], R]: ...
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,11 @@ def announced(
             do. Without it only a failure is told.
     """
 
-    def decorate(verb: Callable[[Q, Services], R]) -> Callable[[Q, Services], R]:
+    def decorate(verb: Callable[Concatenate[Q, Services, P], R]) -> Callable[Concatenate[Q, Services, P], R]:
         @functools.wraps(verb)
-        def run(request: Q, services: Services) -> R:
+        def run(request: Q, services: Services, *more: P.args, **named: P.kwargs) -> R:
             try:
-                report = verb(request, services)
+                report = verb(request, services, *more, **named)
             except Exception as error:
                 if not request.dry_run:
                     failure = failure_of(error, step)
@@ -142,7 +145,7 @@ def announced(
                 announce(lambda: happened(request, report, services), services)
             return report
 
-        return run
+        return run  # type: ignore[return-value]  # names of the first two may be given too
 
     return decorate
 

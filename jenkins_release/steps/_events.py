@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from jenkins_release.records.plan import Plan
     from jenkins_release.rules.gate import Decision
     from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps._refresh_run import RefreshReport
     from jenkins_release.steps.export import ExportReport, ExportRequest
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport
     from jenkins_release.steps.publish import PublicationReport, PublishRequest
+    from jenkins_release.steps.refresh import RefreshRequest
     from jenkins_release.steps.revoke import RevocationRequest
+    from jenkins_release.steps.rollback import RollbackRequest
     from jenkins_release.steps.services import Services
     from jenkins_release.steps.sign_off import SignOffRequest
     from jenkins_release.steps.withdraw import WithdrawalReport, WithdrawRequest
@@ -28,6 +31,17 @@ def by_candidate(request: Any) -> tuple[str, str]:
 def by_version(request: Any) -> tuple[str, str]:
     """Return version and build of a request that names them apart; the build may be empty."""
     return request.version, request.build
+
+
+def by_release(request: RefreshRequest) -> tuple[str, str]:
+    """Return version and build of a refresh; the build may be empty."""
+    version, _, build = request.release.partition("/")
+    return version, build
+
+
+def by_stack(_: RollbackRequest) -> tuple[str, str]:
+    """A rollback does not say what it leaves."""
+    return "", ""
 
 
 def exported(_: ExportRequest, report: ExportReport, __: Services) -> Happened | None:
@@ -171,6 +185,30 @@ def withdrawn(request: WithdrawRequest, report: WithdrawalReport, __: Services) 
             ("recorded in", report.attestation),
         ],
         next_step="Its tags are gone." if report.registry else "Its files stay in the release area.",
+    )
+
+
+def refreshed(_: RefreshRequest | RollbackRequest, report: RefreshReport, __: Services) -> Happened | None:
+    """The stack runs something else; nothing to tell where nothing was recorded."""
+    if not report.attestation:
+        return None
+    version, _slash, build = report.after.release.partition("/")
+    return Happened(
+        "refreshed",
+        version,
+        build,
+        location=report.stack,
+        facts=[
+            ("stack", f"{report.stack}, by {report.action}"),
+            ("runs", report.after.shown),
+            ("before", report.before.shown),
+            *((part.name, part.definition) for part in report.after.parts if part.definition),
+            *((each.instance, each.status) for each in report.instances),
+            *((each.url, f"{each.good} of {each.answers} answers good") for each in report.health),
+            ("recorded in", report.attestation),
+        ],
+        next_step="Clients use it. What runs where:",
+        command="jenkins-release saas status",
     )
 
 

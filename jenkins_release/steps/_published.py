@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
-from jenkins_release.installers import LocalFile
 from jenkins_release.records.candidate import InstallerKind, manifest_digest
 from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
+from jenkins_release.records.setup import setup_zip_name
 from jenkins_release.share.candidates import CHECKSUMS
 from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.share.releases import INSTALLERS, RELEASE, ReleaseArea
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps._read_back import hash_of
+from jenkins_release.steps.bundle_verify import prove_setup_file
 from jenkins_release.steps.services import Services
 
 
@@ -26,13 +26,13 @@ class SourceFile:
 
     Attributes:
         record: What it will be in the release area.
-        origin: Its path in the candidate; empty for a file of this machine.
-        local: The file of this machine.
+        origin: Its path in the candidate; empty for a setup zip of this machine.
+        data: The bytes of that setup zip, as they were proven.
     """
 
     record: PublishedFile
     origin: str = ""
-    local: LocalFile | None = None
+    data: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,17 @@ class FoundRelease:
         return manifest_digest(self.data)
 
 
-def files_to_publish(opened: OpenCandidate, setup_zip: Path | None) -> list[SourceFile]:
+def files_to_publish(opened: OpenCandidate, setup_zip: Path | None, services: Services) -> list[SourceFile]:
     """Return what is published of a candidate, sorted by path.
 
     Args:
         opened: The candidate.
         setup_zip: The zip with which customers deploy the images, where the candidate does not hold it.
+        services: Keys and time, to prove that zip.
 
     Raises:
-        ConfigurationError: There is nothing to publish, or two setup zips.
+        ConfigurationError: There is nothing to publish, two setup zips, or one without images.
+        IntegrityError: The setup zip is not that of the promoted images.
     """
     record = opened.record
     found = []
@@ -75,7 +77,7 @@ def files_to_publish(opened: OpenCandidate, setup_zip: Path | None) -> list[Sour
                 f"candidate {opened.ref} holds a setup zip already, and {setup_zip} is given",
                 hint="publish the one that QA validated: leave out --setup-zip",
             )
-        found.append(_setup_zip(setup_zip, opened))
+        found.append(_setup_zip(setup_zip, opened, services))
     if not found:
         raise ConfigurationError(
             f"candidate {opened.ref} holds no installers, there is nothing to publish",
@@ -88,17 +90,25 @@ def _file(path: str, kind: InstallerKind, size: int, digest: str) -> PublishedFi
     return PublishedFile(path=path, kind=kind, size=size, sha256=digest)
 
 
-def _setup_zip(path: Path, opened: OpenCandidate) -> SourceFile:
-    expected = f"{opened.record.product}-setup-{opened.ref.version}.zip"
+def _setup_zip(path: Path, opened: OpenCandidate, services: Services) -> SourceFile:
+    if not opened.record.images:
+        raise ConfigurationError(
+            f"candidate {opened.ref} holds no images, a setup zip would deploy nothing",
+            hint="leave out --setup-zip",
+        )
+    expected = setup_zip_name(opened.record.product, opened.ref.version)
     if path.name != expected:
         raise ConfigurationError(
             f"the setup zip {path} is not named {expected}", hint="'jenkins-release bundle build' makes it"
         )
-    local = LocalFile.at(path)
-    digest = sha256()
-    for piece in local.pieces():
-        digest.update(piece)
-    return SourceFile(_file(path.name, "setup", local.size, digest.hexdigest()), local=local)
+    proof, data = prove_setup_file(path, services.trusted_keys, services.now())
+    if proof.release.digest != opened.digest:
+        raise IntegrityError(
+            f"{path} is of {proof.release.record.ident} with candidate.json {proof.release.digest}, not of "
+            f"{opened.ref} with {opened.digest}",
+            hint="'jenkins-release bundle build' makes the right one",
+        )
+    return SourceFile(_file(path.name, "setup", proof.size, proof.sha256), data=data)
 
 
 def read_published(version: str, area: ReleaseArea) -> FoundRelease | None:
@@ -213,7 +223,7 @@ def copy_file(source: SourceFile, opened: OpenCandidate, staging: Staging, servi
             copied = services.share.copy_into(writer, origin)
             pieces = iter(()) if copied else services.share.read(origin)
         else:
-            pieces = source.local.pieces() if source.local else iter(())
+            pieces = iter([source.data])
         for piece in pieces:
             writer.write(piece)
             task.advance(len(piece))

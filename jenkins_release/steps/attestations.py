@@ -6,7 +6,7 @@ once; as long as nothing changes, everybody who can read the share writes the sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -71,6 +71,25 @@ class AttestationsReport:
     problems: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """The evidence of a release, not yet in a file.
+
+    Attributes:
+        ref: The candidate.
+        release: What its attestations say of it as a release.
+        data: The attestation bundle; without a new summary in a dry run.
+        attestations: Envelopes in it.
+        added: File name of the summary that was added to the candidate; empty where it was there.
+    """
+
+    ref: CandidateRef
+    release: Release
+    data: bytes = field(repr=False)
+    attestations: int
+    added: str
+
+
 @announced("release attestations", by_version)
 def write_attestations(request: AttestationsRequest, services: Services) -> AttestationsReport:
     """Write the attestation bundle of a candidate that was promoted or published.
@@ -84,27 +103,40 @@ def write_attestations(request: AttestationsRequest, services: Services) -> Atte
         IntegrityError: The candidate was altered.
         RemoteError: The share failed, after the retries.
     """
-    ref = _candidate(request, services)
-    opened, release, added = _summarized(ref, request, services)
-    if request.dry_run:
-        count = len(opened.attestations)
-        return AttestationsReport(ref, opened.digest, request.out, "", count, "", release.problems)
-    envelopes = [opened.attestations[name] for name in sorted(opened.attestations)]
-    data = write_bundle(opened.manifest, envelopes)
-    _require_readable(data, release, request, services)
-    write_file(request.out, data, "the bundle")
+    found = gather_attestations(request, services)
+    if not request.dry_run:
+        write_file(request.out, found.data, "the bundle")
     return AttestationsReport(
-        ref,
-        opened.digest,
+        found.ref,
+        found.release.digest,
         request.out,
-        sha256(data).hexdigest(),
-        len(envelopes),
-        added,
-        release.problems,
+        "" if request.dry_run else sha256(found.data).hexdigest(),
+        found.attestations,
+        found.added,
+        found.release.problems,
     )
 
 
-def _candidate(request: AttestationsRequest, services: Services) -> CandidateRef:
+def gather_attestations(request: AttestationsRequest, services: Services) -> Gathered:
+    """Gather a promoted candidate's attestations, and sign the summary that is missing. Writes no file.
+
+    Raises:
+        ConfigurationError: The version was not promoted, or by several builds, or there is no key for
+            a summary that is missing.
+        IntegrityError: The candidate was altered.
+        RemoteError: The share failed, after the retries.
+    """
+    ref = released_candidate(request, services)
+    opened, release, added = _summarized(ref, request, services)
+    envelopes = [opened.attestations[name] for name in sorted(opened.attestations)]
+    data = write_bundle(opened.manifest, envelopes)
+    if not request.dry_run:
+        _require_readable(data, release, request, services)
+    return Gathered(ref, release, data, len(envelopes), added)
+
+
+def released_candidate(request: AttestationsRequest, services: Services) -> CandidateRef:
+    """Return the candidate that a version was released from. Raises ConfigurationError without one."""
     if request.build:
         ref = CandidateRef.parse(f"{request.version}/{request.build}")
         found = [release for release in releases(request.version, services) if release.ref == ref]

@@ -103,7 +103,7 @@ def publish_release(request: PublishRequest, services: Services) -> PublicationR
     signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
     area = services.releases
     opened = open_candidate(request.candidate, services)
-    sources = files_to_publish(opened, request.setup_zip)
+    sources = files_to_publish(opened, request.setup_zip, services)
     check_sizes(opened, services)
     require_unaltered(opened, services)
     version = opened.ref.version

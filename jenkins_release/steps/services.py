@@ -28,6 +28,7 @@ from jenkins_release.rules.policy import Freeze, Policy
 from jenkins_release.steps._aws_services import AwsServices
 from jenkins_release.steps._jenkins_services import JenkinsServices
 from jenkins_release.steps._notify_services import NotifyServices
+from jenkins_release.steps._saas_services import SaasServices
 from jenkins_release.steps._trusted import load_trusted_keys
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _now() -> datetime:
 
 
 @dataclass
-class Services(AwsServices, JenkinsServices, NotifyServices):
+class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices):
     """The outside world of a step, made from a configuration. A context manager that closes what it opened.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Who is told what happens to a build that is followed. Nothing of Jenkins is imported for it."""
+"""Who is told what happens to a build that is followed, or to a stack. Nothing else is imported for it."""
 
 from __future__ import annotations
 
@@ -25,3 +25,10 @@ class Watcher:
 
     def answered(self, build: Build, question: PendingInput, by: str) -> None:
         """This run answered; ``by`` is the user of the token."""
+
+
+class StackWatcher:
+    """Who is told what happens to a stack that is refreshed. This one does nothing with it."""
+
+    def event(self, part: str, text: str) -> None:
+        """Something happened to a service, an instance or a health check: text of others."""

@@ -16,6 +16,7 @@ FLOORS = {
     **dict.fromkeys(("errors", "version", "progress", "stream", "parallel"), 0),
     **dict.fromkeys(("retry", "config"), 1),
     "aws": 2,
+    "probe": 2,
     "keys": 3,
     "registry": 3,
     "jenkins": 4,

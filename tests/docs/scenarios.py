@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
+
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.saas import create_services, saas_toml
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs.pages import ROOT, marked
 from tests.fixtures.release import JUNIT, Product
@@ -99,16 +102,27 @@ def _plain(line: str) -> str:
 
 def policy(mark: str, repositories: str) -> list[Statement]:
     """Return a policy of docs/devops.md as the sandbox takes it, for the given repositories."""
-    document: dict[str, Any] = json.loads(marked(ROOT / "docs" / "devops.md", mark)[0].text)
     documented = "arn:aws:ecr:eu-central-1:123456789012:repository/skydrm/*"
     here = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repositories}"
+    return statements("devops.md", mark, {documented: here})
+
+
+def statements(page: str, mark: str, places: Mapping[str, str]) -> list[Statement]:
+    """Return a policy of a page as the sandbox takes it.
+
+    Args:
+        page: File name in ``docs``.
+        mark: The block's mark.
+        places: Documented resource to the one that stands for it here.
+    """
+    document: dict[str, Any] = json.loads(marked(ROOT / "docs" / page, mark)[0].text)
     found = []
     for each in document["Statement"]:
         resources = each["Resource"] if isinstance(each["Resource"], list) else [each["Resource"]]
-        assert set(resources) <= {"*", documented}, resources
+        assert set(resources) <= {"*", *places}, resources
         actions = each["Action"] if isinstance(each["Action"], list) else [each["Action"]]
-        replaced = [resource.replace(documented, here) for resource in resources]
-        found.append(Statement(effect=each["Effect"], actions=actions, resources=replaced))
+        here = [places.get(resource, resource) for resource in resources]
+        found.append(Statement(effect=each["Effect"], actions=actions, resources=here))
     return found
 
 
@@ -223,6 +237,33 @@ def customer(product: Product) -> Place:
     return Place(home, environ)
 
 
+def saas(product: Product) -> Place:
+    """8.1.0/42 is promoted, and a stack runs something else."""
+    names, cluster = ("rms", "viewer"), product.prefix
+    place = promoted(product)
+    client = boto3.client("ecs", region_name=REGION, endpoint_url=product.sandbox.ecr.endpoint)
+    create_services(client, names, cluster=cluster)
+    product.append(saas_toml(names, product.sandbox.ecr.application, cluster=cluster, poll_s=0.1))
+    return place
+
+
+def bundle(product: Product) -> Place:
+    """8.1.0/42 is promoted, and the product has SkyDRM's templates."""
+    place = promoted(product)
+    shutil.copytree(ROOT / "examples" / "skydrm" / "bundle", product.folder / "bundle")
+    return place
+
+
+def bundle_customer(product: Product) -> Place:
+    """A customer has the setup zip and the vendor's public key."""
+    bundle(product)
+    home = product.folder.parent / "customer"
+    home.mkdir()
+    product.ok("bundle", "build", "8.1.0", "--out", str(home / "SkyDRM-setup-8.1.0.zip"))
+    shutil.copy(product.folder / "keys" / "promotion.pem.pub", home)
+    return bare(home)
+
+
 OF_A_PRODUCT: dict[str, Callable[[Product], Place]] = {
     "product": of_product,
     "candidate": candidate,
@@ -230,4 +271,7 @@ OF_A_PRODUCT: dict[str, Callable[[Product], Place]] = {
     "installers": installers,
     "promoted": promoted,
     "customer": customer,
+    "saas": saas,
+    "bundle": bundle,
+    "bundle-customer": bundle_customer,
 }

@@ -33,6 +33,11 @@ _CHANGED = {
     "jenkins.url": "https://ci.example/",
     "customers.path": "/changed/",
     "support.line": "major",
+    "saas.strategy": "ssm",
+    "saas.region": "ap-southeast-1",
+    "bundle.layer_host": "layers.example",
+    "bundle.docker_version": "24.0",
+    "bundle.compose_version": "2.20",
 }
 _OF_KIND = {bool: None, int: "7", float: "7.5", str: "changed"}
 

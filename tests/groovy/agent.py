@@ -110,6 +110,11 @@ def job(product: Product, workspace: Path, programs: Path) -> Job:
                 "username": environ["AWS_ACCESS_KEY_ID"],
                 "password": environ["AWS_SECRET_ACCESS_KEY"],
             },
+            "skydrm-saas-refresh": {
+                "kind": "usernamePassword",
+                "username": environ["AWS_ACCESS_KEY_ID"],
+                "password": environ["AWS_SECRET_ACCESS_KEY"],
+            },
             "skydrm-build-key": _key(product, "build"),
             "skydrm-build-passphrase": passphrase,
             "skydrm-qa-key": _key(product, "qa"),

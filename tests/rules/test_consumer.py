@@ -4,159 +4,33 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from securesystemslib.signer import CryptoSigner, Signer
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.records.attestation import (
     MAX_ENVELOPE_BYTES,
-    PROMOTION,
-    PROVENANCE,
     REVOCATION,
-    SUMMARY,
-    TEST_RESULT,
-    WITHDRAWAL,
-    Place,
     TrustedKey,
-    sign_statement,
 )
-from jenkins_release.records.base import timestamp
 from jenkins_release.records.bundle import MAX_BUNDLE_BYTES, read_bundle, write_bundle
-from jenkins_release.records.candidate import Candidate
-from jenkins_release.records.summary import summary_subjects
-from jenkins_release.rules.consumer import examine, judge
+from jenkins_release.rules.consumer import judge
 from jenkins_release.rules.matching import match_file, match_local, match_stored
-
-NOW = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
-SIGNERS = {role: CryptoSigner.generate_ed25519() for role in ("build", "qa", "promotion", "stranger")}
-TRUSTED = tuple(
-    TrustedKey(role, frozenset({role}), SIGNERS[role].public_key) for role in ("build", "qa", "promotion")
+from tests.fixtures.story import (
+    CONFIGS,
+    MANIFESTS,
+    NOW,
+    REGISTRY,
+    SIGNERS,
+    TRUSTED,
+    Story,
+    candidate,
+    good,
 )
-REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
-MANIFESTS = {"rms": f"sha256:{'a' * 64}", "viewer": f"sha256:{'b' * 64}"}
-CONFIGS = {"rms": f"sha256:{'1' * 64}", "viewer": f"sha256:{'2' * 64}"}
-
-
-def candidate(build: str = "42") -> bytes:
-    layer = {
-        "diff_id": f"sha256:{'d' * 64}",
-        "digest": f"sha256:{'d' * 64}",
-        "offset": 1024,
-        "size": 512,
-        "compression": "none",
-    }
-    images = [
-        {
-            "name": name,
-            "reference": f"skydrm/{name}:8.1.0-{build}",
-            "archive": "images/skydrm.tar",
-            "platform": "linux/amd64",
-            "config_digest": digest,
-            "config_offset": 0,
-            "config_size": 100,
-            "layers": [layer],
-        }
-        for name, digest in CONFIGS.items()
-    ]
-    record = {
-        "schema": "jenkins-release/candidate/v1",
-        "product": "SkyDRM",
-        "version": "8.1.0",
-        "build": build,
-        "revision": "f" * 40,
-        "build_url": "",
-        "built_by": "jenkins",
-        "exported_at": "2026-11-20T10:00:00+00:00",
-        "exporter": "jenkins-release 1",
-        "files": [{"path": "images/skydrm.tar", "size": 4096, "sha256": "c" * 64}],
-        "images": images,
-    }
-    return Candidate.model_validate(record).to_bytes()
-
-
-class Story:
-    """A candidate whose attestations are signed one after the other."""
-
-    def __init__(self, manifest: bytes | None = None) -> None:
-        self.manifest = manifest or candidate()
-        self.envelopes: dict[str, bytes] = {}
-        self.clock = NOW - timedelta(hours=5)
-
-    def sign(
-        self,
-        kind: str,
-        predicate: Mapping[str, Any],
-        role: str,
-        extension: Mapping[str, Any] | None = None,
-        subjects: Mapping[str, str] | None = None,
-    ) -> Story:
-        self.clock += timedelta(minutes=1)
-        signer: Signer = SIGNERS[role]
-        named = {"candidate.json": sha256(self.manifest).hexdigest(), **(subjects or {})}
-        envelope = sign_statement(
-            kind,
-            predicate,
-            named,
-            place=Place.after(self.envelopes),
-            signed_at=self.clock,
-            signer=signer,
-            extension=extension or {},
-        )
-        self.envelopes[f"{len(self.envelopes) + 1:04d}"] = envelope
-        return self
-
-    def built(self, role: str = "build") -> Story:
-        return self.sign(PROVENANCE, {}, role)
-
-    def tested(self, result: str = "PASSED", role: str = "qa", tester: str = "Quinn") -> Story:
-        return self.sign(TEST_RESULT, {"result": result, "configuration": []}, role, {"tester": tester})
-
-    def promoted(self, role: str = "promotion", **changes: Any) -> Story:
-        images = [
-            {
-                "name": name,
-                "repository": f"skydrm/{name}",
-                "configDigest": CONFIGS[name],
-                "digest": MANIFESTS[name],
-                "tags": ["8.1.0"],
-            }
-            for name in CONFIGS
-        ]
-        predicate = {"registry": REGISTRY, "policy": f"sha256:{'e' * 64}", "images": images} | changes
-        subjects = {f"{REGISTRY}/{i['repository']}": i["digest"][7:] for i in images}
-        return self.sign(PROMOTION, predicate, role, {"promotedBy": "Robin"}, subjects)
-
-    def withdrawn(self, role: str = "promotion") -> Story:
-        said = {"withdrawnBy": "Robin", "reason": "it deletes files"}
-        return self.sign(WITHDRAWAL, {"registry": REGISTRY, "images": []}, role, said)
-
-    def summary(
-        self,
-        role: str = "promotion",
-        passed: bool = True,
-        change: Callable[[dict[str, Any]], Any] = lambda _: None,
-        subjects: Mapping[str, str] | None = None,
-    ) -> Story:
-        release = examine(self.manifest, self.envelopes, TRUSTED, NOW).superseding()
-        assert release.promoted is not None
-        predicate = release.expected_summary(passed=passed)
-        predicate["timeVerified"] = timestamp(self.clock + timedelta(minutes=1))
-        change(predicate)
-        return self.sign(SUMMARY, predicate, role, subjects=subjects or summary_subjects(release.promoted))
-
-    def bundle(self) -> bytes:
-        return write_bundle(self.manifest, list(self.envelopes.values()))
-
-
-def good() -> Story:
-    return Story().built().tested().promoted().summary()
 
 
 def reasons(data: bytes | Story, trusted=TRUSTED, now: datetime = NOW) -> tuple[str, ...]:

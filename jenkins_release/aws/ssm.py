@@ -1,0 +1,254 @@
+"""AWS Systems Manager Run Command as a refresh needs it.
+
+Facts are those of the AWS Systems Manager API reference and of the page "Understanding command
+statuses" in its user guide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Protocol
+
+from jenkins_release.aws.errors import aws_errors, error_code, translate
+from jenkins_release.aws.session import aws_client
+from jenkins_release.errors import ConfigurationError
+
+FINAL = frozenset({"Success", "Failed", "Cancelled", "TimedOut"})
+"""States in which nothing happens any more, of a command and of an invocation."""
+_WRONG = frozenset(
+    {
+        "InvalidDocument",
+        "InvalidDocumentVersion",
+        "InvalidParameters",
+        "InvalidTarget",
+        "InvalidInstanceId",
+        "MaxDocumentSizeExceeded",
+        "UnsupportedPlatformType",
+        "ValidationException",
+    }
+)
+
+
+@dataclass(frozen=True)
+class CommandOrder:
+    """A command to send.
+
+    Attributes:
+        document: Name or ARN of the document.
+        version: Its version.
+        targets: Tag to the values of which an instance has one.
+        parameters: The document's parameters.
+        max_concurrency: Instances at a time: a number or a percentage.
+        max_errors: Errors after which no further instance begins: a number or a percentage.
+        delivery_s: Seconds that an instance may take to pick it up.
+        comment: By which it is recognised; at most 100 characters.
+    """
+
+    document: str
+    version: str
+    targets: Mapping[str, Sequence[str]]
+    parameters: Mapping[str, Sequence[str]]
+    max_concurrency: str
+    max_errors: str
+    delivery_s: int
+    comment: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that was sent.
+
+    Attributes:
+        ident: Its id.
+        document: Its document.
+        status: ``Pending``, ``InProgress``, ``Cancelling``, or one of :data:`FINAL`.
+        detail: The finer state, such as ``NoInstancesInTag`` or ``Incomplete``.
+        comment: Its comment.
+        tags: Tag to values that it is for.
+        instances: Instances that it is for, as far as it is known.
+    """
+
+    ident: str
+    document: str
+    status: str
+    detail: str
+    comment: str
+    tags: Mapping[str, frozenset[str]]
+    instances: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing happens any more."""
+        return self.status in FINAL
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """A command on one instance.
+
+    Attributes:
+        instance: Id of the instance.
+        status: ``Pending``, ``InProgress``, ``Delayed``, ``Cancelling``, or one of :data:`FINAL`.
+        detail: The finer state, such as ``DeliveryTimedOut`` or ``Terminated``.
+    """
+
+    instance: str
+    status: str
+    detail: str
+
+
+class RunCommand(Protocol):
+    """Run Command; errors are :class:`jenkins_release.errors.ReleaseError`."""
+
+    def send(self, order: CommandOrder) -> str:
+        """Send a command and return its id."""
+        ...
+
+    def command(self, ident: str) -> Command | None:
+        """Return how a command stands, None where it is not to be seen yet."""
+        ...
+
+    def invocations(self, ident: str) -> list[Invocation]:
+        """Return how it stands on each instance that was reached so far."""
+        ...
+
+    def output(self, ident: str, instance: str) -> str:
+        """Return what it wrote on an instance: at most 2,500 characters for each step."""
+        ...
+
+    def unfinished(self, document: str) -> list[Command]:
+        """Return the commands of a document that have not ended."""
+        ...
+
+    def sent(self, document: str, comment: str, since: datetime) -> list[Command]:
+        """Return the commands of a document with a comment, sent since a moment; the newest first."""
+        ...
+
+    def cancel(self, ident: str) -> None:
+        """Ask to end a command; what runs on an instance already may go on."""
+        ...
+
+
+class Ssm:
+    """Systems Manager.
+
+    Args:
+        region: AWS region.
+        client: A boto3 ``ssm`` client instead of one from boto3's credential chain.
+    """
+
+    def __init__(self, region: str, *, client: Any = None) -> None:
+        self._region = region
+        self._given = client
+        self._client = client or aws_client("ssm", region)
+
+    @cached_property
+    def _sender(self) -> Any:
+        # SendCommand has no token that makes a repeated call harmless: whether an attempt without an
+        # answer arrived is found out before the next one.
+        return self._given or aws_client("ssm", self._region, attempts=1)
+
+    def send(self, order: CommandOrder) -> str:
+        """Send a command."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        what = f"send the command {order.document}"
+        try:
+            answer = self._sender.send_command(
+                DocumentName=order.document,
+                DocumentVersion=order.version,
+                Targets=[
+                    {"Key": f"tag:{tag}", "Values": list(values)} for tag, values in order.targets.items()
+                ],
+                Parameters={name: list(values) for name, values in order.parameters.items()},
+                MaxConcurrency=order.max_concurrency,
+                MaxErrors=order.max_errors,
+                TimeoutSeconds=order.delivery_s,
+                Comment=order.comment,
+            )
+        except (BotoCoreError, ClientError) as error:
+            found = translate(error, what)
+            if error_code(error) in _WRONG:
+                hint = "check saas.ssm: document, document_version, parameters and targets"
+                raise ConfigurationError(found.message, hint=hint) from error
+            raise found from error
+        return str(answer["Command"]["CommandId"])
+
+    def command(self, ident: str) -> Command | None:
+        """Read a command."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self._client.list_commands(CommandId=ident)
+        except (BotoCoreError, ClientError) as error:
+            if error_code(error) == "InvalidCommandId":  # SSM knows a new command some moments later
+                return None
+            raise translate(error, f"read the command {ident}") from error
+        found = answer.get("Commands", [])
+        return _command(found[0]) if found else None
+
+    def invocations(self, ident: str) -> list[Invocation]:
+        """Read the invocations."""
+        found = []
+        with aws_errors(f"read the invocations of the command {ident}"):
+            pages = self._client.get_paginator("list_command_invocations").paginate(CommandId=ident)
+            for page in pages:
+                for each in page.get("CommandInvocations", []):
+                    detail = each.get("StatusDetails", "")
+                    found.append(Invocation(each["InstanceId"], each["Status"], detail))
+        return sorted(found, key=lambda each: each.instance)
+
+    def output(self, ident: str, instance: str) -> str:
+        """Read the output."""
+        with aws_errors(f"read the output of the command {ident} on {instance}"):
+            answer = self._client.list_command_invocations(CommandId=ident, InstanceId=instance, Details=True)
+        steps = [step for each in answer.get("CommandInvocations", []) for step in each["CommandPlugins"]]
+        return "\n".join(step.get("Output", "") for step in steps).strip()
+
+    def unfinished(self, document: str) -> list[Command]:
+        """List the commands in progress."""
+        found = []
+        for status in ("Pending", "InProgress", "Cancelling"):
+            found += self._list(document, {"key": "Status", "value": status})
+        return [each for each in found if not each.ended]
+
+    def sent(self, document: str, comment: str, since: datetime) -> list[Command]:
+        """List the commands with a comment; ListCommands tells the newest first."""
+        after = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        found = self._list(document, {"key": "InvokedAfter", "value": after})
+        return [each for each in found if each.comment == comment]
+
+    def _list(self, document: str, narrowed: Mapping[str, str]) -> list[Command]:
+        found = []
+        with aws_errors(f"list the commands of {document}"):
+            pages = self._client.get_paginator("list_commands").paginate(
+                Filters=[{"key": "DocumentName", "value": document}, narrowed]
+            )
+            for page in pages:
+                found += [_command(each) for each in page.get("Commands", [])]
+        return [each for each in found if each.document == document]
+
+    def cancel(self, ident: str) -> None:
+        """Cancel a command."""
+        with aws_errors(f"cancel the command {ident}"):
+            self._client.cancel_command(CommandId=ident)
+
+
+def _command(said: Mapping[str, Any]) -> Command:
+    tags = {
+        each["Key"].removeprefix("tag:"): frozenset(each.get("Values", []))
+        for each in said.get("Targets", [])
+        if each.get("Key", "").startswith("tag:")
+    }
+    return Command(
+        ident=said["CommandId"],
+        document=said.get("DocumentName", ""),
+        status=said.get("Status", ""),
+        detail=said.get("StatusDetails", ""),
+        comment=said.get("Comment", ""),
+        tags=tags,
+        instances=said.get("TargetCount", 0),
+    )

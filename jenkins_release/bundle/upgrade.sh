@@ -1,0 +1,166 @@
+#!/bin/sh
+# Bring an installation to this release, or back. Run it from the unpacked zip of the new release. When the
+# new release does not become well, the one before it comes back, with the images that it had.
+set -eu
+
+HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+# shellcheck source=jenkins_release/bundle/lib/common.sh
+. "$HERE/lib/common.sh"
+# shellcheck source=jenkins_release/bundle/lib/ecr.sh
+. "$HERE/lib/ecr.sh"
+# shellcheck source=jenkins_release/bundle/lib/settings.sh
+. "$HERE/lib/settings.sh"
+
+help() {
+    cat <<EOF
+Bring an installation of $PRODUCT to $VERSION.
+
+usage: upgrade.sh [options]
+
+  --dir DIR          folder of the installation  [default: $(default_folder)]
+  --answers FILE     answers to questions that are new in this release, as for setup.sh
+  --set NAME=VALUE   such an answer; not for passwords. May be repeated
+  --non-interactive  ask nothing
+  --timeout S        seconds until it has to be well  [default: 300]
+  --downgrade        also to an older release
+  --rollback         go back to the release before the last upgrade
+  --no-login         do not log in to the registry
+  --help             this text
+
+docker-compose.override.yml, .env, config/ and secrets/ stay. Save your data before: a release may change
+its database, and going back does not change that back.
+EOF
+}
+
+TIMEOUT=300 DOWNGRADE='' ROLLBACK='' LOGIN=yes
+set_folder "$(default_folder)"
+[ ! -t 0 ] || INTERACTIVE=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+    --dir | --answers | --set | --timeout)
+        [ $# -gt 1 ] || usage_error "$1 needs a value"
+        case $1 in
+        --dir) set_folder "$2" ;;
+        --answers) ANSWERS=$2 ;;
+        --set) set_answer "$2" ;;
+        --timeout) TIMEOUT=$2 ;;
+        esac
+        shift
+        ;;
+    --non-interactive) INTERACTIVE= ;;
+    --downgrade) DOWNGRADE=yes ;;
+    --rollback) ROLLBACK=yes ;;
+    --no-login) LOGIN='' ;;
+    --help | -h) help && exit 0 ;;
+    *) usage_error "there is no option $1" ;;
+    esac
+    shift
+done
+is_number "$TIMEOUT" || usage_error "--timeout takes seconds, not $TIMEOUT"
+{ [ -f "$DIR/release.env" ] && [ -f "$DIR/.env" ]; } ||
+    die "there is no installation in $DIR" "run setup.sh, or name the folder with --dir"
+[ "$(value PRODUCT "$DIR/release.env")" = "$PRODUCT" ] ||
+    die "$DIR has $(value PRODUCT "$DIR/release.env"), this is $PRODUCT" "name the right folder with --dir"
+require_compose
+open_folder
+lock_folder
+BEFORE=$(value VERSION "$DIR/release.env")
+PREVIOUS=$DIR/previous
+
+start_up() { compose up -d --remove-orphans && wait_healthy "$TIMEOUT"; }
+restore() { # put back what keep_previous kept: the release, .env and config/
+    copy_file "$PREVIOUS/.env" "$DIR/.env"
+    for restore_file in "$PREVIOUS"/config/*; do
+        [ ! -f "$restore_file" ] || cp -p -- "$restore_file" "$DIR/config/"
+    done
+    install_release "$PREVIOUS"
+}
+keep_previous() { # the release as it stands, whole: renamed into place, so that there is never half of it
+    rm -rf -- "$PREVIOUS.part"
+    mkdir -p -- "$PREVIOUS.part/config"
+    shipped "$DIR" | while IFS= read -r kept_path; do
+        mkdir -p -- "$(dirname -- "$PREVIOUS.part/$kept_path")"
+        cp -p -- "$DIR/$kept_path" "$PREVIOUS.part/$kept_path"
+    done
+    cp -p -- "$DIR/.env" "$PREVIOUS.part/.env"
+    for kept_path in "$DIR"/config/*; do
+        [ ! -f "$kept_path" ] || cp -p -- "$kept_path" "$PREVIOUS.part/config/"
+    done
+    # Where the upgrade fails, the release before the present one is the previous one again.
+    rm -rf -- "$PREVIOUS.before"
+    [ ! -e "$PREVIOUS" ] || mv -- "$PREVIOUS" "$PREVIOUS.before"
+    mv -- "$PREVIOUS.part" "$PREVIOUS"
+}
+forget_failed() {
+    [ -e "$PREVIOUS.before" ] || return 0
+    rm -rf -- "$PREVIOUS"
+    mv -- "$PREVIOUS.before" "$PREVIOUS"
+}
+go_back() { # go_back WHY: to the release before
+    back=$(value VERSION "$PREVIOUS/release.env")
+    say "$1: back to $PRODUCT $back"
+    restore
+    if start_up; then
+        rm -f -- "$DIR/.upgrading"
+        say "$PRODUCT $back is up and well again"
+        return 0
+    fi
+    die "$PRODUCT $back does not become well either" "see '$COMPOSE ps' and '$COMPOSE logs' in $DIR; then call support"
+}
+
+if [ -n "$ROLLBACK" ]; then
+    [ -f "$PREVIOUS/release.env" ] || die "there is no release to go back to" "nothing was upgraded in $DIR yet"
+    if cmp -s -- "$PREVIOUS/SHA256SUMS" "$DIR/SHA256SUMS" && [ ! -e "$DIR/.upgrading" ]; then
+        say "nothing to do: $PRODUCT $BEFORE is the release before the last upgrade"
+        exit 0
+    fi
+    go_back "asked to go back"
+    exit 0
+fi
+if [ -e "$DIR/.upgrading" ]; then
+    # previous/ is whole before this mark is made: what stands in DIR now may be half one, half the other.
+    say "an upgrade was cut off: starting from $PRODUCT $(value VERSION "$PREVIOUS/release.env") again"
+    restore
+    BEFORE=$(value VERSION "$DIR/release.env")
+fi
+[ "$HERE" != "$DIR" ] ||
+    die "this is the installation itself" "run upgrade.sh from the unpacked zip of the new release, or with --rollback"
+damaged=$(check_files "$HERE") || die "this folder is not what was released: $damaged" "unpack the setup zip again"
+if [ "$BEFORE" = "$VERSION" ] && cmp -s -- "$HERE/SHA256SUMS" "$DIR/SHA256SUMS" && [ ! -e "$DIR/.upgrading" ]; then
+    say "nothing to do: $PRODUCT $VERSION is installed in $DIR"
+    exit 0
+fi
+if newer "$BEFORE" "$VERSION" && [ -z "$DOWNGRADE" ]; then
+    die "$PRODUCT $BEFORE is installed, $VERSION is older" "give --downgrade if that is meant"
+fi
+
+start_answers
+check_answers
+collect
+[ "$WRONG" = 0 ] || {
+    printf '  nothing was changed\n' >&2
+    exit 2
+}
+[ -z "$LOGIN" ] || "$HERE/ecr-login.sh" --dir "$DIR" --quiet || die "no login, nothing was changed"
+
+# Every image is here before anything stops.
+say "pulling the images of $PRODUCT $VERSION"
+settings_file >"$ANSWERED.env"
+set -- --project-directory . --env-file "$ANSWERED.env" -f "$HERE/docker-compose.yml"
+[ ! -f "$DIR/docker-compose.override.yml" ] || set -- "$@" -f docker-compose.override.yml
+# shellcheck disable=SC2046 # one word, or none
+compose "$@" pull $(pull_option) || die "the images cannot be pulled; nothing was changed" "setup.sh --check --dir '$DIR' tells why"
+
+[ -e "$DIR/.upgrading" ] || keep_previous
+echo "$BEFORE $VERSION" >"$DIR/.upgrading"
+install_release "$HERE"
+write_settings
+if start_up; then
+    rm -f -- "$DIR/.upgrading"
+    rm -rf -- "$PREVIOUS.before"
+    say "$PRODUCT $VERSION is up and well; upgrade.sh --rollback goes back to $BEFORE"
+    exit 0
+fi
+go_back "$PRODUCT $VERSION does not become well"
+forget_failed
+die "the upgrade to $VERSION failed; $PRODUCT $BEFORE runs as before" "send the lines above to support"

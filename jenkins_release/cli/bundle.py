@@ -1,0 +1,103 @@
+"""``jenkins-release bundle``: the setup zip with which customers deploy a release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jenkins_release.cli.output import counted, size, table
+from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, share_option
+
+
+@click.group()
+def bundle() -> None:
+    """Build the setup zip that customers deploy a release with, and prove one."""
+
+
+@bundle.command()
+@click.argument("version")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write  [default: PRODUCT-setup-VERSION.zip]",
+)
+@click.option("--build", default="", help="Build, where several of the version were promoted.")
+@click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
+@click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
+@share_option
+@common_options
+@pass_runtime
+def build(runtime: Runtime, version: str, out: Path | None, build: str, key: str, dry_run: bool) -> None:
+    """Build the setup zip of a promoted version, the same bytes whenever and wherever it is built.
+
+    Its images are pinned by the digests of the signed promotion. The product's own files come from the
+    folder bundle.templates.
+    """
+    from jenkins_release.steps.bundle import BundleRequest, build_bundle
+
+    report = build_bundle(BundleRequest(version, out, build, key, dry_run), runtime.services)
+    result: dict[str, Any] = {
+        "candidate": str(report.candidate),
+        "file": str(report.out),
+        "sha256": report.sha256,
+        "size": report.size,
+        "dryRun": dry_run,
+        "added": report.added,
+        "bundle": report.bundle.model_dump(mode="json", by_alias=True),
+    }
+    files = counted(len(report.bundle.files) + 2, "file")
+    images = counted(len(report.bundle.images), "image")
+    done = "would write" if dry_run else "wrote"
+    lines = [f"{done} {report.out}: {files}, {images} of {report.candidate}, {size(report.size)}"]
+    lines.append(table(("image", "digest"), [(i.repository, i.digest) for i in report.bundle.images]))
+    lines += [f"added {report.added}"] if report.added else []
+    lines += [f"sha256:{report.sha256}"] if report.sha256 else []
+    runtime.succeed(result, "\n".join(lines))
+
+
+@bundle.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--trusted-keys",
+    "keys",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    help="Folder with public keys such as qa.pem.pub, or TOML file with [[trusted_keys]]; may be repeated  "
+    "[default: release.toml]",
+)
+@common_options
+@pass_runtime
+def verify(runtime: Runtime, file: Path, keys: tuple[Path, ...]) -> None:
+    """Prove a setup zip: its files, their hashes, and its digests against the attestations in it.
+
+    Needs no share, and with --trusted-keys no release.toml. The scripts are compared with those of this
+    program where the same version wrote the zip.
+    """
+    from jenkins_release.steps.bundle_verify import BundleVerifyRequest, prove_setup_file, verify_bundle
+
+    if keys:
+        proof = verify_bundle(BundleVerifyRequest(file, keys))
+    else:
+        services = runtime.services
+        proof, _ = prove_setup_file(file, services.trusted_keys, services.now())
+    record = proof.bundle
+    result: dict[str, Any] = {
+        "file": str(file),
+        "sha256": proof.sha256,
+        "size": proof.size,
+        "candidate": proof.release.record.ident,
+        "scriptsCompared": proof.scripts_compared,
+        "bundle": record.model_dump(mode="json", by_alias=True),
+    }
+    compared = (
+        "compared with this program's" if proof.scripts_compared else f"of {record.writer}, not compared"
+    )
+    lines = [
+        f"verified {file}: {record.product} {proof.release.record.ident}, validated, promoted, in force",
+        f"{counted(len(record.files) + 2, 'file')}, hashes as recorded; scripts {compared}",
+        table(("image", "digest"), [(i.repository, i.digest) for i in record.images]),
+        f"sha256:{proof.sha256}",
+    ]
+    runtime.succeed(result, "\n".join(lines))

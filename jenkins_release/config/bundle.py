@@ -1,0 +1,44 @@
+"""The section ``[bundle]`` of ``release.toml``: the setup zip with which customers deploy the images."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from jenkins_release.config.section import Section
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
+_FIELD = "{region}"
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value.replace(_FIELD, "eu-central-1")):
+        raise ValueError("is no host, such as layers.example.com; its one field is {region}")
+    return value
+
+
+Version = Annotated[str, Field(pattern=r"^\d{1,4}(\.\d{1,4}){0,2}$")]
+
+
+class BundleSection(Section):
+    """``[bundle]``: templates of the product, and what a customer's machine has to have.
+
+    ``templates`` is a folder. ``layer_host`` is where the registry sends clients for layers; ECR's own
+    (ECR user guide, "Required permissions and endpoints") by default. ``docker_version`` and
+    ``compose_version`` are the oldest that will do, ``disk_gb`` and ``memory_gb`` are in 10^9 bytes.
+    """
+
+    templates: Annotated[str, Field(min_length=1)] = "bundle"
+    layer_host: Annotated[str, AfterValidator(_host)] = (
+        "prod-{region}-starport-layer-bucket.s3.{region}.amazonaws.com"
+    )
+    docker_version: Version = "20.10"
+    compose_version: Version = "1.29"
+    disk_gb: Annotated[int, Field(ge=0, le=100_000)] = 20
+    memory_gb: Annotated[int, Field(ge=0, le=10_000)] = 4
+
+    def layers_in(self, region: str) -> str:
+        """Return the host that serves layers in a region."""
+        return self.layer_host.replace(_FIELD, region)

@@ -1,0 +1,71 @@
+"""Where the deployment of an ECS service stands, told from one look at the service.
+
+Sources: "Deployment" in the ECS API reference, and "How the Amazon ECS deployment circuit breaker
+detects failures" in its developer guide. A service is steady when one deployment is left and all of
+its tasks run, which is what botocore's waiter ``services_stable`` looks for too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jenkins_release.aws.ecs import EcsService
+
+State = Literal["steady", "moving", "failed", "returned", "replaced"]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Where a deployment stands.
+
+    Attributes:
+        state: ``steady``: it runs, and nothing else. ``moving``: not yet. ``failed``: ECS has given it
+            up. ``returned``: ECS has given it up and went back by itself. ``replaced``: somebody else
+            deployed something else.
+        told: The same in words.
+    """
+
+    state: State
+    told: str
+
+
+def rollout(service: EcsService, target: str, before: str = "") -> Rollout:
+    """Say where the deployment of a task definition stands.
+
+    Args:
+        service: The service.
+        target: ARN of the task definition that it was updated to.
+        before: ARN of the one that ran before; a service that has it again was returned by ECS.
+    """
+    primary = service.primary
+    if service.status != "ACTIVE" or primary is None:
+        return Rollout("failed", f"the service is {service.status or 'without a deployment'}")
+    if primary.task_definition != target:
+        return _lost(service, target, before)
+    count = f"{primary.running} of {primary.desired} tasks run"
+    if primary.rollout == "FAILED":
+        return Rollout("failed", f"ECS gave it up: {primary.reason or count}")
+    if len(service.deployments) > 1:
+        old = sum(each.running for each in service.deployments if each is not primary)
+        return Rollout("moving", f"{count}, {old} old ones are left{_failures(service)}")
+    done = primary.running == service.desired == primary.desired and not primary.pending
+    if done and primary.rollout in {"COMPLETED", ""}:
+        return Rollout("steady", count)
+    return Rollout("moving", f"{count}, {primary.pending} are starting{_failures(service)}")
+
+
+def _lost(service: EcsService, target: str, before: str) -> Rollout:
+    primary = service.primary
+    assert primary is not None
+    ours = [each for each in service.deployments if each.task_definition == target]
+    if primary.task_definition == before or any(each.rollout == "FAILED" for each in ours):
+        reason = next((each.reason for each in ours if each.reason), primary.reason)
+        why = f": {reason}" if reason else ""
+        return Rollout("returned", f"ECS gave it up and returned to {primary.task_definition}{why}")
+    return Rollout("replaced", f"somebody else deployed {primary.task_definition} meanwhile")
+
+
+def _failures(service: EcsService) -> str:
+    primary = service.primary
+    return f", {primary.failed} failed to start" if primary and primary.failed else ""

@@ -1,0 +1,84 @@
+"""Which release it is that runs: digests that were pulled against digests that were promoted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+NOT_A_RELEASE = "not a release"
+MIXED = "mixed"
+NOTHING = "nothing runs"
+
+
+@dataclass(frozen=True)
+class ReleasedImages:
+    """A release, as the registry has it.
+
+    Attributes:
+        release: ``version/build``.
+        digests: Short name of an image to its manifest digest.
+        withdrawn: Whether it was withdrawn.
+    """
+
+    release: str
+    digests: Mapping[str, str]
+    withdrawn: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The release in words."""
+        return f"{self.release} (withdrawn)" if self.withdrawn else self.release
+
+
+def releases_of(
+    running: Mapping[str, str], containers: Mapping[str, str], released: Sequence[ReleasedImages]
+) -> list[ReleasedImages]:
+    """Return the releases that one task may be: several where none of its images changed between them.
+
+    Args:
+        running: Container to manifest digest.
+        containers: Container to short name of its image, as configured.
+        released: Every release.
+    """
+    return [
+        each
+        for each in released
+        if all(
+            running.get(container) == each.digests.get(image, "none")
+            for container, image in containers.items()
+        )
+    ]
+
+
+def verdict(
+    tasks: Sequence[Mapping[str, str]],
+    containers: Mapping[str, str],
+    released: Sequence[ReleasedImages],
+    expected: str = "",
+) -> str:
+    """Say in words which release a service runs.
+
+    Args:
+        tasks: Container to manifest digest, for each task that runs.
+        containers: Container to short name of its image, as configured.
+        released: Every release.
+        expected: The release that was recorded last; named where it is one of several.
+
+    Returns:
+        The release; :data:`MIXED` where tasks or containers differ; :data:`NOT_A_RELEASE`;
+        :data:`NOTHING` where no task runs.
+    """
+    if not tasks:
+        return NOTHING
+    kinds = {tuple(sorted((name, task.get(name, "")) for name in containers)) for task in tasks}
+    if len(kinds) > 1:
+        return MIXED
+    running = dict(kinds.pop())
+    found = releases_of(running, containers, released)
+    if found:
+        chosen = [each for each in found if each.release == expected] or found
+        return " or ".join(each.shown for each in chosen)
+    known = {
+        digest for each in released for image, digest in each.digests.items() if image in containers.values()
+    }
+    return MIXED if all(digest in known for digest in running.values()) else NOT_A_RELEASE

@@ -1,0 +1,193 @@
+"""Whether a setup zip is what it says, told from its bytes and trusted keys alone.
+
+Proven are the list of files, every hash, and that each image that it names by digest is one of a release
+that is validated and in force by the attestations in it. The scripts are not signed: those of the same
+version of this program are compared with its own, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.records.attestation import (
+    APPROVAL,
+    PUBLICATION,
+    SUMMARY,
+    TrustedKey,
+    read_envelope,
+)
+from jenkins_release.records.bundle import read_bundle, write_bundle
+from jenkins_release.records.setup import (
+    ATTESTATIONS,
+    COMPOSE,
+    RECORD,
+    RELEASE,
+    SUMS,
+    SetupBundle,
+    setup_checksum_lines,
+)
+from jenkins_release.records.setup_zip import Member, read_zip, write_zip
+from jenkins_release.rules.consumer import judge
+from jenkins_release.rules.released import Release
+from jenkins_release.rules.setup_files import README, compose_problems, image_words, is_program
+from jenkins_release.version import PROGRAM
+
+_HARMLESS = {SUMMARY, PUBLICATION, APPROVAL}
+"""What may come after a summary without a doubt about the images that it is about."""
+_HINT = "do not hand it out and do not use it: build it again with 'jenkins-release bundle build'"
+
+
+@dataclass(frozen=True)
+class SetupProof:
+    """What was proven of a setup zip.
+
+    Attributes:
+        bundle: Its record.
+        release: The release that its attestations prove.
+        sha256: SHA-256 of the zip in hex.
+        size: Its bytes.
+        scripts_compared: Whether the scripts are those of this program; not compared where another
+            version wrote the zip.
+    """
+
+    bundle: SetupBundle
+    release: Release
+    sha256: str
+    size: int
+    scripts_compared: bool
+
+
+def first_proof(
+    candidate: bytes,
+    attestations: Mapping[str, bytes],
+    release: Release,
+    trusted: Sequence[TrustedKey],
+    now: datetime,
+) -> bytes | None:
+    """Return the oldest attestation bundle that proves a release, so that each build has the same one.
+
+    A publication adds an attestation, and later bundles a summary that covers it; a setup zip goes on
+    with what stood before. After a verdict, a revocation, a withdrawal or another promotion it does not.
+
+    Args:
+        candidate: The bytes of ``candidate.json``.
+        attestations: File name to bytes of every attestation.
+        release: What all of them say; validated and in force.
+        trusted: Keys that are believed.
+        now: The time, UTC.
+    """
+    names = sorted(attestations)
+    kinds = [read_envelope(attestations[name], name)[1].predicate_type for name in names]
+    last = max((place for place, kind in enumerate(kinds) if kind not in _HARMLESS), default=-1)
+    for place in range(last + 1, len(names)):
+        if kinds[place] != SUMMARY:
+            continue
+        data = write_bundle(candidate, [attestations[name] for name in names[: place + 1]])
+        found, reasons = judge(read_bundle(data, "the attestations"), trusted, now)
+        if not reasons and found is not None and found.promoted == release.promoted:
+            return data
+    return None
+
+
+def prove_setup_zip(
+    data: bytes,
+    where: str,
+    trusted: Sequence[TrustedKey],
+    now: datetime,
+    *,
+    scripts: Mapping[str, Member],
+) -> SetupProof:
+    """Prove a setup zip.
+
+    Args:
+        data: The bytes of the zip.
+        where: Which file it is, for messages.
+        trusted: Keys that are believed.
+        now: The time, UTC.
+        scripts: The scripts of this version of the program, by path.
+
+    Raises:
+        IntegrityError: It does not prove it; ``reasons`` has every finding.
+    """
+    folder, members = read_zip(data, where)
+    if RECORD not in members or ATTESTATIONS not in members:
+        lacking = " and ".join(name for name in (RECORD, ATTESTATIONS) if name not in members)
+        raise IntegrityError(f"{where} is no setup zip: it has no {lacking}", hint=_HINT)
+    bundle = SetupBundle.from_bytes(members[RECORD].data, f"{RECORD} of {where}")
+    evidence = read_bundle(members[ATTESTATIONS].data, f"{ATTESTATIONS} of {where}")
+    release, reasons = judge(evidence, trusted, now)
+    found = [*_file_problems(folder, bundle, members), *reasons]
+    if not found and write_zip(folder, members, bundle.promoted_at) != data:
+        found.append("its files are right, and it is not the zip that 'bundle build' makes of them")
+    compared = bundle.writer == PROGRAM
+    if compared:
+        found += _script_problems(members, scripts)
+    if release is not None:
+        found += _release_problems(bundle, release, members)
+    if found or release is None:
+        raise IntegrityError(f"{where} does not prove what it should: {found[0]}", hint=_HINT, reasons=found)
+    return SetupProof(bundle, release, sha256(data).hexdigest(), len(data), compared)
+
+
+def _file_problems(folder: str, bundle: SetupBundle, members: Mapping[str, Member]) -> list[str]:
+    problems = []
+    if folder != bundle.folder:
+        problems.append(f"it unpacks to {folder}, {bundle.folder} is expected")
+    recorded = {file.path: file for file in bundle.files}
+    here = set(members) - {RECORD, SUMS}
+    problems += [f"{path} is missing" for path in sorted(set(recorded) - here)]
+    problems += [f"{path} is not in {RECORD}" for path in sorted(here - set(recorded))]
+    for path in sorted(here & set(recorded)):
+        digest = sha256(members[path].data).hexdigest()
+        if (digest, len(members[path].data)) != (recorded[path].sha256, recorded[path].size):
+            problems.append(f"{path}: sha256 {digest}, {recorded[path].sha256} is recorded")
+    problems += [
+        f"{path} is {'not ' if is_program(path) else ''}executable"
+        for path, member in sorted(members.items())
+        if member.executable != is_program(path)
+    ]
+    sums = members.get(SUMS)
+    if sums is None or sums.data != setup_checksum_lines(members[RECORD].data, bundle.files):
+        problems.append(f"{SUMS} is missing, or not that of these files")
+    return problems
+
+
+def _script_problems(members: Mapping[str, Member], scripts: Mapping[str, Member]) -> list[str]:
+    return [
+        f"{path} is not the one of {PROGRAM}, which the zip says it is from"
+        for path, member in sorted(scripts.items())
+        if path != README and members.get(path) != member
+    ]
+
+
+def _release_problems(bundle: SetupBundle, release: Release, members: Mapping[str, Member]) -> list[str]:
+    record, promoted = release.record, release.promoted
+    problems = []
+    said = (bundle.product, bundle.version, bundle.build, bundle.candidate_digest)
+    proven = (record.product, record.version, record.build, release.digest)
+    if said != proven:
+        problems.append(f"{RECORD} is of {' '.join(said)}, the attestations are of {' '.join(proven)}")
+    if promoted is None:
+        return problems
+    if [(i.name, i.repository, i.digest) for i in bundle.images] != [
+        (i.name, i.repository, i.digest) for i in promoted.images
+    ] or bundle.registry != promoted.registry:
+        problems.append(f"{RECORD} names other images than the promotion")
+    try:
+        problems += compose_problems(members[COMPOSE].data.decode(), promoted) if COMPOSE in members else []
+        lines = members[RELEASE].data.decode().splitlines() if RELEASE in members else []
+    except UnicodeDecodeError:
+        return [*problems, f"{COMPOSE} or {RELEASE} is not text"]
+    for name, value in (
+        ("PRODUCT", record.product),
+        ("VERSION", record.version),
+        ("REGISTRY", promoted.registry),
+        ("IMAGES", image_words(promoted)),
+    ):
+        if [line for line in lines if line.startswith(f"{name}=")] != [f"{name}='{value}'"]:
+            problems.append(f"{RELEASE}: {name} is not that of the release")
+    return problems

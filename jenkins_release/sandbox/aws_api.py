@@ -1,0 +1,84 @@
+"""AWS services besides ECR that the front answers: JSON 1.1, checked against botocore's own models.
+
+What comes in is checked as AWS does it, and what goes out too: an answer that AWS could not have given
+is a mistake of the sandbox, and is answered as one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import botocore.session
+from botocore.validate import ParamValidator
+
+from jenkins_release.sandbox.ecr_state import ApiFault
+
+Answer = dict[str, Any]
+Action = Callable[[Mapping[str, Any]], Answer]
+Resources = Callable[[str, Mapping[str, Any]], Sequence[str]]
+
+
+@cache
+def _model(service: str) -> Any:
+    return botocore.session.Session().get_service_model(service)
+
+
+class JsonApi:
+    """One service.
+
+    Args:
+        service: boto3's name of it, such as ``ecs``; also the one in policies and signatures.
+        actions: The actions that it knows.
+        resources: Returns the ARNs that a policy has to allow for an action with its arguments.
+        invalid: Code of the error for arguments that do not fit the model.
+    """
+
+    def __init__(
+        self, service: str, actions: Mapping[str, Action], resources: Resources, *, invalid: str
+    ) -> None:
+        self.service = service
+        self.target = f"{_model(service).metadata['targetPrefix']}."
+        self._actions = actions
+        self._resources = resources
+        self._invalid = invalid
+
+    def parse(self, action: str, body: bytes) -> dict[str, Any]:
+        """Return the arguments of an action.
+
+        Raises:
+            ApiFault: UnknownOperationException, SerializationException, or arguments that do not fit.
+        """
+        if action not in self._actions:
+            raise ApiFault("UnknownOperationException", f"the sandbox does not know {self.service}:{action}")
+        try:
+            arguments = json.loads(body or b"{}")
+        except ValueError:
+            raise ApiFault("SerializationException", "the body is not JSON") from None
+        shape = _model(self.service).operation_model(action).input_shape
+        report = ParamValidator().validate(arguments, shape)
+        if report.has_errors():
+            raise ApiFault(self._invalid, report.generate_report())
+        return dict(arguments)
+
+    def resources(self, action: str, arguments: Mapping[str, Any]) -> Sequence[str]:
+        """Return the ARNs that the caller needs rights on."""
+        return self._resources(action, arguments)
+
+    def answer(self, action: str, arguments: Mapping[str, Any]) -> Answer:
+        """Run an action.
+
+        Raises:
+            ApiFault: AWS's error; or InternalFailure, where the sandbox made an answer that AWS cannot give.
+        """
+        answer = self._actions[action](arguments)
+        shape = _model(self.service).operation_model(action).output_shape
+        if shape is not None:
+            report = ParamValidator().validate(answer, shape)
+            unknown = set(answer) - set(shape.members)
+            if report.has_errors() or unknown:
+                why = f"{report.generate_report()} {sorted(unknown)}"
+                raise ApiFault("InternalFailure", f"the sandbox's answer is wrong: {why}", 500)
+        return answer

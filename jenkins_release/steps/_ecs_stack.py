@@ -1,0 +1,285 @@
+"""A stack of ECS services: task definitions pinned to the promoted digests, one service after the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jenkins_release.aws.ecs import EcsService, TaskDefinition
+from jenkins_release.config.saas import ServiceSection
+from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
+from jenkins_release.records.refresh import InstanceResult, RunningPart, StackState, Strategy
+from jenkins_release.rules.rollout import Rollout, rollout
+from jenkins_release.rules.stack import StackEntry
+from jenkins_release.steps._stack_driver import Interfered, RolloutFailed, StackBusy, Wait
+from jenkins_release.steps.services import Services
+from jenkins_release.steps.watcher import StackWatcher
+
+if TYPE_CHECKING:
+    from jenkins_release.steps._released import Released
+
+_PINNED = re.compile(r"@(sha256:[0-9a-f]{64})$")
+_NEW = "a new revision of "
+_REASONS = 3
+"""Reasons of stopped tasks that a failure quotes."""
+
+
+class EcsStack:
+    """The services of ``[[saas.services]]``.
+
+    Args:
+        services: The outside world.
+        watcher: Told of the services' events.
+    """
+
+    strategy: Strategy = "ecs"
+    instances: tuple[InstanceResult, ...] = ()
+
+    def __init__(self, services: Services, watcher: StackWatcher) -> None:
+        self.touched = False
+        self._services = services
+        self._watcher = watcher
+        self._section = services.configuration.saas
+        self._seen: set[str] = set()
+
+    def observe(self) -> StackState:
+        """Read what the services are to run at present."""
+        parts = []
+        for name, service in self._described().items():
+            definition = self._definition(_current(service))
+            parts.append(
+                RunningPart(name=name, definition=definition.arn, images=self._pins(name, definition))
+            )
+        return StackState(parts=tuple(parts))
+
+    def require_alone(self, own: StackEntry | None) -> None:
+        """Refuse while a deployment is under way that no run of ours began."""
+        for name, service in self._described().items():
+            primary = service.primary
+            if primary is None or (primary.rollout != "IN_PROGRESS" and len(service.deployments) == 1):
+                continue
+            known = (own.record.before, own.record.after) if own else ()
+            if primary.task_definition in {state.definitions.get(name) for state in known}:
+                continue
+            raise StackBusy(
+                f"the service {name} is being deployed by somebody else: {primary.task_definition}, "
+                f"{rollout(service, primary.task_definition).told}",
+                hint="wait until that deployment has ended, or find out who began it",
+            )
+
+    def prepare(self, target: Released, *, dry_run: bool) -> StackState:
+        """Register a revision for each service, or take the one that is there already."""
+        parts = []
+        for name, service in self._described().items():
+            current = self._definition(_current(service))
+            settings = self._pinned(name, current, target)
+            arn = self._revision(current, settings, dry_run=dry_run)
+            images = {each["name"]: each["image"] for each in settings["containerDefinitions"]}
+            parts.append(RunningPart(name=name, definition=arn, images=self._digests(name, images)))
+        return StackState(release=target.release, parts=tuple(parts))
+
+    def check(self, state: StackState) -> None:
+        """Refuse task definitions that were deregistered: no service takes them any more."""
+        gone = []
+        for service, arn in state.definitions.items():
+            if not arn.startswith(_NEW) and not self._definition(arn).active:
+                gone.append(f"{arn} of {service} was deregistered")
+        if gone:
+            raise ConfigurationError(
+                f"the stack cannot return to {state.shown}: {gone[0]}",
+                hint="refresh it to a released version instead",
+                reasons=gone,
+            )
+
+    def runs(self, state: StackState) -> bool:
+        """Whether every service has its task definition, and is steady."""
+        described = self._described()
+        if set(described) != set(state.definitions):
+            return False
+        return all(
+            rollout(described[name], definition).state == "steady"
+            for name, definition in state.definitions.items()
+        )
+
+    def bring(self, state: StackState, origin: StackState, run: str, since: StackEntry | None) -> StackState:  # noqa: ARG002
+        """Update the services in their order, each when the one before is steady."""
+        wait = Wait(self._services, self._section, self._watcher)
+        for part in state.parts:
+            self._note_events(self._one(part.name))
+            self._deploy(part)
+            self._until_steady(part, origin.definitions.get(part.name, ""), wait)
+            self._prove(part)
+        return state
+
+    def _deploy(self, part: RunningPart) -> None:
+        ecs, name = self._services.ecs, part.name
+        primary = self._one(name).primary
+        there = primary is not None and primary.task_definition == part.definition
+        if there and primary is not None and primary.rollout != "FAILED":
+            return
+        try:
+            self._services.retry(
+                f"update the service {name}", lambda: ecs.deploy(name, part.definition, again=there)
+            )
+        except ReleaseError as error:
+            self.touched |= error.retryable  # then it may have arrived
+            raise
+        self.touched = True
+        self._watcher.event(name, f"updated to {part.definition}")
+
+    def _until_steady(self, part: RunningPart, before: str, wait: Wait) -> None:
+        told = ""
+        while True:
+            service = wait.look(part.name, lambda: self._one(part.name))
+            if service is not None:
+                self._tell_events(service)
+                found = rollout(service, part.definition, before)
+                if found.told != told:
+                    told = found.told
+                    self._watcher.event(part.name, told)
+                if found.state == "steady":
+                    return
+                if found.state != "moving":
+                    raise self._failure(part, found)
+            if wait.over():
+                seconds = self._section.deadline_s
+                raise self._failure(
+                    part, Rollout("failed", f"it was not steady after {seconds:g} s: {told or 'not seen'}")
+                )
+            wait.pause()
+
+    def _failure(self, part: RunningPart, found: Rollout) -> RolloutFailed:
+        kind = Interfered if found.state == "replaced" else RolloutFailed
+        reasons: list[str] = []
+        try:
+            reasons = self._services.ecs.stopped(part.name)[-_REASONS:]
+        except ReleaseError as error:
+            # Only an explanation is missing; the failure itself has to be told.
+            self._watcher.event(part.name, f"why tasks stopped is not to be seen: {error.message}")
+        return kind(
+            f"the service {part.name} did not come to {part.definition}: {found.told}",
+            hint="the events of the service and the reasons of its stopped tasks say more",
+            reasons=[f"{part.name}: {reason}" for reason in reasons],
+        )
+
+    def _prove(self, part: RunningPart) -> None:
+        """Compare what the tasks pulled with what was promoted."""
+        ecs = self._services.ecs
+        tasks = self._services.retry(f"read the tasks of {part.name}", lambda: ecs.tasks(part.name))
+        for task in tasks:
+            for container, digest in part.images.items():
+                found = task_digests(task.digests, task.images).get(container)
+                if found != digest:
+                    raise IntegrityError(
+                        f"the container {container} of {part.name} runs {found or 'an unknown image'}, "
+                        f"expected {digest}",
+                        hint="find out who changes the task definition or the tasks of this service",
+                    )
+
+    def _described(self) -> dict[str, EcsService]:
+        """Describe all services. Raises ConfigurationError that names every unusable one."""
+        names, ecs = [service.name for service in self._section.services], self._services.ecs
+        found = self._services.retry("describe the services", lambda: ecs.services(names))
+        wrong = []
+        for name in names:
+            service = found.get(name)
+            if service is None:
+                wrong.append(f"there is no service {name}")
+            elif service.controller != "ECS":
+                wrong.append(f"{name} is deployed by {service.controller}, expected rolling updates by ECS")
+            elif service.primary is None:
+                wrong.append(f"{name} is {service.status} and has no deployment")
+        if wrong:
+            raise ConfigurationError(
+                f"the cluster {self._section.cluster} in {self._services.saas_region} is not the configured "
+                f"stack: {wrong[0]}",
+                hint="check saas.cluster, saas.region, saas.services and the account",
+                reasons=wrong,
+            )
+        return {name: found[name] for name in names}
+
+    def _one(self, name: str) -> EcsService:
+        found = self._services.ecs.services([name])
+        if name not in found:
+            raise RolloutFailed(f"the service {name} was deleted meanwhile")
+        return found[name]
+
+    def _definition(self, name: str) -> TaskDefinition:
+        ecs = self._services.ecs
+        return self._services.retry(f"read {name}", lambda: ecs.task_definition(name))
+
+    def _service_section(self, name: str) -> ServiceSection:
+        return next(service for service in self._section.services if service.name == name)
+
+    def _pinned(self, name: str, current: TaskDefinition, target: Released) -> dict[str, Any]:
+        """Return the settings of the current revision with the images of the release."""
+        containers = self._service_section(name).containers
+        wrong = [
+            f"{current.arn} has no container {container}: it has {', '.join(current.images)}"
+            for container in containers
+            if container not in current.images
+        ]
+        wrong += [
+            f"{target.release} has no image {image}"
+            for image in containers.values()
+            if image not in target.images
+        ]
+        if wrong:
+            raise ConfigurationError(
+                f"saas.services does not fit to {name}: {wrong[0]}",
+                hint="map the containers of the task definition to names of [[images]]",
+                reasons=wrong,
+            )
+        settings = dict(current.settings)
+        settings["containerDefinitions"] = [
+            {**each, "image": target.images[containers[each["name"]]]} if each["name"] in containers else each
+            for each in current.settings["containerDefinitions"]
+        ]
+        return settings
+
+    def _revision(self, current: TaskDefinition, settings: Mapping[str, Any], *, dry_run: bool) -> str:
+        """Return a revision with these settings: the current one, the newest one, or a new one.
+
+        The newest one is looked at so that a run that died leaves one revision behind, not two.
+        """
+        if current.settings == settings and current.active:
+            return current.arn
+        newest = self._definition(current.family)
+        if newest.settings == settings:
+            return newest.arn
+        if dry_run:
+            return f"{_NEW}{current.family}"
+        ecs = self._services.ecs
+        arn = self._services.retry(f"register {current.family}", lambda: ecs.register(settings))
+        self._watcher.event(current.family, f"registered {arn}")
+        return arn
+
+    def _pins(self, name: str, definition: TaskDefinition) -> dict[str, str]:
+        return self._digests(name, definition.images)
+
+    def _digests(self, name: str, images: Mapping[str, str]) -> dict[str, str]:
+        containers = self._service_section(name).containers
+        pinned = {container: _PINNED.search(images.get(container, "")) for container in containers}
+        return {container: match[1] for container, match in pinned.items() if match}
+
+    def _note_events(self, service: EcsService) -> None:
+        self._seen |= {event.ident for event in service.events}
+
+    def _tell_events(self, service: EcsService) -> None:
+        for event in reversed(service.events):
+            if event.ident not in self._seen:
+                self._seen.add(event.ident)
+                self._watcher.event(service.name, event.message)
+
+
+def task_digests(told: Mapping[str, str], images: Mapping[str, str]) -> dict[str, str]:
+    """Return container to manifest digest: what the agent pulled, or else what the image is pinned to."""
+    pinned = {name: match[1] for name, image in images.items() if (match := _PINNED.search(image))}
+    return {**pinned, **told}
+
+
+def _current(service: EcsService) -> str:
+    primary = service.primary
+    assert primary is not None
+    return primary.task_definition

@@ -1,0 +1,152 @@
+"""What a stack may be refreshed to: a version that is released, and in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
+from jenkins_release.records.attestation import PUBLICATION, WITHDRAWAL
+from jenkins_release.rules.evidence import Counted
+from jenkins_release.rules.names import check_identifier
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.share.releases import RELEASE
+from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
+from jenkins_release.steps._published import read_published
+from jenkins_release.steps._releases import evidence_of, releases
+from jenkins_release.steps.services import Services
+
+
+@dataclass(frozen=True)
+class Released:
+    """A release that may run on the stack.
+
+    Attributes:
+        opened: Its candidate.
+        images: Short name of an image to its name in the registry, pinned by digest.
+    """
+
+    opened: OpenCandidate
+    images: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def release(self) -> str:
+        """``version/build``."""
+        return str(self.opened.ref)
+
+
+def find_released(wanted: str, services: Services) -> Released:
+    """Find the release that a stack is to be refreshed to.
+
+    Args:
+        wanted: ``version``, or ``version/build`` where several builds of it are released.
+        services: Share and keys.
+
+    Raises:
+        ConfigurationError: There is no such version, or several builds of it to choose from.
+        GateRefused: It is not released, or not any more.
+        IntegrityError: The candidate was altered, or does not fit to what was published.
+    """
+    version, slash, build = wanted.partition("/")
+    check_identifier("version", version)
+    if slash:
+        check_identifier("build", build)
+    if services.configuration.saas.strategy == "ecs":
+        return _promoted(version, build, services)
+    return _published(version, build, services)
+
+
+def _promoted(version: str, build: str, services: Services) -> Released:
+    found = releases(version, services)
+    if build:
+        open_candidate(CandidateRef(version, build), services)  # says so where there is none
+        found = [each for each in found if each.ref.build == build]
+    wanted = f"{version}/{build}" if build else version
+    if not found:
+        _require_none_altered(version, build, services)
+        raise GateRefused(
+            f"{wanted} was not promoted: only a released version may run on the stack",
+            hint=f"'jenkins-release release history {version}' tells where it stands",
+        )
+    in_force = [each for each in found if each.withdrawal is None]
+    if not in_force:
+        raise _withdrawn([(each.ref, each.withdrawal) for each in found if each.withdrawal is not None])
+    if len(in_force) > 1:
+        builds = ", ".join(each.ref.build for each in in_force)
+        raise ConfigurationError(
+            f"several builds of {version} are released: {builds}", hint=f"name one: {version}/BUILD"
+        )
+    (release,) = in_force
+    _require_believed(release.opened, services)
+    promoted = release.promoted()
+    pinned = {
+        image.name: f"{promoted.registry}/{image.repository}@{image.digest}" for image in promoted.images
+    }
+    return Released(release.opened, pinned)
+
+
+def _require_none_altered(version: str, build: str, services: Services) -> None:
+    """Tell a candidate that was altered from one that was not promoted: neither has one that counts."""
+    for ref in services.retry("list candidates", services.candidates.refs):
+        if ref.version == version and build in {"", ref.build}:
+            require_unaltered(open_candidate(ref, services), services)
+
+
+def _withdrawn(found: Sequence[tuple[CandidateRef, Counted]]) -> GateRefused:
+    reasons = []
+    for ref, withdrawal in found:
+        said = withdrawal.statement.extension
+        reasons.append(f"{ref} was withdrawn by {said.get('withdrawnBy')}: {said.get('reason')}")
+    return GateRefused(
+        reasons[0],
+        hint="refresh the stack to a release that is in force; 'saas rollback' returns to the one before",
+        reasons=reasons,
+    )
+
+
+def _published(version: str, build: str, services: Services) -> Released:
+    area = services.releases
+    shown = area.shown(version, RELEASE)
+    found = services.retry(f"read the release {version}", lambda: read_published(version, area))
+    if found is None:
+        raise GateRefused(
+            f"{version} was not published: only a released version may run on the stack",
+            hint=f"'jenkins-release release history {version}' tells where it stands",
+        )
+    record = found.record
+    if (record.product, record.version) != (area.product, version):
+        raise IntegrityError(
+            f"{shown} describes {record.product} {record.version}: the folder was renamed or copied",
+            hint="find out who changed the release area",
+        )
+    if build and record.build != build:
+        raise GateRefused(
+            f"{version}/{build} was not published: the release {version} is build {record.build}",
+            hint="only a published version may run on the stack",
+        )
+    opened = open_candidate(CandidateRef(version, record.build), services)
+    _require_believed(opened, services)
+    evidence = evidence_of(opened, services)
+    publications, withdrawals = evidence.of(PUBLICATION), evidence.of(WITHDRAWAL)
+    last = publications[-1].statement if publications else None
+    if withdrawals and (last is None or last.sequence < withdrawals[-1].statement.sequence):
+        raise _withdrawn([(opened.ref, withdrawals[-1])])
+    digest = found.digest.removeprefix("sha256:")
+    if last is None or last.subjects.get(RELEASE) != digest or record.candidate_digest != opened.digest:
+        raise IntegrityError(
+            f"{shown} is not what was published of {opened.ref}: no publication attestation names it",
+            hint="run 'release publish' again, or find out who changed the release area",
+        )
+    return Released(opened)
+
+
+def _require_believed(opened: OpenCandidate, services: Services) -> None:
+    """Refuse a candidate that was altered, or against which something speaks."""
+    require_unaltered(opened, services)
+    objections = evidence_of(opened, services).objections
+    if objections:
+        raise GateRefused(
+            f"something speaks against {opened.ref}: {objections[0]}",
+            hint="'jenkins-release release history' shows who signed what",
+            reasons=objections,
+        )

@@ -1,0 +1,176 @@
+"""`bundle build` and `bundle verify`: of promoted versions only, the same everywhere, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from jenkins_release import Services, load_configuration
+from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.images import DockerEngine
+from jenkins_release.sandbox.stack import Sandbox
+from jenkins_release.steps.bundle_verify import prove_setup_file
+from tests.docs.pages import ROOT
+from tests.fixtures.release import Outcome, Product, make_images, make_product
+
+TEMPLATES = ROOT / "examples" / "skydrm" / "bundle"
+COMPOSES = sorted({shutil.which("docker-compose") or "", str(Path(sys.executable).parent / "docker-compose")})
+"""Debian's Docker Compose, of version 1 or 2, and that of today."""
+
+
+@pytest.fixture(scope="module")
+def ready(
+    tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox, engine: DockerEngine, role_keys: Path
+) -> Iterator[Product]:
+    """A product of which 8.1.0/42 is promoted and 43 is not, with SkyDRM's templates."""
+    make_images(engine)
+    with pytest.MonkeyPatch.context() as patch:
+        product = make_product(tmp_path_factory.mktemp("bundle"), sandbox, role_keys, patch)
+        shutil.copytree(TEMPLATES, product.folder / "bundle")
+        product.export()
+        product.export("43")
+        product.sign_off()
+        product.ok("promote", "run", "8.1.0/42")
+        yield product
+
+
+def build(product: Product, *words: str, version: str = "8.1.0") -> Outcome:
+    return product.run("bundle", "build", version, *words)
+
+
+def verify(product: Product, file: Path) -> Outcome:
+    return product.run("bundle", "verify", str(file), "--trusted-keys", str(product.config))
+
+
+def test_the_same_bytes_anywhere_and_at_any_time(ready: Product, tmp_path: Path):
+    """Another user's home, time zone, umask, language, folder and copy of the templates."""
+    first = tmp_path / "first.zip"
+    done = build(ready, "--out", str(first))
+    assert done.status == 0, done.text
+    for path in sorted(TEMPLATES.rglob("*"), reverse=True):
+        os.utime(ready.folder / "bundle" / path.relative_to(TEMPLATES), (1, 1))
+    ready.folder.joinpath("bundle", ".git").mkdir()  # hidden files are nobody's templates
+    child = {**ready.environ, "TZ": "Asia/Kolkata", "HOME": "/", "LANG": "tr_TR.UTF-8", "PYTHONHASHSEED": "7"}
+    script = 'umask 077; exec "$0" -m jenkins_release bundle build 8.1.0 --result result.json'
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    child |= {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
+    ran = subprocess.run(
+        ["sh", "-c", script, sys.executable], cwd=elsewhere, env=child, capture_output=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    second = elsewhere / "SkyDRM-setup-8.1.0.zip"
+    assert first.read_bytes() == second.read_bytes()
+    assert str(tmp_path).encode() not in first.read_bytes()
+    proven = verify(ready, second)
+    assert proven.status == 0, proven.text
+    assert "8.1.0/42, validated, promoted, in force" in proven.out
+    assert "compared with this program's" in proven.out
+
+
+def test_a_dry_run_changes_nothing(ready: Product, tmp_path: Path):
+    """Neither a file nor an attestation; and it says what the zip would have."""
+    before = sorted((ready.candidate() / "attestations").iterdir())
+    out = tmp_path / "x.zip"
+    done = ready.ok("bundle", "build", "8.1.0", "--out", str(out), "--dry-run")
+    assert not out.exists()
+    assert sorted((ready.candidate() / "attestations").iterdir()) == before
+    assert "setup.sh" in {file["path"] for file in done["bundle"]["files"]}
+    assert {image["digest"] for image in done["bundle"]["images"]} == {
+        digest for tags in ready.tags().values() for digest in tags.values()
+    }
+
+
+def test_what_was_not_promoted_gets_no_bundle(ready: Product):
+    """Another build, and another version."""
+    assert "was not released" in build(ready, "--build", "43").err
+    assert build(ready, version="8.2.0").status == 2
+
+
+def test_a_withdrawn_release_gets_no_bundle(promoted: Product, tmp_path: Path):
+    """Status 3, with the reason of the withdrawal."""
+    shutil.copytree(TEMPLATES, promoted.folder / "bundle")
+    out = tmp_path / "x.zip"
+    promoted.ok("release", "withdraw", "8.1.0", "--reason", "it deletes files")
+    done = build(promoted, "--out", str(out))
+    assert done.status == 3, done.text
+    assert "it deletes files" in done.err
+    assert not out.exists()
+
+
+def test_templates_that_cannot_be_used_are_told_all_at_once(ready: Product, tmp_path: Path):
+    """Status 2, every reason, and no file."""
+    folder = tmp_path / "templates"
+    shutil.copytree(TEMPLATES, folder)
+    out = tmp_path / "x.zip"
+    compose = folder / "docker-compose.yml"
+    compose.write_text(compose.read_text().replace("{{image.rms}}", "nginx:latest"))
+    (folder / "notes.md").write_text("{{colour}}")
+    there = {"JENKINS_RELEASE_BUNDLE_TEMPLATES": str(folder)}
+    words = ("bundle", "build", "8.1.0", "--out", str(out))
+    done = ready.run(*words, "--json", environ=there)
+    assert done.status == 2
+    reasons = done.json["error"]["reasons"]
+    assert [reason for reason in reasons if "nginx:latest is none of the release" in reason]
+    assert "notes.md: there is no value for {{colour}}" in reasons
+    (folder / "config" / "link.in").symlink_to("/etc/passwd")
+    done = ready.run(*words, environ=there)
+    assert done.status == 2
+    assert "config/link.in is a link" in done.err
+    shutil.rmtree(folder)
+    done = ready.run(*words, environ=there)
+    assert done.status == 2
+    assert "there is no folder" in done.err
+    assert not out.exists()
+
+
+def test_an_altered_zip_is_refused_and_others_can_ask(ready: Product, tmp_path: Path):
+    """By the command with status 4, and for other steps by a function that returns the proven bytes."""
+    out = tmp_path / "SkyDRM-setup-8.1.0.zip"
+    ready.ok("bundle", "build", "8.1.0", "--out", str(out))
+    trusted = Services(load_configuration(ready.config, environ=ready.environ)).trusted_keys
+    proof, data = prove_setup_file(out, trusted, datetime.now(UTC))
+    assert data == out.read_bytes()
+    assert proof.bundle.version == "8.1.0"
+    out.write_bytes(data.replace(b"set -eu", b"set -ex", 1))
+    done = verify(ready, out)
+    assert done.status == 4
+    assert "Bad CRC-32" in done.err or "sha256" in done.err
+    with pytest.raises(IntegrityError):
+        prove_setup_file(out, trusted, datetime.now(UTC))
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        prove_setup_file(tmp_path / "missing.zip", trusted, datetime.now(UTC))
+
+
+@pytest.mark.parametrize("compose", COMPOSES, ids=lambda path: path.split("/")[-3])
+def test_compose_takes_the_file_with_and_without_changes(compose: str, ready: Product, tmp_path: Path):
+    """Compose of Debian and of today: images by digest, limits, health, the customer's own changes."""
+    out = tmp_path / "x.zip"
+    ready.ok("bundle", "build", "8.1.0", "--out", str(out))
+    subprocess.run(["unzip", "-q", str(out), "-d", str(tmp_path)], check=True)
+    unpacked = tmp_path / "SkyDRM-setup-8.1.0"
+    place = tmp_path / "a customer's folder"
+    words = ["--dir", str(place), "--set", "SKYDRM_HOST=a.example", "--non-interactive", "--no-login"]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    subprocess.run([str(unpacked / "setup.sh"), *words], check=True, env=environ, capture_output=True)
+    override = place / "docker-compose.override.yml"
+    changed = "services:\n  rms:\n    mem_limit: 4g\n    restart: always\n"
+    for text in (override.read_text(), changed):
+        override.write_text(text)
+        done = subprocess.run(
+            [compose, "config"], cwd=place, env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("@sha256:") == 4
+        assert "rms-data" in done.stdout
+        assert "read_only: true" in done.stdout
+        assert ("restart: always" in done.stdout) == (text == changed)
+        assert bool(re.search(r"mem_limit: \W?(4g|4294967296)", done.stdout)) == (text == changed)

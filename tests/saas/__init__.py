@@ -1,0 +1,1 @@
+"""The SaaS stack: refresh, status, rollback."""

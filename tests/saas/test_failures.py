@@ -1,0 +1,321 @@
+"""What can go wrong while a stack is refreshed: a clear error each, back where possible, nothing lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from jenkins_release.aws import aws_client
+from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.sandbox.ecr_state import REGION, Statement
+from jenkins_release.sandbox.saas import CLUSTER
+from jenkins_release.share.directory import DirectoryShare
+from tests.fixtures.saas import SaasStack
+
+
+@pytest.fixture
+def refreshed(stack: SaasStack) -> SaasStack:
+    """A stack that runs 8.1.0/42."""
+    stack.refresh("8.1.0")
+    return stack
+
+
+def service(stack: SaasStack, name: str = "rms"):
+    return stack.front.ecs.services[CLUSTER, name]
+
+
+def returned(stack: SaasStack, release: str = "8.1.1/50", words: str = "") -> None:
+    """The stack runs 8.1.0/42 again, and the failure is on record."""
+    stack.settle()
+    assert stack.running() == stack.pinned("8.1.0/42")
+    assert all(each.steady for each in stack.front.ecs.services.values())
+    assert stack.outcomes(release)[-1] == ("refresh", "returned")
+    assert words in stack.records(release)[-1].problem
+    assert stack.ok("saas", "status")["verdict"] == "8.1.0/42"
+
+
+@pytest.mark.parametrize("rollback", [False, True], ids=["circuit breaker", "circuit breaker with rollback"])
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("pull", "CannotPullContainerError"), ("crash", "Essential container in task exited")],
+)
+def test_a_deployment_that_ecs_gives_up_is_taken_back(refreshed: SaasStack, kind, reason, rollback):
+    """The circuit breaker's state is honoured, its own return recognised; the tasks' reasons are told."""
+    for name in ("rms", "viewer"):
+        service(refreshed, name).rollback = rollback
+    refreshed.misbehave(kind, "8.1.1/50")
+    with pytest.raises(RemoteError) as caught:
+        refreshed.refresh("8.1.1")
+    assert caught.value.message.startswith(
+        "the refresh of rehearsal failed, the stack was returned to 8.1.0/42: the service rms did not come to"
+    )
+    assert "tasks failed to start" in caught.value.message
+    assert ("ECS gave it up and returned to" in caught.value.message) is rollback
+    assert any(reason in each for each in caught.value.reasons)
+    assert "8.1.1" not in service(refreshed, "viewer").deployments[0].definition
+    returned(refreshed, words="ECS gave it up")
+
+
+def test_the_second_service_takes_the_first_one_back_with_it(refreshed: SaasStack):
+    """What was deployed before the failure returns too."""
+    refreshed.misbehave("pull", "8.1.1/50", service="viewer")
+    with pytest.raises(RemoteError, match="the service viewer did not come to"):
+        refreshed.refresh("8.1.1")
+    assert "rms: updated to" in refreshed.heard.text
+    returned(refreshed)
+
+
+def test_a_deployment_that_never_stabilises_ends_by_our_own_clock(refreshed: SaasStack):
+    """Without a circuit breaker ECS would try for ever."""
+    for each in refreshed.front.ecs.services.values():
+        each.breaker = False
+    refreshed.edit("poll_s = 0.02", "poll_s = 1.0")
+    refreshed.misbehave("hang", "8.1.1/50")
+    refreshed.clock.slept = 0.0
+    with pytest.raises(RemoteError, match="it was not steady after 60 s: 0 of 2 tasks run"):
+        refreshed.refresh("8.1.1")
+    assert 60 <= refreshed.clock.slept < 70
+    returned(refreshed, words="not steady after 60 s")
+
+
+def test_tasks_that_run_another_image_are_an_integrity_error(refreshed: SaasStack):
+    """Exit 4: what the agents pulled is compared with what was promoted."""
+    refreshed.misbehave("wrong", "8.1.1/50")
+    with pytest.raises(IntegrityError, match=f"the container rms of rms runs sha256:{'0' * 64}, expected"):
+        refreshed.refresh("8.1.1")
+    returned(refreshed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("sick", "not one good answer of 61; the last: status 500, expected 200"),
+        ("flap", "it flaps: 30 of 61 answers were good, never 3 in a row (at most 1)"),
+    ],
+)
+def test_a_stack_that_is_not_healthy_is_taken_back(refreshed: SaasStack, kind, words):
+    """Single good answers do not count: several in a row are needed."""
+    refreshed.edit("interval_s = 0.02", "interval_s = 1.0")
+    refreshed.misbehave(kind, "8.1.1/50")
+    with pytest.raises(RemoteError) as caught:
+        refreshed.refresh("8.1.1")
+    assert any(words in reason for reason in caught.value.reasons), caught.value.reasons
+    returned(refreshed, words="not healthy")
+    (bad, good) = refreshed.records("8.1.1/50")[-1].health
+    assert (bad.healthy, good.healthy) == (False, True)
+
+
+def test_a_wrong_version_is_not_healthy(refreshed: SaasStack):
+    """The version endpoint has to name what was refreshed."""
+    refreshed.edit("interval_s = 0.02", "interval_s = 20.0")
+    version = 'version_field = "build.version"'
+    refreshed.edit(version, f'{version}\nversion = "v{{version}}"')
+    with pytest.raises(RemoteError, match=r"build\.version is '8\.1\.1', expected 'v8\.1\.1'"):
+        refreshed.refresh("8.1.1")
+    # The way back is not healthy either under this configuration, and that is told too.
+    assert refreshed.outcomes("8.1.1/50")[-1] == ("refresh", "failed")
+    assert refreshed.running() == refreshed.pinned("8.1.0/42")
+
+
+def test_a_return_that_fails_is_told_and_can_be_finished(refreshed: SaasStack):
+    """The record says that nobody knows what runs; a rollback returns to the last good state."""
+    refreshed.edit("poll_s = 0.02", "poll_s = 5.0")
+    refreshed.misbehave("pull", "8.1.1/50")
+    refreshed.misbehave("hang", "8.1.0/42")
+    with pytest.raises(RemoteError, match=r"failed, and it could not be returned to 8\.1\.0/42"):
+        refreshed.refresh("8.1.1")
+    assert refreshed.outcomes("8.1.1/50")[-1] == ("refresh", "failed")
+    refreshed.front.ecs.misbehaviours.clear()
+    refreshed.rollback()
+    assert refreshed.running() == refreshed.pinned("8.1.0/42")
+    assert refreshed.outcomes("8.1.1/50")[-1] == ("rollback", "done")
+
+
+def test_the_command_shows_a_failed_refresh(refreshed: SaasStack):
+    """Exit 5; message, reasons and hint on stderr, the same as JSON for a Jenkins step."""
+    refreshed.misbehave("pull", "8.1.1/50")
+    done = refreshed.run("saas", "refresh", "8.1.1", "--json")
+    assert done.status == 5
+    error = done.json["error"]
+    assert error["category"] == "remote"
+    assert "recorded in 0003-refresh.dsse.json; mend the cause, then refresh again" in error["hint"]
+    assert any("CannotPullContainerError" in reason for reason in error["reasons"])
+    assert "rms: (service rms) (deployment" in done.err
+    history = refreshed.run("release", "history", "8.1.1").out
+    assert "refresh of rehearsal to 8.1.1/50 FAILED, it runs 8.1.0/42 again" in history
+    assert "problem: the service rms did not come to" in history
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('name = "rms"\ncontainers', 'name = "gone"\ncontainers', "there is no service gone"),
+        ('cluster = "skydrm"', 'cluster = "nowhere"', "there is no cluster nowhere in us-east-1"),
+        ("{ rms = ", "{ web = ", "has no container web: it has rms, log-router"),
+    ],
+)
+def test_a_stack_that_is_not_there_is_a_mistake_of_the_configuration(stack: SaasStack, old, new, words):
+    """Exit 2, before anything is recorded or registered."""
+    stack.edit(old, new)
+    with pytest.raises(ConfigurationError, match=words):
+        stack.refresh("8.1.0")
+    assert stack.calls() == [] or stack.front.requests.count("ecs:UpdateService") == 0
+    assert stack.records("8.1.0/42") == []
+
+
+def test_a_service_that_code_deploy_deploys_is_refused(stack: SaasStack):
+    """ECS would refuse the update; it is told before anything else."""
+    service(stack).controller = "CODE_DEPLOY"
+    with pytest.raises(ConfigurationError, match="rms is deployed by CODE_DEPLOY, expected rolling updates"):
+        stack.refresh("8.1.0")
+
+
+def test_a_release_without_the_image_is_refused(stack: SaasStack):
+    """The promotion has to have every image that the services run."""
+    stack.release("8.3.0/70", images={"rms": stack.digest("rms", "8.3.0/70")})
+    with pytest.raises(ConfigurationError, match=r"8\.3\.0/70 has no image viewer"):
+        stack.refresh("8.3.0")
+    assert stack.front.requests.count("ecs:UpdateService") == 0
+
+
+def test_a_definition_that_is_too_large_is_told(stack: SaasStack):
+    """ECS's own limit; nothing runs differently."""
+    before = stack.running()
+    stack.definition()["containerDefinitions"][0]["environment"] = [{"name": "X", "value": "x" * 70_000}]
+    with pytest.raises(ConfigurationError, match="Max allowed length is '65536' bytes"):
+        stack.refresh("8.1.0")
+    assert (stack.running(), stack.records("8.1.0/42")) == (before, [])
+
+
+@pytest.mark.parametrize(
+    "action", ["ecs:DescribeServices", "ecs:UpdateService", "ecs:RegisterTaskDefinition"]
+)
+def test_throttling_passes(stack: SaasStack, action):
+    """Botocore waits and tries again."""
+    fault = Fault(action=action, status=400, code="ThrottlingException", message="Rate exceeded", count=2)
+    stack.front.faults.add(fault)
+    stack.refresh("8.1.0")
+    assert stack.front.faults.pending() == []
+
+
+def test_a_look_that_fails_is_no_failure_of_the_deployment(stack: SaasStack):
+    """An outage on the way to AWS says nothing about the stack: it is looked at again until time is up."""
+    stack.clock.while_asleep = [
+        lambda: stack.front.faults.add(
+            Fault(action="ecs:DescribeServices", status=503, code="ServiceUnavailable", count=5)
+        )
+    ]
+    stack.refresh("8.1.0")
+    assert "not to be seen at the moment: cannot describe the services rms" in stack.heard.text
+    assert stack.outcomes("8.1.0/42")[-1] == ("refresh", "done")
+
+
+def limited(stack: SaasStack, monkeypatch: pytest.MonkeyPatch, *denied: str) -> None:
+    """Let the refresh run as a user that may not do some things."""
+    allowed = Statement(actions=["ecs:*"], resources=["*"])
+    statements = [allowed, Statement(effect="Deny", actions=list(denied), resources=["*"])]
+    key, secret = stack.front.state.add_user("refresher", statements)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+
+
+@pytest.mark.parametrize(
+    "action", ["ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"]
+)
+def test_credentials_without_rights_are_told_before_anything_changes(stack: SaasStack, monkeypatch, action):
+    """The message names the user and the action; nothing is recorded."""
+    before = stack.running()
+    limited(stack, monkeypatch, action)
+    with pytest.raises(RemoteError) as caught:
+        stack.refresh("8.1.0")
+    assert f"is not authorized to perform: {action}" in caught.value.message
+    assert f"user/refresher must allow {action}" in caught.value.hint
+    assert (stack.running(), stack.records("8.1.0/42")) == (before, [])
+
+
+def test_credentials_that_may_not_update_leave_all_as_it_was(stack: SaasStack, monkeypatch):
+    """The record says that nothing was changed."""
+    before = stack.running()
+    limited(stack, monkeypatch, "ecs:UpdateService")
+    with pytest.raises(RemoteError, match=r"failed, nothing was changed: .*perform: ecs:UpdateService"):
+        stack.refresh("8.1.0")
+    assert stack.running() == before
+    assert stack.outcomes("8.1.0/42") == [("refresh", "started"), ("refresh", "returned")]
+
+
+def test_credentials_that_may_not_list_tasks_are_told_and_the_stack_returns(
+    refreshed: SaasStack, monkeypatch
+):
+    """Without the right to list tasks the way back is not proven either, and that is told."""
+    limited(refreshed, monkeypatch, "ecs:ListTasks")
+    with pytest.raises(RemoteError, match="perform: ecs:ListTasks"):
+        refreshed.refresh("8.1.1")
+    assert refreshed.running() == refreshed.pinned("8.1.0/42")
+    assert refreshed.outcomes("8.1.1/50")[-1] == ("refresh", "failed")
+
+
+def test_a_second_refresh_is_refused_while_one_runs(stack: SaasStack):
+    """Exit 6; the message names who refreshes."""
+    share = DirectoryShare(stack.share)
+    share.make_folder("SkyDRM/.leases")
+    with share.lease("SkyDRM/.leases/saas-rehearsal.refresh", "erin@ci7 pid 4711"):
+        for words in (["refresh", "8.1.0"], ["rollback"]):
+            done = stack.run("saas", *words)
+            assert done.status == 6
+            assert "erin@ci7 pid 4711" in done.err
+    assert stack.run("saas", "refresh", "8.1.0").status == 0
+
+
+def foreign(stack: SaasStack) -> str:
+    """Somebody else deploys by hand."""
+    ecs = aws_client("ecs", REGION)
+    made = ecs.register_task_definition(
+        family="by-hand", containerDefinitions=[{"name": "rms", "image": "hotfix"}]
+    )
+    arn = made["taskDefinition"]["taskDefinitionArn"]
+    ecs.update_service(cluster=CLUSTER, service="rms", taskDefinition=arn)
+    return str(arn)
+
+
+def test_a_deployment_that_is_not_ours_is_waited_out(stack: SaasStack):
+    """Exit 6, nothing is recorded; when it has ended, the refresh goes."""
+    foreign(stack)
+    stack.front.ecs.pace = "hand"
+    for words in (["refresh", "8.1.0"], ["refresh", "8.1.0", "--dry-run"]):
+        done = stack.run("saas", *words)
+        assert done.status == 6
+        assert "the service rms is being deployed by somebody else" in done.err
+    assert stack.records("8.1.0/42") == []
+    stack.settle()
+    stack.front.ecs.pace = "look"
+    assert stack.run("saas", "refresh", "8.1.0").status == 0
+    assert stack.running() == stack.pinned("8.1.0/42")
+
+
+def test_somebody_else_who_deploys_meanwhile_is_not_overruled(refreshed: SaasStack):
+    """What they deployed stays; it is told and recorded."""
+    hand: list[str] = []
+    refreshed.clock.while_asleep = [lambda: hand.append(foreign(refreshed))]
+    with pytest.raises(
+        RemoteError, match=r"it is left as it is, somebody else changed it: .* somebody else deployed"
+    ):
+        refreshed.refresh("8.1.1")
+    assert refreshed.arn("rms") == hand[0]
+    assert refreshed.outcomes("8.1.1/50")[-1] == ("refresh", "failed")
+
+
+def test_a_definition_to_return_to_that_was_deregistered_is_told(refreshed: SaasStack):
+    """The failure names it; the record does not claim a return."""
+    refreshed.front.ecs.definitions[refreshed.arn()]["status"] = "INACTIVE"
+    refreshed.misbehave("pull", "8.1.1/50")
+    with pytest.raises(RemoteError, match=r"could not be returned to 8\.1\.0/42: .*was deregistered"):
+        refreshed.refresh("8.1.1")
+    assert refreshed.outcomes("8.1.1/50")[-1] == ("refresh", "failed")
+
+
+def test_a_service_that_is_deleted_meanwhile_is_told(refreshed: SaasStack):
+    """It cannot be returned."""
+    refreshed.clock.while_asleep = [lambda: refreshed.front.ecs.services.pop((CLUSTER, "rms")) and None]
+    with pytest.raises(RemoteError, match="the service rms was deleted meanwhile"):
+        refreshed.refresh("8.1.1")
+    assert refreshed.outcomes("8.1.1/50")[-1] == ("refresh", "failed")
