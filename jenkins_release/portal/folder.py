@@ -20,20 +20,25 @@ from jenkins_release.portal.protocol import (
 from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import present, read_bounded, rename_whole, shown_path
 
-_LOCK = ".portal.lock"
+_UPLOAD_LOCK = ".portal-upload.lock"
+_PAGE_LOCK = ".portal-page.lock"
 
 
 class SharePortal:
     """A folder of a share, which a web server or the customers themselves read.
 
     Each file is written under a hidden name in its folder and renamed after its hash was compared.
+    Leases keep two writers of one product apart; files whose names begin with a full stop are no part
+    of the portal.
 
     Args:
         share: The share; its root is the portal's.
+        holder: Who holds the leases, one line.
     """
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, holder: str) -> None:
         self._share = share
+        self._holder = holder
 
     @property
     def name(self) -> str:
@@ -46,12 +51,17 @@ class SharePortal:
             self._same(upload)
             advance(upload.size)
             return Sent(0, upload.size)
+        product = upload.path.partition("/")[0]
+        self._share.make_folder(product)
+        with self._share.lease(f"{product}/{_UPLOAD_LOCK}", self._holder):
+            return self._put(upload, advance)
+
+    def _put(self, upload: Upload, advance: Advance) -> Sent:
         folder, _, name = upload.path.rpartition("/")
         self._share.make_folder(folder)
-        temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
-        counted = 0
+        self._clear(folder, name)
+        temporary, counted = f"{folder}/.{name}.{secrets.token_hex(4)}", 0
         try:
-            # Not resumable: what a process leaves that dies is removed by the server.
             with self._share.create(temporary) as writer:
                 whole, size = sha256(), 0
                 for piece in upload.read():
@@ -77,10 +87,8 @@ class SharePortal:
         """Write a page under a lease; for a moment between removal and renaming there is none."""
         folder, _, name = path.rpartition("/")
         self._share.make_folder(folder)
-        with self._share.lease(f"{folder}/{_LOCK}", f"{path} is being written") as lease:
-            for entry in self._share.list(folder):
-                if entry.name.startswith(f".{name}."):
-                    self._share.remove(f"{folder}/{entry.name}")
+        with self._share.lease(f"{folder}/{_PAGE_LOCK}", self._holder) as lease:
+            self._clear(folder, name)
             data = make()
             if self._page(path) == data:
                 return False
@@ -118,7 +126,7 @@ class SharePortal:
             path = f"{folder}/{entry.name}"
             if entry.is_folder:
                 found += self.discard_unfinished(path)
-            elif entry.name.startswith("."):
+            elif entry.name.startswith(".") and not entry.name.endswith(".lock"):
                 self._share.remove(path)
                 found += 1
         return found
@@ -135,6 +143,12 @@ class SharePortal:
         close = getattr(self._share, "close", None)
         if close is not None:
             close()
+
+    def _clear(self, folder: str, name: str) -> None:
+        """Remove what writers of a file left that died; only under the lease."""
+        for entry in self._share.list(folder):
+            if entry.name.startswith(f".{name}.") and not entry.is_folder:
+                self._share.remove(f"{folder}/{entry.name}")
 
     def _page(self, path: str) -> bytes | None:
         try:
