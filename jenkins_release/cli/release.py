@@ -10,6 +10,8 @@ import click
 
 from jenkins_release.cli.attestations import attestations
 from jenkins_release.cli.output import plain, table
+from jenkins_release.cli.output import plain
+from jenkins_release.cli.portal import portal
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -28,6 +30,7 @@ def release() -> None:
 
 
 release.add_command(attestations)
+release.add_command(portal)
 
 
 @release.command()

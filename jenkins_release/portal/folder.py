@@ -100,9 +100,9 @@ class SharePortal:
             rename_whole(self._share, temporary, path)
             return True
 
-    def list(self, folder: str) -> list[PortalFile]:
+    def files(self, folder: str) -> list[PortalFile]:
         """List the files below a folder; names that begin with a full stop are hidden."""
-        return sorted(self._files(folder), key=lambda file: file.path)
+        return sorted(self._walk(folder), key=lambda file: file.path)
 
     def read_small(self, path: str) -> bytes:
         """Read a record or page."""
@@ -135,7 +135,7 @@ class SharePortal:
         """Refuse: a folder knows no addresses that end by themselves."""
         raise ConfigurationError(
             f"the portal {self.name} is a folder: it cannot make links that work for some time",
-            hint="links need portal.kind = \"s3\"; give the customer the address of the web server instead",
+            hint='links need portal.kind = "s3"; give the customer the address of the web server instead',
         )
 
     def close(self) -> None:
@@ -162,13 +162,13 @@ class SharePortal:
         except PathNotFound:
             return []
 
-    def _files(self, folder: str) -> Iterator[PortalFile]:
+    def _walk(self, folder: str) -> Iterator[PortalFile]:
         for entry in self._entries(folder):
             path = f"{folder}/{entry.name}"
             if entry.name.startswith("."):
                 continue
             if entry.is_folder:
-                yield from self._files(path)
+                yield from self._walk(path)
             else:
                 yield PortalFile(path, entry.size)
 

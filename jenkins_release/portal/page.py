@@ -150,4 +150,3 @@ def _template() -> Template:
 def _address(path: str) -> str:
     """Return a path as a relative link. A first part with a colon would be a scheme: it cannot be one."""
     return "./" + quote(path)
-

@@ -98,7 +98,7 @@ class Portal(Protocol):
         """
         ...
 
-    def list(self, folder: str) -> list[PortalFile]:
+    def files(self, folder: str) -> list[PortalFile]:
         """List all files below a folder, sorted by path; unfinished ones are not listed."""
         ...
 

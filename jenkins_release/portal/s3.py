@@ -155,7 +155,7 @@ class S3Portal:
         )
         return True
 
-    def list(self, folder: str) -> list[PortalFile]:
+    def files(self, folder: str) -> list[PortalFile]:
         """List the objects below a folder."""
         pages = self._bucket.pages(
             "list_objects_v2", f"list {self._shown(folder)}", Prefix=f"{self._key(folder)}/"
@@ -198,9 +198,9 @@ class S3Portal:
         url = self._presigned(path, customer, expires)
         if expires > LONGEST_SESSION and "&X-Amz-Security-Token=" in url:
             raise ConfigurationError(
-                f"a link for {expires} cannot be made with temporary AWS credentials: it would end with them, "
-                f"after {LONGEST_SESSION} at the latest",
-                hint="use the access key of an IAM user who may do nothing but s3:GetObject, or a shorter time",
+                f"a link for {expires} cannot be made with temporary AWS credentials: it would end with "
+                f"them, after {LONGEST_SESSION} at the latest",
+                hint="use the access key of a user who may do nothing but s3:GetObject, or a shorter time",
             )
         return url
 

@@ -9,8 +9,12 @@ from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.portal.protocol import NotAtPortal
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
-_OTHER_REGION = frozenset({"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
-_DAMAGED = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+_OTHER_REGION = frozenset(
+    {"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+)
+_DAMAGED = frozenset(
+    {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+)
 _KMS_CODES = "KMS."
 _KMS_RIGHTS = "kms:"
 

@@ -34,7 +34,7 @@ PART_SIZE = "part-size"
 """Names of an object's own metadata: hash of the whole, and bytes of each part but the last."""
 
 
-class OtherContent(Exception):  # noqa: N818 - caught within this module
+class OtherContent(Exception):
     """A part of the unfinished upload is not a part of this source."""
 
 
@@ -185,7 +185,9 @@ class Multipart:
                             break
                         if len(under_way) == self._workers:
                             settle()
-                        under_way.append(pool.submit(self._part, upload_id, number, data, present.get(number)))
+                        under_way.append(
+                            pool.submit(self._part, upload_id, number, data, present.get(number))
+                        )
                         whole.update(data)
                     while under_way:
                         settle()

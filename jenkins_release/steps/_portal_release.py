@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
-from jenkins_release.records.attestation import PORTAL, PROMOTION, WITHDRAWAL
-from jenkins_release.records.candidate import manifest_digest
+from jenkins_release.records.attestation import PORTAL, PROMOTION, PUBLICATION, WITHDRAWAL
 from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
 from jenkins_release.records.release import PortalRecord
 from jenkins_release.rules.evidence import Evidence
 from jenkins_release.rules.names import check_identifier
-from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.share.releases import RELEASE
-from jenkins_release.share.staging import CHECKSUMS
 from jenkins_release.steps._open import OpenCandidate, open_candidate, open_candidates, require_unaltered
+from jenkins_release.steps._published import FoundRelease, read_published
 from jenkins_release.steps._releases import evidence_of
 from jenkins_release.steps.services import Services
 
@@ -26,25 +25,26 @@ class Published:
     """A release in the release area, with the candidate that it was published from.
 
     Attributes:
-        data: The bytes of ``release.json``.
-        record: What they say.
+        found: ``release.json``.
         checksums: The bytes of ``SHA256SUMS``.
         opened: The candidate.
     """
 
-    data: bytes
-    record: PublishedRelease
+    found: FoundRelease
     checksums: bytes
     opened: OpenCandidate
 
     @property
-    def digest(self) -> str:
-        """Digest of ``release.json``."""
-        return manifest_digest(self.data)
+    def record(self) -> PublishedRelease:
+        """What ``release.json`` says."""
+        return self.found.record
 
 
 def open_published(version: str, services: Services) -> Published:
     """Read a release and check it against the candidate's chain of attestations.
+
+    ``release.json`` is not signed: what makes it believable is the publication attestation, which names
+    its digest.
 
     Raises:
         ConfigurationError: It is not published, or the candidate is not on the share any more.
@@ -54,34 +54,47 @@ def open_published(version: str, services: Services) -> Published:
     area = services.releases
     check_identifier("version", version)
     shown = area.shown(version, RELEASE)
-    data = services.retry(f"read {shown}", lambda: area.read_small(version, RELEASE))
-    record = PublishedRelease.from_bytes(data, shown)
+    found = services.retry(f"read {shown}", lambda: read_published(version, area))
+    if found is None:
+        raise ConfigurationError(
+            f"{area.product} {version} is not published in {area.share.name}",
+            hint="'jenkins-release release list' shows what is published",
+        )
+    record = found.record
     if (record.product, record.version) != (area.product, version):
         raise IntegrityError(
             f"{shown}: expected {area.product} {version}, found {record.product} {record.version}",
             hint="the folder was renamed or copied by hand",
         )
     checksums = services.retry(f"read {version} {CHECKSUMS}", lambda: area.read_small(version, CHECKSUMS))
-    if checksums != release_checksum_lines(data, record.files):
+    if checksums != release_checksum_lines(found.data, record.files):
         raise IntegrityError(
-            f"{area.shown(version, CHECKSUMS)} does not list what {RELEASE} lists",
+            f"{area.shown(version, CHECKSUMS)} does not match {RELEASE}",
             hint="find out who changed the release area",
         )
     opened = open_candidate(CandidateRef.parse(record.candidate), services)
     require_unaltered(opened, services)
-    if opened.digest != record.candidate_digest:
-        raise IntegrityError(
-            f"{shown} was published from candidate.json {record.candidate_digest}, "
-            f"the candidate {opened.ref} has {opened.digest}",
-            hint="find out which of the two was changed",
-        )
-    if is_withdrawn(evidence_of(opened, services)):
+    _require_attested(found, opened, shown, services)
+    return Published(found, checksums, opened)
+
+
+def _require_attested(found: FoundRelease, opened: OpenCandidate, shown: str, services: Services) -> None:
+    evidence = evidence_of(opened, services)
+    version = found.record.version
+    if is_withdrawn(evidence):
         raise GateRefused(
-            f"{area.product} {version} was withdrawn: customers are not to get it",
+            f"{found.record.product} {version} was withdrawn: customers are not to get it",
             hint=f"'jenkins-release release history {version}' tells why",
             reasons=[f"the release {version} was withdrawn"],
         )
-    return Published(data, record, checksums, opened)
+    publications = evidence.of(PUBLICATION)
+    attested = str(publications[-1].statement.predicate.get("release")) if publications else "nothing"
+    if (found.digest, found.record.candidate_digest) != (attested, opened.digest):
+        raise IntegrityError(
+            f"{shown} is not what was published: it has the digest {found.digest}, the publication "
+            f"attestation of {opened.ref} names {attested}",
+            hint="find out who changed the release area; 'release publish' finishes a publication that died",
+        )
 
 
 def check_files(published: Published, services: Services) -> None:
@@ -92,7 +105,7 @@ def check_files(published: Published, services: Services) -> None:
     """
     area, version = services.releases, published.record.version
 
-    def problem(file: PublishedFile) -> str | None:
+    def problem(file: PublishedFile) -> str:
         path = f"{area.folder(version)}/{file.path}"
         try:
             size = services.retry(f"stat {path}", lambda: area.share.stat(path)).size
@@ -100,42 +113,44 @@ def check_files(published: Published, services: Services) -> None:
             return f"{area.shown(version, file.path)} is missing"
         if size != file.size:
             return f"{area.shown(version, file.path)}: expected {file.size} bytes, found {size}"
-        return None
+        return ""
 
     found = [text for text in services.each(problem, published.record.files) if text]
     if found:
         raise IntegrityError(
-            f"the release {version} is not what was published: {found[0]}",
-            hint="find out who changed the release area; nothing was uploaded",
+            f"the published release {version} was altered: {found[0]}",
+            hint="find out who changed the release area, and restore the file from the candidate",
             reasons=found,
         )
 
 
 def is_withdrawn(evidence: Evidence) -> bool:
     """Whether the release that a candidate became was taken back since."""
-    return evidence.latest(WITHDRAWAL) > evidence.latest(PROMOTION)
+    return evidence.latest(WITHDRAWAL) > max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
 
 
-def last_at_portal(opened: OpenCandidate, portal: str, services: Services) -> PortalRecord | None:
-    """Return the last that the chain says of a portal, None where it says nothing."""
+def last_at_portal(opened: OpenCandidate, portal: str, services: Services) -> tuple[str, PortalRecord | None]:
+    """Return the last that the chain says of a portal, with its file name; nothing where it is silent."""
     for counted in reversed(evidence_of(opened, services).of(PORTAL)):
         record = PortalRecord.of(counted.statement, counted.file)
         if record.portal == portal:
-            return record
-    return None
+            return counted.file, record
+    return "", None
 
 
 def withdrawn_among(records: Sequence[PublishedRelease], services: Services) -> Mapping[str, bool]:
-    """Say of each release whether it was withdrawn; one whose candidate is gone counts as not withdrawn."""
+    """Say of each version whether it was withdrawn; one whose candidate is gone counts as not withdrawn.
+
+    Raises:
+        IntegrityError: A candidate cannot be read: nobody can tell.
+    """
     refs = {record.version: CandidateRef.parse(record.candidate) for record in records}
-    found = open_candidates([*refs.values()], services) if refs else {}
+    found = open_candidates([*refs.values()], services)
     withdrawn: dict[str, bool] = {}
     for version, ref in refs.items():
         opened = found[ref]
-        if isinstance(opened, ConfigurationError):
-            withdrawn[version] = False
-        elif isinstance(opened, ReleaseError):
+        if isinstance(opened, ReleaseError) and not isinstance(opened, ConfigurationError):
             raise opened
-        else:
-            withdrawn[version] = is_withdrawn(evidence_of(opened, services))
+        known = isinstance(opened, OpenCandidate)
+        withdrawn[version] = known and is_withdrawn(evidence_of(opened, services))  # type: ignore[arg-type]
     return withdrawn

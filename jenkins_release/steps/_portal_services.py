@@ -43,5 +43,6 @@ class PortalServices:
                 workers=section.workers,
             )
         raise ConfigurationError(
-            "there is no download portal", hint='set portal.kind to "s3" or "share"; docs/portal.md tells more'
+            "there is no download portal",
+            hint='set portal.kind to "s3" or "share"; docs/portal.md tells more',
         )
