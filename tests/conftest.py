@@ -13,4 +13,5 @@ pytest_plugins = [
     "tests.fixtures.customers",
     "tests.fixtures.notify",
     "tests.fixtures.saas",
+    "tests.fixtures.s3",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from hashlib import sha256
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import ConfigurationError, LeaseHeld
 from jenkins_release.portal.protocol import (
     Advance,
     NotAtPortal,
@@ -17,7 +17,7 @@ from jenkins_release.portal.protocol import (
     check_read,
     taken,
 )
-from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share
+from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import present, read_bounded, rename_whole, shown_path
 
 _UPLOAD_LOCK = ".portal-upload.lock"
@@ -87,18 +87,26 @@ class SharePortal:
         """Write a page under a lease; for a moment between removal and renaming there is none."""
         folder, _, name = path.rpartition("/")
         self._share.make_folder(folder)
-        with self._share.lease(f"{folder}/{_PAGE_LOCK}", self._holder) as lease:
-            self._clear(folder, name)
-            data = make()
-            if self._page(path) == data:
-                return False
-            temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
-            with self._share.create(temporary) as writer:
-                writer.write(data)
-            lease.confirm()
-            self._share.remove(path)
-            rename_whole(self._share, temporary, path)
-            return True
+        try:
+            with self._share.lease(f"{folder}/{_PAGE_LOCK}", self._holder) as lease:
+                return self._replace(folder, name, make, lease)
+        except LeaseHeld as error:
+            # A page is written in a moment: whoever holds the lease has done so soon.
+            raise LeaseHeld(error.message, hint=error.hint, retryable=True) from error
+
+    def _replace(self, folder: str, name: str, make: Callable[[], bytes], lease: Lease) -> bool:
+        path = f"{folder}/{name}"
+        self._clear(folder, name)
+        data = make()
+        if self._page(path) == data:
+            return False
+        temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
+        with self._share.create(temporary) as writer:
+            writer.write(data)
+        lease.confirm()
+        self._share.remove(path)
+        rename_whole(self._share, temporary, path)
+        return True
 
     def files(self, folder: str) -> list[PortalFile]:
         """List the files below a folder; names that begin with a full stop are hidden."""

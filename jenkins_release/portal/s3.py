@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.portal.protocol import (
     MAX_SMALL_FILE,
     Advance,
@@ -35,7 +34,6 @@ from jenkins_release.portal.s3_upload import (
     split,
 )
 
-_log = logging.getLogger(__name__)
 LONGEST_LINK = timedelta(days=7)
 """Longest life of a presigned URL: Signature Version 4, ``X-Amz-Expires``."""
 LONGEST_SESSION = timedelta(hours=12)
@@ -102,15 +100,17 @@ class S3Portal:
             settings=settings,
         )
         upload_id, parts = job.send(advance)
+        checksum = composite([b64decode(part.checksum) for part in parts])
         try:
             job.complete(upload_id, parts)
-        except UploadGone:
-            _log.info("the upload of %s was completed already", upload.path)
-        except Precondition:
+        except (UploadGone, Precondition):
+            if not self._is_there(upload, checksum):
+                advance(-upload.size)
+                job.give_up(upload_id)
+                raise
             job.give_up(upload_id)
-            advance(-upload.size)
-            raise
-        self._proven(upload, composite([b64decode(part.checksum) for part in parts]))
+        if not self._is_there(upload, checksum):
+            raise self._vanished(upload)
         return sent(parts)
 
     def _put_whole(self, upload: Upload, advance: Advance) -> Sent:
@@ -122,16 +122,22 @@ class S3Portal:
         digest = sha256(data)
         check_read(upload, self._shown(upload.path), len(data), digest.hexdigest())
         checksum = b64encode(digest.digest()).decode()
-        self._bucket.call(
-            "put_object",
-            f"upload {self._shown(upload.path)}",
-            Key=self._key(upload.path),
-            Body=bytes(data),
-            ChecksumSHA256=checksum,
-            IfNoneMatch="*",
-            **self._settings(upload, {SHA256: upload.sha256}),
-        )
-        self._proven(upload, checksum)
+        try:
+            self._bucket.call(
+                "put_object",
+                f"upload {self._shown(upload.path)}",
+                Key=self._key(upload.path),
+                Body=bytes(data),
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=checksum,
+                IfNoneMatch="*",
+                **self._settings(upload, {SHA256: upload.sha256}),
+            )
+        except Precondition:
+            if not self._is_there(upload, checksum):
+                raise
+        if not self._is_there(upload, checksum):
+            raise self._vanished(upload)
         advance(upload.size)
         return Sent(upload.size, 0)
 
@@ -146,6 +152,7 @@ class S3Portal:
             f"write {self._shown(path)}",
             Key=self._key(path),
             Body=data,
+            ChecksumAlgorithm="SHA256",
             ChecksumSHA256=b64encode(sha256(data).digest()).decode(),
             ContentType=content_type,
             # A browser asks each time whether the page is still the same: a withdrawn release goes at once.
@@ -252,13 +259,17 @@ class S3Portal:
         except NotAtPortal:
             return None
 
-    def _proven(self, upload: Upload, checksum: str) -> None:
-        """Compare what S3 now says of the object with what was sent."""
+    def _is_there(self, upload: Upload, checksum: str) -> bool:
+        """Whether S3 has an object of these bytes under the path: ours, with its answer lost or not."""
         there = self._head(upload.path)
-        if there is None:
-            raise UploadGone(f"{self._shown(upload.path)} is not there after its upload", retryable=True)
-        if not _is(upload, there, checksum):
-            self._same(upload, there)
+        return there is not None and _is(upload, there, checksum)
+
+    def _vanished(self, upload: Upload) -> RemoteError:
+        return RemoteError(
+            f"{self._shown(upload.path)} is not what was uploaded a moment ago",
+            hint="somebody else removes or writes objects of the portal",
+            retryable=True,
+        )
 
     def _same(self, upload: Upload, there: dict[str, Any]) -> None:
         """Check that an object is the file: S3's checksum of it against one computed from the source."""
@@ -297,7 +308,9 @@ class S3Portal:
 
 
 def _is(upload: Upload, there: dict[str, Any], checksum: str) -> bool:
-    found = (there["ContentLength"], there.get("Metadata", {}).get(SHA256), there.get("ChecksumSHA256"))
+    # What S3 adds to the checksum of an object in parts, a hyphen and their number, is no part of the hash.
+    told = str(there.get("ChecksumSHA256", "")).partition("-")[0]
+    found = (there["ContentLength"], there.get("Metadata", {}).get(SHA256), told)
     return found == (upload.size, upload.sha256, checksum)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from jenkins_release.errors import IntegrityError, ReleaseError
 from jenkins_release.portal.protocol import Advance, Sent, Upload, check_read
-from jenkins_release.portal.s3_calls import Bucket
+from jenkins_release.portal.s3_calls import Bucket, UploadGone
 
 _log = logging.getLogger(__name__)
 MAX_PARTS = 10_000
@@ -125,6 +125,8 @@ class Multipart:
             self._bucket.call(
                 "abort_multipart_upload", f"give up the {self._what}", Key=self._key, UploadId=upload_id
             )
+        except UploadGone:
+            return
         except ReleaseError as error:
             _log.warning("%s", error.message)
 
@@ -226,8 +228,8 @@ def sent(parts: list[Part]) -> Sent:
 
 
 def composite(checksums: list[bytes]) -> str:
-    """Return the checksum that S3 tells of an object in parts, from the parts' SHA-256."""
-    return f"{b64encode(sha256(b''.join(checksums)).digest()).decode()}-{len(checksums)}"
+    """Return the checksum that S3 computes of an object in parts, from the parts' SHA-256."""
+    return b64encode(sha256(b"".join(checksums)).digest()).decode()
 
 
 def split(source: Iterator[bytes], part_size: int) -> Iterator[bytes]:
