@@ -14,4 +14,5 @@ pytest_plugins = [
     "tests.fixtures.notify",
     "tests.fixtures.saas",
     "tests.fixtures.s3",
+    "tests.fixtures.portal",
 ]

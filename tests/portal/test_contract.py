@@ -51,7 +51,9 @@ def ignore(_: int) -> None:
 
 
 class TestPut:
-    @pytest.mark.parametrize("data", [b"", SMALL, LARGE[:MIN_PART], LARGE], ids=["0", "small", "1 part", "large"])
+    @pytest.mark.parametrize(
+        "data", [b"", SMALL, LARGE[:MIN_PART], LARGE], ids=["0", "small", "1 part", "large"]
+    )
     def test_what_is_put_is_there(self, portal: Portal, data: bytes) -> None:
         """Every byte, listed with its size, counted once by the progress."""
         counted: list[int] = []

@@ -48,7 +48,9 @@ class TestResuming:
         self, portal: S3Portal, s3: S3Double, arrived: int
     ) -> None:
         """At every border between parts, and before the object is made of them."""
-        s3.faults.append(denied("UploadPart", arrived + 1) if arrived < PARTS else denied("CompleteMultipartUpload"))
+        s3.faults.append(
+            denied("UploadPart", arrived + 1) if arrived < PARTS else denied("CompleteMultipartUpload")
+        )
         with pytest.raises(RemoteError):
             portal.put(upload(LARGE), ignore)
         assert portal.files("SkyDRM") == []
@@ -245,7 +247,12 @@ class TestFailures:
         ("fault", "kind", "message", "hint"),
         [
             (
-                Fault(lambda _: True, 403, "AccessDenied", "User: arn:aws:iam::1:user/up is not authorized to perform: s3:PutObject"),
+                Fault(
+                    lambda _: True,
+                    403,
+                    "AccessDenied",
+                    "User: arn:aws:iam::1:user/up is not authorized to perform: s3:PutObject",
+                ),
                 RemoteError,
                 "s3:PutObject",
                 "docs/portal.md",
@@ -275,7 +282,9 @@ class TestFailures:
                 "NTP",
             ),
             (
-                Fault(lambda _: True, 400, "AuthorizationHeaderMalformed", "expecting", {"Region": "us-east-1"}),
+                Fault(
+                    lambda _: True, 400, "AuthorizationHeaderMalformed", "expecting", {"Region": "us-east-1"}
+                ),
                 ConfigurationError,
                 "is not in eu-central-1, it is in us-east-1",
                 "portal.region",
@@ -288,7 +297,11 @@ class TestFailures:
     ) -> None:
         """Which right, which key, which clock, which region; none is worth another attempt."""
         portal = S3Portal(bucket, REGION, kms_key="alias/k", part_size=MIN_PART)
-        s3.faults.append(Fault(lambda call: call.action == "PutObject", fault.status, fault.code, fault.message, fault.extra))
+        s3.faults.append(
+            Fault(
+                lambda call: call.action == "PutObject", fault.status, fault.code, fault.message, fault.extra
+            )
+        )
         with pytest.raises(kind) as caught:
             portal.put(upload(SMALL), ignore)
         assert message in caught.value.message
@@ -359,7 +372,10 @@ class TestLinks:
         """The signature is that of Signature Version 4 over the whole query, computed here anew."""
         portal.put(upload(SMALL), ignore)
         link = portal.link(KEY, customer="ACME", expires=timedelta(hours=12))
-        assert _signature(link, "portal-secret-access-key") == dict(parse_qsl(urlsplit(link).query))["X-Amz-Signature"]
+        assert (
+            _signature(link, "portal-secret-access-key")
+            == dict(parse_qsl(urlsplit(link).query))["X-Amz-Signature"]
+        )
         other = link.replace("x-customer=ACME", "x-customer=EVIL")
         assert _signature(other, "portal-secret-access-key") not in other
 
