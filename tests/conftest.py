@@ -15,4 +15,5 @@ pytest_plugins = [
     "tests.fixtures.saas",
     "tests.fixtures.s3",
     "tests.fixtures.portal",
+    "tests.fixtures.browser",
 ]

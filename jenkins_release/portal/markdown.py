@@ -67,7 +67,14 @@ def _inline(tokens: Sequence[Token]) -> list[Token]:
         elif token.type == "link_close" and dropped.pop():
             continue
         if token.type == "image":
-            token.type, token.tag, token.children, token.attrs = "text", "", None, {}
+            described = "".join(child.content for child in token.children or [])
+            token.type, token.tag, token.content, token.children, token.attrs = (
+                "text",
+                "",
+                described,
+                None,
+                {},
+            )
         found.append(token)
     return found
 

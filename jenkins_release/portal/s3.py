@@ -8,9 +8,8 @@ from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
-from urllib.parse import quote
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.portal.protocol import (
     MAX_SMALL_FILE,
     Advance,
@@ -23,21 +22,18 @@ from jenkins_release.portal.protocol import (
     taken,
 )
 from jenkins_release.portal.s3_calls import Bucket, Precondition, UploadGone
+from jenkins_release.portal.s3_link import LONGEST_LINK, presigned
 from jenkins_release.portal.s3_upload import (
     MIN_PART,
     PART_SIZE,
     SHA256,
     Multipart,
     composite,
+    disposition,
     part_size_for,
     sent,
     split,
 )
-
-LONGEST_LINK = timedelta(days=7)
-"""Longest life of a presigned URL: Signature Version 4, ``X-Amz-Expires``."""
-LONGEST_SESSION = timedelta(hours=12)
-"""Longest life of temporary credentials, and with them of what they signed: IAM roles, maximum session."""
 
 
 class S3Portal:
@@ -193,43 +189,11 @@ class S3Portal:
         return len(found)
 
     def link(self, path: str, *, customer: str, expires: timedelta) -> str:
-        """Presign a download.
-
-        The customer stands in the query as ``x-customer``: S3 ignores parameters that begin with ``x-``
-        and writes them to the server access log (Amazon S3 User Guide, "Custom access log information").
-        It is part of what is signed.
-        """
+        """Presign a download; see :mod:`jenkins_release.portal.s3_link`."""
         check_expiry(expires, LONGEST_LINK)
         if self._head(path) is None:
             raise NotAtPortal(f"there is no {self._shown(path)}", hint="'release portal' uploads a release")
-        url = self._presigned(path, customer, expires)
-        if expires > LONGEST_SESSION and "&X-Amz-Security-Token=" in url:
-            raise ConfigurationError(
-                f"a link for {expires} cannot be made with temporary AWS credentials: it would end with "
-                f"them, after {LONGEST_SESSION} at the latest",
-                hint="use the access key of a user who may do nothing but s3:GetObject, or a shorter time",
-            )
-        return url
-
-    def _presigned(self, path: str, customer: str, expires: timedelta) -> str:
-        from botocore.exceptions import BotoCoreError
-
-        def tag(request: Any, **_: Any) -> None:
-            request.params["x-customer"] = customer
-
-        client = self._bucket.client
-        client.meta.events.register("before-sign.s3.GetObject", tag)
-        try:
-            given = {"Bucket": self._bucket.name, "Key": self._key(path)}
-            return str(
-                client.generate_presigned_url(
-                    "get_object", Params=given, ExpiresIn=int(expires.total_seconds())
-                )
-            )
-        except BotoCoreError as error:
-            raise self._bucket.explain(error, f"make a link to {self._shown(path)}") from error
-        finally:
-            client.meta.events.unregister("before-sign.s3.GetObject", tag)
+        return presigned(self._bucket, self._key(path), customer, expires)
 
     def _key(self, path: str) -> str:
         return f"{self._prefix}{path}"
@@ -312,10 +276,3 @@ def _is(upload: Upload, there: dict[str, Any], checksum: str) -> bool:
     told = str(there.get("ChecksumSHA256", "")).partition("-")[0]
     found = (there["ContentLength"], there.get("Metadata", {}).get(SHA256), told)
     return found == (upload.size, upload.sha256, checksum)
-
-
-def disposition(name: str) -> str:
-    """Return a Content-Disposition that saves under a name (RFC 6266, with RFC 8187 for other letters)."""
-    plain = "".join(letter if letter.isascii() and letter not in '"\\' else "_" for letter in name)
-    other = f"; filename*=UTF-8''{quote(name, safe='')}" if plain != name else ""
-    return f'attachment; filename="{plain}"{other}'

@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 from jenkins_release.errors import IntegrityError, ReleaseError
 from jenkins_release.portal.protocol import Advance, Sent, Upload, check_read
@@ -252,3 +253,10 @@ def part_size_for(size: int, wished: int) -> int:
     """Return the part size for a file: as wished, or larger where there would be too many parts."""
     least = -(-size // MAX_PARTS)
     return max(wished, -(-least // MIN_PART) * MIN_PART) if least > wished else wished
+
+
+def disposition(name: str) -> str:
+    """Return a Content-Disposition that saves under a name (RFC 6266, with RFC 8187 for other letters)."""
+    plain = "".join(letter if letter.isascii() and letter not in '"\\' else "_" for letter in name)
+    other = f"; filename*=UTF-8''{quote(name, safe='')}" if plain != name else ""
+    return f'attachment; filename="{plain}"{other}'

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
 from jenkins_release.records.attestation import PORTAL, PROMOTION, PUBLICATION, WITHDRAWAL
 from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
-from jenkins_release.records.release import PortalRecord
+from jenkins_release.records.release import PortalRecord, Publication
 from jenkins_release.rules.evidence import Evidence
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
@@ -88,7 +88,8 @@ def _require_attested(found: FoundRelease, opened: OpenCandidate, shown: str, se
             reasons=[f"the release {version} was withdrawn"],
         )
     publications = evidence.of(PUBLICATION)
-    attested = str(publications[-1].statement.predicate.get("release")) if publications else "nothing"
+    last = publications[-1] if publications else None
+    attested = Publication.of(last.statement, last.file).release if last else "nothing"
     if (found.digest, found.record.candidate_digest) != (attested, opened.digest):
         raise IntegrityError(
             f"{shown} is not what was published: it has the digest {found.digest}, the publication "

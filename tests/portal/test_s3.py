@@ -15,8 +15,7 @@ import pytest
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.portal import NotAtPortal, S3Portal
-from jenkins_release.portal.s3 import disposition
-from jenkins_release.portal.s3_upload import MAX_PARTS, MIN_PART, part_size_for, split
+from jenkins_release.portal.s3_upload import MAX_PARTS, MIN_PART, disposition, part_size_for, split
 from tests.fixtures.s3 import REGION, Call, Fault, S3Double
 from tests.portal.test_contract import LARGE, SMALL, ignore, upload
 
@@ -337,7 +336,7 @@ class TestFailures:
         assert data is SMALL or parts(s3) == [2, 3]
 
     def test_a_busy_s3_is_asked_again(self, portal: S3Portal, s3: S3Double) -> None:
-        """botocore repeats the one call, nothing else is sent twice."""
+        """Botocore repeats the one call, nothing else is sent twice."""
         s3.faults.append(Fault(lambda call: call.part == 2, times=1))
         portal.put(upload(LARGE), ignore)
         assert parts(s3) == [1, 2, 2, 3]

@@ -103,6 +103,18 @@ class TestUpload:
         told = shop.run("release", "history", "8.1.0").out
         assert f"uploaded by sam to the portal {shop.www}" in told
 
+    def test_what_customers_download_is_proven_to_them(self, shop: Shop) -> None:
+        """As the page tells: bundle, keys and file; the portal's records in the chain change nothing."""
+        shop.publish()
+        shop.ok("release", "portal", "8.1.0")
+        bundle = str(shop.folder / "SkyDRM-8.1.0.jsonl")
+        shop.ok("release", "attestations", "8.1.0", "--out", bundle)
+        file = str(shop.www / "SkyDRM" / "8.1.0" / "installers" / "SkyDRM-8.1.0.msi")
+        keys = str(shop.folder / "keys")
+        done = shop.run("verify", "--bundle", bundle, "--trusted-keys", keys, "--files", file)
+        assert done.status == 0, done.text
+        assert "SkyDRM-8.1.0.msi" in done.out
+
     def test_the_first_failure_leaves_no_page(self, s3_shop: Shop, s3: S3Double) -> None:
         """A page never names a file that is not there: it is written last."""
         s3_shop.publish()
