@@ -188,6 +188,8 @@ def _refresh(facts: Mapping[str, Any]) -> list[str]:
 
 def _state(state: Mapping[str, Any]) -> str:
     return plain(state.get("release") or "what is no release")
+
+
 def _portal(facts: Mapping[str, Any]) -> list[str]:
     portal, build = plain(facts.get("portal", "?")), in_build(facts.get("buildUrl"))
     files = list(map(_mapping, _list(facts.get("files"))))

@@ -10,7 +10,6 @@ import click
 
 from jenkins_release.cli.attestations import attestations
 from jenkins_release.cli.output import plain, table
-from jenkins_release.cli.output import plain
 from jenkins_release.cli.portal import portal
 from jenkins_release.cli.runtime import (
     Runtime,

@@ -13,8 +13,8 @@ from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.installers import InstallerSection
 from jenkins_release.config.jenkins import JenkinsSection
 from jenkins_release.config.notify import NotifySection
-from jenkins_release.config.saas import SaasSection
 from jenkins_release.config.portal import PortalSection
+from jenkins_release.config.saas import SaasSection
 from jenkins_release.config.section import Section
 from jenkins_release.config.support import SupportSection
 from jenkins_release.errors import ConfigurationError

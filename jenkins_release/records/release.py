@@ -160,7 +160,7 @@ class WithdrawalRecord(Predicate):
     images: tuple[WithdrawnImage, ...]
 
 
-class PortalRecord(_Predicate):
+class PortalRecord(Predicate):
     """The predicate of an upload to a download portal, or of a removal from it.
 
     Attributes:

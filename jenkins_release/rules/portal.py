@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from jenkins_release.rules.support import LineKind, line_of, support_window
 from jenkins_release.rules.versions import ReleaseVersion
 
-SUPPORTED_LINES = 2
-"""Lines that customers are supported on: N and N-1."""
-_PRE_RELEASES = frozenset({"dev", "alpha", "beta", "preview", "rc"})
 _TYPES = {
     "deb": "application/vnd.debian.binary-package",
     "dmg": "application/x-apple-diskimage",
@@ -28,18 +26,28 @@ _TYPES = {
 
 
 def supported_versions(
-    released: Iterable[ReleaseVersion], withdrawn: Collection[ReleaseVersion] = ()
+    released: Iterable[ReleaseVersion],
+    withdrawn: Collection[ReleaseVersion] = (),
+    *,
+    count: int = 2,
+    kind: LineKind = "major.minor",
 ) -> list[ReleaseVersion]:
-    """Return the versions that customers are supported on, newest first.
+    """Return the versions at a portal that customers are supported on, newest first.
 
-    N and N-1 are the two newest lines, major.minor, of which a version is released that is no
-    pre-release; all their patch releases belong to them. What is newer than N is supported too.
-    Withdrawn versions are not, and open no line.
+    Args:
+        released: Versions that are there.
+        withdrawn: Those of them that were taken back: never supported, and they open no line.
+        count: Number of supported lines, N included.
+        kind: What makes a line.
     """
-    known = sorted({version for version in released if version not in withdrawn}, reverse=True)
-    lines = sorted({v.numbers[:2] for v in known if v.word not in _PRE_RELEASES}, reverse=True)
-    oldest = lines[:SUPPORTED_LINES][-1] if len(lines) >= SUPPORTED_LINES else (0, 0)
-    return [version for version in known if version.numbers[:2] >= oldest]
+    known = {version for version in released if version not in withdrawn}
+    window = support_window(known, count=count, kind=kind)
+    return sorted((version for version in known if window.supports(version)), reverse=True)
+
+
+def line_name(version: ReleaseVersion, kind: LineKind) -> str:
+    """Return the line of a version as people write it, such as ``8.1``."""
+    return ".".join(map(str, line_of(version, kind)))
 
 
 def content_type(path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.portal import NotAtPortal
 from jenkins_release.portal.page import Page, PageFile, PageRelease, render_page
 from jenkins_release.records.published import PublishedRelease
-from jenkins_release.rules.portal import supported_versions
+from jenkins_release.rules.portal import line_name, supported_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps._portal_release import withdrawn_among
@@ -93,11 +93,19 @@ def window(found: AtPortal, services: Services) -> Window:
     records = [*found.complete.values()]
     gone = withdrawn_among(records, services)
     parsed = [ReleaseVersion.parse(record.version) for record in records]
-    inside = supported_versions(parsed, {version for version in parsed if gone[version.text]})
-    supported = tuple(version.text for version in inside)
+    inside = supported(parsed, {version for version in parsed if gone[version.text]}, services)
+    shown = tuple(version.text for version in inside)
     withdrawn = tuple(version for version in gone if gone[version])
-    outside = tuple(v.text for v in parsed if v.text not in {*supported, *withdrawn})
-    return Window(supported, withdrawn, outside)
+    outside = tuple(v.text for v in parsed if v.text not in {*shown, *withdrawn})
+    return Window(shown, withdrawn, outside)
+
+
+def supported(
+    versions: Iterable[ReleaseVersion], withdrawn: Collection[ReleaseVersion], services: Services
+) -> list[ReleaseVersion]:
+    """Return those of some versions that customers are supported on, newest first."""
+    section = services.configuration.support
+    return supported_versions(versions, withdrawn, count=section.lines, kind=section.line)
 
 
 def write_index(services: Services, *, without: str = "") -> tuple[bool, Window]:
@@ -174,7 +182,7 @@ def _page(found: AtPortal, shown: Window, services: Services) -> Page:
             PageFile(f"{text}/{file.path}", file.size, file.sha256, file.kind) for file in record.files
         )
         notes = _source(found, f"{text}.md", services)
-        line = f"{version.major}.{version.minor}"
+        line = line_name(version, services.configuration.support.line)
         releases.append(PageRelease(text, line, record.published_at.date(), files, notes))
     title = section.title or f"{product} downloads"
     guide = _source(found, GUIDE, services)

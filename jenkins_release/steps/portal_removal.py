@@ -14,13 +14,12 @@ from jenkins_release.portal import NotAtPortal
 from jenkins_release.records.attestation import PORTAL
 from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.records.published import PublishedRelease
-from jenkins_release.rules.portal import supported_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps._attest import Claim, attest, named
 from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
-from jenkins_release.steps._portal_page import SOURCES, AtPortal, Window, look, window, write_index
+from jenkins_release.steps._portal_page import SOURCES, AtPortal, Window, look, supported, window, write_index
 from jenkins_release.steps._portal_release import last_at_portal, withdrawn_among
 from jenkins_release.steps._published import FoundRelease, read_published
 from jenkins_release.steps.services import Services
@@ -138,7 +137,7 @@ def _why(version: str, there: AtPortal, found: FoundRelease | None, force: str, 
     gone = withdrawn_among(records, services)
     own = ReleaseVersion.parse(version)
     known = {own, *(ReleaseVersion.parse(record.version) for record in records)}
-    inside = supported_versions(known, {v for v in known if gone.get(v.text)})
+    inside = supported(known, {v for v in known if gone.get(v.text)}, services)
     if own not in inside:
         return "unsupported"
     if force:

@@ -28,8 +28,8 @@ from jenkins_release.rules.policy import Freeze, Policy
 from jenkins_release.steps._aws_services import AwsServices
 from jenkins_release.steps._jenkins_services import JenkinsServices
 from jenkins_release.steps._notify_services import NotifyServices
-from jenkins_release.steps._saas_services import SaasServices
 from jenkins_release.steps._portal_services import PortalServices
+from jenkins_release.steps._saas_services import SaasServices
 from jenkins_release.steps._trusted import load_trusted_keys
 
 if TYPE_CHECKING:
