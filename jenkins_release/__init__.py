@@ -87,6 +87,13 @@ if TYPE_CHECKING:
     from jenkins_release.steps.load import LoadReport, load_candidate
     from jenkins_release.steps.notify import NotifyTestReport, NotifyTestRequest, try_notifiers
     from jenkins_release.steps.plan import ask_for_approval, plan_promotion, write_plan
+    from jenkins_release.steps.portal import PortalReport, PortalRequest, upload_release
+    from jenkins_release.steps.portal_link import PortalLink, PortalLinkRequest, portal_link
+    from jenkins_release.steps.portal_removal import (
+        PortalRemovalReport,
+        PortalRemovalRequest,
+        remove_from_portal,
+    )
     from jenkins_release.steps.promote import PromoteRequest, PromotionReport, promote
     from jenkins_release.steps.refresh import RefreshRequest, refresh_stack
     from jenkins_release.steps.retire import RetireReport, RetireRequest, retire_releases
@@ -160,6 +167,9 @@ _HOMES = {
     "steps.load": ("LoadReport", "load_candidate"),
     "steps.notify": ("NotifyTestReport", "NotifyTestRequest", "try_notifiers"),
     "steps.plan": ("ask_for_approval", "plan_promotion", "write_plan"),
+    "steps.portal": ("PortalReport", "PortalRequest", "upload_release"),
+    "steps.portal_link": ("PortalLink", "PortalLinkRequest", "portal_link"),
+    "steps.portal_removal": ("PortalRemovalReport", "PortalRemovalRequest", "remove_from_portal"),
     "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
     "steps.retire": ("RetireReport", "RetireRequest", "retire_releases"),
     "steps.refresh": ("RefreshRequest", "refresh_stack"),
@@ -221,6 +231,12 @@ __all__ = [
     "NotifyTestRequest",
     "OverrideRequest",
     "Plan",
+    "PortalLink",
+    "PortalLinkRequest",
+    "PortalRemovalReport",
+    "PortalRemovalRequest",
+    "PortalReport",
+    "PortalRequest",
     "PromoteRequest",
     "PromotionReport",
     "PromotionStatus",
@@ -272,10 +288,12 @@ __all__ = [
     "load_configuration",
     "override_gate",
     "plan_promotion",
+    "portal_link",
     "promote",
     "promotion_status",
     "refresh_stack",
     "release_history",
+    "remove_from_portal",
     "retire_releases",
     "revoke_account",
     "revoke_customer",
@@ -286,6 +304,7 @@ __all__ = [
     "sign_off",
     "stack_status",
     "try_notifiers",
+    "upload_release",
     "verify_bundle",
     "verify_candidate",
     "verify_release",

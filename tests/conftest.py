@@ -13,4 +13,7 @@ pytest_plugins = [
     "tests.fixtures.customers",
     "tests.fixtures.notify",
     "tests.fixtures.saas",
+    "tests.fixtures.s3",
+    "tests.fixtures.portal",
+    "tests.fixtures.browser",
 ]

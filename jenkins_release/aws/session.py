@@ -22,7 +22,14 @@ READ_TIMEOUT_S = 60
 """Seconds without a byte until an answer is given up."""
 
 
-def aws_client(service: str, region: str, *, profile: str | None = None, attempts: int = ATTEMPTS) -> Any:
+def aws_client(
+    service: str,
+    region: str,
+    *,
+    profile: str | None = None,
+    attempts: int = ATTEMPTS,
+    signature_version: str | None = None,
+) -> Any:
     """Build a client of one AWS service.
 
     botocore's ``standard`` retry mode repeats throttled calls, 5xx answers and broken connections
@@ -34,6 +41,7 @@ def aws_client(service: str, region: str, *, profile: str | None = None, attempt
         region: AWS region, such as ``eu-central-1``; never guessed.
         profile: Profile of the shared configuration; the chain's default when None.
         attempts: Attempts of one call at most, the first included.
+        signature_version: How calls are signed; boto3's choice for the service when None.
 
     Returns:
         The boto3 client. It is safe to share between threads.
@@ -54,6 +62,7 @@ def aws_client(service: str, region: str, *, profile: str | None = None, attempt
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         max_pool_connections=CONNECTIONS,
+        signature_version=signature_version,
     )
     with aws_errors(f"open a client of AWS {service}"):
         # A session of its own: boto3's default session is shared and not safe between threads.

@@ -190,6 +190,20 @@ def _state(state: Mapping[str, Any]) -> str:
     return plain(state.get("release") or "what is no release")
 
 
+def _portal(facts: Mapping[str, Any]) -> list[str]:
+    portal, build = plain(facts.get("portal", "?")), in_build(facts.get("buildUrl"))
+    files = list(map(_mapping, _list(facts.get("files"))))
+    if facts.get("action") == "removal":
+        forced = "although supported and not withdrawn: " if facts.get("forced") else ""
+        by, reason = plain(facts.get("removedBy", "?")), plain(facts.get("reason", "?"))
+        lines = [f"removed from the portal {portal} by {by}: {forced}{reason}"]
+        return [*lines, f"{len(files)} files, {build}"]
+    lines = [f"uploaded by {plain(facts.get('uploadedBy', '?'))} to the portal {portal}"]
+    lines.append(f"release.json {plain(facts.get('releaseDigest', '?'))}, {build}")
+    rows = [[plain(file.get("path", "?")), plain(file.get("sha256", "?"))] for file in files]
+    return [*lines, table(["file", "SHA-256"], rows)]
+
+
 def _summary(facts: Mapping[str, Any]) -> list[str]:
     levels = ", ".join(plain(level) for level in _list(facts.get("verifiedLevels"))) or "no level"
     verifier = plain(_mapping(facts.get("verifier")).get("id", "?"))
@@ -211,6 +225,7 @@ _SAID: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "retirement": _retirement,
     "publication": _publication,
     "refresh": _refresh,
+    "portal": _portal,
     "summary": _summary,
 }
 

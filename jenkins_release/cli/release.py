@@ -10,6 +10,7 @@ import click
 
 from jenkins_release.cli.attestations import attestations
 from jenkins_release.cli.output import plain, table
+from jenkins_release.cli.portal import portal
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -28,6 +29,7 @@ def release() -> None:
 
 
 release.add_command(attestations)
+release.add_command(portal)
 
 
 @release.command()

@@ -156,6 +156,7 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
             "signing": configuration.signing.model_copy(update=signing),
             "notify": notify,
             "bundle": _anchored(configuration.bundle, folder, "templates"),
+            "portal": _anchored(configuration.portal, folder, "release_notes", "setup_guide"),
         }
     )
 

@@ -13,6 +13,7 @@ from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.installers import InstallerSection
 from jenkins_release.config.jenkins import JenkinsSection
 from jenkins_release.config.notify import NotifySection
+from jenkins_release.config.portal import PortalSection
 from jenkins_release.config.saas import SaasSection
 from jenkins_release.config.section import Section
 from jenkins_release.config.support import SupportSection
@@ -242,6 +243,7 @@ class Configuration(Section):
     policy: PolicySection = PolicySection()
     signing: SigningSection = SigningSection()
     trusted_keys: tuple[TrustedKeySection, ...] = ()
+    portal: PortalSection = PortalSection()
     jenkins: JenkinsSection = JenkinsSection()
     customers: CustomersSection = CustomersSection()
     support: SupportSection = SupportSection()

@@ -34,6 +34,7 @@ WITHDRAWAL = "tag:nextlabs.com,2026:jenkins-release/withdrawal/v1"
 RETIREMENT = "tag:nextlabs.com,2026:jenkins-release/retirement/v1"
 PUBLICATION = "tag:nextlabs.com,2026:jenkins-release/publication/v1"
 REFRESH = "tag:nextlabs.com,2026:jenkins-release/refresh/v1"
+PORTAL = "tag:nextlabs.com,2026:jenkins-release/portal/v1"
 SUMMARY = "https://slsa.dev/verification_summary/v1"
 EXTENSION = "jenkinsRelease"
 _EXTENSIONS: Mapping[str, str] = {
@@ -52,6 +53,7 @@ KINDS: Mapping[str, str] = {
     RETIREMENT: "retirement",
     PUBLICATION: "publication",
     REFRESH: "refresh",
+    PORTAL: "portal",
     SUMMARY: "summary",
 }
 """Predicate type to the short word that file names and listings show."""
@@ -67,6 +69,7 @@ ROLES: Mapping[str, str] = {
     RETIREMENT: "promotion",
     PUBLICATION: "promotion",
     REFRESH: "promotion",
+    PORTAL: "promotion",
     SUMMARY: "promotion",
 }
 """Predicate type to the role that a key needs to make it."""

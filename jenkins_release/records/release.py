@@ -1,8 +1,8 @@
-"""What the attestations of a promotion, a publication and a withdrawal say: their predicates, read back."""
+"""What attestations of promotion, publication, portal and withdrawal say: their predicates, read back."""
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError
 
@@ -158,3 +158,17 @@ class WithdrawalRecord(Predicate):
 
     registry: Name
     images: tuple[WithdrawnImage, ...]
+
+
+class PortalRecord(Predicate):
+    """The predicate of an upload to a download portal, or of a removal from it.
+
+    Attributes:
+        action: ``upload`` or ``removal``.
+        portal: The portal's name, such as ``s3://downloads/products``.
+        release_digest: Digest of ``release.json``; empty for the removal of what never had one there.
+    """
+
+    action: Literal["upload", "removal"]
+    portal: Name
+    release_digest: Digest | Literal[""] = Field(alias="releaseDigest")

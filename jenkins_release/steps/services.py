@@ -28,6 +28,7 @@ from jenkins_release.rules.policy import Freeze, Policy
 from jenkins_release.steps._aws_services import AwsServices
 from jenkins_release.steps._jenkins_services import JenkinsServices
 from jenkins_release.steps._notify_services import NotifyServices
+from jenkins_release.steps._portal_services import PortalServices
 from jenkins_release.steps._saas_services import SaasServices
 from jenkins_release.steps._trusted import load_trusted_keys
 
@@ -49,7 +50,7 @@ def _now() -> datetime:
 
 
 @dataclass
-class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices):
+class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, PortalServices):
     """The outside world of a step, made from a configuration. A context manager that closes what it opened.
 
     Attributes:
@@ -187,7 +188,7 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices):
 
     def close(self) -> None:
         """Close the connections that were opened; a later use opens new ones."""
-        for name in ("share", "release_share", "engine", "blobs"):
+        for name in ("share", "release_share", "portal", "engine", "blobs"):
             opened = self.__dict__.get(name)
             if opened is not None and hasattr(opened, "close"):
                 opened.close()

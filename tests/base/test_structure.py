@@ -24,6 +24,7 @@ FLOORS = {
     "notify": 4,
     "images": 4,
     "share": 4,
+    "portal": 5,
     "records": 5,
     "rules": 6,
     "steps": 7,

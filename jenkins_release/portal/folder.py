@@ -1,0 +1,197 @@
+"""A download portal on a share: a web server's folder, local, mounted or over SMB."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from hashlib import sha256
+
+from jenkins_release.errors import ConfigurationError, LeaseHeld
+from jenkins_release.portal.protocol import (
+    Advance,
+    NotAtPortal,
+    PortalFile,
+    Sent,
+    Upload,
+    check_read,
+    taken,
+)
+from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share
+from jenkins_release.share.staging import present, read_bounded, rename_whole, shown_path
+
+_UPLOAD_LOCK = ".portal-upload.lock"
+_PAGE_LOCK = ".portal-page.lock"
+
+
+class SharePortal:
+    """A folder of a share, which a web server or the customers themselves read.
+
+    Each file is written under a hidden name in its folder and renamed after its hash was compared.
+    Leases keep two writers of one product apart; files whose names begin with a full stop are no part
+    of the portal.
+
+    Args:
+        share: The share; its root is the portal's.
+        holder: Who holds the leases, one line.
+    """
+
+    def __init__(self, share: Share, holder: str) -> None:
+        self._share = share
+        self._holder = holder
+
+    @property
+    def name(self) -> str:
+        """The share's name."""
+        return self._share.name
+
+    def put(self, upload: Upload, advance: Advance) -> Sent:
+        """Put a file there; one that was interrupted is sent again from its beginning."""
+        if present(self._share, upload.path):
+            self._same(upload)
+            advance(upload.size)
+            return Sent(0, upload.size)
+        product = upload.path.partition("/")[0]
+        self._share.make_folder(product)
+        with self._share.lease(f"{product}/{_UPLOAD_LOCK}", self._holder):
+            return self._put(upload, advance)
+
+    def _put(self, upload: Upload, advance: Advance) -> Sent:
+        folder, _, name = upload.path.rpartition("/")
+        self._share.make_folder(folder)
+        self._clear(folder, name)
+        temporary, counted = f"{folder}/.{name}.{secrets.token_hex(4)}", 0
+        try:
+            with self._share.create(temporary) as writer:
+                whole, size = sha256(), 0
+                for piece in upload.read():
+                    size += len(piece)
+                    if size > upload.size:
+                        break
+                    writer.write(piece)
+                    whole.update(piece)
+                    advance(len(piece))
+                    counted += len(piece)
+                check_read(upload, shown_path(self._share, upload.path), size, whole.hexdigest())
+            rename_whole(self._share, temporary, upload.path)
+        except PathExists:
+            self._share.remove(temporary)
+            self._same(upload)
+            return Sent(0, upload.size)
+        except BaseException:
+            advance(-counted)
+            raise
+        return Sent(upload.size, 0)
+
+    def write_page(self, path: str, make: Callable[[], bytes], content_type: str) -> bool:  # noqa: ARG002
+        """Write a page under a lease; for a moment between removal and renaming there is none."""
+        folder, _, name = path.rpartition("/")
+        self._share.make_folder(folder)
+        try:
+            with self._share.lease(f"{folder}/{_PAGE_LOCK}", self._holder) as lease:
+                return self._replace(folder, name, make, lease)
+        except LeaseHeld as error:
+            # A page is written in a moment: whoever holds the lease has done so soon.
+            raise LeaseHeld(error.message, hint=error.hint, retryable=True) from error
+
+    def _replace(self, folder: str, name: str, make: Callable[[], bytes], lease: Lease) -> bool:
+        path = f"{folder}/{name}"
+        self._clear(folder, name)
+        data = make()
+        if self._page(path) == data:
+            return False
+        temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
+        with self._share.create(temporary) as writer:
+            writer.write(data)
+        lease.confirm()
+        self._share.remove(path)
+        rename_whole(self._share, temporary, path)
+        return True
+
+    def files(self, folder: str) -> list[PortalFile]:
+        """List the files below a folder; names that begin with a full stop are hidden."""
+        return sorted(self._walk(folder), key=lambda file: file.path)
+
+    def read_small(self, path: str) -> bytes:
+        """Read a record or page."""
+        try:
+            return read_bounded(self._share, path)
+        except PathNotFound as error:
+            raise NotAtPortal(f"there is no {shown_path(self._share, path)}") from error
+
+    def remove(self, path: str) -> None:
+        """Remove a file, and the folders that it leaves empty."""
+        self._share.remove(path)
+        folder = path.rpartition("/")[0]
+        while "/" in folder and present(self._share, folder) and not self._share.list(folder):
+            self._share.remove(folder)
+            folder = folder.rpartition("/")[0]
+
+    def discard_unfinished(self, folder: str) -> int:
+        """Remove what interrupted uploads left under hidden names below a folder."""
+        found = 0
+        for entry in self._entries(folder):
+            path = f"{folder}/{entry.name}"
+            if entry.is_folder:
+                found += self.discard_unfinished(path)
+            elif entry.name.startswith(".") and not entry.name.endswith(".lock"):
+                self._share.remove(path)
+                found += 1
+        return found
+
+    def link(self, path: str, *, customer: str, expires: timedelta) -> str:  # noqa: ARG002
+        """Refuse: a folder knows no addresses that end by themselves."""
+        raise ConfigurationError(
+            f"the portal {self.name} is a folder: it cannot make links that work for some time",
+            hint='links need portal.kind = "s3"; give the customer the address of the web server instead',
+        )
+
+    def close(self) -> None:
+        """Close the share's connections, where it has any."""
+        close = getattr(self._share, "close", None)
+        if close is not None:
+            close()
+
+    def _clear(self, folder: str, name: str) -> None:
+        """Remove what writers of a file left that died; only under the lease."""
+        for entry in self._share.list(folder):
+            if entry.name.startswith(f".{name}.") and not entry.is_folder:
+                self._share.remove(f"{folder}/{entry.name}")
+
+    def _page(self, path: str) -> bytes | None:
+        try:
+            return read_bounded(self._share, path)
+        except PathNotFound:
+            return None
+
+    def _entries(self, folder: str) -> list[Entry]:
+        try:
+            return self._share.list(folder)
+        except PathNotFound:
+            return []
+
+    def _walk(self, folder: str) -> Iterator[PortalFile]:
+        for entry in self._entries(folder):
+            path = f"{folder}/{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            if entry.is_folder:
+                yield from self._walk(path)
+            else:
+                yield PortalFile(path, entry.size)
+
+    def _same(self, upload: Upload) -> None:
+        """Check that the file there is the one to be uploaded, and that the source still is."""
+        shown = shown_path(self._share, upload.path)
+        size, sha = _hash(self._share.read(upload.path))
+        if (size, sha) != (upload.size, upload.sha256):
+            raise taken(shown, upload, f"{size} bytes, SHA-256 {sha}")
+        check_read(upload, shown, *_hash(upload.read()))
+
+
+def _hash(pieces: Iterator[bytes]) -> tuple[int, str]:
+    whole, size = sha256(), 0
+    for piece in pieces:
+        whole.update(piece)
+        size += len(piece)
+    return size, whole.hexdigest()

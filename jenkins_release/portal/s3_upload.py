@@ -1,0 +1,262 @@
+"""Uploading one file to S3: in parts that S3 verifies, several at a time, resumable, never over another.
+
+S3 compares each part with the SHA-256 that is sent with it and keeps both. An upload that was
+interrupted is found again among the bucket's unfinished ones, and its parts are compared with the
+source by their hash: only what is missing or different is sent. The object becomes visible with
+CompleteMultipartUpload, after the whole source was read and its hash compared.
+
+Sources: Amazon S3 User Guide, "Checking object integrity" (the composite checksum of an upload in
+parts is the SHA-256 of the parts' SHA-256, with ``-`` and their number), "Multipart upload limits",
+and "Conditional writes".
+"""
+
+from __future__ import annotations
+
+import logging
+from base64 import b64encode
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+from jenkins_release.errors import IntegrityError, ReleaseError
+from jenkins_release.portal.protocol import Advance, Sent, Upload, check_read
+from jenkins_release.portal.s3_calls import Bucket, UploadGone
+
+_log = logging.getLogger(__name__)
+MAX_PARTS = 10_000
+MIN_PART = 5 * 1024 * 1024
+"""Smallest part that S3 takes, the last one apart."""
+SHA256 = "sha256"
+PART_SIZE = "part-size"
+"""Names of an object's own metadata: hash of the whole, and bytes of each part but the last."""
+
+
+class OtherContent(Exception):
+    """A part of the unfinished upload is not a part of this source."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that is at S3: number, tag, checksum as S3 writes it, and whether it was there before."""
+
+    number: int
+    etag: str
+    checksum: str
+    size: int
+    kept: bool
+
+
+class Multipart:
+    """An upload in parts.
+
+    Args:
+        bucket: Where to.
+        key: Key of the object.
+        upload: The file.
+        part_size: Bytes of each part but the last.
+        workers: Parts under way at a time. Memory: ``workers + 1`` parts.
+        settings: Further parameters of CreateMultipartUpload.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        key: str,
+        upload: Upload,
+        *,
+        part_size: int,
+        workers: int,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._upload = upload
+        self._part_size = part_size
+        self._workers = workers
+        self._settings = settings
+        self._what = f"upload s3://{bucket.name}/{key}"
+
+    def send(self, advance: Advance) -> tuple[str, list[Part]]:
+        """Bring every part to S3, continuing what an earlier call left.
+
+        Returns:
+            Id of the upload, and its parts in order.
+
+        Raises:
+            IntegrityError: The source is not what the upload says; the upload was given up.
+            RemoteError: S3 or the source failed; what arrived stays for the next call.
+        """
+        upload_id, present = self._unfinished()
+        if present:
+            _log.info("continuing the upload of %s: %d parts are there", self._key, len(present))
+        try:
+            return upload_id, self._parts(upload_id, present, advance)
+        except OtherContent:
+            _log.warning("an unfinished upload of %s was of other content: starting anew", self._key)
+            self.give_up(upload_id)
+        except IntegrityError:
+            self.give_up(upload_id)
+            raise
+        upload_id = self._begin()
+        try:
+            return upload_id, self._parts(upload_id, {}, advance)
+        except IntegrityError:
+            self.give_up(upload_id)
+            raise
+
+    def complete(self, upload_id: str, parts: list[Part]) -> None:
+        """Make the object of its parts, unless there is one already. Raises Precondition, UploadGone."""
+        named = [{"PartNumber": p.number, "ETag": p.etag, "ChecksumSHA256": p.checksum} for p in parts]
+        self._bucket.call(
+            "complete_multipart_upload",
+            f"complete the {self._what}",
+            Key=self._key,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": named},
+            IfNoneMatch="*",
+        )
+
+    def give_up(self, upload_id: str) -> None:
+        """Let S3 forget the parts; what fails here is told in the log only."""
+        try:
+            self._bucket.call(
+                "abort_multipart_upload", f"give up the {self._what}", Key=self._key, UploadId=upload_id
+            )
+        except UploadGone:
+            return
+        except ReleaseError as error:
+            _log.warning("%s", error.message)
+
+    def _begin(self) -> str:
+        answer = self._bucket.call(
+            "create_multipart_upload",
+            self._what,
+            Key=self._key,
+            ChecksumAlgorithm="SHA256",
+            ChecksumType="COMPOSITE",
+            **self._settings,
+        )
+        return str(answer["UploadId"])
+
+    def _unfinished(self) -> tuple[str, dict[int, Part]]:
+        """Return the newest unfinished upload that this one may continue, or a new one."""
+        pages = self._bucket.pages(
+            "list_multipart_uploads", f"look for unfinished parts of {self._what}", Prefix=self._key
+        )
+        found = [each for page in pages for each in page.get("Uploads", []) if each["Key"] == self._key]
+        for each in sorted(found, key=lambda one: one["Initiated"], reverse=True):
+            parts = self._present(str(each["UploadId"]))
+            if parts and all(self._fits(part) for part in parts.values()):
+                return str(each["UploadId"]), parts
+        return self._begin(), {}
+
+    def _present(self, upload_id: str) -> dict[int, Part]:
+        pages = self._bucket.pages(
+            "list_parts", f"list the parts of {self._what}", Key=self._key, UploadId=upload_id
+        )
+        return {
+            part["PartNumber"]: Part(
+                part["PartNumber"], part["ETag"], part.get("ChecksumSHA256", ""), part["Size"], kept=True
+            )
+            for page in pages
+            for part in page.get("Parts", [])
+        }
+
+    def _fits(self, part: Part) -> bool:
+        """Whether a part has the number and size of one of ours: of another part size none does."""
+        start = (part.number - 1) * self._part_size
+        return start < self._upload.size and part.size == min(self._part_size, self._upload.size - start)
+
+    def _parts(self, upload_id: str, present: Mapping[int, Part], advance: Advance) -> list[Part]:
+        whole, size, done = sha256(), 0, list[Part]()
+        under_way: deque[Future[Part]] = deque()
+
+        def settle() -> None:
+            done.append(under_way.popleft().result())
+            advance(done[-1].size)
+
+        try:
+            with ThreadPoolExecutor(self._workers, thread_name_prefix="portal") as pool:
+                try:
+                    for number, data in enumerate(split(self._upload.read(), self._part_size), 1):
+                        size += len(data)
+                        if size > self._upload.size:
+                            break
+                        if len(under_way) == self._workers:
+                            settle()
+                        under_way.append(
+                            pool.submit(self._part, upload_id, number, data, present.get(number))
+                        )
+                        whole.update(data)
+                    while under_way:
+                        settle()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+            check_read(self._upload, self._upload.path, size, whole.hexdigest())
+        except BaseException:
+            advance(-sum(part.size for part in done))
+            raise
+        return done
+
+    def _part(self, upload_id: str, number: int, data: bytes, present: Part | None) -> Part:
+        checksum = b64encode(sha256(data).digest()).decode()
+        if present is not None and present.checksum == checksum:
+            return present
+        if present is not None and present.checksum:
+            raise OtherContent
+        answer = self._bucket.call(
+            "upload_part",
+            f"send part {number} of the {self._what}",
+            Key=self._key,
+            UploadId=upload_id,
+            PartNumber=number,
+            Body=data,
+            ContentLength=len(data),
+            ChecksumSHA256=checksum,
+        )
+        return Part(number, str(answer["ETag"]), checksum, len(data), kept=False)
+
+
+def sent(parts: list[Part]) -> Sent:
+    """Count the bytes of parts that were sent, and of those that were there."""
+    kept = sum(part.size for part in parts if part.kept)
+    return Sent(sum(part.size for part in parts) - kept, kept)
+
+
+def composite(checksums: list[bytes]) -> str:
+    """Return the checksum that S3 computes of an object in parts, from the parts' SHA-256."""
+    return b64encode(sha256(b"".join(checksums)).digest()).decode()
+
+
+def split(source: Iterator[bytes], part_size: int) -> Iterator[bytes]:
+    """Yield the bytes of a source in parts of one size, the last one apart."""
+    part = bytearray()
+    for piece in source:
+        view = memoryview(piece)
+        while len(part) + len(view) >= part_size:
+            room = part_size - len(part)
+            part += view[:room]
+            view = view[room:]
+            yield bytes(part)
+            part = bytearray()
+        part += view
+    if part:
+        yield bytes(part)
+
+
+def part_size_for(size: int, wished: int) -> int:
+    """Return the part size for a file: as wished, or larger where there would be too many parts."""
+    least = -(-size // MAX_PARTS)
+    return max(wished, -(-least // MIN_PART) * MIN_PART) if least > wished else wished
+
+
+def disposition(name: str) -> str:
+    """Return a Content-Disposition that saves under a name (RFC 6266, with RFC 8187 for other letters)."""
+    plain = "".join(letter if letter.isascii() and letter not in '"\\' else "_" for letter in name)
+    other = f"; filename*=UTF-8''{quote(name, safe='')}" if plain != name else ""
+    return f'attachment; filename="{plain}"{other}'

@@ -1,0 +1,157 @@
+"""A published release as it stands in the release area, and what the candidate's chain says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
+from jenkins_release.records.attestation import PORTAL, PROMOTION, PUBLICATION, WITHDRAWAL
+from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
+from jenkins_release.records.release import PortalRecord, Publication
+from jenkins_release.rules.evidence import Evidence
+from jenkins_release.rules.names import check_identifier
+from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
+from jenkins_release.share.protocol import PathNotFound
+from jenkins_release.share.releases import RELEASE
+from jenkins_release.steps._open import OpenCandidate, open_candidate, open_candidates, require_unaltered
+from jenkins_release.steps._published import FoundRelease, read_published
+from jenkins_release.steps._releases import evidence_of
+from jenkins_release.steps.services import Services
+
+
+@dataclass(frozen=True)
+class Published:
+    """A release in the release area, with the candidate that it was published from.
+
+    Attributes:
+        found: ``release.json``.
+        checksums: The bytes of ``SHA256SUMS``.
+        opened: The candidate.
+    """
+
+    found: FoundRelease
+    checksums: bytes
+    opened: OpenCandidate
+
+    @property
+    def record(self) -> PublishedRelease:
+        """What ``release.json`` says."""
+        return self.found.record
+
+
+def open_published(version: str, services: Services) -> Published:
+    """Read a release and check it against the candidate's chain of attestations.
+
+    ``release.json`` is not signed: what makes it believable is the publication attestation, which names
+    its digest.
+
+    Raises:
+        ConfigurationError: It is not published, or the candidate is not on the share any more.
+        IntegrityError: The release is not what was published, or the candidate was altered.
+        GateRefused: The release was withdrawn.
+    """
+    area = services.releases
+    check_identifier("version", version)
+    shown = area.shown(version, RELEASE)
+    found = services.retry(f"read {shown}", lambda: read_published(version, area))
+    if found is None:
+        raise ConfigurationError(
+            f"{area.product} {version} is not published in {area.share.name}",
+            hint="'jenkins-release release list' shows what is published",
+        )
+    record = found.record
+    if (record.product, record.version) != (area.product, version):
+        raise IntegrityError(
+            f"{shown}: expected {area.product} {version}, found {record.product} {record.version}",
+            hint="the folder was renamed or copied by hand",
+        )
+    checksums = services.retry(f"read {version} {CHECKSUMS}", lambda: area.read_small(version, CHECKSUMS))
+    if checksums != release_checksum_lines(found.data, record.files):
+        raise IntegrityError(
+            f"{area.shown(version, CHECKSUMS)} does not match {RELEASE}",
+            hint="find out who changed the release area",
+        )
+    opened = open_candidate(CandidateRef.parse(record.candidate), services)
+    require_unaltered(opened, services)
+    _require_attested(found, opened, shown, services)
+    return Published(found, checksums, opened)
+
+
+def _require_attested(found: FoundRelease, opened: OpenCandidate, shown: str, services: Services) -> None:
+    evidence = evidence_of(opened, services)
+    version = found.record.version
+    if is_withdrawn(evidence):
+        raise GateRefused(
+            f"{found.record.product} {version} was withdrawn: customers are not to get it",
+            hint=f"'jenkins-release release history {version}' tells why",
+            reasons=[f"the release {version} was withdrawn"],
+        )
+    publications = evidence.of(PUBLICATION)
+    last = publications[-1] if publications else None
+    attested = Publication.of(last.statement, last.file).release if last else "nothing"
+    if (found.digest, found.record.candidate_digest) != (attested, opened.digest):
+        raise IntegrityError(
+            f"{shown} is not what was published: it has the digest {found.digest}, the publication "
+            f"attestation of {opened.ref} names {attested}",
+            hint="find out who changed the release area; 'release publish' finishes a publication that died",
+        )
+
+
+def check_files(published: Published, services: Services) -> None:
+    """Check that every file of the release is there with its size, before the first is sent.
+
+    Raises:
+        IntegrityError: ``reasons`` has every file that is missing or has another size.
+    """
+    area, version = services.releases, published.record.version
+
+    def problem(file: PublishedFile) -> str:
+        path = f"{area.folder(version)}/{file.path}"
+        try:
+            size = services.retry(f"stat {path}", lambda: area.share.stat(path)).size
+        except PathNotFound:
+            return f"{area.shown(version, file.path)} is missing"
+        if size != file.size:
+            return f"{area.shown(version, file.path)}: expected {file.size} bytes, found {size}"
+        return ""
+
+    found = [text for text in services.each(problem, published.record.files) if text]
+    if found:
+        raise IntegrityError(
+            f"the published release {version} was altered: {found[0]}",
+            hint="find out who changed the release area, and restore the file from the candidate",
+            reasons=found,
+        )
+
+
+def is_withdrawn(evidence: Evidence) -> bool:
+    """Whether the release that a candidate became was taken back since."""
+    return evidence.latest(WITHDRAWAL) > max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
+
+
+def last_at_portal(opened: OpenCandidate, portal: str, services: Services) -> tuple[str, PortalRecord | None]:
+    """Return the last that the chain says of a portal, with its file name; nothing where it is silent."""
+    for counted in reversed(evidence_of(opened, services).of(PORTAL)):
+        record = PortalRecord.of(counted.statement, counted.file)
+        if record.portal == portal:
+            return counted.file, record
+    return "", None
+
+
+def withdrawn_among(records: Sequence[PublishedRelease], services: Services) -> Mapping[str, bool]:
+    """Say of each version whether it was withdrawn; one whose candidate is gone counts as not withdrawn.
+
+    Raises:
+        IntegrityError: A candidate cannot be read: nobody can tell.
+    """
+    refs = {record.version: CandidateRef.parse(record.candidate) for record in records}
+    found = open_candidates([*refs.values()], services)
+    withdrawn: dict[str, bool] = {}
+    for version, ref in refs.items():
+        opened = found[ref]
+        if isinstance(opened, ReleaseError) and not isinstance(opened, ConfigurationError):
+            raise opened
+        known = isinstance(opened, OpenCandidate)
+        withdrawn[version] = known and is_withdrawn(evidence_of(opened, services))  # type: ignore[arg-type]
+    return withdrawn

@@ -1,0 +1,48 @@
+"""The download portal as the steps see it: a part of :class:`jenkins_release.steps.services.Services`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from jenkins_release.config import Configuration
+from jenkins_release.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from jenkins_release.portal import Portal
+    from jenkins_release.share.factory import ClosableShare
+
+
+class PortalServices:
+    """The portal that customers download from, opened on first use."""
+
+    configuration: Configuration
+
+    if TYPE_CHECKING:
+
+        def _open_share(self, location: str) -> ClosableShare: ...
+        def holder(self) -> str: ...
+
+    @cached_property
+    def portal(self) -> Portal:
+        """The portal. Raises ConfigurationError where none is configured."""
+        section = self.configuration.portal
+        if section.kind == "share":
+            from jenkins_release.portal import SharePortal
+
+            return SharePortal(self._open_share(section.location), self.holder())
+        if section.kind == "s3":
+            from jenkins_release.portal import S3Portal
+
+            return S3Portal(
+                section.bucket,
+                section.region or self.configuration.ecr.region,
+                prefix=section.prefix,
+                kms_key=section.kms_key,
+                part_size=section.part_size_mib * 1024 * 1024,
+                workers=section.workers,
+            )
+        raise ConfigurationError(
+            "there is no download portal",
+            hint='set portal.kind to "s3" or "share"; docs/portal.md tells more',
+        )

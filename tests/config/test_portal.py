@@ -1,0 +1,46 @@
+"""The section [portal]: what it takes, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from jenkins_release.config.portal import PortalSection
+
+
+def test_without_it_there_is_no_portal() -> None:
+    """A file without the section stays valid."""
+    assert PortalSection().kind == "none"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kind": "s3"}, "needs a bucket"),
+        ({"kind": "share"}, "needs a location"),
+        ({"kind": "share", "location": "/www"}, "has no links that end"),
+        ({"bucket": "s3://downloads"}, "is no name of a bucket"),
+        ({"bucket": "Downloads"}, "is no name of a bucket"),
+        ({"bucket": "a..b"}, "is no name of a bucket"),
+        ({"prefix": "/products"}, "without a slash at either end"),
+        ({"prefix": "products/"}, "without a slash at either end"),
+        ({"prefix": "a/../b"}, "without a slash at either end"),
+        ({"url": "downloads.example"}, "is no address of a web server"),
+        ({"url": "https://u:p@downloads.example"}, "carries a login"),
+        ({"url": "https://downloads.example/?a"}, "leave out what begins with"),
+        ({"release_notes": "docs/notes.md"}, "has no {version}"),
+        ({"release_notes": "docs/{version}/{build}.md"}, "another field"),
+        ({"part_size_mib": 4}, "greater than or equal to 5"),
+        ({"workers": 0}, "greater than or equal to 1"),
+        ({"secret_access_key": "x"}, "Extra inputs"),
+    ],
+)
+def test_what_is_refused(given: dict[str, object], said: str) -> None:
+    """Each with what is wrong."""
+    with pytest.raises(ValidationError, match=said.replace("{", r"\{").replace("}", r"\}")):
+        PortalSection(**given)  # type: ignore[arg-type]  # the point of the test
+
+
+def test_an_address_ends_without_a_slash() -> None:
+    """What follows is added with one."""
+    assert PortalSection(url="https://downloads.example/x/").url == "https://downloads.example/x"

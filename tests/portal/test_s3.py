@@ -1,0 +1,429 @@
+"""The portal in S3: resumed uploads, what S3 is asked for, how it fails, and links."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import logging
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.request import urlopen
+
+import pytest
+
+from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
+from jenkins_release.portal import NotAtPortal, S3Portal
+from jenkins_release.portal.s3_upload import MAX_PARTS, MIN_PART, disposition, part_size_for, split
+from tests.fixtures.s3 import REGION, Call, Fault, S3Double
+from tests.portal.test_contract import LARGE, SMALL, ignore, upload
+
+KEY = upload(LARGE).path
+PARTS = 3
+
+
+def parts(s3: S3Double) -> list[int]:
+    """Return the numbers of the parts that were sent."""
+    return [call.part for call in s3.named("UploadPart")]
+
+
+def denied(action: str, part: int = 0) -> Fault:
+    """Return a refusal from a part on, or of a call: not repeated by anyone."""
+    return Fault(
+        lambda call: call.action == action and call.part >= part, 403, "AccessDenied", "Access Denied"
+    )
+
+
+@pytest.fixture
+def portal(bucket: str) -> S3Portal:
+    """A portal that sends one part of the smallest size at a time."""
+    return S3Portal(bucket, REGION, part_size=MIN_PART, workers=1)
+
+
+class TestResuming:
+    @pytest.mark.parametrize("arrived", range(PARTS + 1))
+    def test_an_upload_that_broke_off_sends_only_what_is_missing(
+        self, portal: S3Portal, s3: S3Double, arrived: int
+    ) -> None:
+        """At every border between parts, and before the object is made of them."""
+        s3.faults.append(
+            denied("UploadPart", arrived + 1) if arrived < PARTS else denied("CompleteMultipartUpload")
+        )
+        with pytest.raises(RemoteError):
+            portal.put(upload(LARGE), ignore)
+        assert portal.files("SkyDRM") == []
+        s3.reset()
+        counted: list[int] = []
+        done = portal.put(upload(LARGE), counted.append)
+        assert parts(s3) == list(range(arrived + 1, PARTS + 1))
+        assert done.kept == min(arrived * MIN_PART, len(LARGE))
+        assert done.sent + done.kept == len(LARGE) == sum(counted)
+        assert portal.read_small(KEY) == LARGE
+        assert len(s3.named("CreateMultipartUpload")) == (0 if arrived else 1)
+
+    def test_a_part_in_the_middle_that_is_missing_is_sent_alone(
+        self, bucket: str, s3: S3Double, client: Any
+    ) -> None:
+        """Parts arrive in any order: what counts is which of them are there."""
+        s3.faults.append(Fault(lambda call: call.part == 2, 403, "AccessDenied", "no"))
+        portal = S3Portal(bucket, REGION, part_size=MIN_PART, workers=3)
+        with pytest.raises(RemoteError):
+            portal.put(upload(LARGE), ignore)
+        s3.reset()
+        portal.put(upload(LARGE), ignore)
+        assert parts(s3) == [2]
+        assert portal.read_small(KEY) == LARGE
+
+    def test_an_unfinished_upload_of_other_content_is_not_continued(
+        self, portal: S3Portal, s3: S3Double, client: Any, bucket: str
+    ) -> None:
+        """Its first part equals ours, the second does not: it is given up, and all is sent anew."""
+        other = LARGE[:MIN_PART] + bytes(len(LARGE) - MIN_PART)
+        s3.faults.append(denied("CompleteMultipartUpload"))
+        with pytest.raises(RemoteError):
+            portal.put(upload(other), ignore)
+        s3.reset()
+        counted: list[int] = []
+        done = portal.put(upload(LARGE), counted.append)
+        assert (done.sent, done.kept, sum(counted)) == (len(LARGE), 0, len(LARGE))
+        assert portal.read_small(KEY) == LARGE
+        assert client.head_object(Bucket=bucket, Key=KEY)["Metadata"]["sha256"] == upload(LARGE).sha256
+        assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
+
+    def test_another_part_size_begins_anew(self, portal: S3Portal, s3: S3Double, bucket: str) -> None:
+        """Parts of another size are of no use; what cannot be compared is not believed."""
+        s3.faults.append(denied("CompleteMultipartUpload"))
+        with pytest.raises(RemoteError):
+            portal.put(upload(LARGE), ignore)
+        s3.reset()
+        larger = S3Portal(bucket, REGION, part_size=MIN_PART + 1024, workers=1)
+        assert larger.put(upload(LARGE), ignore).kept == 0
+        assert larger.read_small(KEY) == LARGE
+
+    def test_a_part_without_a_checksum_is_sent_again(
+        self, portal: S3Portal, s3: S3Double, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A size proves nothing."""
+        s3.faults.append(denied("CompleteMultipartUpload"))
+        with pytest.raises(RemoteError):
+            portal.put(upload(LARGE), ignore)
+        s3.reset()
+        monkeypatch.setattr("tests.fixtures.s3._with_checksums", lambda data, of: data)
+        assert portal.put(upload(LARGE), ignore).kept == 0
+        assert parts(s3) == [1, 2, 3]
+
+    def test_a_lost_answer_of_the_last_call_is_success(self, portal: S3Portal, s3: S3Double) -> None:
+        """S3 made the object, nobody heard of it: the repeated call finds no upload, but the object."""
+        s3.faults.append(Fault(lambda call: call.action == "CompleteMultipartUpload", status=0, times=1))
+        assert portal.put(upload(LARGE), ignore).sent == len(LARGE)
+        assert len(s3.named("CompleteMultipartUpload")) == 2
+        assert parts(s3) == [1, 2, 3]
+
+    @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+    @pytest.mark.parametrize("theirs", ["the same", "other"])
+    def test_someone_who_was_quicker_is_never_overwritten(
+        self, portal: S3Portal, s3: S3Double, client: Any, bucket: str, data: bytes, theirs: str
+    ) -> None:
+        """The conditional write fails; only the same bytes are success."""
+        quicker = S3Portal(bucket, REGION, part_size=MIN_PART, workers=1)
+        content = data if theirs == "the same" else b"x" * len(data)
+        last = "PutObject" if data is SMALL else "CompleteMultipartUpload"
+
+        def before(call: Call) -> None:
+            if call.action == last:
+                s3.before = None
+                quicker.put(upload(content), ignore)
+
+        s3.before = before
+        counted: list[int] = []
+        if theirs == "the same":
+            portal.put(upload(data), counted.append)
+            assert sum(counted) == len(data)
+        else:
+            with pytest.raises(RemoteError, match="somebody else wrote it") as caught:
+                portal.put(upload(data), counted.append)
+            assert caught.value.retryable
+            assert sum(counted) == 0
+            with pytest.raises(IntegrityError, match="is there with other content"):
+                portal.put(upload(data), ignore)
+        assert portal.read_small(KEY) == content
+        assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
+
+
+class TestWhatIsAsked:
+    def test_parts_go_at_the_same_time(self, bucket: str, s3: S3Double) -> None:
+        """Three workers have three parts under way: none is answered before all are there."""
+        import threading
+
+        together = threading.Barrier(3)
+
+        def before(call: Call) -> None:
+            if call.action == "UploadPart":
+                together.wait(timeout=20)
+
+        s3.before = before
+        S3Portal(bucket, REGION, part_size=MIN_PART, workers=3).put(upload(LARGE), ignore)
+        assert sorted(parts(s3)) == [1, 2, 3]
+
+    def test_every_part_goes_with_its_hash_and_s3_keeps_the_hash(
+        self, portal: S3Portal, s3: S3Double, client: Any, bucket: str
+    ) -> None:
+        """SHA-256 of each part; the object has the composite one, and the whole hash as metadata."""
+        portal.put(upload(LARGE), ignore)
+        for call in s3.named("UploadPart"):
+            expected = base64.b64encode(hashlib.sha256(call.body).digest()).decode()
+            assert call.headers["x-amz-checksum-sha256"] == expected
+        assert s3.named("CreateMultipartUpload")[0].headers["x-amz-checksum-algorithm"] == "SHA256"
+        assert s3.named("CompleteMultipartUpload")[0].headers["if-none-match"] == "*"
+        head = client.head_object(Bucket=bucket, Key=KEY, ChecksumMode="ENABLED")
+        digests = b"".join(hashlib.sha256(c.body).digest() for c in s3.named("UploadPart"))
+        assert head["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(digests).digest()).decode() + "-3"
+        assert head["Metadata"] == {"sha256": upload(LARGE).sha256, "part-size": str(MIN_PART)}
+
+    @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+    @pytest.mark.parametrize("key", ["", "alias/downloads"])
+    def test_encryption_type_and_name(
+        self, bucket: str, s3: S3Double, client: Any, data: bytes, key: str
+    ) -> None:
+        """Encrypted at rest, with the media type, and saved under its own name."""
+        portal = S3Portal(bucket, REGION, prefix="p", kms_key=key, part_size=MIN_PART, workers=1)
+        portal.put(upload(data), ignore)
+        portal.write_page("SkyDRM/index.html", lambda: b"page", "text/html; charset=utf-8")
+        head = client.head_object(Bucket=bucket, Key=f"p/{KEY}")
+        assert head["ContentType"] == "application/x-msi"
+        assert head["ContentDisposition"] == 'attachment; filename="SkyDRM-8.1.0.msi"'
+        page = client.head_object(Bucket=bucket, Key="p/SkyDRM/index.html")
+        assert (page["ContentType"], page["CacheControl"]) == ("text/html; charset=utf-8", "no-cache")
+        for each in (head, page):
+            assert each["ServerSideEncryption"] == ("aws:kms" if key else "AES256")
+            assert not key or each["SSEKMSKeyId"].endswith(key)
+
+    @pytest.mark.parametrize(
+        ("name", "header"),
+        [
+            ("a b.msi", 'attachment; filename="a b.msi"'),
+            ('a"b\\.msi', "attachment; filename=\"a_b_.msi\"; filename*=UTF-8''a%22b%5C.msi"),
+            ("Über.zip", "attachment; filename=\"_ber.zip\"; filename*=UTF-8''%C3%9Cber.zip"),
+        ],
+    )
+    def test_names_in_the_disposition(self, name: str, header: str) -> None:
+        """RFC 6266: quoted, and in UTF-8 beside it where it needs more."""
+        assert disposition(name) == header
+
+    def test_a_file_of_more_parts_than_s3_takes_has_larger_ones(self) -> None:
+        """Ten thousand parts at most, of whole multiples of 5 MiB."""
+        assert part_size_for(100 * MIN_PART, MIN_PART) == MIN_PART
+        for size in (MAX_PARTS * MIN_PART, MAX_PARTS * MIN_PART + 1, 5 * 2**40):
+            found = part_size_for(size, MIN_PART)
+            assert -(-size // found) <= MAX_PARTS
+            assert found % MIN_PART == 0
+
+    def test_a_source_is_split_whatever_the_size_of_its_pieces(self) -> None:
+        """Larger than parts, smaller, empty."""
+        pieces = [b"abcdefg", b"", b"h", b"ijklmnopqrs"]
+        assert list(split(iter(pieces), 4)) == [b"abcd", b"efgh", b"ijkl", b"mnop", b"qrs"]
+        assert list(split(iter([b"abcd"]), 4)) == [b"abcd"]
+        assert list(split(iter([]), 4)) == []
+
+
+class TestFailures:
+    @pytest.mark.parametrize("action", ["put", "files", "read_small", "write_page"])
+    def test_a_missing_bucket(self, s3: S3Double, action: str) -> None:
+        """It is named, whatever is done first, and it is the configuration that is wrong."""
+        portal = S3Portal("no-such-bucket", REGION, part_size=MIN_PART)
+        arguments: dict[str, tuple[Any, ...]] = {
+            "put": (upload(SMALL), ignore),
+            "files": ("SkyDRM",),
+            "read_small": (KEY,),
+            "write_page": ("SkyDRM/index.html", lambda: b"x", "text/html"),
+        }
+        with pytest.raises(ConfigurationError, match="there is no bucket no-such-bucket") as caught:
+            getattr(portal, action)(*arguments[action])
+        assert "portal.bucket" in caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("fault", "kind", "message", "hint"),
+        [
+            (
+                Fault(
+                    lambda _: True,
+                    403,
+                    "AccessDenied",
+                    "User: arn:aws:iam::1:user/up is not authorized to perform: s3:PutObject",
+                ),
+                RemoteError,
+                "s3:PutObject",
+                "docs/portal.md",
+            ),
+            (
+                Fault(lambda _: True, 403, "AccessDenied", "not authorized to perform: kms:GenerateDataKey"),
+                RemoteError,
+                "KMS key alias/k cannot be used",
+                "kms:GenerateDataKey and kms:Decrypt",
+            ),
+            (
+                Fault(lambda _: True, 400, "KMS.DisabledException", "is disabled"),
+                RemoteError,
+                "KMS key alias/k cannot be used",
+                "has to be enabled",
+            ),
+            (
+                Fault(
+                    lambda _: True,
+                    403,
+                    "RequestTimeTooSkewed",
+                    "The difference is too large",
+                    {"ServerTime": "2026-11-24T10:00:00Z"},
+                ),
+                RemoteError,
+                "this machine's clock is wrong: AWS says that it is 2026-11-24T10:00:00Z",
+                "NTP",
+            ),
+            (
+                Fault(
+                    lambda _: True, 400, "AuthorizationHeaderMalformed", "expecting", {"Region": "us-east-1"}
+                ),
+                ConfigurationError,
+                "is not in eu-central-1, it is in us-east-1",
+                "portal.region",
+            ),
+        ],
+        ids=["rights", "KMS rights", "KMS disabled", "clock", "region"],
+    )
+    def test_refusals_say_what_to_do(
+        self, bucket: str, s3: S3Double, fault: Fault, kind: type[ReleaseError], message: str, hint: str
+    ) -> None:
+        """Which right, which key, which clock, which region; none is worth another attempt."""
+        portal = S3Portal(bucket, REGION, kms_key="alias/k", part_size=MIN_PART)
+        s3.faults.append(
+            Fault(
+                lambda call: call.action == "PutObject", fault.status, fault.code, fault.message, fault.extra
+            )
+        )
+        with pytest.raises(kind) as caught:
+            portal.put(upload(SMALL), ignore)
+        assert message in caught.value.message
+        assert hint in caught.value.hint
+        assert not caught.value.retryable
+        assert portal.files("SkyDRM") == []
+
+    def test_a_refusal_without_a_body(self, portal: S3Portal, s3: S3Double) -> None:
+        """HEAD tells a status only; without s3:ListBucket a missing object is refused too."""
+        s3.faults.append(Fault(lambda call: call.action == "HeadObject", 403, "", ""))
+        with pytest.raises(RemoteError, match="refused") as caught:
+            portal.put(upload(SMALL), ignore)
+        assert "s3:ListBucket" in caught.value.hint
+
+    @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+    def test_bytes_that_are_damaged_on_the_way_are_refused_by_s3(
+        self, portal: S3Portal, s3: S3Double, data: bytes
+    ) -> None:
+        """A broken proxy: nothing becomes visible, and the next attempt sends the part again."""
+
+        def damage(call: Call) -> bytes:
+            hit = call.action == "PutObject" or call.part == 2
+            return b"?" + call.body[1:] if hit else call.body
+
+        s3.damage = damage
+        with pytest.raises(RemoteError, match="received other bytes than were sent") as caught:
+            portal.put(upload(data), ignore)
+        assert caught.value.retryable
+        assert portal.files("SkyDRM") == []
+        s3.reset()
+        portal.put(upload(data), ignore)
+        assert portal.read_small(KEY) == data
+        assert data is SMALL or parts(s3) == [2, 3]
+
+    def test_a_busy_s3_is_asked_again(self, portal: S3Portal, s3: S3Double) -> None:
+        """Botocore repeats the one call, nothing else is sent twice."""
+        s3.faults.append(Fault(lambda call: call.part == 2, times=1))
+        portal.put(upload(LARGE), ignore)
+        assert parts(s3) == [1, 2, 2, 3]
+
+    def test_an_object_that_someone_else_put_there_is_not_believed(
+        self, portal: S3Portal, client: Any, bucket: str
+    ) -> None:
+        """Also where it claims the right hash: what counts is the checksum that S3 computed."""
+        claimed = {"sha256": upload(SMALL).sha256}
+        client.put_object(
+            Bucket=bucket, Key=KEY, Body=b"x" * len(SMALL), Metadata=claimed, ChecksumAlgorithm="SHA256"
+        )
+        with pytest.raises(IntegrityError, match="is there with other content"):
+            portal.put(upload(SMALL), ignore)
+
+
+class TestLinks:
+    def test_a_link_downloads_the_file_and_names_the_customer(self, portal: S3Portal, s3: S3Double) -> None:
+        """Without a login; the customer stands in the request, which S3 logs."""
+        portal.put(upload(SMALL), ignore)
+        s3.calls.clear()
+        link = portal.link(KEY, customer="ACME & Söhne", expires=timedelta(days=7))
+        with urlopen(link) as answer:  # noqa: S310 - loopback
+            assert answer.read() == SMALL
+        call = s3.named("GetObject")[0]
+        query = dict(parse_qsl(call.query))
+        assert query["x-customer"] == "ACME & Söhne"
+        assert query["X-Amz-Expires"] == "604800"
+        assert query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+
+    def test_customer_and_time_are_part_of_what_is_signed(self, portal: S3Portal, s3: S3Double) -> None:
+        """The signature is that of Signature Version 4 over the whole query, computed here anew."""
+        portal.put(upload(SMALL), ignore)
+        link = portal.link(KEY, customer="ACME", expires=timedelta(hours=12))
+        assert (
+            _signature(link, "portal-secret-access-key")
+            == dict(parse_qsl(urlsplit(link).query))["X-Amz-Signature"]
+        )
+        other = link.replace("x-customer=ACME", "x-customer=EVIL")
+        assert _signature(other, "portal-secret-access-key") not in other
+
+    def test_customers_do_not_mix(self, portal: S3Portal) -> None:
+        """Each link has the customer it is for, and nothing else the portal does is marked."""
+        portal.put(upload(SMALL), ignore)
+        links = [portal.link(KEY, customer=name, expires=timedelta(hours=1)) for name in ("ACME", "Globex")]
+        assert ["x-customer=ACME" in link for link in links] == [True, False]
+        assert ["x-customer=Globex" in link for link in links] == [False, True]
+
+    @pytest.mark.parametrize("expires", [timedelta(0), timedelta(days=-1), timedelta(days=7, seconds=1)])
+    def test_times_that_are_not_possible(self, portal: S3Portal, expires: timedelta) -> None:
+        """Seven days at most, as Signature Version 4 has it."""
+        with pytest.raises(ConfigurationError, match="at most 7 days"):
+            portal.link(KEY, customer="ACME", expires=expires)
+
+    def test_a_missing_file(self, portal: S3Portal) -> None:
+        """No link to nothing: it would work as soon as somebody puts something there."""
+        with pytest.raises(NotAtPortal, match=r"SkyDRM-8\.1\.0\.msi"):
+            portal.link(KEY, customer="ACME", expires=timedelta(hours=1))
+
+    def test_temporary_credentials_make_no_long_link(
+        self, portal: S3Portal, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It would end with them, long before the customer expects; a short one is made."""
+        portal.put(upload(SMALL), ignore)
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
+        with_role = S3Portal(bucket, REGION)
+        with pytest.raises(ConfigurationError, match="temporary AWS credentials"):
+            with_role.link(KEY, customer="ACME", expires=timedelta(days=1))
+        assert "X-Amz-Security-Token" in with_role.link(KEY, customer="ACME", expires=timedelta(hours=12))
+
+    def test_a_link_stands_in_no_log(self, portal: S3Portal, caplog: pytest.LogCaptureFixture) -> None:
+        """Not even in the most talkative one."""
+        portal.put(upload(SMALL), ignore)
+        with caplog.at_level(logging.DEBUG, "jenkins_release"):
+            portal.link(KEY, customer="ACME", expires=timedelta(hours=1))
+        assert "X-Amz-Signature" not in caplog.text
+
+
+def _signature(link: str, secret: str) -> str:
+    """Compute the signature of a presigned GET (AWS Signature Version 4, query string authentication)."""
+    parts = urlsplit(link)
+    query = {name: value for name, value in parse_qsl(parts.query) if name != "X-Amz-Signature"}
+    line = "&".join(f"{quote(n, safe='-_.~')}={quote(v, safe='-_.~')}" for n, v in sorted(query.items()))
+    request = f"GET\n{parts.path}\n{line}\nhost:{parts.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
+    scope = query["X-Amz-Credential"].partition("/")[2]
+    text = f"AWS4-HMAC-SHA256\n{query['X-Amz-Date']}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    key = f"AWS4{secret}".encode()
+    for piece in scope.split("/"):
+        key = hmac.new(key, piece.encode(), hashlib.sha256).digest()
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
