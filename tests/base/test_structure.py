@@ -118,5 +118,17 @@ def test_everything_that_is_exported_can_be_imported():
     for name in jenkins_release.__all__:
         assert getattr(jenkins_release, name) is not None
     assert set(jenkins_release.__all__) <= set(dir(jenkins_release))
+
+
+def test_the_types_of_what_is_exported_come_from_where_it_is():
+    """The stub names every public name, from the module that it is loaded from."""
+    body = ast.parse((ROOT / "__init__.pyi").read_text()).body
+    imports = [node for node in body if isinstance(node, ast.ImportFrom)]
+    typed = {alias.name: str(node.module) for node in imports for alias in node.names}
+    homes = {
+        name: f"jenkins_release.{home}" for home, names in jenkins_release._HOMES.items() for name in names
+    }
+    assert typed == {**homes, "__version__": "jenkins_release.version"}
+    assert set(typed) == set(jenkins_release.__all__)
     with pytest.raises(AttributeError):
         _ = jenkins_release.no_such_name
