@@ -138,16 +138,13 @@ class EcsCluster(Protocol):
         """Register a new revision and return its ARN."""
         ...
 
-    def deploy(self, service: str, definition: str, *, again: bool = False) -> str:
+    def deploy(self, service: str, definition: str, *, again: bool = False) -> None:
         """Let a service run a task definition.
 
         Args:
             service: Name of the service.
             definition: ARN of the task definition.
             again: Begin a new deployment although the service has this task definition already.
-
-        Returns:
-            The id of the deployment that begins.
         """
         ...
 
@@ -207,17 +204,15 @@ class Ecs:
             answer = self._client.register_task_definition(**settings)
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
-    def deploy(self, service: str, definition: str, *, again: bool = False) -> str:
+    def deploy(self, service: str, definition: str, *, again: bool = False) -> None:
         """Update a service."""
         with self._errors(f"update the service {service} of {self.cluster}"):
-            answer = self._client.update_service(
+            self._client.update_service(
                 cluster=self.cluster,
                 service=service,
                 taskDefinition=definition,
                 forceNewDeployment=again,
             )
-        primary = _service(answer["service"]).primary
-        return primary.ident if primary else ""
 
     def tasks(self, service: str) -> list[RunningTask]:
         """Describe the running tasks."""

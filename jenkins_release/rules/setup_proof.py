@@ -16,6 +16,7 @@ from jenkins_release.errors import IntegrityError
 from jenkins_release.records.attestation import (
     APPROVAL,
     PUBLICATION,
+    REFRESH,
     SUMMARY,
     TrustedKey,
     read_envelope,
@@ -36,7 +37,7 @@ from jenkins_release.rules.released import Release
 from jenkins_release.rules.setup_files import README, compose_problems, image_words, is_program
 from jenkins_release.version import PROGRAM
 
-_HARMLESS = {SUMMARY, PUBLICATION, APPROVAL}
+_HARMLESS = {SUMMARY, PUBLICATION, APPROVAL, REFRESH}
 """What may come after a summary without a doubt about the images that it is about."""
 _HINT = "do not hand it out and do not use it: build it again with 'jenkins-release bundle build'"
 
@@ -70,8 +71,9 @@ def first_proof(
 ) -> bytes | None:
     """Return the oldest attestation bundle that proves a release, so that each build has the same one.
 
-    A publication adds an attestation, and later bundles a summary that covers it; a setup zip goes on
-    with what stood before. After a verdict, a revocation, a withdrawal or another promotion it does not.
+    A publication or a refresh of the SaaS stack adds an attestation, and later bundles a summary that
+    covers it; a setup zip goes on with what stood before. After a verdict, a revocation, a withdrawal or
+    another promotion it does not.
 
     Args:
         candidate: The bytes of ``candidate.json``.

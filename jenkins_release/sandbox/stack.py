@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from jenkins_release.sandbox.ecr_server import EcrServer
 from jenkins_release.sandbox.moto_server import MotoServer
 from jenkins_release.sandbox.process import as_root, free_port
 from jenkins_release.sandbox.registry import RegistryServer
+from jenkins_release.sandbox.saas import CLUSTER, create_services, saas_toml
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 
 DEFAULT_FOLDER = Path(".sandbox")
@@ -153,6 +154,29 @@ class Sandbox:
             "JENKINS_RELEASE_SMB_PASSWORD": state.smb_password,
             "JENKINS_RELEASE_KEY_PASSPHRASE": state.key_passphrase,
         }
+
+    def add_saas(self, names: Sequence[str], *, cluster: str = CLUSTER) -> str:
+        """Create a SaaS stack on the sandbox's ECS, which runs no release so far.
+
+        Args:
+            names: Short names of the images that its services run, one each.
+            cluster: Name of the cluster.
+
+        Returns:
+            The section ``[saas]`` of ``release.toml`` for it.
+        """
+        import boto3
+
+        environ = self.ecr.environment()
+        client = boto3.client(
+            "ecs",
+            region_name=self.ecr.region,
+            endpoint_url=self.ecr.endpoint,
+            aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
+        )
+        create_services(client, names, cluster=cluster)
+        return saas_toml(names, self.ecr.application, cluster=cluster)
 
     @property
     def docker_host(self) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jenkins_release.aws.ecs import EcsService, TaskDefinition
-from jenkins_release.config.saas import ServiceSection
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
 from jenkins_release.records.refresh import InstanceResult, RunningPart, StackState, Strategy
 from jenkins_release.rules.rollout import Rollout, rollout
 from jenkins_release.rules.stack import StackEntry
+from jenkins_release.steps._ecs_images import pinned_digests, pinned_settings, task_digests
 from jenkins_release.steps._stack_driver import Interfered, RolloutFailed, StackBusy, Wait
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import StackWatcher
@@ -19,7 +18,6 @@ from jenkins_release.steps.watcher import StackWatcher
 if TYPE_CHECKING:
     from jenkins_release.steps._released import Released
 
-_PINNED = re.compile(r"@(sha256:[0-9a-f]{64})$")
 _NEW = "a new revision of "
 _REASONS = 3
 """Reasons of stopped tasks that a failure quotes."""
@@ -38,6 +36,7 @@ class EcsStack:
 
     def __init__(self, services: Services, watcher: StackWatcher) -> None:
         self.touched = False
+        self.guard: Callable[[], None] = lambda: None
         self._services = services
         self._watcher = watcher
         self._section = services.configuration.saas
@@ -49,7 +48,11 @@ class EcsStack:
         for name, service in self._described().items():
             definition = self._definition(_current(service))
             parts.append(
-                RunningPart(name=name, definition=definition.arn, images=self._pins(name, definition))
+                RunningPart(
+                    name=name,
+                    definition=definition.arn,
+                    images=pinned_digests(self._containers(name), definition.images),
+                )
             )
         return StackState(parts=tuple(parts))
 
@@ -57,7 +60,9 @@ class EcsStack:
         """Refuse while a deployment is under way that no run of ours began."""
         for name, service in self._described().items():
             primary = service.primary
-            if primary is None or (primary.rollout != "IN_PROGRESS" and len(service.deployments) == 1):
+            if primary is None or primary.rollout == "FAILED":
+                continue
+            if primary.rollout != "IN_PROGRESS" and len(service.deployments) == 1:
                 continue
             known = (own.record.before, own.record.after) if own else ()
             if primary.task_definition in {state.definitions.get(name) for state in known}:
@@ -73,15 +78,21 @@ class EcsStack:
         parts = []
         for name, service in self._described().items():
             current = self._definition(_current(service))
-            settings = self._pinned(name, current, target)
+            settings = pinned_settings(name, self._containers(name), current, target)
             arn = self._revision(current, settings, dry_run=dry_run)
             images = {each["name"]: each["image"] for each in settings["containerDefinitions"]}
-            parts.append(RunningPart(name=name, definition=arn, images=self._digests(name, images)))
+            parts.append(
+                RunningPart(name=name, definition=arn, images=pinned_digests(self._containers(name), images))
+            )
         return StackState(release=target.release, parts=tuple(parts))
 
     def check(self, state: StackState) -> None:
-        """Refuse task definitions that were deregistered: no service takes them any more."""
-        gone = []
+        """Refuse services that are not the configured ones, and task definitions that were deregistered."""
+        named = {service.name for service in self._section.services}
+        gone = [
+            f"the service {name} is {'not in' if name in named else 'only in'} that state"
+            for name in sorted(named ^ set(state.definitions))
+        ]
         for service, arn in state.definitions.items():
             if not arn.startswith(_NEW) and not self._definition(arn).active:
                 gone.append(f"{arn} of {service} was deregistered")
@@ -118,6 +129,7 @@ class EcsStack:
         there = primary is not None and primary.task_definition == part.definition
         if there and primary is not None and primary.rollout != "FAILED":
             return
+        self.guard()
         try:
             self._services.retry(
                 f"update the service {name}", lambda: ecs.deploy(name, part.definition, again=there)
@@ -209,34 +221,8 @@ class EcsStack:
         ecs = self._services.ecs
         return self._services.retry(f"read {name}", lambda: ecs.task_definition(name))
 
-    def _service_section(self, name: str) -> ServiceSection:
-        return next(service for service in self._section.services if service.name == name)
-
-    def _pinned(self, name: str, current: TaskDefinition, target: Released) -> dict[str, Any]:
-        """Return the settings of the current revision with the images of the release."""
-        containers = self._service_section(name).containers
-        wrong = [
-            f"{current.arn} has no container {container}: it has {', '.join(current.images)}"
-            for container in containers
-            if container not in current.images
-        ]
-        wrong += [
-            f"{target.release} has no image {image}"
-            for image in containers.values()
-            if image not in target.images
-        ]
-        if wrong:
-            raise ConfigurationError(
-                f"saas.services does not fit to {name}: {wrong[0]}",
-                hint="map the containers of the task definition to names of [[images]]",
-                reasons=wrong,
-            )
-        settings = dict(current.settings)
-        settings["containerDefinitions"] = [
-            {**each, "image": target.images[containers[each["name"]]]} if each["name"] in containers else each
-            for each in current.settings["containerDefinitions"]
-        ]
-        return settings
+    def _containers(self, name: str) -> Mapping[str, str]:
+        return next(each.containers for each in self._section.services if each.name == name)
 
     def _revision(self, current: TaskDefinition, settings: Mapping[str, Any], *, dry_run: bool) -> str:
         """Return a revision with these settings: the current one, the newest one, or a new one.
@@ -255,14 +241,6 @@ class EcsStack:
         self._watcher.event(current.family, f"registered {arn}")
         return arn
 
-    def _pins(self, name: str, definition: TaskDefinition) -> dict[str, str]:
-        return self._digests(name, definition.images)
-
-    def _digests(self, name: str, images: Mapping[str, str]) -> dict[str, str]:
-        containers = self._service_section(name).containers
-        pinned = {container: _PINNED.search(images.get(container, "")) for container in containers}
-        return {container: match[1] for container, match in pinned.items() if match}
-
     def _note_events(self, service: EcsService) -> None:
         self._seen |= {event.ident for event in service.events}
 
@@ -273,13 +251,11 @@ class EcsStack:
                 self._watcher.event(service.name, event.message)
 
 
-def task_digests(told: Mapping[str, str], images: Mapping[str, str]) -> dict[str, str]:
-    """Return container to manifest digest: what the agent pulled, or else what the image is pinned to."""
-    pinned = {name: match[1] for name, image in images.items() if (match := _PINNED.search(image))}
-    return {**pinned, **told}
-
-
 def _current(service: EcsService) -> str:
+    """Return the task definition that a service runs: not that of a deployment that ECS has given up."""
     primary = service.primary
     assert primary is not None
+    older = [each for each in service.deployments if each is not primary and each.running]
+    if primary.rollout == "FAILED" and older:
+        return max(older, key=lambda each: each.running).task_definition
     return primary.task_definition

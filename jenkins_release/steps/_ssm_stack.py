@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ class SsmStack:
 
     def __init__(self, services: Services, watcher: StackWatcher) -> None:
         self.touched = False
+        self.guard: Callable[[], None] = lambda: None
         self.instances: tuple[InstanceResult, ...] = ()
         self._services = services
         self._watcher = watcher
@@ -125,6 +127,7 @@ class SsmStack:
                 self.touched = True
                 self._watcher.event(found.ident, "was sent already: it is followed")
                 return found.ident
+            self.guard()
             try:
                 ident = command.send(order)
             except ReleaseError as error:

@@ -12,15 +12,16 @@ from hashlib import sha256
 from securesystemslib.signer import Signer
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
-from jenkins_release.records.attestation import REFRESH
+from jenkins_release.records.attestation import PROMOTION, PUBLICATION, REFRESH, WITHDRAWAL
 from jenkins_release.records.refresh import RefreshRecord, StackState
+from jenkins_release.records.release import Promotion
 from jenkins_release.rules.running import ReleasedImages, releases_of
 from jenkins_release.rules.stack import StackEntry, StackHistory, stack_history
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.protocol import Lease
 from jenkins_release.steps._attest import Claim, attest
 from jenkins_release.steps._open import OpenCandidate, open_candidates
-from jenkins_release.steps._releases import evidence_of, release_of
+from jenkins_release.steps._releases import evidence_of
 from jenkins_release.steps.listing import candidate_order
 from jenkins_release.steps.services import Services
 from jenkins_release.version import PROGRAM
@@ -74,16 +75,25 @@ def read_knowledge(services: Services) -> StackKnowledge:
             continue
         try:
             entries += _entries(opened, services)
-            release = release_of(opened, services)
-            if release is not None:
-                digests = {image.name: image.digest for image in release.promoted().images}
-                released.append(ReleasedImages(str(ref), digests, release.withdrawal is not None))
+            released += _released(opened, services)
         except IntegrityError as error:
             notes.append(f"{ref}: {error.message}")
     history = stack_history(services.configuration.saas.stack, entries)
     for note in (*notes, *history.notes):
         _log.warning("%s", note)
     return StackKnowledge(history, tuple(released), (*notes, *history.notes))
+
+
+def _released(opened: OpenCandidate, services: Services) -> list[ReleasedImages]:
+    """Return the release that a candidate became, by promotion or publication; none where it is none."""
+    evidence = evidence_of(opened, services)
+    promotions = evidence.of(PROMOTION)
+    last = max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
+    if not last:
+        return []
+    promoted = Promotion.of(promotions[-1].statement, promotions[-1].file).images if promotions else ()
+    digests = {image.name: image.digest for image in promoted}
+    return [ReleasedImages(str(opened.ref), digests, evidence.latest(WITHDRAWAL) > last)]
 
 
 def _entries(opened: OpenCandidate, services: Services) -> list[StackEntry]:

@@ -38,6 +38,8 @@ class Driver(Protocol):
     strategy: Strategy
     touched: bool
     """Whether anything was changed through this driver."""
+    guard: Callable[[], None]
+    """Called before each change: raises where the stack's lease was lost."""
     instances: tuple[InstanceResult, ...]
     """How the last command ended, instance by instance; none for ECS."""
 

@@ -69,7 +69,7 @@ def refresh_stack(
         recorder = Recorder(target.opened, signer, services, knowledge.history)
         run = Run(move, driver, recorder, services, watcher)
         run.begin()
-        lease.confirm()
+        driver.guard = lease.confirm
         return run.forward(or_back=True)
 
 

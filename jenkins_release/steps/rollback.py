@@ -70,7 +70,7 @@ def rollback_stack(
             return unchanged(move, services, health=health)
         run = Run(move, driver, Recorder(opened, signer, services, knowledge.history), services, watcher)
         run.begin()
-        lease.confirm()
+        driver.guard = lease.confirm
         return run.forward(or_back=False)
 
 

@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
-from jenkins_release.sandbox.saas import create_services, saas_toml
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs.pages import ROOT, marked
 from tests.fixtures.release import JUNIT, Product
@@ -239,11 +236,8 @@ def customer(product: Product) -> Place:
 
 def saas(product: Product) -> Place:
     """8.1.0/42 is promoted, and a stack runs something else."""
-    names, cluster = ("rms", "viewer"), product.prefix
     place = promoted(product)
-    client = boto3.client("ecs", region_name=REGION, endpoint_url=product.sandbox.ecr.endpoint)
-    create_services(client, names, cluster=cluster)
-    product.append(saas_toml(names, product.sandbox.ecr.application, cluster=cluster, poll_s=0.1))
+    product.append(product.sandbox.add_saas(("rms", "viewer"), cluster=product.prefix))
     return place
 
 

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.aws import aws_client
-from jenkins_release.sandbox.ecr_state import REGION
-from jenkins_release.sandbox.saas import create_services, saas_toml
 from tests.fixtures.release import Product
 from tests.groovy import agent
 from tests.groovy.jenkins import Jenkins, Job
@@ -45,10 +42,8 @@ class SkyDrm:
 
     def add_stack(self) -> None:
         """Let there be a SaaS stack with one service, in the cloud and in the repository."""
-        product, cluster = self.product, self.product.prefix
-        ecs = aws_client("ecs", REGION)
-        create_services(ecs, ["rms"], cluster=cluster, desired=1)
-        section = saas_toml(["rms"], product.sandbox.ecr.application, cluster=cluster, poll_s=0.1)
+        product = self.product
+        section = product.sandbox.add_saas(["rms"], cluster=product.prefix)
         with (product.folder.parent / "sources" / "release.toml").open("a") as file:
             file.write(section)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from jenkins_release.sandbox.ecs_state import Misbehaviour
 from tests.fixtures.release import Product
 from tests.groovy.conftest import SkyDrm
@@ -30,6 +32,14 @@ def test_a_release_is_brought_onto_the_stack(jenkins: Jenkins, promoted: Product
     assert part["images"]["rms"] == promoted.tags()[f"{promoted.prefix}/rms"]["8.1.0"]
     assert (promoted.candidate() / "attestations" / refreshed["attestation"]).exists()
     assert jenkins.run(skydrm.job, REFRESH % "").ok()["changed"] is False
+    # The chain goes on, and customers verify it whole.
+    bundle, keys = promoted.folder / "bundle.jsonl", promoted.folder / "public"
+    promoted.ok("release", "attestations", "8.1.0", "--out", str(bundle))
+    keys.mkdir()
+    for role in ("qa", "build", "promotion"):
+        shutil.copy(promoted.folder / "keys" / f"{role}.pem.pub", keys)
+    (archive,) = (promoted.candidate() / "images").glob("*.tar")
+    promoted.ok("verify", "--bundle", str(bundle), "--trusted-keys", str(keys), "--archive", str(archive))
 
 
 def test_a_stack_that_had_to_be_returned_fails_the_build(jenkins: Jenkins, promoted: Product, skydrm: SkyDrm):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.records.attestation import PUBLICATION
+from jenkins_release.records.attestation import PUBLICATION, REFRESH
 from jenkins_release.records.setup import RECORD, SUMS, SetupBundle, setup_checksum_lines
 from jenkins_release.records.setup_zip import MAX_ZIP_BYTES, Member, write_zip
 from jenkins_release.rules.consumer import examine
@@ -146,6 +146,8 @@ def test_each_build_takes_the_same_attestations_until_something_counts_against_t
     before = story.bundle()
     assert first(story) == before
     story.sign(PUBLICATION, {}, "promotion")
+    assert first(story) == before
+    story.sign(REFRESH, {}, "promotion")
     assert first(story) == before
     story = Story().built().tested().promoted().summary().tested()
     assert first(story) is None

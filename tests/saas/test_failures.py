@@ -8,6 +8,7 @@ from jenkins_release.aws import aws_client
 from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_state import REGION, Statement
+from jenkins_release.sandbox.ecs_state import Misbehaviour
 from jenkins_release.sandbox.saas import CLUSTER
 from jenkins_release.share.directory import DirectoryShare
 from tests.fixtures.saas import SaasStack
@@ -319,3 +320,28 @@ def test_a_service_that_is_deleted_meanwhile_is_told(refreshed: SaasStack):
     with pytest.raises(RemoteError, match="the service rms was deleted meanwhile"):
         refreshed.refresh("8.1.1")
     assert refreshed.outcomes("8.1.1/50")[-1] == ("refresh", "failed")
+
+
+def test_a_deployment_that_ecs_gave_up_before_is_no_good_state(refreshed: SaasStack):
+    """Somebody's failed deployment holds nobody up, and what really ran is returned to."""
+    before = refreshed.arn()
+    service(refreshed).rollback = False
+    refreshed.front.ecs.misbehaviours.append(Misbehaviour(kind="pull", image="hotfix"))
+    foreign(refreshed)
+    refreshed.settle()
+    assert service(refreshed).deployments[0].rollout == "FAILED"
+    refreshed.misbehave("pull", "8.1.1/50", service="viewer")
+    with pytest.raises(RemoteError, match=r"was returned to 8\.1\.0/42"):
+        refreshed.refresh("8.1.1")
+    assert refreshed.arn() == before
+    returned(refreshed)
+
+
+def test_a_lease_that_is_lost_ends_the_changes(stack: SaasStack, monkeypatch):
+    """Somebody else may be at work by then: nothing more is deployed, there or back."""
+    before = stack.running()
+    path = stack.share / "SkyDRM" / ".leases" / "saas-rehearsal.refresh"
+    stack.clock.while_asleep = [path.unlink]
+    with pytest.raises(RemoteError, match="was lost"):
+        stack.refresh("8.1.0")
+    assert stack.running() == {"rms": stack.pinned("8.1.0/42")["rms"], "viewer": before["viewer"]}

@@ -112,6 +112,16 @@ def test_a_rollback_to_a_definition_that_is_gone_is_refused(upgraded: SaasStack)
     assert len(upgraded.records("8.1.1/50")) == 2
 
 
+def test_a_rollback_to_a_state_with_other_services_is_refused(upgraded: SaasStack):
+    """The configuration has changed since: half a stack would return."""
+    text = upgraded.config.read_text()
+    begin = text.index('[[saas.services]]\nname = "viewer"')
+    upgraded.config.write_text(text[:begin] + text[text.index("[[saas.health]]") :])
+    with pytest.raises(ConfigurationError, match="the service viewer is only in that state"):
+        upgraded.rollback()
+    assert upgraded.running() == upgraded.pinned("8.1.1/50")
+
+
 def test_a_rollback_that_is_not_healthy_is_told_and_stays(upgraded: SaasStack):
     """What it left was to be left: nothing goes back by itself; the next rollback finishes it."""
     upgraded.edit("interval_s = 0.02", "interval_s = 20.0")

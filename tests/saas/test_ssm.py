@@ -190,6 +190,15 @@ def test_a_rollback_installs_the_version_before(refreshed: SaasStack):
     assert refreshed.rollback().changed is False
 
 
+def test_a_rollback_to_a_withdrawn_version_is_refused(refreshed: SaasStack):
+    """Although it was only published, and never promoted."""
+    refreshed.refresh("8.1.1")
+    refreshed.withdraw("8.1.0/42")
+    with pytest.raises(GateRefused, match=r"8\.1\.0/42, which ran before, was withdrawn"):
+        refreshed.rollback()
+    assert installed(refreshed) == told("8.1.1", "50")
+
+
 def test_a_command_of_somebody_else_is_waited_out(ssm_stack: SaasStack):
     """Exit 6 while it runs on the same instances; one for other instances is no matter."""
     ssm_stack.front.ssm.pace = "hand"
