@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from jenkins_release.steps.portal import PortalReport, PortalRequest, upload_release
     from jenkins_release.steps.portal_link import PortalLink, PortalLinkRequest, portal_link
     from jenkins_release.steps.portal_removal import (
-        PortalRemovalReport,
+        PortalRemoval,
         PortalRemovalRequest,
         remove_from_portal,
     )
@@ -169,7 +169,7 @@ _HOMES = {
     "steps.plan": ("ask_for_approval", "plan_promotion", "write_plan"),
     "steps.portal": ("PortalReport", "PortalRequest", "upload_release"),
     "steps.portal_link": ("PortalLink", "PortalLinkRequest", "portal_link"),
-    "steps.portal_removal": ("PortalRemovalReport", "PortalRemovalRequest", "remove_from_portal"),
+    "steps.portal_removal": ("PortalRemoval", "PortalRemovalRequest", "remove_from_portal"),
     "steps.promote": ("PromoteRequest", "PromotionReport", "promote"),
     "steps.retire": ("RetireReport", "RetireRequest", "retire_releases"),
     "steps.refresh": ("RefreshRequest", "refresh_stack"),
@@ -233,7 +233,7 @@ __all__ = [
     "Plan",
     "PortalLink",
     "PortalLinkRequest",
-    "PortalRemovalReport",
+    "PortalRemoval",
     "PortalRemovalRequest",
     "PortalReport",
     "PortalRequest",
