@@ -91,6 +91,7 @@ from jenkins_release.steps.portal import upload_release as upload_release
 from jenkins_release.steps.portal_link import PortalLink as PortalLink
 from jenkins_release.steps.portal_link import PortalLinkRequest as PortalLinkRequest
 from jenkins_release.steps.portal_link import portal_link as portal_link
+from jenkins_release.steps.portal_removal import PortalRemoval as PortalRemoval
 from jenkins_release.steps.portal_removal import PortalRemovalReport as PortalRemovalReport
 from jenkins_release.steps.portal_removal import PortalRemovalRequest as PortalRemovalRequest
 from jenkins_release.steps.portal_removal import remove_from_portal as remove_from_portal
