@@ -92,7 +92,6 @@ from jenkins_release.steps.portal_link import PortalLink as PortalLink
 from jenkins_release.steps.portal_link import PortalLinkRequest as PortalLinkRequest
 from jenkins_release.steps.portal_link import portal_link as portal_link
 from jenkins_release.steps.portal_removal import PortalRemoval as PortalRemoval
-from jenkins_release.steps.portal_removal import PortalRemovalReport as PortalRemovalReport
 from jenkins_release.steps.portal_removal import PortalRemovalRequest as PortalRemovalRequest
 from jenkins_release.steps.portal_removal import remove_from_portal as remove_from_portal
 from jenkins_release.steps.promote import PromoteRequest as PromoteRequest
