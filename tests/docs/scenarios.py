@@ -196,6 +196,28 @@ def installers(product: Product) -> Place:
     return Place(found.folder, {**found.environ, **own, "RELEASES": str(places["RELEASES"])})
 
 
+def portal(product: Product) -> Place:
+    """8.1.0 is published; the bucket is there and empty."""
+    import boto3
+
+    place = installers(product)
+    own = Product(product.folder, "", product.share, product.releases, dict(place.environ), product.sandbox)
+    page = ROOT / "docs" / "portal.md"
+    config = next(fence.text for fence in marked(page, "portal") if fence.language == "toml")
+    own.config.write_text(config)
+    own.ok("candidate", "export", "--version", "8.1.0", "--build", "42", "--from", str(own.folder))
+    own.sign_off()
+    own.ok("release", "publish", "8.1.0/42")
+    (own.folder / "docs" / "notes").mkdir(parents=True)
+    (own.folder / "docs" / "notes" / "8.1.0.md").write_text("# What is new\n")
+    (own.folder / "docs" / "setup.md").write_text("Run the installer.\n")
+    region = re.findall(r'^region = "(.*)"', config, re.MULTILINE)[0]
+    bucket = re.findall(r'^bucket = "(.*)"', config, re.MULTILINE)[0]
+    s3 = boto3.client("s3", region_name=region, endpoint_url=place.environ["AWS_ENDPOINT_URL"])
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
+    return place
+
+
 def promoted(product: Product) -> Place:
     """8.1.0/42 is exported, signed off, approved and promoted."""
     place = signed(product)
@@ -263,6 +285,7 @@ OF_A_PRODUCT: dict[str, Callable[[Product], Place]] = {
     "candidate": candidate,
     "signed": signed,
     "installers": installers,
+    "portal": portal,
     "promoted": promoted,
     "customer": customer,
     "saas": saas,

@@ -17,7 +17,7 @@ from tests.docs.pages import ROOT, fences, marked, name, pages
 README = ROOT / "README.md"
 _RUN = {"sh", "python"}
 _OWN = {"demo", "rehearsal", "first-use"}
-_POLICIES = {"promoter-policy", "customer-policy", "refresher-ecs", "refresher-ssm"}
+_POLICIES = {"promoter-policy", "portal-policy", "customer-policy", "refresher-ecs", "refresher-ssm"}
 _FOUND = sorted({(page, fence.mark) for page in pages() for fence in fences(page) if fence.mark})
 _OF_A_PRODUCT = [(page, mark) for page, mark in _FOUND if mark in scenarios.OF_A_PRODUCT]
 

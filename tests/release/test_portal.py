@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.docs.pages import ROOT, marked
 from tests.fixtures.portal import Shop
 from tests.fixtures.s3 import Call, Fault, S3Double
 
@@ -381,7 +382,38 @@ class TestRemoval:
         assert "8.1.0" in page(shop)
 
 
+_RIGHTS = {
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "DeleteObject": "s3:DeleteObject",
+    "GetObject": "s3:GetObject",
+    "HeadObject": "s3:GetObject",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "ListObjectsV2": "s3:ListBucket",
+    "ListParts": "s3:ListMultipartUploadParts",
+    "PutObject": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+}
+"""Call to the right that it needs (Amazon S3 User Guide, "Required permissions for S3 API operations")."""
+
+
 class TestS3:
+    def test_the_rights_on_the_page_are_those_that_are_used(self, s3_shop: Shop, s3: S3Double) -> None:
+        """Upload, interruption, repetition and removal need every right of docs/portal.md, and no other."""
+        policy = json.loads(marked(ROOT / "docs" / "portal.md", "portal-policy")[0].text)
+        granted = {action for statement in policy["Statement"] for action in statement["Action"]}
+        s3_shop.publish(files={"SkyDRM-8.1.0.msi": os.urandom(6 * MIB)})
+        s3.faults.append(Fault(lambda call: call.part == 2, 403, "AccessDenied", "no", times=1))
+        assert s3_shop.run("release", "portal", "8.1.0").status == 5
+        s3_shop.ok("release", "portal", "8.1.0")
+        files = {"A-8.1.1.msi": b"small", "SkyDRM-8.1.1.msi": os.urandom(6 * MIB)}
+        s3_shop.publish("8.1.1", files, build="43")
+        s3.faults.append(Fault(lambda call: call.part == 2, 403, "AccessDenied", "no", times=1))
+        assert s3_shop.run("release", "portal", "8.1.1").status == 5
+        s3_shop.ok("release", "portal", "8.1.1", "--remove", "--force", "test")
+        assert {_RIGHTS[call.action] for call in s3.calls} == granted
+
     def test_killed_at_every_part_and_run_again(self, s3_shop: Shop, s3: S3Double) -> None:
         """SIGKILL while part after part arrives: in the end each part was sent once, or was in flight."""
         content = os.urandom(16 * MIB)
