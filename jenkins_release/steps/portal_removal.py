@@ -46,7 +46,7 @@ class PortalRemovalRequest:
 
 
 @dataclass(frozen=True)
-class PortalRemoval:
+class PortalRemovalReport:
     """What a removal did, or would do.
 
     Attributes:
@@ -69,7 +69,7 @@ class PortalRemoval:
     attestation: str
 
 
-def remove_from_portal(request: PortalRemovalRequest, services: Services) -> PortalRemoval:
+def remove_from_portal(request: PortalRemovalRequest, services: Services) -> PortalRemovalReport:
     """Remove a release from the portal, or finish a removal that died. The release area keeps it.
 
     Raises:
@@ -96,13 +96,13 @@ def remove_from_portal(request: PortalRemovalRequest, services: Services) -> Por
     why = _why(version, there, found, force, services) if files or claimed else "removed already"
     if request.dry_run:
         after = window(there, services)
-        return PortalRemoval(version, name, why, files, after, bool(files or claimed), "")
+        return PortalRemovalReport(version, name, why, files, after, bool(files or claimed), "")
     if opened is not None and (claimed or (files and last is None)):
         require_unaltered(opened, services)
         recorded = attest(opened, _claim(files, found, why, force, services), signer, services)
     page, after = write_index(services, without=version)
     _remove(version, files, services)
-    return PortalRemoval(version, name, why, files, after, bool(page or files or claimed), recorded)
+    return PortalRemovalReport(version, name, why, files, after, bool(page or files or claimed), recorded)
 
 
 def _release(version: str, there: AtPortal, services: Services) -> FoundRelease | None:
