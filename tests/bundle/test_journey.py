@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import boto3
 import pyrage
 import pytest
+import requests
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.setup_zip import write_zip
@@ -75,6 +77,27 @@ def bundle(product: Product, version: str) -> Path:
     out = product.folder / f"SkyDRM-setup-{version}.zip"
     product.ok("bundle", "build", version, "--out", str(out))
     return out
+
+
+def download(product: Product, file: Path, customer: str) -> Path:
+    """Publish a setup zip, bring it to the portal, and download it by the address made for a customer."""
+    names = {"aws_access_key_id": "AWS_ACCESS_KEY_ID", "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY"}
+    given = {name: product.environ[variable] for name, variable in names.items()}
+    endpoint = product.environ["AWS_ENDPOINT_URL"]
+    bucket = f"{product.prefix}-downloads"
+    boto3.client("s3", region_name=REGION, endpoint_url=endpoint, **given).create_bucket(Bucket=bucket)
+    product.append(f'[portal]\nkind = "s3"\nbucket = "{bucket}"\n')
+    product.ok("release", "publish", "8.1.0/42", "--setup-zip", str(file))
+    product.ok("release", "portal", "8.1.0")
+    link = ("--link", file.name, "--customer", customer, "--expires", "7d")
+    address = product.run("release", "portal", "8.1.0", *link).out.strip()
+    target = product.folder / "downloads" / file.name
+    target.parent.mkdir()
+    answer = requests.get(address, timeout=30)
+    answer.raise_for_status()
+    assert file.name in answer.headers["Content-Disposition"]
+    target.write_bytes(answer.content)
+    return target
 
 
 def unpack(file: Path, host: Host) -> Path:
@@ -150,6 +173,9 @@ def test_from_the_portal_to_a_running_stack_and_back(
     proof = product.ok("bundle", "verify", str(zipped), "--trusted-keys", str(keys))
     assert proof["candidate"] == "8.1.0/42"
 
+    downloaded = download(product, zipped, "ACME")
+    assert downloaded.read_bytes() == zipped.read_bytes()
+
     # Access is issued, and the key handed over in a file that only the customer opens.
     identity = pyrage.x25519.Identity.generate()
     way = ("--file", str(product.folder / "handover"), "--recipient", str(identity.to_public()))
@@ -163,7 +189,7 @@ def test_from_the_portal_to_a_running_stack_and_back(
     with_override(host, place)
 
     # From the portal to a running stack.
-    first = unpack(zipped, host)
+    first = unpack(downloaded, host)
     succeeds(host.run(str(first / "setup.sh"), "--dir", str(place), "--answers", str(answers), "--check"))
     assert not (place / ".env").exists()
     done = host.run(str(first / "setup.sh"), "--dir", str(place), "--answers", str(answers), "--start")
@@ -269,8 +295,6 @@ def test_the_login_keeps_its_promises(shell: str, sandbox: Sandbox, customer_hos
 
 def token(sandbox: Sandbox, key: str, secret: str) -> str:
     """Mint a registry token as an SDK does."""
-    import boto3
-
     given = {"aws_access_key_id": key, "aws_secret_access_key": secret}
     client = boto3.client("ecr", region_name=REGION, endpoint_url=sandbox.ecr.endpoint, **given)
     answer = client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
