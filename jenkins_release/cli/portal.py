@@ -12,6 +12,7 @@ from jenkins_release.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from jenkins_release.steps._portal_page import Window
+    from jenkins_release.steps.portal_removal import PortalRemoval
 
 _LINK_EXPIRES = "24h"
 
@@ -120,8 +121,13 @@ def _remove(runtime: Runtime, version: str, force: str, key: str, dry_run: bool)
     from jenkins_release.steps.portal_removal import PortalRemovalRequest, remove_from_portal
 
     report = remove_from_portal(PortalRemovalRequest(version, force, key, dry_run), runtime.services)
-    result = {
-        "version": version,
+    runtime.succeed(removal_json(report, dry_run), removal_text(report, dry_run))
+
+
+def removal_json(report: PortalRemoval, dry_run: bool) -> dict[str, Any]:
+    """Return a removal for programs."""
+    return {
+        "version": report.version,
         "portal": report.portal,
         "why": report.why,
         "changed": report.changed,
@@ -130,6 +136,11 @@ def _remove(runtime: Runtime, version: str, force: str, key: str, dry_run: bool)
         "files": [{"path": path, "size": count} for path, count in report.files.items()],
         **_window_json(report.window),
     }
+
+
+def removal_text(report: PortalRemoval, dry_run: bool) -> str:
+    """Return a removal as people read it."""
+    version = report.version
     if not report.changed:
         lines = [f"nothing to do: {version} is not at {report.portal}"]
     else:
@@ -139,7 +150,7 @@ def _remove(runtime: Runtime, version: str, force: str, key: str, dry_run: bool)
         lines += [table(["file", "size"], rows)] if rows else []
         lines += _window_lines(report.window)
     lines += [f"recorded in {report.attestation}"] if report.attestation else []
-    runtime.succeed(result, "\n".join(lines))
+    return "\n".join(lines)
 
 
 def _link(runtime: Runtime, version: str, file: str, customer: str, expires: str) -> None:

@@ -10,7 +10,7 @@ import click
 
 from jenkins_release.cli.attestations import attestations
 from jenkins_release.cli.output import plain, table
-from jenkins_release.cli.portal import portal
+from jenkins_release.cli.portal import portal, removal_json, removal_text
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -90,22 +90,26 @@ def list_(runtime: Runtime) -> None:
 
 @release.command()
 @click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
+@click.option(
+    "--portal", "from_portal", is_flag=True, help="Remove unsupported releases from the portal too."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, change nothing.")
 @share_option
 @region_option
 @common_options
 @pass_runtime
-def retire(runtime: Runtime, key: str, dry_run: bool) -> None:
+def retire(runtime: Runtime, key: str, from_portal: bool, dry_run: bool) -> None:
     """Remove the tags of releases outside the support window from the registry; see [support]."""
     from jenkins_release.steps.retire import RetireRequest, retire_releases
 
-    report = retire_releases(RetireRequest(key, dry_run), runtime.services)
+    report = retire_releases(RetireRequest(key, dry_run, from_portal), runtime.services)
     result: dict[str, Any] = {
         "supported": list(report.supported),
         "dryRun": dry_run,
         "removed": [asdict(each) for each in report.removed],
         "kept": [{**asdict(each), "reason": reason} for each, reason in report.kept],
         "attestations": {str(ref): file for ref, file in report.attestations.items()},
+        "portal": [removal_json(each, dry_run) for each in report.portal],
     }
     lines = [f"supported: {', '.join(report.supported) or 'everything'}"]
     if report.removed:
@@ -116,6 +120,7 @@ def retire(runtime: Runtime, key: str, dry_run: bool) -> None:
         lines.append("nothing to remove")
     lines += [f"kept {each.repository}:{plain(each.tag)}: {reason}" for each, reason in report.kept]
     lines += [f"recorded in {file} of {ref}" for ref, file in report.attestations.items()]
+    lines += [removal_text(each, dry_run) for each in report.portal]
     runtime.succeed(result, "\n".join(lines))
 
 

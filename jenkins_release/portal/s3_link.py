@@ -36,7 +36,7 @@ def presigned(bucket: Bucket, key: str, customer: str, expires: timedelta) -> st
         raise ConfigurationError(
             f"a link for {expires} cannot be made with temporary AWS credentials: it would end with "
             f"them, after {LONGEST_SESSION} at the latest",
-            hint="use the access key of a user who may do nothing but s3:GetObject, or a shorter time",
+            hint="use the access key of a user who may do nothing but read the portal, or a shorter time",
         )
     return url
 

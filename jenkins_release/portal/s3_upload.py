@@ -203,7 +203,7 @@ class Multipart:
             raise
         return done
 
-    def _part(self, upload_id: str, number: int, data: bytes, present: Part | None) -> Part:
+    def _part(self, upload_id: str, number: int, data: bytearray, present: Part | None) -> Part:
         checksum = b64encode(sha256(data).digest()).decode()
         if present is not None and present.checksum == checksum:
             return present
@@ -233,8 +233,8 @@ def composite(checksums: list[bytes]) -> str:
     return b64encode(sha256(b"".join(checksums)).digest()).decode()
 
 
-def split(source: Iterator[bytes], part_size: int) -> Iterator[bytes]:
-    """Yield the bytes of a source in parts of one size, the last one apart."""
+def split(source: Iterator[bytes], part_size: int) -> Iterator[bytearray]:
+    """Yield the bytes of a source in parts of one size, the last one apart; a part is the caller's own."""
     part = bytearray()
     for piece in source:
         view = memoryview(piece)
@@ -242,11 +242,12 @@ def split(source: Iterator[bytes], part_size: int) -> Iterator[bytes]:
             room = part_size - len(part)
             part += view[:room]
             view = view[room:]
-            yield bytes(part)
-            part = bytearray()
+            full, part = part, bytearray()
+            yield full
+            del full  # or it stayed in memory until the next one is full
         part += view
     if part:
-        yield bytes(part)
+        yield part
 
 
 def part_size_for(size: int, wished: int) -> int:

@@ -33,6 +33,11 @@ def by_version(request: Any) -> tuple[str, str]:
     return request.version, request.build
 
 
+def by_version_alone(request: Any) -> tuple[str, str]:
+    """Return the version of a request that leaves the build to what was published."""
+    return request.version, ""
+
+
 def by_release(request: RefreshRequest) -> tuple[str, str]:
     """Return version and build of a refresh; the build may be empty."""
     version, _, build = request.release.partition("/")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
-from jenkins_release.records.attestation import PORTAL, PROMOTION, PUBLICATION, WITHDRAWAL
+from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
+from jenkins_release.records.attestation import PORTAL
 from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
-from jenkins_release.records.release import PortalRecord, Publication
-from jenkins_release.rules.evidence import Evidence
+from jenkins_release.records.release import PortalRecord
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.share.releases import RELEASE
-from jenkins_release.steps._open import OpenCandidate, open_candidate, open_candidates, require_unaltered
+from jenkins_release.steps._in_force import is_withdrawn, require_published
+from jenkins_release.steps._open import OpenCandidate, open_candidate, open_candidates
 from jenkins_release.steps._published import FoundRelease, read_published
 from jenkins_release.steps._releases import evidence_of
 from jenkins_release.steps.services import Services
@@ -43,9 +43,6 @@ class Published:
 def open_published(version: str, services: Services) -> Published:
     """Read a release and check it against the candidate's chain of attestations.
 
-    ``release.json`` is not signed: what makes it believable is the publication attestation, which names
-    its digest.
-
     Raises:
         ConfigurationError: It is not published, or the candidate is not on the share any more.
         IntegrityError: The release is not what was published, or the candidate was altered.
@@ -73,29 +70,9 @@ def open_published(version: str, services: Services) -> Published:
             hint="find out who changed the release area",
         )
     opened = open_candidate(CandidateRef.parse(record.candidate), services)
-    require_unaltered(opened, services)
-    _require_attested(found, opened, shown, services)
+    gone = f"customers are not to get it; 'release portal {version} --remove' takes it from the portal"
+    require_published(found, opened, services, if_withdrawn=gone)
     return Published(found, checksums, opened)
-
-
-def _require_attested(found: FoundRelease, opened: OpenCandidate, shown: str, services: Services) -> None:
-    evidence = evidence_of(opened, services)
-    version = found.record.version
-    if is_withdrawn(evidence):
-        raise GateRefused(
-            f"{found.record.product} {version} was withdrawn: customers are not to get it",
-            hint=f"'jenkins-release release history {version}' tells why",
-            reasons=[f"the release {version} was withdrawn"],
-        )
-    publications = evidence.of(PUBLICATION)
-    last = publications[-1] if publications else None
-    attested = Publication.of(last.statement, last.file).release if last else "nothing"
-    if (found.digest, found.record.candidate_digest) != (attested, opened.digest):
-        raise IntegrityError(
-            f"{shown} is not what was published: it has the digest {found.digest}, the publication "
-            f"attestation of {opened.ref} names {attested}",
-            hint="find out who changed the release area; 'release publish' finishes a publication that died",
-        )
 
 
 def check_files(published: Published, services: Services) -> None:
@@ -123,11 +100,6 @@ def check_files(published: Published, services: Services) -> None:
             hint="find out who changed the release area, and restore the file from the candidate",
             reasons=found,
         )
-
-
-def is_withdrawn(evidence: Evidence) -> bool:
-    """Whether the release that a candidate became was taken back since."""
-    return evidence.latest(WITHDRAWAL) > max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
 
 
 def last_at_portal(opened: OpenCandidate, portal: str, services: Services) -> tuple[str, PortalRecord | None]:

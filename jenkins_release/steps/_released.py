@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
-from jenkins_release.records.attestation import PUBLICATION, WITHDRAWAL
-from jenkins_release.rules.evidence import Counted
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.releases import RELEASE
+from jenkins_release.steps._in_force import require_believed, require_published, withdrawn_error
 from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
 from jenkins_release.steps._published import read_published
-from jenkins_release.steps._releases import evidence_of, releases
+from jenkins_release.steps._releases import releases
 from jenkins_release.steps.services import Services
+
+_IF_WITHDRAWN = "refresh the stack to a release that is in force; 'saas rollback' returns to the one before"
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,16 @@ def _promoted(version: str, build: str, services: Services) -> Released:
         )
     in_force = [each for each in found if each.withdrawal is None]
     if not in_force:
-        raise _withdrawn([(each.ref, each.withdrawal) for each in found if each.withdrawal is not None])
+        raise withdrawn_error(
+            [(each.ref, each.withdrawal) for each in found if each.withdrawal is not None], _IF_WITHDRAWN
+        )
     if len(in_force) > 1:
         builds = ", ".join(each.ref.build for each in in_force)
         raise ConfigurationError(
             f"several builds of {version} are released: {builds}", hint=f"name one: {version}/BUILD"
         )
     (release,) = in_force
-    _require_believed(release.opened, services)
+    require_believed(release.opened, services)
     promoted = release.promoted()
     pinned = {
         image.name: f"{promoted.registry}/{image.repository}@{image.digest}" for image in promoted.images
@@ -90,18 +93,6 @@ def _require_none_altered(version: str, build: str, services: Services) -> None:
     for ref in services.retry("list candidates", services.candidates.refs):
         if ref.version == version and build in {"", ref.build}:
             require_unaltered(open_candidate(ref, services), services)
-
-
-def _withdrawn(found: Sequence[tuple[CandidateRef, Counted]]) -> GateRefused:
-    reasons = []
-    for ref, withdrawal in found:
-        said = withdrawal.statement.extension
-        reasons.append(f"{ref} was withdrawn by {said.get('withdrawnBy')}: {said.get('reason')}")
-    return GateRefused(
-        reasons[0],
-        hint="refresh the stack to a release that is in force; 'saas rollback' returns to the one before",
-        reasons=reasons,
-    )
 
 
 def _published(version: str, build: str, services: Services) -> Released:
@@ -125,28 +116,5 @@ def _published(version: str, build: str, services: Services) -> Released:
             hint="only a published version may run on the stack",
         )
     opened = open_candidate(CandidateRef(version, record.build), services)
-    _require_believed(opened, services)
-    evidence = evidence_of(opened, services)
-    publications, withdrawals = evidence.of(PUBLICATION), evidence.of(WITHDRAWAL)
-    last = publications[-1].statement if publications else None
-    if withdrawals and (last is None or last.sequence < withdrawals[-1].statement.sequence):
-        raise _withdrawn([(opened.ref, withdrawals[-1])])
-    digest = found.digest.removeprefix("sha256:")
-    if last is None or last.subjects.get(RELEASE) != digest or record.candidate_digest != opened.digest:
-        raise IntegrityError(
-            f"{shown} is not what was published of {opened.ref}: no publication attestation names it",
-            hint="run 'release publish' again, or find out who changed the release area",
-        )
+    require_published(found, opened, services, if_withdrawn=_IF_WITHDRAWN)
     return Released(opened)
-
-
-def _require_believed(opened: OpenCandidate, services: Services) -> None:
-    """Refuse a candidate that was altered, or against which something speaks."""
-    require_unaltered(opened, services)
-    objections = evidence_of(opened, services).objections
-    if objections:
-        raise GateRefused(
-            f"something speaks against {opened.ref}: {objections[0]}",
-            hint="'jenkins-release release history' shows who signed what",
-            reasons=objections,
-        )

@@ -18,7 +18,9 @@ from jenkins_release.records.attestation import PORTAL
 from jenkins_release.rules.portal import content_type
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.releases import RELEASE
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._events import by_version_alone
 from jenkins_release.steps._portal_page import (
     GUIDE,
     INDEX,
@@ -95,6 +97,7 @@ class PortalReport:
     attestation: str
 
 
+@announced("release portal", by_version_alone)
 def upload_release(request: PortalRequest, services: Services) -> PortalReport:
     """Upload a published release to the portal, or finish an upload that died.
 

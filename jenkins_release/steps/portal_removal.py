@@ -17,7 +17,9 @@ from jenkins_release.records.published import PublishedRelease
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.releases import RELEASE
+from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, attest, named
+from jenkins_release.steps._events import by_version_alone
 from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
 from jenkins_release.steps._portal_page import SOURCES, AtPortal, Window, look, supported, window, write_index
 from jenkins_release.steps._portal_release import last_at_portal, withdrawn_among
@@ -69,6 +71,7 @@ class PortalRemoval:
     attestation: str
 
 
+@announced("release portal --remove", by_version_alone)
 def remove_from_portal(request: PortalRemovalRequest, services: Services) -> PortalRemoval:
     """Remove a release from the portal, or finish a removal that died. The release area keeps it.
 

@@ -30,7 +30,10 @@ from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import Claim, attest
 from jenkins_release.steps._open import require_unaltered
+from jenkins_release.steps._portal_page import look
+from jenkins_release.steps._portal_page import window as portal_window
 from jenkins_release.steps._releases import Release, all_releases
+from jenkins_release.steps.portal_removal import PortalRemoval, PortalRemovalRequest, remove_from_portal
 from jenkins_release.steps.services import Services
 
 _log = logging.getLogger(__name__)
@@ -43,10 +46,12 @@ class RetireRequest:
     Attributes:
         key: URI of the promotion key; ``signing.promotion_key`` by default.
         dry_run: Show what would be removed, change nothing.
+        portal: Remove unsupported releases from the download portal too.
     """
 
     key: str = ""
     dry_run: bool = False
+    portal: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,14 @@ class RetireReport:
         removed: Tags that were removed, or would be.
         kept: Tags outside the window that stay, each with the reason.
         attestations: Candidate to the file name of its retirement; empty after a dry run.
+        portal: What was removed from the portal, or would be; nothing where that is not asked for.
     """
 
     supported: tuple[str, ...]
     removed: tuple[StoredTag, ...]
     kept: tuple[tuple[StoredTag, str], ...]
     attestations: dict[CandidateRef, str]
+    portal: tuple[PortalRemoval, ...] = ()
 
 
 def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
@@ -77,7 +84,8 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
     """
     signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
     releases = services.retry("read the releases", lambda: list(all_releases(services)))
-    host = services.retry("ask ECR for the registry", lambda: services.registry.host)
+    images = services.configuration.images
+    host = services.retry("ask ECR for the registry", lambda: services.registry.host) if images else ""
     window = _window(releases, host, services)
     found = _outside(window, services)
     owners, kept = _owners(found.remove, releases, host)
@@ -92,7 +100,16 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
                 lease.confirm()
                 _remove(tags, services)
     removed = tuple(each for _, tags in owners for each in tags)
-    return RetireReport(window.names, removed, (*found.kept, *kept), attestations)
+    gone = _from_portal(request, services) if request.portal else ()
+    return RetireReport(window.names, removed, (*found.kept, *kept), attestations, gone)
+
+
+def _from_portal(request: RetireRequest, services: Services) -> tuple[PortalRemoval, ...]:
+    """Remove what lies outside the window of those releases that the portal has."""
+    return tuple(
+        remove_from_portal(PortalRemovalRequest(version, key=request.key, dry_run=request.dry_run), services)
+        for version in portal_window(look(services), services).outside
+    )
 
 
 def _window(releases: Iterable[Release], host: str, services: Services) -> Window:

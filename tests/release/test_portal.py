@@ -182,8 +182,24 @@ class TestRefusals:
         shop.withdraw("8.1.0")
         done = shop.run("release", "portal", "8.1.0", "--json")
         assert done.status == 3
-        assert "was withdrawn" in done.json["error"]["message"]
+        assert "8.1.0/42 was withdrawn by" in done.json["error"]["message"]
         assert tree(shop.www) == {}
+
+    def test_a_withdrawal_that_nobody_known_signed(self, shop: Shop) -> None:
+        """It is not ignored: somebody has to find out who made it."""
+        shop.publish()
+        config = shop.folder / "release.toml"
+        before = config.read_text()
+        shop.ok("keys", "generate", str(shop.folder / "other.pem"), "--type", "ed25519")
+        text = before.replace("keys/promotion.pem.pub", "other.pem.pub")
+        config.write_text(
+            re.sub("promotion_key = .*", f'promotion_key = "file2:{shop.folder}/other.pem"', text)
+        )
+        shop.withdraw("8.1.0")
+        config.write_text(before)
+        done = shop.run("release", "portal", "8.1.0", "--json")
+        assert done.status == 3
+        assert "something speaks against 8.1.0/42" in done.json["error"]["message"]
 
     def test_a_version_that_is_not_published(self, shop: Shop) -> None:
         """Exit status 2, and where to look."""
@@ -224,6 +240,20 @@ class TestRefusals:
         assert "--remove" in done.json["error"]["hint"]
         shop.ok("release", "portal", "8.1.0", "--remove", "--force", "altered")
         assert shop.ok("release", "portal", "8.1.1")["supported"] == ["8.1.1"]
+
+    def test_a_failure_in_jenkins_is_told(self, shop: Shop) -> None:
+        """As that of every step that was to change a release: here to a channel that nobody listens at."""
+        shop.publish()
+        (shop.releases / "SkyDRM" / "8.1.0" / "installers" / "SkyDRM-8.1.0.msi").unlink()
+        with (shop.folder / "release.toml").open("a") as file:
+            file.write("[[notify]]\nname = 'team'\nkind = 'webhook'\nevents = ['failed']\n")
+        shop.environ |= {
+            "JENKINS_RELEASE_WEBHOOK_URL": "http://127.0.0.1:9/hook",
+            "BUILD_URL": "http://jenkins.example/job/portal/1/",
+        }
+        done = shop.run("release", "portal", "8.1.0", "--json")
+        assert done.status == 4
+        assert [each["event"] for each in done.json["notified"]] == ["failed"]
 
     def test_notes_that_are_missing_stop_the_upload_before_it_begins(self, shop: Shop) -> None:
         """A configured file has to be there."""
@@ -316,6 +346,23 @@ class TestRemoval:
             shop.ok("release", "portal", version)
         assert shop.ok("release", "portal", "7.9.0", "--remove")["why"] == "unsupported"
         assert not (shop.www / "SkyDRM" / "7.9.0").exists()
+
+    def test_retiring_takes_unsupported_releases_from_the_portal_on_request(self, shop: Shop) -> None:
+        """Only with --portal, first as a dry run; supported ones and the release area stay."""
+        for build, version in enumerate(("7.8.0", "7.9.0", "8.0.0", "8.1.0"), 42):
+            shop.publish(version, build=str(build))
+            shop.ok("release", "portal", version)
+        before = tree(shop.www)
+        assert shop.ok("release", "retire")["portal"] == []
+        shown = shop.ok("release", "retire", "--portal", "--dry-run")
+        assert [each["version"] for each in shown["portal"]] == ["7.8.0", "7.9.0"]
+        assert tree(shop.www) == before
+        done = shop.run("release", "retire", "--portal")
+        assert done.status == 0, done.text
+        assert f"removed 7.9.0 from {shop.www}: unsupported" in done.out
+        there = {name.split("/")[1] for name in tree(shop.www)}
+        assert there == {"8.0.0", "8.1.0", "index.html"}
+        assert shop.ok("release", "retire", "--portal")["portal"] == []
 
     def test_a_supported_release_stays_unless_a_reason_is_given(self, shop: Shop) -> None:
         """Refused with exit status 3; with a reason it goes, and the reason is recorded."""
