@@ -505,6 +505,26 @@ class TestS3:
         s3_shop.ok("release", "portal", "8.1.0")
         assert [call.part for call in s3.named("UploadPart")] == [1, 2, 3, 3, 4]
 
+    def test_memory_does_not_grow_with_the_file(self, s3_shop: Shop) -> None:
+        """Two parts of 5 MiB beside the program itself, whatever is uploaded."""
+        s3_shop.publish(files={"SkyDRM-8.1.0.msi": os.urandom(80 * MIB)})
+        peaks = []
+        for words in (["--dry-run"], []):
+            code = (
+                "import re; from pathlib import Path; from jenkins_release.__main__ import main; "
+                f"assert main(['release', 'portal', '8.1.0', *{words!r}]) == 0; "
+                "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", code],
+                env={**os.environ, **s3_shop.environ},
+                stdout=subprocess.PIPE,
+                check=True,
+                text=True,
+            )
+            peaks.append(int(done.stdout.splitlines()[-1]) * 1024)
+        assert peaks[1] - peaks[0] < 40 * MIB
+
     def test_a_link_is_the_only_line_on_stdout(self, s3_shop: Shop) -> None:
         """Nothing of it in the log, which names file and customer."""
         s3_shop.publish()
