@@ -200,7 +200,7 @@ def test_neither_logs_nor_reprs_have_the_url(hook: Hook, caplog):
     import requests
 
     made = notifier(hook.url)
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="urllib3"):
         hook.answers = [Answer(), Answer(500)]
         made.deliver(MESSAGE, 5)
         failure(made)
