@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,28 @@ class TestSignatures:
             "expects": "CN=NextLabs",
             "output": "Subject: CN=NextLabs, Inc.",
         }
+
+    def test_a_real_detached_signature(self, product: Product) -> None:
+        """OpenSSL checks the file beside it; one byte more, and nothing is exported."""
+        folder = product.installers(MSI, images=False)
+        key, public = product.folder / "key.pem", product.folder / "public.pem"
+        file = folder / MSI
+        for words in (
+            ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(key)],
+            ["pkey", "-in", str(key), "-pubout", "-out", str(public)],
+            ["dgst", "-sha256", "-sign", str(key), "-out", f"{file}.sig", str(file)],
+        ):
+            subprocess.run(["openssl", *words], check=True, capture_output=True)
+        product.edit("files = 'out/*'", "files = 'out/*.msi'")
+        check = ["openssl", "dgst", "-sha256", "-verify", str(public), "-signature", "{file}.sig", "{file}"]
+        product.append(f"check = {json.dumps(check)}\ncheck_expects = 'Verified OK'\n")
+        assert product.export()["installers"][0]["signed"]
+        with file.open("ab") as opened:
+            opened.write(b"x")
+        done = product.run(
+            *("candidate", "export", "--version", "8.1.0", "--build", "43", "--from", str(product.folder))
+        )
+        fails(done, 4, "1 of 1 installers are not signed", "Verification failure")
 
     def test_unsigned_files(self, product: Product, signing: Path) -> None:
         """Each is named with what the command said; nothing is exported."""
