@@ -137,7 +137,22 @@ class SsmStack:
             self._watcher.event(ident, f"sent: {order.comment}")
             return ident
 
-        return self._services.retry(f"send the command {order.document}", attempt)
+        try:
+            return self._services.retry(f"send the command {order.document}", attempt)
+        except BaseException as error:
+            if not isinstance(error, ReleaseError):  # an abort: it may have been sent all the same
+                self._cancel_sent(order, since)
+            raise
+
+    def _cancel_sent(self, order: CommandOrder, since: datetime) -> None:
+        try:
+            sent = self._services.run_command.sent(order.document, order.comment, since)
+        except ReleaseError as error:
+            self._watcher.event(order.document, f"may have been sent, and was not found: {error.message}")
+            return
+        for each in sent:
+            if not each.ended:
+                self._cancel(each.ident)
 
     def _until_ended(self, ident: str) -> tuple[Command, list[Invocation]]:
         wait = Wait(self._services, self._section, self._watcher)

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityErr
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_state import REGION
 from jenkins_release.sandbox.moto_server import MotoServer
-from jenkins_release.sandbox.ssm_api import Instance
+from jenkins_release.sandbox.ssm_api import CommandState, Instance, SsmState
 from tests.fixtures.saas import SaasStack
 
 THIRD = "i-00000000000000003"
@@ -285,6 +287,27 @@ def test_an_abort_cancels_the_command(ssm_stack: SaasStack):
     ssm_stack.refresh("8.1.0")
     assert installed(ssm_stack) == told("8.1.0", "42")
     assert ssm_stack.outcomes("8.1.0/42") == [("refresh", "started"), ("refresh", "done")]
+
+
+def test_an_abort_before_the_answer_cancels_the_command_too(
+    ssm_stack: SaasStack, monkeypatch: pytest.MonkeyPatch
+):
+    """SSM has the command, and the process does not know its id yet: it is found and cancelled."""
+    ssm_stack.front.ssm.pace = "hand"
+    send, answered = SsmState.send, threading.Event()
+
+    def slow(state: SsmState, given: Mapping[str, Any]) -> CommandState:
+        made = send(state, given)
+        answered.wait(30)
+        return made
+
+    monkeypatch.setattr(SsmState, "send", slow)
+    process = start(ssm_stack)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    answered.set()
+    assert process.returncode == 130, out
+    assert ssm_stack.front.requests.count("ssm:CancelCommand") == 1
 
 
 def test_a_killed_refresh_is_gone_on_with(ssm_stack: SaasStack):
