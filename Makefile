@@ -3,30 +3,42 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 GROOVY_LINT := build/groovy-lint/.installed
+S3RVER := build/s3rver/.installed
 PYTEST_ARGS ?=
+ADVERSARY_ARGS ?=
 PROGRAMS := scripts/write-schemas scripts/lint-groovy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-jenkins lint groovy-logs format bench clean
+.PHONY: help setup demo test adversary fuzz test-jenkins lint groovy-logs library format bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## Install Debian packages and the virtual environment
 
-$(STAMP): setup.cfg pyproject.toml constraints.txt scripts/install-debian-packages
+$(STAMP): setup.cfg pyproject.toml constraints.txt jenkins_release/requirements/build.txt scripts/install-debian-packages
 	@PYTHON=$(PYTHON) scripts/install-debian-packages
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Python packages into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sandbox,test,lint]'
+	@$(PIP) --require-hashes -r jenkins_release/requirements/build.txt
+	@$(PIP) --require-hashes --no-build-isolation -r constraints.txt
+	@$(PIP) --no-build-isolation -e .
+	@$(BIN)/python -m pip check
 	@touch $@
 
 demo: setup ## Run a whole release for real on loopback servers and tell about it
 	@$(BIN)/jenkins-release sandbox demo
 
-test: setup $(GROOVY_LINT) ## Run the whole test suite against real Docker, Samba and registry
+test: setup $(GROOVY_LINT) $(S3RVER) ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+adversary: setup ## Change the share between any two calls of a step, and count what gets out
+	@$(BIN)/python -m tests.release.adversary $(ADVERSARY_ARGS)
+
+fuzz: setup ## Compare our readers with Docker and skopeo on thousands of archives and manifests
+	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(BIN)/python -m pytest -q -s tests/fuzz
 
 test-jenkins: setup ## Run the Jenkins scenarios against the controller that JENKINS_URL names
 	@PYTHON=$(BIN)/python scripts/test-jenkins $(PYTEST_ARGS)
@@ -35,19 +47,22 @@ lint: setup $(GROOVY_LINT) ## Run the quality gate: ruff, mypy, shellcheck, npm-
 	@$(BIN)/ruff check . $(PROGRAMS)
 	@$(BIN)/ruff format --check . $(PROGRAMS)
 	@$(BIN)/mypy
-	@shellcheck scripts/install-debian-packages scripts/test-jenkins .ci/run
+	@shellcheck scripts/install-debian-packages scripts/test-jenkins scripts/write-constraints scripts/write-library-branch .ci/run
 	@shellcheck --shell=sh --external-sources jenkins_release/bundle/*.sh jenkins_release/bundle/lib/*.sh
 	@shellcheck --severity=warning tests/bundle/*.bats tests/bundle/helper.bash
 	@$(BIN)/python scripts/lint-groovy
 
 # npm ci takes exactly the versions and checksums of package-lock.json, and runs no script of a package.
-$(GROOVY_LINT): scripts/groovy-lint/package.json scripts/groovy-lint/package-lock.json
+build/%/.installed: scripts/%/package.json scripts/%/package-lock.json
 	@PYTHON=$(PYTHON) scripts/install-debian-packages lint
 	@mkdir -p $(@D)
 	@cp $^ $(@D)
-	@echo "Installing npm-groovy-lint into $(@D)"
+	@echo "Installing $* into $(@D)"
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+library: ## Put vars/ of main alone on the branch library, for Jenkins to check out
+	@scripts/write-library-branch
 
 groovy-logs: setup ## Write the console of one whole run of each pipeline to build/groovy-logs
 	@rm -rf build/groovy-logs

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -225,7 +226,9 @@ class Bench:
 
     def sign_off(self, build: Build, setup: Setup) -> None:
         """Let QA pass a candidate, so that it may be promoted."""
-        tested = ("--tester", "Quinn Adams", "--results", str(self._junit))
+        record = self.stack.share_folder / build.folder / "candidate.json"
+        digest = f"sha256:{sha256(record.read_bytes()).hexdigest()}"
+        tested = ("--tester", "Quinn Adams", "--results", str(self._junit), "--digest", digest)
         self.cli(setup, "qa", "sign-off", build.ref, "--verdict", "pass", *tested)
 
     def forget(self, build: Build) -> None:

@@ -1,15 +1,45 @@
-"""The errors of the package: four trees, one exit status each.
+"""The errors of the package: a category and an exit status each.
 
 A foreign exception (docker, botocore, smbprotocol, requests) is translated into one of these at
 the edge where it appears, with ``raise ... from error``. A message names the thing, what was
-expected and what was found; the hint says what to do.
+expected and what was found; the hint says what to do. None of them holds the login or the token of a URL.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
+
+REDACTED = "[redacted]"
+"""What stands in place of a secret."""
+_LOGIN = re.compile(r"""://([^/?#\s"'<>\\]*)@""")
+_TOKEN = re.compile(
+    r"""([?&;](?:[\w.-]{0,40}(?:token|signature|secret|password|passwd|credential|api[_-]?key)[\w.-]{0,40}"""
+    r"""|sig|_state)=)[^&\s"'<>()\[\]{}]+""",
+    re.IGNORECASE,
+)
+
+
+def without_logins(text: str) -> str:
+    """Return a text with every login in a URL replaced.
+
+    The user alone in ``ssh://git@host`` is no secret; in every other URL it may be a token.
+    """
+    return _LOGIN.sub(_login, text)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without the logins and the tokens of its URLs, presigned ones among them."""
+    return _TOKEN.sub(rf"\1{REDACTED}", without_logins(text))
+
+
+def _login(found: re.Match[str]) -> str:
+    harmless = (
+        ":" not in found[1] and found.string[max(0, found.start() - 3) : found.start()].lower() == "ssh"
+    )
+    return found[0] if harmless else f"://{REDACTED}@"
 
 
 class Category(StrEnum):
@@ -20,6 +50,7 @@ class Category(StrEnum):
     INTEGRITY = "integrity"
     REMOTE = "remote"
     LEASE = "lease"
+    INTERRUPTED = "interrupted"
     BUG = "bug"
 
 
@@ -29,6 +60,7 @@ EXIT_STATUS: dict[Category, int] = {
     Category.INTEGRITY: 4,
     Category.REMOTE: 5,
     Category.LEASE: 6,
+    Category.INTERRUPTED: 130,
     Category.BUG: 70,
 }
 """Exit status of the command line for each category; 0 is done, or nothing to do."""
@@ -56,10 +88,11 @@ class ReleaseError(Exception):
         retryable: bool = False,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.reasons = tuple(reasons)
+        # Texts of botocore, requests, urllib3 and docker quote the URLs that they were given.
+        self.message = without_secrets(message)
+        super().__init__(self.message)
+        self.hint = without_secrets(hint)
+        self.reasons = tuple(map(without_secrets, reasons))
         self.retryable = retryable
         self.retry_after = retry_after
 
@@ -82,6 +115,12 @@ class ConfigurationError(ReleaseError):
     """The request or the configuration is wrong; the caller can mend it."""
 
     category = Category.CONFIGURATION
+
+
+class Interrupted(ReleaseError):
+    """A signal ended the command: 130 after Ctrl-C; after SIGTERM the command line ends with 143."""
+
+    category = Category.INTERRUPTED
 
 
 class GateRefused(ReleaseError):

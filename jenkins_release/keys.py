@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pydantic import SecretStr
 from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
 
+from jenkins_release.config.home import expand_home
 from jenkins_release.errors import ConfigurationError
 
 KeyType = Literal["ed25519", "ecdsa-p256"]
@@ -88,18 +89,45 @@ def load_public_key(path: Path) -> SSlibKey:
         ConfigurationError: No such file, not a public key, or of an unsupported kind.
     """
     try:
-        key = serialization.load_pem_public_key(path.read_bytes())
+        pem = path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"public key {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"public key {str(path)!r} cannot be read: {error}") from error
+    return parse_public_key(pem, str(path))
+
+
+def parse_public_key(pem: bytes, where: str) -> SSlibKey:
+    """Read a public key from the bytes of its PEM.
+
+    Args:
+        pem: The bytes.
+        where: Where they come from, for the message.
+
+    Raises:
+        ConfigurationError: Not a public key, or of an unsupported kind.
+    """
+    try:
+        key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigurationError(
-            f"{path} is not a public key in PEM", hint="give the .pub file that 'keys generate' wrote"
+            f"{where} is not a public key in PEM", hint="give the .pub file that 'keys generate' wrote"
         ) from error
     if not isinstance(key, ed25519.Ed25519PublicKey) and not (
         isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
     ):
-        raise ConfigurationError(f"public key {path} is neither Ed25519 nor ECDSA P-256")
+        raise ConfigurationError(f"public key {where} is neither Ed25519 nor ECDSA P-256")
     return SSlibKey.from_crypto(key)
+
+
+def public_pem(key: SSlibKey) -> bytes:
+    """Return a public key in PEM, whatever form it was read in. Raises ValueError for another kind."""
+    text = str(key.keyval["public"])
+    if key.keytype != "ed25519":
+        return text.encode()
+    return ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(text)).public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 def load_signer(
@@ -133,7 +161,7 @@ def load_signer(
             f"the key URI {uri!r} is not supported",
             hint="write file2:/path/to/private-key.pem, or awskms:KEY",
         )
-    path = Path(uri.removeprefix(_SCHEME)).expanduser()
+    path = expand_home(uri.removeprefix(_SCHEME))
     try:
         pem = path.read_bytes()
         mode = path.stat().st_mode

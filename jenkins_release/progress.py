@@ -1,12 +1,14 @@
 """Progress as an interface that is handed down: the library never prints.
 
 A transfer calls :meth:`Progress.task` and then :meth:`Task.advance`; a retry that rewinds calls
-``advance`` with a negative number. Which form a person sees is the command line's choice
+``advance`` with a negative number. Whoever may have to wait says for what, with :meth:`Task.waits_for`.
+Which form a person sees is the command line's choice
 (:mod:`jenkins_release.cli.progress`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol
@@ -17,6 +19,9 @@ class Task(Protocol):
 
     def advance(self, count: int) -> None:
         """Count ``count`` more bytes; negative when a retry starts over."""
+
+    def waits_for(self, what: str) -> None:
+        """Say what the next bytes have to wait for, such as ``the Docker daemon to prepare 4 images``."""
 
 
 class Progress(Protocol):
@@ -36,6 +41,9 @@ class _SilentTask:
     def advance(self, count: int) -> None:
         """Count nothing."""
 
+    def waits_for(self, what: str) -> None:
+        """Tell nobody."""
+
     def __enter__(self) -> Task:
         return self
 
@@ -51,3 +59,24 @@ class SilentProgress:
     def task(self, title: str, total: int | None = None) -> AbstractContextManager[Task]:  # noqa: ARG002
         """Begin a transfer that reports nothing."""
         return _SilentTask()
+
+
+def telling_waits(
+    chunks: Iterable[bytes], task: Task, *, source: str, sink: str, first: str = "", last: str = ""
+) -> Iterator[bytes]:
+    """Yield the chunks, and say who is waited for meanwhile.
+
+    Args:
+        chunks: The bytes.
+        task: Their transfer.
+        source: Who sends them, such as ``the Docker daemon``.
+        sink: Who takes them.
+        first: What the first chunk waits for, if it is something else.
+        last: What is waited for when all chunks have been taken.
+    """
+    task.waits_for(first or source)
+    for chunk in chunks:
+        task.waits_for(sink)
+        yield chunk
+        task.waits_for(source)
+    task.waits_for(last or sink)

@@ -27,14 +27,14 @@ class RetryPolicy:
     """How often and how long to try.
 
     Attributes:
-        attempts: Attempts at most, the first one included.
+        attempts: Attempts at most, the first one included. None: as many as the deadline allows.
         deadline_s: No new attempt starts later than this many seconds after the first one started.
         first_wait_s: Wait before the second attempt; doubles after each further one.
         max_wait_s: Upper bound of a single wait; a server's Retry-After may exceed it.
         jitter_s: Up to this many random seconds are added, so that parallel jobs do not retry in step.
     """
 
-    attempts: int = 5
+    attempts: int | None = 5
     deadline_s: float = 600.0
     first_wait_s: float = 1.0
     max_wait_s: float = 60.0
@@ -77,21 +77,22 @@ def retry_call(
 
     def say(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        _log.warning(
-            "%s: attempt %d of %d failed, next in %.1f s: %s",
-            what,
-            state.attempt_number,
-            policy.attempts,
-            state.upcoming_sleep,
-            error,
-        )
+        number = f"attempt {state.attempt_number}"
+        if policy.attempts is not None:
+            number += f" of {policy.attempts}"
+        _log.warning("%s: %s failed, next in %.1f s: %s", what, number, state.upcoming_sleep, error)
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda e: isinstance(e, ReleaseError) and e.retryable),
-        stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_before_delay(policy.deadline_s),
+        stop=_stop(policy),
         wait=wait,
         sleep=sleep,
         before_sleep=say,
         reraise=True,
     )
     return retrying(action)
+
+
+def _stop(policy: RetryPolicy) -> tenacity.stop.stop_base:
+    late = tenacity.stop_before_delay(policy.deadline_s)
+    return late if policy.attempts is None else tenacity.stop_after_attempt(policy.attempts) | late

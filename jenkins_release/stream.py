@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,21 @@ DEPTH = 4
 
 _POLL_S = 0.1
 """How soon a reader that waits for room notices that nobody wants more, in seconds."""
+
+
+def at_most(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Yield pieces until they are more than so many bytes: that they are too many is then known.
+
+    Whoever writes to a share may put a file of any size in the place of one that is recorded.
+    """
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        yield piece
+        if total > size:
+            if isinstance(pieces, Generator):
+                pieces.close()
+            return
 
 
 class _Consumer(threading.Thread):

@@ -1,9 +1,16 @@
 """Registers the fixtures of every part."""
 
+import signal
+
+# A shell that starts the tests in the background lets them ignore SIGINT, and what they start too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = [
     "tests.fixtures.share",
     "tests.fixtures.liar",
     "tests.fixtures.docker",
+    "tests.fixtures.registry_double",
     "tests.fixtures.ecr",
     "tests.fixtures.release",
     "tests.fixtures.customer",
@@ -16,4 +23,6 @@ pytest_plugins = [
     "tests.fixtures.s3",
     "tests.fixtures.portal",
     "tests.fixtures.browser",
+    "tests.fixtures.ledger",
+    "tests.fixtures.log",
 ]

@@ -4,6 +4,7 @@ Map call(Map arguments = [:]) {
         plan: null,              // file that planPromotion wrote, such as 'plan.json'
         approver: null,          // the submitterParameter of input, never a job's parameter
         reason: null,            // why; recorded
+        sameBuild: true,         // whether this build promotes too: who started it counts as the requester
         config: 'release.toml',  // relative to the current directory
         credentials: [:],        // ids: smb, aws, key, passphrase, mail, webhook
         report: '',              // file for the result, to archive it
@@ -15,9 +16,10 @@ Map call(Map arguments = [:]) {
             '--approver': given.approver,
             '--reason': given.reason,
         ],
-        flags: [:],
+        flags: ['--same-build': given.sameBuild],
         operands: [given.plan],
         credentials: given.credentials,
         report: given.report,
+        names: ["'promote plan --out'": ['planPromotion', '']],
     )
 }

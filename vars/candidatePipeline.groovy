@@ -56,6 +56,6 @@ private void tell(String addresses, Map candidate) {
     try {
         mail to: addresses, subject: nameOf(candidate) + ' is ready to be tested', body: lines.join('\n')
     } catch (error) {
-        echo 'QA could not be told: ' + error.message
+        echo 'QA could not be told: ' + (error.message ?: 'no reason given').split('\n')[0]
     }
 }

@@ -10,7 +10,7 @@ Map call(Map arguments = [:]) {
         kind: '',                // for issue and revoke: 'iam-user' or 'aws-account'
         accountId: '',           // for issue: the customer's AWS account
         networks: '',            // for issue: networks that may pull, with blanks between them
-        expiresDays: '',         // for issue: days until the access has to be renewed
+        expiresDays: '',         // for issue: days until the access ends
         secret: '',              // for issue and rotate: secret in AWS Secrets Manager that gets the key
         folder: '',              // or a folder for a hand-over file, encrypted
         recipient: '',           // public key of who may open the file: age1..., ssh-ed25519 ...
@@ -46,7 +46,20 @@ Map call(Map arguments = [:]) {
         '--tag': given.tag,
     ]
     Map flags = ['--undo': given.undo, '--delete': given.delete, '--dry-run': given.dryRun]
-    String wrong = mistakes(given.action, given.customer, takes, options + flags)
+    Map names = [ // option to argument, and to the field of customerAccessPipeline
+        '--account-id': ['accountId', 'ACCOUNT_ID'],
+        '--expires-days': ['expiresDays', 'EXPIRES_DAYS'],
+        '--source-ip': ['networks', 'NETWORKS'],
+        '--file': ['folder', 'RECIPIENT'],
+        '--dry-run': ['dryRun', 'DRY_RUN'],
+        'JENKINS_RELEASE_CUSTOMER_KEY_ID and JENKINS_RELEASE_CUSTOMER_KEY_SECRET':
+            ['credentials.customerKey', 'CUSTOMER_KEY'],
+        'JENKINS_RELEASE_HANDOVER_PASSPHRASE': ['credentials.handoverPassphrase', ''],
+        "'(?:jenkins-release )?customer (\\w+) --undo'": ['action $1 with undo', 'ACTION $1 with UNDO'],
+        "'(?:jenkins-release )?customer (\\w+) --delete'": ['action $1 with delete', 'ACTION $1 with DELETE'],
+        "'(?:jenkins-release )?customer (\\w+)'": ['action $1', 'ACTION $1'],
+    ]
+    String wrong = mistakes(given.action, given.customer, takes, options + flags, names)
     if (wrong) {
         error wrong
     }
@@ -58,11 +71,12 @@ Map call(Map arguments = [:]) {
         credentials: given.credentials,
         report: given.report,
         reportRefusal: true,
+        names: names,
     )
 }
 
 @NonCPS
-private String mistakes(String action, String customer, Map takes, Map set) {
+private String mistakes(String action, String customer, Map takes, Map set, Map names) {
     List<String> found = []
     if (takes.containsKey(action)) {
         boolean needed = !(action in ['list', 'audit'])
@@ -71,7 +85,7 @@ private String mistakes(String action, String customer, Map takes, Map set) {
         }
         for (entry in set) {
             if (entry.value && !takes[action].contains(entry.key)) {
-                found << (entry.key + ' does not go with ' + action)
+                found << ((names[entry.key] ?: [entry.key.substring(2)])[0] + ' does not go with ' + action)
             }
         }
     } else {

@@ -1,8 +1,10 @@
 // The job of support and DevOps for customers' access as one step. See customerAccessPipeline.txt.
+import com.cloudbees.groovy.cps.NonCPS
+
 void call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('customerAccessPipeline', arguments, [
         submitter: null,         // who may let a change happen: user ids and groups, separated by commas
-        label: 'docker',         // label of the agents
+        label: 'release-customers', // label of the agents, on which nothing is built
         config: 'release.toml',  // relative to the workspace
         approvalDays: 3,         // how long the question stays
         lock: 'customer-access', // resource that changes share
@@ -26,15 +28,15 @@ void call(Map arguments = [:]) {
             string(name: 'ACCOUNT_ID', description: 'That account, for issue')
             booleanParam(name: 'UNDO', defaultValue: false, description: 'Take a rotation or a revocation back')
             booleanParam(name: 'DELETE', defaultValue: false, description: 'Delete what a revocation left')
+            string(name: 'CUSTOMER_KEY',
+                description: 'Id of the credentials with the key of the customer, for doctor and the proof of revoke')
         }
         stages {
             stage('Look') {
                 agent { label given.label }
                 steps {
                     script {
-                        currentBuild.description = params.ACTION + ' ' + params.CUSTOMER
-                        dir('access') { deleteDir() }
-                        customerAccess(asked(given, isChange()))
+                        look(given)
                     }
                 }
                 post {
@@ -51,28 +53,26 @@ void call(Map arguments = [:]) {
                 options {
                     timeout(time: days, unit: 'DAYS')
                 }
-                input { // is answered before the agent is taken
-                    message params.ACTION + ' the access of ' + params.CUSTOMER +
-                        '? What will be done is in the log of this build.'
-                    ok 'Do it'
-                    submitter given.submitter
-                    submitterParameter 'APPROVER'
-                }
-                agent { label given.label }
                 steps {
                     script {
-                        currentBuild.description = params.ACTION + ' ' + params.CUSTOMER + ', let by ' + env.APPROVER
-                        dir('access') { deleteDir() }
-                        // Not an option of the stage: that would be held while the question waits.
-                        lock(resource: given.lock) {
-                            customerAccess(asked(given, false))
+                        if (!env.TO_DO) { // restarted from here: what is asked is what would be done now
+                            node(given.label) {
+                                checkout scm
+                                look(given)
+                            }
                         }
-                    }
-                }
-                post {
-                    always {
-                        archiveArtifacts artifacts: 'access/', allowEmptyArchive: true
-                        dir('access') { deleteDir() }
+                        if (env.TO_DO == 'nothing') {
+                            currentBuild.description += ', nothing to do'
+                        } else {
+                            // Outside of any node: who waits holds no executor.
+                            String approver = input(message: params.CUSTOMER + ': ' + env.TO_DO + '?', ok: 'Do it',
+                                submitter: given.submitter, submitterParameter: 'APPROVER')
+                            currentBuild.description += ', let by ' + approver
+                            node(given.label) {
+                                checkout scm
+                                change(given)
+                            }
+                        }
                     }
                 }
             }
@@ -82,6 +82,91 @@ void call(Map arguments = [:]) {
 
 private boolean isChange() {
     return params.ACTION in ['issue', 'rotate', 'revoke']
+}
+
+/** What the action finds; of a change, what it would do, tried by a dry run of the very same command. */
+private void look(Map given) {
+    jenkinsReleaseForm.require(neededFields(params), misplacedFields(params))
+    currentBuild.description = whatFor(params)
+    dir('access') { deleteDir() }
+    Map found = customerAccess(asked(given, isChange()))
+    if (isChange()) {
+        env.TO_DO = toDo(found)
+    }
+}
+
+private void change(Map given) {
+    dir('access') { deleteDir() }
+    try {
+        // Not an option of the stage: that would be held while the question waits.
+        lock(resource: given.lock) {
+            customerAccess(asked(given, false))
+        }
+    } finally {
+        archiveArtifacts artifacts: 'access/', allowEmptyArchive: true
+        dir('access') { deleteDir() }
+    }
+}
+
+@NonCPS
+private String toDo(Map found) {
+    String proof = found.unproven ? '; it cannot be proven, because the user has two keys: fill in CUSTOMER_KEY, ' +
+        'or finish the rotation first' : ''
+    return found.done ? found.done.join('; ') + proof : 'nothing'
+}
+
+@NonCPS
+private String whatFor(Map form) {
+    return form.ACTION + (form.UNDO ? ', undo,' : '') + (form.DELETE ? ', delete,' : '') + ' ' + form.CUSTOMER
+}
+
+@NonCPS
+private List<String> neededFields(Map form) {
+    List<String> needed = form.ACTION in ['list', 'audit'] ? [] : ['CUSTOMER']
+    boolean account = form.KIND == 'aws-account'
+    if (form.ACTION == 'issue') {
+        needed.addAll(account ? ['TICKET', 'ACCOUNT_ID'] : ['TICKET'])
+    }
+    if (form.ACTION == 'revoke' && !account && !form.UNDO && !form.DELETE) {
+        needed << 'REASON'
+    }
+    return needed
+}
+
+/** Fields that would be left out without a word: who filled them in expects something else. */
+@NonCPS
+private List<String> misplacedFields(Map form) {
+    Map takes = [
+        CUSTOMER: ['doctor', 'issue', 'rotate', 'revoke'], TICKET: ['issue'], REASON: ['revoke'],
+        SECRET: ['issue', 'rotate'], RECIPIENT: ['issue', 'rotate'], NETWORKS: ['issue'], EXPIRES_DAYS: ['issue'],
+        ACCOUNT_ID: ['issue'], UNDO: ['rotate', 'revoke'], DELETE: ['revoke'], CUSTOMER_KEY: ['doctor', 'revoke'],
+    ]
+    boolean account = form.KIND == 'aws-account'
+    List<String> found = []
+    for (entry in takes) {
+        String value = form[entry.key] as String
+        boolean filled = value?.trim() && value != 'false'
+        if (filled && !(form.ACTION in entry.value)) {
+            found << (entry.key + ' does not go with the ACTION ' + form.ACTION)
+        } else if (filled && account && !(entry.key in ['CUSTOMER', 'TICKET', 'ACCOUNT_ID'])) {
+            found << (entry.key + ' does not go with the KIND aws-account')
+        } else if (filled && !account && entry.key == 'ACCOUNT_ID') {
+            found << 'ACCOUNT_ID goes with the KIND aws-account'
+        }
+    }
+    if (account && !(form.ACTION in ['issue', 'revoke'])) {
+        found << ('the KIND aws-account does not go with the ACTION ' + form.ACTION)
+    }
+    List<List<String>> apart = [
+        ['UNDO', 'DELETE'], ['SECRET', 'RECIPIENT'], ['UNDO', 'REASON'], ['DELETE', 'REASON'], ['UNDO', 'SECRET'],
+        ['UNDO', 'RECIPIENT'], ['UNDO', 'CUSTOMER_KEY'], ['DELETE', 'CUSTOMER_KEY'],
+    ]
+    for (pair in apart) {
+        if (form[pair[0]] && form[pair[1]]) {
+            found << (pair.join(' and ') + ' exclude each other')
+        }
+    }
+    return found
 }
 
 /** The arguments of the one step: what does not go with the action is left out. */
@@ -100,11 +185,14 @@ private Map asked(Map given, boolean dryRun) {
         all.accountId = params.ACCOUNT_ID
     }
     if (params.ACTION == 'revoke') {
-        all.reason = params.KIND == 'iam-user' ? params.REASON : ''
+        all.reason = params.REASON
         all.delete = params.DELETE
     }
     if (params.ACTION in ['rotate', 'revoke']) {
         all.undo = params.UNDO
+    }
+    if (params.ACTION in ['doctor', 'revoke'] && params.CUSTOMER_KEY) {
+        all.credentials.customerKey = params.CUSTOMER_KEY
     }
     if (params.ACTION in ['issue', 'rotate'] && params.KIND == 'iam-user') {
         all.secret = params.SECRET

@@ -8,11 +8,32 @@ Map credentialsFor(Map credentials, List<String> kinds, String role) {
             found[kind] = credentials[kind]
         }
     }
-    if (role) {
+    if (role && credentials[role + 'Key']) {
         found.key = credentials[role + 'Key']
         found.passphrase = credentials[role + 'Passphrase']
     }
     return found
+}
+
+/** The ids for a step that changes nothing in the registry: with the AWS key that may only read there. */
+Map reading(Map credentials, String role) {
+    Map found = credentialsFor(credentials, ['smb', 'mail', 'webhook'], role)
+    if (credentials.awsRead) {
+        found.aws = credentials.awsRead
+    }
+    return found
+}
+
+/** Refuses one label for two stages: whoever runs code on an agent could read the keys of both. */
+void requireApart(String step, Map given) {
+    List<String> labels = [given.labels.plan, given.labels.approve, given.labels.promote]
+    for (label in labels) {
+        if (labels.count(label) > 1) {
+            error 'configuration: ' + step + ' cannot run with these labels\n' +
+                '  - labels: ' + label + ' is the label of two stages\n' +
+                'hint: each stage binds keys that the others must not have; ' + step + '.txt describes the labels'
+        }
+    }
 }
 
 /** What is recorded with the approval. */
@@ -20,22 +41,45 @@ String reason() {
     return params.REASON + (params.TICKET ? ' [' + params.TICKET + ']' : '')
 }
 
-/** What has to be mended before anybody is asked; approvals are settled by the answer. */
-List<String> missing(Map gate) {
+/** Asks for the approval of the stashed plan, and records it. Outside of any node: who waits holds no executor. */
+void ask(Map given, String what) {
+    String approver = input(message: what + '? Reason: ' + params.REASON + '. The plan is in plan.json.', ok: 'Approve',
+        submitter: given.submitter, submitterParameter: 'APPROVER')
+    node(given.labels.approve) {
+        checkout scm
+        unstash 'plan'
+        approvePromotion plan: 'plan.json', approver: approver, reason: reason(), report: 'approval.json',
+            config: given.config, credentials: reading(given.credentials, 'approval')
+        archiveArtifacts artifacts: 'approval.json'
+    }
+}
+
+/** What has to be mended before anybody is asked, if somebody is; approvals are settled by the answer. */
+List<String> missing(Map plan, boolean asks) {
     List<String> found = []
-    found.addAll(gate.altered)
-    for (reason in gate.unmet) {
+    found.addAll(plan.gate.altered)
+    if (!plan.gate.open) {
+        // Tags that are taken, and what configuration or registry do not allow: no approval counts then.
+        found.addAll(plan.occupied)
+        found.addAll(plan.obstacles)
+    }
+    for (reason in plan.gate.unmet) {
         if (!(reason.condition in ['approvals', 'separation'])) {
             found << reason.message
         }
     }
-    if (!params.DRY_RUN && !params.REASON?.trim()) {
+    if (asks && !params.REASON?.trim()) {
         found << 'REASON has to say why'
     }
-    if (!params.DRY_RUN && !startedByPerson(currentBuild)) {
+    if (asks && !startedByPerson(currentBuild)) {
         found << 'a person has to start this job: the approver must be somebody else'
     }
     return found
+}
+
+/** Says what a build is about that was restarted behind the stage that says it. */
+void describe(String text) {
+    currentBuild.description = currentBuild.description ?: text
 }
 
 private boolean startedByPerson(Object build) {

@@ -4,8 +4,9 @@ import com.cloudbees.groovy.cps.NonCPS
 /**
  * Returns the arguments of a public step with its defaults filled in, or fails with every mistake.
  *
- * The defaults name all arguments that there are: null is required, a boolean is a boolean, a Map
- * holds credentials ids, anything else is text. Blank text counts as not given.
+ * The defaults name all arguments that there are: null is required, a boolean is a boolean, an empty Map
+ * holds credentials ids, a Map with entries holds values with these names and defaults, anything else is
+ * text. Blank text counts as not given.
  */
 Map call(String step, Map given, Map defaults, List<String> kinds) {
     String wrong = mistakes(step, given, defaults, kinds)
@@ -21,13 +22,14 @@ private Map merged(Map given, Map defaults) {
     for (entry in defaults) {
         def value = isMissing(given[entry.key]) ? entry.value : given[entry.key]
         if (value instanceof Map) {
-            Map ids = [:]
-            for (id in value) {
-                if (!isMissing(id.value)) {
-                    ids[id.key as String] = id.value as String
+            Map values = [:]
+            values.putAll(entry.value)
+            for (each in value) {
+                if (!isMissing(each.value)) {
+                    values[each.key as String] = each.value as String
                 }
             }
-            all[entry.key] = ids
+            all[entry.key] = values
         } else {
             all[entry.key] = value instanceof Boolean ? value : value as String
         }
@@ -54,7 +56,7 @@ private String mistakes(String step, Map given, Map defaults, List<String> kinds
                 found << (entry.key + ': must be true or false without quotes, such as params.DRY_RUN')
             }
         } else if (entry.value instanceof Map) {
-            found.addAll(credentialMistakes(entry.key, value, kinds))
+            found.addAll(mapMistakes(entry.key, value, entry.value ? entry.value.keySet() as List : kinds))
         } else {
             found.addAll(textMistakes(entry.key, value))
         }
@@ -67,9 +69,10 @@ private String mistakes(String step, Map given, Map defaults, List<String> kinds
 }
 
 @NonCPS
-private List<String> credentialMistakes(String name, Object value, List<String> kinds) {
+private List<String> mapMistakes(String name, Object value, List<String> kinds) {
     if (!(value instanceof Map)) {
-        return [name + ': must be a Map of credentials ids: ' + kinds.join(', ')]
+        String what = name == 'credentials' ? 'credentials ids' : name
+        return [name + ': must be a Map of ' + what + ': ' + kinds.join(', ')]
     }
     List<String> found = []
     for (id in value) {
@@ -87,12 +90,9 @@ private List<String> textMistakes(String name, Object value) {
     if (!(value instanceof CharSequence || value instanceof Number)) {
         return [name + ': must be text']
     }
-    for (character in value.toString().toCharArray()) {
-        if (Character.isISOControl(character)) {
-            return [name + ': holds a line break or another control character']
-        }
-    }
-    return []
+    // The script sandbox refuses Character.isISOControl: these are the same characters.
+    boolean printable = value.toString().matches('[^\\x00-\\x1f\\x7f-\\x9f]*')
+    return printable ? [] : [name + ': holds a line break or another control character']
 }
 
 @NonCPS

@@ -1,6 +1,6 @@
 // Internal: what every public step of this library shares. See jenkinsReleaseCli.txt.
 import com.cloudbees.groovy.cps.NonCPS
-import groovy.json.JsonSlurperClassic
+import groovy.json.JsonSlurper
 
 /**
  * Runs one verb of jenkins-release on the agent and returns its result.
@@ -14,24 +14,23 @@ import groovy.json.JsonSlurperClassic
  *                handoverPassphrase
  *   report       file that gets the result too, '' for none
  *   reportRefusal  whether report also gets the result of a verb that ends with a refusal
+ *   names        regular expression, such as an option, to what steps call it and what forms call it, which
+ *                begins with a field: for all that is not spelled like its option
  */
 Map call(Map request) {
     if (!env.WORKSPACE) {
         error 'configuration: this step needs a workspace\nhint: call it inside node, or give the stage an agent'
     }
-    String scratch = (env.WORKSPACE_TMP ?: env.WORKSPACE + '@tmp') + '/jenkins-release'
-    String folder = scratch + '/' + UUID.randomUUID()
+    String folder = (env.WORKSPACE_TMP ?: env.WORKSPACE + '@tmp') + '/jenkins-release/' + UUID.randomUUID()
     String document = ''
     int status = 0
     try {
         // A file, not withEnv: that step expands $NAME in the values that it is given.
         writeFile file: folder + '/arguments', encoding: 'UTF-8', text: argumentLines(request)
-        withEnv(surroundings(request, scratch, folder, userIds(currentBuild))) {
+        withEnv(surroundings(request, folder, userIds(currentBuild))) {
             status = findProgram()
             if (status == 0) {
-                withCredentials(bindings(request.credentials)) {
-                    status = runProgram(request.verb.join(' '))
-                }
+                status = runBound(request)
             } else {
                 error uninstalled(status)
             }
@@ -47,7 +46,7 @@ Map call(Map request) {
     }
     String failure = failureText(request.verb.join(' '), status, document)
     if (failure) {
-        error failure
+        error inWordsOfTheCaller(failure, request, params)
     }
     return parse(document)
 }
@@ -69,6 +68,11 @@ stop() {
     exit "$1"
 }
 
+# Before anything that may be aborted: the step junit would show the checks of the build before.
+sed -n 's/^--checks=//p' "$JENKINS_RELEASE_CALL/arguments" | while IFS= read -r report; do
+    rm -f -- "$report"
+done
+
 program=$(command -v jenkins-release || true)
 if [ -z "$program" ] || ! is_wanted "$program"; then
     python=${JENKINS_RELEASE_PYTHON:-python3}
@@ -80,17 +84,45 @@ if [ -z "$program" ] || ! is_wanted "$program"; then
     "$python" -I -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' ||
         stop 2 "$python is not Python 3.11 or newer with venv; set JENKINS_RELEASE_PYTHON"
     command -v flock >/dev/null || stop 2 'flock is missing; install util-linux'
-    sum=$(printf '%s' "$requirement" | cksum)
-    venv=$JENKINS_RELEASE_SCRATCH/$JENKINS_RELEASE_VERSION-${sum%% *}
+    # Not in the workspace, which belongs to whoever builds there.
+    home=${JENKINS_RELEASE_HOME:-${HOME:-}/.cache/jenkins-release}
+    case $home/ in
+    /.cache/*) stop 2 'neither HOME nor JENKINS_RELEASE_HOME is set' ;;
+    "$WORKSPACE"/*) stop 2 "$home is in the workspace; set JENKINS_RELEASE_HOME to a folder outside" ;;
+    /*) ;;
+    *) stop 2 'JENKINS_RELEASE_HOME is not an absolute path' ;;
+    esac
+    (umask 077 && mkdir -p "$home") || stop 2 "$home cannot be made"
+    [ -n "$(find "$home" -prune -user "$(id -u)" ! -perm -020 ! -perm -002)" ] ||
+        stop 2 "$home belongs to another user, or others may write to it"
+    sum=$(printf '%s' "$requirement" | sha256sum)
+    venv=$home/$JENKINS_RELEASE_VERSION-${sum%% *}
     program=$venv/bin/jenkins-release
-    # Branches of one build share the workspace: the first one installs, the others wait.
+    # Builds at once on one agent share it: the first one installs, the others wait.
     exec 9>"$venv.lock"
     flock 9
     if [ ! -e "$venv/.complete" ]; then
         echo "jenkins-release: installing version $JENKINS_RELEASE_VERSION into $venv"
+        pip() {
+            "$venv/bin/python" -I -m pip --disable-pip-version-check "$@"
+        }
         "$python" -I -m venv --clear "$venv" || stop 2 "$python cannot make a virtual environment"
-        "$venv/bin/python" -I -m pip install --quiet --disable-pip-version-check "$requirement" ||
-            stop 5 'pip cannot install what JENKINS_RELEASE_REQUIREMENT names'
+        printf '%s\\n' "$requirement" >"$venv/requirement"
+        # The wheel has to have the hash that the administrator chose; it brings the hashes of all the rest.
+        pip download --quiet --no-deps --only-binary=:all: --require-hashes \\
+            --dest "$venv/wheel" --requirement "$venv/requirement" ||
+            stop 5 'pip cannot get what JENKINS_RELEASE_REQUIREMENT names; it takes a wheel with its --hash'
+        "$venv/bin/python" -I -m zipfile --extract "$venv"/wheel/*.whl "$venv/unpacked"
+        locked=$venv/unpacked/jenkins_release/requirements
+        [ -f "$locked/runtime.txt" ] || stop 2 'the wheel does not say which packages it was tested with'
+        # What is built on this machine is built with packages that were checked too.
+        if ! pip install --quiet --no-deps --require-hashes --requirement "$locked/build.txt" ||
+            ! pip install --quiet --no-deps --require-hashes --no-build-isolation \\
+                --requirement "$locked/runtime.txt"; then
+            stop 5 "pip cannot install the packages that version $JENKINS_RELEASE_VERSION needs"
+        fi
+        pip install --quiet --no-index --no-deps "$venv"/wheel/*.whl ||
+            stop 2 'pip cannot install the wheel that JENKINS_RELEASE_REQUIREMENT names'
         is_wanted "$program" ||
             stop 2 "JENKINS_RELEASE_REQUIREMENT does not name version $JENKINS_RELEASE_VERSION"
         : >"$venv/.complete"
@@ -98,6 +130,24 @@ if [ -z "$program" ] || ! is_wanted "$program"; then
 fi
 printf '%s\\n' "$program" >"$JENKINS_RELEASE_CALL/program"
 ''')
+}
+
+/** Runs the program with the credentials bound. What Jenkins says of a wrong id gets a category. */
+private int runBound(Map request) {
+    int status = 0
+    try {
+        withCredentials(bindings(request.credentials)) {
+            status = runProgram(request.verb.join(' '))
+        }
+    } catch (failure) {
+        String told = failure.message ?: ''
+        if (told.startsWith('Could not find credentials entry') || told.matches("Credentials '.*' is of type .*")) {
+            error 'configuration: ' + told + '\nhint: check the id, and its kind in the table of docs/jenkins.md; ' +
+                'a job can bind what lies in its own folder and in those above it, and the global credentials'
+        }
+        throw failure
+    }
+    return status
 }
 
 /** Runs the program; each argument is one line of a file and reaches it unchanged. */
@@ -164,10 +214,9 @@ private List<String> userIds(Object build) {
     return found
 }
 
-private List<String> surroundings(Map request, String scratch, String folder, List<String> users) {
+private List<String> surroundings(Map request, String folder, List<String> users) {
     List<String> found = [
         'JENKINS_RELEASE_VERSION=' + version(),
-        'JENKINS_RELEASE_SCRATCH=' + scratch,
         'JENKINS_RELEASE_CALL=' + folder,
     ]
     // Without a user the agent's account is recorded: an empty value unsets what a job parameter claims.
@@ -210,6 +259,27 @@ private String argumentLines(Map request) {
     return lines.join('\n') + '\n'
 }
 
+/** Calls an option what the caller knows: the field of the job's form, or else the argument of the step. */
+@NonCPS
+private String inWordsOfTheCaller(String failure, Map request, Map form) {
+    Map known = ['--key file2:PATH or awskms:KEY': ['credentials.key', '']]
+    known.putAll(request.names ?: [:])
+    for (option in request.options.keySet() + request.flags.keySet()) {
+        String argument = ''
+        for (word in option.substring(2).split('-')) {
+            argument += argument ? word.capitalize() : word
+        }
+        known[option] = known[option] ?: [argument, option.substring(2).replace('-', '_').toUpperCase()]
+    }
+    String told = failure
+    for (each in known) {
+        String field = each.value[1] ? each.value[1].tokenize()[0] : ''
+        String shown = form.containsKey(field) ? each.value[1] : each.value[0]
+        told = told.replaceAll(each.key + '(?![\\w-])', shown)
+    }
+    return told
+}
+
 @NonCPS
 private String failureText(String verb, int status, String document) {
     Map result = document ? parse(document) : [:]
@@ -236,8 +306,28 @@ private String listed(String head, List<String> reasons, String hint) {
     return lines.join('\n')
 }
 
-// The classic slurper makes plain Maps and Lists, which survive a restart of the controller.
+// Not JsonSlurperClassic, which makes plain Maps: the script sandbox refuses it.
 @NonCPS
 private Map parse(String document) {
-    return new JsonSlurperClassic().parseText(document) as Map
+    return plain(new JsonSlurper().parseText(document)) as Map
+}
+
+/** The slurper's own Maps do not survive a restart of the controller: they are copied into plain ones. */
+@NonCPS
+private Object plain(Object value) {
+    if (value instanceof Map) {
+        Map copy = [:]
+        for (entry in value) {
+            copy[entry.key] = plain(entry.value)
+        }
+        return copy
+    }
+    if (value instanceof List) {
+        List copy = []
+        for (each in value) {
+            copy << plain(each)
+        }
+        return copy
+    }
+    return value
 }

@@ -4,10 +4,10 @@ Map call(Map arguments = [:]) {
         version: null,           // product version, such as '8.1.0'
         build: null,             // the build that QA validated, not the planning one
         config: 'release.toml',  // relative to the current directory
-        credentials: [:],        // ids: smb, aws, mail, webhook
+        credentials: [:],        // ids: smb, aws, key, passphrase, mail, webhook
         plan: 'plan.json',       // file for the plan, to archive and approve it
         report: '',              // file for the result, to archive it
-    ], ['smb', 'aws', 'mail', 'webhook'])
+    ], ['smb', 'aws', 'key', 'passphrase', 'mail', 'webhook'])
     return jenkinsReleaseCli(
         verb: ['promote', 'plan'],
         options: ['--config': given.config, '--out': given.plan],
@@ -15,5 +15,6 @@ Map call(Map arguments = [:]) {
         operands: [given.version + '/' + given.build],
         credentials: given.credentials,
         report: given.report,
+        names: ['--out': ['plan', '']],
     )
 }

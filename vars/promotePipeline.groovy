@@ -3,19 +3,17 @@ void call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('promotePipeline', arguments, [
         product: null,           // product name, as in release.toml
         submitter: null,         // who may answer in Jenkins: user ids and groups, separated by commas
-        label: 'docker',         // label of the agents
+        labels: [plan: 'release-plan', approve: 'release-approve', promote: 'release-promote'], // of the agents
         config: 'release.toml',  // relative to the workspace
         approvalDays: 3,         // how long the question stays
         lock: '',                // resource that promotions share; 'promote-' and the product by default
         credentials: [:],        // credentials ids, of these kinds
-    ], ['smb', 'aws', 'approvalKey', 'approvalPassphrase', 'promotionKey', 'promotionPassphrase', 'mail', 'webhook'])
-    String resource = given.lock ?: 'promote-' + given.product
+    ], ['smb', 'awsRead', 'aws', 'requestKey', 'requestPassphrase', 'approvalKey', 'approvalPassphrase',
+        'promotionKey', 'promotionPassphrase', 'mail', 'webhook'])
+    jenkinsReleaseApproval.requireApart('promotePipeline', given)
     int days = given.approvalDays as int
     pipeline {
         agent none
-        options {
-            preserveStashes()
-        }
         parameters {
             string(name: 'PRODUCT', description: 'Product; empty for the one of this job')
             string(name: 'VERSION', description: 'Product version, such as 8.1.0')
@@ -27,18 +25,10 @@ void call(Map arguments = [:]) {
         }
         stages {
             stage('Plan') {
-                agent { label given.label }
+                agent { label given.labels.plan }
                 steps {
                     script {
-                        Map plan = planPromotion(version: params.VERSION, build: params.BUILD, plan: 'plan.json',
-                            config: given.config, credentials: credentialsFor(given, ''))
-                        archiveArtifacts artifacts: 'plan.json'
-                        stash name: 'plan', includes: 'plan.json'
-                        currentBuild.description = describe(given, plan)
-                        List<String> missing = missingFor(given, plan.gate)
-                        if (missing) {
-                            error 'refused: nobody is asked for approval yet\n  - ' + missing.join('\n  - ')
-                        }
+                        preparePlan(given)
                     }
                 }
             }
@@ -50,21 +40,19 @@ void call(Map arguments = [:]) {
                 options {
                     timeout(time: days, unit: 'DAYS')
                 }
-                input { // is answered before the agent is taken
-                    message 'Promote ' + given.product + ' ' + params.VERSION + '/' + params.BUILD + '? Reason: ' +
-                        params.REASON + '. The plan is in plan.json.'
-                    ok 'Approve'
-                    submitter given.submitter
-                    submitterParameter 'APPROVER'
-                }
-                agent { label given.label }
                 steps {
                     script {
-                        unstash 'plan'
-                        approvePromotion plan: 'plan.json', approver: env.APPROVER,
-                            reason: jenkinsReleaseApproval.reason(), report: 'approval.json', config: given.config,
-                            credentials: credentialsFor(given, 'approval')
-                        archiveArtifacts artifacts: 'approval.json'
+                        if (!env.PLAN_DIGEST) { // restarted from here: what is asked is what holds now
+                            node(given.labels.plan) {
+                                checkout scm
+                                preparePlan(given)
+                            }
+                        }
+                        if (env.PROMOTED == 'true') {
+                            echo 'It was promoted before: nobody is asked.'
+                        } else {
+                            jenkinsReleaseApproval.ask(given, 'Promote ' + given.product + ' ' + candidate())
+                        }
                     }
                 }
             }
@@ -74,14 +62,19 @@ void call(Map arguments = [:]) {
                     expression { !params.DRY_RUN }
                 }
                 options {
-                    lock(resource: resource)
+                    lock(resource: given.lock ?: 'promote-' + given.product)
                 }
-                agent { label given.label }
+                agent { label given.labels.promote }
                 steps {
                     script {
-                        promoteCandidate version: params.VERSION, build: params.BUILD, report: 'promotion.json',
-                            checks: 'checks.xml', config: given.config,
-                            credentials: credentialsFor(given, 'promotion')
+                        jenkinsReleaseApproval.describe(given.product + ' ' + candidate() + ', without a new plan')
+                        Map promotion = promoteCandidate(version: params.VERSION, build: params.BUILD,
+                            report: 'promotion.json', checks: 'checks.xml', config: given.config,
+                            credentials: jenkinsReleaseApproval.credentialsFor(given.credentials,
+                                ['smb', 'aws', 'mail', 'webhook'], 'promotion'))
+                        if (!promotion.changed) {
+                            currentBuild.description += ', nothing to do: it was promoted before'
+                        }
                         releaseHistory version: params.VERSION, page: 'history.txt', config: given.config,
                             credentials: jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb'], '')
                         archiveArtifacts artifacts: 'promotion.json'
@@ -102,19 +95,20 @@ private String candidate() {
     return params.VERSION + '/' + params.BUILD
 }
 
-private String describe(Map given, Map plan) {
-    return given.product + ' ' + candidate() + ' to ' + plan.registry + ', plan ' + plan.planDigest
-}
-
-private Map credentialsFor(Map given, String role) {
-    return jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb', 'aws', 'mail', 'webhook'], role)
-}
-
-/** What has to be mended before anybody is asked. */
-private List<String> missingFor(Map given, Map gate) {
-    List<String> missing = jenkinsReleaseApproval.missing(gate)
-    if (params.PRODUCT && params.PRODUCT != given.product) {
-        missing << ('this job promotes ' + given.product + ', not ' + params.PRODUCT)
+/** Plans, and fails where something is missing that has to be there before anybody is asked. */
+private void preparePlan(Map given) {
+    jenkinsReleaseForm.require(['VERSION', 'BUILD'], params.PRODUCT && params.PRODUCT != given.product ?
+        ['PRODUCT is ' + params.PRODUCT + ', but this job promotes ' + given.product] : [])
+    Map plan = planPromotion(version: params.VERSION, build: params.BUILD, plan: 'plan.json', config: given.config,
+        credentials: jenkinsReleaseApproval.reading(given.credentials, 'request'))
+    archiveArtifacts artifacts: 'plan.json'
+    stash name: 'plan', includes: 'plan.json'
+    currentBuild.description = given.product + ' ' + candidate() + ' to ' + plan.registry + ', plan ' + plan.planDigest
+    // Nobody is asked for what was done before.
+    List<String> missing = plan.promoted ? [] : jenkinsReleaseApproval.missing(plan, !params.DRY_RUN)
+    if (missing) {
+        error 'refused: nobody is asked for approval yet\n  - ' + missing.join('\n  - ')
     }
-    return missing
+    env.PLAN_DIGEST = plan.planDigest
+    env.PROMOTED = plan.promoted as String
 }

@@ -3,20 +3,18 @@ void call(Map arguments = [:], Closure prepare = null) {
     Map given = jenkinsReleaseArguments('publishPipeline', arguments, [
         product: null,           // product name, as in release.toml
         submitter: null,         // who may answer in Jenkins: user ids and groups, separated by commas
-        label: 'docker',         // label of the agents
+        labels: [plan: 'release-plan', approve: 'release-approve', promote: 'release-promote'], // of the agents
         config: 'release.toml',  // relative to the workspace
         setupZip: '',            // zip with which customers deploy the images, which the body makes
         approvalDays: 3,         // how long the question stays
         lock: '',                // resource that publications share; 'publish-' and the product by default
         credentials: [:],        // credentials ids, of these kinds
-    ], ['smb', 'aws', 'approvalKey', 'approvalPassphrase', 'promotionKey', 'promotionPassphrase', 'mail', 'webhook'])
-    String resource = given.lock ?: 'publish-' + given.product
+    ], ['smb', 'awsRead', 'requestKey', 'requestPassphrase', 'approvalKey', 'approvalPassphrase',
+        'promotionKey', 'promotionPassphrase', 'mail', 'webhook'])
+    jenkinsReleaseApproval.requireApart('publishPipeline', given)
     int days = given.approvalDays as int
     pipeline {
         agent none
-        options {
-            preserveStashes()
-        }
         parameters {
             string(name: 'VERSION', description: 'Product version, such as 8.1.0')
             string(name: 'BUILD', description: 'Build that QA signed off, such as 42')
@@ -26,21 +24,10 @@ void call(Map arguments = [:], Closure prepare = null) {
         }
         stages {
             stage('Plan') {
-                agent { label given.label }
+                agent { label given.labels.plan }
                 steps {
                     script {
-                        Map plan = planPromotion(version: params.VERSION, build: params.BUILD, plan: 'plan.json',
-                            config: given.config, credentials: credentialsFor(given, ''))
-                        archiveArtifacts artifacts: 'plan.json'
-                        stash name: 'plan', includes: 'plan.json'
-                        currentBuild.description = given.product + ' ' + params.VERSION + '/' + params.BUILD + ' to ' +
-                            plan.release_area + ', plan ' + plan.planDigest
-                        List<String> missing = jenkinsReleaseApproval.missing(plan.gate)
-                        if (missing) {
-                            error 'refused: nobody is asked for approval yet\n  - ' + missing.join('\n  - ')
-                        }
-                        // An approval of the promotion is one of the publication too: both are in the plan.
-                        env.APPROVED = plan.gate.open as String
+                        preparePlan(given)
                     }
                 }
             }
@@ -52,21 +39,19 @@ void call(Map arguments = [:], Closure prepare = null) {
                 options {
                     timeout(time: days, unit: 'DAYS')
                 }
-                input { // is answered before the agent is taken
-                    message 'Publish ' + given.product + ' ' + params.VERSION + '/' + params.BUILD + '? Reason: ' +
-                        params.REASON + '. The plan is in plan.json.'
-                    ok 'Approve'
-                    submitter given.submitter
-                    submitterParameter 'APPROVER'
-                }
-                agent { label given.label }
                 steps {
                     script {
-                        unstash 'plan'
-                        approvePromotion plan: 'plan.json', approver: env.APPROVER,
-                            reason: jenkinsReleaseApproval.reason(), report: 'approval.json',
-                            config: given.config, credentials: credentialsFor(given, 'approval')
-                        archiveArtifacts artifacts: 'approval.json'
+                        if (!env.APPROVED) { // restarted from here: what is asked is what holds now
+                            node(given.labels.plan) {
+                                checkout scm
+                                preparePlan(given)
+                            }
+                        }
+                        if (env.APPROVED == 'true') {
+                            echo 'The plan is approved already, or published: nobody is asked.'
+                        } else {
+                            jenkinsReleaseApproval.ask(given, 'Publish ' + given.product + ' ' + candidate())
+                        }
                     }
                 }
             }
@@ -76,17 +61,21 @@ void call(Map arguments = [:], Closure prepare = null) {
                     expression { !params.DRY_RUN }
                 }
                 options {
-                    lock(resource: resource)
+                    lock(resource: given.lock ?: 'publish-' + given.product)
                 }
-                agent { label given.label }
+                agent { label given.labels.promote }
                 steps {
                     script {
+                        jenkinsReleaseApproval.describe(given.product + ' ' + candidate() + ', without a new plan')
                         if (prepare) {
                             prepare()
                         }
-                        publishRelease version: params.VERSION, build: params.BUILD, setupZip: given.setupZip,
-                            report: 'publication.json', config: given.config,
-                            credentials: credentialsFor(given, 'promotion')
+                        Map publication = publishRelease(version: params.VERSION, build: params.BUILD,
+                            setupZip: given.setupZip, report: 'publication.json', config: given.config,
+                            credentials: jenkinsReleaseApproval.reading(given.credentials, 'promotion'))
+                        if (!publication.changed) {
+                            currentBuild.description += ', nothing to do: it was published before'
+                        }
                         releaseHistory version: params.VERSION, page: 'history.txt', config: given.config,
                             credentials: jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb'], '')
                         archiveArtifacts artifacts: 'publication.json'
@@ -98,6 +87,25 @@ void call(Map arguments = [:], Closure prepare = null) {
     }
 }
 
-private Map credentialsFor(Map given, String role) {
-    return jenkinsReleaseApproval.credentialsFor(given.credentials, ['smb', 'aws', 'mail', 'webhook'], role)
+private String candidate() {
+    return params.VERSION + '/' + params.BUILD
+}
+
+/** Plans, and fails where something is missing that has to be there before anybody is asked. */
+private void preparePlan(Map given) {
+    jenkinsReleaseForm.require(['VERSION', 'BUILD'], [])
+    Map plan = planPromotion(version: params.VERSION, build: params.BUILD, plan: 'plan.json', config: given.config,
+        credentials: jenkinsReleaseApproval.reading(given.credentials, 'request'))
+    archiveArtifacts artifacts: 'plan.json'
+    stash name: 'plan', includes: 'plan.json'
+    currentBuild.description = given.product + ' ' + candidate() + ' to ' + plan.release_area +
+        ', plan ' + plan.planDigest
+    // Nobody is asked for what was done before.
+    List<String> missing = plan.published ? [] :
+        jenkinsReleaseApproval.missing(plan, !params.DRY_RUN && !plan.gate.open)
+    if (missing) {
+        error 'refused: nobody is asked for approval yet\n  - ' + missing.join('\n  - ')
+    }
+    // An approval of the promotion is one of the publication too: both are in the plan.
+    env.APPROVED = (plan.gate.open || plan.published) as String
 }

@@ -2,8 +2,8 @@
 void call(Map arguments = [:], Closure test) {
     Map given = jenkinsReleaseArguments('qaPipeline', arguments, [
         submitter: null,         // who may give the verdict: user ids and groups, separated by commas
-        results: 'junit.xml',    // JUnit report that the tests write
-        label: 'docker',         // label of the agents
+        results: 'junit.xml',    // JUnit reports that the tests write
+        label: 'release-qa',     // label of the agents, on which nothing is built
         config: 'release.toml',  // relative to the workspace
         verdictDays: 7,          // how long the question stays
         credentials: [:],        // ids: smb, key, passphrase, mail, webhook
@@ -12,7 +12,7 @@ void call(Map arguments = [:], Closure test) {
     pipeline {
         agent none
         options {
-            preserveStashes()
+            preserveStashes(buildCount: 50)
         }
         parameters {
             string(name: 'VERSION', description: 'Product version, such as 8.1.0')
@@ -23,10 +23,20 @@ void call(Map arguments = [:], Closure test) {
                 agent { label given.label }
                 steps {
                     script {
+                        jenkinsReleaseForm.require(['VERSION', 'BUILD'], [])
                         currentBuild.description = params.VERSION + '/' + params.BUILD
-                        loadCandidate version: params.VERSION, build: params.BUILD, config: given.config,
-                            credentials: [smb: given.credentials.smb]
+                        Map loaded = loadCandidate(version: params.VERSION, build: params.BUILD,
+                            config: given.config, report: 'tested.json', credentials: [smb: given.credentials.smb])
+                        currentBuild.description += ', ' + loaded.digest
+                        env.TESTED_DIGEST = loaded.digest
+                        archiveArtifacts artifacts: 'tested.json'
+                        // Before the tests run: they may write to the workspace.
+                        writeFile file: 'tested.digest', text: loaded.digest
+                        stash name: 'tested', includes: 'tested.digest'
+                        // What the tests of another candidate left on this agent is no result of these.
+                        reports(given.results, ['--remove': true], '')
                         test()
+                        keep(reports(given.results, [:], 'tested.digest'))
                         stash name: 'results', includes: given.results
                     }
                 }
@@ -40,29 +50,77 @@ void call(Map arguments = [:], Closure test) {
                 options {
                     timeout(time: days, unit: 'DAYS')
                 }
-                input { // is answered before the agent is taken
-                    message 'The verdict on ' + params.VERSION + '/' + params.BUILD
-                    ok 'Sign'
-                    submitter given.submitter
-                    submitterParameter 'TESTER'
-                    parameters {
-                        choice(name: 'VERDICT', choices: ['fail', 'pass'], description: 'May it be released?')
-                        string(name: 'NOTE', description: 'Remark for the record')
-                        string(name: 'ACCEPT_FAILURES', description: 'Why it passes although tests failed')
-                    }
-                }
-                agent { label given.label }
                 steps {
                     script {
-                        unstash 'results'
-                        qaSignOff version: params.VERSION, build: params.BUILD, verdict: env.VERDICT,
-                            tester: env.TESTER, results: given.results, note: env.NOTE,
-                            acceptFailures: env.ACCEPT_FAILURES, config: given.config, report: 'verdict.json',
-                            credentials: given.credentials
-                        archiveArtifacts artifacts: 'verdict.json'
+                        if (!env.TESTED_DIGEST) { // restarted from here
+                            node(given.label) {
+                                takeStashes(given.results)
+                                keep(reports(given.results, [:], ''))
+                            }
+                            currentBuild.description = params.VERSION + '/' + params.BUILD + ', ' + env.TESTED_DIGEST
+                        }
+                        // Outside of any node: who waits holds no executor.
+                        Map answer = input(
+                            message: 'The verdict on ' + params.VERSION + '/' + params.BUILD + ', ' +
+                                env.TESTED_DIGEST + '? ' + env.TEST_RESULTS,
+                            ok: 'Sign', submitter: given.submitter, submitterParameter: 'TESTER',
+                            parameters: [
+                                choice(name: 'VERDICT', choices: ['fail', 'pass'], description: 'May it be released?'),
+                                string(name: 'NOTE', description: 'Remark for the record'),
+                                string(name: 'ACCEPT_FAILURES', description: 'Why it passes although tests failed'),
+                            ])
+                        if (answer.VERDICT == 'pass' && env.TESTS_FAILED == 'true' && !answer.ACCEPT_FAILURES?.trim()) {
+                            error 'configuration: tests failed, so a pass needs ACCEPT_FAILURES: why it passes\n' +
+                                'hint: restart this build from Sign off, and the question is asked again'
+                        }
+                        node(given.label) {
+                            checkout scm
+                            takeStashes(given.results)
+                            qaSignOff version: params.VERSION, build: params.BUILD, verdict: answer.VERDICT,
+                                digest: env.TESTED_DIGEST, tester: answer.TESTER, results: given.results,
+                                note: answer.NOTE, acceptFailures: answer.ACCEPT_FAILURES, config: given.config,
+                                report: 'verdict.json', credentials: given.credentials
+                            archiveArtifacts artifacts: 'verdict.json'
+                        }
                     }
                 }
             }
         }
     }
+}
+
+/** Takes what was tested, and the reports, from the build that tested; without them nobody can be asked. */
+private void takeStashes(String results) {
+    // Other reports may lie here, of another build or of the checkout: a pattern would find them too.
+    reports(results, ['--remove': true], '')
+    try {
+        unstash 'tested'
+        unstash 'results'
+    } catch (problem) {
+        if (!problem.message?.contains('No such saved stash')) {
+            throw problem
+        }
+        error('configuration: the reports of the tests are gone, so there is nothing to give a verdict on\n' +
+            'hint: Jenkins keeps them for the last 50 builds: start this job anew, and the candidate is tested again')
+    }
+    env.TESTED_DIGEST = readFile(file: 'tested.digest', encoding: 'UTF-8').trim()
+}
+
+/** Keeps what the tests say for the question: a pass that lacks a reason would be refused after the answer. */
+private void keep(Map found) {
+    env.TESTS_FAILED = (found.failed || found.contradictions) as String
+    env.TEST_RESULTS = 'Tests: ' + found.passed + ' passed, ' + found.failed + ' failed, ' +
+        found.skipped + ' skipped.' + (env.TESTS_FAILED == 'true' ? ' A pass needs ACCEPT_FAILURES.' : '')
+}
+
+/** Removes the reports of the tests, or reads those that are newer than a file: without one the stage fails. */
+private Map reports(String results, Map flags, String newerThan) {
+    return jenkinsReleaseCli(
+        verb: ['qa', 'results'],
+        options: ['--results': results, '--newer-than': newerThan],
+        flags: flags,
+        operands: [],
+        credentials: [:],
+        report: '',
+    )
 }

@@ -5,7 +5,9 @@ Map call(Map arguments = [:]) {
         build: null,             // the build that was tested
         verdict: null,           // 'pass' or 'fail'
         tester: null,            // the submitterParameter of input, or who is responsible for the tests
-        results: '',             // JUnit report; a pass needs one
+        results: '',             // JUnit reports, files or patterns; a pass needs one
+        digest: '',              // what was tested: digest in the result of loadCandidate
+        withoutReceipt: '',      // why a pass is given although it is unknown what was tested; recorded
         note: '',                // remark for the record
         acceptFailures: '',      // why it passes although tests failed; recorded
         config: 'release.toml',  // relative to the current directory
@@ -20,6 +22,8 @@ Map call(Map arguments = [:]) {
             '--verdict': given.verdict,
             '--tester': given.tester,
             '--results': given.results,
+            '--digest': given.digest,
+            '--without-receipt': given.withoutReceipt,
             '--note': given.note,
             '--accept-failures': given.acceptFailures,
         ],

@@ -6,22 +6,50 @@ circuit breaker detects failures" in its developer guide.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
-from jenkins_release.errors import ConfigurationError, ReleaseError
+from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 
 _SERVICES_AT_A_TIME = 10
 """Services in one DescribeServices."""
+_WHOLE = "jenkins-release-whole"
+"""Key of the definition as ECS wrote it, in an answer that botocore has parsed."""
+_TOLD_ONLY = frozenset(
+    {
+        "compatibilities",
+        "deleteRequestedAt",
+        "deregisteredAt",
+        "registeredAt",
+        "registeredBy",
+        "requiresAttributes",
+        "revision",
+        "status",
+        "taskDefinitionArn",
+    }
+)
+"""Fields that ECS adds to a definition; nobody registers them (ECS API reference, TaskDefinition)."""
 _TASKS_AT_A_TIME = 100
 """Tasks in one DescribeTasks, and on one page of ListTasks."""
-_WRONG = frozenset({"ClientException", "InvalidParameterException", "LimitExceededException"})
-"""Codes of a request that ECS does not take: it would not take it the second time either."""
+_AS_IT_STANDS = "ECS does not take it as it stands"
+_WRONG: Mapping[str, str] = {
+    "ClientException": _AS_IT_STANDS,
+    "InvalidParameterException": _AS_IT_STANDS,
+    "NamespaceNotFoundException": "the service's Service Connect namespace is gone: make it again",
+    "PlatformTaskDefinitionIncompatibilityException": "the service's platform version does not run this task "
+    "definition: update the service's platform version",
+    "PlatformUnknownException": "the service's platform version does not exist: update the service",
+    "ServiceNotActiveException": "the service is being deleted: check saas.services",
+    "ServiceNotFoundException": "check saas.services, saas.cluster, saas.region and the account",
+    "UnsupportedFeatureException": _AS_IT_STANDS,
+}
+"""Codes of a request that ECS would not take the second time either, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +95,11 @@ class EcsService:
     Attributes:
         name: Its name.
         status: ``ACTIVE``, ``DRAINING`` or ``INACTIVE``.
-        controller: ``ECS`` for rolling updates; ``CODE_DEPLOY`` or ``EXTERNAL``.
+        controller: ``ECS``, ``CODE_DEPLOY`` or ``EXTERNAL``.
         desired: Tasks that it is to have.
         deployments: The newest one first.
         events: The newest one first.
+        strategy: How ECS itself deploys: ``ROLLING``, ``BLUE_GREEN``, ``LINEAR`` or ``CANARY``.
     """
 
     name: str
@@ -79,6 +108,16 @@ class EcsService:
     desired: int
     deployments: tuple[Deployment, ...]
     events: tuple[ServiceEvent, ...]
+    strategy: str = "ROLLING"
+
+    @property
+    def not_rolling(self) -> str:
+        """Why rolling updates by ECS are not what happens to it; empty where they are."""
+        if self.controller != "ECS":
+            return f"{self.name} is deployed by {self.controller}, expected rolling updates by ECS"
+        if self.strategy != "ROLLING":
+            return f"{self.name} is deployed by the strategy {self.strategy}, expected ROLLING"
+        return ""
 
     @property
     def primary(self) -> Deployment | None:
@@ -95,12 +134,15 @@ class TaskDefinition:
         family: Its family.
         active: Whether a service may be updated to it.
         settings: Its fields that RegisterTaskDefinition takes, tags included.
+        unknown: Its fields besides that a new revision would be without, because this boto3 does not know
+            them, by their paths.
     """
 
     arn: str
     family: str
     active: bool
     settings: Mapping[str, Any] = field(repr=False)
+    unknown: tuple[str, ...] = ()
 
     @property
     def images(self) -> dict[str, str]:
@@ -138,13 +180,17 @@ class EcsCluster(Protocol):
         """Register a new revision and return its ARN."""
         ...
 
-    def deploy(self, service: str, definition: str, *, again: bool = False) -> None:
+    def deploy(self, service: str, definition: str, *, again: bool = False) -> str:
         """Let a service run a task definition.
 
         Args:
             service: Name of the service.
             definition: ARN of the task definition.
             again: Begin a new deployment although the service has this task definition already.
+
+        Returns:
+            Id of the deployment. Later looks at the service may not know it yet: ECS is eventually
+            consistent (ECS API reference, "Eventual consistency").
         """
         ...
 
@@ -168,6 +214,9 @@ class Ecs:
 
     def __init__(self, region: str, cluster: str, *, client: Any = None) -> None:
         self._client = client or aws_client("ecs", region)
+        self._client.meta.events.register(
+            "before-parse.ecs.DescribeTaskDefinition", _keep_whole, unique_id="jenkins-release-whole"
+        )
         self._region = region
         self.cluster = cluster
 
@@ -189,13 +238,18 @@ class Ecs:
             answer = self._client.describe_task_definition(taskDefinition=name, include=["TAGS"])
         said = answer["taskDefinition"]
         # All that this boto3 knows to register is taken over, and nothing else of the answer.
-        taken = self._client.meta.service_model.operation_model("RegisterTaskDefinition").input_shape.members
-        settings = {key: value for key, value in said.items() if key in taken}
+        taken = self._client.meta.service_model.operation_model("RegisterTaskDefinition").input_shape
+        settings = {key: value for key, value in said.items() if key in taken.members}
+        whole = {key: value for key, value in answer[_WHOLE].items() if key not in _TOLD_ONLY}
         # Tags that begin with aws: are AWS's own; nobody else may set them.
         if tags := [each for each in answer.get("tags", []) if not each["key"].startswith("aws:")]:
             settings["tags"] = tags
         return TaskDefinition(
-            said["taskDefinitionArn"], said["family"], said.get("status") == "ACTIVE", settings
+            said["taskDefinitionArn"],
+            said["family"],
+            said.get("status") == "ACTIVE",
+            settings,
+            tuple(_beyond(whole, taken, "")),
         )
 
     def register(self, settings: Mapping[str, Any]) -> str:
@@ -204,15 +258,18 @@ class Ecs:
             answer = self._client.register_task_definition(**settings)
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
-    def deploy(self, service: str, definition: str, *, again: bool = False) -> None:
+    def deploy(self, service: str, definition: str, *, again: bool = False) -> str:
         """Update a service."""
-        with self._errors(f"update the service {service} of {self.cluster}"):
-            self._client.update_service(
+        what = f"update the service {service} of {self.cluster}"
+        with self._errors(what, not_yet="TaskDefinition not found"):
+            answer = self._client.update_service(
                 cluster=self.cluster,
                 service=service,
                 taskDefinition=definition,
                 forceNewDeployment=again,
             )
+        primary = _service(answer["service"]).primary
+        return primary.ident if primary else ""
 
     def tasks(self, service: str) -> list[RunningTask]:
         """Describe the running tasks."""
@@ -254,13 +311,18 @@ class Ecs:
             yield from answer.get("tasks", [])
 
     @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
+    def _errors(self, what: str, *, not_yet: str = "") -> Iterator[None]:
+        """Translate errors; one that says ``not_yet`` may be about what was made a moment ago."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
         except (BotoCoreError, ClientError) as error:
-            raise self._translated(error, what) from error
+            found = self._translated(error, what)
+            if not_yet and not_yet in found.message:
+                hint = "ECS knows a new revision some moments later; or it was deregistered"
+                raise RemoteError(found.message, hint=hint, retryable=True) from error
+            raise found from error
 
     def _translated(self, error: Exception, what: str) -> ReleaseError:
         code = error_code(error)
@@ -271,8 +333,35 @@ class Ecs:
             )
         found = translate(error, what)
         if code in _WRONG and not found.retryable:
-            return ConfigurationError(found.message, hint="ECS does not take it as it stands")
+            return ConfigurationError(found.message, hint=_WRONG[code])
         return found
+
+
+def _keep_whole(response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Keep a definition as ECS wrote it: botocore drops what its model of ECS does not have."""
+    said: Any = None
+    with suppress(ValueError):
+        said = json.loads(response_dict["body"])
+    if isinstance(said, dict):
+        customized_response_dict[_WHOLE] = said.get("taskDefinition") or {}
+
+
+def _beyond(said: Any, shape: Any, where: str) -> Iterator[str]:
+    """Yield the paths of what is said beyond a shape; ``null`` and an empty list say nothing."""
+    if shape.type_name == "structure" and isinstance(said, dict):
+        for key, value in said.items():
+            path = f"{where}.{key}" if where else key
+            if key in shape.members:
+                yield from _beyond(value, shape.members[key], path)
+            elif value is not None and value != []:
+                yield path
+    elif shape.type_name == "list" and isinstance(said, list):
+        for number, value in enumerate(said):
+            name = value.get("name", number) if isinstance(value, dict) else number
+            yield from _beyond(value, shape.member, f"{where}[{name}]")
+    elif shape.type_name == "map" and isinstance(said, dict):
+        for key, value in said.items():
+            yield from _beyond(value, shape.value, f"{where}.{key}")
 
 
 def _service(said: Mapping[str, Any]) -> EcsService:
@@ -286,6 +375,8 @@ def _service(said: Mapping[str, Any]) -> EcsService:
             ServiceEvent(each["id"], each["createdAt"].astimezone(UTC), each["message"])
             for each in said.get("events", [])
         ),
+        # Services from before there were strategies have none, and are updated by rolling.
+        strategy=said.get("deploymentConfiguration", {}).get("strategy", "ROLLING"),
     )
 
 

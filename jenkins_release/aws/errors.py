@@ -14,25 +14,44 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.numbers import whole_number
 
-THROTTLED = frozenset(
+_LATER = frozenset(
     {
-        "BandwidthLimitExceeded",
-        "EC2ThrottledException",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionInProgressException",
+        "bandwidthlimitexceeded",
+        "concurrentmodification",
+        "conflict",
+        "dependencytimeout",
+        "entitytemporarilyunmodifiable",
+        "internal",
+        "internalfailure",
+        "internalserver",
+        "internalservice",
+        "keyunavailable",
+        "kmsinternal",
+        "operationaborted",
+        "priorrequestnotcomplete",
+        "provisionedthroughputexceeded",
+        "requestlimitexceeded",
+        "requesttimeout",
+        "server",
+        "servicefailure",
+        "serviceunavailable",
+        "slowdown",
+        "toomanyrequests",
+        "toomanyupdates",
+        "transactioninprogress",
     }
 )
-"""Codes that mean "later": AWS SDKs and Tools Reference Guide, "Retry behavior"."""
+"""Codes that mean "later", in lower case and without ``Exception``, ``Error`` and ``Fault`` at their end.
+
+AWS SDKs and Tools Reference Guide, "Retry behavior", and the error lists of the services' API references.
+"""
+_ENDING = re.compile(r"(?:exception|error|fault)+$")
+_SAYS_LATER = re.compile(
+    r"too many (?:concurrent|requests)|rate exceeded|request rate|throttl|try again later", re.IGNORECASE
+)
+"""Texts that say so under a code that says nothing, such as ECS's ``ClientException``."""
 
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"})
@@ -49,7 +68,40 @@ _WRONG_SIGNATURE = frozenset(
 )
 _NO_SIGNATURE = frozenset({"MissingAuthenticationToken", "MissingAuthenticationTokenException"})
 _CLOCK = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
-_TRANSIENT = frozenset({"RequestTimeout", "RequestTimeoutException", "InternalError", "ServiceUnavailable"})
+_KMS = (
+    "the KMS key has to exist in this region and to be enabled, and its policy has to let both the caller "
+    "and the service use it"
+)
+_QUOTA = "delete what is not needed, or have the quota raised in Service Quotas"
+_POLICY = (
+    "an account, user or role that the policy names does not exist, or not any more; "
+    "one that was made a moment ago needs about a minute"
+)
+_KNOWN: Mapping[str, tuple[type[ReleaseError], str]] = {
+    "decryptionfailure": (ConfigurationError, _KMS),
+    "encryptionfailure": (ConfigurationError, _KMS),
+    "entityalreadyexists": (
+        ConfigurationError,
+        "it has another owner or path: use another name, or delete it",
+    ),
+    "imagetagalreadyexists": (RemoteError, "a tag that was set is never moved: release under a new version"),
+    "kms": (ConfigurationError, _KMS),
+    "layersnotfound": (
+        RemoteError,
+        "the repository lacks layers that the manifest names: run the command again, which sends them again",
+    ),
+    "limitexceeded": (ConfigurationError, _QUOTA),
+    "malformedpolicydocument": (ConfigurationError, _POLICY),
+    "referencedimagesnotfound": (
+        RemoteError,
+        "the repository lacks images that the index lists: push them first",
+    ),
+    "servicequotaexceeded": (ConfigurationError, _QUOTA),
+    "toomanytags": (ConfigurationError, "AWS takes 50 tags: set fewer"),
+}
+"""Code, as :func:`is_transient` reads it, to the kind of the error and what to do."""
+_BAD_POLICY = re.compile(r"principal not found|invalid principal|invalid repository policy", re.IGNORECASE)
+_REFUSALS = _EXPIRED | _DENIED | _WRONG_KEY | _WRONG_SIGNATURE | _NO_SIGNATURE | _CLOCK
 _DENIAL = re.compile(r"(?P<who>arn:\S+) is not authorized to perform: (?P<action>[\w-]+:\w+)")
 _ENCODED = re.compile(r"\s*Encoded authorization failure message:.*", re.DOTALL)
 _VALUE = re.compile(r", value: .*?(?=, (?:type|valid))", re.DOTALL)
@@ -57,6 +109,16 @@ _CHAIN_HINT = (
     "give boto3 credentials: a role of the agent, AWS_PROFILE, "
     "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY from the credential store"
 )
+
+
+_CREDENTIAL_HINTS = {
+    "FileNotFoundError": "a program or file that the profile names is not there: look at credential_process, "
+    "and at AWS_WEB_IDENTITY_TOKEN_FILE",
+    "PermissionError": "a program or file that the profile names cannot be used by this user",
+    "JSONDecodeError": "credential_process has to print JSON with Version, AccessKeyId and SecretAccessKey",
+    "EOFError": "the profile asks for an MFA code, and there is no terminal: jobs need a role without "
+    "mfa_serial",
+}
 
 
 @contextlib.contextmanager
@@ -83,6 +145,24 @@ def error_code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
+def is_transient(code: str, said: str, status: int) -> bool:
+    """Whether AWS asks to come back later, in whatever form it does.
+
+    Retries and errors both go by this: a refusal for the moment is never a mistake of the configuration.
+
+    Args:
+        code: The code of its answer.
+        said: The text that goes with it.
+        status: The HTTP status.
+    """
+    if code in _REFUSALS:
+        return False
+    name = _plain(code)
+    if name in _LATER or "throttl" in name or _SAYS_LATER.search(said):
+        return True
+    return status >= 500 or status == 429
+
+
 def translate(error: Exception, what: str, *, clock: Callable[[], float] = time.time) -> ReleaseError:
     """Turn a botocore error into one of ours.
 
@@ -92,8 +172,9 @@ def translate(error: Exception, what: str, *, clock: Callable[[], float] = time.
         clock: Seconds since the epoch; only a Retry-After that is a date needs it.
 
     Returns:
-        ConfigurationError where no usable credentials, profile or region are set; RemoteError for
-        everything else: retryable for throttling, 5xx and broken connections, not for refusals.
+        ConfigurationError where no usable credentials, profile or region are set, for a quota that is
+        reached, and for what the caller named and AWS does not have; RemoteError for everything else:
+        retryable for throttling, 5xx and broken connections, not for refusals.
     """
     from botocore.exceptions import ClientError
 
@@ -109,14 +190,19 @@ def retry_after(headers: Mapping[str, str], *, clock: Callable[[], float] = time
     ``x-amz-retry-after`` is a number of milliseconds (botocore's ``retries/standard.py``).
     """
     by_name = {name.lower(): value.strip() for name, value in headers.items()}
-    if (value := by_name.get("x-amz-retry-after", "")).isdigit():
-        return int(value) / 1000
+    if (milliseconds := whole_number(by_name.get("x-amz-retry-after", ""))) is not None:
+        return milliseconds / 1000
     value = by_name.get("retry-after", "")
-    if value.isdigit():
-        return float(value)
+    if (seconds := whole_number(value)) is not None:
+        return seconds
     with contextlib.suppress(ValueError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - clock())
     return None
+
+
+def _plain(code: str) -> str:
+    """Return a code in lower case, without ``Exception`` or the like at its end."""
+    return _ENDING.sub("", code.lower())
 
 
 def _answered(response: dict[str, Any], what: str, clock: Callable[[], float]) -> ReleaseError:
@@ -142,13 +228,20 @@ def _answered(response: dict[str, Any], what: str, clock: Callable[[], float]) -
             f"{start}{request}: it does not accept the signature of the call",
             hint="the secret access key does not belong to the access key, or this machine's clock is wrong",
         )
-    later = code in THROTTLED or code in _TRANSIENT or status >= 500 or status == 429
-    return RemoteError(
-        f"{start}{request}: {said}",
-        hint="AWS asks to come back later" if later else "",
-        retryable=later,
-        retry_after=retry_after(meta.get("HTTPHeaders", {}), clock=clock) if later else None,
-    )
+    detail = str(response.get("kmsError") or "")  # ECR's KmsException says in it what KMS said
+    if detail:
+        said = f"{said} ({detail})"
+    if is_transient(code, said, status):
+        return RemoteError(
+            f"{start}{request}: {said}",
+            hint="AWS asks to come back later",
+            retryable=True,
+            retry_after=retry_after(meta.get("HTTPHeaders", {}), clock=clock),
+        )
+    kind, hint = _KNOWN.get(_plain(code), (RemoteError, ""))
+    if _BAD_POLICY.search(said):
+        kind, hint = ConfigurationError, _POLICY
+    return kind(f"{start}{request}: {said}", hint=hint)
 
 
 def _denied(start: str, said: str, request: str) -> RemoteError:
@@ -170,9 +263,21 @@ def _unanswered(error: Exception, what: str) -> ReleaseError:
         return ConfigurationError(f"{start}: the AWS credentials are incomplete: {error}", hint=_CHAIN_HINT)
     if isinstance(error, known.NoCredentialsError | known.NoAuthTokenError):
         return ConfigurationError(f"{start}: boto3 found no AWS credentials", hint=_CHAIN_HINT)
-    if isinstance(error, known.CredentialRetrievalError | known.SSOError | known.TokenRetrievalError):
+    if isinstance(error, known.SSOError | known.TokenRetrievalError):
+        return ConfigurationError(
+            f"{start}: the sign-in of the AWS profile has expired or is missing ({kind})",
+            hint="sign in again with 'aws sso login', or let the job use a role of the agent",
+        )
+    if isinstance(error, known.CredentialRetrievalError):
         # The text may quote the output of a credential program: only the kind is named.
-        return ConfigurationError(f"{start}: the AWS credentials cannot be had ({kind})", hint=_CHAIN_HINT)
+        cause = type(error.__cause__).__name__ if error.__cause__ else kind
+        hint = _CREDENTIAL_HINTS.get(cause, _CHAIN_HINT)
+        return ConfigurationError(f"{start}: the AWS credentials cannot be had ({cause})", hint=hint)
+    if isinstance(error, known.MissingDependencyException):
+        return ConfigurationError(
+            f"{start}: the profile signs in with 'aws login', which needs a package that is not installed",
+            hint="use another kind of credentials for jobs: a role of the agent, or an access key",
+        )
     if isinstance(error, known.NoRegionError | known.InvalidRegionError | known.UnknownRegionError):
         return ConfigurationError(f"{start}: {error}", hint="set the region in the configuration")
     if isinstance(error, known.ParamValidationError):
@@ -183,6 +288,11 @@ def _unanswered(error: Exception, what: str) -> ReleaseError:
         return RemoteError(
             f"{start}: the TLS certificate is not accepted: {error}",
             hint="behind an intercepting proxy set AWS_CA_BUNDLE to its certificate",
+        )
+    if type(getattr(error, "kwargs", {}).get("error")).__name__ == "LocationParseError":
+        # The text quotes the address, which may hold a login.
+        return ConfigurationError(
+            f"{start}: the address of the proxy is none", hint="look at HTTPS_PROXY and HTTP_PROXY"
         )
     broken = (known.HTTPClientError, known.ConnectionError, known.IncompleteReadError)
     if isinstance(error, broken):

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.errors import RemoteError
 
 GONE = "NoSuchEntity"
 """Code of what is not there."""
@@ -75,24 +75,18 @@ class IamCalls:
 
 
 def _translated(error: Exception, what: str) -> Exception:
-    code = error_code(error)
-    if code == "LimitExceeded":
-        return ConfigurationError(
-            f"cannot {what}: a quota of IAM is reached: {error}",
-            hint="delete what is not needed, or have the quota raised in Service Quotas",
-        )
-    if code in {"EntityTemporarilyUnmodifiable", "ConcurrentModification"}:
-        return RemoteError(f"cannot {what}: {error}", hint="IAM asks to come back later", retryable=True)
+    code, found = error_code(error), translate(error, what)
+    if found.retryable:
+        return found
     if code == GONE:
-        return RemoteError(
-            f"cannot {what}: {error}", hint="what was just made takes IAM some seconds", retryable=True
-        )
+        return RemoteError(found.message, hint="what was just made takes IAM some seconds", retryable=True)
     if code == "DeleteConflict":
         return RemoteError(
-            f"cannot {what}: {error}",
+            found.message,
             hint="an MFA device, SSH key, certificate or Git password is left: remove it by hand first",
+            retryable=True,  # or IAM did not list everything yet that the user has
         )
-    return translate(error, what)
+    return found
 
 
 def document_of(document: Any) -> Mapping[str, Any]:

@@ -82,11 +82,11 @@ class _Kms:
         try:
             return getattr(self._client, action)(**given)
         except (BotoCoreError, ClientError) as error:
-            code = error_code(error)
-            if isinstance(error, ClientError) and code in _HINTS:
+            code, found = error_code(error), translate(error, what)
+            if code in _HINTS and not found.retryable:
                 said = error.response.get("Error", {}).get("Message", "")
                 raise ConfigurationError(f"cannot {what}: {code}: {said}", hint=_HINTS[code]) from error
-            raise translate(error, what) from error
+            raise found from error
 
 
 def _region(key: str, region: str, environ: Mapping[str, str] | None) -> str:

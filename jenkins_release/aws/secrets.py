@@ -12,11 +12,13 @@ from typing import Any
 
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
+from jenkins_release.errors import ConfigurationError, RemoteError
 
 OWNER = "customer-user"
 """Tag of a secret that says which IAM user's key it holds."""
 _GONE = "ResourceNotFoundException"
 _EXISTS = "ResourceExistsException"
+_DELETED = "restore the secret ('aws secretsmanager restore-secret'), or give another name"
 
 
 class SecretStore:
@@ -34,10 +36,16 @@ class SecretStore:
         """Return the user that a secret is for (``DescribeSecret``); None where there is no such secret.
 
         Of a secret that nobody marked the owner is empty.
+
+        Raises:
+            ConfigurationError: The secret is about to be deleted.
+            RemoteError: Secrets Manager refused or failed.
         """
         answer = self._call("describe_secret", f"look at the secret {name}", (_GONE,), SecretId=name)
         if answer is None:
             return None
+        if answer.get("DeletedDate"):
+            raise ConfigurationError(f"the secret {name} is about to be deleted", hint=_DELETED)
         return next((str(tag["Value"]) for tag in answer.get("Tags", []) if tag["Key"] == OWNER), "")
 
     def holds(self, name: str, key_id: str) -> bool:
@@ -52,8 +60,12 @@ class SecretStore:
         given = {"ClientRequestToken": version_of(key_id), "SecretString": text}
         new = {"Name": name, "Description": description, "Tags": [{"Key": OWNER, "Value": owner}]}
         made = self._call("create_secret", what, (_EXISTS,), **new, **given)
-        if made is None:
-            self._call("put_secret_value", what, (), SecretId=name, **given)
+        if made is None and self._call("put_secret_value", what, (_GONE,), SecretId=name, **given) is None:
+            raise RemoteError(
+                f"cannot {what}: Secrets Manager has a secret of that name, and does not know it",
+                hint="one that was just made takes some moments: run the command again",
+                retryable=True,
+            )
 
     def _call(self, action: str, what: str, passing: tuple[str, ...], **given: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -61,9 +73,12 @@ class SecretStore:
         try:
             return getattr(self._client, action)(**given)
         except (BotoCoreError, ClientError) as error:
-            if error_code(error) in passing:
+            code, found = error_code(error), translate(error, what)
+            if code in passing:
                 return None
-            raise translate(error, what) from error
+            if code == "InvalidRequestException" and "deletion" in found.message:
+                raise ConfigurationError(found.message, hint=_DELETED) from error
+            raise found from error
 
 
 def version_of(key_id: str) -> str:

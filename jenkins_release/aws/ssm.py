@@ -6,6 +6,7 @@ statuses" in its user guide.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,10 +15,16 @@ from typing import Any, Protocol
 
 from jenkins_release.aws.errors import aws_errors, error_code, translate
 from jenkins_release.aws.session import aws_client
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import ConfigurationError, RemoteError
 
+_log = logging.getLogger(__name__)
 FINAL = frozenset({"Success", "Failed", "Cancelled", "TimedOut"})
 """States in which nothing happens any more, of a command and of an invocation."""
+_NOT_YET = frozenset({"InvalidCommandId", "InvocationDoesNotExist"})
+"""Codes with which SSM answers about a command that it knows some moments later only."""
+_KEPT = {"StandardOutput": 24_000, "StandardError": 8_000}
+"""Stream to the characters that GetCommandInvocation has of it."""
+_LATER = "SSM knows a new command, and how it ended, some moments later"
 _WRONG = frozenset(
     {
         "InvalidDocument",
@@ -25,6 +32,9 @@ _WRONG = frozenset(
         "InvalidParameters",
         "InvalidTarget",
         "InvalidInstanceId",
+        "InvalidNotificationConfig",
+        "InvalidOutputFolder",
+        "InvalidRole",
         "MaxDocumentSizeExceeded",
         "UnsupportedPlatformType",
         "ValidationException",
@@ -116,7 +126,11 @@ class RunCommand(Protocol):
         ...
 
     def output(self, ident: str, instance: str) -> str:
-        """Return what it wrote on an instance: at most 2,500 characters for each step."""
+        """Return what the steps that did not succeed wrote on an instance, their errors last.
+
+        Of each step SSM keeps the first 24,000 characters, and the first 8,000 of its errors (SSM API
+        reference, GetCommandInvocation).
+        """
         ...
 
     def unfinished(self, document: str) -> list[Command]:
@@ -171,7 +185,7 @@ class Ssm:
             )
         except (BotoCoreError, ClientError) as error:
             found = translate(error, what)
-            if error_code(error) in _WRONG:
+            if error_code(error) in _WRONG and not found.retryable:
                 hint = "check saas.ssm: document, document_version, parameters and targets"
                 raise ConfigurationError(found.message, hint=hint) from error
             raise found from error
@@ -184,7 +198,7 @@ class Ssm:
         try:
             answer = self._client.list_commands(CommandId=ident)
         except (BotoCoreError, ClientError) as error:
-            if error_code(error) == "InvalidCommandId":  # SSM knows a new command some moments later
+            if error_code(error) in _NOT_YET:
                 return None
             raise translate(error, f"read the command {ident}") from error
         found = answer.get("Commands", [])
@@ -192,21 +206,52 @@ class Ssm:
 
     def invocations(self, ident: str) -> list[Invocation]:
         """Read the invocations."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
         found = []
-        with aws_errors(f"read the invocations of the command {ident}"):
+        try:
             pages = self._client.get_paginator("list_command_invocations").paginate(CommandId=ident)
             for page in pages:
                 for each in page.get("CommandInvocations", []):
                     detail = each.get("StatusDetails", "")
                     found.append(Invocation(each["InstanceId"], each["Status"], detail))
+        except (BotoCoreError, ClientError) as error:
+            if error_code(error) in _NOT_YET:
+                return []
+            raise translate(error, f"read the invocations of the command {ident}") from error
         return sorted(found, key=lambda each: each.instance)
 
     def output(self, ident: str, instance: str) -> str:
-        """Read the output."""
-        with aws_errors(f"read the output of the command {ident} on {instance}"):
+        """Read the output of every step that did not succeed."""
+        what = f"read the output of the command {ident} on {instance}"
+        with aws_errors(what):
             answer = self._client.list_command_invocations(CommandId=ident, InstanceId=instance, Details=True)
-        steps = [step for each in answer.get("CommandInvocations", []) for step in each["CommandPlugins"]]
-        return "\n".join(step.get("Output", "") for step in steps).strip()
+        found = answer.get("CommandInvocations", [])
+        if not found or found[0]["Status"] not in FINAL:
+            raise RemoteError(f"cannot {what}: SSM does not show yet that it ended there", retryable=True)
+        steps = found[0].get("CommandPlugins", [])
+        bad = [step for step in steps if step.get("Status") != "Success"] or steps
+        texts = [self._written(ident, instance, step, what) for step in bad]
+        if len(steps) > 1:
+            texts = [f"{step['Name']}: {text}" for step, text in zip(bad, texts, strict=True)]
+        return "\n".join(texts).strip()
+
+    def _written(self, ident: str, instance: str, step: Mapping[str, Any], what: str) -> str:
+        """Read both streams of a step apart; what the list has of them where that is refused."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self._client.get_command_invocation(
+                CommandId=ident, InstanceId=instance, PluginName=step["Name"]
+            )
+        except (BotoCoreError, ClientError) as error:
+            found = translate(error, what)
+            if error_code(error) in _NOT_YET or found.retryable:
+                raise RemoteError(found.message, hint=_LATER, retryable=True) from error
+            _log.info("%s: what SSM lists is shown", found.message)
+            return str(step.get("Output", ""))
+        output, errors = (_stream(answer, name) for name in ("StandardOutput", "StandardError"))
+        return "\n".join(filter(None, [output, errors and f"errors: {errors}"]))
 
     def unfinished(self, document: str) -> list[Command]:
         """List the commands in progress."""
@@ -233,8 +278,24 @@ class Ssm:
 
     def cancel(self, ident: str) -> None:
         """Cancel a command."""
-        with aws_errors(f"cancel the command {ident}"):
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
             self._client.cancel_command(CommandId=ident)
+        except (BotoCoreError, ClientError) as error:
+            found = translate(error, f"cancel the command {ident}")
+            if error_code(error) in _NOT_YET:
+                raise RemoteError(found.message, hint=_LATER, retryable=True) from error
+            raise found from error
+
+
+def _stream(answer: Mapping[str, Any], name: str) -> str:
+    """Return what a step wrote to a stream, and say where SSM has cut it off."""
+    text = str(answer.get(f"{name}Content", ""))
+    if len(text) < _KEPT[name]:
+        return text.strip()
+    place = answer.get(f"{name}Url")
+    return f"{text.strip()} [SSM keeps the first {_KEPT[name]} characters{f': see {place}' if place else ''}]"
 
 
 def _command(said: Mapping[str, Any]) -> Command:

@@ -19,7 +19,9 @@ usage: ecr-login.sh [options]
                    aws: the AWS command line
                    helper: set up Docker's credential helper 'docker-credential-ecr-login', which fetches
                    a login whenever one is needed; no timer then
-  --install-timer  log in now, and again every six hours: a timer of systemd, or else a line for cron
+  --install-timer  log in now, and again every six hours: a timer of systemd, or else a line for cron. It has the
+                   settings that this shell has for Docker, proxies and certificates; run it again to change them.
+                   The login is tried out as the timer will run it; if that fails, there is no timer
   --remove-timer   take that back
   --quiet          say nothing when it works
   --help           this text
@@ -51,14 +53,22 @@ esac
 [ "$(owner_of "$DIR")" = "$(id -u)" ] ||
     die "the folder $DIR belongs to user $(owner_of "$DIR")" \
         "run this as that user, without sudo: Docker keeps a login for each user"
+[ -n "${HOME:-}" ] || die "HOME is not set, and user $(id -u) has no home in the list of users" \
+    "set HOME to the folder below which Docker keeps the login, in .docker/config.json"
 UNIT=$PROJECT-ecr-login
 UNITS=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user SYSTEMCTL='systemctl --user'
 if [ "$(id -u)" = 0 ]; then UNITS=/etc/systemd/system SYSTEMCTL=systemctl; fi
 MARK="# $UNIT $DIR"
+USER_NAME=$(user_name)
+# Where there was no login session, as below su or cloud-init, systemctl does not find the user's manager without it.
+if [ -z "${XDG_RUNTIME_DIR:-}" ] && [ -d "/run/user/$(id -u)" ]; then
+    XDG_RUNTIME_DIR=/run/user/$(id -u)
+    export XDG_RUNTIME_DIR
+fi
 quiet_say() { [ -n "$QUIET" ] || say "$*"; }
 
 log_in() {
-    have docker || die "Docker is not installed" "https://docs.docker.com/engine/install/ tells how to install it"
+    require_docker
     [ -n "$(credential aws_access_key_id)" ] ||
         die "there is no access key in $(credentials_file)" "run setup.sh with the key that support sent"
     is_private "$(credentials_file)" || die "others can read $(credentials_file)" "chmod 600 it, and ask for a new key"
@@ -71,6 +81,8 @@ log_in() {
 }
 
 set_up_helper() {
+    ! have docker || ! is_snap ||
+        die "Docker is from the snap store, and cannot run a credential helper" "use --install-timer instead"
     have docker-credential-ecr-login ||
         die "docker-credential-ecr-login is not installed" "install the package amazon-ecr-credential-helper"
     config=${DOCKER_CONFIG:-$HOME/.docker}/config.json
@@ -97,19 +109,57 @@ set_up_helper() {
     fi
 }
 
+# What the timer runs: a script of mode 0600, since everybody can read units, crontabs and command lines, and a proxy's
+# address may hold a password.
+RENEWAL=$DIR/secrets/renew-login
+# What may have made the login work, and is not set where a timer runs.
+SETTINGS='PATH HOME TMPDIR XDG_CONFIG_HOME XDG_RUNTIME_DIR HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy
+    https_proxy no_proxy all_proxy CURL_CA_BUNDLE CURL_HOME SSL_CERT_FILE SSL_CERT_DIR OPENSSL_CONF AWS_CA_BUNDLE
+    REQUESTS_CA_BUNDLE AWS_CONFIG_FILE AWS_ENDPOINT_URL AWS_ENDPOINT_URL_ECR DOCKER_HOST DOCKER_CONFIG DOCKER_CONTEXT
+    DOCKER_API_VERSION DOCKER_CERT_PATH DOCKER_TLS DOCKER_TLS_VERIFY GNUPGHOME PASSWORD_STORE_DIR'
+
+word() { # word TEXT: as a word of sh
+    printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"
+}
+renewal_text() {
+    printf '# Made by ecr-login.sh --install-timer: the login, with the settings of the shell that it was run from.\n'
+    for name in $SETTINGS; do
+        eval "set_to=\${$name:-}"
+        case $name:$set_to in
+        *: | *:/*) ;;
+        *_BUNDLE:* | *_FILE:* | *_DIR:* | *_CONFIG:* | *_CONF:* | *HOME:* | *_PATH:* | TMPDIR:*)
+            # A timer runs in another folder.
+            [ ! -e "$set_to" ] || set_to=$PWD/$set_to
+            ;;
+        esac
+        [ -z "$set_to" ] || printf 'export %s=%s\n' "$name" "$(word "$set_to")"
+    done
+    printf 'exec /bin/sh %s --dir %s --quiet%s\n' "$(word "$DIR/ecr-login.sh")" "$(word "$DIR")" "${METHOD:+ --method $METHOD}"
+}
+try_out() { # try_out WHO NAME=VALUE... COMMAND: end unless the command logs in, with no more than these settings
+    try_who=$1
+    shift
+    try_said=$(cd / && env -i "$@" 2>&1 </dev/null) && return 0
+    remove_timer
+    printf '%s\n' "$try_said" >&2
+    die "the login works here, but not as $try_who runs it: there is no timer now" \
+        "settings of Docker, proxies and certificates were passed on; what else this shell has set is missing there"
+}
+
 unit_text() { # unit_text TEXT: between double quotes in a unit file (systemd.syntax(7)), % doubled
     printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g; s/%/%%/g; s/\$/$$/g'
 }
 install_systemd() {
     mkdir -p -- "$UNITS"
-    {
-        printf '[Unit]\nDescription=Log Docker in to the registry of %s\n\n[Service]\nType=oneshot\n' "$PRODUCT"
-        for name in DOCKER_HOST DOCKER_CONFIG DOCKER_CONTEXT PATH; do
-            eval "set_to=\${$name:-}"
-            [ -z "$set_to" ] || printf 'Environment="%s=%s"\n' "$name" "$(printf '%s' "$set_to" | sed 's/%/%%/g')"
-        done
-        printf 'ExecStart=/bin/sh "%s/ecr-login.sh" --dir "%s" --quiet\n' "$(unit_text "$DIR")" "$(unit_text "$DIR")"
-    } >"$UNITS/$UNIT.service"
+    cat >"$UNITS/$UNIT.service" <<EOF
+[Unit]
+Description=Log Docker in to the registry of $PRODUCT
+
+[Service]
+Type=oneshot
+TimeoutStartSec=300
+ExecStart=/bin/sh "$(unit_text "$RENEWAL")"
+EOF
     cat >"$UNITS/$UNIT.timer" <<EOF
 [Unit]
 Description=Renew Docker's login to the registry of $PRODUCT
@@ -122,24 +172,30 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 EOF
+    # systemd complains about units that it alone can read; nothing in them is secret.
+    chmod 644 "$UNITS/$UNIT.service" "$UNITS/$UNIT.timer"
     $SYSTEMCTL daemon-reload && $SYSTEMCTL enable --now "$UNIT.timer" >/dev/null 2>&1 || return 1
+    # The manager may have other groups and rights than this shell.
+    $SYSTEMCTL start "$UNIT.service" >/dev/null 2>&1 || {
+        remove_timer
+        die "the login works here, but not as systemd runs it: there is no timer now" \
+            "see 'journalctl${SYSTEMCTL#systemctl} -u $UNIT.service'; if you have just come into the group docker, log out and in"
+    }
     if [ "$(id -u)" != 0 ]; then
         # Without lingering a user's timers run only while that user is logged in (loginctl(1)).
-        loginctl enable-linger >/dev/null 2>&1 ||
-            warn "the timer runs only while you are logged in: ask root for 'loginctl enable-linger $(id -un)'"
+        loginctl enable-linger "$USER_NAME" >/dev/null 2>&1 ||
+            warn "the timer runs only while you are logged in: ask root for 'loginctl enable-linger $USER_NAME'"
     fi
 }
-cron_text() { # cron_text TEXT: as a word of sh, with % as crontab(5) wants it
-    printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g; s/%/\\\\%/g")"
+other_lines() { # the crontab without the line of this installation
+    crontab -l 2>/dev/null |
+        MARK=$MARK awk '{ mark = ENVIRON["MARK"] } substr($0, length($0) - length(mark) + 1) != mark' || true
 }
-install_cron() {
-    line="$(($$ % 60)) */6 * * *"
-    for name in DOCKER_HOST DOCKER_CONFIG DOCKER_CONTEXT PATH; do
-        eval "set_to=\${$name:-}"
-        [ -z "$set_to" ] || line="$line $name=$(cron_text "$set_to")"
-    done
-    line="$line /bin/sh $(cron_text "$DIR/ecr-login.sh") --dir $(cron_text "$DIR") --quiet $MARK"
-    { crontab -l 2>/dev/null | grep -vF "$MARK" || true; echo "$line"; } | crontab -
+install_cron() { # install_cron COMMAND: in a crontab % is written as \% (crontab(5))
+    { other_lines && printf '%s */6 * * * %s %s\n' "$(($$ % 60))" "$(printf '%s' "$1" | sed 's/%/\\%/g')" "$MARK"; } | crontab -
+}
+cron_runs() { # whether a daemon does what crontabs say; also if this user may not see that (hidepid of proc(5))
+    [ ! -r /proc/1/comm ] || cat /proc/[0-9]*/comm 2>/dev/null | grep -qxE 'f?crond?'
 }
 remove_timer() {
     if [ -e "$UNITS/$UNIT.timer" ]; then
@@ -148,8 +204,9 @@ remove_timer() {
         $SYSTEMCTL daemon-reload >/dev/null 2>&1 || true
     fi
     if have crontab && crontab -l 2>/dev/null | grep -qF "$MARK"; then
-        { crontab -l | grep -vF "$MARK" || true; } | crontab -
+        other_lines | crontab -
     fi
+    rm -f -- "$RENEWAL"
 }
 
 if [ "$TIMER" = remove ]; then
@@ -164,11 +221,27 @@ fi
 log_in
 [ -n "$TIMER" ] || exit 0
 remove_timer
-if have systemctl && $SYSTEMCTL is-system-running 2>/dev/null | grep -Eq '^(running|degraded|starting)$' &&
-    install_systemd; then
-    quiet_say "renewed every six hours by the systemd timer $UNIT.timer of $(id -un)"
-elif have crontab && install_cron; then
-    quiet_say "renewed every six hours by the crontab of $(id -un)"
-else
-    die "neither systemd nor cron can be used to renew the login" "run ecr-login.sh before each pull"
+renewal_text | put "$RENEWAL" 600
+if have systemctl && $SYSTEMCTL is-system-running 2>/dev/null | grep -Eq '^(running|degraded|starting)$'; then
+    # What systemd.exec(5) sets: root's services have no HOME.
+    set -- PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
+    [ "$(id -u)" = 0 ] || set -- "$@" HOME="$HOME" XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-}"
+    try_out systemd "$@" /bin/sh "$RENEWAL"
+    if install_systemd; then
+        quiet_say "renewed every six hours by the systemd timer $UNIT.timer of $USER_NAME, which was tried out"
+        exit 0
+    fi
+    rm -f -- "$UNITS/$UNIT.timer" "$UNITS/$UNIT.service"
 fi
+if have crontab; then
+    command="/bin/sh $(word "$RENEWAL")"
+    # What cron sets (crontab(5)).
+    try_out cron HOME="$HOME" LOGNAME="$USER_NAME" SHELL=/bin/sh PATH=/usr/bin:/bin /bin/sh -c "$command"
+    if install_cron "$command"; then
+        quiet_say "renewed every six hours by the crontab of $USER_NAME; its command was tried out as cron runs it"
+        cron_runs || warn "no cron is running: start it, or the login is not renewed"
+        exit 0
+    fi
+fi
+remove_timer
+die "neither systemd nor cron can be used to renew the login" "run ecr-login.sh before each pull"

@@ -26,16 +26,20 @@ usage: setup.sh [options]
   --non-interactive  ask nothing: every answer that is missing is an error
   --check            change nothing: tell whether this machine is ready, and whether the key may pull
   --no-login         do not log in to the registry
+  --offline          do not ask the registry whether this release was withdrawn, and do not log in
   --timer            renew the login every six hours, see ecr-login.sh
   --start            pull the images, start $PRODUCT and wait until it is well
   --help             this text
+
+Before a release is installed or started, the registry is asked whether its release tag still names these images. If
+it does not, the release was withdrawn: nothing is changed, exit status 3. Without an answer nothing is changed either.
 
 Settings:
 EOF
     settings | awk -F'|' '{ printf "  %-24s %s%s\n", $1, $4, $3 == "" ? "" : "  [default: " $3 "]" }'
 }
 
-CHECK='' LOGIN=yes TIMER='' START=''
+CHECK='' LOGIN=yes OFFLINE='' TIMER='' START=''
 set_folder "$(default_folder)"
 [ ! -t 0 ] || INTERACTIVE=yes
 while [ $# -gt 0 ]; do
@@ -52,6 +56,7 @@ while [ $# -gt 0 ]; do
     --non-interactive) INTERACTIVE= ;;
     --check) CHECK=yes ;;
     --no-login) LOGIN='' ;;
+    --offline) OFFLINE=yes ;;
     --timer) TIMER=yes ;;
     --start) START=yes ;;
     --help | -h) help && exit 0 ;;
@@ -70,10 +75,16 @@ if [ -n "$CHECK" ]; then
     if [ -r "$DIR/.env" ]; then cat -- "$DIR/.env" >"$ANSWERED"; fi
     printf '%s' "$GIVEN" >>"$ANSWERED"
     if [ -n "$ANSWERS" ]; then sed -n "s/^\([A-Z_0-9]*\)='*\([^']*\)'*\$/\1='\2'/p" "$ANSWERS" >>"$ANSWERED"; fi
+    ECR_ENDPOINT=$(own_endpoint)
+    if [ -n "$ANSWERS" ] && is_set AWS_SECRET_ACCESS_KEY "$ANSWERS"; then
+        CREDENTIALS=$PRIVATE/aws-credentials
+        credentials_text "$(value AWS_ACCESS_KEY_ID "$ANSWERS")" "$(value AWS_SECRET_ACCESS_KEY "$ANSWERS")" >"$CREDENTIALS"
+    fi
     if check_all && [ "$WRONG" = 0 ]; then
         say "this machine is ready for $PRODUCT $VERSION"
         exit 0
     fi
+    [ "$STANDING" != withdrawn ] || withdrawn "$VERSION"
     die "$FAILED of the checks failed" "mend what is marked FAIL and check again"
 fi
 
@@ -81,6 +92,7 @@ installed=$(value VERSION "$DIR/release.env")
 [ ! -e "$DIR/.upgrading" ] || die "an upgrade of $DIR was cut off" "run upgrade.sh --dir '$DIR' first"
 [ -z "$installed" ] || [ "$installed" = "$VERSION" ] ||
     die "$PRODUCT $installed is installed in $DIR" "to bring it to $VERSION run upgrade.sh, not setup.sh"
+require_sight
 
 collect
 [ "$WRONG" = 0 ] || {
@@ -106,6 +118,23 @@ if [ -n "$key_id" ] && [ "$key_id$key_secret" != "$key_before" ]; then
         usage_error "the secret access key of $key_id is missing or not complete"
 fi
 
+# Before anything is written. What is installed already may be set up again in another way, also without an answer.
+ECR_ENDPOINT=$(own_endpoint)
+if [ -n "$key_id" ] && [ "$key_id$key_secret" != "$key_before" ]; then
+    CREDENTIALS=$PRIVATE/aws-credentials
+    credentials_text "$key_id" "$key_secret" >"$CREDENTIALS"
+fi
+if [ -z "$installed" ] || [ -n "$START" ]; then
+    require_released
+elif [ -z "$OFFLINE" ]; then
+    ask_registry ""
+    case $STANDING in
+    withdrawn) warn "$PRODUCT $VERSION was withdrawn: $WHY; get the newest setup zip and run its upgrade.sh" ;;
+    unknown) warn "whether $PRODUCT $VERSION was withdrawn cannot be checked: $WHY" ;;
+    esac
+fi
+CREDENTIALS=
+
 open_folder
 lock_folder
 install_release "$HERE"
@@ -118,10 +147,12 @@ else
     say "$PRODUCT $VERSION is set up in $DIR"
 fi
 
-if [ -n "$LOGIN" ] && [ -n "$(credential aws_access_key_id)" ]; then
-    "$HERE/ecr-login.sh" --dir "$DIR" ${TIMER:+--install-timer}
-elif [ -n "$LOGIN" ]; then
+[ -z "$LOGIN" ] || [ -n "$(credential aws_access_key_id)" ] ||
     warn "no access key was given: run setup.sh again with one, before images can be pulled"
+if [ -n "$LOGIN" ] && [ -z "$OFFLINE" ] && [ -n "$(credential aws_access_key_id)" ]; then
+    /bin/sh "$HERE/ecr-login.sh" --dir "$DIR" ${TIMER:+--install-timer}
+elif [ -n "$TIMER" ]; then
+    warn "the login is not renewed, as there was none: run ecr-login.sh --install-timer in $DIR"
 fi
 if [ -n "$START" ]; then
     require_compose

@@ -25,14 +25,18 @@ usage: upgrade.sh [options]
   --downgrade        also to an older release
   --rollback         go back to the release before the last upgrade
   --no-login         do not log in to the registry
+  --offline          do not ask the registry whether the release was withdrawn, and do not log in
   --help             this text
 
 docker-compose.override.yml, .env, config/ and secrets/ stay. Save your data before: a release may change
 its database, and going back does not change that back.
+
+If the registry says that the release was withdrawn, nothing is changed and what runs goes on; the exit status is 3.
+If the registry cannot be asked, nothing is changed either. --rollback warns then, and goes back all the same.
 EOF
 }
 
-TIMEOUT=300 DOWNGRADE='' ROLLBACK='' LOGIN=yes
+TIMEOUT=300 DOWNGRADE='' ROLLBACK='' LOGIN=yes OFFLINE=''
 set_folder "$(default_folder)"
 [ ! -t 0 ] || INTERACTIVE=yes
 while [ $# -gt 0 ]; do
@@ -51,6 +55,7 @@ while [ $# -gt 0 ]; do
     --downgrade) DOWNGRADE=yes ;;
     --rollback) ROLLBACK=yes ;;
     --no-login) LOGIN='' ;;
+    --offline) OFFLINE=yes ;;
     --help | -h) help && exit 0 ;;
     *) usage_error "there is no option $1" ;;
     esac
@@ -62,6 +67,7 @@ is_number "$TIMEOUT" || usage_error "--timeout takes seconds, not $TIMEOUT"
 [ "$(value PRODUCT "$DIR/release.env")" = "$PRODUCT" ] ||
     die "$DIR has $(value PRODUCT "$DIR/release.env"), this is $PRODUCT" "name the right folder with --dir"
 require_compose
+require_sight
 open_folder
 lock_folder
 BEFORE=$(value VERSION "$DIR/release.env")
@@ -114,14 +120,17 @@ if [ -n "$ROLLBACK" ]; then
         say "nothing to do: $PRODUCT $BEFORE is the release before the last upgrade"
         exit 0
     fi
+    # An upgrade that was cut off is repaired without a question: it has to end somewhere.
+    [ -e "$DIR/.upgrading" ] || [ -n "$OFFLINE" ] || {
+        private_folder
+        IMAGES=$(value IMAGES "$PREVIOUS/release.env") RELEASE_TAG=$(value RELEASE_TAG "$PREVIOUS/release.env")
+        RELEASE_TAG=${RELEASE_TAG:-$(value VERSION "$PREVIOUS/release.env")}
+        ask_registry ""
+        [ "$STANDING" != withdrawn ] || withdrawn "$(value VERSION "$PREVIOUS/release.env")"
+        [ "$STANDING" = released ] || warn "whether the release before was withdrawn cannot be checked: $WHY"
+    }
     go_back "asked to go back"
     exit 0
-fi
-if [ -e "$DIR/.upgrading" ]; then
-    # previous/ is whole before this mark is made: what stands in DIR now may be half one, half the other.
-    say "an upgrade was cut off: starting from $PRODUCT $(value VERSION "$PREVIOUS/release.env") again"
-    restore
-    BEFORE=$(value VERSION "$DIR/release.env")
 fi
 [ "$HERE" != "$DIR" ] ||
     die "this is the installation itself" "run upgrade.sh from the unpacked zip of the new release, or with --rollback"
@@ -130,26 +139,36 @@ if [ "$BEFORE" = "$VERSION" ] && cmp -s -- "$HERE/SHA256SUMS" "$DIR/SHA256SUMS" 
     say "nothing to do: $PRODUCT $VERSION is installed in $DIR"
     exit 0
 fi
+start_answers
+require_released
+if [ -e "$DIR/.upgrading" ]; then
+    # previous/ is whole before this mark is made: what stands in DIR now may be half one, half the other.
+    say "an upgrade was cut off: starting from $PRODUCT $(value VERSION "$PREVIOUS/release.env") again"
+    restore
+    BEFORE=$(value VERSION "$DIR/release.env")
+fi
 if newer "$BEFORE" "$VERSION" && [ -z "$DOWNGRADE" ]; then
     die "$PRODUCT $BEFORE is installed, $VERSION is older" "give --downgrade if that is meant"
 fi
 
-start_answers
 check_answers
 collect
 [ "$WRONG" = 0 ] || {
     printf '  nothing was changed\n' >&2
     exit 2
 }
-[ -z "$LOGIN" ] || "$HERE/ecr-login.sh" --dir "$DIR" --quiet || die "no login, nothing was changed"
+[ -z "$LOGIN" ] || [ -n "$OFFLINE" ] || /bin/sh "$HERE/ecr-login.sh" --dir "$DIR" --quiet || die "no login, nothing was changed"
 
 # Every image is here before anything stops.
 say "pulling the images of $PRODUCT $VERSION"
-settings_file >"$ANSWERED.env"
-set -- --project-directory . --env-file "$ANSWERED.env" -f "$HERE/docker-compose.yml"
+# Docker from the snap store sees the installation, but perhaps not the unpacked zip, and never /tmp.
+settings_file >"$DIR/.env.next.new"
+cp -- "$HERE/docker-compose.yml" "$DIR/.compose.next.new"
+set -- --project-directory . --env-file .env.next.new -f .compose.next.new
 [ ! -f "$DIR/docker-compose.override.yml" ] || set -- "$@" -f docker-compose.override.yml
 # shellcheck disable=SC2046 # one word, or none
 compose "$@" pull $(pull_option) || die "the images cannot be pulled; nothing was changed" "setup.sh --check --dir '$DIR' tells why"
+rm -f -- "$DIR/.env.next.new" "$DIR/.compose.next.new"
 
 [ -e "$DIR/.upgrading" ] || keep_previous
 echo "$BEFORE $VERSION" >"$DIR/.upgrading"

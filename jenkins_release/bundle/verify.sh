@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prove this release without any connection: that its files are complete, and that the images which it names
-# are those that were promoted, by a signature that a public key of the vendor opens.
+# Prove a release without any connection: that every file is one that the vendor attested, and that the images
+# which it names are those that were promoted, by signatures that a public key of the vendor verifies.
 set -eu
 
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -14,24 +14,61 @@ Prove $PRODUCT $VERSION without any connection.
 usage: verify.sh [options]
 
   --key FILE    public key of the vendor for promotions, such as promotion.pem.pub: from where you found it
-                before, not from this zip
+                before, not from this zip. May be repeated, if the vendor has changed keys
+  --dir DIR     prove another unpacked setup zip, or an installation, with this script  [default: this folder].
+                A folder with a .env is taken for an installation: docker-compose.override.yml, .env, config/ and
+                secrets/ are yours there, and not proven
   --images      also that the images of this Docker are those of the release, where they were pulled
   --help        this text
 
-Proven with sh, sha256sum and openssl: the files are those of SHA256SUMS; the last attestation is signed with
-the key, says PASSED, is about every image that docker-compose.yml names, and lists the attestations before it.
+Proven with sh, sha256sum and openssl: the vendor attested every file; docker-compose.yml names the promoted
+images; the last attestation says PASSED and lists all attestations before it. Both statements are signed with
+the key. An ECDSA P-256 key needs openssl 1.1.1 or newer, an Ed25519 key openssl 3.0 or newer.
 Not proven here: QA's own signatures and the rules of the chain, and whether the release was withdrawn since:
-'jenkins-release verify' and 'jenkins-release bundle verify' do that. Scripts are not signed: compare the
-SHA-256 of the zip with the one on the download page.
+'jenkins-release bundle verify' and 'setup.sh --check' do that. A script in a zip that was replaced can say
+anything: check a zip with a verify.sh that you have from an earlier release, and --dir.
 EOF
 }
 
-KEY='' IMAGES_TOO=''
+KEYS=0 IMAGES_TOO='' BAD=0
+bad() {
+    printf 'FAIL  %s\n' "$1"
+    BAD=1
+}
+good() { printf 'ok    %s\n' "$1"; }
+note() { printf 'note  %s\n' "$1"; }
+
+kind_of() { # kind_of KEY: what openssl says that it is
+    openssl pkey -pubin -in "$1" -noout -text 2>/dev/null | sed -n 's/^ED25519 Public-Key:.*/Ed25519/p; s/^ASN1 OID: //p'
+}
+add_key() { # add_key FILE
+    [ -r "$1" ] || usage_error "the key $1 cannot be read"
+    need openssl mktemp
+    [ -n "$PRIVATE" ] || private_folder
+    KEYS=$((KEYS + 1))
+    cat -- "$1" >"$PRIVATE/key.$KEYS"
+    case $(kind_of "$PRIVATE/key.$KEYS") in
+    prime256v1) ;;
+    Ed25519)
+        # pkeyutl reads what Ed25519 signs, a whole message, from OpenSSL 3.0 on only.
+        openssl pkeyutl -help 2>&1 | grep -q -e '-rawin' ||
+            die "$(openssl version) cannot verify the Ed25519 key $1: nothing is proven" \
+                "use openssl 3.0 or newer, on this machine or another one"
+        ;;
+    *) usage_error "$1 is no public key in PEM, of ECDSA P-256 or Ed25519, that $(openssl version) can read" ;;
+    esac
+    good "the key $1 has the fingerprint $(openssl pkey -pubin -in "$PRIVATE/key.$KEYS" -outform DER | sha256)"
+}
+
+WHERE=$HERE
 while [ $# -gt 0 ]; do
     case $1 in
-    --key)
+    --key | --dir)
         [ $# -gt 1 ] || usage_error "$1 needs a value"
-        KEY=$2
+        case $1 in
+        --key) add_key "$2" ;;
+        --dir) WHERE=$2 ;;
+        esac
         shift
         ;;
     --images) IMAGES_TOO=yes ;;
@@ -40,100 +77,208 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-BAD=0
-bad() {
-    printf 'FAIL  %s\n' "$1"
-    BAD=1
-}
-good() { printf 'ok    %s\n' "$1"; }
+[ -d "$WHERE" ] || usage_error "there is no folder $WHERE"
+WHERE=$(CDPATH='' cd -- "$WHERE" && pwd -P)
+# Only setup.sh makes a .env: with one, some files are the customer's.
+INSTALLATION=''
+if [ -f "$WHERE/.env" ] || [ -L "$WHERE/.env" ]; then INSTALLATION=yes; fi
+for file in release.env docker-compose.yml attestations.jsonl SHA256SUMS; do
+    if [ ! -f "$WHERE/$file" ] || [ -L "$WHERE/$file" ]; then
+        die "$WHERE/$file is missing, or a link" "unpack the setup zip again"
+    fi
+done
+if [ "$WHERE" != "$HERE" ]; then
+    # Read, not run: that file is what is to be proven.
+    PRODUCT=$(value PRODUCT "$WHERE/release.env") VERSION=$(value VERSION "$WHERE/release.env")
+    REGISTRY=$(value REGISTRY "$WHERE/release.env") IMAGES=$(value IMAGES "$WHERE/release.env")
+fi
 
-if damaged=$(check_files "$HERE"); then
+base64_decode() { if have base64; then base64 -d; else openssl base64 -d -A; fi; }
+# What jenkins-release writes has one form: canonical JSON, which has sorted keys and no spaces, and escapes every
+# quote in a text. All of a line has to match that form; another one, with a key more or a key twice, is refused.
+BASE64='[A-Za-z0-9+/][A-Za-z0-9+/]*=*'
+FORM="^{\"payload\":\"\\($BASE64\\)\",\"payloadType\":\"application/vnd\\.in-toto+json\",\"signatures\":\\[{\"keyid\":\"[^\"\\\\]*\",\"sig\":\"\\($BASE64\\)\"}\\]}\$"
+STATEMENT='^{"_type":"https://in-toto\.io/Statement/v1","predicate":{.*},"predicateType":"\([^"\\]*\)","subject":\[\({"digest".*}\)\]}$'
+read_line() { # read_line NUMBER: take a line of attestations.jsonl apart: payload, signature, type
+    sed -n "$1p" "$WHERE/attestations.jsonl" >"$PRIVATE/line"
+    sed -n "s#$FORM#\\1#p" "$PRIVATE/line" | base64_decode >"$PRIVATE/payload" 2>/dev/null || return 1
+    sed -n "s#$FORM#\\2#p" "$PRIVATE/line" | base64_decode >"$PRIVATE/signature" 2>/dev/null || return 1
+    [ "$(wc -l <"$PRIVATE/payload" | tr -d ' ')" = 1 ] || return 1
+    type=$(sed -n "s#$STATEMENT#\\1#p" "$PRIVATE/payload")
+    [ -n "$type" ] && [ -s "$PRIVATE/signature" ]
+}
+is_signed() { # is_signed: whether one of the keys made the signature of the line that was read
+    # The DSSE specification, "Signature Definition": what is signed is the pre-authentication encoding.
+    {
+        printf 'DSSEv1 28 application/vnd.in-toto+json %s ' "$(wc -c <"$PRIVATE/payload" | tr -d ' ')"
+        cat "$PRIVATE/payload"
+    } >"$PRIVATE/signed"
+    signed_by=0
+    while [ "$signed_by" -lt "$KEYS" ]; do
+        signed_by=$((signed_by + 1))
+        signed_key=$PRIVATE/key.$signed_by
+        if [ "$(kind_of "$signed_key")" = Ed25519 ]; then
+            openssl pkeyutl -verify -pubin -inkey "$signed_key" -rawin -in "$PRIVATE/signed" \
+                -sigfile "$PRIVATE/signature" >/dev/null 2>&1 && return 0
+        else
+            openssl dgst -sha256 -verify "$signed_key" -signature "$PRIVATE/signature" "$PRIVATE/signed" \
+                >/dev/null 2>&1 && return 0
+        fi
+    done
+    return 1
+}
+subjects() { # subjects: what the line that was read is about, as sha256sum would list it; fails on any other form
+    sed -n "s#$STATEMENT#\\2#p" "$PRIVATE/payload" |
+        awk '{ gsub(/[}],[{]"digest":/, "}\n{\"digest\":"); print }' >"$PRIVATE/pieces"
+    sed -n 's#^{"digest":{"sha256":"\([0-9a-f]\{64\}\)"},"name":"\([^"\\]*\)"}$#\1  \2#p' "$PRIVATE/pieces" >"$PRIVATE/subjects"
+    [ "$(wc -l <"$PRIVATE/pieces")" = "$(wc -l <"$PRIVATE/subjects")" ] &&
+        [ -z "$(cut -c67- "$PRIVATE/subjects" | tr '[:upper:]' '[:lower:]' | sort | uniq -d)" ]
+}
+is_about_candidate() { # is_about_candidate: whether the subjects name the candidate.json of the first line
+    candidate=$(sed -n "1s#^{\"candidate\":\"\\($BASE64\\)\",\"schema\":\"jenkins-release/bundle/v1\"\\(,\"trust\":\\[[A-Za-z0-9+/=\",]*\\]\\)*}\$#\\1#p" \
+        "$WHERE/attestations.jsonl" | base64_decode 2>/dev/null | sha256)
+    grep -qx -F "$candidate  candidate.json" "$PRIVATE/subjects"
+}
+
+check_attestations() { # what the vendor says; leaves the list of attested files in "$PRIVATE/files"
+    last=$(awk 'END { print NR }' "$WHERE/attestations.jsonl")
+    setup=0 number=2
+    : >"$PRIVATE/here"
+    while [ "$number" -le "$last" ]; do
+        read_line "$number" || {
+            bad "line $number of attestations.jsonl is not an attestation in the form that jenkins-release writes"
+            return 0
+        }
+        [ "$type" != 'tag:nextlabs.com,2026:jenkins-release/setup/v1' ] || setup=$number
+        [ "$number" = "$last" ] || sha256 <"$PRIVATE/line" >>"$PRIVATE/here"
+        number=$((number + 1))
+    done
+    if [ "$setup" = 0 ]; then
+        bad "no attestation names the files of this zip"
+    elif read_line "$setup" && is_signed && subjects && is_about_candidate; then
+        good "the list of files is signed with the key"
+        grep -v '  candidate\.json$' "$PRIVATE/subjects" >"$PRIVATE/files" || true
+    else
+        bad "the list of files is not signed with the key, or is about another candidate.json"
+    fi
+    if [ "$last" -gt 1 ] && read_line "$last" && is_signed; then
+        good "the last attestation is signed with the key"
+        check_summary
+    else
+        bad "the last attestation is not signed with the key"
+    fi
+}
+# JSON in pieces, one a line: a quote inside a text is escaped, so no piece of a text looks like a field.
+# shellcheck disable=SC2020 # busybox's tr knows no [x*]
+field() { # field NAME < JSON: the strings of that name
+    tr ',{}[]' '\n\n\n\n\n' | sed -n "s/^\"$1\":\"\(.*\)\"\$/\1/p"
+}
+check_summary() { # what the last line says
+    [ "$type" = 'https://slsa.dev/verification_summary/v1' ] || bad "the last attestation is no verification summary"
+    if [ "$(field verificationResult <"$PRIVATE/payload")" = PASSED ]; then
+        good "the summary of $(field timeVerified <"$PRIVATE/payload") says PASSED"
+    else
+        bad "the summary says: $(field verificationResult <"$PRIVATE/payload")"
+    fi
+    subjects || bad "the summary is not in the form that jenkins-release writes"
+    for image in $IMAGES; do
+        if grep -qx -F "${image#*@sha256:}  $REGISTRY/${image%@*}" "$PRIVATE/subjects"; then
+            good "the summary names ${image%@*} with that digest"
+        else
+            bad "the summary does not name ${image%@*} with the digest ${image#*@}"
+        fi
+    done
+    if is_about_candidate; then
+        good "the summary is about the candidate.json that is here"
+    else
+        bad "the summary is about another candidate.json"
+    fi
+    # In the order of the chain, so that it is known which list of files is the last one.
+    tr '[' '\n' <"$PRIVATE/payload" | sed -n '/^{"digest".*"uri"/p' | sed 's/\].*//' | field sha256 >"$PRIVATE/listed"
+    if cmp -s -- "$PRIVATE/here" "$PRIVATE/listed"; then
+        good "every attestation that it rests on is here, unaltered and in order"
+    else
+        bad "attestations are missing, altered or in another order"
+    fi
+}
+
+listed() { sed -n 's/^[0-9a-f]\{64\}  //p' "$1" | sort; } # listed LIST: its paths
+check_attested_files() { # each file against the signed list, and nothing that runs beside it
+    printf '%s\n' attestations.jsonl bundle.json >"$PRIVATE/expected"
+    listed "$PRIVATE/files" >>"$PRIVATE/expected"
+    sort "$PRIVATE/expected" >"$PRIVATE/sorted"
+    listed "$WHERE/SHA256SUMS" >"$PRIVATE/summed"
+    # setup.sh installs what SHA256SUMS names; no list can name it itself.
+    cmp -s -- "$PRIVATE/sorted" "$PRIVATE/summed" || bad "SHA256SUMS names other files than the signed list"
+    attested=0 unlike=0
+    while IFS= read -r line; do
+        path=${line#*  } is=missing
+        [ ! -f "$WHERE/$path" ] || is=$(sha256 <"$WHERE/$path")
+        if [ -L "$WHERE/$path" ] || [ -L "$(dirname -- "$WHERE/$path")" ]; then
+            bad "$path is a link, not the file that was attested"
+        elif [ "$is" = "${line%%  *}" ]; then
+            attested=$((attested + 1))
+        elif [ -n "$INSTALLATION" ] && [ "$path" = docker-compose.override.yml ]; then
+            note "changed by you since delivery: $path"
+        else
+            bad "$path is missing, or not the file that was attested"
+            unlike=$((unlike + 1))
+        fi
+    done <"$PRIVATE/files"
+    [ "$unlike" -gt 0 ] || good "$attested files are those that the vendor attested"
+    check_others
+}
+check_others() { # files that nothing attests: some would run, or decide what runs
+    echo SHA256SUMS >>"$PRIVATE/expected"
+    : >"$PRIVATE/yours"
+    if [ -n "$INSTALLATION" ]; then
+        # An installation, with data of its own: what Docker Compose, setup.sh or a shell would take.
+        (cd -- "$WHERE" && for path in .env * lib/* config/* secrets/*; do
+            if [ -f "$path" ] || [ -L "$path" ]; then printf '%s\n' "$path"; fi
+        done)
+    else
+        (cd -- "$WHERE" && find . ! -type d) | sed 's#^\./##'
+    fi >"$PRIVATE/found"
+    while IFS= read -r path; do
+        ! grep -qx -F -e "$path" "$PRIVATE/expected" || continue
+        if [ -z "$INSTALLATION" ]; then
+            bad "$path is no file of the release"
+            continue
+        fi
+        case $path in
+        lib/* | config/*.in) bad "$path is no file of the release, and would be used with it" ;;
+        .env | config/* | secrets/*) printf ' %s' "$path" >>"$PRIVATE/yours" ;;
+        *compose*.y*ml | *.sh) bad "$path is no file of the release, and would be used with it" ;;
+        esac
+    done <"$PRIVATE/found"
+    [ -z "$INSTALLATION" ] || check_own_settings
+}
+check_own_settings() { # what an installation has beside the release, and what of it would undo the proof
+    note "there is a .env here, so this is taken for an installation; a setup zip has none"
+    [ ! -s "$PRIVATE/yours" ] || note "made on this machine, so attested by no one:$(cat "$PRIVATE/yours")"
+    leads=$(sed -n '/^[[:space:]]*#/d; s/.*\(COMPOSE_FILE\).*/\1/p; s/.*\(COMPOSE_ENV_FILES\).*/\1/p; s/.*\(COMPOSE_PATH_SEPARATOR\).*/\1/p' \
+        "$WHERE/.env" | sort -u | tr '\n' ' ')
+    [ -z "$leads" ] || bad ".env leads Docker Compose to other files than those of the release: $leads"
+}
+
+if damaged=$(check_files "$WHERE"); then
     good "the files are those of SHA256SUMS"
 else
     bad "files: $damaged"
 fi
 # One image: line for each image of the release, by digest, and no other one.
-named=$(sed 's/^#.*//; s/[[:space:]]#.*//' "$HERE/docker-compose.yml" | sed -n 's/^ *image: *//p' | sort -u)
+named=$(sed 's/^#.*//; s/[[:space:]]#.*//' "$WHERE/docker-compose.yml" | sed -n 's/^ *image: *//p' | sort -u)
 expected=$(for image in $IMAGES; do printf '%s/%s\n' "$REGISTRY" "$image"; done | sort -u)
 if [ "$named" = "$expected" ]; then
     good "docker-compose.yml names the images of the release by digest"
 else
     bad "docker-compose.yml names other images than release.env"
 fi
-
-base64_decode() { if have base64; then base64 -d; else openssl base64 -d -A; fi; }
-# JSON in pieces, one a line; it is written without spaces.
-# shellcheck disable=SC2020 # busybox's tr knows no [x*]
-pieces() { tr ',{}[]' '\n\n\n\n\n'; }
-field() { # field NAME < JSON: the strings of that name
-    pieces | sed -n "s/^\"$1\":\"\(.*\)\"\$/\1/p"
-}
-check_signature() { # check_signature FOLDER: openssl, so that it can be told how the proof was made
-    need openssl
-    tail -n 1 "$HERE/attestations.jsonl" >"$1/envelope"
-    field payload <"$1/envelope" | head -n 1 | base64_decode >"$1/payload"
-    type=$(field payloadType <"$1/envelope" | head -n 1)
-    # The DSSE specification, "Signature Definition": what is signed is the pre-authentication encoding.
-    { printf 'DSSEv1 %s %s %s ' "${#type}" "$type" "$(wc -c <"$1/payload" | tr -d ' ')" && cat "$1/payload"; } >"$1/signed"
-    field sig <"$1/envelope" >"$1/signatures"
-    while IFS= read -r signature; do
-        printf '%s' "$signature" | base64_decode >"$1/signature"
-        if openssl pkeyutl -verify -pubin -inkey "$KEY" -rawin -in "$1/signed" -sigfile "$1/signature" >/dev/null 2>&1 ||
-            openssl dgst -sha256 -verify "$KEY" -signature "$1/signature" "$1/signed" >/dev/null 2>&1; then
-            return 0
-        fi
-    done <"$1/signatures"
-    return 1
-}
-check_summary() { # check_summary FOLDER: what the signed payload says
-    field predicateType <"$1/payload" | grep -qx 'https://slsa.dev/verification_summary/v1' ||
-        bad "the last attestation is no verification summary"
-    if [ "$(field verificationResult <"$1/payload")" = PASSED ]; then
-        good "the summary of $(field timeVerified <"$1/payload") says PASSED"
-    else
-        bad "the summary says: $(field verificationResult <"$1/payload")"
-    fi
-    # A subject is {"digest":{"sha256":D},"name":N}: two lines after another, when it is taken apart.
-    pieces <"$1/payload" | sed -n 's/^"sha256":"\(.*\)"$/\1/p; s/^"name":"\(.*\)"$/=\1/p' |
-        awk '/^=/ { print substr($0, 2) " " last; next } { last = $0 }' >"$1/subjects"
-    for image in $IMAGES; do
-        if grep -qx -F "$REGISTRY/${image%@*} ${image#*@sha256:}" "$1/subjects"; then
-            good "the summary names ${image%@*} with that digest"
-        else
-            bad "the summary does not name ${image%@*} with the digest ${image#*@}"
-        fi
-    done
-    sed -n '1s/.*"candidate":"\([^"]*\)".*/\1/p' "$HERE/attestations.jsonl" | base64_decode | sha256 >"$1/candidate"
-    if grep -qx -F "candidate.json $(cat "$1/candidate")" "$1/subjects"; then
-        good "the summary is about the candidate.json that is here"
-    else
-        bad "the summary is about another candidate.json"
-    fi
-    sed '1d; $d' "$HERE/attestations.jsonl" | while IFS= read -r line; do
-        printf '%s\n' "$line" | sha256
-    done | sort >"$1/here"
-    tr '[' '\n' <"$1/payload" | sed -n '/^{"digest".*"uri"/p' | sed 's/\].*//' | field sha256 | sort >"$1/listed"
-    if cmp -s -- "$1/here" "$1/listed"; then
-        good "every attestation that it rests on is here, unaltered"
-    else
-        bad "attestations are missing or altered"
-    fi
-}
-
-if [ -n "$KEY" ]; then
-    [ -r "$KEY" ] || usage_error "the key $KEY cannot be read"
-    ANSWERED=$(mktemp "${TMPDIR:-/tmp}/verify.XXXXXX")
-    folder=$ANSWERED.d
-    mkdir -m 700 -- "$folder"
-    trap 'rm -rf -- "$folder" "$ANSWERED"' EXIT
-    if check_signature "$folder"; then
-        good "the last attestation is signed with $KEY"
-        check_summary "$folder"
-    else
-        bad "the last attestation is not signed with $KEY, or openssl is older than 3.0"
-    fi
-else
+if [ "$KEYS" = 0 ]; then
     warn "without --key only the files are compared: nothing proves who made them"
+else
+    check_attestations
+    [ ! -s "$PRIVATE/files" ] || check_attested_files
 fi
 
 if [ -n "$IMAGES_TOO" ]; then
@@ -148,4 +293,4 @@ if [ -n "$IMAGES_TOO" ]; then
     done
 fi
 [ "$BAD" = 0 ] || die "$PRODUCT $VERSION is not proven" "do not use it; tell support what is marked FAIL"
-say "$PRODUCT $VERSION: proven"
+[ "$KEYS" = 0 ] || say "$PRODUCT $VERSION: proven${INSTALLATION:+, but for what is yours in this installation}"

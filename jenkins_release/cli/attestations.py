@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from jenkins_release.cli.command import Command
 from jenkins_release.cli.output import bullets, counted, plain
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, share_option
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("version")
 @click.option(
     "--out",
@@ -42,6 +43,7 @@ def attestations(runtime: Runtime, version: str, out: Path, build: str, key: str
         "sha256": report.sha256,
         "attestations": report.attestations,
         "added": report.added,
+        "head": report.head,
         "dryRun": dry_run,
         "verificationResult": "PASSED" if passed else "FAILED",
         "problems": list(report.problems),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jenkins_release.cli.output import plain, table
+from jenkins_release.cli.output import counted, plain, table
 from jenkins_release.records.provenance import OUTSIDE_JENKINS
 from jenkins_release.rules.story import Event
+from jenkins_release.rules.tested import tested_text
 
 _REFRESHED = {
     ("refresh", "started"): "begins to refresh {stack} to {after}",
@@ -22,7 +23,10 @@ _REFRESHED = {
 
 def what_is_said(event: Event) -> list[str]:
     """Return what an attestation says, first the main line; values may be anything."""
-    return _SAID.get(event.kind, _anything)(event.facts)
+    lines = _SAID.get(event.kind, _anything)(event.facts)
+    if event.kind == "qa" and event.statement is not None:
+        lines.append(tested_text(event.statement))
+    return lines
 
 
 def withdrawn_table(images: Sequence[Mapping[str, Any]]) -> str:
@@ -82,10 +86,20 @@ def _revocation(facts: Mapping[str, Any]) -> list[str]:
     return [f"sign-offs REVOKED by {plain(facts.get('tester', '?'))}: {plain(facts.get('reason', '?'))}"]
 
 
+def _request(facts: Mapping[str, Any]) -> list[str]:
+    return [
+        f"requested by {plain(facts.get('requester', '?'))}",
+        f"plan {plain(facts.get('planDigest', '?'))}",
+    ]
+
+
 def _approval(facts: Mapping[str, Any]) -> list[str]:
+    told = facts.get("attestedRequester")
+    started = f"; the build was started by {plain(told)}" if told else ""
+    plan, requester = plain(facts.get("planDigest", "?")), plain(facts.get("requester", "?"))
     return [
         f"approved by {plain(facts.get('approver', '?'))}: {plain(facts.get('reason', '?'))}",
-        f"plan {plain(facts.get('planDigest', '?'))}, requested by {plain(facts.get('requester', '?'))}",
+        f"plan {plan}, requested by {requester}{started}",
     ]
 
 
@@ -132,6 +146,22 @@ def _retirement(facts: Mapping[str, Any]) -> list[str]:
     return [f"retired by {by}: supported are {supported}", table(["repository", "tags removed"], rows)]
 
 
+def _deletion(facts: Mapping[str, Any]) -> list[str]:
+    images = [_mapping(image) for image in _list(facts.get("images"))]
+    rows = [
+        [
+            plain(image.get("repository", "?")),
+            plain(image.get("digest", "?")),
+            _tags(image.get("tagsRemoved")),
+            plain(image.get("lastPulled") or "-"),
+        ]
+        for image in images
+    ]
+    by, reason = plain(facts.get("deletedBy", "?")), plain(facts.get("reason", "?"))
+    columns = ["repository", "manifest digest", "tags", "last pull in ECR"]
+    return [f"images DELETED by {by}: {reason}", table(columns, rows)]
+
+
 def _publication(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"published by {plain(facts.get('publishedBy', '?'))} in {plain(facts.get('location', '?'))}"]
     for each in map(_mapping, _list(facts.get("overridden"))):
@@ -164,6 +194,9 @@ def _refresh(facts: Mapping[str, Any]) -> list[str]:
         f"by {plain(facts.get('strategy', '?'))}, from {_state(before)}, record "
         f"{plain(facts.get('number', '?'))} of this stack, {in_build(facts.get('buildUrl'))}"
     )
+    if facts.get("acceptedBecause"):
+        count = counted(len(_list(facts.get("acceptedLost"))), "lost record")
+        lines.append(f"without {count} of earlier refreshes: {plain(facts['acceptedBecause'])}")
     if outcome == "started":
         return lines
     if facts.get("problem"):
@@ -218,11 +251,13 @@ _SAID: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "build": _build,
     "qa": _qa,
     "revocation": _revocation,
+    "request": _request,
     "approval": _approval,
     "override": _override,
     "promotion": _promotion,
     "withdrawal": _withdrawal,
     "retirement": _retirement,
+    "deletion": _deletion,
     "publication": _publication,
     "refresh": _refresh,
     "portal": _portal,

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import counted, size, table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, share_option
 
 
-@click.group()
+@click.group(cls=Group)
 def bundle() -> None:
     """Build the setup zip that customers deploy a release with, and prove one."""
 
@@ -33,7 +34,7 @@ def build(runtime: Runtime, version: str, out: Path | None, build: str, key: str
     """Build the setup zip of a promoted version, the same bytes whenever and wherever it is built.
 
     Its images are pinned by the digests of the signed promotion. The product's own files come from the
-    folder bundle.templates.
+    folder bundle.templates. The first build attests every file with the promotion key.
     """
     from jenkins_release.steps.bundle import BundleRequest, build_bundle
 
@@ -45,6 +46,8 @@ def build(runtime: Runtime, version: str, out: Path | None, build: str, key: str
         "size": report.size,
         "dryRun": dry_run,
         "added": report.added,
+        "attested": report.attested,
+        "head": report.head,
         "bundle": report.bundle.model_dump(mode="json", by_alias=True),
     }
     files = counted(len(report.bundle.files) + 2, "file")
@@ -53,6 +56,7 @@ def build(runtime: Runtime, version: str, out: Path | None, build: str, key: str
     lines = [f"{done} {report.out}: {files}, {images} of {report.candidate}, {size(report.size)}"]
     lines.append(table(("image", "digest"), [(i.repository, i.digest) for i in report.bundle.images]))
     lines += [f"added {report.added}"] if report.added else []
+    lines += [f"attested by {report.attested}"] if report.attested else []
     lines += [f"sha256:{report.sha256}"] if report.sha256 else []
     runtime.succeed(result, "\n".join(lines))
 
@@ -65,23 +69,37 @@ def build(runtime: Runtime, version: str, out: Path | None, build: str, key: str
     type=click.Path(path_type=Path, exists=True),
     multiple=True,
     help="Folder with public keys such as qa.pem.pub, or TOML file with [[trusted_keys]]; may be repeated  "
-    "[default: release.toml]",
+    "[default: release.toml, or the pinned trust root]",
+)
+@click.option(
+    "--trust-root", default="", metavar="PIN", help="Pin of the vendor's trust root: its policy decides."
+)
+@click.option(
+    "--trust",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    help="Version of the trust document such as 1.root.json, or a folder of them; may be repeated.",
 )
 @common_options
 @pass_runtime
-def verify(runtime: Runtime, file: Path, keys: tuple[Path, ...]) -> None:
-    """Prove a setup zip: its files, their hashes, and its digests against the attestations in it.
+def verify(
+    runtime: Runtime, file: Path, keys: tuple[Path, ...], trust_root: str, trust: tuple[Path, ...]
+) -> None:
+    """Prove a setup zip: every file and every digest in it against the attestations in it.
 
-    Needs no share, and with --trusted-keys no release.toml. The scripts are compared with those of this
-    program where the same version wrote the zip.
+    Needs no share, and with --trusted-keys or --trust-root no release.toml. The scripts are compared with
+    those of this program where the same version wrote the zip. With a trust root the promotion has to be one
+    that its policy allows.
     """
     from jenkins_release.steps.bundle_verify import BundleVerifyRequest, prove_setup_file, verify_bundle
 
-    if keys:
-        proof = verify_bundle(BundleVerifyRequest(file, keys))
+    if bool(trust_root) != bool(trust) or (keys and trust_root):
+        raise click.UsageError("give either --trusted-keys, or --trust-root and --trust")
+    if keys or trust_root:
+        proof = verify_bundle(BundleVerifyRequest(file, keys, trust_root, trust))
     else:
         services = runtime.services
-        proof, _ = prove_setup_file(file, services.trusted_keys, services.now())
+        proof, _ = prove_setup_file(file, services.trusted_keys, services.now(), services.authorities)
     record = proof.bundle
     result: dict[str, Any] = {
         "file": str(file),
@@ -89,14 +107,16 @@ def verify(runtime: Runtime, file: Path, keys: tuple[Path, ...]) -> None:
         "size": proof.size,
         "candidate": proof.release.record.ident,
         "scriptsCompared": proof.scripts_compared,
+        "attestedBy": proof.attested.key.name,
         "bundle": record.model_dump(mode="json", by_alias=True),
     }
     compared = (
         "compared with this program's" if proof.scripts_compared else f"of {record.writer}, not compared"
     )
+    by = proof.attested.key.name
     lines = [
         f"verified {file}: {record.product} {proof.release.record.ident}, validated, promoted, in force",
-        f"{counted(len(record.files) + 2, 'file')}, hashes as recorded; scripts {compared}",
+        f"{counted(len(record.files) + 2, 'file')}, attested with the key {by}; scripts {compared}",
         table(("image", "digest"), [(i.repository, i.digest) for i in record.images]),
         f"sha256:{proof.sha256}",
     ]

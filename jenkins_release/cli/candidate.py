@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.gate import gate_json, gate_text, gate_word
-from jenkins_release.cli.output import counted, rate, size, table
+from jenkins_release.cli.output import counted, plain, rate, size, table
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -17,13 +19,15 @@ from jenkins_release.cli.runtime import (
     pass_runtime,
     share_option,
 )
+from jenkins_release.moments import minute
 from jenkins_release.share.candidates import CandidateRef
 
 if TYPE_CHECKING:
+    from jenkins_release.records.attestation import Statement
     from jenkins_release.records.candidate import Candidate
 
 
-@click.group()
+@click.group(cls=Group)
 def candidate() -> None:
     """Export, list, check and load release candidates."""
 
@@ -70,7 +74,7 @@ def export(
         return
     result = _candidate_json(report.candidate, report.digest, report.location)
     result |= {"bytes": report.bytes, "reusedBytes": report.reused, "seconds": round(report.seconds, 3)}
-    result["attested"] = report.attested
+    result |= {"attested": report.attested, "head": report.head}
     reused = f", {size(report.reused)} of it copied on the share" if report.reused else ""
     summary = (
         f"exported {report.candidate.product} {report.candidate.ident} to {report.location}\n"
@@ -100,7 +104,7 @@ def list_(runtime: Runtime, version: str | None) -> None:
         else:
             record = item.record
             total = sum(file.size for file in record.files)
-            when = f"{record.exported_at:%Y-%m-%d %H:%M}"
+            when = f"{record.exported_at.astimezone(UTC):%Y-%m-%d %H:%M}"
             rows.append(
                 [
                     str(item.ref),
@@ -132,6 +136,7 @@ def list_(runtime: Runtime, version: str | None) -> None:
 @pass_runtime
 def show(runtime: Runtime, ref: CandidateRef) -> None:
     """Show one candidate: images, attestations, and what the gate says."""
+    from jenkins_release.rules.tested import binding
     from jenkins_release.steps.listing import show_candidate
 
     shown = show_candidate(ref, runtime.services)
@@ -140,10 +145,10 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
     rows, result["attestations"] = [], []
     for item in shown.attestations:
         said = item.statement
-        what = item.problem or _said(said.predicate, said.extension) if said else item.problem
+        what = item.problem or _said(said) if said else item.problem
         who = item.signer or "unknown"
-        when = f"{said.signed_at:%Y-%m-%d %H:%M}" if said else "-"
-        rows.append([item.file, said.kind if said else "?", who, when, what])
+        when = f"{said.signed_at.astimezone(UTC):%Y-%m-%d %H:%M}" if said else "-"
+        rows.append([item.file, said.kind if said else "?", who, when, plain(what)])
         result["attestations"].append(
             {
                 "file": item.file,
@@ -151,6 +156,7 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
                 "signer": item.signer,
                 "signedAt": said.signed_at.isoformat() if said else None,
                 "problem": item.problem,
+                **({"tested": binding(said)} if said and said.kind == "qa" else {}),
             }
         )
     result["gate"] = gate_json(shown.decision)
@@ -158,7 +164,7 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
     text = "\n".join(
         [
             f"{record.product} {record.ident} at {shown.location}",
-            f"exported {record.exported_at:%Y-%m-%d %H:%M} UTC by {record.built_by} with {record.exporter}",
+            f"exported {minute(record.exported_at)} by {record.built_by} with {record.exporter}",
             f"revision {record.revision or 'unknown'}, build {record.build_url or 'outside Jenkins'}",
             f"candidate.json {shown.digest}",
             _contents(record),
@@ -171,14 +177,15 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
 
 @candidate.command()
 @candidate_argument
+@click.option("--head", default="", metavar="SHA256", help="The chain has to contain this attestation.")
 @share_option
 @common_options
 @pass_runtime
-def verify(runtime: Runtime, ref: CandidateRef) -> None:
+def verify(runtime: Runtime, ref: CandidateRef, head: str) -> None:
     """Read every byte of a candidate on the share again and check it."""
     from jenkins_release.steps.verify import verify_candidate
 
-    report = verify_candidate(ref, runtime.services)
+    report = verify_candidate(ref, runtime.services, head=head)
     result = {
         "candidate": str(ref),
         "digest": report.digest,
@@ -205,9 +212,16 @@ def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
     from jenkins_release.steps.fetch import fetch_candidate
 
     report = fetch_candidate(ref, folder, runtime.services)
-    result = {"candidate": str(ref), "folder": str(folder), "files": report.files, "bytes": report.bytes}
+    result = {
+        "candidate": str(ref),
+        "digest": report.digest,
+        "folder": str(folder),
+        "files": report.files,
+        "bytes": report.bytes,
+        "receipt": _shown(report.receipt),
+    }
     fetched = f"{counted(report.files, 'file')}, {size(report.bytes)}"
-    runtime.succeed(result, f"fetched {ref} to {folder}: {fetched}")
+    runtime.succeed(result, f"fetched {ref} to {folder}: {fetched}\ncandidate.json {report.digest}")
 
 
 @candidate.command()
@@ -224,8 +238,13 @@ def load(runtime: Runtime, ref: CandidateRef) -> None:
     images = [{"reference": i.reference, "configDigest": i.config_digest} for i in report.images]
     rows = [[i.reference, i.config_digest] for i in report.images]
     text = f"loaded {ref}, {size(report.bytes)}; config digests as recorded\n"
-    text += table(["image", "config digest"], rows)
-    runtime.succeed({"candidate": str(ref), "bytes": report.bytes, "images": images}, text)
+    text += table(["image", "config digest"], rows) + f"\ncandidate.json {report.digest}"
+    result = {"candidate": str(ref), "digest": report.digest, "bytes": report.bytes, "images": images}
+    runtime.succeed({**result, "receipt": _shown(report.receipt)}, text)
+
+
+def _shown(receipt: Path | None) -> str:
+    return str(receipt or "")
 
 
 def _candidate_json(record: Candidate, digest: str, location: str) -> dict[str, Any]:
@@ -275,7 +294,10 @@ def _contents(record: Candidate) -> str:
     return "\n".join(parts)
 
 
-def _said(predicate: Any, extension: Any) -> str:
+def _said(said: Statement) -> str:
+    from jenkins_release.rules.tested import tested_text
+
+    predicate, extension = said.predicate, said.extension
     words = []
     if "result" in predicate:
         words.append(str(predicate["result"]).lower())
@@ -284,4 +306,5 @@ def _said(predicate: Any, extension: Any) -> str:
         words.append(f"{tests.get('passed')} tests passed, {tests.get('failed')} failed")
     shown = ("tester", "approver", "by", "promotedBy", "withdrawnBy", "reason", "note", "acceptedFailures")
     words += [f"{key}: {extension[key]}" for key in shown if extension.get(key)]
+    words += [tested_text(said)] if said.kind == "qa" else []
     return ", ".join(words)

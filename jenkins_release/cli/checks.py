@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 _ALTERED = "nothing-altered"
 
 
-def write_checks(decision: Decision, path: Path) -> None:
+def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
     """Write one test case for each condition of the gate.
 
     A condition that is not met is a failure with all its reasons; one that was overridden is a success
-    whose output says by whom and why. Conditions that were not looked at are skipped.
+    whose output says by whom and why. Conditions that were not looked at are skipped, and so are those that
+    are not met where nothing hangs on them any more.
 
     Args:
         decision: What the gate found.
         path: The file.
+        settled: Why nothing hangs on the conditions any more; empty where the gate decided something. What
+            was altered is a failure all the same.
 
     Raises:
         ConfigurationError: The file cannot be written.
@@ -38,7 +41,10 @@ def write_checks(decision: Decision, path: Path) -> None:
             reasons = [plain(line) for line in decision.altered]
         else:
             reasons = [plain(str(reason)) for reason in decision.unmet if reason.condition == name]
-        if reasons:
+        if reasons and settled and name != _ALTERED:
+            ElementTree.SubElement(case, "skipped", message=f"{settled}: {reasons[0]}")
+            skipped += 1
+        elif reasons:
             failure = ElementTree.SubElement(case, "failure", message=reasons[0])
             failure.text = "\n".join(reasons)
             failures += 1

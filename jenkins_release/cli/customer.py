@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.customers import keys_json, keys_text, list_json, list_text
 from jenkins_release.cli.handover import handover_of, handover_options
 from jenkins_release.cli.output import bullets, plain, table
@@ -22,7 +23,7 @@ _kind_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def customer() -> None:
     """Give customers access to the images, and take it back."""
 
@@ -38,7 +39,7 @@ def customer() -> None:
 @click.option(
     "--expires-days",
     type=click.IntRange(1, 3650),
-    help="Days from now; renews an existing access.  [default: customers.expires_days]",
+    help="Days from now until the access ends; renews an existing one.  [default: customers.expires_days]",
 )
 @handover_options
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, change nothing.")
@@ -108,6 +109,7 @@ def rotate(runtime: Runtime, /, name: str, undo: bool, dry_run: bool, **given: A
         "keys": keys_json(report.keys),
         "next": report.next,
         "place": report.place,
+        "done": list(report.done),
         "dryRun": dry_run,
     }
     key = report.new if report.state in {"handed over", "waiting"} else report.old
@@ -147,12 +149,16 @@ def revoke(
         "proof": list(report.proof),
         "unproven": report.unproven,
         "deleteFrom": report.delete_from,
+        "done": list(report.done),
         "dryRun": dry_run,
     }
     lines = [f"{report.customer}: {'would be ' if dry_run else ''}{report.state}"]
+    lines += [bullets(report.done)] if dry_run and report.done else []
+    lines += [f"this cannot be proven: {report.unproven}"] if dry_run and report.unproven else []
     lines += [bullets(report.proof)] if report.proof else []
     lines += [f"may be deleted from {report.delete_from}"] if report.delete_from else []
-    problem = RemoteError(f"revoked, but not proven: {report.unproven}") if report.unproven else None
+    failed = report.unproven and not dry_run
+    problem = RemoteError(f"revoked, but not proven: {report.unproven}") if failed else None
     runtime.conclude(result, "\n".join(lines), problem)
 
 
@@ -225,6 +231,7 @@ def _issue_account(runtime: Runtime, name: str, ticket: str, account: str, dry_r
         "account": report.account,
         "changed": list(report.changed),
         "statement": report.statement,
+        "done": list(report.done),
         "dryRun": dry_run,
     }
     who = f"the account {report.account} of {report.customer}"
@@ -244,6 +251,7 @@ def _revoke_account(runtime: Runtime, name: str, dry_run: bool) -> None:
         "state": "revoked",
         "account": report.account,
         "changed": list(report.changed),
+        "done": list(report.done),
         "dryRun": dry_run,
     }
     head = f"the account {report.account} of {report.customer} {'would' if dry_run else 'can'} no longer pull"

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from jenkins_release.cli.output import plain, table
+from jenkins_release.moments import day
 
 if TYPE_CHECKING:
     from jenkins_release.aws.iam import AccessKey
@@ -71,7 +72,7 @@ def keys_json(keys: tuple[AccessKey, ...]) -> list[dict[str, Any]]:
 
 def keys_text(keys: tuple[AccessKey, ...]) -> str:
     """Return access keys as a table."""
-    rows = [[key.key_id, _state(key), f"{key.created:%Y-%m-%d}", _used(key)] for key in keys]
+    rows = [[key.key_id, _state(key), day(key.created), _used(key)] for key in keys]
     return table(["key", "state", "created", "last used"], rows) if rows else "no access key"
 
 
@@ -80,4 +81,4 @@ def _state(key: AccessKey) -> str:
 
 
 def _used(key: AccessKey) -> str:
-    return f"{key.last_used:%Y-%m-%d}" if key.last_used else "never"
+    return day(key.last_used) if key.last_used else "never"

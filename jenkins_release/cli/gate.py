@@ -21,11 +21,29 @@ def gate_word(decision: Decision) -> str:
     return "open" if decision.scanned else "open, ECR's scans are looked at after the push"
 
 
+def recorded_text(file: str, *, found: bool) -> list[str]:
+    """Return what became of a statement, on a line; none after a dry run.
+
+    Args:
+        file: File name of the attestation.
+        found: Whether it was there already.
+    """
+    if not file:
+        return []
+    return [f"{file} says it already: nothing was signed" if found else f"added {file}"]
+
+
 def gate_text(decision: Decision) -> str:
     """Return the decision with every reason, and what was overridden."""
     reasons = [*decision.altered, *decision.reasons]
     text = f"gate: {gate_word(decision)}" + (f"\n{bullets(reasons)}" if reasons else "")
-    return text + overridden_text(decision)
+    text += "".join(f"\nnote: {note}" for note in decision.notes)
+    return text + trust_text(decision) + overridden_text(decision)
+
+
+def trust_text(decision: Decision) -> str:
+    """Return where policy and trusted keys come from, on a line of its own."""
+    return f"\ntrust: {decision.trust}" if decision.trust else ""
 
 
 def overridden_text(decision: Decision) -> str:
@@ -42,11 +60,13 @@ def gate_json(decision: Decision) -> dict[str, Any]:
     """Return the decision for programs."""
     return {
         "open": decision.allowed,
+        "trust": decision.trust,
         "approvalsChecked": decision.complete,
         "scansChecked": decision.scanned,
         "reasons": list(decision.reasons),
         "unmet": [{"condition": r.condition, "message": r.message, "hint": r.hint} for r in decision.unmet],
         "altered": list(decision.altered),
+        "notes": list(decision.notes),
         "overridden": [
             {
                 "condition": w.reason.condition,
@@ -57,6 +77,14 @@ def gate_json(decision: Decision) -> dict[str, Any]:
             for w in decision.waived
         ],
         "verdicts": [
-            {"tester": v.tester, "passed": v.passed, "key": v.key, "file": v.file} for v in decision.verdicts
+            {
+                "tester": v.tester,
+                "passed": v.passed,
+                "key": v.key,
+                "notary": v.notary,
+                "file": v.file,
+                "tested": v.tested,
+            }
+            for v in decision.verdicts
         ],
     }

@@ -11,6 +11,7 @@ import click
 
 from jenkins_release.cli.runtime import Runtime
 from jenkins_release.config import HANDOVER_PASSPHRASE, secret
+from jenkins_release.environment import in_build
 from jenkins_release.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class TerminalHandOver:
             raise ConfigurationError(
                 "--json and a secret on stdout exclude each other", hint="give --file or --secret"
             )
-        build = next((name for name in ("JENKINS_URL", "BUILD_URL", "CI") if environ.get(name)), "")
+        build = in_build(environ)
         if not force and (build or not sys.stdout.isatty()):
             raise ConfigurationError(
                 f"a secret is not shown {'in a build' if build else 'in a pipe or a file'}",

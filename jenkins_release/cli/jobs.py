@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import plain, table
 from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option, pass_runtime
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from jenkins_release.steps.jobs import JobsReport
 
 
-@click.group()
+@click.group(cls=Group)
 def jobs() -> None:
     """Create and update the Jenkins jobs of the product."""
 
@@ -25,15 +26,16 @@ def jobs() -> None:
 @common_options
 @pass_runtime
 def apply(runtime: Runtime, adopt: bool, dry_run: bool) -> None:
-    """Create the folder and the jobs, or bring them up to date.
+    """Create the folders and the jobs, or bring them up to date.
 
-    Changes description, parameters and the source of the script, and nothing else in a job.
+    The jobs of each role are in a folder of their own: a build can bind the credentials of every folder that
+    its job is in. Changes description, parameters and the source of the script, and nothing else in a job.
     """
     from jenkins_release.steps.jobs import JobsRequest, apply_jobs
 
     report = apply_jobs(JobsRequest(adopt, dry_run), runtime.services)
     done = "nothing to do" if not report.changed else "applied" if report.applied else "would apply"
-    runtime.succeed(_json(report), f"{done}: {report.url}\n{_table(report)}")
+    runtime.succeed(_json(report), "\n".join([f"{done}: {report.url}", _table(report), *_notes(report)]))
 
 
 @jobs.command()
@@ -47,8 +49,8 @@ def diff(runtime: Runtime) -> None:
     report = diff_jobs(runtime.services)
     differences = [line for item in report.items for line in item.diff.splitlines()]
     foreign = [f"{item.path}: {item.foreign}; --adopt takes it over" for item in report.items if item.foreign]
-    lines = [*(plain(line) for line in differences), *foreign]
-    runtime.succeed(_json(report), "\n".join(lines) if lines else f"no difference: {report.url}")
+    lines = [*(plain(line) for line in differences), *foreign] or [f"no difference: {report.url}"]
+    runtime.succeed(_json(report), "\n".join([*lines, *_notes(report)]))
 
 
 def _json(report: JobsReport) -> dict[str, Any]:
@@ -66,7 +68,22 @@ def _json(report: JobsReport) -> dict[str, Any]:
             }
             for item in report.items
         ],
+        "left": [{"path": job.path, "why": job.why, "misplaced": job.misplaced} for job in report.left],
+        "inherited": [
+            {"folder": keys.folder, "credentials": list(keys.credentials)} for keys in report.inherited
+        ],
     }
+
+
+def _notes(report: JobsReport) -> list[str]:
+    return [
+        *(f"note: {plain(job.path)} {job.why}" for job in report.left),
+        *(
+            f"note: every job in {plain(keys.folder)} can bind what its folder holds: "
+            f"{plain(', '.join(keys.credentials))}; keys belong in the folders by role"
+            for keys in report.inherited
+        ),
+    ]
 
 
 def _table(report: JobsReport) -> str:

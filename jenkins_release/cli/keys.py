@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from pydantic import SecretStr
 
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime
 from jenkins_release.config import KEY_PASSPHRASE, secret
+from jenkins_release.config.load import CONFIG_VARIABLE, DEFAULT_FILE
 from jenkins_release.keys import KeyType, generate_key, load_public_key, public_key_of
+from jenkins_release.records.attestation import TrustedKey
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Make and show signing keys."""
 
@@ -51,12 +55,43 @@ def generate(runtime: Runtime, path: Path, kind: KeyType) -> None:
 @common_options
 @pass_runtime
 def show(runtime: Runtime, key: str, region: str) -> None:
-    """Show the id of a public key; of one in AWS KMS also the PEM that [[trusted_keys]] needs."""
+    """Show the id of a public key, and whose it is if release.toml trusts it.
+
+    Of a key in AWS KMS also the PEM that [[trusted_keys]] needs.
+    """
+    found = public_key_of(key, region=region) if key.startswith("awskms:") else load_public_key(Path(key))
+    trusted = _trusted(found.keyid, runtime)
+    result: dict[str, Any] = {"publicKey": key, "keyid": found.keyid, "scheme": found.scheme}
+    lines = [f"key id {found.keyid}"]
+    if trusted is not None:
+        people = runtime.services.policy.people
+        aliases = list(people.get(trusted.owner, ()))
+        result["trusted"] = {
+            "name": trusted.name,
+            "roles": sorted(trusted.roles),
+            "owner": trusted.owner,
+            "aliases": aliases,
+            "notary": trusted.notary,
+            "revoked": trusted.revoked,
+        }
+        lines.append(f"trusted as {trusted.name!r} for {', '.join(sorted(trusted.roles))}")
+        if trusted.owner:
+            also = f", also written {', '.join(aliases)}" if aliases else ""
+            lines.append(f"speaks for {trusted.owner}{also}")
+        elif trusted.notary:
+            accepted = ", ".join(runtime.services.policy.accept_notary) or "nothing"
+            lines.append(f"a notary's: says whom Jenkins authenticated, accepted for {accepted}")
+        if trusted.revoked:
+            lines.append("REVOKED: nothing that it ever signed counts")
     if key.startswith("awskms:"):
-        found = public_key_of(key, region=region)
-        pem = str(found.keyval["public"])
-        result = {"publicKey": key, "keyid": found.keyid, "scheme": found.scheme, "pem": pem}
-        runtime.succeed(result, f"key id {found.keyid}\n{pem}".rstrip())
-        return
-    found = load_public_key(Path(key))
-    runtime.succeed({"publicKey": key, "keyid": found.keyid, "scheme": found.scheme}, f"key id {found.keyid}")
+        result["pem"] = pem = str(found.keyval["public"])
+        lines.append(pem.rstrip())
+    runtime.succeed(result, "\n".join(lines))
+
+
+def _trusted(keyid: str, runtime: Runtime) -> TrustedKey | None:
+    """Return what release.toml says of a key; None without the file, or if it does not trust the key."""
+    path = runtime.config or Path(runtime.environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)
+    if not path.exists():
+        return None
+    return next((each for each in runtime.services.trusted_keys if each.key.keyid == keyid), None)

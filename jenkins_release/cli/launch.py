@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jenkins_release.cli.command import Command
 from jenkins_release.cli.output import plain
 from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option, pass_runtime
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.signals import INTERRUPTED, TERMINATED, Terminated
 from jenkins_release.steps.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from jenkins_release.steps._run import Run
 
 T = TypeVar("T")
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 class ConsoleWatcher(Watcher):
@@ -73,7 +74,7 @@ class ConsoleWatcher(Watcher):
         return f"stopped following; {what} goes on in Jenkins: '{self._again}' picks it up again"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--version", required=True, help="Version of the candidate, such as 8.1.0.")
 @click.option("--build", required=True, help="Build of the candidate, such as 42.")
 @click.option("--reason", required=True, help="Why it goes out; recorded with the approval.")
@@ -144,7 +145,8 @@ def launch(
             text = f"{report.run.job} was started with the request id {request.request_id} already"
         runtime.succeed(result, text)
         return
-    runtime.conclude(result, run_text(report.run), report.failure)
+    failure = report.failure
+    runtime.conclude(result, run_text(report.run), failure, reasons=failure.reasons if failure else ())
 
 
 def job_status_command(
@@ -163,7 +165,8 @@ def job_status_command(
         for each in status.waits_for
     ]
     result = run_json(status.run) | {"candidate": str(ref), "waitsFor": questions, "approvers": status.whom}
-    runtime.conclude(result, "\n".join(lines), status.failure)
+    failure = status.failure
+    runtime.conclude(result, "\n".join(lines), failure, reasons=failure.reasons if failure else ())
 
 
 def run_json(run: Run) -> dict[str, Any]:
@@ -205,9 +208,9 @@ def _parameter(text: str) -> tuple[str, str]:
 def _interruptible(watcher: ConsoleWatcher, action: Callable[[], T]) -> T:
     try:
         return action()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         click.echo(watcher.left(), err=True)
-        raise click.exceptions.Exit(_INTERRUPTED) from None
+        raise click.exceptions.Exit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED) from None
 
 
 def _say(text: str) -> None:

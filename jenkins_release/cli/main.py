@@ -18,8 +18,10 @@ _GROUPS = {
     "saas": "Bring a released version onto the SaaS stack, see what runs there, and return.",
     "bundle": "Build the setup zip that customers deploy with, and prove one.",
     "verify": "Prove offline that images and files are those that QA validated.",
+    "ledger": "Compare the share to the ledger outside it, and enter candidates from before it.",
     "notify": "Try the notifications by mail and webhook.",
     "keys": "Make and show signing keys.",
+    "trust": "Sign policy and trusted keys with root keys, outside the workspace.",
     "jobs": "Create and update the Jenkins jobs of the product.",
     "sandbox": "Rehearse on loopback: Docker, Samba, registry, ECR and AWS.",
 }
@@ -50,7 +52,7 @@ class LazyGroup(click.Group):
     epilog=(
         "Exit status: 0 done or nothing to do, 2 usage or configuration, 3 refused by the gate, "
         "4 an integrity check failed, 5 a remote service failed after the retries, "
-        "6 someone else holds the lease, 70 a bug."
+        "6 someone else holds the lease, 70 a bug, 130 interrupted, 143 terminated."
     ),
 )
 @click.version_option(__version__, prog_name="jenkins-release")

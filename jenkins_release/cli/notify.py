@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.notified import notified_json
 from jenkins_release.cli.output import table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime
@@ -24,7 +25,7 @@ EVENTS = (
 """The kinds of events, spelled out again: reading them from the configuration would slow down the help."""
 
 
-@click.group()
+@click.group(cls=Group)
 def notify() -> None:
     """Try the notifications by mail and webhook."""
 

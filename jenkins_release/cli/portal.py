@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.cli.command import Command
 from jenkins_release.cli.output import plain, size, table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, releases_option, share_option
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.moments import minute
 
 if TYPE_CHECKING:
     from jenkins_release.steps._portal_page import Window
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _LINK_EXPIRES = "24h"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("version")
 @click.option("--remove", is_flag=True, help="Remove a withdrawn or unsupported release from the portal.")
 @click.option("--force", default="", metavar="REASON", help="Remove a supported release too, and record why.")
@@ -90,6 +92,7 @@ def _upload(runtime: Runtime, version: str, key: str, dry_run: bool) -> None:
         "changed": report.changed,
         "dryRun": dry_run,
         "attestation": report.attestation,
+        "head": report.head,
         "files": [
             {
                 "path": each.path,
@@ -133,6 +136,7 @@ def removal_json(report: PortalRemoval, dry_run: bool) -> dict[str, Any]:
         "changed": report.changed,
         "dryRun": dry_run,
         "attestation": report.attestation,
+        "head": report.head,
         "files": [{"path": path, "size": count} for path, count in report.files.items()],
         **_window_json(report.window),
     }
@@ -159,7 +163,7 @@ def _link(runtime: Runtime, version: str, file: str, customer: str, expires: str
 
     request = PortalLinkRequest(version, file, customer, parse_duration(expires))
     link = portal_link(request, runtime.services)
-    until = f"{link.expires_at:%Y-%m-%d %H:%M} UTC"
+    until = minute(link.expires_at)
     # The address is the result and stands nowhere else: stdout can be led where the log does not go.
     click.echo(f"{link.path} for {plain(link.customer)}, until {until}, SHA-256 {link.sha256}", err=True)
     result = {
@@ -179,6 +183,7 @@ def _window_json(window: Window) -> dict[str, Any]:
         "supported": list(window.supported),
         "withdrawnThere": list(window.withdrawn),
         "unsupportedThere": list(window.outside),
+        "unprovenThere": dict(window.unproven),
     }
 
 
@@ -186,4 +191,8 @@ def _window_lines(window: Window) -> list[str]:
     lines = [f"on the page: {', '.join(window.supported) or 'no version'}"]
     for versions, word in ((window.withdrawn, "withdrawn"), (window.outside, "unsupported")):
         lines += [f"{word}, still there: {v} ('release portal {v} --remove')" for v in versions]
+    lines += [
+        f"not on the page, {v} cannot be proven to be in force: {plain(why)}"
+        for v, why in window.unproven.items()
+    ]
     return lines

@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TextIO
 
 from jenkins_release.cli.output import rate, size
 from jenkins_release.progress import Progress, Task
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 STEP_PERCENT = 10
 STEP_SECONDS = 15.0
 LEAST_SECONDS = 1.0
 """Lines do not follow each other faster than this, so that a quick transfer does not fill the log."""
+WAIT_SECONDS = 3.0
+"""A wait is told once it is longer than this, and then as often as anything else."""
+_LOOK_SECONDS = 0.5
+"""How often somebody looks whether there is a wait to be told."""
+
+
+class _Wait:
+    """How long no byte has moved, and what is waited for."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._moved = clock()
+        self._what = ""
+
+    def moved(self) -> None:
+        """Bytes moved."""
+        self._moved = self._clock()
+
+    def waits_for(self, what: str) -> None:
+        """Remember what is waited for from now on."""
+        self._what = what
+
+    def text(self) -> str:
+        """Return what is waited for, since when, and for how long; empty unless it is worth telling."""
+        seconds = self._clock() - self._moved
+        if seconds < WAIT_SECONDS:
+            return ""
+        since = datetime.now(UTC) - timedelta(seconds=seconds)
+        return f"waiting for {self._what or 'more bytes'} since {since:%H:%M:%S} UTC ({seconds:.0f} s)"
 
 
 class PlainTask:
-    """A transfer that writes a line every 10 %, or every 15 seconds."""
+    """A transfer that writes a line every 10 %, or every 15 seconds, also while it waits."""
 
     def __init__(self, title: str, total: int | None, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._wait = _Wait(clock)
+        self._lock = threading.Lock()
+        self._told_wait = False
         self._title = title
         self._total = total
         self._stream = stream
@@ -30,6 +67,24 @@ class PlainTask:
 
     def advance(self, count: int) -> None:
         """Count bytes, and write a line when one is due."""
+        with self._lock:
+            self._advance(count)
+
+    def waits_for(self, what: str) -> None:
+        """Remember what the next bytes wait for."""
+        self._wait.waits_for(what)
+
+    def look(self) -> None:
+        """Write a line if a wait is to be told."""
+        with self._lock:
+            text, now = self._wait.text(), self._clock()
+            if text and (not self._told_wait or now - self._last >= STEP_SECONDS):
+                self._told_wait, self._last = True, now
+                print(f"{self._title}: {size(self.done)}, {text}", file=self._stream, flush=True)
+
+    def _advance(self, count: int) -> None:
+        self._wait.moved()
+        self._told_wait = False
         self.done += count
         percent = 100 * self.done // self._total if self._total else 0
         now = self._clock()
@@ -62,7 +117,17 @@ class PlainProgress:
         """Begin a transfer; a line is written when it ends well."""
         begin = self._clock()
         task = PlainTask(title, total, self._stream, self._clock)
-        yield task
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(_LOOK_SECONDS):
+                task.look()
+
+        threading.Thread(target=look, daemon=True, name="progress").start()
+        try:
+            yield task
+        finally:
+            ended.set()
         seconds = self._clock() - begin
         print(
             f"{title}: done, {size(task.done)} in {seconds:.1f} s, {rate(task.done, seconds)}",
@@ -82,28 +147,42 @@ class LiveProgress:
             BarColumn,
             DownloadColumn,
             TextColumn,
+            TimeElapsedColumn,
             TimeRemainingColumn,
             TransferSpeedColumn,
         )
         from rich.progress import Progress as Bars
+        from rich.text import Text
+
+        wait = _Wait(time.monotonic)
+
+        class WithWait(Bars):
+            def get_renderables(self) -> Iterator[RenderableType]:
+                yield from super().get_renderables()
+                if text := wait.text():
+                    yield Text(text)
 
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
+            TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-            yield _BarTask(bars.advance, bars.add_task(title, total=total))
+        with WithWait(*columns, console=Console(stderr=True), transient=True) as bars:
+            yield _BarTask(bars.advance, bars.add_task(title, total=total), wait)
 
 
 class _BarTask:
-    def __init__(self, advance: Callable[..., None], ident: int) -> None:
+    def __init__(self, advance: Callable[..., None], ident: int, wait: _Wait) -> None:
         self._advance = advance
         self._ident = ident
+        self._wait = wait
+        self.waits_for = wait.waits_for
 
     def advance(self, count: int) -> None:
+        self._wait.moved()
         self._advance(self._ident, count)
 
 

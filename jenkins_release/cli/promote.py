@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jenkins_release.cli.checks import write_checks
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.forecast import forecast_json, forecast_text
-from jenkins_release.cli.gate import gate_json, gate_text, overridden_text
+from jenkins_release.cli.gate import gate_json, gate_text, overridden_text, recorded_text, trust_text
 from jenkins_release.cli.launch import job_status_command, launch
 from jenkins_release.cli.output import bullets, table
 from jenkins_release.cli.plan import plan_json, plan_text
@@ -24,7 +25,9 @@ from jenkins_release.cli.runtime import (
     share_option,
 )
 from jenkins_release.errors import GateRefused, IntegrityError
+from jenkins_release.moments import second
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._files import remove_file
 
 if TYPE_CHECKING:
     from jenkins_release.records.journal import JournalEntry
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 _JOURNAL_LINES = 8
 
 
-@click.group()
+@click.group(cls=Group)
 def promote() -> None:
     """Bring a validated candidate to the registry that customers pull from."""
 
@@ -43,44 +46,95 @@ def promote() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan here, to approve it."
 )
+@click.option(
+    "--key",
+    default="",
+    help="Sign with this key, file2: or awskms:, who asks for the plan  [default: signing.request_key]",
+)
 @share_option
 @region_option
 @common_options
 @pass_runtime
-def plan(runtime: Runtime, ref: CandidateRef, out: Path | None) -> None:
-    """Show what a promotion would do. Changes nothing."""
+def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, key: str) -> None:
+    """Show what a promotion would do. Changes nothing, except that it records who asks if there is a key."""
+    from jenkins_release.steps._open import open_candidate
+    from jenkins_release.steps._releases import publication_recorded
     from jenkins_release.steps.forecast import forecast_promotion
     from jenkins_release.steps.plan import ask_for_approval, plan_promotion, write_plan
+    from jenkins_release.steps.promote import recorded_promotion
+    from jenkins_release.steps.request import PlanRequest, request_plan
 
-    made, decision = plan_promotion(ref, runtime.services)
+    if key and out is None:
+        raise click.UsageError("--key signs the request for a plan that --out writes: give both")
+    request = head = ""
+    if out is not None and (key or runtime.services.configuration.signing.request_key):
+        asked = request_plan(PlanRequest(ref, key), runtime.services)
+        made, decision, request, head = asked.plan, asked.decision, asked.file, asked.head
+    else:
+        made, decision = plan_promotion(ref, runtime.services)
     expected = forecast_promotion(made, runtime.services)
     text = f"{plan_text(made)}{forecast_text(expected)}\n{gate_text(decision)}"
+    if request:
+        text += f"\n{made.requester} asks for it, recorded in {request}"
+    # The candidate is read once more: what is done may be recorded by now.
+    opened = open_candidate(ref, runtime.services)
+    promoted = bool(made.images and recorded_promotion(opened, made, runtime.services))
+    published = publication_recorded(opened, runtime.services)
+    if promoted:
+        text += f"\nnothing to do: {ref} is promoted to {made.registry}"
     if out is not None:
         write_plan(made, out)
-        ask_for_approval(made, decision, runtime.services)
+        if not promoted:
+            ask_for_approval(made, decision, runtime.services)
         text += f"\nwrote {out}; approve it with 'jenkins-release promote approve {out}'"
     result = plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
     result["forecast"] = forecast_json(expected)
+    result["promoted"] = promoted
+    result["published"] = published
+    result["request"] = request
+    result |= {"head": head} if request else {}
     runtime.succeed(result, text)
 
 
 @promote.command()
 @click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--approver", required=True, help="Who approves; never the requester, builder or tester.")
+@click.option(
+    "--approver",
+    default="",
+    help="Who approves; never the requester, builder or tester.  [default: the key's owner]",
+)
 @click.option("--reason", required=True, help="Why; recorded.")
 @click.option("--key", default="", help="Approval key, file2: or awskms:  [default: signing.approval_key]")
+@click.option(
+    "--same-build",
+    is_flag=True,
+    help="This Jenkins build promotes too: whoever started it counts as the requester.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 @share_option
 @region_option
 @common_options
 @pass_runtime
-def approve(runtime: Runtime, plan_file: Path, approver: str, reason: str, key: str, dry_run: bool) -> None:
-    """Sign the approval of exactly one plan."""
+def approve(
+    runtime: Runtime,
+    plan_file: Path,
+    approver: str,
+    reason: str,
+    key: str,
+    same_build: bool,
+    dry_run: bool,
+) -> None:
+    """Sign the approval of exactly one plan.
+
+    Nothing is signed if the gate would not count it. Run again with the same arguments, it finds what it
+    has signed.
+    """
     from jenkins_release.steps.approve import ApprovalRequest, approve_plan
 
-    report = approve_plan(ApprovalRequest(plan_file, approver, reason, key, dry_run), runtime.services)
+    request = ApprovalRequest(plan_file, approver, reason, key, dry_run, same_build)
+    report = approve_plan(request, runtime.services)
     done = "would approve" if dry_run else "approved"
-    _tell_decision(runtime, report, f"{approver} {done} the plan {report.plan.digest}: {reason}")
+    _tell_decision(runtime, report, f"{report.by} {done} the plan {report.plan.digest}: {reason}")
 
 
 @promote.command()
@@ -88,7 +142,7 @@ def approve(runtime: Runtime, plan_file: Path, approver: str, reason: str, key: 
 @click.option(
     "--condition", "conditions", multiple=True, required=True, help="Condition to waive; may be repeated."
 )
-@click.option("--by", required=True, help="Who decides.")
+@click.option("--by", default="", help="Who decides.  [default: the key's owner]")
 @click.option("--reason", required=True, help="Why; recorded, and shown wherever the release is.")
 @click.option("--key", default="", help="Override key, file2: or awskms:  [default: signing.override_key]")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
@@ -110,8 +164,8 @@ def override(
 
     request = OverrideRequest(plan_file, conditions, by, reason, key, dry_run)
     report = override_gate(request, runtime.services)
-    done = "would override" if dry_run else "OVERRIDES"
-    _tell_decision(runtime, report, f"{by} {done} {', '.join(conditions)} for {report.plan.digest}: {reason}")
+    done, named = "would override" if dry_run else "OVERRIDES", ", ".join(conditions)
+    _tell_decision(runtime, report, f"{report.by} {done} {named} for {report.plan.digest}: {reason}")
 
 
 @promote.command()
@@ -133,14 +187,18 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Pa
     from jenkins_release.steps.plan import plan_promotion
     from jenkins_release.steps.promote import PromoteRequest, promote
 
+    if checks is not None:
+        remove_file(checks, "the report of checks")
     try:
         report = promote(PromoteRequest(ref, key, dry_run), runtime.services)
     except (GateRefused, IntegrityError):
         if checks is not None:
             write_checks(plan_promotion(ref, runtime.services)[1], checks)
         raise
+    nothing = f"nothing to do: {ref} is promoted to {report.plan.registry}"
+    settled = bool(report.attestation) and not report.changed
     if checks is not None:
-        write_checks(report.decision, checks)
+        write_checks(report.decision, checks, nothing if settled else "")
     result: dict[str, Any] = {
         "candidate": str(ref),
         "digest": report.plan.candidate,
@@ -148,6 +206,7 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Pa
         "changed": report.changed,
         "dryRun": dry_run,
         "attestation": report.attestation,
+        "head": report.head,
         "seconds": round(report.seconds, 3),
         "images": [
             {
@@ -163,8 +222,10 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Pa
     }
     result["gate"] = gate_json(report.decision)
     if dry_run:
+        found = nothing if settled else "the gate is open"
         runtime.succeed(
-            result | {"plan": plan_json(report.plan)}, f"the gate is open\n{plan_text(report.plan)}"
+            result | {"plan": plan_json(report.plan)},
+            f"{found}{trust_text(report.decision)}\n{plan_text(report.plan)}",
         )
         return
     rows = [
@@ -172,16 +233,14 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Pa
         for i in report.images
     ]
     head = (
-        f"promoted {ref} to {report.plan.registry} in {report.seconds:.1f} s"
-        if report.changed
-        else f"nothing to do: {ref} is promoted to {report.plan.registry}"
+        f"promoted {ref} to {report.plan.registry} in {report.seconds:.1f} s" if report.changed else nothing
     )
     columns = ["repository", "tags", "manifest digest", "image"]
     text = f"{head}\n{table(columns, rows)}\nproven: every manifest names the config digest that QA validated"
     text += f"\nrecorded in {report.attestation}"
     if not report.decision.allowed:
         text += f"\nnote: the gate is shut now\n{bullets(report.decision.reasons)}"
-    runtime.succeed(result, text + overridden_text(report.decision))
+    runtime.succeed(result, text + trust_text(report.decision) + overridden_text(report.decision))
 
 
 promote.add_command(launch)
@@ -263,7 +322,7 @@ def _entry_json(entry: JournalEntry) -> dict[str, Any]:
 def _entry_text(entry: JournalEntry) -> str:
     what = f"{entry.event} {entry.image.name}" if entry.image else entry.event
     build = f" ({entry.run.build_url})" if entry.run.build_url else ""
-    return f"{entry.at:%Y-%m-%d %H:%M:%S} UTC: {what} by {entry.run.by} on {entry.run.host}{build}"
+    return f"{second(entry.at)}: {what} by {entry.run.by} on {entry.run.host}{build}"
 
 
 def _tell_decision(runtime: Runtime, report: ApprovalReport, text: str) -> None:
@@ -271,7 +330,8 @@ def _tell_decision(runtime: Runtime, report: ApprovalReport, text: str) -> None:
         "candidate": f"{report.plan.version}/{report.plan.build}",
         "planDigest": report.plan.digest,
         "attestation": report.file,
+        "head": report.head,
         "gate": gate_json(report.decision),
     }
-    added = [f"added {report.file}"] if report.file else []
-    runtime.succeed(result, "\n".join([text, *added, gate_text(report.decision)]))
+    told = recorded_text(report.file, found=report.found)
+    runtime.succeed(result, "\n".join([text, *told, gate_text(report.decision)]))

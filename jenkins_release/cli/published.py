@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from jenkins_release.cli.gate import gate_json, overridden_text
+from jenkins_release.cli.gate import gate_json, overridden_text, trust_text
 from jenkins_release.cli.output import bullets, counted, plain, size, table
+from jenkins_release.moments import day
 
 if TYPE_CHECKING:
     from jenkins_release.steps.publish import PublicationReport
@@ -24,6 +26,7 @@ def publication_json(report: PublicationReport, dry_run: bool) -> dict[str, Any]
         "copiedBytes": report.copied,
         "unprotected": list(report.unprotected),
         "attestation": report.attestation,
+        "head": report.head,
         "gate": gate_json(report.decision),
     }
 
@@ -48,7 +51,7 @@ def publication_text(report: PublicationReport, dry_run: bool) -> str:
         lines.append(f"not read-only, the server does not let this user: {', '.join(report.unprotected)}")
     if not report.decision.allowed:
         lines += ["note: the gate is shut now", bullets(report.decision.reasons)]
-    return "\n".join(lines) + overridden_text(report.decision)
+    return "\n".join(lines) + trust_text(report.decision) + overridden_text(report.decision)
 
 
 def releases_json(found: Sequence[ListedRelease]) -> list[dict[str, Any]]:
@@ -77,14 +80,15 @@ def releases_text(found: Sequence[ListedRelease]) -> str:
         return "nothing was released"
     rows = []
     for each in found:
-        state = f"withdrawn: {plain(each.withdrawn)}" if each.withdrawn else each.problem
-        state = state or (f"retired on {each.retired:%Y-%m-%d}" if each.retired else "in force")
+        states = [f"withdrawn: {plain(each.withdrawn)}"] if each.withdrawn else []
+        state = "; ".join([*states, *([plain(each.problem)] if each.problem else [])])
+        state = state or (f"retired on {day(each.retired)}" if each.retired else "in force")
         rows.append(
             [
                 each.version,
                 each.build or "?",
-                f"{each.promoted:%Y-%m-%d %H:%M}" if each.promoted else "-",
-                f"{each.published:%Y-%m-%d %H:%M}" if each.published else "-",
+                f"{each.promoted.astimezone(UTC):%Y-%m-%d %H:%M}" if each.promoted else "-",
+                f"{each.published.astimezone(UTC):%Y-%m-%d %H:%M}" if each.published else "-",
                 counted(each.images, "image"),
                 f"{counted(each.files, 'file')}, {size(each.bytes)}" if each.files else "-",
                 state,

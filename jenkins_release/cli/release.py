@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from jenkins_release.cli.attestations import attestations
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import plain, table
 from jenkins_release.cli.portal import portal, removal_json, removal_text
 from jenkins_release.cli.runtime import (
@@ -20,10 +21,11 @@ from jenkins_release.cli.runtime import (
     releases_option,
     share_option,
 )
+from jenkins_release.errors import ConfigurationError
 from jenkins_release.share.candidates import CandidateRef
 
 
-@click.group()
+@click.group(cls=Group)
 def release() -> None:
     """Publish a version, tell its whole story, withdraw a bad release."""
 
@@ -80,12 +82,12 @@ def publish(runtime: Runtime, ref: CandidateRef, setup_zip: Path | None, key: st
 @common_options
 @pass_runtime
 def list_(runtime: Runtime) -> None:
-    """List what was released: promoted to the registry, published, withdrawn."""
+    """List what was released. Exit status 4 where a release is not provable, or was altered."""
     from jenkins_release.cli.published import releases_json, releases_text
-    from jenkins_release.steps.release_list import list_releases
+    from jenkins_release.steps.release_list import altered_releases, list_releases
 
     found = list_releases(runtime.services)
-    runtime.succeed({"releases": releases_json(found)}, releases_text(found))
+    runtime.conclude({"releases": releases_json(found)}, releases_text(found), altered_releases(found))
 
 
 @release.command()
@@ -109,6 +111,7 @@ def retire(runtime: Runtime, key: str, from_portal: bool, dry_run: bool) -> None
         "removed": [asdict(each) for each in report.removed],
         "kept": [{**asdict(each), "reason": reason} for each, reason in report.kept],
         "attestations": {str(ref): file for ref, file in report.attestations.items()},
+        "heads": {str(ref): head for ref, head in report.heads.items()},
         "portal": [removal_json(each, dry_run) for each in report.portal],
     }
     lines = [f"supported: {', '.join(report.supported) or 'everything'}"]
@@ -130,12 +133,38 @@ def retire(runtime: Runtime, key: str, from_portal: bool, dry_run: bool) -> None
 @click.option("--build", default="", help="Build, where several of the version are released.")
 @click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
 @click.option("--dry-run", is_flag=True, help="Check everything, tell what would be done, change nothing.")
+@click.option("--delete", is_flag=True, help="Delete the images of a withdrawn release for good.")
+@click.option(
+    "--confirm", default="", metavar="VERSION/BUILD", help="What --delete deletes; without it nothing is."
+)
 @share_option
 @region_option
 @common_options
 @pass_runtime
-def withdraw(runtime: Runtime, version: str, reason: str, build: str, key: str, dry_run: bool) -> None:
-    """Remove the customer-visible tags of a release; the images stay under their digests."""
+def withdraw(
+    runtime: Runtime,
+    version: str,
+    reason: str,
+    build: str,
+    key: str,
+    dry_run: bool,
+    delete: bool,
+    confirm: str,
+) -> None:
+    """Remove the customer-visible tags of a release; the images stay under their digests.
+
+    With --delete the images of a release that is withdrawn already are deleted for good.
+    """
+    if delete:
+        from jenkins_release.cli.deletion import deletion_json, deletion_text
+        from jenkins_release.steps.deletion import DeletionRequest, delete_images
+
+        wanted = DeletionRequest(version, reason, build, confirm, key, dry_run)
+        deleted = delete_images(wanted, runtime.services)
+        runtime.succeed(deletion_json(deleted), deletion_text(deleted))
+        return
+    if confirm:
+        raise ConfigurationError("--confirm belongs to --delete", hint="'release withdraw --help' tells more")
     from jenkins_release.cli.attested import withdrawn_table
     from jenkins_release.steps.withdraw import WithdrawRequest, withdraw_release
 
@@ -146,6 +175,7 @@ def withdraw(runtime: Runtime, version: str, reason: str, build: str, key: str, 
         "changed": report.changed,
         "dryRun": dry_run,
         "attestation": report.attestation,
+        "head": report.head,
         "images": [image.model_dump(mode="json", by_alias=True) for image in report.images],
         "returns": {tag: str(ref) for tag, ref in report.returns.items()},
     }

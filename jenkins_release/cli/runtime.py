@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,12 +16,15 @@ import click
 from jenkins_release.cli.notified import notified_json, notified_text
 from jenkins_release.cli.output import bullets
 from jenkins_release.cli.progress import progress_for
-from jenkins_release.errors import ReleaseError
+from jenkins_release.environment import require_text
+from jenkins_release.errors import ConfigurationError, ReleaseError, without_logins
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._files import remove_file, write_file
 
 if TYPE_CHECKING:
     from jenkins_release.steps._delivery import Delivery
     from jenkins_release.steps.services import Services
+    from jenkins_release.steps.trust_root import PinFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 _QUIET = ("botocore", "boto3", "urllib3", "docker", "smbprotocol", "spnego", "smbclient")
@@ -32,14 +35,27 @@ class Runtime:
 
     Args:
         environ: The environment; the process's own by default.
+        pin_file: The file that pins the trust root; that of the machine by default.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        self.environ = os.environ if environ is None else environ
+    def __init__(self, environ: Mapping[str, str] | None = None, pin_file: PinFile | None = None) -> None:
+        self.pin_file = pin_file
+        self._environ = os.environ if environ is None else environ
         self.config: Path | None = None
         self.overrides: dict[str, Any] = {}
         self.as_json = False
         self.result_file: Path | None = None
+
+    @functools.cached_property
+    def environ(self) -> Mapping[str, str]:
+        """The environment. Raises ConfigurationError if what is read of it is no text."""
+        require_text(self._environ)
+        return self._environ
+
+    @property
+    def unchecked_environ(self) -> Mapping[str, str]:
+        """The environment as it came, to take its secrets out of messages."""
+        return self._environ
 
     @functools.cached_property
     def services(self) -> Services:
@@ -49,7 +65,10 @@ class Runtime:
         from jenkins_release.steps.services import Services
 
         configuration = load_configuration(self.config, environ=self.environ, options=self.overrides)
-        return Services(configuration, environ=self.environ, progress=progress_for(sys.stderr))
+        made = Services(configuration, environ=self.environ, progress=progress_for(sys.stderr))
+        if self.pin_file is not None:
+            made.pin_file = self.pin_file
+        return made
 
     def close(self) -> None:
         """Close the services where a command used them."""
@@ -58,39 +77,68 @@ class Runtime:
 
     def succeed(self, result: Mapping[str, Any], text: str) -> None:
         """Write the result: text or JSON to stdout, and JSON to the result file."""
-        document = json.dumps({**result, **self._notified()}, indent=2, ensure_ascii=False)
-        click.echo(document if self.as_json else text + notified_text(self._deliveries()))
+        shown = _without_logins({**result, **self._notified()})
+        document = json.dumps(shown, indent=2, ensure_ascii=False)
+        click.echo(document if self.as_json else without_logins(text) + notified_text(self._deliveries()))
         self._write_result(document)
 
-    def conclude(self, result: Mapping[str, Any], text: str, error: ReleaseError | None) -> None:
+    def conclude(
+        self,
+        result: Mapping[str, Any],
+        text: str,
+        error: ReleaseError | None,
+        *,
+        reasons: Sequence[str] = (),
+    ) -> None:
         """Write a result in full even where it is bad news, then end with the error's exit status.
 
         The JSON document has the error beside the result, under the key that a failure has.
+
+        Args:
+            result: The result.
+            text: The result for people.
+            error: The bad news.
+            reasons: Reasons of the error that the text does not show.
         """
         if error is None:
             self.succeed(result, text)
             return
-        self.succeed({**result, "error": error.diagnostics()}, text)
-        click.echo(f"error: {error.message}", err=True)
+        self.succeed({**result, "error": self._diagnostics(error)}, text)
+        self._tell(error, reasons)
         raise click.exceptions.Exit(error.exit_status)
 
     def fail(self, error: ReleaseError) -> int:
         """Write the failure: for people to stderr, as JSON to stdout and the result file."""
-        click.echo(f"error: {error.message}", err=True)
-        if error.reasons:
-            click.echo(bullets(error.reasons), err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        self._tell(error, error.reasons)
         self.result_only(error)
         return error.exit_status
 
+    def _tell(self, error: ReleaseError, reasons: Sequence[str] = ()) -> None:
+        click.echo(f"error: {self._redacted(error.message)}", err=True)
+        if reasons:
+            click.echo(self._redacted(bullets(reasons)), err=True)
+        if error.hint:
+            click.echo(f"hint: {self._redacted(error.hint)}", err=True)
+
     def result_only(self, error: ReleaseError) -> None:
         """Write the failure as JSON to stdout and the result file, where they were asked for."""
-        failure = {"error": error.diagnostics(), **self._notified()}
+        failure = {"error": self._diagnostics(error), **self._notified()}
         document = json.dumps(failure, indent=2, ensure_ascii=False)
         if self.as_json:
             click.echo(document)
         self._write_result(document)
+
+    @functools.cached_property
+    def _redacted(self) -> Callable[[str], str]:
+        from jenkins_release.config.redaction import Redaction, kept_secrets
+
+        return Redaction(kept_secrets(self._environ))
+
+    def _diagnostics(self, error: ReleaseError) -> dict[str, Any]:
+        found = error.diagnostics()
+        reasons = [self._redacted(reason) for reason in found["reasons"]]
+        shown = {name: self._redacted(found[name]) for name in ("message", "hint")}
+        return {**found, **shown, "reasons": reasons}
 
     def _deliveries(self) -> list[Delivery]:
         return self.services.notified if "services" in self.__dict__ else []
@@ -103,12 +151,16 @@ class Runtime:
     def _write_result(self, document: str) -> None:
         if self.result_file is None:
             return
-        temporary = self.result_file.with_name(f".{self.result_file.name}.part")
         try:
-            temporary.write_text(document + "\n", encoding="utf-8")
-            temporary.replace(self.result_file)
-        except OSError as error:
-            click.echo(f"warning: {self.result_file} cannot be written: {error.strerror}", err=True)
+            # It may hold the presigned address of a download.
+            write_file(
+                self.result_file,
+                f"{document}\n".encode(errors="backslashreplace"),
+                "the result",
+                private=True,
+            )
+        except ConfigurationError as error:
+            click.echo(f"warning: {error.message}", err=True)
 
 
 pass_runtime = click.make_pass_decorator(Runtime)
@@ -143,7 +195,7 @@ def result_options(command: F) -> F:
         type=click.Path(path_type=Path, dir_okay=False),
         help="Write the JSON document to this file too, also when the command fails.",
         expose_value=False,
-        callback=_keep("result_file"),
+        callback=_keep_result_file,
         is_eager=True,
     )
     verbose = click.option(
@@ -198,14 +250,54 @@ def _keep(attribute: str) -> Callable[[click.Context, click.Parameter, Any], Non
     return keep
 
 
-def _set_verbosity(_: click.Context, __: click.Parameter, value: bool) -> None:
-    configure_logging(logging.INFO if value else logging.WARNING)
+def _keep_result_file(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        remove_file(value, "the result")
+    _keep("result_file")(context, parameter, value)
 
 
-def configure_logging(level: int) -> None:
-    """Send the log to stderr; libraries stay at WARNING, where they tell no packet and no header."""
+def _without_logins(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_logins(value)
+    if isinstance(value, Mapping):
+        return {name: _without_logins(each) for name, each in value.items()}
+    return [_without_logins(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _set_verbosity(context: click.Context, _: click.Parameter, value: bool) -> None:
+    runtime = context.find_object(Runtime)
+    environ = runtime.unchecked_environ if runtime else os.environ
+    configure_logging(logging.INFO if value else logging.WARNING, environ)
+
+
+class _Redacting(logging.Formatter):
+    """Removes secrets from whole lines: messages, their values, and tracebacks of libraries' exceptions."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+        self._environ = environ
+
+    @functools.cached_property
+    def _redacted(self) -> Callable[[str], str]:
+        # Not before there is something to log: help of every command is to come at once.
+        from jenkins_release.config.redaction import Redaction, kept_secrets
+
+        return Redaction(kept_secrets(self._environ))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line as it may be shown."""
+        return self._redacted(super().format(record))
+
+
+def configure_logging(level: int, environ: Mapping[str, str]) -> None:
+    """Send the log to stderr; libraries stay at WARNING, where they tell no packet and no header.
+
+    Args:
+        level: Lowest level of this program's own log.
+        environ: The environment, whose secrets are never shown.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Redacting(environ))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import bullets, plain, table
 from jenkins_release.cli.runtime import Runtime, common_options, override_option, pass_runtime, share_option
+from jenkins_release.moments import minute
 from jenkins_release.steps.watcher import StackWatcher
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ class ConsoleStackWatcher(StackWatcher):
         click.echo(f"  {plain(part)}: {plain(text)}", err=True)
 
 
-@click.group()
+@click.group(cls=Group)
 def saas() -> None:
     """Bring a released version onto the SaaS stack, see what runs there, and return."""
 
@@ -44,17 +42,23 @@ def saas() -> None:
 @saas.command()
 @click.argument("release", metavar="VERSION[/BUILD]")
 @_key_option
+@click.option(
+    "--accept-lost",
+    default="",
+    metavar="REASON",
+    help="Go on although records of earlier refreshes are lost; the reason is recorded.",
+)
 @_dry_run_option
 @share_option
 @_region_option
 @common_options
 @pass_runtime
-def refresh(runtime: Runtime, release: str, key: str, dry_run: bool) -> None:
+def refresh(runtime: Runtime, release: str, key: str, accept_lost: str, dry_run: bool) -> None:
     """Bring a released version onto the stack; it returns by itself where that is not healthy."""
     from jenkins_release.steps.refresh import RefreshRequest, refresh_stack
 
-    with _abortable():
-        report = refresh_stack(RefreshRequest(release, key, dry_run), runtime.services, ConsoleStackWatcher())
+    request = RefreshRequest(release, key, dry_run, accept_lost)
+    report = refresh_stack(request, runtime.services, ConsoleStackWatcher())
     runtime.succeed(_report_json(report, dry_run), _report_text(report, dry_run))
 
 
@@ -69,8 +73,7 @@ def rollback(runtime: Runtime, key: str, dry_run: bool) -> None:
     """Return the stack to the state before the last refresh; run twice, it does so once."""
     from jenkins_release.steps.rollback import RollbackRequest, rollback_stack
 
-    with _abortable():
-        report = rollback_stack(RollbackRequest(key, dry_run), runtime.services, ConsoleStackWatcher())
+    report = rollback_stack(RollbackRequest(key, dry_run), runtime.services, ConsoleStackWatcher())
     runtime.succeed(_report_json(report, dry_run), _report_text(report, dry_run))
 
 
@@ -87,23 +90,6 @@ def status(runtime: Runtime) -> None:
     runtime.succeed(_status_json(found), _status_text(found))
 
 
-@contextmanager
-def _abortable() -> Iterator[None]:
-    """Let SIGTERM, with which Jenkins aborts a step, end the command as Ctrl-C does: cleaned up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _report_json(report: RefreshReport, dry_run: bool) -> dict[str, Any]:
     return {
         "stack": report.stack,
@@ -117,6 +103,7 @@ def _report_json(report: RefreshReport, dry_run: bool) -> dict[str, Any]:
         "health": [each.model_dump(mode="json", by_alias=True) for each in report.health],
         "instances": [each.model_dump(mode="json", by_alias=True) for each in report.instances],
         "attestation": report.attestation,
+        "head": report.head,
     }
 
 
@@ -192,7 +179,7 @@ def _status_text(found: StackStatus) -> str:
         said = found.last.record
         lines.append(
             f"last: {said.action} {said.outcome}, {plain(said.release)} by {plain(found.last.by)} "
-            f"at {found.last.when:%Y-%m-%d %H:%M} UTC [{found.last.name}]"
+            f"at {minute(found.last.when)} [{found.last.name}]"
         )
         lines += [f"  {plain(said.problem)}"] if said.problem else []
     lines += [bullets([plain(note) for note in found.notes])] if found.notes else []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime
 
@@ -19,7 +20,7 @@ _FOLDER = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def sandbox() -> None:
     """Rehearse on loopback: Docker, Samba, registry, ECR and AWS.
 
@@ -38,9 +39,11 @@ def sandbox() -> None:
     show_default=True,
     help="Build the four SkyDRM images of this build; may be repeated.",
 )
+@click.option("--trust", is_flag=True, help="Make a root key, publish a trust document, and pin it.")
+@click.option("--ledger", is_flag=True, help="Keep a ledger in a folder outside the share.")
 @common_options
 @pass_runtime
-def start(runtime: Runtime, folder: Path, images: tuple[str, ...]) -> None:
+def start(runtime: Runtime, folder: Path, images: tuple[str, ...], trust: bool, ledger: bool) -> None:
     """Start the servers and print the environment that leads to them, for eval."""
     from pydantic import SecretStr
 
@@ -49,13 +52,30 @@ def start(runtime: Runtime, folder: Path, images: tuple[str, ...]) -> None:
     from jenkins_release.sandbox.product import write_product
     from jenkins_release.sandbox.stack import Sandbox
     from jenkins_release.share.candidates import CandidateRef
+    from jenkins_release.steps.services import login_name
 
     wanted = [CandidateRef.parse(text) for text in images]
     stack = Sandbox(folder, environ=runtime.environ)
     stack.start()
     environment = stack.environment()
     passphrase = SecretStr(environment["JENKINS_RELEASE_KEY_PASSPHRASE"])
-    write_product(stack.folder / "product", stack.share_location, passphrase, releases=stack.release_location)
+    user = runtime.environ.get("BUILD_USER_ID") or runtime.environ.get("BUILD_USER") or login_name()
+    product = stack.folder / "product"
+    place = stack.folder / "ledger"
+    config = write_product(
+        product,
+        stack.share_location,
+        passphrase,
+        releases=stack.release_location,
+        user=user,
+        # One that is there is kept: what stands in it is not in force without it.
+        ledger=place if ledger or place.is_dir() else None,
+    )
+    if trust:
+        from jenkins_release.sandbox.trust import begin_trust
+        from jenkins_release.steps.trust_root import PIN_VARIABLE
+
+        environment[PIN_VARIABLE] = begin_trust(config, environment, passphrase)
     for ref in wanted:
         build_images(DockerEngine(stack.docker_host), ref.version, ref.build)
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from jenkins_release.cli.attested import in_build, what_is_said
@@ -25,10 +25,17 @@ def history_json(found: VersionHistory) -> dict[str, Any]:
     }
 
 
+_SPOKEN = frozenset({"request", "qa", "revocation", "approval", "override"})
+"""Kinds in which a person speaks, so that it matters whether the key is that person's."""
+
+
 def history_text(found: VersionHistory) -> str:
     """Return the whole story for people, with all that somebody else wrote made harmless."""
     states = ", ".join(f"build {build.ref.build} {build.story.state}" for build in found.builds)
     pages = [f"{found.product} {found.version}: {states}", *(_build_text(build) for build in found.builds)]
+    if found.area:
+        what = "!! ALTERED: what is published is not what was recorded"
+        pages.append("\n".join([_RULE, what, bullets(_plain(found.area)), _RULE]))
     return "\n\n".join(pages)
 
 
@@ -45,6 +52,7 @@ def _build_json(build: BuildHistory) -> dict[str, Any]:
         "overridden": any(_overrides(event) for event in story.events),
         "chain": {"length": len(story.events), "head": story.head, "intact": not build.altered},
         "altered": list(build.altered),
+        "unproven": list(build.unproven),
     }
 
 
@@ -61,6 +69,7 @@ def _event_json(event: Event) -> dict[str, Any]:
         "sequence": said.sequence if said else None,
         "signedAt": said.signed_at.isoformat() if said else None,
         "key": event.key,
+        "notary": event.notary,
         "counts": event.counts,
         "notes": list(event.notes),
         "subjects": dict(said.subjects) if said else {},
@@ -79,6 +88,9 @@ def _build_text(build: BuildHistory) -> str:
     for event in story.events:
         lines += _event_text(event)
     count = counted(len(story.events), "attestation")
+    if build.unproven:
+        what = "!! NOT PROVABLE: the policy does not allow this release, whoever signed it"
+        lines += [_RULE, what, bullets(_plain(build.unproven)), _RULE]
     if build.altered:
         lines += [
             _RULE,
@@ -112,9 +124,9 @@ def _exported(record: Candidate) -> list[str]:
 def _event_text(event: Event) -> list[str]:
     said = event.statement
     when = _when(said.signed_at) if said else " " * 3 + "?".ljust(19)
-    signed = (
-        f"[{event.file}, key {plain(event.key)}]" if event.key else f"[{event.file}, no key that is trusted]"
-    )
+    key = f"key {plain(event.key)}" if event.key else "no key that is trusted"
+    spoken = event.notary and event.kind in _SPOKEN
+    signed = f"[{event.file}, {key}{', attested by Jenkins, not by a key of their own' if spoken else ''}]"
     if not event.counts:
         lines = [f"{when}NOT COUNTED {plain(event.kind)} {signed}"]
         lines += [f"{_INDENT}{plain(note)}" for note in event.notes]
@@ -136,7 +148,7 @@ def _overrides(event: Event) -> bool:
 
 
 def _when(moment: datetime) -> str:
-    return f"   {moment:%Y-%m-%d %H:%M}Z  "
+    return f"   {moment.astimezone(UTC):%Y-%m-%d %H:%M}Z  "
 
 
 def _block(text: str) -> str:

@@ -8,26 +8,41 @@ from typing import Any
 
 import click
 
+from jenkins_release.cli.command import Command
 from jenkins_release.cli.output import plain
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.cli.runtime import Runtime, pass_runtime, result_options
+from jenkins_release.moments import minute
 from jenkins_release.rules.evidence import Counted
 from jenkins_release.rules.matching import Match
 from jenkins_release.rules.released import Release
+from jenkins_release.rules.tested import UNKNOWN
 
 _EXISTING = click.Path(path_type=Path, exists=True)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--bundle", type=_FILE, required=True, help="What 'release attestations' wrote.")
 @click.option(
     "--trusted-keys",
     "keys",
     type=_EXISTING,
     multiple=True,
-    required=True,
     help="Folder with public keys such as qa.pem.pub, or TOML file with [[trusted_keys]]; may be repeated.",
+)
+@click.option(
+    "--trust-root",
+    default="",
+    metavar="sha256:DIGEST:VERSION",
+    help="Pin of the vendor's trust root: its trust document names keys and policy.",
+)
+@click.option(
+    "--trust",
+    "trust",
+    type=_EXISTING,
+    multiple=True,
+    help="Version of the trust document, or a folder of them  [default: those in the bundle]",
 )
 @click.option(
     "--image",
@@ -50,6 +65,8 @@ def verify(
     runtime: Runtime,
     bundle: Path,
     keys: tuple[Path, ...],
+    trust_root: str,
+    trust: tuple[Path, ...],
     images: tuple[str, ...],
     local_images: tuple[str, ...],
     archives: tuple[Path, ...],
@@ -59,16 +76,31 @@ def verify(
 ) -> None:
     """Prove that images, archives and files are those that QA validated and that were promoted.
 
-    Needs neither the share nor release.toml: only the bundle and public keys that you trust. A
+    Needs neither the share nor release.toml: only the bundle, and public keys or a trust root. A
     registry's login comes from JENKINS_RELEASE_REGISTRY_USER and JENKINS_RELEASE_REGISTRY_PASSWORD,
     or the file that JENKINS_RELEASE_REGISTRY_PASSWORD_FILE names.
     """
     from jenkins_release.steps.verify_release import VerifyReleaseRequest, verify_release
 
-    request = VerifyReleaseRequest(bundle, keys, images, local_images, archives, files, docker_host, release)
+    if bool(trust_root) == bool(keys) or (trust and not trust_root):
+        raise click.UsageError("give either --trusted-keys, or --trust-root and perhaps --trust")
+    request = VerifyReleaseRequest(
+        bundle, keys, images, local_images, archives, files, docker_host, release, trust_root, trust
+    )
     done = verify_release(request, environ=runtime.environ, progress=progress_for(sys.stderr))
-    result = {"release": _release_json(done.release), "verified": [_match_json(m) for m in done.matches]}
+    authority = done.authority
+    result = {
+        "release": _release_json(done.release),
+        "verified": [_match_json(m) for m in done.matches],
+        "trust": {"version": authority.number, "digest": authority.digest, "policy": authority.policy_digest}
+        if authority
+        else None,
+        "notChecked": list(done.unchecked),
+    }
     lines = [*_release_lines(done.release), *map(_match_line, done.matches)]
+    if authority is not None:
+        lines.append(f"trust document version {authority.number}, {authority.digest}: its policy is met")
+    lines += [plain(f"not checked: {line}") for line in done.unchecked]
     runtime.succeed(result, "\n".join(lines))
 
 
@@ -82,11 +114,12 @@ def _release_lines(release: Release) -> list[str]:
     else:
         lines.append("build attestation: none by a trusted key")
     lines += [
-        f"validated by {verdict.tester} at {verdict.signed_at:%Y-%m-%d %H:%M} UTC (key {verdict.key})"
+        f"validated by {verdict.tester} at {minute(verdict.signed_at)} (key {verdict.key})"
+        + ("" if verdict.tested != "unknown" else f", {UNKNOWN}")
         for verdict in release.passes
     ]
     lines += [
-        f"approved by {own.get('approver')}: {own.get('reason')}{_by(item)}"
+        f"approved by {own.get('approver')}{_by(item)}: {own.get('reason')}"
         for item, own in ((item, item.statement.extension) for item in release.approvals)
     ]
     if promoted is not None and release.promoted is not None:
@@ -103,7 +136,7 @@ def _release_lines(release: Release) -> list[str]:
 
 
 def _by(item: Counted) -> str:
-    return f" at {item.statement.signed_at:%Y-%m-%d %H:%M} UTC (key {item.key.name})"
+    return f" at {minute(item.statement.signed_at)} (key {item.key.name})"
 
 
 def _match_line(match: Match) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -56,29 +57,58 @@ def _git_url(value: str) -> str:
 ControllerUrl = Annotated[str, AfterValidator(check_controller_url)]
 JobPath = Annotated[str, AfterValidator(_job_path)]
 JobKind = Literal["candidate", "qa", "publish", "customer-access", "pipeline"]
+JobRole = Literal["build", "qa", "release", "customers", "saas"]
+ROLE_FOLDERS: tuple[JobRole, ...] = get_args(JobRole)
+"""Folders that jobs apply makes in the product's folder, as far as jobs are in them."""
+ROLE_OF: Mapping[str, JobRole] = {
+    "candidate": "build",
+    "qa": "qa",
+    "promote": "release",
+    "publish": "release",
+    "customer-access": "customers",
+    # The folder with the fewest keys, unless the row names another one.
+    "pipeline": "build",
+}
+"""The role of each kind of job: the folder that it is in, with the credentials that it may bind."""
+
+
+def _in_role(role: JobRole, name: str) -> str:
+    # Who has set jobs apart by their names already does not get two folders of one name.
+    return name if name.casefold().startswith(f"{role}/") else f"{role}/{name}"
 
 
 class JobSection(Section):
     """``[[jenkins.jobs]]``: one job beside the promote job.
 
     An empty ``name`` is that of the kind, an empty ``script`` ``jobs/<kind>.Jenkinsfile``, or ``Jenkinsfile``
-    for a candidate; an empty ``branch`` is ``jenkins.git_branch``. A ``pipeline`` has no such defaults.
+    for a candidate; an empty ``branch`` is ``jenkins.git_branch``. A ``pipeline`` has no such defaults, and
+    is the only kind that may name its ``role``.
     """
 
     kind: JobKind
     name: JobPath = ""
     script: str = ""
     branch: str = ""
+    role: JobRole | None = None
 
     @property
     def job_name(self) -> str:
-        """Name of the job in the product's folder."""
+        """Name of the job in the folder of its role."""
         return self.name or self.kind
+
+    @property
+    def path(self) -> str:
+        """Path of the job in the product's folder: the folder of its role, and its name."""
+        return _in_role(self.role or ROLE_OF[self.kind], self.job_name)
 
     @model_validator(mode="after")
     def _complete(self) -> JobSection:
         if self.kind == "pipeline" and not (self.name and self.script):
             raise ValueError("a job of the kind pipeline needs a name and a script")
+        if self.role not in {None, ROLE_OF[self.kind]} and self.kind != "pipeline":
+            raise ValueError(
+                f"a job of the kind {self.kind} is in the folder {ROLE_OF[self.kind]}: remove role"
+            )
         return self
 
 
@@ -102,12 +132,17 @@ class JenkinsSection(Section):
     poll_s: Annotated[float, Field(ge=0.1, le=60)] = 2.0
     outage_s: Annotated[float, Field(ge=0, le=7200)] = 900.0
 
+    @property
+    def promote_path(self) -> str:
+        """Path of the promote job in the product's folder."""
+        return _in_role(ROLE_OF["promote"], self.promote_job)
+
     @model_validator(mode="after")
     def _one_job_of_a_name(self) -> JenkinsSection:
         # On some file systems Jenkins takes names that differ in case for the same.
-        seen = {self.promote_job.casefold()}
+        seen = {self.promote_path.casefold()}
         for job in self.jobs:
-            if job.job_name.casefold() in seen:
-                raise ValueError(f"two jobs have the name {job.job_name!r}: give one of them another")
-            seen.add(job.job_name.casefold())
+            if job.path.casefold() in seen:
+                raise ValueError(f"two jobs have the name {job.path!r}: give one of them another")
+            seen.add(job.path.casefold())
         return self

@@ -10,18 +10,26 @@ from typing import Any, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from jenkins_release.config.home import expand_home
+from jenkins_release.config.ledger import LedgerSection
 from jenkins_release.config.model import Configuration
+from jenkins_release.config.stray_secrets import stray_secrets
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.utf8 import NotUtf8, read_utf8
 
 S = TypeVar("S", bound=BaseModel)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LINES = "\t\n\r"
+"""What a text of several lines has, such as the commands of a document of Run Command; a path has none."""
 CONFIG_VARIABLE = "JENKINS_RELEASE_CONFIG"
 DEFAULT_FILE = "release.toml"
 PREFIX = "JENKINS_RELEASE_"
+_MAX_BYTES = 4 * 1024 * 1024
+_SOURCE = " from the variable "
 _LOGIN = re.compile(r"://[^/@\s]*@")
 """A login within a URL: what is refused is quoted, its password is not."""
 _UNQUOTED = ("url_variable",)
 """Keys whose wrong value is not quoted: who misunderstands the key writes the secret itself there."""
-_SECRET_WORDS = ("password", "passphrase", "secret", "token", "access_key", "credential")
 
 
 def load_configuration(
@@ -33,7 +41,7 @@ def load_configuration(
     """Read and check the configuration.
 
     A scalar key can be overridden by ``JENKINS_RELEASE_<SECTION>_<KEY>`` in the environment
-    (``JENKINS_RELEASE_SHARE_RELEASE_CANDIDATE``) and by ``options``; ``[policy]`` cannot.
+    (``JENKINS_RELEASE_SHARE_RELEASE_CANDIDATE``) and by ``options``; ``[policy]`` and ``[ledger]`` cannot.
 
     Args:
         path: The file; ``JENKINS_RELEASE_CONFIG`` or ``./release.toml`` by default.
@@ -46,10 +54,16 @@ def load_configuration(
     path = path or Path(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)
     values = _read(path)
     mistakes = [
-        f"{key}: secrets do not belong in this file; use the environment (docs/configuration.md)"
-        for key in _secrets(values)
+        f"{key}: secrets do not belong in this file, and {why}; use the environment (docs/configuration.md)"
+        for key, why in stray_secrets(values, Configuration)
     ]
-    _override(values, {f"{s}.{k}": v for s, k, v in _from_environment(environ)})
+    mistakes += [
+        f"{key}: holds the control character {_named(letter)}, "
+        "which TOML makes of a backslash in double quotes; write it in single quotes"
+        for key, letter in _control_characters(values)
+    ]
+    given = {f"{section}.{key}": value for section, key, value in _from_environment(environ)}
+    _override(values, given)
     _override(values, {key: value for key, value in (options or {}).items() if value is not None})
     configuration: Configuration | None = None
     try:
@@ -57,11 +71,14 @@ def load_configuration(
     except ValidationError as error:
         secret_keys = {m.split(":")[0] for m in mistakes}
         mistakes += [
-            m for m in map(_mistake, error.errors(include_url=False)) if m.split(":")[0] not in secret_keys
+            _with_source(m, given)
+            for m in map(_mistake, error.errors(include_url=False))
+            if m.split(":")[0] not in secret_keys
         ]
     if mistakes or configuration is None:
+        where = "the environment" if all(_SOURCE in each for each in mistakes) else str(path)
         raise ConfigurationError(
-            f"{path}: {len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''} in the configuration",
+            f"{where}: {len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''} in the configuration",
             hint="docs/configuration.md describes every key; examples/skydrm/release.toml is a working file",
             reasons=mistakes,
         )
@@ -70,39 +87,59 @@ def load_configuration(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise ConfigurationError(
+                f"{path} has more than {_MAX_BYTES} bytes, which no configuration has",
+                hint="is it the right file?",
+            )
+        return tomllib.loads(read_utf8(data))
     except FileNotFoundError as error:
         raise ConfigurationError(
             f"there is no configuration file {path}",
             hint=f"run in the product's repository, give --config, or set {CONFIG_VARIABLE}",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except NotUtf8 as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(
             f"{path} is not TOML: {error}", hint="mend the line that it names"
         ) from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path} is not TOML: it is nested too deeply") from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _secrets(values: Mapping[str, Any], above: str = "") -> list[str]:
-    found = []
-    for key, value in values.items():
-        name = f"{above}{key}"
-        if isinstance(value, Mapping):
-            found += _secrets(value, f"{name}.")
-        elif isinstance(value, list):
-            for place, item in enumerate(value):
-                found += _secrets(item, f"{name}[{place}].") if isinstance(item, Mapping) else []
-        elif any(word in key.lower() for word in _SECRET_WORDS):
-            found.append(name)
-    return found
+def _named(letter: str) -> str:
+    """Return a control character as people know it: ``U+000D (carriage return)``."""
+    names = {"\0": "null", "\b": "backspace", "\t": "tab", "\n": "line feed", "\f": "form feed"}
+    names |= {"\r": "carriage return", "\x1b": "escape", "\x7f": "delete"}
+    return f"U+{ord(letter):04X}" + (f" ({names[letter]})" if letter in names else "")
+
+
+def _control_characters(value: Any, name: str = "") -> list[tuple[str, str]]:
+    r"""Find the first control character of each text that should have none.
+
+    A path such as ``"\\server\release"`` in double quotes has a carriage return in it.
+    """
+    if isinstance(value, Mapping):
+        parts = [(f"{name}.{key}" if name else key, item) for key, item in value.items()]
+    elif isinstance(value, list):
+        parts = [(f"{name}[{place}]", item) for place, item in enumerate(value)]
+    else:
+        text = value if isinstance(value, str) else ""
+        found = [each for each in _CONTROL.findall(text) if text.startswith("\\") or each not in _LINES]
+        return [(name, each) for each in found[:1]]
+    return [each for place, item in parts for each in _control_characters(item, place)]
 
 
 def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
     found = []
     for section, field in Configuration.model_fields.items():
         kind = field.annotation
-        if section == "policy":
+        if section in {"policy", "ledger"}:
             continue  # what the gate asks for is reviewed with the file: no job switches it off
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for key, inner in kind.model_fields.items():
@@ -141,12 +178,21 @@ def _mistake(error: Any) -> str:
     return f"{place}: {text}{shown}" if place else text
 
 
+def _with_source(mistake: str, given: Mapping[str, str]) -> str:
+    """Say which variable a wrong value comes from: nobody finds it in the file."""
+    key = mistake.partition(":")[0]
+    if key not in given:
+        return mistake
+    empty = ", which is empty; unset it to take the file's value" if not given[key].strip() else ""
+    return f"{mistake}{_SOURCE}{PREFIX}{key.replace('.', '_').upper()}{empty}"
+
+
 def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configuration:
     """Keys and other files are named relative to the file, wherever the command is run."""
     keys = tuple(_anchored(key, folder, "public_key") for key in configuration.trusted_keys)
     notify = tuple(_anchored(each, folder, "ca_file", "template_file") for each in configuration.notify)
     signing = {
-        name: f"file2:{folder / Path(uri.removeprefix('file2:')).expanduser()}"
+        name: f"file2:{folder / expand_home(uri.removeprefix('file2:'))}"
         for name, uri in configuration.signing
         if uri.startswith("file2:")
     }
@@ -156,14 +202,21 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
             "signing": configuration.signing.model_copy(update=signing),
             "notify": notify,
             "bundle": _anchored(configuration.bundle, folder, "templates"),
+            "ledger": _ledger(configuration.ledger, folder),
             "portal": _anchored(configuration.portal, folder, "release_notes", "setup_guide"),
         }
     )
+
+
+def _ledger(section: LedgerSection, folder: Path) -> LedgerSection:
+    """A ledger in a local folder stays where it is, wherever the command is run."""
+    elsewhere = section.location.startswith("\\\\") or "://" in section.location
+    return section if elsewhere else _anchored(section, folder, "location")
 
 
 def _anchored(section: S, folder: Path, *names: str) -> S:
     """Return a section with the files that it names made absolute; an empty name stays empty."""
     found = {name: getattr(section, name) for name in names}
     return section.model_copy(
-        update={name: str(folder / Path(file).expanduser()) for name, file in found.items() if file}
+        update={name: str(folder / expand_home(file)) for name, file in found.items() if file}
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -12,13 +13,16 @@ from jenkins_release.config.bundle import BundleSection
 from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.installers import InstallerSection
 from jenkins_release.config.jenkins import JenkinsSection
+from jenkins_release.config.ledger import LedgerSection
 from jenkins_release.config.notify import NotifySection
 from jenkins_release.config.portal import PortalSection
 from jenkins_release.config.saas import SaasSection
 from jenkins_release.config.section import Section
 from jenkins_release.config.support import SupportSection
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.regions import partition_of
 from jenkins_release.rules.names import check_identifier, name_problem
+from jenkins_release.rules.people import People
 from jenkins_release.rules.tags import repository_problem, template_problem
 
 
@@ -57,7 +61,7 @@ def _zoned(value: datetime) -> datetime:
 
 
 Template = Annotated[str, AfterValidator(_template)]
-Role = Literal["build", "qa", "approval", "override", "promotion"]
+Role = Literal["build", "qa", "request", "approval", "override", "promotion"]
 Severity = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNDEFINED"]
 
 
@@ -65,6 +69,9 @@ class ProductSection(Section):
     """``[product]``: what is released."""
 
     name: Annotated[str, AfterValidator(_product_name)]
+
+
+DfsTarget = Annotated[str, Field(pattern=r"^\.?[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?$")]
 
 
 class ShareSection(Section):
@@ -78,6 +85,7 @@ class ShareSection(Section):
     releases: str = ""
     encrypt: bool = True
     timeout_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    dfs_targets: tuple[DfsTarget, ...] = ()
 
 
 class DockerSection(Section):
@@ -138,7 +146,7 @@ class EcrSection(Section):
     @field_validator("region")
     @classmethod
     def _region(cls, value: str) -> str:
-        if value and not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", value):
+        if value and partition_of(value) is None:
             raise ValueError("is no AWS region, such as us-east-1")
         return value
 
@@ -176,6 +184,7 @@ class PolicySection(Section):
     sign_off_keys: tuple[str, ...] = ()
     sign_off_max_age_days: Annotated[int, Field(ge=0, le=3650)] = 0
     soak_hours: Annotated[float, Field(ge=0, le=8760)] = 0.0
+    tested: bool = True
     required_suites: tuple[str, ...] = ()
     approvals: Annotated[int, Field(ge=0, le=20)] = 1
     approvers: tuple[str, ...] = ()
@@ -184,6 +193,27 @@ class PolicySection(Section):
     allow_downgrade: bool = False
     freezes: tuple[FreezeSection, ...] = ()
     scan: tuple[Severity, ...] = ()
+    people: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    machines: tuple[str, ...] = ()
+    accept_notary: tuple[Literal["request", "qa", "approval", "override"], ...] = ()
+
+    @model_validator(mode="after")
+    def _people(self) -> PolicySection:
+        who = People(self.people, self.machines)
+        problems = who.problems()
+        if who.listed:
+            approvers = [(f"approvers names {name!r}", name) for name in self.approvers]
+            members = [
+                (f"groups.{group} names {n!r}", n) for group, names in self.groups.items() for n in names
+            ]
+            problems += [
+                f"{what}, who is not in policy.people"
+                for what, name in (*approvers, *members)
+                if not name.startswith("group:") and who.person(name) is None
+            ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
     @model_validator(mode="after")
     def _known_groups(self) -> PolicySection:
@@ -199,6 +229,7 @@ class SigningSection(Section):
 
     build_key: str = ""
     qa_key: str = ""
+    request_key: str = ""
     approval_key: str = ""
     override_key: str = ""
     promotion_key: str = ""
@@ -213,11 +244,53 @@ class TrustedKeySection(Section):
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     revoked: bool = False
+    owner: str = ""
+    notary: bool = False
+
+    @model_validator(mode="after")
+    def _one_voice(self) -> TrustedKeySection:
+        if self.owner and self.notary:
+            raise ValueError("has an owner and is a notary's: a person's key speaks for that person only")
+        return self
 
     @field_validator("valid_from", "valid_until")
     @classmethod
     def _with_zone(cls, value: datetime | None) -> datetime | None:
         return None if value is None else _zoned(value)
+
+
+def key_problems(policy: PolicySection, keys: Sequence[TrustedKeySection]) -> list[str]:
+    """Say which trusted keys do not fit the people of a policy.
+
+    Args:
+        policy: The policy, with its people.
+        keys: The keys.
+
+    Returns:
+        Full sentences: owners whom the policy does not list, and keys that would speak for nobody.
+    """
+    who = People(policy.people, policy.machines)
+    found = []
+    for key in keys:
+        if key.owner and key.owner not in policy.people:
+            found.append(f"trusted_keys {key.name!r}: its owner {key.owner!r} is no name in policy.people")
+        elif who.listed and not (key.owner or key.notary or key.revoked) and {*key.roles} - {"build"}:
+            found.append(
+                f"trusted_keys {key.name!r}: policy.people lists people, so the key needs an owner, "
+                "or notary = true if Jenkins holds it"
+            )
+    return found
+
+
+class TrustSection(Section):
+    """``[trust]``: where the versions of the trust document are published, with a pinned root.
+
+    Empty for ``<product>/.trust`` on the share of the candidates; else a share, a folder or
+    ``s3://bucket/prefix``. ``region`` is that of the bucket; ``ecr.region`` where it is empty.
+    """
+
+    location: str = ""
+    region: str = ""
 
 
 class RetrySection(Section):
@@ -243,6 +316,8 @@ class Configuration(Section):
     policy: PolicySection = PolicySection()
     signing: SigningSection = SigningSection()
     trusted_keys: tuple[TrustedKeySection, ...] = ()
+    trust: TrustSection = TrustSection()
+    ledger: LedgerSection = LedgerSection()
     portal: PortalSection = PortalSection()
     jenkins: JenkinsSection = JenkinsSection()
     customers: CustomersSection = CustomersSection()
@@ -273,6 +348,9 @@ class Configuration(Section):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{what} must be unique; given more than once: {', '.join(twice)}")
+        problems = key_problems(self.policy, self.trusted_keys)
+        if problems:
+            raise ValueError("; ".join(problems))
         unknown = set(self.policy.sign_off_keys) - {key.name for key in self.trusted_keys}
         if unknown:
             raise ValueError(f"policy.sign_off_keys names {min(unknown)!r}, which is no trusted key")

@@ -12,11 +12,13 @@ from jenkins_release.config.section import Section
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_path
 
+_CACHES = {"public": "public", "presigned": "private"}
 # Amazon S3 User Guide, "General purpose bucket naming rules".
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-def _bucket(value: str) -> str:
+def bucket_name(value: str) -> str:
+    """Check the name of a bucket; empty is fine. Raises ValueError."""
     if value and (not _BUCKET.fullmatch(value) or ".." in value):
         raise ValueError(
             "is no name of a bucket: 3 to 63 lower case letters, digits, full stops and hyphens, without s3://"
@@ -24,11 +26,28 @@ def _bucket(value: str) -> str:
     return value
 
 
-def _prefix(value: str) -> str:
+def folder_path(value: str) -> str:
+    """Check a folder in a bucket; empty is fine. Raises ValueError."""
     try:
         check_path(value)
     except ConfigurationError as error:
         raise ValueError(f"{error.message}; write it without a slash at either end") from error
+    return value
+
+
+Encryption = Literal["bucket", "AES256", "aws:kms"]
+"""How objects are encrypted at rest: as the bucket's default says, or as S3 is told with each object."""
+
+
+def check_encryption(encryption: Encryption, kms_key: str) -> None:
+    """Check that a key is given only where one is used. Raises ValueError."""
+    if kms_key and encryption == "AES256":
+        raise ValueError('encryption = "AES256" uses no kms_key: take one of them out')
+
+
+def _header(value: str) -> str:
+    if value and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", value):
+        raise ValueError("is no value of a Cache-Control header, such as public, max-age=86400")
     return value
 
 
@@ -61,10 +80,12 @@ class PortalSection(Section):
     """
 
     kind: Literal["none", "s3", "share"] = "none"
-    bucket: Annotated[str, AfterValidator(_bucket)] = ""
+    bucket: Annotated[str, AfterValidator(bucket_name)] = ""
     region: str = ""
-    prefix: Annotated[str, AfterValidator(_prefix)] = ""
+    prefix: Annotated[str, AfterValidator(folder_path)] = ""
+    encryption: Encryption = "bucket"
     kms_key: str = ""
+    cache_control: Annotated[str, AfterValidator(_header)] = ""
     location: str = ""
     access: Literal["public", "presigned"] = "presigned"
     url: Annotated[str, AfterValidator(_address)] = ""
@@ -78,8 +99,14 @@ class PortalSection(Section):
     def _complete(self) -> PortalSection:
         if self.kind == "s3" and not self.bucket:
             raise ValueError('kind = "s3" needs a bucket')
+        check_encryption(self.encryption, self.kms_key)
         if self.kind == "share" and not self.location:
             raise ValueError('kind = "share" needs a location')
         if self.kind == "share" and self.access == "presigned":
             raise ValueError('kind = "share" has no links that end: set access = "public"')
         return self
+
+    @property
+    def caching(self) -> str:
+        """``Cache-Control`` of files: a day, since releases are withdrawn, and no proxy keeps signed ones."""
+        return self.cache_control or f"{_CACHES[self.access]}, max-age=86400, immutable"

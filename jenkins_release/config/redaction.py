@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
 from jenkins_release.config.secrets import (
+    CUSTOMER_KEY_SECRET,
+    HANDOVER_PASSPHRASE,
     JENKINS_TOKEN,
     KEY_PASSPHRASE,
     REGISTRY_PASSWORD,
@@ -16,22 +18,24 @@ from jenkins_release.config.secrets import (
     SMTP_PASSWORD,
     secret,
 )
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import REDACTED, ConfigurationError, without_secrets
 
-REDACTED = "[redacted]"
+__all__ = ["REDACTED", "Redaction", "kept_secrets", "known_secrets"]
 _KNOWN = (
     SMB_PASSWORD,
     JENKINS_TOKEN,
     KEY_PASSPHRASE,
     REGISTRY_PASSWORD,
     SMTP_PASSWORD,
+    HANDOVER_PASSPHRASE,
+    CUSTOMER_KEY_SECRET,
+    "JENKINS_RELEASE_WEBHOOK_URL",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 )
 _SPEAKS_OF_A_SECRET = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|API_?KEY|PRIVATE_?KEY|WEBHOOK", re.IGNORECASE
 )
-_LOGIN = re.compile(r"://[^/@\s]*@")
 _SHORTEST = 4
 """A shorter value would take ordinary words apart, and is no secret anyway."""
 _SHORTEST_GUESSED = 8
@@ -56,17 +60,17 @@ class Redaction:
         self._forms = sorted(forms, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """Return the text without any secret, and without logins in URLs."""
+        """Return the text without any secret, and without logins and tokens in URLs."""
         for form in self._forms:
             text = text.replace(form, REDACTED)
-        return _LOGIN.sub(f"://{REDACTED}@", text)
+        return without_secrets(text)
 
     def __repr__(self) -> str:
         return f"Redaction({len(self._forms)} forms)"
 
 
-def known_secrets(environ: Mapping[str, str], variables: Iterable[str] = ()) -> list[str]:
-    """Return every secret of the environment: the known ones, and what is named like one.
+def kept_secrets(environ: Mapping[str, str], variables: Iterable[str] = ()) -> list[str]:
+    """Return the secrets of the environment that this program or boto3 reads.
 
     Args:
         environ: The environment. A secret may stand in the file that ``..._FILE`` names.
@@ -78,12 +82,21 @@ def known_secrets(environ: Mapping[str, str], variables: Iterable[str] = ()) -> 
         with contextlib.suppress(ConfigurationError):
             value = secret(name, environ)
             found += [value.get_secret_value()] if value else []
-    found += [
+    return found
+
+
+def known_secrets(environ: Mapping[str, str], variables: Iterable[str] = ()) -> list[str]:
+    """Return every secret of the environment: the known ones, and what is named like one.
+
+    Args:
+        environ: The environment. A secret may stand in the file that ``..._FILE`` names.
+        variables: Further variables that hold secrets, such as the URLs of webhooks.
+    """
+    return kept_secrets(environ, variables) + [
         value
         for name, value in environ.items()
         if _SPEAKS_OF_A_SECRET.search(name) and not name.endswith("_FILE") and len(value) >= _SHORTEST_GUESSED
     ]
-    return found
 
 
 def _forms(value: str) -> set[str]:
@@ -94,4 +107,6 @@ def _forms(value: str) -> set[str]:
             parts = urlsplit(value)
             path = f"{parts.path}?{parts.query}" if parts.query else parts.path
             forms |= {path, parts.query} if len(path) >= _SHORTEST_GUESSED else set()
-    return forms | {quote(form, safe="") for form in forms} | {json.dumps(form)[1:-1] for form in forms}
+    # Bytes that were no UTF-8 are quoted as they were.
+    quoted = {quote(form, safe="", errors="surrogateescape") for form in forms}
+    return forms | quoted | {json.dumps(form)[1:-1] for form in forms}

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jenkins_release.config.section import Section
+from jenkins_release.regions import partition_of
 from jenkins_release.rules.names import name_problem
 from jenkins_release.rules.tags import template_problem
 
@@ -27,7 +28,7 @@ def _stack_name(value: str) -> str:
 
 
 def _region(value: str) -> str:
-    if value and not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", value):
+    if value and partition_of(value) is None:
         raise ValueError("is no AWS region, such as us-east-1")
     return value
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.utf8 import NotUtf8, read_utf8
 
 SMB_USER = "JENKINS_RELEASE_SMB_USER"
 SMB_PASSWORD = "JENKINS_RELEASE_SMB_PASSWORD"  # noqa: S105 - the name of a variable
@@ -31,17 +32,26 @@ def secret(name: str, environ: Mapping[str, str]) -> SecretStr | None:
         environ: The environment.
 
     Raises:
-        ConfigurationError: The file cannot be read, or both variables are set.
+        ConfigurationError: The file cannot be read or has more than one line, or both variables are set.
     """
     value, file = environ.get(name), environ.get(f"{name}_FILE")
     if value and file:
         raise ConfigurationError(f"both {name} and {name}_FILE are set", hint="set one of the two")
     if file:
         try:
-            return SecretStr(Path(file).read_text(encoding="utf-8").rstrip("\r\n"))
-        except (OSError, UnicodeDecodeError) as error:
+            # Editors on Windows put a byte order mark before the text, which no password has.
+            found = read_utf8(Path(file).read_bytes()).rstrip("\r\n")
+        except (OSError, NotUtf8) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ConfigurationError(
-                f"{name}_FILE names {file}, which cannot be read",
+                f"{name}_FILE names {file}, which cannot be read: {reason}",
                 hint="a text file with the secret in one line",
             ) from error
+        if "\n" in found or "\r" in found or not found:
+            lines = len(found.splitlines())
+            raise ConfigurationError(
+                f"{name}_FILE names {file}, which has {lines} lines, expected one",
+                hint="a text file with the secret in one line",
+            )
+        return SecretStr(found)
     return SecretStr(value) if value else None

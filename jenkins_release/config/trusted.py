@@ -10,8 +10,10 @@ from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from jenkins_release.config.home import expand_home
 from jenkins_release.config.model import Role, TrustedKeySection
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.utf8 import NotUtf8, read_utf8
 
 ROLES: tuple[str, ...] = get_args(Role)
 _SUFFIX = ".pub"
@@ -80,9 +82,11 @@ def _folder(place: Path) -> tuple[list[TrustedKeySection], list[str]]:
 
 def _file(place: Path) -> tuple[list[TrustedKeySection], list[str]]:
     try:
-        values = tomllib.loads(place.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_utf8(place.read_bytes()))
+    except (tomllib.TOMLDecodeError, NotUtf8) as error:
         return [], [f"{place} is not TOML: {error}"]
+    except RecursionError:
+        return [], [f"{place} is not TOML: it is nested too deeply"]
     except OSError as error:
         return [], [f"{place} cannot be read: {error.strerror}"]
     try:
@@ -92,6 +96,6 @@ def _file(place: Path) -> tuple[list[TrustedKeySection], list[str]]:
         return [], [f"{place}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in wrong]
     folder = place.absolute().parent
     return [
-        section.model_copy(update={"public_key": str(folder / Path(section.public_key).expanduser())})
+        section.model_copy(update={"public_key": str(folder / expand_home(section.public_key))})
         for section in sections
     ], []

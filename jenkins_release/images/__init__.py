@@ -14,8 +14,10 @@ from jenkins_release.images.archive import (
     ArchiveIndex,
     ArchiveLimits,
     ArchiveReader,
+    CompressedArchive,
+    compressed_with,
 )
-from jenkins_release.images.protocol import ImageEngine, LocalImage
+from jenkins_release.images.protocol import ImageEngine, ImageNotFound, LocalImage
 
 if TYPE_CHECKING:
     from jenkins_release.images.docker_engine import DockerEngine
@@ -26,9 +28,12 @@ __all__ = [
     "ArchiveReader",
     "ArchivedImage",
     "ArchivedLayer",
+    "CompressedArchive",
     "DockerEngine",
     "ImageEngine",
+    "ImageNotFound",
     "LocalImage",
+    "compressed_with",
 ]
 
 

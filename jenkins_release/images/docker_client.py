@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+import socket
+import ssl
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,14 +17,14 @@ import docker
 import requests
 import urllib3
 from docker.errors import APIError, DockerException
-from docker.utils import kwargs_from_env, parse_repository_tag
+from docker.utils import parse_repository_tag
 
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.images.docker_address import find_daemon
+from jenkins_release.images.protocol import ImageNotFound
 from jenkins_release.images.push_answer import is_transient
 
-DEFAULT_URL = "unix:///var/run/docker.sock"
-"""Where a daemon listens unless it is told otherwise."""
-
+_WANTS_TLS = "HTTP request to an HTTPS server"
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-f]{64}")
 _FOREIGN = (
     DockerException,
@@ -29,43 +33,25 @@ _FOREIGN = (
     http.client.HTTPException,
     OSError,
 )
+_SSL_BROKEN = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""A connection that ended, which another attempt may mend."""
 
 
 def connection_settings(base_url: str | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return where the daemon is and how to reach it.
+    """Return where the daemon is and how to reach it, as the SDK takes it.
 
     Args:
-        base_url: Its URL; None takes ``DOCKER_HOST``, ``DOCKER_TLS_VERIFY`` and
-            ``DOCKER_CERT_PATH``, as the Docker command line does.
+        base_url: Its address; None looks for it as the Docker command line does.
         environ: The environment.
 
     Returns:
-        ``base_url``, and ``tls`` where it applies.
+        ``base_url``, and ``tls`` if it is used.
 
     Raises:
-        ConfigurationError: The TLS settings name files that are not there, or the URL holds a
-            password.
+        ConfigurationError: As :func:`~jenkins_release.images.docker_address.find_daemon`.
     """
-    try:
-        # An empty mapping would make docker read the real environment.
-        found = kwargs_from_env(dict(environ)) if environ and base_url is None else {}
-    except DockerException as error:
-        raise ConfigurationError(
-            f"the Docker TLS settings in the environment cannot be used: {error}",
-            hint="check DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
-        ) from error
-    settings: dict[str, Any] = {"base_url": base_url or DEFAULT_URL, **found}
-    try:
-        parts = urlsplit(settings["base_url"])
-    except ValueError as error:
-        raise ConfigurationError(f"the Docker daemon's URL cannot be used: {error}") from error
-    if parts.password is not None:
-        # Refused before the SDK, which would show it in its own messages.
-        raise ConfigurationError(
-            f"the Docker daemon's URL ({parts.scheme}://{parts.hostname}) holds a password",
-            hint="take it out of DOCKER_HOST: Docker authenticates by TLS certificates or over SSH",
-        )
-    return settings
+    found = find_daemon(base_url, environ)
+    return {"base_url": found.url} if found.tls is None else {"base_url": found.url, "tls": found.tls}
 
 
 def connect(settings: Mapping[str, Any], timeout_s: float) -> docker.APIClient:
@@ -76,15 +62,24 @@ def connect(settings: Mapping[str, Any], timeout_s: float) -> docker.APIClient:
         ConfigurationError: The URL is not one of a daemon.
     """
     url = settings["base_url"]
+    path = Path(url.removeprefix("unix://"))
     with translated(url, "connect"):
+        if str(path) != url and path.exists() and not path.is_socket():
+            raise ConfigurationError(
+                f"the Docker daemon's address {url!r} cannot be used: {path} is no socket",
+                hint="a daemon of this machine listens on /var/run/docker.sock unless it was told otherwise",
+            )
         try:
             return docker.APIClient(**settings, version="auto", timeout=timeout_s)  # type: ignore[arg-type]
-        except DockerException as error:
-            # Without a cause it is not the network: the URL itself cannot be used.
-            if error.__cause__ is None:
+        except (DockerException, ValueError) as error:
+            # Without a cause it is not the network: the URL itself cannot be used. Docker answers with JSON.
+            cause = error.__cause__
+            other = isinstance(cause, APIError) and cause.is_client_error() and _WANTS_TLS not in str(cause)
+            if other or isinstance(cause, KeyError | TypeError | requests.JSONDecodeError | None):
                 raise ConfigurationError(
                     f"the Docker daemon's URL {url!r} cannot be used: {error}",
-                    hint="DOCKER_HOST is such as unix:///var/run/docker.sock or tcp://host:2376",
+                    hint="set DOCKER_HOST to where a daemon listens: unix:///var/run/docker.sock, "
+                    "tcp://host:2376",
                 ) from error
             raise
 
@@ -98,13 +93,14 @@ def translated(url: str, what: str) -> Iterator[None]:
         what: What was tried, for the message.
 
     Raises:
-        RemoteError: As :func:`_translate` says.
+        RemoteError: The daemon or the way to it failed.
+        ConfigurationError: Daemon and settings do not go together.
     """
     try:
         yield
     except ReleaseError:
         raise
-    except _FOREIGN as error:
+    except _foreign() as error:
         raise _translate(error, url, what) from error
 
 
@@ -129,9 +125,9 @@ def answer_message(answer: requests.Response) -> str:
         return f"status {answer.status_code}: {answer.text[:200]}"
 
 
-def no_such_image(url: str, reference: str) -> ConfigurationError:
+def no_such_image(url: str, reference: str) -> ImageNotFound:
     """Return the error that a daemon does not have an image."""
-    return ConfigurationError(
+    return ImageNotFound(
         f"the Docker daemon at {url} has no image {reference}",
         hint="build, load or pull it first; `docker image ls` shows what there is",
     )
@@ -147,8 +143,16 @@ def daemon_error(url: str, what: str, message: str) -> RemoteError:
     return RemoteError(f"{what}: the Docker daemon at {url} says: {message}", retryable=is_transient(message))
 
 
-def _translate(error: BaseException, url: str, what: str) -> RemoteError:
+def _foreign() -> tuple[type[Exception], ...]:
+    """Return what the SDK raises; of paramiko only if the SDK has it."""
+    paramiko = sys.modules.get("paramiko")
+    return _FOREIGN if paramiko is None else (*_FOREIGN, paramiko.SSHException)
+
+
+def _translate(error: BaseException, url: str, what: str) -> ReleaseError:
     causes = list(_causes(error))
+    if refused := _settings_error(error, causes, url, what):
+        return refused
     if isinstance(error, APIError):
         return daemon_error(url, what, str(error.explanation or error))
     if any(isinstance(cause, PermissionError) for cause in causes):
@@ -162,20 +166,56 @@ def _translate(error: BaseException, url: str, what: str) -> RemoteError:
             hint="start the daemon, or set DOCKER_HOST to where it listens",
             retryable=True,
         )
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return RemoteError(
+            f"{what}: the host {urlsplit(url).hostname!r} of {url} cannot be found",
+            hint="check the spelling of the Docker daemon's address, and this machine's DNS",
+            retryable=True,
+        )
+    # For urllib3 every connection that fails is a kind of timeout.
+    late, failed = urllib3.exceptions.TimeoutError, urllib3.exceptions.NewConnectionError
     if any(
-        isinstance(cause, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError)
+        isinstance(cause, TimeoutError | requests.Timeout | late) and not isinstance(cause, failed)
         for cause in causes
     ):
         return RemoteError(
             f"{what}: the Docker daemon at {url} did not answer in time",
-            hint="look at the daemon's load and its log",
+            hint="look at the daemon's load and its log, or give it more time with docker.timeout_s",
             retryable=True,
         )
+    hint = "the daemon may have been stopped: look at its log"
+    if url.startswith("ssh://"):
+        hint = f"`ssh {url.removeprefix('ssh://')} docker version` has to work without a question"
     return RemoteError(
-        f"{what}: the connection to the Docker daemon at {url} broke: {error}",
-        hint="the daemon may have been stopped: look at its log",
-        retryable=True,
+        f"{what}: the connection to the Docker daemon at {url} broke: {error}", hint=hint, retryable=True
     )
+
+
+def _settings_error(
+    error: BaseException, causes: list[BaseException], url: str, what: str
+) -> ConfigurationError | None:
+    """Return the error if daemon and settings do not go together, which no other attempt mends."""
+    if _WANTS_TLS in str(error):
+        return ConfigurationError(
+            f"{what}: the Docker daemon at {url} wants TLS",
+            hint="set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder with ca.pem, cert.pem, key.pem",
+        )
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, _SSL_BROKEN):
+            return ConfigurationError(
+                f"{what}: the TLS settings do not fit the Docker daemon at {url}: {cause.reason or cause}",
+                hint="check DOCKER_TLS_VERIFY, DOCKER_CERT_PATH and the port: 2376 has TLS, 2375 has none",
+            )
+    paramiko = sys.modules.get("paramiko")
+    if paramiko is None or not isinstance(error, paramiko.SSHException):
+        return None
+    refused = (paramiko.AuthenticationException, paramiko.BadHostKeyException)
+    if isinstance(error, refused) or re.search("known_hosts|No authentication methods", str(error)):
+        return ConfigurationError(
+            f"{what}: no connection by SSH to the Docker daemon at {url}: {error}",
+            hint="the host's key has to be in ~/.ssh/known_hosts, the account's key in ~/.ssh or an agent",
+        )
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -54,12 +54,12 @@ class DockerEngine:
     """The daemon at a URL. Nothing is connected before the first call.
 
     Args:
-        base_url: The daemon's URL; None takes ``DOCKER_HOST`` and its companions.
+        base_url: The daemon's URL; None looks for it as the Docker command line does.
         timeout_s: Longest silence of the daemon in a short call, in seconds.
         stream_timeout_s: Longest silence in save, load and push, in seconds; before the first byte
             of a save the daemon writes all layers to its disk.
         environ: The environment.
-        progress: Told of the bytes that pushes send.
+        progress: Told of the bytes that pushes send, and of those that are read for a config digest.
     """
 
     def __init__(
@@ -94,13 +94,19 @@ class DockerEngine:
         """Describe an image.
 
         Raises:
-            ConfigurationError: The daemon has no such image.
+            ImageNotFound: The daemon has no such image.
+            ConfigurationError: The daemon's address cannot be used.
             RemoteError: The daemon does not answer.
         """
         found = self._inspect(reference)
-        platform = normalise(found["Os"], found["Architecture"], found.get("Variant") or "")
+        os, architecture = found.get("Os") or "", found.get("Architecture") or ""
+        platform = ""
+        if os and architecture:
+            platform = str(normalise(os, architecture, found.get("Variant") or ""))
         diff_ids = tuple((found.get("RootFS") or {}).get("Layers") or ())
-        return LocalImage(reference, str(platform), int(found.get("Size") or 0), diff_ids)
+        size, image_id = int(found.get("Size") or 0), str(found.get("Id") or "")
+        config = image_id if self._is_classic() and _DIGEST.fullmatch(image_id) else ""
+        return LocalImage(reference, platform, size, diff_ids, image_id, config)
 
     def save(self, references: Iterable[str]) -> Iterator[bytes]:
         """Stream one archive of all the images, shared layers once (``docker save a b c``).
@@ -148,9 +154,12 @@ class DockerEngine:
         image_id = str(found.get("Id", ""))
         if self._is_classic() and _DIGEST.fullmatch(image_id):
             return image_id
-        reader = ArchiveReader(self.inspect(reference).platform)
-        for chunk in self.save([reference]):
-            reader.feed(chunk)
+        reader = ArchiveReader(self.inspect(reference).platform or None)
+        with self._progress.task(f"read {reference}") as task:
+            task.waits_for(f"the Docker daemon to prepare {reference}")
+            for chunk in self.save([reference]):
+                reader.feed(chunk)
+                task.advance(len(chunk))
         digests = {image.config_digest for image in reader.finish().images}
         if len(digests) != 1:
             raise IntegrityError(f"saving {reference} gave {len(digests)} images, expected 1")
@@ -189,6 +198,7 @@ class DockerEngine:
         auth = {"username": login.username, "password": login.password, "serveraddress": login.registry}
         client = self._client(streaming=True)
         with translated(self.url, f"push {reference}"), self._progress.task(f"push {reference}") as task:
+            task.waits_for("the Docker daemon")
             try:
                 lines = client.push(repository, tag, stream=True, decode=True, auth_config=auth)
                 return read_push_answer(reference, tag or "", lines, task)

@@ -21,6 +21,8 @@ _BAD_ARCHIVE = re.compile(
     re.IGNORECASE,
 )
 
+_BAD_LAYER = re.compile(r"frame header|gzip: invalid header|flate: corrupt|bzip2 data invalid|xz: \(stdin\)")
+
 
 def load_archive(client: docker.APIClient, url: str, archive: Iterable[bytes], timeout_s: float) -> list[str]:
     """Send an archive and read every line of the daemon's answer.
@@ -103,6 +105,12 @@ class LoadBody:
 
 
 def _load_error(url: str, message: str) -> ReleaseError:
+    if _BAD_LAYER.search(message):
+        return IntegrityError(
+            f"load: the Docker daemon at {url} cannot decompress a layer: {message}",
+            hint="the archive is damaged, or a layer begins as compressed data does, with the name of its "
+            'first file: export.layers = "gzip" helps then',
+        )
     if "no space left on device" not in message and _BAD_ARCHIVE.search(message):
         return IntegrityError(
             f"load: the Docker daemon at {url} does not accept the archive: {message}",

@@ -7,7 +7,7 @@ import http.client
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import docker
 import requests
@@ -112,8 +112,8 @@ class _Unix(http.client.HTTPConnection):
 
 
 def _connection(url: str, timeout_s: float) -> _Unix | None:
-    parts = urlsplit(url)
-    return _Unix(parts.path, timeout_s) if parts.scheme in {"unix", "http+unix"} else None
+    path = url.removeprefix("unix://")
+    return _Unix(path, timeout_s) if path != url else None
 
 
 def _through_the_sdk(

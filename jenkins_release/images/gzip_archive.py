@@ -20,11 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import IO
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.images.archive import ArchivedImage, ArchivedLayer, ArchiveIndex, ArchiveReader
 from jenkins_release.images.archive.blobs import Blob
 from jenkins_release.images.archive.catalog import BLOB_FOLDER
 from jenkins_release.images.archive.docker_layout import MANIFEST
+from jenkins_release.images.archive.header import docker_takes_for, is_header
 from jenkins_release.images.archive.index import Compression
 from jenkins_release.images.archive.tar import TarMember
 from jenkins_release.images.gzip_blocks import BlockGzip, compression_pool
@@ -36,8 +37,9 @@ _CHUNK = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE
 _SMALLEST_LAYER = _BLOCK
 """An empty layer has two blocks of zeros; Docker's ``VERSION`` files have three bytes."""
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 _WAITING = 1
+_PATIENCE = 20
+"""Times 0.05 s that the reading thread gets to end by itself."""
 
 
 @dataclass
@@ -45,6 +47,7 @@ class _Stored:
     """A layer in its final form, waiting to be written."""
 
     source: Blob
+    diff_id: str
     spool: IO[bytes]
     digest: str
     size: int
@@ -76,7 +79,7 @@ class GzipArchive:
         self._finished: queue.Queue[_Stored | None] = queue.Queue(_WAITING)
         self._stopping = threading.Event()
         self._observer = _Layers(self._pool, self._put)
-        self._reader = ArchiveReader(platform, hashed=False, observer=self._observer)
+        self._reader = ArchiveReader(platform, hashed=False, observer=self._observer, repacked=True)
         self._failure: BaseException | None = None
         self._places: dict[int, ArchivedLayer] = {}
         self._written: dict[str, tuple[int, int]] = {}
@@ -103,25 +106,37 @@ class GzipArchive:
             yield from self._documents(self._reader.finish())
         finally:
             self._stopping.set()
-            while reading.is_alive():
+            # A daemon may say nothing for minutes, and nobody waits for that: its next bytes end the thread.
+            for _ in range(_PATIENCE):
                 self._drain()
                 reading.join(0.05)
+                if not reading.is_alive():
+                    break
             self._drain()
-            self._observer.close()
             self._pool.shutdown(cancel_futures=True)
 
     def index(self, sha256: str, size: int) -> ArchiveIndex:
-        """Return the index of the new archive, given hash and bytes of what :meth:`convert` yielded."""
-        return ArchiveIndex(size, sha256, self.images)
+        """Return the index of the new archive, given hash and bytes of what :meth:`convert` yielded.
+
+        What ``index.json`` lists is the old archive's: it identifies the images, and is not in the new one.
+        """
+        return ArchiveIndex(size, sha256, self.images, listed=self._reader.finish().listed)
 
     def _read(self, source: Iterable[bytes]) -> None:
         try:
-            fan_out(source, [self._reader.feed])
+            fan_out(self._wanted(source), [self._reader.feed])
             self._reader.finish()
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
             self._failure = error
         finally:
+            self._observer.close()
             self._put(None)
+
+    def _wanted(self, source: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in source:
+            if self._stopping.is_set():
+                return
+            yield chunk
 
     def _put(self, stored: _Stored | None) -> None:
         while not self._stopping.is_set():
@@ -154,7 +169,7 @@ class GzipArchive:
             yield self._padding()
         offset, size = self._written[stored.digest]
         self._places[stored.source.offset] = ArchivedLayer(
-            stored.source.diff_id, stored.digest, offset, size, stored.compression
+            stored.diff_id, stored.digest, offset, size, stored.compression
         )
 
     def _documents(self, index: ArchiveIndex) -> Iterator[bytes]:
@@ -168,6 +183,8 @@ class GzipArchive:
                 if layer.offset not in self._places:
                     yield from self._like_a_document(layer)
             layers = tuple(self._places[layer.offset] for layer in image.layers)
+            if [layer.diff_id for layer in layers] != [layer.diff_id for layer in image.layers]:
+                raise IntegrityError("a layer is compressed data and the header of a tar archive at once")
             images.append(replace(image, config_offset=self._written[image.config_digest][0], layers=layers))
             entries.append(
                 {
@@ -186,7 +203,9 @@ class GzipArchive:
         packed = BlockGzip(self._pool)
         data = b"".join([*packed.update(self._reader.document(layer.digest)), *packed.finish()])
         source = Blob("", layer.offset, layer.size, layer.digest, layer.diff_id, "none", "", None)
-        yield from self._layer(_Stored(source, io.BytesIO(data), packed.digest, packed.size, "gzip"))
+        yield from self._layer(
+            _Stored(source, layer.diff_id, io.BytesIO(data), packed.digest, packed.size, "gzip")
+        )
 
     def _begin(self, digest: str, size: int) -> bytes:
         header = self._counted(_header(_path(digest), size))
@@ -227,10 +246,11 @@ class _Layers:
             return
         # The first bytes tell whether it is compressed; they may come one by one.
         self._head += piece
-        if len(self._head) < min(4, self._size):
+        if len(self._head) < min(_BLOCK, self._size):
             return
         self._decided = True
-        if not self._head.startswith(_COMPRESSED):
+        head = bytes(self._head[:_BLOCK])
+        if is_header(head) or not docker_takes_for(head):
             self._gzip = BlockGzip(self._pool)
         self._take(memoryview(bytes(self._head)))
 
@@ -238,15 +258,16 @@ class _Layers:
         spool, self._spool = self._spool, None
         if spool is None:
             return
-        if blob.compression == "none" and blob.size < _SMALLEST_LAYER:
+        plain = self._gzip is not None
+        if plain and blob.size < _SMALLEST_LAYER:
             spool.close()
             return
-        stored = _Stored(blob, spool, blob.digest, blob.size, blob.compression)
+        stored = _Stored(blob, blob.diff_id, spool, blob.digest, blob.size, blob.compression)
         if self._gzip is not None:
             self._spool = spool
             self._write(self._gzip.finish())
             self._spool = None
-            stored = _Stored(blob, spool, self._gzip.digest, self._gzip.size, "gzip")
+            stored = _Stored(blob, blob.digest, spool, self._gzip.digest, self._gzip.size, "gzip")
             self._gzip = None
         self._done(stored)
 

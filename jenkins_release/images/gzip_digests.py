@@ -40,7 +40,7 @@ class GzipDigests:
             return
         for _ in self._gzip.finish():
             continue
-        if blob.compression == "none":
+        if blob.compression == "none" or blob.header_like:
             self.found[blob.offset] = (self._gzip.digest, self._gzip.size)
         self._gzip = None
 

@@ -12,7 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from jenkins_release.errors import ConfigurationError
 from jenkins_release.registry.protocol import RegistryLogin
+
+
+class ImageNotFound(ConfigurationError):
+    """The daemon answers, and does not have the image."""
 
 
 @dataclass(frozen=True)
@@ -21,22 +26,32 @@ class LocalImage:
 
     Attributes:
         reference: The name it was asked for.
-        platform: ``os/architecture`` or ``os/architecture/variant``.
+        platform: ``os/architecture`` or ``os/architecture/variant``; empty where the image states none.
         size: Bytes of its layers, uncompressed, as the daemon counts.
         diff_ids: Digests of the uncompressed layers, base first.
+        image_id: The daemon's name for the content. It says whether a reference still names the same
+            content in this daemon, and nothing more.
+        config_digest: Digest of the config JSON; empty where the daemon's image store does not tell it.
     """
 
     reference: str
     platform: str
     size: int
     diff_ids: tuple[str, ...]
+    image_id: str = ""
+    config_digest: str = ""
 
 
 class ImageEngine(Protocol):
     """A Docker daemon, or something that can stand in for one."""
 
+    @property
+    def url(self) -> str:
+        """The daemon's URL, as shown in messages."""
+        ...
+
     def inspect(self, reference: str) -> LocalImage:
-        """Describe an image. Raises ConfigurationError when the daemon has no such image."""
+        """Describe an image. Raises ImageNotFound if the daemon does not have it."""
         ...
 
     def save(self, references: Iterable[str]) -> Iterator[bytes]:

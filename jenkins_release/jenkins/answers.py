@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 from urllib.parse import unquote, urlsplit
 
+from jenkins_release.jenkins.job_xml import FOLDER
 from jenkins_release.jenkins.protocol import (
     Build,
+    FolderEntry,
     JobInfo,
     Parameter,
     ParameterKind,
@@ -39,6 +41,16 @@ def job_of(path: str, answer: Any) -> JobInfo:
         if "parameterDefinitions" in found:
             parameters = tuple(_parameter(each) for each in found["parameterDefinitions"])
     return JobInfo(path, str(document.get("url", "")), document["buildable"] is True, parameters)
+
+
+def entries_of(path: str, answer: Any) -> list[FolderEntry]:
+    """Read the ``jobs`` of ``job/<folder>/api/json``."""
+    return [
+        FolderEntry(
+            f"{path}/{each['name']}", each.get("_class") == FOLDER, str(each.get("description") or "")
+        )
+        for each in _mapping(answer).get("jobs") or ()
+    ]
 
 
 def queue_item_of(answer: Any) -> QueueItem:

@@ -19,9 +19,10 @@ import requests
 from pydantic import SecretStr
 
 from jenkins_release.errors import ConfigurationError, RemoteError
-from jenkins_release.jenkins.answers import build_of, job_of, pending_input_of, queue_item_of
+from jenkins_release.jenkins.answers import build_of, entries_of, job_of, pending_input_of, queue_item_of
 from jenkins_release.jenkins.errors import AnswerRefused, CrumbRefused, jenkins_errors, translate
-from jenkins_release.jenkins.protocol import Build, ConsolePart, JobInfo, PendingInput, QueueItem
+from jenkins_release.jenkins.protocol import Build, ConsolePart, FolderEntry, JobInfo, PendingInput, QueueItem
+from jenkins_release.numbers import whole_number
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -93,8 +94,8 @@ class Controller:
             places = [each.headers.get("Location", "") for each in (*answer.history, answer)]
         for place in places:
             _, found, number = place.rstrip("/").rpartition("/queue/item/")
-            if found and number.isdigit():
-                return int(number)
+            if found and (item := whole_number(number)) is not None:
+                return item
         raise RemoteError(
             f"{what}: Jenkins did not say which queue item it became",
             hint="a proxy before it may have dropped the Location header",
@@ -182,6 +183,14 @@ class Controller:
         """Return the ``config.xml`` of an item. Raises ItemNotFound."""
         with jenkins_errors(f"read the definition of {path}", self.url):
             return str(self._server.get_job_config(path))
+
+    def inside(self, path: str) -> list[FolderEntry]:
+        """Return what a folder holds, and the user may see. Raises ItemNotFound."""
+        return self._json(
+            f"read what is in {path}",
+            f"{_job(path)}api/json?tree=jobs[name,description]",
+            lambda answer: entries_of(path, answer),
+        )
 
     def create(self, path: str, config: str) -> None:
         """Create an item from its ``config.xml``; its folder has to exist."""

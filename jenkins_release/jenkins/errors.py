@@ -16,6 +16,7 @@ import jenkins
 import requests
 
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.numbers import whole_number
 
 _CRUMB = "No valid crumb"
 _LONGEST = 300
@@ -130,7 +131,7 @@ def _refusal(response: requests.Response, what: str, host: str) -> ReleaseError:
             f"{what}: {host} is not available ({status})",
             hint=_RESTART_HINT,
             retryable=True,
-            retry_after=_retry_after(response),
+            retry_after=whole_number(response.headers.get("Retry-After", "")),
         )
     failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return RemoteError(
@@ -162,8 +163,3 @@ def _said(response: requests.Response) -> str:
     """Return what Jenkins says in its header: one line, for people, without the page around it."""
     text = response.headers.get("X-Error", "").strip()
     return f": {text[:_LONGEST]}" if text else ""
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None

@@ -30,6 +30,10 @@ _CLASSES: dict[ParameterKind, str] = {
     "boolean": "hudson.model.BooleanParameterDefinition",
     "choice": "hudson.model.ChoiceParameterDefinition",
 }
+_FOLDER_KEYS = (
+    "com.cloudbees.hudson.plugins.folder.properties.FolderCredentialsProvider_-FolderCredentialsProperty"
+)
+_IDS = "domainCredentialsMap/entry/java.util.concurrent.CopyOnWriteArrayList/*/id"
 _KINDS = {name: kind for kind, name in _CLASSES.items()}
 # XStream writes XML 1.1, which expat does not read; the difference is in control characters only.
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
@@ -100,6 +104,16 @@ def read_item(path: str, config: str) -> Item:
     source, other = _source(root.find("definition"))
     parameters = tuple(_parameter(each) for each in definitions)
     return Item(PIPELINE, root.findtext("description") or "", parameters, source, other)
+
+
+def credentials_in(path: str, config: str) -> tuple[str, ...]:
+    """Return the ids of the credentials in a folder's own store, which every job below it can bind.
+
+    Raises:
+        RemoteError: The document is not XML that can be read.
+    """
+    found = _parse(path, config).iterfind(f"properties/{_FOLDER_KEYS}/{_IDS}")
+    return tuple(sorted({each.text or "" for each in found}))
 
 
 def new_config(item: Item) -> str:

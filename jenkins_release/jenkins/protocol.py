@@ -47,6 +47,21 @@ class JobInfo:
 
 
 @dataclass(frozen=True)
+class FolderEntry:
+    """What a folder holds, as the API lists it for the token's user.
+
+    Attributes:
+        path: Full name.
+        is_folder: Whether it is a plain folder; a multibranch project is none.
+        description: Its description.
+    """
+
+    path: str
+    is_folder: bool
+    description: str
+
+
+@dataclass(frozen=True)
 class QueueItem:
     """A started job that waits, or waited, for its turn.
 
@@ -159,6 +174,9 @@ class JobStore(Protocol):
 
     def config(self, path: str) -> str:
         """Return the ``config.xml`` of an item. Raises ItemNotFound."""
+
+    def inside(self, path: str) -> list[FolderEntry]:
+        """Return what a folder holds, and the user may see. Raises ItemNotFound."""
 
     def create(self, path: str, config: str) -> None:
         """Create an item from its ``config.xml``; its folder has to exist."""

@@ -96,6 +96,11 @@ _ROWS = (
             Parameter("ACCOUNT_ID", description="That account, for issue"),
             Parameter("UNDO", "boolean", "false", description="Take a rotation or a revocation back"),
             Parameter("DELETE", "boolean", "false", description="Delete what a revocation left"),
+            Parameter(
+                "CUSTOMER_KEY",
+                description="Id of the credentials with the key of the customer, "
+                "for doctor and the proof of revoke",
+            ),
         ),
         "jobs/customer-access.Jenkinsfile",
     ),
@@ -105,9 +110,10 @@ TEMPLATES = {each.kind: each for each in _ROWS}
 """Every kind of job by its name."""
 
 
-def folder_item(product: str) -> Item:
-    """Return the folder of a product's jobs."""
-    return Item(FOLDER, f"Release jobs of {product}.\n{mark_of(product)}")
+def folder_item(product: str, role: str = "") -> Item:
+    """Return the folder of a product's jobs, or the one in it for the jobs of a role."""
+    keys = f" The credentials of the role {role} belong in this folder, and no others." if role else ""
+    return Item(FOLDER, f"Release jobs of {product}.{keys}\n{mark_of(product)}")
 
 
 def job_item(template: JobTemplate, product: str, source: Source) -> Item:

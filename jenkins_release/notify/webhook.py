@@ -21,6 +21,7 @@ from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
+from jenkins_release.numbers import whole_number
 from jenkins_release.version import PROGRAM
 
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
@@ -166,8 +167,8 @@ def _never_connected(error: requests.ConnectionError) -> bool:
 def _retry_after(answer: requests.Response) -> float | None:
     """Read seconds or a date (RFC 9110 section 10.2.3)."""
     value = answer.headers.get("Retry-After", "").strip()
-    if value.isdecimal() and len(value) < 10:
-        return float(value)
+    if (seconds := whole_number(value)) is not None:
+        return seconds
     try:
         moment = parsedate_to_datetime(value)
         return max(0.0, (moment - datetime.now(UTC)).total_seconds())

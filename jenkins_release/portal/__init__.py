@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from jenkins_release.portal.protocol import Advance, NotAtPortal, Portal, PortalFile, Sent, Upload
+from jenkins_release.portal.protocol import Advance, Link, NotAtPortal, Portal, PortalFile, Sent, Upload
 
 if TYPE_CHECKING:
     from jenkins_release.portal.folder import SharePortal
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Advance",
+    "Link",
     "NotAtPortal",
     "Portal",
     "PortalFile",

@@ -10,6 +10,7 @@ from hashlib import sha256
 from jenkins_release.errors import ConfigurationError, LeaseHeld
 from jenkins_release.portal.protocol import (
     Advance,
+    Link,
     NotAtPortal,
     PortalFile,
     Sent,
@@ -139,7 +140,7 @@ class SharePortal:
                 found += 1
         return found
 
-    def link(self, path: str, *, customer: str, expires: timedelta) -> str:  # noqa: ARG002
+    def link(self, path: str, *, customer: str, expires: timedelta) -> Link:  # noqa: ARG002
         """Refuse: a folder knows no addresses that end by themselves."""
         raise ConfigurationError(
             f"the portal {self.name} is a folder: it cannot make links that work for some time",

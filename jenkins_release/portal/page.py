@@ -11,6 +11,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from jenkins_release.portal.memory import NAME
+
 if TYPE_CHECKING:
     from jinja2 import Template
 
@@ -68,6 +70,7 @@ class Page:
         releases: Supported versions, newest first.
         guide: Setup guide in Markdown; empty for none.
         links: Whether files are links; without them customers are sent an address of each file.
+        memory: What the page remembers of what it was made from; see :mod:`.memory`.
     """
 
     title: str
@@ -75,6 +78,7 @@ class Page:
     releases: tuple[PageRelease, ...]
     guide: str
     links: bool
+    memory: str = ""
 
     @property
     def lines(self) -> list[tuple[str, list[PageRelease]]]:
@@ -101,7 +105,9 @@ def render_page(page: Page) -> bytes:
             "form-action 'none'",
         ]
     )
-    return (_template().render(page=page, style=style, script=script, policy=policy) + "\n").encode()
+    return (
+        _template().render(page=page, memory=NAME, style=style, script=script, policy=policy) + "\n"
+    ).encode()
 
 
 def human_size(count: int) -> str:

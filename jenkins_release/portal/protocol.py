@@ -6,7 +6,7 @@ Paths are relative to the portal's root, with ``/`` between the parts (``SkyDRM/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -62,6 +62,19 @@ class PortalFile:
     size: int
 
 
+@dataclass(frozen=True)
+class Link:
+    """An address that downloads one file for some time.
+
+    Attributes:
+        url: The address: whoever has it may download. Not part of the representation.
+        lasts: How long it works: less than was asked for where the credentials that signed it end before.
+    """
+
+    url: str = field(repr=False)
+    lasts: timedelta
+
+
 class Portal(Protocol):
     """Where customers download from.
 
@@ -114,7 +127,7 @@ class Portal(Protocol):
         """Give up interrupted uploads below a folder; return how many there were."""
         ...
 
-    def link(self, path: str, *, customer: str, expires: timedelta) -> str:
+    def link(self, path: str, *, customer: str, expires: timedelta) -> Link:
         """Return an address that downloads one file for some time, without a login.
 
         Whoever has the address may download: it is handled like a password.
@@ -125,7 +138,8 @@ class Portal(Protocol):
             expires: How long it works.
 
         Raises:
-            ConfigurationError: The portal has no such addresses, or not for that long.
+            ConfigurationError: The portal has no such addresses, or not for that long; or the session that
+                would sign it ends very soon.
             NotAtPortal: There is no such file.
         """
         ...

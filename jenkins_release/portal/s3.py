@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
+from jenkins_release.aws.s3 import Bucket, Precondition, UploadGone
+from jenkins_release.aws.s3_store import AMAZON, Store, examine
 from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.numbers import whole_number
 from jenkins_release.portal.protocol import (
     MAX_SMALL_FILE,
     Advance,
+    Link,
     NotAtPortal,
     PortalFile,
     Sent,
@@ -21,19 +27,23 @@ from jenkins_release.portal.protocol import (
     check_read,
     taken,
 )
-from jenkins_release.portal.s3_calls import Bucket, Precondition, UploadGone
 from jenkins_release.portal.s3_link import LONGEST_LINK, presigned
+from jenkins_release.portal.s3_proof import by_checksum, read_back
 from jenkins_release.portal.s3_upload import (
     MIN_PART,
     PART_SIZE,
     SHA256,
     Multipart,
-    composite,
     disposition,
+    give_up_unfinished,
     part_size_for,
     sent,
     split,
 )
+
+_log = logging.getLogger(__name__)
+_MAX_PART = 512 * 1024 * 1024
+"""Largest part that is sent (``portal.part_size_mib``)."""
 
 
 class S3Portal:
@@ -41,9 +51,12 @@ class S3Portal:
 
     Args:
         bucket: Name of the bucket; it has to exist.
-        region: AWS region that it is in.
+        region: AWS region that it is configured to be in; empty for the one that it is in.
+        default_region: Region to ask first if ``region`` is empty.
         prefix: Folder in it; empty for all of it.
-        kms_key: KMS key for the encryption at rest; empty for S3's own AES-256.
+        encryption: At rest: ``bucket`` for the bucket's own default, else ``AES256`` or ``aws:kms``.
+        kms_key: KMS key for it; one alone means ``aws:kms``.
+        cache_control: ``Cache-Control`` of files that are downloaded; what is shown is asked for each time.
         part_size: Bytes of each part but the last, at least 5 MiB.
         workers: Parts under way at a time. Memory: ``workers + 1`` parts.
     """
@@ -54,24 +67,38 @@ class S3Portal:
         region: str,
         *,
         prefix: str = "",
+        default_region: str = "",
+        encryption: str = "bucket",
         kms_key: str = "",
+        cache_control: str = "no-cache",
         part_size: int = 16 * 1024 * 1024,
         workers: int = 4,
     ) -> None:
-        self._names = (bucket, region, kms_key)
+        self._name = bucket
+        self._open = partial(
+            Bucket,
+            bucket,
+            region,
+            section="portal",
+            missing=NotAtPortal,
+            default_region=default_region,
+            encryption=encryption,
+            kms_key=kms_key,
+        )
         self._prefix = f"{prefix}/" if prefix else ""
-        self._kms_key = kms_key
+        self._cache_control = cache_control
+        self._seen: Store | None = None
         self._part_size = max(part_size, MIN_PART)
         self._workers = workers
 
     @cached_property
     def _bucket(self) -> Bucket:
-        return Bucket(*self._names)
+        return self._open()
 
     @property
     def name(self) -> str:
         """``s3://bucket/prefix``."""
-        return f"s3://{self._names[0]}/{self._prefix}".rstrip("/")
+        return f"s3://{self._name}/{self._prefix}".rstrip("/")
 
     def put(self, upload: Upload, advance: Advance) -> Sent:
         """Put a file there; see :class:`jenkins_release.portal.Portal`.
@@ -79,11 +106,14 @@ class S3Portal:
         Files of one part are sent with their SHA-256 in one call; larger ones as
         :mod:`jenkins_release.portal.s3_upload` tells.
         """
+        self._store(upload.path)
+        part_size = part_size_for(upload.size, self._part_size)
         if (there := self._head(upload.path)) is not None:
             self._same(upload, there)
+            if upload.size > part_size:
+                self._give_up_others(upload)
             advance(upload.size)
             return Sent(0, upload.size)
-        part_size = part_size_for(upload.size, self._part_size)
         if upload.size <= part_size:
             return self._put_whole(upload, advance)
         settings = self._settings(upload, {SHA256: upload.sha256, PART_SIZE: str(part_size)})
@@ -96,17 +126,19 @@ class S3Portal:
             settings=settings,
         )
         upload_id, parts = job.send(advance)
-        checksum = composite([b64decode(part.checksum) for part in parts])
+        checksums = [b64decode(part.checksum) for part in parts]
         try:
-            job.complete(upload_id, parts)
+            etag = job.complete(upload_id, parts)
         except (UploadGone, Precondition):
-            if not self._is_there(upload, checksum):
-                advance(-upload.size)
-                job.give_up(upload_id)
-                raise
             job.give_up(upload_id)
-        if not self._is_there(upload, checksum):
-            raise self._vanished(upload)
+            if not self._is_there(upload, checksums):
+                advance(-upload.size)
+                raise
+        else:
+            if not self._is_there(upload, checksums):
+                advance(-upload.size)
+                raise self._arrived_otherwise(upload, etag)
+        self._give_up_others(upload)
         return sent(parts)
 
     def _put_whole(self, upload: Upload, advance: Advance) -> Sent:
@@ -117,28 +149,29 @@ class S3Portal:
                 break
         digest = sha256(data)
         check_read(upload, self._shown(upload.path), len(data), digest.hexdigest())
-        checksum = b64encode(digest.digest()).decode()
         try:
-            self._bucket.call(
+            answer = self._bucket.call(
                 "put_object",
                 f"upload {self._shown(upload.path)}",
                 Key=self._key(upload.path),
                 Body=bytes(data),
                 ChecksumAlgorithm="SHA256",
-                ChecksumSHA256=checksum,
+                ChecksumSHA256=b64encode(digest.digest()).decode(),
                 IfNoneMatch="*",
                 **self._settings(upload, {SHA256: upload.sha256}),
             )
         except Precondition:
-            if not self._is_there(upload, checksum):
+            if not self._is_there(upload):
                 raise
-        if not self._is_there(upload, checksum):
-            raise self._vanished(upload)
+        else:
+            if not self._is_there(upload):
+                raise self._arrived_otherwise(upload, str(answer["ETag"]))
         advance(upload.size)
         return Sent(upload.size, 0)
 
     def write_page(self, path: str, make: Callable[[], bytes], content_type: str) -> bool:
         """Write a page; a conditional write fails where somebody else was quicker, and is retryable."""
+        self._store(path)
         condition, before = self._page(path)
         data = make()
         if data == before:
@@ -154,7 +187,7 @@ class S3Portal:
             # A browser asks each time whether the page is still the same: a withdrawn release goes at once.
             CacheControl="no-cache",
             **condition,
-            **self._encryption(),
+            **self._bucket.encryption,
         )
         return True
 
@@ -181,14 +214,9 @@ class S3Portal:
 
     def discard_unfinished(self, folder: str) -> int:
         """Abort the multipart uploads below a folder."""
-        what = f"give up unfinished uploads to {self._shown(folder)}"
-        pages = self._bucket.pages("list_multipart_uploads", what, Prefix=f"{self._key(folder)}/")
-        found = [each for page in pages for each in page.get("Uploads", [])]
-        for each in found:
-            self._bucket.call("abort_multipart_upload", what, Key=each["Key"], UploadId=each["UploadId"])
-        return len(found)
+        return give_up_unfinished(self._bucket, f"{self._key(folder)}/")
 
-    def link(self, path: str, *, customer: str, expires: timedelta) -> str:
+    def link(self, path: str, *, customer: str, expires: timedelta) -> Link:
         """Presign a download; see :mod:`jenkins_release.portal.s3_link`."""
         check_expiry(expires, LONGEST_LINK)
         if self._head(path) is None:
@@ -201,16 +229,12 @@ class S3Portal:
     def _shown(self, path: str) -> str:
         return f"{self.name}/{path}"
 
-    def _encryption(self) -> dict[str, str]:
-        if not self._kms_key:
-            return {"ServerSideEncryption": "AES256"}
-        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._kms_key}
-
     def _settings(self, upload: Upload, metadata: dict[str, str]) -> dict[str, Any]:
         settings: dict[str, Any] = {"ContentType": upload.content_type, "Metadata": metadata}
+        settings["CacheControl"] = self._cache_control if upload.download_as else "no-cache"
         if upload.download_as:
             settings["ContentDisposition"] = disposition(upload.download_as)
-        return settings | self._encryption()
+        return settings | self._bucket.encryption
 
     def _head(self, path: str) -> dict[str, Any] | None:
         try:
@@ -223,32 +247,67 @@ class S3Portal:
         except NotAtPortal:
             return None
 
-    def _is_there(self, upload: Upload, checksum: str) -> bool:
+    def _store(self, path: str) -> Store:
+        """Return what the store can do; one that is not Amazon's own is tried out before it is used."""
+        if self._seen is None:
+            key = self._key(f"{path.partition('/')[0]}/.store-check-{secrets.token_hex(4)}")
+            self._seen = AMAZON if self._bucket.is_amazon else examine(self._bucket, key)
+        return self._seen
+
+    def _is_there(self, upload: Upload, parts: Sequence[bytes] = ()) -> bool:
         """Whether S3 has an object of these bytes under the path: ours, with its answer lost or not."""
         there = self._head(upload.path)
-        return there is not None and _is(upload, there, checksum)
+        return there is not None and not self._other(upload, there, parts)
 
-    def _vanished(self, upload: Upload) -> RemoteError:
+    def _other(self, upload: Upload, there: Mapping[str, Any], parts: Sequence[bytes]) -> str:
+        """Say what an object is if it is not the file; empty if it is."""
+        size = there["ContentLength"]
+        if size != upload.size:
+            return f"{size} bytes"
+        if self._store(upload.path).checksums and by_checksum(there, upload.sha256, parts):
+            return ""
+        found = read_back(self._bucket, self._key(upload.path), there, self._shown(upload.path))
+        return "" if found == upload.sha256 else f"{size} bytes with SHA-256 {found}"
+
+    def _arrived_otherwise(self, upload: Upload, etag: str) -> RemoteError:
+        """Remove what we wrote a moment ago and holds other bytes; what others wrote is left alone."""
+        shown, there = self._shown(upload.path), self._head(upload.path)
+        if there is None or there["ETag"] != etag:
+            return RemoteError(
+                f"{shown} is not what was uploaded a moment ago",
+                hint="somebody else removes or writes objects of the portal",
+                retryable=True,
+            )
+        self.remove(upload.path)
         return RemoteError(
-            f"{self._shown(upload.path)} is not what was uploaded a moment ago",
-            hint="somebody else removes or writes objects of the portal",
+            f"{shown} arrived with other bytes than were sent, and was removed",
+            hint="something on the way changes data: a proxy, or faulty memory or network hardware",
             retryable=True,
         )
 
-    def _same(self, upload: Upload, there: dict[str, Any]) -> None:
+    def _give_up_others(self, upload: Upload) -> None:
+        """Give up what broke off before: the object is there, and no other upload of it can be completed."""
+        key = self._key(upload.path)
+        try:
+            give_up_unfinished(self._bucket, key, key=key)
+        except RemoteError as error:
+            _log.info("%s", error.message)
+
+    def _same(self, upload: Upload, there: Mapping[str, Any]) -> None:
         """Check that an object is the file: S3's checksum of it against one computed from the source."""
-        part_size = str(there.get("Metadata", {}).get(PART_SIZE, "0"))
-        size = int(part_size) if part_size.isdigit() else 0
+        size = whole_number(str(there.get("Metadata", {}).get(PART_SIZE, "0"))) or 0
+        if not MIN_PART <= size <= _MAX_PART:
+            # None of ours: a part is kept in memory, and each has a digest.
+            size = 0
         whole, parts, count = sha256(), list[bytes](), 0
         for part in split(upload.read(), size or MIN_PART):
             whole.update(part)
-            parts.append(sha256(part).digest() if size else b"")
+            if size:
+                parts.append(sha256(part).digest())
             count += len(part)
         check_read(upload, self._shown(upload.path), count, whole.hexdigest())
-        checksum = composite(parts) if size else b64encode(whole.digest()).decode()
-        if not _is(upload, there, checksum):
-            told = there.get("Metadata", {}).get(SHA256) or "unknown"
-            raise taken(self._shown(upload.path), upload, f"{there['ContentLength']} bytes, SHA-256 {told}")
+        if found := self._other(upload, there, parts):
+            raise taken(self._shown(upload.path), upload, found)
 
     def _page(self, path: str) -> tuple[dict[str, str], bytes | None]:
         try:
@@ -269,10 +328,3 @@ class S3Portal:
             return answer["Body"].read(), str(answer["ETag"])
         except BotoCoreError as error:
             raise self._bucket.explain(error, what) from error
-
-
-def _is(upload: Upload, there: dict[str, Any], checksum: str) -> bool:
-    # What S3 adds to the checksum of an object in parts, a hyphen and their number, is no part of the hash.
-    told = str(there.get("ChecksumSHA256", "")).partition("-")[0]
-    found = (there["ContentLength"], there.get("Metadata", {}).get(SHA256), told)
-    return found == (upload.size, upload.sha256, checksum)

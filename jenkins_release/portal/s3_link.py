@@ -7,11 +7,16 @@ custom access log information). It is part of what is signed.
 
 from __future__ import annotations
 
-from datetime import timedelta
+import logging
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from jenkins_release.aws.s3 import Bucket
+from jenkins_release.aws.session import session_end
 from jenkins_release.errors import ConfigurationError
-from jenkins_release.portal.s3_calls import Bucket
+from jenkins_release.portal.protocol import Link
+
+_log = logging.getLogger(__name__)
 
 LONGEST_LINK = timedelta(days=7)
 """Longest life of a presigned URL (AWS Signature Version 4, ``X-Amz-Expires``)."""
@@ -19,8 +24,12 @@ LONGEST_SESSION = timedelta(hours=12)
 """Longest life of temporary credentials, and with them of what they signed (IAM, maximum session)."""
 
 
-def presigned(bucket: Bucket, key: str, customer: str, expires: timedelta) -> str:
-    """Sign the address of an object.
+_VERY_SOON = timedelta(minutes=15)
+"""A link that lasts less than that, and less than was asked for, is of no use to the customer."""
+
+
+def presigned(bucket: Bucket, key: str, customer: str, expires: timedelta) -> Link:
+    """Sign the address of an object; it ends with the credentials that sign it, if they end before.
 
     Args:
         bucket: Where it is.
@@ -29,16 +38,36 @@ def presigned(bucket: Bucket, key: str, customer: str, expires: timedelta) -> st
         expires: How long it works, at most :data:`LONGEST_LINK`.
 
     Raises:
-        ConfigurationError: No credentials, or temporary ones that end before the address does.
+        ConfigurationError: No credentials, or temporary ones that end very soon, or before any session
+            could last as long as the address.
     """
     url = _signed(bucket, key, customer, expires)
-    if expires > LONGEST_SESSION and "&X-Amz-Security-Token=" in url:
+    if "&X-Amz-Security-Token=" not in url:
+        return Link(url, expires)
+    if expires > LONGEST_SESSION:
         raise ConfigurationError(
             f"a link for {expires} cannot be made with temporary AWS credentials: it would end with "
             f"them, after {LONGEST_SESSION} at the latest",
             hint="use the access key of a user who may do nothing but read the portal, or a shorter time",
         )
-    return url
+    end = session_end(bucket.client)
+    if end is None:
+        _log.warning(
+            "the link is signed with temporary AWS credentials that do not say when they end: it works no "
+            "longer than they do"
+        )
+        return Link(url, expires)
+    left = timedelta(seconds=int((end - datetime.now(UTC)).total_seconds()))
+    if left >= expires:
+        return Link(url, expires)
+    if left < _VERY_SOON:
+        raise ConfigurationError(
+            f"the temporary AWS credentials that sign the link end at {end.astimezone(UTC):%H:%M} UTC, "
+            "and the link with them",
+            hint="sign in again, or use the access key of a user who may do nothing but read the portal",
+        )
+    _log.warning("the link works for %s, not %s: the credentials that sign it end then", left, expires)
+    return Link(_signed(bucket, key, customer, left), left)
 
 
 def _signed(bucket: Bucket, key: str, customer: str, expires: timedelta) -> str:

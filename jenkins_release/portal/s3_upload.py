@@ -22,11 +22,12 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+from jenkins_release.aws.s3 import Bucket, Denied, Unsupported, UploadGone
 from jenkins_release.errors import IntegrityError, ReleaseError
 from jenkins_release.portal.protocol import Advance, Sent, Upload, check_read
-from jenkins_release.portal.s3_calls import Bucket, UploadGone
 
 _log = logging.getLogger(__name__)
+_LEFT = "parts of it stay in the bucket until a lifecycle rule removes them (docs/portal.md)"
 MAX_PARTS = 10_000
 MIN_PART = 5 * 1024 * 1024
 """Smallest part that S3 takes, the last one apart."""
@@ -108,10 +109,15 @@ class Multipart:
             self.give_up(upload_id)
             raise
 
-    def complete(self, upload_id: str, parts: list[Part]) -> None:
-        """Make the object of its parts, unless there is one already. Raises Precondition, UploadGone."""
+    def complete(self, upload_id: str, parts: list[Part]) -> str:
+        """Make the object of its parts, unless there is one already, and return its tag.
+
+        Raises:
+            Precondition: There is one, or somebody is writing one.
+            UploadGone: The upload was completed or given up.
+        """
         named = [{"PartNumber": p.number, "ETag": p.etag, "ChecksumSHA256": p.checksum} for p in parts]
-        self._bucket.call(
+        answer = self._bucket.call(
             "complete_multipart_upload",
             f"complete the {self._what}",
             Key=self._key,
@@ -119,6 +125,7 @@ class Multipart:
             MultipartUpload={"Parts": named},
             IfNoneMatch="*",
         )
+        return str(answer["ETag"])
 
     def give_up(self, upload_id: str) -> None:
         """Let S3 forget the parts; what fails here is told in the log only."""
@@ -144,14 +151,17 @@ class Multipart:
 
     def _unfinished(self) -> tuple[str, dict[int, Part]]:
         """Return the newest unfinished upload that this one may continue, or a new one."""
-        pages = self._bucket.pages(
-            "list_multipart_uploads", f"look for unfinished parts of {self._what}", Prefix=self._key
-        )
-        found = [each for page in pages for each in page.get("Uploads", []) if each["Key"] == self._key]
-        for each in sorted(found, key=lambda one: one["Initiated"], reverse=True):
-            parts = self._present(str(each["UploadId"]))
-            if parts and all(self._fits(part) for part in parts.values()):
-                return str(each["UploadId"]), parts
+        try:
+            pages = self._bucket.pages(
+                "list_multipart_uploads", f"look for unfinished parts of {self._what}", Prefix=self._key
+            )
+            found = [each for page in pages for each in page.get("Uploads", []) if each["Key"] == self._key]
+            for each in sorted(found, key=lambda one: one["Initiated"], reverse=True):
+                parts = self._present(str(each["UploadId"]))
+                if parts and all(self._fits(part) for part in parts.values()):
+                    return str(each["UploadId"]), parts
+        except (Denied, Unsupported) as error:
+            _log.info("%s; an upload that broke off is not continued, and %s", error.message, _LEFT)
         return self._begin(), {}
 
     def _present(self, upload_id: str) -> dict[int, Part]:
@@ -167,9 +177,13 @@ class Multipart:
         }
 
     def _fits(self, part: Part) -> bool:
-        """Whether a part has the number and size of one of ours: of another part size none does."""
+        """Whether a part has the number and size of one of ours, and a checksum of our kind.
+
+        S3 takes no SHA-256 for an upload that another program began without.
+        """
         start = (part.number - 1) * self._part_size
-        return start < self._upload.size and part.size == min(self._part_size, self._upload.size - start)
+        fits = start < self._upload.size and part.size == min(self._part_size, self._upload.size - start)
+        return fits and bool(part.checksum)
 
     def _parts(self, upload_id: str, present: Mapping[int, Part], advance: Advance) -> list[Part]:
         whole, size, done = sha256(), 0, list[Part]()
@@ -205,10 +219,10 @@ class Multipart:
 
     def _part(self, upload_id: str, number: int, data: bytearray, present: Part | None) -> Part:
         checksum = b64encode(sha256(data).digest()).decode()
-        if present is not None and present.checksum == checksum:
+        if present is not None:
+            if present.checksum != checksum:
+                raise OtherContent
             return present
-        if present is not None and present.checksum:
-            raise OtherContent
         answer = self._bucket.call(
             "upload_part",
             f"send part {number} of the {self._what}",
@@ -228,9 +242,32 @@ def sent(parts: list[Part]) -> Sent:
     return Sent(sum(part.size for part in parts) - kept, kept)
 
 
-def composite(checksums: list[bytes]) -> str:
-    """Return the checksum that S3 computes of an object in parts, from the parts' SHA-256."""
-    return b64encode(sha256(b"".join(checksums)).digest()).decode()
+def give_up_unfinished(bucket: Bucket, prefix: str, *, key: str = "") -> int:
+    """Give up uploads that nobody finishes.
+
+    Args:
+        bucket: The bucket.
+        prefix: What their keys begin with.
+        key: The one key whose uploads are meant; all of the prefix by default.
+
+    Returns:
+        How many there were; none where the rights are missing, which the log tells.
+    """
+    what = f"give up unfinished uploads to s3://{bucket.name}/{prefix}"
+    given_up = 0
+    try:
+        for page in bucket.pages("list_multipart_uploads", what, Prefix=prefix):
+            for each in page.get("Uploads", []):
+                if key and each["Key"] != key:
+                    continue
+                try:
+                    bucket.call("abort_multipart_upload", what, Key=each["Key"], UploadId=each["UploadId"])
+                except UploadGone:
+                    continue
+                given_up += 1
+    except (Denied, Unsupported) as error:
+        _log.info("%s; %s", error.message, _LEFT)
+    return given_up
 
 
 def split(source: Iterator[bytes], part_size: int) -> Iterator[bytearray]:

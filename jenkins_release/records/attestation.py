@@ -8,8 +8,8 @@ https://github.com/secure-systems-lab/dsse. Our own fields stand in the predicat
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,21 +20,25 @@ from securesystemslib.exceptions import UnverifiedSignatureError, VerificationEr
 from securesystemslib.signer import Signer, SSlibKey
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.records.base import canonical_json, strict_json
+from jenkins_release.records.base import canonical_json
+from jenkins_release.strict_json import Fields, Items, Keyed, Scalar, check_shape, strict_json
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+REQUEST = "tag:nextlabs.com,2026:jenkins-release/request/v1"
 REVOCATION = "tag:nextlabs.com,2026:jenkins-release/sign-off-revocation/v1"
 APPROVAL = "tag:nextlabs.com,2026:jenkins-release/approval/v1"
 OVERRIDE = "tag:nextlabs.com,2026:jenkins-release/override/v1"
 PROMOTION = "tag:nextlabs.com,2026:jenkins-release/promotion/v1"
 WITHDRAWAL = "tag:nextlabs.com,2026:jenkins-release/withdrawal/v1"
 RETIREMENT = "tag:nextlabs.com,2026:jenkins-release/retirement/v1"
+DELETION = "tag:nextlabs.com,2026:jenkins-release/deletion/v1"
 PUBLICATION = "tag:nextlabs.com,2026:jenkins-release/publication/v1"
 REFRESH = "tag:nextlabs.com,2026:jenkins-release/refresh/v1"
 PORTAL = "tag:nextlabs.com,2026:jenkins-release/portal/v1"
+SETUP = "tag:nextlabs.com,2026:jenkins-release/setup/v1"
 SUMMARY = "https://slsa.dev/verification_summary/v1"
 EXTENSION = "jenkinsRelease"
 _EXTENSIONS: Mapping[str, str] = {
@@ -46,14 +50,17 @@ KINDS: Mapping[str, str] = {
     PROVENANCE: "build",
     TEST_RESULT: "qa",
     REVOCATION: "revocation",
+    REQUEST: "request",
     APPROVAL: "approval",
     OVERRIDE: "override",
     PROMOTION: "promotion",
     WITHDRAWAL: "withdrawal",
     RETIREMENT: "retirement",
+    DELETION: "deletion",
     PUBLICATION: "publication",
     REFRESH: "refresh",
     PORTAL: "portal",
+    SETUP: "setup",
     SUMMARY: "summary",
 }
 """Predicate type to the short word that file names and listings show."""
@@ -62,19 +69,44 @@ ROLES: Mapping[str, str] = {
     PROVENANCE: "build",
     TEST_RESULT: "qa",
     REVOCATION: "qa",
+    REQUEST: "request",
     APPROVAL: "approval",
     OVERRIDE: "override",
     PROMOTION: "promotion",
     WITHDRAWAL: "promotion",
     RETIREMENT: "promotion",
+    DELETION: "promotion",
     PUBLICATION: "promotion",
     REFRESH: "promotion",
     PORTAL: "promotion",
+    SETUP: "promotion",
     SUMMARY: "promotion",
 }
 """Predicate type to the role that a key needs to make it."""
 
 MAX_ENVELOPE_BYTES = 4 * 1024 * 1024
+_ENVELOPE = Fields(
+    {
+        "payload": Scalar.TEXT,
+        "payloadType": Scalar.TEXT,
+        "signatures": Items(Fields({"keyid": Scalar.TEXT, "sig": Scalar.TEXT})),
+    },
+    required=frozenset({"payload", "payloadType", "signatures"}),
+)
+_STATEMENT = Fields(
+    {
+        "_type": Scalar.TEXT,
+        "subject": Items(
+            Fields(
+                {"name": Scalar.TEXT, "digest": Keyed(Scalar.TEXT)}, required=frozenset({"name", "digest"})
+            )
+        ),
+        "predicateType": Scalar.TEXT,
+        "predicate": Fields({}),
+    },
+    required=frozenset({"_type", "subject", "predicateType", "predicate"}),
+)
+_OWN = Fields({"sequence": Scalar.INTEGER, "previous": Scalar.TEXT, "signedAt": Scalar.TEXT})
 
 
 @dataclass(frozen=True)
@@ -82,12 +114,14 @@ class TrustedKey:
     """A public key that is believed, for some roles and some time.
 
     Attributes:
-        name: Who holds it, for messages.
-        roles: ``build``, ``qa``, ``approval``, ``override``, ``promotion``.
+        name: Its name, for messages.
+        roles: ``build``, ``qa``, ``request``, ``approval``, ``override``, ``promotion``.
         key: The public key.
         valid_from: Signatures from before this moment do not count; None for no bound.
         valid_until: Signatures from this moment on do not count; None for no bound.
         revoked: Whether nothing that the key ever signed counts any more.
+        owner: The one person that the key speaks for; empty for none.
+        notary: Whether Jenkins holds the key, and says with it whom it authenticated.
     """
 
     name: str
@@ -96,6 +130,8 @@ class TrustedKey:
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     revoked: bool = False
+    owner: str = ""
+    notary: bool = False
 
     def valid_at(self, moment: datetime) -> bool:
         """Whether a signature made at ``moment`` counts."""
@@ -212,11 +248,28 @@ def read_envelope(data: bytes, where: str) -> tuple[Envelope, Statement]:
     Raises:
         IntegrityError: Not a DSSE envelope around an in-toto statement of ours.
     """
-    value = strict_json(data, where, limit=MAX_ENVELOPE_BYTES)
+    envelope = open_envelope(data, PAYLOAD_TYPE, where)
+    return envelope, _read_statement(envelope.payload, where)
+
+
+def open_envelope(data: bytes, payload_type: str, where: str, *, limit: int = MAX_ENVELOPE_BYTES) -> Envelope:
+    """Read a DSSE envelope, without trusting it.
+
+    Args:
+        data: The bytes of the file.
+        payload_type: What it has to hold.
+        where: Which file it is, for messages.
+        limit: Most bytes that are looked at.
+
+    Raises:
+        IntegrityError: Not a signed DSSE envelope of that type, or one that programs read differently.
+    """
+    value = strict_json(data, where, limit=limit)
+    check_shape(value, _ENVELOPE, where)
     try:
-        envelope = Envelope.from_dict(json.loads(json.dumps(value)))
-        if envelope.payload_type != PAYLOAD_TYPE:
-            raise ValueError(f"payload type {envelope.payload_type!r}, expected {PAYLOAD_TYPE!r}")
+        envelope = Envelope.from_dict(deepcopy(value))
+        if envelope.payload_type != payload_type:
+            raise ValueError(f"payload type {envelope.payload_type!r}, expected {payload_type!r}")
         if not envelope.signatures:
             raise ValueError("nobody signed it")
         if not all(isinstance(name, str) and name.isprintable() for name in envelope.signatures):
@@ -225,17 +278,21 @@ def read_envelope(data: bytes, where: str) -> tuple[Envelope, Statement]:
         raise IntegrityError(
             f"{where} is not a DSSE envelope: {error}", hint="it was altered or written only in part"
         ) from error
-    return envelope, _read_statement(envelope.payload, where)
+    return envelope
 
 
 def _read_statement(payload: bytes, where: str) -> Statement:
-    value = strict_json(payload, f"the statement in {where}", limit=MAX_ENVELOPE_BYTES)
+    what = f"the statement in {where}"
+    value = strict_json(payload, what, limit=MAX_ENVELOPE_BYTES)
+    check_shape(value, _STATEMENT, what)
     try:
-        canonical_json(value)  # Text that is not Unicode could neither be signed again nor be shown.
         if value["_type"] != STATEMENT_TYPE:
             raise ValueError(f"type {value['_type']!r}, expected {STATEMENT_TYPE!r}")
         subjects = {str(item["name"]): str(item["digest"]["sha256"]) for item in value["subject"]}
+        if len(subjects) != len(value["subject"]):
+            raise ValueError("two subjects have the same name")
         own = value["predicate"][extension_field(value["predicateType"])]
+        check_shape(own, _OWN, f"the predicate of {what}")
         signed_at = datetime.fromisoformat(own["signedAt"])
         sequence, previous = own["sequence"], own["previous"]
         if signed_at.tzinfo is None or type(sequence) is not int or not isinstance(previous, str):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from jenkins_release.errors import IntegrityError
+from jenkins_release.strict_json import MAX_JSON_BYTES, check_names, fold, strict_json
 
-MAX_RECORD_BYTES = 16 * 1024 * 1024
-"""Largest record that is read; a candidate with 40 images of 60 layers has about 1 MiB."""
+MAX_RECORD_BYTES = MAX_JSON_BYTES
+"""Largest record that is read."""
 
 
 def canonical_json(value: Any) -> bytes:
@@ -19,9 +22,18 @@ def canonical_json(value: Any) -> bytes:
 
     For what records hold (strings, integers, booleans, lists, objects with ASCII keys) this is
     RFC 8785's form, plus the newline that text tools expect of a file.
+
+    Raises:
+        IntegrityError: A string is not text, such as a file name that is not UTF-8.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError as error:
+        raise IntegrityError(
+            f"cannot write {text[max(error.start - 20, 0) : error.end + 20]!a} down: it is not text",
+            hint="half a surrogate pair, or bytes that are not UTF-8, came from outside",
+        ) from error
 
 
 def timestamp(moment: datetime) -> str:
@@ -29,41 +41,27 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def strict_json(data: bytes, what: str, *, limit: int = MAX_RECORD_BYTES) -> Any:
-    """Parse JSON that someone else may have written.
-
-    Args:
-        data: The bytes.
-        what: What they are, for the message.
-        limit: Most bytes that are looked at.
-
-    Raises:
-        IntegrityError: Too large, not UTF-8, not JSON, a key twice in one object, or NaN.
-    """
-    if len(data) > limit:
-        raise IntegrityError(f"{what} has {len(data)} bytes, at most {limit} are expected")
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(items)
-        if len(found) != len(items):
-            raise ValueError("a key stands twice in one object")
-        return found
-
-    def constant(name: str) -> Any:
-        raise ValueError(f"{name} is not JSON")
-
-    try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(
-            f"{what} is not valid JSON: {error}", hint="it was altered or written only in part"
-        ) from error
-
-
 class Part(BaseModel):
     """A piece of a record. Unknown fields read back are kept and never looked at."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_name_alike(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            try:
+                check_names(value, _names(cls), "it")
+            except IntegrityError as error:
+                raise ValueError(error.message) from error
+        return value
+
+
+@cache
+def _names(part: type[Part]) -> Mapping[str, str]:
+    """Return the names of a part's fields in a document, by what a reader without regard to case sees."""
+    names = [info.alias or name for name, info in part.model_fields.items()]
+    return {fold(name): name for name in names}
 
 
 class Record(Part):

@@ -3,7 +3,7 @@
 JSON Lines, as in-toto bundles are (https://github.com/in-toto/attestation/blob/main/spec/v1/bundle.md).
 The first line holds the bytes of ``candidate.json``, each further one a DSSE envelope, byte for byte
 as it stands on the share and in the order of the chain: tools that do not know the first line ignore
-it, as that specification asks.
+it, as that specification asks. With a pinned trust root that line holds the trust document's versions too.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.records.base import MAX_RECORD_BYTES, canonical_json, strict_json
+from jenkins_release.records.base import MAX_RECORD_BYTES, canonical_json
+from jenkins_release.strict_json import Fields, Scalar, check_shape, strict_json
 
 SCHEMA = "jenkins-release/bundle/v1"
 MAX_BUNDLE_BYTES = 64 * 1024 * 1024
 """Largest bundle that is read; one of a release with 40 images has about 2 MiB."""
 MAX_LINES = 1000
+_HEAD = Fields({"schema": Scalar.TEXT, "candidate": Scalar.TEXT})
 _HINT = "it was altered or copied only in part: get it again from where the release came from"
 
 
@@ -30,18 +32,21 @@ class Bundle:
     Attributes:
         candidate: The bytes of ``candidate.json``.
         attestations: ``line N`` to the bytes of an envelope, in the order of the file.
+        trust: Versions of the trust document.
     """
 
     candidate: bytes = field(repr=False)
     attestations: dict[str, bytes] = field(repr=False)
+    trust: tuple[bytes, ...] = field(default=(), repr=False)
 
 
-def write_bundle(candidate: bytes, attestations: Sequence[bytes]) -> bytes:
+def write_bundle(candidate: bytes, attestations: Sequence[bytes], trust: Sequence[bytes] = ()) -> bytes:
     """Return the bundle's bytes; the same for the same candidate and attestations.
 
     Args:
         candidate: The bytes of ``candidate.json``.
         attestations: The envelopes, in the order of the chain.
+        trust: Versions of the trust document.
 
     Raises:
         IntegrityError: An envelope is not one line of JSON: its digest would not survive.
@@ -52,8 +57,10 @@ def write_bundle(candidate: bytes, attestations: Sequence[bytes]) -> bytes:
                 f"attestation {place:04d} is not one line of JSON, as it was written",
                 hint="it was formatted by hand: the chain of attestations is broken",
             )
-    encoded = base64.b64encode(candidate).decode()
-    return canonical_json({"candidate": encoded, "schema": SCHEMA}) + b"".join(attestations)
+    head: dict[str, object] = {"candidate": base64.b64encode(candidate).decode(), "schema": SCHEMA}
+    if trust:
+        head["trust"] = [base64.b64encode(version).decode() for version in trust]
+    return canonical_json(head) + b"".join(attestations)
 
 
 def read_bundle(data: bytes, where: str) -> Bundle:
@@ -74,7 +81,8 @@ def read_bundle(data: bytes, where: str) -> Bundle:
     if len(lines) >= MAX_LINES:
         raise IntegrityError(f"{where} has more than {MAX_LINES} lines, it is no bundle", hint=_HINT)
     head = strict_json(first, f"line 1 of {where}", limit=2 * MAX_RECORD_BYTES)
-    found = head.get("schema") if isinstance(head, dict) else None
+    check_shape(head, _HEAD, f"line 1 of {where}")
+    found = head.get("schema")
     if found != SCHEMA:
         raise IntegrityError(
             f"line 1 of {where}: expected a bundle of schema {SCHEMA!r}, found {found!r}",
@@ -82,6 +90,15 @@ def read_bundle(data: bytes, where: str) -> Bundle:
         )
     try:
         candidate = base64.b64decode(head["candidate"], validate=True)
+        trust = tuple(base64.b64decode(version, validate=True) for version in _list(head.get("trust", [])))
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise IntegrityError(f"line 1 of {where} holds no candidate.json: {error}", hint=_HINT) from error
-    return Bundle(candidate, {f"line {number}": line + b"\n" for number, line in enumerate(lines, 2)})
+        raise IntegrityError(
+            f"line 1 of {where} holds no candidate.json, or a damaged trust document: {error}", hint=_HINT
+        ) from error
+    return Bundle(candidate, {f"line {number}": line + b"\n" for number, line in enumerate(lines, 2)}, trust)
+
+
+def _list(value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise TypeError("trust is no list")
+    return value

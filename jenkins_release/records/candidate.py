@@ -175,6 +175,11 @@ class ImageRecord(Part):
         """Digests of the uncompressed layers, base first."""
         return tuple(layer.diff_id for layer in self.layers)
 
+    def known_layers(self) -> dict[str, str]:
+        """Return the digest of each layer as a registry may store it, and its ``diff_id``."""
+        stored = [(layer.digest, layer.diff_id) for layer in self.layers]
+        return dict([*stored, *((x.gzip.digest, x.diff_id) for x in self.layers if x.gzip is not None)])
+
     @property
     def size(self) -> int:
         """Bytes of the layers as they stand in the archive."""

@@ -8,7 +8,6 @@ One that is altered, cut short, copied from elsewhere or missing is as if it had
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +18,9 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Signer
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.records.attestation import TrustedKey, verified_by
-from jenkins_release.records.base import Part, Record, canonical_json, strict_json
+from jenkins_release.moments import minute
+from jenkins_release.records.attestation import TrustedKey, open_envelope, verified_by
+from jenkins_release.records.base import Part, Record, canonical_json
 from jenkins_release.records.candidate import Digest
 
 PAYLOAD_TYPE = "application/vnd.jenkins-release.journal+json"
@@ -182,19 +182,16 @@ def runs_of(entries: Sequence[JournalEntry], since: datetime | None = None) -> l
 
 
 def _read(data: bytes, where: str, trusted: Sequence[TrustedKey]) -> JournalEntry:
-    value = strict_json(data, where, limit=_MAX_BYTES)
     try:
-        envelope = Envelope.from_dict(json.loads(json.dumps(value)))
-        if envelope.payload_type != PAYLOAD_TYPE:
-            raise ValueError(f"payload type {envelope.payload_type!r}, expected {PAYLOAD_TYPE!r}")
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise IntegrityError(f"{where} is no entry of a journal: {error}") from error
+        envelope = open_envelope(data, PAYLOAD_TYPE, where, limit=_MAX_BYTES)
+    except IntegrityError as error:
+        raise IntegrityError(f"{where} is no entry of a journal: {error.message}") from error
     key = verified_by(envelope, trusted)
     if key is None or _ROLE not in key.roles or key.revoked:
         raise IntegrityError(f"{where} is not signed by a trusted key with the role {_ROLE!r}")
     entry = JournalEntry.from_bytes(envelope.payload, where)
     if not key.valid_at(entry.at):
         raise IntegrityError(
-            f"{where} was signed at {entry.at:%Y-%m-%d %H:%M} UTC, outside the validity of {key.name!r}"
+            f"{where} was signed at {minute(entry.at)}, outside the validity of {key.name!r}"
         )
     return entry

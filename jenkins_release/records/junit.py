@@ -1,10 +1,17 @@
-"""Counting the tests in a JUnit report: the evidence behind a verdict."""
+"""What JUnit reports say of each test: the evidence behind a verdict.
+
+There is no standard of the format. Jenkins' ``junit`` step fails a test for a ``failure`` or ``error``
+in it, and a suite that has an ``error`` of its own. A test counts as passed here only if Jenkins would
+say so and nothing else in the report speaks against it: its own ``status`` and ``result``, elements that
+nobody knows, and the numbers in the headers.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException, ElementTree
@@ -13,29 +20,50 @@ from jenkins_release.errors import ConfigurationError
 
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 _MAX_NAMES = 2000
+_HINT = "give the JUnit XML that the test run wrote"
+_ROOTS = ("testsuites", "testsuite", "testrun")
+_Outcome = Literal["passed", "failed", "skipped"]
+
+_FAILING = frozenset({"failure", "error", "rerunFailure", "rerunError"})
+_SKIPPING = frozenset({"skipped", "ignored", "disabled"})
+# A flaky test passed in the end: surefire, Gradle and Jenkins call it passed.
+_HARMLESS = frozenset(
+    {"system-out", "system-err", "properties", "property", "output", "attachments"}
+    | {"flakyFailure", "flakyError"}
+)
+_RAN = frozenset(
+    {"", "run", "passed", "pass", "success", "successful", "succeeded", "ok"} | {"completed", "complete"}
+)
+_DID_NOT_RUN = frozenset(
+    {"notrun", "not run", "notexecuted", "not executed", "skipped", "skip", "disabled", "ignored"}
+    | {"pending", "todo", "suppressed", "inactive"}
+)
 
 
 @dataclass(frozen=True)
 class TestResults:
-    """What a JUnit report says.
+    """What JUnit reports say.
 
     Attributes:
-        name: File name of the report.
-        sha256: SHA-256 of its bytes, in hex.
+        reports: Name and SHA-256 (in hex) of each report.
         passed: Names of passed tests.
-        failed: Names of failed tests and of those that ended with an error.
-        skipped: Names of skipped tests.
+        failed: Names of failed tests, of those that ended with an error, and of those of which it is
+            not clear that they passed.
+        skipped: Names of tests that did not run.
         suites: Names of the test suites of which at least one test ran.
+        unclear: Why a test counts as failed that has neither ``failure`` nor ``error``, by name.
+        contradictions: What the headers of the reports say and the tests in them do not.
     """
 
     __test__ = False  # the name begins with Test; pytest shall not collect it
 
-    name: str
-    sha256: str
+    reports: tuple[tuple[str, str], ...]
     passed: tuple[str, ...]
     failed: tuple[str, ...]
     skipped: tuple[str, ...]
     suites: tuple[str, ...]
+    unclear: Mapping[str, str] = field(default_factory=dict)
+    contradictions: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """Return the counts in a line."""
@@ -43,7 +71,10 @@ class TestResults:
 
     def predicate(self) -> dict[str, Any]:
         """Return the names as test-result v0.1 has them; passed ones only while they are few."""
-        names: dict[str, Any] = {"failedTests": list(self.failed[:_MAX_NAMES])}
+        names: dict[str, Any] = {
+            "configuration": [{"name": name, "digest": {"sha256": digest}} for name, digest in self.reports],
+            "failedTests": list(self.failed[:_MAX_NAMES]),
+        }
         if len(self.passed) <= _MAX_NAMES:
             names["passedTests"] = list(self.passed)
         return names
@@ -57,45 +88,175 @@ class TestResults:
             "suites": list(self.suites[:_MAX_NAMES]),
         }
 
+    def failures(self) -> list[str]:
+        """Return the failed tests, each with the reason where the report has no plain failure."""
+        return [f"{name}: {self.unclear[name]}" if name in self.unclear else name for name in self.failed]
+
+
+def together(results: Sequence[TestResults]) -> TestResults:
+    """Return the results of several reports as one."""
+    return TestResults(
+        tuple(report for each in results for report in each.reports),
+        tuple(name for each in results for name in each.passed),
+        tuple(name for each in results for name in each.failed),
+        tuple(name for each in results for name in each.skipped),
+        tuple(dict.fromkeys(name for each in results for name in each.suites)),
+        {name: why for each in results for name, why in each.unclear.items()},
+        tuple(reason for each in results for reason in each.contradictions),
+    )
+
 
 def read_junit(data: bytes, name: str) -> TestResults:
-    """Read a JUnit report as Jenkins's ``junit`` step does: ``testsuites`` or ``testsuite`` at the top.
+    """Read a JUnit report: ``testsuites``, ``testsuite`` or Eclipse's ``testrun`` at the top.
 
     Args:
         data: The report's bytes.
         name: Its file name.
 
     Raises:
-        ConfigurationError: Not a JUnit report, or one without a single test.
+        ConfigurationError: Not a JUnit report, or one without a single test that ran.
     """
-    hint = "give the JUnit XML that the test run wrote"
     if len(data) > MAX_REPORT_BYTES:
         raise ConfigurationError(
-            f"{name} has {len(data)} bytes, at most {MAX_REPORT_BYTES} are read", hint=hint
+            f"{name} has more than {MAX_REPORT_BYTES} bytes, which are not read", hint=_HINT
         )
     try:
         root = ElementTree.fromstring(data)
-    except (ParseError, DefusedXmlException, ValueError) as error:
-        raise ConfigurationError(f"{name} is not a JUnit report: {error}", hint=hint) from error
-    if root.tag not in {"testsuites", "testsuite"}:
-        raise ConfigurationError(f"{name} is not a JUnit report: its root is <{root.tag}>", hint=hint)
-    passed: list[str] = []
-    failed: list[str] = []
-    skipped: list[str] = []
-    for case in root.iter("testcase"):
-        full = ".".join(part for part in (case.get("classname"), case.get("name")) if part) or "(unnamed)"
-        target = failed if _failed(case) else skipped if _skipped(case) else passed
-        target.append(full)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        raise ConfigurationError(f"{name} is not a JUnit report: {error}", hint=_HINT) from error
+    if _kind(root) not in _ROOTS:
+        raise ConfigurationError(f"{name} is not a JUnit report: its root is <{_kind(root)}>", hint=_HINT)
+    top = _Suite(root)
+    outcomes: dict[_Outcome, list[str]] = {"passed": [], "failed": [], "skipped": []}
+    unclear = {}
+    for test in top.tests():
+        outcomes[test.outcome].append(test.name)
+        if test.why:
+            unclear[test.name] = test.why
+    passed, failed, skipped = (tuple(outcomes[each]) for each in ("passed", "failed", "skipped"))
     if not passed and not failed:
-        raise ConfigurationError(f"{name} holds no test that ran", hint="a verdict needs results: " + hint)
-    ran = (suite for suite in root.iter("testsuite") if not all(map(_skipped, suite.iter("testcase"))))
-    suites = tuple(dict.fromkeys(suite.get("name", "") for suite in ran))
-    return TestResults(name, sha256(data).hexdigest(), tuple(passed), tuple(failed), tuple(skipped), suites)
+        raise ConfigurationError(f"{name} holds no test that ran", hint="a verdict needs results: " + _HINT)
+    suites = tuple(dict.fromkeys(suite.name for suite in top.walk() if suite.listed and suite.ran))
+    contradictions = tuple(f"{name}: {reason}" for suite in top.walk() for reason in suite.contradictions())
+    digest = sha256(data).hexdigest()
+    return TestResults(((name, digest),), passed, failed, skipped, suites, unclear, contradictions)
 
 
-def _failed(case: Element) -> bool:
-    return any(child.tag in {"failure", "error"} for child in case)
+@dataclass(frozen=True)
+class _Test:
+    name: str
+    outcome: _Outcome
+    why: str = ""
+    failures: int = 0
+    listed: bool = True
 
 
-def _skipped(case: Element) -> bool:
-    return not _failed(case) and any(child.tag == "skipped" for child in case)
+class _Suite:
+    """A suite with the tests and suites in it."""
+
+    def __init__(self, element: Element) -> None:
+        self.name = element.get("name", "")
+        self.listed = _kind(element) == "testsuite"
+        self._element = element
+        self._inner = [_Suite(child) for child in _children(element, "testsuite")]
+        # A class that could not be loaded has an error and no test; Jenkins calls it <init>.
+        broken = sum(_kind(child) in _FAILING for child in element)
+        loaded = _Test(".".join(filter(None, (self.name, "<init>"))), "failed", "", broken, listed=False)
+        self._own = [
+            *([loaded] if broken else []),
+            *(_test(child) for child in _children(element, "testcase")),
+        ]
+
+    def walk(self) -> Iterator[_Suite]:
+        """Return this suite and all suites in it."""
+        yield self
+        for suite in self._inner:
+            yield from suite.walk()
+
+    def tests(self) -> Iterator[_Test]:
+        """Return all tests, also those of the suites in it."""
+        yield from self._own
+        for suite in self._inner:
+            yield from suite.tests()
+
+    @property
+    def ran(self) -> bool:
+        """Whether at least one test ran."""
+        return any(test.outcome != "skipped" for test in self.tests())
+
+    def contradictions(self) -> Iterator[str]:
+        """Return what the header says and the tests do not.
+
+        Some tools count what is directly in a suite, others what is in its suites too; some leave out
+        the tests that did not run, or count a test once that has two results.
+        """
+        where = f"suite {self.name}" if self.name else f"<{_kind(self._element)}>"
+        numbers = {}
+        for name in ("tests", "failures", "errors", "skipped", "disabled"):
+            text = self._element.get(name, "").strip()
+            if text.isascii() and text.isdecimal() and len(text) < 10:
+                numbers[name] = int(text)
+            elif text:
+                yield f"{where} has {name}={text!r}, expected a number"
+        own, every = self._own, list(self.tests())
+        if "tests" in numbers and not self._counts_assertions:
+            possible = {count for tests in (own, every) for count in _counts(tests)}
+            if numbers["tests"] not in possible:
+                yield f"{where} counts {_number(numbers['tests'], 'test')}, and holds {len(every)}"
+        failures = numbers.get("failures", 0) + numbers.get("errors", 0)
+        failed = sum(test.failures for test in every)
+        if failures > failed:
+            yield f"{where} counts {_number(failures, 'failure')} and errors, and holds {failed}"
+        # CTest counts a disabled test under both names.
+        skipped = max(numbers.get("skipped", 0), numbers.get("disabled", 0))
+        found = sum(test.outcome == "skipped" for test in every)
+        if skipped > found:
+            yield f"{where} counts {_number(skipped, 'test')} that did not run, and holds {found}"
+
+    @property
+    def _counts_assertions(self) -> bool:
+        # Catch2 does; the host name that it makes up is all that tells it apart.
+        return self._element.get("hostname") == "tbd"
+
+
+def _counts(tests: list[_Test]) -> Iterator[int]:
+    told = [test for test in tests if test.listed]
+    for counted in (told, [test for test in told if test.outcome != "skipped"]):
+        yield len(counted)
+        yield len({test.name for test in counted})
+
+
+def _test(case: Element) -> _Test:
+    name = ".".join(filter(None, (case.get("classname"), case.get("name")))) or "(unnamed)"
+    kinds = [_kind(child) for child in case]
+    failures = sum(kind in _FAILING for kind in kinds)
+    if "failure" in kinds or "error" in kinds:
+        return _Test(name, "failed", failures=failures)
+    if failures:
+        return _Test(name, "failed", "it was run again, and nothing says that it passed then", failures)
+    for attribute in ("status", "result"):
+        said = case.get(attribute, "").strip()
+        if said.lower() in _DID_NOT_RUN:
+            return _Test(name, "skipped")
+        if said.lower() not in _RAN:
+            return _Test(name, "failed", f"its {attribute} is {said!r}")
+    if any(kind in _SKIPPING for kind in kinds):
+        return _Test(name, "skipped")
+    if strange := [kind for kind in kinds if kind not in _HARMLESS]:
+        return _Test(
+            name, "failed", f"it has the element <{strange[0]}>, of which it is not known what it says"
+        )
+    return _Test(name, "passed")
+
+
+def _kind(element: Element) -> str:
+    """Return the name of an element without its namespace, which Jenkins does not look at either."""
+    return str(element.tag).rpartition("}")[2]
+
+
+def _children(element: Element, kind: str) -> list[Element]:
+    return [child for child in element if _kind(child) == kind]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

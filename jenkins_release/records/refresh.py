@@ -107,6 +107,8 @@ class RefreshRecord(Predicate):
         instances: How Run Command ended, instance by instance.
         problem: Why it did not work; empty where it did.
         started_on: When the run started.
+        accepted_lost: Earlier records that were lost when the run began, and not to stop it any more.
+        accepted_because: Why; empty without any.
     """
 
     stack: Name
@@ -122,6 +124,8 @@ class RefreshRecord(Predicate):
     instances: tuple[InstanceResult, ...] = ()
     problem: str = ""
     started_on: AwareDatetime = Field(alias="startedOn")
+    accepted_lost: tuple[str, ...] = Field(default=(), alias="acceptedLost")
+    accepted_because: str = Field(default="", alias="acceptedBecause")
 
     @property
     def settled(self) -> bool:

@@ -13,6 +13,8 @@ from jenkins_release.records.candidate import Digest, FileRecord, Identifier
 RECORD = "bundle.json"
 SUMS = "SHA256SUMS"
 ATTESTATIONS = "attestations.jsonl"
+NOT_ATTESTED = frozenset({RECORD, SUMS, ATTESTATIONS})
+"""Files that no attestation can name: the attestations themselves, and what holds their digest."""
 COMPOSE = "docker-compose.yml"
 OVERRIDE = "docker-compose.override.yml"
 SETTINGS = "settings.txt"
@@ -63,7 +65,7 @@ class SetupBundle(Record):
     @property
     def folder(self) -> str:
         """The folder that the zip unpacks to."""
-        return f"{self.product}-setup-{self.version}"
+        return setup_folder(self.product, self.version)
 
     @model_validator(mode="after")
     def _consistent(self) -> SetupBundle:
@@ -72,9 +74,14 @@ class SetupBundle(Record):
         return self
 
 
+def setup_folder(product: str, version: str) -> str:
+    """Return the folder that a setup zip unpacks to, such as ``SkyDRM-setup-8.1.0``."""
+    return f"{product}-setup-{version}"
+
+
 def setup_zip_name(product: str, version: str) -> str:
     """Return the file name of a setup zip, such as ``SkyDRM-setup-8.1.0.zip``."""
-    return f"{product}-setup-{version}.zip"
+    return f"{setup_folder(product, version)}.zip"
 
 
 def setup_checksum_lines(record: bytes, files: tuple[FileRecord, ...]) -> bytes:

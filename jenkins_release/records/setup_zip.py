@@ -78,7 +78,7 @@ def read_zip(data: bytes, where: str) -> tuple[str, dict[str, Member]]:
             infos = archive.infolist()
             reasons = _problems(infos)
             members = {} if reasons else {info.filename: _member(archive, info) for info in infos}
-    # zipfile says NotImplementedError of a compression or a version that it does not know.
+    # zipfile says NotImplementedError of a version that it does not know.
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
         raise IntegrityError(f"{where} is not a zip that can be read: {error}", hint=_HINT) from error
     if reasons:

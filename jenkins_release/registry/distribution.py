@@ -7,7 +7,6 @@ challenge (ECR user guide, "Private registry authentication").
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from requests.structures import CaseInsensitiveDict
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
+from jenkins_release.numbers import whole_number
 from jenkins_release.registry.manifests import (
     ACCEPTED_TYPES,
     Content,
@@ -31,10 +31,12 @@ from jenkins_release.registry.manifests import (
 )
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.registry.transport import root_url
+from jenkins_release.strict_json import strict_json
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Largest manifest that registries have to take (OCI Distribution Specification, "Pushing Manifests")."""
 _MAX_ANSWER_BYTES = 1024 * 1024
+_CHUNK = 1024 * 1024
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|\[?::1\]?")
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _REFERENCE = re.compile(
@@ -156,12 +158,32 @@ class DistributionRegistry:
             manifest = self.manifest(repository, digest)
         return read_content(manifest, what)
 
+    def blob(self, repository: str, digest: str) -> Iterator[bytes]:
+        """Yield a blob's bytes as they come; whoever takes them hashes and measures them.
+
+        Raises:
+            ConfigurationError: The registry asks for a login, or has no such blob.
+            RemoteError: The registry does not answer, refuses, or breaks off.
+        """
+        what = f"{self.host}/{repository}@{digest}"
+        url = f"{self._root}/v2/{repository}/blobs/{digest}"
+        with self._translated(what):
+            answer = self._get(url)
+            if answer.status_code == 401:
+                self._auth = self._answer_challenge(answer, repository, what)
+                answer = self._get(url)
+            _check_status(answer, what, logged_in=self._login is not None)
+            with answer:
+                yield from answer.iter_content(_CHUNK)
+
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
     def _get(self, url: str, auth: AuthBase | None = None, **named: Any) -> requests.Response:
         headers = {"Accept": ", ".join(ACCEPTED_TYPES)} if "/manifests/" in url else {}
+        if "/blobs/" in url:
+            headers["Accept-Encoding"] = "identity"
         return self._session.get(
             url, headers=headers, auth=auth or self._auth, timeout=self._timeout_s, stream=True, **named
         )
@@ -189,7 +211,12 @@ class DistributionRegistry:
         if answer.status_code in {401, 403}:
             raise _login_needed(what, logged_in=basic is not None)
         _check_status(answer, what, logged_in=basic is not None)
-        document = json.loads(_body(answer, _MAX_ANSWER_BYTES, what))
+        try:
+            document = strict_json(_body(answer, _MAX_ANSWER_BYTES, what), "the answer")
+        except IntegrityError as error:
+            raise RemoteError(
+                f"{what}: {realm.hostname} answered without a token: {error.message}"
+            ) from error
         token = document.get("token") or document.get("access_token") if isinstance(document, dict) else None
         if not isinstance(token, str):
             raise RemoteError(f"{what}: {realm.hostname} answered without a token")
@@ -239,11 +266,10 @@ def _check_status(answer: requests.Response, what: str, *, logged_in: bool) -> N
             hint="check repository and tag; some registries answer so without a login too",
         )
     headers: CaseInsensitiveDict[str] = answer.headers
-    wait = headers.get("Retry-After", "")
     raise RemoteError(
         f"{what}: the registry answers with status {status}",
         retryable=status == 429 or status >= 500,
-        retry_after=float(wait) if wait.isdigit() else None,
+        retry_after=whole_number(headers.get("Retry-After", "")),
     )
 
 

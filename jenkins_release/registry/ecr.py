@@ -7,11 +7,19 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.registry import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, failed
 from jenkins_release.registry.ecr_tags import put_tag
-from jenkins_release.registry.protocol import HeldImage, RegistryLogin, Repository, Scan, StoredImage
+from jenkins_release.registry.protocol import (
+    HeldImage,
+    RegistryLogin,
+    Repository,
+    RepositoryNotFound,
+    Scan,
+    StoredImage,
+    TagConflict,
+)
 from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
 from jenkins_release.registry.token import mint
 
@@ -114,7 +122,11 @@ class EcrRegistry:
                 **self._create.parameters(),
             )
         except ClientError:
-            return self.repository(name)
+            try:
+                return self.repository(name)
+            except RepositoryNotFound as error:
+                error.retryable = True  # it was made a moment ago, and does not show yet
+                raise
         return _repository(answer["repository"])
 
     def images(self, repository: str, references: Sequence[str]) -> dict[str, StoredImage]:
@@ -147,6 +159,7 @@ class EcrRegistry:
                     raise IntegrityError(
                         f"{what}: its index names {digest} of {size} bytes, which ECR does not hold",
                         hint="push the image again",
+                        retryable=True,  # the index may show before what it lists
                     )
                 single = children[digest]
             content = manifests.read_content(single, what)
@@ -155,9 +168,7 @@ class EcrRegistry:
                 digest=raw.digest,
                 media_type=raw.media_type,
                 manifest=raw.data,
-                config_digest=content.config_digest,
-                layers=content.layers,
-                size=content.size,
+                content=content,
             )
         return images
 
@@ -210,7 +221,7 @@ class EcrRegistry:
         return self._api.scan(repository, digest)
 
     def inventory(self, repository: str) -> list[HeldImage]:
-        """Return every tagged image (``DescribeImages``); manifests are only read of indexes.
+        """Return every image, tagged or not (``DescribeImages``); manifests are only read of indexes.
 
         ECR notes a pull at least once in 24 hours (ECR API reference, ImageDetail).
 
@@ -219,7 +230,7 @@ class EcrRegistry:
             IntegrityError: An index cannot be read.
             RemoteError: ECR refused or failed.
         """
-        held = {each["imageDigest"]: each for each in self._api.tagged(repository)}
+        held = {each["imageDigest"]: each for each in self._api.described(repository)}
         indexes = [d for d, each in held.items() if manifests.is_index(each.get("imageManifestMediaType"))]
         children = {
             digest: manifests.index_children(raw, f"{repository} {digest}")
@@ -228,7 +239,7 @@ class EcrRegistry:
         return [
             HeldImage(
                 digest,
-                tuple(sorted(each["imageTags"])),
+                tuple(sorted(each.get("imageTags", []))),
                 each.get("lastRecordedPullTime"),
                 children.get(digest, frozenset()),
             )
@@ -247,7 +258,12 @@ class EcrRegistry:
             RepositoryNotFound: There is no such repository.
             RemoteError: ECR refused or failed, or lacks a layer of the image.
         """
-        put_tag(self._api, image, tag)
+        try:
+            put_tag(self._api, image, tag)
+        except TagConflict as error:
+            # A tag that may be moved since a moment is refused as if it might not.
+            error.retryable = not self.repository(image.repository).is_immutable(tag)
+            raise
 
     def remove_tag(self, repository: str, tag: str) -> None:
         """Remove a tag (``BatchDeleteImage``); a missing one is fine.
@@ -259,13 +275,24 @@ class EcrRegistry:
             RepositoryNotFound: There is no such repository.
             RemoteError: ECR refused or failed.
         """
-        what = f"remove the tag {repository}:{tag}"
-        answer = self._api.call(
-            "batch_delete_image", what, repositoryName=repository, imageIds=[{"imageTag": tag}]
-        )
+        self._remove(f"remove the tag {repository}:{tag}", repository, {"imageTag": tag})
+
+    def remove_image(self, repository: str, digest: str) -> None:
+        """Delete an image with all its tags (``BatchDeleteImage``); a missing one is fine.
+
+        ECR refuses an image that an index in the repository lists (``ImageReferencedByManifestList``).
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            RemoteError: ECR refused or failed.
+        """
+        self._remove(f"delete the image {repository}@{digest}", repository, {"imageDigest": digest})
+
+    def _remove(self, what: str, repository: str, image: dict[str, str]) -> None:
+        answer = self._api.call("batch_delete_image", what, repositoryName=repository, imageIds=[image])
         for failure in answer.get("failures", []):
             if failure.get("failureCode") != "ImageNotFound":
-                raise failed(what, tag, failure)
+                raise failed(what, next(iter(image.values())), failure)
 
     def allow_moving(self, repository: Repository, tag: str) -> Repository:
         """Let a tag of an immutable repository be moved (``PutImageTagMutability``).
@@ -291,7 +318,15 @@ class EcrRegistry:
             repositoryName=repository.name,
             **mutability(filters),
         )
-        return self.repository(repository.name)
+        now = self.repository(repository.name)
+        if now.is_immutable(tag):
+            raise RemoteError(
+                f"ECR does not show yet that the tag {tag} of {repository.name} may be moved, which was set "
+                "a moment ago",
+                hint="run the command again",
+                retryable=True,
+            )
+        return now
 
 
 def _repository(described: dict[str, Any]) -> Repository:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jenkins_release.aws import aws_client, error_code, translate
 from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.parallel import map_parallel
+from jenkins_release.registry.inspector import Inspector, severity_in_ecr
 from jenkins_release.registry.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
 from jenkins_release.registry.protocol import RepositoryNotFound, Scan
 
@@ -44,6 +46,7 @@ class EcrCalls:
         self.account = account
         self._profile = profile
         self._made = client
+        self._inspector = Inspector(region, profile)
         self._lock = threading.Lock()
 
     def client(self) -> Any:
@@ -152,41 +155,68 @@ class EcrCalls:
             # Not through call(): the action takes no registryId.
             answer = self.client().get_account_setting(name="BLOB_MOUNTING")
         except (BotoCoreError, ClientError) as error:
-            if error_code(error) in _NOT_TOLD:
+            found = translate(error, what)
+            if error_code(error) in _NOT_TOLD and not found.retryable:
                 _log.info("cannot %s: %s", what, error_code(error))
                 return False
-            raise translate(error, what) from error
+            raise found from error
         return str(answer.get("value", "")).upper() == "ENABLED"
 
-    def tagged(self, repository: str) -> list[dict[str, Any]]:
-        """Describe every tagged image of a repository (``DescribeImages``, all pages)."""
+    def described(self, repository: str) -> list[dict[str, Any]]:
+        """Describe every image of a repository, tagged or not (``DescribeImages``, all pages)."""
         found: list[dict[str, Any]] = []
-        page: dict[str, Any] = {"filter": {"tagStatus": "TAGGED"}}
+        page: dict[str, Any] = {}
         while True:
             what = f"describe the images of {repository}"
             answer = self.call("describe_images", what, repositoryName=repository, **page)
-            found += [each for each in answer["imageDetails"] if each.get("imageTags")]
+            found += answer["imageDetails"]
             if not answer.get("nextToken"):
                 return found
             page["nextToken"] = answer["nextToken"]
 
     def scan(self, repository: str, digest: str) -> Scan:
-        """Return where the scan of an image stands, and what it found."""
+        """Return where the scan of an image stands, and what it found.
+
+        ECR's own word counts where it counts the findings. An enhanced scan without any count says
+        nothing: Inspector has not looked yet, or has found nothing.
+        """
         from botocore.exceptions import ClientError
 
+        what = f"read the scan of {repository}@{digest}"
         try:
             answer = self.call(
                 "describe_image_scan_findings",
-                f"read the scan of {repository}@{digest}",
-                passing=("ScanNotFoundException",),
+                what,
+                passing=("ScanNotFoundException", "ImageNotFoundException"),
                 repositoryName=repository,
                 imageId={"imageDigest": digest},
             )
-        except ClientError:
-            return Scan("none")
-        status = str(answer.get("imageScanStatus", {}).get("status", "none"))
-        counts = answer.get("imageScanFindings", {}).get("findingSeverityCounts", {})
-        return Scan(status, {str(severity): int(number) for severity, number in counts.items()})
+        except ClientError as error:
+            if error_code(error) == "ScanNotFoundException":
+                return Scan("none")
+            refused = translate(error, what)
+            refused.retryable = True  # an image that was just pushed may not be known there yet
+            raise refused from error
+        status = str((answer.get("imageScanStatus") or {}).get("status") or "none")
+        found = answer.get("imageScanFindings") or {}
+        counts = found.get("findingSeverityCounts")
+        findings: Counter[str] = Counter()
+        for name, number in (counts or {}).items():
+            findings[severity_in_ecr(name)] += int(number)
+        listed = [*(found.get("findings") or ()), *(found.get("enhancedFindings") or ())]
+        findings |= Counter(severity_in_ecr(each.get("severity")) for each in listed)
+        if status not in {"COMPLETE", "ACTIVE"}:
+            return Scan(status)
+        if counts or (status == "COMPLETE" and counts is not None):
+            return Scan(status, findings, counted=True)
+        return self._inspected(repository, digest, Scan(status, findings))
+
+    def _inspected(self, repository: str, digest: str, scan: Scan) -> Scan:
+        described = self.repositories([repository])
+        arn = str(described[0]["repositoryArn"]) if described else ""
+        seen = self._inspector.scan(repository, arn, digest)
+        status = scan.status if seen.status == "ACTIVE" else seen.status
+        return Scan(status, Counter(scan.findings) | Counter(seen.findings), counted=seen.counted)
 
     def tag_digest(self, repository: str, tag: str) -> str | None:
         """Return the digest that a tag names, or None where there is no such tag."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jenkins_release.aws import error_code, translate
-from jenkins_release.errors import IntegrityError
+from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.registry import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, changed
 from jenkins_release.registry.protocol import StoredImage, TagConflict
@@ -54,6 +54,12 @@ def _not_put(api: EcrCalls, image: StoredImage, tag: str, error: Exception) -> N
     present = api.tag_digest(image.repository, tag)
     if present == image.digest:
         return
+    if present is None:
+        raise RemoteError(
+            f"cannot set the tag {name}: ECR answers {code}, and does not show the tag",
+            hint="run the command again: a tag that was just set takes some moments to show",
+            retryable=True,
+        ) from error
     if code == _TAG_TAKEN:
         raise TagConflict(
             f"{name} is immutable and names {present}: it cannot name {image.digest}",

@@ -7,21 +7,23 @@ sends the client (ECR user guide, "Amazon ECR private image manifest": layers co
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from jenkins_release.aws.answers import check_answers
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.iam import Credentials
-from jenkins_release.aws.session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from jenkins_release.aws.session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, check_endpoint
 from jenkins_release.errors import RemoteError
 from jenkins_release.registry.manifests import ACCEPTED_TYPES
 from jenkins_release.registry.protocol import RegistryLogin, RepositoryNotFound
+from jenkins_release.registry.shapes import MANIFEST
 from jenkins_release.registry.token import read_token
 from jenkins_release.registry.transport import refusal, root_url
+from jenkins_release.strict_json import check_shape, strict_json
 
 if TYPE_CHECKING:
     from requests import Response
@@ -30,6 +32,7 @@ Verdict = Literal["allowed", "denied", "unknown key", "no such thing"]
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _UNKNOWN = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId"})
 _ABSENT = frozenset({"RepositoryNotFoundException", "ImageNotFoundException"})
+_ATTEMPTS = 2
 _TIMEOUT_S = 20.0
 
 
@@ -136,16 +139,17 @@ class KeyAccess:
         """Read from a layer, or from the configuration where there is none; of an index nothing."""
         import requests
 
-        document = json.loads(manifest)
-        blobs = document.get("layers") or ([document["config"]] if "config" in document else [])
-        if not blobs:
-            return
         what = f"read a layer of {repository}"
+        document = strict_json(manifest, f"the manifest of {repository}", maps=True)
+        if isinstance(document, dict) and "manifests" in document:
+            return
+        check_shape(document, MANIFEST, f"the manifest of {repository}")
+        blobs = document["layers"] or [document["config"]]
         first = {"Range": "bytes=0-0"}
         answer = self._get(login, f"/v2/{repository}/blobs/{blobs[0]['digest']}", what, first)
         if answer.is_redirect:
             place = answer.headers["Location"]
-            host = urlsplit(place).netloc
+            host = urlsplit(place).netloc.rpartition("@")[2]
             try:
                 with requests.get(place, headers=first, timeout=_TIMEOUT_S, stream=True) as layer:
                     found = layer.status_code
@@ -208,7 +212,7 @@ def _client(credentials: Credentials, region: str) -> Any:
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": 2},
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
     )
@@ -218,4 +222,7 @@ def _client(credentials: Credentials, region: str) -> Any:
         aws_secret_access_key=credentials.secret.get_secret_value(),
         region_name=region,
     )
-    return session.client("ecr", config=config)
+    client = session.client("ecr", config=config)
+    check_endpoint("ecr", client.meta.endpoint_url)
+    check_answers(client, _ATTEMPTS)
+    return client

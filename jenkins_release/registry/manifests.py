@@ -1,7 +1,8 @@
 """Manifests as a registry stores them: bytes that are checked before they are believed.
 
 Formats: OCI image specification 1.1 (``manifest.md``, ``image-index.md``) and Docker's "Image
-Manifest Version 2, Schema 2".
+Manifest Version 2, Schema 2". Docker and skopeo read them with Go: what Go could read differently is
+refused (ADR 27).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jenkins_release.errors import IntegrityError
+from jenkins_release.registry.shapes import INDEX, MANIFEST, check_descriptor
+from jenkins_release.strict_json import Fields, check_shape, strict_json
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -26,6 +29,7 @@ INDEX_TYPES = (DOCKER_LIST, OCI_INDEX)
 ACCEPTED_TYPES = (*MANIFEST_TYPES, *INDEX_TYPES)
 """Every media type that can be read here."""
 
+_IT = "the document"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -33,6 +37,19 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 _DOCKER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 _OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+"
+_CONFIG_TYPES = frozenset({DOCKER_CONFIG, OCI_CONFIG})
+_COMPRESSIONS = {
+    "application/vnd.docker.image.rootfs.diff.tar": "none",
+    _DOCKER_GZIP: "gzip",
+    _OCI_LAYER.removesuffix("+"): "none",
+    f"{_OCI_LAYER}gzip": "gzip",
+    f"{_OCI_LAYER}zstd": "zstd",
+}
+"""How the layers of each media type are compressed; foreign layers are not among them."""
+_VARIANTS = {"linux/arm64": "v8", "linux/arm": "v7"}
+"""The variant that is meant where none is named."""
+LAYER_TYPES = frozenset(_COMPRESSIONS)
+"""Media types of the layers of an image."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +86,27 @@ class Content:
     """What the manifest of one platform names.
 
     Attributes:
-        config_digest: Digest of the config JSON.
-        layers: Digests of the stored layers, base first.
-        size: Bytes of config and layers as stored.
+        config: The config JSON.
+        blobs: The stored layers, base first.
     """
 
-    config_digest: str
-    layers: tuple[str, ...]
-    size: int
+    config: Descriptor
+    blobs: tuple[Descriptor, ...]
+
+    @property
+    def config_digest(self) -> str:
+        """Digest of the config JSON."""
+        return self.config.digest
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Digests of the stored layers, base first."""
+        return tuple(blob.digest for blob in self.blobs)
+
+    @property
+    def size(self) -> int:
+        """Bytes of config and layers as stored."""
+        return self.config.size + sum(blob.size for blob in self.blobs)
 
 
 def sha256_digest(data: bytes) -> str:
@@ -128,20 +158,22 @@ def read_content(manifest: RawManifest, what: str) -> Content:
     Raises:
         IntegrityError: It is not a well-formed image manifest.
     """
-    document = _document(manifest, what)
     if manifest.media_type not in MANIFEST_TYPES:
         raise _malformed(
             what, manifest, f"its media type {manifest.media_type!r} is none of an image manifest"
         )
-    if "manifests" in document:
-        raise _malformed(what, manifest, "it is a manifest and an index at once (CVE-2021-41190)")
-    layers = document.get("layers")
-    if not isinstance(layers, list):
-        raise _malformed(what, manifest, "it has no list of layers")
-    config = _descriptor(document.get("config"), what, manifest)
-    stored = [_descriptor(layer, what, manifest) for layer in layers]
+    document = _document(manifest, MANIFEST, what)
+    if document["config"]["mediaType"] not in _CONFIG_TYPES:
+        raise _malformed(what, manifest, f"its config is {document['config']['mediaType']!r}, not an image's")
+    docker = manifest.media_type == DOCKER_MANIFEST
+    for layer in document["layers"]:
+        kind = layer["mediaType"]
+        # In a manifest of Docker's own, skopeo and Podman take no layer of OCI's.
+        if kind not in _COMPRESSIONS or (docker and kind.startswith(_OCI_LAYER.removesuffix("+"))):
+            raise _malformed(what, manifest, f"one of its layers is {kind!r}")
     return Content(
-        config[0], tuple(digest for digest, _ in stored), config[1] + sum(size for _, size in stored)
+        _descriptor(document["config"], what, manifest),
+        tuple(_descriptor(layer, what, manifest) for layer in document["layers"]),
     )
 
 
@@ -159,18 +191,16 @@ def platform_digest(index: RawManifest, platform: str, what: str) -> tuple[str, 
     Raises:
         IntegrityError: It is malformed, or it holds another platform or more than one.
     """
-    document = _document(index, what)
-    if "layers" in document or "config" in document:
-        raise _malformed(what, index, "it is an index and a manifest at once (CVE-2021-41190)")
-    entries = document.get("manifests")
-    if not isinstance(entries, list):
-        raise _malformed(what, index, "it has no list of manifests")
+    document = _document(index, INDEX, what)
     real: list[tuple[str, str, int]] = []
-    for entry in entries:
-        digest, size = _descriptor(entry, what, index)
+    for entry in document["manifests"]:
+        child = _descriptor(entry, what, index)
         name = _platform(entry.get("platform"))
-        if name != "unknown/unknown":
-            real.append((name, digest, size))
+        if name == "unknown/unknown":
+            continue
+        if entry["mediaType"] not in MANIFEST_TYPES:
+            raise _malformed(what, index, f"it lists {entry['mediaType']!r} for {name}")
+        real.append((name, child.digest, child.size))
     names = sorted(name for name, _, _ in real)
     if len(real) != 1 or not _matches(names[0], platform):
         found = ", ".join(names) or "no platform at all"
@@ -181,35 +211,36 @@ def platform_digest(index: RawManifest, platform: str, what: str) -> tuple[str, 
     return real[0][1], real[0][2]
 
 
-def _document(manifest: RawManifest, what: str) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        # Parsers disagree on which of two equal keys counts: no reader must see another image than we do.
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a key stands in it twice")
-        return found
-
+def _document(manifest: RawManifest, shape: Fields, what: str) -> dict[str, Any]:
     try:
-        document = json.loads(manifest.data, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise _malformed(what, manifest, f"it is not JSON: {error}") from error
-    if not isinstance(document, dict) or document.get("schemaVersion") != 2:
-        raise _malformed(what, manifest, "it is not a JSON object of schemaVersion 2")
-    stated = document.get("mediaType", manifest.media_type)
-    if stated != manifest.media_type:
+        document = strict_json(manifest.data, _IT, maps=True)
+        if not isinstance(document, dict) or document.get("schemaVersion") != 2:
+            raise IntegrityError(f"{_IT} is not a JSON object of schemaVersion 2")
+        check_shape(document, shape, _IT)
+        for name in ("artifactType", "subject"):
+            if document.get(name):
+                raise IntegrityError(f"{_IT} has {name!r}: it is no image")
+    except IntegrityError as error:
+        raise _malformed(what, manifest, error.message) from error
+    if document.get("mediaType") != manifest.media_type:
         raise _malformed(
-            what, manifest, f"it says it is {stated!r}, the registry says {manifest.media_type!r}"
+            what,
+            manifest,
+            f"it says it is {document.get('mediaType')!r}, the registry says {manifest.media_type!r}",
         )
     return document
 
 
-def _descriptor(value: Any, what: str, manifest: RawManifest) -> tuple[str, int]:
-    if isinstance(value, dict):
-        digest, size = value.get("digest"), value.get("size")
-        sized = isinstance(size, int) and not isinstance(size, bool) and size >= 0
-        if isinstance(digest, str) and is_digest(digest) and sized:
-            return digest, int(str(size))
-    raise _malformed(what, manifest, "a descriptor in it lacks a sha256 digest or a size")
+def _descriptor(value: Any, what: str, manifest: RawManifest) -> Descriptor:
+    try:
+        check_descriptor(value, "a descriptor in it")
+    except IntegrityError as error:
+        raise _malformed(what, manifest, error.message) from error
+    if not is_digest(value["digest"]):
+        raise _malformed(
+            what, manifest, f"a descriptor in it has the digest {value['digest'][:100]!r}, no sha256 digest"
+        )
+    return Descriptor(value["digest"], value["size"], _COMPRESSIONS.get(value["mediaType"], "none"))
 
 
 def _platform(value: Any) -> str:
@@ -220,8 +251,12 @@ def _platform(value: Any) -> str:
 
 
 def _matches(found: str, wanted: str) -> bool:
-    """Whether the platforms are the same; a variant counts only where one is wanted."""
-    return found == wanted or (wanted.count("/") == 1 and found.startswith(f"{wanted}/"))
+    """Whether the platforms are the same for Docker and skopeo; the usual variant may be left out."""
+    return _usual(found) == _usual(wanted)
+
+
+def _usual(platform: str) -> str:
+    return f"{platform}/{_VARIANTS[platform]}" if platform in _VARIANTS else platform
 
 
 def _malformed(what: str, manifest: RawManifest, why: str) -> IntegrityError:
@@ -237,8 +272,10 @@ def is_index(media_type: str | None) -> bool:
 
 
 def index_children(manifest: RawManifest, what: str) -> frozenset[str]:
-    """Return the digests that an index lists. Raises IntegrityError where it cannot be read."""
+    """Return the digests that any index lists. Raises IntegrityError if it cannot be read."""
     try:
-        return frozenset(str(entry["digest"]) for entry in json.loads(manifest.data)["manifests"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _malformed(what, manifest, "it lists no manifests") from error
+        document = strict_json(manifest.data, _IT, maps=True)
+        check_shape(document, INDEX, _IT)
+    except IntegrityError as error:
+        raise _malformed(what, manifest, error.message) from error
+    return frozenset(str(entry["digest"]) for entry in document["manifests"])

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from jenkins_release.errors import RemoteError
+from jenkins_release.registry.manifests import Content
 
 
 class UploadLost(RemoteError):
@@ -74,27 +75,38 @@ class StoredImage:
         digest: Digest of ``manifest``, recomputed here.
         media_type: Media type of ``manifest``.
         manifest: The manifest's exact bytes (an image manifest or an index).
-        config_digest: Digest of the config that the (only) platform's manifest names.
-        layers: Digests of the stored layers, base first.
-        size: Bytes of config and layers as stored.
+        content: What the (only) platform's manifest names.
     """
 
     repository: str
     digest: str
     media_type: str
     manifest: bytes = field(repr=False)
-    config_digest: str
-    layers: tuple[str, ...]
-    size: int
+    content: Content
+
+    @property
+    def config_digest(self) -> str:
+        """Digest of the config JSON."""
+        return self.content.config_digest
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Digests of the stored layers, base first."""
+        return self.content.layers
+
+    @property
+    def size(self) -> int:
+        """Bytes of config and layers as stored."""
+        return self.content.size
 
 
 @dataclass(frozen=True)
 class HeldImage:
-    """A tagged image, as the registry lists it.
+    """An image, as the registry lists it.
 
     Attributes:
         digest: Digest of its manifest.
-        tags: Its tags.
+        tags: Its tags; none for what an index lists, or what lost its last tag to another image.
         pulled: When it was last pulled; None where it never was.
         children: Digests that it lists, where it is an index.
     """
@@ -105,27 +117,36 @@ class HeldImage:
     children: frozenset[str] = frozenset()
 
 
+_MAY_COME = frozenset(
+    {"none", "PENDING", "IN_PROGRESS", "COMPLETE", "ACTIVE", "PENDING_INITIAL_SCAN", "SCAN_IN_PROGRESS"}
+)
+
+
 @dataclass(frozen=True)
 class Scan:
     """What the registry says of an image's scan for vulnerabilities.
 
     Attributes:
-        status: ECR's ``ImageScanStatus`` (ECR API reference), or ``none`` where it has no scan.
+        status: ECR's ``ImageScanStatus`` (ECR API reference), Inspector's ``ScanStatusReason`` (Inspector
+            API reference), or ``none`` where there is no scan.
         findings: Severity to number of findings; nothing for a clean image.
+        counted: Whether ECR or Inspector says that the scan is done and that these are all findings.
+            An answer without counts is none: ECR gives it before anything was looked at.
     """
 
     status: str
     findings: Mapping[str, int] = field(default_factory=dict)
+    counted: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether the findings are all of them: basic scans end as COMPLETE, enhanced ones stay ACTIVE."""
-        return self.status in {"COMPLETE", "ACTIVE"}
+        return self.counted and self.status in {"COMPLETE", "ACTIVE"}
 
     @property
     def coming(self) -> bool:
         """Whether it may be complete later: a scan on push begins some time after the push."""
-        return self.status in {"none", "PENDING", "IN_PROGRESS"}
+        return not self.complete and self.status in _MAY_COME
 
 
 class Registry(Protocol):
@@ -173,7 +194,7 @@ class Registry(Protocol):
         ...
 
     def inventory(self, repository: str) -> list[HeldImage]:
-        """Return every tagged image, without doing what the registry might take for a pull."""
+        """Return every image, tagged or not, without doing what the registry might take for a pull."""
         ...
 
     def missing_layers(self, repository: str, digests: Sequence[str]) -> set[str]:
@@ -194,6 +215,10 @@ class Registry(Protocol):
 
     def remove_tag(self, repository: str, tag: str) -> None:
         """Remove a tag; a missing one is fine. With its last tag ECR deletes the image itself."""
+        ...
+
+    def remove_image(self, repository: str, digest: str) -> None:
+        """Delete an image with all its tags; a missing one is fine, one that an index lists is refused."""
         ...
 
 
@@ -258,6 +283,10 @@ class BlobStore(Protocol):
 
     def holds(self, repository: str, digest: str) -> bool:
         """Whether the repository holds a blob (``HEAD``)."""
+        ...
+
+    def read(self, repository: str, digest: str) -> Iterator[bytes]:
+        """Yield a blob's bytes in pieces; the caller checks that they have the digest."""
         ...
 
     def mount(self, repository: str, digest: str, source: str) -> bool:

@@ -68,7 +68,7 @@ def read_token(answer: Mapping[str, Any], now: datetime, account: str | None) ->
 
 def _checked_endpoint(endpoint: str, account: str | None) -> str:
     url = urlsplit(endpoint)
-    if not url.hostname or (url.scheme != "https" and url.hostname not in _LOOPBACK):
+    if not url.hostname or "@" in url.netloc or (url.scheme != "https" and url.hostname not in _LOOPBACK):
         raise ConfigurationError(
             f"ECR names the registry {endpoint!r}: a token is only sent over https, or on loopback",
             hint="check AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_ECR",

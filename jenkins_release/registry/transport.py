@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.auth import HTTPBasicAuth
+from requests.auth import AuthBase, HTTPBasicAuth
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
+from jenkins_release.numbers import whole_number
 from jenkins_release.registry.protocol import (
     LayersNotFound,
     Part,
@@ -28,6 +31,14 @@ _EXPIRED = re.compile(r"token (?:has|is) expired|expired token|reauthenticate", 
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[?::1\]?")
 _MAX_TOLD = 300
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_PIECE = 1 << 20
+
+
+class _NoLogin(AuthBase):
+    """Sends no credentials: without it requests would look for some in ``~/.netrc``."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
 
 
 class Transport:
@@ -119,6 +130,47 @@ class Transport:
             )
         return answer
 
+    def stream(self, target: str, what: str) -> Iterator[bytes]:
+        """Read the body of a ``GET`` in pieces; a redirect to where it is stored is followed once.
+
+        The login goes to the registry and nowhere else: what it redirects to is asked without one.
+
+        Args:
+            target: Path and query.
+            what: What it is for, as an infinitive, for messages.
+
+        Raises:
+            RemoteError: No answer, or not the one expected; ``retryable`` if it may come later.
+        """
+        login = self._current()
+        root = root_url(login.registry)
+        try:
+            with ExitStack() as stack:
+                auth = HTTPBasicAuth(login.username, login.password)
+                answer = stack.enter_context(self._get(root + target, auth))
+                if answer.is_redirect:
+                    place = urljoin(root, answer.headers["Location"])
+                    leads = urlsplit(place)
+                    if leads.scheme != "https" and not _LOOPBACK.fullmatch(leads.hostname or ""):
+                        raise RemoteError(f"cannot {what}: the registry leads to a server without TLS")
+                    answer = stack.enter_context(self._get(place, _NoLogin()))
+                if answer.status_code != requests.codes.ok:
+                    if answer.status_code == requests.codes.unauthorized or _expired(answer):
+                        self._forget(login)
+                    raise refusal(answer, what)
+                yield from answer.iter_content(_PIECE)
+        except (requests.RequestException, OSError) as error:
+            raise RemoteError(
+                f"cannot {what}: the connection broke: {type(error).__name__}",
+                hint="check the network and HTTPS_PROXY",
+                retryable=True,
+            ) from error
+
+    def _get(self, url: str, auth: AuthBase) -> requests.Response:
+        return self._session().get(
+            url, auth=auth, timeout=self._timeout_s, allow_redirects=False, stream=True
+        )
+
     def close(self) -> None:
         """Close every connection; a later request opens new ones."""
         with self._lock:
@@ -176,11 +228,10 @@ def refusal(answer: requests.Response, what: str) -> ReleaseError:
         return IntegrityError(text, hint="the bytes were changed on the way to the registry")
     if status in {401, 403}:
         return RemoteError(text, hint="the registry refuses this user: check its policy")
-    wait = answer.headers.get("Retry-After", "")
     return RemoteError(
         text,
         retryable=status in {408, 429} or status >= 500,
-        retry_after=float(wait) if wait.isdigit() else None,
+        retry_after=whole_number(answer.headers.get("Retry-After", "")),
     )
 
 

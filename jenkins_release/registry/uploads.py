@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import requests
@@ -113,6 +114,14 @@ class RegistryUploads:
                 hint="something between here and the registry changes what is sent",
             )
         return digest
+
+    def read(self, repository: str, digest: str) -> Iterator[bytes]:
+        """Yield a blob in pieces, from where the registry keeps it. Its digest is for the caller to check.
+
+        Raises:
+            RemoteError: The registry refused or failed; ``retryable`` if it may answer later.
+        """
+        return self._transport.stream(f"/v2/{repository}/blobs/{digest}", f"read {digest} of {repository}")
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.records.attestation import APPROVAL, OVERRIDE, PROVENANCE, WITHDRAWAL
+from jenkins_release.records.attestation import (
+    APPROVAL,
+    OVERRIDE,
+    PROVENANCE,
+    REQUEST,
+    WITHDRAWAL,
+    TrustedKey,
+)
 from jenkins_release.records.base import canonical_json
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.plan import Plan
-from jenkins_release.rules.conditions import Reason, Verdict
+from jenkins_release.rules.conditions import Reason, Verdict, voice
 from jenkins_release.rules.drift import drift
 from jenkins_release.rules.evidence import Counted, Evidence
-from jenkins_release.rules.people import people_with_keys, person_key, same_person
+from jenkins_release.rules.people import may_be_one_person, people_with_keys, person_key
 from jenkins_release.rules.policy import Policy
 
+ATTESTED_REQUESTER = "attestedRequester"
+"""Field of an approval by a notary: whom Jenkins authenticated when the build was started that asks."""
 _AGAIN = "make the plan again and have it approved"
 
 
@@ -70,22 +79,14 @@ def approvals(
     reasons: list[Reason] = []
     given: list[tuple[str, str]] = []
     counting: list[Counted] = []
-    since = evidence.latest(WITHDRAWAL)
     for item in evidence.of(APPROVAL):
-        approver = str(item.statement.extension.get("approver", ""))
-        who = f"the approval by {approver} ({item.file})"
-        if item.statement.sequence < since:
-            message = f"{who} was given before the release was withdrawn"
-            reasons.append(Reason("approvals", message, _AGAIN))
-            continue
-        problems = _problems(item, who, approver, found, candidate, policy, plan)
-        problems += same_key(who, item.key.key.keyid, evidence, found, policy)
+        problems = unheard_approval(item, evidence, found, candidate, policy, plan)
         if problems:
             reasons += problems
         else:
-            given.append((approver, item.key.key.keyid))
+            given.append(_voice(item))
             counting.append(item)
-    counted = people_with_keys(given)
+    counted = people_with_keys(given, policy.directory)
     if counted >= policy.approvals:
         return [], tuple(counting)
     wanted = (
@@ -98,18 +99,84 @@ def approvals(
     return [Reason("approvals", message, hint), *dict.fromkeys(reasons)], tuple(counting)
 
 
+def unheard_approval(
+    item: Counted,
+    evidence: Evidence,
+    found: Sequence[Verdict],
+    candidate: Candidate,
+    policy: Policy,
+    plan: Plan,
+) -> list[Reason]:
+    """Say why an approval does not count.
+
+    Args:
+        item: The approval; without a file name if it is not given yet.
+        evidence: The attestations.
+        found: The verdicts, for who tested.
+        candidate: The candidate, for who built it.
+        policy: What is asked for.
+        plan: The plan as it would be made now.
+    """
+    approver, _ = _voice(item)
+    who = f"the approval by {approver}" + (f" ({item.file})" if item.file else "")
+    if item.statement.sequence < evidence.latest(WITHDRAWAL):
+        return [Reason("approvals", f"{who} was given before the release was withdrawn", _AGAIN)]
+    problems = _problems(item, who, approver, evidence, found, candidate, policy, plan)
+    return list(dict.fromkeys([*problems, *same_key(who, item.key, evidence, found, policy)]))
+
+
+def given_twice(
+    item: Counted,
+    evidence: Evidence,
+    found: Sequence[Verdict],
+    candidate: Candidate,
+    policy: Policy,
+    plan: Plan,
+) -> list[Reason]:
+    """Say that an approval adds nothing where one is still missing: the same person gave it before.
+
+    Args:
+        item: The approval that is to be given; it is in the evidence too.
+        evidence: The attestations.
+        found: The verdicts, for who tested.
+        candidate: The candidate, for who built it.
+        policy: What is asked for.
+        plan: The plan as it would be made now.
+    """
+    before = replace(evidence, counted=tuple(each for each in evidence.counted if each is not item))
+    missing, counting = approvals(before, found, candidate, policy, plan)
+    approver, own = _voice(item)
+    same = [
+        each
+        for each in (counting if missing else ())
+        if _voice(each)[1] == own and policy.directory.surely_same(_voice(each)[0], approver)
+    ]
+    message = f"{approver} has approved this plan already with this key ({same[0].file})" if same else ""
+    return [Reason("approvals", message, "another person has to approve it too")] if same else []
+
+
+def _voice(item: Counted) -> tuple[str, str]:
+    """Return who approves, and what that person has to have alone to be counted."""
+    approver = str(item.statement.extension.get("approver", ""))
+    return approver, voice(item.key.key.keyid, approver, notary=item.key.notary)
+
+
 def same_key(
-    who: str, keyid: str, evidence: Evidence, found: Sequence[Verdict], policy: Policy
+    who: str, key: TrustedKey, evidence: Evidence, found: Sequence[Verdict], policy: Policy
 ) -> list[Reason]:
     """Say why a key may not sign an approval: one key under two names is one person.
 
+    A notary's key speaks for many; there the names tell them apart.
+
     Args:
         who: The approval, for the message.
-        keyid: Id of the key.
+        key: The key.
         evidence: The attestations, for the builder's key.
         found: The verdicts, for the testers' keys.
         policy: Who has to be apart.
     """
+    if key.notary:
+        return []
     keys = {
         "builder": {item.key.key.keyid for item in evidence.of(PROVENANCE)},
         "tester": {verdict.keyid for verdict in found},
@@ -118,7 +185,7 @@ def same_key(
     return [
         Reason("separation", f"{who}: the key is the one that the {role} signed with", hint)
         for role in policy.separate
-        if keyid in keys.get(role, ())
+        if key.key.keyid in keys.get(role, ())
     ]
 
 
@@ -126,6 +193,7 @@ def _problems(
     item: Counted,
     who: str,
     approver: str,
+    evidence: Evidence,
     found: Sequence[Verdict],
     candidate: Candidate,
     policy: Policy,
@@ -134,18 +202,70 @@ def _problems(
     named = approved_plan(item)
     if named is None:
         return [Reason("approvals", f"{item.file} names no plan that can be read", _AGAIN)]
-    if not person_key(approver):
+    if not may_be_one_person(approver, approver):
         return [Reason("approvals", f"{item.file} names no approver", _AGAIN)]
     reasons = [
         Reason("approvals", f"{who} is for a plan that has moved: {line}", _AGAIN)
         for line in drift(named, plan)
     ]
-    requesters = (named.requester, plan.requester)
+    told = str(item.statement.extension.get(ATTESTED_REQUESTER) or "")
+    reasons += speaking(who, item.key, approver, policy)
+    reasons += unproven_request(who, named, item.key, told, evidence, policy)
+    requesters = [named.requester, plan.requester, *([told] if told else [])]
     return reasons + [
         reason
         for requester in dict.fromkeys(requesters)
         for reason in entitlement(who, approver, requester, found, candidate, policy)
     ]
+
+
+def speaking(who: str, key: TrustedKey, approver: str, policy: Policy) -> list[Reason]:
+    """Say why a key may not approve in a person's name.
+
+    Args:
+        who: The approval, for the message.
+        key: The key.
+        approver: In whose name it approves.
+        policy: Who is who, and whether a notary's word suffices.
+    """
+    problem = policy.voice_problem(key, approver, "approval")
+    hint = "the approver signs with a key of their own, under a name that policy.people lists"
+    return [Reason("approvals", f"{who}: {problem}", hint)] if problem else []
+
+
+def unproven_request(
+    who: str, plan: Plan, key: TrustedKey, told: str, evidence: Evidence, policy: Policy
+) -> list[Reason]:
+    """Say that nothing proves who asked for a plan: the name in it is only what somebody wrote.
+
+    A signed request proves it, and so does the notary that approves, with the name of whom Jenkins
+    authenticated when the build was started that asks. Without a list of people it is not asked for.
+
+    Args:
+        who: The approval, for the message.
+        plan: The plan that is approved.
+        key: The key that approves.
+        told: Who asked, in the word of the notary that approves; empty for none.
+        evidence: The attestations, for the signed request.
+        policy: Who is who, and who has to be apart.
+    """
+    people = policy.directory
+    if not people.listed or "requester" not in policy.separate:
+        return []
+    vouched = key.notary and policy.voice_problem(key, told, "approval") is None
+    if vouched and people.surely_same(told, plan.requester):
+        return []
+    problems = []
+    for item in evidence.of(REQUEST):
+        if item.statement.predicate.get("planDigest") != plan.digest:
+            continue
+        requester = str(item.statement.extension.get("requester", ""))
+        problem = policy.voice_problem(item.key, requester, "request")
+        if problem is None and people.surely_same(requester, plan.requester):
+            return []
+        problems.append(f"; {item.file} does not: {problem or 'it names ' + repr(requester)}")
+    message = f"{who}: nothing proves that {plan.requester} asked for this plan{''.join(problems)}"
+    return [Reason("separation", message, "sign the request: plan with a request key, signing.request_key")]
 
 
 def entitlement(
@@ -166,6 +286,7 @@ def entitlement(
         candidate: The candidate, for who built it.
         policy: What is asked for.
     """
+    people = policy.directory
     reasons = []
     if not policy.may_approve(approver):
         reasons.append(
@@ -176,22 +297,42 @@ def entitlement(
         "builder": [candidate.built_by],
         "tester": [verdict.tester for verdict in found],
     }
-    return reasons + [
-        Reason("separation", f"{who}: the approver is the {role} too", "somebody else has to approve")
-        for role in policy.separate
-        if any(same_person(approver, name) for name in others.get(role, []))
-    ]
+    for role in policy.separate:
+        names = others.get(role, [])
+        same = next((name for name in names if people.same(approver, name)), None)
+        if same is not None:
+            alias = "" if person_key(same) == person_key(approver) else f", who is {same} there"
+            message = f"{who}: the approver is the {role} too{alias}"
+            reasons.append(Reason("separation", message, "somebody else has to approve"))
+        elif people.listed:
+            reasons += [
+                Reason(
+                    "separation",
+                    f"{who}: nothing proves that the approver is not the {role} too: {name or 'no name'} is "
+                    "neither in policy.people nor in policy.machines",
+                    "list the person under policy.people, or the account in policy.machines",
+                )
+                for name in dict.fromkeys(names)
+                if not people.is_known(name)
+            ]
+    return reasons
 
 
-def overrides(evidence: Evidence, plan: Plan | None) -> list[Override]:
-    """Return the overrides that count for the plan as it is now; none without a plan.
+def overrides(evidence: Evidence, plan: Plan | None, policy: Policy) -> tuple[list[Override], list[str]]:
+    """Return the overrides that count for the plan as it is now, and why others of it do not.
 
     One from before a withdrawal does not count after it, whatever it names: who signed it did not
     know why the release would be withdrawn.
+
+    Args:
+        evidence: The attestations.
+        plan: The plan as it would be made now; nothing counts without one.
+        policy: Who is who, and whether a notary's word suffices.
     """
     if plan is None:
-        return []
-    found = []
+        return [], []
+    found: list[Override] = []
+    unheard: list[str] = []
     since = evidence.latest(WITHDRAWAL)
     for item in evidence.of(OVERRIDE):
         named = approved_plan(item)
@@ -202,5 +343,8 @@ def overrides(evidence: Evidence, plan: Plan | None) -> list[Override]:
             continue
         if not isinstance(conditions, list) or item.statement.sequence < since:
             continue
+        if problem := policy.voice_problem(item.key, by, "override"):
+            unheard.append(f"{item.file} (override): {problem}")
+            continue
         found.append(Override(tuple(str(name) for name in conditions), by, reason, item.file))
-    return found
+    return found, unheard

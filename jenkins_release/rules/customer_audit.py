@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from jenkins_release.moments import day
 from jenkins_release.rules import customers as tag
 from jenkins_release.rules.customers import day_of, delivered_keys, moment_of
 from jenkins_release.rules.iam_policy import (
@@ -132,7 +133,9 @@ def _rights(user: SeenUser, limits: Limits) -> list[Finding]:
     policy = user.inline.get(tag.PULL)
     if policy is None:
         found.append(Finding(user.name, "policy-missing", "has no pull policy", again))
-    elif not same_policy(policy, pull_policy(limits.scope, networks)):
+    elif not same_policy(
+        policy, pull_policy(limits.scope, networks, expires=tag.day_of(user.tags, tag.EXPIRES))
+    ):
         found.append(Finding(user.name, "policy-drift", "the pull policy is not the generated one", again))
     if user.boundary != limits.boundary:
         message = f"the boundary is {user.boundary or 'missing'}, expected {limits.boundary}"
@@ -178,7 +181,7 @@ def _keys(user: SeenUser, limits: Limits, now: datetime) -> list[Finding]:
             found.append(Finding(user.name, "key-age", message, "customer rotate"))
         since = key.last_used or key.created
         if now - since > limits.unused:
-            used = "was never used" if key.last_used is None else f"was last used on {key.last_used:%Y-%m-%d}"
+            used = "was never used" if key.last_used is None else f"was last used on {day(key.last_used)}"
             message = f"the key {key.key_id} {used}"
             found.append(Finding(user.name, "key-unused", message, "ask the customer, then revoke"))
     return found
@@ -197,7 +200,7 @@ def _state(user: SeenUser, limits: Limits, now: datetime) -> list[Finding]:
         found.append(Finding(user.name, "expired", f"the access ended on {expires}", renew))
     rotation = moment_of(user.tags, tag.ROTATION_AT)
     if rotation is not None and now - rotation > limits.rotation and revoked is None:
-        message = f"the rotation begun on {rotation:%Y-%m-%d} is not finished"
+        message = f"the rotation begun on {day(rotation)} is not finished"
         found.append(Finding(user.name, "rotation-open", message, "customer rotate"))
     if revoked is not None:
         if tag.REVOKED not in user.inline:
@@ -209,7 +212,7 @@ def _state(user: SeenUser, limits: Limits, now: datetime) -> list[Finding]:
                 message = f"is revoked and the key {key.key_id} is active"
                 found.append(Finding(user.name, "revoked-with-key", message, "revoke again"))
         if now - revoked > limits.delete_after:
-            message = f"was revoked on {revoked:%Y-%m-%d} and can be deleted"
+            message = f"was revoked on {day(revoked)} and can be deleted"
             found.append(Finding(user.name, "revoked-left", message, "customer revoke --delete"))
     return found
 

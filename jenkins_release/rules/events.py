@@ -11,7 +11,6 @@ from jenkins_release.errors import Category, ReleaseError
 from jenkins_release.records.event import EventFact, EventFailure, ReleaseEvent, subject
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.gate import Decision
-from jenkins_release.rules.people import same_person
 from jenkins_release.rules.policy import Policy
 from jenkins_release.rules.text import plain, shortened
 
@@ -167,7 +166,9 @@ def who_may_approve(plan: Plan, decision: Decision, policy: Policy) -> str:
     }
     others = [excluded[role] for role in policy.separate]
     out = [person for _, people in others for person in people]
-    named = [name for name in policy.named_approvers if not any(same_person(name, each) for each in out)]
+    named = [
+        name for name in policy.named_approvers if not any(policy.directory.same(name, each) for each in out)
+    ]
     if policy.approvers:
         who = ", ".join(named) or "nobody of policy.approvers"
     else:

@@ -5,7 +5,11 @@ never by clocks or file names. What is not signed by a trusted key never counts 
 verdict, a revocation or a withdrawal is never ignored, whoever signed it.
 
 The chain shows what is missing before its last attestation. That the last one itself was removed
-does not show here: write access to the share has to be kept to those who may do that.
+shows only in a ledger outside the share (:mod:`jenkins_release.rules.ledger`).
+
+Whoever holds a key dates a signature as he likes. So the signature of a key that is not valid any more
+needs something else to show when it was made: the time at which it arrived in the ledger, or, without
+one, a later statement in the chain by another key that is valid now, made while the first one was valid.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from hashlib import sha256
 from securesystemslib.dsse import Envelope
 
 from jenkins_release.errors import IntegrityError
+from jenkins_release.moments import minute
 from jenkins_release.records.attestation import (
     REVOCATION,
     ROLES,
@@ -32,6 +37,19 @@ from jenkins_release.records.candidate import Candidate, manifest_digest
 
 CLOCK_SKEW = timedelta(minutes=10)
 """How far a signer's clock may run ahead of ours, or behind the signer before."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When an attestation arrived in the ledger.
+
+    Attributes:
+        at: The time by the ledger's clock, UTC.
+        adopted: Whether it was entered long after it was signed: from before there was a ledger.
+    """
+
+    at: datetime
+    adopted: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +90,11 @@ class Evidence:
 
 
 def collect(
-    candidate: bytes, attestations: Mapping[str, bytes], trusted: Sequence[TrustedKey], now: datetime
+    candidate: bytes,
+    attestations: Mapping[str, bytes],
+    trusted: Sequence[TrustedKey],
+    now: datetime,
+    arrivals: Mapping[str, Arrival] | None = None,
 ) -> Evidence:
     """Sort out the attestations of a candidate. Opens nothing and raises nothing.
 
@@ -81,6 +103,8 @@ def collect(
         attestations: File name to bytes, everything in the attestations folder.
         trusted: Keys that are believed.
         now: The time, UTC.
+        arrivals: File name to the time of arrival in the ledger, of those that are there; None if there
+            is no ledger.
     """
     digest = manifest_digest(candidate)
     exported_at = _exported_at(candidate)
@@ -89,6 +113,7 @@ def collect(
     objections: list[str] = []
     altered: list[str] = []
     read: list[tuple[str, Statement]] = []
+    sound: list[Counted] = []
     for name in sorted(attestations):
         try:
             envelope, statement = read_envelope(attestations[name], name)
@@ -105,10 +130,81 @@ def collect(
             target = objections if _harmful(statement, key) else ignored
             target.append(f"{name} ({statement.kind}) {problem}")
             continue
-        counted.append(Counted(name, statement, key))
+        sound.append(Counted(name, statement, key))
+    sound.sort(key=lambda item: item.statement.sequence)
+    late = _unproven(sound, now, arrivals)
+    for item in sound:
+        said = item.statement
+        if item.file not in late or _speaks_against(said):
+            counted.append(item)
+            continue
+        target = objections if _harmful(said, item.key) else ignored
+        target.append(f"{item.file} ({said.kind}) {late[item.file]}")
     altered += _broken_links(read, attestations)
-    counted.sort(key=lambda item: item.statement.sequence)
     return Evidence(digest, tuple(counted), tuple(ignored), tuple(objections), tuple(altered))
+
+
+def _unproven(
+    items: Sequence[Counted], now: datetime, arrivals: Mapping[str, Arrival] | None
+) -> dict[str, str]:
+    """Say of which statements nothing shows that they were signed while their keys were valid.
+
+    Args:
+        items: Statements that count as far as their own words go, in the order of the chain.
+        now: The time, UTC.
+        arrivals: File name to the time of arrival; None if there is no ledger.
+    """
+    found: dict[str, str] = {}
+    witnesses: list[Counted] = []
+    for item in reversed(items):
+        problem = _late(item, now, arrivals, witnesses)
+        if problem is None:
+            witnesses.append(item)
+        else:
+            found[item.file] = problem
+    return found
+
+
+def _late(
+    item: Counted, now: datetime, arrivals: Mapping[str, Arrival] | None, witnesses: Sequence[Counted]
+) -> str | None:
+    key = item.key
+    if arrivals is not None:
+        arrival = arrivals.get(item.file)
+        if arrival is None:
+            return "is not in the ledger: it counts once it is there"
+        if _within(key, arrival.at):
+            return None
+        if not arrival.adopted:
+            when = minute(arrival.at)
+            return f"arrived in the ledger at {when}, outside the validity of {key.name!r}"
+    elif key.valid_at(now):
+        return None
+    # What follows names the digest of what it follows: it was there when the other key signed.
+    if any(
+        other.key.key.keyid != key.key.keyid and _within(key, other.statement.signed_at)
+        for other in witnesses
+    ):
+        return None
+    ended = key.valid_until is not None and now >= key.valid_until
+    bound = key.valid_until if ended else key.valid_from
+    when = f"which {'ended' if ended else 'begins'} at {minute(bound)}" if bound else ""
+    return (
+        f"is by the key {key.name!r}, {when}, and nothing shows that it was signed while the key was valid: "
+        "no later statement of that time by another key that is valid now"
+    )
+
+
+def _within(key: TrustedKey, moment: datetime) -> bool:
+    """Whether a moment is within the validity of a key, as far as clocks agree."""
+    after = key.valid_from is None or moment - key.valid_from > -CLOCK_SKEW
+    return after and (key.valid_until is None or moment - key.valid_until < CLOCK_SKEW)
+
+
+def _speaks_against(statement: Statement) -> bool:
+    """Whether a statement can only harm a release, so that the time when it was made is no matter."""
+    kind = statement.predicate_type
+    return kind == WITHDRAWAL or (kind == TEST_RESULT and statement.predicate.get("result") != "PASSED")
 
 
 def _harmful(statement: Statement, key: TrustedKey | None) -> bool:
@@ -145,13 +241,13 @@ def _problem(
     if role not in key.roles:
         return f"needs a key with the role {role!r}; {key.name!r} has {', '.join(sorted(key.roles))}"
     if not key.valid_at(statement.signed_at):
-        return f"was signed at {statement.signed_at:%Y-%m-%d %H:%M} UTC, outside the validity of {key.name!r}"
+        return f"was signed at {minute(statement.signed_at)}, outside the validity of {key.name!r}"
     if statement.signed_at > now + CLOCK_SKEW:
-        return f"was signed in the future ({statement.signed_at:%Y-%m-%d %H:%M} UTC): check the clocks"
+        return f"was signed in the future ({minute(statement.signed_at)}): check the clocks"
     # A key that has expired since must not sign today what is dated into the time when it was valid.
     if exported_at is not None and exported_at - statement.signed_at > CLOCK_SKEW:
         return (
-            f"was signed at {statement.signed_at:%Y-%m-%d %H:%M} UTC, before the candidate was exported: "
+            f"was signed at {minute(statement.signed_at)}, before the candidate was exported: "
             "check the clocks"
         )
     return None
@@ -175,8 +271,7 @@ def _broken_links(read: Sequence[tuple[str, Statement]], attestations: Mapping[s
             problems.append(f"{name} does not follow {before}: one of the two was replaced")
         if latest is not None and latest - statement.signed_at > CLOCK_SKEW:
             problems.append(
-                f"{name} was signed at {statement.signed_at:%Y-%m-%d %H:%M} UTC, "
-                f"before {before}: a clock runs backwards"
+                f"{name} was signed at {minute(statement.signed_at)}, before {before}: a clock runs backwards"
             )
         latest = statement.signed_at if latest is None else max(latest, statement.signed_at)
         expected, previous, before = statement.sequence + 1, sha256(attestations[name]).hexdigest(), name

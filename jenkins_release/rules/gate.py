@@ -15,14 +15,17 @@ from jenkins_release.records.plan import Plan
 from jenkins_release.rules import conditions
 from jenkins_release.rules.approvals import Override, approvals, overrides
 from jenkins_release.rules.conditions import Facts, Reason, Verdict
-from jenkins_release.rules.evidence import Counted, Evidence, collect
+from jenkins_release.rules.evidence import Arrival, Counted, Evidence, collect
 from jenkins_release.rules.policy import Policy
+from jenkins_release.rules.tested import UNKNOWN
+from jenkins_release.rules.text import plain
 from jenkins_release.rules.versions import ReleaseVersion
 
 OVERRIDABLE = frozenset(
     {
         "fail",
         "age",
+        "tested",
         "sign-offs",
         "suites",
         "build",
@@ -37,6 +40,12 @@ OVERRIDABLE = frozenset(
     }
 )
 """Conditions that a signed override may waive. That something was altered can never be waived."""
+
+BY_SPELLING = (
+    "people are told apart by the spelling of their names, and the plan is believed who asked for it: "
+    "policy.people lists no one"
+)
+"""Said with every decision on approvals under a policy that lists no people."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,10 @@ class Decision:
         complete: Whether approvals were looked at too, where the policy asks for some.
         scanned: Whether image scans were looked at too, where the policy asks for them.
         approved: The approvals that count, where the policy asks for some.
+        notes: What the decision rests on that is weaker than it could be.
+        candidate: Digest of the ``candidate.json`` that was decided about.
+        plan: Digest of the plan that was decided about; empty if there was none.
+        trust: Where policy and trusted keys come from, in a line.
     """
 
     unmet: tuple[Reason, ...]
@@ -70,6 +83,10 @@ class Decision:
     complete: bool = True
     scanned: bool = True
     approved: tuple[Counted, ...] = ()
+    notes: tuple[str, ...] = ()
+    candidate: str = ""
+    plan: str = ""
+    trust: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -92,6 +109,7 @@ def decide(
     policy: Policy,
     facts: Facts,
     plan: Plan | None = None,
+    arrivals: Mapping[str, Arrival] | None = None,
 ) -> Decision:
     """Decide whether a candidate may be promoted.
 
@@ -103,12 +121,13 @@ def decide(
         facts: The time, and what the registry holds.
         plan: The plan as it would be made now; without it approvals and overrides are not looked
             at, as for a listing.
+        arrivals: File name to the time of arrival in the ledger; None if there is no ledger.
 
     Returns:
         The decision, with all reasons at once.
     """
-    evidence = collect(candidate, attestations, trusted, facts.now)
-    found = conditions.verdicts(evidence)
+    evidence = collect(candidate, attestations, trusted, facts.now, arrivals)
+    found = conditions.verdicts(evidence, policy)
     try:
         record = Candidate.from_bytes(candidate, "candidate.json")
         ReleaseVersion.parse(record.version)
@@ -126,19 +145,38 @@ def decide(
     unmet += conditions.withdrawn(evidence, record, facts.pins)
     missing, approved = approvals(evidence, found, record, policy, plan)
     unmet += missing
-    decision = _waive(unmet, evidence, found, plan)
+    decision = _waive(unmet, evidence, found, plan, policy)
+    by_spelling = (BY_SPELLING,) if policy.approvals and plan is not None and not policy.people else ()
     return replace(
         decision,
         complete=plan is not None or not policy.approvals,
         scanned=facts.scans is not None or not policy.scan,
         approved=approved,
+        notes=(*_untested(found, unmet), *by_spelling),
+        candidate=evidence.digest,
+        plan=plan.digest if plan is not None else "",
     )
 
 
+def _untested(found: Sequence[Verdict], unmet: Sequence[Reason]) -> list[str]:
+    """Say of which passes nobody knows what was tested, if the policy lets them count."""
+    if any(reason.condition == "tested" for reason in unmet):
+        return []
+    return [
+        f"{UNKNOWN} by {plain(verdict.tester)} ({verdict.file})"
+        for verdict in found
+        if verdict.passed and verdict.tested == "unknown"
+    ]
+
+
 def _waive(
-    unmet: Sequence[Reason], evidence: Evidence, found: tuple[Verdict, ...], plan: Plan | None
+    unmet: Sequence[Reason],
+    evidence: Evidence,
+    found: tuple[Verdict, ...],
+    plan: Plan | None,
+    policy: Policy,
 ) -> Decision:
-    granted = overrides(evidence, plan)
+    granted, unheard = overrides(evidence, plan, policy)
     left: list[Reason] = []
     waived: list[Waived] = []
     for reason in unmet:
@@ -147,4 +185,5 @@ def _waive(
             left.append(reason)
         else:
             waived.append(Waived(reason, by))
-    return Decision(tuple(left), evidence.altered, found, evidence.ignored, tuple(waived))
+    ignored = (*evidence.ignored, *unheard)
+    return Decision(tuple(left), evidence.altered, found, ignored, tuple(waived))

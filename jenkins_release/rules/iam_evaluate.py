@@ -14,6 +14,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -127,7 +128,16 @@ def _in_networks(address: str, networks: Sequence[str]) -> bool:
         return False
 
 
+def _before(moment: str, bounds: Sequence[str]) -> bool:
+    try:
+        found = datetime.fromisoformat(moment)
+        return any(found < datetime.fromisoformat(bound) for bound in bounds)
+    except (ValueError, TypeError):  # no date, or one without a time zone
+        return False
+
+
 _OPERATORS: Mapping[str, Any] = {
+    "DateLessThan": _before,
     "IpAddress": _in_networks,
     "NotIpAddress": lambda found, wanted: not _in_networks(found, wanted),
     "StringEquals": lambda found, wanted: found in wanted,

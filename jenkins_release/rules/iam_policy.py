@@ -15,9 +15,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.regions import partition_of
 from jenkins_release.rules.tags import repository_problem
 
 TOKEN_ACTION = "ecr:GetAuthorizationToken"  # noqa: S105 - the name of an action
@@ -69,19 +71,19 @@ class PullScope:
     @property
     def resources(self) -> tuple[str, ...]:
         """ARNs of the repositories, sorted: equal scopes make equal policies."""
-        partition = partition_of(self.region)
+        partition = arn_partition(self.region)
         return tuple(
             f"arn:{partition}:ecr:{self.region}:{self.account}:repository/{name}"
             for name in sorted(set(self.repositories))
         )
 
 
-def partition_of(region: str) -> str:
-    """Return the partition that the ARNs of a region begin with ("Amazon Resource Names", AWS reference)."""
-    for prefix, partition in (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov")):
-        if region.startswith(prefix):
-            return partition
-    return "aws"
+def arn_partition(region: str) -> str:
+    """Return what the ARNs of a region begin with behind ``arn:``. Raises ConfigurationError."""
+    partition = partition_of(region)
+    if partition is None:
+        raise ConfigurationError(f"{region!r} is no AWS region", hint="such as eu-central-1")
+    return partition.ident
 
 
 def source_networks(given: Sequence[str]) -> tuple[str, ...]:
@@ -121,15 +123,25 @@ def source_networks(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def pull_policy(scope: PullScope, networks: Sequence[str] = ()) -> dict[str, Any]:
+def pull_policy(
+    scope: PullScope, networks: Sequence[str] = (), *, expires: date | None = None
+) -> dict[str, Any]:
     """Return the policy of a customer.
 
     Args:
         scope: What may be pulled.
-        networks: Networks that requests have to come from; any where empty. Layers come from S3 by
+        networks: Networks that requests have to come from; any if empty. Layers come from S3 by
             signed URLs, which do not look at the address again.
+        expires: Last day of the access, in UTC; None for no end. IAM compares the time of each call (IAM
+            user guide, "Date condition operators"), so a registry token from before ends with it too.
     """
-    condition = {"Condition": {"IpAddress": {"aws:SourceIp": list(networks)}}} if networks else {}
+    conditions: dict[str, Any] = {}
+    if networks:
+        conditions["IpAddress"] = {"aws:SourceIp": list(networks)}
+    if expires is not None:
+        end = expires + timedelta(days=1)
+        conditions["DateLessThan"] = {"aws:CurrentTime": f"{end.isoformat()}T00:00:00Z"}
+    condition = {"Condition": conditions} if conditions else {}
     return {
         "Version": VERSION,
         "Statement": [

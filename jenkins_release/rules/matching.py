@@ -114,6 +114,12 @@ def match_archive(release: Release, name: str, index: ArchiveIndex) -> Match:
         problems.append(f"{name} holds no image")
     ordered = tuple(image.name for image in record.images if image.name in parts)
     same = any(file.sha256 == index.sha256 for file in record.archives())
+    if not same:
+        problems += [
+            f"{name}: config {config} for another platform is no image of {whole}"
+            for config in index.others
+            if _by_config(record, config) is None
+        ]
     note = "the validated archive, byte for byte" if same else "another archive of the validated images"
     return Match("archive", name, digest, ordered, "" if problems else note, tuple(problems))
 

@@ -62,9 +62,11 @@ def fill_template(own: str, event: ReleaseEvent) -> Any:
     """
     try:
         document = json.loads(own)
-    except ValueError as error:
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigurationError(
-            f"notify.template_file is not JSON: {error}", hint="docs/notifications.md has an example"
+            f"notify.template_file is not JSON: {reason}", hint="docs/notifications.md has an example"
         ) from error
     fields = {name: _without_mentions(value) for name, value in template_fields(event).items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from jenkins_release.moments import minute
 from jenkins_release.notify.protocol import Message
 from jenkins_release.records.event import ReleaseEvent
 from jenkins_release.rules.text import web_address
@@ -18,7 +19,7 @@ def shown_facts(event: ReleaseEvent) -> list[tuple[str, str]]:
     """Return what is told about an event, name and value, in the order in which people read it."""
     found = [
         ("by", event.by),
-        ("when", f"{event.at:%Y-%m-%d %H:%M} UTC"),
+        ("when", minute(event.at)),
         *((fact.name, fact.value) for fact in event.facts),
         ("where", event.location),
         ("Jenkins build", event.build_url),

@@ -1,9 +1,17 @@
-"""Names of people, compared so that upper case or another Unicode form makes no second person."""
+"""People: who a name, a mail address or an account is, so that no spelling makes a second person.
+
+With a list of people (``policy.people``) a spelling is looked up: it is a person's, a machine's, or unknown,
+and the unknown is never taken for someone else. Without a list there are only spellings; two of them are
+then taken for one person's as soon as one could be a way of writing the other.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 # Default_Ignorable_Code_Point besides the format characters (Unicode 15, DerivedCoreProperties.txt):
 # they show nothing.
@@ -11,6 +19,8 @@ _INVISIBLE = (
     *((0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2065, 0x2065)),
     *((0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0xE0000, 0xE0FFF)),
 )
+# Display name and address of RFC 5322, section 3.4.
+_ADDRESS = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>[^<>]*")
 
 
 def person_key(name: str) -> str:
@@ -18,7 +28,7 @@ def person_key(name: str) -> str:
 
     This is NFKC_Casefold (Unicode Standard Annex 31 and DerivedNormalizationProps.txt): compatibility
     forms such as full-width letters fold onto the plain ones, and what shows nothing is left out.
-    Look-alikes of other scripts stay different people.
+    Look-alikes of other scripts stay different.
     """
     folded, before = name, None
     while folded != before:
@@ -35,28 +45,126 @@ def _shows_nothing(letter: str) -> bool:
     return any(first <= ord(letter) <= last for first, last in _INVISIBLE)
 
 
-def same_person(first: str, second: str) -> bool:
-    """Whether two names are one person's; an empty name is nobody's."""
-    return bool(person_key(first)) and person_key(first) == person_key(second)
+def may_be_one_person(first: str, second: str) -> bool:
+    r"""Whether two spellings could be one person's, with nothing to look them up in.
+
+    Domains, the wrapping of mail addresses and punctuation tell nobody apart, and neither do further
+    words: ``root``, ``root.``, ``CORP\root`` and ``root <root@x>`` may be one person, and so may ``Alex``
+    and ``Alex Baker``. Used only where that is the careful answer. An empty name is nobody's.
+    """
+    return any(
+        {*one} <= {*other} or {*other} <= {*one} or "".join(one) == "".join(other)
+        for one in _readings(first)
+        for other in _readings(second)
+    )
 
 
-def people_with_keys(pairs: Iterable[tuple[str, str]]) -> int:
+def _readings(name: str) -> list[list[str]]:
+    """Return the words of each way to read a name: as it is, its display name, its account."""
+    folded = person_key(name)
+    texts = [folded]
+    if address := _ADDRESS.fullmatch(folded):
+        texts += [address["name"], address["address"]]
+    found = []
+    for text in texts:
+        account = text.rpartition("\\")[2].partition("@")[0].rpartition(":")[2]
+        for each in dict.fromkeys((text, account)):
+            found.append([word for word in re.split(r"[\W_]+", each) if word])  # noqa: PERF401
+    return [words for words in found if words]
+
+
+@dataclass(frozen=True)
+class People:
+    r"""Who is who.
+
+    Attributes:
+        people: Name of each person to the other ways in which the person is written: login, mail address,
+            ``DOMAIN\user``, Jenkins user id. Empty where nobody is listed.
+        machines: Accounts that are no person, such as Jenkins' own.
+    """
+
+    people: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    machines: Sequence[str] = ()
+
+    @property
+    def listed(self) -> bool:
+        """Whether people are listed; otherwise names are compared by their spelling."""
+        return bool(self.people)
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        return {person_key(each): name for name, aliases in self.people.items() for each in (name, *aliases)}
+
+    @cached_property
+    def _accounts(self) -> frozenset[str]:
+        return frozenset(map(person_key, self.machines))
+
+    def person(self, spelling: str) -> str | None:
+        """Return the listed person whose spelling it is, or None."""
+        return self._spellings.get(person_key(spelling))
+
+    def is_machine(self, spelling: str) -> bool:
+        """Whether it is a listed account that is no person."""
+        return person_key(spelling) in self._accounts
+
+    def is_known(self, spelling: str) -> bool:
+        """Whether it is certain who this is; never where nobody is listed."""
+        return self.listed and (self.person(spelling) is not None or self.is_machine(spelling))
+
+    def same(self, first: str, second: str) -> bool:
+        """Whether two spellings are one person's: certainly so with a list, possibly so without."""
+        if self.listed:
+            return self.surely_same(first, second)
+        return may_be_one_person(first, second)
+
+    def surely_same(self, first: str, second: str) -> bool:
+        """Whether two spellings are certainly one person's; an empty name is nobody's."""
+        if self.listed and (found := self.person(first)) is not None:
+            return found == self.person(second)
+        return bool(person_key(first)) and person_key(first) == person_key(second)
+
+    def shown(self, spelling: str) -> str:
+        """Return a spelling with the person's name behind it, where the two differ."""
+        found = self.person(spelling)
+        return spelling if found is None or found == spelling else f"{spelling} ({found})"
+
+    def problems(self) -> list[str]:
+        """Say what is wrong with the list: an empty spelling, or one that is claimed twice."""
+        claims: dict[str, tuple[str, str]] = {}
+        rows = [(name, each) for name, aliases in self.people.items() for each in (name, *aliases)]
+        rows += [("policy.machines", each) for each in self.machines]
+        found = []
+        for owner, spelling in rows:
+            key = person_key(spelling)
+            if not key:
+                found.append(f"{owner or 'policy.people'!r} has an empty spelling")
+                continue
+            other, before = claims.setdefault(key, (owner, spelling))
+            if other != owner:
+                alike = "" if before == spelling else f" (as {before!r})"
+                found.append(f"{spelling!r} is claimed by {other!r}{alike} and by {owner!r}")
+        return found
+
+
+def people_with_keys(pairs: Iterable[tuple[str, str]], people: People | None = None) -> int:
     """Count people who each have a key of their own.
 
     Args:
         pairs: A person and the key id that they signed with. Neither one person with several keys
             nor one key under several names counts more than once.
+        people: Who is who.
 
     Returns:
         The size of a maximum matching (Kuhn's algorithm).
     """
-    keys: dict[str, set[str]] = {}
-    for person, key in pairs:
-        keys.setdefault(person_key(person), set()).add(key)
-    keys.pop("", None)
-    owner: dict[str, str] = {}
+    found = [(name, key) for name, key in pairs if person_key(name)]
+    groups = _groups([name for name, _ in found], people or People())
+    keys: dict[int, set[str]] = {}
+    for (_, key), group in zip(found, groups, strict=True):
+        keys.setdefault(group, set()).add(key)
+    owner: dict[str, int] = {}
 
-    def settle(person: str, tried: set[str]) -> bool:
+    def settle(person: int, tried: set[str]) -> bool:
         for key in keys[person] - tried:
             tried.add(key)
             if key not in owner or settle(owner[key], tried):
@@ -65,3 +173,16 @@ def people_with_keys(pairs: Iterable[tuple[str, str]]) -> int:
         return False
 
     return sum(settle(person, set()) for person in keys)
+
+
+def _groups(names: Sequence[str], people: People) -> list[int]:
+    """Return a number for each name; names that may be one person's have the same one.
+
+    "Alex Baker" and "Alex Stone" may both be "Alex": where all three are given, they count once.
+    """
+    groups = list(range(len(names)))
+    for place, name in enumerate(names):
+        for before in range(place):
+            if groups[before] != groups[place] and people.same(names[before], name):
+                groups = [groups[before] if group == groups[place] else group for group in groups]
+    return groups

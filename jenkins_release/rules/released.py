@@ -11,6 +11,7 @@ from jenkins_release.records.attestation import PROVENANCE
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.release import Promotion, Publication
 from jenkins_release.records.summary import Input, summary_predicate, summary_subjects
+from jenkins_release.registry.manifests import is_digest
 from jenkins_release.rules.conditions import Verdict
 from jenkins_release.rules.evidence import Counted, Evidence
 
@@ -123,10 +124,17 @@ def read_promotion(promotion: Counted | None, record: Candidate) -> tuple[Promot
         (i.name, i.config_digest) for i in record.images
     ):
         problems.append(f"{promotion.file}: the promotion names other images than candidate.json")
+    fixed = {image.name: image.manifest.digest for image in record.images if image.manifest is not None}
+    problems += [
+        f"{promotion.file}: the promotion names {image.repository}@{image.digest}, candidate.json fixes the "
+        f"manifest {fixed[image.name]}"
+        for image in promoted.images
+        if image.digest != fixed.get(image.name, image.digest)
+    ]
     subjects = summary_subjects(promoted)
     if any(said.subjects.get(name) != digest for name, digest in subjects.items() if "#" not in name):
         problems.append(f"{promotion.file}: the promotion's subjects are not the images that it names")
-    if not isinstance(said.predicate.get("policy"), str):
+    if not _names_policy(promotion):
         return None, [*problems, f"{promotion.file}: the promotion names no policy"]
     return promoted, problems
 
@@ -150,4 +158,11 @@ def read_publication(publication: Counted | None, record: Candidate) -> tuple[Pu
         problems.append(f"{publication.file}: the publication names other installers than candidate.json")
     if any(said.subjects.get(name) != digest for name, digest in published.subjects.items()):
         problems.append(f"{publication.file}: the publication's subjects are not the files that it names")
+    if not _names_policy(publication):
+        return None, [*problems, f"{publication.file}: the publication names no policy"]
     return published, problems
+
+
+def _names_policy(made: Counted) -> bool:
+    policy = made.statement.predicate.get("policy")
+    return isinstance(policy, str) and is_digest(policy)

@@ -18,16 +18,20 @@ class ReleasedImages:
         release: ``version/build``.
         digests: Short name of an image to its manifest digest.
         withdrawn: Whether it was withdrawn.
+        unproven: Why it cannot be proven that it is in force; empty where it can.
     """
 
     release: str
     digests: Mapping[str, str]
     withdrawn: bool = False
+    unproven: str = ""
 
     @property
     def shown(self) -> str:
         """The release in words."""
-        return f"{self.release} (withdrawn)" if self.withdrawn else self.release
+        if self.withdrawn:
+            return f"{self.release} (withdrawn)"
+        return f"{self.release} (not provable)" if self.unproven else self.release
 
 
 def releases_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -14,6 +14,7 @@ from jenkins_release.records.release import Promotion
 from jenkins_release.records.setup import (
     ATTESTATIONS,
     COMPOSE,
+    NOT_ATTESTED,
     OVERRIDE,
     RECORD,
     RELEASE,
@@ -22,11 +23,13 @@ from jenkins_release.records.setup import (
     SetupBundle,
     SetupImage,
     setup_checksum_lines,
+    setup_folder,
 )
 from jenkins_release.records.setup_zip import Member
 from jenkins_release.rules.names import check_path
 from jenkins_release.rules.released import Release
 from jenkins_release.rules.settings import read_settings
+from jenkins_release.utf8 import NotUtf8, read_utf8
 from jenkins_release.version import PROGRAM
 
 NOTES = "notes.md"
@@ -54,6 +57,7 @@ class Target:
         compose_version: Oldest Compose that will do.
         disk_gb: Free space that images and data need, in 10^9 bytes.
         memory_gb: Memory that the machine needs, in 10^9 bytes.
+        tags: Fixed release tags, as the configuration makes them.
     """
 
     region: str
@@ -62,6 +66,7 @@ class Target:
     compose_version: str
     disk_gb: int
     memory_gb: int
+    tags: tuple[str, ...]
 
 
 def setup_members(
@@ -70,21 +75,19 @@ def setup_members(
     *,
     scripts: Mapping[str, Member],
     templates: Mapping[str, bytes],
-    attestations: bytes,
-) -> tuple[SetupBundle, dict[str, Member]]:
-    """Return the record of a setup zip and its files.
+) -> dict[str, Member]:
+    """Return the files of a setup zip that a customer runs, or that decide what runs: all that is attested.
 
     Args:
         release: The release, validated and in force.
         target: What the scripts have to know.
         scripts: The scripts and the README that every product has, by path.
         templates: The product's own files, by path.
-        attestations: The attestation bundle.
 
     Raises:
         ConfigurationError: A template is missing or wrong; ``reasons`` has every mistake.
     """
-    record, (promoted, moment) = release.record, _promotion(release)
+    record, (promoted, _) = release.record, _promotion(release)
     texts, mistakes = _texts(templates)
     values = _values(record, promoted)
     members = {path: member for path, member in scripts.items() if path != README}
@@ -103,8 +106,21 @@ def setup_members(
             reasons=mistakes,
         )
     members |= {path: Member(text.encode()) for path, text in texts.items()}
-    members[RELEASE] = Member(_release_env(record, promoted, target))
-    members[ATTESTATIONS] = Member(attestations)
+    return members | {RELEASE: Member(_release_env(record, promoted, target))}
+
+
+def with_evidence(
+    release: Release, members: Mapping[str, Member], attestations: bytes
+) -> tuple[SetupBundle, dict[str, Member]]:
+    """Return the record of a setup zip, and its files with the evidence, the record and the checksums.
+
+    Args:
+        release: The release, validated and in force.
+        members: What :func:`setup_members` returned.
+        attestations: The attestation bundle, which attests them.
+    """
+    record, (promoted, moment) = release.record, _promotion(release)
+    members = {**members, ATTESTATIONS: Member(attestations)}
     bundle = SetupBundle(
         product=record.product,
         version=record.version,
@@ -123,6 +139,33 @@ def setup_members(
     members[RECORD] = Member(written)
     members[SUMS] = Member(setup_checksum_lines(written, bundle.files))
     return bundle, members
+
+
+@dataclass(frozen=True)
+class SetupClaim:
+    """What an attestation says of a setup zip.
+
+    Attributes:
+        predicate: The folder that it unpacks to, and the program that made it.
+        subjects: Path to SHA-256 in hex of every file that an attestation can name.
+    """
+
+    predicate: Mapping[str, str]
+    subjects: Mapping[str, str]
+
+
+def setup_claim(folder: str, writer: str, members: Mapping[str, Member]) -> SetupClaim:
+    """Return what the promotion key has to attest of the files of a setup zip."""
+    subjects = {
+        path: sha256(member.data).hexdigest() for path, member in members.items() if path not in NOT_ATTESTED
+    }
+    return SetupClaim({"folder": folder, "writer": writer}, subjects)
+
+
+def release_claim(release: Release, members: Mapping[str, Member]) -> SetupClaim:
+    """Return what has to be attested of the files that this program makes of a release."""
+    folder = setup_folder(release.record.product, release.record.version)
+    return setup_claim(folder, PROGRAM, members)
 
 
 def _promotion(release: Release) -> tuple[Promotion, datetime]:
@@ -176,11 +219,11 @@ def _texts(templates: Mapping[str, bytes]) -> tuple[dict[str, str], list[str]]:
     for path, data in sorted(templates.items()):
         try:
             check_path(path)
-            texts[path] = data.decode("utf-8").replace("\r\n", "\n")
+            texts[path] = read_utf8(data).replace("\r\n", "\n")
         except ConfigurationError as error:
             mistakes.append(error.message)
-        except UnicodeDecodeError:
-            mistakes.append(f"{path} is not text in UTF-8")
+        except NotUtf8 as error:
+            mistakes.append(f"{path} cannot be read: {error}")
         if path not in _KNOWN and not _CONFIG.fullmatch(path):
             mistakes.append(f"{path} is none of {', '.join(sorted(_KNOWN))} and config/NAME.in")
     folded = [path.casefold() for path in templates]
@@ -259,12 +302,30 @@ def _release_env(record: Candidate, promoted: Promotion, target: Target) -> byte
         "MIN_DISK_GB": str(target.disk_gb),
         "MIN_MEMORY_GB": str(target.memory_gb),
         "IMAGES": image_words(promoted),
+        "RELEASE_TAG": _release_tag(promoted, target.tags),
     }
     for name, value in values.items():
         if not _SAFE.fullmatch(value):
             raise ConfigurationError(f"{name} cannot be handed to a shell: {value!r}")
     lines = ["# What the scripts have to know of this release. Upgrades replace this file."]
     return ("\n".join([*lines, *(f"{name}='{value}'" for name, value in values.items())]) + "\n").encode()
+
+
+def release_tags(promoted: Promotion) -> set[str]:
+    """Return the tags, fixed and moving ones, that every image of a promotion was given."""
+    return set.intersection(*(set(image.tags) for image in promoted.images)) if promoted.images else set()
+
+
+def _release_tag(promoted: Promotion, fixed: Sequence[str]) -> str:
+    """Return the tag by which customers ask whether the release was withdrawn: a withdrawal removes it."""
+    there = release_tags(promoted)
+    for tag in fixed:
+        if tag in there:
+            return tag
+    raise ConfigurationError(
+        f"the promotion set none of the release tags that ecr.tags makes: {', '.join(fixed)}",
+        hint="ecr.tags was changed since the promotion: put back what it was, or promote again",
+    )
 
 
 def file_records(members: Mapping[str, Member]) -> tuple[FileRecord, ...]:

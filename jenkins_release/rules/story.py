@@ -25,7 +25,7 @@ from jenkins_release.records.attestation import (
     verified_by,
 )
 from jenkins_release.records.candidate import Candidate
-from jenkins_release.rules.evidence import Evidence, collect, misnamed
+from jenkins_release.rules.evidence import Arrival, Evidence, collect, misnamed
 
 State = Literal["not released", "promoted", "published", "promoted and published", "retired", "withdrawn"]
 _CHAIN = {"sequence", "previous", "signedAt", "candidate"}
@@ -41,6 +41,7 @@ class Event:
         key: Name of the trusted key whose signature holds; empty where there is none.
         counts: Whether it is believed.
         notes: Why it is not, and what is wrong with it.
+        notary: Whether the key is a notary's, which says whom Jenkins authenticated.
     """
 
     file: str
@@ -48,6 +49,7 @@ class Event:
     key: str
     counts: bool
     notes: tuple[str, ...]
+    notary: bool = False
 
     @property
     def kind(self) -> str:
@@ -87,7 +89,11 @@ class Story:
 
 
 def tell(
-    candidate: bytes, attestations: Mapping[str, bytes], trusted: Sequence[TrustedKey], now: datetime
+    candidate: bytes,
+    attestations: Mapping[str, bytes],
+    trusted: Sequence[TrustedKey],
+    now: datetime,
+    arrivals: Mapping[str, Arrival] | None = None,
 ) -> Story:
     """Tell the story of a candidate. Opens nothing and raises nothing.
 
@@ -96,8 +102,9 @@ def tell(
         attestations: File name to bytes, everything in the attestations folder.
         trusted: Keys that are believed.
         now: The time, UTC.
+        arrivals: File name to the time of arrival in the ledger; None if there is no ledger.
     """
-    evidence = collect(candidate, attestations, trusted, now)
+    evidence = collect(candidate, attestations, trusted, now, arrivals)
     altered = [*evidence.altered, *misnamed(attestations)]
     record = None
     try:
@@ -117,7 +124,7 @@ def _event(
     counted = next((item for item in evidence.counted if item.file == name), None)
     if counted is not None:
         notes = _about(name, altered)
-        return Event(name, counted.statement, counted.key.name, True, notes)
+        return Event(name, counted.statement, counted.key.name, True, notes, counted.key.notary)
     notes = _about(name, (*altered, *evidence.objections, *evidence.ignored))
     try:
         envelope, statement = read_envelope(data, name)
@@ -127,7 +134,7 @@ def _event(
         key = verified_by(envelope, trusted)
     except IntegrityError:
         key = None
-    return Event(name, statement, key.name if key else "", False, notes)
+    return Event(name, statement, key.name if key else "", False, notes, key.notary if key else False)
 
 
 def _about(name: str, lines: Sequence[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.references import familiar
 from jenkins_release.rules.versions import ReleaseVersion
 
 FIELDS = ("version", "build", "major", "minor", "patch")
@@ -16,7 +17,6 @@ FIELDS = ("version", "build", "major", "minor", "patch")
 _FIELD = re.compile(r"\{[a-z]+\}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _REPOSITORY = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
-_HOST = re.compile(r"(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)(?::\d{1,5})?")
 
 
 def template_problem(template: str) -> str | None:
@@ -112,14 +112,22 @@ def released_versions(templates: Iterable[str], tags: Iterable[str]) -> tuple[Re
     return tuple(sorted(found))
 
 
-def pin_prefix(version: str, build: str) -> str:
-    """Return how the tags begin that keep the images of a withdrawn release in the registry."""
-    return f"withdrawn-{version}-{build}"[:115] + "-"
-
-
 def pin_tag(version: str, build: str, digest: str) -> str:
     """Return the tag that keeps one withdrawn image: its candidate, and its own digest."""
-    return pin_prefix(version, build) + digest.removeprefix("sha256:")[:12]
+    return f"{_pin_head(version, build)}-{digest.removeprefix('sha256:')[:12]}"
+
+
+def may_pin(tag: str, version: str, build: str) -> bool:
+    """Whether a tag may be one that keeps an image of this candidate.
+
+    Two candidates may share such tags, 8.1.0 with build 42-7 and 8.1.0-42 with build 7: only what the
+    tag names tells them apart.
+    """
+    return re.fullmatch(f"{re.escape(_pin_head(version, build))}-[0-9a-f]{{12}}", tag) is not None
+
+
+def _pin_head(version: str, build: str) -> str:
+    return f"withdrawn-{version}-{build}"[:115]
 
 
 def moving_filters(moving: Iterable[str], fixed: Iterable[str]) -> tuple[str, ...]:
@@ -136,19 +144,20 @@ def moving_filters(moving: Iterable[str], fixed: Iterable[str]) -> tuple[str, ..
 
 
 def image_reference(template: str, version: ReleaseVersion, build: str) -> str:
-    """Fill in the template of an image's name on the build machine; the result names a tag.
+    """Fill in the template of an image's name on the build machine.
+
+    Returns:
+        The name with its tag, in the short form that archives have: ``docker.io/skydrm/rms:8.1.0`` is
+        ``skydrm/rms:8.1.0``.
 
     Raises:
-        ConfigurationError: The result is not ``[host/]repository:tag``.
+        ConfigurationError: The result is not ``[host/]repository:tag``, or is the id of an image.
     """
     reference = fill(template, version, build)
-    path, colon, tag = reference.rpartition(":")
-    host, slash, rest = path.partition("/")
-    bare = rest if slash and (":" in host or "." in host or host == "localhost") else path
-    valid_host = bare == path or _HOST.fullmatch(host)
-    if not (colon and _TAG.fullmatch(tag) and _REPOSITORY.fullmatch(bare) and valid_host):
+    name = familiar(reference)
+    if name is None:
         raise ConfigurationError(
             f"the image reference {reference!r} from the template {template!r} is not repository:tag",
-            hint="write source as 'skydrm/rms:{version}-{build}'",
+            hint="write source as 'skydrm/rms:{version}-{build}'; an id names no image in an archive",
         )
-    return reference
+    return name

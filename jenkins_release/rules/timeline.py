@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jenkins_release.errors import IntegrityError
+from jenkins_release.moments import second
 from jenkins_release.records.attestation import TrustedKey, read_envelope, verified_by
 
 
@@ -58,4 +59,4 @@ def between(moment: datetime, known: Sequence[Mark]) -> str:
 
 
 def _shown(mark: Mark) -> str:
-    return f"{mark.name} was signed ({mark.signed_at:%Y-%m-%d %H:%M:%S} UTC)"
+    return f"{mark.name} was signed ({second(mark.signed_at)})"

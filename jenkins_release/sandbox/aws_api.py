@@ -1,4 +1,4 @@
-"""AWS services besides ECR that the front answers: JSON 1.1, checked against botocore's own models.
+"""AWS services besides ECR that the front answers: JSON, checked against botocore's own models.
 
 What comes in is checked as AWS does it, and what goes out too: an answer that AWS could not have given
 is a mistake of the sandbox, and is answered as one.
@@ -40,10 +40,24 @@ class JsonApi:
         self, service: str, actions: Mapping[str, Action], resources: Resources, *, invalid: str
     ) -> None:
         self.service = service
-        self.target = f"{_model(service).metadata['targetPrefix']}."
+        # JSON 1.1 names the action in a header, REST by its path.
+        self._target = f"{_model(service).metadata.get('targetPrefix', '')}."
+        operations = (_model(service).operation_model(action) for action in actions)
+        self._paths = {operation.http["requestUri"]: operation.name for operation in operations}
         self._actions = actions
         self._resources = resources
         self._invalid = invalid
+
+    def action(self, target: str, path: str) -> str:
+        """Return the action that a request is for, empty where it is another service's.
+
+        Args:
+            target: The header ``X-Amz-Target``, which JSON 1.1 has.
+            path: The path, which REST goes by.
+        """
+        if target:
+            return target.removeprefix(self._target) if target.startswith(self._target) else ""
+        return self._paths.get(path, "") if path != "/" else ""
 
     def parse(self, action: str, body: bytes) -> dict[str, Any]:
         """Return the arguments of an action.

@@ -69,13 +69,14 @@ class _Demo:
         self._stack = stack
         self._product = stack.folder / "product"
         self._candidate = stack.share_folder / "SkyDRM" / VERSION / BUILD
-        given = {**environ, **stack.environment(), "BUILD_USER_ID": "jenkins"}
+        given = {**environ, **stack.environment(), "BUILD_USER_ID": "riley"}
         self._tell = Teller(say, given, self._product)
 
     def run(self) -> int:
         stack = self._stack
         passphrase = SecretStr(stack.environment()["JENKINS_RELEASE_KEY_PASSPHRASE"])
-        write_product(self._product, stack.share_location, passphrase, releases=stack.release_location)
+        where = (self._product, stack.share_location, passphrase)
+        write_product(*where, releases=stack.release_location, user="riley")
         self._build_installers()
         self._open_customer_side()
         (self._product / "junit.xml").write_text(_JUNIT)
@@ -134,11 +135,11 @@ class _Demo:
         for image in images:
             engine.untag(image)
         results = str(self._product / "junit.xml")
-        tested = ("--tester", "Quinn Adams", "--results", results)
+        tested = ("--results", results)
         tell.command("qa", "sign-off", _REF, "--verdict", "pass", *tested, lines=slice(0, 1))
-        tell.title("Jenkins plans for the release manager; another person approves exactly this plan")
-        tell.command("promote", "plan", _REF, "--out", "plan.json", only="to push|to publish|found 0")
-        consent = ("--approver", "Alex Baker", "--reason", "8.1.0 goes out")
+        tell.title("Riley asks for the release, signed; Alex, another person, approves exactly this plan")
+        tell.command("promote", "plan", _REF, "--out", "plan.json", only="to push|to publish|found 0|asks")
+        consent = ("--reason", "8.1.0 goes out")
         tell.command("promote", "approve", "plan.json", *consent, only="approved|gate")
         tell.title("Container: now it may be promoted, and run again there is nothing to do")
         tell.command("promote", "run", _REF, only="promoted|skydrm/rms|proven|recorded")

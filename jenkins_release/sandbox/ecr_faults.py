@@ -23,6 +23,7 @@ class Fault(BaseModel):
         path: Regular expression that is searched in the path, such as ``/blobs/uploads/``.
         action: Action of the ECR API, such as ``PutImage``; ``*`` for any action.
         repository: Name of the repository.
+        after: Regular expression for the whole label of a request that has to come first: ``PutImage``.
         skip: Matching requests that are answered properly first.
         count: Matching requests that get the fault; None for all of them.
         status: Answer with this HTTP status instead.
@@ -35,6 +36,7 @@ class Fault(BaseModel):
             work was done; 0 resets before the status line.
         expire_tokens: Let all registry tokens issued so far expire before the request is looked at.
         manifest: Change the manifest in an answer: one blank added (``alter``), or half of it cut off.
+        stale: Answer a read as it was so many changes of repositories ago: AWS's answers may be late.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -43,6 +45,7 @@ class Fault(BaseModel):
     path: str | None = None
     action: str | None = None
     repository: str | None = None
+    after: str | None = None
     skip: int = Field(default=0, ge=0)
     count: int | None = Field(default=1, ge=1)
     status: int | None = Field(default=None, ge=400, le=599)
@@ -54,6 +57,7 @@ class Fault(BaseModel):
     reset_response_after: int | None = Field(default=None, ge=0)
     expire_tokens: bool = False
     manifest: Literal["alter", "truncate"] | None = None
+    stale: int = Field(default=0, ge=0, le=8)
 
     def matches(self, record: RequestRecord) -> bool:
         """Whether the fault is meant for this request."""
@@ -105,6 +109,9 @@ class Faults:
         """Return the fault for a request and count it down; :data:`NO_FAULT` for a proper answer."""
         with self._lock:
             for fault in self._ordered:
+                if fault.after is not None:
+                    fault.after = None if re.fullmatch(fault.after, record.label) else fault.after
+                    continue
                 if not fault.matches(record):
                     continue
                 if fault.skip:

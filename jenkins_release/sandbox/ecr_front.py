@@ -156,11 +156,12 @@ class EcrFront:
 
 
 def boto_environment(endpoint: str, region: str, access_key: str, secret: str) -> dict[str, str]:
-    """Return the environment variables that lead boto3's clients of ECR, ECS and SSM to a front."""
+    """Return the environment variables that lead boto3's clients to a front, of every service it has."""
     return {
         "AWS_ENDPOINT_URL_ECR": endpoint,
         "AWS_ENDPOINT_URL_ECS": endpoint,
         "AWS_ENDPOINT_URL_SSM": endpoint,
+        "AWS_ENDPOINT_URL_INSPECTOR2": endpoint,
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_DEFAULT_REGION": region,

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,7 +62,8 @@ class IamUsers:
         user = self._ask("GET").get(arn)
         if user is None:
             return None
-        call = Call(action, resource, {"aws:SourceIp": address})
+        moment = datetime.fromtimestamp(self._clock(), UTC)
+        call = Call(action, resource, {"aws:SourceIp": address, "aws:CurrentTime": moment.isoformat()})
         return evaluate(user["policies"], call, user["boundary"])
 
     def _ask(self, method: str, document: Any = None) -> Mapping[str, Any]:

@@ -50,7 +50,8 @@ def _batch_check_layer_availability(call: Call) -> dict[str, Any]:
                 {"layerDigest": digest, "failureCode": "InvalidLayerDigest", "failureReason": reason}
             )
             continue
-        size = call.store.has_blob(repository.storage, digest)
+        # A late answer is from before the layer came.
+        size = None if call.fault.stale else call.store.has_blob(repository.storage, digest)
         layer: dict[str, Any] = {"layerDigest": digest, "layerAvailability": "UNAVAILABLE"}
         if size is not None:
             layer |= {"layerAvailability": "AVAILABLE", "layerSize": size}

@@ -21,10 +21,11 @@ import json
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jenkins_release.sandbox.aws_api import JsonApi
 from jenkins_release.sandbox.ecr_access import DOWNLOADS, authorize, authorize_on, caller
@@ -37,6 +38,7 @@ from jenkins_release.sandbox.ecr_store import RegistryStore
 from jenkins_release.sandbox.ecr_v2 import V2Api, repository_name
 from jenkins_release.sandbox.ecs_api import EcsApi
 from jenkins_release.sandbox.ecs_state import EcsState, Misbehaviour
+from jenkins_release.sandbox.inspector_api import InspectorApi
 from jenkins_release.sandbox.ssm_api import Instance, SsmApi, SsmState
 
 CONTROL = "/_sandbox/"
@@ -51,7 +53,7 @@ class UserRequest(BaseModel):
     user: str
     statements: list[Statement]
     access_key: str = ""
-    secret: str = ""
+    secret: str = Field("", repr=False)
 
 
 class KeyRequest(BaseModel):
@@ -93,7 +95,7 @@ class Router:
         self._stopping = stopping
         self._blob_mounting = blob_mounting
         self.ecs, self.ssm = EcsState(state), SsmState(state)
-        self._others: tuple[JsonApi, ...] = (EcsApi(self.ecs), SsmApi(self.ssm))
+        self._others: tuple[JsonApi, ...] = (EcsApi(self.ecs), SsmApi(self.ssm), InspectorApi(state))
         self._v2 = V2Api(state, store, host, blob_mounting=blob_mounting, expired_status=expired_status)
 
     def serve(self, exchange: Exchange) -> None:
@@ -106,11 +108,15 @@ class Router:
         if exchange.path.startswith(CONTROL) and not exchange.path.startswith(DOWNLOADS):
             self._control(exchange)
             return
-        record, body, other = exchange.record, b"", None
-        if target := exchange.headers.get("x-amz-target", ""):
-            other = next((api for api in self._others if target.startswith(api.target)), None)
-            action = target.removeprefix(other.target if other else TARGET)
-            record.action = f"{other.service}:{action}" if other else action
+        record, body = exchange.record, b""
+        target = exchange.headers.get("x-amz-target", "")
+        other = next((api for api in self._others if api.action(target, exchange.path)), None)
+        if target or other:
+            record.action = (
+                f"{other.service}:{other.action(target, exchange.path)}"
+                if other
+                else target.removeprefix(TARGET)
+            )
             try:
                 body = exchange.body()
             except ApiFault as error:
@@ -128,11 +134,13 @@ class Router:
         elif other is not None:
             self._other(exchange, other, body)
         elif record.action:
-            self._api(exchange, body, fault)
+            with self._state.earlier(fault.stale) if fault.stale else nullcontext():
+                self._api(exchange, body, fault)
         elif exchange.path.startswith(DOWNLOADS):
             self._v2.download(exchange)
         else:
-            self._v2.answer(exchange, fault)
+            with self._state.earlier(fault.stale) if fault.stale else nullcontext():
+                self._v2.answer(exchange, fault)
 
     def _begin(self, exchange: Exchange, fault: Fault) -> None:
         if fault.latency_s:

@@ -7,6 +7,9 @@ from typing import Any
 from jenkins_release.sandbox.ecr_api import Call
 from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, Image, RepositoryState, ScanOrder
 
+_PAGE = 100
+_LOOKED = frozenset({"COMPLETE", "ACTIVE"})
+
 
 def describe_image_scan_findings(call: Call, image: Image) -> dict[str, Any]:
     """Answer ``DescribeImageScanFindings`` for one image (ECR API reference).
@@ -15,7 +18,7 @@ def describe_image_scan_findings(call: Call, image: Image) -> dict[str, Any]:
         ApiFault: ScanNotFoundException, where nothing scanned the image.
     """
     repository = call.repository()
-    order = _take(call.state, repository, image)
+    order = ordered(call.state, repository, image, count_down=True)
     if order.status == "none":
         raise ApiFault(
             "ScanNotFoundException",
@@ -28,28 +31,59 @@ def describe_image_scan_findings(call: Call, image: Image) -> dict[str, Any]:
         "imageId": {"imageDigest": image.digest},
         "imageScanStatus": {"status": order.status, "description": f"The scan is {order.status}."},
     }
-    if order.status in {"COMPLETE", "ACTIVE"}:
-        answer["imageScanFindings"] = {
-            "imageScanCompletedAt": image.pushed_at,
-            "findingSeverityCounts": order.findings,
-            "findings": [
-                {"name": f"CVE-0000-{number:04}", "severity": severity}
-                for severity, count in order.findings.items()
-                for number in range(1, count + 1)
-            ],
-        }
+    if order.status in _LOOKED and order.counts == "none":
+        answer["imageScanFindings"] = {"findings": []}
+    elif order.status in _LOOKED:
+        found = _listed(order, call.parameters)
+        if order.counts == "present":
+            found |= {"imageScanCompletedAt": image.pushed_at, "findingSeverityCounts": order.findings}
+        answer |= {"imageScanFindings": found, **_next(order, call.parameters)}
     return answer
 
 
-def _take(state: EcrState, repository: RepositoryState, image: Image) -> ScanOrder:
-    """Return what the scan of an image is to be, and count down what it is to be before that."""
+def ordered(
+    state: EcrState, repository: RepositoryState, image: Image, *, count_down: bool = False
+) -> ScanOrder:
+    """Return what the scan of an image is to be; PENDING while it is to be that first.
+
+    Args:
+        state: Knows the orders.
+        repository: The image's repository.
+        image: The image.
+        count_down: Count this answer against those that are to say PENDING.
+    """
     with state.change() as document:
         names = {image.digest, *repository.tags_of(image.digest)}
         for order in reversed(document.scans):
             if order.repository != repository.name or order.image not in {"", *names}:
                 continue
-            if order.pending:
-                order.pending -= 1
+            # Where ECR counts nothing, Inspector is the one who says that it has not looked yet.
+            if order.pending and order.counts != "none":
+                order.pending -= count_down
                 return order.model_copy(update={"status": "PENDING"})
             return order
     return ScanOrder(repository=repository.name, status="COMPLETE" if repository.scan_on_push else "none")
+
+
+def _severities(order: ScanOrder) -> list[str]:
+    return [severity for severity, count in order.findings.items() for _ in range(count)]
+
+
+def _start(parameters: dict[str, Any]) -> int:
+    token = str(parameters.get("nextToken") or "0")
+    if not token.isdecimal():
+        raise ApiFault("InvalidParameterException", "Invalid parameter at 'nextToken'")
+    return int(token)
+
+
+def _listed(order: ScanOrder, parameters: dict[str, Any]) -> dict[str, Any]:
+    start = _start(parameters)
+    page = list(enumerate(_severities(order), 1))[start : start + _PAGE]
+    if order.status == "ACTIVE":
+        return {"enhancedFindings": [{"title": f"CVE-0000-{n:04}", "severity": word} for n, word in page]}
+    return {"findings": [{"name": f"CVE-0000-{n:04}", "severity": word} for n, word in page]}
+
+
+def _next(order: ScanOrder, parameters: dict[str, Any]) -> dict[str, Any]:
+    end = _start(parameters) + _PAGE
+    return {"nextToken": str(end)} if end < len(_severities(order)) else {}

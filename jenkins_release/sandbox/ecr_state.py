@@ -14,6 +14,7 @@ import os
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -34,6 +35,8 @@ TOKEN_LIFETIME_S = 12 * 3600.0
 """Seconds that a registry token works (ECR API reference, GetAuthorizationToken)."""
 ADMIN = "release"
 """User name of the principal that a new state begins with; it may do everything."""
+_CHANGES = 8
+"""Changes of repositories that are remembered, for answers that are late."""
 
 Mutability = Literal["MUTABLE", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION", "MUTABLE_WITH_EXCLUSION"]
 
@@ -124,18 +127,36 @@ class ScanOrder(BaseModel):
         image: Digest or tag; any image of the repository where empty.
         status: ECR's ``ImageScanStatus`` (ECR API reference); ``none`` for no scan at all.
         findings: Severity to number of findings.
-        pending: So many answers say PENDING first.
+        pending: So many answers say PENDING first; with ``counts = "none"`` so many of Inspector's
+            say PENDING_INITIAL_SCAN.
+        counts: Whether ECR's answer counts the findings. AWS leaves the counts out of an enhanced scan
+            that has not looked yet, and of one that found nothing: with ``none``, its answer is an empty
+            list; with ``listed``, the findings are only listed.
+        coverage: Inspector's reason for the status of its coverage (Inspector API reference, ScanStatus);
+            empty for an image that it does not cover.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     repository: str
     image: str = ""
-    status: Literal["none", "PENDING", "IN_PROGRESS", "COMPLETE", "ACTIVE", "FAILED", "UNSUPPORTED_IMAGE"] = (
-        "COMPLETE"
-    )
+    status: Literal[
+        "none",
+        "PENDING",
+        "IN_PROGRESS",
+        "COMPLETE",
+        "ACTIVE",
+        "FAILED",
+        "UNSUPPORTED_IMAGE",
+        "SCAN_ELIGIBILITY_EXPIRED",
+        "FINDINGS_UNAVAILABLE",
+        "LIMIT_EXCEEDED",
+        "IMAGE_SIZE_EXCEEDED",
+    ] = "COMPLETE"
     findings: dict[str, int] = {}
     pending: int = Field(default=0, ge=0)
+    counts: Literal["present", "listed", "none"] = "present"
+    coverage: str = "SUCCESSFUL"
 
 
 class _Document(BaseModel):
@@ -177,8 +198,11 @@ class EcrState:
         self.layer_host = ""
         self._lock = threading.RLock()
         self._document = _Document()
+        self._before: deque[dict[str, RepositoryState]] = deque(maxlen=_CHANGES)
+        self._latest: dict[str, RepositoryState] = {}
         if self.file.exists():
             self._document = _Document.model_validate_json(self.file.read_bytes())
+            self._latest = self._copied()
         else:
             self.add_user(ADMIN, [Statement(actions=["*"])])
 
@@ -192,6 +216,28 @@ class EcrState:
             with os.fdopen(handle, "w") as out:
                 out.write(self._document.model_dump_json())
             temporary.replace(self.file)
+            if (now := self._copied()) != self._latest:
+                self._before.append(self._latest)
+                self._latest = now
+
+    @contextlib.contextmanager
+    def earlier(self, changes: int) -> Iterator[None]:
+        """Let what the block reads be as it was so many changes of repositories ago."""
+        with self._lock:
+            now = self._document.repositories
+            self._document.repositories = {} if changes > len(self._before) else self._before[-changes]
+            try:
+                yield
+            finally:
+                self._document.repositories = now
+
+    def _copied(self) -> dict[str, RepositoryState]:
+        """Return the repositories as they are now; when images were pulled is no change."""
+        found = {name: each.model_copy(deep=True) for name, each in self._document.repositories.items()}
+        for repository in found.values():
+            for image in repository.images.values():
+                image.pulled_at = None
+        return found
 
     @contextlib.contextmanager
     def read(self) -> Iterator[_Document]:

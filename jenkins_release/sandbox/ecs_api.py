@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,6 +37,19 @@ class EcsApi(JsonApi):
         }
         super().__init__("ecs", actions, self._arns, invalid="InvalidParameterException")
 
+    def answer(self, action: str, arguments: Mapping[str, Any]) -> Answer:
+        """Run an action; after botocore's model was asked, add what it does not know yet."""
+        answer = super().answer(action, arguments)
+        if action != "DescribeTaskDefinition" or not self._state.newer:
+            return answer
+        answer = copy.deepcopy(answer)
+        for name, value in self._state.newer.items():
+            place, _, field = name.rpartition(".")
+            said = answer["taskDefinition"]
+            for each in said["containerDefinitions"] if place else [said]:
+                each[field] = value
+        return answer
+
     def _arns(self, action: str, given: Mapping[str, Any]) -> Sequence[str]:
         """Return the resources of an action (Service Authorization Reference, "Amazon ECS")."""
         cluster = _name(given.get("cluster", "default"))
@@ -69,6 +83,7 @@ class EcsApi(JsonApi):
                 breaker=breaker.get("enable", False),
                 rollback=breaker.get("rollback", False),
                 controller=given.get("deploymentController", {}).get("type", "ECS"),
+                strategy=given.get("deploymentConfiguration", {}).get("strategy", "ROLLING"),
             )
             if (cluster, service.name) in self._state.services:
                 raise ApiFault("InvalidParameterException", "Creation of service was not idempotent.")
@@ -90,6 +105,7 @@ class EcsApi(JsonApi):
             family = given["family"]
             revision = 1 + len(self._revisions(family))
             arn = self._state.arn(f"task-definition/{family}:{revision}")
+            self._state.late[arn] = self._state.late_updates
             self._state.definitions[arn] = {
                 **given,
                 "taskDefinitionArn": arn,
@@ -133,7 +149,7 @@ class EcsApi(JsonApi):
                     arn = self._state.arn(f"service/{cluster}/{_name(each)}")
                     missing.append({"arn": arn, "reason": "MISSING"})
                 else:
-                    found.append(self._service(service))
+                    found.append(service.stale.pop() if service.stale else self._service(service))
         return {"services": found, "failures": missing}
 
     def _update_service(self, given: Mapping[str, Any]) -> Answer:
@@ -147,10 +163,14 @@ class EcsApi(JsonApi):
         with self._state.lock:
             definition = self._definition(given.get("taskDefinition", service.deployments[0].definition))
             arn = definition["taskDefinitionArn"]
+            if self._state.late.get(arn):
+                self._state.late[arn] -= 1
+                raise ApiFault("ClientException", "TaskDefinition not found.")
             if definition["status"] != "ACTIVE":
                 raise ApiFault("ClientException", "TaskDefinition is inactive")
             service.desired = given.get("desiredCount", service.desired)
             if service.deployments[0].definition != arn or given.get("forceNewDeployment"):
+                service.stale = [self._service(service)] * self._state.stale_looks
                 self._state.deploy(service, arn)
             return {"service": self._service(service)}
 
@@ -217,6 +237,7 @@ class EcsApi(JsonApi):
             "pendingCount": sum(task.status == "PENDING" for task in service.tasks),
             "taskDefinition": primary.definition,
             "deploymentController": {"type": service.controller},
+            "deploymentConfiguration": {"strategy": service.strategy},
             "deployments": [
                 self._deployment(service, each, "PRIMARY" if each is primary else "ACTIVE")
                 for each in service.deployments

@@ -80,12 +80,14 @@ class ServiceState:
     breaker: bool
     rollback: bool
     controller: str
+    strategy: str = "ROLLING"
     deployments: list[DeploymentState] = field(default_factory=list)
     tasks: list[TaskState] = field(default_factory=list)
     events: list[tuple[str, float, str]] = field(default_factory=list)
     settled: str = ""
     steady: bool = False
     asked: int = 0
+    stale: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Paced(ABC):
@@ -128,6 +130,13 @@ class EcsState(Paced):
     Args:
         ecr: Knows which images can be pulled.
         pacing: See :class:`Paced`.
+
+    Attributes:
+        stale_looks: So many looks at a service after an update still show what was before it: ECS is
+            eventually consistent.
+        late_updates: So many updates do not find a revision that was registered from then on.
+        newer: What DescribeTaskDefinition says besides what botocore's model of it has; a value stands for a
+            field of the definition, or of each container if its name begins with ``container.``.
     """
 
     def __init__(self, ecr: EcrState, **pacing: Any) -> None:
@@ -137,6 +146,10 @@ class EcsState(Paced):
         self.definitions: dict[str, dict[str, Any]] = {}
         self.services: dict[tuple[str, str], ServiceState] = {}
         self.misbehaviours: list[Misbehaviour] = []
+        self.stale_looks = 0
+        self.late_updates = 0
+        self.late: dict[str, int] = {}
+        self.newer: dict[str, Any] = {}
         self._numbers = 0
 
     def number(self) -> str:

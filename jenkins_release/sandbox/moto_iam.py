@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from jenkins_release.sandbox.moto_late import Application
+
 SNAPSHOT = "/_sandbox/iam"
 """Path of the snapshot; ``POST`` with ``{"access_key": ID, "at": SECONDS}`` notes a use."""
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def complete_iam() -> None:
-    """Let moto keep boundaries and refuse the deletion of users that have something left."""
-    from moto.iam.exceptions import DeleteConflictException
+    """Let moto keep boundaries, refuse the deletion of users that have something left, and a name twice."""
+    from moto.iam.exceptions import DeleteConflictException, EntityAlreadyExists
     from moto.iam.models import IAMBackend
     from moto.iam.responses import IamResponse
 
@@ -46,6 +47,17 @@ def complete_iam() -> None:
             )
         delete(self, user_name)
 
+    create_policy = IAMBackend.create_policy
+
+    def create_named_policy(self: Any, *given: Any, **named: Any) -> Any:
+        name = named.get("policy_name", given[3] if len(given) > 3 else "")
+        if any(policy.name == name for policy in list(self.managed_policies.values())):
+            raise EntityAlreadyExists(
+                f"A policy called {name} already exists. Duplicate names are not allowed."
+            )
+        return create_policy(self, *given, **named)
+
+    setattr(IAMBackend, "create_policy", create_named_policy)  # noqa: B010
     setattr(IamResponse, "create_user", create_user)  # noqa: B010 - mypy takes no other assignment
     setattr(IamResponse, "put_user_permissions_boundary", put_user_permissions_boundary)  # noqa: B010
     setattr(IAMBackend, "delete_user", delete_user)  # noqa: B010

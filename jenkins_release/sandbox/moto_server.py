@@ -10,14 +10,18 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
 from jenkins_release.sandbox.moto_iam import complete_iam, with_snapshot
+from jenkins_release.sandbox.moto_late import Late
 from jenkins_release.sandbox.process import LOOPBACK, Server, free_port, listening
+
+_CHANGING = {"iam": ("users", "access_keys", "managed_policies", "tagger"), "secretsmanager": ("secrets",)}
+"""Service to what moto keeps in its backend, and calls change."""
 
 
 class MotoServer:
@@ -88,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     complete_iam()
-    application = with_snapshot(DomainDispatcherApplication(create_backend_app), ACCOUNT, REGION)
+    late = Late(DomainDispatcherApplication(create_backend_app), _states(), _CHANGING)
+    application = with_snapshot(late, ACCOUNT, REGION)
     # Not moto's own server: it serves nothing beside moto.
     server = make_server(LOOPBACK, options.port, application, threaded=True, request_handler=_handler())
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -99,11 +104,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _states() -> dict[str, Callable[[], dict[str, Any]]]:
+    """Return how to find the state of the services that may be late; moto makes it anew at a reset."""
+    from moto.iam.models import iam_backends
+    from moto.secretsmanager.models import secretsmanager_backends
+
+    return {
+        "iam": lambda: vars(iam_backends[ACCOUNT]["aws"]),
+        "secretsmanager": lambda: vars(secretsmanager_backends[ACCOUNT][REGION]),
+    }
+
+
 def _handler() -> Any:
-    """Return moto's request handler without its log."""
+    """Return moto's request handler without its log; it calls itself what S3 does, for whom it stands."""
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
-    return type("Quiet", (MotoRequestHandler,), {"log": lambda *_: None})
+    own = {"log": lambda *_: None, "version_string": lambda _: "AmazonS3"}
+    return type("Quiet", (MotoRequestHandler,), own)
 
 
 if __name__ == "__main__":

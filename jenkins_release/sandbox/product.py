@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from jenkins_release.sandbox.demo_images import SERVICES
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
 
 ROLES = ("build", "qa", "approval", "override", "promotion")
+_OWNERS = {
+    "qa": "Quinn Adams",
+    "request": "Riley Moss",
+    "approval": "Alex Baker",
+    "override": "Dana Cole",
+}
 
 _HEAD = """\
 # SkyDRM in the sandbox. examples/skydrm/release.toml explains every key.
@@ -40,6 +47,14 @@ name = "{role}"
 roles = ["{role}"]
 public_key = "keys/{role}.pem.pub"
 """
+_POLICY = """
+[policy]
+people."Alex Baker" = ["alex"]
+people."Dana Cole" = ["dana"]
+people."Quinn Adams" = ["quinn"]
+people."Riley Moss" = [{riley}]
+machines = ["jenkins"]
+"""
 
 
 def write_product(
@@ -49,6 +64,8 @@ def write_product(
     *,
     releases: str = "",
     names: Sequence[str] = SERVICES,
+    user: str = "",
+    ledger: Path | None = None,
 ) -> Path:
     """Write ``release.toml`` and the keys that it trusts; what is there already is kept.
 
@@ -58,19 +75,32 @@ def write_product(
         passphrase: Encrypts the private keys.
         releases: Location of the release area; empty for none.
         names: The product's images.
+        user: Who rehearses, in the part of Riley Moss, who builds and asks: the policy lists people then, and
+            the keys have owners. Empty: names are compared by their spelling.
+        ledger: Folder of the ledger, made where it is missing; None for no ledger.
 
     Returns:
         Path of ``release.toml``.
     """
     keys = folder / "keys"
     keys.mkdir(parents=True, exist_ok=True)
-    for role in ROLES:
+    roles = (*ROLES, "request") if user else ROLES
+    for role in roles:
         if not (keys / f"{role}.pem").exists():
             generate_key(keys / f"{role}.pem", "ed25519", passphrase)
     text = _HEAD.format(share=share, releases=releases, region=REGION, account=ACCOUNT)
     text += "".join(_IMAGE.format(name=name) for name in names)
-    text += "\n[signing]\n" + "".join(f'{role}_key = "file2:{keys / role}.pem"\n' for role in ROLES)
-    text += "".join(_KEY.format(role=role) for role in ROLES)
+    text += "\n[signing]\n" + "".join(f'{role}_key = "file2:{keys / role}.pem"\n' for role in roles)
+    if user:
+        riley = dict.fromkeys(["riley", user])
+        text += _POLICY.format(riley=", ".join(json.dumps(name) for name in riley))
+    for role in roles:
+        text += _KEY.format(role=role)
+        if user and role != "build":
+            text += f'owner = "{_OWNERS[role]}"\n' if role in _OWNERS else "notary = true\n"
+    if ledger is not None:
+        ledger.mkdir(parents=True, exist_ok=True)
+        text += f'\n[ledger]\nkind = "folder"\nlocation = {json.dumps(str(ledger))}\n'
     target = folder / "release.toml"
     target.write_text(text, encoding="utf-8")
     return target

@@ -7,7 +7,7 @@ begins when an instance has ended, as long as not more errors came than are allo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -17,7 +17,12 @@ from jenkins_release.sandbox.ecr_state import ApiFault, EcrState
 from jenkins_release.sandbox.ecs_state import Paced
 
 _ENDED = frozenset({"Success", "Failed", "TimedOut", "Cancelled"})
+LOOKS = ("list", "command", "invocations", "end", "output", "cancel")
+"""Looks at a command: in the list of a document, by its id, at its instances, at how the last of them ended,
+at what an instance wrote, and the one that a cancellation begins with."""
 _MAX_COMMENT = 100
+_MAX_LISTED, _MAX_OUT, _MAX_ERR = 2500, 24_000, 8000
+"""Characters of an output that ListCommandInvocations has, and GetCommandInvocation of either stream."""
 
 
 class Instance(BaseModel):
@@ -29,6 +34,7 @@ class Instance(BaseModel):
         ends: How a command ends on it: ``Success``, ``Failed``, ``TimedOut``, or ``hang`` for never.
         fails_on: Only a command with a parameter that contains this text ends so; any where empty.
         output: What it writes.
+        errors: What its last step writes to its error stream.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -38,6 +44,7 @@ class Instance(BaseModel):
     ends: Literal["Success", "Failed", "TimedOut", "hang"] = "Success"
     fails_on: str = ""
     output: str = "installed"
+    errors: str = ""
 
 
 @dataclass
@@ -58,6 +65,12 @@ class CommandState:
     at: float
     invocations: list[InvocationState] = field(default_factory=list)
     cancelled: bool = False
+    stale: dict[str, int] = field(default_factory=dict)
+
+    def is_stale(self, look: str, looks: int) -> bool:
+        """Whether a look does not see what was done, as the first ones of its kind do not."""
+        seen = self.stale[look] = self.stale.get(look, 0) + 1
+        return seen <= looks
 
 
 class SsmState(Paced):
@@ -66,12 +79,18 @@ class SsmState(Paced):
     Args:
         ecr: Region and account.
         pacing: See :class:`jenkins_release.sandbox.ecs_state.Paced`.
+
+    Attributes:
+        documents: Document to the names of its steps.
+        stale: Kind of look, of :data:`LOOKS`, to how many of them do not see what was done: SSM is eventually
+            consistent.
     """
 
     def __init__(self, ecr: EcrState, **pacing: Any) -> None:
         super().__init__(**pacing)
         self.ecr = ecr
-        self.documents = {"AWS-RunShellScript"}
+        self.documents: dict[str, tuple[str, ...]] = {"AWS-RunShellScript": ("aws:runShellScript",)}
+        self.stale: dict[str, int] = {}
         self.instances: dict[str, Instance] = {}
         self.commands: dict[str, CommandState] = {}
 
@@ -149,6 +168,7 @@ class SsmApi(JsonApi):
             "SendCommand": self._send,
             "ListCommands": self._list,
             "ListCommandInvocations": self._list_invocations,
+            "GetCommandInvocation": self._get_invocation,
             "CancelCommand": self._cancel,
         }
         super().__init__("ssm", actions, self._arns, invalid="ValidationException")
@@ -177,8 +197,10 @@ class SsmApi(JsonApi):
         if "CommandId" in given:
             self._state.looked()
         wanted = {each["key"]: each["value"] for each in given.get("Filters", [])}
+        look = "list" if wanted else "command"
         with self._state.lock:
-            shown = [self._command(each) for each in reversed(self._state.commands.values())]
+            known = [each for each in reversed(self._state.commands.values()) if not self._stale(each, look)]
+            shown = [self._command(each) for each in known]
         if ident := given.get("CommandId"):
             shown = [each for each in shown if each["CommandId"] == ident]
         if "DocumentName" in wanted:
@@ -190,17 +212,52 @@ class SsmApi(JsonApi):
     def _list_invocations(self, given: Mapping[str, Any]) -> Answer:
         with self._state.lock:
             command = self._found(given["CommandId"])
+            if self._stale(command, "invocations"):
+                return {"CommandInvocations": []}
+            reached = command.invocations
+            if reached and all(each.status in _ENDED for each in reached) and self._stale(command, "end"):
+                reached = [*reached[:-1], replace(reached[-1], status="InProgress", detail="InProgress")]
             return {
                 "CommandInvocations": [
                     self._invocation(command, each, details=given.get("Details", False))
-                    for each in command.invocations
+                    for each in reached
                     if given.get("InstanceId") in {None, each.instance.ident}
                 ]
             }
 
+    def _get_invocation(self, given: Mapping[str, Any]) -> Answer:
+        with self._state.lock:
+            command = self._found(given["CommandId"])
+            found = [each for each in command.invocations if each.instance.ident == given["InstanceId"]]
+            if not found or self._stale(command, f"output {given['InstanceId']}"):
+                raise ApiFault("InvocationDoesNotExist", "")
+            steps = self._state.documents[command.given["DocumentName"]]
+            name = given.get("PluginName", steps[0] if len(steps) == 1 else "")
+            if name not in steps:
+                raise ApiFault("InvalidPluginName", "")
+            ended, instance = found[0].status in _ENDED, found[0].instance
+            failed = name == steps[-1] and found[0].status != "Success"
+            return {
+                "CommandId": command.ident,
+                "InstanceId": instance.ident,
+                "PluginName": name,
+                "DocumentName": command.given["DocumentName"],
+                "Status": found[0].status if name == steps[-1] else "Success",
+                "StatusDetails": found[0].detail if name == steps[-1] else "Success",
+                "ResponseCode": (1 if failed else 0) if ended else -1,
+                "StandardOutputContent": instance.output[:_MAX_OUT] if ended else "",
+                "StandardErrorContent": instance.errors[:_MAX_ERR] if ended and name == steps[-1] else "",
+            }
+
+    def _stale(self, command: CommandState, look: str) -> bool:
+        return command.is_stale(look, self._state.stale.get(look.partition(" ")[0], 0))
+
     def _cancel(self, given: Mapping[str, Any]) -> Answer:
         with self._state.lock:
-            self._found(given["CommandId"]).cancelled = True
+            command = self._found(given["CommandId"])
+            if self._stale(command, "cancel"):
+                raise ApiFault("InvalidCommandId", "")
+            command.cancelled = True
         return {}
 
     def _found(self, ident: str) -> CommandState:
@@ -235,16 +292,22 @@ class SsmApi(JsonApi):
             "CommandPlugins": [],
         }
         if details and each.status in _ENDED:
-            code = 0 if each.status == "Success" else 1
+            steps, written = self._state.documents[command.given["DocumentName"]], each.instance
             shown["CommandPlugins"] = [
                 {
-                    "Name": "aws:runShellScript",
-                    "Status": each.status,
-                    "ResponseCode": code,
-                    "Output": each.instance.output[:2500],
+                    "Name": name,
+                    "Status": each.status if name == steps[-1] else "Success",
+                    "ResponseCode": 1 if name == steps[-1] and each.status != "Success" else 0,
+                    "Output": _listed(written.output, written.errors if name == steps[-1] else ""),
                 }
+                for name in steps
             ]
         return shown
+
+
+def _listed(output: str, errors: str) -> str:
+    whole = f"{output}\n----------ERROR-------\n{errors}" if errors else output
+    return whole if len(whole) <= _MAX_LISTED else f"{whole[: _MAX_LISTED - 24]}\n---Output truncated---"
 
 
 def _whole(command: CommandState, states: list[str]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError
@@ -41,8 +41,8 @@ class _State:
     own_docker: bool
     docker_host: str
     smb_user: str
-    smb_password: str
-    key_passphrase: str
+    smb_password: str = field(repr=False)
+    key_passphrase: str = field(repr=False)
 
 
 class Sandbox:

@@ -12,6 +12,8 @@ from jenkins_release.share.candidates import (
     CandidateArea,
     CandidateRef,
     attestation_entries,
+    spare_entries,
+    within_bounds,
 )
 from jenkins_release.share.protocol import HEAD
 
@@ -33,8 +35,8 @@ def read_records(area: CandidateArea, refs: Sequence[CandidateRef]) -> dict[Cand
     """Read manifests and attestations of candidates.
 
     Returns:
-        The records by candidate. One that is not as usual, because something is missing or large, is
-        left out: the calls for a single candidate read it, or tell what is wrong with it.
+        The records by candidate. One that is not as usual, because something is missing, large or does
+        not belong there, is left out: the calls for a single candidate read it, or tell what is wrong.
 
     Raises:
         RemoteError: The share failed.
@@ -44,8 +46,11 @@ def read_records(area: CandidateArea, refs: Sequence[CandidateRef]) -> dict[Cand
     listings = share.list_each([f"{folder}/{ATTESTATIONS}" for folder in folders.values()])
     usual: dict[CandidateRef, tuple[bytes, list[str]]] = {}
     for ref, manifest, listing in zip(folders, manifests, listings, strict=True):
-        if _whole(manifest) and isinstance(manifest, bytes) and not isinstance(listing, RemoteError):
-            usual[ref] = manifest, [entry.name for entry in attestation_entries(listing)]
+        if not isinstance(manifest, bytes) or isinstance(listing, RemoteError) or spare_entries(listing):
+            continue
+        entries = attestation_entries(listing)
+        if _whole(manifest) and within_bounds(len(entries), sum(entry.size for entry in entries)):
+            usual[ref] = manifest, [entry.name for entry in entries]
     paths = [f"{folders[ref]}/{ATTESTATIONS}/{name}" for ref in usual for name in usual[ref][1]]
     bodies = iter(share.read_heads(paths))
     found: dict[CandidateRef, Records] = {}

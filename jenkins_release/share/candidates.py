@@ -7,12 +7,15 @@ renamed into place in one server-side step, so a reader sees a complete candidat
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.rules.names import check_identifier
+from jenkins_release.share.litter import is_litter
 from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import (
     Staging,
@@ -24,10 +27,20 @@ from jenkins_release.share.staging import (
     write_new,
 )
 
+_log = logging.getLogger(__name__)
 MANIFEST = "candidate.json"
 CHECKSUMS = "SHA256SUMS"
 ATTESTATIONS = "attestations"
 _SUFFIX = ".dsse.json"
+MAX_ATTESTATIONS = 1000
+"""Most attestations of a candidate."""
+MAX_ATTESTATIONS_BYTES = 64 * 1024 * 1024
+"""Most bytes of all attestations of a candidate: they are read into memory."""
+_MAX_SPARE_BYTES = 1024 * 1024
+"""Most bytes of a file with another name than an attestation's that is looked into."""
+_NAMED = re.compile(r"\d{4,}-[^.]+\.dsse\.json")
+_UNFINISHED = re.compile(r"\.\d{4,}-[a-z]+\.dsse\.json\.[0-9a-f]{8}")
+"""What a step that died while it added an attestation leaves behind; the next one removes it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -57,6 +70,7 @@ class CandidateArea:
     def __init__(self, share: Share, product: str) -> None:
         self.share = share
         self.product = check_identifier("product", product)
+        self._told: set[str] = set()
 
     def folder(self, ref: CandidateRef) -> str:
         """Path of the candidate's folder below the share's root."""
@@ -113,21 +127,92 @@ class CandidateArea:
         return read_bounded(self.share, f"{self.folder(ref)}/{path}")
 
     def attestations(self, ref: CandidateRef) -> dict[str, bytes]:
-        """Read all attestations: file name to bytes, in the order of their numbers."""
-        return {
-            entry.name: self._read(ref, f"{ATTESTATIONS}/{entry.name}") for entry in self._attestations(ref)
-        }
+        """Read all attestations: file name to bytes, in the order of their numbers.
+
+        Raises:
+            IntegrityError: Something else is in their folder, one of them cannot be read, or there are far
+                too many. Passing over it would hide what was signed, such as a withdrawal.
+        """
+        names, strange = self.look_at_attestations(ref)
+        if strange:
+            told = list(strange.values())
+            raise IntegrityError(told[0], hint="find out who changed the share", reasons=told)
+        found: dict[str, bytes] = {}
+        total = 0
+        for name in names:
+            found[name] = self.read_attestation(ref, name)
+            # Counted again: what grows while it is read had another size in the listing.
+            total += len(found[name])
+            self._check_bounds(ref, len(found), total)
+        return found
 
     def attestation_names(self, ref: CandidateRef) -> list[str]:
         """Return the names of all attestations, in the order of their numbers."""
-        return [entry.name for entry in self._attestations(ref)]
+        return self.look_at_attestations(ref)[0]
 
-    def _attestations(self, ref: CandidateRef) -> list[Entry]:
+    def look_at_attestations(self, ref: CandidateRef) -> tuple[list[str], dict[str, str]]:
+        """List the attestations: their names in order, and each other name there with what it is, in words.
+
+        The folder itself has the empty name. What operating systems leave there is told and passed over. A
+        file with another name counts as an attestation if it looks like one and is no copy: somebody has
+        renamed it.
+        """
+        folder = f"{self.folder(ref)}/{ATTESTATIONS}"
         try:
-            entries = self.share.list(f"{self.folder(ref)}/{ATTESTATIONS}")
+            entries = self.share.list(folder)
         except PathNotFound:
-            return []
-        return attestation_entries(entries)
+            # An export makes the folder, also without attestations.
+            state = "is a file in the place of a folder" if present(self.share, folder) else "is missing"
+            return [], {"": f"{shown_path(self.share, folder)} {state}"}
+        found = attestation_entries(entries)
+        strange = {}
+        for entry in spare_entries(entries):
+            shown = shown_path(self.share, f"{folder}/{entry.name}")
+            if self._is_litter(folder, entry, found):
+                if shown not in self._told:
+                    self._told.add(shown)
+                    _log.warning("passed over: %s is no attestation, and does not belong there", shown)
+            elif entry.is_folder or entry.name.startswith("."):
+                what = "folder" if entry.is_folder else "file"
+                strange[entry.name] = f"{shown} is a {what} that does not belong there"
+            else:
+                found.append(entry)
+        found.sort(key=lambda entry: entry.name)
+        self._check_bounds(ref, len(found), sum(entry.size for entry in found))
+        return [entry.name for entry in found], strange
+
+    def _is_litter(self, folder: str, entry: Entry, attestations: Sequence[Entry]) -> bool:
+        """Whether an entry is neither an attestation under another name nor something unknown."""
+        if entry.is_folder or entry.size > _MAX_SPARE_BYTES:
+            return is_litter(entry.name, is_folder=entry.is_folder)
+        data = read_bounded(self.share, f"{folder}/{entry.name}")
+        if b'"payload' not in data and b'"signatures' not in data:
+            # A hidden file with an unknown name stays a sign that somebody hides something.
+            return is_litter(entry.name, is_folder=False) or not entry.name.startswith(".")
+        same = (each.name for each in attestations if each.size == entry.size)
+        return any(read_bounded(self.share, f"{folder}/{name}") == data for name in same)
+
+    def read_attestation(self, ref: CandidateRef, name: str) -> bytes:
+        """Read an attestation that was listed. Raises IntegrityError where it cannot be read."""
+        path = f"{ATTESTATIONS}/{name}"
+        try:
+            return self._read(ref, path)
+        except RemoteError as error:
+            if error.retryable:
+                raise
+            raise IntegrityError(
+                f"{self.shown(ref, path)} is listed, and cannot be read: {error.message}",
+                hint="find out who changed the share",
+            ) from error
+
+    def _check_bounds(self, ref: CandidateRef, count: int, size: int) -> None:
+        if within_bounds(count, size):
+            return
+        raise IntegrityError(
+            f"{self.shown(ref, ATTESTATIONS)} has {count} attestations with {size} bytes, expected at most "
+            f"{MAX_ATTESTATIONS} with {MAX_ATTESTATIONS_BYTES} bytes",
+            hint="no candidate has as many: find out who put them there, and remove them",
+        )
 
     @contextmanager
     def stage(self, ref: CandidateRef, holder: str) -> Iterator[Staging]:
@@ -153,18 +238,18 @@ class CandidateArea:
                 raise
 
     def add_attestation(
-        self, ref: CandidateRef, kind: str, make: Callable[[dict[str, bytes]], bytes], holder: str
-    ) -> tuple[str, bytes]:
+        self, ref: CandidateRef, kind: str, make: Callable[[dict[str, bytes]], bytes | None], holder: str
+    ) -> tuple[str, bytes] | None:
         """Append an attestation behind those that are there.
 
         Args:
             ref: The candidate.
             kind: Short word for the file name, such as ``qa``.
-            make: Makes the envelope from the attestations that are there, in order.
+            make: Makes the envelope from the attestations that are there, in order; None to add nothing.
             holder: Who appends, for the lease.
 
         Returns:
-            The file's name and bytes.
+            The file's name and bytes; None if nothing was added.
 
         Raises:
             LeaseHeld: Another attestation is being added at this moment; retryable.
@@ -175,7 +260,10 @@ class CandidateArea:
                 self.share.make_folder(folder)
                 remove_unfinished(self.share, folder)
                 before = self.attestations(ref)
+                self._check_bounds(ref, len(before) + 1, 0)
                 data = make(before)
+                if data is None:
+                    return None
                 name = f"{len(before) + 1:04d}-{kind}{_SUFFIX}"
                 write_new(self.share, folder, name, data)
                 return name, data
@@ -192,12 +280,30 @@ class CandidateArea:
 
 
 def attestation_entries(entries: Sequence[Entry]) -> list[Entry]:
-    """Return those entries of an attestations folder that are attestations; unfinished ones are hidden."""
-    return [entry for entry in entries if not entry.is_folder and not entry.name.startswith(".")]
+    """Return those entries of an attestations folder that have the name of an attestation."""
+    return [entry for entry in entries if not entry.is_folder and _NAMED.fullmatch(entry.name)]
+
+
+def spare_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """Return those that have neither the name of an attestation nor that of an unfinished one."""
+    return [
+        entry
+        for entry in entries
+        if entry.is_folder or not (_NAMED.fullmatch(entry.name) or _UNFINISHED.fullmatch(entry.name))
+    ]
+
+
+def within_bounds(count: int, size: int) -> bool:
+    """Whether a candidate may have so many attestations, with so many bytes in all."""
+    return count <= MAX_ATTESTATIONS and size <= MAX_ATTESTATIONS_BYTES
 
 
 def _folders(entries: Sequence[Entry]) -> list[Entry]:
-    return [entry for entry in entries if entry.is_folder and not entry.name.startswith(".")]
+    return [
+        entry
+        for entry in entries
+        if entry.is_folder and not entry.name.startswith(".") and not is_litter(entry.name, is_folder=True)
+    ]
 
 
 def _taken(area: CandidateArea, ref: CandidateRef) -> ConfigurationError:

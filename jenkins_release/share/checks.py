@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.rules.names import check_path
+from jenkins_release.share.protocol import MAX_LISTED
 
 _MAX_HOLDER = 500
 
@@ -38,6 +39,19 @@ def too_short(place: str, offset: int, wanted: int, size: int) -> IntegrityError
         f"{place}: {wanted} bytes from offset {offset} were expected, the file ends at {size}",
         hint="the file is not what was recorded: compare it with SHA256SUMS, and export it again",
     )
+
+
+def check_listed(place: str, count: int) -> None:
+    """Check how many entries of a folder have come so far, before the next ones are asked for.
+
+    Raises:
+        IntegrityError: More than any folder of a release has.
+    """
+    if count > MAX_LISTED:
+        raise IntegrityError(
+            f"{place} has more than {MAX_LISTED} entries: it is not listed",
+            hint="no folder of a release has as many: find out who put them there, and remove them",
+        )
 
 
 def holder_line(holder: str) -> bytes:

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.rules.names import check_path
-from jenkins_release.share.checks import check_below_root, check_range, too_short
+from jenkins_release.share.checks import check_below_root, check_listed, check_range, too_short
 from jenkins_release.share.directory_files import opened_folder, rename_new, translated
 from jenkins_release.share.directory_lease import held
 from jenkins_release.share.directory_writer import DirectoryWriter
@@ -65,6 +65,7 @@ class DirectoryShare:
                 # Gone since the folder was read: as if it had not been there.
                 with contextlib.suppress(FileNotFoundError):
                     found.append(_entry(row.name, row.stat(follow_symlinks=False)))
+                check_listed(self._place(path), len(found))
         return sorted(found, key=lambda entry: entry.name)
 
     def stat(self, path: str) -> Entry:
@@ -203,6 +204,8 @@ class DirectoryShare:
             return action(path)
         except RemoteError as error:
             return error
+        except IntegrityError as error:
+            return RemoteError(error.message, hint=error.hint)
 
     def _place(self, path: str) -> str:
         return str(self._root / path)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jenkins_release.errors import ReleaseError, RemoteError
-from jenkins_release.share.protocol import PathExists, PathNotFound, ShareFull
+from jenkins_release.share.protocol import AccessRefused, PathExists, PathNotFound, ShareFull
 
 _RENAME_NOREPLACE = 1
 """linux/fs.h; see rename(2)."""
@@ -30,8 +30,8 @@ _MEANINGS: dict[int, tuple[type[RemoteError], str, str]] = {
     errno.EDQUOT: (ShareFull, "the quota is used up", "make room, or have the quota raised"),
     errno.EFBIG: (ShareFull, "the file is larger than the file system or a limit allows", "raise the limit"),
     errno.EROFS: (RemoteError, "the file system is read-only", "mount it for writing"),
-    errno.EACCES: (RemoteError, "the permission is missing", "give this user access to the folder"),
-    errno.EPERM: (RemoteError, "the permission is missing", "give this user access to the folder"),
+    errno.EACCES: (AccessRefused, "the permission is missing", "give this user access to the folder"),
+    errno.EPERM: (AccessRefused, "the permission is missing", "give this user access to the folder"),
     errno.ELOOP: (RemoteError, "a symbolic link is on the way", "use the path that the link leads to"),
     errno.ENXIO: (RemoteError, "it is neither a file nor a folder", "remove it from the share"),
 }

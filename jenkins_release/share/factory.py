@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +31,7 @@ def open_share(
     encrypt: bool = True,
     timeout_s: float = 60.0,
     auth: str = "negotiate",
+    dfs_targets: Sequence[str] = (),
 ) -> ClosableShare:
     r"""Return the share at a location; nothing is connected or opened yet.
 
@@ -41,6 +43,8 @@ def open_share(
         encrypt: Whether an SMB connection is encrypted; signed it is in any case.
         timeout_s: Longest wait for one answer of an SMB server, in seconds.
         auth: SMB authentication: ``negotiate``, ``ntlm`` or ``kerberos``.
+        dfs_targets: Servers that a DFS referral may lead to, besides the location's own and hosts below it;
+            ``.example.com`` stands for every host below that domain.
 
     Raises:
         ConfigurationError: The location is impossible, or an SMB share lacks a user or password.
@@ -50,7 +54,13 @@ def open_share(
         from jenkins_release.share.smb import SmbShare
 
         address = SmbAddress.parse(location)
-        return SmbShare(address, username, password, encrypt=encrypt, timeout_s=timeout_s, auth=auth)
+        return SmbShare(
+            *(address, username, password),
+            encrypt=encrypt,
+            timeout_s=timeout_s,
+            auth=auth,
+            dfs_targets=dfs_targets,
+        )
     folder = Path(location)
     if not location or not folder.is_absolute():
         raise ConfigurationError(

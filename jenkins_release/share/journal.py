@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 JOURNAL = "journal"
 MAX_ENTRY_BYTES = 64 * 1024
 """Largest file that is read as an entry."""
+MAX_JOURNAL_BYTES = 16 * 1024 * 1024
+"""Most bytes of entries that are read; one has some hundred."""
 MAX_ENTRIES = 2000
 """Entries that are read, the last ones by name: 40 images make about 85 in one run."""
 
@@ -47,12 +49,16 @@ class JournalFolder:
         Raises:
             RemoteError: The share failed; retryable.
         """
-        found = {}
+        found: dict[str, bytes] = {}
+        total = 0
         for entry in self._entries()[-MAX_ENTRIES:]:
-            if entry.size > MAX_ENTRY_BYTES:
+            total += entry.size
+            if entry.size > MAX_ENTRY_BYTES or total > MAX_JOURNAL_BYTES:
                 continue
             try:
-                found[entry.name] = b"".join(self._share.read(f"{self._path}/{entry.name}"))
+                # As long as it was when it was listed: what grows meanwhile is no entry.
+                path = f"{self._path}/{entry.name}"
+                found[entry.name] = b"".join(self._share.read(path, length=entry.size))
             except ReleaseError as error:
                 if error.retryable:
                     raise

@@ -23,6 +23,18 @@ class PathExists(RemoteError):
     """The name is taken; nothing was changed."""
 
 
+class AccessRefused(RemoteError):
+    """The user may not do that; or, on Windows, somebody has open what is to be renamed or removed."""
+
+
+class NameRefused(RemoteError):
+    """The server takes no file or folder of that name, whoever writes it."""
+
+
+class InUse(RemoteError):
+    """Somebody has it open in a way that leaves no room for others."""
+
+
 class ShareFull(RemoteError):
     """The share has no room for the data. Not worth a retry: somebody has to make room."""
 
@@ -32,6 +44,11 @@ AHEAD = 16
 one transfer, sixteen do not; several transfers at once do with fewer each."""
 HEAD = 65536
 """Bytes at the beginning of a file that :meth:`Share.read_heads` brings; SMB asks one credit for them."""
+
+
+MAX_LISTED = 10_000
+"""Most entries of a folder that is listed: none of ours has as many, and whoever writes to a share may put
+any number there."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +113,12 @@ class Share(Protocol):
         ...
 
     def list(self, path: str) -> list[Entry]:
-        """List a folder, sorted by name. Raises :class:`PathNotFound`."""
+        """List a folder, sorted by name.
+
+        Raises:
+            PathNotFound: There is no such folder.
+            IntegrityError: It has more than :data:`MAX_LISTED` entries.
+        """
         ...
 
     def stat(self, path: str) -> Entry:

@@ -7,13 +7,22 @@ server-side step, so a reader sees a complete release or none.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.rules.names import check_identifier
+from jenkins_release.share.litter import is_litter
 from jenkins_release.share.protocol import Lease, PathExists, PathNotFound, Share
-from jenkins_release.share.staging import Staging, present, read_bounded, shown_path, stage_folder
+from jenkins_release.share.staging import (
+    Staging,
+    present,
+    read_bounded,
+    rename_whole,
+    shown_path,
+    stage_folder,
+)
 
 RELEASE = "release.json"
 INSTALLERS = "installers"
@@ -40,7 +49,11 @@ class ReleaseArea:
             entries = self.share.list(self.product)
         except PathNotFound:
             return []
-        return sorted(e.name for e in entries if e.is_folder and not e.name.startswith("."))
+        return sorted(
+            e.name
+            for e in entries
+            if e.is_folder and not e.name.startswith(".") and not is_litter(e.name, is_folder=True)
+        )
 
     def exists(self, version: str) -> bool:
         """Whether the release's folder is there."""
@@ -69,6 +82,20 @@ class ReleaseArea:
     def read(self, version: str, path: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of a file of a release, as :meth:`Share.read` does."""
         return self.share.read(f"{self.folder(version)}/{path}", offset=offset, length=length)
+
+    def set_aside(self, version: str, why: str) -> str:
+        """Take a release out of sight, under :meth:`lease`: rename its folder to a hidden name beside it.
+
+        Args:
+            version: Version.
+            why: ``incoming`` for what the next :meth:`stage` may remove; anything else is kept for a person.
+
+        Returns:
+            Where it is now, as a person reads it.
+        """
+        hidden = f"{self.product}/.{why}-{version}-{secrets.token_hex(4)}"
+        rename_whole(self.share, self.folder(version), hidden)
+        return shown_path(self.share, hidden)
 
     @contextmanager
     def stage(self, version: str) -> Iterator[Staging]:

@@ -44,6 +44,7 @@ class SmbShare:
         auth: ``negotiate`` (Kerberos where there is a ticket library, else NTLM), ``ntlm`` or ``kerberos``.
         packed: Whether file contents take the fast data path where the server allows it; else they go
             through smbprotocol's own calls, see docs/adr/0011.
+        dfs_targets: Servers that a DFS referral may lead to, besides ``address.server`` and hosts below it.
         resume: How long to insist after a break in the middle of a file that can go on: any that is
             read, and those created as resumable. None raises the break.
         sleep: Waits the given number of seconds.
@@ -62,6 +63,7 @@ class SmbShare:
         timeout_s: float = 60.0,
         auth: str = "negotiate",
         packed: bool = True,
+        dfs_targets: Sequence[str] = (),
         resume: RetryPolicy | None = RESUME,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -79,7 +81,14 @@ class SmbShare:
                 f"an SMB time-out of {timeout_s} s is too short", hint="give 1 s or more"
             )
         self._address = address
-        login = SmbLogin(username, password, encrypt=encrypt, auth=auth, timeout_s=timeout_s, packed=packed)
+        login = SmbLogin(
+            *(username, password),
+            encrypt=encrypt,
+            auth=auth,
+            timeout_s=timeout_s,
+            packed=packed,
+            dfs_targets=tuple(dfs_targets),
+        )
         self._resume = resume
         self._sleep = sleep
         self._login = login

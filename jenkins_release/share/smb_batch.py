@@ -18,7 +18,7 @@ from smbprotocol.file_info import FileAttributes, FileInformationClass
 from smbprotocol.header import NtStatus
 from smbprotocol.open import ImpersonationLevel, Open
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.share.protocol import HEAD, Entry
 from jenkins_release.share.smb_connection import (
     A_FILE,
@@ -99,8 +99,15 @@ def list_folders(connection: SmbConnection, paths: Sequence[str]) -> list[list[E
     found: list[list[Entry] | RemoteError] = []
     for path, entries in zip(paths, _all(connection, "list", paths, post, take), strict=True):
         # Two requests were not enough for all of its entries.
-        found.append([*list_folder(connection, path)] if entries is None else entries)
+        found.append(_listed(connection, path) if entries is None else entries)
     return found
+
+
+def _listed(connection: SmbConnection, path: str) -> list[Entry] | RemoteError:
+    try:
+        return [*list_folder(connection, path)]
+    except IntegrityError as error:
+        return RemoteError(error.message, hint=error.hint)
 
 
 _NO_MORE = (NtStatus.STATUS_NO_MORE_FILES, NtStatus.STATUS_NO_SUCH_FILE)

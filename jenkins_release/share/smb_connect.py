@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from smbprotocol.exceptions import BadNetworkName, PathNotCovered
 from smbprotocol.tree import TreeConnect
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_connection import A_FOLDER, READ_ATTRIBUTES, SmbConnection
-from jenkins_release.share.smb_dfs import Referred, referral_targets
+from jenkins_release.share.smb_dfs import Referred, may_follow, referral_targets
 from jenkins_release.share.smb_errors import FOREIGN, LoginRefused, translate
 from jenkins_release.share.smb_wire import SmbLogin, encryption_demanded, log_in
 
@@ -28,7 +29,8 @@ def connect(address: SmbAddress, login: SmbLogin, replaces: int = 0) -> SmbConne
         replaces: Session of a connection that was lost, which its server shall end; 0 for none.
 
     Raises:
-        ConfigurationError: The server demands encryption, which is switched off.
+        ConfigurationError: The server demands encryption, which is switched off, or a DFS referral leads
+            only to servers that are not allowed.
         RemoteError: The share cannot be reached or used; ``retryable`` tells whether to try again.
     """
     return _follow(address, address, login, _MAX_REFERRALS, replaces)
@@ -45,7 +47,7 @@ def _follow(
                 f"cannot use {shown}: more than {_MAX_REFERRALS} DFS referrals follow each other",
                 hint="correct the DFS links, they lead in a circle",
             ) from None
-        targets = referred.targets
+        targets = _allowed(referred.targets, shown, login)
     failure: RemoteError | None = None
     for next_target in targets:
         try:
@@ -57,6 +59,21 @@ def _follow(
                 # Another target would refuse the same account, and count it as one more attempt.
                 break
     raise failure or RemoteError(f"cannot use {shown}: its DFS referral names no target")
+
+
+def _allowed(targets: Sequence[SmbAddress], shown: SmbAddress, login: SmbLogin) -> list[SmbAddress]:
+    allowed = [target for target in targets if may_follow(target.server, shown.server, login.dfs_targets)]
+    refused = sorted({target.server for target in targets if target not in allowed})
+    if refused and not allowed:
+        raise ConfigurationError(
+            f"cannot use {shown}: it refers to {', '.join(refused)}, which is neither {shown.server} nor a "
+            "host below it; nothing was sent there",
+            hint="if this server is yours, add it to share.dfs_targets; if not, find out who changed the DFS "
+            "link",
+        )
+    if refused:
+        _log.warning("DFS targets of %s that are not allowed: %s", shown, ", ".join(refused))
+    return allowed
 
 
 def _connect_here(target: SmbAddress, shown: SmbAddress, login: SmbLogin, replaces: int) -> SmbConnection:

@@ -10,6 +10,7 @@ status: a rename could not cross them anyway.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_wire import SmbWire
 
 _log = logging.getLogger(__name__)
+_IP_ADDRESS = re.compile(r"[0-9.]+|.*:.*")
 _MAX_ANSWER = 56 * 1024
 """Most bytes of a referral answer (MS-DFSC section 3.1.5.4.2)."""
 
@@ -38,6 +40,34 @@ class Referred(Exception):
     def __init__(self, targets: Sequence[SmbAddress]) -> None:
         super().__init__(f"referred to {', '.join(map(str, targets))}")
         self.targets = list(targets)
+
+
+def may_follow(target: str, configured: str, listed: Sequence[str]) -> bool:
+    r"""Whether a server that a referral names may get the account's login.
+
+    A referral is not signed by anyone but the server that answers. NTLM proves the account to whoever
+    asks, so an answer to the wrong server is a password hash in the wrong hands.
+
+    Args:
+        target: Host name or address from the referral.
+        configured: Server or domain of the configured location.
+        listed: Further servers that are allowed; ``.example.com`` allows every host below that domain.
+    """
+    host, home = _host(target), _host(configured)
+    if host == home:
+        return True
+    # A short name or an address is no domain: nothing is below it.
+    if "." in home and not _IP_ADDRESS.fullmatch(home) and host.endswith(f".{home}"):
+        return True
+    for entry in listed:
+        name = _host(entry)
+        if host == name or (name.startswith(".") and host.endswith(name)):
+            return True
+    return False
+
+
+def _host(name: str) -> str:
+    return name.rstrip(".").casefold()
 
 
 def referral_targets(

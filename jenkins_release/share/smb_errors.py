@@ -19,7 +19,14 @@ from smbprotocol.exceptions import (
 from smbprotocol.header import NtStatus
 
 from jenkins_release.errors import RemoteError
-from jenkins_release.share.protocol import PathExists, PathNotFound, ShareFull
+from jenkins_release.share.protocol import (
+    AccessRefused,
+    InUse,
+    NameRefused,
+    PathExists,
+    PathNotFound,
+    ShareFull,
+)
 
 FOREIGN = (SMBException, OSError, ValueError, struct.error)
 """What calls into smbprotocol raise: besides its own errors those of sockets, a bare ``ValueError``
@@ -43,19 +50,38 @@ _NO_LOGIN = "correct the user name or password first: further attempts may lock 
 _NO_ACCESS = "give the user the permission, on the share and on the folder, or use another user"
 _BUSY = "someone has it open: try again when that is over"
 _AGAIN = "the server is busy or restarting: try again"
+_VETOED = (
+    "Samba refuses and hides what 'veto files' in its smb.conf matches: have the list changed, so that it "
+    "leaves out the names in docs/share-layout.md, also those that begin with a dot"
+)
+_SCREENED = (
+    "; or a file screen of the server, such as FSRM of Windows, blocks the name: have the folder excepted"
+)
 
 _MEANINGS: dict[int, tuple[str, _Meaning]] = {
     0xC000000F: ("STATUS_NO_SUCH_FILE", _Meaning("there is no such file", kind=PathNotFound)),
-    0xC0000022: ("STATUS_ACCESS_DENIED", _Meaning("the server denies access", _NO_ACCESS)),
+    0xC0000022: ("STATUS_ACCESS_DENIED", _Meaning("the server denies access", _NO_ACCESS, AccessRefused)),
+    0xC0000033: (
+        "STATUS_OBJECT_NAME_INVALID",
+        _Meaning("the server does not take such a name", _VETOED, kind=NameRefused),
+    ),
     0xC0000034: ("STATUS_OBJECT_NAME_NOT_FOUND", _Meaning("there is no such name", kind=PathNotFound)),
     0xC0000035: ("STATUS_OBJECT_NAME_COLLISION", _Meaning("the name is taken", kind=PathExists)),
     0xC000003A: ("STATUS_OBJECT_PATH_NOT_FOUND", _Meaning("its folder is not there", kind=PathNotFound)),
-    0xC0000043: ("STATUS_SHARING_VIOLATION", _Meaning("it is in use", _BUSY, retryable=True)),
+    0xC0000043: ("STATUS_SHARING_VIOLATION", _Meaning("it is in use", _BUSY, InUse, retryable=True)),
     0xC0000044: ("STATUS_QUOTA_EXCEEDED", _Meaning("the user's quota is used up", kind=ShareFull)),
     0xC0000054: ("STATUS_FILE_LOCK_CONFLICT", _Meaning("a part of it is locked", _BUSY, retryable=True)),
     0xC0000056: (
         "STATUS_DELETE_PENDING",
         _Meaning("it is not finished, or being removed", _BUSY, retryable=True),
+    ),
+    0xC000005E: (
+        "STATUS_NO_LOGON_SERVERS",
+        _Meaning(
+            "the server reached no domain controller that knows the account",
+            "the login was not checked: see whether a domain controller is up, and reachable from the server",
+            retryable=True,
+        ),
     ),
     0xC000006A: ("STATUS_WRONG_PASSWORD", _Meaning("the password is wrong", _NO_LOGIN, kind=LoginRefused)),
     0xC000006D: (
@@ -86,6 +112,14 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
     0xC000009A: ("STATUS_INSUFFICIENT_RESOURCES", _Meaning("the server is short", _AGAIN, retryable=True)),
     0xC00000A2: ("STATUS_MEDIA_WRITE_PROTECTED", _Meaning("the share is read-only", _NO_ACCESS)),
     0xC00000B5: ("STATUS_IO_TIMEOUT", _Meaning("the server's disk did not answer", _AGAIN, retryable=True)),
+    0xC00000BB: (
+        "STATUS_NOT_SUPPORTED",
+        _Meaning(
+            "the server does not support it",
+            "it may ask for another version of SMB, for signing or for encryption: see share.encrypt and the "
+            "server's settings",
+        ),
+    ),
     0xC00000BA: ("STATUS_FILE_IS_A_DIRECTORY", _Meaning("it is a folder, not a file", kind=PathNotFound)),
     0xC00000C9: (
         "STATUS_NETWORK_NAME_DELETED",
@@ -105,6 +139,14 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
     0xC0000128: (
         "STATUS_FILE_CLOSED",
         _Meaning("the server closed the file", _AGAIN, retryable=True, ends_session=True),
+    ),
+    0xC0000133: (
+        "STATUS_TIME_DIFFERENCE_AT_DC",
+        _Meaning(
+            "the clocks of this machine and the domain controller differ too much",
+            "set this machine's clock, such as with chrony: Kerberos allows five minutes",
+            kind=LoginRefused,
+        ),
     ),
     0xC000015B: (
         "STATUS_LOGON_TYPE_NOT_GRANTED",
@@ -132,14 +174,33 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
         "STATUS_NETWORK_SESSION_EXPIRED",
         _Meaning("the session's ticket ran out", _AGAIN, retryable=True, ends_session=True),
     ),
+    0xC0000418: (
+        "STATUS_NTLM_BLOCKED",
+        _Meaning(
+            "the server does not take NTLM",
+            "Kerberos is needed: name the server as its service principal does, not by address, and log in "
+            "with an account of the domain",
+            kind=LoginRefused,
+        ),
+    ),
     0xC0000466: ("STATUS_SERVER_UNAVAILABLE", _Meaning("the server is down", _AGAIN, retryable=True)),
     0xC0000467: ("STATUS_FILE_NOT_AVAILABLE", _Meaning("it is not available now", _AGAIN, retryable=True)),
     0xC0000802: ("STATUS_DISK_QUOTA_EXCEEDED", _Meaning("the quota is used up", kind=ShareFull)),
+    0xC0000906: (
+        "STATUS_VIRUS_INFECTED",
+        _Meaning(
+            "the server's virus scanner found something in the file, and refuses it",
+            "look at the scanner's log on the server: it may be wrong, or the file is infected",
+        ),
+    ),
     0x8000002D: (
         "STATUS_STOPPED_ON_SYMLINK",
         _Meaning("there is a symbolic link on the way, which is not followed", "use the path it leads to"),
     ),
 }
+_NO_NAME = 0xC0000034
+_MAKING = frozenset({"create", "make the folder", "take the lease on"})
+"""What makes the name that it is about."""
 _FULL_HINT = "make room on the share, or ask for a larger volume or quota"
 _LOST_HINT = "the connection is made anew when it is tried again; see the server's log if this repeats"
 
@@ -174,7 +235,7 @@ def translate(error: BaseException, doing: str, where: str) -> RemoteError:
     """
     tried = f"cannot {doing} {where}"
     if isinstance(error, SMBResponseException):
-        return _translate_status(error.status, tried)
+        return _translate_status(error.status, tried, doing)
     if isinstance(error, SMBConnectionClosed):
         return RemoteError(f"{tried}: the connection was lost: {error}", hint=_LOST_HINT, retryable=True)
     if isinstance(error, TimeoutError | BlockingIOError):
@@ -194,10 +255,23 @@ def translate(error: BaseException, doing: str, where: str) -> RemoteError:
     return RemoteError(f"{tried}: the server's answer makes no sense: {error}", hint=_LOST_HINT)
 
 
-def _translate_status(status: int, tried: str) -> RemoteError:
+def refused_name(status: int, tried: str) -> NameRefused:
+    """Say that the server refuses the name of what would be made: its folder is there.
+
+    A folder that is missing is ``STATUS_OBJECT_PATH_NOT_FOUND`` (MS-SMB2 section 3.3.5.9); of the name
+    itself, which is to be made, nothing else can be "not found".
+    """
+    return NameRefused(f"{tried}: the server refuses the name: {status_text(status)}", hint=_VETOED)
+
+
+def _translate_status(status: int, tried: str, doing: str) -> RemoteError:
     shown = status_text(status)
+    if status == _NO_NAME and doing in _MAKING:
+        return refused_name(status, tried)
     if status not in _MEANINGS:
         return RemoteError(f"{tried}: the server answered {shown}")
     meaning = _MEANINGS[status][1]
     hint = meaning.hint or (_FULL_HINT if meaning.kind is ShareFull else "")
+    if meaning.kind is AccessRefused and (doing in _MAKING or doing == "rename"):
+        hint += _SCREENED
     return meaning.kind(f"{tried}: {meaning.text}: {shown}", hint=hint, retryable=meaning.retryable)

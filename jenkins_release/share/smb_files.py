@@ -24,6 +24,7 @@ from smbprotocol.file_info import (
 )
 from smbprotocol.open import CreateDisposition, CreateOptions, FilePipePrinterAccessMask
 
+from jenkins_release.share.checks import check_listed
 from jenkins_release.share.protocol import Entry, PathNotFound
 from jenkins_release.share.smb_connection import (
     A_FILE,
@@ -35,6 +36,7 @@ from jenkins_release.share.smb_connection import (
     SmbConnection,
     deletion,
 )
+from jenkins_release.share.smb_errors import refused_name
 
 _LISTING = 1024 * 1024
 """Bytes of one answer with folder entries, so that a usual folder takes one query."""
@@ -43,9 +45,13 @@ _ITSELF = CreateOptions.FILE_OPEN_REPARSE_POINT
 """Open a link itself, not what it leads to."""
 
 
-def list_folder(connection: SmbConnection, path: str) -> Sequence[Entry]:
-    """Return the entries of a folder, sorted by name."""
-    found = []
+def list_folder(connection: SmbConnection, path: str, *, bounded: bool = True) -> Sequence[Entry]:
+    """Return the entries of a folder, sorted by name.
+
+    Raises:
+        IntegrityError: ``bounded``, and it has more entries than any folder of a release.
+    """
+    found: list[Entry] = []
     with connection.doing("list", path), connection.opened(path, READ_DATA, options=A_FOLDER) as handle:
         wire = connection.wire
         room = min(_LISTING, wire.max_transact_size, max(1, wire.available_credits() - 1) * _CREDIT_SIZE)
@@ -62,6 +68,8 @@ def list_folder(connection: SmbConnection, path: str) -> Sequence[Entry]:
                     attributes = row["file_attributes"].get_value()
                     size = row["end_of_file"].get_value()
                     found.append(_entry(name, attributes, size, row["last_write_time"].get_value()))
+            if bounded:
+                check_listed(connection.shown.path(path), len(found))
     return sorted(found, key=lambda entry: entry.name)
 
 
@@ -96,11 +104,12 @@ def rename(connection: SmbConnection, source: str, target: str) -> None:
         try:
             connection.change(handle, info)
         except (ObjectPathNotFound, ObjectNameNotFound) as error:
-            shown = connection.shown
+            shown, folder = connection.shown, target.rpartition("/")[0]
+            tried = f"cannot rename {shown.path(source)} to {shown.path(target)}"
+            if _is_there(connection, folder):
+                raise refused_name(error.status, tried) from error
             raise PathNotFound(
-                f"cannot rename {shown.path(source)} to {shown.path(target)}: "
-                f"there is no folder {shown.path(target.rpartition('/')[0])}",
-                hint="make the target's folder first",
+                f"{tried}: there is no folder {shown.path(folder)}", hint="make the target's folder first"
             ) from error
 
 
@@ -116,7 +125,7 @@ def remove(connection: SmbConnection, path: str) -> None:
         except (ObjectNameNotFound, ObjectPathNotFound):
             return
     if folder:
-        for entry in list_folder(connection, path):
+        for entry in list_folder(connection, path, bounded=False):
             remove(connection, f"{path}/{entry.name}")
         with connection.doing("remove", path):
             if _delete(connection, path):
@@ -140,6 +149,14 @@ def free_space(connection: SmbConnection) -> int:
         info = connection.query(handle, FileFsFullSizeInformation)
         unit = info["sectors_per_unit"].get_value() * info["bytes_per_sector"].get_value()
         return int(info["caller_available_units"].get_value() * unit)
+
+
+def _is_there(connection: SmbConnection, path: str) -> bool:
+    try:
+        with connection.opened(path, READ_ATTRIBUTES):
+            return True
+    except (ObjectPathNotFound, ObjectNameNotFound):
+        return False
 
 
 def _make_one(connection: SmbConnection, path: str) -> None:

@@ -51,7 +51,8 @@ class Resumption:
             raise error
         self._fruitless = 1 if position > self._position else self._fruitless + 1
         self._position = max(self._position, position)
-        if self._fruitless >= self._policy.attempts:
+        attempts = self._policy.attempts
+        if attempts is not None and self._fruitless >= attempts:
             raise error
         _log.warning("%s broke at byte %d, a new connection goes on there: %s", self._what, position, error)
         waiting = [error] * self._fruitless

@@ -41,6 +41,8 @@ class SmbLogin:
         auth: ``negotiate``, ``ntlm`` or ``kerberos``.
         timeout_s: Longest wait for one answer of the server, in seconds.
         packed: Whether file contents take the fast data path, see docs/adr/0011.
+        dfs_targets: Servers besides the configured one and those below it that a DFS referral may lead
+            to; ``.example.com`` stands for every host below that domain.
     """
 
     username: str | None
@@ -49,6 +51,7 @@ class SmbLogin:
     auth: str = "negotiate"
     timeout_s: float = 60.0
     packed: bool = True
+    dfs_targets: tuple[str, ...] = ()
 
 
 class SmbWire(BulkConnection):
@@ -141,7 +144,8 @@ class SmbWire(BulkConnection):
         if self.transport is not None:
             try:
                 self.disconnect(close=False)
-            except OSError as error:
+            except (OSError, RuntimeError) as error:
+                # RuntimeError: the interrupt came while the library's thread was being started.
                 logging.getLogger(__name__).debug("closing the connection to %s: %s", self.server_name, error)
 
     def hang_up(self) -> None:

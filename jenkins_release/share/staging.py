@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
-from jenkins_release.share.protocol import PathNotFound, Share, Writer
+from jenkins_release.retry import RetryPolicy, retry_call
+from jenkins_release.share.protocol import AccessRefused, InUse, PathNotFound, Share, Writer
 
 _log = logging.getLogger(__name__)
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
+"""The hidden name under which :func:`write_new` writes a file."""
 _MAX_SMALL_FILE = 16 * 1024 * 1024
+_WHILE_HELD = RetryPolicy(attempts=None, deadline_s=60.0, first_wait_s=0.25, max_wait_s=5.0, jitter_s=0.0)
+"""How long a rename waits for whoever has the file open: a virus scanner looks at each new file."""
 
 
 class Staging:
@@ -68,9 +74,11 @@ def stage_folder(share: Share, above: str, name: str, folders: Sequence[str] = (
         folders: Folders in it to begin with.
     """
     prefix = f".incoming-{name}-"
+    # In full: the folder of 42-7 begins with the name of 42 too, and its writer may be at work.
+    own = re.compile(re.escape(prefix) + "[0-9a-f]{8}", re.IGNORECASE)
     share.make_folder(above)
     for entry in share.list(above):
-        if entry.name.startswith(prefix):
+        if own.fullmatch(entry.name):
             _log.warning("removing %s, left by a step that died", entry.name)
             share.remove(f"{above}/{entry.name}")
     folder = f"{above}/{prefix}{secrets.token_hex(4)}"
@@ -130,20 +138,62 @@ def write_new(share: Share, folder: str, name: str, data: bytes) -> None:
 
 
 def remove_unfinished(share: Share, folder: str) -> None:
-    """Remove what a writer that died left under a hidden name; only under the lease of the writers."""
+    """Remove what :func:`write_new` left when it died; only under the lease of the writers."""
     for entry in share.list(folder):
-        if entry.name.startswith(".") and not entry.is_folder:
+        # Another hidden file is not ours: it may be a record that somebody hid.
+        if _TEMPORARY.fullmatch(entry.name) and not entry.is_folder:
             share.remove(f"{folder}/{entry.name}")
 
 
 def rename_whole(share: Share, source: str, target: str) -> None:
-    """Rename, also where the answer was lost: a source that is gone and a target that is there were it."""
+    """Rename what was just written, through short interruptions.
+
+    Windows refuses to rename what somebody has open, and a folder with such a file in it, as it does for
+    a user without the right. Whoever could write a moment ago waits for a virus scanner. An answer that
+    was lost is no failure where the source is gone and the target is there.
+
+    Raises:
+        PathExists: The target's name is taken.
+        RemoteError: It failed, or somebody had it open for a minute.
+    """
+    what = f"rename {source} to {target}"
+    try:
+        failure = retry_call(lambda: _rename(share, source, target), what=what, policy=_WHILE_HELD)
+    except _Held as error:
+        if error.in_use:
+            raise
+        raise AccessRefused(error.message, hint=_HELD_HINT) from error.__cause__
+    if failure is None:
+        return
+    if not failure.retryable or present(share, source) or not present(share, target):
+        raise failure
+    _log.warning("%s was renamed to %s, its answer was lost: %s", source, target, failure)
+
+
+_HELD_HINT = (
+    "somebody, such as a virus scanner, has one of its files open; or the user may write and not rename: "
+    "give it the permission to modify and delete, and leave the folders .incoming-* out of the scan; or a "
+    "file screen of the server, such as FSRM of Windows, blocks the new name"
+)
+
+
+class _Held(RemoteError):
+    """A rename was refused, perhaps because somebody has the file open."""
+
+    in_use = False
+
+
+def _rename(share: Share, source: str, target: str) -> RemoteError | None:
+    """Rename once; returns a failure that has nothing to do with who has it open."""
     try:
         share.rename(source, target)
+    except (AccessRefused, InUse) as error:
+        held = _Held(error.message, hint=error.hint, retryable=True)
+        held.in_use = isinstance(error, InUse)
+        raise held from error
     except RemoteError as error:
-        if not error.retryable or present(share, source) or not present(share, target):
-            raise
-        _log.warning("%s was renamed to %s, its answer was lost: %s", source, target, error)
+        return error
+    return None
 
 
 def present(share: Share, path: str) -> bool:

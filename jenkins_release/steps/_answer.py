@@ -11,8 +11,6 @@ from collections.abc import Callable
 from jenkins_release.errors import GateRefused, RemoteError
 from jenkins_release.jenkins.errors import AnswerRefused, ItemNotFound
 from jenkins_release.jenkins.protocol import Build, PendingInput
-from jenkins_release.rules.people import same_person
-from jenkins_release.rules.policy import Policy
 from jenkins_release.steps.services import Services
 
 
@@ -26,26 +24,24 @@ def refusals(user: str, started_by: tuple[str, ...], services: Services) -> list
         started_by: Who started the build: the requester.
         services: The policy.
     """
-    section = services.configuration.policy
-    policy = Policy(approvers=section.approvers, groups=section.groups)
+    policy = services.policy
     found = []
     if not policy.may_approve(user):
-        found.append(f"{user} is not among policy.approvers: {', '.join(section.approvers)}")
-    if "requester" in section.separate and any(same_person(user, starter) for starter in started_by):
+        found.append(f"{user} is not among policy.approvers: {', '.join(policy.approvers)}")
+    if policy.directory.listed and policy.directory.person(user) is None:
+        found.append(f"{user} is not in policy.people")
+    if "requester" in policy.separate and any(policy.directory.same(user, each) for each in started_by):
         found.append(f"{user} started the build: the approver must be somebody else")
     return found
 
 
 def who_may_answer(build: Build, services: Services) -> str:
     """Say in words from whom the gate takes the approval of a build."""
-    section = services.configuration.policy
-    names: list[str] = []
-    for name in section.approvers:
-        group = name.removeprefix("group:")
-        names += section.groups.get(group, ()) if name.startswith("group:") else [name]
-    started = build.started_by if "requester" in section.separate else ()
-    able = [name for name in dict.fromkeys(names) if not any(same_person(name, s) for s in started)]
-    if not section.approvers:
+    policy = services.policy
+    same = policy.directory.same
+    started = build.started_by if "requester" in policy.separate else ()
+    able = [name for name in policy.named_approvers if not any(same(name, each) for each in started)]
+    if not policy.approvers:
         return f"anybody but {', '.join(started)}" if started else "anybody whom the job takes it from"
     return ", ".join(able) if able else "nobody: policy.approvers names only who started it"
 

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from hashlib import sha256
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.images import ArchiveIndex, ArchiveReader
+from jenkins_release.images import ArchiveIndex, ArchiveReader, CompressedArchive
 from jenkins_release.records.candidate import FileRecord, ImageRecord
-from jenkins_release.steps._open import OpenCandidate
+from jenkins_release.steps._open import COMPRESSED, OpenCandidate
 from jenkins_release.steps.services import Services
+from jenkins_release.stream import at_most
 
 HELD_BACK = 1024 * 1024
 """Bytes at an archive's end that a consumer gets only after the whole archive was checked.
@@ -39,11 +40,14 @@ def _verified_installer(
     file: FileRecord, opened: OpenCandidate, services: Services, advance: Callable[[int], None]
 ) -> Iterator[bytes]:
     digest, size = sha256(), 0
-    for piece in services.share.read(f"{services.candidates.folder(opened.ref)}/{file.path}"):
+    path = f"{services.candidates.folder(opened.ref)}/{file.path}"
+    for piece in at_most(services.share.read(path), file.size):
         digest.update(piece)
         size += len(piece)
         advance(len(piece))
         yield piece
+    if size > file.size:
+        raise _too_long(file, services.candidates.shown(opened.ref, file.path))
     if (size, digest.hexdigest()) != (file.size, file.sha256):
         raise IntegrityError(
             f"{services.candidates.shown(opened.ref, file.path)}: expected {file.size} bytes with SHA-256 "
@@ -76,8 +80,12 @@ def verified_archive(
     path = services.candidates.shown(opened.ref, file.path)
     reader = ArchiveReader(platform=services.configuration.export.platform)
     held: list[bytes] = []
-    waiting = 0
-    for chunk in services.share.read(f"{services.candidates.folder(opened.ref)}/{file.path}"):
+    waiting = total = 0
+    stored = f"{services.candidates.folder(opened.ref)}/{file.path}"
+    for chunk in at_most(services.share.read(stored), file.size):
+        total += len(chunk)
+        if total > file.size:
+            raise _too_long(file, path)
         with _named(path):
             reader.feed(chunk)
         advance(len(chunk))
@@ -92,11 +100,19 @@ def verified_archive(
     yield from held
 
 
+def _too_long(file: FileRecord, path: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path}: expected {file.size} bytes with SHA-256 {file.sha256}, found more bytes", hint=ALTERED
+    )
+
+
 @contextmanager
 def _named(path: str) -> Iterator[None]:
     """Put the archive's place before what the reader found wrong in it."""
     try:
         yield
+    except CompressedArchive as error:
+        raise IntegrityError(f"{path}: {error.message}", hint=COMPRESSED) from error
     except IntegrityError as error:
         raise IntegrityError(f"{path}: {error.message}", hint=ALTERED) from error
 

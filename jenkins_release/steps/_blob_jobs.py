@@ -12,7 +12,7 @@ from functools import partial
 
 from jenkins_release.errors import ReleaseError, RemoteError
 from jenkins_release.images.gzip_blocks import compression_pool
-from jenkins_release.registry.protocol import Upload, UploadLost
+from jenkins_release.registry.protocol import RepositoryNotFound, Upload, UploadLost
 from jenkins_release.registry.uploads import PART
 from jenkins_release.steps._blob_source import BlobSource, Content
 from jenkins_release.steps._missing import MissingBlobs
@@ -126,6 +126,9 @@ class BlobSender:
                 return self._send(content, repositories, count)
             except UploadLost as lost:
                 raise RemoteError(lost.message, hint=lost.hint, retryable=True) from lost
+            except RepositoryNotFound as error:
+                error.retryable = True  # it was seen or made: the registry may know it late
+                raise
 
         return self._services.retry(f"push {content.blob or content.digest}", attempt)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from jenkins_release.config import CUSTOMER_KEY_ID, CUSTOMER_KEY_SECRET, secret
+from jenkins_release.environment import in_build
 from jenkins_release.errors import ConfigurationError, GateRefused, ReleaseError, RemoteError
 from jenkins_release.rules.customers import (
     NETWORKS,
@@ -19,13 +21,20 @@ from jenkins_release.rules.customers import (
     delivered_keys,
     same_customer,
 )
-from jenkins_release.rules.iam_policy import PullScope, partition_of
+from jenkins_release.rules.iam_policy import PullScope, arn_partition
 from jenkins_release.steps._handover import HandedKey, HandOver
 from jenkins_release.steps.services import Services
 
 if TYPE_CHECKING:
-    from jenkins_release.aws.iam import Credentials, IamUser
-    from jenkins_release.registry.key_access import KeyAccess
+    from jenkins_release.aws.iam import AccessKey, Credentials, IamUser
+    from jenkins_release.registry.key_access import KeyAccess, Tried
+
+_log = logging.getLogger(__name__)
+_SEEN_S = 60.0
+"""Seconds that IAM may take to show what was written; it takes some seconds as a rule."""
+MOST_KEYS = 2
+"""Access keys of a user (IAM user guide, "IAM and AWS STS quotas"); nobody can have it raised."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ def place_of(services: Services) -> Place:
     path = section.path or default_path(product)
     repositories = tuple(image.repository for image in services.configuration.images)
     scope = PullScope(ecr.region, ecr.account, repositories)
-    arn = f"arn:{partition_of(ecr.region)}:iam::{ecr.account}:policy{path}{boundary_name(product)}"
+    arn = f"arn:{arn_partition(ecr.region)}:iam::{ecr.account}:policy{path}{boundary_name(product)}"
     return Place(path, arn, scope)
 
 
@@ -86,6 +95,113 @@ def require_no_console(name: str, services: Services) -> None:
             f"the IAM user {name} has a login profile: customers get no console access",
             hint="remove it with 'aws iam delete-login-profile', and find out who made it",
         )
+
+
+def require_place(handover: HandOver | None, customer: Customer, environ: Mapping[str, str]) -> HandOver:
+    """Return where a new key leaves to, also before a dry run: without one there is nothing to do it with.
+
+    Raises:
+        ConfigurationError: There is none, or it is another user's.
+    """
+    if handover is None:
+        raise ConfigurationError(
+            f"nowhere to hand the new key of {customer.name} over to",
+            hint="give --secret or --file" + ("" if in_build(environ) else "; on a terminal also --terminal"),
+        )
+    handover.require_for(customer.user)
+    return handover
+
+
+def seen(what: str, look: Callable[[], T], shows: Callable[[T], bool], services: Services) -> T:
+    """Look until something that was just written shows: IAM answers with what was before for a while.
+
+    Args:
+        what: What was written, for messages: ``the user skydrm-acme``.
+        look: Reads it.
+        shows: Whether what was read has it.
+        services: How long to insist.
+
+    Raises:
+        RemoteError: It does not show after the retries.
+    """
+
+    def attempt() -> T:
+        found = look()
+        if not shows(found):
+            raise RemoteError(
+                f"AWS does not show {what} yet, which was written a moment ago",
+                hint="run the command again in a minute: it goes on from there",
+                retryable=True,
+            )
+        return found
+
+    policy = services.retry_policy
+    patience = replace(policy, attempts=None, deadline_s=min(_SEEN_S, policy.deadline_s), max_wait_s=5.0)
+    return services.retry(f"see {what}", attempt, policy=patience)
+
+
+def settle(what: str, look: Callable[[], T], shows: Callable[[T], bool], services: Services) -> None:
+    """Wait until something that was written last shows, so that the next command does not miss it.
+
+    What was done stays done: that it does not show in time is only warned of.
+    """
+    try:
+        seen(what, look, shows, services)
+    except ReleaseError as error:
+        _log.warning("%s; wait a minute before the next command for this customer", error.message)
+
+
+def settle_tags(name: str, wanted: Mapping[str, str], services: Services, gone: Collection[str] = ()) -> None:
+    """Wait until tags of a user show as they were written, and others do not show any more."""
+
+    def shows(tags: Mapping[str, str]) -> bool:
+        return wanted.items() <= tags.items() and not tags.keys() & {*gone}
+
+    settle(f"the tags of {name}", lambda: services.iam.tags(name), shows, services)
+
+
+def settle_keys(name: str, wanted: Mapping[str, bool | None], services: Services) -> None:
+    """Wait until keys of a user show as they are: key to whether it works, None for one that is deleted."""
+
+    def shows(keys: Sequence[AccessKey]) -> bool:
+        found = {key.key_id: key.active for key in keys}
+        return all(found.get(key_id) is state for key_id, state in wanted.items())
+
+    settle(f"the keys of {name}", lambda: services.iam.keys(name), shows, services)
+
+
+def new_key(name: str, known: Collection[str], services: Services) -> Credentials:
+    """Create an access key.
+
+    Args:
+        name: Name of the user.
+        known: Ids of the keys that the caller has seen and leaves as they are.
+        services: IAM.
+
+    Raises:
+        ConfigurationError: The user has as many as IAM allows.
+        RemoteError: IAM failed; retryable where it counts keys that the caller has not seen.
+    """
+    try:
+        return services.iam.create_key(name)
+    except ConfigurationError as error:
+        if len({*known}) >= MOST_KEYS:
+            raise
+        raise RemoteError(
+            f"IAM counts more keys of {name} than it showed: {error.message}",
+            hint="run the command again in a minute",
+            retryable=True,
+        ) from error
+
+
+def await_key(name: str, key_id: str, services: Services) -> None:
+    """Wait until a new key shows: the list has then what was made before it too. Raises RemoteError."""
+    seen(
+        f"the key {key_id}",
+        lambda: services.iam.keys(name),
+        lambda keys: key_id in {key.key_id for key in keys},
+        services,
+    )
 
 
 def own_credentials(services: Services) -> Credentials | None:
@@ -134,17 +250,20 @@ def hand_key_over(
         GateRefused: The key may do more than pull; it was deleted.
         RemoteError: IAM, ECR or the hand-over failed, or the key does not work after the retries.
     """
-    handed = _adopt(customer, tags, handover, services, keep)
-    if set(handed) - keep:
-        return handed
 
-    def create() -> Credentials:
+    def create() -> tuple[tuple[str, ...], Credentials | None]:
         # Where the answer to an earlier attempt was lost, a key is there that nobody has the secret of.
-        _adopt(customer, tags, handover, services, keep)
-        return services.iam.create_key(customer.user)
+        found = _adopt(customer, tags, handover, services, keep)
+        if set(found) - keep:
+            return found, None
+        return found, new_key(customer.user, {*found, *keep}, services)
 
-    credentials = services.retry(f"create an access key of {customer.user}", create)
+    handed, credentials = services.retry(f"create an access key of {customer.user}", create)
+    if credentials is None:
+        return handed
     try:
+        await_key(customer.user, credentials.key_id, services)
+        handed = _adopt(customer, tags, handover, services, keep | {credentials.key_id})
         prove_key(credentials, services, limited=bool(tags.get(NETWORKS)))
     except ReleaseError:
         with contextlib.suppress(ReleaseError):  # the next run deletes it too
@@ -174,17 +293,20 @@ def prove_key(credentials: Credentials, services: Services, *, limited: bool = F
     repositories = place_of(services).scope.repositories
     access = key_access(credentials, services)
 
-    def attempt() -> None:
-        for tried in (access.token(), *(access.pull(name) for name in repositories)):
-            if tried.verdict == "unknown key" or (tried.verdict == "denied" and not limited):
+    def attempt() -> Tried:
+        pushed = access.push(repositories[0])
+        for tried in (access.token(), *(access.pull(name) for name in repositories), pushed):
+            denied = tried.verdict == "denied" and not limited and tried is not pushed
+            if tried.verdict == "unknown key" or denied:
                 raise RemoteError(
                     f"the new key {credentials.key_id} is refused {tried.action}: {tried.said}",
                     hint="a new key takes up to 15 seconds; run the command again: another key is made",
                     retryable=True,
                 )
+        return pushed
 
-    services.retry(f"use the new key {credentials.key_id}", attempt)
-    pushed = access.push(repositories[0])
+    # A key that is known at one place only proves nothing: that it cannot push was told to a known one.
+    pushed = services.retry(f"use the new key {credentials.key_id}", attempt)
     if pushed.verdict == "allowed":
         raise GateRefused(
             f"the new key {credentials.key_id} may push to {repositories[0]}: it was not handed over",

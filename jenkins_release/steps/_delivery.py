@@ -18,6 +18,7 @@ from jenkins_release.records.event import ReleaseEvent
 from jenkins_release.retry import RetryPolicy
 from jenkins_release.rules.notice_chat import webhook_message
 from jenkins_release.rules.notices import mail_message
+from jenkins_release.utf8 import NotUtf8, read_utf8
 
 if TYPE_CHECKING:
     from jenkins_release.steps.services import Services
@@ -147,10 +148,11 @@ def _own_template(file: str) -> str:
     try:
         with Path(file).open("rb") as opened:
             data = opened.read(_MAX_TEMPLATE_BYTES + 1)
-        text = data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_utf8(data)
+    except (OSError, NotUtf8) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError(
-            f"notify.template_file names {file}, which cannot be read", hint="a JSON file in UTF-8"
+            f"notify.template_file names {file}, which cannot be read: {reason}", hint="a JSON file in UTF-8"
         ) from error
     if len(data) > _MAX_TEMPLATE_BYTES:
         raise ConfigurationError(f"notify.template_file names {file}, which has more than 256 KiB")

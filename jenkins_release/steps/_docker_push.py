@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from jenkins_release.errors import ConfigurationError, ReleaseError
+from jenkins_release.errors import ReleaseError
+from jenkins_release.images import ImageNotFound
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps._pushing import ImagePush
 from jenkins_release.steps.load import load_images
@@ -41,7 +42,7 @@ class DockerPusher:
             if image.archive in archives:
                 try:
                     self._services.engine.inspect(image.reference)
-                except ConfigurationError:
+                except ImageNotFound:
                     self._loaded.append(image.reference)
         load_images(self._opened, images, self._services)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jenkins_release.aws.ecs import TaskDefinition
@@ -51,6 +51,23 @@ def pinned_settings(
         for each in current.settings["containerDefinitions"]
     ]
     return settings
+
+
+def require_known(definitions: Iterable[TaskDefinition]) -> None:
+    """Refuse task definitions of which new revisions would lose something.
+
+    Raises:
+        ConfigurationError: boto3 does not know a field of one; ``reasons`` has every one.
+    """
+    lost = [f"{each.arn} has {name}" for each in definitions for name in each.unknown]
+    if lost:
+        from boto3 import __version__
+
+        raise ConfigurationError(
+            f"{lost[0]}, which boto3 {__version__} does not know: a new revision would be without it",
+            hint="update boto3, or take it out of the task definition",
+            reasons=lost,
+        )
 
 
 def pinned_digests(containers: Mapping[str, str], images: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseEr
 from jenkins_release.records.refresh import InstanceResult, RunningPart, StackState, Strategy
 from jenkins_release.rules.rollout import Rollout, rollout
 from jenkins_release.rules.stack import StackEntry
-from jenkins_release.steps._ecs_images import pinned_digests, pinned_settings, task_digests
+from jenkins_release.steps._ecs_images import pinned_digests, pinned_settings, require_known, task_digests
 from jenkins_release.steps._stack_driver import Interfered, RolloutFailed, StackBusy, Wait
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import StackWatcher
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
     from jenkins_release.steps._released import Released
 
 _NEW = "a new revision of "
+_log = logging.getLogger(__name__)
 _REASONS = 3
 """Reasons of stopped tasks that a failure quotes."""
+_ROLLING = (
+    "let ECS deploy it by rolling updates (deployment controller ECS, strategy ROLLING), or leave it out of "
+    "saas.services"
+)
 
 
 class EcsStack:
@@ -75,10 +81,19 @@ class EcsStack:
 
     def prepare(self, target: Released, *, dry_run: bool) -> StackState:
         """Register a revision for each service, or take the one that is there already."""
-        parts = []
+        wanted = {}
         for name, service in self._described().items():
+            if not service.desired:
+                _log.warning("%s is to run no task: nothing is tried there", name)
             current = self._definition(_current(service))
-            settings = pinned_settings(name, self._containers(name), current, target)
+            wanted[name] = current, pinned_settings(name, self._containers(name), current, target)
+        require_known(
+            current
+            for current, settings in wanted.values()
+            if current.settings != settings or not current.active
+        )
+        parts = []
+        for name, (current, settings) in wanted.items():
             arn = self._revision(current, settings, dry_run=dry_run)
             images = {each["name"]: each["image"] for each in settings["containerDefinitions"]}
             parts.append(
@@ -118,20 +133,26 @@ class EcsStack:
         wait = Wait(self._services, self._section, self._watcher)
         for part in state.parts:
             self._note_events(self._one(part.name))
-            self._deploy(part)
-            self._until_steady(part, origin.definitions.get(part.name, ""), wait)
+            deployment = self._deploy(part)
+            self._until_steady(part, origin.definitions.get(part.name, ""), deployment, wait)
             self._prove(part)
         return state
 
-    def _deploy(self, part: RunningPart) -> None:
+    def _deploy(self, part: RunningPart) -> str:
+        """Update a service where it needs it; returns the id of its deployment."""
         ecs, name = self._services.ecs, part.name
-        primary = self._one(name).primary
+        service = self._one(name)
+        primary = service.primary
         there = primary is not None and primary.task_definition == part.definition
         if there and primary is not None and primary.rollout != "FAILED":
-            return
+            return primary.ident
+        if service.not_rolling:
+            raise ConfigurationError(
+                service.not_rolling, hint=f"somebody changed the service meanwhile: {_ROLLING}"
+            )
         self.guard()
         try:
-            self._services.retry(
+            deployment = self._services.retry(
                 f"update the service {name}", lambda: ecs.deploy(name, part.definition, again=there)
             )
         except ReleaseError as error:
@@ -139,18 +160,28 @@ class EcsStack:
             raise
         self.touched = True
         self._watcher.event(name, f"updated to {part.definition}")
+        return deployment
 
-    def _until_steady(self, part: RunningPart, before: str, wait: Wait) -> None:
-        told = ""
+    def _until_steady(self, part: RunningPart, before: str, deployment: str, wait: Wait) -> None:
+        """Wait until a service is steady.
+
+        Nothing is concluded before its deployment was seen once: an answer from before the update looks as
+        if ECS had gone back by itself.
+        """
+        told, seen = "", False
         while True:
             service = wait.look(part.name, lambda: self._one(part.name))
-            if service is not None:
+            if service is not None and not seen:
+                seen = any(each.ident == deployment for each in service.deployments)
+            if service is not None and seen:
                 self._tell_events(service)
                 found = rollout(service, part.definition, before)
                 if found.told != told:
                     told = found.told
                     self._watcher.event(part.name, told)
                 if found.state == "steady":
+                    if not service.desired:
+                        _log.warning("%s is to run no task: nothing was tried there", part.name)
                     return
                 if found.state != "moving":
                     raise self._failure(part, found)
@@ -193,20 +224,22 @@ class EcsStack:
         """Describe all services. Raises ConfigurationError that names every unusable one."""
         names, ecs = [service.name for service in self._section.services], self._services.ecs
         found = self._services.retry("describe the services", lambda: ecs.services(names))
-        wrong = []
+        wrong, hint = [], "check saas.cluster, saas.region, saas.services and the account"
         for name in names:
             service = found.get(name)
             if service is None:
                 wrong.append(f"there is no service {name}")
-            elif service.controller != "ECS":
-                wrong.append(f"{name} is deployed by {service.controller}, expected rolling updates by ECS")
+            elif service.not_rolling:
+                # The first of several mistakes has its hint.
+                hint = hint if wrong else _ROLLING
+                wrong.append(service.not_rolling)
             elif service.primary is None:
                 wrong.append(f"{name} is {service.status} and has no deployment")
         if wrong:
             raise ConfigurationError(
                 f"the cluster {self._section.cluster} in {self._services.saas_region} is not the configured "
                 f"stack: {wrong[0]}",
-                hint="check saas.cluster, saas.region, saas.services and the account",
+                hint=hint,
                 reasons=wrong,
             )
         return {name: found[name] for name in names}
@@ -232,7 +265,7 @@ class EcsStack:
         if current.settings == settings and current.active:
             return current.arn
         newest = self._definition(current.family)
-        if newest.settings == settings:
+        if newest.settings == settings and not newest.unknown:
             return newest.arn
         if dry_run:
             return f"{_NEW}{current.family}"

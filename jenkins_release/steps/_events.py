@@ -72,8 +72,10 @@ def exported(_: ExportRequest, report: ExportReport, __: Services) -> Happened |
     )
 
 
-def signed_off(request: SignOffRequest, report: AttestationReport, services: Services) -> Happened:
+def signed_off(request: SignOffRequest, report: AttestationReport, services: Services) -> Happened | None:
     """QA gave its verdict: release management's turn, unless it failed or something else is missing."""
+    if report.found:
+        return None
     ref, decision = report.candidate, report.decision
     next_step, command = "The gate is still shut: see what is missing.", ""
     if request.verdict == "fail":
@@ -101,8 +103,10 @@ def signed_off(request: SignOffRequest, report: AttestationReport, services: Ser
     )
 
 
-def revoked(request: RevocationRequest, report: AttestationReport, services: Services) -> Happened:
+def revoked(request: RevocationRequest, report: AttestationReport, services: Services) -> Happened | None:
     """QA took its sign-offs back: nobody's turn but QA's."""
+    if report.found:
+        return None
     ref = report.candidate
     return Happened(
         "revoked",

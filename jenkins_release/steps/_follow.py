@@ -21,7 +21,7 @@ from jenkins_release.errors import (
 from jenkins_release.jenkins.console import ConsoleLines
 from jenkins_release.jenkins.controller import CONSOLE_PIECE
 from jenkins_release.jenkins.errors import ItemNotFound
-from jenkins_release.jenkins.protocol import Build
+from jenkins_release.jenkins.protocol import Build, QueueItem
 from jenkins_release.steps._answer import answer_question, who_may_answer
 from jenkins_release.steps._run import Run, find_run, outage_policy, pick_up
 from jenkins_release.steps.services import Services
@@ -57,6 +57,7 @@ class Follower:
     def __post_init__(self) -> None:
         self._lines = ConsoleLines()
         self._said: ReleaseError | None = None
+        self._reason: str | None = None
         self._asked: set[str] = set()
         self._answerable = True
         self._warned = False
@@ -89,16 +90,19 @@ class Follower:
         return self._end(run)
 
     def _through_queue(self, run: Run) -> Run:
-        told = None
         while run.build is None and run.state != "cancelled":
             run = self._in_queue(run)
             if run.build is None and run.item is not None and not run.item.cancelled:
-                reason = _NUMBERS.sub("", run.item.why)  # seconds that count down are no other reason
-                if reason != told:
-                    told = reason
-                    self.watcher.queued(run.item)
+                self.queued(run.item)
                 self._pause(run)
         return run
+
+    def queued(self, item: QueueItem) -> None:
+        """Tell why an item waits in the queue, unless that was the last thing told of it."""
+        reason = _NUMBERS.sub("", item.why)  # seconds that count down are no other reason
+        if reason != self._reason:
+            self._reason = reason
+            self.watcher.queued(item)
 
     def _in_queue(self, run: Run) -> Run:
         jenkins = self.services.jenkins

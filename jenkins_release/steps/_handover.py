@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import SecretStr
 
 from jenkins_release.aws.secrets import OWNER
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import ConfigurationError, RemoteError
 
 if TYPE_CHECKING:
     from jenkins_release.aws.iam import Credentials
@@ -201,10 +201,19 @@ class SecretHandOver:
         return self._store.holds(self._name, key_id)
 
     def give(self, key: HandedKey) -> None:
-        """Write the secret's version for the key. Raises RemoteError."""
+        """Write the secret's version for the key, and see that it is in force. Raises RemoteError.
+
+        A run after this one deletes a key that the secret does not seem to hold.
+        """
         described = f"Access of {key.customer} to the images of {key.product}"
         key_id, text = key.credentials.key_id, key.to_json()
         self._store.put(self._name, key_id, text, owner=key.user, description=described)
+        if not self._store.holds(self._name, key_id):
+            raise RemoteError(
+                f"the secret {self._name} does not show the key {key_id} that was written a moment ago",
+                hint="run the command again",
+                retryable=True,
+            )
 
     def place(self, user: str, key_id: str) -> str:  # noqa: ARG002 - one secret for every key
         """Return the secret's name."""

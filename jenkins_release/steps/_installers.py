@@ -171,7 +171,7 @@ def _write(picked: PickedFile, staging: Staging, services: Services) -> FileReco
         size = fan_out(picked.local.pieces(), [digest.update, write])
     if services.configuration.export.read_back:
         with services.progress.task(f"read back {target}", size) as task:
-            found = hash_of(staging.share, staging.path(target), task.advance)
+            found = hash_of(staging.share, staging.path(target), task.advance, expected=size)
         if found != (size, digest.hexdigest()):
             raise IntegrityError(
                 f"{staging.share.name}: {target} was written with {size} bytes and SHA-256 "

@@ -45,7 +45,7 @@ class JenkinsServices:
     @property
     def promote_job(self) -> str:
         """Full name of the promote job."""
-        return f"{self.jenkins_folder}/{self.configuration.jenkins.promote_job}"
+        return f"{self.jenkins_folder}/{self.configuration.jenkins.promote_path}"
 
     @cached_property
     def _controller(self) -> Controller:

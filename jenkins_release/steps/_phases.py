@@ -8,15 +8,16 @@ from dataclasses import replace
 
 from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.registry.protocol import Repository, Scan, StoredImage
+from jenkins_release.registry.protocol import Repository, RepositoryNotFound, Scan, TagConflict
+from jenkins_release.rules.clearance import Clearance, ProvenImage, difference, is_image
 from jenkins_release.rules.conditions import Facts
 from jenkins_release.share.protocol import Lease
 from jenkins_release.steps._direct_push import DirectPusher
 from jenkins_release.steps._docker_push import DockerPusher
 from jenkins_release.steps._journal import PromotionJournal
 from jenkins_release.steps._open import OpenCandidate
-from jenkins_release.steps._pushing import ImagePush, ImagePusher
-from jenkins_release.steps.plan import holds
+from jenkins_release.steps._pushing import ImagePush, ImagePusher, pushes_directly
+from jenkins_release.steps.layer_proof import Promoted, promoted_digests, prove_layers
 from jenkins_release.steps.services import Services
 
 _log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 def push_all(
     opened: OpenCandidate, plan: Plan, lease: Lease, journal: PromotionJournal, services: Services
-) -> dict[str, StoredImage]:
+) -> dict[str, ProvenImage]:
     """Phase 1: bring every image into the registry and read it back, under the candidate's tag.
 
     An image that is there and right is not pushed again, whoever pushed it.
@@ -35,7 +36,8 @@ def push_all(
         planned.name: ImagePush(records[planned.name], repositories[planned.name], planned.candidate_tag)
         for planned in plan.images
     }
-    stored: dict[str, StoredImage] = {}
+    promoted = promoted_digests(opened, services)
+    proven: dict[str, ProvenImage] = {}
     with _pusher(opened, plan, services) as pusher:
         pusher.prepare([pushes[planned.name] for planned in plan.images if planned.digest is None])
         for planned in plan.images:
@@ -43,18 +45,19 @@ def push_all(
             if planned.digest is None:
                 lease.confirm()
                 journal.pushing(planned)
-                stored[planned.name] = _push(push, pusher, services)
-                journal.pushed(planned, stored[planned.name])
+                proven[planned.name] = _push(push, pusher, promoted, services)
+                journal.pushed(planned, proven[planned.name].stored)
             else:
-                stored[planned.name] = _read_back(push, planned.digest, services)
-                _require_fixed_manifest(push, planned, services)
+                proven[planned.name] = _read_back(push, planned.digest, promoted, services)
                 pusher.clean(push)
-    return stored
+    return proven
 
 
 def _pusher(opened: OpenCandidate, plan: Plan, services: Services) -> ImagePusher:
-    if services.configuration.promote.engine == "docker":
+    if not pushes_directly(opened.record.images, services):
         return DockerPusher(opened, services)
+    if services.configuration.promote.engine == "docker":
+        _log.info("the candidate fixes its manifests, which Docker would not push: sent without Docker")
     return DirectPusher(opened, [image.repository for image in plan.images], services)
 
 
@@ -69,45 +72,50 @@ def _repository(planned: PlannedImage, services: Services) -> Repository:
     )
 
 
-def _push(push: ImagePush, pusher: ImagePusher, services: Services) -> StoredImage:
+def _push(push: ImagePush, pusher: ImagePusher, promoted: Promoted, services: Services) -> ProvenImage:
     name = push.repository.name
 
-    def attempt() -> StoredImage:
-        # The answer to an earlier attempt may have been lost after the registry took the image.
-        found = services.registry.images(name, [push.tag])
-        digest = found[push.tag].digest if push.tag in found else pusher.push(push)
-        return _proven(push, digest, services)
+    def attempt() -> str:
+        try:
+            # The answer to an earlier attempt may have been lost after the registry took the image.
+            found = services.registry.images(name, [push.tag]).get(push.tag)
+            if found is None:
+                return pusher.push(push)
+        except (RepositoryNotFound, TagConflict) as error:
+            # The repository was seen or made, and the tag did not show: the registry knows it late.
+            error.retryable = True
+            raise
+        if told := difference(found, push.record):
+            raise IntegrityError(
+                f"{push.target} names another image: {told}",
+                hint="find out who pushed it, remove this tag, and run the promotion again",
+            )
+        prove_layers(found, push.record, promoted, services)
+        return found.digest
 
     try:
-        stored = services.retry(f"push {push.record.name} to {push.target}", attempt)
+        digest = services.retry(f"push {push.record.name} to {push.target}", attempt)
+        proven = _until_proven(push, digest, services)
     finally:
         pusher.clean(push)
+    stored = proven.stored
     _log.info("%s@%s names config %s: proven", push.repository.uri, stored.digest, stored.config_digest)
-    return stored
+    return proven
 
 
-def _read_back(push: ImagePush, digest: str, services: Services) -> StoredImage:
+def _read_back(push: ImagePush, digest: str, promoted: Promoted, services: Services) -> ProvenImage:
+    """Prove an image that is in the registry already: whoever pushed it, its layers decide."""
+    proven = _until_proven(push, digest, services)
+    prove_layers(proven.stored, proven.record, promoted, services)
+    return proven
+
+
+def _until_proven(push: ImagePush, digest: str, services: Services) -> ProvenImage:
+    """Read an image back until it shows with all its layers: what was just pushed may show late."""
     return services.retry(f"read {push.record.name} back", lambda: _proven(push, digest, services))
 
 
-def _require_fixed_manifest(push: ImagePush, planned: PlannedImage, services: Services) -> None:
-    """Hold a promotion to the manifest that was fixed at the export, unless another one is out already."""
-    fixed = push.record.manifest
-    if fixed is None or planned.digest == fixed.digest:
-        return
-    told = f"{push.repository.uri}: QA signed the manifest {fixed.digest}, the registry has {planned.digest}"
-    released = any(tag.digest == planned.digest for tag in planned.tags)
-    if services.configuration.promote.engine == "docker" or released:
-        _log.warning("%s, around the same config", told)
-        return
-    raise IntegrityError(
-        told,
-        hint=f"the Docker engine pushed it: remove the tag {push.tag} there and run the promotion again, or "
-        'finish it with promote.engine = "docker"',
-    )
-
-
-def _proven(push: ImagePush, digest: str, services: Services) -> StoredImage:
+def _proven(push: ImagePush, digest: str, services: Services) -> ProvenImage:
     """Read an image back and prove that it is the validated one, with all its layers."""
     record, repository = push.record, push.repository
     stored = services.registry.images(repository.name, [digest]).get(digest)
@@ -115,10 +123,9 @@ def _proven(push: ImagePush, digest: str, services: Services) -> StoredImage:
         raise RemoteError(
             f"{repository.uri}@{digest} was pushed, and the registry does not show it", retryable=True
         )
-    if not holds(stored, record):
+    if not is_image(stored, record):
         raise IntegrityError(
-            f"{repository.uri}@{digest}: expected config {record.config_digest} with {len(record.layers)} "
-            f"layers, found {stored.config_digest} with {len(stored.layers)}",
+            f"{repository.uri}@{digest}: {difference(stored, record)}",
             hint="the registry does not hold what QA validated; no release tag was set",
         )
     missing = services.registry.missing_layers(repository.name, stored.layers)
@@ -126,11 +133,12 @@ def _proven(push: ImagePush, digest: str, services: Services) -> StoredImage:
         raise IntegrityError(
             f"{repository.uri}@{digest}: {len(missing)} of its layers are missing: {sorted(missing)[0]}",
             hint="delete the image in the registry and run the promotion again; no release tag was set",
+            retryable=True,
         )
-    return stored
+    return ProvenImage(record, stored)
 
 
-def with_scans(facts: Facts, stored: dict[str, StoredImage], services: Services) -> Facts:
+def with_scans(facts: Facts, proven: dict[str, ProvenImage], services: Services) -> Facts:
     """Add what ECR's scans found, where the policy asks for them; waits for scans that still run.
 
     A scan on push takes from seconds to minutes; ``ecr.scan_wait_s`` bounds the wait for all of them.
@@ -138,14 +146,19 @@ def with_scans(facts: Facts, stored: dict[str, StoredImage], services: Services)
     if not services.policy.scan:
         return facts
     wait = services.configuration.ecr.scan_wait_s
-    policy = replace(services.retry_policy, attempts=1000, deadline_s=wait, max_wait_s=15.0)
+    policy = replace(services.retry_policy, attempts=None, deadline_s=wait, max_wait_s=15.0)
     found: dict[str, Scan] = {}
 
     def look() -> None:
-        for name, image in stored.items():
+        for name, image in proven.items():
             if name not in found or found[name].coming:
-                found[name] = services.registry.scan(image.repository, image.digest)
-        missing = [stored[name].repository for name, scan in found.items() if scan.coming]
+                found[name] = services.registry.scan(image.stored.repository, image.stored.digest)
+        bad = services.policy.scan
+        missing = [
+            proven[name].stored.repository
+            for name, scan in found.items()
+            if scan.coming and not any(scan.findings.get(severity) for severity in bad)
+        ]
         if missing:
             raise _ScanMissing(f"ECR has no completed scan of {', '.join(missing)} yet", retryable=True)
 
@@ -158,21 +171,20 @@ class _ScanMissing(RemoteError):
     """ECR has no completed scan of an image."""
 
 
-def set_release_tags(plan: Plan, stored: dict[str, StoredImage], lease: Lease, services: Services) -> bool:
+def set_release_tags(cleared: Clearance, lease: Lease, services: Services) -> bool:
     """Phase 2: set every tag that does not name the image yet; fixed tags of all images first.
+
+    A clearance is the only way here: what gets a tag is what the gate decided about.
 
     Raises:
         RemoteError: The lease was lost: nothing that customers see is changed from then on.
     """
     changed = False
     for moving in (False, True):
-        for planned in plan.images:
-            image = stored[planned.name]
+        for planned, image in cleared:
             for now in planned.tags:
                 if now.moving is not moving or now.digest == image.digest:
                     continue
-                if not moving and now.digest is not None:
-                    continue  # names the same content through another manifest: never replaced
                 lease.confirm()
                 if moving and now.digest is not None:
                     _let_move(planned, now.tag, services)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.records.attestation import PORTAL
 from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
 from jenkins_release.records.release import PortalRecord
@@ -13,8 +12,8 @@ from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.share.releases import RELEASE
-from jenkins_release.steps._in_force import is_withdrawn, require_published
-from jenkins_release.steps._open import OpenCandidate, open_candidate, open_candidates
+from jenkins_release.steps._in_force import pinned_in_registry, require_published
+from jenkins_release.steps._open import OpenCandidate, open_candidate, reopen
 from jenkins_release.steps._published import FoundRelease, read_published
 from jenkins_release.steps._releases import evidence_of
 from jenkins_release.steps.services import Services
@@ -72,7 +71,25 @@ def open_published(version: str, services: Services) -> Published:
     opened = open_candidate(CandidateRef.parse(record.candidate), services)
     gone = f"customers are not to get it; 'release portal {version} --remove' takes it from the portal"
     require_published(found, opened, services, if_withdrawn=gone)
+    pinned = pinned_in_registry([opened], services).get(opened.ref)
+    if pinned:
+        raise GateRefused(
+            pinned, hint="finish it with 'release withdraw', or find out who removed the withdrawal's record"
+        )
     return Published(found, checksums, opened)
+
+
+def still_published(published: Published, services: Services) -> Published:
+    """Look at the candidate once more: it has not changed, and the release is still in force.
+
+    Raises:
+        IntegrityError: The candidate changed since it was opened, or was altered.
+        GateRefused: The release was withdrawn.
+    """
+    opened = reopen(published.opened, services)
+    gone = f"'release portal {published.record.version} --remove' takes from the portal what was uploaded"
+    require_published(published.found, opened, services, if_withdrawn=gone)
+    return replace(published, opened=opened)
 
 
 def check_files(published: Published, services: Services) -> None:
@@ -109,21 +126,3 @@ def last_at_portal(opened: OpenCandidate, portal: str, services: Services) -> tu
         if record.portal == portal:
             return counted.file, record
     return "", None
-
-
-def withdrawn_among(records: Sequence[PublishedRelease], services: Services) -> Mapping[str, bool]:
-    """Say of each version whether it was withdrawn; one whose candidate is gone counts as not withdrawn.
-
-    Raises:
-        IntegrityError: A candidate cannot be read: nobody can tell.
-    """
-    refs = {record.version: CandidateRef.parse(record.candidate) for record in records}
-    found = open_candidates([*refs.values()], services)
-    withdrawn: dict[str, bool] = {}
-    for version, ref in refs.items():
-        opened = found[ref]
-        if isinstance(opened, ReleaseError) and not isinstance(opened, ConfigurationError):
-            raise opened
-        known = isinstance(opened, OpenCandidate)
-        withdrawn[version] = known and is_withdrawn(evidence_of(opened, services))  # type: ignore[arg-type]
-    return withdrawn

@@ -36,9 +36,12 @@ class PortalServices:
 
             return S3Portal(
                 section.bucket,
-                section.region or self.configuration.ecr.region,
+                section.region,
+                default_region=self.configuration.ecr.region,
                 prefix=section.prefix,
+                encryption=section.encryption,
                 kms_key=section.kms_key,
+                cache_control=section.caching,
                 part_size=section.part_size_mib * 1024 * 1024,
                 workers=section.workers,
             )

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 from jenkins_release.config import CUSTOMER_KEY_ID
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.rules import customers as tag
-from jenkins_release.steps._customers import key_access, own_credentials, place_of
+from jenkins_release.steps._customers import (
+    await_key,
+    key_access,
+    new_key,
+    own_credentials,
+    place_of,
+    settle_keys,
+)
 from jenkins_release.steps.services import Services
 
 if TYPE_CHECKING:
-    from jenkins_release.aws.iam import Credentials, IamUser
+    from jenkins_release.aws.iam import AccessKey, Credentials, IamUser
     from jenkins_release.registry.key_access import KeyAccess
 
 _log = logging.getLogger(__name__)
@@ -93,16 +100,19 @@ def probe(user: IamUser, present: list[str], services: Services) -> list[str]:
 
     def create() -> Credentials:
         _remove_unknown(user, present, services)  # where the answer to an earlier attempt was lost
-        return services.iam.create_key(user.name)
+        return new_key(user.name, present, services)
 
     try:
         credentials = services.retry(f"create a key of {user.name} to try with", create)
+        await_key(user.name, credentials.key_id, services)
+        _remove_unknown(user, [*present, credentials.key_id], services)
         # "unknown key" is what a key that is too new is told: only a denial proves anything.
         access = key_access(credentials, services)
         return _refused(access, services, lambda verdict: verdict == "denied", "a key made for this")
     finally:
         if credentials is not None:
             services.iam.delete_key(user.name, credentials.key_id)
+            settle_keys(user.name, {credentials.key_id: None}, services)
             services.iam.untag(user.name, [tag.PROBE])
 
 
@@ -111,6 +121,13 @@ def remove_probes(user: IamUser, services: Services) -> None:
     if user.tags.get(tag.PROBE):
         _remove_unknown(user, user.tags[tag.PROBE].split(), services)
         services.iam.untag(user.name, [tag.PROBE])
+
+
+def keys_without_probe(user: IamUser, services: Services) -> list[AccessKey]:
+    """Return the keys of a user, but none that :func:`remove_probes` would delete."""
+    found = services.iam.keys(user.name)
+    known = user.tags.get(tag.PROBE)
+    return [key for key in found if not known or key.key_id in known.split()]
 
 
 def _remove_unknown(user: IamUser, known: list[str], services: Services) -> None:

@@ -8,6 +8,7 @@ from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import PlannedImage
 from jenkins_release.steps._blob_source import config_content, layer_content
 from jenkins_release.steps._missing import MissingBlobs
+from jenkins_release.steps._pushing import pushes_directly
 from jenkins_release.steps.services import Services
 
 
@@ -29,7 +30,7 @@ def count_push_bytes(
         RemoteError: The registry failed, after the retries.
     """
     absent = [image for image in images if image.state == "absent"]
-    if services.configuration.promote.engine != "registry" or not absent:
+    if not pushes_directly(records, services) or not absent:
         return tuple(images)
     by_name = {record.name: record for record in records}
     known = {image.name: _known(by_name[image.name]) for image in absent}

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.registry.protocol import Repository
+from jenkins_release.steps.services import Services
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,15 @@ class ImagePush:
     def target(self) -> str:
         """Registry, repository and tag, as Docker names them."""
         return f"{self.repository.uri}:{self.tag}"
+
+
+def pushes_directly(images: Sequence[ImageRecord], services: Services) -> bool:
+    """Whether images go from the share to the registry without Docker.
+
+    Docker compresses layers in its own way, so it cannot push a manifest that was fixed at the export.
+    """
+    engine = services.configuration.promote.engine
+    return engine == "registry" or any(image.manifest is not None for image in images)
 
 
 class ImagePusher(Protocol):

@@ -11,6 +11,7 @@ from jenkins_release.share.protocol import Share
 from jenkins_release.steps._known_layers import Stretch
 from jenkins_release.steps._reuse import NotReusable
 from jenkins_release.steps.services import Services
+from jenkins_release.stream import at_most
 
 
 def read_back(
@@ -34,7 +35,7 @@ def read_back(
         IntegrityError: The share holds something else than what was written.
         RemoteError: The share failed.
     """
-    found = hash_of(services.share, path, advance)
+    found = hash_of(services.share, path, advance, expected=index.size)
     if found == (index.size, index.sha256):
         return
     damaged = [
@@ -61,6 +62,7 @@ def hash_of(
     *,
     offset: int = 0,
     length: int | None = None,
+    expected: int | None = None,
 ) -> tuple[int, str]:
     """Read a range of a file of a share, and return its bytes and their SHA-256 in hex.
 
@@ -70,9 +72,11 @@ def hash_of(
         advance: Called with the bytes of each piece.
         offset: First byte.
         length: Bytes; None for all that follow.
+        expected: Bytes that it should have; reading ends where there are more.
     """
     digest, size = sha256(), 0
-    for piece in share.read(path, offset=offset, length=length):
+    pieces = share.read(path, offset=offset, length=length)
+    for piece in pieces if expected is None else at_most(pieces, expected):
         digest.update(piece)
         size += len(piece)
         advance(len(piece))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
+from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.records.refresh import (
     Action,
     HealthResult,
@@ -37,6 +37,7 @@ class RefreshReport:
         health: What the checks found; empty after a dry run.
         instances: How Run Command ended, instance by instance.
         attestation: File name of the attestation; empty where nothing was to be recorded.
+        head: SHA-256 in hex of its file, to be kept elsewhere.
     """
 
     stack: str
@@ -49,6 +50,7 @@ class RefreshReport:
     health: tuple[HealthResult, ...] = ()
     instances: tuple[InstanceResult, ...] = ()
     attestation: str = ""
+    head: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Run:
 
         Raises:
             RemoteError: It failed; the message says in which state the stack is.
+            ConfigurationError: So too; the stack is in the state before, and what is configured is wrong.
             IntegrityError: So too, and what ran was not what was promoted.
         """
         try:
@@ -141,6 +144,7 @@ class Run:
             self._health,
             instances,
             attestation,
+            self._recorder.opened.head,
         )
 
     def _bring(self, state: StackState, origin: StackState, run: str) -> StackState:
@@ -189,15 +193,20 @@ class Run:
             health=self._health,
             instances=self._driver.instances if instances is None else tuple(instances),
         )
-        kind = IntegrityError if isinstance(problem, IntegrityError) else RemoteError
+        kind: type[ReleaseError] = RemoteError
+        if isinstance(problem, IntegrityError):
+            kind = IntegrityError
+        elif isinstance(problem, ConfigurationError) and outcome == "returned":
+            kind = ConfigurationError
         hints = {
             "returned": f"recorded in {file}; mend the cause, then refresh again",
             "failed": f"recorded in {file}; 'saas status' shows what runs, 'saas rollback' returns",
         }
+        hint = "; ".join(filter(None, [problem.hint, hints[outcome]]))
         stack = saas_section(self._services).stack
         return kind(
             f"the {self._move.action} of {stack} failed, {told}: {problem.message}",
-            hint=hints[outcome],
+            hint=hint,
             reasons=[*problem.reasons, *further],
         )
 

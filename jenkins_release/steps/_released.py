@@ -13,6 +13,7 @@ from jenkins_release.steps._in_force import require_believed, require_published,
 from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
 from jenkins_release.steps._published import read_published
 from jenkins_release.steps._releases import releases
+from jenkins_release.steps.authority import require_allowed
 from jenkins_release.steps.services import Services
 
 _IF_WITHDRAWN = "refresh the stack to a release that is in force; 'saas rollback' returns to the one before"
@@ -45,7 +46,7 @@ def find_released(wanted: str, services: Services) -> Released:
 
     Raises:
         ConfigurationError: There is no such version, or several builds of it to choose from.
-        GateRefused: It is not released, or not any more.
+        GateRefused: It is not released, not any more, or not as the policy asks for.
         IntegrityError: The candidate was altered, or does not fit to what was published.
     """
     version, slash, build = wanted.partition("/")
@@ -81,6 +82,7 @@ def _promoted(version: str, build: str, services: Services) -> Released:
         )
     (release,) = in_force
     require_believed(release.opened, services)
+    require_allowed(release.opened, services)
     promoted = release.promoted()
     pinned = {
         image.name: f"{promoted.registry}/{image.repository}@{image.digest}" for image in promoted.images

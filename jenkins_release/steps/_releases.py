@@ -6,14 +6,17 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
+from jenkins_release.numbers import whole_number
 from jenkins_release.records.attestation import PROMOTION, PUBLICATION, RETIREMENT, WITHDRAWAL
 from jenkins_release.records.release import Promotion, WithdrawalRecord
-from jenkins_release.rules.evidence import Counted, Evidence, collect
+from jenkins_release.rules.evidence import Counted, misnamed
 from jenkins_release.rules.tags import fill
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._open import OpenCandidate, open_candidate
+from jenkins_release.steps._open import evidence_of as evidence_of
+from jenkins_release.steps.authority import require_allowed
 from jenkins_release.steps.services import Services
 
 _log = logging.getLogger(__name__)
@@ -51,11 +54,6 @@ class Release:
         return WithdrawalRecord.of(self.withdrawal.statement, self.withdrawal.file)
 
 
-def evidence_of(opened: OpenCandidate, services: Services) -> Evidence:
-    """Sort out what the attestations of a candidate prove."""
-    return collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
-
-
 def release_of(opened: OpenCandidate, services: Services) -> Release | None:
     """Return the release that a candidate became, None where it was never promoted."""
     evidence = evidence_of(opened, services)
@@ -89,19 +87,30 @@ def releases(version: str, services: Services) -> list[Release]:
 
 
 def all_releases(services: Services) -> Iterator[Release]:
-    """Yield every promoted candidate of the product; one that cannot be read is passed over.
+    """Yield every promoted candidate of the product; one that is not proven is passed over.
 
-    What is passed over counts as never released, which retires less and never more.
+    What is passed over counts as never released: it opens no line of the support window, which retires
+    less and never more, and nothing of it is called supported.
     """
     for ref in _refs(services):
         try:
             ReleaseVersion.parse(ref.version)
-            release = release_of(open_candidate(ref, services), services)
+            opened = open_candidate(ref, services)
+            release = release_of(opened, services)
+            if release is not None:
+                _require_proven(opened, services)
         except (IntegrityError, ConfigurationError) as error:
             _log.warning("%s is not looked at: %s", ref, error.message)
             continue
         if release is not None:
             yield release
+
+
+def _require_proven(opened: OpenCandidate, services: Services) -> None:
+    evidence = evidence_of(opened, services)
+    against = [*evidence.altered, *misnamed(opened.attestations), *evidence.objections]
+    if against:
+        raise IntegrityError(against[0], reasons=against)
 
 
 @dataclass(frozen=True)
@@ -137,16 +146,31 @@ def published_alone(version: str, build: str, services: Services) -> PublishedAl
         evidence = evidence_of(opened, services)
         last = evidence.of(PUBLICATION)[-1:]
         if not opened.record.images and last:
-            after = [w for w in evidence.of(WITHDRAWAL) if w.statement.sequence > last[0].statement.sequence]
-            return PublishedAlone(opened, last[0], after[-1].file if after else "")
+            return PublishedAlone(opened, last[0], publication_withdrawn(opened, services))
     return None
+
+
+def publication_withdrawn(opened: OpenCandidate, services: Services) -> str:
+    """Return the file name of the withdrawal after a candidate's last publication; empty for none."""
+    last = _last_of_publication(opened, services)
+    return last.file if last is not None and last.statement.predicate_type == WITHDRAWAL else ""
+
+
+def publication_recorded(opened: OpenCandidate, services: Services) -> bool:
+    """Whether a candidate's publication is recorded, and not withdrawn since. Its files are not looked at."""
+    last = _last_of_publication(opened, services)
+    return last is not None and last.statement.predicate_type == PUBLICATION
+
+
+def _last_of_publication(opened: OpenCandidate, services: Services) -> Counted | None:
+    return next(reversed(evidence_of(opened, services).of(PUBLICATION, WITHDRAWAL)), None)
 
 
 def earlier_releases(template: str, tag: str, bad: CandidateRef, services: Services) -> Iterator[Release]:
     """Yield the releases in force that a moving tag may return to, newest first.
 
     Newest means the highest version, and of one version the highest build. A candidate that was
-    altered is passed over: nothing returns to what cannot be proven.
+    altered, or released against the policy, is passed over: nothing returns to what cannot be proven.
 
     Args:
         template: Template of the moving tag.
@@ -171,16 +195,18 @@ def earlier_releases(template: str, tag: str, bad: CandidateRef, services: Servi
         release = release_of(opened, services)
         if release is None or release.withdrawal is not None or release.retirement is not None:
             continue
-        altered = evidence_of(opened, services).altered
-        if altered:
-            _log.warning("%s does not return to %s: %s", tag, ref, altered[0])
+        try:
+            _require_proven(opened, services)
+            require_allowed(opened, services)
+        except (IntegrityError, GateRefused) as error:
+            _log.warning("%s does not return to %s: %s", tag, ref, error.message)
             continue
         yield release
 
 
 def build_order(build: str) -> tuple[int, str]:
     """Sort key of builds: numbers as numbers."""
-    return (int(build) if build.isdigit() else 0, build)
+    return (whole_number(build) or 0, build)
 
 
 def _refs(services: Services) -> list[CandidateRef]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jenkins_release.jenkins.protocol import Build, QueueItem
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.jenkins.errors import ItemNotFound
+from jenkins_release.jenkins.protocol import Build, JobInfo, QueueItem
 from jenkins_release.jenkins.templates import BUILD, REQUEST_ID, VERSION
 from jenkins_release.retry import RetryPolicy
 from jenkins_release.steps.services import Services
@@ -45,6 +47,28 @@ class Run:
         return f"{self.job} #{self.build.number}" if self.build else self.job
 
 
+def promote_job(services: Services) -> JobInfo:
+    """Read the promote job.
+
+    Raises:
+        ConfigurationError: It is where earlier versions put it.
+        ItemNotFound: It is not there at all, or hidden from the user.
+    """
+    path, policy = services.promote_job, outage_policy(services)
+    try:
+        return services.retry(f"read the job {path}", lambda: services.jenkins.job(path), policy=policy)
+    except ItemNotFound as error:
+        before = f"{services.jenkins_folder}/{services.configuration.jenkins.promote_job}"
+        try:
+            services.retry(f"read the job {before}", lambda: services.jenkins.job(before), policy=policy)
+        except ItemNotFound:
+            raise error from None
+        raise ConfigurationError(
+            f"the promote job is {before}, expected {path}: it stands outside the folders by role",
+            hint="'Where keys lie' in docs/jenkins.md tells how to go over to these folders",
+        ) from error
+
+
 def find_run(job: str, request_id: str, services: Services) -> Run | None:
     """Find what was started with a request id: in the queue, else among the last builds.
 
@@ -68,7 +92,7 @@ def outage_policy(services: Services) -> RetryPolicy:
     """Return how long a restart of the controller or a lost connection is waited for."""
     section = services.configuration.jenkins
     return RetryPolicy(
-        attempts=1_000_000,
+        attempts=None,
         deadline_s=section.outage_s,
         first_wait_s=section.poll_s,
         max_wait_s=max(_MAX_WAIT_S, section.poll_s),

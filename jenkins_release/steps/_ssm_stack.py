@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jenkins_release.aws.ssm import Command, CommandOrder, Invocation
+from jenkins_release.aws.ssm import FINAL, Command, CommandOrder, Invocation
 from jenkins_release.config.saas import SsmSection
 from jenkins_release.errors import ReleaseError
 from jenkins_release.records.refresh import InstanceResult, RunningPart, StackState, Strategy
@@ -14,6 +15,8 @@ from jenkins_release.rules.evidence import CLOCK_SKEW
 from jenkins_release.rules.stack import StackEntry
 from jenkins_release.rules.tags import fill
 from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps._in_force import require_intact
 from jenkins_release.steps._stack_driver import RolloutFailed, StackBusy, Wait
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import StackWatcher
@@ -25,6 +28,10 @@ MAX_OUTPUT = 2000
 """Characters of one instance's output that a failure shows, the last ones."""
 _SHOWN = 5
 """Instances whose output a failure shows."""
+_LATE_S = 10.0
+"""Seconds after which a command that may have been sent would be in SSM's list, which lags behind."""
+_SETTLE_S = 60.0
+"""Seconds that SSM may take to tell how a command that ended did so on each instance."""
 _CANCEL_S = 120.0
 """Seconds that a cancelled command may take to end: what runs on an instance is waited for."""
 
@@ -43,6 +50,7 @@ class SsmStack:
         self.touched = False
         self.guard: Callable[[], None] = lambda: None
         self.instances: tuple[InstanceResult, ...] = ()
+        self._unsure = False  # whether a command of ours may have been sent that SSM does not list yet
         self._services = services
         self._watcher = watcher
         self._section = services.configuration.saas
@@ -81,7 +89,11 @@ class SsmStack:
         return True
 
     def bring(self, state: StackState, origin: StackState, run: str, since: StackEntry | None) -> StackState:  # noqa: ARG002
-        """Send the command, and wait until it has ended on every instance."""
+        """Send the command, and wait until it has ended on every instance.
+
+        What the instances will fetch is read first: a release area that somebody changed is refused.
+        """
+        require_intact(CandidateRef.parse(state.release), self._services)
         version, _, build = state.release.partition("/")
         parsed = ReleaseVersion.parse(version)
         order = CommandOrder(
@@ -98,6 +110,7 @@ class SsmStack:
             comment=f"{self._comment(run)} {state.release}"[:100],
         )
         began = since.when if since is not None else self._services.now()
+        self._unsure = since is not None
         ident = self._sent(order, began - CLOCK_SKEW)
         command, invocations = self._until_ended(ident)
         self.instances = tuple(
@@ -121,19 +134,21 @@ class SsmStack:
         command = self._services.run_command
 
         def attempt() -> str:
-            earlier = command.sent(order.document, order.comment, since)
+            earlier = self._listed(order, since)
             found = next((each for each in earlier if not each.ended or each.status == "Success"), None)
             if found is not None:
                 self.touched = True
                 self._watcher.event(found.ident, "was sent already: it is followed")
                 return found.ident
             self.guard()
+            self._unsure = True
             try:
                 ident = command.send(order)
             except ReleaseError as error:
-                self.touched |= error.retryable  # then it may have arrived
+                self._unsure = error.retryable  # then it may have arrived
+                self.touched |= error.retryable
                 raise
-            self.touched = True
+            self._unsure, self.touched = False, True
             self._watcher.event(ident, f"sent: {order.comment}")
             return ident
 
@@ -144,9 +159,18 @@ class SsmStack:
                 self._cancel_sent(order, since)
             raise
 
+    def _listed(self, order: CommandOrder, since: datetime) -> list[Command]:
+        """List the commands that were sent so; one that may be among them is waited for."""
+        end = self._services.now() + timedelta(seconds=_LATE_S)
+        while True:
+            found = self._services.run_command.sent(order.document, order.comment, since)
+            if found or not self._unsure or self._services.now() >= end:
+                return found
+            self._services.sleep(min(1.0, self._section.poll_s))
+
     def _cancel_sent(self, order: CommandOrder, since: datetime) -> None:
         try:
-            sent = self._services.run_command.sent(order.document, order.comment, since)
+            sent = self._listed(order, since)
         except ReleaseError as error:
             self._watcher.event(order.document, f"may have been sent, and was not found: {error.message}")
             return
@@ -173,8 +197,29 @@ class SsmStack:
             if not isinstance(error, ReleaseError):  # an abort: nobody would look after it any more
                 self._cancel(ident)
             raise
-        run_command = self._services.run_command
-        return command, self._services.retry("read the instances", lambda: run_command.invocations(ident))
+        return command, self._ended(command, wait)
+
+    def _ended(self, command: Command, wait: Wait) -> list[Invocation]:
+        """Return how a command that ended did so on each of its instances.
+
+        Raises:
+            RolloutFailed: SSM did not tell it of all of them in time.
+        """
+        run_command, ident = self._services.run_command, command.ident
+        wait.end = self._services.now() + timedelta(seconds=_SETTLE_S)
+        while True:
+            found = wait.look(ident, lambda: run_command.invocations(ident)) or []
+            told = [each for each in found if each.status in FINAL]
+            if len(told) == len(found) >= command.instances:
+                return found
+            if wait.over():
+                raise RolloutFailed(
+                    f"the command {ident} ended with {command.detail or command.status}, and SSM tells of "
+                    f"{len(told)} of {max(len(found), command.instances)} instances that it ended there",
+                    hint="look at the command in the console of Run Command",
+                    reasons=[self._shown(ident, each) for each in told if each.status != "Success"],
+                )
+            wait.pause()
 
     def _follow(self, ident: str, wait: Wait) -> Command | None:
         """Wait for the end; None where it does not come in time."""
@@ -192,8 +237,10 @@ class SsmStack:
             wait.pause()
 
     def _cancel(self, ident: str) -> None:
+        run_command = self._services.run_command
+        policy = replace(self._services.retry_policy, deadline_s=_LATE_S)
         try:
-            self._services.run_command.cancel(ident)
+            self._services.retry(f"cancel {ident}", lambda: run_command.cancel(ident), policy=policy)
         except ReleaseError as error:
             # The reason why it is cancelled is what the caller has to see.
             self._watcher.event(ident, f"could not be cancelled: {error.message}")
@@ -220,7 +267,10 @@ class SsmStack:
     def _shown(self, ident: str, invocation: Invocation) -> str:
         state = invocation.detail or invocation.status
         try:
-            output = self._services.run_command.output(ident, invocation.instance)
+            output = self._services.retry(
+                f"read the output on {invocation.instance}",
+                lambda: self._services.run_command.output(ident, invocation.instance),
+            )
         except ReleaseError as error:
             return f"{invocation.instance}: {state}; its output cannot be read: {error.message}"
         output = self._services.redaction(output)

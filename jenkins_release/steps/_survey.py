@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from jenkins_release.registry.protocol import Repository, RepositoryNotFound, StoredImage
+from jenkins_release.registry.protocol import Repository, StoredImage
 from jenkins_release.steps.services import Services
 
 
@@ -66,22 +66,3 @@ def survey(names: Sequence[str], references: Sequence[str], services: Services) 
         for number, name in enumerate(there)
     }
     return {name: held.get(name, Held()) for name in wanted}
-
-
-def tags_of(names: Sequence[str], services: Services) -> list[str]:
-    """Return the tags of several repositories; one that does not exist has none.
-
-    Raises:
-        RemoteError: The registry failed, after the retries.
-    """
-    if not names:
-        return []
-    registry = services.registry
-
-    def look(name: str) -> list[str]:
-        try:
-            return services.retry(f"list the tags of {name}", lambda: registry.tags(name))
-        except RepositoryNotFound:
-            return []
-
-    return sorted({tag for tags in services.each(look, dict.fromkeys(names)) for tag in tags})

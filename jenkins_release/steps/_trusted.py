@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from securesystemslib.signer import SSlibKey
+
 from jenkins_release.config import TrustedKeySection
 from jenkins_release.errors import ConfigurationError
-from jenkins_release.keys import load_public_key
+from jenkins_release.keys import load_public_key, parse_public_key
 from jenkins_release.records.attestation import TrustedKey
+
+PEM = "-----BEGIN "
+"""How a public key begins that stands in the entry itself, as in a trust document."""
+
+
+def public_key(section: TrustedKeySection) -> SSlibKey:
+    """Read the public key of an entry: from its file, or from the entry. Raises ConfigurationError."""
+    text = section.public_key
+    if text.startswith(PEM):
+        return parse_public_key(text.encode(), f"the public key of {section.name!r}")
+    return load_public_key(Path(text))
 
 
 def load_trusted_keys(sections: Sequence[TrustedKeySection]) -> tuple[TrustedKey, ...]:
@@ -23,13 +36,16 @@ def load_trusted_keys(sections: Sequence[TrustedKeySection]) -> tuple[TrustedKey
     found, mistakes = [], []
     for section in sections:
         try:
-            key = load_public_key(Path(section.public_key))
+            key = public_key(section)
         except ConfigurationError as error:
             mistakes.append(f"trusted_keys {section.name!r}: {error.message}")
             continue
         roles = frozenset(section.roles)
         bounds = (section.valid_from, section.valid_until)
-        found.append(TrustedKey(section.name, roles, key, *bounds, revoked=section.revoked))
+        revoked, owner, notary = section.revoked, section.owner, section.notary
+        found.append(
+            TrustedKey(section.name, roles, key, *bounds, revoked=revoked, owner=owner, notary=notary)
+        )
     names: dict[str, str] = {}
     for trusted in found:
         other = names.setdefault(trusted.key.keyid, trusted.name)

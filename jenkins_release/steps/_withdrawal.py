@@ -11,6 +11,7 @@ from jenkins_release.records.release import MovedTag, ReleasedImage, WithdrawnIm
 from jenkins_release.registry.protocol import Repository, RepositoryNotFound, StoredImage
 from jenkins_release.rules.tags import pin_tag, registry_tags
 from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.steps._in_force import pinned_in_registry
 from jenkins_release.steps._releases import Release, earlier_releases
 from jenkins_release.steps.plan import candidate_tag
 from jenkins_release.steps.services import Services
@@ -122,14 +123,19 @@ def require_gone(release: Release, services: Services) -> None:
     Raises:
         RemoteError: The registry shows something else.
     """
-    for todo in look(release, services):
-        left = [*todo.image.tags_removed, *todo.image.moved_tags]
-        if left or (todo.stored is not None and not todo.pinned):
-            shown = f"the tag {left[0]}" if left else "no pinning tag"
-            raise RemoteError(
-                f"{todo.image.repository}: the tags were removed, and the registry still shows {shown}",
-                hint="someone else changes the repository; run the withdrawal again",
-            )
+
+    def attempt() -> None:
+        for todo in look(release, services):
+            left = [*todo.image.tags_removed, *todo.image.moved_tags]
+            if left or (todo.stored is not None and not todo.pinned):
+                shown = f"the tag {left[0]}" if left else "no pinning tag"
+                raise RemoteError(
+                    f"{todo.image.repository}: the tags were removed, and the registry still shows {shown}",
+                    hint="someone else changes the repository; run the withdrawal again",
+                    retryable=True,  # or the answer was from before
+                )
+
+    services.retry(f"see the tags of {release.ref} gone", attempt)
 
 
 def _pin(release: Release, digest: str) -> str:
@@ -182,10 +188,10 @@ def _todo(
         digest = _names(stored, tag)
         if digest == image.digest:
             way = returns.get(tag)
-            if way is not None and image.repository in way.images:
-                ways[tag] = way
-            else:
+            if way is None or image.repository not in way.images:
                 removed.append(tag)
+            elif way.images[image.repository].digest != digest:  # else that release has the same image
+                ways[tag] = way
         elif digest is not None and tag not in moving and release.withdrawal is None:
             raise _foreign(
                 image, tag, digest, "find out who moved it; a moving tag belongs in ecr.moving_tags"
@@ -220,6 +226,10 @@ def _way_back(template: str, tag: str, bad: Release, services: Services) -> TagR
             _log.warning("%s does not return to %s: %s", tag, release.ref, error.message)
             continue
         if promoted.registry != bad.promoted().registry:
+            continue
+        pinned = pinned_in_registry([release.opened], services)
+        if pinned:
+            _log.warning("%s does not return to %s: %s", tag, release.ref, pinned[release.ref])
             continue
         held = {image.repository: _held(image, services) for image in promoted.images}
         missing = [repository for repository, stored in held.items() if stored is None]

@@ -12,6 +12,7 @@ from jenkins_release.errors import IntegrityError
 from jenkins_release.images import ArchivedImage, ArchiveIndex, ArchiveReader, LocalImage
 from jenkins_release.images.gzip_archive import GzipArchive
 from jenkins_release.images.gzip_digests import GzipDigests
+from jenkins_release.progress import telling_waits
 from jenkins_release.records.candidate import BlobRecord, ImageRecord, LayerRecord, ManifestRecord
 from jenkins_release.registry.manifests import Descriptor, build_manifest
 from jenkins_release.share.staging import Staging
@@ -55,11 +56,14 @@ class WrittenArchive:
         """
         found = _in_archive(local.reference, self.index)
         if found.diff_ids != local.diff_ids:
-            raise IntegrityError(
-                f"image {local.reference} changed while it was exported: its layers are not those that the "
-                "daemon described before",
-                hint="another job tags the same name on this machine: give every build its own tag",
+            raise _moved(local, "its layers are not those that the daemon described before")
+        if local.config_digest and found.config_digest != local.config_digest:
+            raise _moved(
+                local, f"its config was {local.config_digest}, the archive has {found.config_digest}"
             )
+        listed = self.index.listed.get(local.reference, ())
+        if not local.config_digest and listed and local.image_id not in (*listed, found.config_digest):
+            raise _moved(local, f"it was {local.image_id}, the archive has {' with '.join(listed)}")
         layers = tuple(
             LayerRecord(
                 diff_id=layer.diff_id,
@@ -67,7 +71,7 @@ class WrittenArchive:
                 offset=layer.offset,
                 size=layer.size,
                 compression=layer.compression,
-                gzip=self.gzip.get(layer.offset),
+                gzip=self.gzip.get(layer.offset) if layer.compression == "none" else None,
             )
             for layer in found.layers
         )
@@ -106,9 +110,11 @@ def write_archive(
     while True:
         try:
             written = _write(path, images, known, staging, services)
+            _require_unmoved(images, services)
             if services.configuration.export.read_back:
                 with services.progress.task(f"read back {path}", written.index.size) as task:
                     read_back(staging.path(path), written.index, written.copied, services, task.advance)
+            _tell_beginnings(written.index)
             return written
         except NotReusable as error:
             origins = ", ".join(sorted({stretch.origin for stretch in error.stretches}))
@@ -121,8 +127,15 @@ def _write(
     path: str, images: Sequence[LocalImage], known: KnownLayers, staging: Staging, services: Services
 ) -> WrittenArchive:
     section = services.configuration.export
-    stream = services.engine.save([image.reference for image in images])
+    saved = services.engine.save([image.reference for image in images])
     with staging.create(path) as writer, services.progress.task(f"export {path}") as task:
+        stream = telling_waits(
+            saved,
+            task,
+            source="the Docker daemon",
+            sink=services.share.name,
+            first=f"the Docker daemon to prepare {len(images)} {'image' if len(images) == 1 else 'images'}",
+        )
         reusing = ReusingWriter(writer, services.share)
 
         def write(chunk: bytes) -> None:
@@ -180,6 +193,42 @@ def _manifest(image: ArchivedImage) -> ManifestRecord:
         [Descriptor(layer.digest, layer.size, layer.compression) for layer in image.layers],
     )
     return ManifestRecord(media_type=manifest.media_type, digest=manifest.digest, data=manifest.data.decode())
+
+
+def _require_unmoved(images: Sequence[LocalImage], services: Services) -> None:
+    """Ask the daemon once more which image each name has.
+
+    Where neither the daemon tells the config's digest nor the archive what the daemon calls an image, only
+    this tells another config around the same layers.
+    """
+    for image in images:
+        reference = image.reference
+        now = services.retry(f"inspect {reference}", lambda r=reference: services.engine.inspect(r))  # type: ignore[misc]
+        if now.image_id != image.image_id:
+            raise _moved(image, f"it was {image.image_id}, and is {now.image_id} now")
+
+
+def _tell_beginnings(index: ArchiveIndex) -> None:
+    """Warn of layers that Docker takes for compressed data, once for those that images share."""
+    told = set()
+    for image in index.images:
+        for number, layer in enumerate(image.layers, 1):
+            if layer.begins_as and layer.digest not in told:
+                told.add(layer.digest)
+                _log.warning(
+                    "layer %d of %s begins as %s data does, with the name of its first file: Docker 23 and "
+                    'later cannot load it, unless export.layers is "gzip"',
+                    number,
+                    ", ".join(image.references) or image.config_digest,
+                    layer.begins_as,
+                )
+
+
+def _moved(image: LocalImage, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"image {image.reference} changed while it was exported: {why}",
+        hint="another job tags the same name on this machine: give every build its own tag",
+    )
 
 
 def _in_archive(reference: str, index: ArchiveIndex) -> ArchivedImage:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
 from jenkins_release.records.attestation import APPROVAL, OVERRIDE
 from jenkins_release.records.plan import Plan
-from jenkins_release.rules.approvals import entitlement, same_key
-from jenkins_release.rules.conditions import verdicts
+from jenkins_release.rules.approvals import ATTESTED_REQUESTER, given_twice, overrides, unheard_approval
+from jenkins_release.rules.conditions import Facts, Reason, verdicts
 from jenkins_release.rules.drift import drift
-from jenkins_release.rules.evidence import collect
+from jenkins_release.rules.evidence import Counted, Evidence
 from jenkins_release.rules.gate import OVERRIDABLE, Decision
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._announce import announced
-from jenkins_release.steps._attest import Claim, attest, named
-from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate, require_unaltered
-from jenkins_release.steps.plan import gather_facts, make_plan, require_free_way
+from jenkins_release.steps._attest import Claim, Unheard, attest, named, trusted_key
+from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
+from jenkins_release.steps.plan import make_plan, require_free_way
 from jenkins_release.steps.services import Services
+from jenkins_release.steps.speaker import speaker
+from jenkins_release.strict_json import NotText
 
 _MAX_PLAN_BYTES = 16 * 1024 * 1024
 
@@ -29,10 +32,12 @@ class ApprovalRequest:
 
     Attributes:
         plan: File that ``promote plan --out`` wrote.
-        approver: Who approves.
+        approver: Who approves; the key's owner by default.
         reason: Why; recorded.
         key: URI of the approval key; ``signing.approval_key`` by default.
         dry_run: Check everything, write nothing.
+        same_build: Whether this very build promotes too: the gate takes who started it for who asks, which
+            is not who made the plan if the build was restarted.
     """
 
     plan: Path
@@ -40,6 +45,7 @@ class ApprovalRequest:
     reason: str
     key: str = ""
     dry_run: bool = False
+    same_build: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class OverrideRequest:
     Attributes:
         plan: File that ``promote plan --out`` wrote.
         conditions: Names of the conditions to waive, as the gate's reasons name them.
-        by: Who decides.
+        by: Who decides; the key's owner by default.
         reason: Why; recorded, and shown wherever the release is.
         key: URI of the override key; ``signing.override_key`` by default.
         dry_run: Check everything, write nothing.
@@ -71,11 +77,17 @@ class ApprovalReport:
         plan: The plan.
         file: File name of the attestation; empty after a dry run.
         decision: What the gate says with it.
+        by: Who approved or decided.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
+        found: Whether it was there already, and nothing was signed.
     """
 
     plan: Plan
     file: str
     decision: Decision
+    by: str
+    head: str = ""
+    found: bool = False
 
 
 def _by_plan(request: ApprovalRequest | OverrideRequest) -> tuple[str, str]:
@@ -97,21 +109,27 @@ def approve_plan(request: ApprovalRequest, services: Services) -> ApprovalReport
         GateRefused: The approval would not count: the plan has moved since, or the approver may
             not approve it; ``reasons`` says all of it, and nothing was recorded.
     """
-    approver, reason = named("approver", request.approver), named("reason", request.reason)
+    reason = named("reason", request.reason)
     plan = read_plan(request.plan)
     signer = services.signer("approval", request.key or services.configuration.signing.approval_key)
-    opened, now = _current(plan, services)
+    approver = speaker("approver", request.approver, "approval", signer, services)
+    opened, now, facts = _current(plan, services)
+    key = trusted_key(signer, services)
+    # In the promote job this is who started the build that asks; the plan may come from another agent.
+    told = services.user() if key.notary else ""
     claim = Claim(
         APPROVAL,
         {"plan": plan.model_dump(mode="json", by_alias=True, exclude_none=True), "planDigest": plan.digest},
-        {"approver": approver, "requester": plan.requester, "reason": reason},
+        {"approver": approver, "requester": plan.requester, "reason": reason}
+        | ({ATTESTED_REQUESTER: told} if told else {}),
         {},
     )
-    require_unaltered(opened, services)
-    _require_entitled(plan, approver, signer.public_key.keyid, opened, services)
-    file = attest(opened, claim, signer, services, dry_run=request.dry_run)
-    facts = gather_facts(now, services)
-    return ApprovalReport(plan, file, gate_decision(opened, services, facts=facts, plan=now))
+    # Who runs the promotion asks for it in the eyes of the gate, whoever made the plan.
+    run = now.model_copy(update={"requester": services.user()}) if request.same_build else now
+    unheard = _unheard_approval(run, opened, services)
+    file, opened, found = attest(opened, claim, signer, services, dry_run=request.dry_run, unheard=unheard)
+    decision = gate_decision(opened, services, facts=facts, plan=now)
+    return ApprovalReport(plan, file, decision, approver, opened.head, found)
 
 
 @announced("promote override", _by_plan)
@@ -125,7 +143,7 @@ def override_gate(request: OverrideRequest, services: Services) -> ApprovalRepor
             never be overridden.
         GateRefused: The plan has moved since.
     """
-    by, reason = named("by", request.by), named("reason", request.reason)
+    reason = named("reason", request.reason)
     unknown = sorted({*request.conditions} - OVERRIDABLE)
     if unknown or not request.conditions:
         raise ConfigurationError(
@@ -134,23 +152,25 @@ def override_gate(request: OverrideRequest, services: Services) -> ApprovalRepor
         )
     plan = read_plan(request.plan)
     signer = services.signer("override", request.key or services.configuration.signing.override_key)
-    opened, now = _current(plan, services)
+    by = speaker("by", request.by, "override", signer, services)
+    opened, now, facts = _current(plan, services)
     predicate = {
         "conditions": sorted({*request.conditions}),
         "plan": plan.model_dump(mode="json", by_alias=True, exclude_none=True),
         "planDigest": plan.digest,
     }
     claim = Claim(OVERRIDE, predicate, {"by": by, "reason": reason}, {})
-    file = attest(opened, claim, signer, services, dry_run=request.dry_run)
-    facts = gather_facts(now, services)
-    return ApprovalReport(plan, file, gate_decision(opened, services, facts=facts, plan=now))
+    unheard = _unheard_override(now, services)
+    file, opened, found = attest(opened, claim, signer, services, dry_run=request.dry_run, unheard=unheard)
+    decision = gate_decision(opened, services, facts=facts, plan=now)
+    return ApprovalReport(plan, file, decision, by, opened.head, found)
 
 
 def read_plan(path: Path) -> Plan:
     """Read a plan file.
 
     Raises:
-        ConfigurationError: It cannot be read.
+        ConfigurationError: It cannot be read, or is no Unicode text.
         IntegrityError: It is not a plan, or not in the form that ``promote plan --out`` writes.
     """
     try:
@@ -160,7 +180,10 @@ def read_plan(path: Path) -> Plan:
         raise ConfigurationError(
             f"the plan {path} cannot be read: {error.strerror}", hint="'promote plan --out' writes one"
         ) from error
-    plan = Plan.from_bytes(data, str(path))
+    try:
+        plan = Plan.from_bytes(data, str(path))
+    except NotText as error:
+        raise ConfigurationError(error.message, hint="make the plan again: 'promote plan --out'") from error
     if plan.to_bytes() != data:
         raise IntegrityError(
             f"{path} is not in the form that 'promote plan --out' writes: its SHA-256 is not the plan's",
@@ -169,11 +192,11 @@ def read_plan(path: Path) -> Plan:
     return plan
 
 
-def _current(plan: Plan, services: Services) -> tuple[OpenCandidate, Plan]:
+def _current(plan: Plan, services: Services) -> tuple[OpenCandidate, Plan, Facts]:
     """Open the plan's candidate, and refuse a plan that has moved or cannot be carried out."""
     ref = CandidateRef.parse(f"{plan.version}/{plan.build}")
     opened = open_candidate(ref, services)
-    now = make_plan(opened, services)
+    now, facts = make_plan(opened, services, requester=plan.requester)
     moved = drift(plan, now)
     if moved:
         raise GateRefused(
@@ -182,21 +205,29 @@ def _current(plan: Plan, services: Services) -> tuple[OpenCandidate, Plan]:
             reasons=moved,
         )
     require_free_way(now, "nothing was recorded")
-    return opened, now
+    return opened, now, facts
 
 
-def _require_entitled(
-    plan: Plan, approver: str, keyid: str, opened: OpenCandidate, services: Services
-) -> None:
+def _unheard_approval(plan: Plan, opened: OpenCandidate, services: Services) -> Unheard:
     """Tell an approver at once that the approval would not count, not on the evening of the release."""
-    who = f"the approval by {approver}"
-    evidence = collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
-    found = verdicts(evidence)
-    reasons = entitlement(who, approver, plan.requester, found, opened.record, services.policy)
-    reasons += same_key(who, keyid, evidence, found, services.policy)
-    if reasons:
-        raise GateRefused(
-            f"the approval by {approver} would not count: {reasons[0].message}",
-            hint=reasons[0].hint,
-            reasons=[str(reason) for reason in reasons],
-        )
+    policy, record = services.policy, opened.record
+
+    def unheard(evidence: Evidence, item: Counted) -> Sequence[Reason]:
+        found = verdicts(evidence, policy)
+        problems = unheard_approval(item, evidence, found, record, policy, plan)
+        return problems or given_twice(item, evidence, found, record, policy, plan)
+
+    return unheard
+
+
+def _unheard_override(plan: Plan, services: Services) -> Unheard:
+    policy = services.policy
+
+    def unheard(evidence: Evidence, item: Counted) -> Sequence[Reason]:
+        granted, why = overrides(evidence, plan, policy)
+        if any(each.file == item.file for each in granted):
+            return ()
+        message = why[0] if why else "it is for another plan, or from before a withdrawal"
+        return [Reason("approvals", message, "make the plan again")]
+
+    return unheard

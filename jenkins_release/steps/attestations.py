@@ -6,7 +6,7 @@ once; as long as nothing changes, everybody who can read the share writes the sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from jenkins_release.rules.consumer import examine, judge, up_to_date
 from jenkins_release.rules.released import Release
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._announce import announced
-from jenkins_release.steps._attest import Claim, attest
+from jenkins_release.steps._attest import Claim, attest, catch_up
 from jenkins_release.steps._events import by_version
 from jenkins_release.steps._files import write_file
-from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
+from jenkins_release.steps._open import OpenCandidate, reopen, require_unaltered
 from jenkins_release.steps._releases import published_alone, releases
+from jenkins_release.steps.authority import release_refusals
 from jenkins_release.steps.services import Services
 
 _ATTEMPTS = 5
@@ -36,8 +37,8 @@ class AttestationsRequest:
         version: The version.
         out: File to write.
         build: The build, where several of the version were promoted.
-        key: URI of the promotion key; ``signing.promotion_key`` by default. Not needed where the
-            candidate has its summary.
+        key: URI of the promotion key; ``signing.promotion_key`` by default. Not needed for a dry
+            run, nor where the candidate has its summary.
         dry_run: Check everything, write nothing.
     """
 
@@ -60,6 +61,7 @@ class AttestationsReport:
         attestations: Envelopes in it.
         added: File name of the summary that was added to the candidate; empty where it was there.
         problems: Why the summary says FAILED; empty where the release is validated and in force.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
 
     candidate: CandidateRef
@@ -69,6 +71,7 @@ class AttestationsReport:
     attestations: int
     added: str
     problems: tuple[str, ...]
+    head: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Gathered:
         data: The attestation bundle; without a new summary in a dry run.
         attestations: Envelopes in it.
         added: File name of the summary that was added to the candidate; empty where it was there.
+        head: SHA-256 in hex of the last attestation's file.
     """
 
     ref: CandidateRef
@@ -88,14 +92,15 @@ class Gathered:
     data: bytes = field(repr=False)
     attestations: int
     added: str
+    head: str
 
 
 @announced("release attestations", by_version)
 def write_attestations(request: AttestationsRequest, services: Services) -> AttestationsReport:
     """Write the attestation bundle of a candidate that was promoted or published.
 
-    A release that was withdrawn, or whose sign-off was revoked, gets a summary that says so: those who
-    verify with the new bundle are refused.
+    A release that was withdrawn, whose sign-off was revoked, or that the policy does not allow gets a summary
+    that says so: those who verify with the new bundle are refused.
 
     Raises:
         ConfigurationError: The version was not released, or by several builds, or there is no key for
@@ -114,11 +119,19 @@ def write_attestations(request: AttestationsRequest, services: Services) -> Atte
         found.attestations,
         found.added,
         found.release.problems,
+        found.head,
     )
 
 
-def gather_attestations(request: AttestationsRequest, services: Services) -> Gathered:
+def gather_attestations(
+    request: AttestationsRequest, services: Services, opened: OpenCandidate | None = None
+) -> Gathered:
     """Gather a promoted candidate's attestations, and sign the summary that is missing. Writes no file.
+
+    Args:
+        request: The version, and the key for a summary.
+        services: Share and keys.
+        opened: The candidate that it was released from; found by its version by default.
 
     Raises:
         ConfigurationError: The version was not promoted, or by several builds, or there is no key for
@@ -126,16 +139,16 @@ def gather_attestations(request: AttestationsRequest, services: Services) -> Gat
         IntegrityError: The candidate was altered.
         RemoteError: The share failed, after the retries.
     """
-    ref = released_candidate(request, services)
-    opened, release, added = _summarized(ref, request, services)
+    opened = opened or released_candidate(request, services)
+    opened, release, added = _summarized(opened, request, services)
     envelopes = [opened.attestations[name] for name in sorted(opened.attestations)]
-    data = write_bundle(opened.manifest, envelopes)
+    data = write_bundle(opened.manifest, envelopes, services.trust.documents)
     if not request.dry_run:
         _require_readable(data, release, request, services)
-    return Gathered(ref, release, data, len(envelopes), added)
+    return Gathered(opened.ref, release, data, len(envelopes), added, opened.head)
 
 
-def released_candidate(request: AttestationsRequest, services: Services) -> CandidateRef:
+def released_candidate(request: AttestationsRequest, services: Services) -> OpenCandidate:
     """Return the candidate that a version was released from. Raises ConfigurationError without one."""
     if request.build:
         ref = CandidateRef.parse(f"{request.version}/{request.build}")
@@ -146,7 +159,7 @@ def released_candidate(request: AttestationsRequest, services: Services) -> Cand
         found = [release for release in found if release.withdrawal is None] or found[-1:]
     alone = published_alone(request.version, request.build, services) if not found else None
     if alone is not None:
-        return alone.opened.ref
+        return alone.opened
     if not found:
         what = f"{request.version}/{request.build}" if request.build else request.version
         raise ConfigurationError(
@@ -158,31 +171,40 @@ def released_candidate(request: AttestationsRequest, services: Services) -> Cand
         raise ConfigurationError(
             f"several builds of {request.version} are promoted: {builds}", hint="give --build"
         )
-    return found[0].ref
+    return found[0].opened
 
 
 def _summarized(
-    ref: CandidateRef, request: AttestationsRequest, services: Services
+    opened: OpenCandidate, request: AttestationsRequest, services: Services
 ) -> tuple[OpenCandidate, Release, str]:
     """Return the candidate with a summary of all that stands before it, which is added if need be."""
     added = ""
     for _ in range(_ATTEMPTS):
-        opened = open_candidate(ref, services)
+        opened = reopen(opened, services)
         require_unaltered(opened, services)
-        release = examine(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+        release = _examined(opened, services)
         if up_to_date(release, passed=not release.problems):
-            return opened, release, added
-        signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
+            return (opened if request.dry_run else catch_up(opened, services)), release, added
+        signer = services.promotion_signer(request.key, dry_run=request.dry_run)
         claim = _claim(release, services)
+        if signer is None:
+            return opened, release, ""
         # Somebody else may add an attestation meanwhile, which the summary would not cover: look again.
-        added = attest(opened, claim, signer, services, dry_run=request.dry_run)
+        added, opened, _ = attest(opened, claim, signer, services, dry_run=request.dry_run)
         if request.dry_run:
             return opened, release, ""
     raise RemoteError(
-        f"others keep adding attestations to {ref}: a summary of all of them is out of date at once",
+        f"others keep adding attestations to {opened.ref}: a summary of all of them is out of date at once",
         hint="try again",
         retryable=True,
     )
+
+
+def _examined(opened: OpenCandidate, services: Services) -> Release:
+    """Return what the attestations say; that the policy does not allow the release is a problem of it."""
+    release = examine(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    problems = dict.fromkeys((*release.problems, *release_refusals(opened, services)))
+    return replace(release, problems=tuple(problems))
 
 
 def _claim(release: Release, services: Services) -> Claim:

@@ -12,9 +12,11 @@ from jenkins_release.config import read_key_sections
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.records.setup_zip import MAX_ZIP_BYTES
+from jenkins_release.rules.authority import Authority
 from jenkins_release.rules.setup_proof import SetupProof, prove_setup_zip
 from jenkins_release.steps._setup_files import setup_scripts
 from jenkins_release.steps._trusted import load_trusted_keys
+from jenkins_release.steps.trust_root import authorities
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,16 @@ class BundleVerifyRequest:
     Attributes:
         file: The zip.
         trusted_keys: Folders of public keys, or TOML files with ``[[trusted_keys]]``, such as
-            ``release.toml``.
+            ``release.toml``; none with a trust root.
+        trust_root: Pin of the trust root, ``sha256:DIGEST:VERSION``: keys and policy come from its trust
+            document.
+        trust: Versions of the trust document, or folders of them.
     """
 
     file: Path
-    trusted_keys: tuple[Path, ...]
+    trusted_keys: tuple[Path, ...] = ()
+    trust_root: str = ""
+    trust: tuple[Path, ...] = ()
 
 
 def _now() -> datetime:
@@ -36,17 +43,27 @@ def _now() -> datetime:
 
 
 def verify_bundle(request: BundleVerifyRequest, *, now: Callable[[], datetime] = _now) -> SetupProof:
-    """Prove a setup zip with nothing but the zip and keys that are trusted.
+    """Prove a setup zip with nothing but the zip and keys that are trusted, or a trust root.
 
     Raises:
-        ConfigurationError: The zip or a key cannot be read.
+        ConfigurationError: The zip, a key or the trust document cannot be read.
         IntegrityError: The zip does not prove it; ``reasons`` has every finding.
     """
-    trusted = load_trusted_keys(read_key_sections(request.trusted_keys))
-    return prove_setup_file(request.file, trusted, now())[0]
+    if not request.trust_root:
+        trusted = load_trusted_keys(read_key_sections(request.trusted_keys))
+        return prove_setup_file(request.file, trusted, now())[0]
+    from jenkins_release.rules.trust import Pin, walk
+    from jenkins_release.steps.trust import read_version_files
+
+    versions = read_version_files(request.trust)
+    where = ", ".join(map(str, request.trust))
+    believed = authorities(walk([Pin.parse(request.trust_root, "--trust-root")], versions, where))
+    return prove_setup_file(request.file, believed[-1].trusted, now(), believed)[0]
 
 
-def prove_setup_file(file: Path, trusted: Sequence[TrustedKey], moment: datetime) -> tuple[SetupProof, bytes]:
+def prove_setup_file(
+    file: Path, trusted: Sequence[TrustedKey], moment: datetime, believed: Sequence[Authority] = ()
+) -> tuple[SetupProof, bytes]:
     """Prove a setup zip by keys at hand, and return the bytes that were proven.
 
     For steps that hand the zip on: what they send is what was looked at, whatever becomes of the file.
@@ -64,4 +81,5 @@ def prove_setup_file(file: Path, trusted: Sequence[TrustedKey], moment: datetime
             hint="'jenkins-release bundle build' makes one",
         ) from error
     name = os.fspath(file)
-    return prove_setup_zip(data, name, trusted, moment, scripts=setup_scripts()), data
+    proof = prove_setup_zip(data, name, trusted, moment, scripts=setup_scripts(), authorities=believed)
+    return proof, data

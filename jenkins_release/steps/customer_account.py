@@ -17,8 +17,8 @@ from jenkins_release.rules.accounts import (
     sid_of,
 )
 from jenkins_release.rules.customers import Customer, checked_ticket
-from jenkins_release.rules.iam_policy import partition_of, repository_statement, same_policy
-from jenkins_release.steps._customers import named_customer, place_of
+from jenkins_release.rules.iam_policy import arn_partition, repository_statement, same_policy
+from jenkins_release.steps._customers import named_customer, place_of, settle
 from jenkins_release.steps.services import Services
 
 
@@ -48,12 +48,14 @@ class AccountReport:
         account: The account.
         changed: Repositories whose policy was changed, or would be.
         statement: The customer's statement, the one that was taken away after a revocation.
+        done: What was done, or would be, repository by repository.
     """
 
     customer: str
     account: str
     changed: tuple[str, ...]
     statement: dict[str, Any]
+    done: tuple[str, ...]
 
 
 def issue_account(request: AccountRequest, services: Services) -> AccountReport:
@@ -66,7 +68,7 @@ def issue_account(request: AccountRequest, services: Services) -> AccountReport:
     """
     customer, scope = named_customer(request.customer, services), place_of(services).scope
     sid = sid_of(customer, checked_ticket(request.ticket))
-    statement = repository_statement(sid, request.account, partition_of(scope.region))
+    statement = repository_statement(sid, request.account, arn_partition(scope.region))
     if request.account == scope.account:
         raise ConfigurationError(
             f"{request.account} is the account of the registry", hint="give the customer's own account"
@@ -89,8 +91,9 @@ def issue_account(request: AccountRequest, services: Services) -> AccountReport:
             continue
         changed.append(name)
         if not request.dry_run:
-            _write(policies, name, policy, [*_others(customer, policy), wanted], services)
-    return AccountReport(customer.name, request.account, tuple(changed), statement)
+            _write(policies, name, policy, customer, [wanted], services)
+    done = tuple(f"let the account {request.account} pull from {name}" for name in changed)
+    return AccountReport(customer.name, request.account, tuple(changed), statement, done)
 
 
 def revoke_account(name: str, services: Services, *, dry_run: bool = False) -> AccountReport:
@@ -118,10 +121,11 @@ def revoke_account(name: str, services: Services, *, dry_run: bool = False) -> A
         )
     if not dry_run:
         for each, policy, _ in changed:
-            _write(policies, each, policy, _others(customer, policy), services)
+            _write(policies, each, policy, customer, [], services)
     statement = dict(changed[0][2][0])
     names = tuple(each for each, _, _ in changed)
-    return AccountReport(customer.name, account_of(statement), names, statement)
+    done = tuple(f"take {name} away from the account {account_of(statement)}" for name in names)
+    return AccountReport(customer.name, account_of(statement), names, statement, done)
 
 
 def list_accounts(services: Services) -> list[SharedAccount]:
@@ -148,13 +152,22 @@ def _read(policies: RepositoryPolicies, services: Services) -> list[tuple[str, d
     return list(zip(names, services.each(read, names), strict=True))
 
 
-def _others(customer: Customer, policy: dict[str, Any]) -> list[Any]:
-    own = own_statements(customer, policy)
-    return [each for each in policy["Statement"] if each not in own]
-
-
 def _write(
-    policies: RepositoryPolicies, name: str, policy: dict[str, Any], statements: list[Any], services: Services
+    policies: RepositoryPolicies,
+    name: str,
+    policy: dict[str, Any],
+    customer: Customer,
+    statements: list[dict[str, Any]],
+    services: Services,
 ) -> None:
-    wanted = {**policy, "Statement": statements}
+    """Replace a customer's statements, and wait until that shows: the next change is made to what is read."""
+    own = own_statements(customer, policy)
+    others = [each for each in policy["Statement"] if each not in own]
+    wanted = {**policy, "Statement": [*others, *statements]}
     services.retry(f"write the policy of {name}", partial(policies.write, name, wanted))
+    settle(
+        f"the policy of {name}",
+        partial(policies.read, name),
+        lambda now: same_policy({"Statement": own_statements(customer, now)}, {"Statement": statements}),
+        services,
+    )

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from jenkins_release.errors import GateRefused, ReleaseError
+from jenkins_release.moments import day
 from jenkins_release.rules import customers as tag
 from jenkins_release.rules.customer_audit import audit_user
 from jenkins_release.rules.iam_evaluate import Call, evaluate
@@ -127,7 +128,12 @@ def _state_checks(user: IamUser, services: Services) -> list[Check]:
             f"revoked on {revoked[:10]} by {user.tags.get(tag.REVOKED_BY, '?')}" if revoked else "in force",
             "'customer revoke --undo' gives the access back",
         ),
-        Check("expiry", True, f"{expires}, over: renew or revoke" if late else str(expires)),
+        Check(
+            "expiry",
+            not late,
+            f"the access ended on {expires}" if late else str(expires),
+            "'customer issue' with --expires-days renews it",
+        ),
     ]
 
 
@@ -135,7 +141,7 @@ def _key_checks(user: IamUser, services: Services) -> list[Check]:
     keys = services.iam.keys(user.name)
     shown = [
         f"{key.key_id} {'active' if key.active else 'inactive'}, last used "
-        + (f"{key.last_used:%Y-%m-%d}" if key.last_used else "never")
+        + (day(key.last_used) if key.last_used else "never")
         for key in keys
     ]
     handed = tag.delivered_keys(user.tags)
@@ -151,7 +157,9 @@ def _policy_checks(user: IamUser, services: Services, address: str) -> list[Chec
     # A boundary that is gone allows nothing.
     boundary = (services.iam.managed_policy(user.boundary) or {}) if user.boundary else None
     networks = user.tags.get(tag.NETWORKS, "").split()
-    context = {"aws:SourceIp": address or networks[0].partition("/")[0]} if address or networks else {}
+    context = {"aws:CurrentTime": services.now().isoformat()}
+    if address or networks:
+        context["aws:SourceIp"] = address or networks[0].partition("/")[0]
     calls = [Call(TOKEN_ACTION, "*", context)]
     calls += [Call(action, arn, context) for arn in scope.resources for action in PULL_ACTIONS]
     refused = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from jenkins_release.aws.iam import AccessKey, IamUser
@@ -37,6 +38,10 @@ from jenkins_release.steps._customers import (
     named_customer,
     place_of,
     require_no_console,
+    require_place,
+    seen,
+    settle_keys,
+    settle_tags,
 )
 from jenkins_release.steps._handover import HandOver
 from jenkins_release.steps.services import Services
@@ -52,8 +57,8 @@ class IssueRequest:
         handover: Where the secret leaves to; only needed where a key is made.
         networks: Networks that requests have to come from; any where empty. For an existing customer
             empty leaves them as they are, and ``any`` lifts the limit.
-        expires_days: Days until the access has to be renewed; ``customers.expires_days`` by default. An
-            existing customer's expiry is only changed where it is given.
+        expires_days: Days until the access ends; ``customers.expires_days`` by default. An existing
+            customer's last day only changes if it is given.
         dry_run: Check everything and tell what would be done, change nothing.
     """
 
@@ -74,7 +79,7 @@ class IssueReport:
         user: ARN of the IAM user.
         ticket: Ticket that the access was given for.
         keys: Its access keys.
-        expires: Day on which the access has to be renewed.
+        expires: Last day of the access, in UTC; the policy ends with it.
         networks: Networks that requests have to come from.
         policy: The policy.
         done: What was done, in order; nothing where all of it existed.
@@ -110,27 +115,25 @@ def issue_customer(request: IssueRequest, services: Services) -> IssueReport:
     place = place_of(services)
     user = services.iam.user(customer.user)
     unfinished = user is None or user.tags.get(tag.STATE) != tag.ISSUED
-    if unfinished and request.handover is None and not request.dry_run:
-        raise ConfigurationError(
-            "nowhere to hand the key over to", hint="give --file, --secret or --terminal"
-        )
     if user is not None:
         _check_existing(user, customer, place)
         if not request.networks:
             networks = tuple(user.tags.get(tag.NETWORKS, "").split())
-    if unfinished and request.handover is not None:
-        request.handover.require_for(customer.user)
-    policy = pull_policy(place.scope, networks)
+    if unfinished:
+        require_place(request.handover, customer, services.environ)
+    tags = _tags(customer, ticket, networks, request, services)
+    if user is not None and not _sets_expiry(request, user):
+        tags[tag.EXPIRES] = user.tags[tag.EXPIRES]
+    policy = pull_policy(place.scope, networks, expires=tag.day_of(tags, tag.EXPIRES))
     text = policy_text(policy, room_for_pull())
     done = _Doing(request.dry_run, services)
     _bring_boundary(place, done, services, new_user=user is None)
-    tags = _tags(customer, ticket, networks, request, services)
     if user is None:
         done(
             f"create the user {place.path}{customer.user}",
             lambda: services.iam.create_user(customer.user, place.path, tags, place.boundary),
         )
-        user = None if request.dry_run else services.retry("read the user", lambda: _made(customer, services))
+        user = None if request.dry_run else _made(customer, services)
     elif user.boundary != place.boundary:
         done("set the boundary", lambda: services.iam.set_boundary(customer.user, place.boundary))
     if user is not None:
@@ -139,10 +142,12 @@ def issue_customer(request: IssueRequest, services: Services) -> IssueReport:
     if tag.PULL not in inline or not same_policy(inline[tag.PULL], policy):
         done("write the policy", lambda: services.iam.put_policy(customer.user, tag.PULL, text))
     if user is not None:
-        tags = _bring_tags(user, tags, request, done, services)
+        tags = _bring_tags(user, tags, done, services)
     given = ""
     if tags.get(tag.STATE) != tag.ISSUED:
         given = _hand_over(customer, tags, done, request, services)
+        if given:
+            settle_keys(customer.user, {given: True}, services)
     return IssueReport(
         customer=customer.name,
         user=user.arn if user is not None else f"{customer.user} (new)",
@@ -162,12 +167,12 @@ class _Doing:
 
     def __init__(self, dry_run: bool, services: Services) -> None:
         self.steps: list[str] = []
-        self._dry_run = dry_run
+        self.dry_run = dry_run
         self._services = services
 
     def __call__(self, what: str, action: Callable[[], None]) -> None:
         self.steps.append(what)
-        if not self._dry_run:
+        if not self.dry_run:
             # What was made a moment ago may not be known everywhere in IAM yet.
             self._services.retry(what, action)
 
@@ -189,20 +194,24 @@ def _check_existing(user: IamUser, customer: Customer, place: Place) -> None:
 
 def _made(customer: Customer, services: Services) -> IamUser:
     """Read the user that was just made; somebody else may have been faster, under another spelling."""
-    user = services.iam.user(customer.user)
-    if user is None:
-        raise RemoteError(
-            f"IAM does not show the user {customer.user} that was made a moment ago",
-            hint="run the command again",
-            retryable=True,
-        )
+    user = seen(
+        f"the user {customer.user}",
+        lambda: services.iam.user(customer.user),
+        # Its tags may show later than the user itself.
+        lambda now: now is not None and bool(now.tags),
+        services,
+    )
+    assert user is not None
     same_customer(user.tags, customer)
     return user
 
 
-def _bring_tags(
-    user: IamUser, wanted: Mapping[str, str], request: IssueRequest, done: _Doing, services: Services
-) -> dict[str, str]:
+def _sets_expiry(request: IssueRequest, user: IamUser) -> bool:
+    """Whether the access gets another last day: it is asked for, or none is on record that can be read."""
+    return bool(request.expires_days) or tag.day_of(user.tags, tag.EXPIRES) is None
+
+
+def _bring_tags(user: IamUser, wanted: Mapping[str, str], done: _Doing, services: Services) -> dict[str, str]:
     """Bring networks and expiry in line with what is asked for; returns the tags as they are then."""
     tags = dict(user.tags)
     networks = wanted.get(tag.NETWORKS, "")
@@ -213,9 +222,12 @@ def _bring_tags(
         done("note the networks", lambda: services.iam.untag(user.name, [tag.NETWORKS]))
         del tags[tag.NETWORKS]
     expires = wanted[tag.EXPIRES]
-    if request.expires_days and expires != tags.get(tag.EXPIRES):
+    if expires != tags.get(tag.EXPIRES):
         done("note the expiry", lambda: services.iam.tag(user.name, {tag.EXPIRES: expires}))
         tags[tag.EXPIRES] = expires
+    if tags != user.tags and not done.dry_run:
+        kept = {name: tags[name] for name in (tag.NETWORKS, tag.EXPIRES) if name in tags}
+        settle_tags(user.name, kept, services, gone={tag.NETWORKS} - kept.keys())
     return tags
 
 
@@ -223,7 +235,8 @@ def _bring_boundary(place: Place, done: _Doing, services: Services, *, new_user:
     """See that the boundary of all customers of the product is there and current."""
     boundary = boundary_policy(place.scope)
     text = policy_text(boundary, MAX_MANAGED)
-    found = services.iam.managed_policy(place.boundary)
+    read = partial(services.iam.managed_policy, place.boundary)
+    found = services.retry(f"read the policy {place.boundary}", read)
     if new_user:
         _check_quotas(services, new_policy=found is None)
     name = boundary_name(services.configuration.product.name)
@@ -232,10 +245,30 @@ def _bring_boundary(place: Place, done: _Doing, services: Services, *, new_user:
             f"create the boundary {name}",
             lambda: services.iam.create_managed_policy(name, place.path, text),
         )
-    elif not same_policy(found, boundary):
+    elif same_policy(found, boundary):
+        return
+    else:
         done(
             f"replace the boundary {name}", lambda: services.iam.replace_managed_policy(place.boundary, text)
         )
+    if not done.dry_run:
+        _await_boundary(place, boundary, services)
+
+
+def _await_boundary(place: Place, boundary: Mapping[str, Any], services: Services) -> None:
+    """Wait until the boundary shows, which may have been made before, and elsewhere. Raises RemoteError."""
+    read = partial(services.iam.managed_policy, place.boundary)
+    try:
+        seen(
+            f"the policy {place.boundary}",
+            read,
+            lambda now: now is not None and same_policy(now, boundary),
+            services,
+        )
+    except RemoteError as error:
+        raise RemoteError(
+            error.message, hint=f"{error.hint}; is there a policy of that name under another path?"
+        ) from error
 
 
 def _check_quotas(services: Services, *, new_policy: bool) -> None:
@@ -283,4 +316,5 @@ def _hand_over(
     handed = hand_key_over(customer, tags, handover, services)
     noted = {tag.DELIVERED: " ".join(handed), tag.STATE: tag.ISSUED}
     done("note the hand-over", lambda: services.iam.tag(customer.user, noted))
+    settle_tags(customer.user, noted, services)
     return handed[-1]

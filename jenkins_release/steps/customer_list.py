@@ -40,7 +40,7 @@ class ListedCustomer:
         customer: Name of the customer; empty for a user that this program did not make.
         ticket: Ticket that asked for the access.
         state: Where the access stands.
-        expires: Day on which it has to be renewed.
+        expires: Last day of the access.
         keys: Its access keys.
         age_days: Age of the oldest key, in days; None without a key.
         supported: Whether the customer may pull what is supported: not revoked, not expired, and a key

@@ -12,7 +12,7 @@ rotation made are a matter for a person: nothing is changed then.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Literal
 
@@ -24,7 +24,10 @@ from jenkins_release.steps._customers import (
     hand_key_over,
     named_customer,
     require_no_console,
+    require_place,
     require_user,
+    settle_keys,
+    settle_tags,
 )
 from jenkins_release.steps._handover import HandOver
 from jenkins_release.steps.services import Services
@@ -64,6 +67,7 @@ class RotationReport:
         keys: The keys as they are now.
         next: What comes next, for people; empty at the end.
         place: Where the new secret is, in the first state.
+        done: What was done now, or would be; nothing where it was too early.
     """
 
     customer: str
@@ -73,6 +77,7 @@ class RotationReport:
     keys: tuple[AccessKey, ...]
     next: str
     place: str = ""
+    done: tuple[str, ...] = ()
 
 
 def rotate_customer(request: RotateRequest, services: Services) -> RotationReport:
@@ -87,7 +92,7 @@ def rotate_customer(request: RotateRequest, services: Services) -> RotationRepor
     customer = named_customer(request.customer, services)
     user = require_user(customer, services)
     tags = dict(user.tags)
-    _check_state(customer, tags)
+    _check_state(customer, tags, services.now().date())
     require_no_console(user.name, services)
     keys = services.iam.keys(user.name)
     noted = tag.delivered_keys(tags)
@@ -110,7 +115,7 @@ def rotate_customer(request: RotateRequest, services: Services) -> RotationRepor
     return _switch_off(customer, tags, old, new, request, services)
 
 
-def _check_state(customer: Customer, tags: dict[str, str]) -> None:
+def _check_state(customer: Customer, tags: dict[str, str], today: date) -> None:
     if tags.get(tag.REVOKED_AT):
         raise GateRefused(
             f"the access of {customer.name} was revoked on {tags[tag.REVOKED_AT][:10]}: no key is rotated",
@@ -120,6 +125,12 @@ def _check_state(customer: Customer, tags: dict[str, str]) -> None:
         raise GateRefused(
             f"the access of {customer.name} was not issued completely",
             hint="finish it with 'customer issue', with the same customer and ticket",
+        )
+    expires = tag.day_of(tags, tag.EXPIRES)
+    if expires is not None and expires < today:
+        raise GateRefused(
+            f"the access of {customer.name} ended on {expires}: a new key would be refused",
+            hint="'customer issue' with --expires-days renews it first",
         )
 
 
@@ -140,14 +151,9 @@ def _begin(
     services: Services,
 ) -> RotationReport:
     old = tags.get(tag.ROTATES, keys[0].key_id if keys else _NO_KEY)
+    handover = require_place(request.handover, customer, services.environ)
     if request.dry_run:
         return _report(customer, "handed over", old, "", services, "the customer takes the new key into use")
-    handover = request.handover
-    if handover is None:
-        raise ConfigurationError(
-            "nowhere to hand the new key over to", hint="give --file, --secret or --terminal"
-        )
-    handover.require_for(customer.user)
     if tag.ROTATES not in tags:
         # Noted before the key is made: a key without a note would look like somebody else's.
         begun = {tag.ROTATES: old, **_from_now(services)}
@@ -156,6 +162,8 @@ def _begin(
     handed = hand_key_over(customer, tags, handover, services, keep=frozenset({old}))
     note = {tag.DELIVERED: " ".join(handed), **_from_now(services)}
     services.retry("note the hand-over", partial(services.iam.tag, customer.user, note))
+    settle_tags(customer.user, note, services)
+    settle_keys(customer.user, {handed[-1]: True}, services)
     then = "the customer takes the new key into use; then run this again"
     place = handover.place(customer.user, handed[-1])
     return _report(customer, "handed over", old, handed[-1], services, then, place=place)
@@ -183,6 +191,7 @@ def _switch_off(
         return _report(customer, "waiting", old.key_id, new.key_id, services, then)
     if not request.dry_run:
         services.iam.set_key_active(customer.user, old.key_id, False)
+        settle_keys(customer.user, {old.key_id: False}, services)
     then = "if nothing breaks, run this again and the old key is deleted; --undo switches it on again"
     return _report(customer, "switched off", old.key_id, new.key_id, services, then)
 
@@ -192,8 +201,11 @@ def _switch_on(
 ) -> RotationReport:
     """Switch an old key on again; the grace period begins anew, so that the next call leaves it on."""
     if not request.dry_run:
-        services.iam.tag(customer.user, _from_now(services))
+        begun = _from_now(services)
+        services.iam.tag(customer.user, begun)
         services.iam.set_key_active(customer.user, old.key_id, True)
+        settle_tags(customer.user, begun, services)
+        settle_keys(customer.user, {old.key_id: True}, services)
     then = "both keys work; run this again when the customer uses the new one"
     return _report(customer, "switched on again", old.key_id, new.key_id, services, then)
 
@@ -214,8 +226,11 @@ def _end(
     if not request.dry_run:
         if old != _NO_KEY:
             services.iam.delete_key(customer.user, old)
-        services.iam.tag(customer.user, {tag.DELIVERED: new.key_id})
+        ended = {tag.DELIVERED: new.key_id}
+        services.iam.tag(customer.user, ended)
         services.iam.untag(customer.user, [tag.ROTATES, tag.ROTATION_AT])
+        settle_tags(customer.user, ended, services, gone=[tag.ROTATES, tag.ROTATION_AT])
+        settle_keys(customer.user, {old: None}, services)
     return _report(customer, "deleted", old, new.key_id, services, "")
 
 
@@ -230,4 +245,12 @@ def _report(
     place: str = "",
 ) -> RotationReport:
     keys = tuple(services.iam.keys(customer.user))
-    return RotationReport(customer.name, state, "" if old == _NO_KEY else old, new, keys, then, place)
+    old = "" if old == _NO_KEY else old
+    done = {
+        "handed over": "create a second access key and hand it over",
+        "switched off": f"switch off the old key {old}",
+        "deleted": f"delete the old key {old}" if old else "note that the rotation has ended",
+        "switched on again": f"switch on the old key {old} again",
+    }
+    told = (done[state],) if state in done else ()
+    return RotationReport(customer.name, state, old, new, keys, then, place, told)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.images.archive.platforms import parse_platform
-from jenkins_release.images.protocol import LocalImage
+from jenkins_release.images.protocol import ImageNotFound, LocalImage
 from jenkins_release.records.attestation import PROVENANCE, Place, sign_statement
 from jenkins_release.records.candidate import (
     Candidate,
@@ -19,6 +20,7 @@ from jenkins_release.records.candidate import (
     manifest_digest,
 )
 from jenkins_release.records.provenance import provenance
+from jenkins_release.rules.ledger import entries_of
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.rules.tags import image_reference
 from jenkins_release.rules.versions import ReleaseVersion
@@ -31,7 +33,10 @@ from jenkins_release.steps._installers import PickedFile, pick_installers, write
 from jenkins_release.steps._known_layers import find_known_layers
 from jenkins_release.steps._write_archive import write_archive
 from jenkins_release.steps.services import Services
+from jenkins_release.steps.standing import enter, place_of
 from jenkins_release.version import PROGRAM
+
+_BUILD_THEM = "build or pull them on this machine first; names come from images.source in release.toml"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class ExportReport:
         reused: How many of them the share had already and copied by itself.
         seconds: Time from the first request to the commit.
         attested: Whether a build attestation was added.
+        head: SHA-256 in hex of its file, to be kept elsewhere; empty without one.
     """
 
     candidate: Candidate | None
@@ -80,6 +86,7 @@ class ExportReport:
     reused: int
     seconds: float
     attested: bool
+    head: str = ""
 
 
 @dataclass
@@ -126,7 +133,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
         return ExportReport(None, "", area.shown(ref), local, picked, 0, 0, 0.0, False)
     started, begin = services.now(), time.monotonic()
 
-    def attempt() -> tuple[Candidate, int]:
+    def attempt() -> tuple[Candidate, int, str]:
         with area.stage(ref, services.holder()) as staging:
             archives, images, reused = _write_archives(ref, wanted, staging, services)
             others, installers = write_installers(picked, staging, services)
@@ -145,6 +152,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
                 installers=installers,
             )
             manifest = record.to_bytes()
+            chain: dict[str, bytes] = {}
             staging.write(CHECKSUMS, checksum_lines(manifest, files))
             if signer is not None:
                 envelope = sign_statement(
@@ -155,12 +163,17 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
                     signed_at=services.now(),
                     signer=signer,
                 )
+                chain["0001-build.dsse.json"] = envelope
                 staging.write("attestations/0001-build.dsse.json", envelope)
             staging.write(MANIFEST, manifest)
+            # Before the candidate is visible: the ledger then knows every candidate that is. Entries of an
+            # export that dies here are of no candidate, and in nobody's way.
+            enter(entries_of(place_of(ref, services), manifest_digest(manifest), chain), services)
             staging.commit()
-        return record, reused
+        head = "".join(sha256(envelope).hexdigest() for envelope in chain.values())
+        return record, reused, head
 
-    record, reused = services.retry(f"export {ref}", attempt)
+    record, reused, head = services.retry(f"export {ref}", attempt)
     total = sum(file.size for file in record.files)
     return ExportReport(
         record,
@@ -172,30 +185,38 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
         reused,
         time.monotonic() - begin,
         signer is not None,
+        head,
     )
 
 
 def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_Wanted]:
     """Look up every image first, so that all that is missing is reported at once."""
-    platform = services.configuration.export.platform
+    platform = str(parse_platform(services.configuration.export.platform))
     wanted: list[_Wanted] = []
-    mistakes: list[str] = []
+    mistakes: list[tuple[str, str]] = []
     for section in services.configuration.images:
-        reference = image_reference(section.source, version, build)
+        try:
+            reference = image_reference(section.source, version, build)
+        except ConfigurationError as error:
+            mistakes.append((error.message, error.hint))
+            continue
         try:
             local = services.retry(f"inspect {reference}", lambda r=reference: services.engine.inspect(r))  # type: ignore[misc]
-        except ConfigurationError as error:
-            mistakes.append(error.message)
+        except ImageNotFound as error:
+            # Whatever else is wrong is the daemon's: it is the same for every image.
+            mistakes.append((error.message, _BUILD_THEM))
             continue
-        if parse_platform(local.platform) != parse_platform(platform):
-            mistakes.append(f"image {reference} is for {local.platform}, export.platform asks for {platform}")
+        if local.platform != platform:
+            states = f"is for {local.platform}" if local.platform else "states no platform"
+            message = f"image {reference} {states}, export.platform asks for {platform}"
+            mistakes.append((message, f"build images with 'docker build --platform {platform}'"))
         wanted.append(_Wanted(section.name, reference, local))
     if mistakes:
-        total = len(services.configuration.images)
+        reasons = [message for message, _ in mistakes]
         raise ConfigurationError(
-            f"{len(mistakes)} of {total} images cannot be exported: {mistakes[0]}",
-            hint="build or pull them on this machine first; names come from images.source in release.toml",
-            reasons=mistakes,
+            f"{len(reasons)} of {len(services.configuration.images)} images cannot be exported: {reasons[0]}",
+            hint="; ".join(dict.fromkeys(hint for _, hint in mistakes)),
+            reasons=reasons,
         )
     return wanted
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.records.candidate import FileRecord, checksum_lines
 from jenkins_release.share.candidates import ATTESTATIONS, CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.steps._archives import verified_file
+from jenkins_release.steps._files import new_file
 from jenkins_release.steps._open import OpenCandidate, check_sizes, open_candidate
+from jenkins_release.steps.receipt import write_receipt
 from jenkins_release.steps.services import Services
 
 
@@ -23,18 +24,23 @@ class FetchReport:
         folder: Where it stands now.
         files: Files fetched, attestations not counted.
         bytes: Their bytes.
+        digest: Digest of ``candidate.json``: what is tested from now on.
+        receipt: Where the receipt for the sign-off is kept; None if it could not be written.
     """
 
     ref: CandidateRef
     folder: Path
     files: int
     bytes: int
+    digest: str
+    receipt: Path | None
 
 
 def fetch_candidate(ref: CandidateRef, folder: Path, services: Services) -> FetchReport:
     """Copy a whole candidate to ``folder``, which must not hold one yet.
 
-    Each file is written under a temporary name, checked, and renamed.
+    Each file is written under a temporary name, checked, and renamed. A receipt is kept for this user's
+    sign-off on this machine.
 
     Raises:
         ConfigurationError: No such candidate, or the folder holds a candidate already.
@@ -52,33 +58,26 @@ def fetch_candidate(ref: CandidateRef, folder: Path, services: Services) -> Fetc
         _write(folder / ATTESTATIONS / name, data)
     _write(folder / MANIFEST, opened.manifest)
     total = sum(file.size for file in opened.record.files)
-    return FetchReport(ref, folder, len(opened.record.files), total)
+    files, place = opened.record.files, str(folder.absolute())
+    receipt = write_receipt(opened, "fetch", services, files=files, folder=place)
+    return FetchReport(ref, folder, len(files), total, opened.digest, receipt)
 
 
 def _fetch(file: FileRecord, opened: OpenCandidate, folder: Path, services: Services) -> None:
     target = folder / file.path
-    temporary = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as out, services.progress.task(f"fetch {file.path}", file.size) as task:
+        with new_file(target) as out, services.progress.task(f"fetch {file.path}", file.size) as task:
             for chunk in verified_file(file, opened, services, advance=task.advance):
                 out.write(chunk)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(target)
-    except ReleaseError:
-        temporary.unlink(missing_ok=True)
-        raise
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RemoteError(f"{target} cannot be written: {error.strerror}") from error
 
 
 def _write(target: Path, data: bytes) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
-        temporary.write_bytes(data)
-        temporary.replace(target)
+        with new_file(target) as out:
+            out.write(data)
     except OSError as error:
         raise RemoteError(f"{target} cannot be written: {error.strerror}") from error

@@ -12,7 +12,7 @@ from jenkins_release.jenkins.templates import BUILD, REQUEST_ID, VERSION
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._answer import who_may_answer
 from jenkins_release.steps._follow import Follower
-from jenkins_release.steps._run import Run, outage_policy
+from jenkins_release.steps._run import Run, outage_policy, promote_job
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import Watcher
 
@@ -66,6 +66,7 @@ def job_status(request: JobStatusRequest, services: Services, watcher: Watcher |
         RemoteError: Jenkins failed for longer than ``jenkins.outage_s``, or the time is up.
     """
     policy = outage_policy(services)
+    promote_job(services)
     run = services.retry(
         f"look for {request.ref} in {services.promote_job}", lambda: _find(request, services), policy=policy
     )

@@ -1,15 +1,28 @@
-"""Jobs: the folder and the parameterized jobs of a product on the controller, as ``release.toml`` says."""
+"""Jobs: the folders and the parameterized jobs of a product on the controller, as ``release.toml`` says.
+
+A build can bind the credentials of every folder that its job is in, whoever started it. So the jobs of each
+role are in a folder of their own, and what stands where it could bind the keys of others is named.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from jenkins_release.config.jenkins import ROLE_FOLDERS
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.jenkins.errors import ItemNotFound
-from jenkins_release.jenkins.job_xml import FOLDER, Item, Source, changed_config, new_config, read_item
+from jenkins_release.jenkins.job_xml import (
+    FOLDER,
+    Item,
+    Source,
+    changed_config,
+    credentials_in,
+    new_config,
+    read_item,
+)
 from jenkins_release.jenkins.templates import (
     PROMOTE,
     TEMPLATES,
@@ -22,6 +35,7 @@ from jenkins_release.steps.services import Services
 
 if TYPE_CHECKING:
     from jenkins_release.config.jenkins import JenkinsSection
+    from jenkins_release.jenkins.protocol import FolderEntry
 
 JobAction = Literal["create", "update", "keep"]
 
@@ -58,6 +72,37 @@ class JobChange:
     diff: str
 
 
+_Found = list[tuple[JobChange, Item, str | None]]
+
+
+@dataclass(frozen=True)
+class LeftJob:
+    """What stands in the product's folders and is not in ``release.toml``.
+
+    Attributes:
+        path: Full name.
+        why: What is wrong with that, in words.
+        misplaced: Whether it is a job of ours outside of the folders by role, where earlier versions put it.
+    """
+
+    path: str
+    why: str
+    misplaced: bool = False
+
+
+@dataclass(frozen=True)
+class InheritedKeys:
+    """Credentials in a folder above those by role: every job of the product can bind them.
+
+    Attributes:
+        folder: Full name of the folder.
+        credentials: Their ids.
+    """
+
+    folder: str
+    credentials: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class JobsReport:
     """What applying did, or would do.
@@ -66,11 +111,15 @@ class JobsReport:
         url: The controller.
         items: Every item, folders before what is in them.
         applied: Whether the controller was changed.
+        left: What is there besides, and can bind credentials that are not meant for it.
+        inherited: Credentials that jobs of every role can bind.
     """
 
     url: str
     items: tuple[JobChange, ...]
     applied: bool = False
+    left: tuple[LeftJob, ...] = ()
+    inherited: tuple[InheritedKeys, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -85,36 +134,43 @@ def diff_jobs(services: Services) -> JobsReport:
         ConfigurationError: ``[jenkins]`` is not complete, or the user lacks a permission.
         RemoteError: The controller failed, after the retries.
     """
-    return JobsReport(services.jenkins_url, tuple(change for change, _, _ in _compare(services)))
+    return _survey(services)[0]
 
 
 def apply_jobs(request: JobsRequest, services: Services) -> JobsReport:
-    """Create or update the folder and the jobs. What is as it should be is not touched.
+    """Create or update the folders and the jobs. What is as it should be is not touched.
 
     In an item that exists, what is managed is set: description, parameters, source of the script.
     Permissions, build discarders, credentials of the folder and the like stay.
 
     Raises:
         ConfigurationError: As in :func:`diff_jobs`, or jobs are in the way that this tool does not
-            manage; ``reasons`` names all of them, and nothing was changed.
+            manage, or jobs of the product stand outside of the folders by role; ``reasons`` names all of
+            them, and nothing was changed.
         RemoteError: The controller failed, after the retries. Apply again: it goes on.
     """
-    found = list(_compare(services))
-    changes = tuple(change for change, _, _ in found)
-    foreign = [f"{change.path}: {change.foreign}" for change in changes if change.foreign]
+    report, found = _survey(services)
+    if misplaced := [f"{job.path}: {job.why}" for job in report.left if job.misplaced]:
+        folder = services.jenkins_folder
+        raise ConfigurationError(
+            f"{misplaced[0]}; nothing was changed",
+            hint=f"rename the folder {folder} in Jenkins, delete the credentials in it, apply, and store new "
+            "keys in the folders by role; 'Where keys lie' in docs/jenkins.md has the steps",
+            reasons=misplaced,
+        )
+    foreign = [f"{change.path}: {change.foreign}" for change in report.items if change.foreign]
     if foreign and not request.adopt:
         raise ConfigurationError(
             f"{foreign[0]}; nothing was changed",
             hint="choose another name under [jenkins], or take the job over with --adopt",
             reasons=foreign,
         )
-    report = JobsReport(services.jenkins_url, changes)
     if request.dry_run or not report.changed:
         return report
     for change, item, config in found:
         if change.action != "keep":
             _apply(change, item, config, services)
-    return JobsReport(services.jenkins_url, changes, applied=True)
+    return replace(report, applied=True)
 
 
 def _apply(change: JobChange, item: Item, config: str | None, services: Services) -> None:
@@ -134,8 +190,19 @@ def _apply(change: JobChange, item: Item, config: str | None, services: Services
     services.retry(f"create {change.path}", create)
 
 
-def _compare(services: Services) -> Iterator[tuple[JobChange, Item, str | None]]:
-    for path, wanted in _wanted(services):
+def _survey(services: Services) -> tuple[JobsReport, _Found]:
+    wanted = dict(_wanted(services))
+    left = tuple(_left(wanted, services))
+    found = list(_compare(wanted, {job.path for job in left if job.misplaced}, services))
+    changes = tuple(change for change, _, _ in found)
+    inherited = tuple(_inherited(found, services))
+    return JobsReport(services.jenkins_url, changes, left=left, inherited=inherited), found
+
+
+def _compare(
+    items: Mapping[str, Item], misplaced: Collection[str], services: Services
+) -> Iterator[tuple[JobChange, Item, str | None]]:
+    for path, wanted in items.items():
         kind: Literal["folder", "job"] = "folder" if wanted.kind == FOLDER else "job"
         try:
             config = services.retry(
@@ -146,6 +213,10 @@ def _compare(services: Services) -> Iterator[tuple[JobChange, Item, str | None]]
             yield JobChange(path, kind, "create", "", _diff(path, [], wanted)), wanted, None
             continue
         now = read_item(path, config)
+        if path in misplaced:
+            # A job of an earlier version has the name of a folder by role: the folder comes in its place.
+            yield JobChange(path, kind, "create", "", _diff(path, [], wanted)), wanted, None
+            continue
         if now.kind != wanted.kind:
             raise RemoteError(
                 f"{path} on the controller is a {now.kind}, expected a {wanted.kind}",
@@ -171,22 +242,72 @@ def _wanted(services: Services) -> Iterator[tuple[str, Item]]:
             hint="set it to the git repository of the product",
         )
     jobs = {
-        f"{services.jenkins_folder}/{name}": job_item(template, product, source)
-        for name, template, source in _jobs(section)
+        f"{services.jenkins_folder}/{path}": job_item(template, product, source)
+        for path, template, source in _jobs(section)
     }
     for folder in dict.fromkeys(above for path in jobs for above in _above(path)):
-        yield folder, folder_item(product)
+        yield folder, folder_item(product, _role(folder, services))
     yield from jobs.items()
+
+
+def _left(wanted: Mapping[str, Item], services: Services) -> Iterator[LeftJob]:
+    """Yield what could bind credentials that are not meant for it, or is in the way."""
+    product, section = services.configuration.product.name, services.configuration.jenkins
+    top = services.jenkins_folder
+    jobs = {path.casefold() for path, item in wanted.items() if item.kind != FOLDER}
+    # Where earlier versions put the jobs: in the product's folder, and in folders that their names had.
+    names = [section.promote_job, *(job.job_name for job in section.jobs)]
+    before = dict.fromkeys([top, *(f"{top}/{name}".rpartition("/")[0] for name in names)])
+    for folder in before:
+        for entry in [] if _role(folder, services) else _inside(folder, services):
+            if not entry.is_folder and managed_for(entry.description) == product:
+                yield LeftJob(
+                    entry.path, "stands outside the folders by role, as before they were made", True
+                )
+    folders = [path for path, item in wanted.items() if item.kind == FOLDER]
+    for folder in folders:
+        role = _role(folder, services)
+        for entry in _inside(folder, services) if role else []:
+            ours = managed_for(entry.description) == product
+            # Among the builds others may have jobs of their own, such as a multibranch project.
+            if entry.path.casefold() in jobs or entry.path in folders or (role == "build" and not ours):
+                continue
+            why = "is not in release.toml any more" if ours else "is not in release.toml"
+            yield LeftJob(entry.path, f"{why}, and can bind the credentials in {folder}")
+
+
+def _inherited(found: _Found, services: Services) -> Iterator[InheritedKeys]:
+    for change, item, config in found:
+        if item.kind != FOLDER or config is None or _role(change.path, services):
+            continue
+        # Every job checks the same repository out.
+        others = set(credentials_in(change.path, config)) - {services.configuration.jenkins.git_login}
+        if others:
+            yield InheritedKeys(change.path, tuple(sorted(others)))
+
+
+def _inside(folder: str, services: Services) -> list[FolderEntry]:
+    try:
+        return services.retry(f"read what is in {folder}", lambda: services.job_store.inside(folder))
+    except ItemNotFound:
+        return []
+
+
+def _role(folder: str, services: Services) -> str:
+    """Return the role whose folder this is, or is in; an empty string for the product's folder and above."""
+    top, inside, below = folder.partition(f"{services.jenkins_folder}/")
+    role = below.partition("/")[0].casefold()
+    return role if inside and not top and role in ROLE_FOLDERS else ""
 
 
 def _jobs(section: JenkinsSection) -> Iterator[tuple[str, JobTemplate, Source]]:
     def source(script: str, branch: str = "") -> Source:
         return Source(section.git_url, section.git_login, branch or section.git_branch, script)
 
-    yield section.promote_job, PROMOTE, source(section.promote_script)
+    yield section.promote_path, PROMOTE, source(section.promote_script)
     for job in section.jobs:
         template = TEMPLATES[job.kind]
-        yield job.job_name, template, source(job.script or template.script, job.branch)
+        yield job.path, template, source(job.script or template.script, job.branch)
 
 
 def _above(path: str) -> list[str]:

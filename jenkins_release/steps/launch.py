@@ -14,7 +14,7 @@ from jenkins_release.jenkins.templates import BUILD, DRY_RUN, PRODUCT, REASON, R
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._answer import refusals
 from jenkins_release.steps._follow import Follower
-from jenkins_release.steps._run import Run, find_run, outage_policy
+from jenkins_release.steps._run import Run, find_run, outage_policy, promote_job
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import Watcher
 
@@ -97,7 +97,7 @@ def launch(request: LaunchRequest, services: Services, watcher: Watcher | None =
     policy = outage_policy(services)
     # The first call tells a wrong token from a job that is hidden from the user.
     user = services.retry("ask who this user is", services.jenkins.user, policy=policy)
-    job = services.retry(f"read the job {path}", lambda: services.jenkins.job(path), policy=policy)
+    job = promote_job(services)
     parameters = check_parameters(job, _parameters(request, job, services))
     found = services.retry(
         "look for the request", lambda: find_run(path, request.request_id, services), policy=policy
@@ -118,12 +118,12 @@ def launch(request: LaunchRequest, services: Services, watcher: Watcher | None =
     run = found or services.retry(
         f"start {path}", lambda: _start(path, request.request_id, parameters, services), policy=policy
     )
-    if run.item is not None:
-        watcher.queued(run.item)
-    if request.detach:
-        return replace(report, run=run)
     deadline = None if request.timeout_s is None else services.now() + timedelta(seconds=request.timeout_s)
     follower = Follower(services, watcher, request.approve, deadline)
+    if run.item is not None:
+        follower.queued(run.item)
+    if request.detach:
+        return replace(report, run=run)
     run, failure = follower.follow(replace(run, console_end=request.console_from))
     return replace(report, run=run, failure=failure)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
+from jenkins_release.numbers import whole_number
 from jenkins_release.records.attestation import Statement, read_envelope, verified_by
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.gate import Decision
@@ -120,4 +121,4 @@ def candidate_order(ref: CandidateRef) -> tuple[bool, ReleaseVersion, int, str]:
         version, known = ReleaseVersion.parse(ref.version), True
     except ConfigurationError:
         version, known = ReleaseVersion(ref.version, (0, 0, 0, 0), "", 0), False
-    return (known, version, int(ref.build) if ref.build.isdigit() else 0, ref.build)
+    return (known, version, whole_number(ref.build) or 0, ref.build)

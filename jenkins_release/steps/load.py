@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.progress import telling_waits
 from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.receipt import ReceivedImage
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._archives import verified_archive
 from jenkins_release.steps._open import OpenCandidate, check_sizes, open_candidate
+from jenkins_release.steps.receipt import write_receipt
 from jenkins_release.steps.services import Services
 
 
@@ -21,15 +25,21 @@ class LoadReport:
         ref: The candidate.
         images: The images, all of them with the recorded config digest.
         bytes: Bytes read from the share.
+        digest: Digest of ``candidate.json``: what is tested from now on.
+        receipt: Where the receipt for the sign-off is kept; None if it could not be written.
     """
 
     ref: CandidateRef
     images: tuple[ImageRecord, ...]
     bytes: int
+    digest: str
+    receipt: Path | None
 
 
 def load_candidate(ref: CandidateRef, services: Services) -> LoadReport:
     """Load every image of a candidate into the daemon, without a copy on this machine.
+
+    A receipt is kept for this user's sign-off on this machine.
 
     Raises:
         ConfigurationError: There is no such candidate, or it holds no images.
@@ -45,7 +55,16 @@ def load_candidate(ref: CandidateRef, services: Services) -> LoadReport:
         )
     check_sizes(opened, services)
     load_images(opened, opened.record.images, services)
-    return LoadReport(ref, opened.record.images, sum(file.size for file in opened.record.archives()))
+    images = [_received(image, services) for image in opened.record.images]
+    receipt = write_receipt(opened, "load", services, images=images, daemon=services.engine.url)
+    total = sum(file.size for file in opened.record.archives())
+    return LoadReport(ref, opened.record.images, total, opened.digest, receipt)
+
+
+def _received(image: ImageRecord, services: Services) -> ReceivedImage:
+    what = f"describe the image {image.reference}"
+    held = services.retry(what, lambda: services.engine.inspect(image.reference))
+    return ReceivedImage(reference=image.reference, config_digest=image.config_digest, image_id=held.image_id)
 
 
 def load_images(opened: OpenCandidate, images: Sequence[ImageRecord], services: Services) -> None:
@@ -60,7 +79,17 @@ def load_images(opened: OpenCandidate, images: Sequence[ImageRecord], services: 
 
         def attempt(file=file) -> None:  # type: ignore[no-untyped-def]
             with services.progress.task(f"load {file.path}", file.size) as task:
-                services.engine.load(verified_archive(file, opened, services, advance=task.advance))
+                archive = verified_archive(file, opened, services, advance=task.advance)
+                daemon = "the Docker daemon"
+                services.engine.load(
+                    telling_waits(
+                        archive,
+                        task,
+                        source=services.share.name,
+                        sink=daemon,
+                        last=f"{daemon} to unpack the images",
+                    )
+                )
 
         services.retry(f"load {file.path}", attempt)
     for image in images:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
 from jenkins_release.registry.protocol import StoredImage
+from jenkins_release.rules.clearance import is_image
 from jenkins_release.rules.conditions import Facts
 from jenkins_release.rules.events import only_approval_is_missing
 from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.policy import policy_digest
-from jenkins_release.rules.tags import fill, pin_prefix, registry_tags, released_versions
+from jenkins_release.rules.tags import fill, may_pin, registry_tags, released_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._announce import announce
@@ -23,7 +25,7 @@ from jenkins_release.steps._events import waiting
 from jenkins_release.steps._files import write_file
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps._push_bytes import count_push_bytes
-from jenkins_release.steps._survey import Held, survey, tags_of
+from jenkins_release.steps._survey import Held, survey
 from jenkins_release.steps.services import Services
 
 
@@ -36,16 +38,26 @@ def plan_promotion(ref: CandidateRef, services: Services) -> tuple[Plan, Decisio
         RemoteError: Share or registry failed, after the retries.
     """
     opened = open_candidate(ref, services)
-    plan, tags = _plan_and_tags(opened, services)
-    return plan, gate_decision(opened, services, facts=_facts(plan, tags, services), plan=plan)
+    plan, facts = make_plan(opened, services)
+    return plan, gate_decision(opened, services, facts=facts, plan=plan)
 
 
-def make_plan(opened: OpenCandidate, services: Services) -> Plan:
-    """Compute the plan for a candidate that was read already. Raises as :func:`plan_promotion`."""
-    return _plan_and_tags(opened, services)[0]
+def make_plan(opened: OpenCandidate, services: Services, *, requester: str = "") -> tuple[Plan, Facts]:
+    """Compute the plan for a candidate that was read already.
 
+    Args:
+        opened: The candidate.
+        services: Registry and policy.
+        requester: Who asks; ``services.user()`` by default.
 
-def _plan_and_tags(opened: OpenCandidate, services: Services) -> tuple[Plan, list[str]]:
+    Returns:
+        The plan, and what the gate has to know of the registry: both of the same look at it.
+
+    Raises:
+        ConfigurationError: An image that ``release.toml`` does not name.
+        IntegrityError: A manifest in the registry is not what it should be.
+        RemoteError: Share or registry failed, after the retries.
+    """
     version = ReleaseVersion.parse(opened.ref.version)
     section = services.configuration.ecr
     tags = dict.fromkeys(registry_tags(section.tags, version, opened.ref.build), False)
@@ -74,7 +86,7 @@ def _plan_and_tags(opened: OpenCandidate, services: Services) -> tuple[Plan, lis
         build=opened.ref.build,
         candidate=opened.digest,
         policy=policy_digest(services.policy, services.trusted_keys),
-        requester=services.user(),
+        requester=requester or services.user(),
         registry=host,
         images=count_push_bytes(images, opened.record.images, services),
         installers=tuple(installer.path for installer in opened.record.installers),
@@ -82,7 +94,7 @@ def _plan_and_tags(opened: OpenCandidate, services: Services) -> tuple[Plan, lis
         occupied=tuple(occupied),
         obstacles=tuple(obstacles),
     )
-    return plan, tags_there
+    return plan, _facts(plan, tags_there, services)
 
 
 def _release_area(opened: OpenCandidate, services: Services) -> str:
@@ -92,22 +104,25 @@ def _release_area(opened: OpenCandidate, services: Services) -> str:
     return services.releases.shown(opened.ref.version)
 
 
-def gather_facts(plan: Plan, services: Services) -> Facts:
-    """Ask the registry what the gate has to know of it: what is released, and what was withdrawn.
-
-    Raises:
-        RemoteError: The registry failed, after the retries.
-    """
-    found = tags_of([image.repository for image in plan.images if image.repository_exists], services)
-    return _facts(plan, found, services)
-
-
 def _facts(plan: Plan, tags: Sequence[str], services: Services) -> Facts:
-    pins = tuple(tag for tag in tags if tag.startswith(pin_prefix(plan.version, plan.build)))
+    pins = _pins(plan, [tag for tag in tags if may_pin(tag, plan.version, plan.build)], services)
     released = {*released_versions(services.configuration.ecr.tags, tags)}
     if plan.release_area:
         released |= _published(services)
     return Facts(services.now(), tuple(sorted(released)), pins=pins)
+
+
+def _pins(plan: Plan, tags: Sequence[str], services: Services) -> tuple[str, ...]:
+    """Return those of the tags that keep an image of exactly this candidate."""
+    found = set()
+    for image in plan.images if tags else ():
+        if not image.repository_exists:
+            continue
+        stored = services.retry(
+            f"read {image.repository}", partial(services.registry.images, image.repository, tags)
+        )
+        found |= {tag for tag, each in stored.items() if each.config_digest == image.config_digest}
+    return tuple(sorted(found))
 
 
 def _published(services: Services) -> set[ReleaseVersion]:
@@ -171,16 +186,9 @@ def ask_for_approval(plan: Plan, decision: Decision, services: Services) -> tupl
 
 def candidate_tag(opened: OpenCandidate) -> str:
     """The temporary tag of exactly this candidate: its name, and the beginning of its digest."""
-    return f"candidate-{opened.ref.version}-{opened.ref.build}-{opened.digest[7:19]}"[:128]
-
-
-def holds(stored: StoredImage, image: ImageRecord) -> bool:
-    """Whether an image in the registry is the one that QA validated.
-
-    The config digest covers the ``diff_ids`` of all layers; the number of layers is compared so
-    that a manifest cannot name the right config beside other layers.
-    """
-    return stored.config_digest == image.config_digest and len(stored.layers) == len(image.layers)
+    # Cut before the digest, as the tags that pin withdrawn images are: a tag has at most 128 characters.
+    head = f"candidate-{opened.ref.version}-{opened.ref.build}"[:115]
+    return f"{head}-{opened.digest[7:19]}"
 
 
 def _planned(
@@ -202,12 +210,13 @@ def _planned(
         )
     for tag, moving in tags.items():
         found = stored.get(tag)
-        if found is None or holds(found, image):
+        if found is None or is_image(found, image):
             continue
         if not moving:
             occupied.append(
                 f"tag {tag} in {name} names {found.digest} with config {found.config_digest}, "
                 f"the candidate's image {image.name} has config {image.config_digest}"
+                + (f" and the manifest {image.manifest.digest}" if image.manifest is not None else "")
             )
         elif repository is not None and repository.is_immutable(tag) and not _managed(services):
             obstacles.append(
@@ -215,8 +224,8 @@ def _planned(
                 "exclude the tag there, or let this tool do it with ecr.create_repositories = true"
             )
     # A release tag's manifest comes before the temporary tag's: it is what customers may have pulled.
-    right = [stored[tag] for tag in [*tags, temporary] if tag in stored and holds(stored[tag], image)]
-    released = all(tag in stored and holds(stored[tag], image) for tag in tags)
+    right = [stored[tag] for tag in [*tags, temporary] if tag in stored and is_image(stored[tag], image)]
+    released = all(tag in stored and is_image(stored[tag], image) for tag in tags)
     state: ImageState = "released" if released else "pushed" if right else "absent"
     return PlannedImage(
         name=image.name,

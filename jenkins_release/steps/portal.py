@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import sha256
 from urllib.parse import quote
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.errors import GateRefused, IntegrityError
 from jenkins_release.portal import Sent, Upload
 from jenkins_release.records.attestation import PORTAL
 from jenkins_release.rules.portal import content_type
@@ -21,6 +21,7 @@ from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, attest
 from jenkins_release.steps._events import by_version_alone
+from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps._portal_page import (
     GUIDE,
     INDEX,
@@ -29,11 +30,19 @@ from jenkins_release.steps._portal_page import (
     AtPortal,
     Window,
     look,
+    lost_since,
     read_text,
     window,
     write_index,
 )
-from jenkins_release.steps._portal_release import Published, check_files, last_at_portal, open_published
+from jenkins_release.steps._portal_release import (
+    Published,
+    check_files,
+    last_at_portal,
+    open_published,
+    still_published,
+)
+from jenkins_release.steps._published import prove_published_setup
 from jenkins_release.steps.services import Services
 from jenkins_release.version import PROGRAM
 
@@ -44,7 +53,7 @@ class PortalRequest:
 
     Attributes:
         version: The published version.
-        key: URI of the promotion key; ``signing.promotion_key`` by default.
+        key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
         dry_run: Check everything and tell what would be uploaded, change nothing.
     """
 
@@ -85,6 +94,7 @@ class PortalReport:
         window: What the page shows, and what else is there.
         changed: Whether anything had to be done, or would have to be.
         attestation: File name of the portal attestation; empty after a dry run of a first one.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
 
     candidate: CandidateRef
@@ -95,6 +105,7 @@ class PortalReport:
     window: Window
     changed: bool
     attestation: str
+    head: str = ""
 
 
 @announced("release portal", by_version_alone)
@@ -108,16 +119,19 @@ def upload_release(request: PortalRequest, services: Services) -> PortalReport:
     Raises:
         ConfigurationError: Not published, no portal, no key, or a text of the page is missing.
         GateRefused: The release was withdrawn.
-        IntegrityError: The release area or the portal holds something else than was published.
+        IntegrityError: The release area or the portal holds something else than was published, at the
+            beginning or when the page is made.
         RemoteError: Share or portal failed, after the retries.
         LeaseHeld: Another upload to the same folder is running.
     """
-    signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
+    signer = services.promotion_signer(request.key, dry_run=request.dry_run)
     published = open_published(request.version, services)
     check_files(published, services)
+    prove_published_setup(published.found, published.opened, services.releases, services)
     texts = _texts(request.version, services)
     uploads = _uploads(published, services)
     there = look(services)
+    _require_as_published(there, published, services, dry_run=request.dry_run)
     _check_there(there, published, uploads, services)
     name = services.portal.name
     recorded, last = last_at_portal(published.opened, name, services)
@@ -126,23 +140,41 @@ def upload_release(request: PortalRequest, services: Services) -> PortalReport:
         known = there.files(request.version)
         plan = [Sent(0 if path in known else upload.size, 0) for path, upload in uploads.items()]
         missing = any(path not in known for path in uploads)
-        after = replace(there, complete={**there.complete, request.version: published.record})
+        after = replace(there, complete={**there.complete, request.version: published.found})
         shown = window(after, services)
         return _report(
             published, uploads, plan, shown, missing or not current, recorded if current else "", services
         )
+    assert signer is not None  # a dry run has ended
     sent = [_put(upload, services) for upload in uploads.values()]
     product = published.record.product
     changed = [
         services.portal.write_page(f"{product}/{SOURCES}/{path}", partial(_same, data), MARKDOWN)
         for path, data in texts.items()
     ]
+    # An upload takes its time: what was withdrawn or altered meanwhile does not get onto the page.
+    published = still_published(published, services)
     page, shown = write_index(services)
+    _require_on_page(request.version, shown, services)
     if not current:
         claim = _claim(published, services)
-        recorded = attest(published.opened, claim, signer, services)
+        digest = published.found.digest
+        recorded, opened, _ = attest(
+            published.opened,
+            claim,
+            signer,
+            services,
+            there=lambda now: _uploaded(now, name, digest, services),
+        )
+        published = replace(published, opened=opened)
     did = page or not current or any(changed) or any(each.sent for each in sent)
     return _report(published, uploads, sent, shown, did, recorded, services)
+
+
+def _uploaded(opened: OpenCandidate, portal: str, digest: str, services: Services) -> str:
+    """Return the file name of the upload that says that a portal has this release; empty for none."""
+    file, last = last_at_portal(opened, portal, services)
+    return file if last is not None and (last.action, last.release_digest) == ("upload", digest) else ""
 
 
 def _same(data: bytes) -> bytes:
@@ -186,6 +218,46 @@ def _uploads(published: Published, services: Services) -> dict[str, Upload]:
         read = partial(iter, (data,))
         found[path] = Upload(f"{folder}/{path}", len(data), sha256(data).hexdigest(), read, kind)
     return found
+
+
+def _require_as_published(
+    there: AtPortal, published: Published, services: Services, *, dry_run: bool
+) -> None:
+    """Refuse where the portal or the release area was altered, or the page knows more than the chain.
+
+    The page loses first what cannot be proven: a refusal must not keep a bad release on it.
+    """
+    version = published.record.version
+    lost = lost_since(published.opened, there.memory.get(version), services)
+    problems = [*([lost] if lost else []), *there.altered.values()]
+    if not problems:
+        return
+    if not dry_run:
+        write_index(services)
+    raise IntegrityError(
+        problems[0],
+        hint="find out who changed it; 'release portal VERSION --remove' takes a version from the portal",
+        reasons=problems,
+    )
+
+
+def _require_on_page(version: str, shown: Window, services: Services) -> None:
+    """Refuse to record an upload that did not get onto the page, which is made from a look of its own.
+
+    A version that is not supported any more is not on the page either: that is no reason to refuse.
+    """
+    if version in (*shown.supported, *shown.outside):
+        return
+    left = f"{version} is at {services.portal.name} and not on the page"
+    if version in shown.withdrawn:
+        raise GateRefused(
+            f"{left}: it was withdrawn meanwhile",
+            hint=f"'release portal {version} --remove' takes from the portal what was uploaded",
+        )
+    raise IntegrityError(
+        f"{left}: {shown.unproven.get(version, 'not all of its files are there')}",
+        hint="find out who changed the release area or the portal; then run the command again",
+    )
 
 
 def _check_there(
@@ -251,6 +323,7 @@ def _report(
         shown,
         changed,
         attestation,
+        published.opened.head,
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from jenkins_release.errors import ConfigurationError, GateRefused
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.records.published import PublishedFile
 from jenkins_release.steps._attest import named
-from jenkins_release.steps._portal_page import look
-from jenkins_release.steps._portal_release import withdrawn_among
+from jenkins_release.steps._portal_page import look, standings_at
 from jenkins_release.steps.services import Services
 
 _log = logging.getLogger(__name__)
@@ -44,7 +43,8 @@ class PortalLink:
         size: Bytes.
         sha256: SHA-256 in hex, for the customer.
         customer: Whom it is for.
-        expires_at: From when on it does not work any more, UTC.
+        expires_at: From when on it does not work any more, UTC; sooner than was asked for where the
+            credentials that signed it end before.
         url: The address: whoever has it may download. Never logged, and not part of the representation.
     """
 
@@ -62,9 +62,9 @@ def portal_link(request: PortalLinkRequest, services: Services) -> PortalLink:
 
     Raises:
         ConfigurationError: No such version or file at the portal, no customer, the portal cannot make
-            links, or none that works that long.
+            links, or none that works that long; or the session that would sign it ends very soon.
         GateRefused: The release was withdrawn.
-        IntegrityError: The portal holds something else than was published.
+        IntegrityError: The portal holds something else than was published, or the release cannot be proven.
         RemoteError: Share or portal failed, after the retries.
     """
     customer = named("customer", request.customer)
@@ -73,13 +73,20 @@ def portal_link(request: PortalLinkRequest, services: Services) -> PortalLink:
             f"the customer has {len(customer)} characters, at most {_LONGEST_CUSTOMER} are possible"
         )
     portal, product = services.portal, services.configuration.product.name
-    record = look(services).complete.get(request.version)
-    if record is None:
+    there = look(services)
+    release = there.complete.get(request.version)
+    if release is None:
+        if request.version in there.altered:
+            raise _unproven(request.version, there.altered[request.version])
         raise ConfigurationError(
             f"{request.version} is not complete at the portal {portal.name}",
             hint=f"'jenkins-release release portal {request.version}' uploads it",
         )
-    if withdrawn_among([record], services)[record.version]:
+    record = release.record
+    standing = standings_at(replace(there, complete={record.version: release}), services)[record.version]
+    if standing.unproven:
+        raise _unproven(record.version, standing.unproven)
+    if standing.withdrawn:
         raise GateRefused(
             f"{product} {record.version} was withdrawn: customers are not to get it",
             hint=f"'release portal {record.version} --remove' takes it from the portal",
@@ -87,13 +94,20 @@ def portal_link(request: PortalLinkRequest, services: Services) -> PortalLink:
         )
     file = _file(request.file, record.files, record.version)
     path = f"{product}/{record.version}/{file.path}"
-    expires_at = services.now() + request.expires
-    url = services.retry(
+    link = services.retry(
         f"make a link to {path}",
         lambda: portal.link(path, customer=customer, expires=request.expires),
     )
+    expires_at = services.now() + link.lasts
     _log.info("link to %s for %s, works until %s", path, customer, expires_at.isoformat())
-    return PortalLink(record.version, path, file.size, file.sha256, customer, expires_at, url)
+    return PortalLink(record.version, path, file.size, file.sha256, customer, expires_at, link.url)
+
+
+def _unproven(version: str, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"{version} cannot be proven to be in force: {why}",
+        hint="customers get what is proven: restore the candidate, or find out who changed it",
+    )
 
 
 def _file(wanted: str, files: tuple[PublishedFile, ...], version: str) -> PublishedFile:

@@ -7,7 +7,7 @@ nothing that is not there, and a removal that died is finished by running it aga
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.portal import NotAtPortal
@@ -21,13 +21,24 @@ from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, attest, named
 from jenkins_release.steps._events import by_version_alone
 from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
-from jenkins_release.steps._portal_page import SOURCES, AtPortal, Window, look, supported, window, write_index
-from jenkins_release.steps._portal_release import last_at_portal, withdrawn_among
+from jenkins_release.steps._portal_page import (
+    SOURCES,
+    AtPortal,
+    Window,
+    look,
+    standings_at,
+    supported,
+    window,
+    write_index,
+)
+from jenkins_release.steps._portal_release import last_at_portal
 from jenkins_release.steps._published import FoundRelease, read_published
 from jenkins_release.steps.services import Services
 from jenkins_release.version import PROGRAM
 
 _log = logging.getLogger(__name__)
+UNPROVEN = "not provable"
+"""Why a release goes of which it cannot be proven that it is in force."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,7 @@ class PortalRemovalRequest:
     Attributes:
         version: The version.
         force: Why a release goes that is supported and not withdrawn; recorded.
-        key: URI of the promotion key; ``signing.promotion_key`` by default.
+        key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
         dry_run: Tell what would be removed, change nothing.
     """
 
@@ -54,12 +65,14 @@ class PortalRemoval:
     Attributes:
         version: The version.
         portal: The portal.
-        why: ``withdrawn``, ``unsupported``, or the reason that was given.
+        why: ``withdrawn``, ``unsupported``, ``not provable``, or the reason that was given.
         files: Path below the version's folder to bytes, of what goes.
         window: What the page shows afterwards.
         changed: Whether anything had to be done, or would have to be.
         attestation: File name of the portal attestation; empty after a dry run, and where the candidate
             is not on the share any more.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere;
+            empty where the candidate is not on the share any more.
     """
 
     version: str
@@ -69,6 +82,7 @@ class PortalRemoval:
     window: Window
     changed: bool
     attestation: str
+    head: str = ""
 
 
 @announced("release portal --remove", by_version_alone)
@@ -82,8 +96,8 @@ def remove_from_portal(request: PortalRemovalRequest, services: Services) -> Por
         RemoteError: Share or portal failed, after the retries.
     """
     version = ReleaseVersion.parse(request.version).text
-    force = named("force", request.force) if request.force else ""
-    signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
+    force = named("reason", request.force, option="force") if request.force else ""
+    signer = services.promotion_signer(request.key, dry_run=request.dry_run)
     name = services.portal.name
     there = look(services, without=version)
     found = _release(version, there, services)
@@ -99,19 +113,35 @@ def remove_from_portal(request: PortalRemovalRequest, services: Services) -> Por
     why = _why(version, there, found, force, services) if files or claimed else "removed already"
     if request.dry_run:
         after = window(there, services)
-        return PortalRemoval(version, name, why, files, after, bool(files or claimed), "")
+        head = opened.head if opened else ""
+        return PortalRemoval(version, name, why, files, after, bool(files or claimed), "", head)
+    assert signer is not None  # a dry run has ended
     if opened is not None and (claimed or (files and last is None)):
         require_unaltered(opened, services)
-        recorded = attest(opened, _claim(files, found, why, force, services), signer, services)
-    page, after = write_index(services, without=version)
+        claim = _claim(files, found, why, force, services)
+        recorded, opened, _ = attest(
+            opened, claim, signer, services, there=lambda now: _removed(now, name, services)
+        )
+    page, after = write_index(services, without=version, leaving=opened)
     _remove(version, files, services)
-    return PortalRemoval(version, name, why, files, after, bool(page or files or claimed), recorded)
+    head = opened.head if opened else ""
+    return PortalRemoval(version, name, why, files, after, bool(page or files or claimed), recorded, head)
+
+
+def _removed(opened: OpenCandidate, portal: str, services: Services) -> str:
+    """Return the file name of the removal after the last upload; empty for none."""
+    file, last = last_at_portal(opened, portal, services)
+    return file if last is not None and last.action == "removal" else ""
 
 
 def _release(version: str, there: AtPortal, services: Services) -> FoundRelease | None:
     """Return the release from the release area, or else as the portal itself describes it."""
     area, product = services.releases, services.configuration.product.name
-    found = services.retry(f"read {area.shown(version)}", lambda: read_published(version, area))
+    try:
+        found = services.retry(f"read {area.shown(version)}", lambda: read_published(version, area))
+    except IntegrityError as error:
+        _log.warning("%s", error.message)
+        found = None
     if found is not None or f"{version}/{RELEASE}" not in there.sizes:
         return found
     path = f"{product}/{version}/{RELEASE}"
@@ -127,24 +157,28 @@ def _candidate(found: FoundRelease | None, services: Services) -> OpenCandidate 
     if found is None:
         return None
     try:
-        return open_candidate(CandidateRef.parse(found.record.candidate), services)
-    except ConfigurationError as error:
+        opened = open_candidate(CandidateRef.parse(found.record.candidate), services)
+        require_unaltered(opened, services)
+    except (ConfigurationError, IntegrityError) as error:
+        # What cannot be proven has to be removable all the more.
         _log.warning("the removal cannot be recorded: %s", error.message)
         return None
+    return opened
 
 
 def _why(version: str, there: AtPortal, found: FoundRelease | None, force: str, services: Services) -> str:
-    if found is not None and withdrawn_among([found.record], services)[found.record.version]:
+    complete = {**there.complete, **({version: found} if found is not None else {})}
+    said = standings_at(replace(there, complete=complete), services)
+    if version in said and said[version].withdrawn and not said[version].unproven:
         return "withdrawn"
-    records = [*there.complete.values()]
-    gone = withdrawn_among(records, services)
     own = ReleaseVersion.parse(version)
-    known = {own, *(ReleaseVersion.parse(record.version) for record in records)}
-    inside = supported(known, {v for v in known if gone.get(v.text)}, services)
-    if own not in inside:
+    known = {own, *(ReleaseVersion.parse(text) for text in said)}
+    inside = supported(known, {v for v in known if v.text in said and not said[v.text].in_force}, services)
+    unproven = version in said and bool(said[version].unproven)
+    if own not in inside and not unproven:
         return "unsupported"
-    if force:
-        return force
+    if force or unproven:
+        return force or UNPROVEN
     shown = ", ".join(v.text for v in inside)
     raise GateRefused(
         f"{version} is supported and was not withdrawn: customers may rely on it",

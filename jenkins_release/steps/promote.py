@@ -15,9 +15,10 @@ from typing import Any
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.rules.evidence import collect
+from jenkins_release.rules.clearance import Clearance
 from jenkins_release.rules.forecast import PUSHED, pushed_claim
 from jenkins_release.rules.gate import Decision
+from jenkins_release.rules.policy import policy_digest
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, approval_claims, attest, override_claims
@@ -26,13 +27,16 @@ from jenkins_release.steps._journal import PromotionJournal
 from jenkins_release.steps._open import (
     OpenCandidate,
     check_sizes,
+    evidence_of,
     gate_decision,
     open_candidate,
+    reopen,
     require_open_gate,
     require_unaltered,
 )
 from jenkins_release.steps._phases import push_all, remove_candidate_tags, set_release_tags, with_scans
-from jenkins_release.steps.plan import gather_facts, make_plan, require_free_way
+from jenkins_release.steps.layer_proof import Promoted, promoted_digests
+from jenkins_release.steps.plan import make_plan, require_free_way
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.status import promotion_attestation
 from jenkins_release.version import PROGRAM
@@ -44,7 +48,7 @@ class PromoteRequest:
 
     Attributes:
         candidate: The candidate.
-        key: URI of the promotion key; ``signing.promotion_key`` by default.
+        key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
         dry_run: Check gate and plan, change nothing.
     """
 
@@ -85,6 +89,7 @@ class PromotionReport:
         changed: Whether anything had to be done.
         attestation: File name of the promotion attestation.
         seconds: Time from the first request to the last.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
 
     plan: Plan
@@ -93,6 +98,7 @@ class PromotionReport:
     changed: bool
     attestation: str
     seconds: float
+    head: str = ""
 
 
 @announced("promote run", by_candidate, promoted)
@@ -108,7 +114,7 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         LeaseHeld: Another promotion of this candidate is running.
     """
     begin = time.monotonic()
-    signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
+    signer = services.promotion_signer(request.key, dry_run=request.dry_run)
     opened = open_candidate(request.candidate, services)
     if not opened.record.images:
         raise ConfigurationError(
@@ -116,44 +122,73 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
             hint="'jenkins-release release publish' publishes its installers",
         )
     check_sizes(opened, services)
-    plan = make_plan(opened, services)
+    plan, facts = make_plan(opened, services)
     require_unaltered(opened, services)
-    recorded = promotion_attestation(opened, services)
-    if plan.done and recorded is not None and not any(i.candidate_tag_set for i in plan.images):
-        decision = gate_decision(opened, services, facts=gather_facts(plan, services), plan=plan)
+    recorded = recorded_promotion(opened, plan, services)
+    if recorded:
+        decision = gate_decision(opened, services, facts=facts, plan=plan)
         images = tuple(_promoted(planned, str(planned.digest)) for planned in plan.images)
-        return PromotionReport(plan, images, decision, False, recorded, time.monotonic() - begin)
-    decision = require_open_gate(opened, gather_facts(plan, services), plan, services)
+        seconds = time.monotonic() - begin
+        return PromotionReport(plan, images, decision, False, recorded, seconds, opened.head)
+    decision = require_open_gate(opened, facts, plan, services)
     require_free_way(plan, "nothing was pushed")
     if request.dry_run:
-        return PromotionReport(plan, (), decision, False, "", time.monotonic() - begin)
+        return PromotionReport(plan, (), decision, False, "", time.monotonic() - begin, opened.head)
+    assert signer is not None  # a dry run has ended
     with services.candidates.lease(opened.ref, "promote", services.holder()) as lease:
-        opened = open_candidate(opened.ref, services)
-        plan = make_plan(opened, services)
+        opened = reopen(opened, services)
+        plan, facts = make_plan(opened, services)
+        require_open_gate(opened, facts, plan, services)
         require_free_way(plan, "nothing was pushed")
         journal = PromotionJournal(opened, plan, signer, services)
         pushing = time.monotonic()
-        stored = push_all(opened, plan, lease, journal, services)
+        proven = push_all(opened, plan, lease, journal, services)
         told = pushed_claim(sum(i.push_bytes for i in plan.images), time.monotonic() - pushing)
         # A revocation, another release or a scan during the push still counts: no tag is set so far.
-        opened = open_candidate(opened.ref, services)
-        now = make_plan(opened, services)
-        facts = with_scans(gather_facts(now, services), stored, services)
-        decision = require_open_gate(opened, facts, now, services)
+        services.refresh_trust()
+        opened = reopen(opened, services)
+        now, facts = make_plan(opened, services)
+        decision = require_open_gate(opened, with_scans(facts, proven, services), now, services)
         require_free_way(now, "no release tag was set")
-        changed = set_release_tags(now, stored, lease, services)
+        cleared = Clearance(opened.manifest, now, decision, proven)
+        changed = set_release_tags(cleared, lease, services)
         changed |= remove_candidate_tags(now, lease, services)
-        _require_released(opened, services)
+        _require_released(cleared, opened, services)
         journal.tagged()
-        images = tuple(_promoted(planned, stored[planned.name].digest) for planned in plan.images)
+        images = tuple(_promoted(planned, proven[planned.name].stored.digest) for planned in plan.images)
         attestation = promotion_attestation(opened, services)
         if attestation is None:
             changed = True
             claim = _claim(opened, plan, images, told, decision, journal, services)
             lease.confirm()
-            attestation = attest(opened, claim, signer, services)
+            attestation, opened, _ = attest(
+                opened, claim, signer, services, there=lambda now: promotion_attestation(now, services) or ""
+            )
         journal.done(attestation)
-    return PromotionReport(plan, images, decision, changed, attestation, time.monotonic() - begin)
+    seconds = time.monotonic() - begin
+    return PromotionReport(plan, images, decision, changed, attestation, seconds, opened.head)
+
+
+def recorded_promotion(opened: OpenCandidate, plan: Plan, services: Services) -> str:
+    """Return the file name of the attestation of a complete promotion; empty where something is to do.
+
+    Args:
+        opened: The candidate.
+        plan: What promoting it would do now.
+        services: Trusted keys and policy.
+    """
+    recorded = promotion_attestation(opened, services) if plan.done else None
+    return recorded if recorded and _is_recorded(plan, promoted_digests(opened, services)) else ""
+
+
+def _is_recorded(plan: Plan, promoted: Promoted) -> bool:
+    """Whether every tag names what a promotion recorded, and nothing is left to do."""
+    return plan.done and all(
+        (image.repository, image.digest) in promoted
+        and not image.candidate_tag_set
+        and all(tag.digest == image.digest for tag in image.tags)
+        for image in plan.images
+    )
 
 
 def _claim(
@@ -176,12 +211,14 @@ def _claim(
         }
         for planned, image in zip(plan.images, images, strict=True)
     ]
-    evidence = collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    evidence = evidence_of(opened, services)
     earlier = evidence.of(PROMOTION, WITHDRAWAL)
     pushers = {str(image["pushedByRun"]) for image in found}
     predicate = {
         "registry": plan.registry,
-        "policy": plan.policy,
+        # That of the last look: the trust document may have moved on during the push.
+        "policy": policy_digest(services.policy, services.trusted_keys),
+        **services.trust.claim,
         "images": found,
         "approvals": approval_claims(decision),
         PUSHED: pushed,
@@ -196,9 +233,11 @@ def _claim(
     return Claim(PROMOTION, predicate, {"promotedBy": services.user()}, subjects)
 
 
-def _require_released(opened: OpenCandidate, services: Services) -> None:
+def _require_released(cleared: Clearance, opened: OpenCandidate, services: Services) -> None:
     """Read every tag once more: the last word is the registry's."""
-    left = [image for image in make_plan(opened, services).images if image.state != "released"]
+    wanted = {planned.name: stored.digest for planned, stored in cleared}
+    shown = make_plan(opened, services)[0].images
+    left = [image for image in shown if any(tag.digest != wanted[image.name] for tag in image.tags)]
     if left:
         raise RemoteError(
             f"{left[0].repository}: the release tags were set, and the registry does not show them",

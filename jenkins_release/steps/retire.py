@@ -9,12 +9,14 @@ candidate stays on the share, so promoting it again restores the release.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from jenkins_release.errors import IntegrityError
+from jenkins_release.moments import day
 from jenkins_release.records.attestation import RETIREMENT
 from jenkins_release.records.release import Promotion
 from jenkins_release.registry.protocol import HeldImage, RepositoryNotFound
@@ -29,10 +31,12 @@ from jenkins_release.rules.support import (
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._attest import Claim, attest
-from jenkins_release.steps._open import require_unaltered
+from jenkins_release.steps._in_force import pinned_in_registry
+from jenkins_release.steps._open import OpenCandidate, require_unaltered
 from jenkins_release.steps._portal_page import look
 from jenkins_release.steps._portal_page import window as portal_window
-from jenkins_release.steps._releases import Release, all_releases
+from jenkins_release.steps._releases import Release, all_releases, release_of
+from jenkins_release.steps.authority import release_refusals
 from jenkins_release.steps.portal_removal import PortalRemoval, PortalRemovalRequest, remove_from_portal
 from jenkins_release.steps.services import Services
 
@@ -44,7 +48,7 @@ class RetireRequest:
     """What to retire.
 
     Attributes:
-        key: URI of the promotion key; ``signing.promotion_key`` by default.
+        key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
         dry_run: Show what would be removed, change nothing.
         portal: Remove unsupported releases from the download portal too.
     """
@@ -64,6 +68,7 @@ class RetireReport:
         kept: Tags outside the window that stay, each with the reason.
         attestations: Candidate to the file name of its retirement; empty after a dry run.
         portal: What was removed from the portal, or would be; nothing where that is not asked for.
+        heads: Candidate to the SHA-256 in hex of its retirement's file, to be kept elsewhere.
     """
 
     supported: tuple[str, ...]
@@ -71,6 +76,7 @@ class RetireReport:
     kept: tuple[tuple[StoredTag, str], ...]
     attestations: dict[CandidateRef, str]
     portal: tuple[PortalRemoval, ...] = ()
+    heads: dict[CandidateRef, str] = field(default_factory=dict)
 
 
 def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
@@ -82,26 +88,35 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
         RemoteError: Share or registry failed, after the retries.
         LeaseHeld: A promotion or withdrawal of one of the candidates is running.
     """
-    signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
-    releases = services.retry("read the releases", lambda: list(all_releases(services)))
+    signer = services.promotion_signer(request.key, dry_run=request.dry_run)
+    known = services.retry("read the releases", lambda: list(all_releases(services)))
+    releases = [each for each in known if each.withdrawal is not None or _allowed(each, services)]
+    pinned = pinned_in_registry([each.opened for each in releases if each.withdrawal is None], services)
+    for ref, why in pinned.items():
+        _log.warning("%s opens no line: %s", ref, why)
     images = services.configuration.images
     host = services.retry("ask ECR for the registry", lambda: services.registry.host) if images else ""
-    window = _window(releases, host, services)
+    window = _window([each for each in releases if each.ref not in pinned], host, services)
     found = _outside(window, services)
     owners, kept = _owners(found.remove, releases, host)
     attestations: dict[CandidateRef, str] = {}
+    heads: dict[CandidateRef, str] = {}
     for release, _ in owners:
         require_unaltered(release.opened, services)
     if not request.dry_run:
+        assert signer is not None
         for release, tags in owners:
             with services.candidates.lease(release.ref, "promote", services.holder()) as lease:
                 claim = _claim(tags, window, host, services)
-                attestations[release.ref] = attest(release.opened, claim, signer, services)
+                attestations[release.ref], opened, _ = attest(
+                    release.opened, claim, signer, services, there=partial(_recorded, claim, services)
+                )
+                heads[release.ref] = opened.head
                 lease.confirm()
                 _remove(tags, services)
     removed = tuple(each for _, tags in owners for each in tags)
     gone = _from_portal(request, services) if request.portal else ()
-    return RetireReport(window.names, removed, (*found.kept, *kept), attestations, gone)
+    return RetireReport(window.names, removed, (*found.kept, *kept), attestations, gone, heads)
 
 
 def _from_portal(request: RetireRequest, services: Services) -> tuple[PortalRemoval, ...]:
@@ -110,6 +125,14 @@ def _from_portal(request: RetireRequest, services: Services) -> tuple[PortalRemo
         remove_from_portal(PortalRemovalRequest(version, key=request.key, dry_run=request.dry_run), services)
         for version in portal_window(look(services), services).outside
     )
+
+
+def _allowed(release: Release, services: Services) -> bool:
+    """Whether a release was made as the policy asks for: any other opens no line, and is not touched."""
+    refused = release_refusals(release.opened, services)
+    if refused:
+        _log.warning("%s opens no line: %s", release.ref, refused[0])
+    return not refused
 
 
 def _window(releases: Iterable[Release], host: str, services: Services) -> Window:
@@ -145,7 +168,7 @@ def _outside(window: Window, services: Services) -> Retirement:
             tags += [StoredTag(name, tag, held.digest) for tag in held.tags]
             children[held.digest] = held.children
             if days and held.pulled is not None and held.pulled >= since:
-                pulled[name, held.digest] = f"{held.pulled:%Y-%m-%d}"
+                pulled[name, held.digest] = day(held.pulled)
     templates = TagTemplates(ecr.tags, ecr.moving_tags)
     return retirement(tags, window, templates, children=children, pulled=pulled)
 
@@ -195,6 +218,31 @@ def _claim(tags: list[StoredTag], window: Window, host: str, services: Services)
     }
     subjects = {f"{host}/{name}": digest.removeprefix("sha256:") for name, digest in images}
     return Claim(RETIREMENT, predicate, {"retiredBy": services.user()}, subjects)
+
+
+def _recorded(claim: Claim, services: Services, opened: OpenCandidate) -> str:
+    """Return the file name of the retirement that names all of these tags already; empty for none.
+
+    A retirement that died has removed some of what it named. What it named and what was promoted again
+    since has to be named again.
+    """
+    release = release_of(opened, services)
+    if release is None or release.retirement is None:
+        return ""
+    said = release.retirement.statement.predicate
+    same = all(said.get(name) == claim.predicate[name] for name in ("registry", "supported"))
+    return release.retirement.file if same and _tags(claim.predicate) <= _tags(said) else ""
+
+
+def _tags(predicate: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """Return repository, digest and name of each tag that a retirement names."""
+    images = predicate.get("images")
+    return {
+        (str(image.get("repository")), str(image.get("digest")), str(tag))
+        for image in (images if isinstance(images, list) else [])
+        if isinstance(image, Mapping) and isinstance(image.get("tagsRemoved"), list)
+        for tag in image["tagsRemoved"]
+    }
 
 
 def _remove(tags: list[StoredTag], services: Services) -> None:

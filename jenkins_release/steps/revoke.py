@@ -11,6 +11,7 @@ from jenkins_release.steps._attest import AttestationReport, Claim, attest, name
 from jenkins_release.steps._events import by_candidate, revoked
 from jenkins_release.steps._open import open_candidate
 from jenkins_release.steps.services import Services
+from jenkins_release.steps.speaker import speaker
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class RevocationRequest:
 
     Attributes:
         candidate: The candidate.
-        tester: Who revokes.
+        tester: Who revokes; the key's owner by default.
         reason: Why; recorded and shown by the gate.
         key: URI of the tester's key; ``signing.qa_key`` by default.
         dry_run: Check everything, write nothing.
@@ -39,10 +40,11 @@ def revoke_sign_off(request: RevocationRequest, services: Services) -> Attestati
     Raises:
         ConfigurationError: No such candidate, no reason, or a key that the gate would not count.
     """
-    tester, reason = named("tester", request.tester), named("reason", request.reason)
+    reason = named("reason", request.reason)
     signer = services.signer("qa", request.key or services.configuration.signing.qa_key)
+    tester = speaker("tester", request.tester, "qa", signer, services)
     opened = open_candidate(request.candidate, services)
 
     claim = Claim(REVOCATION, {}, {"tester": tester, "reason": reason}, {})
-    file = attest(opened, claim, signer, services, dry_run=request.dry_run)
-    return report(opened, file, services)
+    done = attest(opened, claim, signer, services, dry_run=request.dry_run)
+    return report(done, services, tester)

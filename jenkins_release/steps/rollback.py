@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jenkins_release.errors import ConfigurationError, GateRefused
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.records.refresh import StackState
 from jenkins_release.rules.stack import StackEntry
 from jenkins_release.steps._announce import announced
@@ -27,7 +27,7 @@ class RollbackRequest:
     """How to return.
 
     Attributes:
-        key: URI of the promotion key; ``signing.promotion_key`` by default.
+        key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
         dry_run: Check everything and tell what would be done, change nothing.
     """
 
@@ -53,12 +53,13 @@ def rollback_stack(
     """
     watcher = watcher or StackWatcher()
     saas_section(services)
-    signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
+    signer = services.promotion_signer(request.key, dry_run=request.dry_run)
     driver = open_driver(services, watcher)
     if request.dry_run:
         knowledge = read_knowledge(services)
         _, move = _move(knowledge, driver, services)
         return unchanged(move, services, changed=not _there(move, knowledge))
+    assert signer is not None  # a dry run has ended
     with stack_lease(services) as lease:
         knowledge = read_knowledge(services)
         last, move = _move(knowledge, driver, services)
@@ -76,6 +77,13 @@ def rollback_stack(
 
 def _move(knowledge: StackKnowledge, driver: Driver, services: Services) -> tuple[StackEntry, Move]:
     """Return the last statement, and where the rollback goes."""
+    if knowledge.lost:
+        raise IntegrityError(
+            f"nobody can tell what {services.configuration.saas.stack} ran before: {knowledge.lost[0].why}",
+            hint="restore the file from a backup of the share, or refresh the stack: "
+            "saas refresh VERSION --accept-lost REASON",
+            reasons=list(dict.fromkeys(each.why for each in knowledge.lost)),
+        )
     history = knowledge.history
     last, after = history.last, history.undone
     if last is None or not after.known:
@@ -89,9 +97,27 @@ def _move(knowledge: StackKnowledge, driver: Driver, services: Services) -> tupl
                 f"{after.release}, which ran before, was withdrawn",
                 hint="refresh the stack to a release that is in force: saas refresh VERSION",
             )
+    _require_proven(after.release, knowledge)
     driver.require_alone(history.unsettled)
     driver.check(after)
     return last, Move("rollback", last.record.release, _left(knowledge, driver, services), after)
+
+
+def _require_proven(release: str, knowledge: StackKnowledge) -> None:
+    """Refuse to return to a release of which it cannot be proven that it was released and not withdrawn.
+
+    A state without a name is none of ours: what ran before the first refresh.
+    """
+    if not release:
+        return
+    found = [each for each in knowledge.released if each.release == release]
+    why = found[0].unproven if found else next((n for n in knowledge.notes if n.startswith(release)), "")
+    if not found or why:
+        missing = "it is not on the share"
+        raise IntegrityError(
+            f"{release}, which ran before, cannot be proven to be in force: {why or missing}",
+            hint="refresh the stack to a release that is in force: saas refresh VERSION",
+        )
 
 
 def _left(knowledge: StackKnowledge, driver: Driver, services: Services) -> StackState:

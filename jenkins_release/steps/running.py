@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from jenkins_release.config.saas import ServiceSection
 from jenkins_release.records.refresh import StackState
@@ -45,6 +45,7 @@ class PartStatus:
         definition: ARN of its task definition; empty for an instance.
         rollout: How its deployment stands, in words; empty for an instance.
         containers: What its tasks run; none for an instance.
+        starts: Container to the manifest digest that its task definition pins; none for an instance.
     """
 
     name: str
@@ -52,6 +53,7 @@ class PartStatus:
     definition: str = ""
     rollout: str = ""
     containers: tuple[ContainerDigests, ...] = ()
+    starts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class StackStatus:
         recorded: The state that the last refresh left.
         last: The last statement about the stack, None where there is none.
         notes: What cannot be read on the share, or does not fit.
+        lost: Records of refreshes that were there and cannot be read any more; the notes have them too.
     """
 
     stack: str
@@ -75,6 +78,7 @@ class StackStatus:
     recorded: StackState
     last: StackEntry | None
     notes: tuple[str, ...]
+    lost: tuple[str, ...] = ()
 
 
 def stack_status(services: Services) -> StackStatus:
@@ -92,15 +96,16 @@ def stack_status(services: Services) -> StackStatus:
     history = knowledge.history
     parts = _services(knowledge, services) if section.strategy == "ecs" else _instances(knowledge)
     said = history.state if history.last is not None and history.unsettled is None else StackState()
-    return StackStatus(
-        section.stack, section.strategy, _whole(parts), parts, said, history.last, knowledge.notes
-    )
+    whole, notes = _whole(parts), knowledge.notes
+    lost = tuple(dict.fromkeys(each.why for each in knowledge.lost))
+    return StackStatus(section.stack, section.strategy, whole, parts, said, history.last, notes, lost)
 
 
 def _services(knowledge: StackKnowledge, services: Services) -> tuple[PartStatus, ...]:
     state = open_driver(services, StackWatcher()).observe()  # says what is wrong with the configuration
     ecs, sections = services.ecs, services.configuration.saas.services
     found = services.retry("describe the services", lambda: ecs.services([each.name for each in sections]))
+    starts = {part.name: part.images for part in state.parts}
     parts = []
     for section in sections:
         definition, service = state.definitions[section.name], found[section.name]
@@ -117,6 +122,7 @@ def _services(knowledge: StackKnowledge, services: Services) -> tuple[PartStatus
                 definition,
                 rollout(service, definition).told,
                 _counted(section, running),
+                starts[section.name],
             )
         )
     return tuple(parts)

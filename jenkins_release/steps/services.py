@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from jenkins_release.config import (
     KEY_PASSPHRASE,
@@ -19,23 +20,28 @@ from jenkins_release.config import (
     Configuration,
     secret,
 )
+from jenkins_release.environment import require_text
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.moments import second
 from jenkins_release.parallel import map_parallel
 from jenkins_release.progress import Progress, SilentProgress
 from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.retry import RetryPolicy, retry_call
-from jenkins_release.rules.policy import Freeze, Policy
+from jenkins_release.rules.policy import Policy, policy_from
 from jenkins_release.steps._aws_services import AwsServices
 from jenkins_release.steps._jenkins_services import JenkinsServices
 from jenkins_release.steps._notify_services import NotifyServices
 from jenkins_release.steps._portal_services import PortalServices
 from jenkins_release.steps._saas_services import SaasServices
 from jenkins_release.steps._trusted import load_trusted_keys
+from jenkins_release.steps.trust_root import PinFile, Trust, authorities, load_trust
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
     from jenkins_release.images.protocol import ImageEngine
+    from jenkins_release.ledger import Ledger
+    from jenkins_release.rules.authority import Authority
     from jenkins_release.share.candidates import CandidateArea
     from jenkins_release.share.factory import ClosableShare
     from jenkins_release.share.protocol import Share
@@ -59,6 +65,7 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
         progress: Where transfers report to.
         now: Tells the time, UTC.
         sleep: Waits, in seconds.
+        pin_file: The file that pins the trust root of this machine.
     """
 
     configuration: Configuration
@@ -66,11 +73,32 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
     progress: Progress = field(default_factory=SilentProgress)
     now: Callable[[], datetime] = _now
     sleep: Callable[[float], None] = time.sleep
+    _signs_for: str = field(default="", init=False, repr=False)
+    pin_file: PinFile = field(default_factory=PinFile)
+    _opened: list[ClosableShare] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check that the environment is text, and take a login out of the build's URL.
+
+        That is recorded, sent to people, and shown in leases. Raises ConfigurationError.
+        """
+        require_text(self.environ)
+        url = self.environ.get("BUILD_URL", "")
+        host = urlsplit(url).netloc if "@" in url else ""
+        if "@" in host:
+            clean = url.replace(host, host.rpartition("@")[2], 1)
+            self.environ = {**self.environ, "BUILD_URL": clean}
 
     @cached_property
     def share(self) -> Share:
         """The share with the release candidates."""
         return self._open_share(self.configuration.share.release_candidate)
+
+    def open_share(self, location: str) -> ClosableShare:
+        """Return the share at a location, with the configured login; closed with the services."""
+        opened = self._open_share(location)
+        self._opened.append(opened)
+        return opened
 
     def _open_share(self, location: str) -> ClosableShare:
         from jenkins_release.share import open_share
@@ -83,6 +111,7 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
             password=password.get_secret_value() if password else None,
             encrypt=section.encrypt,
             timeout_s=section.timeout_s,
+            dfs_targets=section.dfs_targets,
         )
 
     @cached_property
@@ -108,6 +137,25 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
         from jenkins_release.share.releases import ReleaseArea
 
         return ReleaseArea(self.release_share, self.configuration.product.name)
+
+    @cached_property
+    def ledger(self) -> Ledger | None:
+        """Where attestations are recorded outside the share; None if no ledger is configured."""
+        section = self.configuration.ledger
+        if section.kind == "none":
+            return None
+        from jenkins_release.ledger import FolderLedger, S3Ledger
+
+        if section.kind == "folder":
+            return FolderLedger(self._open_share(section.location))
+        return S3Ledger(
+            section.bucket,
+            section.region,
+            default_region=self.configuration.ecr.region,
+            prefix=section.prefix,
+            encryption=section.encryption,
+            kms_key=section.kms_key,
+        )
 
     @cached_property
     def engine(self) -> ImageEngine:
@@ -144,24 +192,52 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
         return map_parallel(action, items)
 
     @cached_property
+    def trust(self) -> Trust:
+        """Where policy and trusted keys come from; see :func:`load_trust` for what it raises."""
+        return load_trust(self)
+
+    @cached_property
     def trusted_keys(self) -> tuple[TrustedKey, ...]:
         """The keys that the gate believes. Raises ConfigurationError with every unusable one."""
-        return load_trusted_keys(self.configuration.trusted_keys)
+        return load_trusted_keys(self.trust.trusted_keys)
+
+    @cached_property
+    def authorities(self) -> tuple[Authority, ...]:
+        """The versions of the trust document that a release may be made under; none if no root is pinned.
+
+        Raises:
+            ConfigurationError: A key in a version cannot be used.
+        """
+        return tuple(authorities(self.trust.versions))
+
+    def refresh_trust(self) -> None:
+        """Read the trust document again on next use: a key that was revoked meanwhile no longer counts."""
+        for name in ("trust", "trusted_keys", "authorities"):
+            self.__dict__.pop(name, None)
 
     @property
     def policy(self) -> Policy:
         """What the gate asks for; with a trusted build key, builds have to be attested."""
-        section = self.configuration.policy
-        freezes = tuple(Freeze(each.start, each.end, each.reason) for each in section.freezes)
-        values = section.model_dump(exclude={"freezes"})
-        builders = any("build" in key.roles and not key.revoked for key in self.trusted_keys)
-        return Policy(**values, freezes=freezes, build_attestation=builders)
+        return policy_from(self.trust.policy, self.trusted_keys)
+
+    def promotion_signer(self, key: str, *, dry_run: bool) -> Signer | None:
+        """Open the promotion key: the given one, or that of the configuration.
+
+        Returns:
+            The key, or None for a dry run, which signs nothing: it opens only a key that it is given.
+
+        Raises:
+            ConfigurationError: As in :meth:`signer`.
+        """
+        if dry_run and not key:
+            return None
+        return self.signer("promotion", key or self.configuration.signing.promotion_key)
 
     def signer(self, role: str, uri: str) -> Signer:
-        """Open a signing key and check that the gate will believe it.
+        """Open a signing key and check that the gate will believe it. From then on its owner is the user.
 
         Args:
-            role: ``build``, ``qa``, ``approval``, ``override`` or ``promotion``.
+            role: ``build``, ``qa``, ``request``, ``approval``, ``override`` or ``promotion``.
             uri: ``file2:<path>`` or ``awskms:<key>``.
 
         Raises:
@@ -180,18 +256,23 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
             same = trusted.key.keyid == signer.public_key.keyid
             usable = trusted.valid_at(self.now()) and not trusted.revoked
             if same and role in trusted.roles and usable:
+                self._signs_for = trusted.owner
                 return signer
         raise ConfigurationError(
             f"the key {uri} is not trusted for the role {role!r} at present, the gate would not count it",
-            hint=f"add its public key to [[trusted_keys]] with the role {role!r}, or use a trusted key",
+            hint=f"add its public key to [[trusted_keys]] with the role {role!r}, or use a trusted key"
+            if self.trust.version is None
+            else "the trust document decides which keys are trusted: 'jenkins-release trust show' lists them",
         )
 
     def close(self) -> None:
         """Close the connections that were opened; a later use opens new ones."""
-        for name in ("share", "release_share", "portal", "engine", "blobs"):
+        for name in ("share", "release_share", "portal", "ledger", "engine", "blobs"):
             opened = self.__dict__.get(name)
             if opened is not None and hasattr(opened, "close"):
                 opened.close()
+        for share in self._opened:
+            share.close()
 
     def __enter__(self) -> Services:
         return self
@@ -200,19 +281,27 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
         self.close()
 
     def user(self) -> str:
-        """Who runs this: the Jenkins user that started the build, or the login name."""
-        return self.environ.get("BUILD_USER_ID") or self.environ.get("BUILD_USER") or _login_name()
+        """Who runs this: the owner of the key that it signs with, Jenkins' user, or the login name.
+
+        The last two are what the environment says. Only a notary's signature makes a proof of them: its key
+        is held where Jenkins sets them.
+        """
+        return (
+            self._signs_for
+            or self.environ.get("BUILD_USER_ID")
+            or self.environ.get("BUILD_USER")
+            or login_name()
+        )
 
     def holder(self) -> str:
         """One line that says who holds a lease: user, host, process, since when, Jenkins build."""
-        line = (
-            f"{self.user()}@{socket.gethostname()} pid {os.getpid()} since {self.now():%Y-%m-%d %H:%M:%S} UTC"
-        )
+        line = f"{self.user()}@{socket.gethostname()} pid {os.getpid()} since {second(self.now())}"
         build = self.environ.get("BUILD_URL")
         return f"{line} ({build})" if build else line
 
 
-def _login_name() -> str:
+def login_name() -> str:
+    """Return the name of the account that runs this."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

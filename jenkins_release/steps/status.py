@@ -8,12 +8,12 @@ from typing import Literal
 from jenkins_release.records.attestation import PROMOTION, RETIREMENT, WITHDRAWAL
 from jenkins_release.records.journal import JournalEntry
 from jenkins_release.records.plan import Plan
-from jenkins_release.rules.evidence import collect
 from jenkins_release.rules.gate import Decision
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._journal import read_promotion_journal
-from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
-from jenkins_release.steps.plan import gather_facts, make_plan
+from jenkins_release.steps._open import OpenCandidate, evidence_of, gate_decision, open_candidate
+from jenkins_release.steps.authority import release_refusals
+from jenkins_release.steps.plan import make_plan
 from jenkins_release.steps.services import Services
 
 PromotionState = Literal["not started", "pushing", "pushed", "tagging", "released", "recorded", "withdrawn"]
@@ -50,9 +50,9 @@ def promotion_status(ref: CandidateRef, services: Services) -> PromotionStatus:
         RemoteError: Share or registry failed, after the retries.
     """
     opened = open_candidate(ref, services)
-    plan = make_plan(opened, services)
+    plan, facts = make_plan(opened, services)
     attestation = promotion_attestation(opened, services) or ""
-    decision = gate_decision(opened, services, facts=gather_facts(plan, services), plan=plan)
+    decision = gate_decision(opened, services, facts=facts, plan=plan)
     journal = read_promotion_journal(opened, plan.registry, services).entries
     state = _state(plan, attestation)
     if _is_withdrawn(opened, plan, services):
@@ -63,15 +63,18 @@ def promotion_status(ref: CandidateRef, services: Services) -> PromotionStatus:
 def promotion_attestation(opened: OpenCandidate, services: Services) -> str | None:
     """Return the file name of the promotion attestation that holds, or None.
 
-    It is the last one by a trusted key, unless the release was withdrawn or retired after it.
+    It is the last one by a trusted key, unless the release was withdrawn or retired after it, or the policy
+    does not allow it.
     """
-    evidence = collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    evidence = evidence_of(opened, services)
     last = evidence.of(PROMOTION, WITHDRAWAL, RETIREMENT)[-1:]
-    return last[0].file if last and last[0].statement.predicate_type == PROMOTION else None
+    if not last or last[0].statement.predicate_type != PROMOTION:
+        return None
+    return None if release_refusals(opened, services, {PROMOTION}) else last[0].file
 
 
 def _is_withdrawn(opened: OpenCandidate, plan: Plan, services: Services) -> bool:
-    evidence = collect(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    evidence = evidence_of(opened, services)
     again = any(image.candidate_tag_set for image in plan.images)
     return evidence.latest(WITHDRAWAL) > evidence.latest(PROMOTION) and not again
 

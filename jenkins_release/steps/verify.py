@@ -6,7 +6,9 @@ altered, replaced, renamed, copied from elsewhere, or removed from the beginning
 the chain, shows here whoever did it.
 
 What they cannot show: an attestation that was removed from the very end, with nothing signed after
-it. What is left is a complete, shorter chain. Four things make it show all the same:
+it. What is left is a complete, shorter chain. A ledger outside the share shows it
+(:mod:`jenkins_release.rules.ledger`); so does the head of the chain, kept elsewhere, which the report,
+'release history' and every command that adds an attestation name. Without either these narrow it down:
 
 - Whatever is attested later follows the attestation that was last then, an approval or a promotion
   as well: once they stand, it cannot be removed unseen.
@@ -15,30 +17,33 @@ it. What is left is a complete, shorter chain. Four things make it show all the 
   was removed shows here, unless the journal was removed with it.
 - The registry keeps a tag for each withdrawn image, and the gate asks for the withdrawal that belongs
   to it: the attestation of a withdrawal cannot be removed to release the candidate again.
-
-The head of the chain, which the report and 'release history' name, is what to keep elsewhere (in
-the Jenkins build, for example) to notice any removal later.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.moments import second
 from jenkins_release.records.candidate import FileRecord, checksum_lines
 from jenkins_release.rules.timeline import Mark, between, marks
 from jenkins_release.share.candidates import ATTESTATIONS, CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.share.journal import JOURNAL
+from jenkins_release.share.litter import is_litter
 from jenkins_release.share.protocol import Entry, PathNotFound
 from jenkins_release.steps._archives import verified_file
 from jenkins_release.steps._journal import read_journal_of
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps.services import Services
 
+_log = logging.getLogger(__name__)
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = re.compile(r"\.\d{4,}-[a-z]+\.dsse\.json\.[0-9a-f]{8}")
 """What a step that died while it added an attestation leaves behind; the next one removes it."""
 
@@ -64,21 +69,37 @@ class VerifyReport:
     head: str
 
 
-def verify_candidate(ref: CandidateRef, services: Services) -> VerifyReport:
+def verify_candidate(ref: CandidateRef, services: Services, *, head: str = "") -> VerifyReport:
     """Check every byte of a candidate on the share.
 
+    Args:
+        ref: The candidate.
+        services: Where it is.
+        head: SHA-256 in hex of an attestation that the chain has to contain: its end, as it was kept
+            elsewhere. Whatever was removed since then from the end of the chain takes it along, or leaves
+            a gap. Empty: not looked at.
+
     Raises:
-        ConfigurationError: There is no such candidate.
+        ConfigurationError: There is no such candidate, or ``head`` is no SHA-256.
         IntegrityError: Something is missing, altered or does not belong there; ``reasons`` names
             every file, and since when it is as it is, as far as the share and the chain tell.
     """
+    head = head.strip().lower()
+    if head and not _SHA256.fullmatch(head):
+        raise ConfigurationError(
+            f"{head!r} is no SHA-256 in hex",
+            hint="give the 64 digits that 'candidate verify' prints as the end",
+        )
     when = _clock(ref, services)
     try:
         opened = open_candidate(ref, services)
     except IntegrityError as error:
-        raise _altered(ref, [f"{error.message}{when(MANIFEST)}"]) from error
+        _, strange = services.retry(f"list {ref}", lambda: services.candidates.look_at_attestations(ref))
+        problems = [f"{text}{when(f'{ATTESTATIONS}/{name}'.rstrip('/'))}" for name, text in strange.items()]
+        raise _altered(ref, problems or [f"{error.message}{when(MANIFEST)}"]) from error
     problems = _manifest(opened, when, services)
     problems += _chain(opened, when, services)
+    problems += _headless(opened, head)
     problems += _checksums(opened, when, services)
     for file in opened.record.files:
         problems += _file(file, opened, when, services)
@@ -100,7 +121,7 @@ def lost_records(ref: CandidateRef, digest: str, attestations: list[str], servic
     }
     return [
         f"{services.candidates.shown(ref, f'{ATTESTATIONS}/{name}')} was recorded at "
-        f"{entry.at:%Y-%m-%d %H:%M:%S} UTC, as the journal says, and was removed since"
+        f"{second(entry.at)}, as the journal says, and was removed since"
         for name, entry in done.items()
         if name not in attestations
     ]
@@ -117,8 +138,13 @@ def _altered(ref: CandidateRef, problems: list[str]) -> IntegrityError:
 def _clock(ref: CandidateRef, services: Services) -> Callable[[str], str]:
     """Return what says since when a file of the candidate is as it is."""
     area = services.candidates
+
+    def read() -> dict[str, bytes]:
+        # What does not belong there is no reason not to read the rest.
+        return {name: area.read_attestation(ref, name) for name in area.look_at_attestations(ref)[0]}
+
     try:
-        attestations = services.retry(f"read the attestations of {ref}", lambda: area.attestations(ref))
+        attestations = services.retry(f"read the attestations of {ref}", read)
     except IntegrityError:
         attestations = {}
     known: list[Mark] = marks(attestations, services.trusted_keys)
@@ -131,7 +157,7 @@ def _clock(ref: CandidateRef, services: Services) -> Callable[[str], str]:
             return ""
         moment = datetime.fromtimestamp(entry.modified, UTC)
         place = between(moment, [mark for mark in known if not path.endswith(f"/{mark.name}")])
-        return f"; last modified {moment:%Y-%m-%d %H:%M:%S} UTC" + (f", {place}" if place else "")
+        return f"; last modified {second(moment)}" + (f", {place}" if place else "")
 
     return when
 
@@ -157,6 +183,19 @@ def _chain(opened: OpenCandidate, when: Callable[[str], str], services: Services
         name = next((name for name in opened.attestations if line.startswith(name)), "")
         found.append(line + when(f"{ATTESTATIONS}/{name}" if name else ATTESTATIONS))
     return found + lost_records(opened.ref, opened.digest, list(opened.attestations), services)
+
+
+def _headless(opened: OpenCandidate, head: str) -> list[str]:
+    """Say that the chain lacks the attestation that it ended with once."""
+    digests = [sha256(data).hexdigest() for data in opened.attestations.values()]
+    if not head or head in digests:
+        return []
+    there = (
+        f"{len(digests)} attestations, the last has SHA-256 {digests[-1]}" if digests else "no attestations"
+    )
+    return [
+        f"the chain lacks the attestation with SHA-256 {head}, which it ended with once: there are {there}"
+    ]
 
 
 def _checksums(opened: OpenCandidate, when: Callable[[str], str], services: Services) -> list[str]:
@@ -207,6 +246,8 @@ def _strangers(opened: OpenCandidate, when: Callable[[str], str], services: Serv
             name = f"{folder}/{entry.name}".lstrip("/")
             if entry.is_folder and name in {*folders, *above}:
                 look(name)
+            elif is_litter(entry.name, is_folder=entry.is_folder) and name not in known:
+                _log.warning("passed over: %s does not belong there", area.shown(ref, name))
             elif not _expected(folder, entry) and (entry.is_folder or name not in known):
                 what = "folder" if entry.is_folder else "file"
                 found.append(f"{area.shown(ref, name)} is a {what} that does not belong there{when(name)}")

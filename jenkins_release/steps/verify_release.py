@@ -1,15 +1,15 @@
 """Verify a release without the share: bundle and trusted keys in hand, images and files at the consumer's.
 
-Nothing is believed but the trusted public keys. No ``release.toml`` is read, and the only connections
-are those to the registries and the Docker daemon that the consumer names.
+Nothing is believed but the trusted public keys, or a trust root and what it leads to. No ``release.toml``
+is read, and the only connections are those to the registries and the Docker daemon that the consumer names.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from jenkins_release.config import REGISTRY_PASSWORD, REGISTRY_USER, read_key_sections, secret
-from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.images.archive import ArchiveReader
+from jenkins_release.images.layer_proof import prove_layers
+from jenkins_release.images.unpacked import unpacked
 from jenkins_release.progress import Progress, SilentProgress
-from jenkins_release.records.bundle import MAX_BUNDLE_BYTES, read_bundle
+from jenkins_release.records.bundle import MAX_BUNDLE_BYTES, Bundle, read_bundle
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.retry import RetryPolicy, retry_call
-from jenkins_release.rules.consumer import judge
+from jenkins_release.rules.authority import Authority
+from jenkins_release.rules.consumer import approval_problems, judge, judge_under
 from jenkins_release.rules.matching import (
     Match,
     match_archive,
@@ -34,6 +37,7 @@ from jenkins_release.rules.matching import (
 )
 from jenkins_release.rules.released import Release
 from jenkins_release.steps._trusted import load_trusted_keys
+from jenkins_release.steps.trust_root import authorities
 
 if TYPE_CHECKING:
     from jenkins_release.registry.distribution import DistributionRegistry, ImageReference
@@ -49,7 +53,7 @@ class VerifyReleaseRequest:
 
     Attributes:
         bundle: File that ``release attestations`` wrote.
-        trusted_keys: Folders of public keys, or TOML files with ``[[trusted_keys]]``.
+        trusted_keys: Folders of public keys, or TOML files with ``[[trusted_keys]]``; none with a trust root.
         images: Images in a registry: ``REGISTRY/REPOSITORY`` with ``:TAG`` or ``@DIGEST``; the
             release's own tag where neither is given.
         local_images: Images of the Docker daemon.
@@ -59,16 +63,21 @@ class VerifyReleaseRequest:
         release: ``VERSION`` or ``VERSION/BUILD`` that the bundle has to be of; any where empty. An older
             release is proven with its older bundle just as well: this is how to notice an exchange of
             both.
+        trust_root: Pin of the trust root, ``sha256:DIGEST:VERSION``: keys and policy come from its trust
+            document, and the promotion has to fulfil that policy.
+        trust: Versions of the trust document, or folders of them; those in the bundle where empty.
     """
 
     bundle: Path
-    trusted_keys: tuple[Path, ...]
+    trusted_keys: tuple[Path, ...] = ()
     images: tuple[str, ...] = ()
     local_images: tuple[str, ...] = ()
     archives: tuple[Path, ...] = ()
     files: tuple[Path, ...] = ()
     docker_host: str = ""
     release: str = ""
+    trust_root: str = ""
+    trust: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,10 +87,14 @@ class ReleaseVerification:
     Attributes:
         release: The release: validated by QA, promoted, and in force when the bundle was made.
         matches: How each image, archive and file is part of it, in the order of the request.
+        unchecked: What could not be looked at with what was given.
+        authority: The version of the trust document that it fulfils; None without a trust root.
     """
 
     release: Release
     matches: tuple[Match, ...]
+    unchecked: tuple[str, ...] = ()
+    authority: Authority | None = None
 
 
 def _now() -> datetime:
@@ -108,6 +121,7 @@ def verify_release(
     Raises:
         IntegrityError: The bundle does not prove it, or something is not part of the release;
             ``reasons`` has every finding.
+        GateRefused: All of that is proven, and the policy of the trust root does not allow the promotion.
         ConfigurationError: Keys, files or images that cannot be used or are not there.
         RemoteError: A registry or the Docker daemon failed, after the retries.
     """
@@ -117,15 +131,20 @@ def verify_release(
 @dataclass(frozen=True)
 class _Verification:
     request: VerifyReleaseRequest
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     progress: Progress
     sleep: Callable[[float], None]
 
     def run(self, now: datetime) -> ReleaseVerification:
         references = self._references()
-        trusted = load_trusted_keys(read_key_sections(self.request.trusted_keys))
-        bundle = read_bundle(_read_small(self.request.bundle), str(self.request.bundle))
-        release, found = judge(bundle, trusted, now)
+        request = self.request
+        if bool(request.trust_root) == bool(request.trusted_keys):
+            raise ConfigurationError(
+                "trusted keys and a trust root are both given, or neither",
+                hint="give --trust-root, whose document names the keys, or --trusted-keys",
+            )
+        bundle = read_bundle(_read_small(request.bundle), str(request.bundle))
+        release, found, refused, unchecked, authority = self._judged(bundle, now)
         matches: list[Match] = []
         failures: list[ReleaseError] = []
         reasons = [*self._other_release(release), *found]
@@ -138,15 +157,47 @@ class _Verification:
                 failures.append(error)
         reasons += [problem for match in matches for problem in match.problems]
         if reasons or release is None:
-            reasons += [f"could not be looked at: {error.message}" for error in failures]
+            told = dict.fromkeys(error.message for error in failures)
+            reasons += [f"could not be looked at: {message}" for message in told]
             raise IntegrityError(
                 f"{self.request.bundle} does not prove what it should: {reasons[0]}",
                 hint="do not use what was verified; ask where it came from for the right files and keys",
-                reasons=reasons,
+                reasons=[*reasons, *refused],
+            )
+        if refused:
+            raise GateRefused(
+                f"FAILED: {self.request.bundle} is of a release that the policy does not allow: {refused[0]}",
+                hint="do not use what was verified; ask those who hold the root keys",
+                reasons=refused,
             )
         if failures:
-            raise failures[0]
-        return ReleaseVerification(release, tuple(matches))
+            raise _together(failures)
+        return ReleaseVerification(release, tuple(matches), unchecked, authority)
+
+    def _judged(
+        self, bundle: Bundle, now: datetime
+    ) -> tuple[Release | None, Sequence[str], Sequence[str], tuple[str, ...], Authority | None]:
+        """Return the release, what is not proven, what is not allowed, what is unchecked, and under what."""
+        if self.request.trust_root:
+            found = judge_under(bundle, self._authorities(bundle), now)
+            return found.release, found.problems, found.refused, found.unchecked, found.authority
+        trusted = load_trusted_keys(read_key_sections(self.request.trusted_keys))
+        release, reasons = judge(bundle, trusted, now)
+        unchecked = approval_problems(release, trusted)[1] if release is not None else ()
+        return release, reasons, (), unchecked, None
+
+    def _authorities(self, bundle: Bundle) -> list[Authority]:
+        from jenkins_release.rules.trust import Pin, walk
+        from jenkins_release.steps.trust import numbered, read_version_files
+
+        pin = Pin.parse(self.request.trust_root, "--trust-root")
+        if self.request.trust:
+            where = ", ".join(map(str, self.request.trust))
+            versions = read_version_files(self.request.trust)
+        else:
+            where = str(self.request.bundle)
+            versions = numbered(bundle.trust, where)
+        return authorities(walk([pin], versions, where))
 
     def _other_release(self, release: Release | None) -> list[str]:
         wanted = self.request.release
@@ -208,7 +259,8 @@ class _Verification:
     def _local(self, release: Release, name: str) -> Match:
         from jenkins_release.images import DockerEngine
 
-        with DockerEngine(self.request.docker_host or None, environ=self.environ) as engine:
+        host = self.request.docker_host or None
+        with DockerEngine(host, environ=self.environ, progress=self.progress) as engine:
             digest = self._retry(f"inspect {name}", lambda: engine.config_digest(name))
             diff_ids = self._retry(f"inspect {name}", lambda: engine.inspect(name).diff_ids)
         return match_local(release, name, digest, diff_ids)
@@ -217,7 +269,7 @@ class _Verification:
         platforms = {image.platform for image in release.record.images}
         reader = ArchiveReader(platforms.pop() if len(platforms) == 1 else None)
         try:
-            for chunk in self._read(path):
+            for chunk in unpacked(self._read(path)):
                 reader.feed(chunk)
             index = reader.finish()
         except (IntegrityError, ConfigurationError) as error:
@@ -244,6 +296,16 @@ class _Verification:
             raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def _together(failures: Sequence[ReleaseError]) -> ReleaseError:
+    """Return one error for all that could not be looked at; of mistakes and outages it is a mistake."""
+    told = tuple(dict.fromkeys(error.message for error in failures))
+    first = next((error for error in failures if isinstance(error, ConfigurationError)), failures[0])
+    if len(told) == 1:
+        return first
+    kind = ConfigurationError if isinstance(first, ConfigurationError) else RemoteError
+    return kind(f"{len(told)} things could not be looked at: {told[0]}", hint=first.hint, reasons=told)
+
+
 def _read_stored(
     release: Release, name: str, reference: ImageReference, registry: DistributionRegistry
 ) -> Match:
@@ -257,6 +319,12 @@ def _read_stored(
         release.record.images[0].platform if release.record.images else "linux/amd64",
     )
     content = registry.content(repository, manifest, platform)
+    image = next((x for x in release.record.images if x.config_digest == content.config_digest), None)
+    if image is not None and (image.manifest is None or image.manifest.digest != manifest.digest):
+        # The manifest was not fixed with the candidate: what it names is proven by its bytes.
+        prove_layers(
+            content, lambda blob: registry.blob(repository, blob.digest), name, known=image.known_layers()
+        )
     target = (reference.host, repository)
     return match_stored(release, name, target, manifest.digest, content.config_digest, len(content.layers))
 

@@ -8,7 +8,7 @@ history can still be pulled and examined.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jenkins_release.errors import ConfigurationError
@@ -19,8 +19,15 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._announce import announced
 from jenkins_release.steps._attest import Claim, attest, named
 from jenkins_release.steps._events import by_version, withdrawn
-from jenkins_release.steps._open import open_candidate, require_unaltered
-from jenkins_release.steps._releases import PublishedAlone, Release, published_alone, release_of, releases
+from jenkins_release.steps._open import OpenCandidate, open_candidate, reopen, require_unaltered
+from jenkins_release.steps._releases import (
+    PublishedAlone,
+    Release,
+    publication_withdrawn,
+    published_alone,
+    release_of,
+    releases,
+)
 from jenkins_release.steps._withdrawal import Todo, look, prepare, require_gone, take_back
 from jenkins_release.steps.services import Services
 from jenkins_release.version import PROGRAM
@@ -37,7 +44,7 @@ class WithdrawRequest:
         version: Version of the release.
         reason: Why; recorded, and shown wherever the release is.
         build: Build; only needed where several builds of the version are released.
-        key: URI of the promotion key; ``signing.promotion_key`` by default.
+        key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
         dry_run: Check everything and tell what would be done, change nothing.
     """
 
@@ -59,6 +66,7 @@ class WithdrawalReport:
         returns: Moving tag to the release that it returned to.
         changed: Whether anything had to be done.
         attestation: File name of the withdrawal attestation; empty after a dry run of a first one.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
 
     candidate: CandidateRef
@@ -67,6 +75,7 @@ class WithdrawalReport:
     returns: dict[str, CandidateRef]
     changed: bool
     attestation: str
+    head: str = ""
 
 
 @announced("release withdraw", by_version, withdrawn)
@@ -85,7 +94,7 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
         LeaseHeld: A promotion or another withdrawal of this candidate is running.
     """
     reason = named("reason", request.reason)
-    signer = services.signer("promotion", request.key or services.configuration.signing.promotion_key)
+    signer = services.promotion_signer(request.key, dry_run=request.dry_run)
     published = published_alone(request.version, request.build, services)
     if published is not None:
         return _withdraw_publication(published, request, reason, signer, services)
@@ -94,28 +103,31 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
     todos = look(release, services)
     if not _left(release, todos) or request.dry_run:
         return _report(release, todos, not request.dry_run, "")
+    assert signer is not None  # a dry run has ended
     with services.candidates.lease(release.ref, "promote", services.holder()) as lease:
-        release = _must(release_of(open_candidate(release.ref, services), services), release.ref)
+        release = _must(release_of(reopen(release.opened, services), services), release.ref)
         todos = look(release, services)
         prepare(release, todos, services)
-        attestation = ""
-        if not _recorded(release, todos):
-            claim = _claim(release, todos, reason, services)
-            attestation = attest(release.opened, claim, signer, services)
+        # What a run that died has recorded is found there, and entered in the ledger if that run could not.
+        claim = _claim(release, todos, reason, services)
+        attestation, opened, _ = attest(
+            release.opened, claim, signer, services, there=lambda now: _withdrawal(now, todos, services)
+        )
         lease.confirm()
         take_back(todos, services)
-        require_gone(_must(release_of(release.opened, services), release.ref), services)
-    return _report(release, todos, True, attestation)
+        require_gone(_must(release_of(opened, services), release.ref), services)
+    return _report(replace(release, opened=opened), todos, True, attestation)
 
 
 def _withdraw_publication(
-    found: PublishedAlone, request: WithdrawRequest, reason: str, signer: Signer, services: Services
+    found: PublishedAlone, request: WithdrawRequest, reason: str, signer: Signer | None, services: Services
 ) -> WithdrawalReport:
     """Record that a release without images is bad: the gate is shut then. Its files stay where they are."""
     require_unaltered(found.opened, services)
     ref = found.opened.ref
-    if found.withdrawal or request.dry_run:
-        return WithdrawalReport(ref, "", (), {}, False, found.withdrawal)
+    if request.dry_run:
+        return WithdrawalReport(ref, "", (), {}, False, found.withdrawal, found.opened.head)
+    assert signer is not None  # a dry run has ended
     with services.candidates.lease(ref, "promote", services.holder()) as lease:
         predicate = {
             "registry": "",
@@ -126,8 +138,10 @@ def _withdraw_publication(
         }
         claim = Claim(WITHDRAWAL, predicate, {"withdrawnBy": services.user(), "reason": reason}, {})
         lease.confirm()
-        attestation = attest(found.opened, claim, signer, services)
-    return WithdrawalReport(ref, "", (), {}, True, attestation)
+        attestation, opened, before = attest(
+            found.opened, claim, signer, services, there=lambda now: publication_withdrawn(now, services)
+        )
+    return WithdrawalReport(ref, "", (), {}, not before, attestation, opened.head)
 
 
 def _find(request: WithdrawRequest, services: Services) -> Release:
@@ -178,6 +192,14 @@ def _recorded(release: Release, todos: list[Todo]) -> bool:
     )
 
 
+def _withdrawal(opened: OpenCandidate, todos: list[Todo], services: Services) -> str:
+    """Return the file name of the withdrawal that says all that is left to do; empty for none."""
+    release = release_of(opened, services)
+    if release is None or release.withdrawal is None or not _recorded(release, todos):
+        return ""
+    return release.withdrawal.file
+
+
 def _claim(release: Release, todos: list[Todo], reason: str, services: Services) -> Claim:
     promoted = release.promoted()
     predicate = {
@@ -204,4 +226,5 @@ def _report(release: Release, todos: list[Todo], final: bool, attestation: str) 
         {tag: way.release.ref for todo in todos for tag, way in todo.returns.items()},
         left and final,
         recorded,
+        release.opened.head,
     )

@@ -95,6 +95,8 @@ def test_what_is_no_public_key_is_named(tmp_path):
         load_public_key(tmp_path / "qa.pem")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load_public_key(tmp_path / "none.pub")
+    with pytest.raises(ConfigurationError, match="cannot be read: embedded null byte"):
+        load_public_key(tmp_path / "a\0b.pub")
     other = ec.generate_private_key(ec.SECP384R1()).public_key()
     pem = other.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "p384.pub").write_bytes(pem)

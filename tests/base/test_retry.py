@@ -80,3 +80,11 @@ def test_every_failed_attempt_is_logged_by_name(caplog):
     with caplog.at_level(logging.WARNING):
         call(Flaky(1, RemoteError("the share is busy", retryable=True)))
     assert "push x: attempt 1 of 5 failed, next in 1.0 s: the share is busy" in caplog.text
+
+
+def test_attempts_without_a_bound_have_no_total(caplog):
+    """Only the deadline ends them."""
+    with caplog.at_level(logging.WARNING):
+        assert call(Flaky(20, RemoteError("no answer", retryable=True)), attempts=None)[0] == 21
+    assert "push x: attempt 20 failed, next in" in caplog.text
+    assert "attempt 20 of" not in caplog.text

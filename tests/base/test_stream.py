@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from jenkins_release.stream import DEPTH, fan_out, read_ahead
+from jenkins_release.stream import DEPTH, at_most, fan_out, read_ahead
 
 
 def test_every_sink_gets_every_chunk_in_order():
@@ -108,3 +108,19 @@ def test_a_source_that_nobody_reads_any_more_is_closed(depth: int):
         next(found)
     assert closed == [True]
     assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+
+
+def test_no_more_is_read_than_shows_that_it_is_too_much():
+    """And the stream is closed."""
+    closed = []
+
+    def pieces():
+        try:
+            while True:
+                yield bytes(10)
+        finally:
+            closed.append(True)
+
+    assert len(b"".join(at_most(pieces(), 25))) == 30
+    assert closed == [True]
+    assert b"".join(at_most(iter([b"ab", b"c"]), 3)) == b"abc"

@@ -27,14 +27,106 @@ script() { # script NAME WORDS: run a script of the bundle in the shell under te
     shift
     run $UNDER "$BUNDLE/$name" "$@" </dev/null
 }
-set_up() { script setup.sh --dir "$DIR" --answers "$ANSWERS" "$@"; }
+set_up() { script setup.sh --dir "$DIR" --answers "$ANSWERS" --offline "$@"; }
+set_up_asking() { script setup.sh --dir "$DIR" --answers "$ANSWERS" --no-login "$@"; }
+with_registry() { # copies of both bundles whose images a registry has: a stand-in for curl, serving the files of SERVED
+    SERVED="$BATS_TEST_TMPDIR/served"
+    export SERVED
+    mkdir "$SERVED"
+    cp -r "$BUNDLE" "$BATS_TEST_TMPDIR/this"
+    cp -r "$NEXT" "$BATS_TEST_TMPDIR/next"
+    BUNDLE="$BATS_TEST_TMPDIR/this" NEXT="$BATS_TEST_TMPDIR/next"
+    local name letter folder
+    for name in rms:a viewer:b; do
+        letter=${name#*:} name=${name%:*}
+        printf '{"of":"%s"}' "$name" >"$SERVED/$name"
+        for folder in "$BUNDLE" "$NEXT"; do
+            sed -i "s/$letter\{64\}/$(sha256sum <"$SERVED/$name" | cut -c1-64)/" "$folder/release.env" "$folder/docker-compose.yml"
+            sums_again "$folder"
+        done
+    done
+    sed -i "s/^RELEASE_TAG=.*/RELEASE_TAG='8.1.1'/" "$NEXT/release.env"
+    sums_again "$NEXT"
+    fake curl <<'EOF'
+given=$(cat) out=/dev/null
+while [ $# -gt 0 ]; do
+    [ "$1" != -o ] || out=$2
+    shift
+done
+[ ! -e "$SERVED/down" ] || { echo 'curl: (7) no connection' >&2 && exit 7; }
+case $given in
+*GetAuthorizationToken*) printf '{"authorizationData":[{"authorizationToken":"%s"}]}\n200' "$(printf AWS:token | base64)" ;;
+*/manifests/*)
+    name=${given%%/manifests/*} tag=${given#*/manifests/}
+    name=${name##*/} tag=${tag%%\"*}
+    if [ -e "$SERVED/answer" ]; then
+        sed 1d "$SERVED/answer" >"$out"
+        sed -n 1p "$SERVED/answer" | tr -d '\n'
+    elif [ -e "$SERVED/withdrawn-$tag" ] && [ "$name" = viewer ]; then
+        echo '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}' >"$out"
+        printf 404
+    else
+        cat "$SERVED/$name" >"$out"
+        printf 200
+    fi
+    ;;
+*) date -u '+Date: %a, %d %b %Y %H:%M:%S GMT' ;;
+esac
+EOF
+    answers ACME_HOST=docs.acme.example AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE \
+        AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
+}
 fake() { # fake NAME < TEXT: a program that is found before the real one
     { echo '#!/bin/sh'; cat; } >"$FAKES/$1"
     chmod 755 "$FAKES/$1"
 }
+fake_snap() { # the docker that is there becomes one of the snap store: it sees what is in HOME, but for hidden folders
+    mv "$FAKES/docker" "$FAKES/confined"
+    fake snap <<'EOF'
+for word in "$(pwd -P)" "$@"; do
+    case $word in
+    "$HOME"/.* | "$HOME"/snap/*) ;;
+    "$HOME"/* | [!/]*) continue ;;
+    esac
+    case $* in
+    *compose*-f* | *compose*pull* | *compose*up*) echo "open $word: permission denied" >&2 && exit 1 ;;
+    esac
+done
+exec confined "$@"
+EOF
+    ln -s snap "$FAKES/docker"
+}
+fake_podman() { # the docker of the package podman-docker, which answers as Podman 4.3.1 does
+    fake docker <<'EOF'
+echo 'Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.' >&2
+case $* in
+--version) echo 'podman version 4.3.1' ;;
+'version -f {{.Server.Version}}') echo 4.3.1 ;;
+version) ;;
+*) echo "Error: unrecognized command" >&2 && exit 125 ;;
+esac
+EOF
+}
 sums_again() { # sums_again FOLDER: SHA256SUMS of its files as they are now
     (cd "$1" && sed 's/^.*  //' SHA256SUMS | while IFS= read -r file; do sha256sum "$file"; done) >"$BATS_TEST_TMPDIR/sums"
     cp "$BATS_TEST_TMPDIR/sums" "$1/SHA256SUMS"
+}
+planted() { # planted NAME...: PLANTED is a copy of the bundle in which, right after the first mktemp, another
+    # user of the machine plants links beside what it made, under names that scripts might come to use
+    PLANTED="$BATS_TEST_TMPDIR/planted"
+    cp -r "$BUNDLE" "$PLANTED"
+    cat >>"$PLANTED/lib/common.sh" <<EOF
+mktemp() {
+    planted_made=\$(command mktemp "\$@") || return 1
+    echo "\$planted_made" >>"$BATS_TEST_TMPDIR/made"
+    if [ ! -e "$BATS_TEST_TMPDIR/mode" ]; then
+        stat -c '%F %a' "\$planted_made" >"$BATS_TEST_TMPDIR/mode"
+        for planted_name in $*; do ln -s "$BATS_TEST_TMPDIR/stolen" "\$planted_made.\$planted_name"; done
+    fi
+    echo "\$planted_made"
+}
+EOF
+    sums_again "$PLANTED"
 }
 deadly() { # deadly BUNDLE: a copy whose scripts are killed when they put the file number $AT into place
     cp -r "$1" "$BATS_TEST_TMPDIR/deadly"
@@ -75,5 +167,5 @@ says() { # says TEXT...: each is in the output
     done
 }
 nothing_left() { # no half file, no lock, no temporary file with answers
-    is '' "$(find "$DIR" -name '*.new' -o -name .lock -o -name .writable)" && is '' "$(ls -A "$TMPDIR")"
+    is '' "$(find "$DIR" -name '*.new' -o -name .lock -o -name '.writable*')" && is '' "$(ls -A "$TMPDIR")"
 }

@@ -68,7 +68,8 @@ def promote(product: Product, engine: DockerEngine, ident: str, broken: tuple[st
     product.ok("candidate", "export", "--version", version, "--build", build)
     results = product.folder / "junit.xml"
     results.write_text(JUNIT)
-    product.ok("qa", "sign-off", ident, "--verdict", "pass", "--tester", "Quinn", "--results", str(results))
+    words = ("--verdict", "pass", "--tester", "Quinn", "--results", str(results))
+    product.ok("qa", "sign-off", ident, *words, "--digest", product.digest(ident))
     product.ok("promote", "run", ident)
 
 
@@ -120,6 +121,12 @@ def digests(host: Host, place: Path) -> dict[str, str]:
     form = '{{index .Config.Labels "com.docker.compose.service"}} {{.Config.Image}}'
     lines = host.run("docker", "inspect", "-f", form, *names).out.splitlines()
     return {service: image.partition("@")[2] for service, image in (line.split() for line in lines)}
+
+
+def digest_in(unpacked: Path, name: str) -> str:
+    """Return the digest that an unpacked setup zip pins an image to."""
+    words = (unpacked / "release.env").read_text().partition("IMAGES='")[2].partition("'")[0].split()
+    return next(word.partition("@")[2] for word in words if word.partition("@")[0].endswith(f"/{name}"))
 
 
 def pull_from(product: Product) -> Statement:
@@ -224,6 +231,22 @@ def test_from_the_portal_to_a_running_stack_and_back(
     assert host.get(port) == "SkyDRM router 8.1.1\n"
     assert digests(host, place) == promoted_digests(product, "8.1.1")
     assert (place / "docker-compose.override.yml").read_text() == OVERRIDE
+
+    # Withdrawn after the zip was downloaded: neither installed nor upgraded to, and what runs goes on.
+    product.ok("release", "withdraw", "8.1.2", "--reason", "does not start")
+    running = host.run("docker", "ps", "-q", "--no-trunc").out
+    pinned = f"{host.ecr}/{product.prefix}/rms@{digest_in(third, 'rms')}"
+    succeeds(host.run("docker", "pull", "-q", pinned))
+    for words in (("upgrade.sh",), ("setup.sh", "--start"), ("setup.sh", "--check")):
+        folder = place if words[0] == "upgrade.sh" else host.home / "elsewhere"
+        given = [*words[1:], "--dir", str(folder)]
+        given += ["--answers", str(answers)] if words[0] == "setup.sh" else []
+        done = host.run(str(third / words[0]), *given)
+        assert done.status == 3, done.text
+        assert "SkyDRM 8.1.2 was withdrawn: the release tag" in done.text
+    assert not (host.home / "elsewhere").exists()
+    assert host.run("docker", "ps", "-q", "--no-trunc").out == running
+    succeeds(host.run(str(place / "verify.sh"), "--key", key_file), "8.1.1: proven")
 
     # Access is revoked: what runs goes on, nothing is pulled any more, and the customer can see why.
     image = f"{host.ecr}/{product.prefix}/rms@{promoted_digests(product, '8.1.0')['rms']}"

@@ -29,7 +29,7 @@ inspect*)
 esac
 EOF
 }
-upgrade() { run $UNDER "$NEXT/upgrade.sh" --dir "$DIR" --no-login --timeout 5 "$@" </dev/null; }
+upgrade() { run $UNDER "$NEXT/upgrade.sh" --dir "$DIR" --offline --timeout 5 "$@" </dev/null; }
 version() { sed -n "s/^VERSION='\(.*\)'/\1/p" "$DIR/release.env"; }
 whole() { # every file of the release is that release's
     is '' "$(cd "$DIR" && grep -v override SHA256SUMS | sha256sum -c - 2>&1 | grep -v ': OK$')"
@@ -50,7 +50,7 @@ whole() { # every file of the release is that release's
     whole
     nothing_left
     is 'pull up' "$(grep -o -w -e pull -e up "$STATE/calls" | uniq | tr '\n' ' ' | sed 's/ $//')"
-    grep -q -- '--env-file .* -f .*docker-compose.yml -f docker-compose.override.yml' "$STATE/calls"
+    grep -q -- '--env-file .* -f .* -f docker-compose.override.yml' "$STATE/calls"
     upgrade
     status_is 0
     says 'nothing to do'
@@ -102,15 +102,15 @@ whole() { # every file of the release is that release's
 @test "killed at any step: setup.sh refuses, and the next upgrade completes it, or goes back" {
     deadly "$NEXT"
     installed
-    run_deadly 0 upgrade.sh --dir "$DIR" --no-login
+    run_deadly 0 upgrade.sh --dir "$DIR" --offline
     status_is 0
     last=$(wc -l <"$COUNT")
     for at in 3 $((last - 1)) "$last"; do
         rm -rf "$DIR" "$BATS_TEST_TMPDIR/state"
         installed
-        run_deadly "$at" upgrade.sh --dir "$DIR" --no-login
+        run_deadly "$at" upgrade.sh --dir "$DIR" --offline
         status_is 137
-        rm -f "$TMPDIR"/*
+        rm -rf "${TMPDIR:?}"/*
         set_up
         status_is 1
         says 'was cut off'
@@ -133,7 +133,7 @@ whole() { # every file of the release is that release's
     upgrade
     run $UNDER "$DIR/upgrade.sh" --rollback </dev/null
     status_is 0
-    says '8.1.0 is up and well again'
+    says 'whether the release before was withdrawn cannot be checked: there is no access key' '8.1.0 is up and well again'
     is 8.1.0 "$(version)"
     whole
     run $UNDER "$DIR/upgrade.sh" --rollback </dev/null
@@ -144,10 +144,10 @@ whole() { # every file of the release is that release's
 @test "an older release is refused, unless it is meant" {
     installed
     upgrade
-    script upgrade.sh --dir "$DIR" --no-login
+    script upgrade.sh --dir "$DIR" --offline
     status_is 1
     says '8.1.0 is older'
-    script upgrade.sh --dir "$DIR" --no-login --downgrade
+    script upgrade.sh --dir "$DIR" --offline --downgrade
     status_is 0
     is 8.1.0 "$(version)"
 }
@@ -191,4 +191,66 @@ at_least 20.10.24+dfsg1 20.10 && at_least v2.0.1 2 && at_least 5.6.1 1.29 && at_
 EOF
     run $UNDER "$BATS_TEST_TMPDIR/order.sh" "$BUNDLE"
     is '' "$output"
+}
+
+@test "to a withdrawn release nothing is changed, what runs goes on; nor back to one" {
+    with_registry
+    installed
+    touch "$SERVED/withdrawn-8.1.1"
+    before=$(cd "$DIR" && find . -type f -exec cksum {} + | sort)
+    for words in '' --downgrade; do
+        run $UNDER "$NEXT/upgrade.sh" --dir "$DIR" --no-login $words </dev/null
+        status_is 3
+        says 'SkyDRM 8.1.1 was withdrawn: the release tag skydrm/viewer:8.1.1 is gone' 'nothing was changed'
+    done
+    touch "$SERVED/down"
+    run $UNDER "$NEXT/upgrade.sh" --dir "$DIR" --no-login </dev/null
+    status_is 1
+    says 'cannot be checked' '--offline'
+    is "$before" "$(cd "$DIR" && find . -type f -exec cksum {} + | sort)"
+    is '' "$(grep -w -e up -e pull "$STATE/calls")"
+    rm "$SERVED/down" "$SERVED/withdrawn-8.1.1"
+    run $UNDER "$NEXT/upgrade.sh" --dir "$DIR" --no-login </dev/null
+    status_is 0
+    touch "$SERVED/withdrawn-8.1.0"
+    run $UNDER "$DIR/upgrade.sh" --rollback </dev/null
+    status_is 3
+    says 'SkyDRM 8.1.0 was withdrawn'
+    is 8.1.1 "$(version)"
+    run $UNDER "$DIR/upgrade.sh" --rollback --offline </dev/null
+    status_is 0
+    is 8.1.0 "$(version)"
+}
+
+@test "execute bits that a program for zips has lost are not needed" {
+    with_registry
+    installed
+    chmod a-x "$NEXT"/*.sh
+    run $UNDER "$NEXT/upgrade.sh" --dir "$DIR" </dev/null
+    status_is 0
+    is 8.1.1 "$(version)"
+    grep -q '^login ' "$STATE/calls"
+    run "$DIR/upgrade.sh" --help
+    status_is 0
+}
+
+@test "with Docker of the snap store, which sees neither the unpacked zip nor the folder for temporary files" {
+    DIR="$HOME/sky drm"
+    installed
+    fake_snap
+    upgrade
+    status_is 0
+    says '8.1.1 is up and well'
+    whole
+    nothing_left
+    grep -q -- '--env-file .* -f .* -f docker-compose.override.yml pull' "$STATE/calls"
+}
+
+@test "Podman that poses as docker is refused by its name, and nothing is changed" {
+    installed
+    fake_podman
+    upgrade
+    status_is 1
+    says 'the command docker is Podman 4.3.1'
+    is 8.1.0 "$(version)"
 }

@@ -49,6 +49,17 @@ def test_what_was_not_looked_at_is_skipped(tmp_path: Path):
     assert skipped == {"approvals", "separation", "scan"}
 
 
+def test_what_nothing_hangs_on_any_more_is_skipped(tmp_path: Path):
+    """A promotion of long ago stays green in Jenkins, with what is not met now; an alteration does not."""
+    write_checks(Decision((SOAK,), ("0002 was altered",), ()), tmp_path / "checks.xml", "nothing to do")
+    cases = {
+        case.get("name"): case for case in ElementTree.fromstring((tmp_path / "checks.xml").read_bytes())
+    }
+    assert cases["soak"].find("failure") is None
+    assert cases["soak"].find("skipped").get("message") == f"nothing to do: {SOAK}"
+    assert cases["nothing-altered"].find("failure") is not None
+
+
 def test_an_override_is_seen(tmp_path: Path):
     """It passes, and says by whom and why; no line of its own is drawn into the page."""
     override = Override(("soak",), "Olga", "fire\nin the house", "0004-override.dsse.json")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 
 import click
 import pytest
 
-from jenkins_release.__main__ import main
+from jenkins_release.cli.entry import main
 from jenkins_release.cli.main import cli
 from jenkins_release.cli.output import size, table
-from jenkins_release.cli.progress import PlainProgress, progress_for
+from jenkins_release.cli.progress import PlainProgress, PlainTask, progress_for
 
 
 def commands() -> list[list[str]]:
@@ -32,8 +33,9 @@ def test_every_command_explains_itself(words, capsys):
     assert main([*words, "--help"], environ={}) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"Usage: jenkins-release {' '.join(words)}")
-    # `verify` runs where there is no release.toml.
-    options = ("--json", "--result", "--verbose") + (() if words == ["verify"] else ("--config",))
+    # These run where there is no release.toml.
+    bare = words in (["verify"], ["trust", "sign"], ["qa", "results"])
+    options = ("--json", "--result", "--verbose") + (() if bare else ("--config",))
     for option in options:
         assert option in out
 
@@ -51,6 +53,8 @@ def test_no_arguments_show_the_help_and_are_a_usage_error(capsys):
         ["candidate", "show"],
         ["candidate", "show", "8.1.0/42", "--colour"],
         ["qa", "sign-off", "8.1.0/1"],
+        ["candidate", "show", "8.1.0/42", "--config", "a.toml", "--config", "b.toml"],
+        ["verify", "--bundle", __file__, "--release", "8.1.0", "--release", "8.1.1"],
     ],
 )
 def test_wrong_usage_has_status_2(words, capsys):
@@ -59,6 +63,21 @@ def test_wrong_usage_has_status_2(words, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Usage:" in captured.err
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_an_option_with_one_value_is_given_once(words, capsys):
+    """The first value would be dropped without a word."""
+    assert main([*words, "--result", "a.json", "--result", "b.json"], environ={}) == 2
+    assert "Option '--result' was given 2 times, expected once." in capsys.readouterr().err
+
+
+def test_flags_and_lists_are_given_as_often_as_one_likes(capsys):
+    """They do not contradict themselves."""
+    assert (
+        main(["candidate", "list", "--json", "--json", "-v", "-v", "--config", "none.toml"], environ={}) == 2
+    )
+    assert "was given" not in capsys.readouterr().err
 
 
 def test_a_failure_is_a_json_document_on_stdout_and_in_the_result_file(tmp_path, capsys):
@@ -87,7 +106,7 @@ def test_a_usage_error_reaches_the_result_file(tmp_path):
     """The Groovy step reads one file, whatever went wrong."""
     result = tmp_path / "result.json"
     assert main(["qa", "revoke", "8.1.0/1", "--result", str(result)], environ={}) == 2
-    assert "--tester" in json.loads(result.read_text())["error"]["message"]
+    assert "--reason" in json.loads(result.read_text())["error"]["message"]
 
 
 def test_a_candidate_without_a_build_is_a_usage_error(tmp_path, capsys):
@@ -106,6 +125,15 @@ def test_an_unexpected_exception_is_a_bug_with_status_70(monkeypatch, capsys):
     assert main(["candidate", "list", "--json"], environ={}) == 70
     captured = capsys.readouterr()
     assert json.loads(captured.out)["error"]["category"] == "bug"
+
+
+def test_a_path_that_cannot_be_used_is_no_bug(monkeypatch, capsys, tmp_path):
+    """Also where nobody expected it: a name that is too long, a folder of somebody else."""
+    place = tmp_path / ("x" * 300)
+    monkeypatch.setattr("jenkins_release.config.load_configuration", lambda *_, **__: place.is_dir())
+    assert main(["candidate", "list", "--json"], environ={}) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["message"] == f"{str(place)[:200]} cannot be used: File name too long"
 
 
 def test_tables_never_wrap_or_cut():
@@ -163,6 +191,29 @@ def test_plain_progress_speaks_up_when_it_is_slow_and_may_go_back(capsys):
         "load x.tar: 10 B of 1.0 kB (1 %)",
         "load x.tar: 5 B of 1.0 kB (0 %)",
         "load x.tar: done",
+    ]
+
+
+def test_a_wait_is_told_after_three_seconds_and_then_now_and_then(capsys):
+    """What for, since when, and how long; bytes end it, and the next wait is told again."""
+    import sys
+
+    clock = Clock()
+    task = PlainTask("export x.tar", 1000, sys.stderr, clock)
+    task.waits_for("the Docker daemon to prepare 4 images")
+    for seconds in (2.5, 0.5, 5, 9, 1):
+        clock.now += seconds
+        task.look()
+    task.advance(50)
+    task.waits_for("")
+    for seconds in (2.5, 1.5):
+        clock.now += seconds
+        task.look()
+    told = [re.sub(r"\d\d:\d\d:\d\d", "T", line) for line in capsys.readouterr().err.splitlines()]
+    assert told == [
+        "export x.tar: 0 B, waiting for the Docker daemon to prepare 4 images since T UTC (3 s)",
+        "export x.tar: 0 B, waiting for the Docker daemon to prepare 4 images since T UTC (18 s)",
+        "export x.tar: 50 B, waiting for more bytes since T UTC (4 s)",
     ]
 
 

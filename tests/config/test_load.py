@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.config import load_configuration, secret
+from jenkins_release.config import load_configuration, read_key_sections, secret
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.keys import load_signer
 
 GOOD = """
 [product]
@@ -152,6 +153,89 @@ def test_a_secret_in_the_file_is_refused_and_not_shown(write, line):
     assert "hunter2" not in str(caught.value.diagnostics())
 
 
+def test_names_that_others_chose_are_no_secrets(write):
+    """Tags of AWS, containers of a service, parameters of a document."""
+    text = GOOD.replace(
+        "[[images]]", "[ecr.repository_tags]\n\"credential-owner\" = 'platform'\n[[images]]", 1
+    )
+    text += """[saas]
+kind = "ecs"
+[saas.ecs]
+cluster = "c"
+[[saas.services]]
+name = "token-service"
+containers = { token-service = "rms", password-reset = "rms" }
+"""
+    found = mistakes(write(text + "[unknown]\n"))
+    assert not any("secrets do not belong" in reason for reason in found)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("AKIAIOSFODNN7EXAMPLE", "an AWS access key"),
+        ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "an AWS secret access key"),
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----\\nMIIB", "a private key"),
+        ("AGE-SECRET-KEY-1QQQQ", "an age identity"),
+        ("ghp_" + "a1" * 18, "a token of GitHub"),
+        ("https://hooks.slack.com/services/T0/B0/x", "a webhook's address with its token"),
+        ("11" + "0a" * 16, "an API token of Jenkins"),
+    ],
+)
+def test_a_value_that_looks_like_a_secret_is_refused_wherever_it_stands(write, value, what):
+    """Also under a name that somebody chose, and in a list; the value is not shown."""
+    for place in ('[ecr.repository_tags]\nowner = "V"\n', '[[images]]\nname = "V"\n', '[x]\ny = [["V"]]\n'):
+        path = write(GOOD + place.replace("V", value))
+        with pytest.raises(ConfigurationError) as caught:
+            load_configuration(path, environ={})
+        assert any(f"it looks like {what}" in reason for reason in caught.value.reasons), place
+
+
+@pytest.mark.parametrize(
+    "value", ["da39a3ee5e6b4b0d3255bfef95601890afd80709", "sha256:" + "0" * 64, "skydrm/rms"]
+)
+def test_hashes_and_names_look_like_no_secret(write, value):
+    """A commit has forty characters too."""
+    found = mistakes(write(GOOD + f"[x]\ny = '{value}'\n"))
+    assert not any("secret" in reason for reason in found)
+
+
+def test_a_byte_order_mark_is_passed_over(write, tmp_path):
+    """Notepad writes one; in a password it would cost a login."""
+    path = write("\ufeff" + GOOD)
+    assert load_configuration(path, environ={}).product.name == "SkyDRM"
+    file = tmp_path / "password"
+    file.write_bytes(b"\xef\xbb\xbfhunter2\r\n")
+    found = secret("JENKINS_RELEASE_SMB_PASSWORD", {"JENKINS_RELEASE_SMB_PASSWORD_FILE": str(file)})
+    assert found is not None
+    assert found.get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_what_is_not_utf_8_is_told_as_that(tmp_path, write, encoding):
+    """``>`` of Windows PowerShell writes UTF-16; as a password it would cost a login."""
+    path = write(GOOD)
+    path.write_bytes(path.read_text().replace("SkyDRM", "Skyé").encode(encoding))
+    told = "is not UTF-8" if encoding == "latin-1" else "it is UTF-16, as programs of Windows write it"
+    with pytest.raises(ConfigurationError, match=rf"release\.toml is not TOML: .*{told}: save it as UTF-8"):
+        load_configuration(path, environ={})
+    file = tmp_path / "password"
+    file.write_bytes("hunté2".encode(encoding))
+    with pytest.raises(ConfigurationError, match=f"cannot be read: .*{told}") as raised:
+        secret("JENKINS_RELEASE_SMB_PASSWORD", {"JENKINS_RELEASE_SMB_PASSWORD_FILE": str(file)})
+    assert "hunt" not in str(raised.value.diagnostics())
+
+
+@pytest.mark.parametrize("text", ["", "\n", "user\nhunter2\n", "user\rhunter2"])
+def test_a_file_with_a_secret_has_one_line(tmp_path, text):
+    """Another one costs a login each time."""
+    file = tmp_path / "password"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match="expected one") as raised:
+        secret("JENKINS_RELEASE_SMB_PASSWORD", {"JENKINS_RELEASE_SMB_PASSWORD_FILE": str(file)})
+    assert "hunter2" not in str(raised.value.diagnostics())
+
+
 def test_a_missing_file_and_broken_toml_are_told_apart(tmp_path, write):
     """Both messages name the file."""
     with pytest.raises(ConfigurationError, match=r"there is no configuration file .*nowhere\.toml"):
@@ -160,12 +244,67 @@ def test_a_missing_file_and_broken_toml_are_told_apart(tmp_path, write):
         load_configuration(write("[product\n"), environ={})
 
 
+def test_toml_that_is_nested_too_deeply_is_a_mistake(write):
+    """In release.toml, and in a file of trusted keys."""
+    path = write(f"x = {'[' * 50_000}")
+    with pytest.raises(ConfigurationError, match="is not TOML: it is nested too deeply"):
+        load_configuration(path, environ={})
+    with pytest.raises(ConfigurationError) as caught:
+        read_key_sections((path,))
+    assert "is not TOML: it is nested too deeply" in caught.value.reasons[0]
+
+
 def test_public_keys_are_relative_to_the_file(write):
     """A command works from every folder."""
     keys = '[[trusted_keys]]\nname = "a"\nroles = ["qa"]\npublic_key = "keys/a.pub"\n'
     path = write(GOOD + keys)
     found = load_configuration(path, environ={}).trusted_keys[0].public_key
     assert found == str(path.parent / "keys" / "a.pub")
+
+
+def test_a_zero_byte_is_a_mistake(write):
+    """No file, server or image has one in its name."""
+    text = GOOD.replace('"skydrm/rms"', '"skydrm/\\u0000rms"') + 'x = ["a\\u0000"]\n'
+    found = [mistake for mistake in mistakes(write(text)) if "control character" in mistake]
+    assert [mistake.partition(",")[0] for mistake in found] == [
+        "images[0].repository: holds the control character U+0000 (null)",
+        "images[0].x[0]: holds the control character U+0000 (null)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (r"\\\\srv\release", "U+000D (carriage return)"),
+        (r"\\\\srv\new", "U+000A (line feed)"),
+        (r"\\\\srv\temp", "U+0009 (tab)"),
+        (r"\\srv\bin", "U+0008 (backspace)"),
+    ],
+)
+def test_a_backslash_in_double_quotes_is_named(write, written, told):
+    """TOML makes another character of it; single quotes keep it."""
+    text = GOOD.replace("'\\\\nextlabs.com\\share\\data\\release_candidate'", f'"{written}"')
+    (mistake, *_) = mistakes(write(text))
+    assert mistake.startswith(
+        f"share.release_candidate: holds the control character {told}, which TOML makes"
+    )
+    assert "single quotes" in mistake
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '[signing]\nqa_key = "file2:~no-such-user/qa.pem"',
+        '[[trusted_keys]]\nname = "qa"\nroles = ["qa"]\npublic_key = "~no-such-user/qa.pem.pub"',
+        '[bundle]\ntemplates = "~no-such-user/bundle"',
+    ],
+)
+def test_a_home_folder_that_nobody_knows_is_a_mistake(write, line):
+    """Of a user who does not exist, or without HOME for a user id that no passwd file names."""
+    with pytest.raises(ConfigurationError, match="no home folder is known for ~no-such-user/"):
+        load_configuration(write(f"{GOOD}\n{line}\n"), environ={})
+    with pytest.raises(ConfigurationError, match="no home folder is known for ~no-such-user/"):
+        load_signer("file2:~no-such-user/qa.pem", None)
 
 
 def test_validity_needs_a_time_zone(write):
@@ -186,3 +325,28 @@ def test_a_secret_comes_from_the_environment_or_a_file(tmp_path):
         secret("X", {"X": "value", "X_FILE": str(file)})
     with pytest.raises(ConfigurationError, match="cannot be read"):
         secret("X", {"X_FILE": str(tmp_path / "missing")})
+
+
+def test_a_mistake_in_a_variable_is_no_mistake_in_the_file(write):
+    """Jenkins sets parameters of a job that nobody filled in to an empty text."""
+    environ = {"JENKINS_RELEASE_SHARE_TIMEOUT_S": "", "JENKINS_RELEASE_ECR_REGION": "nowhere"}
+    with pytest.raises(ConfigurationError) as raised:
+        load_configuration(write(GOOD), environ=environ)
+    assert raised.value.message == "the environment: 2 mistakes in the configuration"
+    timeout, region = raised.value.reasons
+    assert timeout.endswith(
+        "from the variable JENKINS_RELEASE_SHARE_TIMEOUT_S, which is empty; unset it to take the file's value"
+    )
+    assert region.endswith("(found 'nowhere') from the variable JENKINS_RELEASE_ECR_REGION")
+    with pytest.raises(ConfigurationError, match=r"release\.toml: 3 mistakes"):
+        load_configuration(write(GOOD.replace("SkyDRM", "a/b")), environ=environ)
+
+
+def test_a_file_of_any_size_is_not_read(tmp_path):
+    """`--config /dev/zero`, or an archive in its place."""
+    file = tmp_path / "release.toml"
+    with file.open("wb") as stream:
+        stream.truncate(1 << 33)
+    for path in (file, Path("/dev/zero")):
+        with pytest.raises(ConfigurationError, match="has more than 4194304 bytes"):
+            load_configuration(path, environ={})

@@ -30,6 +30,9 @@ def test_without_it_there_is_no_portal() -> None:
         ({"url": "https://downloads.example/?a"}, "leave out what begins with"),
         ({"release_notes": "docs/notes.md"}, "has no {version}"),
         ({"release_notes": "docs/{version}/{build}.md"}, "another field"),
+        ({"encryption": "kms"}, "'bucket', 'AES256' or 'aws:kms'"),
+        ({"encryption": "AES256", "kms_key": "alias/k"}, "uses no kms_key"),
+        ({"cache_control": "max-age=1\r\nX: y"}, "is no value of a Cache-Control header"),
         ({"part_size_mib": 4}, "greater than or equal to 5"),
         ({"workers": 0}, "greater than or equal to 1"),
         ({"secret_access_key": "x"}, "Extra inputs"),
@@ -44,3 +47,10 @@ def test_what_is_refused(given: dict[str, object], said: str) -> None:
 def test_an_address_ends_without_a_slash() -> None:
     """What follows is added with one."""
     assert PortalSection(url="https://downloads.example/x/").url == "https://downloads.example/x"
+
+
+def test_files_are_kept_by_caches_for_a_day() -> None:
+    """Nothing is overwritten, but releases are withdrawn: no cache serves one longer by default."""
+    assert PortalSection(access="public").caching == "public, max-age=86400, immutable"
+    assert PortalSection().caching == "private, max-age=86400, immutable"
+    assert PortalSection(cache_control="max-age=60").caching == "max-age=60"

@@ -10,6 +10,7 @@ from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.accounts import own_statements, shared_accounts, sid_of
 from jenkins_release.rules.customers import customer_named
 from jenkins_release.rules.iam_policy import repository_statement
+from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_state import Statement
 from tests.fixtures.customers import CustomerLab
 
@@ -45,6 +46,32 @@ def test_an_account_that_is_let_in_pulls_the_product_and_nothing_else(lab: Custo
     assert lab.run(*WORDS, "999999999999").status == 2
     assert lab.run(*WORDS, "123456789012").status == 2
     assert lab.run(*WORDS, "210987654321", "--terminal").status == 2
+
+
+def test_two_accounts_in_a_row_are_both_let_in(lab: CustomerLab):
+    """A policy is written as a whole: one that was read as it was before would take the first one away."""
+    late = Fault(action="GetRepositoryPolicy", repository="skydrm/rms", after="SetRepositoryPolicy", stale=2)
+    lab.front.faults.add(late.model_copy(update={"count": 2}))
+    assert lab.run(*WORDS, "210987654321").status == 0
+    other = [word if word != "ACME" else "Globex" for word in WORDS]
+    assert lab.run(*other, "310987654321").status == 0
+    listed = lab.run("customer", "list", "--json").json["accounts"]
+    assert sorted((each["customer"], *each["repositories"]) for each in listed) == [
+        ("acme", "skydrm/rms", "skydrm/viewer"),
+        ("globex", "skydrm/rms", "skydrm/viewer"),
+    ]
+    assert lab.front.faults.pending() == []
+
+
+def test_an_account_that_does_not_exist_is_a_mistake_of_the_request(lab: CustomerLab):
+    """Status 2, and what to look at."""
+    refusal = "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found'"
+    fault = Fault(action="SetRepositoryPolicy", status=400, code="InvalidParameterException", message=refusal)
+    lab.front.faults.add(fault)
+    done = lab.run(*WORDS, "210987654321")
+    assert done.status == 2
+    assert "Principal not found" in done.err
+    assert "an account, user or role that the policy names does not exist" in done.err
 
 
 @pytest.mark.parametrize("account", ["", "12345", "12345678901a", "*", "\uff11" * 12])

@@ -38,6 +38,8 @@ class Calls:
     def __init__(self, fault: str = "", number: int = 0) -> None:
         self.names: list[str] = []
         self.fault, self.number = fault, number
+        self.lose = ""
+        """Name of the call that goes wrong the first time, instead of a number."""
         self.client = aws_client("iam", REGION, attempts=1)
         self.client.meta.events.register("before-send.iam", self._before)
         self.client.meta.events.register("after-call.iam", self._after)
@@ -47,6 +49,8 @@ class Calls:
         if name.startswith(READS):
             return None
         self.names.append(name)
+        if name == self.lose and self.names.count(name) == 1:
+            self.number = len(self.names)
         if len(self.names) != self.number:
             return None
         if self.fault == "lose":

@@ -6,8 +6,10 @@ import json
 import os
 import pty
 import stat
+from datetime import date, timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 from jenkins_release.aws.iam import Credentials
@@ -17,6 +19,7 @@ from jenkins_release.rules.iam_policy import MAX_INLINE, PullScope, policy_text,
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
 from jenkins_release.steps._handover import FileHandOver, HandedKey, SecretHandOver
 from jenkins_release.steps.customer_issue import IssueRequest, issue_customer
+from jenkins_release.steps.customer_list import audit_customers
 from tests.fixtures.customers import CustomerLab
 
 
@@ -33,6 +36,36 @@ def test_an_issued_key_pulls_the_product_and_nothing_else(lab: CustomerLab):
 
     pushed = Pusher(lab.front.endpoint, token).call("POST", "skydrm/rms/blobs/uploads/")
     assert (pushed.status_code, pushed.json()["errors"][0]["code"]) == (403, "DENIED")
+
+
+def test_the_access_ends_with_its_last_day(lab: CustomerLab):
+    """The policy says until when: after it a token from before is refused, and so is a new one."""
+    report = lab.issue(expires_days=30)
+    key = lab.opened(report.place)
+    token = lab.login(key)
+    assert lab.pull(token) == 200
+    policy = lab.iam.get_user_policy(UserName="skydrm-acme", PolicyName="pull")["PolicyDocument"]
+    after = (date.fromisoformat(report.expires) + timedelta(days=1)).isoformat()
+    assert {each["Condition"]["DateLessThan"]["aws:CurrentTime"] for each in policy["Statement"]} == {
+        f"{after}T00:00:00Z"
+    }
+    lab.clock.pass_days(-60)
+    ended = lab.issue(expires_days=30)
+    assert ended.expires < report.expires
+    assert lab.pull(token) == 403
+    with pytest.raises(ClientError, match="AccessDenied"):
+        lab.login(key)
+
+
+def test_an_access_from_before_the_end_was_enforced_gets_its_date(lab: CustomerLab):
+    """A second issue brings the policy in line; the day on record stays."""
+    report = lab.issue()
+    old = json.dumps(pull_policy(PullScope(REGION, ACCOUNT, ("skydrm/rms", "skydrm/viewer"))))
+    lab.iam.put_user_policy(UserName="skydrm-acme", PolicyName="pull", PolicyDocument=old)
+    assert [each.check for each in audit_customers(lab.services).findings] == ["policy-drift"]
+    again = lab.issue()
+    assert (again.done, again.expires) == (("write the policy",), report.expires)
+    assert audit_customers(lab.services).findings == ()
 
 
 def test_the_user_stands_under_the_path_with_tags_boundary_and_no_console(lab: CustomerLab):

@@ -130,6 +130,60 @@ def test_the_customers_own_key_is_tried_where_it_is_at_hand(lab: CustomerLab):
     assert len(report.proof) == 8
 
 
+def test_a_revocation_after_a_rotation_is_proven_and_can_be_undone(lab: CustomerLab):
+    """IAM has room for two keys: the old one, which is off, is deleted; the new one comes back."""
+    old = lab.issue()
+    first = rotate(lab)
+    lab.clock.pass_days(15)
+    assert rotate(lab).state == "switched off"
+    report = revoke(lab)
+    assert (report.unproven, keys(lab)) == ("", {first.new: "Inactive"})
+    assert f"delete the old key {old.key_id} of the rotation, which is off" in report.done
+    assert len(report.proof) == 3
+    assert revoke(lab, undo=True).state == "restored"
+    assert keys(lab) == {first.new: "Active"}
+    assert audit_customers(lab.services).findings == ()
+
+
+def test_what_a_dry_run_says_is_what_is_done(lab: CustomerLab):
+    """Of every state of a rotation and a revocation; and it changes nothing."""
+
+    def both(do, **given):
+        before = lab.state()
+        told = do(lab, dry_run=True, **given).done
+        assert lab.state() == before
+        assert do(lab, **given).done == told
+        return told
+
+    old = lab.issue()
+    assert both(rotate) == ("create a second access key and hand it over",)
+    assert both(rotate) == ()
+    lab.clock.pass_days(15)
+    assert both(rotate) == (f"switch off the old key {old.key_id}",)
+    assert both(rotate, undo=True) == (f"switch on the old key {old.key_id} again",)
+    lab.clock.pass_days(15)
+    both(rotate)
+    assert both(rotate) == (f"delete the old key {old.key_id}",)
+    (key,) = keys(lab)
+    revoked = ("deny everything", f"switch off the key {key}", "see a key refused that is made for it")
+    assert both(revoke) == revoked
+    assert both(revoke, undo=True) == (f"switch on the key {key}", "take the denial away")
+    assert both(revoke, undo=True) == ()
+    revoke(lab)
+    lab.clock.pass_days(31)
+    assert both(revoke, delete=True) == (f"delete the key {key}", f"delete the user {USER}")
+
+
+def test_a_dry_run_needs_a_place_for_the_key_too(lab: CustomerLab):
+    """Or somebody lets happen what cannot be done."""
+    words = ("customer", "issue", "ACME", "--ticket", "DEVOPS-7", "--dry-run")
+    done = lab.run(*words)
+    assert (done.status, "nowhere to hand the new key of ACME over to" in done.err) == (2, True)
+    lab.issue()
+    assert lab.run(*words).status == 0  # no key is made
+    assert lab.run("customer", "rotate", "ACME", "--dry-run").status == 2
+
+
 def test_a_deny_that_is_not_in_force_is_no_revocation(lab: CustomerLab):
     """Where the pull still works the command fails: it does not believe its own change."""
     lab.issue()
@@ -250,6 +304,8 @@ def test_the_commands_run_from_issue_to_deletion(lab: CustomerLab):
     assert rotated.status == 0, rotated.text
     assert "ACME: handed over" in rotated.out
     assert "next: the customer takes the new key into use" in rotated.out
+    would = lab.run("customer", "revoke", "ACME", "--reason", "contract ended", "--dry-run")
+    assert (would.status, "this cannot be proven: the user has two keys" in would.out) == (0, True)
     unproven = lab.run("customer", "revoke", "ACME", "--reason", "contract ended", "--json")
     assert unproven.status == 5, unproven.text
     assert "two keys" in json.loads(unproven.out)["unproven"]

@@ -92,8 +92,10 @@ def test_the_expiry_is_renewed_by_issuing_again(lab: CustomerLab):
     assert lab.issue().expires == first.expires
     lab.clock.pass_days(40)
     assert [each.check for each in audit_customers(lab.services).findings] == ["expired"]
+    with pytest.raises(GateRefused, match=f"ended on {first.expires}"):
+        rotate_customer(RotateRequest("ACME", lab.handover()), lab.services)
     again = lab.issue(expires_days=30)
-    assert again.done == ("note the expiry",)
+    assert again.done == ("write the policy", "note the expiry")
     assert again.expires > first.expires
     assert again.key_id == ""
     assert lab.issue(expires_days=30).done == ()
@@ -165,7 +167,7 @@ def test_the_policy_leaves_room_for_the_deny(lab: CustomerLab):
         )
         lab.services.configuration = lab.services.configuration.model_copy(update={"images": more})
         try:
-            report = issue_customer(_dry(), lab.services)
+            report = issue_customer(_dry(lab), lab.services)
         except ConfigurationError as error:
             assert "characters" in error.message
             break
@@ -177,7 +179,7 @@ def test_the_policy_leaves_room_for_the_deny(lab: CustomerLab):
         pytest.fail("no product was too large")
 
 
-def _dry():
+def _dry(lab):
     from jenkins_release.steps.customer_issue import IssueRequest
 
-    return IssueRequest("BIG", "DEVOPS-1", dry_run=True)
+    return IssueRequest("BIG", "DEVOPS-1", lab.handover(), dry_run=True)

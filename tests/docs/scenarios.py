@@ -9,14 +9,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.stack import Sandbox
+from jenkins_release.steps.trust_root import PIN_VARIABLE
 from tests.docs.pages import ROOT, marked
 from tests.fixtures.release import JUNIT, Product
+from tests.fixtures.trust import Ceremony
 
 _BREAK = "@@ next block @@"
 _TIMEOUT_S = 240
@@ -37,7 +39,7 @@ class Place:
     """A folder to run in, and the environment."""
 
     folder: Path
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
 
 def run(page: Path, mark: str, place: Place) -> None:
@@ -99,9 +101,9 @@ def _plain(line: str) -> str:
 
 def policy(mark: str, repositories: str) -> list[Statement]:
     """Return a policy of docs/devops.md as the sandbox takes it, for the given repositories."""
-    documented = "arn:aws:ecr:eu-central-1:123456789012:repository/skydrm/*"
+    documented = "arn:aws:ecr:eu-central-1:123456789012:repository/skydrm/"
     here = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repositories}"
-    return statements("devops.md", mark, {documented: here})
+    return statements("devops.md", mark, {f"{documented}{name}": here for name in ("*", "rms", "viewer")})
 
 
 def statements(page: str, mark: str, places: Mapping[str, str]) -> list[Statement]:
@@ -183,6 +185,22 @@ def signed(product: Product) -> Place:
     return place
 
 
+def trust(product: Product) -> Place:
+    """8.1.0/42 is exported and signed off; no root is pinned so far."""
+    return signed(product)
+
+
+def trusted(product: Product) -> Place:
+    """8.1.0/42 is promoted under a trust document, whose root the vendor's machine pins."""
+    place = signed(product)
+    pin = Ceremony(product, product.folder / "root").begin()
+    plan = str(product.folder / "plan.json")
+    product.ok("promote", "plan", "8.1.0/42", "--out", plan)
+    product.ok("promote", "approve", plan, "--approver", "Alex Baker", "--reason", "8.1.0 goes out")
+    product.ok("promote", "run", "8.1.0/42")
+    return Place(place.folder, {**place.environ, PIN_VARIABLE: pin, "TRUST_ROOT": pin})
+
+
 def installers(product: Product) -> Place:
     """A build left installers behind; share and release area are empty folders."""
     (product.folder / "out").mkdir()
@@ -201,7 +219,14 @@ def portal(product: Product) -> Place:
     import boto3
 
     place = installers(product)
-    own = Product(product.folder, "", product.share, product.releases, dict(place.environ), product.sandbox)
+    own = Product(
+        product.folder,
+        "",
+        product.folder / "candidates",
+        product.releases,
+        dict(place.environ),
+        product.sandbox,
+    )
     page = ROOT / "docs" / "portal.md"
     config = next(fence.text for fence in marked(page, "portal") if fence.language == "toml")
     own.config.write_text(config)
@@ -216,6 +241,12 @@ def portal(product: Product) -> Place:
     s3 = boto3.client("s3", region_name=region, endpoint_url=place.environ["AWS_ENDPOINT_URL"])
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
     return place
+
+
+def ledger(product: Product) -> Place:
+    """8.1.0/42 is signed off by QA, and no ledger is configured."""
+    place = signed(product)
+    return Place(place.folder, {**place.environ, "SHARE_FOLDER": str(product.share)})
 
 
 def promoted(product: Product) -> Place:
@@ -285,7 +316,10 @@ OF_A_PRODUCT: dict[str, Callable[[Product], Place]] = {
     "candidate": candidate,
     "signed": signed,
     "installers": installers,
+    "trust": trust,
+    "trusted": trusted,
     "portal": portal,
+    "ledger": ledger,
     "promoted": promoted,
     "customer": customer,
     "saas": saas,

@@ -20,7 +20,7 @@ from tests.docs.pages import ROOT, table
 
 EXAMPLE = ROOT / "examples" / "skydrm" / "release.toml"
 PAGE = ROOT / "docs" / "configuration.md"
-_LINE = re.compile(r"(?P<off># )?(?P<key>[a-z_]+) = (?P<value>.+)")
+_LINE = re.compile(r"""(?P<off># )?(?P<key>[a-z_]+)(\."[^"]+")? = (?P<value>.+)""")
 _SECTION = re.compile(r"\[+([\w.]+)\]+")
 _CHANGED = {
     "product.name": "Other",
@@ -33,6 +33,7 @@ _CHANGED = {
     "jenkins.url": "https://ci.example/",
     "portal.kind": "none",
     "portal.access": "public",
+    "portal.encryption": "AES256",
     "portal.url": "https://other.example",
     "portal.release_notes": "{version}.md",
     "customers.path": "/changed/",
@@ -42,6 +43,7 @@ _CHANGED = {
     "bundle.layer_host": "layers.example",
     "bundle.docker_version": "24.0",
     "bundle.compose_version": "2.20",
+    "bundle.openssl_version": "1.1.1",
 }
 _OF_KIND = {bool: None, int: "7", float: "7.5", str: "changed"}
 
@@ -125,7 +127,7 @@ def test_the_page_names_a_variable_exactly_where_there_is_one(tmp_path: Path):
         kind = KEYS[key].annotation
         scalar = kind in _OF_KIND or get_origin(kind) is Literal
         repeated = isinstance(Configuration.model_fields[section].annotation, types.GenericAlias)
-        plain = scalar and not repeated and "." not in name and section != "policy"
+        plain = scalar and not repeated and "." not in name and section not in {"policy", "ledger"}
         assert named == (variable if plain else ""), key
         if plain:
             before = getattr(getattr(load_configuration(file, environ={}), section), name)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from jenkins_release.__main__ import main
+from jenkins_release.cli.entry import main
+from jenkins_release.rules.iam_policy import PullScope, pull_policy
 from jenkins_release.sandbox import demo
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs import scenarios
@@ -67,3 +70,10 @@ def test_outcomes_are_compared_in_their_order():
     for lines in (["five"], ["four", "one ... three"], ["one"]):
         with pytest.raises(AssertionError, match="is not printed"):
             scenarios.compare(lines, "one two three\nfour\n")
+
+
+def test_the_documented_policy_of_a_customer_is_the_generated_one():
+    """No wider than what `customer issue` writes, and with an end."""
+    documented = json.loads(marked(ROOT / "docs" / "devops.md", "customer-policy")[0].text)
+    scope = PullScope("eu-central-1", "123456789012", ("skydrm/rms", "skydrm/viewer"))
+    assert documented == pull_policy(scope, expires=date(2027, 11, 30))

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from jenkins_release.sandbox.ecr_state import Statement
 from jenkins_release.version import __version__
 from tests.fixtures.release import Product
 from tests.groovy.jenkins import ROOT, Job
@@ -32,7 +33,7 @@ exec '{python}' -P -m jenkins_release "$@"
 # The real program with another standard error: it waits for its end behind the line that has the text.
 _STALLS = """\
 import sys, time
-from jenkins_release.__main__ import run
+from jenkins_release.program import run
 
 class Stalls:
     def __init__(self, stream):
@@ -89,6 +90,19 @@ def write_sources(product: Product, folder: Path) -> None:
     (folder / "release.toml").write_text(text)
 
 
+_READING = (
+    *("ecr:GetAuthorizationToken", "ecr:DescribeRepositories", "ecr:DescribeImages", "ecr:ListImages"),
+    *("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"),
+    *("ecr:DescribeImageScanFindings", "ecr:GetAccountSetting"),
+)
+
+
+def _reader(product: Product) -> dict[str, str]:
+    """A login that may look at the registry and change nothing there."""
+    key, secret = product.sandbox.ecr.add_user(f"reader-{product.prefix}", [Statement(actions=[*_READING])])
+    return {"kind": "usernamePassword", "username": key, "password": secret}
+
+
 def job(product: Product, workspace: Path, programs: Path) -> Job:
     """A job of the product: secrets only as credentials, everything else in the agent's environment."""
     environ = product.environ
@@ -110,6 +124,7 @@ def job(product: Product, workspace: Path, programs: Path) -> Job:
                 "username": environ["AWS_ACCESS_KEY_ID"],
                 "password": environ["AWS_SECRET_ACCESS_KEY"],
             },
+            "skydrm-ecr-read": _reader(product),
             "skydrm-saas-refresh": {
                 "kind": "usernamePassword",
                 "username": environ["AWS_ACCESS_KEY_ID"],
@@ -128,14 +143,14 @@ def job(product: Product, workspace: Path, programs: Path) -> Job:
     )
 
 
-def build_wheel(folder: Path, version: str = __version__) -> Path:
+def build_wheel(folder: Path, version: str = __version__, *, locked: str | None = None) -> Path:
     """Write a wheel of this package; by hand, because the build backend comes from a package index.
 
-    The format is that of the binary distribution specification of the Python Packaging Authority.
+    Args:
+        folder: Where to.
+        version: Version that it claims.
+        locked: What it asks for instead of the packages that it really needs.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    wheel = folder / f"jenkins_release-{version}-py3-none-any.whl"
-    info = f"jenkins_release-{version}.dist-info"
     files = {
         path.relative_to(ROOT).as_posix(): path.read_bytes()
         for path in sorted((ROOT / "jenkins_release").rglob("*"))
@@ -144,14 +159,29 @@ def build_wheel(folder: Path, version: str = __version__) -> Path:
     files["jenkins_release/version.py"] = files["jenkins_release/version.py"].replace(
         __version__.encode(), version.encode()
     )
-    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: jenkins-release\nVersion: {version}\n".encode()
+    if locked is not None:
+        files["jenkins_release/requirements/build.txt"] = b""
+        files["jenkins_release/requirements/runtime.txt"] = locked.encode()
+    entry = b"[console_scripts]\njenkins-release = jenkins_release.program:run\n"
+    return write_wheel(folder, "jenkins_release", version, files, entry)
+
+
+def write_wheel(
+    folder: Path, name: str, version: str, files: dict[str, bytes], entry_points: bytes = b""
+) -> Path:
+    """Write a wheel (binary distribution specification of the Python Packaging Authority)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    shown = name.replace("_", "-")
+    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {shown}\nVersion: {version}\n".encode()
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any"
-    files[f"{info}/entry_points.txt"] = b"[console_scripts]\njenkins-release = jenkins_release.__main__:run\n"
-    record = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in files.items())
+    files[f"{info}/entry_points.txt"] = entry_points
+    record = "".join(f"{path},sha256={_digest(data)},{len(data)}\n" for path, data in files.items())
     files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
     with zipfile.ZipFile(wheel, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
+        for path, data in files.items():
+            archive.writestr(path, data)
     return wheel
 
 

@@ -21,6 +21,7 @@ VARS = ROOT / "vars"
 GOLDEN = Path(__file__).parent / "golden"
 LOGS = ROOT / "build" / "groovy-logs"
 _HARNESS = Path(__file__).parent / "harness"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -38,7 +39,7 @@ class Job:
     """
 
     workspace: Path
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     checkout: Mapping[str, str] = field(default_factory=dict)
     user: str = "alice"
@@ -89,6 +90,12 @@ class Outcome:
         assert self.leaks == [], self.story()
         return self.answer
 
+    def unstable(self) -> Any:
+        """Return the script's value; the build has to be unstable without leaks: tests failed."""
+        assert self.status == "UNSTABLE", self.story()
+        assert self.leaks == [], self.story()
+        return self.answer
+
     def failed(self) -> str:
         """Return the failure; the build has to fail through the step ``error``, without leaks."""
         assert self.status == "FAILURE", self.story()
@@ -103,6 +110,7 @@ class Outcome:
         """The call stack without what differs from run to run."""
         text = "\n".join(self.calls).replace(str(workspace).replace("'", "\\'"), "<workspace>")
         text = text.replace(str(workspace), "<workspace>")
+        text = _DIGEST.sub("sha256:<digest>", text)
         return _UUID.sub("<id>", text).replace(__version__, "<version>") + "\n"
 
 

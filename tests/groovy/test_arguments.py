@@ -75,11 +75,19 @@ def test_without_a_node_the_step_says_so(jenkins: Jenkins, empty_job: Job):
 
 
 def test_credentials_that_do_not_exist_fail_the_build(jenkins: Jenkins, empty_job: Job, tmp_path):
-    """Jenkins' own words about the id; nothing is left of the call."""
+    """With a category, and Jenkins' own words about the id; nothing is left of the call."""
     from tests.groovy.agent import install_program
 
     install_program(tmp_path / "programs", tmp_path / "log")
     job = Job(empty_job.workspace, {"PATH": f"{tmp_path}/programs:/usr/bin:/bin"})
     call = "node('x') { exportCandidate(version: '8.1.0', credentials: [smb: 'no-such-id', key: '']) }"
-    assert jenkins.run(job, call).failed() == "Could not find credentials entry with ID 'no-such-id'"
+    head, hint = jenkins.run(job, call).failed().splitlines()
+    assert head == "configuration: Could not find credentials entry with ID 'no-such-id'"
+    assert "a job can bind what lies in its own folder" in hint
+    assert jenkins.run(
+        job, call, credentials={"no-such-id": {"kind": "string", "secret": "s3cret-text"}}
+    ).failed() == (
+        "configuration: Credentials 'no-such-id' is of type 'string' where 'usernamePassword' was expected\n"
+        + hint
+    )
     assert not [path for path in tmp_path.glob("job@tmp/**/*") if path.is_file()]

@@ -71,7 +71,12 @@ def test_a_line_that_breaks_a_rule_is_found(rules, line: str, rule: str):
         (PURE + "@NonCPS\nvoid call(Map map) {\n    this.echo 'x'\n}\n", "pure"),
         (PURE + "@NonCPS\nvoid a() {\n    b()\n}\nvoid b() {\n}\n", "pure"),
         (PURE + "@NonCPS\nIterator a(List b) {\n    return b.iterator()\n}\n", "unsaved"),
-        ("import groovy.json.JsonSlurper\nvoid call() {\n}\n", "unsaved"),
+        (
+            "import groovy.json.JsonSlurper\n"
+            + PURE
+            + "@NonCPS\nMap a(String b) {\n    return new JsonSlurper().parseText(b) as Map\n}\n",
+            "unsaved",
+        ),
         ("import groovy.transform.Field\n@Field int count = 0\nvoid call() {\n}\n", "state"),
         ("class Other {\n}\nvoid call() {\n}\n", "class"),
     ],

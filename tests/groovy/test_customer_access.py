@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from jenkins_release.steps.customer_revoke import RevokeRequest, revoke_customer
+from jenkins_release.steps.customer_rotate import RotateRequest, rotate_customer
 from tests.fixtures.customers import CustomerLab
 from tests.groovy import agent
 from tests.groovy.jenkins import ROOT, Jenkins, Job, Outcome, keep_log, same_as_golden
@@ -86,6 +90,143 @@ def test_nobody_gets_access_before_somebody_lets_it(jenkins: Jenkins, desk: Desk
     assert desk.lab.state() == {}
 
 
+def question(outcome: Outcome) -> str:
+    """What was asked; empty where nobody was."""
+    told = [re.match(r"\s*input\(message: '(.*)', ok: ", call) for call in outcome.calls]
+    return "".join(found[1] for found in told if found)
+
+
+def test_what_is_asked_is_what_is_done(jenkins: Jenkins, desk: Desk):
+    """Not the name of the action: a revocation that is undone gives the access back."""
+    key = desk.lab.issue().key_id
+    revoke = {"ACTION": "revoke", "CUSTOMER": "ACME"}
+    outcome = desk.run(jenkins, **revoke, REASON="contract ended")
+    outcome.ok()
+    steps = ("deny everything", f"switch off the key {key}", "see a key refused that is made for it")
+    assert question(outcome) == f"ACME: {'; '.join(steps)}?"
+    outcome = desk.run(jenkins, **revoke, UNDO=True)
+    outcome.ok()
+    assert question(outcome) == f"ACME: switch on the key {key}; take the denial away?"
+    assert outcome.description == "revoke, undo, ACME, let by dave"
+    outcome = desk.run(jenkins, **revoke, UNDO=True)
+    outcome.ok()
+    assert not asked(outcome)
+    assert outcome.description == "revoke, undo, ACME, nothing to do"
+    outcome = desk.run(jenkins, **revoke, DELETE=True)
+    assert "ACME is not revoked: its access is not deleted" in outcome.failed()
+    assert not asked(outcome)
+
+
+def test_what_cannot_be_done_is_not_asked(jenkins: Jenkins, desk: Desk):
+    """And is told in the words of the form, not of the command line."""
+    outcome = desk.run(jenkins, **ISSUE)
+    told = outcome.failed().splitlines()
+    assert told == [
+        "configuration: nowhere to hand the new key of ACME over to",
+        "hint: give SECRET or RECIPIENT",
+    ]
+    assert not asked(outcome)
+    desk.lab.issue()
+    outcome = desk.run(jenkins, ACTION="rotate", CUSTOMER="ACME")
+    assert outcome.failed().startswith("configuration: nowhere to hand the new key of ACME over to")
+    assert not asked(outcome)
+    outcome = desk.run(jenkins, ACTION="rotate", CUSTOMER="ACME", RECIPIENT="age1nonsense")
+    assert not asked(outcome)
+    outcome = desk.run(jenkins, **ISSUE, EXPIRES_DAYS="soon")
+    assert outcome.failed().startswith("configuration: Invalid value for 'EXPIRES_DAYS'")
+    revoke_customer(RevokeRequest("ACME", "contract ended"), desk.lab.services)
+    outcome = desk.run(jenkins, **ISSUE, SECRET="skydrm/customers/acme")
+    assert "hint: ACTION revoke with UNDO gives it back, ACTION revoke with DELETE " in outcome.failed()
+
+
+def test_a_rotated_access_is_revoked_with_a_proof(jenkins: Jenkins, desk: Desk):
+    """With the customer's key as a credential; without it the question says that none is possible."""
+    desk.lab.issue()
+    rotate_customer(RotateRequest("ACME", desk.lab.handover()), desk.lab.services)
+    revoke = {"ACTION": "revoke", "CUSTOMER": "ACME", "REASON": "contract ended"}
+    outcome = desk.run(jenkins, "", **revoke)
+    assert "it cannot be proven, because the user has two keys: fill in CUSTOMER_KEY" in question(outcome)
+    opened = desk.lab.opened(desk.lab.files()[0])
+    customer = {
+        "kind": "usernamePassword",
+        "username": opened["accessKeyId"],
+        "password": opened["secretAccessKey"],
+    }
+    known = {**desk.job.credentials, "acme-key": customer}
+    with_key = dataclasses.replace(desk, job=dataclasses.replace(desk.job, credentials=known))
+    outcome = with_key.run(jenkins, **revoke, CUSTOMER_KEY="acme-key")
+    outcome.ok()
+    assert "; see the customer's own key refused?" in question(outcome)
+    assert json.loads(outcome.artifacts["access/result.json"])["unproven"] == ""
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        (
+            {"ACTION": "issue", "UNDO": True},
+            ["CUSTOMER is missing", "TICKET is missing", "UNDO does not go with"],
+        ),
+        ({"ACTION": "audit", "CUSTOMER": "ACME"}, ["CUSTOMER does not go with the ACTION audit"]),
+        (
+            {"ACTION": "revoke", "CUSTOMER": "ACME", "UNDO": True, "DELETE": True, "TICKET": "T-1"},
+            ["TICKET does not go with the ACTION revoke", "UNDO and DELETE exclude each other"],
+        ),
+        (
+            {"ACTION": "issue", "CUSTOMER": "A\nB", "TICKET": "T", "KIND": "aws-account", "SECRET": "s"},
+            [
+                "CUSTOMER has to be one line",
+                "ACCOUNT_ID is missing",
+                "SECRET does not go with the KIND aws-account",
+            ],
+        ),
+        (
+            {"ACTION": "issue", "CUSTOMER": "A", "TICKET": "T-1", "NETWORKS": "10.0.0.0/8\n10.1.0.0/16"},
+            ["NETWORKS has to be one line"],
+        ),
+        (
+            {"ACTION": "revoke", "CUSTOMER": "A", "KIND": "aws-account", "REASON": "contract ended"},
+            ["REASON does not go with the KIND aws-account"],
+        ),
+        (
+            {"ACTION": "revoke", "CUSTOMER": "A", "DELETE": True, "REASON": "over", "CUSTOMER_KEY": "a"},
+            ["DELETE and REASON exclude each other", "DELETE and CUSTOMER_KEY exclude each other"],
+        ),
+        (
+            {"ACTION": "rotate", "CUSTOMER": "A", "UNDO": True, "RECIPIENT": "age1"},
+            ["UNDO and RECIPIENT exclude each other"],
+        ),
+        (
+            {"ACTION": "rotate", "CUSTOMER": "A", "SECRET": "s", "RECIPIENT": "r"},
+            ["SECRET and RECIPIENT exclude"],
+        ),
+    ],
+)
+def test_a_form_that_says_two_things_is_refused(
+    jenkins: Jenkins, desk: Desk, form: dict[str, object], told: list[str]
+):
+    """What would be left out without a word: nothing is run, and nobody is asked."""
+    outcome = desk.run(jenkins, **form)
+    head, *reasons, hint = outcome.failed().splitlines()
+    assert head == "configuration: this job cannot run with what its form says"
+    assert [reason.startswith(f"  - {each}") for reason, each in zip(reasons, told, strict=True)] == [
+        True
+    ] * len(told)
+    assert hint.startswith("hint: ")
+    assert agent.arguments(desk.log) == []
+
+
+def test_a_change_that_is_restarted_is_looked_at_again(jenkins: Jenkins, desk: Desk):
+    """What is asked is what would be done now."""
+    issued = desk.lab.issue()
+    revoke = {"ACTION": "revoke", "CUSTOMER": "ACME", "UNDO": True}
+    first = desk.run(jenkins, **revoke)
+    revoke_customer(RevokeRequest("ACME", "contract ended"), desk.lab.services)
+    again = jenkins.restart(desk.job, SCRIPT, "Change", first, params=revoke, approver="dave")
+    again.ok()
+    assert question(again) == f"ACME: switch on the key {issued.key_id}; take the denial away?"
+
+
 def test_a_look_asks_nobody(jenkins: Jenkins, desk: Desk):
     """A list needs no answer; an audit with findings fails the build and keeps them."""
     desk.lab.issue()
@@ -143,8 +284,8 @@ def test_what_does_not_go_with_an_action_is_told_at_once(jenkins: Jenkins, empty
     ]
     assert failure("action: 'revoke', ticket: 'DEVOPS-1', dryRun: true, secret: 'x'") == [
         "customer: is missing",
-        "--ticket does not go with revoke",
-        "--secret does not go with revoke",
+        "ticket does not go with revoke",
+        "secret does not go with revoke",
     ]
     assert failure("action: 'audit', customer: 'ACME'") == ["customer: does not go with audit"]
 
@@ -154,6 +295,7 @@ def test_several_networks_are_several_options(jenkins: Jenkins, desk: Desk):
     credentials = "credentials: [aws: 'skydrm-customer-admin']"
     networks = "networks: '203.0.113.0/24, 198.51.100.7'"
     call = f"action: 'issue', customer: 'ACME', ticket: 'DEVOPS-1', dryRun: true, {networks}, {credentials}"
+    call += ", secret: 'skydrm/customers/acme'"
     answer = jenkins.run(desk.job, f"node('x') {{ checkout scm\ncustomerAccess {call} }}").ok()
     assert answer["networks"] == ["198.51.100.7/32", "203.0.113.0/24"]
     assert "--source-ip=198.51.100.7" in agent.arguments(desk.log)

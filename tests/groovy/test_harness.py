@@ -80,7 +80,7 @@ def test_a_stash_brings_back_what_was_stashed(jenkins: Jenkins, job: Job):
     }
     node('y') { unstash 'kept'; return readFile('plan') }"""
     assert jenkins.run(job, script).ok() == "as it was"
-    assert jenkins.run(job, "node('x') { unstash 'kept' }").failed() == "No such saved stash 'kept'"
+    assert jenkins.run(job, "node('x') { unstash 'kept' }").failed() == "No such saved stash \u2018kept\u2019"
     missing = jenkins.run(job, "node('x') { stash name: 'kept', includes: 'none' }")
     assert missing.failed() == "No files included in stash 'kept'"
 

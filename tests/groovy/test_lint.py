@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.groovy.jenkins import ROOT, VARS
 
 LINT = ROOT / "scripts" / "lint-groovy"
@@ -60,10 +62,11 @@ def test_every_rule_that_is_off_says_why():
         assert before[-1].strip().startswith("//"), lines[number]
 
 
-def test_the_linter_is_pinned():
+@pytest.mark.parametrize(("name", "package"), [("groovy-lint", "npm-groovy-lint"), ("s3rver", "s3rver")])
+def test_what_npm_installs_is_pinned(name: str, package: str):
     """package.json names one version, and the lock has a checksum for everything below it."""
-    folder = ROOT / "scripts" / "groovy-lint"
-    version = re.search(r'"npm-groovy-lint": "([^"]+)"', (folder / "package.json").read_text())
+    folder = ROOT / "scripts" / name
+    version = re.search(rf'"{package}": "([^"]+)"', (folder / "package.json").read_text())
     assert version is not None and re.fullmatch(r"\d+\.\d+\.\d+", version[1])
     lock = (folder / "package-lock.json").read_text()
     assert lock.count('"integrity": "sha512-') == lock.count('    "node_modules/')

@@ -37,7 +37,7 @@ def test_the_build_pipeline_exports_what_it_built(jenkins: Jenkins, skydrm: SkyD
     """The product's own make, one candidate with this build's number and revision, and a mail to QA."""
     with_installers(skydrm)
     job = dataclasses.replace(skydrm.job, build="1001")
-    outcome = jenkins.run(job, BUILD)
+    outcome = jenkins.run(job, BUILD, sandboxed=True)
     outcome.ok()
     same_as_golden("Jenkinsfile", outcome.stack(job.workspace))
     record = json.loads((skydrm.product.candidate("8.1.0/1001") / "candidate.json").read_text())
@@ -57,9 +57,10 @@ def test_the_build_pipeline_exports_what_it_built(jenkins: Jenkins, skydrm: SkyD
 def test_a_build_stays_good_where_its_mail_cannot_be_sent(jenkins: Jenkins, skydrm: SkyDrm):
     """The candidate is on the share."""
     job = dataclasses.replace(skydrm.job, build="1005")
-    outcome = jenkins.run(job, BUILD, mail="refused")
+    outcome = jenkins.run(job, BUILD, mail="refused", sandboxed=True)
     outcome.ok()
-    assert "ERROR: Connection refused" in outcome.console
+    (told,) = [line for line in outcome.console.splitlines() if "connect" in line.lower()]
+    assert told == "QA could not be told: Couldn't connect to host, port: localhost, 25; timeout 60000;"
     assert (skydrm.product.candidate("8.1.0/1005") / "candidate.json").exists()
 
 
@@ -177,8 +178,8 @@ def test_the_ticket_is_recorded_with_the_reason(jenkins: Jenkins, validated: Sky
 def test_the_job_of_another_product_promotes_nothing(jenkins: Jenkins, validated: SkyDrm):
     """Whoever is wrong about the product is told before anyone is asked."""
     outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS | {"PRODUCT": "Other"}, approver="bob")
-    assert "this job promotes SkyDRM, not Other" in outcome.failed()
-    assert "input" not in calls(outcome)
+    assert "  - PRODUCT is Other, but this job promotes SkyDRM" in outcome.failed()
+    assert "planPromotion" not in calls(outcome)
 
 
 def test_the_promote_job_stops_without_approval(jenkins: Jenkins, validated: SkyDrm):
@@ -244,6 +245,18 @@ def test_what_an_approval_needs_is_there_before_anyone_is_asked(
     assert "input" not in calls(outcome)
 
 
+@pytest.mark.parametrize("value", ["two\nlines", "REL-1\t", "one\u2028two"])
+def test_every_field_of_the_form_is_one_line(jenkins: Jenkins, skydrm: SkyDrm, value: str):
+    """Also one that is recorded only after the answer; nothing is run."""
+    outcome = jenkins.run(skydrm.job, PROMOTE, params=PARAMETERS | {"TICKET": value}, approver="bob")
+    assert outcome.failed() == (
+        "configuration: this job cannot run with what its form says\n"
+        "  - TICKET has to be one line, without control characters\n"
+        "hint: start it again with a form that is right"
+    )
+    assert skydrm.arguments == []
+
+
 def test_a_promotion_that_died_goes_on(jenkins: Jenkins, validated: SkyDrm):
     """The same job once more, with another person's answer: approvals of the past do no harm."""
     broken = PROMOTE.replace("promotionKey: 'skydrm-promotion-key'", "promotionKey: 'skydrm-build-key'")
@@ -257,7 +270,21 @@ def test_a_promotion_that_died_goes_on(jenkins: Jenkins, validated: SkyDrm):
 def test_an_unset_parameter_is_told_by_name(jenkins: Jenkins, skydrm: SkyDrm):
     """The first run of a new job has no parameters."""
     failure = jenkins.run(skydrm.job, PROMOTE).failed()
-    assert "  - version: is missing\n  - build: is missing\n" in failure
+    head = "configuration: this job cannot run with what its form says"
+    assert failure.startswith(f"{head}\n  - VERSION is missing\n  - BUILD is missing\n")
+
+
+def test_nobody_is_asked_for_a_plan_that_something_is_in_the_way_of(jenkins: Jenkins, validated: SkyDrm):
+    """An approval of it would be refused: that is told before, and the plan says it too."""
+    sources = Path(validated.job.checkout["folder"], "release.toml")
+    sources.write_text(
+        sources.read_text().replace("create_repositories = true", "create_repositories = false")
+    )
+    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob")
+    head, *reasons = outcome.failed().splitlines()
+    assert head == "refused: nobody is asked for approval yet"
+    assert "create_repositories" in reasons[0]
+    assert "input" not in calls(outcome)
 
 
 def with_installers(skydrm: SkyDrm) -> None:

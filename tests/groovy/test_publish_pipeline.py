@@ -84,7 +84,9 @@ def test_an_approved_promotion_is_not_asked_about_again(jenkins: Jenkins, skydrm
     product.export()
     product.sign_off()
     jenkins.run(dataclasses.replace(skydrm.job, build="8"), PROMOTE, params=PARAMETERS, approver="bob").ok()
-    outcome = jenkins.run(dataclasses.replace(skydrm.job, build="9"), PUBLISH, params=PARAMETERS)
+    # Nobody is asked, so no reason is recorded, and nobody has to be told apart from an approver.
+    params = {"VERSION": "8.1.0", "BUILD": "42"}
+    outcome = jenkins.run(dataclasses.replace(skydrm.job, build="9"), PUBLISH, params=params, user="")
     outcome.ok()
     assert "input" not in calls(outcome)
     assert evidence(skydrm) == ["build", "qa", "approval", "promotion", "publication"]
@@ -96,6 +98,28 @@ def test_a_publication_that_was_published_already(jenkins: Jenkins, validated: S
     again = dataclasses.replace(validated.job, build="8")
     jenkins.run(again, PUBLISH, params=PARAMETERS).ok()
     assert json.loads((again.workspace / "publication.json").read_text())["changed"] is False
+
+
+def test_nobody_is_asked_for_what_was_published_before(jenkins: Jenkins, validated: SkyDrm):
+    """The gate was shut afterwards: there is nothing to do all the same, and the build says so."""
+    jenkins.run(validated.job, PUBLISH, params=PARAMETERS, approver="bob").ok()
+    product = validated.product
+    product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "a question of a customer")
+    again = jenkins.run(dataclasses.replace(validated.job, build="8"), PUBLISH, params=PARAMETERS)
+    again.ok()
+    assert "input" not in calls(again)
+    assert again.description.endswith(", nothing to do: it was published before")
+    assert product.ok("promote", "plan", "8.1.0/42")["published"] is True
+
+
+def test_an_approval_is_not_asked_for_again_after_a_restart(jenkins: Jenkins, validated: SkyDrm):
+    """Restarted from Approve: whether somebody has approved is looked up, not remembered."""
+    job = validated.job
+    first = jenkins.run(job, PUBLISH, params=PARAMETERS, approver="bob")
+    again = jenkins.restart(dataclasses.replace(job, build="8"), PUBLISH, "Approve", first, params=PARAMETERS)
+    again.ok()
+    assert "input" not in calls(again)
+    assert again.description.endswith(", nothing to do: it was published before")
 
 
 def test_the_body_makes_the_setup_zip(jenkins: Jenkins, validated: SkyDrm):

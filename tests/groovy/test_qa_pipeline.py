@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from jenkins_release.images import DockerEngine
-from jenkins_release.records.attestation import read_envelope
+from jenkins_release.records.attestation import Statement, read_envelope
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import ROOT, Jenkins, keep_log, same_as_golden
 
 QA = (ROOT / "jobs" / "qa.Jenkinsfile").read_text()
 TESTED = {"VERSION": "8.1.0", "BUILD": "42"}
 CANDIDATE = """\
-@Library('jenkins-release@v0.1.0') _
+@Library('jenkins-release@0123456789abcdef0123456789abcdef01234567') _
 
 candidatePipeline(
     version: '8.1.0', notify: 'qa@nextlabs.com',
@@ -35,10 +38,15 @@ def exported(skydrm: SkyDrm) -> SkyDrm:
     return dataclasses.replace(skydrm, job=dataclasses.replace(skydrm.job, build="5"))
 
 
+def attestation(skydrm: SkyDrm) -> Statement:
+    """The candidate's only sign-off."""
+    (path,) = (skydrm.product.candidate() / "attestations").glob("*-qa.dsse.json")
+    return read_envelope(path.read_bytes(), path.name)[1]
+
+
 def verdict(skydrm: SkyDrm) -> tuple[str, dict[str, object]]:
     """What the candidate's only sign-off says: the result, and what stands beside it."""
-    (path,) = (skydrm.product.candidate() / "attestations").glob("*-qa.dsse.json")
-    statement = read_envelope(path.read_bytes(), path.name)[1]
+    statement = attestation(skydrm)
     return str(statement.predicate["result"]), dict(statement.extension)
 
 
@@ -53,7 +61,9 @@ def test_the_verdict_is_signed_in_the_name_of_who_gave_it(
     result, said = verdict(exported)
     assert result == "PASSED"
     assert (said["tester"], said["note"]) == ("quinn", "looks good")
-    assert outcome.description == "8.1.0/42"
+    digest = exported.product.digest()
+    assert said["tested"] == {"by": "digest", "digest": digest}
+    assert outcome.description == f"8.1.0/42, {digest}"
     assert len(outcome.reports) == 1
     archived = json.loads((exported.job.workspace / "verdict.json").read_text())
     assert archived["candidate"] == "8.1.0/42"
@@ -71,9 +81,17 @@ def test_tests_that_failed_do_not_pass_unless_somebody_says_why(jenkins: Jenkins
     makefile.write_text(makefile.read_text().replace("SMOKE := pass", "SMOKE := fail"))
     answers = {"VERDICT": "pass"}
     failure = jenkins.run(exported.job, QA, params=TESTED, approver="quinn", answers=answers).failed()
-    assert "the verdict is pass, but 1 test failed in junit.xml" in failure
+    assert failure.splitlines() == [
+        "configuration: tests failed, so a pass needs ACCEPT_FAILURES: why it passes",
+        "hint: restart this build from Sign off, and the question is asked again",
+    ]
     answers["ACCEPT_FAILURES"] = "the test is wrong, QA-17"
-    jenkins.run(exported.job, QA, params=TESTED, approver="quinn", answers=answers).ok()
+    outcome = jenkins.run(exported.job, QA, params=TESTED, approver="quinn", answers=answers)
+    outcome.unstable()
+    # Whoever is asked knows it before.
+    assert re.search(
+        r"Tests: \d+ passed, 1 failed, 0 skipped. A pass needs ACCEPT_FAILURES.", outcome.console
+    )
     assert verdict(exported)[1]["acceptedFailures"] == "the test is wrong, QA-17"
 
 
@@ -87,6 +105,46 @@ def test_nobody_is_asked_about_a_candidate_that_was_altered(jenkins: Jenkins, ex
     outcome = jenkins.run(exported.job, QA, params=TESTED, approver="quinn")
     assert outcome.failed().startswith("integrity: ")
     assert not any(call.strip().startswith("input(") for call in outcome.calls)
+
+
+def swapped_while_tested(skydrm: SkyDrm, tmp_path: Path) -> tuple[str, str]:
+    """Let somebody put another candidate in the place of 8.1.0/42 while the tests run; both digests."""
+    product, place = skydrm.product, skydrm.product.candidate()
+    genuine = product.digest()
+    shutil.move(place, tmp_path / "genuine")
+    text = product.config.read_text()
+    product.config.write_text(text.replace("{version}-{build}", "{version}-43"))
+    product.export()
+    product.config.write_text(text)
+    other = product.digest()
+    shutil.move(place, tmp_path / "other")
+    shutil.copytree(tmp_path / "genuine", place)
+    with Path(skydrm.job.checkout["folder"], "Makefile").open("a") as file:
+        file.write(f"\t@rm -rf '{place}' && cp -a '{tmp_path}/other' '{place}'\n")
+    return genuine, other
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_candidate_that_was_swapped_after_the_test_is_not_signed(
+    jenkins: Jenkins, exported: SkyDrm, tmp_path: Path, restarted: bool
+):
+    """The digest goes from Test to Sign off, through a restart, and is shown."""
+    tested, other = swapped_while_tested(exported, tmp_path)
+    more = {"params": TESTED, "approver": "quinn", "answers": {"VERDICT": "pass"}, "restarted": restarted}
+    outcome = jenkins.run(exported.job, QA, **more)
+    failure = outcome.failed()
+    assert failure.startswith("integrity: ")
+    assert tested in failure
+    assert other in failure
+    (asked,) = [call for call in outcome.calls if call.strip().startswith("input(")]
+    assert tested in asked
+    assert not list((exported.product.candidate() / "attestations").glob("*-qa.dsse.json"))
+    # On another agent, where nobody loaded it, and from the stage on: the digest is what counts.
+    elsewhere = {**exported.job.environment, "HOME": str(tmp_path / "another-home")}
+    job = dataclasses.replace(exported.job, build="6", environment=elsewhere)
+    again = jenkins.restart(job, QA, "Sign off", outcome, **more)
+    assert again.failed().startswith("integrity: ")
+    assert tested in again.failure
 
 
 def test_an_unanswered_question_signs_nothing(jenkins: Jenkins, exported: SkyDrm):
@@ -115,5 +173,56 @@ def test_a_mail_that_cannot_be_sent_fails_nothing(jenkins: Jenkins, skydrm: SkyD
     job = dataclasses.replace(skydrm.job, build="1004")
     outcome = jenkins.run(job, CANDIDATE, mail="refused")
     outcome.ok()
-    assert "QA could not be told: Connection refused" in outcome.console
+    (told,) = [line for line in outcome.console.splitlines() if "connect" in line.lower()]
+    assert told == "QA could not be told: Couldn't connect to host, port: localhost, 25; timeout 60000;"
     assert (skydrm.product.candidate("8.1.0/1004") / "candidate.json").exists()
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_the_report_of_another_candidate_is_not_signed(jenkins: Jenkins, exported: SkyDrm, writes: bool):
+    """It lies on the agent, and this test run writes none: it fails before anybody is asked."""
+    stale = exported.job.workspace / "junit.xml"
+    stale.parent.mkdir(parents=True, exist_ok=True)
+    stale.write_text('<testsuite name="smoke"><testcase name="of-8.0.0"/></testsuite>')
+    script = (
+        QA if writes else QA.replace("make smoke-test || true", "make smoke-test-that-is-not-there || true")
+    )
+    answers = {"VERDICT": "pass"}
+    outcome = jenkins.run(exported.job, script, params=TESTED, approver="quinn", answers=answers)
+    if writes:
+        outcome.ok()
+        statement = attestation(exported)
+        assert "of-8.0.0" not in str(statement.predicate)
+        return
+    assert "there is no test report junit.xml" in outcome.failed()
+    assert not any(call.strip().startswith("input(") for call in outcome.calls)
+    assert not list((exported.product.candidate() / "attestations").glob("*-qa.dsse.json"))
+
+
+def test_a_report_that_the_tests_put_back_is_not_signed(jenkins: Jenkins, exported: SkyDrm, tmp_path: Path):
+    """From a cache, with its time."""
+    old = tmp_path / "junit.xml"
+    old.write_text('<testsuite name="smoke"><testcase name="of-8.0.0"/></testsuite>')
+    os.utime(old, (1_700_000_000, 1_700_000_000))
+    script = QA.replace("make smoke-test || true", f"cp -p {old} junit.xml")
+    outcome = jenkins.run(exported.job, script, params=TESTED, approver="quinn")
+    assert "junit.xml is older than tested.digest" in outcome.failed()
+
+
+@pytest.mark.parametrize("when", ["asked", "signed"])
+def test_a_report_that_lies_where_the_verdict_is_signed_is_not_signed(
+    jenkins: Jenkins, exported: SkyDrm, when: str
+):
+    """The pattern finds it too: another build tested there meanwhile, or the checkout holds it."""
+    script = QA.replace("submitter: 'qa',", "submitter: 'qa', results: 'reports/*.xml',").replace(
+        "|| true", "&& mkdir -p reports && mv junit.xml reports/"
+    )
+    stale = '<testsuite name="smoke"><testcase name="of-8.0.0"/></testsuite>'
+    aborted = jenkins.run(exported.job, script, params=TESTED)
+    place = exported.job.workspace if when == "asked" else Path(exported.job.checkout["folder"])
+    (place / "reports").mkdir(exist_ok=True)
+    (place / "reports" / "other.xml").write_text(stale)
+    job = dataclasses.replace(exported.job, build="6")
+    more = {"params": TESTED, "approver": "quinn", "answers": {"VERDICT": "pass"}}
+    jenkins.restart(job, script, "Sign off", aborted, **more).ok()
+    assert "of-8.0.0" not in str(attestation(exported).predicate)

@@ -56,6 +56,6 @@ def test_a_stack_that_had_to_be_returned_fails_the_build(jenkins: Jenkins, promo
         "remote: the refresh of rehearsal failed, the stack was returned to what ran before"
     )
     assert "CannotPullContainerError" in reasons[0]
-    assert hint.startswith("hint: recorded in ")
+    assert hint.startswith("hint: the events of the service") and "recorded in 0" in hint
     refused = jenkins.run(skydrm.job, REFRESH.replace("8.1.0", "8.2.0") % "").failed()
     assert refused.startswith("configuration: there is no candidate of SkyDRM 8.2.0")

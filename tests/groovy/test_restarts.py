@@ -6,10 +6,12 @@ Each leaves a state from which the next build completes, and releases nothing on
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from defusedxml import ElementTree
 
 from tests.groovy.agent import install_stalling_program
 from tests.groovy.conftest import SkyDrm
@@ -46,11 +48,7 @@ def test_the_controller_restarts_while_somebody_is_asked(jenkins: Jenkins, valid
     outcome.ok()
     assert "after Jenkins restart" in outcome.console
     # Stored and read back on the way, at every place: the build went on with the copies.
-    assert {
-        "promotePipeline.call: given",
-        "promotePipeline.call: resource",
-        "promotePipeline.call: days",
-    } <= set(outcome.survivors)
+    assert {"promotePipeline.call: given", "promotePipeline.call: days"} <= set(outcome.survivors)
     assert "jenkinsReleaseCli.call: request" in outcome.survivors
     assert tags(validated) == RELEASED
     assert approval(validated)["approver"] == "bob"
@@ -73,28 +71,68 @@ def test_aborted_while_somebody_is_asked(jenkins: Jenkins, validated: SkyDrm):
     job = another(validated.job)
     again = jenkins.restart(job, PROMOTE, "Approve", aborted, params=PARAMETERS, approver="bob")
     again.ok()
-    assert "planPromotion" not in calls(again)
+    # What is asked is what holds now: the plan is made anew, and described.
+    assert "planPromotion" in calls(again)
+    assert re.fullmatch(r"SkyDRM 8\.1\.0/42 to \S+, plan sha256:[0-9a-f]{64}", again.description)
     assert tags(validated) == RELEASED
     assert evidence(validated) == ["build", "qa", "approval", "promotion"]
 
 
-def test_a_build_whose_stash_is_gone_starts_anew(jenkins: Jenkins, validated: SkyDrm):
-    """Jenkins keeps the stashes of the last build only. Nothing is approved without the plan."""
+def test_who_restarted_the_build_does_not_approve_it(jenkins: Jenkins, validated: SkyDrm):
+    """The gate takes them for the requester: nothing is recorded, and no stage follows."""
     aborted = jenkins.run(validated.job, PROMOTE, params=PARAMETERS)
-    forgotten = dataclasses.replace(aborted, stashes={})
     job = another(validated.job)
-    (validated.job.workspace / "plan.json").unlink()
-    failure = jenkins.restart(job, PROMOTE, "Approve", forgotten, params=PARAMETERS, approver="bob").failed()
-    assert failure == "No such saved stash 'plan'"
+    again = jenkins.restart(job, PROMOTE, "Approve", aborted, params=PARAMETERS, user="bob", approver="bob")
+    assert again.failed().startswith(
+        "refused: the approval by bob would not count: the approval by bob: the approver is the requester too"
+    )
+    assert "promoteCandidate" not in calls(again)
     assert evidence(validated) == ["build", "qa"]
-    jenkins.run(another(job), PROMOTE, params=PARAMETERS, approver="bob").ok()
+    job = another(job)
+    jenkins.restart(job, PROMOTE, "Approve", aborted, params=PARAMETERS, user="carol", approver="bob").ok()
     assert tags(validated) == RELEASED
+
+
+def test_an_older_build_is_asked_about_only_as_things_are_now(jenkins: Jenkins, validated: SkyDrm):
+    """Its plan is gone, and QA has taken the verdict back: nobody is asked for what cannot be done."""
+    aborted = jenkins.run(validated.job, PROMOTE, params=PARAMETERS)
+    validated.product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "wrong build")
+    job = another(validated.job)
+    again = jenkins.restart(job, PROMOTE, "Approve", aborted, params=PARAMETERS, approver="bob")
+    assert "1 passing QA sign-off" in again.failed()
+    assert "input" not in calls(again)
+
+
+def test_nobody_is_asked_for_what_was_promoted_before(jenkins: Jenkins, validated: SkyDrm):
+    """Started once more, the job says that nothing is to do; so does a plan."""
+    jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob").ok()
+    before = evidence(validated)
+    again = jenkins.run(another(validated.job), PROMOTE, params=PARAMETERS)
+    again.ok()
+    assert "input" not in calls(again)
+    assert again.description.endswith(", nothing to do: it was promoted before")
+    assert evidence(validated) == before
+    assert validated.product.ok("promote", "plan", "8.1.0/42")["promoted"] is True
+    another_product = jenkins.run(validated.job, PROMOTE, params=PARAMETERS | {"PRODUCT": "Other"})
+    assert "PRODUCT is Other, but this job promotes SkyDRM" in another_product.failed()
+
+
+def test_a_restart_behind_the_promotion_is_a_success(jenkins: Jenkins, validated: SkyDrm):
+    """There is nothing to do: the gate's conditions are skipped, and the build says why."""
+    first = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob")
+    again = jenkins.restart(another(validated.job), PROMOTE, "Promote", first, params=PARAMETERS, user="bob")
+    again.ok()
+    told = "SkyDRM 8.1.0/42, without a new plan, nothing to do: it was promoted before"
+    assert again.description == told
+    (report,) = again.reports
+    (skipped,) = [case for case in ElementTree.fromstring(report) if case.get("name") == "approvals"]
+    assert skipped.find("skipped").get("message").startswith("nothing to do: 8.1.0/42 is promoted to ")
 
 
 @pytest.mark.parametrize(
     ("signal", "status", "told"),
     [
-        ("TERM", "ABORTED", "Aborted by alice"),
+        ("TERM", "ABORTED", "Aborted by Alice of SkyDRM"),
         ("KILL", "FAILURE", "bug: jenkins-release promote run ended with status 137 and left no result"),
     ],
     ids=["aborted", "killed"],
@@ -124,6 +162,17 @@ def test_ended_while_it_promotes(
     assert not {"input", "planPromotion", "approvePromotion"} & calls(finished)
     assert tags(validated) == RELEASED
     assert evidence(validated) == ["build", "qa", "approval", "promotion"]
+
+
+def test_the_checks_of_the_build_before_are_not_shown(jenkins: Jenkins, validated: SkyDrm, tmp_path: Path):
+    """Aborted before its checks were written: the workspace had the report of another build."""
+    stale = validated.job.workspace / "checks.xml"
+    line = "/viewer:candidate-8.1.0-42"
+    stopped = stalling(validated.job, tmp_path, line)
+    stale.parent.mkdir(parents=True, exist_ok=True)
+    stale.write_text('<testsuite name="gate"><testcase name="all of 8.0.0"/></testsuite>')
+    jenkins.run(stopped, PROMOTE, params=PARAMETERS, approver="bob", abort={"after": line})
+    assert not stale.exists()
 
 
 def test_a_new_build_finishes_what_was_aborted(jenkins: Jenkins, validated: SkyDrm, tmp_path: Path):
@@ -164,8 +213,11 @@ def test_a_verdict_is_asked_for_again(jenkins: Jenkins, exported: SkyDrm, kept: 
     again = jenkins.restart(another(exported.job), QA, "Sign off", of, **more)
     if kept:
         again.ok()
+        assert again.description == f"8.1.0/42, {exported.product.digest()}"
     else:
-        assert again.failed() == "No such saved stash 'results'"
+        assert again.failed().startswith("configuration: the reports of the tests are gone")
+        assert "start this job anew" in again.failure
+        assert "input" not in calls(again)
         jenkins.run(another(another(exported.job)), QA, **more).ok()
     assert verdict(exported)[0] == "PASSED"
 
@@ -179,7 +231,7 @@ def test_stashes_are_kept_only_by_pipelines_that_say_so(jenkins: Jenkins, empty_
     first = jenkins.run(empty_job, script)
     first.ok()
     assert first.stashes == {}
-    assert jenkins.restart(empty_job, script, "B", first).failed() == "No such saved stash 'f'"
+    assert jenkins.restart(empty_job, script, "B", first).failed() == "No such saved stash \u2018f\u2019"
     keeping = script.replace("stages {", "options { preserveStashes() }\nstages {", 1)
     jenkins.restart(empty_job, keeping, "B", jenkins.run(empty_job, keeping)).ok()
     assert "no stage C" in jenkins.restart(empty_job, script, "C", first).failure
@@ -213,8 +265,9 @@ def test_a_build_goes_on_with_the_stored_copy(jenkins: Jenkins, empty_job: Job):
     assert outcome.survivors == ["WorkflowScript: a", "WorkflowScript: b"]
 
 
-def test_every_pipeline_of_the_library_is_one_that_keeps_its_stashes():
-    """Who unstashes in a later stage has to."""
+def test_every_pipeline_of_the_library_has_its_stashes_after_a_restart():
+    """It keeps those of more than the last build, or makes what it stashed again."""
     for path in (ROOT / "vars").glob("*Pipeline.groovy"):
         text = path.read_text()
-        assert ("unstash" in text) <= ("preserveStashes()" in text), path.name
+        kept = "preserveStashes(buildCount: 50)" in text or "if (!env.PLAN_DIGEST)" in text
+        assert ("unstash" in text) <= (kept or "if (!env.APPROVED)" in text), path.name

@@ -14,7 +14,19 @@ import zstandard
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.images import ArchiveLimits
-from tests.fixtures.archives import config_json, join, layer_tar, member, read, sha256, to_json
+from tests.fixtures.archives import (
+    STARTS,
+    OciLayout,
+    config_json,
+    header_with,
+    join,
+    layer_beginning,
+    layer_tar,
+    member,
+    read,
+    sha256,
+    to_json,
+)
 
 LAYER = layer_tar("content", size=400_000)
 STEPS = [1, 13, 512, 4096, 1 << 20]
@@ -57,8 +69,8 @@ ZSTD_FORMS = {
     "checksum": _zstd(LAYER, write_checksum=True),
     "stream": _zstd_stream(LAYER),
     "two frames": _zstd(LAYER[:1000]) + _zstd(LAYER[1000:]),
-    "skippable frames": _skippable(9)
-    + _zstd(LAYER[:70_000])
+    "skippable frames": _zstd(LAYER[:70_000])
+    + _skippable(9)
     + _skippable(0)
     + _zstd(LAYER[70_000:])
     + _skippable(300),
@@ -95,6 +107,74 @@ def test_bytes_after_the_end_are_noticed(compression, stored):
             read(_archive(stored + rest))
 
 
+def test_a_skippable_frame_at_the_start_is_refused():
+    """Docker looks for data behind it; skopeo takes the layer for one without compression."""
+    with pytest.raises(IntegrityError, match="begins with a skippable zstd frame"):
+        read(_archive(_skippable(9) + _zstd(LAYER)))
+
+
+@pytest.mark.parametrize("start", ["zstd", "skippable zstd"])
+def test_a_plain_layer_may_begin_as_zstd_does(start):
+    """With the name of its first file. Its digest proves it plain, and Docker 20.10 reads it."""
+    layer = layer_beginning(STARTS[start])
+    for step in STEPS:
+        (image,) = read(_archive(layer, layer), step=step).images
+        assert image.layers[0].compression == "none"
+        assert image.layers[0].digest == image.layers[0].diff_id == sha256(layer)
+    with pytest.raises(IntegrityError, match="cannot be read: it"):
+        read(_archive(layer, LAYER))
+
+
+@pytest.mark.parametrize("start", ["gzip", "bzip2", "xz"])
+def test_a_plain_layer_that_docker_takes_for_compressed_is_told(start):
+    """Docker's classic image store decompresses by the first bytes. Compressed once more it is loaded."""
+    layer = layer_beginning(STARTS[start])
+    with pytest.raises(IntegrityError, match=f"not compressed, but its first file .* as {start} data does"):
+        read(_archive(layer, layer))
+    (image,) = read(_archive(layer, layer), repacked=True).images
+    assert (image.layers[0].compression, image.layers[0].digest) == ("none", sha256(layer))
+
+
+@pytest.mark.parametrize(
+    "start", [b"\x1f\x8b\x00", b"\xfd7zXZ", b"BZ", b"PK\x03\x04", b"\xef\xbb\xbf{", b"["]
+)
+def test_a_plain_layer_that_only_resembles_compressed_data_is_plain(start):
+    """As for Docker and skopeo, which look at as many bytes."""
+    layer = layer_beginning(start)
+    assert read(_archive(layer, layer)).images[0].layers[0].compression == "none"
+
+
+@pytest.mark.parametrize(
+    "stored", [STARTS["zstd"] + bytes(2000), _skippable(9) + LAYER], ids=["zstd", "frame"]
+)
+def test_what_is_no_tar_archive_is_no_plain_layer(stored):
+    """Whatever its digest is."""
+    with pytest.raises(IntegrityError, match="cannot be read: it"):
+        read(_archive(stored, stored))
+
+
+def test_compressed_data_that_is_a_tar_header_too_is_what_its_digest_says():
+    """A frame that is skipped may hold a tar archive: programs take either, and are held to one digest."""
+    layer = layer_beginning(b"\x28\xb5\x2f\xfd")
+    head = bytearray(layer[:512])
+    head[:8] = b"\x50\x2a\x4d\x18" + (len(layer) - 8).to_bytes(4, "little")
+    both = header_with(bytes(head), 0, bytes(head[:8])) + layer[512:] + _zstd(LAYER)
+    assert read(_archive(both, both)).images[0].layers[0].diff_id == sha256(both)
+    with pytest.raises(IntegrityError, match="skippable zstd frame"):
+        read(_archive(both, LAYER))
+
+
+@pytest.mark.parametrize("start", ["BZh", "P*M\x18"])
+def test_an_archive_that_begins_as_compressed_data_does_is_refused(start):
+    """With the name of its first member: `docker load` and skopeo decompress by the first bytes."""
+    manifest = [{"Config": f"{start}.json", "RepoTags": ["a:1"], "Layers": ["layer.tar"]}]
+    members = [member(f"{start}.json", config_json([LAYER])), member("layer.tar", LAYER)]
+    members.append(member("manifest.json", to_json(manifest)))
+    with pytest.raises(IntegrityError, match=r"first member begins as .* Docker takes the archive for that"):
+        read(join(members))
+    assert read(join(members[::-1])).images
+
+
 def test_wrong_checksum_is_noticed():
     """The content could be right and its gzip or zstd checksum wrong: docker load refuses that."""
     for stored in (GZIP_FORMS["one member"], ZSTD_FORMS["checksum"]):
@@ -112,9 +192,11 @@ def test_other_compression_is_named(pack, name):
 
 
 def test_damaged_member_that_is_no_layer_does_not_matter():
-    """Only what an image uses has to be readable."""
-    data = _archive(LAYER)
-    read(member("notes.gz", b"\x1f\x8b\x08 not really gzip") + data)
+    """Only what an image uses has to be readable, not what is attested of it."""
+    layout = OciLayout()
+    image = layout.image([LAYER], stated={"os": "linux", "architecture": "amd64"})
+    layout.name(layout.nested(image, layout.attestation(image, b"\x1f\x8b\x08 not really gzip")), "a:1")
+    assert read(join(layout.members())).images[0].diff_ids == (sha256(LAYER),)
 
 
 def test_expansion_is_bounded():

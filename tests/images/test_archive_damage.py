@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import tarfile
@@ -23,6 +24,7 @@ from tests.fixtures.archives import (
     member,
     read,
     sha256,
+    star,
     to_json,
 )
 
@@ -125,7 +127,6 @@ def test_names_that_mislead_are_refused(name, message):
     _refused(message, member(name, b"x"))
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
 @pytest.mark.parametrize(
     ("target", "message"),
     [
@@ -133,13 +134,13 @@ def test_names_that_mislead_are_refused(name, message):
         ("", "expected a name inside the archive"),
         ("../../etc/passwd", "which is outside the archive"),
         ("missing", "which is not in the archive"),
-        ("link", "leads in a circle"),
+        ("link", "which is a link itself"),
         (".", "which is not in the archive"),
     ],
 )
-def test_links_that_lead_nowhere_are_refused(kind, target, message):
+def test_links_that_lead_nowhere_are_refused(target, message):
     """A link must lead to a file of the archive, also when nothing uses it."""
-    _refused(message, member("link", kind=kind, target=target))
+    _refused(message, member("link", kind=tarfile.SYMTYPE, target=target))
 
 
 def test_link_to_a_folder_is_refused():
@@ -153,12 +154,15 @@ def test_link_to_a_folder_is_refused():
 def test_link_in_place_of_a_blob_must_have_its_bytes():
     """A link named like a blob cannot stand for other bytes."""
     name = f"blobs/sha256/{'0' * 64}"
-    _refused("do not match its name", member(name, kind=tarfile.LNKTYPE, target="manifest.json"))
+    link = member(name, kind=tarfile.SYMTYPE, target="../../manifest.json")
+    _refused("do not match its name", link)
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
+        (tarfile.LNKTYPE, "is a hard link"),
+        (b"g", "is a global pax header"),
         (tarfile.CHRTYPE, "is a character device"),
         (tarfile.BLKTYPE, "is a block device"),
         (tarfile.FIFOTYPE, "is a fifo"),
@@ -175,6 +179,17 @@ def test_members_that_no_image_has_are_refused(kind, message):
 @pytest.mark.parametrize(
     ("offset", "field", "message"),
     [
+        (257, b"ustar\x0001", "neither POSIX's nor GNU's mark"),
+        (257, b"ustar\0  ", "neither POSIX's nor GNU's mark"),
+        (257, b"USTAR  \0", "neither POSIX's nor GNU's mark"),
+        (257, bytes(8) + b"root", "neither POSIX's nor GNU's mark"),
+        (345, b"prefix", "GNU's format has no prefix"),
+        (508, b"tar\0", "GNU's format has no prefix"),
+        (100, b"\x80" + bytes(7), "the mode .* expected an octal number"),
+        (108, b"\xff" * 8, "the owner .* is negative or impossible"),
+        (116, b"0000x\0", "the group .* expected an octal number"),
+        (136, b"\xff" * 12, "the time .* is negative or impossible"),
+        (329, b"\x80" + bytes(7), "the device .* expected an octal number"),
         (124, b"\xff" * 12, "is negative or impossible"),
         (124, b"\x80" + b"\xff" * 11, "is negative or impossible"),
         (124, b"-0000000001\0", "expected an octal number"),
@@ -205,6 +220,11 @@ def test_folder_with_data_is_refused():
         (b"10 path=a\n10 path=b\n", "twice or to nothing"),
         (b"8 path=\n", "twice or to nothing"),
         (b"22 GNU.sparse.major=1\n", "sparse file"),
+        (b"13 comment=a\n13 comment=b\n", "twice or to nothing"),
+        (b"13 mtime=nan\n", "which no saved image has"),
+        (b"9 uid=-1\n", "which no saved image has"),
+        (b"27 SCHILY.xattr.user.a=abc\n", "which no saved image has"),
+        (b"10 Path=a\n", "which no saved image has"),
         (b"10 path=\xff\n", "is not UTF-8"),
         (b"12 path=a\0b\n", "has a zero byte inside"),
     ],
@@ -214,17 +234,14 @@ def test_pax_headers_that_mislead_are_refused(records, message):
     _refused(message, member("pax", records, kind=b"x"), member("file"))
 
 
-def test_global_pax_header_must_not_name_members():
-    """A name for all members that follow would make them the same; a comment is fine."""
-    _refused("sets 'path' for every member", member("pax", b"10 path=a\n", kind=b"g"))
-    read(join([member("pax", b"13 comment=a\n", kind=b"g"), *docker_members(IMAGES).values()]))
-
-
-def test_two_long_names_for_one_member_are_refused():
-    """GNU and pax header together: programs differ in which one counts."""
-    _refused(
-        "a second time", member("l", b"one\0", kind=b"L"), member("l", b"10 path=b\n", kind=b"x"), member("f")
-    )
+@pytest.mark.parametrize(
+    "kinds", [b"LL", b"KK", b"xx", b"Lx", b"xL", b"Kx", b"LKx"], ids=lambda kinds: kinds.decode()
+)
+def test_two_long_names_for_one_member_are_refused(kinds):
+    """For Go a second pax header replaces the first, and GNU's name wins over a pax header's."""
+    data = {b"L": b"one\0", b"K": b"two\0", b"x": b"13 comment=a\n"}
+    headers = [bytes([kind]) for kind in kinds]
+    _refused("is one too many", *(member("l", data[kind], kind=kind) for kind in headers), member("f"))
 
 
 def test_long_name_without_a_member_is_refused():
@@ -249,9 +266,38 @@ def test_padding_that_is_cut_short_is_noticed():
 
 def test_folder_of_the_old_kind_is_a_folder():
     """Before POSIX a folder was a file whose name ends with a slash: nothing can be read from it."""
-    old = member("folder/", kind=tarfile.AREGTYPE)
-    assert _identity(join([old, *docker_members(IMAGES).values()])) == _identity(DOCKER)
-    _refused("'folder' comes twice", old, member("folder", b"x"))
+    members = docker_members(IMAGES)
+    folder = next(name for name in members if f"{name}/VERSION" in members)
+    members[folder] = member(f"{folder}/", kind=tarfile.AREGTYPE)
+    assert _identity(join(members)) == _identity(DOCKER)
+    _refused("comes twice", member(folder, b"x"))
+    _refused("is a file with the name of a folder", member("folder/", kind=tarfile.REGTYPE))
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        (member("notes.txt", b"x"), "notes.txt"),
+        (member("link", kind=tarfile.SYMTYPE, target="manifest.json"), "link"),
+        (member("folder/", kind=tarfile.DIRTYPE), "folder"),
+        (member("blobs/sha256/" + sha256(b"x")[7:], b"x"), "blobs/sha256/2d711642"),
+        (member("index.json.bak", b"{}"), "index.json.bak"),
+    ],
+)
+def test_members_that_no_document_names_are_refused(extra, named):
+    """Another reader could find a use for them, or another name."""
+    _refused(f"no document of the archive names '{named}", extra)
+
+
+def test_tags_of_the_old_document_must_be_those_of_the_new():
+    """`repositories` is what Docker before 1.10 read: it cannot name other images."""
+    members = docker_members({"a:1": [BASE]})
+    folder = next(name for name in members if f"{name}/VERSION" in members)
+    fine = members | {"repositories": member("repositories", to_json({"a": {"1": folder}}))}
+    assert read(join(fine)).images[0].references == ("a:1",)
+    other = members | {"repositories": member("repositories", to_json({"b": {"1": folder}}))}
+    with pytest.raises(IntegrityError, match=r"repositories names b:1, manifest\.json does not"):
+        read(join(other))
 
 
 def test_end_inside_the_archive_is_refused():
@@ -310,23 +356,22 @@ GOOD = json.loads(config_json([BASE]))
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (b"{", "is not a valid JSON document"),
+        (b"{", "is not valid JSON"),
         (b"[]", "expected an object"),
         (b'{"a": NaN}', "NaN is not JSON"),
         (b'{"a": -Infinity}', "-Infinity is not JSON"),
-        (b'{"os": "linux", "os": "windows"}', "the key 'os' comes twice"),
+        (b'{"os": "linux", "os": "windows"}', "the key 'os' is there twice"),
         (b"{" + b'"a":{' * 100_000, "nested too deeply"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "is not a valid JSON document"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "is not valid JSON"),
         (b'{"a": "\xff"}', "is not UTF-8"),
-        (b"\xef\xbb\xbf{}", "should be a JSON document|is not a valid JSON"),
+        (b"\xef\xbb\xbf{}", "should be a JSON document|is not valid JSON"),
         (to_json({**GOOD, "OS": "windows"}), "has 'OS' where 'os' is meant"),
-        (to_json({**GOOD, "os": 5}), "has 'os' = 5, expected a string"),
-        (to_json({**GOOD, "rootfs": {"type": "layers"}}), "has no 'diff_ids'"),
+        (to_json({**GOOD, "os": 5}), "'os' of config .* is 5, expected a string"),
+        (to_json({**GOOD, "rootfs": {"type": "layers"}}), "has 0 diff_ids"),
         (to_json({**GOOD, "rootfs": None}), "has no 'rootfs'"),
         (to_json({**GOOD, "rootfs": {"type": "other", "diff_ids": []}}), "expected 'layers'"),
         (to_json({**GOOD, "rootfs": {"type": "layers", "diff_ids": ["sha256:1"]}}), "64 hexadecimal digits"),
-        (to_json({**GOOD, "rootfs": {"type": "layers", "diff_ids": [1]}}), "expected strings"),
-        (to_json({**GOOD, "architecture": None}), "has no 'architecture'"),
+        (to_json({**GOOD, "rootfs": {"type": "layers", "diff_ids": [1]}}), "expected a string"),
     ],
 )
 def test_configs_that_no_docker_writes_are_refused(config, message):
@@ -359,7 +404,9 @@ def test_archive_of_something_else_is_refused():
     """A tar without images is not an image archive; nor is a file that is no tar, or empty."""
     for data, message in [
         (join([member("readme.txt", b"hello")]), "neither manifest.json nor index.json"),
-        (b"PK\3\4" + bytes(2000), "no valid tar header at byte 0"),
+        (b"PK\3\4" + bytes(2000), "compressed with zip, expected a plain tar archive"),
+        (gzip.compress(DOCKER), "compressed with gzip, expected a plain tar archive"),
+        (b"no tar" + bytes(2000), "no valid tar header at byte 0"),
         (b"", "the archive is empty"),
         (END, "neither manifest.json nor index.json"),
     ]:
@@ -462,3 +509,53 @@ def test_any_document_is_understood_or_refused(name, document):
     except (IntegrityError, ConfigurationError):
         return
     assert name not in {"manifest.json", "index.json"} or document
+
+
+@pytest.mark.parametrize("dialect", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT])
+def test_a_header_of_stars_format_is_refused(dialect):
+    """Attack F3: Go reads a prefix of 131 bytes from it, and ``manifest.json`` as the name."""
+    block = tarfile.TarInfo("manifest.json").tobuf(dialect)
+    _refused("programs read different names", star(block))
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        *("a", "A:1", "a@sha256:" + "0" * 64, "a:1@sha256:" + "0" * 64, "", ":1", "a:", "a b:1", "a:\n1"),
+        *(
+            "x" * 256 + ":1",
+            "0" * 64 + ":1",
+            "a:" + "1" * 129,
+            "host_.example/a:1",
+            "a//b:1",
+            "a/:1",
+            "../a:1",
+        ),
+    ],
+)
+def test_names_that_docker_does_not_take_are_refused(reference):
+    """What is read here as an image's name has to be its name for `docker load`."""
+    with pytest.raises(IntegrityError, match="expected a name with a tag"):
+        read(_named(reference))
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [
+        ("docker.io/library/a:1", "a:1"),
+        ("index.docker.io/a:1", "a:1"),
+        ("library/a:1", "a:1"),
+        ("docker.io/a/b:1", "a/b:1"),
+        ("localhost/a:1", "localhost/a:1"),
+        ("r.example.com:5000/library/a:1", "r.example.com:5000/library/a:1"),
+    ],
+)
+def test_names_are_shown_as_docker_shows_them(reference, shown):
+    """The short form, whatever the archive has."""
+    assert read(_named(reference)).images[0].references == (shown,)
+
+
+def _named(reference: str) -> bytes:
+    parts = _with_config(config_json([BASE]), name="c.json")
+    manifest = [{"Config": "c.json", "RepoTags": [reference], "Layers": ["0.tar"]}]
+    return join([*parts[:-1], member("manifest.json", to_json(manifest))])

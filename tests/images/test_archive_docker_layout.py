@@ -63,14 +63,28 @@ def test_shared_layer_is_found_behind_its_link():
     assert first.layers[1] != second.layers[1]
 
 
-def test_links_may_be_hard_and_chained():
-    """A hard link, and a link to a link, lead to the same layer."""
+def test_only_a_layer_may_be_a_link():
+    """Docker follows links to configs too, skopeo only one link: no `docker save` writes such archives."""
     members = docker_members({"a:1": [BASE]})
     path = next(name for name in members if name.endswith("layer.tar"))
-    members["real.tar"] = member("real.tar", BASE)
-    members["hop"] = member("hop", kind=tarfile.LNKTYPE, target="real.tar")
-    members[path] = member(path, kind=tarfile.SYMTYPE, target="../hop")
-    assert read(join(members)).images[0].layers[0].digest == sha256(BASE)
+    linked = members | {
+        "real.tar": member("real.tar", BASE),
+        path: member(path, kind=tarfile.SYMTYPE, target="../real.tar"),
+    }
+    assert read(join(linked)).images[0].layers[0].digest == sha256(BASE)
+    chained = linked | {
+        "hop": member("hop", kind=tarfile.SYMTYPE, target="real.tar"),
+        path: member(path, kind=tarfile.SYMTYPE, target="../hop"),
+    }
+    with pytest.raises(IntegrityError, match="'hop', which is a link itself"):
+        read(join(chained))
+    config = next(name for name in members if name.endswith(".json"))
+    other = members | {
+        "real.json": member("real.json", members[config][512:].rstrip(b"\0")),
+        config: member(config, kind=tarfile.SYMTYPE, target="real.json"),
+    }
+    with pytest.raises(IntegrityError, match="only a layer may be one"):
+        read(join(other))
 
 
 def test_members_may_come_in_any_order():
@@ -228,3 +242,47 @@ def _with_base_256_size(plain: bytes) -> bytes:
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     return bytes(block) + plain[512:]
+
+
+def _archive(config: bytes, layers: dict[str, bytes], *, null: bool = False) -> bytes:
+    """An archive of one image whose layers have these names."""
+    entry = {
+        "Config": f"{sha256(config)[7:]}.json",
+        "RepoTags": ["a:1"],
+        "Layers": None if null else list(layers),
+    }
+    stored = [member(entry["Config"], config), *(member(name, data) for name, data in layers.items())]
+    return join([*stored, member("manifest.json", to_json([entry]))])
+
+
+@pytest.mark.parametrize("suffix", ["", ".tar", ".tar.gz"])
+def test_a_blob_may_be_named_with_what_it_is(suffix):
+    """rules_oci of Bazel writes blobs/sha256/<hex>.tar.gz; the digest in the name has to be right still."""
+    packed = gzip.compress(BASE, mtime=0)
+    data = _archive(config_json([BASE]), {f"blobs/sha256/{sha256(packed)[7:]}{suffix}": packed})
+    assert read(data).images[0].diff_ids == (sha256(BASE),)
+    wrong = _archive(config_json([BASE]), {f"blobs/sha256/{'0' * 64}{suffix}": packed})
+    with pytest.raises(IntegrityError, match="do not match its name"):
+        read(wrong)
+
+
+@pytest.mark.parametrize("stated", [{"os": "", "architecture": ""}, {"os": None}, {"architecture": None}])
+def test_an_image_that_states_no_platform_is_intact(stated):
+    """Docker loads it for its own platform. It is not for the one that a product is built for."""
+    fields = {**json.loads(config_json([BASE])), **stated}
+    data = _archive(
+        to_json({name: value for name, value in fields.items() if value is not None}), {"l": BASE}
+    )
+    (image,) = read(data, None).images
+    assert (image.platform, image.diff_ids) == ("", (sha256(BASE),))
+    with pytest.raises(ConfigurationError, match="the archive holds one that states no platform"):
+        read(data)
+
+
+@pytest.mark.parametrize("null", [False, True])
+@pytest.mark.parametrize("rootfs", [{}, {"diff_ids": None}, {"diff_ids": []}])
+def test_an_image_without_layers(rootfs, null):
+    """It holds a config alone."""
+    fields = {**json.loads(config_json([])), "rootfs": {"type": "layers", **rootfs}}
+    (image,) = read(_archive(to_json(fields), {}, null=null)).images
+    assert image.diff_ids == ()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
 from tests.fixtures.archives import (
+    CONFIG_TYPE,
     MANIFEST_TYPE,
     OciLayout,
     blob_path,
@@ -71,6 +73,7 @@ def test_platform_is_chosen_from_a_nested_index():
     """The configured platform wins; attestations are no platform."""
     data = join(multi_platform().members())
     assert read(data).images[0].diff_ids == (sha256(BASE), sha256(OWN))
+    assert read(data).others == (sha256(config_json([ARM], "linux/arm64/v8")),)
     arm = read(data, "linux/arm64").images[0]
     assert (arm.diff_ids, arm.platform) == ((sha256(ARM),), "linux/arm64")
 
@@ -207,13 +210,69 @@ def test_two_manifests_for_one_platform_are_refused():
         read(join(layout.members()))
 
 
+UNKNOWN = {"os": "unknown", "architecture": "unknown"}
+
+
+def _image_of(layout: OciLayout, config_type: str = CONFIG_TYPE) -> dict[str, Any]:
+    """Store an image whose config has the given type."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": layout.put(config_json([OWN]), config_type),
+        "layers": [layout.put(OWN)],
+    }
+    return layout.put(to_json(document), MANIFEST_TYPE)
+
+
+def test_a_name_for_what_runs_nowhere_is_refused():
+    """Skopeo and containerd take it by its name, whatever platform the index states."""
+    for first in (True, False):
+        layout = OciLayout()
+        layout.name(layout.image([BASE]), NAME)
+        layout.name({**layout.image([OWN]), "platform": UNKNOWN}, NAME)
+        if first:
+            layout.index.reverse()
+        with pytest.raises(IntegrityError, match=r"entry [12] of index.json is an image for no platform"):
+            read(join(layout.members()))
+
+
+def test_an_index_that_runs_nowhere_is_refused():
+    """Docker would load it under its name."""
+    layout = OciLayout()
+    layout.name(layout.image([BASE]), NAME)
+    layout.name(layout.nested({**layout.image([OWN]), "platform": UNKNOWN}), "skydrm/other:1")
+    with pytest.raises(IntegrityError, match=r"entry 2 of index.json is an image for no platform"):
+        read(join(layout.members()))
+
+
+@pytest.mark.parametrize("stated", [AMD64, None], ids=["platform", "no platform"])
+def test_a_manifest_behind_another_media_type_is_refused(stated):
+    """Skopeo goes by the platform, and finds out by itself what kind of document it is."""
+    layout = OciLayout()
+    evil, good = _image_of(layout), layout.image([BASE], stated=AMD64)
+    hidden = {**evil, "mediaType": "application/x-other", **({"platform": stated} if stated else {})}
+    layout.name(layout.nested(hidden, good, {**evil, "platform": UNKNOWN}), NAME)
+    with pytest.raises(IntegrityError, match="of the type 'application/x-other', which is no image"):
+        read(join(layout.members()))
+
+
+@pytest.mark.parametrize("stated", [AMD64, None], ids=["platform", "no platform"])
+def test_a_manifest_whose_config_is_of_another_type_is_refused(stated):
+    """Programs differ in whether they look at the type."""
+    layout = OciLayout()
+    evil, good = _image_of(layout, "application/x-config"), layout.image([BASE], stated=AMD64)
+    layout.name(layout.nested({**evil, **({"platform": stated} if stated else {})}, good), NAME)
+    with pytest.raises(IntegrityError, match="a config of the type 'application/x-config', which is no"):
+        read(join(layout.members()))
+
+
 def test_document_that_is_both_index_and_image_is_refused():
     """CVE-2021-41190: two programs would see two different images."""
     layout = OciLayout()
     image = layout.image([BASE])
     document = json.loads(layout.blobs[image["digest"]]) | {"manifests": []}
     layout.name(layout.put(to_json(document), MANIFEST_TYPE), NAME)
-    with pytest.raises(IntegrityError, match="by itself"):
+    with pytest.raises(IntegrityError, match="'manifests', which belongs to another kind"):
         read(join(layout.members()))
 
 

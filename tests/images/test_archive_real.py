@@ -8,6 +8,7 @@ layers and configs of ``tests/fixtures/archives.py`` and ``docker save``.
 from __future__ import annotations
 
 import gzip
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,16 @@ def test_images_of_an_index_are_found_by_platform():
         ConfigurationError, match=r"skydrm/rms:8\.1\.0-42 is not in the archive for linux/arm64"
     ):
         read(data, "linux/arm64")
+
+
+@pytest.mark.parametrize("transport", ["docker-archive", "oci-archive"])
+def test_archives_that_skopeo_writes_are_understood(transport, tmp_path):
+    """Also its links for Docker before 1.10, to layers that manifest.json names elsewhere."""
+    source, copy = tmp_path / "source.tar", tmp_path / "copy.tar"
+    source.write_bytes(_archive("docker-20.10"))
+    name = "skydrm/rms:8.1.0-42"
+    command = ["skopeo", "--insecure-policy", "copy", "-q", f"docker-archive:{source}:{name}"]
+    subprocess.run([*command, f"{transport}:{copy}:{name}"], check=True)
+    (image,) = read(copy.read_bytes()).images
+    assert image.references == (name,)
+    assert image.diff_ids == tuple(map(sha256, EXPECTED[name]))

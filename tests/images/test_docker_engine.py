@@ -18,7 +18,16 @@ from jenkins_release.images import ArchiveReader, DockerEngine
 from jenkins_release.sandbox.demo_images import build_images, demo_archive, demo_references
 from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.process import as_root
-from tests.fixtures.archives import OciLayout, docker_members, join, layer_tar, member, to_json
+from tests.fixtures.archives import (
+    STARTS,
+    OciLayout,
+    docker_members,
+    join,
+    layer_beginning,
+    layer_tar,
+    member,
+    to_json,
+)
 
 
 def _index(chunks):
@@ -202,6 +211,13 @@ def test_load_gives_the_references_of_the_archive(engine):
             ],
             "invalid character|not found",
         ),
+        *(
+            (
+                [join(docker_members({"taken:1": [layer_beginning(STARTS[kind])]}))],
+                "cannot decompress a layer",
+            )
+            for kind in ("gzip", "bzip2", "xz")
+        ),
     ],
 )
 def test_bad_archives_are_an_integrity_matter(engine, archive, message):
@@ -277,6 +293,17 @@ def test_daemon_is_found_by_the_environment(docker_daemon, demo_images):
         assert engine.url == docker_daemon.base_url
         assert engine.inspect(demo_images[0]).platform
     assert DockerEngine(environ={}).url == "unix:///var/run/docker.sock"
+
+
+def test_a_host_that_is_not_there_is_no_slow_daemon():
+    """RFC 2606 gives .invalid to nobody: a host's name with a slip said that the daemon is under load."""
+    with (
+        DockerEngine("tcp://docker.invalid:2375") as nobody,
+        pytest.raises(RemoteError, match=r"'docker\.invalid' of tcp://docker\.invalid:2375") as caught,
+    ):
+        nobody.ping()
+    assert "spelling" in caught.value.hint
+    assert caught.value.retryable
 
 
 def test_absent_daemon_is_worth_a_retry(tmp_path):

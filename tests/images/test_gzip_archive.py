@@ -17,7 +17,7 @@ from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.images import ArchiveIndex, ArchiveReader, DockerEngine, gzip_archive
 from jenkins_release.images.gzip_archive import GzipArchive
 from jenkins_release.sandbox.demo_images import demo_archive
-from tests.fixtures.archives import OciLayout, docker_members, join, layer_tar
+from tests.fixtures.archives import STARTS, OciLayout, docker_members, join, layer_beginning, layer_tar
 
 PLATFORM = "linux/amd64"
 
@@ -34,8 +34,8 @@ def convert(archive: bytes | Iterator[bytes], piece: int = 1 << 20) -> tuple[Arc
     return made.index(hashlib.sha256(data).hexdigest(), len(data)), data
 
 
-def read(data: bytes) -> ArchiveIndex:
-    reader = ArchiveReader(PLATFORM)
+def read(data: bytes, *, repacked: bool = False) -> ArchiveIndex:
+    reader = ArchiveReader(PLATFORM, repacked=repacked)
     reader.feed(data)
     return reader.finish()
 
@@ -57,6 +57,12 @@ SOURCES = {
     "a first file whose name looks like JSON": lambda: join(
         docker_members({"a:1": [layer_tar("[", size=9000)]})
     ),
+    **{
+        f"a first file whose name looks like {kind}": lambda start=start: join(
+            docker_members({"a:1": [layer_beginning(start)]})
+        )
+        for kind, start in STARTS.items()
+    },
     "an empty layer": lambda: join(docker_members({"a:1": [bytes(1024)]})),
 }
 
@@ -67,7 +73,7 @@ def test_the_images_are_the_same_and_every_plain_layer_is_gzip(source):
     plain = source()
     index, data = convert(plain)
     assert read(data) == index
-    before = read(plain)
+    before = read(plain, repacked=True)
     assert [(i.references, i.config_digest, i.diff_ids) for i in index.images] == [
         (i.references, i.config_digest, i.diff_ids) for i in before.images
     ]

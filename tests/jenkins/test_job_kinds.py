@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from jenkins_release.config.jenkins import JobKind
+from jenkins_release.config.jenkins import ROLE_FOLDERS, ROLE_OF, JobKind
 from jenkins_release.jenkins.templates import TEMPLATES
 from tests.docs.pages import ROOT
 from tests.fixtures.jenkins import JOB, Desk
@@ -30,16 +30,23 @@ name = "access"
 kind = "pipeline"
 name = "saas"
 script = "jobs/saas.Jenkinsfile"
+role = "saas"
+[[jenkins.jobs]]
+kind = "pipeline"
+name = "nightly"
+script = "ci/nightly.Jenkinsfile"
 """
 JOBS = {
     JOB: ("jobs/promote.Jenkinsfile", "*/main"),
-    "SkyDRM/candidate": ("Jenkinsfile", "*/main"),
-    "SkyDRM/candidate-8.0": ("Jenkinsfile", "*/release/8.0"),
-    "SkyDRM/qa": ("jobs/qa.Jenkinsfile", "*/main"),
-    "SkyDRM/publish": ("ci/publish.Jenkinsfile", "*/main"),
-    "SkyDRM/access": ("jobs/customer-access.Jenkinsfile", "*/main"),
-    "SkyDRM/saas": ("jobs/saas.Jenkinsfile", "*/main"),
+    "SkyDRM/build/candidate": ("Jenkinsfile", "*/main"),
+    "SkyDRM/build/candidate-8.0": ("Jenkinsfile", "*/release/8.0"),
+    "SkyDRM/qa/qa": ("jobs/qa.Jenkinsfile", "*/main"),
+    "SkyDRM/release/publish": ("ci/publish.Jenkinsfile", "*/main"),
+    "SkyDRM/customers/access": ("jobs/customer-access.Jenkinsfile", "*/main"),
+    "SkyDRM/saas/saas": ("jobs/saas.Jenkinsfile", "*/main"),
+    "SkyDRM/build/nightly": ("ci/nightly.Jenkinsfile", "*/main"),
 }
+FOLDERS = ["SkyDRM", *(f"SkyDRM/{role}" for role in ("release", "build", "qa", "customers", "saas"))]
 
 
 @pytest.fixture
@@ -64,17 +71,17 @@ def names(desk: Desk, path: str) -> list[str] | None:
 def test_a_row_and_a_script_make_a_job(every_kind: Desk):
     """Each with its script, its branch and its parameters; a second time nothing is written."""
     report = every_kind.ok("jobs", "apply")
-    assert [item["path"] for item in report["items"]] == ["SkyDRM", *JOBS]
+    assert [item["path"] for item in report["items"]] == [*FOLDERS, *JOBS]
     for path, expected in JOBS.items():
         definition = every_kind.double.controller.items[path].root.find("definition")
         assert definition is not None
         found = (definition.findtext("scriptPath"), definition.findtext("scm/branches/*/name"))
         assert found == expected, path
-    assert names(every_kind, "SkyDRM/qa") == ["VERSION", "BUILD"]
-    assert names(every_kind, "SkyDRM/publish") == ["VERSION", "BUILD", "REASON", "TICKET", "DRY_RUN"]
-    access = every_kind.double.controller.items["SkyDRM/access"].parameters() or []
+    assert names(every_kind, "SkyDRM/qa/qa") == ["VERSION", "BUILD"]
+    assert names(every_kind, "SkyDRM/release/publish") == ["VERSION", "BUILD", "REASON", "TICKET", "DRY_RUN"]
+    access = every_kind.double.controller.items["SkyDRM/customers/access"].parameters() or []
     assert access[0]["choices"] == ["doctor", "list", "audit", "issue", "rotate", "revoke"]
-    assert names(every_kind, "SkyDRM/candidate") is None
+    assert names(every_kind, "SkyDRM/build/candidate") is None
     every_kind.double.requests.clear()
     assert not every_kind.ok("jobs", "apply")["changed"]
     assert every_kind.double.posts() == []
@@ -84,21 +91,21 @@ def test_diff_shows_all_of_them(every_kind: Desk):
     """Before they are there, and one that somebody changed."""
     text = every_kind.run("jobs", "diff").out
     assert [line[4:] for line in text.splitlines() if line.startswith("+++")] == [
-        f"release.toml: {path}" for path in ["SkyDRM", *JOBS]
+        f"release.toml: {path}" for path in [*FOLDERS, *JOBS]
     ]
     every_kind.ok("jobs", "apply")
-    item = every_kind.double.controller.items["SkyDRM/qa"]
+    item = every_kind.double.controller.items["SkyDRM/qa/qa"]
     item.config = item.config.replace("jobs/qa.Jenkinsfile", "jobs/other.Jenkinsfile")
     text = every_kind.run("jobs", "diff").out
     assert "+script: jobs/qa.Jenkinsfile" in text
-    assert "SkyDRM/publish" not in text
+    assert "SkyDRM/release/publish" not in text
 
 
 @pytest.mark.parametrize("kind", ["candidate", "pipeline"])
 def test_the_parameters_of_a_products_own_script_are_left_alone(every_kind: Desk, kind: str):
     """Its first run declares them: neither a difference nor removed by what applies something else."""
     every_kind.ok("jobs", "apply")
-    path = {"candidate": "SkyDRM/candidate", "pipeline": "SkyDRM/saas"}[kind]
+    path = {"candidate": "SkyDRM/build/candidate", "pipeline": "SkyDRM/saas/saas"}[kind]
     item = every_kind.double.controller.items[path]
     declared = (
         "<properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>"
@@ -116,23 +123,24 @@ def test_the_parameters_of_a_products_own_script_are_left_alone(every_kind: Desk
 def test_one_foreign_job_stops_all_of_them(every_kind: Desk):
     """Every job in the way is named, nothing is made, and --adopt takes them over."""
     controller = every_kind.double.controller
-    for path in ("SkyDRM", "SkyDRM/qa", "SkyDRM/publish"):
-        kind = "com.cloudbees.hudson.plugins.folder.Folder" if path == "SkyDRM" else "flow-definition"
+    for path in ("SkyDRM", "SkyDRM/qa", "SkyDRM/release", "SkyDRM/qa/qa", "SkyDRM/release/publish"):
+        kind = "com.cloudbees.hudson.plugins.folder.Folder" if path in FOLDERS else "flow-definition"
         controller.create(path, f"<{kind}><description>Ops</description><properties/></{kind}>")
     done = every_kind.run("jobs", "apply")
     assert done.status == 2
-    assert "SkyDRM/qa: is a job that this tool does not manage" in done.err
-    assert "SkyDRM/publish: is a job that this tool does not manage" in done.err
+    assert "SkyDRM/qa/qa: is a job that this tool does not manage" in done.err
+    assert "SkyDRM/release/publish: is a job that this tool does not manage" in done.err
     assert every_kind.double.posts() == []
     every_kind.ok("jobs", "apply", "--adopt")
-    assert set(controller.items) == {"SkyDRM", *JOBS}
+    assert set(controller.items) == {*FOLDERS, *JOBS}
 
 
 def test_a_job_in_a_folder_of_its_own_gets_that_folder(empty_desk: Desk):
     """``name`` may hold folders, and so may ``promote_job``."""
-    add(empty_desk, '[[jenkins.jobs]]\nkind = "qa"\nname = "QA/sign-off"\n')
+    add(empty_desk, '[[jenkins.jobs]]\nkind = "qa"\nname = "nightly/sign-off"\n')
     report = empty_desk.ok("jobs", "apply")
-    assert [item["path"] for item in report["items"]] == ["SkyDRM", "SkyDRM/QA", JOB, "SkyDRM/QA/sign-off"]
+    folders = ["SkyDRM", "SkyDRM/release", "SkyDRM/qa", "SkyDRM/qa/nightly"]
+    assert [item["path"] for item in report["items"]] == [*folders, JOB, "SkyDRM/qa/nightly/sign-off"]
 
 
 @pytest.mark.parametrize(
@@ -140,8 +148,9 @@ def test_a_job_in_a_folder_of_its_own_gets_that_folder(empty_desk: Desk):
     [
         ('kind = "promote"', "jenkins.jobs[0].kind: Input should be 'candidate', 'qa'"),
         ('kind = "pipeline"\nname = "x"', "a job of the kind pipeline needs a name and a script"),
-        ('kind = "qa"\nname = "Promote"', "two jobs have the name 'Promote'"),
-        ('kind = "qa"\n[[jenkins.jobs]]\nkind = "qa"', "two jobs have the name 'qa'"),
+        ('kind = "publish"\nname = "Promote"', "two jobs have the name 'release/Promote'"),
+        ('kind = "qa"\n[[jenkins.jobs]]\nkind = "qa"', "two jobs have the name 'qa/qa'"),
+        ('kind = "qa"\nrole = "release"', "a job of the kind qa is in the folder qa: remove role"),
         ('kind = "qa"\nname = "a?b"', "contains '?', which cannot stand in the name of a job"),
     ],
 )
@@ -156,7 +165,8 @@ def test_a_wrong_row_is_told(empty_desk: Desk, rows: str, told: str):
 
 def test_the_configuration_knows_every_kind():
     """The promote job has keys of its own: ``promote launch`` looks for it."""
-    assert {*get_args(JobKind), "promote"} == set(TEMPLATES)
+    assert {*get_args(JobKind), "promote"} == set(TEMPLATES) == set(ROLE_OF)
+    assert set(ROLE_OF.values()) < set(ROLE_FOLDERS)
 
 
 def test_default_scripts_are_those_of_this_repository():

@@ -8,7 +8,7 @@ import pytest
 
 from jenkins_release.jenkins.templates import PROMOTE
 from tests.docs.pages import ROOT
-from tests.fixtures.jenkins import JOB, Desk
+from tests.fixtures.jenkins import FOLDERS, JOB, Desk
 from tests.fixtures.jenkins_double.items import parse
 
 
@@ -19,7 +19,7 @@ def actions(report: dict) -> dict[str, str]:
 def test_the_folder_and_the_job_are_made_and_the_first_build_takes_parameters(empty_desk: Desk):
     """Without a first run that fails: the definitions stand in the job itself."""
     report = empty_desk.ok("jobs", "apply")
-    assert actions(report) == {"SkyDRM": "create", JOB: "create"}
+    assert actions(report) == dict.fromkeys([*FOLDERS, JOB], "create")
     assert report["applied"]
     names = [each["name"] for each in empty_desk.double.controller.items[JOB].parameters() or ()]
     assert names == ["PRODUCT", "VERSION", "BUILD", "REASON", "TICKET", "DRY_RUN", "REQUEST_ID"]
@@ -33,7 +33,7 @@ def test_applying_again_changes_nothing(empty_desk: Desk):
     empty_desk.ok("jobs", "apply")
     empty_desk.double.requests.clear()
     report = empty_desk.ok("jobs", "apply")
-    assert actions(report) == {"SkyDRM": "keep", JOB: "keep"}
+    assert actions(report) == dict.fromkeys([*FOLDERS, JOB], "keep")
     assert not report["changed"]
     assert empty_desk.double.posts() == []
     assert empty_desk.run("jobs", "diff").out.startswith("no difference")
@@ -57,9 +57,9 @@ def test_what_a_run_of_the_script_changes_in_the_job_is_a_difference_only_in_wor
 
 def test_a_dry_run_and_diff_write_nothing(empty_desk: Desk):
     """They tell what would be done."""
-    assert actions(empty_desk.ok("jobs", "apply", "--dry-run")) == {"SkyDRM": "create", JOB: "create"}
+    assert actions(empty_desk.ok("jobs", "apply", "--dry-run")) == dict.fromkeys([*FOLDERS, JOB], "create")
     text = empty_desk.run("jobs", "diff").out
-    assert "+++ release.toml: SkyDRM/promote" in text
+    assert "+++ release.toml: SkyDRM/release/promote" in text
     assert "+parameter VERSION: string, default ''" in text
     assert empty_desk.double.posts() == []
 
@@ -83,7 +83,7 @@ def test_a_changed_job_is_brought_back_and_what_others_set_stays(desk: Desk):
     assert "-parameter WHY: string, default ''" in diff
     assert "+parameter REASON: string, default ''" in diff
     assert "-script: jobs/other.Jenkinsfile" in diff
-    assert actions(admin.ok("jobs", "apply")) == {"SkyDRM": "keep", JOB: "update"}
+    assert actions(admin.ok("jobs", "apply")) == dict.fromkeys(FOLDERS, "keep") | {JOB: "update"}
     root = item.root
     assert root.find("properties/jenkins.model.BuildDiscarderProperty") is not None
     assert root.find("definition/scm/extensions/*") is not None
@@ -130,7 +130,7 @@ def test_a_folder_that_exists_keeps_its_credentials_and_permissions(desk: Desk):
     del desk.double.controller.items[JOB]
     before = folder.config
     done = desk.of("admin").run("jobs", "apply", "--json")
-    assert actions(done.json) == {"SkyDRM": "keep", JOB: "create"}
+    assert actions(done.json) == dict.fromkeys(FOLDERS, "keep") | {JOB: "create"}
     assert folder.config == before
     assert "AQAA" not in done.text
 
@@ -139,8 +139,13 @@ def test_nested_folders_are_made_from_the_outside_in(empty_desk: Desk):
     """Each of them."""
     empty_desk.edit("[jenkins]", '[jenkins]\nfolder = "Release Team/SkyDRM"')
     report = empty_desk.ok("jobs", "apply")
-    assert list(actions(report)) == ["Release Team", "Release Team/SkyDRM", "Release Team/SkyDRM/promote"]
-    assert "Release Team/SkyDRM/promote" in empty_desk.double.controller.items
+    assert list(actions(report)) == [
+        "Release Team",
+        f"Release Team/{FOLDERS[0]}",
+        f"Release Team/{FOLDERS[1]}",
+        f"Release Team/{JOB}",
+    ]
+    assert f"Release Team/{JOB}" in empty_desk.double.controller.items
 
 
 def test_a_job_where_the_folder_should_be_is_told_apart(empty_desk: Desk):
@@ -157,7 +162,7 @@ def test_a_connection_that_is_lost_while_creating_makes_no_second_job(empty_desk
     empty_desk.double.fail(kind, "POST /createItem")
     empty_desk.more["JENKINS_RELEASE_RETRY_FIRST_WAIT_S"] = "0"
     assert empty_desk.run("jobs", "apply").status == 0
-    assert set(empty_desk.double.controller.items) == {"SkyDRM", JOB}
+    assert set(empty_desk.double.controller.items) == {*FOLDERS, JOB}
 
 
 def test_without_the_permission_it_says_which_one(empty_desk: Desk):

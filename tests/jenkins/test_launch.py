@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 
@@ -20,6 +19,7 @@ from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import Watcher
 from tests.fixtures.jenkins import JOB, LAUNCH, SCRIPT, Desk
 from tests.fixtures.jenkins_double.state import Person
+from tests.fixtures.process import started
 
 REF = CandidateRef("8.1.0", "42")
 
@@ -96,6 +96,16 @@ def test_a_launch_is_followed_from_the_queue_to_the_result(desk: Desk):
     ]
     assert diary.lines == desk.double.controller.items[JOB].builds[1].text().splitlines()
     assert "planning 8.1.0/42" in diary.lines
+
+
+def test_a_long_quiet_period_is_told_once(desk: Desk):
+    """The next look finds the same reason, with fewer seconds left."""
+    desk.double.controller.quiet = 4
+    _, diary = go(desk)
+    assert [event for event in diary.events if event.startswith("queued")] == [
+        "queued: In the quiet period. Expires in N sec",
+        "queued: Finished waiting",
+    ]
 
 
 def test_the_parameters_travel_in_the_body_and_say_what_was_asked_for(desk: Desk):
@@ -189,7 +199,7 @@ def test_a_job_without_parameters_is_told_from_one_that_lacks_some(desk: Desk):
     )
     done = desk.run(*LAUNCH)
     assert done.status == 2
-    assert "the job SkyDRM/promote has no parameters" in done.err
+    assert "the job SkyDRM/release/promote has no parameters" in done.err
     assert "jobs apply" in done.err
 
 
@@ -207,7 +217,7 @@ def test_a_disabled_job_is_not_started(desk: Desk):
     item.config = item.config.replace("<disabled>false", "<disabled>true")
     done = desk.run(*LAUNCH)
     assert done.status == 2
-    assert "the job SkyDRM/promote is disabled" in done.err
+    assert "the job SkyDRM/release/promote is disabled" in done.err
 
 
 def test_launching_again_with_the_same_id_follows_what_was_started(desk: Desk):
@@ -481,7 +491,7 @@ def test_a_rejected_approval_is_a_refusal(desk: Desk):
     """Status 3, and who rejected it."""
     report, _ = go(desk, answering(desk, "avery", "abort"))
     assert isinstance(report.failure, GateRefused)
-    assert "ended with ABORTED: avery rejected it" in report.failure.message
+    assert "ended with ABORTED: Avery of SkyDRM rejected it" in report.failure.message
 
 
 @pytest.mark.parametrize(
@@ -500,9 +510,11 @@ def test_a_build_that_fails_ends_with_the_category_of_its_failure(desk: Desk, te
     done = desk.run(*LAUNCH, "--json")
     assert done.status == status, done.text
     assert done.json["result"] == "FAILURE"
-    assert "SkyDRM/promote #1 ended with FAILURE" in done.json["error"]["message"]
+    assert "SkyDRM/release/promote #1 ended with FAILURE" in done.json["error"]["message"]
     if status == 3:
         assert done.json["error"]["reasons"] == ["no sign-off", "frozen"]
+        # What stands last on the screen is what people read.
+        assert "\n  - no sign-off\n  - frozen\nhint: " in done.err.partition("\nerror: ")[2]
 
 
 def test_following_ends_when_the_time_is_up_and_the_build_goes_on(desk: Desk):
@@ -546,20 +558,25 @@ def test_a_console_is_shown_from_an_offset(desk: Desk):
     assert [line for line in rest.err.splitlines() if line.startswith("  ")] == ["  Finished: SUCCESS"]
 
 
-def test_ctrl_c_stops_following_and_not_the_build(desk: Desk):
-    """Status 130, and the command that picks it up."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
+def test_an_interrupt_stops_following_and_not_the_build(desk: Desk, number: signal.Signals, status: int):
+    """Its status, and the command that picks it up."""
     command = [sys.executable, "-m", "jenkins_release", *LAUNCH, "--request-id", "req-1"]
-    with subprocess.Popen(
-        command, env={**os.environ, **desk.environ}, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    process = started(command, {**os.environ, **desk.environ})
+    try:
+        waited = threading.Timer(60, process.kill)
+        waited.start()
         assert process.stderr is not None
         for line in process.stderr:
             if "waits for approval" in line:
                 break
-        process.send_signal(signal.SIGINT)
-        rest = process.stderr.read()
-        assert process.wait(30) == 130
-    assert "stopped following; SkyDRM/promote #1 goes on in Jenkins" in rest
+        process.send_signal(number)
+        _, rest = process.communicate(timeout=30)
+        waited.cancel()
+    finally:
+        process.kill()
+    assert process.returncode == status
+    assert "stopped following; SkyDRM/release/promote #1 goes on in Jenkins" in rest
     assert "promote status 8.1.0/42 --job --follow --request-id req-1" in rest
     build = desk.double.controller.items[JOB].builds[1]
     assert build.building

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
@@ -38,7 +38,7 @@ class Receiver:
     open: Callable[[int], Notifier]
     received: Callable[[], int]
     refuse: Callable[[], None]
-    secret: str
+    secret: str = field(repr=False)
 
 
 def _mail(stack: ExitStack) -> Receiver:

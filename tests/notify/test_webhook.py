@@ -72,10 +72,10 @@ def test_what_may_pass_is_marked_for_another_attempt(hook: Hook, status: int):
 def test_retry_after_may_be_a_date(hook: Hook):
     """RFC 9110 section 10.2.3; nonsense is as if it were not there."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    hook.answers = [Answer(429, {"Retry-After": value}) for value in (later, "soon", "-1")]
+    hook.answers = [Answer(429, {"Retry-After": value}) for value in (later, "soon", "-1", "\u00b2")]
     assert failure(notifier(hook.url)).retry_after == pytest.approx(30, abs=5)
-    assert failure(notifier(hook.url)).retry_after is None
-    assert failure(notifier(hook.url)).retry_after is None
+    for _ in range(3):
+        assert failure(notifier(hook.url)).retry_after is None
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])

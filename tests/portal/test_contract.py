@@ -241,7 +241,8 @@ class TestLinks:
         portal.put(upload(SMALL), ignore)
         if isinstance(portal, S3Portal):
             link = portal.link(upload(SMALL).path, customer="ACME", expires=timedelta(days=7))
-            assert "SkyDRM-8.1.0.msi" in link
+            assert "SkyDRM-8.1.0.msi" in link.url
+            assert "SkyDRM-8.1.0.msi" not in repr(link)
         else:
             with pytest.raises(ConfigurationError, match="cannot make links") as caught:
                 portal.link(upload(SMALL).path, customer="ACME", expires=timedelta(days=1))

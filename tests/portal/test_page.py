@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from jenkins_release.errors import IntegrityError
 from jenkins_release.portal.markdown import render_markdown
+from jenkins_release.portal.memory import read_memory
 from jenkins_release.portal.page import Page, PageFile, PageRelease, human_size, render_page
 from tests.fixtures.browser import SCREENSHOTS, Site
 
@@ -374,3 +376,20 @@ class TestInChromium:
         with opened(chromium, f"file://{tmp_path}/index.html", viewport=DESKTOP) as page:
             assert page.title() == HOSTILE
             assert page.evaluate("document.scripts.length") == 1
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<![foo[x]]>",
+        b"\xff",
+        b'<meta name="jenkins-release-chains" content="e30">',
+        b'<meta name="jenkins-release-chains" content="bnVsbA==">',
+        b'<meta name="jenkins-release-chains" content="e30="><meta name="jenkins-release-chains">',
+    ],
+    ids=["declaration", "no text", "padding", "null", "twice"],
+)
+def test_a_page_whose_memory_cannot_be_read_is_refused(page: bytes):
+    """Whoever writes to the portal may have put anything there."""
+    with pytest.raises(IntegrityError, match="what the page remembers of withdrawn releases cannot be read"):
+        read_memory(page, "the page")

@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import logging
-from datetime import timedelta
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 from urllib.request import urlopen
 
 import pytest
 
+from jenkins_release.config.portal import Encryption
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.portal import NotAtPortal, S3Portal
 from jenkins_release.portal.s3_upload import MAX_PARTS, MIN_PART, disposition, part_size_for, split
@@ -33,6 +38,12 @@ def denied(action: str, part: int = 0) -> Fault:
     return Fault(
         lambda call: call.action == action and call.part >= part, 403, "AccessDenied", "Access Denied"
     )
+
+
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let botocore repeat a call at once."""
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
 
 
 @pytest.fixture
@@ -113,6 +124,19 @@ class TestResuming:
         assert portal.put(upload(LARGE), ignore).kept == 0
         assert parts(s3) == [1, 2, 3]
 
+    @pytest.mark.parametrize("algorithm", ["CRC64NVME", ""])
+    def test_the_upload_of_another_program_is_not_continued(
+        self, portal: S3Portal, s3: S3Double, client: Any, bucket: str, algorithm: str
+    ) -> None:
+        """S3 takes no SHA-256 for an upload that began without: its parts fit, and it was tried for ever."""
+        asked = {"ChecksumAlgorithm": algorithm} if algorithm else {}
+        begun = client.create_multipart_upload(Bucket=bucket, Key=KEY, **asked)
+        client.upload_part(
+            Bucket=bucket, Key=KEY, UploadId=begun["UploadId"], PartNumber=1, Body=LARGE[:MIN_PART]
+        )
+        assert portal.put(upload(LARGE), ignore).sent == len(LARGE)
+        assert _unfinished(client, bucket) == []
+
     def test_a_lost_answer_of_the_last_call_is_success(self, portal: S3Portal, s3: S3Double) -> None:
         """S3 made the object, nobody heard of it: the repeated call finds no upload, but the object."""
         s3.faults.append(Fault(lambda call: call.action == "CompleteMultipartUpload", status=0, times=1))
@@ -151,6 +175,47 @@ class TestResuming:
         assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
 
 
+class TestLeftovers:
+    """Uploads that broke off keep their parts, and cost money, until somebody gives them up."""
+
+    @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+    def test_what_broke_off_is_given_up_once_the_object_is_there(
+        self, portal: S3Portal, client: Any, bucket: str, done: bool
+    ) -> None:
+        """Also one without parts, and one that a run left that died behind its last call; others stay."""
+        if done:
+            portal.put(upload(LARGE), ignore)
+        for key in (KEY, f"{KEY}.other"):
+            client.create_multipart_upload(Bucket=bucket, Key=key)
+        portal.put(upload(LARGE), ignore)
+        assert _unfinished(client, bucket) == [f"{KEY}.other"]
+
+    @pytest.mark.parametrize("action", ["ListMultipartUploads", "AbortMultipartUpload"])
+    @pytest.mark.parametrize("times", [None, 1])
+    def test_missing_rights_are_a_note(
+        self,
+        portal: S3Portal,
+        s3: S3Double,
+        client: Any,
+        bucket: str,
+        action: str,
+        times: int | None,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """The upload succeeds; the log says what stays, and what removes it."""
+        client.create_multipart_upload(Bucket=bucket, Key=KEY)
+        s3.faults.append(Fault(lambda call: call.action == action, 403, "AccessDenied", "no", times=times))
+        with caplog.at_level(logging.INFO):
+            assert portal.put(upload(LARGE), ignore).sent == len(LARGE)
+            if times is None:
+                assert portal.discard_unfinished("SkyDRM") == 0
+        assert "a lifecycle rule removes them" in caplog.text
+
+
+def _unfinished(client: Any, bucket: str) -> list[str]:
+    return [each["Key"] for each in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+
+
 class TestWhatIsAsked:
     def test_parts_go_at_the_same_time(self, bucket: str, s3: S3Double) -> None:
         """Three workers have three parts under way: none is answered before all are there."""
@@ -182,22 +247,66 @@ class TestWhatIsAsked:
         assert head["Metadata"] == {"sha256": upload(LARGE).sha256, "part-size": str(MIN_PART)}
 
     @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
-    @pytest.mark.parametrize("key", ["", "alias/downloads"])
-    def test_encryption_type_and_name(
-        self, bucket: str, s3: S3Double, client: Any, data: bytes, key: str
-    ) -> None:
-        """Encrypted at rest, with the media type, and saved under its own name."""
-        portal = S3Portal(bucket, REGION, prefix="p", kms_key=key, part_size=MIN_PART, workers=1)
+    def test_type_and_name(self, bucket: str, client: Any, data: bytes) -> None:
+        """With the media type, and saved under its own name; what is shown is asked for each time."""
+        portal = S3Portal(bucket, REGION, prefix="p", part_size=MIN_PART, workers=1)
         portal.put(upload(data), ignore)
+        portal.put(replace(upload(b"sums", "SkyDRM/8.1.0/SHA256SUMS"), download_as=""), ignore)
         portal.write_page("SkyDRM/index.html", lambda: b"page", "text/html; charset=utf-8")
         head = client.head_object(Bucket=bucket, Key=f"p/{KEY}")
         assert head["ContentType"] == "application/x-msi"
         assert head["ContentDisposition"] == 'attachment; filename="SkyDRM-8.1.0.msi"'
         page = client.head_object(Bucket=bucket, Key="p/SkyDRM/index.html")
         assert (page["ContentType"], page["CacheControl"]) == ("text/html; charset=utf-8", "no-cache")
-        for each in (head, page):
-            assert each["ServerSideEncryption"] == ("aws:kms" if key else "AES256")
-            assert not key or each["SSEKMSKeyId"].endswith(key)
+        sums = client.head_object(Bucket=bucket, Key="p/SkyDRM/8.1.0/SHA256SUMS")
+        assert sums["CacheControl"] == "no-cache"
+
+    @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+    def test_a_bucket_encrypts_as_its_own_default_says(
+        self, portal: S3Portal, s3: S3Double, client: Any, bucket: str, data: bytes
+    ) -> None:
+        """Nothing is sent that would replace the default: its administrator chose a key."""
+        rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "alias/theirs"}
+        client.put_bucket_encryption(
+            Bucket=bucket,
+            ServerSideEncryptionConfiguration={
+                "Rules": [{"ApplyServerSideEncryptionByDefault": rule, "BucketKeyEnabled": True}]
+            },
+        )
+        portal.put(upload(data), ignore)
+        portal.write_page("SkyDRM/index.html", lambda: b"page", "text/html; charset=utf-8")
+        assert [name for call in s3.calls for name in call.headers if "server-side-encryption" in name] == []
+        if data is SMALL:  # moto applies the default to objects of one part only
+            assert client.head_object(Bucket=bucket, Key=KEY)["ServerSideEncryption"] == "aws:kms"
+
+    @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+    @pytest.mark.parametrize(
+        ("encryption", "key", "expected"),
+        [
+            ("AES256", "", ("AES256", None)),
+            ("aws:kms", "", ("aws:kms", None)),
+            ("aws:kms", "alias/downloads", ("aws:kms", "alias/downloads")),
+            ("bucket", "alias/downloads", ("aws:kms", "alias/downloads")),
+        ],
+    )
+    def test_an_encryption_that_is_configured_is_asked_for(
+        self,
+        bucket: str,
+        s3: S3Double,
+        data: bytes,
+        encryption: Encryption,
+        key: str,
+        expected: tuple[str, str | None],
+    ) -> None:
+        """With files and with the page; a key alone means KMS."""
+        portal = S3Portal(bucket, REGION, encryption=encryption, kms_key=key, part_size=MIN_PART, workers=1)
+        portal.put(upload(data), ignore)
+        portal.write_page("SkyDRM/index.html", lambda: b"page", "text/html; charset=utf-8")
+        calls = [*s3.named("PutObject"), *s3.named("CreateMultipartUpload")]
+        assert len(calls) == 2
+        for call in calls:
+            found = call.headers.get("x-amz-server-side-encryption-aws-kms-key-id")
+            assert (call.headers["x-amz-server-side-encryption"], found) == expected
 
     @pytest.mark.parametrize(
         ("name", "header"),
@@ -316,6 +425,58 @@ class TestFailures:
         assert "s3:ListBucket" in caught.value.hint
 
     @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "Access Denied",
+            "User: arn:aws:iam::1:user/up is not authorized to perform: s3:PutObject on resource: x with an "
+            "explicit deny in a resource-based policy",
+        ],
+    )
+    def test_a_bucket_that_demands_an_encryption(
+        self, portal: S3Portal, s3: S3Double, bucket: str, data: bytes, said: str
+    ) -> None:
+        """Its policy refuses what does not ask for KMS: the hint names the keys, and no right to list."""
+
+        def refused(call: Call) -> bool:
+            wanted = call.headers.get("x-amz-server-side-encryption") == "aws:kms"
+            return call.action in {"PutObject", "CreateMultipartUpload"} and not wanted
+
+        s3.faults.append(Fault(refused, 403, "AccessDenied", said))
+        with pytest.raises(RemoteError, match="AccessDenied") as caught:
+            portal.put(upload(data), ignore)
+        assert "portal.encryption" in caught.value.hint
+        assert "ListBucket" not in caught.value.hint
+        wanted = S3Portal(bucket, REGION, encryption="aws:kms", part_size=MIN_PART, workers=1)
+        assert wanted.put(upload(data), ignore).sent == len(data)
+
+    @pytest.mark.parametrize(
+        ("code", "hint"),
+        [
+            ("KMS.NotFoundException", "portal.kms_key"),
+            ("KMS.DisabledException", "has to be enabled"),
+            ("KMS.KMSInvalidStateException", "has to be enabled"),
+        ],
+    )
+    def test_a_key_that_cannot_be_used(self, bucket: str, s3: S3Double, code: str, hint: str) -> None:
+        """What is the matter with the key decides what to do."""
+        s3.faults.append(Fault(lambda call: call.action == "PutObject", 400, code, "Invalid arn"))
+        portal = S3Portal(bucket, REGION, kms_key="alias/k", part_size=MIN_PART)
+        with pytest.raises(RemoteError, match="KMS key alias/k cannot be used") as caught:
+            portal.put(upload(SMALL), ignore)
+        assert hint in caught.value.hint
+        assert not caught.value.retryable
+
+    def test_a_busy_kms_is_asked_again(self, bucket: str, s3: S3Double) -> None:
+        """Too many calls of a key are no mistake in the configuration."""
+        s3.faults.append(
+            Fault(lambda call: call.action == "PutObject", 400, "KMS.ThrottlingException", "Rate exceeded")
+        )
+        with pytest.raises(RemoteError, match="ThrottlingException") as caught:
+            S3Portal(bucket, REGION, part_size=MIN_PART).put(upload(SMALL), ignore)
+        assert caught.value.retryable
+
+    @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
     def test_bytes_that_are_damaged_on_the_way_are_refused_by_s3(
         self, portal: S3Portal, s3: S3Double, data: bytes
     ) -> None:
@@ -341,6 +502,29 @@ class TestFailures:
         portal.put(upload(LARGE), ignore)
         assert parts(s3) == [1, 2, 2, 3]
 
+    @pytest.mark.parametrize(
+        ("action", "status", "code"),
+        [
+            ("HeadBucket", 503, ""),
+            ("HeadObject", 503, ""),
+            ("HeadObject", 429, ""),
+            ("ListMultipartUploads", 503, "SlowDown"),
+            ("ListMultipartUploads", 400, "RequestTimeout"),
+            ("CreateMultipartUpload", 409, "OperationAborted"),
+            ("UploadPart", 400, "ThrottlingException"),
+            ("UploadPart", 500, "InternalError"),
+            ("CompleteMultipartUpload", 503, "ServiceUnavailable"),
+        ],
+    )
+    def test_a_busy_s3_is_no_mistake_in_the_configuration(
+        self, portal: S3Portal, s3: S3Double, action: str, status: int, code: str, no_wait: None
+    ) -> None:
+        """After botocore's attempts the step repeats it, whatever the call. HEAD tells a status only."""
+        s3.faults.append(Fault(lambda call: call.action == action, status, code, "later"))
+        with pytest.raises(RemoteError) as caught:
+            portal.put(upload(LARGE), ignore)
+        assert caught.value.retryable
+
     def test_an_object_that_someone_else_put_there_is_not_believed(
         self, portal: S3Portal, client: Any, bucket: str
     ) -> None:
@@ -358,7 +542,7 @@ class TestLinks:
         """Without a login; the customer stands in the request, which S3 logs."""
         portal.put(upload(SMALL), ignore)
         s3.calls.clear()
-        link = portal.link(KEY, customer="ACME & Söhne", expires=timedelta(days=7))
+        link = portal.link(KEY, customer="ACME & Söhne", expires=timedelta(days=7)).url
         with urlopen(link) as answer:  # noqa: S310 - loopback
             assert answer.read() == SMALL
         call = s3.named("GetObject")[0]
@@ -370,7 +554,7 @@ class TestLinks:
     def test_customer_and_time_are_part_of_what_is_signed(self, portal: S3Portal, s3: S3Double) -> None:
         """The signature is that of Signature Version 4 over the whole query, computed here anew."""
         portal.put(upload(SMALL), ignore)
-        link = portal.link(KEY, customer="ACME", expires=timedelta(hours=12))
+        link = portal.link(KEY, customer="ACME", expires=timedelta(hours=12)).url
         assert (
             _signature(link, "portal-secret-access-key")
             == dict(parse_qsl(urlsplit(link).query))["X-Amz-Signature"]
@@ -381,7 +565,9 @@ class TestLinks:
     def test_customers_do_not_mix(self, portal: S3Portal) -> None:
         """Each link has the customer it is for, and nothing else the portal does is marked."""
         portal.put(upload(SMALL), ignore)
-        links = [portal.link(KEY, customer=name, expires=timedelta(hours=1)) for name in ("ACME", "Globex")]
+        links = [
+            portal.link(KEY, customer=name, expires=timedelta(hours=1)).url for name in ("ACME", "Globex")
+        ]
         assert ["x-customer=ACME" in link for link in links] == [True, False]
         assert ["x-customer=Globex" in link for link in links] == [False, True]
 
@@ -397,15 +583,63 @@ class TestLinks:
             portal.link(KEY, customer="ACME", expires=timedelta(hours=1))
 
     def test_temporary_credentials_make_no_long_link(
-        self, portal: S3Portal, bucket: str, monkeypatch: pytest.MonkeyPatch
+        self,
+        portal: S3Portal,
+        bucket: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """It would end with them, long before the customer expects; a short one is made."""
+        """It would end with them, long before the customer expects; a short one is made, with a warning."""
         portal.put(upload(SMALL), ignore)
         monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
         with_role = S3Portal(bucket, REGION)
         with pytest.raises(ConfigurationError, match="temporary AWS credentials"):
             with_role.link(KEY, customer="ACME", expires=timedelta(days=1))
-        assert "X-Amz-Security-Token" in with_role.link(KEY, customer="ACME", expires=timedelta(hours=12))
+        with caplog.at_level(logging.WARNING):
+            link = with_role.link(KEY, customer="ACME", expires=timedelta(hours=12))
+        assert "X-Amz-Security-Token" in link.url
+        assert link.lasts == timedelta(hours=12)
+        assert "do not say when they end" in caplog.text
+
+    @pytest.mark.parametrize("source", ["variable", "program", "role"])
+    def test_a_link_ends_with_the_session_that_signs_it(
+        self,
+        portal: S3Portal,
+        bucket: str,
+        source: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """What is told and what is signed is the sooner end; else only the customer learns of it."""
+        portal.put(upload(SMALL), ignore)
+        _session(monkeypatch, tmp_path, source, timedelta(hours=1))
+        with caplog.at_level(logging.WARNING):
+            link = S3Portal(bucket, REGION).link(KEY, customer="ACME", expires=timedelta(hours=12))
+        assert timedelta(minutes=55) < link.lasts <= timedelta(hours=1)
+        assert dict(parse_qsl(link.url))["X-Amz-Expires"] == str(int(link.lasts.total_seconds()))
+        assert "not 12:00:00: the credentials that sign it end then" in caplog.text
+
+    def test_a_session_that_lasts_longer_changes_nothing(
+        self, portal: S3Portal, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    ) -> None:
+        """The time that was asked for is what counts."""
+        portal.put(upload(SMALL), ignore)
+        _session(monkeypatch, tmp_path, "variable", timedelta(hours=2))
+        link = S3Portal(bucket, REGION).link(KEY, customer="ACME", expires=timedelta(hours=1))
+        assert link.lasts == timedelta(hours=1)
+        assert caplog.text == ""
+
+    def test_a_session_that_ends_very_soon_makes_no_link(
+        self, portal: S3Portal, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The customer would not get around to using it."""
+        portal.put(upload(SMALL), ignore)
+        _session(monkeypatch, tmp_path, "variable", timedelta(minutes=12))
+        soon = S3Portal(bucket, REGION)
+        with pytest.raises(ConfigurationError, match=r"end at \d\d:\d\d UTC, and the link with them"):
+            soon.link(KEY, customer="ACME", expires=timedelta(hours=12))
+        assert soon.link(KEY, customer="ACME", expires=timedelta(minutes=5)).lasts == timedelta(minutes=5)
 
     def test_a_link_stands_in_no_log(self, portal: S3Portal, caplog: pytest.LogCaptureFixture) -> None:
         """Not even in the most talkative one."""
@@ -413,6 +647,29 @@ class TestLinks:
         with caplog.at_level(logging.DEBUG, "jenkins_release"):
             portal.link(KEY, customer="ACME", expires=timedelta(hours=1))
         assert "X-Amz-Signature" not in caplog.text
+
+
+def _session(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str, lasts: timedelta) -> None:
+    """Lead boto3 to temporary credentials that say when they end."""
+    end = (datetime.now(UTC) + lasts).isoformat()
+    if source == "variable":
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
+        monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", end)
+        return
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+    if source == "role":
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", os.environ["AWS_ENDPOINT_URL_S3"])
+        (folder / "config").write_text(
+            "[default]\nrole_arn = arn:aws:iam::123456789012:role/portal\nsource_profile = base\n"
+            f"duration_seconds = {int(lasts.total_seconds())}\n"
+            "[profile base]\naws_access_key_id = AKIABASE\naws_secret_access_key = base\n"
+        )
+        return
+    told = {"AccessKeyId": "ASIA", "SecretAccessKey": "s", "SessionToken": "session", "Expiration": end}
+    (folder / "told.json").write_text(json.dumps({"Version": 1, **told}))
+    (folder / "config").write_text(f"[default]\ncredential_process = cat {folder / 'told.json'}\n")
 
 
 def _signature(link: str, secret: str) -> str:

@@ -87,6 +87,52 @@ def test_what_the_caller_has_to_mend_is_a_configuration_error(error: Exception) 
     assert found.hint
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "kind", "advice"),
+    [
+        ("LayersNotFoundException", "said", RemoteError, "sends them again"),
+        ("ReferencedImagesNotFoundException", "said", RemoteError, "push them first"),
+        ("ImageTagAlreadyExistsException", "said", RemoteError, "under a new version"),
+        ("KmsException", "said", ConfigurationError, "its policy has to let"),
+        ("EncryptionFailure", "said", ConfigurationError, "its policy has to let"),
+        ("LimitExceededException", "said", ConfigurationError, "Service Quotas"),
+        ("LimitExceeded", "Cannot exceed quota for UsersPerAccount", ConfigurationError, "Service Quotas"),
+        ("ServiceQuotaExceededException", "said", ConfigurationError, "Service Quotas"),
+        ("EntityAlreadyExists", "said", ConfigurationError, "another name"),
+        ("MalformedPolicyDocument", "said", ConfigurationError, "does not exist"),
+        ("MalformedPolicyDocument", "Invalid principal in policy: AIDAX", ConfigurationError, "a minute"),
+        (
+            "InvalidParameterException",
+            "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found'",
+            ConfigurationError,
+            "an account, user or role",
+        ),
+        (
+            "InvalidParameterException",
+            "failed to satisfy constraint: 'Invalid repository policy provided'",
+            ConfigurationError,
+            "an account, user or role",
+        ),
+    ],
+)
+def test_a_refusal_comes_with_what_to_do(code: str, message: str, kind: type, advice: str) -> None:
+    """And with the status of what has to be mended: by the caller, or by running it again."""
+    found = translate(answered(code, message), "do it")
+    assert type(found) is kind
+    assert not found.retryable
+    assert advice in found.hint
+    assert message in found.message
+
+
+def test_what_kms_said_is_told() -> None:
+    """ECR hides it in a field of its own; there KMS may ask for patience too."""
+    error = answered("KmsException", "The operation failed due to a KMS exception.")
+    error.response["kmsError"] = "KMS.DisabledException"
+    assert "KMS exception. (KMS.DisabledException)" in translate(error, "do it").message
+    error.response["kmsError"] = "KMS.ThrottlingException"
+    assert translate(error, "do it").retryable
+
+
 def test_a_denial_names_principal_and_permission() -> None:
     """The hint is what to put into a policy; the encoded message is left out."""
     said = "User: arn:aws:iam::1:user/x is not authorized to perform: ecs:UpdateService on resource: *"
@@ -130,6 +176,9 @@ def test_the_value_of_a_wrong_parameter_is_not_quoted() -> None:
         ({"retry-after": "Sun, 15 Jun 2025 15:00:00 GMT"}, 0.0),
         ({"x-amz-retry-after": "1500", "retry-after": "7"}, 1.5),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "\u00b2"}, None),
+        ({"x-amz-retry-after": "\u00b2"}, None),
+        ({"x-amz-retry-after": "9" * 400}, None),
         ({}, None),
     ],
 )

@@ -19,12 +19,13 @@ from jenkins_release.registry.distribution import (
     DistributionRegistry,
     ImageReference,
 )
-from jenkins_release.registry.manifests import DOCKER_MANIFEST, OCI_INDEX, sha256_digest
+from jenkins_release.registry.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_INDEX, sha256_digest
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.process import LOOPBACK, free_port
 
-CONFIG = {"mediaType": "application/json", "digest": f"sha256:{'1' * 64}", "size": 7}
-LAYER = {"mediaType": "application/gzip", "digest": f"sha256:{'2' * 64}", "size": 9}
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+CONFIG = {"mediaType": DOCKER_CONFIG, "digest": f"sha256:{'1' * 64}", "size": 7}
+LAYER = {"mediaType": DOCKER_LAYER, "digest": f"sha256:{'2' * 64}", "size": 9}
 MANIFEST = json.dumps(
     {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": CONFIG, "layers": [LAYER]}
 ).encode()
@@ -135,6 +136,16 @@ def test_each_status_has_its_error(scripted: Scripted, status: int, kind: type, 
         read(scripted)
     assert raised.value.retryable is retryable
     assert raised.value.retry_after == (3.0 if kind is RemoteError else None)
+
+
+@pytest.mark.parametrize("wait", ["\u00b2", "9" * 400, "soon"])
+def test_a_wait_that_is_no_number_is_as_if_it_were_not_there(scripted: Scripted, wait: str):
+    """A superscript is a digit for Python, and no number."""
+    scripted.status, scripted.headers["Retry-After"] = 503, wait
+    with pytest.raises(RemoteError) as raised:
+        read(scripted)
+    assert (raised.value.retryable, raised.value.retry_after) == (True, None)
+    assert "answers with status 503" in raised.value.message
 
 
 def test_a_password_is_sent_only_when_it_is_asked_for(scripted: Scripted):

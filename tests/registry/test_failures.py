@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import requests
 from boto3.session import Session
 from botocore.config import Config
 
 from jenkins_release.errors import RemoteError
 from jenkins_release.registry import EcrRegistry
+from jenkins_release.registry.transport import refusal
 from jenkins_release.retry import RetryPolicy, retry_call
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_front import EcrFront
@@ -73,9 +75,9 @@ def test_the_retry_layer_waits_as_long_as_ecr_asks(single_try: EcrRegistry, ecr:
 
 def test_any_other_answer_is_final(single_try: EcrRegistry, ecr: EcrFront) -> None:
     """An error that is not known to pass is not repeated; code and request id help AWS's support."""
-    ecr.faults.add(Fault(action="*", status=400, code="LimitExceededException", message="too many"))
+    ecr.faults.add(Fault(action="*", status=400, code="InvalidParameterException", message="no such"))
     with pytest.raises(
-        RemoteError, match=r"LimitExceededException \(request [0-9a-f]{32}\): too many"
+        RemoteError, match=r"InvalidParameterException \(request [0-9a-f]{32}\): no such"
     ) as caught:
         single_try.repository(REPOSITORY)
     assert not caught.value.retryable
@@ -114,3 +116,13 @@ def test_an_endpoint_that_nobody_listens_on_is_retryable(
         EcrRegistry(REGION).repository(REPOSITORY)
     assert caught.value.retryable
     assert "firewall" in caught.value.hint
+
+
+@pytest.mark.parametrize("wait", ["\u00b2", "9" * 400, "soon"])
+def test_a_wait_that_is_no_number_is_as_if_it_were_not_there(wait: str):
+    """As every answer of the distribution API is read."""
+    answer = requests.Response()
+    answer.status_code, answer._content = 503, b""
+    answer.headers["Retry-After"] = wait
+    error = refusal(answer, "push it")
+    assert (error.retryable, error.retry_after) == (True, None)

@@ -23,7 +23,7 @@ from jenkins_release.registry.manifests import (
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_front import EcrFront
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
-from tests.fixtures.ecr_push import Pusher
+from tests.fixtures.ecr_push import OCI_CONFIG, OCI_LAYER, Pusher
 
 REPOSITORY = "skydrm/rms"
 ABSENT = "sha256:" + "0" * 64
@@ -202,35 +202,85 @@ def raw(document: Any, media_type: str = OCI_MANIFEST) -> RawManifest:
     return RawManifest(sha256_digest(data), media_type, data)
 
 
-def descriptor(size: Any = 1, digest: Any = ABSENT) -> dict[str, Any]:
+def descriptor(size: Any = 1, digest: Any = ABSENT, kind: Any = OCI_LAYER, **more: Any) -> dict[str, Any]:
     """Return a descriptor."""
-    return {"digest": digest, "size": size}
+    return {"mediaType": kind, "digest": digest, "size": size, **more}
 
 
-SOUND = {"schemaVersion": 2, "config": descriptor(), "layers": [descriptor(2)]}
+SOUND = {
+    "schemaVersion": 2,
+    "mediaType": OCI_MANIFEST,
+    "config": descriptor(kind=OCI_CONFIG),
+    "layers": [descriptor(2)],
+}
+SOUND_INDEX = {
+    "schemaVersion": 2,
+    "mediaType": OCI_INDEX,
+    "manifests": [
+        descriptor(kind=OCI_MANIFEST, platform={"os": "linux", "architecture": "arm64", "variant": "v8"})
+    ],
+}
 
 
 @pytest.mark.parametrize(
     ("document", "why"),
     [
-        (b"not json", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
+        (b"not json", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"\xef\xbb\xbf" + json.dumps(SOUND).encode(), "not valid JSON"),
+        (json.dumps(SOUND).encode() + b"{}", "not valid JSON"),
+        (json.dumps(SOUND).encode().replace(b"{", b'{"a": "\xff",', 1), "not UTF-8"),
+        (SOUND | {"a": "\ud800"}, "surrogate"),
+        (SOUND | {"annotations": {"\udfff": "a"}}, "surrogate"),
         (b"[]", "not a JSON object"),
         (SOUND | {"schemaVersion": 1}, "schemaVersion 2"),
-        (json.dumps(SOUND).encode()[:-1] + b', "config": {}}', "stands in it twice"),
-        (SOUND | {"manifests": []}, "at once"),
+        (json.dumps(SOUND).encode()[:-1] + b', "config": {}}', "'config' is there twice"),
+        (SOUND | {"schemaVersion": 2.0}, "'schemaVersion' of the document is 2.0, expected a whole number"),
+        (SOUND | {"schemaVersion": "2"}, "schemaVersion 2"),
+        (SOUND | {"manifests": []}, "'manifests', which belongs to another kind"),
+        (SOUND | {"fsLayers": []}, "'fsLayers', which belongs to another kind"),
         (SOUND | {"mediaType": DOCKER_MANIFEST}, "says it is"),
-        (SOUND | {"layers": None}, "no list of layers"),
-        (SOUND | {"layers": [descriptor(-1)]}, "descriptor"),
-        (SOUND | {"layers": [descriptor(True)]}, "descriptor"),
-        (SOUND | {"config": descriptor(digest="sha256:ABC")}, "descriptor"),
-        (SOUND | {"config": None}, "descriptor"),
+        ({k: v for k, v in SOUND.items() if k != "mediaType"}, "says it is None"),
+        (SOUND | {"layers": None}, "no 'layers', expected a list"),
+        (SOUND | {"layers": {}}, "expected a list"),
+        (SOUND | {"layers": [descriptor(-1)]}, "a size of -1"),
+        (SOUND | {"layers": [descriptor(True)]}, "expected a whole number"),
+        (SOUND | {"layers": [descriptor("2")]}, "expected a whole number"),
+        (SOUND | {"layers": [descriptor(2.0)]}, "expected a whole number"),
+        (json.dumps(SOUND).encode().replace(b'"size": 2', b'"size": 2e0'), "expected a whole number"),
+        (SOUND | {"layers": [descriptor(2**63)]}, "expected a whole number"),
+        (SOUND | {"layers": [descriptor(kind="application/octet-stream")]}, "one of its layers is"),
+        (SOUND | {"layers": [descriptor(urls=["https://example.com/"])]}, "'urls'"),
+        (SOUND | {"layers": [descriptor(data="eA==")]}, "'data'"),
+        (SOUND | {"config": descriptor(digest="sha256:ABC", kind=OCI_CONFIG)}, "no sha256 digest"),
+        (SOUND | {"config": descriptor(digest=ABSENT.upper(), kind=OCI_CONFIG)}, "no sha256 digest"),
+        (SOUND | {"config": descriptor(kind="application/json")}, "its config is"),
+        (SOUND | {"config": None}, "no 'config'"),
+        (SOUND | {"subject": descriptor()}, "it is no image"),
+        (SOUND | {"artifactType": "application/example"}, "it is no image"),
+        (SOUND | {"Config": descriptor()}, "'Config' where 'config' is meant"),
+        (SOUND | {"layer\u017f": []}, "where 'layers' is meant"),
+        (SOUND | {"Manifests": []}, "'Manifests' where 'manifests' is meant"),
+        (SOUND | {"layers": [descriptor() | {"Digest": ABSENT}]}, "'Digest' where 'digest' is meant"),
+        (SOUND | {"layers": [descriptor() | {"\u017fize": 3}]}, "where 'size' is meant"),
+        (SOUND | {"annotations": {"a": 1}}, "expected a string"),
     ],
 )
 def test_a_malformed_manifest_is_an_integrity_error(document: Any, why: str) -> None:
     """Nothing is read from a manifest that two readers could understand differently."""
     with pytest.raises(IntegrityError, match=why):
         read_content(raw(document), "skydrm/rms 8.1.0")
+
+
+@pytest.mark.parametrize("compression", ["", "+gzip", "+zstd"])
+def test_a_layer_of_oci_in_a_manifest_of_docker_is_refused(compression: str) -> None:
+    """Docker pulls it; skopeo and Podman do not."""
+    document = SOUND | {
+        "mediaType": DOCKER_MANIFEST,
+        "layers": [descriptor(kind=f"application/vnd.oci.image.layer.v1.tar{compression}")],
+    }
+    with pytest.raises(IntegrityError, match="one of its layers is"):
+        read_content(raw(document, DOCKER_MANIFEST), "skydrm/rms 8.1.0")
 
 
 def test_an_unknown_media_type_is_refused() -> None:
@@ -242,10 +292,12 @@ def test_an_unknown_media_type_is_refused() -> None:
 @pytest.mark.parametrize(
     ("document", "why"),
     [
-        ({"schemaVersion": 2, "manifests": [], "layers": []}, "at once"),
-        ({"schemaVersion": 2}, "no list of manifests"),
-        ({"schemaVersion": 2, "manifests": [descriptor()]}, "an unstated platform"),
-        ({"schemaVersion": 2, "manifests": ["x"]}, "descriptor"),
+        (SOUND_INDEX | {"layers": []}, "'layers', which belongs to another kind"),
+        ({"schemaVersion": 2}, "no 'manifests'"),
+        (SOUND_INDEX | {"manifests": [descriptor()]}, "it lists .* for an unstated platform"),
+        (SOUND_INDEX | {"manifests": [descriptor(kind=OCI_MANIFEST)]}, "an unstated platform"),
+        (SOUND_INDEX | {"manifests": ["x"]}, "expected an object"),
+        (SOUND_INDEX | {"Manifests": []}, "'Manifests' where 'manifests' is meant"),
     ],
 )
 def test_a_malformed_index_is_an_integrity_error(document: Any, why: str) -> None:
@@ -255,17 +307,30 @@ def test_a_malformed_index_is_an_integrity_error(document: Any, why: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("wanted", "matches"), [("linux/arm64", True), ("linux/arm64/v8", True), ("linux/arm64/v7", False)]
+    ("found", "wanted", "matches"),
+    [
+        ("linux/arm64/v8", "linux/arm64", True),
+        ("linux/arm64/v8", "linux/arm64/v8", True),
+        ("linux/arm64", "linux/arm64/v8", True),
+        ("linux/arm64/v8", "linux/arm64/v7", False),
+        ("linux/arm/v7", "linux/arm", True),
+        ("linux/arm/v6", "linux/arm", False),
+        ("linux/arm/v6", "linux/arm/v6", True),
+        ("linux/amd64/v3", "linux/amd64", False),
+        ("linux/amd64/v3", "linux/amd64/v3", True),
+        ("linux/amd64/windows", "linux/amd64", False),
+        ("LINUX/amd64", "linux/amd64", False),
+    ],
 )
-def test_a_variant_counts_only_where_one_is_asked_for(wanted: str, matches: bool) -> None:
-    """linux/arm64 takes any variant; linux/arm64/v7 takes only its own."""
-    entry = descriptor() | {"platform": {"os": "linux", "architecture": "arm64", "variant": "v8"}}
-    index = raw({"schemaVersion": 2, "manifests": [entry]}, OCI_INDEX)
+def test_only_the_usual_variant_may_be_left_out(found: str, wanted: str, matches: bool) -> None:
+    """Docker and skopeo do not pull another one, nor one that is spelled in another way."""
+    parts = dict(zip(("os", "architecture", "variant"), found.split("/"), strict=False))
+    document = SOUND_INDEX | {"manifests": [descriptor(kind=OCI_MANIFEST, platform=parts)]}
     if matches:
-        assert platform_digest(index, wanted, "x") == (ABSENT, 1)
+        assert platform_digest(raw(document, OCI_INDEX), wanted, "x") == (ABSENT, 1)
     else:
-        with pytest.raises(IntegrityError, match="it holds linux/arm64/v8"):
-            platform_digest(index, wanted, "x")
+        with pytest.raises(IntegrityError, match=f"it holds {found}"):
+            platform_digest(raw(document, OCI_INDEX), wanted, "x")
 
 
 def test_an_index_whose_manifest_has_another_size_is_refused(registry: EcrRegistry, pusher: Pusher) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.errors import ReleaseError, RemoteError
 from jenkins_release.registry import EcrRegistry, RepositoryNotFound, Scan
 from jenkins_release.sandbox.ecr_front import EcrFront
-from jenkins_release.sandbox.ecr_state import ScanOrder
+from jenkins_release.sandbox.ecr_state import REGION, ScanOrder, Statement
 from tests.fixtures.ecr_push import Pusher
 
 REPOSITORY = "skydrm/rms"
@@ -113,8 +113,73 @@ def test_the_client_tells_done_from_coming_and_from_never(
     """A scan that failed is not waited for, and is not clean."""
     ecr.state.order_scan(ScanOrder(repository=REPOSITORY, status=status, findings={"LOW": 1}))
     scan = registry.scan(REPOSITORY, scanned)
-    assert scan == Scan(status, {"LOW": 1} if complete else {})
+    assert scan == Scan(status, {"LOW": 1} if complete else {}, counted=complete)
     assert (scan.complete, scan.coming) == (complete, coming)
+
+
+class TestEnhanced:
+    """ECR says ACTIVE before Inspector has looked, and after it has found nothing."""
+
+    def order(self, ecr: EcrFront, **more: Any) -> None:
+        ecr.state.order_scan(ScanOrder(repository=REPOSITORY, status="ACTIVE", **more))
+
+    def test_an_answer_without_counts_is_as_reports_have_it(self, ecr: EcrFront, boto_ecr: Any, scanned: str):
+        """An empty list, and nothing else: the same for an image that is full of findings."""
+        self.order(ecr, counts="none", findings={"CRITICAL": 3})
+        assert asked(boto_ecr, imageDigest=scanned)["imageScanFindings"] == {"findings": []}
+
+    def test_nothing_found_yet_is_not_clean(self, ecr: EcrFront, registry: EcrRegistry, scanned: str):
+        """Then Inspector has looked, and its findings count, page after page."""
+        self.order(ecr, counts="none", findings={"CRITICAL": 3, "LOW": 240, "UNDEFINED": 1}, pending=2)
+        found = [registry.scan(REPOSITORY, scanned) for _ in range(3)]
+        assert [(scan.status, scan.coming, scan.complete) for scan in found] == [
+            ("PENDING_INITIAL_SCAN", True, False),
+            ("PENDING_INITIAL_SCAN", True, False),
+            ("ACTIVE", False, True),
+        ]
+        assert found[-1].findings == {"CRITICAL": 3, "LOW": 240, "UNDEFINED": 1}
+
+    def test_inspector_has_found_nothing(self, ecr: EcrFront, registry: EcrRegistry, scanned: str):
+        """Its coverage is the proof."""
+        self.order(ecr, counts="none")
+        assert registry.scan(REPOSITORY, scanned) == Scan("ACTIVE", {}, counted=True)
+
+    def test_an_image_that_inspector_does_not_cover(self, ecr: EcrFront, registry: EcrRegistry, scanned: str):
+        """It may come; nothing says that it is clean."""
+        self.order(ecr, counts="none", coverage="")
+        scan = registry.scan(REPOSITORY, scanned)
+        assert (scan.complete, scan.coming) == (False, True)
+
+    @pytest.mark.parametrize("reason", ["UNSUPPORTED_OS", "IMAGE_SIZE_EXCEEDED", "ACCESS_DENIED"])
+    def test_an_image_that_inspector_cannot_scan(
+        self, ecr: EcrFront, registry: EcrRegistry, scanned: str, reason: str
+    ):
+        """It is not waited for."""
+        self.order(ecr, counts="none", coverage=reason)
+        scan = registry.scan(REPOSITORY, scanned)
+        assert (scan.status, scan.complete, scan.coming) == (reason, False, False)
+
+    def test_findings_that_are_only_listed(self, ecr: EcrFront, registry: EcrRegistry, scanned: str):
+        """What is listed is there, whatever Inspector says of its coverage; all of it is another matter."""
+        self.order(ecr, counts="listed", findings={"CRITICAL": 2}, coverage="")
+        assert registry.scan(REPOSITORY, scanned) == Scan("ACTIVE", {"CRITICAL": 2})
+
+    def test_who_may_not_ask_inspector(self, ecr: EcrFront, scanned: str, monkeypatch: pytest.MonkeyPatch):
+        """An answer of ECR's that proves nothing is no reason to go on."""
+        self.order(ecr, counts="none")
+        key, secret = ecr.state.add_user("promoter", [Statement(actions=["ecr:*"], resources=["*"])])
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+        with pytest.raises(ReleaseError, match="Inspector's coverage") as raised:
+            EcrRegistry(REGION).scan(REPOSITORY, scanned)
+        assert "inspector2:ListCoverage" in f"{raised.value} {raised.value.hint}"
+
+
+def test_a_basic_scan_without_counts_is_no_scan(ecr: EcrFront, registry: EcrRegistry, scanned: str):
+    """COMPLETE, and an empty list of findings."""
+    ecr.state.order_scan(ScanOrder(repository=REPOSITORY, counts="none", coverage=""))
+    scan = registry.scan(REPOSITORY, scanned)
+    assert (scan.status, scan.complete, scan.coming) == ("COMPLETE", False, True)
 
 
 def test_no_repository_and_no_image_are_errors(registry: EcrRegistry, scanned: str):

@@ -261,3 +261,79 @@ def test_already_existing_is_not_believed_without_looking(
     """ImageAlreadyExistsException counts as success only when the tag then names the image."""
     with pytest.raises(RemoteError, match="ImageAlreadyExistsException"):
         answering(code="ImageAlreadyExistsException").set_tag(one, "8.1.0")
+
+
+class TestLate:
+    """Answers of ECR from before the last change: nothing is concluded from them, the call is repeated."""
+
+    def test_a_repository_that_was_just_created(self, registry: EcrRegistry, ecr: EcrFront) -> None:
+        """The answer to an attempt was lost, and it does not show yet."""
+        registry.create_repository(REPOSITORY)
+        ecr.faults.add(Fault(action="DescribeRepositories", stale=1))
+        with pytest.raises(RepositoryNotFound) as caught:
+            registry.create_repository(REPOSITORY)
+        assert caught.value.retryable
+        assert registry.create_repository(REPOSITORY).name == REPOSITORY
+
+    @pytest.mark.parametrize("code", ["ImageAlreadyExistsException", "ImageTagAlreadyExistsException"])
+    def test_a_tag_that_was_just_set(
+        self, registry: EcrRegistry, ecr: EcrFront, one: StoredImage, code: str
+    ) -> None:
+        """ECR refuses to set it again, and does not show it yet: it may name the image or another one."""
+        registry.set_tag(one, "8.1.0")
+        ecr.faults.add(Fault(action="BatchGetImage", stale=1, count=2))
+        ecr.faults.add(Fault(action="PutImage", status=400, code=code))
+        with pytest.raises(RemoteError, match=r"8\.1\.0.*does not show") as caught:
+            registry.set_tag(one, "8.1.0")
+        assert caught.value.retryable
+        registry.set_tag(one, "8.1.0")
+
+    def test_a_tag_that_may_be_moved_since_a_moment(
+        self, registry: EcrRegistry, ecr: EcrFront, one: StoredImage, two: StoredImage
+    ) -> None:
+        """The settings say so, and the refusal does not know it yet. One that may not be moved is final."""
+        registry.set_tag(one, "latest")
+        taken = Fault(action="PutImage", status=400, code="ImageTagAlreadyExistsException")
+        ecr.faults.add(taken)
+        with pytest.raises(TagConflict) as caught:
+            registry.set_tag(two, "latest")
+        assert not caught.value.retryable
+        registry.allow_moving(registry.repository(REPOSITORY), "latest")
+        ecr.faults.add(taken)
+        with pytest.raises(TagConflict) as caught:
+            registry.set_tag(two, "latest")
+        assert caught.value.retryable
+        registry.set_tag(two, "latest")
+        assert digest_of(registry, "latest") == two.digest
+
+    def test_a_setting_that_was_just_changed(self, registry: EcrRegistry, ecr: EcrFront) -> None:
+        """What was written is read back until it shows."""
+        repository = registry.create_repository(REPOSITORY)
+        ecr.faults.add(Fault(action="DescribeRepositories", stale=1, after="PutImageTagMutability"))
+        with pytest.raises(RemoteError, match="latest") as caught:
+            registry.allow_moving(repository, "latest")
+        assert caught.value.retryable
+        assert not registry.allow_moving(repository, "latest").is_immutable("latest")
+
+    def test_an_image_that_was_just_pushed_has_no_scan_yet(
+        self, registry: EcrRegistry, ecr: EcrFront, one: StoredImage
+    ) -> None:
+        """The scans may know it later than the registry does."""
+        ecr.faults.add(Fault(action="DescribeImageScanFindings", stale=1))
+        with pytest.raises(RemoteError, match="ImageNotFoundException") as caught:
+            registry.scan(REPOSITORY, one.digest)
+        assert caught.value.retryable
+        assert registry.scan(REPOSITORY, one.digest).status == "COMPLETE"
+
+    def test_an_index_that_shows_before_its_image(
+        self, registry: EcrRegistry, ecr: EcrFront, pusher: Pusher
+    ) -> None:
+        """Both were just pushed."""
+        registry.create_repository(REPOSITORY)
+        image = pusher.image(REPOSITORY, "one")
+        pusher.index(REPOSITORY, "8.1.0", [image.descriptor("linux/amd64")])
+        ecr.faults.add(Fault(action="BatchGetImage", stale=2, skip=1))
+        with pytest.raises(IntegrityError, match="does not hold") as caught:
+            registry.images(REPOSITORY, ["8.1.0"])
+        assert caught.value.retryable
+        assert registry.images(REPOSITORY, ["8.1.0"])["8.1.0"].config_digest == image.config_digest

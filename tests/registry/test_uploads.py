@@ -65,6 +65,27 @@ def test_a_blob_arrives_whole(blobs: RegistryUploads, pusher: Pusher, size: int)
     assert pusher.call("GET", f"{NAME}/blobs/{digest}").content == DATA[:size]
 
 
+@pytest.mark.parametrize("size", [0, 1, len(DATA)])
+def test_a_blob_is_read_in_pieces(blobs: RegistryUploads, size: int):
+    """As it was sent."""
+    digest = send(blobs, DATA[:size])
+    pieces = list(blobs.read(NAME, digest))
+    assert b"".join(pieces) == DATA[:size]
+    assert all(len(piece) <= 1 << 20 for piece in pieces)
+
+
+def test_a_blob_that_cannot_be_read_says_so(blobs: RegistryUploads, ecr: EcrFront):
+    """A missing one, and one whose bytes end too soon: that is worth another attempt."""
+    with pytest.raises(RemoteError, match="cannot read sha256:"):
+        list(blobs.read(NAME, digest_of(b"nothing")))
+    digest = send(blobs, DATA)
+    ecr.faults.add(Fault(method="GET", path="/blobs/", reset_response_after=1 << 20))
+    with pytest.raises(RemoteError, match="cannot read") as caught:
+        list(blobs.read(NAME, digest))
+    assert caught.value.retryable
+    assert b"".join(blobs.read(NAME, digest)) == DATA
+
+
 def test_a_missing_blob_is_missing(blobs: RegistryUploads):
     """HEAD tells."""
     assert not blobs.holds(NAME, digest_of(b"nothing"))

@@ -118,7 +118,7 @@ def _serve(order: dict[str, Any]) -> dict[str, Any]:
 
 def _command(order: dict[str, Any], calls: int, text: int) -> None:
     """Be the command; never returns."""
-    from jenkins_release.__main__ import main as command
+    from jenkins_release.cli.entry import main as command
     from tests.release.boundaries import Boundaries, watch_services
 
     status = 70

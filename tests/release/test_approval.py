@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -13,6 +14,7 @@ from jenkins_release.records.attestation import APPROVAL, OVERRIDE
 from jenkins_release.records.plan import Plan
 from jenkins_release.sandbox.demo_images import SERVICES
 from tests.fixtures.approval import REF, Release
+from tests.fixtures.process import started
 
 BEFORE = ["0001-build.dsse.json", "0002-qa.dsse.json"]
 APPROVED = [*BEFORE, "0003-approval.dsse.json"]
@@ -52,8 +54,15 @@ def test_a_plan_is_made_approved_and_run(tested: Release):
         "candidate": REF,
         "planDigest": planned["planDigest"],
         "attestation": "0003-approval.dsse.json",
+        "head": done.json["head"],
         "gate": done.json["gate"],
     }
+    assert (
+        done.json["head"]
+        == sha256(
+            (tested.product.candidate(REF) / "attestations" / "0003-approval.dsse.json").read_bytes()
+        ).hexdigest()
+    )
     assert done.json["gate"]["open"] is True
     said = predicate(tested, "0003-approval.dsse.json")
     assert said["planDigest"] == planned["planDigest"]
@@ -85,6 +94,8 @@ def test_a_dry_run_checks_everything_and_writes_nothing(tested: Release):
     done = tested.promote("--dry-run")
     assert done.status == 0, done.text
     assert done.json["dryRun"] is True
+    tested.product.edit("promotion_key", "# promotion_key")  # it signs nothing
+    assert tested.promote("--dry-run").json["gate"] == done.json["gate"]
     assert tested.attestations() == APPROVED
     assert tested.product.tags() == {}
 
@@ -143,6 +154,10 @@ def test_a_plan_file_that_was_touched_is_not_approved(tested: Release):
 
     status, message = attempt(json.dumps(value, indent=2).encode())
     assert (status, "not in the form that 'promote plan --out' writes" in message) == (4, True)
+    status, message = attempt(good.replace(b'"riley"', b'"\\ud800"'))
+    assert (status, "half a surrogate pair, which is no text, in requester" in message) == (2, True), message
+    assert tested.override("approvals").status == 2
+    assert attempt(good.replace(b'"riley"', b'"\xff"'))[0] == 2
     assert attempt(good[:-20])[0] == 4
     assert attempt(b"")[0] == 4
     assert attempt(b" " * (17 << 20))[0] == 4
@@ -320,6 +335,11 @@ def test_two_approvals_are_two_people_with_two_keys(tested: Release):
     tested.policy("approvals = 2")
     tested.planned()
     assert tested.approve().status == 0
+    again = ("promote", "approve", str(tested.plan), "--approver", "alex baker", "--reason", "once more")
+    done = tested.run(*again, "--json")
+    assert done.status == 3
+    assert "has approved this plan already with this key (0003-approval.dsse.json)" in done.text
+    assert tested.attestations() == APPROVED
     assert tested.approve("Avery").status == 0
     assert tested.approve("ALEX BAKER", "--key", second).status == 0
     # Alex with the second key and Avery with the first are two people with two keys.
@@ -419,7 +439,15 @@ def test_only_the_named_keys_sign_off(tested: Release):
     tested.policy("approvals = 0", 'sign_off_keys = ["robin"]')
     assert "1 passing QA sign-off by robin required" in tested.refused("sign-offs")[0]
     results = str(tested.product.folder / "junit.xml")
+    done = tested.run(
+        *("qa", "sign-off", REF, "--verdict", "pass", "--tester", "Sam", "--results", results),
+        *("--digest", tested.product.digest()),
+    )
+    assert done.status == 3
+    assert "policy.sign_off_keys names robin, the key is qa" in done.text
+    assert tested.attestations() == BEFORE
     words = ("--verdict", "pass", "--tester", "Robin", "--results", results, "--key", second)
+    words = (*words, "--digest", tested.product.digest())
     assert tested.ok("qa", "sign-off", REF, *words)["attestation"] == "0003-qa.dsse.json"
     assert tested.promote("--dry-run").status == 0
 
@@ -470,3 +498,24 @@ def test_an_alteration_is_never_overridden(tested: Release):
     assert tested.override("approvals").status == 4
     assert tested.approve().status == 4
     assert tested.product.tags() == {}
+
+
+def test_two_people_approve_at_the_same_moment(tested: Release):
+    """What the other one added meanwhile is no alteration, and both are told that they have approved."""
+    tested.planned()
+    environ = tested.product.environ | tested.extra | {"BUILD_USER_ID": "alex"}
+    words = ("promote", "approve", str(tested.plan), "--reason", "it goes out", "--json", "--approver")
+    running = [
+        started([sys.executable, "-m", "jenkins_release", *words, name], environ)
+        for name in ("Alex Baker", "Robin Carter")
+    ]
+    done = []
+    for process in running:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        done.append(json.loads(out))
+    assert [each["gate"]["altered"] for each in done] == [[], []]
+    assert sorted(each["attestation"] for each in done) == [
+        "0003-approval.dsse.json",
+        "0004-approval.dsse.json",
+    ]

@@ -80,6 +80,13 @@ def test_a_listing_asks_for_each_folder_once_and_reads_each_record_once(services
     assert services.share.batches == 4  # type: ignore[attr-defined]
 
 
+def test_a_folder_whose_name_is_no_number_is_one_bad_line(services: Services, tmp_path: Path):
+    """A superscript is a digit for Python; whoever writes to the share may make such a folder."""
+    (tmp_path / "share" / "SkyDRM" / "9.0.2" / "\u00b2").mkdir()
+    found = list_candidates(services)
+    assert [str(item.ref) for item in found if item.problem] == ["9.0.2/\u00b2"]
+
+
 def test_a_listing_is_in_order_and_one_bad_candidate_is_one_bad_line(services: Services, tmp_path: Path):
     """Read several at a time, shown newest first; what cannot be read says so in its own line."""
     (tmp_path / "share" / "SkyDRM" / "9.0.2" / "7" / "candidate.json").write_text("{")

@@ -162,6 +162,8 @@ def test_a_failed_verdict_asks_for_nothing_to_be_promoted(told: Hook, product: P
     verdict = last(told, "signed-off")
     assert verdict["title"] == "SkyDRM 8.1.0/42: QA says fail"
     assert (verdict["verdict"], verdict["command"]) == ("fail", "")
+    product.sign_off(verdict="fail")
+    assert told.documents == [], "a second run found it, and signed nothing"
 
 
 def test_an_override_stands_out_in_the_message(told: Hook, tested: Release):
@@ -194,7 +196,7 @@ def test_dry_runs_tell_nobody(told: Hook, product: Product, tmp_path: Path):
     assert product.run(*sign, "--dry-run").status == 2
     product.export()
     told.requests.clear()
-    product.ok(*sign, "--dry-run")
+    product.ok(*sign, "--digest", product.digest(), "--dry-run")
     assert revoke(product, "--dry-run").status == 0
     assert product.run("promote", "run", REF, "--dry-run").status == 3
     assert product.run("release", "withdraw", "8.1.0", "--reason", "x", "--dry-run").status == 2
@@ -269,18 +271,21 @@ def test_a_notifier_that_fails_does_not_fail_the_step(product: Product, hook: Ho
     gone = mail_section(closed_port(), "gone")
     product.append(gone + hook_section("channel") + hook_section("unset", "json", 'url_variable = "UNSET"'))
     product.append(hook_section("broken", "json", 'template_file = "none.json"'))
+    product.append(hook_section("wide", "json", 'template_file = "wide.json"'))
+    (product.folder / "wide.json").write_text("{}", encoding="utf-16")
     product.environ["JENKINS_RELEASE_WEBHOOK_URL"] = hook.url
     hook.answers = [Answer(404, body="no_service")]
     done = product.run("candidate", "export", "--version", "8.1.0", "--build", "42", "--json")
     assert done.status == 0, done.text
     found = {each["notifier"]: each for each in done.json["notified"]}
     assert {name: each["delivered"] for name, each in found.items()} == dict.fromkeys(
-        ("gone", "channel", "unset", "broken"), False
+        ("gone", "channel", "unset", "broken", "wide"), False
     )
     assert "cannot be reached" in found["gone"]["problem"]
     assert found["channel"]["problem"].endswith("404: no_service")
     assert "UNSET is not set" in found["unset"]["problem"]
-    assert "none.json, which cannot be read" in found["broken"]["problem"]
+    assert "none.json, which cannot be read: No such file" in found["broken"]["problem"]
+    assert "wide.json, which cannot be read: it is UTF-16" in found["wide"]["problem"]
     for name in found:
         warnings = [line for line in done.err.splitlines() if f"the notifier {name} told nobody: " in line]
         assert len(warnings) == 1, done.err

@@ -9,8 +9,10 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -303,11 +305,12 @@ class TestPage:
         """They are kept at the portal: a later run elsewhere makes the same page."""
         portal = f"kind = 'share'\naccess = 'public'\nlocation = '{shop.www}'\n"
         shop.configure(portal + "release_notes = 'docs/notes/{version}.md'\nsetup_guide = 'docs/setup.md'\n")
-        shop.notes("8.1.0", "# What is new\n\nFaster *decryption*.\n")
+        shop.notes("8.1.0", "\ufeff# What is new\n\nFaster *decryption*.\n")
         (shop.folder / "docs" / "setup.md").write_text("1. Run the installer.\n")
         shop.publish()
         shop.ok("release", "portal", "8.1.0")
         assert "<em>decryption</em>" in page(shop)
+        assert "\ufeff" not in page(shop), "a byte order mark hides the first heading"
         shop.configure(portal)
         shop.publish("8.1.1", build="43")
         shop.ok("release", "portal", "8.1.1")
@@ -430,6 +433,7 @@ class TestRemoval:
 
 
 _RIGHTS = {
+    "HeadBucket": "s3:ListBucket",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "CompleteMultipartUpload": "s3:PutObject",
     "CreateMultipartUpload": "s3:PutObject",
@@ -511,7 +515,7 @@ class TestS3:
         peaks = []
         for words in (["--dry-run"], []):
             code = (
-                "import re; from pathlib import Path; from jenkins_release.__main__ import main; "
+                "import re; from pathlib import Path; from jenkins_release.cli.entry import main; "
                 f"assert main(['release', 'portal', '8.1.0', *{words!r}]) == 0; "
                 "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
             )
@@ -538,6 +542,21 @@ class TestS3:
         assert "SkyDRM/8.1.0/installers/SkyDRM-8.1.0.msi for ACME" in done.err
         result = s3_shop.ok(*words)
         assert (result["customer"], result["path"]) == ("ACME", "SkyDRM/8.1.0/installers/SkyDRM-8.1.0.msi")
+
+    def test_a_link_says_when_the_session_ends_that_signs_it(
+        self, s3_shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not the time that was asked for; what customers download is kept by their browsers for a day."""
+        s3_shop.publish()
+        s3_shop.ok("release", "portal", "8.1.0")
+        end = datetime.now(UTC) + timedelta(hours=1)
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
+        monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", end.isoformat())
+        words = ("--link", "SkyDRM-8.1.0.msi", "--customer", "ACME", "--expires", "12h")
+        link = s3_shop.ok("release", "portal", "8.1.0", *words)
+        assert abs(datetime.fromisoformat(link["expiresAt"]) - end) < timedelta(seconds=30)
+        with urlopen(link["url"]) as answer:  # noqa: S310 - loopback
+            assert answer.headers["Cache-Control"] == "private, max-age=86400, immutable"
 
     @pytest.mark.parametrize(
         ("words", "said"),

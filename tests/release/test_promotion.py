@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -91,6 +92,21 @@ def test_a_passing_fault_is_survived_in_one_run(validated: Product, fault: Fault
         f"{validated.prefix}/{name}": ["8.1.0"] for name in SERVICES
     }
     assert validated.ok("promote", "status", "8.1.0/42")["state"] == "recorded"
+
+
+def test_late_answers_of_ecr_are_survived_and_nothing_is_pushed_twice(validated: Product):
+    """A repository that was just made, an image and layers that just came: some answers are from before."""
+    ecr, pushed = validated.sandbox.ecr, "PUT /v2/.*/manifests/.*"
+    ecr.forget_requests()
+    ecr.order(Fault(method="POST", path="/blobs/uploads/", status=404, code="NAME_UNKNOWN"))
+    ecr.order(Fault(action="BatchGetImage", after=pushed, stale=1))
+    ecr.order(Fault(action="BatchCheckLayerAvailability", after=pushed, stale=1))
+    done = validated.run("promote", "run", "8.1.0/42", "--json")
+    assert done.status == 0, done.text
+    assert ecr.pending_faults() == []
+    labels = [request.label for request in ecr.requests()]
+    assert len([label for label in labels if re.fullmatch(pushed, label)]) == len(SERVICES)
+    assert {tag for tags in validated.tags().values() for tag in tags} == {"8.1.0"}
 
 
 def test_a_lasting_fault_leaves_no_release_tag_and_the_next_run_finishes(validated: Product):

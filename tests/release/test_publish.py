@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.records.published import PublishedRelease
+from jenkins_release.records.published import PublishedRelease, release_checksum_lines
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs.pages import ROOT
@@ -148,7 +148,7 @@ class TestGate:
         product.installers(MSI, images=False)
         product.export()
         done = product.run("release", "publish", "8.1.0/42")
-        fails(done, 3, "may not be promoted", "1 passing QA sign-off")
+        fails(done, 3, "may not be published", "1 passing QA sign-off")
         nothing_is_published(product)
 
     def test_an_approved_plan(self, shipping: Product) -> None:
@@ -231,12 +231,101 @@ class TestNothingHalf:
         done = shipping.run("release", "publish", "8.1.0/42")
         fails(done, 4, f"{MSI}: expected 300016 bytes with SHA-256", f"{RPM} is missing")
 
+    def test_a_file_that_is_swapped_before_it_becomes_visible(self, shipping: Product) -> None:
+        """After the commit all of it is read again: what is wrong is taken out of sight, and not signed."""
+        area = folder(shipping).parent
+
+        def swap() -> None:
+            (staged,) = area.glob(".incoming-*/installers/*.msi")
+            staged.write_bytes(staged.read_bytes()[::-1])
+
+        moment = Moment("release_share.create exit", 4, swap)
+        with watched_services(moment):
+            done = shipping.run("release", "publish", "8.1.0/42", "--json")
+        assert moment.came
+        fails(done, 4, "was altered while it was published", f"{MSI}: expected 300016 bytes")
+        assert [*area.glob("[!.]*")] == []
+        (aside,) = area.glob(".altered-8.1.0-*")
+        assert aside.name in done.json["error"]["hint"]
+        assert [*shipping.candidate().glob("attestations/*publication*")] == []
+        assert shipping.ok("release", "list")["releases"] == []
+        shutil.rmtree(aside)
+        assert publish(shipping)["changed"]
+        assert "in force" in shipping.run("release", "list").out
+
+    def test_a_release_that_nobody_signed_is_written_anew(self, shipping: Product) -> None:
+        """The right files prove nothing of who published them: that is ours to say, or nobody's."""
+        forged = self.forged(shipping)
+        for attestation in shipping.candidate().glob("attestations/*publication*"):
+            attestation.unlink()
+        done = publish(shipping)
+        assert done["changed"]
+        record = PublishedRelease.from_bytes((folder(shipping) / "release.json").read_bytes(), "release.json")
+        assert record.published_by != forged.published_by
+        assert record.build_url != forged.build_url
+        assert "in force" in shipping.run("release", "list").out
+        hidden = [each.name for each in folder(shipping).parent.glob(".*") if each.name != ".leases"]
+        assert hidden == []
+
+    def test_a_record_that_was_changed_since_it_was_signed(self, shipping: Product) -> None:
+        """Publishing again does not call it published."""
+        self.forged(shipping)
+        done = shipping.run("release", "publish", "8.1.0/42")
+        fails(
+            done, 4, "is not what was published of 8.1.0/42", "0003-publication.dsse.json names another one"
+        )
+
+    def test_a_release_that_is_gone(self, shipping: Product) -> None:
+        """It is published again, and signed again: release.json has another time."""
+        publish(shipping)
+        shutil.rmtree(folder(shipping))
+        assert publish(shipping)["attestation"] == "0004-publication.dsse.json"
+        assert "in force" in shipping.run("release", "list").out
+
+    @staticmethod
+    def forged(product: Product) -> PublishedRelease:
+        """Publish, and change who did, where and when; the checksums fit."""
+        publish(product)
+        path, sums = folder(product) / "release.json", folder(product) / "SHA256SUMS"
+        record = PublishedRelease.from_bytes(path.read_bytes(), "release.json")
+        record = record.model_copy(
+            update={"published_by": "mallory", "build_url": "https://evil.example/1", "publisher": "evil 1"}
+        )
+        for each, data in (
+            (path, record.to_bytes()),
+            (sums, release_checksum_lines(record.to_bytes(), record.files)),
+        ):
+            each.chmod(0o644)
+            each.write_bytes(data)
+        return record
+
+    def test_a_file_that_does_not_belong_there(self, shipping: Product) -> None:
+        """One more installer is one that QA never saw: both commands name it."""
+        publish(shipping)
+        (folder(shipping) / "installers" / "another.exe").write_bytes(b"malware")
+        fails(shipping.run("release", "publish", "8.1.0/42"), 4, "another.exe does not belong there")
+        done = shipping.run("release", "list")
+        assert done.status == 4, done.text
+        assert "another.exe does not belong there" in done.out
+
+    def test_the_list_misses_files(self, shipping: Product) -> None:
+        """Names and sizes are looked at; in force means that they are as they were signed."""
+        publish(shipping)
+        altered = folder(shipping) / "installers" / MSI
+        altered.chmod(0o644)
+        altered.write_bytes(altered.read_bytes()[:-1])
+        done = shipping.run("release", "list")
+        assert done.status == 4, done.text
+        assert f"{MSI}: expected 300016 bytes, found 300015" in done.out
+        altered.unlink()
+        assert f"{MSI} is missing" in shipping.run("release", "list").out
+
     def test_a_folder_that_was_renamed(self, shipping: Product) -> None:
         """What stands under a version has to be of that version."""
         publish(shipping)
         folder(shipping).rename(folder(shipping).with_name("8.2.0"))
         done = shipping.run("release", "list")
-        assert done.status == 0, done.text
+        assert done.status == 4, done.text
         assert "expected SkyDRM 8.2.0, found SkyDRM 8.1.0" in done.out
         assert "is not what was published" in done.out
 

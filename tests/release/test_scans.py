@@ -67,6 +67,23 @@ def test_a_finding_is_overridden_by_name_only(scanning: Release):
     assert [each["condition"] for each in done.json["gate"]["overridden"]] == ["scan"]
 
 
+def test_an_enhanced_scan_that_lists_nothing_yet_is_waited_for(scanning: Release):
+    """ECR says ACTIVE before Inspector has looked. Then it finds three."""
+    order(scanning, status="ACTIVE", counts="none", pending=2, findings={"CRITICAL": 3})
+    (reason,) = scanning.refused("scan")
+    assert reason.startswith("ECR's scan of the image viewer found 3 critical [scan: ")
+    pushed(scanning)
+
+
+def test_an_enhanced_scan_that_never_looks_is_not_clean(scanning: Release):
+    """Whatever ECR says of it."""
+    scanning.product.edit("scan_wait_s = 20", "scan_wait_s = 0")
+    order(scanning, status="ACTIVE", counts="none", coverage="")
+    (reason,) = scanning.refused("scan")
+    assert "no completed scan of the image viewer (status: ACTIVE, nothing is counted)" in reason
+    pushed(scanning)
+
+
 @pytest.mark.parametrize("status", ["FAILED", "UNSUPPORTED_IMAGE"])
 def test_a_scan_that_never_completes_is_not_waited_for(scanning: Release, status):
     """And is not clean."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -160,11 +161,12 @@ def test_what_is_removed_while_a_step_signs_stops_the_step(product: Product, mon
 
     monkeypatch.setattr(_attest, "require_unaltered", and_remove)
     results = str(product.folder / "junit.xml")
-    done = product.run(
-        "qa", "sign-off", "8.1.0/42", "--verdict", "pass", "--tester", "Quinn", "--results", results
-    )
+    words = ("--verdict", "pass", "--tester", "Quinn", "--results", results, "--digest", product.digest())
+    done = product.run("qa", "sign-off", "8.1.0/42", *words)
     assert done.status == 4, done.text
-    assert f"{QA} was removed or replaced" in done.err
+    assert "changed while it was in use" in done.err
+    assert f"{QA}: expected SHA-256" in done.err
+    assert "it was removed" in done.err
     assert [path.name for path in attestation(product, QA).parent.iterdir()] == [BUILD]
 
 
@@ -254,3 +256,88 @@ def test_what_a_step_that_died_left_is_no_foreign_file(promoted: Product):
     (promoted.candidate() / "journal").mkdir(exist_ok=True)
     (promoted.candidate() / "journal" / "anything").write_text("x")
     assert promoted.ok("candidate", "verify", "8.1.0/42")["attestations"] == 3
+
+
+LITTER = [
+    *("Thumbs.db", "desktop.ini", ".DS_Store", "._0002-qa.dsse.json", "0002-qa.dsse - Copy.json"),
+    *("x - Copy.json", "~$notes.docx", ".smbdelete0012ab"),
+]
+
+
+def test_what_operating_systems_leave_is_named_and_passed_over(product: Product):
+    """Somebody looked into the folder, with a Mac or with Windows. The candidate is what it was."""
+    product.export()
+    product.sign_off()
+    for folder in (product.candidate(), product.candidate() / "attestations"):
+        for name in LITTER:
+            (folder / name).write_bytes(b"\0litter")
+        (folder / "@eaDir").mkdir()
+    done = product.run("candidate", "verify", "8.1.0/42")
+    assert done.status == 0, done.text
+    for name in (*LITTER, "@eaDir"):
+        assert f"attestations\\{name}" in done.err
+    assert product.ok("promote", "plan", "8.1.0/42")["gate"]["altered"] == []
+    assert [each["candidate"] for each in product.ok("candidate", "list")["candidates"]] == ["8.1.0/42"]
+    product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "x")
+
+
+def test_a_copy_of_an_attestation_is_litter_and_one_that_was_renamed_is_not(product: Product):
+    """Who renames a verdict hides it."""
+    product.export()
+    product.sign_off()
+    copy = attestation(product, "0002-qa.dsse - Copy.json")
+    shutil.copyfile(attestation(product, QA), copy)
+    assert product.run("candidate", "verify", "8.1.0/42").status == 0
+    attestation(product, QA).unlink()
+    assert any(copy.name in reason for reason in verify(product))
+    copy.rename(attestation(product, ".DS_Store"))
+    assert any(".DS_Store is a file that does not belong there" in reason for reason in verify(product))
+
+
+@pytest.mark.parametrize("name", [".hidden", ".0003-qa.dsse.json"])
+def test_a_hidden_file_that_no_system_makes_counts_against(product: Product, name: str):
+    """Somebody has put it there."""
+    product.export()
+    product.sign_off()
+    attestation(product, name).write_bytes(b"{}")
+    assert any(f"{name} is a file that does not belong there" in reason for reason in verify(product))
+
+
+@pytest.mark.parametrize("name", [TAR, "installers/SkyDRM-8.1.0.msi"])
+def test_a_file_that_is_far_larger_than_recorded_is_not_read_to_its_end(product: Product, name: str):
+    """Whoever writes to the share puts a file of terabytes there."""
+    product.installers("SkyDRM-8.1.0.msi")
+    product.export()
+    product.sign_off()
+    file = product.candidate() / name
+    file.chmod(0o644)
+    with file.open("ab") as stream:
+        stream.truncate(1 << 42)
+    done = product.run("candidate", "verify", "8.1.0/42")
+    assert done.status == 4
+    assert f"{file.name}: " in done.text
+    assert "bytes" in done.text
+    assert product.run("candidate", "fetch", "8.1.0/42", str(product.folder / "here")).status == 4
+
+
+def test_an_archive_that_somebody_compressed_is_told_as_that(product: Product):
+    """Under its own name and beside it: what to do, and decompressed it is the candidate again."""
+    product.export()
+    tar = product.candidate() / TAR
+    plain = tar.read_bytes()
+    tar.write_bytes(gzip.compress(plain, 1))
+    assert any(
+        "the archive is compressed with gzip, expected a plain tar archive" in line
+        for line in verify(product)
+    )
+    done = product.run("candidate", "load", "8.1.0/42")
+    assert done.status == 4
+    assert f"expected {len(plain)} bytes, found {tar.stat().st_size}, compressed with gzip" in done.text
+    assert "'gunzip' gives the same bytes back" in done.text
+    tar.rename(f"{tar}.gz")
+    done = product.run("candidate", "load", "8.1.0/42")
+    assert done.status == 4
+    assert "skydrm-8.1.0-42.tar.gz is there" in done.text
+    Path(f"{tar}.gz").unlink()
+    tar.write_bytes(plain)
+    product.ok("candidate", "verify", "8.1.0/42")

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from jenkins_release import (
     verify_release,
     write_attestations,
 )
-from jenkins_release.__main__ import main
+from jenkins_release.cli.entry import main
 from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry import RegistryLogin
@@ -51,7 +52,7 @@ def watch(event, arguments):
             raise RuntimeError("no network here")
 
 sys.addaudithook(watch)
-from jenkins_release.__main__ import main
+from jenkins_release.cli.entry import main
 sys.exit(main(sys.argv[3:]))
 """
 
@@ -216,8 +217,12 @@ def test_a_process_with_an_empty_environment_connects_to_nothing_but_the_registr
 def test_the_bundle_is_reproducible_and_needs_the_key_once(promoted: Product, tmp_path: Path):
     """Afterwards everybody who can read the share writes the same bytes."""
     out, again = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
-    dry = promoted.ok("release", "attestations", "8.1.0", "--out", str(out), "--dry-run")
+    words = ("release", "attestations", "8.1.0", "--out", str(out), "--dry-run")
+    dry = promoted.ok(*words)
     assert (dry["added"], dry["verificationResult"]) == ("", "PASSED")
+    promoted.edit("promotion_key", "# promotion_key")
+    assert promoted.ok(*words)["verificationResult"] == "PASSED"
+    promoted.edit("# promotion_key", "promotion_key")
     assert not out.exists()
     assert len(list((promoted.candidate() / "attestations").iterdir())) == 3
     first = promoted.ok("release", "attestations", "8.1.0", "--out", str(out))
@@ -322,7 +327,7 @@ def test_an_altered_bundle_proves_nothing(consumer: Consumer):
         "repeated": ([first, *lines, lines[1]], "was copied"),
         "headless": (lines, "expected a bundle"),
         "large": ([first, b'{"payload":"' + b"A" * (5 << 20) + b'"}\n', *lines], "bytes, at most"),
-        "twice": ([first, lines[0].replace(b"{", b'{"payload":"",', 1), *lines[1:]], "a key stands twice"),
+        "twice": ([first, lines[0].replace(b"{", b'{"payload":"",', 1), *lines[1:]], "is there twice"),
         "empty": ([], "truncated"),
     }
     for name, (changed, expected) in cases.items():
@@ -415,6 +420,14 @@ def test_usage_and_unreachable_services_have_their_own_status(consumer: Consumer
         assert consumer.verify(*words, environ=consumer.login()).status == 2, words
     assert consumer.verify("--files", str(consumer.archive), bundle=tmp_path / "missing").status == 2
     assert consumer.verify("--files", str(consumer.archive), keys=tmp_path / "missing").status == 2
+    missing = ("--local-image", "no/such:image", "--local-image", "nor/such:image")
+    done = consumer.verify(*missing, "--docker-host", consumer.product.environ["DOCKER_HOST"])
+    assert done.status == 2
+    assert "no image no/such:image" in done.err
+    assert "no image nor/such:image" in done.err
+    done = consumer.verify(*missing, "--docker-host", "/var/run/docker.sock")
+    assert done.status == 2
+    assert done.err.count("it is a path, expected a URL") == 1
     # What is wrong counts more than what could not be looked at.
     mixed = consumer.verify("--image", f"{nowhere}/a/b", "--files", str(consumer.bundle))
     refused(mixed, "is no file of", "could not be looked at")
@@ -460,7 +473,7 @@ def test_approvals_are_told(product: Product, tmp_path: Path):
     consumer = consumer_of(product, tmp_path / "customer")
     done = consumer.verify("--files", str(consumer.archive))
     assert done.status == 0, done.text
-    assert "approved by Ada: go" in done.out
+    assert re.search(r"^approved by Ada at .* UTC \(key approval.*\): go$", done.out, re.MULTILINE)
     assert "Olga" not in done.out
     named = consumer.verify("--files", str(consumer.archive), "--json").json["release"]["approvals"]
     assert [approval["approver"] for approval in named] == ["Ada"]

@@ -24,8 +24,8 @@ from tests.release.runner import Ended, Runner
 
 WITHDRAW = ("release", "withdraw", "8.1.2", "--reason", "loses documents")
 MOVING = 'moving_tags = ["{major}.{minor}", "latest"]'
-_READS = ("share.stat", "share.read", "share.list", "share.free_space", "registry.images", "registry.tags")
-_READS += ("registry.repository", "registry.host", "registry.missing_layers", "registry.endpoint")
+READS = ("share.stat", "share.read", "share.list", "share.free_space", "registry.images", "registry.tags")
+READS += ("registry.repository", "registry.host", "registry.missing_layers", "registry.endpoint")
 
 
 def publish(product: Product, engine: DockerEngine, version: str, build: str) -> dict[str, str]:
@@ -39,6 +39,15 @@ def publish(product: Product, engine: DockerEngine, version: str, build: str) ->
     product.sign_off(f"{version}/{build}")
     images = product.ok("promote", "run", f"{version}/{build}")["images"]
     return {image["repository"]: image["digest"] for image in images}
+
+
+def same_images(product: Product, old: tuple[str, str], new: tuple[str, str]) -> None:
+    """Let a build consist of the images of an older one; both are version and build."""
+    daemon = docker.DockerClient(base_url=product.environ["DOCKER_HOST"])
+    for before, after in zip(demo_references(*old), demo_references(*new), strict=True):
+        name, _, tag = after.partition(":")
+        daemon.images.get(before).tag(name, tag)
+    daemon.close()
 
 
 def move_tags(product: Product) -> None:
@@ -137,8 +146,13 @@ def test_a_withdrawal_removes_release_tags_moves_others_back_and_keeps_the_image
 
 
 def test_withdrawing_again_does_nothing_and_says_so(released: Product):
-    """Exit status 0, the same tags, one record."""
-    released.ok(*WITHDRAW)
+    """Exit status 0, the same tags, one record; also after an answer from before the last change."""
+    name = f"{released.prefix}/{SERVICES[-1]}"
+    late = Fault(action="BatchGetImage", repository=name, after="BatchDeleteImage", skip=6, stale=1)
+    released.sandbox.ecr.order(late)
+    first = released.run(*WITHDRAW)
+    assert first.status == 0, first.text
+    assert "still shows the tag 8.1.2" in first.err
     tags, files = released.tags(), attestations(released)
     again = released.run(*WITHDRAW)
     assert again.status == 0
@@ -188,6 +202,20 @@ def test_moving_tags_go_without_a_release_to_return_to(released: Product):
     for tags in released.tags().values():
         assert all(tag.startswith("withdrawn-") for tag in tags)
         assert len(tags) == 2
+
+
+def test_a_tag_that_returns_to_the_same_image_stays(small: Product, engine: DockerEngine):
+    """Nothing changed between the two versions but the number: only the number goes."""
+    same_images(small, ("8.1.2", "2"), ("8.1.3", "3"))
+    again = publish(small, engine, "8.1.3", "3")
+    assert again == small.bad  # type: ignore[attr-defined]
+    done = small.ok("release", "withdraw", "8.1.3", "--reason", "x")
+    for image in done["images"]:
+        assert (image["tagsRemoved"], image["movedTags"]) == (["8.1.3"], {})
+    for name, tags in small.tags().items():
+        there = {"8.1.1", "8.1.2", "8.1", "latest", pin(again[name], "8.1.3-3")}
+        assert (set(tags), tags["8.1"], tags["latest"]) == (there, again[name], again[name])
+    assert small.ok("release", "withdraw", "8.1.3", "--reason", "x")["changed"] is False
 
 
 def test_tags_that_have_moved_on_stay(released: Product, engine: DockerEngine):
@@ -342,7 +370,7 @@ def test_a_withdrawal_killed_after_any_change_is_finished_by_the_same_command(sm
         calls = done(withdraw())
         undo()
         calls = min(calls, done(withdraw()), key=len)  # one of them may have tried something again
-        changing = [n for n, call in enumerate(calls, 1) if not call.startswith(_READS) or n == 1]
+        changing = [n for n, call in enumerate(calls, 1) if not call.startswith(READS) or n == 1]
         assert {"registry.set_tag", "registry.remove_tag", "share.rename"} <= {*calls}
         assert len(changing) > 3 * 2
         states = set()
@@ -430,7 +458,7 @@ def test_a_withdrawal_needs_the_promotion_key(promoted: Product):
         "\n".join(line for line in text.splitlines() if not line.startswith("promotion_key"))
     )
     fails(promoted.run(*run), 2, "no promotion key to sign with")
-    fails(promoted.run(*run, "--dry-run"), 2, "no promotion key to sign with")
+    assert len(promoted.ok(*run, "--dry-run")["images"]) == 4  # it signs nothing
     assert promoted.tags() == before
 
 
@@ -561,3 +589,23 @@ def test_two_at_once_exclude_each_other(promoted: Product):
             done = promoted.run("release", "withdraw", "8.1.0", "--reason", "x")
     fails(done, 6, "rita@build1 pid 7")
     assert promoted.tags() == before
+
+
+def test_a_withdrawn_build_shuts_no_other(product: Product, engine: DockerEngine):
+    """The tags that keep build 42-7 begin like those of build 42: only an exact one counts."""
+    version = "8.1.6"
+    publish(product, engine, version, "42-7")
+    product.ok("release", "withdraw", version, "--build", "42-7", "--reason", "bad")
+    build_images(engine, version, "42")
+    product.ok("candidate", "export", "--version", version, "--build", "42")
+    product.sign_off(f"{version}/42")
+    gate = product.ok("promote", "plan", f"{version}/42")["gate"]
+    assert [each["condition"] for each in gate["unmet"]] == []
+    assert product.run("promote", "run", f"{version}/42").status == 0
+
+
+def test_a_pin_of_exactly_this_candidate_shuts_it(released: Product):
+    """The withdrawal was removed from the share: the registry remembers what it was about."""
+    released.ok(*WITHDRAW)
+    (released.candidate("8.1.2/2") / "attestations" / attestations(released)[-1]).unlink()
+    fails(released.run("promote", "run", "8.1.2/2"), 3, "the registry holds the tag withdrawn-8.1.2-2-")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jenkins_release.images import DockerEngine
+from jenkins_release.records.attestation import read_envelope
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.process import as_root, free_port
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
@@ -243,7 +244,7 @@ def test_one_altered_byte_of_the_tar_stops_the_promotion(
     )
     fails(validated.run("candidate", "verify", "8.1.0/42"), 4, "skydrm-8.1.0-42.tar")
     done = engine_references(validated)
-    assert not [name for name in done if name.endswith(":8.1.0-42")]
+    assert not {each["reference"] for each in record["images"]} & set(done)
     assert all(tags == {} for tags in validated.tags().values())
     flip(tar, place)
     validated.ok("candidate", "load", "8.1.0/42")
@@ -401,10 +402,11 @@ def test_a_full_disk_on_the_promoting_machine(validated: Product, fails, tmp_pat
 @pytest.mark.parametrize(
     ("report", "told"),
     [
-        (None, "cannot be read"),
+        (None, "there is no test report /"),
         ("not xml", "is not a JUnit report"),
         ("<testsuite/>", "no test that ran"),
         ('<testsuite><testcase name="x"><failure/></testcase></testsuite>', "1 test failed"),
+        ('<testsuite tests="2"><testcase name="x"/></testsuite>', "counts other tests than it holds"),
     ],
 )
 def test_a_pass_without_proof(product: Product, fails, tmp_path, report, told):
@@ -416,6 +418,28 @@ def test_a_pass_without_proof(product: Product, fails, tmp_path, report, told):
     words = ("qa", "sign-off", "8.1.0/42", "--verdict", "pass", "--tester", "Q", "--results", str(path))
     fails(product.run(*words), 2, told)
     assert len(list((product.candidate() / "attestations").iterdir())) == 1
+
+
+def test_every_report_of_a_test_run_counts(product: Product, fails, tmp_path):
+    """One that failed is not hidden by one that passed, however they are named."""
+    product.export()
+    for name, inside in (("a", "<failure/>"), ("b", "")):
+        (tmp_path / f"{name}.xml").write_text(
+            f'<testsuite><testcase name="{name}">{inside}</testcase></testsuite>'
+        )
+    words = ("qa", "sign-off", "8.1.0/42", "--verdict", "pass", "--tester", "Q", "--digest", product.digest())
+    both = ("--results", f"{tmp_path}/a.xml", "--results", f"{tmp_path}/b.xml")
+    done = product.run(*words, *both)
+    fails(done, 2, "1 test failed in 2 reports", "failed: a")
+    fails(product.run(*words, "--results", f"{tmp_path}/*.xml"), 2, "1 test failed in 2 reports")
+    product.ok(*words, *both, "--accept-failures", "known")
+    (file,) = (product.candidate() / "attestations").glob("*-qa.dsse.json")
+    said = read_envelope(file.read_bytes(), file.name)[1]
+    assert [report["name"] for report in said.predicate["configuration"]] == [
+        f"{tmp_path}/a.xml",
+        f"{tmp_path}/b.xml",
+    ]
+    assert (said.predicate["failedTests"], said.predicate["passedTests"]) == (["a"], ["b"])
 
 
 def test_a_key_that_the_gate_would_not_count_cannot_sign(product: Product, fails):

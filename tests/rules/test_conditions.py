@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.registry.protocol import Scan
 from jenkins_release.rules.conditions import Reason, verdicts
 from jenkins_release.rules.evidence import collect
@@ -136,6 +137,47 @@ def test_a_sign_off_grows_old():
     assert reason.hint == "test again and sign off again"
 
 
+def bound(by: str = "receipt", digest: str = "") -> dict[str, str]:
+    """What a sign-off says was tested."""
+    return {"by": by, "digest": digest or manifest_digest(CANDIDATE)}
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [
+        ({"tested": bound("receipt")}, True),
+        ({"tested": bound("digest")}, True),
+        ({"tested": bound("unknown")}, False),
+        ({"tested": bound("guess")}, False),
+        ({"tested": bound(digest=f"sha256:{'0' * 64}")}, False),
+        ({"tested": {"by": "receipt"}}, False),
+        ({"tested": "receipt"}, False),
+        ({}, False),
+    ],
+)
+def test_a_pass_counts_only_for_what_was_tested(said, counts):
+    """By receipt or digest, and of exactly this candidate, if the policy asks for it."""
+    chain = Chain().verdict(**said)
+    assert gate(chain).allowed
+    assert gate(chain).verdicts[0].tested == (said["tested"]["by"] if counts else "unknown")
+    decision = gate(chain, Policy(tested=True))
+    assert decision.allowed == counts
+    if not counts:
+        assert only(decision).condition == "tested"
+        assert only(decision).message.startswith("Quinn's sign-off of 2026-")
+        assert only(decision).message.endswith(" UTC: unknown what was tested")
+
+
+def test_one_sign_off_has_to_be_bound_and_young(keys=KEYS):
+    """Of two, one too old and one of which nobody knows what was tested, neither is enough."""
+    policy = Policy(sign_off_max_age_days=2, tested=True)
+    old = {"when": NOW - timedelta(days=3), "tested": bound()}
+    chain = Chain().verdict(**old).verdict(tester="Robin", signer=QA2, when=HOUR_AGO)
+    assert conditions(gate(chain, policy)) == ["age", "tested"]
+    chain.verdict(tester="Sam", signer=QA3, when=HOUR_AGO, tested=bound())
+    assert gate(chain, policy).allowed
+
+
 def test_an_old_sign_off_that_is_not_needed_does_no_harm():
     """Enough fresh ones, which cover what is required, are enough."""
     policy = Policy(sign_off_max_age_days=2, required_suites=("smoke", "security"))
@@ -185,7 +227,7 @@ def test_a_build_has_to_be_attested():
     """By a key with the role."""
     policy = Policy(build_attestation=True)
     reason = only(gate(Chain().verdict(), policy))
-    assert (reason.condition, reason.hint) == ("build", "export with --key, or signing.build_key")
+    assert (reason.condition, reason.hint) == ("build", "export with a build key: signing.build_key")
     assert gate(Chain().build().verdict(), policy).allowed
     assert conditions(gate(Chain().build(QA).verdict(), policy)) == ["build"]
     assert conditions(gate(Chain().build(STRANGER).verdict(), policy)) == ["build"]
@@ -222,6 +264,16 @@ def test_nothing_goes_out_in_a_freeze():
         assert gate(chain, policy, now=free).allowed
 
 
+def test_a_freeze_of_another_zone_is_told_in_utc():
+    """A team in Kathmandu writes +05:45."""
+    kathmandu = timezone(timedelta(hours=5, minutes=45))
+    start = datetime(2026, 11, 20, 23, 0, tzinfo=kathmandu)
+    reason = only(
+        gate(Chain().verdict(), Policy(freezes=(Freeze(start, start + timedelta(days=1), "audit"),)))
+    )
+    assert reason.message == "releases are frozen from 2026-11-20 17:15 to 2026-11-21 17:15 UTC: audit"
+
+
 @pytest.mark.parametrize(
     ("released", "allowed"),
     [
@@ -254,12 +306,27 @@ CRITICAL = Policy(scan=("CRITICAL", "HIGH"))
     ("scans", "told"),
     [
         ({}, "ECR has no completed scan of the image rms (status: none)"),
-        ({"viewer": Scan("COMPLETE")}, "ECR has no completed scan of the image rms (status: none)"),
-        ({"rms": Scan("PENDING")}, "ECR has no completed scan of the image rms (status: PENDING)"),
-        ({"rms": Scan("FAILED", {})}, "ECR has no completed scan of the image rms (status: FAILED)"),
-        ({"rms": Scan("COMPLETE", {"CRITICAL": 1})}, "ECR's scan of the image rms found 1 critical"),
         (
-            {"rms": Scan("ACTIVE", {"LOW": 9, "HIGH": 2, "CRITICAL": 1})},
+            {"viewer": Scan("COMPLETE", counted=True)},
+            "ECR has no completed scan of the image rms (status: none)",
+        ),
+        ({"rms": Scan("PENDING")}, "ECR has no completed scan of the image rms (status: PENDING)"),
+        (
+            {"rms": Scan("ACTIVE")},
+            "ECR has no completed scan of the image rms (status: ACTIVE, nothing is counted)",
+        ),
+        (
+            {"rms": Scan("COMPLETE")},
+            "ECR has no completed scan of the image rms (status: COMPLETE, nothing is counted)",
+        ),
+        ({"rms": Scan("ACTIVE", {"CRITICAL": 1})}, "ECR's scan of the image rms found 1 critical"),
+        ({"rms": Scan("FAILED", {})}, "ECR has no completed scan of the image rms (status: FAILED)"),
+        (
+            {"rms": Scan("COMPLETE", {"CRITICAL": 1}, counted=True)},
+            "ECR's scan of the image rms found 1 critical",
+        ),
+        (
+            {"rms": Scan("ACTIVE", {"LOW": 9, "HIGH": 2, "CRITICAL": 1}, counted=True)},
             "ECR's scan of the image rms found 1 critical, 2 high",
         ),
     ],
@@ -271,7 +338,12 @@ def test_a_finding_or_a_missing_scan_shuts_the_gate(scans, told):
 
 
 @pytest.mark.parametrize(
-    "scan", [Scan("COMPLETE"), Scan("ACTIVE", {"MEDIUM": 4}), Scan("COMPLETE", {"CRITICAL": 0})]
+    "scan",
+    [
+        Scan("COMPLETE", counted=True),
+        Scan("ACTIVE", {"MEDIUM": 4}, counted=True),
+        Scan("COMPLETE", {"CRITICAL": 0}, counted=True),
+    ],
 )
 def test_a_clean_scan_opens_the_gate(scan):
     """Severities that the policy does not name do not count."""

@@ -91,6 +91,7 @@ def test_an_envelope_that_is_not_one_line_cannot_be_bundled():
         (Story().tested().promoted().summary(role="stranger"), "no verification summary"),
         (Story().tested().promoted().summary().tested(), "no verification summary"),
         (Story().tested().promoted(policy=7), "names no policy"),
+        (Story().tested().promoted(policy="loose"), "names no policy"),
         (Story().tested().promoted(images=[]).summary(), "names other images than candidate.json"),
         (Story().tested().promoted(registry="evil.example").summary(), "subjects are not the images"),
     ],
@@ -212,10 +213,10 @@ def test_duplicate_keys_and_other_json_are_refused():
     """In the first line and in every other one."""
     first, *rest = GOOD.splitlines(keepends=True)
     twice = first.replace(b'{"candidate"', b'{"candidate":"","candidate"')
-    with pytest.raises(IntegrityError, match="a key stands twice"):
+    with pytest.raises(IntegrityError, match="is there twice"):
         read_bundle(twice + b"".join(rest), "x")
     doubled = rest[0].replace(b'{"payload"', b'{"payload":"","payload"')
-    assert any("a key stands twice" in r for r in reasons(first + doubled + b"".join(rest[1:])))
+    assert any("is there twice" in r for r in reasons(first + doubled + b"".join(rest[1:])))
     assert any("line 6" in r for r in reasons(GOOD + b"[]\n"))
     assert any("line 6" in r for r in reasons(GOOD + b"\n"))
 

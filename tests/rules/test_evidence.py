@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,7 +22,7 @@ from jenkins_release.records.attestation import (
     WITHDRAWAL,
     Place,
 )
-from jenkins_release.rules.evidence import CLOCK_SKEW, Evidence, collect
+from jenkins_release.rules.evidence import CLOCK_SKEW, Arrival, Evidence, collect
 from tests.fixtures.gate import (
     APPROVER,
     BUILD,
@@ -31,6 +32,7 @@ from tests.fixtures.gate import (
     KEYS,
     NIST,
     NOW,
+    PROMOTER,
     QA,
     QA2,
     STRANGER,
@@ -351,3 +353,141 @@ def test_latest_and_of_select_by_type():
     assert found.latest(TEST_RESULT) == 4
     assert found.latest(WITHDRAWAL) == 0
     assert [item.statement.sequence for item in found.of(TEST_RESULT, APPROVAL)] == [2, 3, 4]
+
+
+# --- keys that have ended, and their holders ------------------------------------------------------
+
+ENDED = NOW - timedelta(days=30)
+"""When Quinn left: the key `quinn` was valid until then."""
+FORMER = replaced("quinn", valid_until=ENDED)
+BACKDATED = candidate(exported_at=ENDED - timedelta(days=2))
+"""A candidate of today, with an `exported_at` that whoever put it on the share chose."""
+IN_TIME = ENDED - timedelta(days=1)
+
+
+def judged(chain: Chain, keys=FORMER, arrivals=None) -> Evidence:
+    return collect(BACKDATED, chain.files, keys, NOW, arrivals)
+
+
+def arrived(*moments: datetime, adopted: bool = False) -> dict[str, Arrival]:
+    """The times at which the ledger took the attestations of a chain, in its order."""
+    return {
+        f"{number:04d}-x.dsse.json": Arrival(moment, adopted)
+        for number, moment in enumerate(moments, start=1)
+    }
+
+
+def test_a_former_tester_cannot_sign_a_new_candidate_with_an_old_date():
+    """The date of the export and the date of the signature were both written today, with the old key."""
+    found = judged(Chain(BACKDATED).verdict(when=IN_TIME))
+    assert found.counted == ()
+    assert (
+        "by the key 'quinn', which ended at 2026-10-21 18:00 UTC, and nothing shows that it was signed"
+        in (found.ignored[0])
+    )
+
+
+def test_a_later_statement_by_a_valid_key_of_that_time_confirms_an_old_one():
+    """It names the digest of what it follows: that was there before the key ended."""
+    chain = Chain(BACKDATED).verdict(when=IN_TIME).add(APPROVAL, APPROVER, when=IN_TIME)
+    assert [item.key.name for item in judged(chain).counted] == ["quinn", "alex"]
+
+
+@pytest.mark.parametrize(
+    ("signer", "when", "keys"),
+    [
+        (APPROVER, HOUR_AGO, FORMER),
+        (QA, IN_TIME, FORMER),
+        (STRANGER, IN_TIME, FORMER),
+        (QA2, IN_TIME, FORMER),
+        (APPROVER, IN_TIME, tuple(replace(k, revoked=True) if k.name == "alex" else k for k in FORMER)),
+        (APPROVER, IN_TIME, tuple(replace(k, valid_until=ENDED) if k.name == "alex" else k for k in FORMER)),
+    ],
+    ids=["too late", "the same key", "unknown", "wrong role", "revoked", "ended too"],
+)
+def test_what_confirms_nothing(signer, when, keys):
+    """An approval of today says nothing about last month; neither do the holders of other old keys."""
+    chain = Chain(BACKDATED).verdict(when=IN_TIME).add(APPROVAL, signer, when=when)
+    assert "quinn" not in {item.key.name for item in judged(chain, keys).counted}
+
+
+def test_a_chain_of_keys_that_ended_is_confirmed_by_its_end():
+    """Each by the one after it, and the last by a key that is valid now."""
+    keys = tuple(replace(key, valid_until=ENDED) if key.name == "build" else key for key in FORMER)
+    chain = Chain(BACKDATED).build(when=IN_TIME).verdict(when=IN_TIME)
+    assert judged(chain, keys).counted == ()
+    assert len(judged(chain.add(APPROVAL, APPROVER, when=IN_TIME), keys).counted) == 3
+
+
+def test_a_key_that_begins_later_needs_the_same():
+    """Within the skew of the clocks a statement may be dated into the time of a key that is not valid yet."""
+    soon = NOW + timedelta(minutes=5)
+    keys = replaced("quinn", valid_from=soon)
+    found = collect(CANDIDATE, Chain().verdict(when=soon).files, keys, NOW)
+    assert "by the key 'quinn', which begins at 2026-11-20 18:05 UTC" in found.ignored[0]
+    assert collect(CANDIDATE, Chain().verdict(when=soon).files, keys, soon).counted
+
+
+@pytest.mark.parametrize(("result", "count"), [("FAILED", 1), ("PASSED", 0)])
+def test_a_fail_counts_also_when_nothing_confirms_it(result, count):
+    """What speaks against a release needs no proof of its time."""
+    assert len(judged(Chain(BACKDATED).verdict(result, when=IN_TIME)).counted) == count
+
+
+def test_a_revocation_that_nothing_confirms_is_an_objection():
+    """It takes back fails too: so it does not count, and is not ignored."""
+    found = judged(Chain(BACKDATED).add(REVOCATION, QA, when=IN_TIME))
+    assert (found.counted, len(found.objections)) == ((), 1)
+
+
+# --- with a ledger --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("late", "counts"),
+    [(timedelta(0), True), (CLOCK_SKEW - timedelta(seconds=1), True), (CLOCK_SKEW, False)],
+)
+def test_the_time_of_arrival_decides_about_a_key_that_ended(late, counts):
+    """Within the validity of the key, and the skew of the clocks."""
+    chain = Chain(BACKDATED).verdict(when=IN_TIME)
+    found = judged(chain, arrivals=arrived(ENDED + late))
+    assert bool(found.counted) is counts
+    if not counts:
+        assert (
+            "arrived in the ledger at 2026-10-21 18:10 UTC, outside the validity of 'quinn'"
+            in (found.ignored[0])
+        )
+
+
+def test_a_confirmation_does_not_outweigh_the_time_of_arrival():
+    """Whoever signed later, the ledger's clock is nobody's to set."""
+    chain = Chain(BACKDATED).verdict(when=IN_TIME).add(APPROVAL, APPROVER, when=IN_TIME)
+    found = judged(chain, arrivals=arrived(HOUR_AGO, HOUR_AGO))
+    assert [item.key.name for item in found.counted] == ["alex"]
+
+
+def test_what_was_adopted_is_held_to_its_confirmation():
+    """A chain from before the ledger arrived long after it was signed."""
+    chain = Chain(BACKDATED).verdict(when=IN_TIME)
+    assert judged(chain, arrivals=arrived(HOUR_AGO, adopted=True)).counted == ()
+    chain.add(APPROVAL, APPROVER, when=IN_TIME)
+    assert len(judged(chain, arrivals=arrived(HOUR_AGO, HOUR_AGO, adopted=True)).counted) == 2
+
+
+def test_what_is_not_in_the_ledger_does_not_count_for_a_release():
+    """A pass and an approval count only once they are there; a fail and a withdrawal count at once."""
+    chain = Chain().verdict().add(APPROVAL, APPROVER).verdict("FAILED").add(WITHDRAWAL, PROMOTER)
+    found = collect(CANDIDATE, chain.files, KEYS, NOW, {})
+    assert [item.statement.kind for item in found.counted] == ["qa", "withdrawal"]
+    assert [line.partition(" ")[0] for line in found.ignored] == ["0001-x.dsse.json", "0002-x.dsse.json"]
+    assert all("is not in the ledger" in line for line in found.ignored)
+
+
+def test_an_early_arrival_is_outside_the_validity_too():
+    """`valid_from` holds for the time of arrival as well."""
+    keys = replaced("quinn", valid_from=HOUR_AGO)
+    chain = Chain().verdict(when=HOUR_AGO)
+    early = {"0001-x.dsse.json": Arrival(HOUR_AGO - CLOCK_SKEW - timedelta(seconds=1))}
+    assert collect(CANDIDATE, chain.files, keys, NOW, early).counted == ()
+    in_time = {"0001-x.dsse.json": Arrival(HOUR_AGO)}
+    assert len(collect(CANDIDATE, chain.files, keys, NOW, in_time).counted) == 1

@@ -14,6 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jenkins_release.records.attestation import KINDS, TEST_RESULT, Place, TrustedKey
+from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.records.plan import Plan
 from jenkins_release.registry.protocol import Scan
 from jenkins_release.rules.conditions import Facts
@@ -82,6 +83,7 @@ def _world(broken: frozenset[str], late: bool) -> World:
     policy = Policy(
         sign_offs=2,
         sign_off_max_age_days=2,
+        tested=True,
         soak_hours=100 if "soak" in broken else 24,
         required_suites=("smoke", "security"),
         build_attestation=True,
@@ -95,9 +97,11 @@ def _world(broken: frozenset[str], late: bool) -> World:
     if "build" not in broken:
         chain.build()
     suites = ["smoke"] if "suites" in broken else ["smoke", "security"]
-    chain.verdict(suites=suites, when=EXPORTED if "age" in broken else HOUR_AGO)
+    bound = {"tested": {"by": "receipt", "digest": manifest_digest(CANDIDATE)}}
+    when = EXPORTED if "age" in broken else HOUR_AGO
+    chain.verdict(suites=suites, when=when, **({} if "tested" in broken else bound))
     if "sign-offs" not in broken:
-        chain.verdict(tester="Robin", signer=QA2, suites=suites)
+        chain.verdict(tester="Robin", signer=QA2, suites=suites, **bound)
     if not late:
         _speak_against(chain, broken)
     if "separation" in broken:
@@ -110,7 +114,7 @@ def _world(broken: frozenset[str], late: bool) -> World:
     facts = Facts(
         NOW,
         released=(newer,) if "downgrade" in broken else (older,),
-        scans={"rms": Scan("COMPLETE", {"CRITICAL": 1 if "scan" in broken else 0})},
+        scans={"rms": Scan("COMPLETE", {"CRITICAL": 1 if "scan" in broken else 0}, counted=True)},
     )
     return World(chain.files, policy, facts, made)
 

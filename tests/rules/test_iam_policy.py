@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime
 
 import pytest
 from botocore.loaders import Loader
@@ -105,6 +106,29 @@ def test_an_address_outside_the_networks_is_denied(address):
         found = evaluate([policy], Call(action, resource, {"aws:SourceIp": str(address)}))
         assert found == ("allow" if inside else "implicit deny")
         assert evaluate([policy], Call(action, resource)) == "implicit deny"
+
+
+@given(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)))
+def test_a_call_after_the_last_day_is_denied(moment):
+    """Through the whole last day, in UTC; without a time the call is denied too."""
+    policy = pull_policy(SCOPE, expires=date(2027, 6, 30))
+    inside = moment < datetime(2027, 7, 1)
+    context = {"aws:CurrentTime": f"{moment.isoformat()}Z"}
+    for action, resource in ((TOKEN_ACTION, "*"), (PULL_ACTIONS[0], SCOPE.resources[0])):
+        found = evaluate([policy], Call(action, resource, context), BOUNDARY)
+        assert found == ("allow" if inside else "implicit deny")
+        assert evaluate([policy], Call(action, resource), BOUNDARY) == "implicit deny"
+
+
+def test_a_date_that_cannot_be_read_allows_nothing():
+    """Neither in the policy nor in the call."""
+    policy = pull_policy(SCOPE, expires=date(2027, 6, 30))
+    for text in ("soon", "", "2027-06-30T25:00:00Z", "2027-06-30T10:00:00"):
+        assert evaluate([policy], Call(TOKEN_ACTION, "*", {"aws:CurrentTime": text})) == "implicit deny"
+    for statement in policy["Statement"]:
+        statement["Condition"]["DateLessThan"]["aws:CurrentTime"] = "soon"
+    call = Call(TOKEN_ACTION, "*", {"aws:CurrentTime": "2027-06-30T10:00:00Z"})
+    assert evaluate([policy], call) == "implicit deny"
 
 
 @given(st.lists(names, min_size=1, max_size=5, unique=True), st.randoms())

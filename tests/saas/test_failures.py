@@ -35,6 +35,29 @@ def returned(stack: SaasStack, release: str = "8.1.1/50", words: str = "") -> No
     assert stack.ok("saas", "status")["verdict"] == "8.1.0/42"
 
 
+@pytest.mark.parametrize("looks", [1, 4])
+def test_an_answer_from_before_the_update_is_no_failure(refreshed: SaasStack, looks: int):
+    """ECS is eventually consistent: it looks as if it had gone back, on the way there and on the way back."""
+    refreshed.front.ecs.stale_looks = looks
+    refreshed.refresh("8.1.1")
+    refreshed.settle()
+    assert refreshed.running() == refreshed.pinned("8.1.1/50")
+    assert refreshed.outcomes("8.1.1/50")[-1] == ("refresh", "done")
+    refreshed.ok("saas", "rollback")
+    refreshed.settle()
+    assert refreshed.running() == refreshed.pinned("8.1.0/42")
+
+
+def test_an_answer_from_before_the_update_is_none_on_the_way_back_either(refreshed: SaasStack):
+    """The release fails, the return does not."""
+    refreshed.front.ecs.stale_looks = 2
+    refreshed.misbehave("pull", "8.1.1/50")
+    with pytest.raises(RemoteError, match=r"the stack was returned to 8\.1\.0/42"):
+        refreshed.refresh("8.1.1")
+    refreshed.front.ecs.stale_looks = 0
+    returned(refreshed)
+
+
 @pytest.mark.parametrize("rollback", [False, True], ids=["circuit breaker", "circuit breaker with rollback"])
 @pytest.mark.parametrize(
     ("kind", "reason"),
@@ -139,7 +162,7 @@ def test_the_command_shows_a_failed_refresh(refreshed: SaasStack):
     assert done.status == 5
     error = done.json["error"]
     assert error["category"] == "remote"
-    assert "recorded in 0003-refresh.dsse.json; mend the cause, then refresh again" in error["hint"]
+    assert "recorded in 0004-refresh.dsse.json; mend the cause, then refresh again" in error["hint"]
     assert any("CannotPullContainerError" in reason for reason in error["reasons"])
     assert "rms: (service rms) (deployment" in done.err
     history = refreshed.run("release", "history", "8.1.1").out
@@ -171,9 +194,99 @@ def test_a_service_that_code_deploy_deploys_is_refused(stack: SaasStack):
         stack.refresh("8.1.0")
 
 
+@pytest.mark.parametrize("strategy", ["BLUE_GREEN", "LINEAR", "CANARY"])
+def test_a_service_that_ecs_deploys_in_another_way_is_refused(stack: SaasStack, strategy: str):
+    """The strategy of its own: traffic is shifted, and both run, when a rolling update would be over."""
+    service(stack).strategy = strategy
+    told = f"rms is deployed by the strategy {strategy}, expected ROLLING"
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        stack.refresh("8.1.0")
+    assert "deployment controller ECS, strategy ROLLING" in caught.value.hint
+    assert stack.outcomes("8.1.0/42") == []
+
+
+def test_a_service_that_is_switched_to_another_strategy_meanwhile_is_left_alone(refreshed: SaasStack):
+    """Each service is looked at again before its update."""
+    refreshed.clock.while_asleep = [lambda: setattr(service(refreshed, "viewer"), "strategy", "BLUE_GREEN")]
+    told = "viewer is deployed by the strategy BLUE_GREEN, expected ROLLING"
+    with pytest.raises(ConfigurationError, match=rf"was returned to 8\.1\.0/42: {told}"):
+        refreshed.refresh("8.1.1")
+    assert "8.1.1" not in refreshed.running()["viewer"]
+    assert refreshed.running()["viewer"] == refreshed.pinned("8.1.0/42")["viewer"]
+
+
+@pytest.mark.parametrize("controller", ["CODE_DEPLOY", "EXTERNAL"])
+def test_every_command_refuses_a_controller_that_is_not_ecs(refreshed: SaasStack, controller: str):
+    """Status 2, before anything is registered or updated."""
+    refreshed.refresh("8.1.1")
+    service(refreshed).controller = controller
+    refreshed.front.requests.clear()
+    for words in (["refresh", "8.1.0"], ["refresh", "8.1.0", "--dry-run"], ["rollback"], ["status"]):
+        done = refreshed.run("saas", *words)
+        assert done.status == 2, words
+        assert f"rms is deployed by {controller}, expected rolling updates by ECS" in done.err
+        assert "or leave it out of saas.services" in done.err
+    assert refreshed.calls() == []
+
+
+NEWER = {
+    "runtimeGuard": ({"mode": "strict"}, "runtimeGuard"),
+    "runtimeSwitch": (False, "runtimeSwitch"),
+    "container.cpuGuard": ("on", "containerDefinitions[rms].cpuGuard"),
+}
+
+
+@pytest.mark.parametrize(("field", "value", "name"), [(k, v, n) for k, (v, n) in NEWER.items()], ids=NEWER)
+def test_what_this_boto3_does_not_know_is_not_lost(
+    refreshed: SaasStack, field: str, value: object, name: str
+):
+    """A new revision would be without it: refused by its name before anything is done; a return goes."""
+    refreshed.refresh("8.1.1")
+    refreshed.front.ecs.newer[field] = value
+    refreshed.release("8.1.2/60")
+    refreshed.front.requests.clear()
+    with pytest.raises(ConfigurationError) as caught:
+        refreshed.refresh("8.1.2")
+    assert f"has {name}, which boto3" in caught.value.message
+    assert any(f"{refreshed.arn('viewer')} has" in reason for reason in caught.value.reasons)
+    assert "update boto3" in caught.value.hint
+    assert refreshed.calls() == []
+    assert refreshed.run("saas", "refresh", "8.1.2", "--dry-run").status == 2
+    assert refreshed.rollback().changed
+
+
+def test_what_is_empty_or_only_told_is_not_in_the_way(refreshed: SaasStack):
+    """ECS lists fields that nobody set; what it adds itself cannot be registered and need not be."""
+    refreshed.front.ecs.newer |= {"futureList": [], "container.futureField": None, "deleteRequestedAt": 1.0}
+    refreshed.refresh("8.1.1")
+    assert refreshed.outcomes("8.1.1/50")[-1] == ("refresh", "done")
+
+
+def test_a_revision_that_ecs_does_not_find_yet_is_asked_for_again(refreshed: SaasStack):
+    """UpdateService right after RegisterTaskDefinition."""
+    refreshed.front.ecs.late_updates = 2
+    refreshed.refresh("8.1.1")
+    assert refreshed.running() == refreshed.pinned("8.1.1/50")
+
+
+def test_a_service_that_is_to_run_no_task_is_told(stack: SaasStack):
+    """It counts as refreshed, and nothing of the release was tried there."""
+    # Without a health check of its own: that would fail.
+    head, _, last = stack.config.read_text().rpartition("[[saas.health]]")
+    assert "viewer" in last
+    stack.config.write_text(head)
+    service(stack, "viewer").desired = 0
+    stack.settle()
+    for words in (["--dry-run"], [], []):  # what would be done, what is done, nothing to do
+        done = stack.run("saas", "refresh", "8.1.0", *words)
+        assert done.status == 0, done.text
+        assert "viewer is to run no task: nothing is tried there" in done.err, words
+        assert "rms is to run no task" not in done.err
+
+
 def test_a_release_without_the_image_is_refused(stack: SaasStack):
     """The promotion has to have every image that the services run."""
-    stack.release("8.3.0/70", images={"rms": stack.digest("rms", "8.3.0/70")})
+    stack.release("8.3.0/70", names=["rms"])
     with pytest.raises(ConfigurationError, match=r"8\.3\.0/70 has no image viewer"):
         stack.refresh("8.3.0")
     assert stack.front.requests.count("ecs:UpdateService") == 0
@@ -197,6 +310,29 @@ def test_throttling_passes(stack: SaasStack, action):
     stack.front.faults.add(fault)
     stack.refresh("8.1.0")
     assert stack.front.faults.pending() == []
+
+
+@pytest.mark.parametrize("action", ["ecs:RegisterTaskDefinition", "ecs:UpdateService"])
+def test_too_many_at_once_is_no_mistake_of_the_configuration(stack: SaasStack, action: str):
+    """ECS tells it under the code of a wrong request."""
+    words = "Too many concurrent attempts to create a new revision of the specified family."
+    stack.front.faults.add(Fault(action=action, status=400, code="ClientException", message=words, count=2))
+    stack.refresh("8.1.0")
+    assert stack.front.faults.pending() == []
+
+
+def test_what_ecs_does_not_take_is_a_mistake_of_the_configuration(stack: SaasStack):
+    """Status 2, and what to look at; nothing runs differently, and that is recorded."""
+    before = stack.running()
+    fault = Fault(action="ecs:UpdateService", status=400, code="PlatformUnknownException", message="said")
+    stack.front.faults.add(fault)
+    with pytest.raises(
+        ConfigurationError, match="nothing was changed: cannot update the service rms"
+    ) as caught:
+        stack.refresh("8.1.0")
+    assert "platform version" in caught.value.hint
+    assert stack.running() == before
+    assert stack.outcomes("8.1.0/42") == [("refresh", "started"), ("refresh", "returned")]
 
 
 def test_a_look_that_fails_is_no_failure_of_the_deployment(stack: SaasStack):

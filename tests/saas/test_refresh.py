@@ -24,7 +24,7 @@ def test_a_released_version_runs_by_digest(stack: SaasStack):
     assert stack.running() == stack.pinned("8.1.0/42")
     first, *rest = done.out.splitlines()
     assert first == "refreshed rehearsal to 8.1.0/42, from what ran before, which is no release"
-    assert rest[-1] == "recorded in 0003-refresh.dsse.json"
+    assert rest[-1] == "recorded in 0004-refresh.dsse.json"
     for told in ("rms: registered arn:", "has reached a steady state.", "3 good answers in a row"):
         assert told in done.err + done.out
     assert "(service rms) has started 2 tasks" in done.err
@@ -73,8 +73,8 @@ def test_the_history_tells_it_in_words(stack: SaasStack):
     """One line for what happened, then what runs and how healthy it is."""
     stack.refresh("8.1.0")
     text = stack.run("release", "history", "8.1.0").out
-    assert "dana begins to refresh rehearsal to 8.1.0/42 [0002-refresh.dsse.json, key promotion]" in text
-    assert "dana REFRESHED rehearsal to 8.1.0/42 [0003-refresh.dsse.json, key promotion]" in text
+    assert "dana begins to refresh rehearsal to 8.1.0/42 [0003-refresh.dsse.json, key promotion]" in text
+    assert "dana REFRESHED rehearsal to 8.1.0/42 [0004-refresh.dsse.json, key promotion]" in text
     assert f"{stack.url()} healthy, 3 of 3 answers good" in text
     assert stack.digest("viewer", "8.1.0/42") in text.split("REFRESHED")[1]
 
@@ -110,6 +110,7 @@ def test_a_dry_run_changes_nothing(stack: SaasStack):
         "a new revision of skydrm-rms",
         "a new revision of skydrm-viewer",
     ]
+    stack.edit("promotion_key", "# promotion_key")  # it signs nothing
     assert stack.run("saas", "refresh", "8.1.0", "--dry-run").out.startswith("would refresh rehearsal to")
     assert (stack.running(), len(stack.front.ecs.definitions)) == (before, definitions)
     assert stack.records("8.1.0/42") == []
@@ -131,7 +132,7 @@ def test_images_that_are_the_same_in_two_releases_are_told_apart_by_the_record(s
     stack.edit('version_field = "build.version"', 'contains = "version"')
     stack.refresh("8.1.0")
     report = stack.refresh("8.1.2")
-    assert (report.changed, report.attestation) == (False, "0003-refresh.dsse.json")
+    assert (report.changed, report.attestation) == (False, "0004-refresh.dsse.json")
     assert stack.ok("saas", "status")["verdict"] == "8.1.2/60"
 
 
@@ -188,7 +189,7 @@ def test_an_untrusted_withdrawal_is_not_ignored(stack: SaasStack):
         signed_at=stack.clock.now(),
         signer=CryptoSigner.generate_ed25519(),
     )
-    (folder / "0002-withdrawal.dsse.json").write_bytes(data)
+    (folder / "0003-withdrawal.dsse.json").write_bytes(data)
     with pytest.raises(GateRefused, match=r"something speaks against 8\.1\.0/42"):
         stack.refresh("8.1.0")
 

@@ -75,6 +75,7 @@ def test_the_first_refresh_returns_to_what_ran_before(stack: SaasStack):
 
 def test_a_dry_rollback_changes_nothing(upgraded: SaasStack):
     """It tells where the stack would go."""
+    upgraded.edit("promotion_key", "# promotion_key")  # it signs nothing
     told = upgraded.ok("saas", "rollback", "--dry-run")
     assert (told["changed"], told["after"]["release"]) == (True, "8.1.0/42")
     assert upgraded.running() == upgraded.pinned("8.1.1/50")
@@ -146,7 +147,7 @@ def test_after_a_refresh_that_was_returned_there_is_nothing_to_do(upgraded: Saas
 
 def test_an_altered_chain_is_refused(upgraded: SaasStack):
     """Nothing is appended behind a statement that was replaced: exit 4."""
-    path = upgraded.chain("8.1.1/50") / "0003-refresh.dsse.json"
+    path = upgraded.chain("8.1.1/50") / "0004-refresh.dsse.json"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(IntegrityError):
         upgraded.rollback()

@@ -18,9 +18,9 @@ from jenkins_release.aws import aws_client
 from jenkins_release.aws.ssm import CommandOrder, Ssm
 from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
 from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.sandbox.ecr_state import REGION, Statement
 from jenkins_release.sandbox.moto_server import MotoServer
-from jenkins_release.sandbox.ssm_api import CommandState, Instance, SsmState
+from jenkins_release.sandbox.ssm_api import LOOKS, CommandState, Instance, SsmState
 from tests.fixtures.saas import SaasStack
 
 THIRD = "i-00000000000000003"
@@ -69,6 +69,27 @@ def test_a_published_version_is_installed_on_every_instance(ssm_stack: SaasStack
     assert {each.status for each in record.instances} == {"Success"}
     assert len(record.instances) == 3
     assert "REFRESHED rehearsal to 8.1.0/42" in ssm_stack.run("release", "history", "8.1.0").out
+
+
+def test_an_installer_that_was_swapped_is_not_installed(ssm_stack: SaasStack):
+    """The instances fetch from the release area: it is read before the command is sent, byte for byte."""
+    installer = ssm_stack.released("8.1.0") / "installers" / "a.msi"
+    installer.write_bytes(installer.read_bytes()[::-1])
+    with pytest.raises(IntegrityError, match=r"the published release 8\.1\.0 was altered: .*a\.msi"):
+        ssm_stack.refresh("8.1.0")
+    assert commands(ssm_stack) == []
+    assert ssm_stack.outcomes("8.1.0/42") == [("refresh", "started"), ("refresh", "returned")]
+
+
+def test_a_rollback_to_what_was_swapped_is_refused(refreshed: SaasStack):
+    """What was installed once may be another file by now."""
+    refreshed.refresh("8.1.1")
+    installer = refreshed.released("8.1.0") / "installers" / "a.msi"
+    installer.write_bytes(installer.read_bytes()[::-1])
+    before = commands(refreshed)
+    with pytest.raises(IntegrityError, match=r"the published release 8\.1\.0 was altered"):
+        refreshed.rollback()
+    assert commands(refreshed) == before
 
 
 def test_the_status_is_what_was_recorded(refreshed: SaasStack):
@@ -138,6 +159,117 @@ def test_an_output_is_cut_and_made_harmless(refreshed: SaasStack):
     assert "\x1b" not in done.err
 
 
+def test_the_error_behind_a_long_output_is_shown(refreshed: SaasStack):
+    """SSM lists 2,500 characters of both streams: the error is read apart, and its end is what counts."""
+    log = "".join(f"unpacked file {number}\n" for number in range(900))
+    errors = "".join(f"warning {number}\n" for number in range(100)) + "msiexec: error 1603"
+    spoil(refreshed, "Failed", fails_on="8.1.1", output=log, errors=errors)
+    with pytest.raises(RemoteError) as caught:
+        refreshed.refresh("8.1.1")
+    (reason,) = [each for each in caught.value.reasons if each.startswith(THIRD)]
+    assert reason.endswith("msiexec: error 1603")
+    assert reason.startswith(f"{THIRD}: Failed: ...")
+    assert "unpacked file 899\n" in reason
+    assert len(reason) < 2100
+
+
+def test_errors_that_ssm_cut_are_told_as_cut(refreshed: SaasStack):
+    """SSM keeps the first 8,000 characters: their end is not the end."""
+    spoil(refreshed, "Failed", fails_on="8.1.1", output="", errors="x" * 9000)
+    with pytest.raises(RemoteError) as caught:
+        refreshed.refresh("8.1.1")
+    assert any(each.endswith("xxx [SSM keeps the first 8000 characters]") for each in caught.value.reasons), (
+        caught.value.reasons
+    )
+
+
+def test_of_several_steps_the_one_that_failed_is_shown(refreshed: SaasStack):
+    """GetCommandInvocation wants its name."""
+    refreshed.front.ssm.documents["AWS-RunShellScript"] = ("fetchRelease", "installRelease")
+    spoil(refreshed, "Failed", fails_on="8.1.1", output="as usual", errors="disk full")
+    with pytest.raises(RemoteError) as caught:
+        refreshed.refresh("8.1.1")
+    assert f"{THIRD}: Failed: installRelease: as usual\nerrors: disk full" in caught.value.reasons
+
+
+def test_without_the_right_to_read_the_streams_the_list_is_shown(refreshed: SaasStack, monkeypatch):
+    """An older policy does not have ssm:GetCommandInvocation: what the list has is better than nothing."""
+    deny = Statement(effect="Deny", actions=["ssm:GetCommandInvocation"], resources=["*"])
+    allow = Statement(actions=["ssm:*"], resources=["*"])
+    key, value = refreshed.front.state.add_user("refresher", [allow, deny])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", value)
+    spoil(refreshed, "Failed", fails_on="8.1.1", output="msiexec: error 1603")
+    with pytest.raises(RemoteError) as caught:
+        refreshed.refresh("8.1.1")
+    assert f"{THIRD}: Failed: msiexec: error 1603" in caught.value.reasons
+
+
+@pytest.mark.parametrize("looks", [1, 3])
+def test_looks_that_are_late_conclude_nothing(refreshed: SaasStack, looks: int):
+    """A command that nobody sees yet is sent once; one that ended is known on every instance."""
+    refreshed.front.ssm.stale = dict.fromkeys(LOOKS, looks)
+    refreshed.refresh("8.1.1")
+    assert installed(refreshed) == told("8.1.1", "50")
+    record = refreshed.records("8.1.1/50")[-1]
+    assert {each.instance: each.status for each in record.instances} == dict.fromkeys(
+        refreshed.front.ssm.instances, "Success"
+    )
+
+
+def test_a_failure_that_is_seen_late_is_told_with_its_output(refreshed: SaasStack):
+    """Right after the end the invocation does not exist yet."""
+    refreshed.front.ssm.stale = dict.fromkeys(LOOKS, 2)
+    spoil(refreshed, "Failed", fails_on="8.1.1", errors="msiexec: error 1603", output="")
+    with pytest.raises(RemoteError, match="1 of 3 instances did not succeed") as caught:
+        refreshed.refresh("8.1.1")
+    assert f"{THIRD}: Failed: errors: msiexec: error 1603" in caught.value.reasons
+    assert installed(refreshed) == told("8.1.0", "42")
+
+
+def test_a_lost_answer_and_a_late_list_send_no_second_command(refreshed: SaasStack):
+    """SendCommand arrived; the first looks for it find nothing."""
+    refreshed.front.ssm.stale = dict.fromkeys(LOOKS, 3)
+    refreshed.front.faults.add(Fault(action="ssm:SendCommand", reset_response_after=0))
+    refreshed.refresh("8.1.1")
+    assert len(commands(refreshed)) == 2
+    assert "was sent already: it is followed" in refreshed.heard.text
+
+
+def test_an_end_that_is_never_told_is_no_failure_of_an_instance(refreshed: SaasStack):
+    """SSM calls the command a success, and an instance unfinished: nobody knows, and that is said."""
+    refreshed.edit("poll_s = 0.02", "poll_s = 5.0")
+    refreshed.front.ssm.stale["end"] = 1000
+    with pytest.raises(RemoteError, match=r"ended with Success, and SSM .* 2 of 3 instances that it ended"):
+        refreshed.refresh("8.1.1")
+    assert refreshed.outcomes("8.1.1/50")[-1] == ("refresh", "failed")
+
+
+def test_instances_that_are_never_told_were_not_left_alone(refreshed: SaasStack):
+    """An empty list beside a command that went to three instances is no proof that nothing was changed."""
+    refreshed.edit("poll_s = 0.02", "poll_s = 5.0")
+    refreshed.front.ssm.stale["invocations"] = 1000
+    with pytest.raises(RemoteError, match=r"SSM .* 0 of 3 instances that it ended") as caught:
+        refreshed.refresh("8.1.1")
+    assert "nothing was changed" not in caught.value.message
+
+
+def test_a_cancellation_that_comes_too_early_is_repeated(refreshed: SaasStack):
+    """SSM does not know the new command yet; nobody would look after it."""
+    refreshed.front.ssm.stale = dict.fromkeys(LOOKS, 2)
+    ssm = Ssm(REGION)
+    order = CommandOrder(
+        "AWS-RunShellScript", "$DEFAULT", {"Stack": ["skydrm"]}, {"commands": ["x"]}, "1", "0", 60, "c"
+    )
+    ident = ssm.send(order)
+    for _ in range(2):
+        with pytest.raises(RemoteError) as caught:
+            ssm.cancel(ident)
+        assert caught.value.retryable
+    ssm.cancel(ident)
+    assert refreshed.front.ssm.commands[ident].cancelled
+
+
 def test_an_instance_that_hangs_is_given_up_by_our_own_clock(refreshed: SaasStack):
     """The command is cancelled; the way back goes to all instances."""
     refreshed.edit("poll_s = 0.02", "poll_s = 1.0")
@@ -177,10 +309,24 @@ def test_tags_that_no_instance_has_are_told(ssm_stack: SaasStack):
 
 
 def test_a_document_that_does_not_exist_is_a_mistake_of_the_configuration(ssm_stack: SaasStack):
-    """SSM's words, and which keys to check."""
+    """Status 2: SSM's words, and which keys to check. Nothing was changed, and that is recorded."""
     ssm_stack.edit("AWS-RunShellScript", "install-skydrm")
-    with pytest.raises(RemoteError, match="Document with name install-skydrm does not exist"):
-        ssm_stack.refresh("8.1.0")
+    done = ssm_stack.run("saas", "refresh", "8.1.0")
+    assert done.status == 2
+    assert (
+        "nothing was changed: cannot send the command install-skydrm: AWS answered InvalidDocument"
+        in done.err
+    )
+    assert "check saas.ssm: document, document_version" in done.err
+    assert ssm_stack.outcomes("8.1.0/42")[-1] == ("refresh", "returned")
+
+
+def test_a_command_that_is_throttled_is_no_mistake(ssm_stack: SaasStack):
+    """Under whatever code it is told; the next attempt sends it."""
+    slow = Fault(action="ssm:SendCommand", status=400, code="ValidationException", message="Rate exceeded")
+    ssm_stack.front.faults.add(slow)
+    ssm_stack.refresh("8.1.0")
+    assert installed(ssm_stack) == told("8.1.0", "42")
 
 
 def test_a_rollback_installs_the_version_before(refreshed: SaasStack):
@@ -280,7 +426,7 @@ def test_an_abort_cancels_the_command(ssm_stack: SaasStack):
     process = start(ssm_stack)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, out
+    assert process.returncode == 143, out
     assert ssm_stack.front.requests.count("ssm:CancelCommand") == 1
     ssm_stack.front.ssm.step()
     ssm_stack.front.ssm.pace = "look"
@@ -306,7 +452,7 @@ def test_an_abort_before_the_answer_cancels_the_command_too(
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     answered.set()
-    assert process.returncode == 130, out
+    assert process.returncode == 143, out
     assert ssm_stack.front.requests.count("ssm:CancelCommand") == 1
 
 

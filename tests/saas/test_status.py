@@ -123,7 +123,7 @@ def test_a_gap_in_the_records_of_the_stack_is_told(stack: SaasStack):
         stack.refresh(release)
     shutil.rmtree(stack.share / "SkyDRM" / "8.1.1")
     (note,) = stack.ok("saas", "status")["notes"]
-    assert note.startswith("records are missing between 8.1.0/42/attestations/0003-refresh.dsse.json and")
+    assert note.startswith("records are missing between 8.1.0/42/attestations/0004-refresh.dsse.json and")
 
 
 @pytest.mark.parametrize("words", [["saas", "status"], ["saas", "refresh", "8.1.0"]])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.__main__ import main
+from jenkins_release.cli.entry import main
 from jenkins_release.errors import RemoteError
 from jenkins_release.sandbox.process import Server, find_program, free_port, listening
 from jenkins_release.sandbox.stack import Sandbox
@@ -43,7 +43,7 @@ def test_a_stopped_sandbox_goes_on_where_it_was(tmp_path, environ, monkeypatch, 
         assert main(["sandbox", "start", *words], environ=environ) == 0
         again = dict(line[7:].split("=", 1) for line in capsys.readouterr().out.splitlines())
         assert again == first
-        revoke = ["qa", "revoke", "8.1.0/42", "--tester", "Q", "--reason", "signing works with the old keys"]
+        revoke = ["qa", "revoke", "8.1.0/42", "--reason", "signing works with the old keys"]
         assert main(revoke, environ=inner) == 0
         assert main(["sandbox", "status", *words], environ=environ) == 0
     finally:
@@ -112,3 +112,48 @@ def test_commands_without_a_sandbox_say_how_to_start_one(tmp_path, capsys):
     """No sandbox is no crash."""
     assert main(["sandbox", "status", "--folder", str(tmp_path / "none")], environ={}) == 2
     assert "sandbox start" in capsys.readouterr().err
+
+
+def test_a_rehearsal_with_trust_root_and_ledger(tmp_path, environ, monkeypatch, capsys):
+    """What a share writer cuts off, and what somebody takes out of release.toml, is missed."""
+    folder = tmp_path / "box"
+    words = ["--folder", str(folder), "--trust", "--ledger"]
+    (tmp_path / "junit.xml").write_text('<testsuite name="smoke"><testcase name="t"/></testsuite>')
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert main(["sandbox", "start", *words], environ=environ) == 0
+        told = dict(line[7:].split("=", 1) for line in capsys.readouterr().out.splitlines())
+        inner = environ | {name: value.strip("'") for name, value in told.items()}
+        for name, value in inner.items():
+            if name.startswith("AWS_"):
+                monkeypatch.setenv(name, value)
+
+        def run(*command: str) -> tuple[int, str]:
+            status = main(command, environ=inner)
+            captured = capsys.readouterr()
+            return status, captured.out + captured.err
+
+        assert run("candidate", "export", "--version", "8.1.0", "--build", "42")[0] == 0
+        assert run("candidate", "load", "8.1.0/42")[0] == 0
+        results = ("--results", "junit.xml")
+        sign_off = ("qa", "sign-off", "8.1.0/42", "--tester", "Quinn Adams", *results, "--verdict")
+        assert run(*sign_off, "pass")[0] == 0
+        assert run(*sign_off, "fail")[0] == 0
+        attestations = folder / "shares/release_candidate/SkyDRM/8.1.0/42/attestations"
+        max(attestations.iterdir()).unlink()
+        status, text = run("promote", "run", "8.1.0/42")
+        assert status == 4
+        assert "the share lacks the attestation 0003 that the ledger" in text
+        assert run("ledger", "verify")[0] == 4
+        config = Path(inner["JENKINS_RELEASE_CONFIG"])
+        config.write_text(config.read_text().partition("[ledger]")[0])
+        status, text = run("promote", "run", "8.1.0/42")
+        assert status == 3, text
+        assert "ledger.kind is 'none', the trust document asks for 'folder'" in text
+        assert main(["sandbox", "stop", *words[:2]], environ=environ) == 0
+        # Without the option: the ledger that is there is kept.
+        assert main(["sandbox", "start", *words[:2]], environ=environ) == 0
+        assert "[ledger]" in config.read_text()
+    finally:
+        assert main(["sandbox", "stop", "--remove", "--folder", str(folder)], environ=environ) == 0
+    assert not folder.exists()

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
 import pytest
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
-from jenkins_release.share import DirectoryShare, PathExists
+from jenkins_release.retry import RetryPolicy
+from jenkins_release.sandbox.samba import SambaServer, SambaShare
+from jenkins_release.share import DirectoryShare, PathExists, SmbShare, candidates
+from jenkins_release.share import staging as staging_module
+from jenkins_release.share.candidate_records import read_records
 from jenkins_release.share.candidates import CandidateArea, CandidateRef
+from jenkins_release.share.protocol import AccessRefused
+from jenkins_release.share.staging import rename_whole
+from tests.fixtures.share import OpenSmb, StartSamba
 
 REF = CandidateRef("8.1.0", "42")
 
@@ -67,10 +78,11 @@ def test_what_is_not_committed_is_removed(area, tmp_path):
 
 def test_the_left_overs_of_a_dead_export_are_removed_by_the_next(area, tmp_path):
     """Only those of the same build: another build may be on its way."""
-    for name in (".incoming-42-dead", ".incoming-421-alive"):
+    alive = [".incoming-42-7-0000a11e", ".incoming-421-0000a11e"]
+    for name in (".incoming-42-0000dead", *alive):
         (tmp_path / "SkyDRM" / "8.1.0" / name).mkdir(parents=True)
     write(area)
-    assert visible(tmp_path) == [".incoming-421-alive", "42"]
+    assert visible(tmp_path) == [*alive, "42"]
 
 
 def test_an_existing_candidate_is_refused(area, tmp_path):
@@ -135,6 +147,35 @@ def test_attestations_are_numbered_in_order_and_never_twice(area, share):
     assert area.attestations(REF)["0002-qa.dsse.json"] == b"attestation 2"
 
 
+def test_a_folder_with_too_many_attestations_is_not_read(area, tmp_path, monkeypatch):
+    """Whoever writes to the share may put any number there; one more is not added either."""
+    monkeypatch.setattr(candidates, "MAX_ATTESTATIONS", 3)
+    write(area)
+    for _ in range(3):
+        area.add_attestation(REF, "qa", lambda _: b"x", "me")
+    with pytest.raises(IntegrityError, match="has 4 attestations"):
+        area.add_attestation(REF, "qa", lambda _: b"x", "me")
+    assert len(area.attestations(REF)) == 3
+    folder = tmp_path / "SkyDRM" / REF.version / REF.build / "attestations"
+    (folder / "0004-qa.dsse.json").write_bytes(b"x")
+    for ask in (area.attestations, area.attestation_names):
+        with pytest.raises(IntegrityError, match="has 4 attestations with 4 bytes, expected at most 3"):
+            ask(REF)
+    assert read_records(area, [REF]) == {}
+
+
+def test_attestations_that_are_too_large_together_are_not_read(area, tmp_path, monkeypatch):
+    """By the sizes in the listing: nothing is read."""
+    monkeypatch.setattr(candidates, "MAX_ATTESTATIONS_BYTES", 100)
+    write(area)
+    folder = tmp_path / "SkyDRM" / REF.version / REF.build / "attestations"
+    for number in range(1, 4):
+        (folder / f"{number:04d}-qa.dsse.json").write_bytes(bytes(40))
+    with pytest.raises(IntegrityError, match="has 3 attestations with 120 bytes"):
+        area.attestations(REF)
+    assert read_records(area, [REF]) == {}
+
+
 def test_a_missing_file_of_a_candidate_is_told_from_a_missing_candidate(area, tmp_path):
     """Incomplete is an alteration, missing is a mistake in the request."""
     with pytest.raises(ConfigurationError, match="there is no candidate"):
@@ -159,3 +200,62 @@ def test_a_path_exists_error_of_another_file_stays_what_it_is(area):
     with pytest.raises(PathExists), area.stage(REF, "me") as staging:
         staging.write("candidate.json", b"{}")
         staging.write("candidate.json", b"{}")
+
+
+class TestHeld:
+    """Windows refuses to rename what somebody has open: a virus scanner looks at each new file."""
+
+    @pytest.fixture
+    def server(self, start_samba: StartSamba, tmp_path) -> SambaServer:
+        """A server that refuses such a rename, as Windows does."""
+        return start_samba({"data": SambaShare(tmp_path / "held", options={"strict rename": "yes"})})
+
+    @contextlib.contextmanager
+    def scanner(self, share: SmbShare, path: str, seconds: float) -> Iterator[None]:
+        """Hold a file open for a while, sharing everything."""
+        stream = share.read(path)
+        next(stream)
+        timer = threading.Timer(seconds, stream.close)
+        timer.start()
+        yield
+        timer.join()
+
+    def test_a_commit_waits_until_the_scanner_is_done(
+        self, server: SambaServer, open_smb: OpenSmb, tmp_path, caplog
+    ):
+        """Nothing is lost, and what is waited for is told."""
+        share, other = open_smb(server), open_smb(server)
+        area = CandidateArea(share, "SkyDRM")
+        with area.stage(REF, "me") as staging:
+            staging.write("images/x.tar", bytes(1_000_000))
+            staging.write("candidate.json", b"{}")
+            with self.scanner(other, staging.path("images/x.tar"), 1.5):
+                staging.commit()
+        assert area.refs() == [REF]
+        assert "STATUS_ACCESS_DENIED" in caplog.text
+        assert "failed, next in" in caplog.text
+
+    def test_somebody_who_never_lets_go_is_named_as_a_cause(
+        self, server: SambaServer, open_smb: OpenSmb, monkeypatch
+    ):
+        """After a minute; the folder is removed as after any failure."""
+        monkeypatch.setattr(staging_module, "_WHILE_HELD", RetryPolicy(None, 1.0, 0.1, 0.1, 0.0))
+        share, other = open_smb(server), open_smb(server)
+        area = CandidateArea(share, "SkyDRM")
+        with pytest.raises(AccessRefused) as raised, area.stage(REF, "me") as staging:
+            staging.write("images/x.tar", bytes(1_000_000))
+            with self.scanner(other, staging.path("images/x.tar"), 3.0):
+                staging.commit()
+        assert "virus scanner" in raised.value.hint
+        assert not raised.value.retryable
+        assert area.refs() == []
+
+    def test_a_record_waits_too(self, server: SambaServer, open_smb: OpenSmb):
+        """Attestations and journals are renamed into place as well."""
+        share, other = open_smb(server), open_smb(server)
+        share.make_folder("f")
+        with share.create("f/.a.json.00000000") as writer:
+            writer.write(b"{}" * 1000)
+        with self.scanner(other, "f/.a.json.00000000", 1.0):
+            rename_whole(share, "f/.a.json.00000000", "f/a.json")
+        assert [entry.name for entry in share.list("f")] == ["a.json"]

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from smbprotocol.exceptions import AccessDenied
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.share import DirectoryShare, PathExists, PathNotFound, Share, SmbShare
-from jenkins_release.share.protocol import HEAD
+from jenkins_release.share.protocol import HEAD, MAX_LISTED
 from jenkins_release.share.smb_connection import WRITE_DATA
 
 KINDS = ["directory", "samba", "samba, library's calls"]
@@ -612,3 +613,23 @@ class TestThreads:
         """A new file's time is now, by the server's clock."""
         put(share, "file", b"")
         assert abs(share.stat("file").modified - time.time()) < 60
+
+
+class TestTooMany:
+    def test_a_folder_with_any_number_of_files_is_not_listed(self, share: Share, folder: Path) -> None:
+        """One clear error before all names were asked for; the rows of one answer take the most memory."""
+        crowded = folder / "crowded"
+        crowded.mkdir()
+        for number in range(MAX_LISTED * 3):
+            (crowded / f"{number:060d}").touch()
+        tracemalloc.start()
+        try:
+            with pytest.raises(IntegrityError, match=f"crowded has more than {MAX_LISTED} entries"):
+                share.list("crowded")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 60_000_000
+        (found,) = share.list_each(["crowded"])
+        assert isinstance(found, RemoteError)
+        assert "has more than" in found.message

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import LeaseHeld, ReleaseError, RemoteError
+from jenkins_release.errors import ConfigurationError, LeaseHeld, ReleaseError, RemoteError
 from jenkins_release.retry import RetryPolicy, retry_call
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
-from jenkins_release.share import PathExists, SmbShare
+from jenkins_release.share import PathExists, SmbShare, open_share
+from jenkins_release.share.smb_dfs import may_follow
 from tests.fixtures.share import USER, OpenSmb, StartSamba, Tap, eventually
 
+LOOPBACK = "127.0.0.1"
+STRANGER = "127.0.0.2"
 AGAIN = RetryPolicy(attempts=200, deadline_s=30, first_wait_s=0.02, max_wait_s=0.02, jitter_s=0)
 StartProcess = Callable[[str], "subprocess.Popen[str]"]
 OTHER_PROCESS = """
@@ -81,6 +87,8 @@ def dfs(tmp_path_factory: pytest.TempPathFactory, _start: StartSamba) -> SambaSe
         "second": r"127.0.0.1\gone,127.0.0.1\data",
         "circle": r"127.0.0.1\root\circle",
         "nowhere": r"127.0.0.1\gone",
+        "stranger": r"127.0.0.2\data",
+        "mixed": r"127.0.0.2\data,127.0.0.1\data",
     }.items():
         (root / name).symlink_to(f"msdfs:{target}")
     return _start(
@@ -186,7 +194,8 @@ class TestConnections:
         server = start_samba()
         with open_smb(server) as share:
             share.list("")
-            assert len(server.client_pids()) == 1
+            # smbd still ends the process that served the look whether it listens.
+            assert eventually(lambda: len(server.client_pids()) == 1)
         assert eventually(lambda: server.client_pids() == [])
         assert share.list("") == []
 
@@ -309,6 +318,93 @@ class TestDfs:
         with pytest.raises(RemoteError, match="STATUS_PATH_NOT_COVERED") as caught:
             open_smb(dfs, "root").list("link")
         assert "DFS link" in caught.value.hint
+
+
+@pytest.mark.allow_hosts([LOOPBACK, STRANGER])
+class TestDfsTargets:
+    """A referral to a server that nobody named gets no connection, and so no login."""
+
+    @pytest.fixture
+    def stranger(self, dfs: SambaServer) -> Iterator[list[str]]:
+        """Another host, on the port that a referral leads to, which notes who connects."""
+        came: list[str] = []
+        with socket.create_server((STRANGER, dfs.port)) as server:
+            server.settimeout(30)
+
+            def listen() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection, peer = server.accept()
+                        connection.close()
+                        if peer[0] == STRANGER:
+                            return
+                        came.append(peer[0])
+
+            listening = threading.Thread(target=listen)
+            listening.start()
+            yield came
+            # Its own visit ends the thread, after everything that came before it was counted.
+            with socket.create_connection((STRANGER, dfs.port), source_address=(STRANGER, 0)):
+                listening.join()
+
+    def test_a_stranger_is_not_asked(self, dfs: SambaServer, open_smb: OpenSmb, stranger: list[str]) -> None:
+        """The message names the server, and the key that allows it."""
+        with pytest.raises(ConfigurationError, match=r"refers to 127\.0\.0\.2") as caught:
+            open_smb(dfs, "root", "stranger").list("")
+        assert "share.dfs_targets" in caught.value.hint
+        assert stranger == []
+
+    def test_the_other_target_is_used(
+        self, dfs: SambaServer, open_smb: OpenSmb, stranger: list[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One target that is not allowed does not take the share away."""
+        with caplog.at_level("WARNING"):
+            assert open_smb(dfs, "root", "mixed/deep").list("") is not None
+        assert "127.0.0.2" in caplog.text
+        assert stranger == []
+
+    def test_a_target_that_is_listed(self, dfs: SambaServer, open_smb: OpenSmb, stranger: list[str]) -> None:
+        """``share.dfs_targets`` names a server that is trusted with the login."""
+        with pytest.raises(RemoteError):
+            open_smb(dfs, "root", "stranger", dfs_targets=("127.0.0.2",)).list("")
+        assert stranger != []
+
+    def test_a_listed_target_from_the_configuration(self, dfs: SambaServer, smb_password: str) -> None:
+        """The factory hands the list on."""
+        location = f"smb://127.0.0.1:{dfs.port}/root/link"
+        words = {"username": USER, "password": smb_password}
+        with open_share(location, **words, dfs_targets=("fs.example.com",)) as share:
+            assert share.list("deep") is not None
+
+
+@pytest.mark.parametrize(
+    ("target", "listed", "allowed"),
+    [
+        ("nextlabs.com", (), True),
+        ("NEXTLABS.COM.", (), True),
+        ("fs1.nextlabs.com", (), True),
+        ("fs1.eu.NextLabs.com", (), True),
+        ("evilnextlabs.com", (), False),
+        ("nextlabs.com.evil.example", (), False),
+        ("fs1", (), False),
+        ("10.0.0.7", (), False),
+        ("fs1", ("FS1",), True),
+        ("10.0.0.7", ("10.0.0.7",), True),
+        ("nas.partner.example", (".partner.example",), True),
+        ("partner.example", (".partner.example",), False),
+        ("evilpartner.example", (".partner.example",), False),
+    ],
+)
+def test_which_targets_are_allowed(target: str, listed: tuple[str, ...], allowed: bool) -> None:
+    """The configured name, what is below it, and what the list names."""
+    assert may_follow(target, "nextlabs.com", listed) is allowed
+
+
+@pytest.mark.parametrize("configured", ["127.0.0.1", "fileserver", "::1"])
+def test_nothing_is_below_an_address_or_a_short_name(configured: str) -> None:
+    """They are no domains."""
+    assert may_follow(configured, configured, ())
+    assert not may_follow(f"evil.{configured}", configured, ())
 
 
 def _can_take(share: SmbShare) -> bool:

@@ -15,6 +15,7 @@ from smbprotocol.header import SMB2HeaderResponse
 
 from jenkins_release.errors import RemoteError
 from jenkins_release.share import PathExists, PathNotFound, ShareFull
+from jenkins_release.share.protocol import AccessRefused, InUse, NameRefused
 from jenkins_release.share.smb_errors import LoginRefused, connection_survives, status_text, translate
 
 
@@ -32,6 +33,7 @@ def answer(status: int) -> SMBResponseException:
         (0xC0000225, PathNotFound, False),
         (0xC00000BA, PathNotFound, False),
         (0xC0000103, PathNotFound, False),
+        (0xC0000033, NameRefused, False),
         (0xC0000035, PathExists, False),
         (0xC000007F, ShareFull, False),
         (0xC0000044, ShareFull, False),
@@ -39,16 +41,21 @@ def answer(status: int) -> SMBResponseException:
         (0xC000006D, LoginRefused, False),
         (0xC0000234, LoginRefused, False),
         (0xC0000071, LoginRefused, False),
-        (0xC0000022, RemoteError, False),
+        (0xC0000022, AccessRefused, False),
         (0xC00000A2, RemoteError, False),
         (0xC00000CC, RemoteError, False),
-        (0xC0000043, RemoteError, True),
+        (0xC0000043, InUse, True),
         (0xC0000056, RemoteError, True),
         (0xC000009A, RemoteError, True),
         (0xC00000C9, RemoteError, True),
         (0xC0000203, RemoteError, True),
         (0xC000035C, RemoteError, True),
         (0xC0000466, RemoteError, True),
+        (0xC000005E, RemoteError, True),
+        (0xC00000BB, RemoteError, False),
+        (0xC0000133, LoginRefused, False),
+        (0xC0000418, LoginRefused, False),
+        (0xC0000906, RemoteError, False),
         (0xC0000001, RemoteError, False),
         (0xCAFEF00D, RemoteError, False),
     ],
@@ -60,6 +67,33 @@ def test_every_status_has_its_error(status: int, kind: type[RemoteError], retrya
     assert error.retryable is retryable
     assert error.message.startswith(r"cannot write \\server\share\file: ")
     assert f"(0x{status:08X})" in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "words", "hint"),
+    [
+        (0xC0000418, "STATUS_NTLM_BLOCKED", "the server does not take NTLM", "Kerberos"),
+        (0xC00000BB, "STATUS_NOT_SUPPORTED", "the server does not support it", "encryption"),
+        (0xC000005E, "STATUS_NO_LOGON_SERVERS", "the server reached no domain controller", "is up"),
+        (0xC0000133, "STATUS_TIME_DIFFERENCE_AT_DC", "the clocks of this machine", "chrony"),
+        (0xC0000906, "STATUS_VIRUS_INFECTED", "the server's virus scanner", "scanner's log"),
+    ],
+)
+def test_a_status_is_told_in_words(status: int, name: str, words: str, hint: str) -> None:
+    """What it means, and what to do; smbprotocol has no name for some of them."""
+    error = translate(answer(status), "log in to", r"\\server\share")
+    assert f": {words}" in error.message
+    assert error.message.endswith(f": {name} (0x{status:08X})")
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize("doing", ["create", "make the folder", "take the lease on", "rename"])
+def test_a_name_that_a_file_screen_may_block(doing: str) -> None:
+    """Windows answers what a missing permission gets too: both are named where a name is made."""
+    hint = translate(answer(0xC0000022), doing, r"\\server\share\file.exe").hint
+    assert "permission" in hint
+    assert "FSRM" in hint
+    assert "FSRM" not in translate(answer(0xC0000022), "read", r"\\server\share\file.exe").hint
 
 
 @pytest.mark.parametrize("status", [0xC00000C9, 0xC0000203, 0xC000035C, 0xC0000128])

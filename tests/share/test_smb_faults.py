@@ -15,6 +15,8 @@ from jenkins_release.retry import RetryPolicy, retry_call
 from jenkins_release.sandbox.process import free_port
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import PathNotFound, ShareFull, SmbShare
+from jenkins_release.share.protocol import NameRefused
+from jenkins_release.share.staging import rename_whole
 from tests.fixtures.share import OpenSmb, StartSamba, Tap, eventually, in_own_mounts, unchanged
 
 AGAIN = RetryPolicy(attempts=50, deadline_s=30, first_wait_s=0.05, max_wait_s=0.05, jitter_s=0)
@@ -178,6 +180,33 @@ class TestRefusals:
             assert not caught.value.retryable
             assert "permission" in caught.value.hint
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    def test_names_that_the_server_refuses(
+        self, start_samba: StartSamba, open_smb: OpenSmb, tmp_path: Path
+    ) -> None:
+        """Samba says "not found" of what its ``veto files`` match; the folder is there, so it is the name."""
+        tmp_path.chmod(0o755)
+        veto = "/*.tar/.incoming-*/.leases/"
+        server = start_samba({"data": SambaShare(tmp_path, options={"veto files": veto})})
+        share = open_smb(server)
+        with share.create("file") as writer:
+            writer.write(b"data")
+        for call in (
+            lambda: share.create("a.tar").__enter__(),
+            lambda: share.create("a.tar", resumable=True).__enter__(),
+            lambda: share.make_folder("8.1.0/.incoming-42-1f2e3d4c"),
+            lambda: share.make_folder(".leases"),
+            lambda: share.lease("lock.tar", "me").__enter__(),
+            lambda: rename_whole(share, "file", "8.1.0/file.tar"),
+        ):
+            with pytest.raises(NameRefused, match="the server refuses the name: STATUS_OBJECT_") as caught:
+                call()
+            assert not caught.value.retryable
+            assert "'veto files' in its smb.conf" in caught.value.hint
+        for call in (lambda: share.create("no/file").__enter__(), lambda: share.rename("file", "no/file")):
+            with pytest.raises(PathNotFound):
+                call()
+        assert {path.name for path in tmp_path.iterdir()} == {"file", "8.1.0"}
 
     def test_a_full_share(self, start_samba: StartSamba, open_smb: OpenSmb, tmp_path: Path) -> None:
         """No room is an error of its own, not retried; the partial file goes, what was there stays."""

@@ -6,8 +6,11 @@ import configparser
 import hashlib
 import importlib.metadata
 import inspect
+import socket
+import threading
 from pathlib import Path
 
+import pytest
 from smbprotocol.connection import Connection, Request
 from smbprotocol.open import Open
 from smbprotocol.session import Session
@@ -16,6 +19,7 @@ from smbprotocol.tree import TreeConnect
 
 import jenkins_release
 from jenkins_release.share import smb_internals
+from jenkins_release.share.smb_wire import SmbWire
 
 ROOT = Path(jenkins_release.__file__).parents[1]
 RELIED_ON = [
@@ -84,3 +88,17 @@ def test_the_coupling_stands_in_one_place() -> None:
         if path.name != "smb_internals.py":
             found = [name for name in private if f".{name}" in path.read_text()]
             assert found == [], path
+
+
+def test_a_connection_that_was_interrupted_while_it_began_is_dropped(monkeypatch: pytest.MonkeyPatch):
+    """Ctrl-C between the library's connect and the start of its thread; the interrupt is what is raised."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        wire = SmbWire("127.0.0.1", server.getsockname()[1], 5)
+
+        def interrupted(_: threading.Thread) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            wire.dial()
+        wire.drop()

@@ -35,9 +35,18 @@ check_docker() {
         bad "Docker is not installed" "https://docs.docker.com/engine/install/ tells how to install it"
         return 0
     fi
+    d_posing=$(posing)
+    if [ -n "$d_posing" ]; then
+        bad "$d_posing" "$NO_PODMAN"
+        return 0
+    fi
+    case $(sees "$DIR") in
+    no) bad "$BLIND $DIR" "$(elsewhere)" ;;
+    asked) note "Docker is from the snap store, and sees $DIR $ON_REQUEST" ;;
+    esac
     d_version=$(docker version -f '{{.Server.Version}}' 2>/dev/null) || d_version=
     if [ -z "$d_version" ]; then
-        bad "the Docker daemon does not answer to $(id -un 2>/dev/null || id -u)" \
+        bad "the Docker daemon does not answer to $(user_name)" \
             "start it, or let this user into the group docker and log in again"
         return 0
     fi
@@ -81,17 +90,12 @@ check_space() {
         bad "this machine has ${s_memory:-0} GB of memory" "$PRODUCT needs $MIN_MEMORY_GB GB"
     fi
 }
-nearest() { # nearest PATH: the path, or the folder above it that exists
-    n_path=$1
-    while [ ! -d "$n_path" ]; do n_path=$(dirname -- "$n_path"); done
-    printf '%s\n' "$n_path"
-}
 check_ports() {
     if [ -n "${COMPOSE:-}" ] && [ -f "$DIR/docker-compose.yml" ] && [ -n "$(compose ps -q 2>/dev/null)" ]; then
         note "$PRODUCT is there already: its ports are not checked"
         return 0
     fi
-    settings | grep '|port' | cut -d'|' -f1,3 | tr '|' ' ' >"$ANSWERED.ports"
+    settings | grep '|port' | cut -d'|' -f1,3 | tr '|' ' ' >"$PRIVATE/ports"
     while read -r p_name p_default; do
         p_port=$(answer "$p_name")
         p_port=${p_port:-${p_default:-}}
@@ -101,7 +105,7 @@ check_ports() {
         else
             good "port $p_port ($p_name) is free"
         fi
-    done <"$ANSWERED.ports"
+    done <"$PRIVATE/ports"
 }
 listens() { # listens PORT: /proc/net/tcp has the port in hex behind the colon, state 0A is LISTEN (proc(5))
     cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v port="$(printf '%04X' "$1")" '
@@ -152,17 +156,24 @@ check_clock() { # check_clock HEADERS: AWS refuses signatures that are 15 minute
 }
 check_access() { # whether this key can pull, and if not, why
     if [ -z "$(credential aws_access_key_id)" ]; then
-        note "no access key is set up yet: the login was not tried"
+        note "no access key is set up yet: neither the login was tried, nor whether $PRODUCT $VERSION was withdrawn"
         return 0
     fi
-    if a_token=$(ecr_token 2>"$ANSWERED.error") && [ -n "$a_token" ]; then
+    if [ -n "$OFFLINE" ]; then
+        note "with --offline neither the login was tried, nor whether $PRODUCT $VERSION was withdrawn"
+        return 0
+    fi
+    if a_token=$(ecr_token 2>"$PRIVATE/error") && [ -n "$a_token" ]; then
         good "the access key $(credential aws_access_key_id) may log in"
     else
-        bad "the login fails: $(sed -n 's/^error: //p' "$ANSWERED.error" | head -n 1)" \
-            "$(sed -n '2s/^ *//p' "$ANSWERED.error")"
+        bad "the login fails: $(sed -n 's/^error: //p' "$PRIVATE/error" | head -n 1)" \
+            "$(sed -n '2s/^ *//p' "$PRIVATE/error")"
         return 0
     fi
-    have curl || return 0
+    have curl || {
+        check_standing ''
+        return 0
+    }
     for a_image in $IMAGES; do
         a_status=$(may_pull "$a_token" "$a_image")
         case $a_status in
@@ -173,4 +184,13 @@ check_access() { # whether this key can pull, and if not, why
         *) bad "${a_image%@*}: the registry answers with HTTP status $a_status" "try again; then tell support" ;;
         esac
     done
+    check_standing "$a_token"
+}
+check_standing() { # check_standing TOKEN: whether the release was withdrawn
+    ask_registry "$1"
+    case $STANDING in
+    released) good "$PRODUCT $VERSION is still released: its images have the tag $RELEASE_TAG" ;;
+    withdrawn) bad "$PRODUCT $VERSION was withdrawn: $WHY" "get the newest setup zip from where this one came from, or ask support" ;;
+    *) bad "whether $PRODUCT $VERSION was withdrawn cannot be checked: $WHY" "try again; then tell support" ;;
+    esac
 }

@@ -2,7 +2,7 @@
 # What all scripts have in common. POSIX sh; read with ".", never run.
 #
 # Set before: HERE, the folder of the script. Set here: PRODUCT, VERSION and the rest of release.env.
-# Exit status of the scripts: 0 done, 1 it failed, 2 wrong options or answers.
+# Exit status of the scripts: 0 done, 1 it failed, 2 wrong options or answers, 3 the release was withdrawn.
 
 umask 077
 LC_ALL=C
@@ -19,7 +19,7 @@ die() { # die MESSAGE [HINT]
 }
 usage_error() { # usage_error MESSAGE
     printf 'error: %s\n' "$1" >&2
-    printf '  "%s --help" tells more\n' "$0" >&2
+    printf '  "sh %s --help" tells more\n' "$0" >&2
     exit 2
 }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -33,12 +33,23 @@ need() { # need PROGRAM...
 # shellcheck source=/dev/null
 . "$HERE/release.env"
 
+CR=$(printf '\r') # at the end of each line, where an editor of Windows was at work
 value() { # value NAME FILE: what NAME is set to at last in a file of NAME=value lines, without its quotes
     [ ! -r "$2" ] ||
-        sed -n "/^$1=/{s/^$1=//;s/^'\\(.*\\)'\$/\\1/;s/^\"\\(.*\\)\"\$/\\1/;h;};\${x;p;}" "$2"
+        sed -n "/^$1=/{s/^$1=//;s/$CR\$//;s/^'\\(.*\\)'\$/\\1/;s/^\"\\(.*\\)\"\$/\\1/;h;};\${x;p;}" "$2"
 }
 is_set() { # is_set NAME FILE
     [ -r "$2" ] && grep -q "^$1=" "$2"
+}
+home_of() { # home_of USER-ID: the home that the list of users has for it, if any
+    if have getent; then getent passwd "$1"; else awk -F: -v id="$1" '$3 == id' /etc/passwd; fi 2>/dev/null | head -n 1 | cut -d: -f6
+}
+# A unit of root's and cloud-init set no HOME: Docker, Compose and the AWS command line would look elsewhere.
+[ -n "${HOME:-}" ] || HOME=$(home_of "$(id -u)")
+if [ -n "$HOME" ]; then export HOME; else unset HOME; fi
+user_name() { # or its number, if the user is in no list
+    user_name=$(id -un 2>/dev/null) || user_name=$(id -u)
+    printf '%s\n' "$user_name"
 }
 owner_of() { # owner_of FILE: the number of its owner
     # shellcheck disable=SC2012 # the fields before the name hold no name here
@@ -97,15 +108,18 @@ default_folder() { # where an installation is: here, or in a folder below the us
 }
 open_folder() { # open_folder: make DIR, and see that it can be written to
     mkdir -p -- "$DIR" 2>/dev/null || die "the folder $DIR cannot be made" "choose another one with --dir"
-    if ! (: >"$DIR/.writable") 2>/dev/null; then
-        die "the folder $DIR cannot be written to by $(id -un 2>/dev/null || id -u)" \
-            "choose another one with --dir, or give it to this user"
-    fi
-    rm -f -- "$DIR/.writable"
-    open_owner=$(owner_of "$DIR")
+    open_owner=$(owner_of "$DIR/.")
     if [ "$open_owner" != "$(id -u)" ]; then
         die "the folder $DIR belongs to user $open_owner" "run this as that user, without sudo"
     fi
+    case $(ls -ld -- "$DIR/.") in
+    ????????w*) die "every user can write to the folder $DIR" "chmod o-w it, and see that nothing in it is a stranger's" ;;
+    esac
+    # A name that nobody can have put a link at: who may write here beside the owner is not known.
+    open_probe=$(mktemp "$DIR/.writable.XXXXXX" 2>/dev/null) ||
+        die "the folder $DIR cannot be written to by $(user_name)" \
+            "choose another one with --dir, or give it to this user"
+    rm -f -- "$open_probe"
 }
 lock_folder() { # one script at a time changes DIR; a lock whose process is gone does not count
     if ! mkdir -- "$DIR/.lock" 2>/dev/null; then
@@ -120,10 +134,19 @@ lock_folder() { # one script at a time changes DIR; a lock whose process is gone
     # What a run left that was killed in the middle of a file.
     rm -f -- "$DIR"/*.new "$DIR"/.*.new "$DIR"/*/*.new
 }
-ANSWERED= # name that the temporary files of this run begin with; lib/settings.sh tells
+PRIVATE= # folder for the temporary files of this run, which may hold secrets
+private_folder() { # private_folder: make it, of mode 0700, under a name that nobody can know beforehand
+    private_base=${TMPDIR:-/tmp}
+    # Without the sticky bit another user could put a folder of their own in its place.
+    case $(ls -ld -- "$private_base/." 2>/dev/null) in
+    ????????w[!tT]*) die "others can rename what is in $private_base" "chmod +t it, or set TMPDIR to a folder of your own" ;;
+    esac
+    PRIVATE=$(mktemp -d "$private_base/$PROJECT-setup.XXXXXX") ||
+        die "no folder for temporary files can be made in $private_base" "set TMPDIR to a folder of your own"
+}
 clean_up() { # at the end, however it comes: no lock, no half file and no answer stays
-    if [ -n "$ANSWERED" ]; then
-        rm -f -- "$ANSWERED" "$ANSWERED".*
+    if [ -n "$PRIVATE" ]; then
+        rm -rf -- "$PRIVATE"
         [ ! -t 0 ] || stty echo 2>/dev/null || true
     fi
     if [ -n "${DIR:-}" ] && [ "$(cat "$DIR/.lock/pid" 2>/dev/null)" = "$$" ]; then
@@ -141,6 +164,7 @@ KEPT=
 put() { # put FILE MODE < CONTENT: there whole or not at all; what was there is kept in backups/
     [ -d "${1%/*}" ] || mkdir -p -- "${1%/*}"
     [ ! -L "$1" ] || die "$1 is a link" "put a file in its place: it would be replaced"
+    rm -f -- "$1.new" # a link here would be written through
     cat >"$1.new" || die "$1 cannot be written"
     chmod "$2" "$1.new"
     if [ -e "$1" ]; then
@@ -190,6 +214,10 @@ install_release() { # install_release FROM: the files of a release come to DIR; 
     # release.env last: it names the version, so that a run that was cut off is seen.
     { shipped "$1" | grep -v '^release\.env$' && echo release.env; } | while IFS= read -r install_path; do
         copy_file "$1/$install_path" "$DIR/$install_path"
+        case $install_path in
+        */*) ;;
+        *.sh) chmod u+x -- "$DIR/$install_path" || true ;; # a program for zips may have lost it
+        esac
     done
     if [ -f "$1/docker-compose.override.yml" ] && [ ! -e "$DIR/docker-compose.override.yml" ]; then
         copy_file "$1/docker-compose.override.yml" "$DIR/docker-compose.override.yml"
@@ -197,11 +225,65 @@ install_release() { # install_release FROM: the files of a release come to DIR; 
 }
 copy_file() { # copy_file FROM TO: as put, without a backup: releases are kept whole; the umask takes others' rights
     [ -d "${2%/*}" ] || mkdir -p -- "${2%/*}"
+    rm -f -- "$2.new"
     cp -- "$1" "$2.new" && mv -f -- "$2.new" "$2"
 }
 
 # --- Docker -------------------------------------------------------------------------------------------
 
+posing() { # posing: what is here in Docker's place, such as "the command docker is Podman 4.3.1"; nothing for Docker
+    posing_version=$(docker --version 2>/dev/null) || posing_version=
+    case $posing_version in
+    [Pp]odman*) printf 'the command docker is Podman %s\n' "${posing_version##* }" && return 0 ;;
+    esac
+    case $(docker version -f '{{range .Server.Components}}{{.Name}},{{end}}' 2>/dev/null) in
+    *[Pp]odman*)
+        printf 'what answers as the Docker daemon is Podman %s\n' "$(docker version -f '{{.Server.Version}}' 2>/dev/null)"
+        ;;
+    esac
+}
+NO_PODMAN="$PRODUCT runs with Docker only: https://docs.docker.com/engine/install/ tells how to install it"
+require_docker() {
+    have docker || die "Docker is not installed" "https://docs.docker.com/engine/install/ tells how to install it"
+    require_posing=$(posing)
+    [ -z "$require_posing" ] || die "$require_posing" "$NO_PODMAN"
+}
+is_snap() { # whether the command docker is that of the snap store: a link to snap, which finds out what to run
+    case $(readlink -f -- "$(command -v docker)" 2>/dev/null) in
+    */snap) return 0 ;;
+    esac
+    return 1
+}
+# Docker from the snap store is confined by snapd's interface "home". It sees what is in the user's home, but neither
+# ~/snap nor names there that begin with a dot; it has a /tmp of its own; and drives are shown to it on request only.
+sees() { # sees FOLDER: yes, no, or "asked" for a drive: whether Docker sees the folder, which need not exist yet
+    if ! have docker || ! is_snap; then
+        echo yes && return 0
+    fi
+    sees_at=$(nearest "$1")
+    sees_home=$(home_of "$(id -u)")
+    sees_home=$(CDPATH='' cd -- "${sees_home:-${HOME:-/}}" && pwd -P)
+    case $(CDPATH='' cd -- "$sees_at" && pwd -P)${1#"$sees_at"} in
+    "$sees_home" | "$sees_home"/.* | "$sees_home"/snap | "$sees_home"/snap/*) echo no ;;
+    "$sees_home"/*) echo yes ;;
+    /mnt/* | /media/* | /run/media/*) echo asked ;;
+    *) echo no ;;
+    esac
+}
+nearest() { # nearest PATH: the path, or the folder above it that exists
+    n_path=$1
+    while [ ! -d "$n_path" ]; do n_path=$(dirname -- "$n_path"); done
+    printf '%s\n' "$n_path"
+}
+BLIND="Docker is from the snap store, and does not see the folder"
+ON_REQUEST="only after 'snap connect docker:removable-media'"
+elsewhere() { printf "choose one in your home with --dir, such as '%s', or install Docker from docker.com\n" "${HOME:-}/$PROJECT"; }
+require_sight() { # end unless Docker sees DIR
+    case $(sees "$DIR") in
+    no) die "$BLIND $DIR" "$(elsewhere)" ;;
+    asked) warn "Docker is from the snap store, and sees $DIR $ON_REQUEST" ;;
+    esac
+}
 find_compose() { # COMPOSE becomes the command that runs Compose
     COMPOSE=
     if docker compose version >/dev/null 2>&1; then
@@ -212,7 +294,7 @@ find_compose() { # COMPOSE becomes the command that runs Compose
     [ -n "$COMPOSE" ]
 }
 require_compose() {
-    have docker || die "Docker is not installed" "https://docs.docker.com/engine/install/ tells how to install it"
+    require_docker
     docker version >/dev/null 2>&1 ||
         die "the Docker daemon does not answer" "start it, or let this user into the group docker"
     find_compose || die "Docker Compose is not installed" "https://docs.docker.com/compose/install/ tells how"

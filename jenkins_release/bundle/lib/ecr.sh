@@ -5,20 +5,19 @@
 # through variables, pipes and files of mode 0600. The signature is AWS's Signature Version 4 (IAM user
 # guide, "Create a signed AWS API request"), HMAC is RFC 2104.
 
-credentials_file() { printf '%s\n' "$DIR/secrets/aws-credentials"; }
+CREDENTIALS=  # file with an access key that is not in the installation yet
+ECR_ENDPOINT= # URL of the ECR API that is not in the installation yet
+credentials_file() { printf '%s\n' "${CREDENTIALS:-$DIR/secrets/aws-credentials}"; }
 credential() { # credential NAME: aws_access_key_id or aws_secret_access_key
     credential_file=$(credentials_file)
-    [ ! -r "$credential_file" ] || sed -n "s/^ *$1 *= *//p" "$credential_file" | head -n 1
+    [ ! -r "$credential_file" ] || sed -n "s/$CR\$//; s/^ *$1 *= *//p" "$credential_file" | head -n 1
 }
+credentials_text() { printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$1" "$2"; }
 save_credentials() { # save_credentials ID SECRET
-    put "$(credentials_file)" 600 <<EOF
-[default]
-aws_access_key_id = $1
-aws_secret_access_key = $2
-EOF
+    credentials_text "$1" "$2" | put "$(credentials_file)" 600
 }
 ecr_endpoint() { # the URL of the ECR API; a VPC endpoint's where the settings name one
-    ecr_own=$(value ECR_ENDPOINT "$DIR/.env")
+    ecr_own=${ECR_ENDPOINT:-$(value ECR_ENDPOINT "$DIR/.env")}
     ecr_own=${ecr_own:-${AWS_ENDPOINT_URL_ECR:-${AWS_ENDPOINT_URL:-}}}
     case $REGISTRY in
     *.dkr.ecr."$REGION".*) printf '%s\n' "${ecr_own:-https://api.ecr.$REGION.${REGISTRY##*.dkr.ecr."$REGION".}}" ;;
@@ -138,13 +137,14 @@ explain_refusal() { # explain_refusal ANSWER: what AWS means, and what to do
     esac
     printf 'error: %s\n  %s\n' "$explain" "$explain_hint"
 }
-ecr_token_by_aws() { # the same with the AWS command line
+ecr_token_by_aws() { ecr_by_aws get-login-password; } # the same with the AWS command line
+ecr_by_aws() { # ecr_by_aws WORDS: the AWS command line, with the access key of the installation
     (
         unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_DEFAULT_PROFILE
         AWS_SHARED_CREDENTIALS_FILE=$(credentials_file)
         AWS_ENDPOINT_URL_ECR=$(ecr_endpoint)
         export AWS_SHARED_CREDENTIALS_FILE AWS_ENDPOINT_URL_ECR
-        aws ecr get-login-password --region "$REGION" --endpoint-url "$AWS_ENDPOINT_URL_ECR"
+        aws ecr "$@" --region "$REGION" --endpoint-url "$AWS_ENDPOINT_URL_ECR"
     )
 }
 ecr_token() { # ecr_token [METHOD]: prints a registry token; curl by default where it is installed
@@ -154,12 +154,92 @@ ecr_token() { # ecr_token [METHOD]: prints a registry token; curl by default whe
     *) if have curl; then ecr_token_by_curl; else ecr_token_by_aws; fi ;;
     esac
 }
+manifest_request() { # manifest_request TOKEN REPOSITORY REFERENCE: curl's configuration for asking for a manifest
+    printf 'url = "%s/v2/%s/manifests/%s"\n' "$(url_of "$REGISTRY")" "$2" "$3"
+    printf 'user = "AWS:%s"\n' "$(quoted "$1")"
+    printf 'header = "Accept: %s"\n' application/vnd.docker.distribution.manifest.v2+json \
+        application/vnd.docker.distribution.manifest.list.v2+json \
+        application/vnd.oci.image.manifest.v1+json application/vnd.oci.image.index.v1+json
+}
 may_pull() { # may_pull TOKEN REPOSITORY@DIGEST: prints the HTTP status of asking for the manifest
-    {
-        printf 'url = "%s/v2/%s/manifests/%s"\n' "$(url_of "$REGISTRY")" "${2%@*}" "${2#*@}"
-        printf 'user = "AWS:%s"\n' "$(quoted "$1")"
-        printf 'header = "Accept: %s"\n' application/vnd.docker.distribution.manifest.v2+json \
-            application/vnd.docker.distribution.manifest.list.v2+json \
-            application/vnd.oci.image.manifest.v1+json application/vnd.oci.image.index.v1+json
-    } | curl -sS -I --connect-timeout 10 --max-time 60 -o /dev/null -w '%{http_code}' -K - 2>/dev/null || true
+    manifest_request "$1" "${2%@*}" "${2#*@}" |
+        curl -sS -I --connect-timeout 10 --max-time 60 -o /dev/null -w '%{http_code}' -K - 2>/dev/null || true
+}
+
+# Whether the release is still one. A withdrawal takes the release tags away and leaves the images, so that asking for
+# an image by digest tells nothing: the release tag has to name that very digest.
+STANDING= # released, withdrawn, or unknown; WHY tells more
+WHY=
+tag_by_curl() { # tag_by_curl TOKEN REPOSITORY: the digest of what the release tag names, gone, or why nobody knows
+    rm -f -- "$PRIVATE/manifest"
+    tag_status=$(manifest_request "$1" "$2" "$RELEASE_TAG" |
+        curl -sS --connect-timeout 10 --max-time 60 -o "$PRIVATE/manifest" -w '%{http_code}' -K - 2>"$PRIVATE/error") ||
+        tag_status="$(head -n 1 "$PRIVATE/error")"
+    case $tag_status in
+    200) printf 'sha256:%s\n' "$(sha256 <"$PRIVATE/manifest")" ;;
+    404)
+        # A proxy that knows no such page is not the registry.
+        if grep -q -e MANIFEST_UNKNOWN -e NAME_UNKNOWN "$PRIVATE/manifest" 2>/dev/null; then
+            echo gone
+        else
+            echo "an answer 404 that is not the registry's"
+        fi
+        ;;
+    401 | 403) echo "the access key may not read $2" ;;
+    [0-9][0-9][0-9]) echo "the registry answers with HTTP status $tag_status" ;;
+    *) echo "${tag_status:-curl failed}" ;;
+    esac
+}
+tag_by_aws() { # tag_by_aws REPOSITORY: the same with the AWS command line
+    tag_answer=$(ecr_by_aws batch-get-image --repository-name "$1" --image-ids "imageTag=$RELEASE_TAG" --output text \
+        --query '[images[0].imageId.imageDigest, failures[0].failureCode]' 2>"$PRIVATE/error" | tr '\t' ' ') || tag_answer=
+    case $tag_answer in
+    sha256:*' None') echo "${tag_answer% None}" ;;
+    'None ImageNotFound') echo gone ;;
+    *)
+        if grep -q RepositoryNotFoundException "$PRIVATE/error"; then echo gone; else grep . "$PRIVATE/error" | head -n 1; fi
+        ;;
+    esac
+}
+ask_registry() { # ask_registry [TOKEN]: set STANDING and WHY
+    STANDING=unknown WHY="" ask_token=${1:-}
+    if [ -z "$(credential aws_access_key_id)" ]; then
+        WHY="there is no access key to ask the registry with"
+        return 0
+    fi
+    if [ -z "$ask_token" ] && have curl; then
+        ask_token=$(ecr_token "" 2>"$PRIVATE/error") || ask_token=
+        if [ -z "$ask_token" ]; then
+            WHY=$(sed -n 's/^error: //p' "$PRIVATE/error" | head -n 1)
+            return 0
+        fi
+    fi
+    for ask_image in $IMAGES; do
+        if have curl; then ask_found=$(tag_by_curl "$ask_token" "${ask_image%@*}"); else ask_found=$(tag_by_aws "${ask_image%@*}"); fi
+        ask_name="the release tag ${ask_image%@*}:$RELEASE_TAG"
+        case $ask_found in
+        "${ask_image#*@}") ;;
+        gone) STANDING=withdrawn WHY="$ask_name is gone from the registry" && return 0 ;;
+        sha256:*) STANDING=withdrawn WHY="$ask_name names another image" && return 0 ;;
+        *) WHY="$ask_name: ${ask_found:-no answer}" ;;
+        esac
+    done
+    [ -n "$WHY" ] || STANDING=released
+}
+require_released() { # before anything is changed: end with status 3 if the release was withdrawn
+    if [ -n "$OFFLINE" ]; then
+        warn "with --offline it is not checked whether $PRODUCT $VERSION was withdrawn: ask where the zip came from"
+        return 0
+    fi
+    ask_registry ""
+    case $STANDING in
+    withdrawn) withdrawn "$VERSION" ;;
+    unknown) die "whether $PRODUCT $VERSION was withdrawn cannot be checked: $WHY" \
+        "nothing was changed; 'setup.sh --check' tells more; --offline goes on without this check" ;;
+    esac
+}
+withdrawn() { # withdrawn VERSION: say so, and end with the status for it
+    printf 'error: %s %s was withdrawn: %s\n' "$PRODUCT" "$1" "$WHY" >&2
+    printf '  nothing was changed; get the newest setup zip from where this one came from, or ask support\n' >&2
+    exit 3
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # The settings of the product: asked for, checked, and written. settings.txt has one line for each:
-# NAME|type|default|question. While a script runs, answers stand in the file "$ANSWERED", mode 0600.
+# NAME|type|default|question. While a script runs, answers are in the file "$ANSWERED", in "$PRIVATE".
 
-ANSWERS=     # file with answers of the customer
+ANSWERS=     # file with answers of the customer; from start_answers on a copy, without what editors add
 INTERACTIVE= # "yes" where somebody can be asked
 GIVEN=       # answers of the command line, a line each
 WRONG=0      # answers that cannot be taken
@@ -30,29 +30,39 @@ set_answer() { # set_answer NAME=VALUE, from the command line
     GIVEN="$GIVEN$set_name='${1#*=}'
 "
 }
-check_answers() { # the file of --answers: private, and nothing in it that would be overlooked
+check_answers() { # the file of --answers: nothing in it that would be overlooked
     [ -n "$ANSWERS" ] || return 0
-    [ -r "$ANSWERS" ] || usage_error "the file $ANSWERS cannot be read"
-    is_private "$ANSWERS" || usage_error "others can read $ANSWERS, and it may hold passwords: chmod 600 it"
     check_known=" $(setting_names | tr '\n' ' ') AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY ECR_ENDPOINT "
     while IFS= read -r check_line || [ -n "$check_line" ]; do
         case $check_line in
         '' | '#'*) continue ;;
         [A-Z]*=*) ;;
         *)
-            complain "$ANSWERS: a line is not NAME=value, but begins with ${check_line%%[!A-Za-z0-9_]*}"
+            complain "$ANSWERS_FILE: a line is not NAME=value, but begins with ${check_line%%[!A-Za-z0-9_]*}"
             continue
             ;;
         esac
         case $check_known in
         *" ${check_line%%=*} "*) ;;
-        *) complain "$ANSWERS: there is no setting ${check_line%%=*}" ;;
+        *) complain "$ANSWERS_FILE: there is no setting ${check_line%%=*}" ;;
         esac
     done <"$ANSWERS"
 }
 
 start_answers() { # a private place for what is settled; removed by the script's own trap
-    ANSWERED=$(mktemp "${TMPDIR:-/tmp}/$PROJECT-setup.XXXXXX") || die "no temporary file can be made"
+    private_folder
+    ANSWERED=$PRIVATE/answers
+    : >"$ANSWERED"
+    [ -n "$ANSWERS" ] || return 0
+    { [ -r "$ANSWERS" ] && [ ! -d "$ANSWERS" ]; } || usage_error "the file $ANSWERS cannot be read"
+    is_private "$ANSWERS" || usage_error "others can read $ANSWERS, and it may hold passwords: chmod 600 it"
+    ANSWERS_FILE=$ANSWERS ANSWERS=$PRIVATE/given
+    cat -- "$ANSWERS_FILE" >"$PRIVATE/as-given"
+    case $(od -An -tx1 -N2 "$PRIVATE/as-given" | tr -d ' \n') in
+    fffe | feff) usage_error "$ANSWERS_FILE is UTF-16, as Windows' programs write it: save it as UTF-8" ;;
+    esac
+    # Nor does a byte order mark or CRLF, from an editor of Windows, belong to an answer.
+    sed "1s/^$(printf '\357\273\277')//; s/$CR\$//" "$PRIVATE/as-given" >"$ANSWERS"
 }
 ask() { # ask QUESTION DEFAULT SECRET: what is typed, or the default
     [ -z "$3" ] || stty -echo 2>/dev/null || true
@@ -239,7 +249,7 @@ settings_file() { # the text of .env from what is settled; lines of the customer
     echo "ECR_ENDPOINT='$(own_endpoint)'"
     cat -- "$ANSWERED"
     file_known="COMPOSE_PROJECT_NAME|RUN_UID|RUN_GID|ECR_ENDPOINT|$(setting_names | tr '\n' '|')#"
-    [ ! -r "$DIR/.env" ] || grep '^[A-Za-z_]' "$DIR/.env" | grep -Ev "^($file_known)=" || true
+    [ ! -r "$DIR/.env" ] || sed "s/$CR\$//" "$DIR/.env" | grep '^[A-Za-z_]' | grep -Ev "^($file_known)=" || true
 }
 write_settings() { # write .env, secrets/ and config/ from what is settled
     mkdir -p -- "$DIR/secrets" "$DIR/config"
@@ -250,21 +260,21 @@ write_settings() { # write .env, secrets/ and config/ from what is settled
             w_path=$(answer "$w_name")
             # An empty file where there is none: Docker would make a folder of that name.
             if [ -z "$w_path" ]; then w_path=/dev/null; else w_path=$(pem_source "$w_name" "$w_path"); fi
-            cat -- "$w_path" >"$ANSWERED.pem"
-            put "$DIR/secrets/$w_name.pem" 600 <"$ANSWERED.pem"
+            cat -- "$w_path" >"$PRIVATE/pem"
+            put "$DIR/secrets/$w_name.pem" 600 <"$PRIVATE/pem"
             own "$DIR/secrets/$w_name.pem"
             ;;
         esac
     done 3<<EOF
 $(settings)
 EOF
-    settings_file >"$ANSWERED.env"
-    put "$DIR/.env" 600 <"$ANSWERED.env"
+    settings_file >"$PRIVATE/env"
+    put "$DIR/.env" 600 <"$PRIVATE/env"
     for w_template in "$HERE"/config/*.in; do
         [ -e "$w_template" ] || continue
         w_target=$DIR/config/$(basename -- "$w_template" .in)
-        render "$w_template" >"$ANSWERED.config"
-        put "$w_target" 600 <"$ANSWERED.config"
+        render "$w_template" >"$PRIVATE/config"
+        put "$w_target" 600 <"$PRIVATE/config"
         own "$w_target"
     done
 }

@@ -1,5 +1,6 @@
 """Image archives as ``docker save`` writes them, read from a stream."""
 
+from jenkins_release.images.archive.header import CompressedArchive, compressed_with
 from jenkins_release.images.archive.index import (
     ArchivedImage,
     ArchivedLayer,
@@ -14,5 +15,7 @@ __all__ = [
     "ArchiveReader",
     "ArchivedImage",
     "ArchivedLayer",
+    "CompressedArchive",
     "MemberObserver",
+    "compressed_with",
 ]

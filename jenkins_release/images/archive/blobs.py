@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import zstandard
 from isal import igzip_lib
 
 from jenkins_release.images.archive import zstd_frames
+from jenkins_release.images.archive.header import BLOCK, docker_takes_for, is_header
 from jenkins_release.images.archive.index import ArchiveLimits, Compression
 
-_MAGIC_BYTES = 4
-_GZIP_MAGIC = b"\x1f\x8b\x08"
-_UNSUPPORTED = {b"BZh": "bzip2", b"\xfd7zX": "xz"}
 # The type stubs of isal describe its error as an instance.
 _GZIP_ERRORS = (cast("type[Exception]", igzip_lib.IsalError), EOFError)
 _STEP = 256 << 10
@@ -33,6 +31,8 @@ class Blob:
         compression: How its bytes are compressed.
         problem: Why it cannot be a layer; empty when it can.
         document: Its bytes, when they were kept because they may be a JSON document.
+        header_like: What Docker takes it for by its first bytes, which are the header of a tar archive too;
+            empty if they are one thing only. See :func:`as_layer`.
     """
 
     name: str
@@ -43,6 +43,32 @@ class Blob:
     compression: Compression
     problem: str
     document: bytes | None
+    header_like: str = ""
+
+
+def as_layer(blob: Blob, diff_id: str, *, repacked: bool = False) -> Blob:
+    """Return what a blob is as the layer of a ``diff_id``, which tells if its first bytes do not.
+
+    A plain layer begins with the name of its first file, and that may begin as compressed data does. Only
+    its own digest proves it plain: whatever a program takes it for, it gets these bytes or refuses. Seen: one
+    that looks like zstd is loaded by Docker 20.10 and not by 26.1; one that looks like bzip2 or xz by 26.1
+    with containerd's image store alone; one that looks like gzip by none.
+
+    Args:
+        blob: The blob.
+        diff_id: Digest of the uncompressed layer, of the config.
+        repacked: Whether it will be compressed before Docker sees it: then it does not matter how it begins.
+    """
+    if not blob.header_like or blob.digest != diff_id:
+        return blob
+    if repacked or blob.header_like == "zstd":
+        return replace(blob, diff_id=blob.digest, compression="none", problem="")
+    problem = (
+        f"it is not compressed, but its first file has a name that begins as {blob.header_like} data does, "
+        "and Docker's classic image store takes the layer for that; rename the file, or set export.layers to "
+        "gzip"
+    )
+    return replace(blob, problem=problem)
 
 
 class _Problem(Exception):
@@ -52,8 +78,8 @@ class _Problem(Exception):
 class BlobHasher:
     """Hashes one member as its bytes pass, also uncompressed where they are compressed.
 
-    Compression is recognised by magic bytes, as Docker does. Output of a decompressor is hashed
-    in bounded steps and dropped, so a decompression bomb costs time, never memory.
+    Compression is recognised by magic bytes, as Docker does; see :func:`as_layer`. Output of a decompressor
+    is hashed in bounded steps and dropped, so a decompression bomb costs time, never memory.
 
     Args:
         limits: Bounds on decompression.
@@ -64,6 +90,7 @@ class BlobHasher:
         self._limits = limits
         self._stored = hashlib.sha256()
         self._head = bytearray()
+        self._header_like = ""
         self._decompressor: _Gzip | _Zstd | None = None
         self._decided = False
         self._problem = ""
@@ -75,18 +102,18 @@ class BlobHasher:
         if self._document is not None:
             self._document += piece
         if not self._decided:
-            taken = min(_MAGIC_BYTES - len(self._head), len(piece))
+            taken = min(BLOCK - len(self._head), len(piece))
             self._head += piece[:taken]
-            if len(self._head) < _MAGIC_BYTES:
+            if len(self._head) < BLOCK:
                 return
-            self._decided = True
-            self._recognise(bytes(self._head))
-            self._decompress(memoryview(self._head))
+            self._decide()
             piece = piece[taken:]
         self._decompress(piece)
 
     def finish(self, name: str, offset: int, size: int) -> Blob:
         """Return what was learnt of the member."""
+        if not self._decided:
+            self._decide()
         digest = f"sha256:{self._stored.hexdigest()}"
         compression: Compression = "none"
         diff_id = digest
@@ -97,16 +124,25 @@ class BlobHasher:
         if self._problem:
             diff_id = ""
         document = None if self._document is None else bytes(self._document)
-        return Blob(name, offset, size, digest, diff_id, compression, self._problem, document)
+        return Blob(
+            name, offset, size, digest, diff_id, compression, self._problem, document, self._header_like
+        )
 
-    def _recognise(self, head: bytes) -> None:
-        if head.startswith(_GZIP_MAGIC):
+    def _decide(self) -> None:
+        self._decided = True
+        head = bytes(self._head)
+        compression = docker_takes_for(head)
+        if zstd_frames.is_skippable(head[:4]):
+            # Docker looks behind such a frame, skopeo takes the layer for one without compression.
+            self._problem = "it begins with a skippable zstd frame, expected one that holds data"
+        elif compression == "gzip":
             self._decompressor = _Gzip(self._limits)
-        elif head == zstd_frames.MAGIC or zstd_frames.is_skippable(head):
+        elif compression == "zstd":
             self._decompressor = _Zstd(self._limits)
-        elif head.startswith(tuple(_UNSUPPORTED)):
-            what = next(name for magic, name in _UNSUPPORTED.items() if head.startswith(magic))
-            self._problem = f"it is compressed with {what}, expected gzip, zstd or no compression"
+        elif compression:
+            self._problem = f"it is compressed with {compression}, expected gzip, zstd or no compression"
+        self._header_like = compression if is_header(head) else ""
+        self._decompress(memoryview(head))
 
     def _decompress(self, piece: memoryview) -> None:
         if self._decompressor is None or self._problem or not piece:
@@ -175,7 +211,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """zstd frames (RFC 8878), also skippable ones, as Docker reads them."""
+    """zstd frames (RFC 8878), also skippable ones behind the first, as Docker and skopeo read them."""
 
     compression: Compression = "zstd"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from jenkins_release.errors import IntegrityError
@@ -10,6 +11,8 @@ from jenkins_release.images.archive.documents import parse_document
 from jenkins_release.images.archive.index import ArchiveLimits
 from jenkins_release.images.archive.tar import Kind, TarMember
 
+_OLD_LAYER = re.compile(r"[0-9a-f]{64}/layer\.tar")
+_MAX_NAME, _MAX_PART = 2048, 255
 BLOB_FOLDER = "blobs/sha256/"
 """Where an OCI layout keeps its blobs (image-layout.md, "Blobs")."""
 
@@ -19,14 +22,17 @@ class Catalog:
 
     Args:
         limits: Bounds on documents.
+        repacked: Whether the plain layers will be compressed before Docker sees them.
     """
 
-    def __init__(self, limits: ArchiveLimits) -> None:
+    def __init__(self, limits: ArchiveLimits, *, repacked: bool = False) -> None:
+        self.repacked = repacked
         self._limits = limits
         self._blobs: dict[str, Blob] = {}
         self._links: dict[str, str] = {}
         self._folders: set[str] = set()
         self._parsed: dict[str, Any] = {}
+        self._named: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
         return name in self._blobs or name in self._links
@@ -49,8 +55,6 @@ class Catalog:
             self._folders.add(name)
         elif member.kind is Kind.SYMLINK:
             self._links[name] = _link_target(name, member.target, name.split("/")[:-1])
-        elif member.kind is Kind.HARDLINK:
-            self._links[name] = _link_target(name, member.target, [])
         return name
 
     def add(self, blob: Blob) -> None:
@@ -77,12 +81,13 @@ class Catalog:
                 if parent in self:
                     raise IntegrityError(f"archive member {name!r} is below {parent!r}, which is no folder")
 
-    def blob(self, name: str, wanted_by: str) -> Blob:
-        """Return the file of that name, links followed.
+    def blob(self, name: str, wanted_by: str, *, links: bool = False) -> Blob:
+        """Return the file of that name, which counts as named by a document from now on.
 
         Args:
             name: Name as a document gives it.
             wanted_by: The document, for the message.
+            links: Whether there may be a link in its place, as for a layer that images share.
 
         Raises:
             IntegrityError: There is no such file.
@@ -94,7 +99,53 @@ class Catalog:
                 hint="Docker 25 could leave out blobs that images share (moby #49473): "
                 "update Docker and save the images again",
             )
-        return self._follow(normal)
+        if normal in self._links and not links:
+            raise IntegrityError(f"{wanted_by} names {name!r}, which is a link: only a layer may be one")
+        blob = self._follow(normal)
+        self._named |= {normal, blob.name}
+        return blob
+
+    def name(self, name: str) -> None:
+        """Count a member, if there is one, as named by a document."""
+        self._named.add(name)
+
+    def name_old_layers(self) -> None:
+        """Count links to named layers as named that skopeo and podman write for Docker before 1.10."""
+        for name, target in self._links.items():
+            folder = name.removesuffix("/layer.tar")
+            if _OLD_LAYER.fullmatch(name) and target in self._named:
+                self._named |= {name, f"{folder}/VERSION", f"{folder}/json"}
+
+    def check_named(self) -> None:
+        """Check that a document names every member; other readers could find a use for the rest.
+
+        Docker 25 to 27 leave configs of image format 1 among the blobs, which only a digest leads to.
+
+        Raises:
+            IntegrityError: A member is there for no reason.
+        """
+        folders = {name.rpartition("/")[0] for name in self._named} | {""}
+        for name in tuple(folders):
+            folders |= {"/".join(name.split("/")[:depth]) for depth in range(1, name.count("/") + 1)}
+        spare = [name for name in self._links if name not in self._named]
+        spare += [
+            name
+            for name, blob in self._blobs.items()
+            if name not in self._named and not self._is_old_config(blob)
+        ]
+        spare += [name for name in self._folders if name not in folders]
+        if spare:
+            raise IntegrityError(
+                f"no document of the archive names {spare[0]!r}"
+                + (f", nor {len(spare) - 1} more of its members" if len(spare) > 1 else ""),
+                hint="`docker save` writes no such archive: save the images again",
+            )
+
+    def _is_old_config(self, blob: Blob) -> bool:
+        if not blob.name.startswith(BLOB_FOLDER) or blob.document is None:
+            return False
+        document = self.document(blob)
+        return isinstance(document, dict) and isinstance(document.get("id"), str) and "rootfs" not in document
 
     def has_digest(self, digest: str) -> bool:
         """Whether the OCI layout holds the blob."""
@@ -129,21 +180,19 @@ class Catalog:
         return self._parsed[blob.name]
 
     def _follow(self, name: str) -> Blob:
-        seen = [name]
-        while seen[-1] not in self._blobs:
-            target = self._links.get(seen[-1])
-            if target is None:
-                what = "a folder" if seen[-1] in self._folders else "not in the archive"
-                raise IntegrityError(f"the link {name!r} leads to {seen[-1]!r}, which is {what}")
-            if target in seen:
-                raise IntegrityError(f"the link {name!r} leads in a circle: {' -> '.join([*seen, target])}")
-            seen.append(target)
-        return self._blobs[seen[-1]]
+        target = self._links.get(name, name)
+        if target not in self._blobs:
+            what = "not in the archive"
+            if target in self._links or target in self._folders:
+                what = "a link itself" if target in self._links else "a folder"
+            raise IntegrityError(f"the link {name!r} leads to {target!r}, which is {what}")
+        return self._blobs[target]
 
 
 def _check_blob_name(name: str, blob: Blob) -> None:
+    # rules_oci of Bazel adds what the blob is: blobs/sha256/<hex>.tar.gz
     hexdigits = name.removeprefix(BLOB_FOLDER)
-    if hexdigits != name and blob.digest != f"sha256:{hexdigits}":
+    if hexdigits != name and blob.digest != f"sha256:{hexdigits.partition('.')[0]}":
         raise IntegrityError(f"the bytes of {name} do not match its name: found {blob.digest}")
 
 
@@ -151,6 +200,8 @@ def _normalise(name: str) -> str:
     if name.startswith("/"):
         raise IntegrityError(f"archive member {name!r} has an absolute name")
     parts = [part for part in name.split("/") if part not in {"", "."}]
+    if len(name.encode()) > _MAX_NAME or any(len(part.encode()) > _MAX_PART for part in parts):
+        raise IntegrityError(f"archive member {name[:100]!r}... has a name that no file system takes")
     if ".." in parts:
         raise IntegrityError(f"archive member {name!r} has '..' in its name")
     return "/".join(parts)

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.images.archive.blobs import Blob
+from jenkins_release.images.archive.blobs import Blob, as_layer
 from jenkins_release.images.archive.catalog import Catalog
-from jenkins_release.images.archive.documents import check_digest, field, optional, strings
+from jenkins_release.images.archive.documents import check_digest
 from jenkins_release.images.archive.index import ArchivedImage, ArchivedLayer
 from jenkins_release.images.archive.platforms import Platform, normalise
+from jenkins_release.registry.shapes import check_config
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class ImageConfig:
 
     Attributes:
         blob: The config's bytes; their digest is the image's identity.
-        platform: Platform that the image runs on.
+        platform: Platform that the image runs on; empty where the config states none. Docker loads such
+            an image for its own platform.
         diff_ids: Digests of the uncompressed layers, base first.
     """
 
@@ -38,28 +40,29 @@ def read_config(catalog: Catalog, blob: Blob) -> ImageConfig:
         IntegrityError: It is not a config, or names no layers.
     """
     document, where = catalog.document(blob), f"config {blob.name}"
-    platform = normalise(
-        field(document, "os", str, where),
-        field(document, "architecture", str, where),
-        optional(document, "variant", str, where) or "",
-    )
-    rootfs, where = field(document, "rootfs", dict, where), f"rootfs of config {blob.name}"
-    if (kind := field(rootfs, "type", str, where)) != "layers":
-        raise IntegrityError(f"{where} has the type {kind!r}, expected 'layers'")
-    field(rootfs, "diff_ids", list, where)
-    diff_ids = strings(rootfs, "diff_ids", where)
+    diff_ids = check_config(document, where)
+    os, architecture = document.get("os") or "", document.get("architecture") or ""
+    if not os or not architecture:
+        platform = Platform("", "")
+    else:
+        platform = normalise(os, architecture, document.get("variant") or "")
+    if platform.os and platform.os != os:
+        raise IntegrityError(f"{where} has the os {os[:60]!r}, expected {platform.os!r}")
     for diff_id in diff_ids:
-        check_digest(diff_id, f"a diff_id of config {blob.name}")
+        check_digest(diff_id, f"a diff_id of {where}")
     return ImageConfig(blob, platform, tuple(diff_ids))
 
 
-def match_layers(config: ImageConfig, layers: Sequence[Blob], where: str) -> tuple[ArchivedLayer, ...]:
+def match_layers(
+    config: ImageConfig, layers: Sequence[Blob], where: str, *, repacked: bool
+) -> tuple[ArchivedLayer, ...]:
     """Check stored layers against the config, one by one.
 
     Args:
         config: The config that vouches for them.
         layers: The layers as stored, base first.
         where: The document that lists them, for the message.
+        repacked: As :func:`~jenkins_release.images.archive.blobs.as_layer`.
 
     Raises:
         IntegrityError: There are more or fewer, one cannot be read, or is not the config's.
@@ -69,6 +72,7 @@ def match_layers(config: ImageConfig, layers: Sequence[Blob], where: str) -> tup
             f"{where} lists {len(layers)} layers, its config {config.blob.name} has "
             f"{len(config.diff_ids)} diff_ids"
         )
+    layers = [as_layer(*pair, repacked=repacked) for pair in zip(layers, config.diff_ids, strict=True)]
     for number, (layer, diff_id) in enumerate(zip(layers, config.diff_ids, strict=True), 1):
         if layer.problem:
             raise IntegrityError(f"layer {number} of {where}, {layer.name}, cannot be read: {layer.problem}")
@@ -77,7 +81,17 @@ def match_layers(config: ImageConfig, layers: Sequence[Blob], where: str) -> tup
                 f"layer {number} of {where}, {layer.name}, is not the config's: expected {diff_id}, "
                 f"found {layer.diff_id}"
             )
-    return tuple(ArchivedLayer(x.diff_id, x.digest, x.offset, x.size, x.compression) for x in layers)
+    return tuple(
+        ArchivedLayer(
+            diff_id=layer.diff_id,
+            digest=layer.digest,
+            offset=layer.offset,
+            size=layer.size,
+            compression=layer.compression,
+            begins_as=layer.header_like if layer.compression == "none" else "",
+        )
+        for layer in layers
+    )
 
 
 def archived_image(

@@ -6,15 +6,23 @@ Follows the Docker image specification v1.2, "Combined Image JSON + Filesystem C
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.images.archive.catalog import Catalog
 from jenkins_release.images.archive.config import archived_image, match_layers, read_config
-from jenkins_release.images.archive.documents import field, strings
 from jenkins_release.images.archive.index import ArchivedImage
+from jenkins_release.images.archive.references import check_reference
+from jenkins_release.registry import shapes
+from jenkins_release.registry.manifests import LAYER_TYPES
+from jenkins_release.registry.shapes import check_descriptor
+from jenkins_release.strict_json import check_shape
 
 MANIFEST = "manifest.json"
 """Name of the document that lists an archive's images."""
+
+REPOSITORIES = "repositories"
+"""Name of the document that Docker before 1.10 read instead."""
 
 _HEX_NAME = re.compile(r"(?:.*/)?(?:sha256:)?([0-9a-f]{64})(?:\.json)?")
 
@@ -33,20 +41,48 @@ def read_docker_layout(catalog: Catalog) -> list[ArchivedImage]:
         )
     if not isinstance(entries, list):
         raise IntegrityError(f"{MANIFEST} is not a list, expected a list of images")
-    return [
+    check_shape(entries, shapes.ARCHIVE_MANIFEST, MANIFEST)
+    images = [
         _image(catalog, entry, f"image {number} of {MANIFEST}") for number, entry in enumerate(entries, 1)
     ]
+    catalog.name_old_layers()
+    _check_repositories(catalog, images)
+    return images
 
 
-def _image(catalog: Catalog, entry: object, where: str) -> ArchivedImage:
-    name = field(entry, "Config", str, where)
-    references = strings(entry, "RepoTags", where)
+def _image(catalog: Catalog, entry: dict[str, Any], where: str) -> ArchivedImage:
+    name: str = entry["Config"]
+    references = [check_reference(tag, where) for tag in entry.get("RepoTags") or []]
     if references:
         where = f"{where} ({references[0]})"
+    for layer, source in (entry.get("LayerSources") or {}).items():
+        check_descriptor(source, f"the source of layer {layer[:80]!r} of {where}")
+        if source["mediaType"] not in LAYER_TYPES:
+            raise IntegrityError(f"{where} has a layer from elsewhere, of the type {source['mediaType']!r}")
     blob = catalog.blob(name, where)
     named = _HEX_NAME.fullmatch(name)
     if named and blob.digest != f"sha256:{named[1]}":
         raise IntegrityError(f"the bytes of config {name} do not match its name: found {blob.digest}")
     config = read_config(catalog, blob)
-    layers = [catalog.blob(layer, where) for layer in strings(entry, "Layers", where)]
-    return archived_image(references, config, config.platform, match_layers(config, layers, where))
+    paths: list[str] = entry.get("Layers") or []
+    layers = [catalog.blob(layer, where, links=True) for layer in paths]
+    for path in paths:
+        # What Docker before 1.10 loaded an image by; later ones write it, and read it no more.
+        if (folder := path.removesuffix("/layer.tar")) != path:
+            catalog.name(f"{folder}/VERSION")
+            catalog.name(f"{folder}/json")
+    return archived_image(
+        references, config, config.platform, match_layers(config, layers, where, repacked=catalog.repacked)
+    )
+
+
+def _check_repositories(catalog: Catalog, images: list[ArchivedImage]) -> None:
+    if REPOSITORIES not in catalog:
+        return
+    document = catalog.document(catalog.blob(REPOSITORIES, "the archive"))
+    check_shape(document, shapes.REPOSITORIES, REPOSITORIES)
+    names = {
+        check_reference(f"{name}:{tag}", REPOSITORIES) for name, tags in document.items() for tag in tags
+    }
+    if spare := names - {reference for image in images for reference in image.references}:
+        raise IntegrityError(f"{REPOSITORIES} names {min(spare)}, {MANIFEST} does not")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Compression = Literal["none", "gzip", "zstd"]
@@ -19,6 +20,7 @@ class ArchivedLayer:
         offset: Bytes from the beginning of the archive to the layer's first byte.
         size: Bytes stored in the archive.
         compression: How those bytes are compressed.
+        begins_as: What some programs take them for nevertheless, by the name of the layer's first file.
     """
 
     diff_id: str
@@ -26,6 +28,7 @@ class ArchivedLayer:
     offset: int
     size: int
     compression: Compression
+    begins_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class ArchivedImage:
         config_digest: ``sha256:`` and the hash of the config JSON.
         config_offset: Bytes from the beginning of the archive to the config's first byte.
         config_size: Bytes of the config.
-        platform: ``os/architecture`` or ``os/architecture/variant``, normalised.
+        platform: ``os/architecture`` or ``os/architecture/variant``, normalised; empty where none is stated.
         diff_ids: Digests of the uncompressed layers, base first.
         layers: Where those layers stand, in the same order; images may share them.
     """
@@ -60,11 +63,17 @@ class ArchiveIndex:
         size: Bytes of the archive.
         sha256: Hash of the archive, 64 hexadecimal digits without a prefix (as in SHA256SUMS).
         images: The images in the archive's order, one for each config digest.
+        others: Config digests of the same images for other platforms, whose layers were not looked at. On a
+            machine of such a platform Docker with containerd's image store runs them.
+        listed: Digests of what ``index.json`` lists under a name, and of the image's manifest in it: Docker
+            with containerd's image store calls the image by one of them. Empty without that document.
     """
 
     size: int
     sha256: str
     images: tuple[ArchivedImage, ...]
+    others: tuple[str, ...] = ()
+    listed: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

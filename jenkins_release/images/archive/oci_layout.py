@@ -8,22 +8,30 @@ images are containerd's annotation ``io.containerd.image.name``, else
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
-from jenkins_release.images.archive.catalog import Catalog
+from jenkins_release.images.archive.catalog import BLOB_FOLDER, Catalog
 from jenkins_release.images.archive.config import archived_image, match_layers, read_config
-from jenkins_release.images.archive.documents import digest, field, optional
+from jenkins_release.images.archive.documents import digest
 from jenkins_release.images.archive.index import ArchivedImage
 from jenkins_release.images.archive.platforms import Platform, normalise
+from jenkins_release.images.archive.references import check_reference
+from jenkins_release.registry.manifests import LAYER_TYPES
+from jenkins_release.registry.shapes import INDEX as INDEX_SHAPE
+from jenkins_release.registry.shapes import LAYOUT as LAYOUT_SHAPE
+from jenkins_release.registry.shapes import MANIFEST, check_descriptor
+from jenkins_release.strict_json import check_shape
 
 INDEX = "index.json"
 """Name of the document that lists a layout's images."""
 LAYOUT = "oci-layout"
 """Name of the document that gives a layout's version."""
 
+_FULL_NAME = "io.containerd.image.name"
+_SHORT_NAME = "org.opencontainers.image.ref.name"
 _INDEX_TYPES = {
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -36,6 +44,7 @@ _CONFIG_TYPES = {
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 }
+_FOREIGN = "programs differ in what they make of it: do not load it, find out who made the archive"
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,12 @@ class OciImage:
         image: The image.
         configs: Config digests of every platform under the same name, for the comparison with
             ``manifest.json``, which names the platform of the machine that saved.
+        listed: Digest of what ``index.json`` lists, and of the image's manifest if that is an index.
     """
 
     image: ArchivedImage
     configs: frozenset[str]
+    listed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -80,15 +91,24 @@ def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> li
         IntegrityError: A document, config or layer is missing or wrong.
         ConfigurationError: An image is not there in the wanted platform.
     """
-    version = field(catalog.document(catalog.blob(LAYOUT, INDEX)), "imageLayoutVersion", str, LAYOUT)
-    if version != "1.0.0":
+    layout = catalog.document(catalog.blob(LAYOUT, INDEX))
+    check_shape(layout, LAYOUT_SHAPE, LAYOUT)
+    if (version := layout["imageLayoutVersion"]) != "1.0.0":
         raise IntegrityError(f"{LAYOUT} gives the version {version!r}, expected '1.0.0'")
-    index = catalog.document(catalog.blob(INDEX, "the archive"))
-    found = []
-    for descriptor in _descriptors(index, "manifests", INDEX):
+    index = _index(catalog.document(catalog.blob(INDEX, "the archive")), INDEX)
+    found: list[OciImage] = []
+    elsewhere: list[ConfigurationError] = []
+    for number, descriptor in enumerate(_descriptors(index, "manifests", INDEX), 1):
+        _name_all(catalog, descriptor, depth)
         candidates = list(_candidates(catalog, descriptor, INDEX, depth))
-        if candidates:
+        if not candidates:
+            # Docker and skopeo find an image by its name, whatever platform it is said to be for.
+            raise IntegrityError(f"entry {number} of {INDEX} is an image for no platform", hint=_FOREIGN)
+        try:
             found.append(_image(catalog, descriptor, candidates, wanted))
+        except ConfigurationError as error:
+            elsewhere.append(error)
+    raise_all(elsewhere)
     if not found:
         raise IntegrityError(
             f"{INDEX} lists no images", hint="Docker 25 wrote such archives: update Docker and save again"
@@ -118,14 +138,20 @@ def _image(
     layers = []
     manifest = catalog.document(catalog.blob_of(chosen.manifest.digest, label))
     for descriptor in _descriptors(manifest, "layers", where):
+        if descriptor.media_type not in LAYER_TYPES:
+            raise IntegrityError(f"{where} has a layer of the type {descriptor.media_type!r}")
         layer = catalog.blob_of(descriptor.digest, where)
         _check_size(descriptor, layer.size, where)
         layers.append(layer)
     return OciImage(
         archived_image(
-            [reference] if reference else [], config, chosen.platform, match_layers(config, layers, where)
+            [reference] if reference else [],
+            config,
+            chosen.platform,
+            match_layers(config, layers, where, repacked=catalog.repacked),
         ),
         frozenset(c.config.digest for c in candidates if c.config),
+        tuple(dict.fromkeys((top.digest, chosen.manifest.digest))),
     )
 
 
@@ -151,14 +177,32 @@ def no_such_platform(
 ) -> ConfigurationError:
     """Return the error that an image is not there in the wanted platform."""
     note = f" ({wanted} is listed, its content is not there)" if wanted in (listed or ()) else ""
+    hint = "save the image for that platform, or configure a platform that it has"
+    if available and not any(map(str, available)):
+        hint = (
+            "state os and architecture in the image's config, as 'docker build' does: Docker runs an image "
+            "without them as one of its own platform, other programs do not"
+        )
     return ConfigurationError(
-        f"{label} is not in the archive for {wanted}{note}; the archive holds {_listed(available)}",
-        hint="save the image for that platform, or configure a platform that it has",
+        f"{label} is not in the archive for {wanted}{note}; the archive holds {_listed(available)}", hint=hint
+    )
+
+
+def raise_all(errors: Sequence[ConfigurationError]) -> None:
+    """Raise the errors of several images as one; nothing if there are none."""
+    if not errors:
+        return
+    if len(errors) == 1:
+        raise errors[0]
+    raise ConfigurationError(
+        f"{len(errors)} images cannot be used: {errors[0].message}",
+        hint="; ".join(dict.fromkeys(error.hint for error in errors)),
+        reasons=[error.message for error in errors],
     )
 
 
 def _listed(platforms: list[Platform]) -> str:
-    return ", ".join(map(str, platforms)) or "no platform of it"
+    return ", ".join(str(each) or "one that states no platform" for each in platforms) or "no platform of it"
 
 
 def _candidates(catalog: Catalog, descriptor: _Descriptor, parent: str, depth: int) -> Iterator[_Candidate]:
@@ -166,65 +210,108 @@ def _candidates(catalog: Catalog, descriptor: _Descriptor, parent: str, depth: i
     if platform is not None and platform.is_unknown:
         return
     if descriptor.media_type not in _INDEX_TYPES | _MANIFEST_TYPES:
-        return
+        # skopeo chooses by the platform, and then finds out by itself what the document is.
+        raise IntegrityError(
+            f"{parent} lists {descriptor.digest} of the type {descriptor.media_type!r}, which is no image",
+            hint=_FOREIGN,
+        )
     if not catalog.has_digest(descriptor.digest):
         if parent == INDEX or platform is None:
             catalog.blob_of(descriptor.digest, parent)
-        elif descriptor.media_type in _MANIFEST_TYPES:
+        else:
             yield _Candidate(descriptor, platform, None)
         return
     where = f"manifest {descriptor.digest}"
     blob = catalog.blob_of(descriptor.digest, parent)
     _check_size(descriptor, blob.size, parent)
     document = catalog.document(blob)
-    own_type = optional(document, "mediaType", str, where) or descriptor.media_type
-    if own_type != descriptor.media_type or ("manifests" in document and "layers" in document):
+    own_type = document.get("mediaType") if isinstance(document, dict) else None
+    if own_type not in {None, descriptor.media_type}:
         # An image to one program and an index to another: CVE-2021-41190.
         raise IntegrityError(f"{where} is {own_type} by itself, {descriptor.media_type} in {parent}")
     if descriptor.media_type in _INDEX_TYPES:
         if depth == 0:
             raise IntegrityError(f"{parent} has too many indexes inside one another")
-        for child in _descriptors(document, "manifests", where):
+        for child in _descriptors(_index(document, where), "manifests", where):
             yield from _candidates(catalog, child, where, depth - 1)
         return
-    config = _descriptor(field(document, "config", dict, where), f"config of {where}")
+    config = _descriptor(_manifest(document, where)["config"], f"config of {where}")
     if config.media_type not in _CONFIG_TYPES:
-        return
+        raise IntegrityError(
+            f"{where} has a config of the type {config.media_type!r}, which is no image's", hint=_FOREIGN
+        )
     if platform is None:
         platform = read_config(catalog, catalog.blob_of(config.digest, where)).platform
     yield _Candidate(descriptor, platform, config)
 
 
+def _name_all(catalog: Catalog, descriptor: _Descriptor, depth: int) -> None:
+    """Count what a descriptor leads to as named, also attestations and other platforms."""
+    if depth < 0 or not catalog.has_digest(descriptor.digest):
+        return
+    where = f"manifest {descriptor.digest}"
+    blob = catalog.blob_of(descriptor.digest, where)
+    if descriptor.media_type not in _INDEX_TYPES | _MANIFEST_TYPES:
+        return
+    document = catalog.document(blob)
+    if descriptor.media_type in _INDEX_TYPES:
+        for child in _descriptors(_index(document, where), "manifests", where):
+            _name_all(catalog, child, depth - 1)
+    else:
+        for entry in [_manifest(document, where)["config"], *document["layers"]]:
+            catalog.name(BLOB_FOLDER + digest(entry, "digest", where).removeprefix("sha256:"))
+
+
 def _reference(descriptor: _Descriptor) -> str:
     where = f"annotations of {descriptor.digest}"
-    name = optional(descriptor.annotations, "io.containerd.image.name", str, where)
+    name: str = descriptor.annotations.get(_FULL_NAME) or ""
+    short: str = descriptor.annotations.get(_SHORT_NAME) or ""
     if not name:
-        name = optional(descriptor.annotations, "org.opencontainers.image.ref.name", str, where) or ""
-        if ":" not in name:
-            return ""
-    return "" if "@" in name else name.removeprefix("docker.io/").removeprefix("library/")
+        return check_reference(short, where) if ":" in short and "@" not in short else ""
+    if "@" in name:
+        return ""
+    reference = check_reference(name, where)
+    if short and short not in {name, reference, reference.rpartition(":")[2]}:
+        raise IntegrityError(f"{where} call it {name} and {short}: programs differ in which name they read")
+    return reference
 
 
-def _descriptors(document: Any, key: str, where: str) -> Iterator[_Descriptor]:
-    for number, entry in enumerate(optional(document, key, list, where) or [], 1):
+def _index(document: Any, where: str) -> dict[str, Any]:
+    check_shape(document, INDEX_SHAPE, where)
+    return _version_2(document, where)
+
+
+def _manifest(document: Any, where: str) -> dict[str, Any]:
+    check_shape(document, MANIFEST, where)
+    return _version_2(document, where)
+
+
+def _version_2(document: dict[str, Any], where: str) -> dict[str, Any]:
+    if document["schemaVersion"] != 2:
+        raise IntegrityError(f"{where} has the schemaVersion {document['schemaVersion']}, expected 2")
+    return document
+
+
+def _descriptors(document: dict[str, Any], key: str, where: str) -> Iterator[_Descriptor]:
+    for number, entry in enumerate(document[key], 1):
         yield _descriptor(entry, f"entry {number} of {key!r} in {where}")
 
 
-def _descriptor(entry: Any, where: str) -> _Descriptor:
-    size = field(entry, "size", int, where)
-    platform = optional(entry, "platform", dict, where)
+def _descriptor(entry: dict[str, Any], where: str) -> _Descriptor:
+    """Read a descriptor whose shape was checked."""
+    check_descriptor(entry, where)
+    platform = entry.get("platform") or {}
+    named = bool(platform.get("os") or platform.get("architecture"))
     return _Descriptor(
-        media_type=field(entry, "mediaType", str, where),
+        media_type=entry["mediaType"],
         digest=digest(entry, "digest", where),
-        size=size,
-        platform=None
-        if platform is None
-        else normalise(
-            field(platform, "os", str, where),
-            field(platform, "architecture", str, where),
-            optional(platform, "variant", str, where) or "",
-        ),
-        annotations=optional(entry, "annotations", dict, where) or {},
+        size=entry["size"],
+        platform=normalise(
+            platform.get("os") or "", platform.get("architecture") or "", platform.get("variant") or ""
+        )
+        if named
+        else None,
+        annotations=entry.get("annotations") or {},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from jenkins_release.images.archive.oci_layout import (
     LAYOUT,
     OciImage,
     no_such_platform,
+    raise_all,
     read_oci_layout,
 )
 from jenkins_release.images.archive.platforms import Platform, parse_platform
@@ -61,6 +62,7 @@ class ArchiveReader:
             a thread of its own; nearly twice as fast where a second core is free.
         hashed: Whether the whole archive is hashed; the index has an empty ``sha256`` otherwise.
         observer: Told of the bytes of the layers.
+        repacked: Whether the plain layers will be compressed before Docker sees them.
 
     Raises:
         ConfigurationError: ``platform`` is not a platform.
@@ -74,16 +76,19 @@ class ArchiveReader:
         parallel: bool = True,
         hashed: bool = True,
         observer: MemberObserver | None = None,
+        repacked: bool = False,
     ) -> None:
         self._platform = None if platform is None else parse_platform(platform)
         self._limits = limits or ArchiveLimits()
         self._sha256 = hashlib.sha256() if hashed else None
         self._worker = ThreadPoolExecutor(1, "archive-hash") if parallel and hashed else None
         self._behind: deque[Future[None]] = deque()
-        self._catalog = Catalog(self._limits)
+        self._catalog = Catalog(self._limits, repacked=repacked)
         self._tar = TarStream(_Members(self._catalog, self._limits, observer), self._limits)
         self._failure: ReleaseError | None = None
         self._index: ArchiveIndex | None = None
+        self._others: tuple[str, ...] = ()
+        self._listed: dict[str, tuple[str, ...]] = {}
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> None:
         """Take the next bytes of the archive, any number.
@@ -122,12 +127,13 @@ class ArchiveReader:
                 self._tar.finish()
                 self._catalog.check()
                 images = self._read_images()
+                self._catalog.check_named()
             except ReleaseError as error:
                 self._fail(error)
                 raise
             self._catch_up(0)
             sha256 = "" if self._sha256 is None else self._sha256.hexdigest()
-            self._index = ArchiveIndex(self._tar.offset, sha256, images)
+            self._index = ArchiveIndex(self._tar.offset, sha256, images, self._others, self._listed)
             self._stop_worker()
         return self._index
 
@@ -156,14 +162,18 @@ class ArchiveReader:
             oci = read_oci_layout(catalog, self._platform, self._limits.index_depth)
             if docker is not None:
                 _compare(docker, oci)
-            return _merge(entry.image for entry in oci)
+            images = _merge(entry.image for entry in oci)
+            self._listed = {name: entry.listed for entry in oci for name in entry.image.references}
+            every = frozenset().union(*(entry.configs for entry in oci))
+            self._others = tuple(sorted(every - {image.config_digest for image in images}))
+            return images
         if docker is None:
             raise IntegrityError(
                 f"the archive has neither {MANIFEST} nor {INDEX}: it is not an image archive",
                 hint="expected an archive that `docker save` wrote",
             )
-        for image in docker:
-            _check_platform(image, self._platform)
+        if self._platform is not None:
+            _check_platforms(docker, self._platform)
         if self._platform is None and len({image.platform for image in docker}) > 1:
             raise IntegrityError(f"{MANIFEST} lists images of different platforms")
         return _merge(docker)
@@ -232,11 +242,14 @@ class _Members:
         return True
 
 
-def _check_platform(image: ArchivedImage, wanted: Platform | None) -> None:
-    found = parse_platform(image.platform)
-    if wanted is not None and found != wanted:
-        label = image.references[0] if image.references else image.config_digest
-        raise no_such_platform(label, wanted, [found])
+def _check_platforms(images: Sequence[ArchivedImage], wanted: Platform) -> None:
+    elsewhere = []
+    for image in images:
+        found = parse_platform(image.platform) if image.platform else Platform("", "")
+        if found != wanted:
+            label = image.references[0] if image.references else image.config_digest
+            elsewhere.append(no_such_platform(label, wanted, [found]))
+    raise_all(elsewhere)
 
 
 def _merge(images: Iterable[ArchivedImage]) -> tuple[ArchivedImage, ...]:

@@ -22,18 +22,19 @@ class Kind(StrEnum):
     FILE = "file"
     DIRECTORY = "directory"
     SYMLINK = "symbolic link"
-    HARDLINK = "hard link"
 
 
-_KINDS = {b"0": Kind.FILE, b"\0": Kind.FILE, b"1": Kind.HARDLINK, b"2": Kind.SYMLINK, b"5": Kind.DIRECTORY}
+_KINDS = {b"0": Kind.FILE, b"\0": Kind.FILE, b"2": Kind.SYMLINK, b"5": Kind.DIRECTORY}
 _REFUSED = {
+    b"1": "a hard link",
     b"3": "a character device",
     b"4": "a block device",
     b"6": "a fifo",
     b"7": "a contiguous file",
     b"S": "a sparse file",
+    b"g": "a global pax header",
 }
-_EXTENSIONS = {b"L": "GNU long name", b"K": "GNU long link", b"x": "pax header", b"g": "global pax header"}
+_EXTENSIONS = {b"L": "GNU long name", b"K": "GNU long link", b"x": "pax header"}
 _IDENTITY_RECORDS = {"path", "linkpath", "size"}
 
 
@@ -88,6 +89,7 @@ class TarStream:
         self._extension: bytearray | None = None
         self._extension_kind = b""
         self._overrides: dict[str, str] = {}
+        self._extensions: set[bytes] = set()
         self._members = 0
         self._zero_blocks = 0
 
@@ -173,7 +175,7 @@ class TarStream:
     def _header_complete(self, block: bytes) -> None:
         start = self._offset - BLOCK
         if not block.strip(b"\0"):
-            if self._overrides:
+            if self._extensions:
                 raise IntegrityError(f"the archive ends at byte {start} where a member was announced")
             self._zero_blocks += 1
             return
@@ -195,6 +197,12 @@ class TarStream:
 
     def _begin_extension(self, header: Header, start: int) -> None:
         what = _EXTENSIONS[header.type]
+        if header.type in self._extensions or (self._extensions and b"x" in {*self._extensions, header.type}):
+            # Go lets a second pax header replace the first, and GNU's name win over a pax header's.
+            raise IntegrityError(
+                f"the {what} at byte {start} is one too many: programs differ in which one counts"
+            )
+        self._extensions.add(header.type)
         if not 0 < header.size <= self._limits.extension_bytes:
             raise IntegrityError(
                 f"the {what} at byte {start} has {header.size} bytes, expected 1 to "
@@ -207,12 +215,14 @@ class TarStream:
         name = self._overrides.get("path", header.name)
         target = self._overrides.get("linkpath", header.target)
         size = int(self._overrides.get("size", header.size))
-        self._overrides = {}
+        self._overrides, self._extensions = {}, set()
         kind = _KINDS.get(header.type)
         if kind is None:
             what = _REFUSED.get(header.type, f"of the unknown type {header.type!r}")
             raise IntegrityError(f"archive member {name!r} is {what}, expected a file, folder or link")
         if kind is Kind.FILE and name.endswith("/"):
+            if header.type != b"\0":
+                raise IntegrityError(f"archive member {name!r} is a file with the name of a folder")
             # Before POSIX a folder was a file whose name ends with a slash.
             kind = Kind.DIRECTORY
         if kind is not Kind.FILE and size:
@@ -237,17 +247,14 @@ class TarStream:
         data, kind = bytes(self._extension), self._extension_kind
         self._extension = None
         what = f"{_EXTENSIONS[kind]} before byte {self._offset}"
-        records = {
-            b"L": lambda: {"path": text(data.removesuffix(b"\0"), what)},
-            b"K": lambda: {"linkpath": text(data.removesuffix(b"\0"), what)},
-        }.get(kind, lambda: parse_pax(data, what))()
-        if kind == b"g":
-            if found := _IDENTITY_RECORDS & records.keys():
-                raise IntegrityError(f"the {what} sets {min(found)!r} for every member that follows")
+        if kind == b"x":
+            records = parse_pax(data, what)
+            self._overrides = {key: records[key] for key in _IDENTITY_RECORDS & records.keys()}
             return
-        if found := self._overrides.keys() & records.keys():
-            raise IntegrityError(f"the {what} sets {min(found)!r} a second time")
-        self._overrides |= {key: value for key, value in records.items() if key in _IDENTITY_RECORDS}
+        name = text(data.removesuffix(b"\0"), what)
+        if not name:
+            raise IntegrityError(f"the {what} is empty")
+        self._overrides["path" if kind == b"L" else "linkpath"] = name
 
 
 def _truncated(offset: int, where: str) -> IntegrityError:

@@ -6,7 +6,8 @@ package pipeline
  * The specification is what the test sent: build, user, params, environment (of the agent),
  * credentials, workspace, checkout, approver, answers (of an input with parameters), mail ('refused'),
  * abort (after: a text of the console, signal), restart (stage and stashes of an earlier build),
- * restarted (whether the controller restarts while the build waits for an answer).
+ * restarted (whether the controller restarts while the build waits for an answer), sandboxed (whether the
+ * script runs in the script sandbox; the library always does).
  */
 class Build {
     private static final InheritableThreadLocal<Build> RUNNING = new InheritableThreadLocal<>()
@@ -44,6 +45,12 @@ class Build {
 
     void begin() {
         RUNNING.set(this)
+    }
+
+    /** A step can make the result of a build worse, never better. */
+    void worsen(String other) {
+        List<String> order = ['SUCCESS', 'UNSTABLE', 'FAILURE']
+        result = order[[order.indexOf(result), order.indexOf(other)].max()]
     }
 
     /** The controller stops and starts again: of a build it has what is on its disk. */

@@ -6,6 +6,7 @@ import org.codehaus.groovy.ast.MethodNode
 import org.codehaus.groovy.ast.Parameter
 import org.codehaus.groovy.ast.expr.ArgumentListExpression
 import org.codehaus.groovy.ast.expr.BinaryExpression
+import org.codehaus.groovy.ast.expr.CastExpression
 import org.codehaus.groovy.ast.expr.ClosureExpression
 import org.codehaus.groovy.ast.expr.ConstructorCallExpression
 import org.codehaus.groovy.ast.expr.DeclarationExpression
@@ -18,6 +19,7 @@ import org.codehaus.groovy.ast.expr.TupleExpression
 import org.codehaus.groovy.ast.expr.VariableExpression
 import org.codehaus.groovy.ast.stmt.CatchStatement
 import org.codehaus.groovy.ast.stmt.ForStatement
+import org.codehaus.groovy.ast.stmt.ReturnStatement
 import org.codehaus.groovy.ast.stmt.SynchronizedStatement
 
 /**
@@ -69,7 +71,7 @@ class CpsRules extends CodeVisitorSupport {
         List<Map> found = []
         script.fields.each { found << [rule: 'state', line: it.lineNumber, what: 'field ' + it.name] }
         (all - script).each { found << [rule: 'class', line: it.lineNumber, what: it.nameWithoutPackage] }
-        for (node in script.module.imports.findAll { it.className in ['groovy.json.JsonSlurper', 'groovy.util.XmlSlurper'] }) {
+        for (node in script.module.imports.findAll { it.className == 'groovy.util.XmlSlurper' }) {
             found << [rule: 'unsaved', line: node.lineNumber, what: node.className]
         }
         Set<String> pureNames = script.methods.findAll { isPure(it) }*.name as Set
@@ -147,10 +149,23 @@ class CpsRules extends CodeVisitorSupport {
 
     @Override
     void visitConstructorCallExpression(ConstructorCallExpression call) {
-        if (call.type.nameWithoutPackage in UNSAVED) {
+        if (!pure && call.type.nameWithoutPackage in UNSAVED) {
             report('unsaved', call.lineNumber, 'new ' + call.type.nameWithoutPackage)
         }
         super.visitConstructorCallExpression(call)
+    }
+
+    /** A pure function may use what cannot be stored, and must not hand on what that returns as it is. */
+    @Override
+    void visitReturnStatement(ReturnStatement statement) {
+        Expression found = statement.expression
+        while (found instanceof CastExpression || found instanceof MethodCallExpression) {
+            found = found instanceof CastExpression ? found.expression : found.objectExpression
+        }
+        if (pure && found instanceof ConstructorCallExpression && found.type.nameWithoutPackage in UNSAVED) {
+            report('unsaved', statement.lineNumber, 'what ' + found.type.nameWithoutPackage + ' makes')
+        }
+        super.visitReturnStatement(statement)
     }
 
     @Override

@@ -1,5 +1,6 @@
 package pipeline
 
+import groovy.io.FileType
 import java.nio.file.Files
 import java.nio.file.Path
 import java.nio.file.Paths
@@ -7,6 +8,7 @@ import java.nio.file.StandardCopyOption
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.locks.ReentrantLock
+import java.util.regex.Pattern
 import java.util.stream.Collectors
 
 /** The steps that Jenkins and its usual plugins bring, as far as the library and the jobs use them. */
@@ -98,8 +100,13 @@ class Steps {
         try {
             return body()
         } catch (Exception error) {
-            build.print('ERROR: ' + (given.message ?: error.message))
-            build.result = given.buildResult ?: 'FAILURE'
+            if (error instanceof Aborted) {
+                build.print('ERROR: ' + (given.message ?: error.message))
+            } else {
+                // CatchErrorStep shows the whole stack of what is no AbortException.
+                build.print([error.toString(), *error.stackTrace*.toString()].join('\n\tat '))
+            }
+            build.worsen(given.buildResult ?: 'FAILURE')
         }
     }
 
@@ -162,9 +169,9 @@ class Steps {
             build.surviveRestart()
         }
         if (!approver) {
-            throw new Interrupted('Rejected by ' + build.specification.user)
+            throw new Interrupted('Rejected by ' + fullName(build.specification.user as String))
         }
-        build.print('Approved by ' + approver)
+        build.print('Approved by ' + fullName(approver))
         // One value comes bare, several as a Map: the names of the parameters, and who answered.
         Map answers = [:]
         for (parameter in (given.parameters ?: [])) {
@@ -181,21 +188,49 @@ class Steps {
         return answers.size() > 1 ? answers : answers.values().find { true }
     }
 
-    /** Keeps what was reported, as the page of a build shows it. */
+    /** What Jenkins writes of a person: never the id. */
+    private static String fullName(String id) {
+        return id.capitalize() + ' of SkyDRM'
+    }
+
+    /** Keeps what was reported, as the page of a build shows it; a failure makes the build unstable. */
     Object do_junit(Map given, Closure body) {
-        File file = build.resolve(given.testResults)
-        if (!file.exists()) {
+        List<String> found = matching(given.testResults as String)
+        if (!found) {
             if (given.allowEmptyResults) {
                 return null
             }
             throw new Aborted("No test report files were found. Configuration error?")
         }
-        build.reports << file.text
+        build.print('Recording test results')
+        for (name in found) {
+            String text = build.resolve(name).text
+            build.reports << text
+            if (text =~ /<(failure|error)\b/) {
+                build.worsen('UNSTABLE')
+            }
+        }
+    }
+
+    /** Files of the current folder that Ant patterns match, with commas between them. */
+    private List<String> matching(String patterns) {
+        File root = build.resolve('.')
+        List<String> all = []
+        if (root.directory) {
+            root.eachFileRecurse(FileType.FILES) { all << root.toPath().relativize(it.toPath()).toString() }
+        }
+        return patterns.split(',')*.trim().collectMany { pattern ->
+            String expression = pattern.replaceAll(/\*\*\/|\*\*|\*|[^*]+/) { part ->
+                [('**/'): '(?:.*/)?', ('**'): '.*', ('*'): '[^/]*'][part] ?: Pattern.quote(part)
+            }
+            all.findAll { it ==~ expression }.sort()
+        }.unique()
     }
 
     Object do_mail(Map given, Closure body) {
         if (build.specification.mail == 'refused') {
-            throw new IOException('Connection refused')
+            throw new ConnectException("Couldn't connect to host, port: localhost, 25; timeout 60000;\n" +
+                '  nested exception is:\n\tjava.net.ConnectException: Connection refused')
         }
         build.mails << [to: given.to, subject: given.subject, body: given.body]
     }
@@ -263,7 +298,7 @@ class Steps {
         file.parentFile.deleteDir()
         if (aborted) {
             // Even with returnStatus: what was aborted has no status.
-            throw new Interrupted('Aborted by ' + build.specification.user)
+            throw new Interrupted('Aborted by ' + fullName(build.specification.user as String))
         }
         if (given.returnStatus) {
             return status
@@ -295,11 +330,13 @@ class Steps {
     }
 
     Object do_stash(Map given, Closure body) {
-        File file = build.resolve(given.includes)
-        if (!file.exists()) {
+        List<String> found = matching(given.includes as String)
+        if (!found) {
             throw new Aborted("No files included in stash '${given.name}'")
         }
-        build.stashes[given.name as String] = [name: given.includes as String, content: file.bytes.encodeBase64().toString()]
+        build.stashes[given.name as String] = found.collectEntries { name ->
+            [(name): build.resolve(name).bytes.encodeBase64().toString()]
+        }
     }
 
     Object do_timeout(Map given, Closure body) {
@@ -309,9 +346,14 @@ class Steps {
     Object do_unstash(Map given, Closure body) {
         Map kept = build.stashes[given.name as String]
         if (kept == null) {
-            throw new Aborted("No such saved stash '${given.name}'")
+            throw new Aborted("No such saved stash \u2018${given.name}\u2019")
         }
-        build.resolve(kept.name as String).bytes = (kept.content as String).decodeBase64()
+        // What is there besides stays.
+        kept.each { name, content ->
+            File file = build.resolve(name as String)
+            file.parentFile.mkdirs()
+            file.bytes = (content as String).decodeBase64()
+        }
     }
 
     /** Binds what the test keeps under an id; a secret file stands beside the workspace meanwhile. */

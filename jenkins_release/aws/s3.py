@@ -1,0 +1,348 @@
+"""Calls of Amazon S3 for one bucket, with errors that say which setting is wrong."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlsplit
+
+from jenkins_release.aws.errors import error_code, is_transient, translate
+from jenkins_release.aws.session import aws_client
+from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.regions import partition_of
+
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+_OTHER_REGION = frozenset(
+    {"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+)
+_DAMAGED = frozenset(
+    {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+)
+_DAMAGED_HINT = "something on the way changes data: a proxy, or faulty memory or network hardware"
+_PAGES = {"portal": "docs/portal.md", "ledger": "docs/ledger.md", "trust": "docs/trust.md"}
+"""Section of ``release.toml`` to the page that lists the rights."""
+_AMAZON = "AmazonS3"
+"""How Amazon's own S3 calls itself in the header ``Server``."""
+_UNKNOWN_CALL = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405"})
+_KMS_CODES = "KMS."
+_KMS_RIGHTS = "kms:"
+_KMS_HINTS = {
+    "KMS.NotFoundException": "set {section}.kms_key to ARN, id or alias of a key in the bucket's region",
+    "KMS.DisabledException": "the key has to be enabled",
+    "KMS.KMSInvalidStateException": "the key has to be enabled: it is disabled, or about to be deleted",
+}
+_WRITES = frozenset({"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"})
+
+
+class Precondition(RemoteError):
+    """The object changed between our looking at it and our writing it; nothing was written."""
+
+
+class UploadGone(RemoteError):
+    """The multipart upload was completed or given up, by us with the answer lost, or by someone else."""
+
+
+class Denied(RemoteError):
+    """S3 refused a call for want of a right."""
+
+
+class Damaged(RemoteError):
+    """S3 received other bytes than were sent, and refused them."""
+
+
+class Unsupported(ConfigurationError):
+    """A store that is not Amazon's own does not know a call, or a part of it."""
+
+
+def regional_client(region: str) -> Any:
+    """Return a client whose presigned links work in every region.
+
+    boto3 signs links for the region and names S3's global host in them, which newer regions refuse and
+    which redirects elsewhere while a bucket is new. Asked for the ``virtual`` style it names the host of
+    the region, and keeps the path style for buckets with a dot. Other stores have a host of their own, and
+    often none for each bucket.
+    """
+    # boto3's default for presigned URLs is the older signature in some regions.
+    client = aws_client("s3", region, signature_version="s3v4")
+    partition = partition_of(region)
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    if partition is None or not host.endswith(f".{partition.dns_suffix}"):
+        return client
+    return aws_client("s3", region, signature_version="s3v4", addressing_style="virtual")
+
+
+class Bucket:
+    """A bucket and the calls on it.
+
+    Args:
+        name: Its name.
+        region: AWS region that it is configured to be in; empty for the one that it is in.
+        default_region: Region to ask first if ``region`` is empty.
+        section: Section of ``release.toml`` that names it, for messages: ``portal``, ``ledger`` or ``trust``.
+        missing: What is raised if there is no such object.
+        encryption: ``bucket`` for what the bucket's own default says, else ``AES256`` or ``aws:kms``.
+        kms_key: KMS key that objects are encrypted with; one alone means ``aws:kms``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        region: str,
+        *,
+        section: str,
+        missing: type[RemoteError],
+        default_region: str = "",
+        encryption: str = "bucket",
+        kms_key: str = "",
+    ) -> None:
+        self.name = name
+        self.region = region or default_region
+        self._configured = region
+        self.encryption = _encryption(encryption, kms_key)
+        """Parameters of a write; none would replace the bucket's own default."""
+        self._kms_key = kms_key
+        self._section = section
+        self._missing = missing
+        self._server = ""
+        self._once = False
+
+    @cached_property
+    def client(self) -> Any:
+        """The client of the region that the bucket is in, as S3 itself says it.
+
+        botocore follows S3 into another region and says nothing; but links are signed for the region of
+        the client. HeadBucket names the region even where it refuses (Amazon S3 API reference,
+        "HeadBucket"). A store that names none is taken to be in the region that is configured.
+
+        Raises:
+            ConfigurationError: There is no such bucket, or it is not in the region that is configured.
+            RemoteError: S3 cannot be reached, or is busy.
+        """
+        client = regional_client(self.region)
+        headers = self._head(client)
+        self._server = headers.get("server", "")
+        found = headers.get("x-amz-bucket-region") or self.region
+        if found == self.region:
+            return client
+        if self._configured:
+            raise ConfigurationError(
+                f"the bucket {self.name} is in {found}, and {self._section}.region says {self.region}",
+                hint=f"set {self._section}.region to {found}, or take it out: S3 tells it",
+            )
+        self.region = found
+        return regional_client(found)
+
+    @property
+    def is_amazon(self) -> bool:
+        """Whether it is Amazon's own S3: by the host, or by how a proxy before it passes on its name."""
+        host = urlsplit(self.client.meta.endpoint_url).hostname or ""
+        partition = partition_of(self.region)
+        at_home = partition is not None and host.endswith(f".{partition.dns_suffix}")
+        return at_home or _AMAZON in {name.strip() for name in self._server.split(",")}
+
+    @property
+    def store(self) -> str:
+        """The store as people know it, such as ``MinIO at minio.corp``; never with a login."""
+        host = urlsplit(self.client.meta.endpoint_url).netloc.rpartition("@")[2]
+        return f"{self._server or 'the S3 store'} at {host}"
+
+    def _head(self, client: Any) -> dict[str, str]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        what = f"look at the bucket {self.name}"
+        try:
+            answer = client.head_bucket(Bucket=self.name)
+        except BotoCoreError as error:
+            raise self.explain(error, what) from error
+        except ClientError as error:
+            answer = error.response
+            if error_code(error) in {*_MISSING, "NoSuchBucket"}:
+                raise self._no_bucket(f"cannot {what}") from error
+            if (told := self.explain(error, what)).retryable:
+                raise told from error
+        headers: dict[str, str] = answer["ResponseMetadata"].get("HTTPHeaders", {})
+        return headers
+
+    def call(self, action: str, what: str, **given: Any) -> dict[str, Any]:
+        """Make a call.
+
+        Args:
+            action: boto3's name of it, such as ``put_object``.
+            what: What is attempted, as an infinitive.
+            given: Its parameters besides the bucket.
+
+        Raises:
+            ReleaseError: See :meth:`explain`.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer: dict[str, Any] = getattr(self.client, action)(Bucket=self.name, **given)
+        except (BotoCoreError, ClientError) as error:
+            raise self.explain(error, what) from error
+        return answer
+
+    def put_once(self, what: str, key: str, data: bytes) -> None:
+        """Write a small JSON document that nothing replaces.
+
+        The first one is written twice to a store that is not Amazon's own: one that takes the same
+        bytes again would take others as well.
+
+        Raises:
+            Precondition: There is one already.
+            ConfigurationError: The store replaces what is there.
+        """
+
+        def put() -> None:
+            self.call(
+                "put_object",
+                what,
+                Key=key,
+                Body=data,
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=b64encode(sha256(data).digest()).decode(),
+                ContentType="application/json",
+                IfNoneMatch="*",
+                **self.encryption,
+            )
+
+        put()
+        if self._once or self.is_amazon:
+            return
+        try:
+            put()
+        except Precondition:
+            self._once = True
+            return
+        raise ConfigurationError(
+            f"{self.store} cannot be used for the {self._section}: it does not heed If-None-Match of "
+            "PutObject, and replaces what is there",
+            hint=f"{_PAGES[self._section]} tells what a store has to support",
+        )
+
+    def pages(self, action: str, what: str, **given: Any) -> list[dict[str, Any]]:
+        """Make a call that lists something, and return all pages of its answer."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return list(self.client.get_paginator(action).paginate(Bucket=self.name, **given))
+        except (BotoCoreError, ClientError) as error:
+            raise self.explain(error, what) from error
+
+    def explain(self, error: Exception, what: str) -> ReleaseError:
+        """Turn an error of S3 into one of ours.
+
+        Codes: Amazon S3 API reference, "Error responses", and the pages of PutObject and
+        CompleteMultipartUpload for 409 and 412. An answer to HEAD has no body: its code is the status.
+        """
+        from botocore.exceptions import FlexibleChecksumError
+
+        code = error_code(error)
+        start = f"cannot {what}"
+        if isinstance(error, FlexibleChecksumError):
+            return Damaged(
+                f"{start}: what arrived does not fit the checksum that S3 keeps of it",
+                hint=_DAMAGED_HINT,
+                retryable=True,
+            )
+        if code == "NoSuchBucket":
+            return self._no_bucket(start)
+        if code in _OTHER_REGION:
+            return ConfigurationError(
+                f"{start}: the bucket {self.name} is not in {self.region}{_told_region(error)}",
+                hint=f"set {self._section}.region to the region of the bucket",
+            )
+        if code in _MISSING:
+            return self._missing(f"{start}: it is not there")
+        if code == "NoSuchUpload":
+            return UploadGone(f"{start}: the upload was completed or given up by someone", retryable=True)
+        if code in {"PreconditionFailed", "412"}:
+            return Precondition(f"{start}: somebody else wrote it meanwhile", retryable=True)
+        if code in {"ConditionalRequestConflict", "409"}:
+            return Precondition(f"{start}: somebody else is writing it at this moment", retryable=True)
+        if code in _DAMAGED:
+            return Damaged(
+                f"{start}: S3 received other bytes than were sent ({code}), and refused them",
+                hint=_DAMAGED_HINT,
+                retryable=True,
+            )
+        return self._refused(error, code, start, what)
+
+    def _no_bucket(self, start: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{start}: there is no bucket {self.name}",
+            hint=f"check {'trust.location' if self._section == 'trust' else f'{self._section}.bucket'}; "
+            "no command creates the bucket",
+        )
+
+    def _refused(self, error: Exception, code: str, start: str, what: str) -> ReleaseError:
+        said = str(getattr(error, "response", {}).get("Error", {}).get("Message", ""))
+        if code.startswith(_KMS_CODES) and is_transient(code.removeprefix(_KMS_CODES), said, 0):
+            return RemoteError(
+                f"{start}: AWS KMS is busy: {code}: {said}",
+                hint="KMS asks to come back later",
+                retryable=True,
+            )
+        if code.startswith(_KMS_CODES) or (code == "AccessDenied" and _KMS_RIGHTS in said):
+            rights = (
+                "the uploader needs kms:GenerateDataKey and kms:Decrypt on the key, which has to be enabled"
+            )
+            return RemoteError(
+                f"{start}: the KMS key {self._kms_key or 'of the bucket'} cannot be used: {code}: {said}",
+                hint=_KMS_HINTS.get(code, rights).format(section=self._section),
+            )
+        operation = str(getattr(error, "operation_name", ""))
+        if code in _UNKNOWN_CALL or "nsupported header" in said:
+            return Unsupported(
+                f"{start}: {self._server or 'the S3 store'} does not support {operation} as it is needed: "
+                f"{code}: {said}",
+                hint=f"{_PAGES[self._section]} lists what a store has to support",
+            )
+        if code in {"AccessDenied", "403", "AllAccessDisabled"}:
+            plain = translate(error, what)
+            return Denied(
+                plain.message if code != "403" else f"{start}: S3 refused it, without a reason",
+                hint=f"{_PAGES[self._section]} lists the rights that are needed in the bucket {self.name}; "
+                + self._denial(operation, said),
+            )
+        if code in {"RequestTimeTooSkewed", "RequestInTheFuture"}:
+            return RemoteError(
+                f"{start}: this machine's clock is wrong{_told_time(error)}",
+                hint="AWS refuses calls whose time is more than 15 minutes off: set the clock by NTP",
+            )
+        return translate(error, what)
+
+    def _denial(self, operation: str, said: str) -> str:
+        """Say what else a refusal may mean: S3 itself names the right at best."""
+        if operation not in _WRITES:
+            return "without s3:ListBucket a missing file is refused as well"
+        if self._section == "trust":
+            return "a policy of the bucket may deny it"
+        asked = self.encryption.get("ServerSideEncryption", "none in particular")
+        denies = "denies it" if "explicit deny" in said else "may deny it"
+        return (
+            f"a policy of the bucket {denies}: if it demands an encryption, set {self._section}.encryption "
+            f"and {self._section}.kms_key to that (asked for now: {asked})"
+        )
+
+
+def _encryption(encryption: str, kms_key: str) -> dict[str, str]:
+    if kms_key:
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key}
+    return {} if encryption == "bucket" else {"ServerSideEncryption": encryption}
+
+
+def _told_region(error: Exception) -> str:
+    response: dict[str, Any] = getattr(error, "response", {})
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    told = headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region")
+    return f", it is in {told}" if told else ""
+
+
+def _told_time(error: Exception) -> str:
+    response: dict[str, Any] = getattr(error, "response", {})
+    told = response.get("Error", {}).get("ServerTime")
+    told = told or response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return f": AWS says that it is {told}" if told else ""

@@ -1,0 +1,99 @@
+"""The command line as a function: the only place that decides on an exit status."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from jenkins_release.cli.main import cli
+from jenkins_release.environment import is_text
+from jenkins_release.errors import EXIT_STATUS, Category, ConfigurationError, Interrupted, ReleaseError
+from jenkins_release.signals import INTERRUPTED, TERMINATED, Terminated
+
+if TYPE_CHECKING:
+    from jenkins_release.cli.runtime import Runtime
+    from jenkins_release.steps.trust_root import PinFile
+
+_UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR})
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    pin_file: PinFile | None = None,
+) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Arguments after the program's name; those of the process by default.
+        environ: The environment; the process's own by default.
+        pin_file: The file that pins the trust root; that of the machine by default.
+
+    Returns:
+        The exit status: see :data:`jenkins_release.errors.EXIT_STATUS`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if wrong := next((word for word in words if not is_text(word)), None):
+        click.echo(f"error: the argument {wrong!a} is not UTF-8", err=True)
+        return EXIT_STATUS[Category.CONFIGURATION]
+    if not words or words == ["--version"] or words in (["-h"], ["--help"]):
+        runtime = None  # nothing will be configured: help and version import no more than click
+    else:
+        from jenkins_release.cli.runtime import Runtime
+
+        runtime = Runtime(environ, pin_file)
+    try:
+        # Outside standalone mode click returns the status of an Exit instead of raising it.
+        ended = cli.main(words, prog_name="jenkins-release", standalone_mode=False, obj=runtime)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return EXIT_STATUS[Category.CONFIGURATION]
+    except click.UsageError as error:
+        error.show()
+        if runtime is not None:
+            runtime.result_only(ConfigurationError(error.format_message()))
+        return EXIT_STATUS[Category.CONFIGURATION]
+    except ReleaseError as error:
+        return runtime.fail(error) if runtime else error.exit_status
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _ended_by_signal(error, runtime)
+    except Exception as error:
+        logging.getLogger(__name__).error("unexpected failure", exc_info=error)
+        found = _unusable(error) or ReleaseError(
+            f"unexpected {type(error).__name__}: a bug in jenkins-release",
+            hint="please report it with the log above",
+        )
+        return runtime.fail(found) if runtime else found.exit_status
+    finally:
+        if runtime is not None:
+            runtime.close()
+    return ended if isinstance(ended, int) else 0
+
+
+def _unusable(error: Exception) -> ConfigurationError | None:
+    """Return what is wrong with a local path that a command was given; None for every other failure."""
+    # The SMB client has subclasses of its own.
+    if not isinstance(error, OSError) or type(error).__module__ != "builtins":
+        return None
+    if error.errno not in _UNUSABLE or not isinstance(error.filename, str):
+        return None
+    return ConfigurationError(
+        f"{error.filename[:200]} cannot be used: {error.strerror}",
+        hint="name a place that the user of this command may use",
+    )
+
+
+def _ended_by_signal(error: BaseException, runtime: Runtime | None) -> int:
+    # click turns a KeyboardInterrupt into an Abort.
+    terminated = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
+    word = "terminated" if terminated else "interrupted"
+    click.echo(word, err=True)
+    if runtime is not None:
+        runtime.result_only(Interrupted(word, hint="the same command again goes on where this one stopped"))
+    return TERMINATED if terminated else INTERRUPTED

@@ -1,0 +1,25 @@
+"""Names of images as ``docker load`` takes them."""
+
+from __future__ import annotations
+
+from jenkins_release.errors import IntegrityError
+from jenkins_release.references import familiar
+
+
+def check_reference(text: str, where: str) -> str:
+    """Check the name that an archive gives to an image.
+
+    Args:
+        text: Name with a tag.
+        where: The document that gives it, for the message.
+
+    Returns:
+        The short form: ``docker.io/library/base:1`` is ``base:1``.
+
+    Raises:
+        IntegrityError: Docker would not take it.
+    """
+    name = familiar(text)
+    if name is None:
+        raise IntegrityError(f"{where} names an image {text[:100]!r}, expected a name with a tag")
+    return name

@@ -1,0 +1,11 @@
+"""The ledger: where attestations are recorded outside the share, written once and never changed.
+
+It holds small lines under paths, and tells of each when it arrived. What a line says, and what follows
+from it, is decided by :mod:`jenkins_release.rules.ledger`.
+"""
+
+from jenkins_release.ledger.folder import FolderLedger
+from jenkins_release.ledger.protocol import MAX_LINE_BYTES, MAX_LINES, Ledger, Line, NotInLedger
+from jenkins_release.ledger.s3 import S3Ledger
+
+__all__ = ["MAX_LINES", "MAX_LINE_BYTES", "FolderLedger", "Ledger", "Line", "NotInLedger", "S3Ledger"]

@@ -1,0 +1,125 @@
+"""A ledger in a folder with permissions of its own: local, mounted, or on an SMB server.
+
+The folder is as good as its permissions: share writers must not be able to write to it, and those who
+write lines must not be able to delete or change them. A line arrived when its file was last modified,
+as the file system tells; its owner can change that time, which an S3 bucket does not allow.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+
+from jenkins_release.errors import RemoteError
+from jenkins_release.ledger.protocol import (
+    MAX_LINE_BYTES,
+    MAX_LINES,
+    Line,
+    NotInLedger,
+    check_count,
+    check_line,
+    other_line,
+)
+from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share
+from jenkins_release.share.staging import rename_whole, shown_path
+
+_DEPTH = 6
+"""Folders between the root and a line, at most."""
+
+
+class FolderLedger:
+    """A folder that takes each line once.
+
+    Args:
+        share: The folder.
+    """
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+
+    @property
+    def name(self) -> str:
+        """The folder, as people write it."""
+        return self._share.name
+
+    def close(self) -> None:
+        """Close the connection to a server."""
+        close = getattr(self._share, "close", None)
+        if close is not None:
+            close()
+
+    def add(self, path: str, data: bytes) -> Line:
+        """Write a line once: under a hidden name, flushed, protected, renamed without ever replacing one."""
+        found = self._line(path)
+        if found is None:
+            self._write(path, data)
+            found = self._line(path)
+        if found is None:
+            raise NotInLedger(
+                f"{self._shown(path)} was written a moment ago and is not there",
+                hint="find out who removes files of the ledger",
+                retryable=True,
+            )
+        if found.data != data:
+            raise other_line(self._shown(path), data, found.data)
+        return found
+
+    def read(self, folder: str) -> list[Line]:
+        """Return every line below a folder."""
+        paths = self._paths(folder, _DEPTH)
+        check_count(len(paths), self._shown(folder))
+        found = [self._line(path) for path in paths]
+        return sorted((line for line in found if line is not None), key=lambda line: line.path)
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders directly below a folder; hidden ones are left-overs."""
+        found = [entry.name for entry in self._entries(folder) if entry.is_folder]
+        return sorted(name for name in found if not name.startswith("."))
+
+    def _write(self, path: str, data: bytes) -> None:
+        folder, _, name = path.rpartition("/")
+        if folder:
+            self._share.make_folder(folder)
+        temporary = f"{folder}/.{name}.{secrets.token_hex(4)}".lstrip("/")
+        with self._share.create(temporary) as writer:
+            writer.write(data)
+        self._share.protect(temporary)
+        try:
+            rename_whole(self._share, temporary, path)
+        except PathExists:
+            self._discard(temporary)  # another writer was quicker; add() compares the two
+
+    def _discard(self, temporary: str) -> None:
+        try:
+            self._share.remove(temporary)
+        except RemoteError:
+            return  # a folder that only takes files keeps it; hidden names are never read
+
+    def _line(self, path: str) -> Line | None:
+        try:
+            entry = self._share.stat(path)
+            data = b"".join(self._share.read(path, length=min(entry.size, MAX_LINE_BYTES + 1)))
+        except PathNotFound:
+            return None
+        arrived = datetime.fromtimestamp(entry.modified, UTC)
+        return Line(path, check_line(data, self._shown(path)), arrived)
+
+    def _paths(self, folder: str, depth: int) -> list[str]:
+        found: list[str] = []
+        for entry in self._entries(folder):
+            path = f"{folder}/{entry.name}".lstrip("/")
+            if entry.name.startswith("."):
+                continue
+            found += (self._paths(path, depth - 1) if depth else []) if entry.is_folder else [path]
+            if len(found) > MAX_LINES:
+                break
+        return found
+
+    def _entries(self, folder: str) -> list[Entry]:
+        try:
+            return self._share.list(folder)
+        except PathNotFound:
+            return []
+
+    def _shown(self, path: str) -> str:
+        return shown_path(self._share, path)

@@ -1,0 +1,98 @@
+"""What the release process needs of a ledger, wherever it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from jenkins_release.errors import IntegrityError, RemoteError
+
+MAX_LINE_BYTES = 16 * 1024
+"""Largest line that is read; one has a few hundred bytes."""
+MAX_LINES = 5000
+"""Most lines that are read from below one folder: a build has as many as its chain of attestations."""
+
+
+class NotInLedger(RemoteError):
+    """There is no line under that path."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the ledger.
+
+    Attributes:
+        path: Its path below the ledger's root.
+        data: Its bytes, as they were first written.
+        arrived: When the ledger took it, UTC, by the ledger's own clock.
+        problem: Why it is not to be believed, such as a second version of it; empty if it is sound.
+    """
+
+    path: str
+    data: bytes
+    arrived: datetime
+    problem: str = ""
+
+
+class Ledger(Protocol):
+    """A store that takes each line once. Every method may raise :class:`RemoteError`."""
+
+    @property
+    def name(self) -> str:
+        """The ledger as people write it, such as ``s3://bucket/prefix``; never with a login."""
+        ...
+
+    def add(self, path: str, data: bytes) -> Line:
+        """Write a line once, and return it as the ledger has it.
+
+        The same bytes under the same path are success, whoever wrote them: so an attempt whose answer was
+        lost is looked up, and two writers of one line do not disturb each other.
+
+        Raises:
+            IntegrityError: There is another line under the path; nothing was changed.
+        """
+        ...
+
+    def read(self, folder: str) -> list[Line]:
+        """Return every line below a folder, sorted by path; none if there is no such folder.
+
+        Raises:
+            IntegrityError: There are more than :data:`MAX_LINES`, or one is far too large.
+        """
+        ...
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders directly below a folder, sorted; none if there is none."""
+        ...
+
+
+def check_line(data: bytes, shown: str) -> bytes:
+    """Return a line's bytes. Raises IntegrityError if they are too many."""
+    if len(data) > MAX_LINE_BYTES:
+        raise IntegrityError(
+            f"{shown} has {len(data)} bytes, a line of the ledger has at most {MAX_LINE_BYTES}",
+            hint="find out who wrote it",
+        )
+    return data
+
+
+def check_count(count: int, shown: str) -> None:
+    """Check how many lines there are. Raises IntegrityError if they are too many."""
+    if count > MAX_LINES:
+        raise IntegrityError(
+            f"there are more than {MAX_LINES} lines below {shown}, no build has as many attestations",
+            hint="find out who wrote them",
+        )
+
+
+def other_line(shown: str, wanted: bytes, found: bytes) -> IntegrityError:
+    """Make the error of a path that is taken by another line; it quotes both."""
+    return IntegrityError(
+        f"{shown} is in the ledger with other content: expected {_quoted(wanted)}, found {_quoted(found)}",
+        hint="find out who wrote the other line; nothing in the ledger is ever replaced",
+    )
+
+
+def _quoted(line: bytes) -> str:
+    return repr(line.decode("utf-8", "replace").strip()[:600])

@@ -1,0 +1,167 @@
+"""A ledger in an Amazon S3 bucket: one object for each line, written with ``If-None-Match: *``.
+
+S3 takes such a write only if there is no object under the key, and tells of each object when it was
+made (``LastModified``), by its own clock. In a bucket with versioning an object that was deleted or
+written over keeps its first version; that one is read, and the line says what happened. A bucket's
+default retention (object lock) applies to each line by itself.
+
+Sources: Amazon S3 User Guide, "Conditional requests" and "Retaining multiple versions of objects".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from typing import Any
+
+from jenkins_release.aws.s3 import Bucket
+from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.ledger.protocol import (
+    MAX_LINE_BYTES,
+    MAX_LINES,
+    Line,
+    NotInLedger,
+    check_count,
+    check_line,
+    other_line,
+)
+from jenkins_release.parallel import map_parallel
+
+
+class S3Ledger:
+    """A folder of an S3 bucket that takes each line once.
+
+    Args:
+        bucket: Name of the bucket; it has to exist.
+        region: AWS region that it is configured to be in; empty for the one that it is in.
+        default_region: Region to ask first if ``region`` is empty.
+        prefix: Folder in it; empty for all of it.
+        encryption: At rest: ``bucket`` for the bucket's own default, else ``AES256`` or ``aws:kms``.
+        kms_key: KMS key for it; one alone means ``aws:kms``.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        region: str,
+        *,
+        prefix: str = "",
+        default_region: str = "",
+        encryption: str = "bucket",
+        kms_key: str = "",
+    ) -> None:
+        self._name = bucket
+        self._open = partial(
+            Bucket,
+            bucket,
+            region,
+            section="ledger",
+            missing=NotInLedger,
+            default_region=default_region,
+            encryption=encryption,
+            kms_key=kms_key,
+        )
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    @cached_property
+    def _bucket(self) -> Bucket:
+        return self._open()
+
+    @property
+    def name(self) -> str:
+        """``s3://bucket/prefix``."""
+        return f"s3://{self._name}/{self._prefix}".rstrip("/")
+
+    def add(self, path: str, data: bytes) -> Line:
+        """Write a line once; if S3 refuses or does not answer, what is there is looked up and compared."""
+        try:
+            self._bucket.put_once(f"write {self._shown(path)}", self._key(path), data)
+        except RemoteError as error:
+            return self._looked_up(path, data, error)
+        return self._same(path, data, self._get(path))
+
+    def read(self, folder: str) -> list[Line]:
+        """Return every line below a folder, in its first version."""
+        versions = self._versions(folder)
+        check_count(len(versions), self._shown(folder))
+        return map_parallel(lambda item: self._first(*item), sorted(versions.items()))
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders directly below a folder, those of deleted lines too."""
+        prefix = self._key(folder) + ("/" if folder else "")
+        what = f"list {self._shown(folder)}"
+        pages = self._bucket.pages("list_object_versions", what, Prefix=prefix, Delimiter="/")
+        found = {each["Prefix"] for page in pages for each in page.get("CommonPrefixes", [])}
+        return sorted(name for each in found if (name := each.removeprefix(prefix).strip("/")))
+
+    def _looked_up(self, path: str, data: bytes, error: ReleaseError) -> Line:
+        """Tell a write that was refused or failed from one whose answer was lost."""
+        try:
+            found = self._get(path)
+        except ReleaseError:
+            raise error from None  # what is the matter with the write is the better message
+        return self._same(path, data, found)
+
+    def _same(self, path: str, data: bytes, found: Line) -> Line:
+        if found.data != data:
+            raise other_line(self._shown(path), data, found.data)
+        return found
+
+    def _versions(self, folder: str) -> dict[str, list[dict[str, Any]]]:
+        """List the versions of each key below a folder; a delete marker is one too."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        found: dict[str, list[dict[str, Any]]] = {}
+        what = f"list {self._shown(folder)}"
+        prefix = self._key(folder) + ("/" if folder else "")
+        try:
+            pages = self._bucket.client.get_paginator("list_object_versions").paginate(
+                Bucket=self._bucket.name, Prefix=prefix
+            )
+            for page in pages:
+                for each in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+                    if not each["Key"].endswith("/"):  # what the console makes for an empty folder
+                        found.setdefault(each["Key"], []).append(each)
+                if len(found) > MAX_LINES:
+                    break
+        except (BotoCoreError, ClientError) as error:
+            raise self._bucket.explain(error, what) from error
+        return found
+
+    def _first(self, key: str, versions: Sequence[dict[str, Any]]) -> Line:
+        path = key.removeprefix(self._prefix)
+        if len(versions) == 1 and "ETag" in versions[0]:
+            return self._get(path)
+        # Markers have no content; of two in one second, the list has the later one first.
+        real = [each for each in versions if "ETag" in each]
+        removed = len(versions) - len(real)
+        problem = f"{self._shown(path)} was " + (
+            "deleted" if removed else f"written over: it has {len(real)} versions"
+        )
+        if not real:
+            moment = min(each["LastModified"] for each in versions)
+            return Line(path, b"", moment.astimezone(UTC), problem)
+        first = min(reversed(real), key=lambda each: each["LastModified"])
+        line = self._get(path, VersionId=first["VersionId"])
+        return Line(path, line.data, line.arrived, problem)
+
+    def _get(self, path: str, **version: str) -> Line:
+        from botocore.exceptions import BotoCoreError
+
+        what = f"read {self._shown(path)}"
+        answer = self._bucket.call("get_object", what, Key=self._key(path), **version)
+        try:
+            data = answer["Body"].read(MAX_LINE_BYTES + 1)
+        except BotoCoreError as error:
+            raise self._bucket.explain(error, what) from error
+        finally:
+            answer["Body"].close()
+        arrived: datetime = answer["LastModified"]
+        return Line(path, check_line(data, self._shown(path)), arrived.astimezone(UTC))
+
+    def _key(self, path: str) -> str:
+        return f"{self._prefix}{path}"
+
+    def _shown(self, path: str) -> str:
+        return f"{self.name}/{path}"

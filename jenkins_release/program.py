@@ -1,0 +1,29 @@
+"""The program: from the start of the process to its exit status."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+from jenkins_release.signals import end_at_once, interrupt_commands
+
+
+def run() -> None:
+    """Run the command line and end the process with its status.
+
+    Names of files, arguments and variables are UTF-8, whatever the locale says: in another one Python begins
+    again in its UTF-8 mode (PEP 540).
+    """
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - no shell
+    # Before everything that takes time: Ctrl-C during an import would print a traceback.
+    end_at_once()
+    from jenkins_release.cli.entry import main
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names on a share and what servers say may hold what the terminal's encoding cannot show.
+            stream.reconfigure(errors="backslashreplace")
+    interrupt_commands()
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Regions of AWS and their partitions, as botocore's data knows them.
+
+A new region of a known partition fits the pattern of the partition; a new partition comes with a newer
+botocore. The file is read without importing botocore, which takes long.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A group of regions with endpoints and ARNs of its own.
+
+    Attributes:
+        ident: What ARNs begin with behind ``arn:``, such as ``aws-cn``.
+        dns_suffix: What the names of its endpoints end with, such as ``amazonaws.com.cn``.
+    """
+
+    ident: str
+    dns_suffix: str
+
+
+def partition_of(region: str) -> Partition | None:
+    """Return the partition of a region such as ``eu-central-1``, or None where that is no region."""
+    for named, pattern, partition in _partitions():
+        if region in named or pattern.fullmatch(region):
+            return partition
+    return None
+
+
+@cache
+def _partitions() -> list[tuple[frozenset[str], re.Pattern[str], Partition]]:
+    spec = find_spec("botocore")
+    (folder,) = spec.submodule_search_locations or [] if spec else []
+    document = json.loads(Path(folder, "data", "partitions.json").read_bytes())
+    return [
+        (
+            # A partition's pseudo-region, such as aws-cn-global, is none that holds anything.
+            frozenset(name for name in each["regions"] if not name.endswith("-global")),
+            re.compile(each["regionRegex"]),
+            Partition(each["id"], each["outputs"]["dnsSuffix"]),
+        )
+        for each in document["partitions"]
+    ]

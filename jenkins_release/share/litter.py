@@ -1,0 +1,27 @@
+"""Files that operating systems and file servers leave wherever somebody looks.
+
+Windows Explorer writes ``Thumbs.db`` and ``desktop.ini``, and copies of files that were dropped beside
+themselves; macOS ``.DS_Store`` and a file ``._NAME`` for each file that it touched (AppleDouble); a client
+of NFS or Samba ``.nfs...`` and ``.smbdelete...`` for what was removed while it was open.
+"""
+
+from __future__ import annotations
+
+import re
+
+_FILES = re.compile(
+    r"(thumbs|ehthumbs|ehthumbs_vista)\.db|desktop\.ini|\.ds_store|\._.*|\.apdisk|\.localized|icon\r|\.directory"
+    r"|~\$.*|\.~lock\..*#|\.nfs[0-9a-f]+|\.smbdelete[0-9a-f]+"
+    r"|.+ - (copy|kopie|copie|copia|kopia)( \(\d+\))?(\.[^.]+)*",
+    re.IGNORECASE | re.DOTALL,
+)
+_FOLDERS = re.compile(
+    r"\$recycle\.bin|recycler|system volume information|\.trashes|\.trash-\d+|\.spotlight-v100|\.fseventsd"
+    r"|\.temporaryitems|\.appledouble|@eadir|[.~]snapshot|lost\+found",
+    re.IGNORECASE,
+)
+
+
+def is_litter(name: str, *, is_folder: bool) -> bool:
+    """Whether a name is one that an operating system or file server makes by itself."""
+    return (_FOLDERS if is_folder else _FILES).fullmatch(name) is not None

@@ -1,0 +1,127 @@
+"""Ctrl-C, and SIGTERM as Jenkins sends it: one line, the result, the status that shells know."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jenkins_release.cli.entry import main
+from tests.fixtures.process import started
+
+SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+CONFIG = """
+[product]
+name = "SkyDRM"
+[share]
+release_candidate = 'smb://127.0.0.1:{port}/rc'
+encrypt = false
+timeout_s = 60
+[ecr]
+region = "us-east-1"
+account = "123456789012"
+[[images]]
+name = "rms"
+source = "skydrm/rms:{{version}}-{{build}}"
+repository = "skydrm/rms"
+"""
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        yield server
+
+
+@pytest.mark.parametrize(("number", "status", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("words", [("candidate", "list"), ("candidate", "verify", "8.1.0/42")], ids=" ".join)
+def test_a_command_that_waits_ends_with_one_line_and_its_result(
+    silent: socket.socket,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    number: signal.Signals,
+    status: int,
+    word: str,
+):
+    """The share does not answer."""
+    config, result = tmp_path / "release.toml", tmp_path / "result.json"
+    config.write_text(CONFIG.format(port=silent.getsockname()[1]))
+    environ = {
+        **os.environ,
+        "JENKINS_RELEASE_SMB_USER": "u",
+        "JENKINS_RELEASE_SMB_PASSWORD": "hunter2hunter2",
+        "HOME": str(tmp_path),
+    }
+    result.write_text('{"of": "an earlier run"}')
+    command = [sys.executable, "-m", "jenkins_release", *words, "--config", str(config)]
+    process = started([*command, "--result", str(result), "--json"], environ)
+    try:
+        connection, _ = silent.accept()
+        with connection:
+            assert not result.exists()
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == status, err
+    assert err.splitlines()[-1] == word
+    assert "Traceback" not in err
+    assert json.loads(out) == json.loads(result.read_text())
+    assert json.loads(out)["error"]["category"] == "interrupted"
+
+
+@pytest.mark.parametrize(("number", "status", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("module", ["click", "jenkins_release.cli.main"])
+def test_while_it_is_loaded_it_ends_without_a_traceback(
+    tmp_path: Path, number: signal.Signals, status: int, word: str, module: str
+):
+    """An import that takes long, as from a network drive."""
+    hook = f"""
+import importlib.abc, sys, time
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            print("loading", flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+from jenkins_release.program import run
+run()
+"""
+    process = started([sys.executable, "-c", hook], os.environ)
+    guard = threading.Timer(30, process.kill)
+    guard.start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    guard.cancel()
+    assert (process.returncode, err) == (status, f"{word}\n")
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    """`nohup`, or a shell that started it in the background."""
+    code = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from jenkins_release.signals import end_at_once, interrupt_commands
+end_at_once(); interrupt_commands()
+print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
+"""
+    out, _ = started([sys.executable, "-c", code], os.environ).communicate(timeout=60)
+    assert out == "True\n"
+
+
+def test_the_function_installs_nothing(capsys: pytest.CaptureFixture[str]):
+    """Who calls it has signals of their own."""
+    before = [signal.getsignal(number) for number, _, _ in SIGNALS]
+    assert main(["--version"]) == 0
+    assert [signal.getsignal(number) for number, _, _ in SIGNALS] == before

@@ -1,0 +1,31 @@
+"""The folder of a promotion's journal, where others may write too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jenkins_release.share.candidates import CandidateArea, CandidateRef
+from jenkins_release.share.directory import DirectoryShare
+from jenkins_release.share.journal import JournalFolder
+from jenkins_release.share.protocol import Entry
+
+
+class Growing(DirectoryShare):
+    """A share on which every file grows as soon as it was listed."""
+
+    def list(self, path: str) -> list[Entry]:
+        found = super().list(path)
+        for entry in found:
+            if not entry.is_folder:
+                file = Path(self.name) / path / entry.name
+                file.write_bytes(file.read_bytes() + b" " * (4 << 20))
+        return found
+
+
+def test_an_entry_that_grows_while_it_is_read_is_not_read_to_its_end(tmp_path: Path):
+    """The bound of an entry holds for what is read, not only for what was listed."""
+    folder = tmp_path / "SkyDRM" / "8.1.0" / "42" / "journal"
+    folder.mkdir(parents=True)
+    (folder / "0001-started.json").write_bytes(b"{}")
+    journal = JournalFolder(CandidateArea(Growing(tmp_path), "SkyDRM"), CandidateRef("8.1.0", "42"))
+    assert journal.read() == {"0001-started.json": b"{}"}
