@@ -25,4 +25,5 @@ pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.ledger",
     "tests.fixtures.log",
+    "tests.fixtures.unprivileged",
 ]

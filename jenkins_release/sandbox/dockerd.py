@@ -68,8 +68,7 @@ class DockerDaemon:
         """Start it and wait until it answers; a running one is left alone.
 
         Args:
-            tied: End it when the calling process dies. Only root can have that: ``sudo`` clears
-                the death signal.
+            tied: End it when the calling process ends, even by SIGKILL.
             timeout_s: Longest wait, in seconds.
 
         Raises:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 from jenkins_release.errors import ConfigurationError, RemoteError
 
 LOOPBACK = "127.0.0.1"
+_GRACE_S = 20.0
+"""Time that a server has between SIGTERM and SIGKILL."""
 
 
 def free_port() -> int:
@@ -76,6 +79,7 @@ class Server:
         self.name = name
         self.folder = folder
         self.root = root
+        self._watchdog: tuple[subprocess.Popen[bytes], int] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -104,7 +108,7 @@ class Server:
             ready: Asked every 50 ms whether the server answers.
             env: Whole environment of the server; the caller's by default.
             timeout_s: Longest wait for ``ready``, in seconds.
-            tied: End the server when the calling process dies (``setpriv --pdeathsig``).
+            tied: End the server when the calling process ends, even by SIGKILL.
 
         Returns:
             The pid.
@@ -113,17 +117,17 @@ class Server:
             RemoteError: It ended, or was not ready in time; the message has the end of its log.
         """
         words = as_root(command) if self.root else list(command)
-        if tied:
-            words = [find_program("setpriv", "util-linux"), "--pdeathsig", "TERM", "--", *words]
         with self.log_file.open("ab") as log:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True
             )
+        if tied:
+            self._watch(process.pid)
         self.pid_file.write_text(str(process.pid))
         end = time.monotonic() + timeout_s
         while not ready():
             if process.poll() is not None:
-                self.pid_file.unlink(missing_ok=True)
+                self.stop()
                 raise RemoteError(f"{self.name} ended with status {process.returncode}: {self._log_tail()}")
             if time.monotonic() > end:
                 self.stop()
@@ -139,7 +143,7 @@ class Server:
                 return pid
         return None
 
-    def stop(self, timeout_s: float = 20.0) -> None:
+    def stop(self, timeout_s: float = _GRACE_S) -> None:
         """End the server by its pid: SIGTERM, then SIGKILL for its session after ``timeout_s`` seconds."""
         pid = self.pid()
         if pid is not None:
@@ -152,6 +156,31 @@ class Server:
                 while alive(pid):  # the kernel ends it; that it does not is not foreseen
                     time.sleep(0.01)
         self.pid_file.unlink(missing_ok=True)
+        if self._watchdog is not None:
+            process, lifeline = self._watchdog
+            os.close(lifeline)
+            process.wait()
+            self._watchdog = None
+
+    def _watch(self, pid: int) -> None:
+        """Have the server ended when this process is gone."""
+        # By its path and isolated: as root, it imports nothing that a user could have put in its way.
+        program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("watchdog.py"))]
+        words = [*program, str(pid), str(_GRACE_S)]
+        # Only this process has the lifeline: no program that it starts inherits it (PEP 446).
+        watched, lifeline = os.pipe()
+        try:
+            process = subprocess.Popen(
+                as_root(words) if self.root else words,
+                stdin=watched,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+        finally:
+            os.close(watched)
+        self._watchdog = process, lifeline
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
         if self.root and os.geteuid() != 0:

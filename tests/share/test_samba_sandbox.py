@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,8 +15,7 @@ from jenkins_release.sandbox.process import free_port, listening
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import open_share
 from tests.fixtures.share import USER, OpenSmb, StartSamba, eventually
-
-NOBODY = 65534
+from tests.fixtures.unprivileged import NOBODY, SYSTEM_PYTHON
 
 
 def test_it_stops_and_starts_again_with_what_it_had(start_samba: StartSamba, open_smb: OpenSmb) -> None:
@@ -106,6 +106,7 @@ def _own(server: SambaServer, report: int) -> NoReturn:
             os.setgroups([])
             os.setgid(NOBODY)
             os.setuid(NOBODY)
+            sys.executable = SYSTEM_PYTHON
         server.start(tied=True)
         os.write(report, b"started")
         os.close(report)

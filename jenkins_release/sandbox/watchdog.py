@@ -1,0 +1,40 @@
+"""Ends a server when the process that started it is gone, however that ended.
+
+A program of its own, run by its path: it needs no package, and runs as root for a server of root.
+Standard input is a pipe whose other end only the starting process has. The kernel closes that end
+even after SIGKILL, which is why this is no signal handler; and unlike the parent death signal
+(PR_SET_PDEATHSIG of prctl(2)), a pipe survives sudo, a server that changes its user, and a thread
+that ends before its process.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+
+
+def main(pid: int, grace_s: float) -> None:
+    """Wait until the server has ended, or the pipe: then end the server.
+
+    Args:
+        pid: The server, which leads its session.
+        grace_s: Time between SIGTERM and SIGKILL for what is left of the session, in seconds.
+    """
+    try:
+        server = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ended, _, _ = select.select([server, sys.stdin.fileno()], [], [])
+    if server in ended:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        # The descriptor names this process for good; its number may be another one's by now.
+        signal.pidfd_send_signal(server, signal.SIGTERM)
+        os.killpg(pid, signal.SIGCONT)
+        if not select.select([server], [], [], grace_s)[0]:
+            os.killpg(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))

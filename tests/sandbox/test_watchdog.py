@@ -1,0 +1,129 @@
+"""Servers that are tied to a process end with it, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jenkins_release.sandbox.dockerd import DockerDaemon
+from jenkins_release.sandbox.process import alive
+from tests.fixtures.share import eventually
+
+_HEAD = """
+import sys, time
+from pathlib import Path
+from jenkins_release.sandbox.dockerd import DockerDaemon
+from jenkins_release.sandbox.process import Server
+from jenkins_release.sandbox.registry import RegistryServer
+from jenkins_release.sandbox.samba import SambaServer, SambaShare
+folder = Path(sys.argv[1])
+"""
+_SERVERS = {
+    "registry": "server = RegistryServer(folder)",
+    # As root it changes its user, which clears a parent death signal (prctl(2)).
+    "samba": "server = SambaServer(folder, {'x': SambaShare(folder / 'x')}, user='u', password='p')",
+    "dockerd": "server = DockerDaemon(folder)",
+    "stubborn": (
+        "class Stubborn(Server):\n"
+        "    def start(self, tied):\n"
+        "        script = f'trap \"\" TERM; touch {folder}/ready; while :; do sleep 0.1; done'\n"
+        "        super().start(['/bin/sh', '-c', script], (folder / 'ready').exists, tied=tied)\n"
+        "import jenkins_release.sandbox.process as process\n"
+        "process._GRACE_S = 0.5\n"
+        "server = Stubborn('sleeper', folder)"
+    ),
+}
+_RUN = """
+server.start(tied=True)
+print(server.pid(), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Iterator[Callable[[str], tuple[subprocess.Popen[str], int]]]:
+    """Start a process that starts a server, tied to it; returns the process and the server's pid."""
+    started: list[tuple[subprocess.Popen[str], int]] = []
+
+    def start(name: str) -> tuple[subprocess.Popen[str], int]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"{_HEAD}{_SERVERS[name]}{_RUN}", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.strip().isdigit(), f"it did not start: {line}"
+        started.append((process, int(line)))
+        return started[-1]
+
+    yield start
+    for process, pid in started:
+        process.kill()
+        process.communicate()
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def family(pid: int) -> dict[int, str]:
+    """Return the process and its descendants with their names."""
+    found = {}
+    waiting = [pid]
+    while waiting:
+        current = waiting.pop()
+        found[current] = Path(f"/proc/{current}/comm").read_text().strip()
+        for task in Path(f"/proc/{current}/task").iterdir():
+            waiting += map(int, (task / "children").read_text().split())
+    return found
+
+
+@pytest.mark.parametrize("server", _SERVERS)
+def test_a_tied_server_ends_when_its_parent_is_killed(server, parent):
+    """SIGKILL leaves no time to clean up. dockerd's containerd ends too, and who ignores SIGTERM."""
+    process, pid = parent(server)
+    everyone = family(pid)
+    assert server != "dockerd" or "containerd" in everyone.values()
+    process.kill()
+    assert eventually(lambda: not [one for one in everyone if alive(one)], within_s=40), everyone
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_tied_server_ends_whatever_signal_ends_its_parent(number, parent):
+    """A closed terminal, ``timeout`` and Ctrl-C, of a program that does not clean up."""
+    process, pid = parent("registry")
+    process.send_signal(number)
+    assert eventually(lambda: not alive(pid), within_s=40)
+
+
+def test_a_daemon_that_sudo_started_ends_with_its_parent(unprivileged):
+    """The user may not send it a signal, and sudo clears a parent death signal."""
+    unprivileged.let_sudo_in()
+    script = f"{_HEAD}{_SERVERS['dockerd']}{_RUN}"
+    process = subprocess.Popen(
+        unprivileged.python(script, str(unprivileged.folder / "d")),
+        env=unprivileged.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    try:
+        assert Path(f"/proc/{pid}").stat().st_uid == 0
+        everyone = family(pid)
+        assert {"dockerd", "containerd"} <= set(everyone.values())
+        process.kill()
+        assert eventually(lambda: not [one for one in everyone if alive(one)], within_s=40), everyone
+    finally:
+        process.kill()
+        process.communicate()
+        if alive(pid):
+            os.kill(pid, signal.SIGTERM)
+            assert eventually(lambda: not alive(pid))
+        DockerDaemon(unprivileged.folder / "d").remove_data()
