@@ -12,14 +12,22 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import tenacity
 
 from jenkins_release.errors import ReleaseError
+from jenkins_release.moments import second
+from jenkins_release.numbers import whole_number
+from jenkins_release.waits import pause
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+_TOLD_S = 30 * 86400.0
+"""A longer wait that a server asks for is no moment that somebody waits for, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class RetryPolicy:
         attempts: Attempts at most, the first one included. None: as many as the deadline allows.
         deadline_s: No new attempt starts later than this many seconds after the first one started.
         first_wait_s: Wait before the second attempt; doubles after each further one.
-        max_wait_s: Upper bound of a single wait; a server's Retry-After may exceed it.
+        max_wait_s: Upper bound of a single wait; a server's ``Retry-After`` may exceed it.
         jitter_s: Up to this many random seconds are added, so that parallel jobs do not retry in step.
     """
 
@@ -46,7 +54,7 @@ def retry_call(
     *,
     what: str,
     policy: RetryPolicy,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> T:
     """Call ``action`` until it succeeds, fails for good, or the policy is used up.
@@ -65,7 +73,9 @@ def retry_call(
         What ``action`` returned.
 
     Raises:
-        ReleaseError: The last failure, as it was raised.
+        ReleaseError: The last failure, as it was raised. If the server asked for a wait beyond the
+            deadline, the hint names it.
+        Stopped: The process was asked to stop.
     """
 
     def wait(state: tenacity.RetryCallState) -> float:
@@ -90,7 +100,40 @@ def retry_call(
         before_sleep=say,
         reraise=True,
     )
-    return retrying(action)
+    end = time.monotonic() + policy.deadline_s
+    try:
+        return retrying(action)
+    except ReleaseError as error:
+        asked = error.retry_after
+        if error.retryable and asked and time.monotonic() + asked > end:
+            wish = _wish(asked, policy.deadline_s)
+            error.hint = f"{error.hint}; {wish}" if error.hint else wish
+        raise
+
+
+def asked_wait(header: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
+    """Return how many seconds a ``Retry-After`` header asks to wait; None if it does not say.
+
+    Args:
+        header: Its value: seconds, or a date (RFC 9110 section 10.2.3).
+        now: Tells the time, UTC.
+    """
+    if (seconds := whole_number(header.strip())) is not None:
+        return float(seconds)
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - now()).total_seconds())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _wish(asked: float, deadline_s: float) -> str:
+    until = ""
+    if asked < _TOLD_S:
+        until = f", until {second(datetime.now(UTC) + timedelta(seconds=asked))}"
+    return (
+        f"the server asks to wait {asked:.0f} s{until}: that is beyond the deadline of {deadline_s:.0f} s "
+        "(retry.deadline_s); run it again then"
+    )
 
 
 def _stop(policy: RetryPolicy) -> tenacity.stop.stop_base:

@@ -1,18 +1,33 @@
 """SIGINT and SIGTERM: what a person sends with Ctrl-C, and Jenkins when a build is aborted.
 
 Both end a command in the same way: cleaned up, with one line and the result file. Only the status tells
-them apart, as shells count it: 128 and the number of the signal.
+them apart, as shells count it: 128 and the number of the signal. A command ends within two seconds whatever
+it waits for, and at once on a second signal: a thread of its own hears of signals even while the main
+thread is inside of a library.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
 from types import FrameType
+
+from jenkins_release.waits import stop
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
+END_S = 1.4
+"""Seconds after a signal at which the process ends, whatever it still does."""
 _WORDS = {signal.SIGINT: b"interrupted\n", signal.SIGTERM: b"terminated\n"}
+_SWITCH_S = 0.0005
+_LAST_S = 0.5
+"""Seconds that the last words may take after that."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -30,19 +45,88 @@ def end_at_once() -> None:
 
 
 def interrupt_commands() -> None:
-    """Let both signals interrupt a command, SIGTERM as :class:`Terminated`, where they are not ignored."""
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:
-        signal.signal(signal.SIGTERM, _terminate)
+    """Let both signals interrupt a command, SIGTERM as :class:`Terminated`, where they are not ignored.
+
+    The main thread gets one exception for the first signal, and none while it cleans up.
+    """
+    _Ending().listen()
+
+
+def last_words(speak: Callable[[int], None]) -> None:
+    """Say what to do before a process that takes too long to end is ended.
+
+    Args:
+        speak: Called with the signal's number, in another thread.
+    """
+    _last_words[:] = [speak]
+
+
+def speaks_first() -> bool:
+    """Whether the caller is the first to say that the process was interrupted; said once."""
+    return not _first or _said.acquire(blocking=False)
+
+
+def first_signal() -> int | None:
+    """Return the signal that ends this command; None if there was none."""
+    return _first[0] if _first else None
+
+
+_first: list[int] = []
+_last_words: list[Callable[[int], None]] = []
+_said = threading.Lock()
+
+
+class _Ending:
+    """How this process ends on a signal."""
+
+    def __init__(self) -> None:
+        self._heard, self._tell = os.pipe()
+
+    def listen(self) -> None:
+        """Install the handlers, and the thread that sees to the end."""
+        os.set_blocking(self._tell, False)
+        signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, daemon=True, name="signals").start()
+        for number in _WORDS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._raise)
+
+    def _raise(self, number: int, _: FrameType | None) -> None:
+        if not _first:
+            _first.append(number)
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    def _watch(self) -> None:
+        first, end = 0, None
+        while True:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if not select.select([self._heard], [], [], left)[0]:
+                break
+            # A byte for each signal that has a handler of Python's (signal.set_wakeup_fd).
+            numbers = [number for number in os.read(self._heard, 16) if number in _WORDS]
+            if not numbers:
+                continue
+            if not first:
+                first, end = numbers.pop(0), time.monotonic() + END_S
+                # A main thread that computes must not keep this one from its work.
+                sys.setswitchinterval(_SWITCH_S)
+                stop()
+            if numbers:
+                break
+        _end_now(first)
+
+
+def _end_now(number: int) -> None:
+    guard = threading.Timer(_LAST_S, os._exit, [128 + number])
+    guard.daemon = True
+    guard.start()
+    if speaks_first():
+        with contextlib.suppress(Exception):
+            for speak in _last_words:
+                speak(number)
+    os._exit(128 + number)
 
 
 def _end(number: int, _: FrameType | None) -> None:
     os.write(2, _WORDS[signal.Signals(number)])
     os._exit(128 + number)
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    # Once: a second one would interrupt the cleaning up. Who cannot wait sends SIGKILL.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Terminated

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +15,14 @@ import click
 from jenkins_release.cli.main import cli
 from jenkins_release.environment import is_text
 from jenkins_release.errors import EXIT_STATUS, Category, ConfigurationError, Interrupted, ReleaseError
-from jenkins_release.signals import INTERRUPTED, TERMINATED, Terminated
+from jenkins_release.signals import (
+    INTERRUPTED,
+    TERMINATED,
+    Terminated,
+    first_signal,
+    last_words,
+    speaks_first,
+)
 
 if TYPE_CHECKING:
     from jenkins_release.cli.runtime import Runtime
@@ -42,12 +51,16 @@ def main(
     if wrong := next((word for word in words if not is_text(word)), None):
         click.echo(f"error: the argument {wrong!a} is not UTF-8", err=True)
         return EXIT_STATUS[Category.CONFIGURATION]
+    teller = ExitStack()
     if not words or words == ["--version"] or words in (["-h"], ["--help"]):
         runtime = None  # nothing will be configured: help and version import no more than click
     else:
+        from jenkins_release.cli.progress import WaitTeller
         from jenkins_release.cli.runtime import Runtime
 
         runtime = Runtime(environ, pin_file)
+        teller.enter_context(WaitTeller(sys.stderr))
+        last_words(lambda number: _speak(number == signal.SIGTERM, runtime))
     try:
         # Outside standalone mode click returns the status of an Exit instead of raising it.
         ended = cli.main(words, prog_name="jenkins-release", standalone_mode=False, obj=runtime)
@@ -73,6 +86,7 @@ def main(
     finally:
         if runtime is not None:
             runtime.close()
+        teller.close()
     return ended if isinstance(ended, int) else 0
 
 
@@ -91,9 +105,17 @@ def _unusable(error: Exception) -> ConfigurationError | None:
 
 def _ended_by_signal(error: BaseException, runtime: Runtime | None) -> int:
     # click turns a KeyboardInterrupt into an Abort.
-    terminated = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
+    # What a wait raised when it was ended does not tell which signal it was.
+    terminated = first_signal() == signal.SIGTERM or any(
+        isinstance(found, Terminated) for found in (error, error.__cause__)
+    )
+    if speaks_first():
+        _speak(terminated, runtime)
+    return TERMINATED if terminated else INTERRUPTED
+
+
+def _speak(terminated: bool, runtime: Runtime | None) -> None:
     word = "terminated" if terminated else "interrupted"
     click.echo(word, err=True)
     if runtime is not None:
         runtime.result_only(Interrupted(word, hint="the same command again goes on where this one stopped"))
-    return TERMINATED if terminated else INTERRUPTED

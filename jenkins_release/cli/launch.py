@@ -13,7 +13,7 @@ from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option,
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.signals import INTERRUPTED, TERMINATED, Terminated
+from jenkins_release.signals import INTERRUPTED, TERMINATED, Terminated, speaks_first
 from jenkins_release.steps.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -209,7 +209,8 @@ def _interruptible(watcher: ConsoleWatcher, action: Callable[[], T]) -> T:
     try:
         return action()
     except KeyboardInterrupt as error:
-        click.echo(watcher.left(), err=True)
+        if speaks_first():
+            click.echo(watcher.left(), err=True)
         raise click.exceptions.Exit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED) from None
 
 

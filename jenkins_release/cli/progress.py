@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from jenkins_release.cli.output import rate, size
 from jenkins_release.progress import Progress, Task
+from jenkins_release.waits import Wait, active
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,6 +25,58 @@ WAIT_SECONDS = 3.0
 """A wait is told once it is longer than this, and then as often as anything else."""
 _LOOK_SECONDS = 0.5
 """How often somebody looks whether there is a wait to be told."""
+
+
+def long_wait(clock: Callable[[], float] = time.monotonic) -> Wait | None:
+    """Return what is waited for longest, if it is worth telling."""
+    found = next(iter(active()), None)
+    return None if found is None or clock() - found.since < WAIT_SECONDS else found
+
+
+def wait_text(wait: Wait, clock: Callable[[], float] = time.monotonic) -> str:
+    """Return what a wait is for, since when and until when."""
+    now, moment = clock(), datetime.now(UTC)
+    since = moment - timedelta(seconds=now - wait.since)
+    until = moment + timedelta(seconds=max(0.0, wait.until - now))
+    return f"waiting for {wait.what} since {since:%H:%M:%S} UTC, until {until:%H:%M:%S} UTC at the latest"
+
+
+class WaitTeller:
+    """Writes a line about each long wait of a command; live bars show it themselves.
+
+    Args:
+        stream: Where to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._ended = threading.Event()
+        self._told: Wait | None = None
+        self._last = 0.0
+
+    def __enter__(self) -> WaitTeller:
+        threading.Thread(target=self._look, daemon=True, name="waits-told").start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+
+    def _look(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            wait, now = long_wait(), time.monotonic()
+            if wait is None or _LiveBars.shown:
+                continue
+            if wait is not self._told or now - self._last >= STEP_SECONDS:
+                self._told, self._last = wait, now
+                print(wait_text(wait), file=self._stream, flush=True)
+
+
+class _LiveBars:
+    """How many bars are on the terminal."""
+
+    shown = 0
 
 
 class _Wait:
@@ -77,7 +131,8 @@ class PlainTask:
     def look(self) -> None:
         """Write a line if a wait is to be told."""
         with self._lock:
-            text, now = self._wait.text(), self._clock()
+            # What is waited for in a call has a line already.
+            text, now = "" if long_wait() else self._wait.text(), self._clock()
             if text and (not self._told_wait or now - self._last >= STEP_SECONDS):
                 self._told_wait, self._last = True, now
                 print(f"{self._title}: {size(self.done)}, {text}", file=self._stream, flush=True)
@@ -159,7 +214,8 @@ class LiveProgress:
         class WithWait(Bars):
             def get_renderables(self) -> Iterator[RenderableType]:
                 yield from super().get_renderables()
-                if text := wait.text():
+                found = long_wait()
+                if text := wait_text(found) if found else wait.text():
                     yield Text(text)
 
         columns = (
@@ -170,8 +226,12 @@ class LiveProgress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with WithWait(*columns, console=Console(stderr=True), transient=True) as bars:
-            yield _BarTask(bars.advance, bars.add_task(title, total=total), wait)
+        _LiveBars.shown += 1
+        try:
+            with WithWait(*columns, console=Console(stderr=True), transient=True) as bars:
+                yield _BarTask(bars.advance, bars.add_task(title, total=total), wait)
+        finally:
+            _LiveBars.shown -= 1
 
 
 class _BarTask:

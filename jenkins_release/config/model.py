@@ -24,6 +24,7 @@ from jenkins_release.regions import partition_of
 from jenkins_release.rules.names import check_identifier, name_problem
 from jenkins_release.rules.people import People
 from jenkins_release.rules.tags import repository_problem, template_problem
+from jenkins_release.waits import LEAST_RATE
 
 
 def _template(value: str) -> str:
@@ -293,6 +294,18 @@ class TrustSection(Section):
     region: str = ""
 
 
+class NetworkSection(Section):
+    """``[network]``: limits for the answers of the registry, AWS, the portal's storage and the webhooks.
+
+    ``answer_s`` is the longest wait for an answer. What is sent or received meanwhile adds to it, at
+    ``least_rate`` bytes a second: a server that is slower than that counts as one that is silent. The rate
+    holds for transfers with the share, the Docker daemon and Jenkins too, beside their own ``timeout_s``.
+    """
+
+    answer_s: Annotated[float, Field(ge=0.5, le=3600)] = 60.0
+    least_rate: Annotated[int, Field(ge=1, le=1 << 30)] = LEAST_RATE
+
+
 class RetrySection(Section):
     """``[retry]``: how long a step insists before it gives up."""
 
@@ -325,6 +338,7 @@ class Configuration(Section):
     notify: tuple[NotifySection, ...] = ()
     saas: SaasSection = SaasSection()
     bundle: BundleSection = BundleSection()
+    network: NetworkSection = NetworkSection()
     retry: RetrySection = RetrySection()
 
     @model_validator(mode="after")

@@ -7,8 +7,6 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -21,7 +19,7 @@ from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
-from jenkins_release.numbers import whole_number
+from jenkins_release.retry import asked_wait
 from jenkins_release.version import PROGRAM
 
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
@@ -100,7 +98,7 @@ class WebhookNotifier:
             return RemoteError(
                 f"the webhook at {self._host} is not available: {status}{said}",
                 retryable=True,
-                retry_after=_retry_after(answer),
+                retry_after=asked_wait(answer.headers.get("Retry-After", "")),
             )
         return RemoteError(
             f"the webhook at {self._host} does not take the message: {status}{said}",
@@ -162,18 +160,6 @@ def _never_connected(error: requests.ConnectionError) -> bool:
     reason = getattr(cause, "reason", None)
     connecting = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
     return isinstance(error, requests.ConnectTimeout) or isinstance(reason, connecting)
-
-
-def _retry_after(answer: requests.Response) -> float | None:
-    """Read seconds or a date (RFC 9110 section 10.2.3)."""
-    value = answer.headers.get("Retry-After", "").strip()
-    if (seconds := whole_number(value)) is not None:
-        return seconds
-    try:
-        moment = parsedate_to_datetime(value)
-        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
 
 
 def _no_login(request: requests.PreparedRequest) -> requests.PreparedRequest:

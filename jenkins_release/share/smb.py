@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -21,6 +20,7 @@ from jenkins_release.share.smb_reader import read_file
 from jenkins_release.share.smb_resume import RESUME, Resumption
 from jenkins_release.share.smb_wire import SmbLogin
 from jenkins_release.share.smb_writer import SmbWriter
+from jenkins_release.waits import pause
 
 _AUTH = ("negotiate", "ntlm", "kerberos")
 
@@ -65,7 +65,7 @@ class SmbShare:
         packed: bool = True,
         dfs_targets: Sequence[str] = (),
         resume: RetryPolicy | None = RESUME,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
     ) -> None:
         if auth not in _AUTH:
             raise ConfigurationError(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from jenkins_release.errors import ReleaseError
 from jenkins_release.retry import RetryPolicy, retry_call
+from jenkins_release.waits import pause
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class Resumption:
         sleep: Waits the given number of seconds.
     """
 
-    def __init__(self, what: str, policy: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, what: str, policy: RetryPolicy, sleep: Callable[[float], None] = pause) -> None:
         self._what = what
         self._policy = policy
         self._sleep = sleep

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +34,7 @@ from jenkins_release.steps._portal_services import PortalServices
 from jenkins_release.steps._saas_services import SaasServices
 from jenkins_release.steps._trusted import load_trusted_keys
 from jenkins_release.steps.trust_root import PinFile, Trust, authorities, load_trust
+from jenkins_release.waits import pause
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -72,7 +72,7 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     progress: Progress = field(default_factory=SilentProgress)
     now: Callable[[], datetime] = _now
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = pause
     _signs_for: str = field(default="", init=False, repr=False)
     pin_file: PinFile = field(default_factory=PinFile)
     _opened: list[ClosableShare] = field(default_factory=list, init=False, repr=False)

@@ -7,7 +7,6 @@ is read, and the only connections are those to the registries and the Docker dae
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +37,7 @@ from jenkins_release.rules.matching import (
 from jenkins_release.rules.released import Release
 from jenkins_release.steps._trusted import load_trusted_keys
 from jenkins_release.steps.trust_root import authorities
+from jenkins_release.waits import pause
 
 if TYPE_CHECKING:
     from jenkins_release.registry.distribution import DistributionRegistry, ImageReference
@@ -107,7 +107,7 @@ def verify_release(
     environ: Mapping[str, str] = os.environ,
     progress: Progress | None = None,
     now: Callable[[], datetime] = _now,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
 ) -> ReleaseVerification:
     """Prove that images, archives and files are those that QA validated and that were promoted.
 

@@ -125,3 +125,67 @@ def test_the_function_installs_nothing(capsys: pytest.CaptureFixture[str]):
     before = [signal.getsignal(number) for number, _, _ in SIGNALS]
     assert main(["--version"]) == 0
     assert [signal.getsignal(number) for number, _, _ in SIGNALS] == before
+
+
+@pytest.mark.parametrize("stuck", ["threading.Event().wait()", "while True: pass", "with lock: pass"])
+def test_a_main_thread_that_does_not_end_is_ended(tmp_path: Path, stuck: str):
+    """Clean-up hangs, or a library swallows the interrupt: line and result come all the same."""
+    result = tmp_path / "result.json"
+    code = f"""
+import sys, threading
+from jenkins_release.cli import entry
+from jenkins_release.config import redaction  # a command has read its configuration by then
+from jenkins_release.signals import interrupt_commands
+import click
+lock = threading.Lock()
+@click.command()
+@click.argument("word")
+@click.pass_obj
+def stuck(runtime, word):
+    from pathlib import Path
+    runtime.result_file = Path({str(result)!r})
+    try:
+        print("ready", flush=True)
+        threading.Event().wait()
+    finally:
+        lock.acquire()
+        {stuck}
+entry.cli = stuck
+interrupt_commands()
+sys.exit(entry.main(["x"]))
+"""
+    process = started([sys.executable, "-c", code], os.environ)
+    guard = threading.Timer(30, process.kill)
+    guard.start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    guard.cancel()
+    assert (process.returncode, err) == (143, "terminated\n")
+    assert json.loads(result.read_text())["error"]["category"] == "interrupted"
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path):
+    code = """
+import sys, threading, time
+from jenkins_release import signals
+signals.END_S = 60.0
+signals.interrupt_commands()
+try:
+    print("ready", flush=True)
+    threading.Event().wait()
+finally:
+    print("cleaning", flush=True)
+    time.sleep(60)
+"""
+    process = started([sys.executable, "-c", code], os.environ)
+    guard = threading.Timer(30, process.kill)
+    guard.start()
+    assert process.stdout is not None
+    for word in ("ready\n", "cleaning\n"):
+        assert process.stdout.readline() == word
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    guard.cancel()
+    assert process.returncode == 130

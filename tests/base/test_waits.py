@@ -1,0 +1,236 @@
+"""Waits end when they are late and when the process has to stop, whatever library is inside of them."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from jenkins_release.waits import Call, Stopped, Waits
+
+GENEROUS_S = 10.0
+
+
+@pytest.fixture
+def waits() -> Waits:
+    return Waits()
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    """Takes connections; what it says is up to the test."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        yield listening
+
+
+def _port(server: socket.socket) -> int:
+    return int(server.getsockname()[1])
+
+
+def _serving(
+    server: socket.socket, answer: bytes, every_s: float = 0.0, rest: bytes = b""
+) -> threading.Thread:
+    """Send ``answer``, then ``rest`` byte by byte, until the other side goes."""
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+            try:
+                for byte in rest:
+                    time.sleep(every_s)
+                    connection.sendall(bytes([byte]))
+                connection.recv(1)
+            except OSError:
+                pass
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return thread
+
+
+def _get(server: socket.socket, **how: object) -> requests.Response:
+    return requests.get(f"http://127.0.0.1:{_port(server)}/", timeout=60, **how)  # type: ignore[arg-type]
+
+
+def test_a_server_that_says_nothing(server: socket.socket, waits: Waits):
+    _serving(server, b"")
+    begun = time.monotonic()
+    with (
+        pytest.raises(TimeoutError, match="the registry to answer"),
+        Call("the registry to answer", 0.5, waits=waits),
+    ):
+        _get(server)
+    assert time.monotonic() - begun < GENEROUS_S
+    assert waits.active() == []
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"]
+)
+def test_a_byte_now_and_then_is_no_progress(server: socket.socket, waits: Waits, begun: bytes):
+    """Before the status line, in the headers, in the body: no single read is late."""
+    _serving(server, begun, 0.1, b"x" * 9999)
+    start = time.monotonic()
+    with pytest.raises(TimeoutError), Call("the registry", 1.0, waits=waits):
+        _get(server)
+    assert time.monotonic() - start < GENEROUS_S
+
+
+def test_a_body_that_comes_too_slowly(server: socket.socket, waits: Waits):
+    _serving(server, b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", 0.1, b"x" * 9999)
+    call = Call("the registry", 1.0, least_rate=1000, waits=waits)
+    with call:
+        answer = _get(server, stream=True)
+    got = 0
+    with pytest.raises(TimeoutError):
+        for piece in call.pieces(answer.iter_content(1), size=1):
+            got += len(piece)
+    assert got < 1000
+
+
+def test_a_body_at_the_least_rate_takes_longer_than_an_answer(server: socket.socket, waits: Waits):
+    body = b"x" * 30
+    _serving(server, b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n", 0.05, body)
+    call = Call("the registry", 0.8, least_rate=5, waits=waits)
+    with call:
+        answer = _get(server, stream=True)
+    assert b"".join(call.pieces(answer.iter_content(1), size=1)) == body
+
+
+def test_time_in_which_the_taker_works_does_not_count(server: socket.socket, waits: Waits):
+    _serving(server, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
+    call = Call("the registry", 0.5, waits=waits)
+    with call:
+        answer = _get(server, stream=True)
+    pieces = call.pieces(answer.iter_content(1), size=1)
+    assert next(pieces) == b"a"
+    time.sleep(1.0)
+    assert b"".join(pieces) == b"bc"
+
+
+def test_what_is_sent_adds_to_the_limit(server: socket.socket, waits: Waits):
+    """A part of 1,000 bytes at 500 bytes a second may take two seconds more."""
+    _serving(server, b"", 1.0, b"H")
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError), Call("the registry", 0.5, size=1000, least_rate=500, waits=waits):
+        _get(server)
+    assert time.monotonic() - begun > 2.0
+
+
+@pytest.mark.parametrize("state", ["connecting", "answer"])
+def test_another_thread_stops_at_once(server: socket.socket, waits: Waits, state: str):
+    """Main threads get an exception by the signal; the sockets of the others are shut down."""
+    if state == "connecting":
+        # A full backlog: the connect neither fails nor ends.
+        server.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(server.getsockname())
+    found: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with Call("the registry", 60.0, waits=waits):
+                _get(server)
+        except BaseException as error:  # noqa: BLE001 - what it is is the question
+            found.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    while not waits.active():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    waits.stop()
+    thread.join(GENEROUS_S)
+    assert not thread.is_alive()
+    assert isinstance(found[0], Stopped)
+
+
+def test_a_pause_ends(waits: Waits):
+    found: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            waits.pause(600.0)
+        except BaseException as error:  # noqa: BLE001 - what it is is the question
+            found.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    while not waits.active():
+        time.sleep(0.01)
+    waits.stop()
+    thread.join(GENEROUS_S)
+    assert isinstance(found[0], Stopped)
+
+
+def test_whoever_cleans_up_has_a_grace(server: socket.socket, waits: Waits):
+    """The main thread may still call servers, not for long; others may not begin anything."""
+    _serving(server, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    waits.stop(grace_s=1.0)
+    assert waits.remaining(60.0) <= 1.0
+    with Call("the registry", 60.0, waits=waits):
+        assert _get(server).text == "ok"
+    _serving(server, b"")
+    begun = time.monotonic()
+    with pytest.raises(Stopped), Call("the registry", 60.0, waits=waits):
+        _get(server)
+    assert time.monotonic() - begun < GENEROUS_S
+    with pytest.raises(Stopped):
+        waits.check()
+    with pytest.raises(Stopped), Call("the registry", 60.0, waits=waits):
+        raise AssertionError("it began after the grace")
+
+
+def test_others_begin_nothing_once_it_stops(waits: Waits):
+    found: list[BaseException] = []
+    waits.stop(grace_s=60.0)
+
+    def work() -> None:
+        try:
+            waits.check()
+        except BaseException as error:  # noqa: BLE001 - what it is is the question
+            found.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(GENEROUS_S)
+    assert isinstance(found[0], Stopped)
+    waits.check()
+
+
+def test_a_failure_that_is_not_late_stays_what_it_is(waits: Waits):
+    with pytest.raises(http.client.BadStatusLine), Call("the registry", 60.0, waits=waits):
+        raise http.client.BadStatusLine("x")
+
+
+def test_a_call_inside_of_another(server: socket.socket, waits: Waits):
+    """The inner one's sockets are its own; the outer one goes on afterwards."""
+    _serving(server, b"")
+    with Call("all of it", 60.0, waits=waits):
+        with pytest.raises(TimeoutError, match="inner"), Call("inner", 0.3, waits=waits):
+            _get(server)
+        assert [wait.what for wait in waits.active()] == ["all of it"]
+
+
+def test_tls(server: socket.socket, waits: Waits):
+    """A handshake that is not answered."""
+    kept: list[object] = []
+    threading.Thread(target=lambda: kept.append(server.accept()), daemon=True).start()
+    context = ssl.create_default_context()
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError), Call("the registry", 0.5, waits=waits):
+        http.client.HTTPSConnection("127.0.0.1", _port(server), timeout=60, context=context).request(
+            "GET", "/"
+        )
+    assert time.monotonic() - begun < GENEROUS_S

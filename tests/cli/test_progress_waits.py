@@ -1,0 +1,68 @@
+"""A wait that takes long gets a line, whoever waits."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import time
+
+import pytest
+
+from jenkins_release import waits
+from jenkins_release.cli import progress
+from jenkins_release.cli.progress import PlainProgress, WaitTeller
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(progress, "_LOOK_SECONDS", 0.05)
+
+
+def test_what_since_when_and_until_when():
+    said = io.StringIO()
+    with WaitTeller(said), waits.Call("ECR to answer GetAuthorizationToken", 60.0):
+        time.sleep(1.5)
+    assert re.fullmatch(
+        r"waiting for ECR to answer GetAuthorizationToken since \d\d:\d\d:\d\d UTC, until \d\d:\d\d:\d\d UTC"
+        r" at the latest\n",
+        said.getvalue(),
+    )
+
+
+def test_a_short_wait_is_not_told():
+    said = io.StringIO()
+    with WaitTeller(said):
+        for _ in range(20):
+            with waits.Call("ECR", 60.0):
+                time.sleep(0.05)
+    assert said.getvalue() == ""
+
+
+def test_a_transfer_does_not_tell_it_a_second_time():
+    said = io.StringIO()
+    with WaitTeller(said), PlainProgress(said).task("push 2 layers"), waits.Call("the registry", 60.0):
+        time.sleep(1.5)
+    lines = said.getvalue().splitlines()
+    assert [line.partition(" since")[0] for line in lines[:-1]] == ["waiting for the registry"]
+    assert lines[-1].startswith("push 2 layers: done")
+
+
+def test_another_thread_s_wait_is_told_while_bytes_move():
+    said = io.StringIO()
+    ended = threading.Event()
+
+    def wait() -> None:
+        with waits.Call("the registry", 60.0):
+            ended.wait(30)
+
+    thread = threading.Thread(target=wait)
+    with WaitTeller(said), PlainProgress(said).task("push 2 layers") as task:
+        thread.start()
+        for _ in range(30):
+            time.sleep(0.05)
+            task.advance(1)
+        ended.set()
+    thread.join()
+    assert "waiting for the registry since" in said.getvalue()
