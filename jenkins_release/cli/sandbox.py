@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime
+from jenkins_release.signals import Terminated
+
+if TYPE_CHECKING:
+    from jenkins_release.sandbox.stack import Sandbox
+    from jenkins_release.share.candidates import CandidateRef
 
 _FOLDER = click.option(
     "--folder",
@@ -24,8 +35,9 @@ _FOLDER = click.option(
 def sandbox() -> None:
     """Rehearse on loopback: Docker, Samba, registry, ECR and AWS.
 
-    Nothing listens or connects beyond 127.0.0.1. Needs the Debian packages docker.io, samba,
-    docker-registry and busybox-static, and the extra jenkins-release[sandbox].
+    Nothing listens or connects beyond 127.0.0.1. Needs the Debian packages samba, docker-registry
+    and busybox-static, and the extra jenkins-release[sandbox]; a Docker daemon that you may use, or
+    docker.io with root or sudo.
     """
 
 
@@ -45,18 +57,31 @@ def sandbox() -> None:
 @pass_runtime
 def start(runtime: Runtime, folder: Path, images: tuple[str, ...], trust: bool, ledger: bool) -> None:
     """Start the servers and print the environment that leads to them, for eval."""
-    from pydantic import SecretStr
-
-    from jenkins_release.images import DockerEngine
-    from jenkins_release.sandbox.demo_images import build_images
-    from jenkins_release.sandbox.product import write_product
-    from jenkins_release.sandbox.stack import Sandbox
+    from jenkins_release.sandbox.stack import Sandbox, cleaned_up_after_failure
     from jenkins_release.share.candidates import CandidateRef
-    from jenkins_release.steps.services import login_name
 
     wanted = [CandidateRef.parse(text) for text in images]
     stack = Sandbox(folder, environ=runtime.environ)
+    ran = stack.running
     stack.start()
+    with cleaned_up_after_failure(lambda: None if ran else stack.stop()):
+        environment = _fill(runtime, stack, wanted, trust=trust, ledger=ledger)
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    click.echo(
+        f"sandbox in {stack.folder}: share {stack.share_location}, registry {stack.ecr.host}", err=True
+    )
+    runtime.succeed({"folder": str(stack.folder), "environment": environment}, "\n".join(lines))
+
+
+def _fill(
+    runtime: Runtime, stack: Sandbox, wanted: Sequence[CandidateRef], *, trust: bool, ledger: bool
+) -> dict[str, str]:
+    """Write the product and load its images; returns the environment that leads to all of it."""
+    from pydantic import SecretStr
+
+    from jenkins_release.sandbox.product import write_product
+    from jenkins_release.steps.services import login_name
+
     environment = stack.environment()
     passphrase = SecretStr(environment["JENKINS_RELEASE_KEY_PASSPHRASE"])
     user = runtime.environ.get("BUILD_USER_ID") or runtime.environ.get("BUILD_USER") or login_name()
@@ -77,12 +102,8 @@ def start(runtime: Runtime, folder: Path, images: tuple[str, ...], trust: bool, 
 
         environment[PIN_VARIABLE] = begin_trust(config, environment, passphrase)
     for ref in wanted:
-        build_images(DockerEngine(stack.docker_host), ref.version, ref.build)
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-    click.echo(
-        f"sandbox in {stack.folder}: share {stack.share_location}, registry {stack.ecr.host}", err=True
-    )
-    runtime.succeed({"folder": str(stack.folder), "environment": environment}, "\n".join(lines))
+        stack.add_images(ref.version, ref.build)
+    return environment
 
 
 @sandbox.command()
@@ -131,5 +152,26 @@ def demo(runtime: Runtime, folder: Path | None) -> None:
     """Run a whole release for real, from the images to a customer's pull, and tell about it."""
     from jenkins_release.sandbox.demo import run_demo
 
-    steps = run_demo(click.echo, folder, environ=runtime.environ)
+    with _hang_up_ends():
+        steps = run_demo(click.echo, folder, environ=runtime.environ)
     runtime.succeed({"steps": steps}, f"\n{steps} steps, all as expected.")
+
+
+@contextlib.contextmanager
+def _hang_up_ends() -> Iterator[None]:
+    """Clean up when the terminal is closed, as after SIGTERM; nohup's wish is left as it is."""
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL or current_thread() is not main_thread():
+        yield
+        return
+    signal.signal(signal.SIGHUP, _hang_up)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def _hang_up(_number: int, _frame: FrameType | None) -> None:
+    # Once: a second signal would interrupt the cleaning up.
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise Terminated

@@ -16,11 +16,10 @@ from pydantic import SecretStr
 from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.candidate import Candidate
-from jenkins_release.sandbox.demo_images import build_images
 from jenkins_release.sandbox.demo_teller import Teller
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.product import write_product
-from jenkins_release.sandbox.stack import Sandbox
+from jenkins_release.sandbox.stack import Sandbox, cleaned_up_after_failure
 
 VERSION, BUILD = "8.1.0", "42"
 BASE_SIZE, OWN_SIZE = 40_000_000, 4_000_000
@@ -51,16 +50,14 @@ def run_demo(say: Callable[[str], None], folder: Path | None, *, environ: Mappin
     Raises:
         ReleaseError: Something did not end as it should; everything is stopped before.
     """
-    with tempfile.TemporaryDirectory(prefix="jenkins-release-demo-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="jenkins-release-demo-", ignore_cleanup_errors=True) as temporary:
         stack = Sandbox(folder or Path(temporary) / "sandbox", environ=environ)
-        try:
+        clean_up = stack.remove if folder is None else stack.stop
+        with cleaned_up_after_failure(clean_up):
             stack.start(tied=True)
-            return _Demo(say, stack, environ).run()
-        finally:
-            if folder is None:
-                stack.remove()
-            else:
-                stack.stop()
+            steps = _Demo(say, stack, environ).run()
+        clean_up()
+        return steps
 
 
 class _Demo:
@@ -81,7 +78,7 @@ class _Demo:
         self._open_customer_side()
         (self._product / "junit.xml").write_text(_JUNIT)
         engine = DockerEngine(stack.docker_host)
-        images = build_images(engine, VERSION, BUILD, base_size=BASE_SIZE, own_size=OWN_SIZE)
+        images = self._stack.add_images(VERSION, BUILD, base_size=BASE_SIZE, own_size=OWN_SIZE)
         self._say(
             f"SkyDRM {VERSION}, build {BUILD}: {len(images)} images on one base, real servers on loopback:\n"
             f"share {stack.share_location}, registry {stack.ecr.host}.  Digests are shortened here."

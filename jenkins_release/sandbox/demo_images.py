@@ -12,7 +12,7 @@ import json
 import platform
 import random
 import tarfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,12 @@ def build_images(
 def demo_references(version: str, build: str, *, names: Sequence[str] = SERVICES) -> list[str]:
     """Return the references that the demo images of a build have."""
     return [f"skydrm/{name}:{version}-{build}" for name in names]
+
+
+def is_demo_image(inspected: Mapping[str, Any]) -> bool:
+    """Whether an image, as ``docker inspect`` shows it, was made here: its time of creation is made up."""
+    config = inspected.get("Config") or {}
+    return inspected.get("Created") == _CREATED and config.get("Entrypoint") == ["/bin/start"]
 
 
 def demo_archive(

@@ -15,7 +15,6 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
@@ -118,10 +117,13 @@ class DockerDaemon:
                 f"the sandbox's Docker daemon in {self.folder} still runs; stop it first"
             )
         folders = [str(self.folder / "data"), str(self._runtime / "exec")]
-        for folder in folders:
-            self._unmount(folder)
         if self._runtime != self.folder:
             folders.append(str(self._runtime))
+        folders = [folder for folder in folders if Path(folder).exists()]
+        if not folders:
+            return  # it was never started: nothing is root's
+        for folder in folders:
+            self._unmount(folder)
         # One file system: what is mounted below must never be emptied.
         command = as_root(["rm", "-rf", "--one-file-system", "--", *folders])
         removed = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -178,21 +180,6 @@ class DockerDaemon:
         mounts = [line.split(" ")[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in sorted((m for m in mounts if f"{m}/".startswith(f"{folder}/")), reverse=True):
             subprocess.run(as_root(["umount", "--", mount]), check=False, capture_output=True)
-
-
-def docker_reachable(environ: Mapping[str, str] = os.environ, *, timeout_s: float = 5.0) -> bool:
-    """Whether a Docker daemon answers at ``DOCKER_HOST`` or the default socket.
-
-    Args:
-        environ: The environment.
-        timeout_s: Longest wait for an answer, in seconds.
-    """
-    with DockerEngine(environ=environ, timeout_s=timeout_s) as engine:
-        try:
-            engine.ping()
-        except ReleaseError:
-            return False
-        return True
 
 
 def _read_pid(path: Path) -> int | None:

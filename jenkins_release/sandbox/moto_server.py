@@ -124,4 +124,7 @@ def _handler() -> Any:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        sys.exit(main())
+    except ConfigurationError as error:
+        sys.exit(f"error: {error}; {error.hint}")

@@ -18,6 +18,8 @@ from jenkins_release.errors import ConfigurationError, RemoteError
 LOOPBACK = "127.0.0.1"
 _GRACE_S = 20.0
 """Time that a server has between SIGTERM and SIGKILL."""
+_SUDO_S = 5.0
+"""Longest wait for ``sudo``, which may ask a directory about the user."""
 
 
 def free_port() -> int:
@@ -27,14 +29,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def locate_program(name: str) -> str | None:
+    """Return the path of a program, also from ``sbin`` folders that are not on a user's PATH."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
+
+
 def find_program(name: str, package: str) -> str:
-    """Return the path of a server program, also from ``sbin`` folders that are not on a user's PATH.
+    """Return the path of a server program; see :func:`locate_program`.
 
     Raises:
         ConfigurationError: It is not installed; the hint names the Debian package.
     """
-    path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-    found = shutil.which(name, path=path)
+    found = locate_program(name)
     if found is None:
         raise ConfigurationError(
             f"the sandbox needs {name}, which is not installed", hint=f"apt-get install {package}"
@@ -47,6 +53,31 @@ def as_root(command: Sequence[str]) -> list[str]:
     if os.geteuid() == 0:
         return list(command)
     return [find_program("sudo", "sudo"), "-n", *command]
+
+
+def root_refused() -> str:
+    """Return why this user may run nothing as root; empty if :func:`as_root` works."""
+    if os.geteuid() == 0:
+        return ""
+    sudo = locate_program("sudo")
+    if sudo is None:
+        return "sudo is not installed"
+    try:
+        # As the servers run: in a session of its own, where a password that was given counts no more.
+        tried = subprocess.run(
+            [sudo, "-n", "true"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SUDO_S,
+            check=False,
+            start_new_session=True,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"sudo does not answer: {error}"
+    if tried.returncode == 0:
+        return ""
+    return " ".join(tried.stderr.split()) or f"sudo ended with status {tried.returncode}"
 
 
 def alive(pid: int) -> bool:

@@ -6,28 +6,37 @@ them has mode 0600.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.sandbox.dockerd import DockerDaemon, docker_reachable
+from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.images import DockerEngine
+from jenkins_release.sandbox.demo_images import build_images, demo_references
+from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.ecr_server import EcrServer
 from jenkins_release.sandbox.moto_server import MotoServer
+from jenkins_release.sandbox.needs import check_needs
 from jenkins_release.sandbox.process import as_root, free_port
 from jenkins_release.sandbox.registry import RegistryServer
+from jenkins_release.sandbox.relay import Relay
 from jenkins_release.sandbox.saas import CLUSTER, create_services, saas_toml
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
+from jenkins_release.sandbox.shared_daemon import Look, SharedDaemon, look_for_daemon
 
 DEFAULT_FOLDER = Path(".sandbox")
 CANDIDATE_SHARE = "release_candidate"
 RELEASE_SHARE = "releases"
 _STATE_FILE = "sandbox.json"
+_IMAGES_FILE = "images.json"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,19 @@ class _State:
     smb_user: str
     smb_password: str = field(repr=False)
     key_passphrase: str = field(repr=False)
+
+
+@contextlib.contextmanager
+def cleaned_up_after_failure(clean_up: Callable[[], None]) -> Iterator[None]:
+    """Clean up if the block fails. A failure of the clean-up does not hide the cause."""
+    try:
+        yield
+    except BaseException:
+        try:
+            clean_up()
+        except ReleaseError as error:
+            _log.warning("and the sandbox was not cleaned up: %s", error)
+        raise
 
 
 class Sandbox:
@@ -92,47 +114,106 @@ class Sandbox:
             tied: End the servers when the calling process dies.
 
         Raises:
-            ConfigurationError: A program is missing; the hint names its Debian package.
+            ConfigurationError: The machine lacks something; the reasons name all of it, and nothing was made.
+                Or the Docker daemon that is there does not reach the sandbox's registry.
             RemoteError: A server did not start; everything started so far is stopped.
         """
         if self.running:
             return
+        state = self._state
+        if state is None or not state.own_docker:
+            look = look_for_daemon(
+                self._environ if state is None else {**self._environ, "DOCKER_HOST": state.docker_host}
+            )
+            if state is not None and look.trouble:
+                raise ConfigurationError(
+                    f"the sandbox in {self.folder} began with the Docker daemon at {state.docker_host}, "
+                    f"which cannot be used any more: {look.trouble}",
+                    hint="start that daemon, or remove the sandbox: jenkins-release sandbox stop --remove",
+                )
+            state = state or self._new_state(look)
+            check_needs(own_docker=state.own_docker, daemon=look.trouble)
+        else:
+            check_needs(own_docker=True, daemon="this sandbox began with one of its own")
         self.folder.mkdir(parents=True, exist_ok=True)
-        state = self._state or self._new_state()
         self._make(state)
         self._write(state)
-        try:
+        with cleaned_up_after_failure(self.stop):
             if self.docker is not None:
                 self.docker.start(tied=tied)
             self.samba.start(tied=tied)
             self.registry.start(tied=tied)
             self.ecr.start(tied=tied)
             self.moto.start(tied=tied)
-        except BaseException:
-            self.stop()
-            raise
+            if self.docker is None:
+                self._reach(tied)
 
     def stop(self) -> None:
         """Stop every server by its pid. What they stored stays."""
         if self._state is None:
             return
-        self.moto.stop()
-        self.ecr.stop()
-        self.registry.stop()
-        self.samba.stop()
-        if self.docker is not None:
-            self.docker.stop()
+        with contextlib.ExitStack() as stack:  # each, whatever happens with another one
+            if self.docker is not None:
+                stack.callback(self.docker.stop)
+            for server in (self.samba, self.registry, self.ecr, self.moto, self.relay):
+                stack.callback(server.stop)
 
     def remove(self) -> None:
-        """Stop every server and remove the folder."""
+        """Stop every server, and remove the folder and the sandbox's images.
+
+        Raises:
+            RemoteError: Something could not be removed; the message says what.
+        """
         self.stop()
         if self._state is None:
             return
         if self.docker is not None:
             self.docker.remove_data()
+        elif self._images_file.exists():
+            try:
+                SharedDaemon(self.docker_host).remove(self._images(), [self.ecr.host, self.registry.host])
+            except ReleaseError as error:
+                _log.warning("images of the sandbox stay in the Docker daemon: %s", error)
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.folder.exists():  # files of root, where the daemon ran through sudo
-            subprocess.run(as_root(["rm", "-rf", "--", str(self.folder)]), check=True)
+            command = as_root(["rm", "-rf", "--", str(self.folder)])
+            removed = subprocess.run(command, check=False, capture_output=True, text=True)
+            if removed.returncode:
+                raise RemoteError(f"{self.folder} was not removed: {removed.stderr.strip()}")
+
+    def add_images(self, version: str, build: str, *, base_size: int = 0, own_size: int = 0) -> list[str]:
+        """Load the demo images of a build into the daemon; arguments as ``build_images``.
+
+        Returns:
+            The references.
+
+        Raises:
+            ConfigurationError: The daemon is shared, and has another image with such a name.
+            RemoteError: The daemon failed.
+        """
+        references = demo_references(version, build)
+        if self.docker is None:
+            SharedDaemon(self.docker_host).check_free(references)
+            self._write_private(_IMAGES_FILE, sorted({*self._images(), *references}))
+        with DockerEngine(self.docker_host) as engine:
+            return build_images(engine, version, build, base_size=base_size, own_size=own_size)
+
+    def _reach(self, tied: bool) -> None:
+        """Have the shared daemon reach the registries on this machine's loopback."""
+        daemon = SharedDaemon(self.docker_host)
+        foreign = daemon.foreign_network()
+        if foreign is not None:
+            self.relay.start(foreign, tied=tied)
+        daemon.check_reach(self.registry.host)
+
+    @property
+    def _images_file(self) -> Path:
+        return self.folder / _IMAGES_FILE
+
+    def _images(self) -> list[str]:
+        with contextlib.suppress(FileNotFoundError):
+            return [str(name) for name in json.loads(self._images_file.read_text())]
+        return []
 
     def environment(self) -> dict[str, str]:
         """Return the variables that lead the command line, boto3 and docker here.
@@ -193,17 +274,19 @@ class Sandbox:
             "ecr-front": self.ecr.pid(),
             "moto": self.moto.pid(),
         }
+        if relay := self.relay.pid():
+            found["relay"] = relay
         return found if self.docker is None else {"dockerd": self.docker.pid(), **found}
 
-    def _new_state(self) -> _State:
+    def _new_state(self, look: Look) -> _State:
         """Choose ports and make credentials; a sandbox that is started again keeps both."""
         return _State(
             samba_port=free_port(),
             registry_port=free_port(),
             ecr_port=free_port(),
             moto_port=free_port(),
-            own_docker=not docker_reachable(self._environ),
-            docker_host=self._environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"),
+            own_docker=bool(look.trouble),
+            docker_host=look.url,
             smb_user="release",
             smb_password=secrets.token_urlsafe(12),
             key_passphrase=secrets.token_urlsafe(12),
@@ -228,6 +311,7 @@ class Sandbox:
         self.ecr = EcrServer(
             self.folder / "ecr", state.registry_port, port=state.ecr_port, iam=self.moto.endpoint
         )
+        self.relay = Relay(self.folder / "relay", [state.registry_port, state.ecr_port])
 
     def _read(self) -> _State | None:
         try:
@@ -240,8 +324,11 @@ class Sandbox:
             ) from error
 
     def _write(self, state: _State) -> None:
-        temporary = self.folder / f".{_STATE_FILE}.part"
+        self._write_private(_STATE_FILE, asdict(state))
+
+    def _write_private(self, name: str, document: object) -> None:
+        temporary = self.folder / f".{name}.part"
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:
-            json.dump(asdict(state), file)
-        temporary.replace(self.folder / _STATE_FILE)
+            json.dump(document, file)
+        temporary.replace(self.folder / name)

@@ -12,8 +12,9 @@ import pytest
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.images import ArchiveReader
 from jenkins_release.sandbox.demo_images import SERVICES, demo_archive, demo_references
-from jenkins_release.sandbox.dockerd import DockerDaemon, docker_reachable
+from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.process import alive, as_root
+from jenkins_release.sandbox.shared_daemon import Look, look_for_daemon
 
 
 def _run(daemon: DockerDaemon, image: str, *words: str) -> str:
@@ -64,8 +65,9 @@ def test_demo_archive_has_the_asked_size_without_the_memory():
 
 def test_reachable_daemon_is_recognised(docker_daemon, tmp_path):
     """The check takes DOCKER_HOST from the given environment."""
-    assert docker_reachable(docker_daemon.environ)
-    assert not docker_reachable({"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
+    assert look_for_daemon(docker_daemon.environ) == Look(docker_daemon.base_url)
+    none = look_for_daemon({"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
+    assert "no Docker daemon answers" in none.trouble
 
 
 @pytest.mark.parametrize("depth", [1, 8])

@@ -5,19 +5,35 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
 
 from jenkins_release.cli.entry import main
-from jenkins_release.errors import RemoteError
-from jenkins_release.sandbox.process import Server, find_program, free_port, listening
+from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.sandbox.dockerd import DockerDaemon
+from jenkins_release.sandbox.process import Server, alive, find_program, free_port, listening
+from jenkins_release.sandbox.registry import RegistryServer
+from jenkins_release.sandbox.shared_daemon import SharedDaemon
 from jenkins_release.sandbox.stack import Sandbox
 
 
+@pytest.fixture(scope="module")
+def users_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerDaemon]:
+    """A Docker daemon that was there before, with images of its user."""
+    daemon = DockerDaemon(tmp_path_factory.mktemp("theirs"))
+    daemon.start(tied=True)
+    yield daemon
+    daemon.stop()
+    daemon.remove_data()
+
+
 @pytest.fixture
-def environ(docker_daemon, tmp_path: Path) -> dict[str, str]:
-    return {"DOCKER_HOST": docker_daemon.base_url, "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+def environ(users_daemon: DockerDaemon, tmp_path: Path) -> dict[str, str]:
+    return {"DOCKER_HOST": users_daemon.base_url, "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 
 
 def test_a_stopped_sandbox_goes_on_where_it_was(tmp_path, environ, monkeypatch, capsys):
@@ -157,3 +173,82 @@ def test_a_rehearsal_with_trust_root_and_ledger(tmp_path, environ, monkeypatch, 
     finally:
         assert main(["sandbox", "stop", "--remove", "--folder", str(folder)], environ=environ) == 0
     assert not folder.exists()
+
+
+class TestASharedDaemon:
+    """A daemon that belongs to its user: the sandbox is a guest."""
+
+    def test_images_of_the_user_are_left_alone(self, tmp_path, environ, users_daemon, capsys):
+        """A name that is taken is refused, and the sandbox takes away what it put, and only that."""
+        folder = tmp_path / "box"
+        words = ["--folder", str(folder), "--images", "9.9.9/1"]
+        client = docker.from_env(environment=environ)
+        theirs = _user_image(client, "skydrm/viewer:9.9.9-1", tmp_path)
+        other = _user_image(client, "skydrm/rms:1.0.0-7", tmp_path)
+        try:
+            assert main(["sandbox", "start", *words], environ=environ) == 2
+            assert "skydrm/viewer:9.9.9-1" in capsys.readouterr().err
+            assert not any(Sandbox(folder, environ=environ).servers().values())
+            assert client.images.get("skydrm/viewer:9.9.9-1").id == theirs
+            client.images.remove("skydrm/viewer:9.9.9-1")
+            assert main(["sandbox", "start", *words], environ=environ) == 0
+            assert client.images.get("skydrm/viewer:9.9.9-1").id != theirs
+            pulled = f"127.0.0.1:{Sandbox(folder, environ=environ).ecr.port}/skydrm/rms"
+            client.images.get("skydrm/rms:9.9.9-1").tag(pulled, "9")
+            assert main(["sandbox", "stop", "--remove", *words[:2]], environ=environ) == 0
+            names = [name for image in client.images.list() for name in image.tags]
+            assert names == ["skydrm/rms:1.0.0-7"]
+            assert client.images.get("skydrm/rms:1.0.0-7").id == other
+        finally:
+            Sandbox(folder, environ=environ).remove()
+            client.images.remove("skydrm/rms:1.0.0-7")
+            client.close()
+
+    def test_a_daemon_with_a_network_of_its_own_reaches_the_registry(self, tmp_path, tmp_path_factory):
+        """As rootless Docker: its 127.0.0.1 is another one. Without the relay, the sandbox says so."""
+        daemon = DockerDaemon(tmp_path_factory.mktemp("apart"), own_network=True)
+        daemon.start(tied=True)
+        registry = RegistryServer(tmp_path / "registry")
+        registry.start(tied=True)
+        environ = {"DOCKER_HOST": daemon.base_url, "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+        folder = tmp_path / "box"
+        try:
+            shared = SharedDaemon(daemon.base_url)
+            assert shared.foreign_network() == daemon.pid()
+            with pytest.raises(ConfigurationError, match=r"does not reach .* connection refused"):
+                shared.check_reach(registry.host)
+            assert main(["sandbox", "start", "--folder", str(folder)], environ=environ) == 0
+            stack = Sandbox(folder, environ=environ)
+            relay = stack.servers()["relay"]
+            shared.check_reach(stack.registry.host)
+            assert main(["sandbox", "stop", "--folder", str(folder)], environ=environ) == 0
+            assert relay is not None and not alive(relay)
+        finally:
+            Sandbox(folder, environ=environ).remove()
+            registry.stop()
+            daemon.stop()
+            daemon.remove_data()
+
+    def test_a_daemon_that_is_gone_is_named(self, tmp_path, environ, capsys):
+        """A sandbox that began with a daemon of the user's does not go on with another one."""
+        folder = ["--folder", str(tmp_path / "box")]
+        assert main(["sandbox", "start", *folder], environ=environ) == 0
+        assert main(["sandbox", "stop", *folder], environ=environ) == 0
+        state = tmp_path / "box" / "sandbox.json"
+        gone = f"unix://{tmp_path}/none.sock"
+        state.write_text(state.read_text().replace(environ["DOCKER_HOST"], gone))
+        assert main(["sandbox", "start", *folder], environ=environ) == 2
+        assert f"no Docker daemon answers at {gone}" in capsys.readouterr().err
+        assert main(["sandbox", "stop", "--remove", *folder], environ=environ) == 0
+        assert not (tmp_path / "box").exists()
+
+
+def _user_image(client: docker.DockerClient, reference: str, folder: Path) -> str:
+    """Give the daemon an image of its user's; returns its id."""
+    (folder / "content").write_text(reference)
+    archive = folder / "content.tar"
+    with tarfile.open(archive, "w") as file:
+        file.add(folder / "content", "content")
+    repository, tag = reference.split(":")
+    client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
+    return str(client.images.get(reference).id)

@@ -1,0 +1,64 @@
+"""What a sandbox needs of the machine, looked at before anything is started or made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from jenkins_release.errors import ConfigurationError
+from jenkins_release.sandbox.process import locate_program, root_refused
+
+PROGRAMS = {
+    "smbd": "samba",
+    "pdbedit": "samba",
+    "docker-registry": "docker-registry",
+    "busybox": "busybox-static",
+}
+"""Programs of every sandbox, with the Debian packages that have them."""
+DAEMON = {"dockerd": "docker.io"}
+"""Program of a Docker daemon of the sandbox's own."""
+_MOTO = ("moto", "werkzeug", "flask", "flask_cors")
+_EXTRA = "pip install 'jenkins-release[sandbox]'"
+DAEMON_HINT = (
+    "with a Docker daemon that this user may use, no root is needed: "
+    "usermod -aG docker USER, as root, and log in again; or set DOCKER_HOST"
+)
+
+
+def check_needs(*, own_docker: bool, daemon: str = "") -> None:
+    """Raise one error with everything that the sandbox lacks.
+
+    Args:
+        own_docker: Whether the sandbox starts a Docker daemon of its own, which takes root.
+        daemon: Why no daemon that is there can be used instead.
+
+    Raises:
+        ConfigurationError: Something is missing; each reason has what to do.
+    """
+    wanted = {**PROGRAMS, **(DAEMON if own_docker else {})}
+    absent = {name: package for name, package in wanted.items() if locate_program(name) is None}
+    reasons = [f"{name} is not installed: apt-get install {package}" for name, package in absent.items()]
+    if lacking := [name for name in _MOTO if find_spec(name) is None]:
+        reasons.append(f"Python's {', '.join(lacking)} is not installed: {_EXTRA}")
+    if own_docker and (why := root_refused()):
+        reasons.append(f"a Docker daemon of its own needs root, and {why}")
+        reasons.append(f"no other Docker daemon can be used: {daemon or 'none was looked for'}")
+    if reasons:
+        raise ConfigurationError(
+            f"the sandbox cannot start here: {_count(reasons)}",
+            reasons=reasons,
+            hint=_hint(sorted(set(absent.values())), own_docker and bool(root_refused())),
+        )
+
+
+def _count(reasons: Sequence[str]) -> str:
+    return "one thing is missing" if len(reasons) == 1 else f"{len(reasons)} things are missing"
+
+
+def _hint(packages: Sequence[str], no_root: bool) -> str:
+    hints = []
+    if packages:
+        hints.append(f"as root: apt-get install -y --no-install-recommends {' '.join(packages)}")
+    if no_root:
+        hints.append(DAEMON_HINT)
+    return "; ".join(hints)

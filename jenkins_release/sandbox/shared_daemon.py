@@ -1,0 +1,162 @@
+"""A Docker daemon that was there before the sandbox, and that belongs to its user.
+
+The sandbox puts its own images there and nothing else, and takes away what it put.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+from docker.errors import APIError, NotFound
+
+from jenkins_release.errors import ConfigurationError, ReleaseError
+from jenkins_release.images.docker_client import connect, connection_settings, translated
+from jenkins_release.sandbox.demo_images import is_demo_image
+
+_TIMEOUT_S = 5.0
+_WORK_S = 60.0
+_PODMAN = (
+    "what answers at {url} is Podman {version}, which cannot take Docker's place here: it asks the registry "
+    "on 127.0.0.1 for TLS, unless registries.conf names it with its port, and it saves skydrm/rms as "
+    "localhost/skydrm/rms, which is not what release.toml names"
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found where a daemon may be.
+
+    Attributes:
+        url: Address of the daemon.
+        trouble: Why it cannot be used; empty if it can.
+    """
+
+    url: str
+    trouble: str = ""
+
+
+def look_for_daemon(environ: Mapping[str, str] = os.environ, *, timeout_s: float = _TIMEOUT_S) -> Look:
+    """Look for a daemon as the Docker command line does: ``DOCKER_HOST``, a context, the default socket.
+
+    Args:
+        environ: The environment.
+        timeout_s: Longest wait for an answer, in seconds.
+    """
+    url = ""
+    try:
+        settings = connection_settings(None, environ)
+        url = str(settings["base_url"])
+        with translated(url, "connect"), contextlib.closing(connect(settings, timeout_s)) as client:
+            version = client.version()
+    except ReleaseError as error:
+        return Look(url, f"{error.message} ({error.hint})" if error.hint else error.message)
+    names = [str(part.get("Name")) for part in version.get("Components") or ()]
+    if any("podman" in name.lower() for name in names):
+        return Look(url, _PODMAN.format(url=url, version=version.get("Version")))
+    return Look(url)
+
+
+class SharedDaemon:
+    """The daemon at a URL, as a guest uses it.
+
+    Args:
+        url: Its address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def check_free(self, references: Iterable[str]) -> None:
+        """Check that no image of the user's would lose its name.
+
+        Raises:
+            ConfigurationError: A name is taken by an image that no sandbox made.
+            RemoteError: The daemon does not answer.
+        """
+        with self._client("inspect") as client:
+            taken = [name for name in references if self._made_elsewhere(client, name)]
+        if taken:
+            raise ConfigurationError(
+                f"the Docker daemon at {self._url} has other images with the names of the sandbox's: "
+                f"{', '.join(taken)}",
+                hint="they are left alone: choose another build with --images, or rename them (docker tag)",
+            )
+
+    def remove(self, references: Iterable[str], registries: Iterable[str]) -> None:
+        """Remove the sandbox's images, and those that came from its registries; others stay.
+
+        Args:
+            references: Names that the sandbox gave.
+            registries: Hosts with ports, which only the sandbox's images have in their names.
+
+        Raises:
+            RemoteError: The daemon does not answer, or a container still uses an image.
+        """
+        hosts = tuple(f"{host}/" for host in registries)
+        with self._client("remove the sandbox's images") as client:
+            known = [name for image in client.images() for name in image.get("RepoTags") or ()]
+            ours = [name for name in known if name.startswith(hosts)]
+            ours += [name for name in references if name in known and not self._made_elsewhere(client, name)]
+            for name in ours:
+                with contextlib.suppress(NotFound):
+                    client.remove_image(name)
+
+    def check_reach(self, registry: str) -> None:
+        """Check that the daemon reaches a registry of the sandbox on 127.0.0.1.
+
+        Args:
+            registry: Host and port of one that asks for no login.
+
+        Raises:
+            ConfigurationError: It does not: it is on another machine, or in a network of its own.
+            RemoteError: The daemon does not answer.
+        """
+        with self._client("ask for an image of the sandbox's registry") as client:
+            try:
+                client.inspect_distribution(f"{registry}/sandbox/none:1")  # type: ignore[no-untyped-call]  # untyped in types-docker
+            except NotFound:
+                return
+            except APIError as error:
+                raise ConfigurationError(
+                    f"the Docker daemon at {self._url} does not reach the sandbox's registry on {registry}: "
+                    f"{error.explanation or error}",
+                    hint="it has to share the network of this machine; DOCKER_HOST may name another daemon",
+                ) from error
+
+    def foreign_network(self) -> int | None:
+        """Return the pid of the daemon if it is in another network namespace, as rootless Docker is.
+
+        None if it is in this one, or where that cannot be told: it listens on no socket of this machine.
+        """
+        path = self._url.removeprefix("unix://")
+        if path == self._url:
+            return None
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_TIMEOUT_S)
+            probe.connect(path)
+            size = struct.calcsize("3i")  # struct ucred of unix(7): who called listen(2)
+            pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+            there, here = (Path(f"/proc/{who}/ns/net").readlink() for who in (pid, "self"))
+            return int(pid) if there != here else None
+        return None
+
+    @contextlib.contextmanager
+    def _client(self, what: str) -> Iterator[docker.APIClient]:
+        with translated(self._url, what):
+            client = connect(connection_settings(self._url, os.environ), _WORK_S)
+            with contextlib.closing(client):
+                yield client
+
+    @staticmethod
+    def _made_elsewhere(client: docker.APIClient, name: str) -> bool:
+        try:
+            return not is_demo_image(client.inspect_image(name))  # type: ignore[no-untyped-call]
+        except NotFound:
+            return False
