@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from jenkins_release.waits import Group, Stopped, check, current_group
+
 Sink = Callable[[bytes], None]
 
 DEPTH = 4
@@ -15,7 +17,7 @@ DEPTH = 4
 
 
 _POLL_S = 0.1
-"""How soon a reader that waits for room notices that nobody wants more, in seconds."""
+"""How soon whoever waits for the other side of a queue notices that it has to end, in seconds."""
 
 
 def at_most(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
@@ -34,26 +36,43 @@ def at_most(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
 
 
 class _Consumer(threading.Thread):
-    def __init__(self, sink: Sink, failed: threading.Event) -> None:
+    def __init__(self, sink: Sink, group: Group) -> None:
         super().__init__(daemon=True, name="stream-consumer")
         self._sink = sink
-        self._failed = failed
+        self._group = group
         self.queue: queue.Queue[bytes | None] = queue.Queue(DEPTH)
+        self.ended = threading.Event()
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        while (chunk := self.queue.get()) is not None:
-            if self.error is not None or self._failed.is_set():
-                continue
+        try:
+            self._group.run(self._consume)
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+            self.error = error
+            self._group.end()
+        finally:
+            self.ended.set()
+
+    def _consume(self) -> None:
+        while (chunk := self.queue.get()) is not None and not self._group.ended:
+            self._sink(chunk)
+
+    def give(self, chunk: bytes | None) -> None:
+        """Put a chunk into the queue, or the end; without a thread that takes it any more it goes nowhere."""
+        while not self.ended.is_set():
             try:
-                self._sink(chunk)
-            except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
-                self.error = error
-                self._failed.set()
+                self.queue.put(chunk, timeout=_POLL_S)
+            except queue.Full:
+                if chunk is not None:
+                    check()
+                continue
+            return
 
 
 def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
-    """Give every chunk of ``source`` to every sink, each sink in a thread of its own.
+    """Give every chunk of ``source`` to every sink, each sink in a thread.
+
+    They are a :class:`~jenkins_release.waits.Group`: a failure, or Ctrl-C, ends what the others wait for.
 
     Args:
         source: The chunks; read in the calling thread.
@@ -66,30 +85,50 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
         BaseException: The first failure of a sink, or of the source. Nothing more is read after
             a failure, and every thread has ended when the call returns.
     """
-    failed = threading.Event()
-    consumers = [_Consumer(sink, failed) for sink in sinks]
+    group = Group()
+    consumers = [_Consumer(sink, group) for sink in sinks]
     for consumer in consumers:
         consumer.start()
-    total = 0
     try:
-        for chunk in source:
-            if failed.is_set():
-                break
-            total += len(chunk)
-            for consumer in consumers:
-                consumer.queue.put(chunk)
+        total = group.run(_feed, source, consumers, group)
+    except Stopped:
+        # A sink that failed ends the wait for the source; its failure is what is told.
+        group.end()
+        _end(consumers)
+        raise _failure(consumers) or Stopped() from None
     except BaseException:
-        failed.set()
+        group.end()
+        _end(consumers)
         raise
-    finally:
-        for consumer in consumers:
-            consumer.queue.put(None)
-        for consumer in consumers:
-            consumer.join()
-    for consumer in consumers:
-        if consumer.error is not None:
-            raise consumer.error
+    _end(consumers)
+    if failure := _failure(consumers):
+        raise failure
     return total
+
+
+def _feed(source: Iterable[bytes], consumers: Sequence[_Consumer], group: Group) -> int:
+    total = 0
+    for chunk in source:
+        if group.ended:
+            break
+        total += len(chunk)
+        for consumer in consumers:
+            consumer.give(chunk)
+    return total
+
+
+def _end(consumers: Sequence[_Consumer]) -> None:
+    for consumer in consumers:
+        consumer.give(None)
+    for consumer in consumers:
+        consumer.join()
+
+
+def _failure(consumers: Sequence[_Consumer]) -> BaseException | None:
+    """Return the first failure, and one that a sink had by itself before one that its end caused."""
+    raised = [consumer.error for consumer in consumers if consumer.error is not None]
+    own = (error for error in raised if not isinstance(error, Stopped))
+    return next(own, raised[0] if raised else None)
 
 
 @contextmanager
@@ -111,25 +150,28 @@ def read_ahead(source: Iterator[bytes], depth: int) -> Iterator[Iterator[bytes]]
         return
     ended = threading.Event()
     waiting: queue.Queue[bytes | _End] = queue.Queue(depth)
+    group = current_group() or Group()
 
     def read() -> None:
         end = _End()
         try:
-            for chunk in source:
-                if not _put(waiting, chunk, ended):
-                    break
+            try:
+                for chunk in source:
+                    if not _put(waiting, chunk, ended):
+                        break
+            finally:
+                _close(source)
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
             end = _End(error)
-        _close(source)
         _put(waiting, end, ended)
 
     def chunks() -> Iterator[bytes]:
-        while not isinstance(found := waiting.get(), _End):
+        while not isinstance(found := _get(waiting), _End):
             yield found
         if found.error is not None:
             raise found.error
 
-    reader = threading.Thread(target=read, daemon=True, name="read-ahead")
+    reader = threading.Thread(target=group.run, args=(read,), daemon=True, name="read-ahead")
     reader.start()
     try:
         yield chunks()
@@ -151,6 +193,14 @@ def _put(waiting: queue.Queue[bytes | _End], item: bytes | _End, ended: threadin
             continue
         return True
     return False
+
+
+def _get(waiting: queue.Queue[bytes | _End]) -> bytes | _End:
+    while True:
+        try:
+            return waiting.get(timeout=_POLL_S)
+        except queue.Empty:
+            check()
 
 
 def _close(source: Iterator[bytes]) -> None:

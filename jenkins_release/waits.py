@@ -9,6 +9,8 @@ Libraries block in their sockets and offer no way out of there. A thread looks a
 and shuts down the sockets of one that is late, or that has to stop, which ends the read or the connect at
 once. The interpreter itself says which sockets a call uses: ``http.client`` and ``socket`` raise auditing
 events (PEP 578; Python library reference, "Audit events table"), whatever library sits on top of them.
+
+Threads that work on one result are a :class:`Group`: if one of them fails for good, the others end early too.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T", bound=bytes)
+R = TypeVar("R")
+P = ParamSpec("P")
 
 LEAST_RATE = 16 * 1024
 """Bytes a second below which a transfer makes no progress, by default."""
@@ -35,7 +39,10 @@ _LOOK_S = 0.2
 
 
 class Stopped(KeyboardInterrupt):
-    """A wait ended because the process was asked to stop; what cleans up after Ctrl-C cleans up after it."""
+    """A wait ended because the process, or the :class:`Group` of its thread, was asked to stop.
+
+    What cleans up after Ctrl-C cleans up after it.
+    """
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,9 @@ class Waits:
 
     def begin(self, wait: Wait) -> None:
         """Enter a wait. Raises Stopped if this thread may not wait any more."""
-        self.check()
+        self._check_process()
         wait.until = wait.since + self.remaining(wait.until - wait.since)
+        wait.group = current_group()
         with self._changed:
             self._going_on[id(wait)] = wait
             if not self._looks:
@@ -81,9 +89,8 @@ class Waits:
                 threading.Thread(target=self._look, daemon=True, name="waits").start()
             elif len(self._going_on) == 1:
                 self._changed.notify()
-        if self._must_stop(wait.thread):
-            # The process was asked to stop meanwhile, and the look at the sockets may have been before.
-            wait.end()
+        # The process was asked to stop meanwhile, and the look at the sockets may have been before.
+        self._look_at(wait)
 
     def finish(self, wait: Wait) -> None:
         """Take a wait out."""
@@ -104,8 +111,12 @@ class Waits:
             self._changed.notify()
         self._stopped.set()
         for wait in self.active():
-            if self._must_stop(wait.thread):
-                wait.end()
+            self._look_at(wait)
+
+    def look(self) -> None:
+        """End what has to end, now; it happens by itself a little later."""
+        for wait in self.active():
+            self._look_at(wait)
 
     @property
     def stopping(self) -> bool:
@@ -113,7 +124,16 @@ class Waits:
         return self._stopped.is_set()
 
     def check(self) -> None:
-        """Raise Stopped if this thread has to stop: in the main thread after the grace, in others at once."""
+        """Raise Stopped if this thread has to stop: in the main thread after the grace, in others at once.
+
+        So it does in a thread whose group has ended.
+        """
+        self._check_process()
+        group = current_group()
+        if group is not None and group.ended:
+            raise Stopped
+
+    def _check_process(self) -> None:
         if self._must_stop(threading.get_ident()):
             raise Stopped
 
@@ -125,10 +145,11 @@ class Waits:
     def pause(self, seconds: float, what: str = "the next attempt") -> None:
         """Wait so many seconds. Raises Stopped, at once, when the process is asked to stop."""
         begun = time.monotonic()
-        wait = Wait(what, begun, begun + seconds, threading.get_ident())
+        wait = _Pause(what, begun, begun + seconds, threading.get_ident())
         self.begin(wait)
         try:
-            if self._stopped.wait(seconds):
+            wait.woken.wait(max(0.0, wait.until - begun))
+            if self.stopping or (wait.group is not None and wait.group.ended):
                 raise Stopped
         finally:
             self.finish(wait)
@@ -148,8 +169,17 @@ class Waits:
                 waits = list(self._going_on.values())
             now = time.monotonic()
             for wait in waits:
-                if now >= wait.until or self._must_stop(wait.thread):
+                if now >= wait.until:
                     wait.end()
+                self._look_at(wait)
+
+    def _look_at(self, wait: Wait) -> None:
+        if self._must_stop(wait.thread):
+            wait.end()
+        elif self.stopping:
+            wait.stop()
+        elif wait.group is not None and wait.group.ended:
+            wait.leave()
 
 
 @dataclass
@@ -161,15 +191,85 @@ class Wait:
         since: When it began, in seconds of :func:`time.monotonic`.
         until: When it ends at the latest, likewise.
         thread: The thread that waits.
+        group: The group for which it waits.
     """
 
     what: str
     since: float
     until: float
     thread: int
+    group: Group | None = None
 
     def end(self) -> None:
         """Wake the thread, where it does not wake by itself."""
+
+    def stop(self) -> None:
+        """Wake the thread if it waits for nothing that cleaning up needs: the process was asked to stop."""
+
+    def leave(self) -> None:
+        """Wake the thread, if no other group is hurt by it: its group has ended."""
+
+
+class _Pause(Wait):
+    """A pause, which any reason ends."""
+
+    def __init__(self, what: str, since: float, until: float, thread: int) -> None:
+        super().__init__(what, since, until, thread)
+        self.woken = threading.Event()
+
+    def end(self) -> None:
+        self.woken.set()
+
+    stop = leave = end
+
+
+class Group:
+    """Threads that work on one result; those that one of them starts may join.
+
+    Where the result cannot come any more, :meth:`end` ends what they wait for with :class:`Stopped`, except
+    on connections that other threads use too: those waits keep their limits.
+
+    Args:
+        waits: Those of the process.
+    """
+
+    def __init__(self, waits: Waits | None = None) -> None:
+        self._waits = waits or PROCESS
+        self._outer = current_group()
+        self._ended = threading.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the result cannot come any more: that of this group, or of one around it."""
+        return self._ended.is_set() or (self._outer is not None and self._outer.ended)
+
+    def end(self) -> None:
+        """End the waits of its threads."""
+        self._ended.set()
+        self._waits.look()
+
+    def run(self, action: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:
+        """Call ``action`` as a member."""
+        outer, _thread.group = current_group(), self
+        try:
+            return action(*args, **named)
+        finally:
+            _thread.group = outer
+
+
+def current_group() -> Group | None:
+    """Return the group of this thread."""
+    return getattr(_thread, "group", None)
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Leave the group for the block: for what has to be cleaned up after it has ended."""
+    group, _thread.group = current_group(), None
+    try:
+        yield
+    finally:
+        _thread.group = group
 
 
 class Call:
@@ -230,7 +330,7 @@ class Call:
         if not wait.ended or not isinstance(error, Exception | None):
             return
         # Without an error too: http.client takes headers that break off for whole ones.
-        if self._waits.stopping:
+        if self._waits.stopping or wait.left:
             raise Stopped from error
         raise TimeoutError(f"{self.what}: not done after {took:.0f} s") from error
 
@@ -255,10 +355,15 @@ class Call:
             self.moved(len(piece))
             yield piece
 
-    def uses(self, used: Any) -> None:
-        """Note a socket that is shut down when the call is late; one that is closed is passed over."""
+    def uses(self, used: Any, *, alone: bool = False) -> None:
+        """Note a socket that is shut down when the call is late; one that is closed is passed over.
+
+        Args:
+            used: The socket.
+            alone: Whether no other thread uses it: then it is also shut down when the group ends.
+        """
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            found = _Socket(used.fileno(), os.fstat(used.fileno()).st_ino)
+            found = _Socket(used.fileno(), os.fstat(used.fileno()).st_ino, alone)
             if found not in self._sockets:
                 self._sockets.append(found)
 
@@ -270,12 +375,19 @@ class _Running(Wait):
         super().__init__(what, since, until, thread)
         self._sockets = sockets
         self.ended = False
+        self.left = False
 
     def end(self) -> None:
         """Shut the call's sockets down; again each time, for one that was made meanwhile."""
         self.ended = True
         for used in list(self._sockets):
             used.shut_down()
+
+    def leave(self) -> None:
+        used = list(self._sockets)
+        if used and all(each.alone for each in used):
+            self.left = True
+            self.end()
 
 
 @dataclass(frozen=True)
@@ -284,6 +396,7 @@ class _Socket:
 
     descriptor: int
     inode: int
+    alone: bool
 
     def shut_down(self) -> None:
         # A copy: what is checked is what is shut down, whoever closes the descriptor meanwhile.
@@ -312,7 +425,8 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     call = getattr(_thread, "call", None)
     if call is None:
         return
-    call.uses(arguments[0] if event == "socket.connect" else getattr(arguments[0], "sock", None))
+    used = arguments[0] if event == "socket.connect" else getattr(arguments[0], "sock", None)
+    call.uses(used, alone=True)
 
 
 _EVENTS = frozenset({"socket.connect", "http.client.send"})

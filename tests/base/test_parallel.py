@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from jenkins_release.parallel import map_parallel
+from jenkins_release.waits import Call, pause
+from tests.fixtures.silence import GENEROUS_S, silent_server
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -73,3 +77,48 @@ def test_one_item_or_none_needs_no_thread(items):
     """The call is made where it was asked for."""
     here = threading.get_ident()
     assert map_parallel(lambda _: threading.get_ident(), items) == [here] * len(items)
+
+
+def test_a_failure_ends_what_the_others_wait_for():
+    """An answer that does not come, a pause: neither keeps the failure from being told."""
+    with silent_server() as (port, connected):
+
+        def action(item: str) -> None:
+            if item == "call":
+                with Call("the registry", 60.0), socket.create_connection(("127.0.0.1", port)) as made:
+                    made.recv(1)
+            elif item == "pause":
+                pause(600.0)
+            assert connected.wait(GENEROUS_S)
+            raise ValueError("no")
+
+        begun = time.monotonic()
+        with pytest.raises(ValueError, match="no"):
+            map_parallel(action, ["call", "pause", "fails"])
+    assert time.monotonic() - begun < 3 * GENEROUS_S
+    assert not [each for each in threading.enumerate() if each.name.startswith("parallel")]
+
+
+def test_an_interrupt_ends_what_the_threads_wait_for(monkeypatch: pytest.MonkeyPatch):
+    """Also in a program of others, which has its own signals."""
+    real, waiting = threading.Event(), threading.Event()
+
+    def interrupted(*_: object, **__: object) -> None:
+        assert waiting.wait(GENEROUS_S)
+        raise KeyboardInterrupt
+
+    def action(item: int) -> None:
+        waiting.set()
+        pause(600.0)
+        real.set()
+
+    monkeypatch.setattr("jenkins_release.parallel.wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        map_parallel(action, range(5), workers=2)
+    assert not real.is_set()
+
+
+def test_one_worker_needs_no_thread():
+    """Everything happens in one order."""
+    here = threading.get_ident()
+    assert map_parallel(lambda _: threading.get_ident(), range(3), workers=1) == [here] * 3

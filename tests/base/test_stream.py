@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from jenkins_release.stream import DEPTH, at_most, fan_out, read_ahead
+from jenkins_release.waits import Call, Group, Stopped, pause
+from tests.fixtures.silence import GENEROUS_S, silent_server
 
 
 def test_every_sink_gets_every_chunk_in_order():
@@ -124,3 +128,71 @@ def test_no_more_is_read_than_shows_that_it_is_too_much():
     assert len(b"".join(at_most(pieces(), 25))) == 30
     assert closed == [True]
     assert b"".join(at_most(iter([b"ab", b"c"]), 3)) == b"abc"
+
+
+def test_a_failing_sink_ends_the_wait_for_the_source():
+    """The daemon that an image comes from may say nothing for minutes."""
+    with silent_server() as (port, connected):
+
+        def source() -> Iterator[bytes]:
+            yield b"x"
+            with Call("the daemon", 60.0), socket.create_connection(("127.0.0.1", port)) as made:
+                yield made.recv(1)
+
+        def sink(_: bytes) -> None:
+            assert connected.wait(GENEROUS_S)
+            raise OSError("full")
+
+        with pytest.raises(OSError, match="full"):
+            fan_out(source(), [sink])
+
+
+@pytest.mark.parametrize("chunks", [1, DEPTH + 1])
+def test_a_failing_source_ends_the_wait_of_a_sink(chunks: int):
+    """Also when so much waits for the sink that nothing more can be handed to it."""
+    begun = threading.Event()
+
+    def source() -> Iterator[bytes]:
+        for _ in range(chunks):
+            yield b"x"
+        assert begun.wait(GENEROUS_S)
+        raise ValueError("truncated")
+
+    def sink(_: bytes) -> None:
+        begun.set()
+        pause(600.0)
+
+    with pytest.raises(ValueError, match="truncated"):
+        fan_out(source(), [sink])
+    assert not [thread for thread in threading.enumerate() if thread.name == "stream-consumer"]
+
+
+def test_whoever_waits_for_a_stalled_source_ends_with_its_group():
+    """Another layer failed meanwhile."""
+    group, released = Group(), threading.Event()
+
+    def source() -> Iterator[bytes]:
+        threading.Timer(0.3, group.end).start()
+        released.wait(0.6)
+        yield b"late"
+
+    def take() -> None:
+        with read_ahead(source(), 2) as found:
+            next(found)
+
+    with pytest.raises(Stopped):
+        group.run(take)
+
+
+def test_a_source_that_cannot_be_closed_is_a_failure_and_no_standstill():
+    def source() -> Iterator[bytes]:
+        try:
+            yield b"one"
+            raise ValueError("first")
+        finally:
+            raise OSError("the close failed")
+
+    with read_ahead(source(), 2) as found:
+        assert next(found) == b"one"
+        with pytest.raises(OSError, match="the close failed"):
+            next(found)

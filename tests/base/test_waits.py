@@ -7,12 +7,12 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import requests
 
-from jenkins_release.waits import Call, Stopped, Waits
+from jenkins_release.waits import Call, Group, Stopped, Waits, apart
 
 GENEROUS_S = 10.0
 
@@ -234,3 +234,80 @@ def test_tls(server: socket.socket, waits: Waits):
             "GET", "/"
         )
     assert time.monotonic() - begun < GENEROUS_S
+
+
+def test_a_group_that_has_ended_waits_for_nothing(server: socket.socket, waits: Waits):
+    """A call and a pause of its threads end; others go on."""
+    group, found = Group(waits), []
+    _serving(server, b"")
+
+    def call() -> None:
+        with Call("the registry", 60.0, waits=waits):
+            _get(server)
+
+    def run(action: Callable[[], None]) -> None:
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001 - what it is is the question
+            found.append(error)
+
+    members = [call, lambda: waits.pause(600.0)]
+    threads = [threading.Thread(target=group.run, args=(run, each), daemon=True) for each in members]
+    stranger = threading.Thread(target=run, args=(lambda: waits.pause(1.5),), daemon=True)
+    for thread in [*threads, stranger]:
+        thread.start()
+    while len(waits.active()) < 3:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    group.end()
+    for thread in threads:
+        thread.join(GENEROUS_S)
+    assert [type(error) for error in found] == [Stopped, Stopped]
+    assert stranger.is_alive()
+    stranger.join(GENEROUS_S)
+    assert len(found) == 2
+
+
+def test_a_connection_of_others_outlives_a_group(waits: Waits):
+    """A share's connection carries the lease too: its waits keep their limits."""
+    ours, theirs = socket.socketpair()
+    group, got = Group(waits), []
+
+    def wait() -> None:
+        with Call("the share", 60.0, waits=waits) as call:
+            call.uses(ours)
+            got.append(ours.recv(1))
+
+    thread = threading.Thread(target=group.run, args=(wait,), daemon=True)
+    with ours, theirs:
+        thread.start()
+        while not waits.active():
+            time.sleep(0.01)
+        group.end()
+        time.sleep(0.5)
+        theirs.send(b"x")
+        thread.join(GENEROUS_S)
+    assert got == [b"x"]
+
+
+def test_a_group_within_another_ends_with_it(waits: Waits):
+    outer = Group(waits)
+    inner = outer.run(lambda: Group(waits))
+    assert not inner.ended
+    outer.end()
+    with pytest.raises(Stopped):
+        inner.run(waits.check)
+    with apart():
+        waits.check()
+
+
+def test_whoever_cleans_up_leaves_the_group(server: socket.socket, waits: Waits):
+    _serving(server, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    group = Group(waits)
+    group.end()
+
+    def clean() -> str:
+        with apart(), Call("the registry", 60.0, waits=waits):
+            return _get(server).text
+
+    assert group.run(clean) == "ok"
