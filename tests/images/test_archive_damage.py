@@ -434,7 +434,7 @@ def test_feeding_a_finished_reader_is_a_mistake():
         reader.feed(b"\0")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=3000))
 @example(b"\0" * 512)
 def test_garbage_is_refused_and_nothing_else(data):
@@ -443,7 +443,7 @@ def test_garbage_is_refused_and_nothing_else(data):
         read(data, step=600)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     base=st.sampled_from([DOCKER, OCI]),
     edits=st.lists(
@@ -493,7 +493,7 @@ _json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(name=st.sampled_from(["manifest.json", "index.json", "c"]), document=_json_values)
 def test_any_document_is_understood_or_refused(name, document):
     """Documents of any shape never raise anything but the reader's own errors."""

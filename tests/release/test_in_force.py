@@ -308,7 +308,7 @@ class TestAnySubset:
         published = next(index for index, name in enumerate(names) if "publication" in name)
 
         @given(st.lists(st.sampled_from(CHANGES), min_size=len(names), max_size=len(names)))
-        @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
         def check(ways: list[str]) -> None:
             if ways[1] == "swap":  # for itself
                 ways[1] = "keep"

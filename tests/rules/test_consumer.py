@@ -169,7 +169,7 @@ def test_every_removed_line_shows():
         assert reasons(first + b"".join(lines[:place] + lines[place + 1 :])), place
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_no_change_of_a_byte_goes_unnoticed(data: st.DataObject):
     """A bundle is refused with any byte changed, unless its statements and signatures are the same."""

@@ -6,7 +6,7 @@ import contextlib
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jenkins_release.errors import ConfigurationError
@@ -39,7 +39,6 @@ def test_what_is_no_length_of_time(text: str) -> None:
         parse_duration(text)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="0123456789dhms ", max_size=12))
 def test_every_text_is_a_length_or_a_clear_error(text: str) -> None:
     """Nothing else is raised."""

@@ -42,7 +42,7 @@ from tests.fixtures.gate import (
 )
 
 CONDITIONS = sorted(OVERRIDABLE)
-EVERYTHING = settings(max_examples=250, deadline=None)
+EVERYTHING = settings(max_examples=250)
 
 
 @dataclass(frozen=True)
@@ -316,7 +316,7 @@ def _change(data: bytearray, draw: st.DataObject) -> None:
 
 
 @given(BROKEN, ANY_PLACE, st.data())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_one_changed_byte_anywhere_never_opens_a_closed_gate(broken, late, data):
     """In any attestation or in candidate.json; and nothing is raised."""
     before = world(broken, late=late)
@@ -410,7 +410,7 @@ def test_a_candidate_that_cannot_be_judged_is_altered(about):
         max_leaves=8,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_a_trusted_key_signs_ends_in_a_decision(value):
     """A statement of any shape, correctly signed, for every field that the conditions read."""
     before = world()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jenkins_release.rules.portal import content_type, supported_versions
@@ -46,7 +46,6 @@ def test_a_withdrawn_version_opens_no_line() -> None:
     assert supported("7.9.0", "8.0.0", "8.1.0", withdrawn=("8.1.0",)) == ["8.0.0", "7.9.0"]
 
 
-@settings(deadline=None)
 @given(st.lists(VERSIONS), st.sets(VERSIONS))
 def test_the_newest_is_supported_and_no_withdrawn_one_is(
     versions: list[ReleaseVersion], withdrawn: set[ReleaseVersion]

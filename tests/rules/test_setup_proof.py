@@ -58,14 +58,14 @@ def test_a_good_zip_is_proven():
     assert forged(MEMBERS) == GOOD
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(min_value=0, max_value=len(GOOD) - 1), st.integers(min_value=1, max_value=255))
 def test_no_byte_can_be_changed(place: int, difference: int):
     """Wherever it stands, also in what zip programs do not look at."""
     refused(GOOD[:place] + bytes([GOOD[place] ^ difference]) + GOOD[place + 1 :])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(min_value=0, max_value=len(GOOD) - 1))
 def test_no_part_can_be_missing(length: int):
     """Cut off anywhere."""
