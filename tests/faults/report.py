@@ -105,7 +105,7 @@ def page(results: Iterable[Result]) -> str:
         if any(row):
             seen = next(result.visible for result in row if result)
             times = " | ".join(_time(result) for result in row)
-            text += f"| `{fault.ident}` | `{command.name}` | {times} | {seen} |\n"
+            text += f"| `{fault.ident}` | {command.name} | {times} | {seen} |\n"
     return text
 
 

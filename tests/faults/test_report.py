@@ -30,6 +30,6 @@ def test_a_cell_that_does_not_hold_is_shown_as_such():
     text = page([good, bad])
     assert "2 of" in text
     assert "1 of them hold" in text
-    assert "| `candidate export` | done | 2 s | the candidate |  |" in text
+    assert "| candidate export | done | 2 s | the candidate |  |" in text
     assert "**70: a traceback**" in text
     assert "**5**" in text
