@@ -125,7 +125,7 @@ def _rows(fault: Fault, by_cell: dict[tuple[str, str, str], Result]) -> Iterable
         following = {None: "", 0: "finishes"}.get(result.next, f"**{result.next}**")
         row = (
             told if first else "",
-            f"`{name}`",
+            name,
             happened,
             f"{result.seconds:.0f} s",
             result.visible,
