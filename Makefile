@@ -8,19 +8,28 @@ GROOVY_LINT := build/groovy-lint/.installed
 S3RVER := build/s3rver/.installed
 PYTEST_ARGS ?=
 ADVERSARY_ARGS ?=
-FAULTS_ARGS ?=
 PROGRAMS := scripts/write-schemas scripts/lint-groovy
 
+# In order: a target looks at the machine, then installs what is missing, then works.
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test adversary faults fuzz test-jenkins lint groovy-logs library format bench clean
+.PHONY: help machine-demo machine-setup machine-test machine-lint setup demo test adversary fuzz test-jenkins lint groovy-logs library format bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) ## Install Debian packages and the virtual environment
+machine-demo machine-setup machine-test machine-lint: machine-%:
+	@PYTHON=$(PYTHON) scripts/check-machine $*
+	@PYTHON=$(PYTHON) scripts/install-debian-packages $(PACKAGES_$*)
 
-$(STAMP): setup.cfg pyproject.toml constraints.txt jenkins_release/requirements/build.txt scripts/install-debian-packages
-	@PYTHON=$(PYTHON) scripts/install-debian-packages
+PACKAGES_demo := demo
+PACKAGES_setup := setup
+PACKAGES_test := setup lint
+PACKAGES_lint := setup lint
+
+setup: machine-setup $(STAMP) ## Install Debian packages and the virtual environment
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt jenkins_release/requirements/build.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Python packages into $(VENV)"
 	@$(PIP) --require-hashes -r jenkins_release/requirements/build.txt
@@ -29,19 +38,14 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt jenkins_release/requirements/
 	@$(BIN)/python -m pip check
 	@touch $@
 
-demo: setup ## Run a whole release for real on loopback servers and tell about it
+demo: machine-demo $(STAMP) ## Run a whole release for real on loopback servers and tell about it
 	@$(BIN)/jenkins-release sandbox demo
 
-test: setup $(GROOVY_LINT) $(S3RVER) ## Run the whole test suite against real Docker, Samba and registry
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+test: machine-test $(STAMP) $(GROOVY_LINT) $(S3RVER) ## Run the whole test suite against real Docker, Samba and registry
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 adversary: setup ## Change the share between any two calls of a step, and count what gets out
 	@$(BIN)/python -m tests.release.adversary $(ADVERSARY_ARGS)
-
-faults: setup ## Play every fault with every command, and write docs/reliability.md
-	@rm -rf build/faults
-	@FAULTS=all $(BIN)/python -m pytest -n 2 --dist load -q --tb=no tests/faults $(FAULTS_ARGS) || true
-	@$(BIN)/python -m tests.faults.report
 
 fuzz: setup ## Compare our readers with Docker and skopeo on thousands of archives and manifests
 	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(BIN)/python -m pytest -q -s tests/fuzz
@@ -49,18 +53,17 @@ fuzz: setup ## Compare our readers with Docker and skopeo on thousands of archiv
 test-jenkins: setup ## Run the Jenkins scenarios against the controller that JENKINS_URL names
 	@PYTHON=$(BIN)/python scripts/test-jenkins $(PYTEST_ARGS)
 
-lint: setup $(GROOVY_LINT) ## Run the quality gate: ruff, mypy, shellcheck, npm-groovy-lint
+lint: machine-lint $(STAMP) $(GROOVY_LINT) ## Run the quality gate: ruff, mypy, shellcheck, npm-groovy-lint
 	@$(BIN)/ruff check . $(PROGRAMS)
 	@$(BIN)/ruff format --check . $(PROGRAMS)
 	@$(BIN)/mypy
-	@shellcheck scripts/install-debian-packages scripts/test-jenkins scripts/write-constraints scripts/write-library-branch .ci/run
+	@shellcheck scripts/check-machine scripts/debian-packages scripts/docker-daemon scripts/install-debian-packages scripts/test-jenkins scripts/write-constraints scripts/write-library-branch .ci/run
 	@shellcheck --shell=sh --external-sources jenkins_release/bundle/*.sh jenkins_release/bundle/lib/*.sh
 	@shellcheck --severity=warning tests/bundle/*.bats tests/bundle/helper.bash
 	@$(BIN)/python scripts/lint-groovy
 
 # npm ci takes exactly the versions and checksums of package-lock.json, and runs no script of a package.
 build/%/.installed: scripts/%/package.json scripts/%/package-lock.json
-	@PYTHON=$(PYTHON) scripts/install-debian-packages lint
 	@mkdir -p $(@D)
 	@cp $^ $(@D)
 	@echo "Installing $* into $(@D)"

@@ -1,8 +1,15 @@
-"""Registers the fixtures of every part."""
+"""Registers the fixtures of every part, and says which tests cannot run for a user without root."""
 
+from __future__ import annotations
+
+import os
 import signal
+from functools import cache
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from jenkins_release.sandbox.process import root_refused
 
 # A shell that starts the tests in the background lets them ignore SIGINT, and what they start too.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -33,3 +40,29 @@ pytest_plugins = [
     "tests.fixtures.log",
     "tests.fixtures.unprivileged",
 ]
+
+_NEEDS_ROOT = frozenset({"customer_host", "docker", "small_daemon", "unprivileged", "users_daemon"})
+"""Fixtures that mount, become another user, or start a Docker daemon."""
+
+
+@cache
+def _no_root() -> str:
+    return root_refused()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs root by its fixtures."""
+    for item in items:
+        if _NEEDS_ROOT.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.root)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail what needs root and has none: a skipped test would look like one that passed."""
+    if item.get_closest_marker("root") and (why := _no_root()):
+        pytest.fail(f"this test needs root, and {why}", pytrace=False)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes (``-n auto``); one if they would share a Docker daemon, and the names in it."""
+    return 1 if os.environ.get("JENKINS_RELEASE_TEST_DOCKER") or _no_root() else 2

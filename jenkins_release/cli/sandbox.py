@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from threading import current_thread, main_thread
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +12,6 @@ import click
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime
-from jenkins_release.signals import Terminated
 
 if TYPE_CHECKING:
     from jenkins_release.sandbox.stack import Sandbox
@@ -152,26 +147,5 @@ def demo(runtime: Runtime, folder: Path | None) -> None:
     """Run a whole release for real, from the images to a customer's pull, and tell about it."""
     from jenkins_release.sandbox.demo import run_demo
 
-    with _hang_up_ends():
-        steps = run_demo(click.echo, folder, environ=runtime.environ)
+    steps = run_demo(click.echo, folder, environ=runtime.environ)
     runtime.succeed({"steps": steps}, f"\n{steps} steps, all as expected.")
-
-
-@contextlib.contextmanager
-def _hang_up_ends() -> Iterator[None]:
-    """Clean up when the terminal is closed, as after SIGTERM; nohup's wish is left as it is."""
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_DFL or current_thread() is not main_thread():
-        yield
-        return
-    signal.signal(signal.SIGHUP, _hang_up)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
-def _hang_up(_number: int, _frame: FrameType | None) -> None:
-    # Once: a second signal would interrupt the cleaning up.
-    for number in (signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise Terminated

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import random
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from jenkins_release.records.candidate import Candidate
 from jenkins_release.sandbox.demo_teller import Teller
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.product import write_product
-from jenkins_release.sandbox.stack import Sandbox, cleaned_up_after_failure
+from jenkins_release.sandbox.remains import removed_in_any_case
+from jenkins_release.sandbox.stack import Sandbox, ended_after
 
 VERSION, BUILD = "8.1.0", "42"
 BASE_SIZE, OWN_SIZE = 40_000_000, 4_000_000
@@ -50,14 +50,19 @@ def run_demo(say: Callable[[str], None], folder: Path | None, *, environ: Mappin
     Raises:
         ReleaseError: Something did not end as it should; everything is stopped before.
     """
-    with tempfile.TemporaryDirectory(prefix="jenkins-release-demo-", ignore_cleanup_errors=True) as temporary:
-        stack = Sandbox(folder or Path(temporary) / "sandbox", environ=environ)
-        clean_up = stack.remove if folder is None else stack.stop
-        with cleaned_up_after_failure(clean_up):
-            stack.start(tied=True)
-            steps = _Demo(say, stack, environ).run()
-        clean_up()
-        return steps
+    if folder is not None:
+        stack = Sandbox(folder, environ=environ)
+        with ended_after(stack.stop):
+            return _start(say, stack, environ)
+    with removed_in_any_case("jenkins-release-demo-", environ) as temporary:
+        stack = Sandbox(temporary / "sandbox", environ=environ)
+        with ended_after(stack.remove):
+            return _start(say, stack, environ)
+
+
+def _start(say: Callable[[str], None], stack: Sandbox, environ: Mapping[str, str]) -> int:
+    stack.start(tied=True)
+    return _Demo(say, stack, environ).run()
 
 
 class _Demo:

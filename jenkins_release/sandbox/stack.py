@@ -67,6 +67,14 @@ def cleaned_up_after_failure(clean_up: Callable[[], None]) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def ended_after(clean_up: Callable[[], None]) -> Iterator[None]:
+    """Clean up after the block, whether it fails or not."""
+    with cleaned_up_after_failure(clean_up):
+        yield
+    clean_up()
+
+
 class Sandbox:
     """Docker, Samba, a registry, ECR and the rest of AWS on loopback.
 

@@ -70,6 +70,7 @@ def test_reachable_daemon_is_recognised(docker_daemon, tmp_path):
     assert "no Docker daemon answers" in none.trouble
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("depth", [1, 8])
 def test_daemon_leaves_nothing_behind(tmp_path, depth):
     """Also below a long path: daemon and containerd end, data and sockets can be removed, a restart works."""
@@ -94,6 +95,7 @@ def test_daemon_leaves_nothing_behind(tmp_path, depth):
     assert not Path(daemon.base_url.removeprefix("unix://")).exists()
 
 
+@pytest.mark.root
 def test_killed_daemon_is_cleared_away(tmp_path):
     """After ``kill -9`` its containerd is an orphan, and its data folder a mount: both are dealt with."""
     daemon = DockerDaemon(tmp_path)

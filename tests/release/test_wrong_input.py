@@ -176,6 +176,7 @@ def test_a_share_that_is_certainly_too_small_is_refused_before_the_transfer(
     assert not list((tmp_path / "other").rglob("*.tar"))
 
 
+@pytest.mark.root
 def test_a_share_that_fills_up_half_way_shows_no_candidate(product: Product, fails, tmp_path):
     """The write fails, the staging folder goes, and the error says what to do."""
     small = tmp_path / "small"
@@ -379,6 +380,7 @@ def test_a_release_tag_taken_by_other_content_is_a_hard_stop_with_both_digests(p
     assert promoted.tags() == before
 
 
+@pytest.mark.root
 def test_a_full_disk_on_the_promoting_machine(validated: Product, fails, tmp_path, engine: DockerEngine):
     """The daemon has no room to load: the place is named, and nothing was pushed."""
     from jenkins_release.sandbox.dockerd import DockerDaemon

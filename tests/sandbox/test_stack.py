@@ -204,6 +204,7 @@ class TestASharedDaemon:
             client.images.remove("skydrm/rms:1.0.0-7")
             client.close()
 
+    @pytest.mark.root
     def test_a_daemon_with_a_network_of_its_own_reaches_the_registry(self, tmp_path, tmp_path_factory):
         """As rootless Docker: its 127.0.0.1 is another one. Without the relay, the sandbox says so."""
         daemon = DockerDaemon(tmp_path_factory.mktemp("apart"), own_network=True)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.process import alive
+from jenkins_release.sandbox.stack import Sandbox
 from tests.fixtures.share import eventually
 
 _HEAD = """
@@ -44,6 +46,13 @@ server.start(tied=True)
 print(server.pid(), flush=True)
 time.sleep(600)
 """
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a short path: those of Samba's sockets are limited."""
+    with tempfile.TemporaryDirectory(prefix="jr-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @pytest.fixture
@@ -84,7 +93,9 @@ def family(pid: int) -> dict[int, str]:
     return found
 
 
-@pytest.mark.parametrize("server", _SERVERS)
+@pytest.mark.parametrize(
+    "server", [pytest.param(name, marks=pytest.mark.root if name == "dockerd" else ()) for name in _SERVERS]
+)
 def test_a_tied_server_ends_when_its_parent_is_killed(server, parent):
     """SIGKILL leaves no time to clean up. dockerd's containerd ends too, and who ignores SIGTERM."""
     process, pid = parent(server)
@@ -127,3 +138,33 @@ def test_a_daemon_that_sudo_started_ends_with_its_parent(unprivileged):
             os.kill(pid, signal.SIGTERM)
             assert eventually(lambda: not alive(pid))
         DockerDaemon(unprivileged.folder / "d").remove_data()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_of_a_demo_that_is_ended(number, short_folder):
+    """Neither a server nor a file, of root or of the user, though an ended command has no time for that."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(short_folder),
+        "TMPDIR": str(short_folder),
+        "DOCKER_HOST": f"unix://{short_folder}/none.sock",
+        "PYTHONUNBUFFERED": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jenkins_release", "sandbox", "demo"],
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert any("Jenkins exports the candidate" in line for line in process.stdout)
+    (box,) = short_folder.glob("jenkins-release-demo-*/sandbox")
+    pids = [pid for pid in Sandbox(box, environ=environ).servers().values() if pid]
+    assert len(pids) == 5
+    os.kill(process.pid, number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert eventually(lambda: not [pid for pid in pids if alive(pid)], within_s=60)
+    assert eventually(lambda: not list(short_folder.glob("jenkins-release-demo-*")), within_s=60)
