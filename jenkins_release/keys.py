@@ -21,6 +21,7 @@ from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
 
 from jenkins_release.config.home import expand_home
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.waits import Limits
 
 KeyType = Literal["ed25519", "ecdsa-p256"]
 _SCHEME = "file2:"
@@ -137,6 +138,7 @@ def load_signer(
     region: str = "",
     environ: Mapping[str, str] | None = None,
     kms: Any = None,
+    limits: Limits | None = None,
 ) -> Signer:
     """Open a private key for signing.
 
@@ -146,6 +148,7 @@ def load_signer(
         region: AWS region of the KMS key where neither URI nor environment tells it.
         environ: The environment, for the region.
         kms: A boto3 ``kms`` client instead of one from boto3's credential chain.
+        limits: How long a call of KMS may take.
 
     Raises:
         ConfigurationError: The key is not there, not readable, unprotected, of a kind that is not
@@ -155,7 +158,7 @@ def load_signer(
     if uri.startswith(_KMS):
         from jenkins_release.aws.kms import KmsSigner
 
-        return KmsSigner(uri, region=region, client=kms, environ=environ)
+        return KmsSigner(uri, region=region, client=kms, environ=environ, limits=limits)
     if not uri.startswith(_SCHEME):
         raise ConfigurationError(
             f"the key URI {uri!r} is not supported",

@@ -1,8 +1,8 @@
 """The only retry layer of the package.
 
 An edge marks what is worth another attempt (``ReleaseError.retryable``) and hands on what the
-server asked for (``retry_after``). botocore's own retry mode is set explicitly in
-:mod:`jenkins_release.aws.session` and is not wrapped again.
+server asked for (``retry_after``). Single calls of AWS are repeated in
+:mod:`jenkins_release.aws.exchange`, for seconds.
 """
 
 from __future__ import annotations

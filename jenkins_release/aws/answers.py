@@ -1,67 +1,272 @@
-"""Answers of AWS before anybody reads them: no web page passes for one, and "later" is waited for.
+"""Answers of AWS before anyone reads them: whole, of the types that the API reference gives, and no web page.
 
-botocore repeats what its own lists of codes call transient. Other refusals for the moment, such as ECS's
-"Too many concurrent attempts" under ``ClientException``, are repeated here by the one rule for all of them,
-:func:`jenkins_release.aws.errors.is_transient`.
+botocore takes what comes: a field of another type, or none, a web page for an answer without content. Each
+of these would only fail where the field is used, far from its cause.
 """
 
 from __future__ import annotations
 
-import random
+import math
 import re
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from jenkins_release.aws.errors import is_transient
+from jenkins_release.environment import is_text
+from jenkins_release.errors import RemoteError
+from jenkins_release.waits import Limits
 
 _PAGE = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _BEGINS = {"json": b"{", "rest-json": b"{", "query": b"<"}
 """Protocol to how its answers begin."""
-_OWN = frozenset({500, 502, 503, 504, 429})
-"""HTTP statuses after which botocore itself repeats a call."""
-_MAX_WAIT_S = 20.0
-"""Upper bound of a single wait, as botocore has it."""
+_YEARS = range(1970, 9000)
+_LONGEST_INTEGER = 2**63
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "ecr.BatchGetImage": ("images[].imageId", "images[].imageManifest"),
+    "ecr.BatchCheckLayerAvailability": ("layers[].layerDigest",),
+    "ecr.CreateRepository": ("repository.repositoryName", "repository.repositoryUri"),
+    "ecr.DescribeImages": ("imageDetails[].imageDigest",),
+    "ecr.DescribeRepositories": (
+        "repositories[].repositoryName",
+        "repositories[].repositoryUri",
+        "repositories[].repositoryArn",
+        "repositories[].imageTagMutabilityExclusionFilters?[].filter",
+    ),
+    "ecr.GetAuthorizationToken": ("authorizationData[].authorizationToken",),
+    "ecr.GetRepositoryPolicy": ("policyText",),
+    "ecr.ListImages": ("imageIds[]",),
+    "ecr.PutImage": ("image.imageId",),
+    "ecs.DescribeServices": (
+        "services?[].serviceName",
+        "services?[].deployments?[].id",
+        "services?[].deployments?[].status",
+        "services?[].deployments?[].taskDefinition",
+        "services?[].events?[].id",
+        "services?[].events?[].createdAt",
+        "services?[].events?[].message",
+    ),
+    "ecs.DescribeTaskDefinition": (
+        "taskDefinition.taskDefinitionArn",
+        "taskDefinition.family",
+        "taskDefinition.containerDefinitions[].name",
+        "tags?[].key",
+    ),
+    "ecs.DescribeTasks": ("tasks?[].taskDefinitionArn", "tasks?[].containers?[].name"),
+    "ecs.RegisterTaskDefinition": ("taskDefinition.taskDefinitionArn",),
+    "ecs.UpdateService": (
+        "service.serviceName",
+        "service.deployments?[].id",
+        "service.deployments?[].status",
+        "service.deployments?[].taskDefinition",
+    ),
+    "iam.CreateAccessKey": ("AccessKey.AccessKeyId", "AccessKey.SecretAccessKey"),
+    "iam.GetAccountSummary": ("SummaryMap",),
+    "iam.GetPolicy": ("Policy.DefaultVersionId",),
+    "iam.GetPolicyVersion": ("PolicyVersion.Document",),
+    "iam.GetUser": ("User.UserName", "User.Arn", "User.Path", "User.CreateDate"),
+    "iam.GetUserPolicy": ("PolicyDocument",),
+    "iam.ListAccessKeys": (
+        "AccessKeyMetadata[].AccessKeyId",
+        "AccessKeyMetadata[].Status",
+        "AccessKeyMetadata[].CreateDate",
+    ),
+    "iam.ListAttachedUserPolicies": ("AttachedPolicies[].PolicyArn",),
+    "iam.ListGroupsForUser": ("Groups[].GroupName",),
+    "iam.ListPolicyVersions": (
+        "Versions[].VersionId",
+        "Versions[].IsDefaultVersion",
+        "Versions[].CreateDate",
+    ),
+    "iam.ListUserTags": ("Tags[].Key", "Tags[].Value"),
+    "iam.ListUsers": ("Users[].UserName",),
+    "s3.CompleteMultipartUpload": ("ETag",),
+    "s3.CreateMultipartUpload": ("UploadId",),
+    "s3.GetObject": ("ContentLength", "ETag", "LastModified"),
+    "s3.HeadObject": ("ContentLength", "ETag"),
+    "s3.ListMultipartUploads": ("Uploads?[].Key", "Uploads?[].UploadId", "Uploads?[].Initiated"),
+    "s3.ListObjectVersions": (
+        "Versions?[].Key",
+        "Versions?[].VersionId",
+        "Versions?[].LastModified",
+        "DeleteMarkers?[].Key",
+        "DeleteMarkers?[].LastModified",
+        "CommonPrefixes?[].Prefix",
+    ),
+    "s3.ListObjectsV2": ("Contents?[].Key", "Contents?[].Size"),
+    "s3.ListParts": ("Parts?[].PartNumber", "Parts?[].ETag", "Parts?[].Size"),
+    "s3.PutObject": ("ETag",),
+    "s3.UploadPart": ("ETag",),
+    "secretsmanager.DescribeSecret": ("Tags?[].Key", "Tags?[].Value"),
+    "ssm.ListCommandInvocations": (
+        "CommandInvocations?[].InstanceId",
+        "CommandInvocations?[].Status",
+        "CommandInvocations?[].CommandPlugins?[].Name",
+    ),
+    "ssm.ListCommands": ("Commands?[].CommandId", "Commands?[].Targets?[].Key"),
+    "ssm.SendCommand": ("Command.CommandId",),
+}
+"""Operation to the parts of its answer that the code relies on: ``[]`` for each of a list, ``?`` if any."""
 
 
-def check_answers(client: Any, attempts: int) -> None:
-    """Let a client repeat what is refused for the moment only, and refuse what is no answer of AWS.
+class BadAnswer(Exception):
+    """An answer that AWS would not give."""
+
+
+def check_answers(client: Any, attempts: int, limits: Limits | None = None) -> None:
+    """Bound a client's waits, repeat what fails for the moment, and refuse what is no answer of AWS.
 
     Args:
         client: A boto3 client.
         attempts: Attempts of one call at most, the first included.
+        limits: How long an attempt may take.
     """
+    from jenkins_release.aws.exchange import Exchange
 
-    def again(response: Any, attempts: int, **_: Any) -> float | None:
-        """Return the seconds until the next attempt; None for no further one, or where botocore decides."""
-        if response is None or attempts >= most:
-            return None
-        error = response[1].get("Error") or {}
-        status = int(response[0].status_code)
-        if not error or status in _OWN:
-            return None
-        if not is_transient(str(error.get("Code", "")), str(error.get("Message", "")), status):
-            return None
-        return random.uniform(0.0, min(_MAX_WAIT_S, 2.0 ** (attempts - 1)))  # noqa: S311  # no secret
-
-    most = attempts
-    client.meta.events.register("needs-retry", again)
-    client.meta.events.register("before-parse", _refuse_pages)
+    Exchange(client, attempts, limits or Limits())
 
 
-def _refuse_pages(response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
-    """Raise HTTPClientError for what a proxy or a load balancer says in place of AWS.
+def check_answer(status: int, headers: Mapping[str, str], body: bytes, operation: Any) -> bytes:
+    """Check an answer and return its body, or none if only the status is worth anything.
 
-    botocore takes some pages for answers without any content, and cannot parse others.
+    Args:
+        status: HTTP status.
+        headers: Headers.
+        body: All of the body; none of one that is a stream.
+        operation: botocore's model of the operation.
+
+    Raises:
+        BadAnswer: AWS does not answer like this.
     """
-    body = response_dict.get("body")
-    if not isinstance(body, bytes) or not body.strip():
-        return
-    begins = _BEGINS.get(operation_model.service_model.resolved_protocol, b"")
-    if not _PAGE.match(body) and body.lstrip().startswith(begins):
-        return
-    status = int(response_dict["status_code"])
-    if status >= 500:
-        response_dict["body"] = b""  # botocore goes by the status then, and repeats the call
-        return
-    from botocore.exceptions import HTTPClientError
+    try:
+        _check(status, headers, body, operation)
+    except BadAnswer:
+        # Proxies and load balancers say 502 in their own words: the status is the answer then.
+        if status >= 500 or status == 429:
+            return b""
+        raise
+    return body
 
-    raise HTTPClientError(error=f"something else than AWS answers, with status {status}")
+
+def next_page(token: str | None, before: str | None, operation: str) -> str | None:
+    """Return the token of the next page; None if there is none.
+
+    Args:
+        token: What the answer says.
+        before: The token that the page was asked for with.
+        operation: What was called, for the message.
+
+    Raises:
+        RemoteError: The server leads back to the same page, without end.
+    """
+    if token and token == before:
+        raise RemoteError(
+            f"AWS answers {operation} with the same page again and again",
+            hint="something between here and AWS changes its answers",
+            retryable=True,
+        )
+    return token or None
+
+
+def _check(status: int, headers: Mapping[str, str], body: bytes, operation: Any) -> None:
+    from botocore.parsers import create_parser
+
+    service = operation.service_model
+    if body.strip():
+        begins = _BEGINS.get(service.resolved_protocol, b"")
+        if _PAGE.match(body) or not body.lstrip().startswith(begins):
+            raise BadAnswer(f"something else than AWS answers, with status {status}")
+    given = {"status_code": status, "headers": headers, "body": body, "context": {}}
+    parser = create_parser(service.resolved_protocol)
+    try:
+        parsed = parser.parse(given, operation.output_shape)
+        if status >= 300:
+            _check_error(parsed, given, operation, parser)
+            return
+    except BadAnswer:
+        raise
+    except Exception as error:  # the parser takes every answer for one of AWS
+        raise BadAnswer(f"the answer cannot be read: {type(error).__name__}, with status {status}") from error
+    if operation.output_shape is not None:
+        _check_shape(parsed, operation.output_shape, "")
+    if _is_s3_error(service.service_name, body):
+        return  # botocore makes a 500 of it
+    for path in _NEEDED.get(f"{service.service_name}.{operation.name}", ()):
+        _check_there(parsed, path.split("."), path)
+
+
+def _check_error(parsed: Any, given: Mapping[str, Any], operation: Any, parser: Any) -> None:
+    error = parsed.get("Error", {})
+    for name in ("Code", "Message"):
+        value = error.get(name, "")
+        if not isinstance(value, str | int) or not is_text(str(value)):
+            raise BadAnswer(f"the error's {name} is no text, with status {given['status_code']}")
+    shape = operation.service_model.shape_for_error_code(str(error.get("Code", "")))
+    if shape is not None:
+        _check_shape(parser.parse(given, shape), shape, "")
+
+
+def _is_s3_error(service: str, body: bytes) -> bool:
+    return service == "s3" and b"<Error" in body[:300]
+
+
+def _check_shape(value: Any, shape: Any, where: str) -> None:
+    kind = shape.type_name
+    if kind == "structure":
+        if getattr(shape, "is_document_type", False) or getattr(shape, "is_eventstream", False):
+            return
+        if not isinstance(value, dict):
+            raise _wrong(where, kind)
+        for name, inner in shape.members.items():
+            if name in value:
+                _check_shape(value[name], inner, f"{where}.{name}" if where else name)
+    elif kind == "list":
+        if not isinstance(value, list):
+            raise _wrong(where, kind)
+        for each in value:
+            _check_shape(each, shape.member, f"{where}[]")
+    elif kind == "map":
+        if not isinstance(value, dict):
+            raise _wrong(where, kind)
+        for key, each in value.items():
+            _check_shape(key, shape.key, f"{where} keys")
+            _check_shape(each, shape.value, f"{where}.*")
+    elif not _is_scalar(value, shape):
+        raise _wrong(where, kind)
+
+
+def _is_scalar(value: Any, shape: Any) -> bool:
+    kind = shape.type_name
+    if kind == "boolean":
+        return isinstance(value, bool)
+    if kind in {"integer", "long"}:
+        return type(value) is int and -_LONGEST_INTEGER <= value < _LONGEST_INTEGER
+    if kind in {"float", "double"}:
+        return type(value) in {int, float} and math.isfinite(value)
+    if kind == "timestamp":
+        return isinstance(value, datetime) and value.tzinfo is not None and value.year in _YEARS
+    if kind == "blob":
+        return isinstance(value, bytes) or "streaming" in shape.serialization
+    if "jsonvalue" in shape.serialization:
+        return True
+    return isinstance(value, str) and is_text(value)
+
+
+def _check_there(value: Any, path: list[str], whole: str) -> None:
+    for step in path:
+        name, each, _ = step.partition("[]")
+        optional = name.endswith("?")
+        name = name.removesuffix("?")
+        if not isinstance(value, dict) or name not in value:
+            if optional:
+                return
+            raise BadAnswer(f"the answer lacks {whole}")
+        value = value[name]
+        if each:
+            rest = path[path.index(step) + 1 :]
+            for item in value:
+                _check_there(item, rest, whole)
+            return
+
+
+def _wrong(where: str, kind: str) -> BadAnswer:
+    return BadAnswer(f"the answer's {where or 'body'} is no {kind}")

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.waits import Limits
 
 _SERVICES_AT_A_TIME = 10
 """Services in one DescribeServices."""
@@ -210,10 +211,13 @@ class Ecs:
         region: AWS region.
         cluster: Name of the cluster.
         client: A boto3 ``ecs`` client instead of one from boto3's credential chain.
+        limits: How long a call may take.
     """
 
-    def __init__(self, region: str, cluster: str, *, client: Any = None) -> None:
-        self._client = client or aws_client("ecs", region)
+    def __init__(
+        self, region: str, cluster: str, *, client: Any = None, limits: Limits | None = None
+    ) -> None:
+        self._client = client or aws_client("ecs", region, limits=limits)
         self._client.meta.events.register(
             "before-parse.ecs.DescribeTaskDefinition", _keep_whole, unique_id="jenkins-release-whole"
         )

@@ -10,11 +10,12 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.numbers import whole_number
+from jenkins_release.retry import asked_wait
 
 _LATER = frozenset(
     {
@@ -104,6 +105,7 @@ _BAD_POLICY = re.compile(r"principal not found|invalid principal|invalid reposit
 _REFUSALS = _EXPIRED | _DENIED | _WRONG_KEY | _WRONG_SIGNATURE | _NO_SIGNATURE | _CLOCK
 _DENIAL = re.compile(r"(?P<who>arn:\S+) is not authorized to perform: (?P<action>[\w-]+:\w+)")
 _ENCODED = re.compile(r"\s*Encoded authorization failure message:.*", re.DOTALL)
+_TUNNEL = re.compile(r"Tunnel connection failed: (?P<said>[\x20-\x7e]{1,80})")
 _VALUE = re.compile(r", value: .*?(?=, (?:type|valid))", re.DOTALL)
 _CHAIN_HINT = (
     "give boto3 credentials: a role of the agent, AWS_PROFILE, "
@@ -141,8 +143,16 @@ def aws_errors(what: str) -> Iterator[None]:
 
 def error_code(error: Exception) -> str:
     """Return the code of AWS's answer, or an empty string where the error is none."""
+    return str(error_answer(error).get("Error", {}).get("Code", ""))
+
+
+def error_answer(error: Exception) -> dict[str, Any]:
+    """Return what AWS answered, as botocore has it; an empty one where the error is no answer.
+
+    Errors of a connection have a ``response`` too, which is None.
+    """
     response = getattr(error, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+    return response if isinstance(response, dict) else {}
 
 
 def is_transient(code: str, said: str, status: int) -> bool:
@@ -192,12 +202,7 @@ def retry_after(headers: Mapping[str, str], *, clock: Callable[[], float] = time
     by_name = {name.lower(): value.strip() for name, value in headers.items()}
     if (milliseconds := whole_number(by_name.get("x-amz-retry-after", ""))) is not None:
         return milliseconds / 1000
-    value = by_name.get("retry-after", "")
-    if (seconds := whole_number(value)) is not None:
-        return seconds
-    with contextlib.suppress(ValueError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - clock())
-    return None
+    return asked_wait(by_name.get("retry-after", ""), lambda: datetime.fromtimestamp(clock(), UTC))
 
 
 def _plain(code: str) -> str:
@@ -284,6 +289,15 @@ def _unanswered(error: Exception, what: str) -> ReleaseError:
         return ConfigurationError(f"{start}: {_VALUE.sub('', str(error))}")
     if isinstance(error, known.ConfigParseError | known.InvalidConfigError):
         return ConfigurationError(f"{start}: {error}", hint="mend the shared AWS configuration")
+    if isinstance(error, known.ProxyConnectionError):
+        named = getattr(error, "kwargs", {})
+        host = str(named.get("proxy_url", "")).rpartition("@")[2].rpartition("/")[2]
+        reason = _TUNNEL.search(str(named.get("error", "")))
+        return RemoteError(
+            f"{start}: the proxy {host} " + (f"refuses: {reason['said']}" if reason else "cannot be reached"),
+            hint="look at HTTPS_PROXY and HTTP_PROXY, and at NO_PROXY for what needs no proxy",
+            retryable=True,
+        )
     if isinstance(error, known.SSLError):
         return RemoteError(
             f"{start}: the TLS certificate is not accepted: {error}",

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
+from jenkins_release.aws.answers import next_page
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
 from jenkins_release.errors import RemoteError
+from jenkins_release.waits import Limits
 
 GONE = "NoSuchEntity"
 """Code of what is not there."""
@@ -28,12 +30,15 @@ class IamCalls:
         region: AWS region; IAM is global, boto3 wants one.
         account: The account's number.
         client: A boto3 ``iam`` client instead of one from boto3's credential chain.
+        limits: How long a call may take.
     """
 
-    def __init__(self, region: str, account: str, *, client: Any = None) -> None:
+    def __init__(
+        self, region: str, account: str, *, client: Any = None, limits: Limits | None = None
+    ) -> None:
         self.account = account
-        self._client = client if client is not None else aws_client("iam", region)
-        self._region, self._once = region, client
+        self._client = client if client is not None else aws_client("iam", region, limits=limits)
+        self._region, self._once, self._limits = region, client, limits
 
     def call(
         self,
@@ -59,7 +64,7 @@ class IamCalls:
     def _unrepeated(self) -> Any:
         """The client for what is made anew by each call: boto3 repeats a call whose answer was lost."""
         if self._once is None:
-            self._once = aws_client("iam", self._region, attempts=1)
+            self._once = aws_client("iam", self._region, attempts=1, limits=self._limits)
         return self._once
 
     def pages(self, action: str, what: str, key: str, **given: Any) -> list[Any]:
@@ -69,9 +74,10 @@ class IamCalls:
         while True:
             answer = self.call(action, what, absent={}, **given, **marker)
             found += answer.get(key, [])
-            if not answer.get("IsTruncated") or not answer.get("Marker"):
+            token = answer.get("Marker") if answer.get("IsTruncated") else None
+            if not (token := next_page(token, marker.get("Marker"), action)):
                 return found
-            marker = {"Marker": answer["Marker"]}
+            marker = {"Marker": token}
 
 
 def _translated(error: Exception, what: str) -> Exception:

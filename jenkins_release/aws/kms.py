@@ -18,6 +18,7 @@ from securesystemslib.signer import AWSSigner, SSlibKey
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.waits import Limits
 
 SCHEME = "awskms:"
 _WRITE = "write awskms:KEY-ID, awskms:alias/NAME, or awskms: and the key's ARN"
@@ -41,6 +42,7 @@ class KmsSigner(AWSSigner):
         region: AWS region where neither the URI nor the environment tells it.
         client: A boto3 ``kms`` client instead of one from boto3's credential chain.
         environ: The environment, for the region.
+        limits: How long a call may take.
 
     Raises:
         ConfigurationError: No key, no region, or not a key that signs with ECDSA on P-256; later,
@@ -49,13 +51,20 @@ class KmsSigner(AWSSigner):
     """
 
     def __init__(
-        self, uri: str, *, region: str = "", client: Any = None, environ: Mapping[str, str] | None = None
+        self,
+        uri: str,
+        *,
+        region: str = "",
+        client: Any = None,
+        environ: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         # Not AWSSigner's own: that one makes a client without timeouts, of boto3's default region.
         self.aws_key_id = uri.removeprefix(SCHEME)
         if not self.aws_key_id:
             raise ConfigurationError(f"the key URI {uri!r} names no key", hint=_WRITE)
-        self.client = _Kms(client or aws_client("kms", _region(self.aws_key_id, region, environ)), uri)
+        made = client or aws_client("kms", _region(self.aws_key_id, region, environ), limits=limits)
+        self.client = _Kms(made, uri)
         self._public_key = _p256(self.client.get_public_key(KeyId=self.aws_key_id), uri)
         self.aws_algo = self.aws_algos[self._public_key.scheme]
 

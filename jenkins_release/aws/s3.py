@@ -8,10 +8,11 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
-from jenkins_release.aws.errors import error_code, is_transient, translate
+from jenkins_release.aws.errors import error_answer, error_code, is_transient, translate
 from jenkins_release.aws.session import aws_client
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.regions import partition_of
+from jenkins_release.waits import Limits
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _OTHER_REGION = frozenset(
@@ -56,7 +57,7 @@ class Unsupported(ConfigurationError):
     """A store that is not Amazon's own does not know a call, or a part of it."""
 
 
-def regional_client(region: str) -> Any:
+def regional_client(region: str, limits: Limits | None = None) -> Any:
     """Return a client whose presigned links work in every region.
 
     boto3 signs links for the region and names S3's global host in them, which newer regions refuse and
@@ -65,12 +66,12 @@ def regional_client(region: str) -> Any:
     often none for each bucket.
     """
     # boto3's default for presigned URLs is the older signature in some regions.
-    client = aws_client("s3", region, signature_version="s3v4")
+    client = aws_client("s3", region, signature_version="s3v4", limits=limits)
     partition = partition_of(region)
     host = urlsplit(client.meta.endpoint_url).hostname or ""
     if partition is None or not host.endswith(f".{partition.dns_suffix}"):
         return client
-    return aws_client("s3", region, signature_version="s3v4", addressing_style="virtual")
+    return aws_client("s3", region, signature_version="s3v4", addressing_style="virtual", limits=limits)
 
 
 class Bucket:
@@ -84,6 +85,7 @@ class Bucket:
         missing: What is raised if there is no such object.
         encryption: ``bucket`` for what the bucket's own default says, else ``AES256`` or ``aws:kms``.
         kms_key: KMS key that objects are encrypted with; one alone means ``aws:kms``.
+        limits: How long a call may take.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Bucket:
         default_region: str = "",
         encryption: str = "bucket",
         kms_key: str = "",
+        limits: Limits | None = None,
     ) -> None:
         self.name = name
         self.region = region or default_region
@@ -107,6 +110,7 @@ class Bucket:
         self._missing = missing
         self._server = ""
         self._once = False
+        self._limits = limits
 
     @cached_property
     def client(self) -> Any:
@@ -120,7 +124,7 @@ class Bucket:
             ConfigurationError: There is no such bucket, or it is not in the region that is configured.
             RemoteError: S3 cannot be reached, or is busy.
         """
-        client = regional_client(self.region)
+        client = regional_client(self.region, self._limits)
         headers = self._head(client)
         self._server = headers.get("server", "")
         found = headers.get("x-amz-bucket-region") or self.region
@@ -132,7 +136,7 @@ class Bucket:
                 hint=f"set {self._section}.region to {found}, or take it out: S3 tells it",
             )
         self.region = found
-        return regional_client(found)
+        return regional_client(found, self._limits)
 
     @property
     def is_amazon(self) -> bool:
@@ -278,7 +282,7 @@ class Bucket:
         )
 
     def _refused(self, error: Exception, code: str, start: str, what: str) -> ReleaseError:
-        said = str(getattr(error, "response", {}).get("Error", {}).get("Message", ""))
+        said = str(error_answer(error).get("Error", {}).get("Message", ""))
         if code.startswith(_KMS_CODES) and is_transient(code.removeprefix(_KMS_CODES), said, 0):
             return RemoteError(
                 f"{start}: AWS KMS is busy: {code}: {said}",
@@ -335,14 +339,14 @@ def _encryption(encryption: str, kms_key: str) -> dict[str, str]:
 
 
 def _told_region(error: Exception) -> str:
-    response: dict[str, Any] = getattr(error, "response", {})
+    response: dict[str, Any] = error_answer(error)
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     told = headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region")
     return f", it is in {told}" if told else ""
 
 
 def _told_time(error: Exception) -> str:
-    response: dict[str, Any] = getattr(error, "response", {})
+    response: dict[str, Any] = error_answer(error)
     told = response.get("Error", {}).get("ServerTime")
     told = told or response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     return f": AWS says that it is {told}" if told else ""

@@ -13,6 +13,7 @@ from typing import Any
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
 from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.waits import Limits
 
 OWNER = "customer-user"
 """Tag of a secret that says which IAM user's key it holds."""
@@ -27,10 +28,11 @@ class SecretStore:
     Args:
         region: AWS region.
         client: A boto3 ``secretsmanager`` client instead of one from boto3's credential chain.
+        limits: How long a call may take.
     """
 
-    def __init__(self, region: str, *, client: Any = None) -> None:
-        self._client = client if client is not None else aws_client("secretsmanager", region)
+    def __init__(self, region: str, *, client: Any = None, limits: Limits | None = None) -> None:
+        self._client = client if client is not None else aws_client("secretsmanager", region, limits=limits)
 
     def owner(self, name: str) -> str | None:
         """Return the user that a secret is for (``DescribeSecret``); None where there is no such secret.

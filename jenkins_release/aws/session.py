@@ -7,22 +7,28 @@ elsewhere, as in the sandbox.
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from jenkins_release.aws.answers import check_answers
 from jenkins_release.aws.errors import aws_errors
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.waits import Limits, check, remaining
 
 ATTEMPTS = 5
-"""Attempts of one API call, the first included; botocore's standard mode waits between them."""
+"""Attempts of one API call, the first included."""
 CONNECT_TIMEOUT_S = 5
 """Seconds until a connection attempt is given up."""
 CONNECTIONS = 16
 """Connections that a client keeps: as many as calls are made at a time (:mod:`jenkins_release.parallel`)."""
 _ENDPOINT_HINT = "check AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, and endpoint_url of the AWS profile"
+_LOOK_S = 0.2
+"""How often a program that prints credentials is looked at, in seconds."""
 READ_TIMEOUT_S = 60
 """Seconds without a byte until an answer is given up."""
 
@@ -35,12 +41,12 @@ def aws_client(
     attempts: int = ATTEMPTS,
     signature_version: str | None = None,
     addressing_style: str | None = None,
+    limits: Limits | None = None,
 ) -> Any:
     """Build a client of one AWS service.
 
-    botocore's ``standard`` retry mode repeats throttled calls, 5xx answers and broken connections
-    with exponential back-off and jitter (AWS SDKs and Tools Reference Guide, "Retry behavior"), so
-    a single call is never wrapped in a retry again.
+    Throttled calls, 5xx answers and broken connections are repeated with exponential back-off and jitter
+    (AWS SDKs and Tools Reference Guide, "Retry behavior"); see :mod:`jenkins_release.aws.exchange`.
 
     Args:
         service: boto3's name of the service, such as ``ecr``.
@@ -50,6 +56,7 @@ def aws_client(
         signature_version: How calls are signed; boto3's choice for the service when None.
         addressing_style: Whether S3's bucket stands in the host (``virtual``) or in the path; boto3's
             choice when None.
+        limits: How long an attempt may take; 60 s without a word by default.
 
     Returns:
         The boto3 client. It is safe to share between threads.
@@ -58,6 +65,7 @@ def aws_client(
         ConfigurationError: The region is empty, the profile does not exist, a setting or the credentials
             cannot be read, or the endpoint that environment or profile name carries a login.
     """
+    limits = limits or Limits()
     # boto3 takes a noticeable part of a second to import: commands that stay off AWS do not pay for it.
     import boto3
     from botocore.config import Config
@@ -68,8 +76,8 @@ def aws_client(
         )
     config = Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
+        connect_timeout=min(CONNECT_TIMEOUT_S, limits.answer_s),
+        read_timeout=limits.answer_s,
         max_pool_connections=CONNECTIONS,
         signature_version=signature_version,
         s3={"addressing_style": addressing_style} if addressing_style else None,
@@ -77,7 +85,7 @@ def aws_client(
     with aws_errors(f"open a client of AWS {service}"):
         # A session of its own: boto3's default session is shared and not safe between threads.
         session = boto3.session.Session(profile_name=profile, region_name=region)
-        settle_credentials(session)
+        settle_credentials(session, limits)
         try:
             client = session.client(service, config=config)
         except ValueError as error:
@@ -88,38 +96,79 @@ def aws_client(
                 ) from error
             raise _unreadable(error) from error
     check_endpoint(service, client.meta.endpoint_url)
-    check_answers(client, attempts)
+    check_answers(client, attempts, limits)
     return client
 
 
-def settle_credentials(session: Any) -> None:
+def settle_credentials(session: Any, limits: Limits) -> None:
     """Find the session's credentials, and let what goes wrong when they are fetched be a botocore error.
 
     Programs, files and prompts that credentials come from raise whatever they like: ``FileNotFoundError``
     for a missing program, ``EOFError`` for a prompt without a terminal.
 
+    Args:
+        session: A boto3 session.
+        limits: How long fetching them may take, whoever is asked: a role, SSO, the machine's metadata.
+
     Raises:
         ConfigurationError: A setting of AWS cannot be read.
         CredentialRetrievalError: The credentials cannot be had.
+        HTTPClientError: They did not come in time.
     """
     from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 
+    from jenkins_release.aws.exchange import AnswerError
+
     def told(action: Callable[[], Any]) -> Any:
         try:
-            return action()
+            with limits.call("AWS credentials"):
+                return action()
         except (BotoCoreError, ClientError):
             raise
+        except TimeoutError as error:
+            raise AnswerError(
+                error=f"the AWS credentials did not come in time (network.answer_s is {limits.answer_s:g} s)"
+            ) from error
         except Exception as error:
             if isinstance(error, ValueError) and "invalid literal" in str(error):
                 raise _unreadable(error) from error
             # The text may quote what a program printed.
             raise CredentialRetrievalError(provider="chain", error_msg=type(error).__name__) from error
 
-    credentials = told(session.get_credentials)
+    def find() -> Any:
+        # botocore waits for the program of a profile without limit, and has no public way to change that.
+        chain = session._session.get_component("credential_provider")
+        chain.get_provider("custom-process")._popen = partial(_Program, limit_s=limits.answer_s)
+        return session.get_credentials()
+
+    credentials = told(find)
     if credentials is not None:
         fetch = credentials.get_frozen_credentials
         # Every call signs with what this returns: it fetches them, and fetches them anew before they end.
         credentials.get_frozen_credentials = lambda: told(fetch)
+
+
+class _Program(subprocess.Popen[bytes]):
+    """A program that prints credentials, and is killed if that takes too long."""
+
+    def __init__(self, *given: Any, limit_s: float, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._limit_s = limit_s
+
+    def communicate(self, *_: Any, **__: Any) -> Any:
+        """Wait for what it prints. Raises TimeoutError, or Stopped if the process has to stop."""
+        end = time.monotonic() + remaining(self._limit_s)
+        while True:
+            try:
+                return super().communicate(timeout=_LOOK_S)
+            except subprocess.TimeoutExpired:
+                try:
+                    check()
+                    if time.monotonic() >= end:
+                        raise TimeoutError("the program that prints the credentials") from None
+                except BaseException:
+                    self.kill()
+                    raise
 
 
 def session_end(client: Any) -> datetime | None:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from jenkins_release.aws.errors import aws_errors, error_code, translate
 from jenkins_release.aws.session import aws_client
 from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.waits import Limits
 
 _log = logging.getLogger(__name__)
 FINAL = frozenset({"Success", "Failed", "Cancelled", "TimedOut"})
@@ -152,18 +153,20 @@ class Ssm:
     Args:
         region: AWS region.
         client: A boto3 ``ssm`` client instead of one from boto3's credential chain.
+        limits: How long a call may take.
     """
 
-    def __init__(self, region: str, *, client: Any = None) -> None:
+    def __init__(self, region: str, *, client: Any = None, limits: Limits | None = None) -> None:
         self._region = region
         self._given = client
-        self._client = client or aws_client("ssm", region)
+        self._limits = limits
+        self._client = client or aws_client("ssm", region, limits=limits)
 
     @cached_property
     def _sender(self) -> Any:
         # SendCommand has no token that makes a repeated call harmless: whether an attempt without an
         # answer arrived is found out before the next one.
-        return self._given or aws_client("ssm", self._region, attempts=1)
+        return self._given or aws_client("ssm", self._region, attempts=1, limits=self._limits)
 
     def send(self, order: CommandOrder) -> str:
         """Send a command."""

@@ -27,6 +27,7 @@ from jenkins_release.ledger.protocol import (
     other_line,
 )
 from jenkins_release.parallel import map_parallel
+from jenkins_release.waits import Limits
 
 
 class S3Ledger:
@@ -39,6 +40,7 @@ class S3Ledger:
         prefix: Folder in it; empty for all of it.
         encryption: At rest: ``bucket`` for the bucket's own default, else ``AES256`` or ``aws:kms``.
         kms_key: KMS key for it; one alone means ``aws:kms``.
+        limits: How long a call may take.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class S3Ledger:
         default_region: str = "",
         encryption: str = "bucket",
         kms_key: str = "",
+        limits: Limits | None = None,
     ) -> None:
         self._name = bucket
         self._open = partial(
@@ -61,6 +64,7 @@ class S3Ledger:
             default_region=default_region,
             encryption=encryption,
             kms_key=kms_key,
+            limits=limits,
         )
         self._prefix = f"{prefix}/" if prefix else ""
 

@@ -40,6 +40,7 @@ from jenkins_release.portal.s3_upload import (
     sent,
     split,
 )
+from jenkins_release.waits import Limits
 
 _log = logging.getLogger(__name__)
 _MAX_PART = 512 * 1024 * 1024
@@ -59,6 +60,7 @@ class S3Portal:
         cache_control: ``Cache-Control`` of files that are downloaded; what is shown is asked for each time.
         part_size: Bytes of each part but the last, at least 5 MiB.
         workers: Parts under way at a time. Memory: ``workers + 1`` parts.
+        limits: How long a call may take.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class S3Portal:
         cache_control: str = "no-cache",
         part_size: int = 16 * 1024 * 1024,
         workers: int = 4,
+        limits: Limits | None = None,
     ) -> None:
         self._name = bucket
         self._open = partial(
@@ -84,6 +87,7 @@ class S3Portal:
             default_region=default_region,
             encryption=encryption,
             kms_key=kms_key,
+            limits=limits,
         )
         self._prefix = f"{prefix}/" if prefix else ""
         self._cache_control = cache_control

@@ -71,7 +71,7 @@ def presigned(bucket: Bucket, key: str, customer: str, expires: timedelta) -> Li
 
 
 def _signed(bucket: Bucket, key: str, customer: str, expires: timedelta) -> str:
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     def tag(request: Any, **_: Any) -> None:
         request.params["x-customer"] = customer
@@ -82,7 +82,7 @@ def _signed(bucket: Bucket, key: str, customer: str, expires: timedelta) -> str:
         url = bucket.client.generate_presigned_url(
             "get_object", Params={"Bucket": bucket.name, "Key": key}, ExpiresIn=int(expires.total_seconds())
         )
-    except BotoCoreError as error:
+    except (BotoCoreError, ClientError) as error:  # the role that signs may be refused
         raise bucket.explain(error, f"make a link to s3://{bucket.name}/{key}") from error
     finally:
         events.unregister("before-sign.s3.GetObject", tag)

@@ -22,6 +22,7 @@ from jenkins_release.registry.protocol import (
 )
 from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
 from jenkins_release.registry.token import mint
+from jenkins_release.waits import Limits
 
 
 class EcrRegistry:
@@ -35,6 +36,7 @@ class EcrRegistry:
         profile: Profile of the shared AWS configuration.
         client: A boto3 ``ecr`` client instead of one from boto3's credential chain.
         now: The current time; a token's lifetime is measured against it.
+        limits: How long a call may take.
     """
 
     def __init__(
@@ -47,12 +49,13 @@ class EcrRegistry:
         profile: str | None = None,
         client: Any = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        limits: Limits | None = None,
     ) -> None:
         self.region = region
         self.account = account
         self.platform = platform
         self._create = create or RepositorySettings()
-        self._api = EcrCalls(region, account, profile, client)
+        self._api = EcrCalls(region, account, profile, client, limits)
         self._now = now
         self._endpoint = ""
 

@@ -3,7 +3,7 @@
 Quotas that the batches respect (Amazon ECR user guide, "Service quotas", and the API reference):
 100 identifiers in BatchGetImage, BatchCheckLayerAvailability and BatchDeleteImage; per second and
 region 2,000 BatchGetImage, 1,000 BatchCheckLayerAvailability and about 10 PutImage. Calls above
-the rate are throttled: botocore repeats them with back-off, and what still fails leaves here as a
+the rate are throttled: the client repeats them with back-off, and what still fails leaves here as a
 retryable RemoteError.
 """
 
@@ -16,11 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jenkins_release.aws import aws_client, error_code, translate
+from jenkins_release.aws.answers import next_page
 from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.parallel import map_parallel
 from jenkins_release.registry.inspector import Inspector, severity_in_ecr
 from jenkins_release.registry.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
 from jenkins_release.registry.protocol import RepositoryNotFound, Scan
+from jenkins_release.waits import Limits
 
 _log = logging.getLogger(__name__)
 _NOT_TOLD = frozenset(
@@ -39,21 +41,30 @@ class EcrCalls:
         account: Account that owns the registry; the credentials' own account when None.
         profile: Profile of the shared AWS configuration.
         client: A boto3 ``ecr`` client instead of one from boto3's credential chain.
+        limits: How long a call may take.
     """
 
-    def __init__(self, region: str, account: str | None, profile: str | None, client: Any) -> None:
+    def __init__(
+        self,
+        region: str,
+        account: str | None,
+        profile: str | None,
+        client: Any,
+        limits: Limits | None = None,
+    ) -> None:
         self.region = region
         self.account = account
         self._profile = profile
         self._made = client
-        self._inspector = Inspector(region, profile)
+        self._limits = limits
+        self._inspector = Inspector(region, profile, limits=limits)
         self._lock = threading.Lock()
 
     def client(self) -> Any:
         """Return the boto3 client, made at first use."""
         with self._lock:
             if self._made is None:
-                self._made = aws_client("ecr", self.region, profile=self._profile)
+                self._made = aws_client("ecr", self.region, profile=self._profile, limits=self._limits)
             return self._made
 
     def call(self, action: str, what: str, *, passing: Sequence[str] = (), **parameters: Any) -> Any:
@@ -142,9 +153,9 @@ class EcrCalls:
                 **page,
             )
             found += [each["imageTag"] for each in answer["imageIds"] if each.get("imageTag")]
-            if not answer.get("nextToken"):
+            if not (token := next_page(answer.get("nextToken"), page.get("nextToken"), "ListImages")):
                 return sorted(set(found))
-            page = {"nextToken": answer["nextToken"]}
+            page = {"nextToken": token}
 
     def blob_mounting(self) -> bool:
         """Return the account setting ``BLOB_MOUNTING``; False where the caller may not read it."""
@@ -170,9 +181,9 @@ class EcrCalls:
             what = f"describe the images of {repository}"
             answer = self.call("describe_images", what, repositoryName=repository, **page)
             found += answer["imageDetails"]
-            if not answer.get("nextToken"):
+            if not (token := next_page(answer.get("nextToken"), page.get("nextToken"), "DescribeImages")):
                 return found
-            page["nextToken"] = answer["nextToken"]
+            page = {"nextToken": token}
 
     def scan(self, repository: str, digest: str) -> Scan:
         """Return where the scan of an image stands, and what it found.

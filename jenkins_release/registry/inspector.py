@@ -13,7 +13,9 @@ from functools import cached_property
 from typing import Any
 
 from jenkins_release.aws import aws_client, translate
+from jenkins_release.aws.answers import next_page
 from jenkins_release.registry.protocol import Scan
+from jenkins_release.waits import Limits
 
 _UNTRIAGED = "UNTRIAGED"
 _FINDINGS_PAGE, _COVERAGE_PAGE = 100, 200
@@ -26,16 +28,26 @@ class Inspector:
         region: AWS region, such as ``eu-central-1``.
         profile: Profile of the shared AWS configuration.
         client: A boto3 ``inspector2`` client instead of one from boto3's credential chain.
+        limits: How long a call may take.
     """
 
-    def __init__(self, region: str, profile: str | None = None, client: Any = None) -> None:
+    def __init__(
+        self,
+        region: str,
+        profile: str | None = None,
+        client: Any = None,
+        limits: Limits | None = None,
+    ) -> None:
         self._region = region
         self._profile = profile
         self._made = client
+        self._limits = limits
 
     @cached_property
     def _client(self) -> Any:
-        return self._made or aws_client("inspector2", self._region, profile=self._profile)
+        return self._made or aws_client(
+            "inspector2", self._region, profile=self._profile, limits=self._limits
+        )
 
     def scan(self, repository: str, arn: str, digest: str) -> Scan:
         """Return where the scan of an image stands, and what it found.
@@ -91,9 +103,9 @@ class Inspector:
             except (BotoCoreError, ClientError) as error:
                 raise translate(error, what) from error
             yield from answer.get(name) or ()
-            if not answer.get("nextToken"):
+            if not (token := next_page(answer.get("nextToken"), more.get("nextToken"), action)):
                 return
-            more = {"nextToken": answer["nextToken"]}
+            more = {"nextToken": token}
 
 
 def severity_in_ecr(severity: object) -> str:

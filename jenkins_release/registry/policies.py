@@ -10,6 +10,7 @@ from typing import Any
 
 from jenkins_release.errors import RemoteError
 from jenkins_release.registry.ecr_calls import EcrCalls
+from jenkins_release.waits import Limits
 
 
 class RepositoryPolicies:
@@ -19,10 +20,13 @@ class RepositoryPolicies:
         region: AWS region.
         account: Account that owns the repositories.
         client: A boto3 ``ecr`` client instead of one from boto3's credential chain.
+        limits: How long a call may take.
     """
 
-    def __init__(self, region: str, account: str, *, client: Any = None) -> None:
-        self._calls = EcrCalls(region, account, None, client)
+    def __init__(
+        self, region: str, account: str, *, client: Any = None, limits: Limits | None = None
+    ) -> None:
+        self._calls = EcrCalls(region, account, None, client, limits)
 
     def read(self, repository: str) -> dict[str, Any]:
         """Return the policy of a repository (``GetRepositoryPolicy``); an empty one where it has none.

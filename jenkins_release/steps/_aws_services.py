@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jenkins_release.config import Configuration
 from jenkins_release.rules.tags import moving_filters
+from jenkins_release.waits import Limits
 
 if TYPE_CHECKING:
     from jenkins_release.aws.iam import IamAccount
@@ -18,6 +19,12 @@ class AwsServices:
     """The registry that customers pull from, and the account that owns it; opened on first use."""
 
     configuration: Configuration
+
+    @property
+    def limits(self) -> Limits:
+        """How long a call of the registry, of AWS or of the portal's storage may take."""
+        section = self.configuration.network
+        return Limits(section.answer_s, section.least_rate)
 
     @cached_property
     def registry(self) -> Registry:
@@ -37,6 +44,7 @@ class AwsServices:
             account=section.account,
             platform=self.configuration.export.platform,
             create=settings,
+            limits=self.limits,
         )
 
     @cached_property
@@ -52,11 +60,12 @@ class AwsServices:
         """IAM of the account that owns the registry."""
         from jenkins_release.aws.iam import IamAccount
 
-        return IamAccount(self.configuration.ecr.region, self.configuration.ecr.account)
+        section = self.configuration.ecr
+        return IamAccount(section.region, section.account, limits=self.limits)
 
     @cached_property
     def secret_store(self) -> SecretStore:
         """AWS Secrets Manager in the registry's region."""
         from jenkins_release.aws.secrets import SecretStore
 
-        return SecretStore(self.configuration.ecr.region)
+        return SecretStore(self.configuration.ecr.region, limits=self.limits)

@@ -11,6 +11,7 @@ from jenkins_release.errors import ConfigurationError
 if TYPE_CHECKING:
     from jenkins_release.portal import Portal
     from jenkins_release.share.factory import ClosableShare
+    from jenkins_release.waits import Limits
 
 
 class PortalServices:
@@ -22,6 +23,8 @@ class PortalServices:
 
         def _open_share(self, location: str) -> ClosableShare: ...
         def holder(self) -> str: ...
+        @property
+        def limits(self) -> Limits: ...
 
     @cached_property
     def portal(self) -> Portal:
@@ -44,6 +47,7 @@ class PortalServices:
                 cache_control=section.caching,
                 part_size=section.part_size_mib * 1024 * 1024,
                 workers=section.workers,
+                limits=self.limits,
             )
         raise ConfigurationError(
             "there is no download portal",

@@ -11,12 +11,18 @@ if TYPE_CHECKING:
     from jenkins_release.aws.ecs import EcsCluster
     from jenkins_release.aws.ssm import RunCommand
     from jenkins_release.probe import Prober
+    from jenkins_release.waits import Limits
 
 
 class SaasServices:
     """What runs the stack, and who asks whether it is well; opened on first use."""
 
     configuration: Configuration
+
+    if TYPE_CHECKING:
+
+        @property
+        def limits(self) -> Limits: ...
 
     @property
     def saas_region(self) -> str:
@@ -28,14 +34,14 @@ class SaasServices:
         """The cluster of the stack."""
         from jenkins_release.aws.ecs import Ecs
 
-        return Ecs(self.saas_region, self.configuration.saas.cluster)
+        return Ecs(self.saas_region, self.configuration.saas.cluster, limits=self.limits)
 
     @cached_property
     def run_command(self) -> RunCommand:
         """Run Command in the region of the stack."""
         from jenkins_release.aws.ssm import Ssm
 
-        return Ssm(self.saas_region)
+        return Ssm(self.saas_region, limits=self.limits)
 
     @cached_property
     def prober(self) -> Prober:

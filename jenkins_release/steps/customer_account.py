@@ -73,7 +73,7 @@ def issue_account(request: AccountRequest, services: Services) -> AccountReport:
         raise ConfigurationError(
             f"{request.account} is the account of the registry", hint="give the customer's own account"
         )
-    policies = RepositoryPolicies(scope.region, scope.account)
+    policies = RepositoryPolicies(scope.region, scope.account, limits=services.limits)
     found = _read(policies, services)
     for name, policy in found:
         other = [each for each in own_statements(customer, policy) if account_of(each) != request.account]
@@ -111,7 +111,7 @@ def revoke_account(name: str, services: Services, *, dry_run: bool = False) -> A
         RemoteError: ECR refused or failed; running it again goes on.
     """
     customer, scope = named_customer(name, services), place_of(services).scope
-    policies = RepositoryPolicies(scope.region, scope.account)
+    policies = RepositoryPolicies(scope.region, scope.account, limits=services.limits)
     found = [(each, policy, own_statements(customer, policy)) for each, policy in _read(policies, services)]
     changed = [(each, policy, own) for each, policy, own in found if own]
     if not changed:
@@ -135,7 +135,7 @@ def list_accounts(services: Services) -> list[SharedAccount]:
         RemoteError: ECR refused or failed.
     """
     scope = place_of(services).scope
-    policies = _read(RepositoryPolicies(scope.region, scope.account), services)
+    policies = _read(RepositoryPolicies(scope.region, scope.account, limits=services.limits), services)
     return shared_accounts(services.configuration.product.name, policies)
 
 

@@ -155,6 +155,7 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
             prefix=section.prefix,
             encryption=section.encryption,
             kms_key=section.kms_key,
+            limits=self.limits,
         )
 
     @cached_property
@@ -251,7 +252,13 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
                 hint=f"give --key file2:PATH or awskms:KEY, or set signing.{role}_key",
             )
         passphrase = secret(KEY_PASSPHRASE, self.environ)
-        signer = load_signer(uri, passphrase, region=self.configuration.ecr.region, environ=self.environ)
+        signer = load_signer(
+            uri,
+            passphrase,
+            region=self.configuration.ecr.region,
+            environ=self.environ,
+            limits=self.limits,
+        )
         for trusted in self.trusted_keys:
             same = trusted.key.keyid == signer.public_key.keyid
             usable = trusted.valid_at(self.now()) and not trusted.revoked

@@ -14,6 +14,7 @@ from jenkins_release.records.trust import MAX_TRUST_BYTES
 if TYPE_CHECKING:
     from jenkins_release.share.protocol import Share
     from jenkins_release.steps.services import Services
+    from jenkins_release.waits import Limits
 
 FOLDER = ".trust"
 MAX_VERSIONS = 1000
@@ -66,7 +67,9 @@ def open_store(services: Services) -> TrustStore:
     if section.location.startswith(_S3):
         bucket, _, prefix = section.location.removeprefix(_S3).partition("/")
         default = services.configuration.ecr.region
-        return S3TrustStore(bucket, prefix.strip("/"), section.region, default_region=default)
+        return S3TrustStore(
+            bucket, prefix.strip("/"), section.region, default_region=default, limits=services.limits
+        )
     if section.location:
         return ShareTrustStore(services.open_share(section.location), "")
     folder = f"{services.configuration.product.name}/{FOLDER}"
@@ -130,13 +133,27 @@ class S3TrustStore:
         prefix: Folder in it; empty for all of it.
         region: AWS region that it is configured to be in; empty for the one that it is in.
         default_region: Region to ask first if ``region`` is empty.
+        limits: How long a call may take.
     """
 
-    def __init__(self, bucket: str, prefix: str, region: str, *, default_region: str = "") -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        region: str,
+        *,
+        default_region: str = "",
+        limits: Limits | None = None,
+    ) -> None:
         from jenkins_release.aws.s3 import Bucket
 
         self._bucket = Bucket(
-            bucket, region, default_region=default_region, section="trust", missing=RemoteError
+            bucket,
+            region,
+            default_region=default_region,
+            section="trust",
+            missing=RemoteError,
+            limits=limits,
         )
         self._prefix = f"{prefix}/" if prefix else ""
 

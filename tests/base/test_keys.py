@@ -116,7 +116,7 @@ def test_the_public_half_of_a_kms_key_can_be_shown(monkeypatch, no_aws):
     from tests.base.test_kms import URI, Kms
 
     client = Kms()
-    monkeypatch.setattr(kms, "aws_client", lambda *_: client)
+    monkeypatch.setattr(kms, "aws_client", lambda *_, **__: client)
     done = CliRunner().invoke(
         cli, ["keys", "show", URI, "--region", "eu-central-1", "--json"], obj=Runtime({})
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from urllib3 import HTTPResponse
 
 from jenkins_release.aws import aws_client, aws_errors, translate
 from jenkins_release.errors import ConfigurationError, RemoteError
@@ -51,14 +53,14 @@ class Line:
     def __init__(self, client: Any, *answers: tuple[int, str, bytes]) -> None:
         self.calls = 0
         self._answers = answers
-        client.meta.events.register("before-send", self)
+        client._endpoint.http_session.session = self
 
-    def __call__(self, request: Any, **_: Any) -> AWSResponse:
+    def send(self, request: Any) -> AWSResponse:
         status, kind, body = self._answers[min(self.calls, len(self._answers) - 1)]
         self.calls += 1
-        answer = AWSResponse(request.url, status, {"Content-Type": kind}, None)
-        answer._content = body
-        return answer
+        headers = {"Content-Type": kind}
+        raw = HTTPResponse(BytesIO(body), headers, status, preload_content=False)
+        return AWSResponse(request.url, status, headers, raw)
 
 
 def told(code: str, message: str, status: int = 400) -> tuple[int, str, bytes]:
@@ -74,7 +76,7 @@ def client(no_aws: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Makes clients that never wait."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    monkeypatch.setattr("random.uniform", lambda low, _: low)
     return lambda service="ecs", **given: aws_client(service, "eu-central-1", **given)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from string import Formatter
 from typing import Any
 
 import botocore.exceptions as known
 import pytest
 
 from jenkins_release.aws import aws_errors, error_code, retry_after, translate
+from jenkins_release.aws.s3 import Bucket
 from jenkins_release.errors import ConfigurationError, RemoteError
 
 NOW = 1_750_000_000.0
@@ -217,3 +219,46 @@ def test_boto3_is_imported_when_a_client_is_made_and_not_before() -> None:
     program = "import sys, jenkins_release.registry; print({'boto3', 'botocore'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def _every_error() -> list[Exception]:
+    """One of each class that botocore raises."""
+    found: list[Exception] = [answered(code) for code in ("", "AccessDenied", "NoSuchKey", "SlowDown")]
+    for kind in vars(known).values():
+        if not isinstance(kind, type) or not issubclass(kind, known.BotoCoreError):
+            continue
+        fields = {name: "x" for _, name, _, _ in Formatter().parse(kind.fmt) if name}
+        if kind is known.WaiterError:
+            fields["last_response"] = "x"
+        found.append(kind(**fields))
+    return found
+
+
+@pytest.mark.parametrize("error", _every_error(), ids=lambda error: type(error).__name__)
+def test_every_error_is_translated(error: Exception):
+    """Those of a connection have a response that is None: S3's explanation took it for an answer."""
+    bucket = Bucket("b", "eu-central-1", section="portal", missing=RemoteError)
+    for found in (translate(error, "do it"), bucket.explain(error, "do it")):
+        assert isinstance(found, ConfigurationError | RemoteError)
+        assert found.message.startswith("cannot do it")
+
+
+def test_there_are_errors_to_translate():
+    """The list above is made of botocore's module."""
+    assert len(_every_error()) > 90
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        ("x", "the proxy proxy:3128 cannot be reached"),
+        ("Tunnel connection failed: 407 No", "refuses: 407 No"),
+    ],
+)
+def test_a_proxy_that_refuses(cause: str, said: str):
+    """Its login is not in the message."""
+    error = known.ProxyConnectionError(proxy_url="http://hunter:two@proxy:3128", error=cause)
+    found = translate(error, "do it")
+    assert said in found.message
+    assert "two" not in found.message
+    assert "HTTPS_PROXY" in found.hint

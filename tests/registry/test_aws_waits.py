@@ -1,0 +1,266 @@
+"""AWS that stalls, drips or never ends: a call ends in time, in bounded memory, and at once on a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jenkins_release.aws import aws_client, aws_errors, exchange
+from jenkins_release.aws.s3 import Bucket
+from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.registry import EcrRegistry
+from jenkins_release.waits import Limits
+from tests.fixtures.process import started
+from tests.fixtures.raw_server import RawServer, answer, drip, flood, raw_server
+
+GENEROUS_S = 15.0
+LIMITS = Limits(0.5, 1000)
+JSON = "Content-Type: application/x-amz-json-1.1"
+
+
+@pytest.fixture
+def aws(no_aws: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[RawServer], None]:
+    """Sends the calls of AWS to a server."""
+
+    def use(server: RawServer) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+
+    return use
+
+
+def _ecr(attempts: int = 1) -> EcrRegistry:
+    return EcrRegistry(
+        "eu-central-1", client=aws_client("ecr", "eu-central-1", attempts=attempts, limits=LIMITS)
+    )
+
+
+def _refused(registry: EcrRegistry) -> ReleaseError:
+    begun = time.monotonic()
+    with pytest.raises(ReleaseError) as caught:
+        registry.missing_layers("skydrm/rms", ["sha256:" + "0" * 64])
+    assert time.monotonic() - begun < GENEROUS_S
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        None,
+        b"",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\n\r\n{",
+        b"HTTP/1.1 500 No\r\nContent-Length: 99999\r\n\r\n{",
+    ],
+)
+def test_an_answer_that_does_not_come_in_time(aws: Callable[[RawServer], None], begun: bytes | None):
+    """Silence, and a byte now and then: before the status, in the headers, in the body, in an error."""
+    with raw_server(lambda _: None if begun is None else drip(begun)) as server:
+        aws(server)
+        error = _refused(_ecr())
+    assert isinstance(error, RemoteError)
+    assert error.retryable
+    assert "did not answer BatchCheckLayerAvailability in time" in error.message
+    assert "network.answer_s is 0.5 s" in error.message
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad", "500 No"])
+@pytest.mark.parametrize("length", ["", "Content-Length: 99999999999\r\n"])
+def test_a_body_without_end(
+    aws: Callable[[RawServer], None], monkeypatch: pytest.MonkeyPatch, status: str, length: str
+):
+    """It is read up to a bound."""
+    monkeypatch.setattr(exchange, "MOST", 2 * 1024 * 1024)
+    with raw_server(lambda _: flood(f"HTTP/1.1 {status}\r\n{length}\r\n".encode() + b"{")) as server:
+        aws(server)
+        error = _refused(_ecr())
+        sent = server.sent
+    assert "longer than" in error.message
+    assert sent < 32 * 1024 * 1024
+
+
+def test_an_answer_that_broke_off_is_asked_for_again(
+    aws: Callable[[RawServer], None], monkeypatch: pytest.MonkeyPatch
+):
+    """Half a body, whole by its headers, is no answer; nor is one that is no JSON."""
+    monkeypatch.setattr("random.uniform", lambda low, _: low)
+    whole = b'{"layers": [], "failures": []}'
+    answers = [
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 31\r\n\r\n" + whole[:9]],
+        answer(b'{"layers": "none"}', "200 OK", JSON),
+        answer(b'{"layers": [{"layerAvailability": "AVAILABLE"}]}', "200 OK", JSON),
+        answer(whole, "200 OK", JSON),
+    ]
+    with raw_server(lambda _: answers.pop(0)) as server:
+        aws(server)
+        assert _ecr(5).missing_layers("skydrm/rms", ["sha256:1"]) == {"sha256:1"}
+        assert len(server.requests) == 4
+
+
+def test_a_page_in_place_of_an_answer(aws: Callable[[RawServer], None]):
+    """Nothing is said about the image: the page is not ECR's word on it."""
+    page = b"<html><body>Sign in</body></html>"
+    with raw_server(lambda _: answer(page, "200 OK", "Content-Type: text/html")) as server:
+        aws(server)
+        error = _refused(_ecr())
+    assert "something else than AWS answers, with status 200" in error.message
+    assert error.retryable
+    assert "delete" not in f"{error.message} {error.hint}"
+
+
+@pytest.mark.parametrize(
+    ("wait", "asked"), [("600", 600), ("Fri, 31 Dec 2999 23:59:59 GMT", None), ("\u00b2", 0), ("9" * 30, 0)]
+)
+def test_a_long_wait_that_is_asked_for_is_handed_on(
+    aws: Callable[[RawServer], None], wait: str, asked: int | None
+):
+    """It is not waited for inside of the call."""
+    body = b'{"__type": "ThrottlingException"}'
+
+    def speech(_: bytes) -> list[Any]:
+        head = f"HTTP/1.1 429 Slow\r\nRetry-After: {wait}\r\nContent-Length: {len(body)}\r\n\r\n"
+        return [head.encode("utf-8") + body]
+
+    with raw_server(speech) as server:
+        aws(server)
+        error = _refused(_ecr(2 if asked != 0 else 1))
+        assert len(server.requests) == 1
+    assert error.retryable
+    if asked is None:
+        assert error.retry_after is not None
+        assert error.retry_after > 1e9
+    else:
+        assert (error.retry_after or 0) == asked
+
+
+def test_an_object_that_stalls_while_it_is_read(aws: Callable[[RawServer], None]):
+    """A stream is read by the caller; each read has its limit."""
+    dates = "Last-Modified: Fri, 31 Dec 1999 23:59:59 GMT\r\nETag: x\r\n"
+
+    def speech(request: bytes) -> Any:
+        if request.startswith(b"HEAD"):
+            return answer(b"")
+        return drip(f"HTTP/1.1 200 OK\r\n{dates}Content-Length: 99\r\n\r\n".encode())
+
+    with raw_server(speech) as server:
+        aws(server)
+        bucket = Bucket("b", "eu-central-1", section="ledger", missing=RemoteError, limits=LIMITS)
+        body = bucket.call("get_object", "read it", Key="k")["Body"]
+        begun = time.monotonic()
+        with pytest.raises(RemoteError, match="in time"), aws_errors("read it"):
+            body.read()
+    assert time.monotonic() - begun < GENEROUS_S
+
+
+def test_an_object_that_breaks_off(aws: Callable[[RawServer], None]):
+    """Also for a caller that reads no further than it needs."""
+    head = b"HTTP/1.1 200 OK\r\nLast-Modified: Fri, 31 Dec 1999 23:59:59 GMT\r\nETag: x\r\n"
+
+    def speech(request: bytes) -> Any:
+        if request.startswith(b"HEAD"):
+            return answer(b"")
+        return [head + b"Content-Length: 99\r\n\r\nhalf"]
+
+    with raw_server(speech) as server:
+        aws(server)
+        bucket = Bucket("b", "eu-central-1", section="ledger", missing=RemoteError, limits=LIMITS)
+        body = bucket.call("get_object", "read it", Key="k")["Body"]
+        with pytest.raises(RemoteError, match="broke off"), aws_errors("read it"):
+            body.read(1000)
+
+
+def test_pages_without_end(aws: Callable[[RawServer], None]):
+    """The next page is the same one."""
+    body = b'{"imageIds": [], "nextToken": "again"}'
+    with raw_server(lambda _: answer(body, "200 OK", JSON)) as server:
+        aws(server)
+        with pytest.raises(RemoteError, match="the same page again and again"):
+            _ecr().tags("skydrm/rms")
+
+
+def test_a_program_for_credentials_that_does_not_end(
+    no_aws: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """It is ended, and the error says what did not come."""
+    config = tmp_path / "config"
+    config.write_text("[profile slow]\ncredential_process = sleep 600\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    begun = time.monotonic()
+    with pytest.raises(RemoteError, match="credentials did not come in time"):
+        client = aws_client("ecr", "eu-central-1", profile="slow", attempts=1, limits=LIMITS)
+        EcrRegistry("eu-central-1", client=client).login()
+    assert time.monotonic() - begun < GENEROUS_S
+
+
+def test_credentials_of_a_role_that_do_not_come(
+    aws: Callable[[RawServer], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """STS drips; botocore asks it with a client that it makes itself."""
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/r\ncredential_source = Environment\n"
+    )
+    with raw_server(lambda _: drip(b"HTTP/1.1 200 OK\r\nX: ")) as server:
+        aws(server)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+        begun = time.monotonic()
+        with pytest.raises(RemoteError, match="in time"):
+            client = aws_client("ecr", "eu-central-1", profile="role", attempts=1, limits=LIMITS)
+            EcrRegistry("eu-central-1", client=client).login()
+        assert b"AssumeRole" in server.requests[0]
+    assert time.monotonic() - begun < GENEROUS_S
+
+
+STALLED = """
+from jenkins_release.parallel import map_parallel
+from jenkins_release.registry import EcrRegistry
+from jenkins_release.signals import interrupt_commands
+interrupt_commands()
+registry = EcrRegistry("eu-central-1")
+ask = lambda digest: registry.missing_layers("skydrm/rms", [digest])
+try:
+    map_parallel(ask, ["sha256:1", "sha256:2", "sha256:3"])
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    raise SystemExit(130)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("state", ["silence", "drip", "throttled", "refused"])
+def test_it_stops_at_once(aws: Callable[[RawServer], None], state: str, number: signal.Signals):
+    """In the wait for an answer, and in the wait between attempts; in three threads at a time."""
+    slow = answer(b'{"__type": "ThrottlingException"}', "400 Slow", JSON, "Retry-After: 19")
+    speeches: dict[str, Any] = {
+        "silence": lambda _: None,
+        "drip": lambda _: drip(b"HTTP/1.1 200 OK\r\nX: "),
+        "throttled": lambda _: slow,
+        "refused": lambda _: answer(b"busy", "503 No", "Retry-After: 19"),
+    }
+    with raw_server(speeches[state]) as server:
+        aws(server)
+        process = started([sys.executable, "-c", STALLED], os.environ)
+        try:
+            assert server.asked.wait(60)
+            time.sleep(0.5)
+            begun = time.monotonic()
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+            took = time.monotonic() - begun
+        finally:
+            process.kill()
+        asked = len(server.requests)
+        time.sleep(0.3)
+        assert len(server.requests) == asked
+    assert process.returncode == 128 + number or out == "interrupted\n", err
+    assert "Traceback" not in err
+    assert took < 5.0
