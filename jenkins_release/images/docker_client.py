@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import docker
 import requests
 import urllib3
 from docker.errors import APIError, DockerException
@@ -21,6 +20,7 @@ from docker.utils import parse_repository_tag
 
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.images.docker_address import find_daemon
+from jenkins_release.images.docker_daemon import Daemon
 from jenkins_release.images.protocol import ImageNotFound
 from jenkins_release.images.push_answer import is_transient
 
@@ -54,8 +54,13 @@ def connection_settings(base_url: str | None, environ: Mapping[str, str]) -> dic
     return {"base_url": found.url} if found.tls is None else {"base_url": found.url, "tls": found.tls}
 
 
-def connect(settings: Mapping[str, Any], timeout_s: float) -> docker.APIClient:
+def connect(settings: Mapping[str, Any], timeout_s: float, least_rate: int) -> Daemon:
     """Connect, and agree on a version of the API.
+
+    Args:
+        settings: As :func:`connection_settings` returns them.
+        timeout_s: Longest silence of the daemon, in seconds.
+        least_rate: Bytes a second below which a transfer makes no progress.
 
     Raises:
         RemoteError: No daemon answers; ``retryable`` unless the socket may not be used.
@@ -70,11 +75,13 @@ def connect(settings: Mapping[str, Any], timeout_s: float) -> docker.APIClient:
                 hint="a daemon of this machine listens on /var/run/docker.sock unless it was told otherwise",
             )
         try:
-            return docker.APIClient(**settings, version="auto", timeout=timeout_s)  # type: ignore[arg-type]
-        except (DockerException, ValueError) as error:
+            return Daemon(settings, timeout_s, least_rate)
+        except (DockerException, ValueError, TypeError, AttributeError) as error:
             # Without a cause it is not the network: the URL itself cannot be used. Docker answers with JSON.
             cause = error.__cause__
             other = isinstance(cause, APIError) and cause.is_client_error() and _WANTS_TLS not in str(cause)
+            if isinstance(cause, ReleaseError):
+                raise cause from error
             if other or isinstance(cause, KeyError | TypeError | requests.JSONDecodeError | None):
                 raise ConfigurationError(
                     f"the Docker daemon's URL {url!r} cannot be used: {error}",
@@ -112,17 +119,9 @@ def with_tag(reference: str) -> str:
     return f"{reference}:latest"
 
 
-def api_url(client: docker.APIClient, path: str) -> str:
+def api_url(client: Daemon, path: str) -> str:
     """Return the URL of a path of the daemon's API, for requests that the SDK has no method for."""
     return f"{client.base_url}/v{client.api_version}{path}"
-
-
-def answer_message(answer: requests.Response) -> str:
-    """Return the daemon's message in an answer that is not a success."""
-    try:
-        return str(answer.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"status {answer.status_code}: {answer.text[:200]}"
 
 
 def no_such_image(url: str, reference: str) -> ImageNotFound:
@@ -130,6 +129,15 @@ def no_such_image(url: str, reference: str) -> ImageNotFound:
     return ImageNotFound(
         f"the Docker daemon at {url} has no image {reference}",
         hint="build, load or pull it first; `docker image ls` shows what there is",
+    )
+
+
+def not_a_daemon(url: str, what: str) -> RemoteError:
+    """Return the error for an answer that no daemon gives."""
+    return RemoteError(
+        f"{what}: the Docker daemon at {url} answers with something else than a daemon's JSON",
+        hint="look at what listens there, and at the daemon's log",
+        retryable=True,
     )
 
 
@@ -172,6 +180,8 @@ def _translate(error: BaseException, url: str, what: str) -> ReleaseError:
             hint="check the spelling of the Docker daemon's address, and this machine's DNS",
             retryable=True,
         )
+    if any(isinstance(cause, requests.JSONDecodeError) for cause in causes):
+        return not_a_daemon(url, what)
     # For urllib3 every connection that fails is a kind of timeout.
     late, failed = urllib3.exceptions.TimeoutError, urllib3.exceptions.NewConnectionError
     if any(

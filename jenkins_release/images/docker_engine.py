@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
-import docker
-from docker.auth import resolve_repository_name
+from docker.auth import encode_header, resolve_repository_name
 from docker.errors import DockerException, NotFound
 from docker.utils import parse_repository_tag
 
@@ -22,21 +22,27 @@ from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.images.archive import ArchiveReader
 from jenkins_release.images.archive.platforms import normalise
 from jenkins_release.images.docker_client import (
+    api_url,
     connect,
     connection_settings,
+    daemon_error,
     no_such_image,
+    not_a_daemon,
     translated,
     with_tag,
 )
+from jenkins_release.images.docker_daemon import Daemon
 from jenkins_release.images.docker_load import load_archive
 from jenkins_release.images.docker_save import save_images
 from jenkins_release.images.protocol import LocalImage
 from jenkins_release.images.push_answer import push_error, read_push_answer
 from jenkins_release.progress import Progress, SilentProgress
 from jenkins_release.registry.protocol import RegistryLogin
+from jenkins_release.waits import LEAST_RATE
 
 _log = logging.getLogger(__name__)
 
+_NOT_FOUND = 404
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CLASSIC_DRIVERS = {
     "overlay2",
@@ -58,6 +64,7 @@ class DockerEngine:
         timeout_s: Longest silence of the daemon in a short call, in seconds.
         stream_timeout_s: Longest silence in save, load and push, in seconds; before the first byte
             of a save the daemon writes all layers to its disk.
+        least_rate: Bytes a second below which a save, load or push makes no progress.
         environ: The environment.
         progress: Told of the bytes that pushes send, and of those that are read for a config digest.
     """
@@ -68,6 +75,7 @@ class DockerEngine:
         *,
         timeout_s: float = 60.0,
         stream_timeout_s: float = 1800.0,
+        least_rate: int = LEAST_RATE,
         environ: Mapping[str, str] = os.environ,
         progress: Progress | None = None,
     ) -> None:
@@ -75,9 +83,10 @@ class DockerEngine:
         self._environ = environ
         self._timeout_s = timeout_s
         self._stream_timeout_s = stream_timeout_s
+        self._least_rate = least_rate
         self._progress = progress or SilentProgress()
-        self._connected: docker.APIClient | None = None
-        self._streaming: docker.APIClient | None = None
+        self._connected: Daemon | None = None
+        self._streaming: Daemon | None = None
         self._classic: bool | None = None
 
     @property
@@ -126,7 +135,7 @@ class DockerEngine:
         names = list(dict.fromkeys(with_tag(reference) for reference in references))
         if not names:
             raise ConfigurationError("no images to save", hint="name at least one image")
-        yield from save_images(self._client(streaming=True), self.url, names, self._stream_timeout_s)
+        yield from save_images(self._client(streaming=True), names)
 
     def load(self, archive: Iterable[bytes]) -> None:
         """Load an archive; the images get the references that the archive names.
@@ -137,7 +146,7 @@ class DockerEngine:
             IntegrityError: The daemon finds the archive damaged or incomplete.
             RemoteError: The daemon failed; a full disk is not worth a retry.
         """
-        loaded = load_archive(self._client(streaming=True), self.url, archive, self._stream_timeout_s)
+        loaded = load_archive(self._client(streaming=True), archive)
         _log.debug("%s: %s", self.url, "; ".join(loaded))
 
     def config_digest(self, reference: str) -> str:
@@ -199,11 +208,23 @@ class DockerEngine:
         client = self._client(streaming=True)
         with translated(self.url, f"push {reference}"), self._progress.task(f"push {reference}") as task:
             task.waits_for("the Docker daemon")
-            try:
-                lines = client.push(repository, tag, stream=True, decode=True, auth_config=auth)
+            call = client.call("push")
+            with call:
+                answer = client.post(
+                    api_url(client, f"/images/{quote(repository, safe='/:')}/push"),
+                    params={"tag": tag},
+                    headers={"X-Registry-Auth": encode_header(auth)},
+                    stream=True,
+                    timeout=client.timeout_s,
+                )
+            with answer:
+                if not answer.ok:
+                    message = client.message(answer, call)
+                    if answer.status_code == _NOT_FOUND:
+                        raise push_error(reference, message)
+                    raise daemon_error(self.url, f"push {reference}", message)
+                lines = client.lines(answer, call, f"push {reference}")
                 return read_push_answer(reference, tag or "", lines, task)
-            except NotFound as error:
-                raise push_error(reference, str(error.explanation)) from error
 
     def untag(self, reference: str) -> None:
         """Remove a reference; the image goes with its last one. A missing reference is fine.
@@ -232,12 +253,12 @@ class DockerEngine:
     ) -> None:
         self.close()
 
-    def _client(self, *, streaming: bool = False) -> docker.APIClient:
+    def _client(self, *, streaming: bool = False) -> Daemon:
         known = self._streaming if streaming else self._connected
         if known is not None:
             return known
         settings = connection_settings(self._base_url, self._environ)
-        client = connect(settings, self._stream_timeout_s if streaming else self._timeout_s)
+        client = connect(settings, self._stream_timeout_s if streaming else self._timeout_s, self._least_rate)
         if streaming:
             self._streaming = client
         else:
@@ -250,16 +271,35 @@ class DockerEngine:
                 found: dict[str, Any] = self._client().inspect_image(reference)  # type: ignore[no-untyped-call]  # untyped in types-docker
             except NotFound as error:
                 raise no_such_image(self.url, reference) from error
-        return found
+        return _image(found, self.url, f"inspect {reference}")
 
     def _is_classic(self) -> bool:
         """Whether the daemon is known to use the classic image store (``docker info``)."""
         if self._classic is None:
             with translated(self.url, "info"):
                 info = self._client().info()
+            if not isinstance(info, dict):
+                raise not_a_daemon(self.url, "info")
             containerd = "io.containerd.snapshotter" in str(info.get("DriverStatus"))
-            self._classic = not containerd and info.get("Driver") in _CLASSIC_DRIVERS
+            self._classic = not containerd and str(info.get("Driver")) in _CLASSIC_DRIVERS
         return self._classic
+
+
+def _image(found: Any, url: str, what: str) -> dict[str, Any]:
+    """Check the types of what is read of an image's description."""
+    texts = ("Id", "Os", "Architecture", "Variant")
+    if not isinstance(found, dict):
+        raise not_a_daemon(url, what)
+    layers = root.get("Layers") or [] if isinstance(root := found.get("RootFS") or {}, dict) else None
+    right = (
+        all(isinstance(found.get(name) or "", str) for name in texts)
+        and isinstance(found.get("Size") or 0, int)
+        and isinstance(layers, list)
+        and all(isinstance(layer, str) for layer in layers)
+    )
+    if not right:
+        raise not_a_daemon(url, what)
+    return found
 
 
 def _registry_of(reference: str) -> str:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-import docker
-from docker.utils.json_stream import json_stream
-
 from jenkins_release.errors import IntegrityError, ReleaseError
-from jenkins_release.images.docker_client import answer_message, api_url, daemon_error, translated
+from jenkins_release.images.docker_client import api_url, daemon_error, translated
+from jenkins_release.images.docker_daemon import Daemon
 from jenkins_release.images.push_answer import error_of
 
 _HELD_BACK = 64 << 10
-_LINE_BYTES = 8 << 10
+_PIECE = 1 << 20
 _BAD_ARCHIVE = re.compile(
     r"unexpected EOF|tar header|archive/tar|tar file|no such file or directory|diff ?id|breakout|digest"
     r"|invalid character|cannot unmarshal|unexpected end of JSON|match|invalid reference|invalid manifest"
@@ -24,14 +22,12 @@ _BAD_ARCHIVE = re.compile(
 _BAD_LAYER = re.compile(r"frame header|gzip: invalid header|flate: corrupt|bzip2 data invalid|xz: \(stdin\)")
 
 
-def load_archive(client: docker.APIClient, url: str, archive: Iterable[bytes], timeout_s: float) -> list[str]:
+def load_archive(client: Daemon, archive: Iterable[bytes]) -> list[str]:
     """Send an archive and read every line of the daemon's answer.
 
     Args:
         client: The daemon.
-        url: Its URL, for messages.
         archive: The archive.
-        timeout_s: Longest silence of the daemon, in seconds.
 
     Returns:
         What the daemon says that it loaded.
@@ -41,28 +37,29 @@ def load_archive(client: docker.APIClient, url: str, archive: Iterable[bytes], t
         IntegrityError: The daemon finds the archive damaged or incomplete.
         RemoteError: The daemon failed.
     """
-    body = LoadBody(archive)
+    body, url = LoadBody(archive), client.url
     loaded = []
+    call = client.call("load", _PIECE)
     try:
-        with (
-            translated(url, "load"),
-            client.post(
-                api_url(client, "/images/load"),
-                # Without quiet a daemon may answer before it has read the body, which ends the load.
-                params={"quiet": "1"},
-                headers={"Content-Type": "application/x-tar"},
-                data=iter(body),
-                stream=True,
-                timeout=timeout_s,
-            ) as answer,
-        ):
-            if not answer.ok:
-                raise _load_error(url, answer_message(answer))
-            for line in json_stream(answer.iter_content(_LINE_BYTES)):
-                if message := error_of(line):
-                    raise _load_error(url, message)
-                if isinstance(line, dict) and str(line.get("stream")).startswith("Loaded image"):
-                    loaded.append(str(line["stream"]).strip())
+        with translated(url, "load"):
+            with call:
+                answer = client.post(
+                    api_url(client, "/images/load"),
+                    # Without quiet a daemon may answer before it has read the body, which ends the load.
+                    params={"quiet": "1"},
+                    headers={"Content-Type": "application/x-tar"},
+                    data=client.sending(body, call),
+                    stream=True,
+                    timeout=client.timeout_s,
+                )
+            with answer:
+                if not answer.ok:
+                    raise _load_error(url, client.message(answer, call))
+                for line in client.lines(answer, call, "load"):
+                    if message := error_of(line):
+                        raise _load_error(url, message)
+                    if str(line.get("stream")).startswith("Loaded image"):
+                        loaded.append(str(line["stream"]).strip())
     except BaseException:
         if body.failure is not None:
             raise body.failure  # noqa: B904 - the transport's error only follows from this one

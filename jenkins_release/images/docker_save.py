@@ -9,18 +9,13 @@ import socket
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
-import docker
 import requests
 from docker.errors import NotFound
 
 from jenkins_release.errors import ReleaseError, RemoteError
-from jenkins_release.images.docker_client import (
-    answer_message,
-    api_url,
-    daemon_error,
-    no_such_image,
-    translated,
-)
+from jenkins_release.images.docker_client import api_url, daemon_error, no_such_image, translated
+from jenkins_release.images.docker_daemon import Daemon
+from jenkins_release.waits import Call
 
 _CHUNK = 1 << 20
 _TAIL = 8 << 10
@@ -28,9 +23,7 @@ _END_OF_ARCHIVE = 1024
 _ERROR_LINE = re.compile(rb'"error" *: *"((?:[^"\\]|\\.)*)"')
 
 
-def save_images(
-    client: docker.APIClient, url: str, names: Sequence[str], timeout_s: float
-) -> Iterator[bytes]:
+def save_images(client: Daemon, names: Sequence[str]) -> Iterator[bytes]:
     """Stream one archive of the images.
 
     A daemon that fails half-way ends the stream normally with a line of JSON in place of the
@@ -39,9 +32,7 @@ def save_images(
 
     Args:
         client: The daemon.
-        url: Its URL, for messages.
         names: Images to save, each with its tag.
-        timeout_s: Longest silence of the daemon, in seconds.
 
     Yields:
         The archive in chunks of about 1 MiB.
@@ -50,12 +41,12 @@ def save_images(
         ConfigurationError: The daemon lacks one of the images.
         RemoteError: The daemon failed or the stream was cut.
     """
-    what = f"save {', '.join(names)}"
+    what, url = f"save {', '.join(names)}", client.url
     tail = b""
     with translated(url, what):
-        chunks = _plainly(client, url, names, timeout_s)
+        chunks = _plainly(client, names)
         if chunks is None:
-            chunks = _through_the_sdk(client, url, what, names, timeout_s)
+            chunks = _through_the_sdk(client, what, names)
         for chunk in chunks:
             tail = chunk[-_TAIL:] if len(chunk) >= _TAIL else (tail + chunk)[-_TAIL:]
             yield chunk
@@ -63,9 +54,7 @@ def save_images(
         raise _cut_short(url, what, tail)
 
 
-def _plainly(
-    client: docker.APIClient, url: str, names: Sequence[str], timeout_s: float
-) -> Iterator[bytes] | None:
+def _plainly(client: Daemon, names: Sequence[str]) -> Iterator[bytes] | None:
     """Ask by HTTP/1.0 on a connection of its own, where the daemon listens on a socket of this machine.
 
     An HTTP/1.0 answer has no chunks (RFC 9112 section 7.1): the daemon would cut the archive into
@@ -75,26 +64,29 @@ def _plainly(
         The archive; None where the SDK has to ask instead: another kind of connection, or an answer
         that is no archive.
     """
-    connection = _connection(url, timeout_s)
+    connection = _connection(client.url, client.timeout_s)
     if connection is None:
         return None
     query = urlencode([("names", name) for name in names])
+    call = client.call("save")
     try:
-        connection.request("GET", f"/v{client.api_version}/images/get?{query}")
-        answer = connection.getresponse()
+        with call:
+            connection.request("GET", f"/v{client.api_version}/images/get?{query}")
+            answer = connection.getresponse()
     except BaseException:
         connection.close()
         raise
     if answer.status != requests.codes.ok:
         connection.close()
         return None
-    return _pieces(connection, answer)
+    return _pieces(connection, answer, call)
 
 
-def _pieces(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+def _pieces(
+    connection: http.client.HTTPConnection, answer: http.client.HTTPResponse, call: Call
+) -> Iterator[bytes]:
     with contextlib.closing(connection):
-        while chunk := answer.read(_CHUNK):
-            yield chunk
+        yield from call.pieces(iter(lambda: answer.read(_CHUNK), b""), _CHUNK)
 
 
 class _Unix(http.client.HTTPConnection):
@@ -116,22 +108,26 @@ def _connection(url: str, timeout_s: float) -> _Unix | None:
     return _Unix(path, timeout_s) if path != url else None
 
 
-def _through_the_sdk(
-    client: docker.APIClient, url: str, what: str, names: Sequence[str], timeout_s: float
-) -> Iterator[bytes]:
-    with client.get(
-        api_url(client, "/images/get"), params={"names": list(names)}, stream=True, timeout=timeout_s
-    ) as answer:
+def _through_the_sdk(client: Daemon, what: str, names: Sequence[str]) -> Iterator[bytes]:
+    call = client.call("save")
+    with call:
+        answer = client.get(
+            api_url(client, "/images/get"),
+            params={"names": list(names)},
+            stream=True,
+            timeout=client.timeout_s,
+        )
+    with answer:
         if not answer.ok:
-            raise _refused(client, url, what, names, answer)
-        yield from _chunks(answer)
+            raise _refused(client, what, names, answer, call)
+        yield from _chunks(answer, call)
 
 
-def _chunks(answer: requests.Response) -> Iterator[bytes]:
+def _chunks(answer: requests.Response, call: Call) -> Iterator[bytes]:
     # The daemon flushes every 32 KiB: larger pieces cost the consumers fewer calls.
     pieces: list[bytes] = []
     size = 0
-    for piece in answer.raw.stream(_CHUNK, decode_content=False):
+    for piece in call.pieces(answer.raw.stream(_CHUNK, decode_content=False), _CHUNK):
         pieces.append(piece)
         size += len(piece)
         if size >= _CHUNK:
@@ -142,17 +138,17 @@ def _chunks(answer: requests.Response) -> Iterator[bytes]:
 
 
 def _refused(
-    client: docker.APIClient, url: str, what: str, names: Sequence[str], answer: requests.Response
+    client: Daemon, what: str, names: Sequence[str], answer: requests.Response, call: Call
 ) -> ReleaseError:
-    message = answer_message(answer)
+    message = client.message(answer, call)
     if answer.status_code == requests.codes.not_found:
         # The daemon does not say which of the names it lacks.
         for name in names:
             try:
                 client.inspect_image(name)  # type: ignore[no-untyped-call]  # untyped in types-docker
             except NotFound:
-                return no_such_image(url, name)
-    return daemon_error(url, what, message)
+                return no_such_image(client.url, name)
+    return daemon_error(client.url, what, message)
 
 
 def _cut_short(url: str, what: str, tail: bytes) -> RemoteError:

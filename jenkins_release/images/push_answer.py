@@ -62,6 +62,9 @@ _ADVICE = [
 ]
 
 
+_LONGEST_MESSAGE = 2000
+
+
 def is_transient(message: str) -> bool:
     """Whether a daemon's or registry's message tells of something that may pass by itself."""
     status = _status(message)
@@ -114,7 +117,7 @@ def error_of(line: object) -> str:
     message = message or line.get("error") or ""
     if not message and detail:
         message = f"the daemon gave no reason ({detail})"
-    return str(message)
+    return str(message)[:_LONGEST_MESSAGE]
 
 
 def read_push_answer(reference: str, tag: str, lines: Iterable[Mapping[str, Any]], task: Task) -> str:

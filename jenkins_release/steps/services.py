@@ -167,6 +167,7 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
         return DockerEngine(
             section.host or None,
             stream_timeout_s=section.timeout_s,
+            least_rate=self.configuration.network.least_rate,
             environ=self.environ,
             progress=self.progress,
         )

@@ -1,0 +1,248 @@
+"""A Docker daemon that stalls, drips, never ends, or says what no daemon says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.images import DockerEngine
+from jenkins_release.registry.protocol import RegistryLogin
+from jenkins_release.sandbox.process import as_root
+from tests.fixtures.raw_server import RawServer, answer, drip, flood, raw_server
+
+GENEROUS_S = 15.0
+JSON = "Content-Type: application/json"
+VERSION = answer(b'{"ApiVersion": "1.41"}', "200 OK", JSON)
+LOGIN = RegistryLogin("127.0.0.1:1", "AWS", "x")
+CALLS: dict[str, Callable[[DockerEngine], Any]] = {
+    "ping": lambda engine: engine.ping(),
+    "inspect": lambda engine: engine.inspect("a:1"),
+    "save": lambda engine: list(engine.save(["a:1"])),
+    "load": lambda engine: engine.load([b"x" * 3_000_000]),
+    "push": lambda engine: engine.push("127.0.0.1:1/a:1", LOGIN),
+    "tag": lambda engine: engine.tag("a:1", "b:1"),
+    "untag": lambda engine: engine.untag("a:1"),
+}
+TEXTS = {name: call for name, call in CALLS.items() if name in {"inspect", "load", "push"}}
+
+
+def _daemon(speech: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Answer the version as a daemon, all else by a speech."""
+    return lambda request: VERSION if b" /version " in request.split(b"\r\n")[0] else speech(request)
+
+
+def _engine(server: RawServer) -> DockerEngine:
+    return DockerEngine(
+        server.url.replace("http:", "tcp:"),
+        timeout_s=0.6,
+        stream_timeout_s=0.6,
+        least_rate=1 << 20,
+        environ={},
+    )
+
+
+def _failed(server: RawServer, call: Callable[[DockerEngine], Any]) -> ReleaseError:
+    begun = time.monotonic()
+    with _engine(server) as engine, pytest.raises(ReleaseError) as caught:
+        call(engine)
+    assert time.monotonic() - begun < GENEROUS_S
+    return caught.value
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(
+    "begun",
+    [
+        None,
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n{",
+        b"HTTP/1.1 500 No\r\nContent-Length: 99999\r\n\r\n{",
+    ],
+    ids=["silence", "headers", "body", "error"],
+)
+def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callable[[DockerEngine], Any]):
+    """Silence, and a byte now and then: no single read is late."""
+    with raw_server(_daemon(lambda _: None if begun is None else drip(begun))) as server:
+        error = _failed(server, call)
+    assert isinstance(error, RemoteError)
+    assert error.retryable
+    assert "did not answer in time" in error.message
+
+
+@pytest.mark.parametrize("begun", [None, b"HTTP/1.0 200 OK\r\nX: ", b"HTTP/1.0 200 OK\r\n\r\n"])
+def test_a_save_by_the_socket_of_this_machine(tmp_path: Path, begun: bytes | None):
+    """It has a connection of its own."""
+    speech = _daemon(lambda _: None if begun is None else drip(begun))
+    with raw_server(speech, tmp_path / "d.sock") as server:
+        error = _failed(server, CALLS["save"])
+    assert "did not answer in time" in error.message
+
+
+def test_a_connection_that_is_not_answered():
+    """The version is asked for first."""
+    with raw_server(lambda _: drip(b"HTTP/1.1 200 OK\r\nX: ")) as server:
+        assert "did not answer in time" in _failed(server, CALLS["ping"]).message
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("status", ["500 No", "404 No", "409 No"])
+def test_an_error_without_end(status: str, call: Callable[[DockerEngine], Any]):
+    """Its beginning is read."""
+    if status == "404 No" and call is CALLS["untag"]:
+        pytest.skip("what is not there is removed")
+    with raw_server(_daemon(lambda _: flood(f"HTTP/1.1 {status}\r\n\r\n".encode()))) as server:
+        error = _failed(server, call)
+        sent = server.sent
+    assert sent < 16 << 20
+    assert len(error.message) < 4000
+
+
+@pytest.mark.parametrize("call", TEXTS.values(), ids=TEXTS)
+def test_a_line_without_end(call: Callable[[DockerEngine], Any]):
+    """As long as JSON may be, and no longer."""
+    begun = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"status": "'
+    with raw_server(_daemon(lambda _: flood(begun))) as server:
+        error = _failed(server, call)
+        sent = server.sent
+    assert sent < 64 << 20
+    assert isinstance(error, RemoteError)
+
+
+WRONG = [
+    b"",
+    b"<html>",
+    b"[]",
+    b"null",
+    b'"text"',
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b'{"Size": ' + b"9" * 5000 + b"}",
+    b'{"Id": "\\ud800"}',
+    b'{"Id": 1, "RootFS": []}',
+    b'{"RootFS": {"Layers": [1]}}',
+    b'{"RootFS": {"Layers": "x"}}',
+    b'{"Size": "x"}',
+    b'{"errorDetail": {"message": {"a": []}}}',
+    b'{"error": 5}',
+    b'{"id": [], "progressDetail": {"current": 1e999}, "aux": {"Digest": []}}',
+    b'{"progressDetail": {"current": true}}\n[]\n',
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("body", WRONG, ids=lambda body: repr(body[:24]))
+@pytest.mark.parametrize("status", ["200 OK", "500 No", "404 No"])
+def test_what_no_daemon_says(body: bytes, status: str, call: Callable[[DockerEngine], Any]):
+    """A failure that is documented, never an error of this program's own."""
+    with raw_server(_daemon(lambda _: answer(body, status, JSON))) as server, _engine(server) as engine:
+        try:
+            call(engine)
+        except ReleaseError as error:
+            assert error.exit_status != 70
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"ApiVersion": 1}', b'{"ApiVersion": "x.y"}', *WRONG[:7]])
+def test_a_version_that_is_none(body: bytes):
+    """Something else listens there."""
+    with raw_server(lambda _: answer(body, "200 OK", JSON)) as server:
+        assert _failed(server, CALLS["ping"]).exit_status in {2, 5}
+
+
+OPERATION = """
+import os, signal, sys, threading
+from jenkins_release import waits
+from jenkins_release.images import DockerEngine
+from jenkins_release.parallel import map_parallel
+from jenkins_release.registry.protocol import RegistryLogin
+from jenkins_release.sandbox.demo_images import demo_archive
+from jenkins_release.signals import interrupt_commands
+url, operation, image = sys.argv[1:]
+if os.environ["HOW"] == "signal":
+    interrupt_commands()
+else:
+    signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=waits.stop).start())
+engine = DockerEngine(url, environ={})
+target = "127.0.0.1:1/" + image
+engine.tag(image, target)
+next(engine.save([image]))
+calls = {
+    "inspect": lambda: engine.inspect(image),
+    "save": lambda: list(engine.save([image])),
+    "load": lambda: engine.load(demo_archive("8.1.0", "42", base_size=8 << 20, own_size=1 << 20)),
+    "push": lambda: engine.push(target, RegistryLogin("127.0.0.1:1", "AWS", "x")),
+}
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    map_parallel(lambda _: calls[operation](), [1, 2])
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+    raise SystemExit(130)
+"""
+
+
+@pytest.mark.parametrize("how", ["signal", "threads"])
+@pytest.mark.parametrize("operation", ["inspect", "save", "load", "push"])
+def test_ctrl_c_while_the_daemon_is_stopped(
+    docker_daemon: Any, demo_images: list[str], operation: str, how: str
+):
+    """Two threads wait for a daemon that gets no processor time; they end by themselves."""
+    if not hasattr(docker_daemon, "pid"):
+        pytest.skip("somebody else's daemon is not stopped")
+    command = [sys.executable, "-c", OPERATION, docker_daemon.base_url, operation, demo_images[0]]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "HOW": how},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+        with _stopped(docker_daemon.pid()):
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            time.sleep(1.0)
+            begun = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=GENEROUS_S)
+            took = time.monotonic() - begun
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    if how == "signal":
+        assert took < 5.0
+    else:
+        assert out == "stopped\n", err
+
+
+@contextlib.contextmanager
+def _stopped(pid: int) -> Iterator[None]:
+    subprocess.run(as_root(["kill", "-STOP", str(pid)]), check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(as_root(["kill", "-CONT", str(pid)]), check=True)
+
+
+@pytest.fixture(autouse=True)
+def untagged(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take away the tag that the last test sets."""
+    yield
+    if "demo_images" in request.fixturenames:
+        request.getfixturevalue("engine").untag("127.0.0.1:1/" + request.getfixturevalue("demo_images")[0])
