@@ -23,6 +23,7 @@ from jenkins_release.images.docker_address import find_daemon
 from jenkins_release.images.docker_daemon import Daemon
 from jenkins_release.images.protocol import ImageNotFound
 from jenkins_release.images.push_answer import is_transient
+from jenkins_release.waits import LEAST_RATE
 
 _WANTS_TLS = "HTTP request to an HTTPS server"
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-f]{64}")
@@ -54,7 +55,7 @@ def connection_settings(base_url: str | None, environ: Mapping[str, str]) -> dic
     return {"base_url": found.url} if found.tls is None else {"base_url": found.url, "tls": found.tls}
 
 
-def connect(settings: Mapping[str, Any], timeout_s: float, least_rate: int) -> Daemon:
+def connect(settings: Mapping[str, Any], timeout_s: float, least_rate: int = LEAST_RATE) -> Daemon:
     """Connect, and agree on a version of the API.
 
     Args:
