@@ -8,12 +8,13 @@ GROOVY_LINT := build/groovy-lint/.installed
 S3RVER := build/s3rver/.installed
 PYTEST_ARGS ?=
 ADVERSARY_ARGS ?=
+FAULTS_ARGS ?=
 PROGRAMS := scripts/write-schemas scripts/lint-groovy
 
 # In order: a target looks at the machine, then installs what is missing, then works.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help machine-demo machine-setup machine-test machine-lint setup demo test adversary fuzz test-jenkins lint groovy-logs library format bench clean
+.PHONY: help machine-demo machine-setup machine-test machine-lint setup demo test adversary faults fuzz test-jenkins lint groovy-logs library format bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +47,11 @@ test: machine-test $(STAMP) $(GROOVY_LINT) $(S3RVER) ## Run the whole test suite
 
 adversary: setup ## Change the share between any two calls of a step, and count what gets out
 	@$(BIN)/python -m tests.release.adversary $(ADVERSARY_ARGS)
+
+faults: setup ## Play every fault with every command, and write docs/reliability.md
+	@rm -rf build/faults
+	@FAULTS=all $(BIN)/python -m pytest -n 2 --dist load -q --tb=no tests/faults $(FAULTS_ARGS) || true
+	@$(BIN)/python -m tests.faults.report
 
 fuzz: setup ## Compare our readers with Docker and skopeo on thousands of archives and manifests
 	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(BIN)/python -m pytest -q -s tests/fuzz

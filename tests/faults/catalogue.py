@@ -1,0 +1,883 @@
+"""The faults: what each is, how it begins, and with which commands it is played.
+
+A fault *passes* if a command may be expected to get over it: it happens once, or ends before the command's
+limits are used up. A fault *holds* if it lasts as long as the command does: Ctrl-C has to end that.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jenkins_release.sandbox.process import LOOPBACK, free_port
+from tests.faults import http_proxy, wire
+from tests.faults.commands import Key, Play
+from tests.faults.http_proxy import Answer, Exchange, HttpProxy, Order
+from tests.faults.stage import Stage
+from tests.faults.wire import RECEIVED, SENT, At, AtCommand, Trouble, Wire
+
+Came = Callable[[], bool]
+Begin = Callable[[Play, str], Came]
+
+SMB_ALL = ("candidate export", "qa sign-off", "promote run (registry)", "release publish")
+"""With these every fault of SMB is played."""
+SMB_SOME = (
+    *SMB_ALL,
+    "promote approve",
+    "release portal",
+    "release withdraw",
+    "release retire",
+    "bundle build",
+    "saas refresh",
+)
+"""With these the most telling."""
+HTTP_ALL = ("promote run (registry)", "release portal", "customer issue")
+"""With these every fault of HTTP is played."""
+HTTP_SOME = (
+    *HTTP_ALL,
+    "promote approve",
+    "release withdraw",
+    "release retire",
+    "saas refresh",
+    "customer rotate",
+    "customer revoke",
+)
+"""With these the most telling."""
+REGISTRY = ("promote run (registry)",)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        ident: Its name in the table, and for ``-k``.
+        told: What it is, in a sentence's words.
+        smb: Whether it is one of SMB; else of HTTP.
+        begin: Lets it begin, and returns whether it has happened.
+        commands: Commands that it is played with.
+        passes: Whether the command has to get over it.
+        holds: Whether it lasts.
+    """
+
+    ident: str
+    told: str
+    smb: bool
+    begin: Begin
+    commands: tuple[str, ...]
+    passes: bool = False
+    holds: bool = False
+
+
+def line_of(fault: Fault, command_lines: dict[str, Key]) -> str:
+    """Return the line that a fault is put on: S3 and IAM before ECR where a command has both."""
+    if fault.smb:
+        return "smb"
+    return "aws" if "aws" in command_lines else "ecr"
+
+
+def _wire(stage: Stage, line: str) -> Wire:
+    found: Wire = getattr(stage, line)
+    return found
+
+
+def _proxy(stage: Stage, line: str) -> HttpProxy:
+    found: HttpProxy = getattr(stage, f"{line}_proxy")
+    return found
+
+
+def _suffer(play: Play, line: str, trouble: Trouble, came: Came | None = None) -> Came:
+    where = _wire(play.stage, line)
+    where.suffer(trouble)
+    if came is not None:
+        return came
+    return lambda: bool(getattr(trouble, "came", where.count))
+
+
+def on_wire(make: Callable[[Wire, Key], Trouble], came: Callable[[Wire], bool] | None = None) -> Begin:
+    """A trouble on the wire, made for the command."""
+
+    def begin(play: Play, line: str) -> Came:
+        where, key = _wire(play.stage, line), play.command.lines[line]
+        return _suffer(play, line, make(where, key), (lambda: came(where)) if came else None)
+
+    return begin
+
+
+def refused(play: Play, line: str) -> Came:
+    """No connection is accepted; what counts as happened is the time that a command needs to try one."""
+    begun = time.monotonic()
+    _wire(play.stage, line).suffer(wire.Deaf())
+    return lambda: time.monotonic() > begun + 3
+
+
+def at_moment(action: Callable[[Play, str], None]) -> Begin:
+    """Something is done to a server or wire at the command's telling request."""
+
+    def begin(play: Play, line: str) -> Came:
+        key = play.command.lines[line]
+        if line == "smb":
+            moment = wire.Moment(key.label, lambda: action(play, line))
+            return _suffer(play, line, moment)
+        order = Order(key.write or key.label, _then(play, line, action), times=1)
+        _proxy(play.stage, line).suffer(order)
+        return lambda: order.hits > 0
+
+    return begin
+
+
+def _then(play: Play, line: str, action: Callable[[Play, str], None]) -> Callable[[Exchange], None]:
+    def act(exchange: Exchange) -> None:
+        threading.Thread(target=action, args=(play, line), daemon=True).start()
+        exchange.send(exchange.forward())
+
+    return act
+
+
+def _restart_samba(seconds: float) -> Callable[[Play, str], None]:
+    def act(play: Play, line: str) -> None:
+        samba = play.stage.sandbox.samba
+        samba.stop()
+        time.sleep(seconds)
+        samba.start(tied=True)
+
+    return act
+
+
+def _restart_ecr(play: Play, line: str) -> None:
+    play.stage.sandbox.ecr.stop()
+    play.stage.sandbox.ecr.start(tied=True)
+
+
+def _close_share(play: Play, line: str) -> None:
+    samba = play.stage.sandbox.samba
+    for share in samba.shares:
+        command = ["smbcontrol", "-s", str(samba.config_file), "smbd", "close-share", share]
+        subprocess.run(command, check=False, capture_output=True)
+
+
+def small(told: int | None) -> Begin:
+    """The share that is written to has too little room."""
+
+    def begin(play: Play, line: str) -> Came:
+        _, port = play.stage.small_share(told=told)
+        name = "RELEASES" if play.command.step == "publish" else "RELEASE_CANDIDATE"
+        variable = f"JENKINS_RELEASE_SHARE_{name}"
+        play.more[variable] = f"smb://{LOOPBACK}:{port}/data"
+        play.lifted.append(lambda: play.more.pop(variable))
+        return lambda: True
+
+    return begin
+
+
+def order(
+    act: Callable[[Exchange], None],
+    label: str = "",
+    *,
+    times: int | None = None,
+    write: bool = False,
+    skip: int = 0,
+) -> Begin:
+    """What happens to the command's telling requests, or to those with a label."""
+
+    def begin(play: Play, line: str) -> Came:
+        key = play.command.lines[line]
+        wanted = label or (key.write if write and key.write else key.label)
+        made = Order(wanted, act, times=times, skip=skip)
+        _proxy(play.stage, line).suffer(made)
+        return lambda: made.hits > 0
+
+    return begin
+
+
+def _dated(seconds: float) -> Callable[[Exchange], None]:
+    """429 with a moment in Retry-After (RFC 9110 10.2.3)."""
+
+    def act(exchange: Exchange) -> None:
+        moment = email.utils.formatdate(time.time() + seconds, usegmt=True)
+        http_proxy.status(429, THROTTLED, Retry_After=moment)(exchange)
+
+    return act
+
+
+def no_way_out(play: Play, line: str) -> Came:
+    """The environment names a proxy that refuses connections."""
+    for name in ("HTTP_PROXY", "http_proxy"):
+        play.more[name] = f"http://{LOOPBACK}:{free_port()}"
+        play.lifted.append(lambda name=name: play.more.pop(name))  # type: ignore[misc]
+    return lambda: True
+
+
+def _location(value: str) -> Callable[[Exchange], None]:
+    return http_proxy.changed(lambda answer: answer.replace("Location", value))
+
+
+def _header(name: str, value: str) -> Callable[[Exchange], None]:
+    return http_proxy.changed(lambda answer: answer.replace(name, value))
+
+
+def _all_available(answer: Answer) -> None:
+    """Say of every layer that was asked for that it is there."""
+    told = json.loads(answer.body)
+    for failure in told.get("failures", []):
+        told.setdefault("layers", []).append(
+            {"layerDigest": failure["layerDigest"], "layerAvailability": "AVAILABLE"}
+        )
+    for layer in told.get("layers", []):
+        layer["layerAvailability"] = "AVAILABLE"
+    answer.body = json.dumps({**told, "failures": []}).encode()
+
+
+def _alter_manifest(answer: Answer) -> None:
+    told = json.loads(answer.body)
+    for image in told.get("images", []):
+        image["imageManifest"] = image["imageManifest"].replace('"size":', '"size": ', 1)
+    answer.body = json.dumps(told).encode()
+
+
+def _half(answer: Answer) -> None:
+    answer.body = answer.body[: len(answer.body) // 2]
+
+
+def _cut(exchange: Exchange) -> None:
+    """The length of the whole answer, and half of it."""
+    answer = exchange.forward()
+    head = f"HTTP/1.1 {answer.status} OK\r\nContent-Length: {len(answer.body) + 100}\r\n\r\n"
+    exchange.raw(head.encode() + answer.body)
+    exchange.reset()
+
+
+def _go_on(exchange: Exchange) -> None:
+    """Say without end that the request may go on (RFC 9110 15.2.1)."""
+    http_proxy.endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n")(exchange)
+
+
+def _redirect(exchange: Exchange) -> None:
+    here = f"http://{exchange.headers.get('host', '')}{exchange.path}?{exchange.query}"
+    exchange.send(Answer(307, [("Location", here)]))
+
+
+PAGE = b"<!DOCTYPE html><html><body>Please log in to the proxy.</body></html>"
+
+
+def _errors(code: str, message: str, json_code: str = "") -> tuple[bytes, bytes]:
+    """Return an error as AWS's JSON, with what the registry API wants, and as AWS's XML."""
+    told = {"__type": json_code or code, "message": message, "errors": [{"code": code, "message": message}]}
+    error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+    xml = f"<ErrorResponse>{error}<RequestId>1</RequestId></ErrorResponse>"
+    return json.dumps(told).encode(), xml.encode()
+
+
+THROTTLED = _errors("TOOMANYREQUESTS", "Rate exceeded", "ThrottlingException")[0]
+BROKEN = _errors("UNKNOWN", "it is broken", "ServerException")[0]
+TOKEN = _errors("DENIED", "Your authorization token has expired. Reauthenticate and try again.")[0]
+EXPIRED = _errors(
+    "ExpiredToken", "The security token included in the request is expired", "ExpiredTokenException"
+)
+SKEWED = _errors(
+    "RequestTimeTooSkewed",
+    "Signature expired: 20260101T000000Z is now earlier than 20260101T005500Z",
+    "InvalidSignatureException",
+)
+LOST = _errors("BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")[0]
+WRONG = "sha256:" + "0" * 64
+_API = r"[A-Z]\w*"
+_ANY = ".*"
+
+
+def _of_kind(json_body: bytes, xml_body: bytes, number: int) -> Callable[[Exchange], None]:
+    def act(exchange: Exchange) -> None:
+        is_json = "x-amz-target" in exchange.headers or exchange.path.startswith("/v2/")
+        body = json_body if is_json else xml_body
+        http_proxy.status(number, body, "application/x-amz-json-1.1" if is_json else "text/xml")(exchange)
+
+    return act
+
+
+def _smb() -> list[Fault]:
+    def fault(ident: str, told: str, begin: Begin, commands: tuple[str, ...] = SMB_ALL, **how: bool) -> Fault:
+        return Fault(f"smb-{ident}", told, True, begin, commands, **how)
+
+    def answer_lost(label: str, what: str) -> Begin:
+        return on_wire(lambda w, k: AtCommand(label, what, wire=w))
+
+    def held(label: str) -> Begin:
+        return on_wire(lambda w, k: AtCommand(label, "stall", wire=w, times=None))
+
+    def gone(number: int) -> Begin:
+        return on_wire(lambda w, k: AtCommand(k.label, "answer", wire=w, status=number))
+
+    writes = ("candidate export", "qa sign-off", "release publish")
+    return [
+        fault("delay", "every message takes 20 ms", on_wire(lambda w, k: wire.Delay(0.02)), passes=True),
+        fault(
+            "rate",
+            "one byte a second, from a byte on",
+            on_wire(lambda w, k: wire.Rate(1, after=k.byte), lambda w: _past(w)),
+            SMB_SOME,
+            holds=True,
+        ),
+        fault(
+            "stall-once",
+            "one connection passes nothing more from a byte on",
+            on_wire(lambda w, k: At("stall", k.byte, k.way)),
+            passes=True,
+        ),
+        fault(
+            "stall",
+            "every connection passes nothing more from a byte on",
+            on_wire(lambda w, k: At("stall", k.byte, k.way, times=None)),
+            holds=True,
+        ),
+        fault(
+            "one-way",
+            "no answer arrives any more on the connections there are",
+            on_wire(lambda w, k: At("oneway", k.byte, k.way, wire=w)),
+            SMB_SOME,
+            passes=True,
+        ),
+        fault(
+            "reset",
+            "one connection is reset at a byte",
+            on_wire(lambda w, k: At("reset", k.byte, k.way)),
+            SMB_SOME,
+            passes=True,
+        ),
+        fault(
+            "reset-always",
+            "every connection is reset at a byte",
+            on_wire(lambda w, k: At("reset", k.byte, k.way, times=None)),
+        ),
+        fault(
+            "closed",
+            "one connection is closed at a byte",
+            on_wire(lambda w, k: At("close", k.byte, k.way)),
+            passes=True,
+        ),
+        fault(
+            "half-open",
+            "one connection dies without a word at the telling command",
+            on_wire(lambda w, k: AtCommand(k.label, "stall", wire=w)),
+            passes=True,
+        ),
+        fault(
+            "half-open-all",
+            "all connections die without a word at the telling command; new ones pass",
+            on_wire(lambda w, k: AtCommand(k.label, "hold", wire=w)),
+            SMB_SOME,
+            passes=True,
+        ),
+        fault(
+            "changed-answer",
+            "one byte of an answer is changed",
+            on_wire(lambda w, k: At("change", 1_000, RECEIVED)),
+            SMB_SOME,
+            passes=True,
+        ),
+        fault(
+            "changed-request",
+            "one byte of a request is changed",
+            on_wire(lambda w, k: At("change", k.byte if k.way == SENT else 2_000, SENT)),
+            passes=True,
+        ),
+        fault(
+            "garbage-once",
+            "bytes of no protocol in place of one answer",
+            on_wire(lambda w, k: At("garbage", 1_000, RECEIVED)),
+            passes=True,
+        ),
+        fault(
+            "garbage", "bytes of no protocol in place of every answer", on_wire(lambda w, k: wire.Babble())
+        ),
+        fault(
+            "silent",
+            "connections are accepted, and nothing is answered",
+            on_wire(lambda w, k: wire.Mute()),
+            SMB_SOME,
+            holds=True,
+        ),
+        fault(
+            "hang-up",
+            "connections are accepted and closed at once",
+            on_wire(lambda w, k: wire.HangUp(), lambda w: True),
+        ),
+        fault("refused", "connections are refused", refused, holds=True),
+        fault(
+            "refused-3s",
+            "all connections are reset and new ones refused for 3 s",
+            at_moment(lambda play, line: play.stage.smb.refuse(3.0)),
+            SMB_SOME,
+            passes=True,
+        ),
+        fault(
+            "restart",
+            "the server restarts at the telling command",
+            at_moment(_restart_samba(0.0)),
+            SMB_SOME,
+            passes=True,
+        ),
+        fault(
+            "restart-2s",
+            "the server restarts and is away for 2 s",
+            at_moment(_restart_samba(2.0)),
+            passes=True,
+        ),
+        fault(
+            "killed",
+            "the server's processes for the connections are killed",
+            at_moment(lambda play, line: play.stage.sandbox.samba.kill_clients()),  # type: ignore[arg-type,return-value]
+            passes=True,
+        ),
+        fault(
+            "frozen",
+            "the server stops answering, its connections stay",
+            at_moment(lambda play, line: play.stage.sandbox.samba.freeze()),
+            SMB_SOME,
+            holds=True,
+        ),
+        fault(
+            "share-closed",
+            "the administrator takes the share off its users once",
+            at_moment(_close_share),
+            passes=True,
+        ),
+        fault("session-deleted", "STATUS_USER_SESSION_DELETED once", gone(0xC0000203), passes=True),
+        fault("session-expired", "STATUS_NETWORK_SESSION_EXPIRED once", gone(0xC000035C), passes=True),
+        fault("full", "the share is full, and says so", small(None), ("candidate export", "release publish")),
+        fault(
+            "quota", "the share tells of free space that there is not", small(1 << 30), ("candidate export",)
+        ),
+        *(
+            fault(
+                f"stall-at-{label.lower()}".replace("_", "-"),
+                f"{label} is never answered",
+                held(label),
+                commands,
+                holds=True,
+            )
+            for label, commands in (
+                ("NEGOTIATE", ("candidate export",)),
+                ("SESSION_SETUP", ("candidate export", "promote run (registry)")),
+                ("TREE_CONNECT", ("candidate export",)),
+                ("CREATE", SMB_ALL),
+                ("WRITE", writes),
+                ("FLUSH", writes),
+                ("READ", ("promote run (registry)", "release portal", "release publish")),
+                ("RENAME", SMB_SOME),
+                ("CLOSE", SMB_ALL),
+                ("DELETE", ("qa sign-off", "promote run (registry)")),
+                ("QUERY_DIRECTORY", ("promote run (registry)", "release retire")),
+            )
+        ),
+        *(
+            fault(
+                f"lost-{label.lower()}".replace("_", "-"),
+                f"{label} is done, its answer is lost, and the connection reset",
+                answer_lost(label, "lose"),
+                commands,
+                passes=True,
+            )
+            for label, commands in (
+                ("CREATE", SMB_ALL),
+                ("WRITE", writes),
+                ("FLUSH", writes),
+                ("RENAME", SMB_SOME),
+                ("CLOSE", SMB_ALL),
+                ("DELETE", ("qa sign-off", "promote run (registry)")),
+            )
+        ),
+        *(
+            fault(
+                f"stranded-{label.lower()}",
+                f"{label} is done, its answer is lost, and the server does not learn of it",
+                answer_lost(label, "strand"),
+                commands,
+                passes=True,
+            )
+            for label, commands in (
+                ("CREATE", SMB_ALL),
+                ("RENAME", SMB_SOME),
+                ("DELETE", ("qa sign-off", "promote run (registry)")),
+            )
+        ),
+        fault(
+            "stranded-rename-all",
+            "RENAME is done, its answer is lost, and no connection passes anything any more",
+            answer_lost("RENAME", "strand-all"),
+            SMB_SOME,
+            passes=True,
+        ),
+    ]
+
+
+def _past(where: Wire) -> bool:
+    return any(flow.slow for flow in where.flows())
+
+
+def _http() -> list[Fault]:
+    def fault(
+        ident: str, told: str, begin: Begin, commands: tuple[str, ...] = HTTP_ALL, **how: bool
+    ) -> Fault:
+        return Fault(f"http-{ident}", told, False, begin, commands, **how)
+
+    status = http_proxy.status
+    return [
+        fault("delay", "every piece takes 20 ms", on_wire(lambda w, k: wire.Delay(0.02)), passes=True),
+        fault("slow", "every answer takes 0.3 s", order(http_proxy.slow(0.3), _ANY), passes=True),
+        fault(
+            "rate",
+            "one byte a second, from a byte on",
+            on_wire(lambda w, k: wire.Rate(1, after=k.byte), lambda w: _past(w)),
+            (*HTTP_SOME, "promote run (docker)"),
+            holds=True,
+        ),
+        fault(
+            "drip",
+            "the telling answer comes one byte a second",
+            order(http_proxy.drip),
+            HTTP_SOME,
+            holds=True,
+        ),
+        fault(
+            "stall",
+            "the telling request is never answered",
+            order(http_proxy.stall),
+            (*HTTP_SOME, "promote run (docker)"),
+            holds=True,
+        ),
+        fault(
+            "stall-once",
+            "the telling request is not answered once",
+            order(http_proxy.stall, times=1),
+            passes=True,
+        ),
+        *(
+            fault(
+                f"stall-at-{what}",
+                f"{label} is never answered",
+                order(http_proxy.stall, label),
+                REGISTRY,
+                holds=True,
+            )
+            for what, label in (
+                ("login", "GetAuthorizationToken"),
+                ("repositories", "DescribeRepositories"),
+                ("layers", "BatchCheckLayerAvailability"),
+                ("upload", "POST blobs/uploads"),
+                ("commit", "PUT blobs/uploads"),
+                ("manifest", "PUT manifests"),
+                ("tag", "PutImage"),
+            )
+        ),
+        fault(
+            "stall-byte",
+            "every connection passes nothing more from a byte on",
+            on_wire(lambda w, k: At("stall", k.byte, k.way, times=None)),
+            holds=True,
+        ),
+        fault(
+            "one-way",
+            "no answer arrives any more on the connections there are",
+            on_wire(lambda w, k: At("oneway", k.byte, k.way, wire=w)),
+            passes=True,
+        ),
+        fault(
+            "half-open",
+            "all connections die without a word at a byte; new ones pass",
+            on_wire(lambda w, k: At("stall", k.byte, k.way, wire=w)),
+            HTTP_SOME,
+            passes=True,
+        ),
+        fault(
+            "reset",
+            "one connection is reset at a byte",
+            on_wire(lambda w, k: At("reset", k.byte, k.way)),
+            HTTP_SOME,
+            passes=True,
+        ),
+        fault(
+            "reset-always",
+            "every connection is reset at a byte",
+            on_wire(lambda w, k: At("reset", k.byte, k.way, times=None)),
+        ),
+        fault(
+            "changed",
+            "one byte of what is sent is changed",
+            on_wire(lambda w, k: At("change", k.byte, SENT)),
+            ("promote run (registry)", "release portal"),
+        ),
+        fault(
+            "garbage",
+            "bytes of no protocol in place of every answer",
+            on_wire(lambda w, k: wire.Babble()),
+            HTTP_SOME,
+        ),
+        fault(
+            "status-line",
+            "a status line that is none",
+            order(lambda e: e.raw(b"HTTP/1.1 2x0 Oh\r\nContent-Length: 0\r\n\r\n")),
+        ),
+        fault(
+            "silent",
+            "connections are accepted, and nothing is answered",
+            on_wire(lambda w, k: wire.Mute()),
+            HTTP_SOME,
+            holds=True,
+        ),
+        fault(
+            "hang-up",
+            "connections are accepted and closed at once",
+            on_wire(lambda w, k: wire.HangUp(), lambda w: True),
+        ),
+        fault("refused", "connections are refused", refused, HTTP_SOME, holds=True),
+        fault(
+            "refused-3s",
+            "all connections are reset and new ones refused for 3 s",
+            at_moment(lambda play, line: _wire(play.stage, line).refuse(3.0)),
+            HTTP_SOME,
+            passes=True,
+        ),
+        fault(
+            "restart",
+            "ECR restarts at the first change",
+            at_moment(_restart_ecr),
+            ("promote run (registry)", "release withdraw", "saas refresh"),
+            passes=True,
+        ),
+        fault(
+            "proxy-refuses", "the environment names a proxy that refuses connections", no_way_out, HTTP_SOME
+        ),
+        fault("429", "429 without end", order(status(429, THROTTLED)), HTTP_SOME),
+        fault(
+            "429-twice",
+            "429 twice, with Retry-After: 1",
+            order(status(429, THROTTLED, Retry_After="1"), times=2),
+            HTTP_SOME,
+            passes=True,
+        ),
+        fault(
+            "429-date",
+            "429 twice, with a moment in 2 s in Retry-After",
+            order(_dated(2), times=2),
+            passes=True,
+        ),
+        fault(
+            "429-long",
+            "429 without end, with Retry-After: 600",
+            order(status(429, THROTTLED, Retry_After="600")),
+            HTTP_SOME,
+            holds=True,
+        ),
+        fault("429-far", "429 without end, with a moment in a year in Retry-After", order(_dated(3e7))),
+        fault(
+            "429-huge",
+            "429 without end, with Retry-After: 9 and 300 zeros",
+            order(status(429, THROTTLED, Retry_After="9" + "0" * 300)),
+        ),
+        fault(
+            "429-odd", "429 without end, with Retry-After: ²", order(status(429, THROTTLED, Retry_After="²"))
+        ),
+        fault("503", "503 without end", order(status(503, BROKEN)), HTTP_SOME),
+        fault("503-twice", "503 twice", order(status(503, BROKEN), times=2), HTTP_SOME, passes=True),
+        fault("502-page", "502 with a page of HTML, without end", order(status(502, PAGE, "text/html"))),
+        fault(
+            "page",
+            "a page of HTML in place of an answer, without end",
+            order(status(200, PAGE, "text/html")),
+            HTTP_SOME,
+        ),
+        fault(
+            "page-layers",
+            "a page of HTML from BatchCheckLayerAvailability",
+            order(status(200, PAGE, "text/html"), "BatchCheckLayerAvailability"),
+            REGISTRY,
+        ),
+        fault("page-once", "a page of HTML once", order(status(200, PAGE, "text/html"), times=1)),
+        fault(
+            "half-json",
+            "half of each JSON document",
+            order(http_proxy.changed(_half), _API),
+            ("promote run (registry)", "release withdraw", "saas refresh"),
+        ),
+        fault("cut-answer", "an answer that ends before its length, once", order(_cut, times=1), passes=True),
+        fault(
+            "endless-error",
+            "500 with a body without end",
+            order(http_proxy.endless(b"HTTP/1.1 500 Oh\r\nContent-Type: text/plain\r\n\r\n", b"x" * 4096)),
+            HTTP_SOME,
+        ),
+        fault(
+            "endless-answer",
+            "200 with a body without end",
+            order(
+                http_proxy.endless(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", b" " * 4096)
+            ),
+            HTTP_SOME,
+        ),
+        fault(
+            "endless-header",
+            "a header without end",
+            order(http_proxy.endless(b"HTTP/1.1 200 OK\r\nX-A: ", b"x" * 4096)),
+        ),
+        fault("endless-100", "100 Continue without end", order(_go_on), holds=True),
+        fault(
+            "lost-answer",
+            "the first change is done, its answer is lost, and the connection reset",
+            order(http_proxy.lose, write=True, times=1),
+            HTTP_SOME,
+            passes=True,
+        ),
+        fault(
+            "lost-silently",
+            "the first change is done, its answer never comes",
+            order(http_proxy.lose_silently, write=True, times=1),
+            HTTP_SOME,
+            passes=True,
+        ),
+        *(
+            fault(
+                f"lost-{what}",
+                f"{label} is done, its answer is lost once",
+                order(http_proxy.lose, label, times=1),
+                REGISTRY,
+                passes=True,
+            )
+            for what, label in (
+                ("create", "CreateRepository"),
+                ("upload", "POST blobs/uploads"),
+                ("part", "PATCH blobs/uploads"),
+                ("commit", "PUT blobs/uploads"),
+                ("manifest", "PUT manifests"),
+                ("delete", "BatchDeleteImage"),
+            )
+        ),
+        fault(
+            "upload-lost",
+            "the upload session is lost once, at PATCH",
+            order(status(404, LOST), "PATCH blobs/uploads", times=1),
+            REGISTRY,
+            passes=True,
+        ),
+        fault(
+            "upload-lost-commit",
+            "the upload session is lost once, at PUT",
+            order(status(404, LOST), "PUT blobs/uploads", times=1),
+            REGISTRY,
+            passes=True,
+        ),
+        fault(
+            "upload-lost-always",
+            "every upload session is lost",
+            order(status(404, LOST), "PATCH blobs/uploads"),
+            REGISTRY,
+        ),
+        fault(
+            "wrong-digest-blob",
+            "another Docker-Content-Digest in the answer to each blob",
+            order(_header("Docker-Content-Digest", WRONG), "PUT blobs/uploads"),
+            REGISTRY,
+        ),
+        fault(
+            "wrong-digest-manifest",
+            "another Docker-Content-Digest in the answer to each manifest",
+            order(_header("Docker-Content-Digest", WRONG), "PUT manifests"),
+            REGISTRY,
+        ),
+        fault(
+            "altered-manifest",
+            "manifests that are read have other bytes",
+            order(http_proxy.changed(_alter_manifest), "BatchGetImage"),
+            ("promote run (registry)", "release withdraw"),
+        ),
+        fault(
+            "lying-head",
+            "every layer is said to be there already",
+            order(http_proxy.changed(_all_available), "BatchCheckLayerAvailability"),
+            REGISTRY,
+        ),
+        fault(
+            "lying-range",
+            "each part is answered with Range: 0-0",
+            order(_header("Range", "0-0"), "PATCH blobs/uploads"),
+            REGISTRY,
+        ),
+        fault(
+            "lying-range-beyond",
+            "each part is answered with a Range beyond it",
+            order(_header("Range", "0-99999999999"), "PATCH blobs/uploads"),
+            REGISTRY,
+        ),
+        fault(
+            "odd-range",
+            "each part is answered with Range: 0-²",
+            order(_header("Range", "0-²"), "PATCH blobs/uploads"),
+            REGISTRY,
+        ),
+        fault(
+            "bad-location",
+            "Location: http://[::1/ä x for each upload",
+            order(_location("http://[::1/ä x"), "POST blobs/uploads"),
+            REGISTRY,
+        ),
+        fault(
+            "elsewhere",
+            "Location leads to another server for each upload",
+            order(_location("http://127.0.0.1:1/v2/x/blobs/uploads/1"), "POST blobs/uploads"),
+            REGISTRY,
+        ),
+        fault("redirects", "a redirect to itself", order(_redirect), HTTP_SOME),
+        fault(
+            "token-expired",
+            "the registry's token is expired once",
+            order(status(403, TOKEN), "PATCH blobs/uploads|PUT blobs/uploads", times=1, skip=1),
+            REGISTRY,
+            passes=True,
+        ),
+        fault(
+            "token-always",
+            "the registry's token is always expired",
+            order(status(403, TOKEN), r"\w+ (blobs|manifests).*"),
+            REGISTRY,
+        ),
+        fault(
+            "credentials-expired",
+            "AWS credentials are expired",
+            order(_of_kind(*EXPIRED, 403)),
+            HTTP_SOME,
+        ),
+        fault(
+            "clock",
+            "AWS finds the clock of this machine wrong",
+            order(_of_kind(*SKEWED, 403)),
+            HTTP_SOME,
+        ),
+        fault(
+            "docker-stall",
+            "the daemon's upload is never answered",
+            order(http_proxy.stall, r"PATCH blobs/uploads|PUT blobs/uploads"),
+            ("promote run (docker)",),
+            holds=True,
+        ),
+        fault(
+            "docker-reset",
+            "the daemon's upload is reset once",
+            order(http_proxy.reset, r"PATCH blobs/uploads", times=1),
+            ("promote run (docker)",),
+            passes=True,
+        ),
+        fault(
+            "docker-lost-tag",
+            "PutImage is done, its answer is lost",
+            order(http_proxy.lose, "PutImage", times=1),
+            ("promote run (docker)",),
+            passes=True,
+        ),
+    ]
+
+
+FAULTS: dict[str, Fault] = {fault.ident: fault for fault in (*_smb(), *_http())}

@@ -1,0 +1,217 @@
+"""The observer of the matrix sees what it is there to see, and proxies do what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from jenkins_release.sandbox.process import LOOPBACK
+from tests.faults import http_proxy, wire
+from tests.faults.commands import COMMANDS, Play
+from tests.faults.http_proxy import HttpProxy, Order
+from tests.faults.stage import REF, VERSION, Stage
+from tests.faults.wire import RECEIVED, SENT, At, Wire
+from tests.fixtures.share import eventually
+
+
+@pytest.fixture
+def play(stage: Stage) -> Iterator[Play]:
+    """A release that is out, about to be withdrawn."""
+    made = Play(stage, COMMANDS["release withdraw"])
+    made.prepare()
+    yield made
+    made.prepare()
+    made.close()
+
+
+class TestTheObserver:
+    def test_finds_nothing_wrong_with_a_release(self, play: Play):
+        """Otherwise every cell would fail."""
+        assert play.look() == []
+        assert play.visible() == "the release"
+
+    @pytest.mark.parametrize("name", ["candidate.json", "SHA256SUMS", "installers/SkyDRM-8.1.0.msi"])
+    def test_sees_a_candidate_that_is_not_complete(self, play: Play, name: str):
+        """A file is missing."""
+        (play.product.share / "SkyDRM" / REF / name).unlink()
+        (told,) = play.look()
+        assert "is visible and not complete" in told
+
+    def test_sees_a_wrong_byte(self, play: Play):
+        """In a published release."""
+        path = play.product.releases / "SkyDRM" / VERSION / "installers" / "SkyDRM-8.1.0.msi"
+        data = bytearray(path.read_bytes())
+        data[5000] ^= 1
+        path.write_bytes(data)
+        (told,) = play.look()
+        assert "has other bytes than SHA256SUMS says" in told
+
+    def test_sees_half_a_statement(self, play: Play):
+        """An attestation under its own name."""
+        path = play.product.share / "SkyDRM" / REF / "attestations" / "0009-qa.dsse.json"
+        path.write_text('{"payload": "')
+        (told,) = play.look()
+        assert "is visible and not complete" in told
+
+    def test_sees_a_release_tag_on_another_image(self, play: Play):
+        """The tag of one image's repository leads to the image of another version."""
+        name = play.product.repositories[0]
+        client = play.stage.registry
+        client.batch_delete_image(repositoryName=name, imageIds=[{"imageTag": VERSION}])
+        other = play.product.manifests[name, "8.2.0"][1]
+        client.put_image(repositoryName=name, imageManifest=other, imageTag=VERSION)
+        assert any(f"{name}:{VERSION} is" in told for told in play.look())
+
+
+@pytest.fixture
+def line() -> Iterator[tuple[Wire, list[socket.socket]]]:
+    """A wire before a server that takes connections, and its ends of them."""
+    ends: list[socket.socket] = []
+    with socket.create_server((LOOPBACK, 0)) as server:
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    ends.append(server.accept()[0])
+
+        threading.Thread(target=accept, daemon=True).start()
+        made = Wire(server.getsockname()[1])
+        yield made, ends
+        made.close()
+        server.shutdown(socket.SHUT_RDWR)
+    for each in ends:
+        each.close()
+
+
+def joined(line: tuple[Wire, list[socket.socket]]) -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a new connection."""
+    made, ends = line
+    before = len(ends)
+    client = socket.create_connection((LOOPBACK, made.port), timeout=10)
+    assert eventually(lambda: len(ends) > before)
+    ends[-1].settimeout(10)
+    return client, ends[-1]
+
+
+class TestTheWire:
+    def test_hands_on_what_is_said(self, line: tuple[Wire, list[socket.socket]]):
+        """Both ways, and the end."""
+        client, server = joined(line)
+        with client:
+            client.sendall(b"ask")
+            assert server.recv(9) == b"ask"
+            server.sendall(b"answer")
+            assert client.recv(9) == b"answer"
+        assert server.recv(9) == b""
+
+    def test_stalls_at_a_byte_and_keeps_both_sockets(self, line: tuple[Wire, list[socket.socket]]):
+        """What came before the byte passes; neither end hears of an end, until it is healed."""
+        line[0].suffer(At("stall", 3, SENT))
+        client, server = joined(line)
+        with client:
+            client.sendall(b"abcdef")
+            assert server.recv(9) == b"abc"
+            client.sendall(b"more")
+            for each in (client, server):
+                each.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    each.recv(9)
+            line[0].heal()
+            client.settimeout(10)
+            with pytest.raises(ConnectionResetError):
+                client.recv(9)
+
+    def test_loses_one_way(self, line: tuple[Wire, list[socket.socket]]):
+        """The server hears the client, and is not heard."""
+        line[0].suffer(At("oneway", 3, SENT, wire=line[0]))
+        client, server = joined(line)
+        with client:
+            client.sendall(b"abc")
+            client.sendall(b"d")
+            assert server.recv(9)
+            server.sendall(b"answer")
+            client.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                client.recv(9)
+
+    def test_resets(self, line: tuple[Wire, list[socket.socket]]):
+        """With RST, at both ends; the next connection passes."""
+        line[0].suffer(At("reset", 3, SENT))
+        client, server = joined(line)
+        with client:
+            client.sendall(b"abcdef")
+            with pytest.raises(ConnectionResetError):
+                client.recv(9)
+            with pytest.raises(ConnectionResetError):
+                while server.recv(9):
+                    pass
+        client, server = joined(line)
+        with client:
+            client.sendall(b"abcdef")
+            assert server.recv(9) == b"abcdef"
+
+    def test_changes_one_byte(self, line: tuple[Wire, list[socket.socket]]):
+        """And no other."""
+        line[0].suffer(At("change", 2, RECEIVED))
+        client, server = joined(line)
+        with client:
+            server.sendall(b"abcdef")
+            assert client.recv(9) == b"abCdef"
+            server.sendall(b"ghi")
+            assert client.recv(9) == b"ghi"
+
+    def test_refuses_for_a_while(self, line: tuple[Wire, list[socket.socket]]):
+        """On the same port it listens again."""
+        line[0].refuse(0.5)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((LOOPBACK, line[0].port), timeout=10)
+
+        def connects() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, line[0].port), timeout=1):
+                return True
+            return False
+
+        assert eventually(connects)
+
+    def test_says_nothing_to_whom_it_accepted(self, line: tuple[Wire, list[socket.socket]]):
+        """Not even that it ends."""
+        line[0].suffer(wire.Mute())
+        client, _ = joined(line)
+        with client:
+            client.sendall(b"ask")
+            client.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                client.recv(9)
+
+
+class TestTheProxy:
+    def test_a_lost_answer_is_one_to_a_request_that_was_done(self, stage: Stage):
+        """The server has acted; the client's connection is reset."""
+        proxy = HttpProxy(stage.sandbox.registry.port)
+        try:
+            proxy.suffer(Order("POST blobs/uploads", http_proxy.lose, times=1))
+            there = _uploads(stage)
+            client = http.client.HTTPConnection(LOOPBACK, proxy.port, timeout=10)
+            client.request("POST", "/v2/lost/blobs/uploads/", headers={"Content-Length": "0"})
+            with pytest.raises(ConnectionResetError):
+                client.getresponse()
+            client.close()
+            assert _uploads(stage) == there + 1
+            client = http.client.HTTPConnection(LOOPBACK, proxy.port, timeout=10)
+            client.request("POST", "/v2/lost/blobs/uploads/", headers={"Content-Length": "0"})
+            answer = client.getresponse()
+            assert answer.status == 202
+            assert f":{proxy.port}/" in (answer.getheader("Location") or "")
+            client.close()
+        finally:
+            proxy.close()
+
+
+def _uploads(stage: Stage) -> int:
+    folder = stage.sandbox.folder / "registry" / "data"
+    return len(list(folder.glob("docker/registry/v2/repositories/lost/_uploads/*")))
