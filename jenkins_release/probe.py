@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from jenkins_release.version import PROGRAM
+from jenkins_release.waits import Call
 
 if TYPE_CHECKING:
     import requests
@@ -49,53 +49,32 @@ class HttpProber:
 
     def ask(self, url: str, timeout_s: float) -> Answer:
         """Ask once. A redirect is answered as it stands: what it leads to was not asked for."""
-        import requests
+        from jenkins_release.exchange import NoAnswer, Untrusted, open_session, translated
 
-        end = time.monotonic() + timeout_s
+        headers = {"User-Agent": PROGRAM, "Accept": "*/*", "Cache-Control": "no-cache"}
         try:
-            with requests.Session() as session:
-                # Otherwise requests sends what .netrc has for the host.
-                session.auth = _no_login
-                with session.get(
-                    url,
-                    headers={"User-Agent": PROGRAM, "Accept": "*/*", "Cache-Control": "no-cache"},
-                    timeout=timeout_s,
-                    allow_redirects=False,
-                    stream=True,
-                ) as response:
-                    return Answer(response.status_code, _body(response, end))
-        except requests.Timeout:
+            # One call for all of it: bytes that come buy no time here.
+            with (
+                Call(f"{url} to answer", timeout_s),
+                translated(url),
+                open_session() as session,
+                session.get(
+                    url, headers=headers, timeout=timeout_s, allow_redirects=False, stream=True
+                ) as response,
+            ):
+                return Answer(response.status_code, _body(response))
+        except TimeoutError:
             return Answer(0, problem=f"no answer within {timeout_s:g} s")
-        except requests.exceptions.SSLError as error:
-            return Answer(0, problem=f"the TLS certificate is not accepted: {_cause(error)}")
-        except (requests.RequestException, OSError, ValueError) as error:
-            return Answer(0, problem=f"no answer: {_cause(error)}")
+        except Untrusted as error:
+            return Answer(0, problem=f"the TLS certificate is not accepted: {error.cause}")
+        except NoAnswer as error:
+            return Answer(0, problem=f"no answer: {error.cause}")
 
 
-def _body(response: requests.Response, end: float) -> bytes:
-    import requests
-
+def _body(response: requests.Response) -> bytes:
     data = bytearray()
     for block in response.iter_content(_BLOCK):
         data += block
         if len(data) >= MAX_BODY:
             break
-        if time.monotonic() > end:  # requests bounds only the silence between two bytes
-            raise requests.Timeout
     return bytes(data[:MAX_BODY])
-
-
-def _no_login(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason, in one line: requests wraps it three times."""
-    reason: BaseException = error
-    while True:
-        inner = getattr(reason, "reason", None) or (reason.args[0] if reason.args else None)
-        if not isinstance(inner, BaseException):
-            break
-        reason = inner
-    text = str(reason).rpartition(": ")[2] or type(reason).__name__
-    return " ".join(text.split())

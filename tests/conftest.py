@@ -39,6 +39,7 @@ pytest_plugins = [
     "tests.fixtures.ledger",
     "tests.fixtures.log",
     "tests.fixtures.unprivileged",
+    "tests.fixtures.raw_http",
 ]
 
 _NEEDS_ROOT = frozenset({"customer_host", "docker", "small_daemon", "unprivileged", "users_daemon"})

@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode
 
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
-from requests.structures import CaseInsensitiveDict
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
-from jenkins_release.numbers import whole_number
+from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.exchange import (
+    Answer,
+    Exchange,
+    NoAnswer,
+    Untrusted,
+    exchange,
+    location,
+    open_session,
+    shown,
+)
 from jenkins_release.registry.manifests import (
     ACCEPTED_TYPES,
     Content,
@@ -31,14 +38,19 @@ from jenkins_release.registry.manifests import (
 )
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.registry.transport import root_url
+from jenkins_release.retry import asked_wait
 from jenkins_release.strict_json import strict_json
+from jenkins_release.waits import Limits
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Largest manifest that registries have to take (OCI Distribution Specification, "Pushing Manifests")."""
 _MAX_ANSWER_BYTES = 1024 * 1024
-_CHUNK = 1024 * 1024
+_MOST_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|\[?::1\]?")
-_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+_PARAMETER = re.compile(r'\b(\w+)="([^"]*)"')
+_TOKEN = re.compile(r"[!-~]+")
+"""What a header can carry; how a token is made is the registry's own matter (RFC 6750 section 2.1)."""
 _REFERENCE = re.compile(
     r"(?P<host>localhost(?::\d+)?|\[::1\](?::\d+)?|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::\d+)?)"
     r"/(?P<repository>[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)"
@@ -100,15 +112,17 @@ class DistributionRegistry:
     Args:
         host: Registry host, with port if any, as it stands before the first ``/`` of a reference.
         login: Credentials; None to read as anybody.
-        timeout_s: Longest silence of the registry, in seconds.
+        limits: How long a request may take.
     """
 
-    def __init__(self, host: str, login: RegistryLogin | None = None, *, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, host: str, login: RegistryLogin | None = None, *, limits: Limits | None = None
+    ) -> None:
         self.host = host
         self._login = login
-        self._timeout_s = timeout_s
+        self._limits = limits or Limits()
         self._root = root_url(host)
-        self._session = requests.Session()
+        self._session = open_session()
         self._auth: AuthBase = _Anonymous()
 
     def manifest(self, repository: str, reference: str) -> RawManifest:
@@ -122,19 +136,14 @@ class DistributionRegistry:
         """
         what = f"{self.host}/{repository}{'@' if is_digest(reference) else ':'}{reference}"
         url = f"{self._root}/v2/{repository}/manifests/{reference}"
-        with self._translated(what):
-            answer = self._get(url)
-            if answer.status_code == 401:
-                self._auth = self._answer_challenge(answer, repository, what)
-                answer = self._get(url)
-            _check_status(answer, what, logged_in=self._login is not None)
+        with self._translated(what), self._answered(url, repository, what) as answer:
             data = _body(answer, MAX_MANIFEST_BYTES, what)
         digest = sha256_digest(data)
         named = answer.headers.get("Docker-Content-Digest", digest)
         for expected in (reference if is_digest(reference) else digest, named):
             if expected != digest:
                 raise IntegrityError(
-                    f"{what}: the manifest's bytes have the digest {digest}, expected {expected}",
+                    f"{what}: the manifest's bytes have the digest {digest}, expected {shown(expected)}",
                     hint="something between here and the registry changes what it sends",
                 )
         kind = answer.headers.get("Content-Type", "").split(";")[0].strip()
@@ -167,30 +176,42 @@ class DistributionRegistry:
         """
         what = f"{self.host}/{repository}@{digest}"
         url = f"{self._root}/v2/{repository}/blobs/{digest}"
-        with self._translated(what):
-            answer = self._get(url)
-            if answer.status_code == 401:
-                self._auth = self._answer_challenge(answer, repository, what)
-                answer = self._get(url)
-            _check_status(answer, what, logged_in=self._login is not None)
-            with answer:
-                yield from answer.iter_content(_CHUNK)
+        with self._translated(what), self._answered(url, repository, what) as answer:
+            yield from answer.pieces()
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
-    def _get(self, url: str, auth: AuthBase | None = None, **named: Any) -> requests.Response:
-        headers = {"Accept": ", ".join(ACCEPTED_TYPES)} if "/manifests/" in url else {}
-        if "/blobs/" in url:
-            headers["Accept-Encoding"] = "identity"
-        return self._session.get(
-            url, headers=headers, auth=auth or self._auth, timeout=self._timeout_s, stream=True, **named
-        )
+    @contextmanager
+    def _answered(self, url: str, repository: str, what: str) -> Iterator[Exchange]:
+        with ExitStack() as stack:
+            answer = self._get(url, what, self._auth, stack)
+            if answer.status == 401:
+                self._auth = self._answer_challenge(answer.told(), repository, what)
+                answer = self._get(url, what, self._auth, stack)
+            _check_status(answer, what, logged_in=self._login is not None)
+            yield answer
 
-    def _answer_challenge(self, answer: requests.Response, repository: str, what: str) -> AuthBase:
+    def _get(self, url: str, what: str, auth: AuthBase, stack: ExitStack) -> Exchange:
+        """Ask for a URL; a redirect is followed without the login, and over https or on loopback only."""
+        headers = {"Accept": ", ".join(ACCEPTED_TYPES)} if "/manifests/" in url else {}
+        for _ in range(_MOST_REDIRECTS):
+            request = exchange(
+                self._session, "GET", url, f"read {what}", self._limits, headers=headers, auth=auth
+            )
+            answer = stack.enter_context(request)
+            if answer.status not in _REDIRECTS:
+                return answer
+            answer.told()
+            place = location(answer.headers.get("Location", ""), url, answer.host)
+            if place.scheme != "https" and not _LOOPBACK.fullmatch(place.hostname or ""):
+                raise RemoteError(f"{what}: {answer.host} leads to a server without TLS")
+            url, auth = place.geturl(), _Anonymous()
+        raise NoAnswer(f"{self.host} leads from one place to another without an end")
+
+    def _answer_challenge(self, answer: Answer, repository: str, what: str) -> AuthBase:
         challenge = answer.headers.get("WWW-Authenticate", "")
-        answer.close()
         scheme, _, rest = challenge.partition(" ")
         basic = HTTPBasicAuth(self._login.username, self._login.password) if self._login else None
         if scheme.lower() == "basic" and basic is not None:
@@ -200,25 +221,28 @@ class DistributionRegistry:
         raise _login_needed(what, logged_in=basic is not None)
 
     def _token(self, given: dict[str, str], repository: str, basic: HTTPBasicAuth | None, what: str) -> str:
-        realm = urlsplit(given.get("realm", ""))
+        stated = given.get("realm", "")
+        realm = location(stated, self._root, self.host)
         if realm.scheme != "https" and not _LOOPBACK.fullmatch(realm.hostname or ""):
             raise RemoteError(
-                f"{what}: the registry sends the login to {given.get('realm')!r}, which is not https",
+                f"{what}: the registry sends the login to {shown(stated)!r}, which is not https",
                 hint="a password is only sent over https, or on loopback",
             )
         query = {"service": given.get("service", ""), "scope": f"repository:{repository}:pull"}
-        answer = self._get(realm.geturl(), auth=basic or _Anonymous(), params=query)
-        if answer.status_code in {401, 403}:
-            raise _login_needed(what, logged_in=basic is not None)
-        _check_status(answer, what, logged_in=basic is not None)
-        try:
-            document = strict_json(_body(answer, _MAX_ANSWER_BYTES, what), "the answer")
-        except IntegrityError as error:
-            raise RemoteError(
-                f"{what}: {realm.hostname} answered without a token: {error.message}"
-            ) from error
+        url = realm._replace(query="&".join(filter(None, (realm.query, urlencode(query))))).geturl()
+        with ExitStack() as stack:
+            answer = self._get(url, what, basic or _Anonymous(), stack)
+            if answer.status in {401, 403}:
+                raise _login_needed(what, logged_in=basic is not None)
+            _check_status(answer, what, logged_in=basic is not None)
+            try:
+                document = strict_json(_body(answer, _MAX_ANSWER_BYTES, what), "the answer")
+            except IntegrityError as error:
+                raise RemoteError(
+                    f"{what}: {realm.hostname} answered without a token: {error.message}"
+                ) from error
         token = document.get("token") or document.get("access_token") if isinstance(document, dict) else None
-        if not isinstance(token, str):
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise RemoteError(f"{what}: {realm.hostname} answered without a token")
         return token
 
@@ -226,16 +250,11 @@ class DistributionRegistry:
     def _translated(self, what: str) -> Iterator[None]:
         try:
             yield
-        except ReleaseError:
-            raise
-        except requests.exceptions.SSLError as error:
+        except Untrusted as error:
             raise RemoteError(
-                f"{what}: the certificate of {self.host} is not trusted: {error}",
-                hint="REQUESTS_CA_BUNDLE names a file with further authorities",
+                f"{what}: {error}", hint="REQUESTS_CA_BUNDLE names a file with further authorities"
             ) from error
-        except (requests.exceptions.InvalidURL, UnicodeError) as error:
-            raise ConfigurationError(f"{what} does not name an image: {error}") from error
-        except (requests.RequestException, OSError, ValueError) as error:
+        except NoAnswer as error:
             raise RemoteError(
                 f"{what}: the registry {self.host} does not answer as one: {error}",
                 hint="check the name, the network, and HTTPS_PROXY",
@@ -243,21 +262,19 @@ class DistributionRegistry:
             ) from error
 
 
-def _body(answer: requests.Response, limit: int, what: str) -> bytes:
-    data = b""
-    for chunk in answer.iter_content(64 * 1024):
-        data += chunk
+def _body(answer: Exchange, limit: int, what: str) -> bytes:
+    data = bytearray()
+    for piece in answer.pieces(64 * 1024):
+        data += piece
         if len(data) > limit:
-            answer.close()
             raise IntegrityError(f"{what}: the registry's answer has more than {limit} bytes")
-    return data
+    return bytes(data)
 
 
-def _check_status(answer: requests.Response, what: str, *, logged_in: bool) -> None:
-    status = answer.status_code
+def _check_status(answer: Exchange, what: str, *, logged_in: bool) -> None:
+    status = answer.status
     if status == 200:
         return
-    answer.close()
     if status in {401, 403}:
         raise _login_needed(what, logged_in=logged_in)
     if status == 404:
@@ -265,11 +282,10 @@ def _check_status(answer: requests.Response, what: str, *, logged_in: bool) -> N
             f"{what}: the registry has no such image",
             hint="check repository and tag; some registries answer so without a login too",
         )
-    headers: CaseInsensitiveDict[str] = answer.headers
     raise RemoteError(
         f"{what}: the registry answers with status {status}",
         retryable=status == 429 or status >= 500,
-        retry_after=whole_number(headers.get("Retry-After", "")),
+        retry_after=asked_wait(answer.headers.get("Retry-After", "")),
     )
 
 

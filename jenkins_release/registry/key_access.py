@@ -7,33 +7,35 @@ sends the client (ECR user guide, "Amazon ECR private image manifest": layers co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
+
+from requests.auth import HTTPBasicAuth
 
 from jenkins_release.aws.answers import check_answers
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.iam import Credentials
 from jenkins_release.aws.session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, check_endpoint
 from jenkins_release.errors import RemoteError
+from jenkins_release.exchange import Exchange, NoAnswer, exchange, location, open_session
 from jenkins_release.registry.manifests import ACCEPTED_TYPES
 from jenkins_release.registry.protocol import RegistryLogin, RepositoryNotFound
 from jenkins_release.registry.shapes import MANIFEST
 from jenkins_release.registry.token import read_token
 from jenkins_release.registry.transport import refusal, root_url
 from jenkins_release.strict_json import check_shape, strict_json
-
-if TYPE_CHECKING:
-    from requests import Response
+from jenkins_release.waits import Limits
 
 Verdict = Literal["allowed", "denied", "unknown key", "no such thing"]
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _UNKNOWN = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId"})
 _ABSENT = frozenset({"RepositoryNotFoundException", "ImageNotFoundException"})
 _ATTEMPTS = 2
-_TIMEOUT_S = 20.0
+_MOST_MANIFEST = 4 * 1024 * 1024
+"""As registries take them at most (OCI Distribution Specification, "Pushing Manifests")."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class KeyAccess:
         account: Account that owns it.
         now: Tells the time; a token's lifetime is measured against it.
         client: A boto3 ``ecr`` client made with the key, instead of one made here.
+        limits: How long an answer of the registry, or of the layers' host, may take.
     """
 
     def __init__(
@@ -71,7 +74,9 @@ class KeyAccess:
         *,
         now: Callable[[], datetime],
         client: Any = None,
+        limits: Limits | None = None,
     ) -> None:
+        self._limits = limits or Limits()
         self._account = account
         self._now = now
         self._client = client if client is not None else _client(credentials, region)
@@ -123,22 +128,22 @@ class KeyAccess:
             raise RemoteError(f"cannot {action}: there is no token")
         what = f"pull {self._login.registry}/{repository}:{reference}"
         accepted = {"Accept": ", ".join(ACCEPTED_TYPES)}
-        answer = self._get(self._login, f"/v2/{repository}/manifests/{reference}", what, accepted)
-        status = answer.status_code
-        if status in {401, 403}:
-            return Tried(action, "denied", str(refusal(answer, what)))
-        if status == 404:
-            missing = isinstance(refusal(answer, what), RepositoryNotFound)
-            return Tried(action, "no such thing" if missing else "allowed", str(refusal(answer, what)))
-        if status != 200:
-            raise refusal(answer, what)
-        self._first_byte(self._login, repository, answer.content)
+        with self._get(self._login, f"/v2/{repository}/manifests/{reference}", what, accepted) as answer:
+            if answer.status == 200:
+                manifest = answer.body(_MOST_MANIFEST)
+            else:
+                refused = refusal(answer.told(), what)
+                if answer.status in {401, 403}:
+                    return Tried(action, "denied", str(refused))
+                if answer.status == 404:
+                    missing = isinstance(refused, RepositoryNotFound)
+                    return Tried(action, "no such thing" if missing else "allowed", str(refused))
+                raise refused
+        self._first_byte(self._login, repository, manifest)
         return Tried(action, "allowed")
 
     def _first_byte(self, login: RegistryLogin, repository: str, manifest: bytes) -> None:
         """Read from a layer, or from the configuration where there is none; of an index nothing."""
-        import requests
-
         what = f"read a layer of {repository}"
         document = strict_json(manifest, f"the manifest of {repository}", maps=True)
         if isinstance(document, dict) and "manifests" in document:
@@ -146,45 +151,48 @@ class KeyAccess:
         check_shape(document, MANIFEST, f"the manifest of {repository}")
         blobs = document["layers"] or [document["config"]]
         first = {"Range": "bytes=0-0"}
-        answer = self._get(login, f"/v2/{repository}/blobs/{blobs[0]['digest']}", what, first)
-        if answer.is_redirect:
-            place = answer.headers["Location"]
-            host = urlsplit(place).netloc.rpartition("@")[2]
-            try:
-                with requests.get(place, headers=first, timeout=_TIMEOUT_S, stream=True) as layer:
-                    found = layer.status_code
-            except (requests.RequestException, OSError) as error:
-                # Not the text: it quotes the address, whose signature opens the layer.
-                raise RemoteError(
-                    f"cannot {what}: {host} serves the layers and does not answer: {type(error).__name__}",
-                    hint=f"firewall and proxy have to let {host} through",
-                    retryable=True,
-                ) from None
-            if found >= 400:
-                raise RemoteError(f"cannot {what}: {host} serves the layers and answers {found}")
-        elif answer.status_code >= 400:
-            raise refusal(answer, what)
+        with self._get(login, f"/v2/{repository}/blobs/{blobs[0]['digest']}", what, first) as answer:
+            if answer.status >= 400:
+                raise refusal(answer.told(), what)
+            if answer.status >= 300:
+                self._first_byte_elsewhere(answer, login, what, first)
 
-    def _get(self, login: RegistryLogin, target: str, what: str, headers: Mapping[str, str]) -> Response:
-        """Ask the registry once; a refused login is an answer here, not a reason to log in again."""
-        import requests
-        from requests.auth import HTTPBasicAuth
-
+    def _first_byte_elsewhere(
+        self, answer: Exchange, login: RegistryLogin, what: str, headers: Mapping[str, str]
+    ) -> None:
+        place = location(answer.headers.get("Location", ""), root_url(login.registry), answer.host)
+        host = place.netloc.rpartition("@")[2]
         try:
-            with requests.get(
-                root_url(login.registry) + target,
-                headers=dict(headers),
-                auth=HTTPBasicAuth(login.username, login.password),
-                timeout=_TIMEOUT_S,
-                allow_redirects=False,
-                stream="Range" in headers,
-            ) as answer:
-                if answer.status_code >= 400:
-                    answer.content  # noqa: B018 - reads it before the connection is closed
-                return answer
-        except (requests.RequestException, OSError) as error:
+            with (
+                open_session() as session,
+                exchange(session, "GET", place.geturl(), what, self._limits, headers=headers) as layer,
+            ):
+                found = layer.status
+        except NoAnswer as error:
+            # The text has no address: its signature opens the layer.
             raise RemoteError(
-                f"cannot {what}: the connection to {login.registry} broke: {type(error).__name__}",
+                f"cannot {what}: {host} serves the layers and does not answer: {error}",
+                hint=f"firewall and proxy have to let {host} through",
+                retryable=True,
+            ) from None
+        if found >= 400:
+            raise RemoteError(f"cannot {what}: {host} serves the layers and answers {found}")
+
+    @contextmanager
+    def _get(
+        self, login: RegistryLogin, target: str, what: str, headers: Mapping[str, str]
+    ) -> Iterator[Exchange]:
+        """Ask the registry once; a refused login is an answer here, not a reason to log in again."""
+        auth, url = HTTPBasicAuth(login.username, login.password), root_url(login.registry) + target
+        try:
+            with (
+                open_session() as session,
+                exchange(session, "GET", url, what, self._limits, headers=headers, auth=auth) as answer,
+            ):
+                yield answer
+        except NoAnswer as error:
+            raise RemoteError(
+                f"cannot {what}: {error}",
                 hint="check the network, HTTPS_PROXY, and REQUESTS_CA_BUNDLE for a proxy's certificate",
                 retryable=True,
             ) from error

@@ -265,11 +265,11 @@ class Upload(Protocol):
         ...
 
     def finish(self, digest: str) -> None:
-        """Let the registry check and keep the blob.
+        """Let the registry check and keep the blob. Called again after a failure it asks whether it did.
 
         Raises:
-            IntegrityError: The registry computes another digest of what arrived.
-            UploadLost: As :meth:`send`; also after an answer that was lost.
+            IntegrityError: The registry computes another digest of what arrived, or names another one.
+            UploadLost: As :meth:`send`.
         """
         ...
 
@@ -281,8 +281,8 @@ class Upload(Protocol):
 class BlobStore(Protocol):
     """A registry's blobs and manifests, written over the distribution API; safe to share between threads."""
 
-    def holds(self, repository: str, digest: str) -> bool:
-        """Whether the repository holds a blob (``HEAD``)."""
+    def holds(self, repository: str, digest: str, size: int | None = None) -> bool:
+        """Whether the repository holds a blob of so many bytes (``HEAD``)."""
         ...
 
     def read(self, repository: str, digest: str) -> Iterator[bytes]:

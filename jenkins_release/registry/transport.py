@@ -10,15 +10,22 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.auth import AuthBase, HTTPBasicAuth
+from requests.auth import HTTPBasicAuth
 
 from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
-from jenkins_release.numbers import whole_number
+from jenkins_release.exchange import (
+    Answer,
+    NoAnswer,
+    Untrusted,
+    exchange,
+    location,
+    open_session,
+    shown,
+)
 from jenkins_release.registry.protocol import (
     LayersNotFound,
     Part,
@@ -26,19 +33,15 @@ from jenkins_release.registry.protocol import (
     RepositoryNotFound,
     TagConflict,
 )
+from jenkins_release.retry import asked_wait
+from jenkins_release.strict_json import strict_json
+from jenkins_release.waits import Limits
 
 _EXPIRED = re.compile(r"token (?:has|is) expired|expired token|reauthenticate", re.IGNORECASE)
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[?::1\]?")
 _MAX_TOLD = 300
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_PIECE = 1 << 20
-
-
-class _NoLogin(AuthBase):
-    """Sends no credentials: without it requests would look for some in ``~/.netrc``."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Transport:
@@ -49,12 +52,12 @@ class Transport:
 
     Args:
         login: Mints a login, which names the registry.
-        timeout_s: Longest silence of the registry, in seconds.
+        limits: How long a request may take.
     """
 
-    def __init__(self, login: Callable[[], RegistryLogin], *, timeout_s: float = 60.0) -> None:
+    def __init__(self, login: Callable[[], RegistryLogin], *, limits: Limits | None = None) -> None:
         self._mint = login
-        self._timeout_s = timeout_s
+        self.limits = limits or Limits()
         self._local = threading.local()
         self._lock = threading.Lock()
         self._login: RegistryLogin | None = None
@@ -77,7 +80,8 @@ class Transport:
         what: str,
         data: bytes | Part = b"",
         headers: Mapping[str, str] | None = None,
-    ) -> requests.Response:
+        limits: Limits | None = None,
+    ) -> Answer:
         """Send one request and read its answer; redirects are not followed.
 
         Args:
@@ -86,6 +90,7 @@ class Transport:
             what: What it is for, as an infinitive, for messages.
             data: Body; a part goes out buffer by buffer, without being joined.
             headers: Further headers.
+            limits: How long it may take, if not as long as all others.
 
         Returns:
             The answer, whatever its status, except one that refuses the login.
@@ -93,6 +98,7 @@ class Transport:
         Raises:
             ConfigurationError: The registry's certificate is not trusted.
             RemoteError: No answer, or the login was refused; ``retryable``.
+            Stopped: The process was asked to stop.
         """
         login = self._current()
         url = root_url(login.registry) + target
@@ -100,34 +106,23 @@ class Transport:
         if method in _METHODS_WITH_BODY:
             sent["Content-Length"] = str(len(data))
         body: Any = data or None  # requests sends anything that has a length and can be iterated
-        try:
-            answer = self._session().request(
+        auth = HTTPBasicAuth(login.username, login.password)
+        with (
+            _translated(what),
+            exchange(
+                self._session(),
                 method,
                 url,
+                what,
+                limits or self.limits,
+                size=len(data),
                 data=body,
                 headers=sent,
-                auth=HTTPBasicAuth(login.username, login.password),
-                timeout=self._timeout_s,
-                allow_redirects=False,
-            )
-        except requests.exceptions.SSLError as error:
-            raise ConfigurationError(
-                f"cannot {what}: the certificate of {login.registry} is not trusted: {error}",
-                hint="REQUESTS_CA_BUNDLE names a file with further authorities",
-            ) from error
-        except (requests.RequestException, OSError) as error:
-            raise RemoteError(
-                f"cannot {what}: the connection to {login.registry} broke: {type(error).__name__}",
-                hint="check the network and HTTPS_PROXY",
-                retryable=True,
-            ) from error
-        if answer.status_code == requests.codes.unauthorized or _expired(answer):
-            self._forget(login)
-            raise RemoteError(
-                f"cannot {what}: {login.registry} does not accept the login: {_told(answer)[1]}",
-                hint="the login has expired or was revoked: the next attempt logs in again",
-                retryable=True,
-            )
+                auth=auth,
+            ) as found,
+        ):
+            answer = found.told()
+        self._check_login(answer, login, what)
         return answer
 
     def stream(self, target: str, what: str) -> Iterator[bytes]:
@@ -144,31 +139,29 @@ class Transport:
         """
         login = self._current()
         root = root_url(login.registry)
-        try:
-            with ExitStack() as stack:
-                auth = HTTPBasicAuth(login.username, login.password)
-                answer = stack.enter_context(self._get(root + target, auth))
-                if answer.is_redirect:
-                    place = urljoin(root, answer.headers["Location"])
-                    leads = urlsplit(place)
-                    if leads.scheme != "https" and not _LOOPBACK.fullmatch(leads.hostname or ""):
-                        raise RemoteError(f"cannot {what}: the registry leads to a server without TLS")
-                    answer = stack.enter_context(self._get(place, _NoLogin()))
-                if answer.status_code != requests.codes.ok:
-                    if answer.status_code == requests.codes.unauthorized or _expired(answer):
-                        self._forget(login)
-                    raise refusal(answer, what)
-                yield from answer.iter_content(_PIECE)
-        except (requests.RequestException, OSError) as error:
-            raise RemoteError(
-                f"cannot {what}: the connection broke: {type(error).__name__}",
-                hint="check the network and HTTPS_PROXY",
-                retryable=True,
-            ) from error
+        session, auth = self._session(), HTTPBasicAuth(login.username, login.password)
+        with _translated(what), ExitStack() as stack:
+            enter, limits = stack.enter_context, self.limits
+            found = enter(exchange(session, "GET", root + target, what, limits, auth=auth))
+            if found.status in _REDIRECTS:
+                place = location(found.headers.get("Location", ""), root, found.host)
+                if place.scheme != "https" and not _LOOPBACK.fullmatch(place.hostname or ""):
+                    raise RemoteError(f"cannot {what}: the registry leads to a server without TLS")
+                found = enter(exchange(session, "GET", place.geturl(), what, limits))
+            if found.status != requests.codes.ok:
+                answer = found.told()
+                self._check_login(answer, login, what)
+                raise refusal(answer, what)
+            yield from found.pieces()
 
-    def _get(self, url: str, auth: AuthBase) -> requests.Response:
-        return self._session().get(
-            url, auth=auth, timeout=self._timeout_s, allow_redirects=False, stream=True
+    def _check_login(self, answer: Answer, login: RegistryLogin, what: str) -> None:
+        if answer.status != requests.codes.unauthorized and not _expired(answer):
+            return
+        self._forget(login)
+        raise RemoteError(
+            f"cannot {what}: {login.registry} does not accept the login: {_told(answer)[1]}",
+            hint="the login has expired or was revoked: the next attempt logs in again",
+            retryable=True,
         )
 
     def close(self) -> None:
@@ -182,7 +175,7 @@ class Transport:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = requests.Session()
+            session = self._local.session = open_session()
             with self._lock:
                 self._sessions.append(session)
         return session
@@ -208,14 +201,28 @@ def root_url(host: str) -> str:
     return f"{'http' if _LOOPBACK.fullmatch(re.sub(r':[0-9]+$', '', host)) else 'https'}://{host}"
 
 
-def refusal(answer: requests.Response, what: str) -> ReleaseError:
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Untrusted as error:
+        raise ConfigurationError(
+            f"cannot {what}: {error}", hint="REQUESTS_CA_BUNDLE names a file with further authorities"
+        ) from error
+    except NoAnswer as error:
+        raise RemoteError(
+            f"cannot {what}: {error}", hint="check the network and HTTPS_PROXY", retryable=True
+        ) from error
+
+
+def refusal(answer: Answer, what: str) -> ReleaseError:
     """Return the error for an answer that is not what a request was for.
 
     Args:
         answer: The answer.
         what: What the request was for, as an infinitive.
     """
-    status = answer.status_code
+    status = answer.status
     code, message = _told(answer)
     text = f"cannot {what}: the registry answers {status} {code}: {message}".rstrip(": ")
     if code == "NAME_UNKNOWN":
@@ -231,20 +238,42 @@ def refusal(answer: requests.Response, what: str) -> ReleaseError:
     return RemoteError(
         text,
         retryable=status in {408, 429} or status >= 500,
-        retry_after=whole_number(answer.headers.get("Retry-After", "")),
+        retry_after=asked_wait(answer.headers.get("Retry-After", "")),
     )
 
 
-def _expired(answer: requests.Response) -> bool:
-    return answer.status_code == requests.codes.forbidden and bool(
-        _EXPIRED.search(answer.text[: _MAX_TOLD * 4])
-    )
+def check_digest(answer: Answer, digest: str, what: str) -> None:
+    """Check that a registry names the digest of what it took or holds, where it names one.
+
+    Args:
+        answer: Its answer.
+        digest: The digest.
+        what: What the digest is of.
+
+    Raises:
+        IntegrityError: It names another one.
+    """
+    named = answer.headers.get("Docker-Content-Digest", digest)
+    if named != digest:
+        raise IntegrityError(
+            f"{what} has the digest {digest}, the registry names {shown(named)}",
+            hint="something between here and the registry changes what is sent",
+        )
 
 
-def _told(answer: requests.Response) -> tuple[str, str]:
+def _expired(answer: Answer) -> bool:
+    return answer.status == requests.codes.forbidden and bool(_EXPIRED.search(_text(answer)))
+
+
+def _told(answer: Answer) -> tuple[str, str]:
     """Return code and message of the first error in an answer."""
     try:
-        first = answer.json()["errors"][0]
-        return str(first.get("code", "")), str(first.get("message", ""))[:_MAX_TOLD]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return "", re.sub(r"\s+", " ", answer.text)[:_MAX_TOLD]
+        first = strict_json(answer.body, "the answer", maps=True)["errors"][0]
+        code, message = first.get("code", ""), first.get("message", "")
+        return shown(str(code)), shown(str(message), _MAX_TOLD)
+    except (IntegrityError, KeyError, IndexError, TypeError, AttributeError):
+        return "", shown(_text(answer), _MAX_TOLD)
+
+
+def _text(answer: Answer) -> str:
+    return answer.body[: _MAX_TOLD * 4].decode(errors="replace")

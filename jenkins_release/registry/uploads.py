@@ -10,20 +10,26 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from dataclasses import replace
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
 
 from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
+from jenkins_release.exchange import Answer, NoAnswer, location, shown
+from jenkins_release.numbers import whole_number
 from jenkins_release.registry.manifests import sha256_digest
 from jenkins_release.registry.protocol import Part, Upload, UploadLost
-from jenkins_release.registry.transport import Transport, refusal
+from jenkins_release.registry.transport import Transport, check_digest, refusal
+from jenkins_release.waits import Stopped, apart, stopping
 
 PART = 5 << 20
 """Bytes of one part: the least that ECR takes, since several are in memory for each layer under way."""
-_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+_RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")
 _GONE = frozenset({404, 410})
-_ELSEWHERE = frozenset({416})
+_ELSEWHERE = frozenset({301, 302, 303, 307, 308})
+_CANCEL_S = 5.0
+"""Longest wait for an upload to be cancelled, in seconds: the registry forgets it by itself too."""
 _NOT_LENT = frozenset({403, 404})
 """Answers where the caller may not read the other repository (ECR user guide, "Blob mounting")."""
 _log = logging.getLogger(__name__)
@@ -42,19 +48,34 @@ class RegistryUploads:
     def __repr__(self) -> str:
         return f"RegistryUploads({self._transport.shown})"
 
-    def holds(self, repository: str, digest: str) -> bool:
+    def holds(self, repository: str, digest: str, size: int | None = None) -> bool:
         """Whether the repository holds a blob (``HEAD``); a redirect to where it is stored is a yes.
 
+        Args:
+            repository: Repository.
+            digest: The blob's digest.
+            size: Its bytes, if they are known.
+
         Raises:
+            IntegrityError: The registry names another digest, or another size.
             RemoteError: The registry refused or failed.
         """
         what = f"ask whether {repository} holds {digest}"
         answer = self._transport.request("HEAD", f"/v2/{repository}/blobs/{digest}", what)
-        if answer.status_code == requests.codes.not_found:
+        if answer.status == requests.codes.not_found:
             return False
-        if answer.ok:
+        if answer.status in _ELSEWHERE:
             return True
-        raise refusal(answer, what)
+        if answer.status != requests.codes.ok:
+            raise refusal(answer, what)
+        check_digest(answer, digest, f"the blob in {repository}")
+        stated = answer.headers.get("Content-Length")
+        if size is not None and stated is not None and whole_number(stated) != size:
+            raise IntegrityError(
+                f"{repository}: {digest} has {size} bytes, the registry names {shown(stated)}",
+                hint="find out who changes the registry's answers or what it stores",
+            )
+        return True
 
     def mount(self, repository: str, digest: str, source: str) -> bool:
         """Let the repository have a blob of another one.
@@ -64,18 +85,20 @@ class RegistryUploads:
 
         Raises:
             RepositoryNotFound: There is no such repository.
+            IntegrityError: The registry names another digest.
             RemoteError: The registry refused or failed.
         """
         what = f"mount {digest} from {source} into {repository}"
         query = urlencode({"mount": digest, "from": source})
         answer = self._transport.request("POST", f"/v2/{repository}/blobs/uploads/?{query}", what)
-        if answer.status_code == requests.codes.created:
+        if answer.status == requests.codes.created:
+            check_digest(answer, digest, f"the blob that {repository} is lent")
             return True
-        if answer.status_code == requests.codes.accepted:
-            _Upload(self._transport, repository, self._location(answer, what)).cancel()
+        if answer.status == requests.codes.accepted:
+            self._begun(repository, answer, what).cancel()
             return False
-        if answer.status_code in _NOT_LENT:
-            _log.info("cannot %s: the registry answers %d; it is sent instead", what, answer.status_code)
+        if answer.status in _NOT_LENT:
+            _log.info("cannot %s: the registry answers %d; it is sent instead", what, answer.status)
             return False
         raise refusal(answer, what)
 
@@ -88,9 +111,9 @@ class RegistryUploads:
         """
         what = f"begin an upload to {repository}"
         answer = self._transport.request("POST", f"/v2/{repository}/blobs/uploads/", what)
-        if answer.status_code != requests.codes.accepted:
+        if answer.status != requests.codes.accepted:
             raise refusal(answer, what)
-        return _Upload(self._transport, repository, self._location(answer, what))
+        return self._begun(repository, answer, what)
 
     def put_manifest(self, repository: str, tag: str, media_type: str, data: bytes) -> str:
         """Store a manifest under a tag and return its digest, which the registry has to name too.
@@ -104,15 +127,10 @@ class RegistryUploads:
         what = f"put the manifest of {repository}:{tag}"
         headers = {"Content-Type": media_type}
         answer = self._transport.request("PUT", f"/v2/{repository}/manifests/{tag}", what, data, headers)
-        if answer.status_code != requests.codes.created:
+        if answer.status != requests.codes.created:
             raise refusal(answer, what)
         digest = sha256_digest(data)
-        named = answer.headers.get("Docker-Content-Digest", digest)
-        if named != digest:
-            raise IntegrityError(
-                f"{repository}:{tag}: the manifest has the digest {digest}, the registry names {named}",
-                hint="something between here and the registry changes what is sent",
-            )
+        check_digest(answer, digest, f"{repository}:{tag}: the manifest")
         return digest
 
     def read(self, repository: str, digest: str) -> Iterator[bytes]:
@@ -127,14 +145,15 @@ class RegistryUploads:
         """Close the connections; a later call opens new ones."""
         self._transport.close()
 
-    def _location(self, answer: requests.Response, what: str) -> str:
-        return _location(answer, self._transport, what)
+    def _begun(self, repository: str, answer: Answer, what: str) -> _Upload:
+        return _Upload(self, self._transport, repository, _location(answer, self._transport, what))
 
 
 class _Upload:
     """A blob on its way; see :class:`~jenkins_release.registry.protocol.Upload`."""
 
-    def __init__(self, transport: Transport, repository: str, location: str) -> None:
+    def __init__(self, store: RegistryUploads, transport: Transport, repository: str, location: str) -> None:
+        self._store = store
         self._transport = transport
         self._repository = repository
         self._location = location
@@ -142,6 +161,7 @@ class _Upload:
         """Offset of the part that is being sent."""
         self._arrived = 0
         self._uncertain = False
+        self._asked_to_keep = False
         self._finished = False
 
     def send(self, part: Part) -> None:
@@ -160,37 +180,50 @@ class _Upload:
         self._begin = self._arrived = self._begin + len(part)
 
     def finish(self, digest: str) -> None:
-        """Let the registry check and keep the blob."""
+        """Let the registry check and keep the blob; called again it asks first whether it did."""
+        if not (self._asked_to_keep and self._kept(digest)):
+            self._asked_to_keep = True
+            self._put(digest)
+        self._finished = True
+
+    def _put(self, digest: str) -> None:
         what = f"finish the upload of {digest} to {self._repository}"
         answer = self._transport.request("PUT", _with_query(self._location, digest=digest), what)
-        if answer.status_code in _GONE:
+        if answer.status in _GONE:
+            # A proxy may have sent it twice, and the answer to the first one is lost.
+            if self._kept(digest):
+                return
             raise self._lost("it is unknown")
-        if answer.status_code != requests.codes.created:
+        if answer.status != requests.codes.created:
             raise refusal(answer, what)
-        self._finished = True
+        check_digest(answer, digest, f"the blob that was sent to {self._repository}")
+
+    def _kept(self, digest: str) -> bool:
+        return self._store.holds(self._repository, digest, self._arrived)
 
     def cancel(self) -> None:
         """Cancel the upload; the registry forgets it by itself where that fails."""
         self._finished = True
+        limits = self._transport.limits
+        limits = replace(limits, answer_s=min(limits.answer_s, _CANCEL_S))
+        what = f"cancel an upload to {self._repository}"
         try:
-            self._transport.request("DELETE", self._location, f"cancel an upload to {self._repository}")
-        except RemoteError:
-            return
+            with apart():
+                self._transport.request("DELETE", self._location, what, limits=limits)
+        except ReleaseError as error:
+            _log.debug("%s", error)
 
     def _patch(self, data: Part) -> None:
         first, last = self._arrived, self._arrived + len(data) - 1
         what = f"send bytes {first} to {last} of a layer to {self._repository}"
         headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{first}-{last}"}
         answer = self._transport.request("PATCH", self._location, what, data, headers)
-        if (
-            answer.status_code in _GONE
-            or answer.status_code == requests.codes.requested_range_not_satisfiable
-        ):
+        if answer.status in {*_GONE, requests.codes.requested_range_not_satisfiable}:
             raise self._lost("it is unknown, or at another place")
-        if answer.status_code != requests.codes.accepted:
+        if answer.status != requests.codes.accepted:
             raise refusal(answer, what)
         self._location = _location(answer, self._transport, what)
-        arrived = _arrived(answer)
+        arrived = _arrived(answer, what)
         if arrived is not None and arrived != last + 1:
             raise self._lost(f"it has {arrived} bytes, {last + 1} were sent")
 
@@ -198,8 +231,8 @@ class _Upload:
         """Ask the registry how far the upload has come (``GET`` on its location)."""
         what = f"ask for the state of an upload to {self._repository}"
         answer = self._transport.request("GET", self._location, what)
-        if answer.status_code == requests.codes.no_content:
-            arrived = _arrived(answer)
+        if answer.status == requests.codes.no_content:
+            arrived = _arrived(answer, what)
             self._location = _location(answer, self._transport, what, default=self._location)
             # An upload without a byte is "0-0" too: one byte alone is sent again.
             self._arrived = 0 if arrived is None or arrived <= 1 else arrived
@@ -220,27 +253,36 @@ class _Upload:
 
     def __exit__(self, *exc: object) -> None:
         error = exc[1]
-        if (
-            not self._finished
-            and not isinstance(error, UploadLost)
-            and isinstance(error, ReleaseError | None)
-        ):
+        # Another layer failed: there is time to cancel this one. After Ctrl-C there is none.
+        left = isinstance(error, Stopped) and not stopping()
+        failed = isinstance(error, ReleaseError | None) and not isinstance(error, UploadLost)
+        if not self._finished and (left or failed):
             self.cancel()
 
 
-def _arrived(answer: requests.Response) -> int | None:
+def _arrived(answer: Answer, what: str) -> int | None:
     """Return the bytes that an upload has, from its ``Range`` header; None where there is none."""
-    found = _RANGE.fullmatch(answer.headers.get("Range", ""))
-    return int(found[1]) + 1 if found else None
+    stated = answer.headers.get("Range")
+    if stated is None:
+        return None
+    found = _RANGE.fullmatch(stated)
+    last = whole_number(found[1]) if found else None
+    if last is None:
+        raise RemoteError(f"cannot {what}: the registry names the range {shown(stated)!r}, expected 0-NUMBER")
+    return last + 1
 
 
-def _location(answer: requests.Response, transport: Transport, what: str, default: str = "") -> str:
+def _location(answer: Answer, transport: Transport, what: str, default: str = "") -> str:
     """Return path and query of the ``Location``, which has to lead to the same registry."""
     stated = answer.headers.get("Location", default)
     if not stated:
         raise RemoteError(f"cannot {what}: the registry names no location for the upload")
-    url = urlsplit(urljoin(transport.endpoint, stated))
-    if (url.scheme, url.netloc) != tuple(urlsplit(transport.endpoint)[:2]):
+    root = urlsplit(transport.endpoint)
+    try:
+        url = location(stated, transport.endpoint, root.netloc)
+    except NoAnswer as error:
+        raise RemoteError(f"cannot {what}: {error}") from error
+    if (url.scheme, url.netloc) != (root.scheme, root.netloc):
         raise RemoteError(
             f"cannot {what}: the registry sends the upload to {url.scheme}://{url.netloc}",
             hint="the login is only sent to the registry itself; check proxies in between",

@@ -53,7 +53,7 @@ class AwsServices:
         from jenkins_release.registry.transport import Transport
         from jenkins_release.registry.uploads import RegistryUploads
 
-        return RegistryUploads(Transport(lambda: self.registry.login()))
+        return RegistryUploads(Transport(lambda: self.registry.login(), limits=self.limits))
 
     @cached_property
     def iam(self) -> IamAccount:

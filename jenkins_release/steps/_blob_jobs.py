@@ -12,12 +12,13 @@ from functools import partial
 
 from jenkins_release.errors import ReleaseError, RemoteError
 from jenkins_release.images.gzip_blocks import compression_pool
-from jenkins_release.registry.protocol import RepositoryNotFound, Upload, UploadLost
+from jenkins_release.registry.protocol import BlobStore, RepositoryNotFound, UploadLost
 from jenkins_release.registry.uploads import PART
 from jenkins_release.steps._blob_source import BlobSource, Content
 from jenkins_release.steps._missing import MissingBlobs
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps.services import Services
+from jenkins_release.waits import check
 
 _log = logging.getLogger(__name__)
 _MAX_THREADS = 8
@@ -48,7 +49,6 @@ class BlobSender:
         self._threads = min(_MAX_THREADS, os.cpu_count() or 1)
         self._pool = compression_pool(self._threads)
         self._stored: dict[tuple[str, str], tuple[str, int]] = {}
-        self._stopping = threading.Event()
         self._lock = threading.Lock()
 
     def send(self, job: Job, advance: Callable[[int], None]) -> None:
@@ -79,10 +79,6 @@ class BlobSender:
         with self._lock:
             return self._stored.get((repository, content.digest)) or (content.blob, content.blob_size)
 
-    def stop(self) -> None:
-        """Let what is under way end soon: something else failed."""
-        self._stopping.set()
-
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
@@ -95,7 +91,7 @@ class BlobSender:
             if lender is None:
                 left.append(name)
                 continue
-            mount = partial(self._services.blobs.mount, name, digest, lender)
+            mount = partial(_Mount(self._services.blobs, name, blob).attempt, lender)
             if self._services.retry(f"mount {digest} into {name}", mount):
                 _log.debug("%s: mounted %s from %s", name, digest, lender)
                 self._keep(name, content, blob)
@@ -148,12 +144,11 @@ class BlobSender:
         with ExitStack() as stack:
             uploads = {name: stack.enter_context(self._services.blobs.upload(name)) for name in repositories}
             for part in stack.enter_context(closing(source.parts())):
-                if self._stopping.is_set():
-                    raise RemoteError(f"{content.digest} is not sent any more: another layer failed")
+                check()
                 for name, upload in uploads.items():
                     self._persist(f"send a part of {content.digest} to {name}", partial(upload.send, part))
             for name, upload in uploads.items():
-                done = partial(self._finish, name, upload, source.digest)
+                done = partial(upload.finish, source.digest)
                 self._persist(f"finish {source.digest} in {name}", done)
                 self._keep(name, content, (source.digest, source.size))
         return source.digest, source.size
@@ -168,13 +163,22 @@ class BlobSender:
             error.retryable = False
             raise
 
-    def _finish(self, repository: str, upload: Upload, digest: str) -> None:
-        try:
-            upload.finish(digest)
-        except UploadLost:
-            # The answer to an attempt may have been lost after the registry took the blob.
-            if not self._services.blobs.holds(repository, digest):
-                raise
+
+class _Mount:
+    """A blob that another repository lends; after an answer that was lost it is asked for first."""
+
+    def __init__(self, store: BlobStore, repository: str, blob: tuple[str, int]) -> None:
+        self._store = store
+        self._repository = repository
+        self._blob = blob
+        self._tried = False
+
+    def attempt(self, lender: str) -> bool:
+        digest, size = self._blob
+        if self._tried and self._store.holds(self._repository, digest, size or None):
+            return True
+        self._tried = True
+        return self._store.mount(self._repository, digest, lender)
 
 
 def _uncounted(_: int) -> None:

@@ -16,6 +16,7 @@ from jenkins_release.steps._archives import ALTERED
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps.services import Services
 from jenkins_release.stream import read_ahead
+from jenkins_release.waits import check
 
 _LEAST_AHEAD = 4
 
@@ -157,6 +158,7 @@ class BlobSource:
         ahead = max(_LEAST_AHEAD, AHEAD // 2 // self._services.configuration.promote.workers)
         share = self._services.share
         for piece in share.read(path, offset=content.offset, length=content.size, ahead=ahead):
+            check()
             self._advance(len(piece))
             yield piece
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
+from jenkins_release.parallel import map_parallel
 from jenkins_release.registry.manifests import Descriptor, RawManifest, build_manifest
 from jenkins_release.registry.protocol import LayersNotFound
 from jenkins_release.steps._blob_jobs import BlobSender, Job
@@ -52,19 +52,7 @@ class DirectPusher:
             return
         workers = self._services.configuration.promote.workers
         with self._services.progress.task(f"push {len(jobs)} layers", total) as task:
-            if workers == 1:
-                for job in jobs:
-                    self._sender.send(job, task.advance)
-                return
-            with ThreadPoolExecutor(workers, "push") as pool:
-                waiting = [pool.submit(self._sender.send, job, task.advance) for job in jobs]
-                try:
-                    for future in waiting:
-                        future.result()
-                except BaseException:
-                    self._sender.stop()
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+            map_parallel(lambda job: self._sender.send(job, task.advance), jobs, workers=workers)
 
     def push(self, push: ImagePush) -> str:
         """Put the manifest under the candidate's tag and return its digest.

@@ -12,6 +12,8 @@ import pytest
 
 from jenkins_release.probe import MAX_BODY, HttpProber
 from jenkins_release.sandbox.process import free_port
+from tests.fixtures.raw_http import RawServer, slowly
+from tests.fixtures.silence import GENEROUS_S
 
 Handle = Callable[[BaseHTTPRequestHandler], None]
 
@@ -123,6 +125,15 @@ def test_an_answer_that_drips_is_cut_off(site: Site):
 
     site.answer = drip
     assert HttpProber().ask(site.url, 0.3).problem == "no answer within 0.3 s"
+
+
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nX: "])
+def test_a_head_that_drips_is_cut_off(raw_server: RawServer, begin: bytes):
+    """Before there is a body whose time could be measured."""
+    raw_server.answer = lambda _: slowly(raw_server, begin, b"0")
+    begun = time.monotonic()
+    assert HttpProber().ask(f"http://{raw_server.host}/", 0.5).problem == "no answer within 0.5 s"
+    assert time.monotonic() - begun < GENEROUS_S
 
 
 def test_a_refused_connection_is_told_in_one_line(site: Site):

@@ -182,17 +182,3 @@ def test_whoever_waits_for_a_stalled_source_ends_with_its_group():
 
     with pytest.raises(Stopped):
         group.run(take)
-
-
-def test_a_source_that_cannot_be_closed_is_a_failure_and_no_standstill():
-    def source() -> Iterator[bytes]:
-        try:
-            yield b"one"
-            raise ValueError("first")
-        finally:
-            raise OSError("the close failed")
-
-    with read_ahead(source(), 2) as found:
-        assert next(found) == b"one"
-        with pytest.raises(OSError, match="the close failed"):
-            next(found)

@@ -27,7 +27,7 @@ FLOORS = {
         0,
     ),
     **dict.fromkeys(("references", "strict_json", "signals", "stream", "parallel"), 1),
-    **dict.fromkeys(("retry", "config"), 1),
+    **dict.fromkeys(("retry", "config", "exchange"), 1),
     "aws": 2,
     "environment": 1,
     "probe": 2,

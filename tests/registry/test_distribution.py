@@ -22,6 +22,7 @@ from jenkins_release.registry.distribution import (
 from jenkins_release.registry.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_INDEX, sha256_digest
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.process import LOOPBACK, free_port
+from jenkins_release.waits import Limits
 
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 CONFIG = {"mediaType": DOCKER_CONFIG, "digest": f"sha256:{'1' * 64}", "size": 7}
@@ -92,7 +93,7 @@ def scripted() -> Iterator[Scripted]:
 
 
 def read(scripted: Scripted, reference: str = "8.1.0", login: RegistryLogin | None = None):
-    registry = DistributionRegistry(scripted.host, login, timeout_s=5)
+    registry = DistributionRegistry(scripted.host, login, limits=Limits(5))
     try:
         return registry.manifest("skydrm/rms", reference)
     finally:
@@ -217,7 +218,7 @@ def test_an_index_leads_to_its_only_platform(scripted: Scripted):
 def test_nobody_answers_and_nonsense_answers():
     """Both are the network's fault, and worth another attempt."""
     with pytest.raises(RemoteError) as raised:
-        DistributionRegistry(f"{LOOPBACK}:{free_port()}", timeout_s=5).manifest("a", "b")
+        DistributionRegistry(f"{LOOPBACK}:{free_port()}", limits=Limits(5)).manifest("a", "b")
     assert raised.value.retryable
     with socket.create_server((LOOPBACK, 0)) as server:
         port = server.getsockname()[1]
@@ -231,7 +232,7 @@ def test_nobody_answers_and_nonsense_answers():
         thread = threading.Thread(target=nonsense)
         thread.start()
         with pytest.raises(RemoteError):
-            DistributionRegistry(f"{LOOPBACK}:{port}", timeout_s=5).manifest("a", "b")
+            DistributionRegistry(f"{LOOPBACK}:{port}", limits=Limits(5)).manifest("a", "b")
         thread.join()
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import requests
 from boto3.session import Session
 from botocore.config import Config
 
 from jenkins_release.errors import RemoteError
+from jenkins_release.exchange import Answer
 from jenkins_release.registry import EcrRegistry
 from jenkins_release.registry.transport import refusal
 from jenkins_release.retry import RetryPolicy, retry_call
@@ -121,8 +121,5 @@ def test_an_endpoint_that_nobody_listens_on_is_retryable(
 @pytest.mark.parametrize("wait", ["\u00b2", "9" * 400, "soon"])
 def test_a_wait_that_is_no_number_is_as_if_it_were_not_there(wait: str):
     """As every answer of the distribution API is read."""
-    answer = requests.Response()
-    answer.status_code, answer._content = 503, b""
-    answer.headers["Retry-After"] = wait
-    error = refusal(answer, "push it")
+    error = refusal(Answer(503, {"Retry-After": wait}), "push it")
     assert (error.retryable, error.retry_after) == (True, None)
