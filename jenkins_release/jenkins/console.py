@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_NOTE = re.compile(r"\x1b\[8mha:.*?\x1b\[0m")
+_NOTE, _NOTE_END = "\x1b[8mha:", "\x1b[0m"
 _CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _LONGEST = 256 * 1024
 
@@ -43,8 +43,17 @@ def plain_line(line: bytes) -> str:
 
     A progress bar draws over itself with carriage returns: what was drawn last is kept.
     """
-    text = _CONTROL_SEQUENCE.sub("", _NOTE.sub("", line.decode("utf-8", "replace")))
+    text = _CONTROL_SEQUENCE.sub("", _without_notes(line.decode("utf-8", "replace")))
     return text.rstrip("\r").rpartition("\r")[2].expandtabs(8).rstrip()
+
+
+def _without_notes(text: str) -> str:
+    # No regular expression: of many beginnings without an end, each would be followed to the end of the line.
+    kept, at = [], 0
+    while (start := text.find(_NOTE, at)) >= 0 and (end := text.find(_NOTE_END, start)) >= 0:
+        kept.append(text[at:start])
+        at = end + len(_NOTE_END)
+    return "".join([*kept, text[at:]])
 
 
 def _one(line: bytes) -> list[str]:

@@ -18,20 +18,19 @@ import jenkins
 import requests
 from pydantic import SecretStr
 
+from jenkins_release.environment import is_text
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.jenkins.answers import build_of, entries_of, job_of, pending_input_of, queue_item_of
 from jenkins_release.jenkins.errors import AnswerRefused, CrumbRefused, jenkins_errors, translate
 from jenkins_release.jenkins.protocol import Build, ConsolePart, FolderEntry, JobInfo, PendingInput, QueueItem
+from jenkins_release.jenkins.session import bound
 from jenkins_release.numbers import whole_number
+from jenkins_release.waits import LEAST_RATE, Limits
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
-CONSOLE_PIECE = 1024 * 1024
-"""Bytes of a console that one request takes at most: Jenkins sends all that there is."""
 LAST_BUILDS = 100
 """Builds that are looked through for one with certain parameters."""
-_BLOCK = 8 * 1024
-"""Bytes that get lost at most, and are asked for again, where a connection breaks off."""
 _BUILD = "number,url,building,result,queueId,actions[causes[userId],parameters[name,value]]"
 _ITEM = "id,why,task[url],actions[parameters[name,value]]"
 _LEAKS = "JENKINS_API_EXTRA_HEADERS"
@@ -46,13 +45,22 @@ class Controller:
             takes for its URL.
         user: Id of the user.
         token: The user's API token; a password works too, and then needs crumbs.
-        timeout_s: Longest silence of the controller within one answer, in seconds.
+        timeout_s: Longest wait for one answer, in seconds.
+        least_rate: Bytes a second below which an answer makes no progress.
 
     Raises:
         ConfigurationError: The environment makes python-jenkins write headers into the log.
     """
 
-    def __init__(self, url: str, user: str, token: SecretStr, *, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        user: str,
+        token: SecretStr,
+        *,
+        timeout_s: float = 30.0,
+        least_rate: int = LEAST_RATE,
+    ) -> None:
         if os.environ.get(_LEAKS):
             raise ConfigurationError(
                 f"{_LEAKS} is set: python-jenkins would write these headers into the log",
@@ -63,6 +71,8 @@ class Controller:
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             _log.warning("the token goes to %s unencrypted: use https", parts.netloc)
         self._server = jenkins.Jenkins(self.url, user, token.get_secret_value(), timeout=timeout_s)
+        # python-jenkins has no way of its own to bound what it reads.
+        bound(self._server._session, Limits(timeout_s, least_rate))
 
     def __repr__(self) -> str:
         return f"Controller({self.url!r})"
@@ -171,8 +181,10 @@ class Controller:
         with jenkins_errors(what, self.url):
             answer = self._server.jenkins_open_stream(self._request("GET", url))
             with answer:
-                size = int(answer.headers["X-Text-Size"])
-                data, whole = _piece(answer)
+                size = whole_number(answer.headers["X-Text-Size"])
+                data, whole = answer.raw.read(), answer.raw.whole
+            if size is None:
+                raise ValueError("the size of the console is no number")
         if whole and size < start:
             _log.warning("the console of %s #%d is shorter than it was: it is shown again", path, number)
         # X-Text-Size counts bytes of the file; of a piece only what came can be counted.
@@ -209,7 +221,7 @@ class Controller:
 
     def _json(self, what: str, path: str, read: Callable[[Any], T]) -> T:
         with jenkins_errors(what, self.url):
-            return read(json.loads(self._server.jenkins_open(self._request("GET", path))))
+            return read(_document(self._server.jenkins_open(self._request("GET", path))))
 
     def _post(
         self, path: str, *, data: Any = None, headers: Mapping[str, str] | None = None
@@ -232,16 +244,9 @@ def _job(path: str) -> str:
     return "".join(f"job/{quote(name, safe='')}/" for name in path.split("/"))
 
 
-def _piece(answer: requests.Response) -> tuple[bytes, bool]:
-    """Read one piece, and tell whether that was all."""
-    data = bytearray()
-    try:
-        for block in answer.iter_content(_BLOCK):
-            data += block
-            if len(data) >= CONSOLE_PIECE:
-                return bytes(data), False
-    except requests.RequestException:
-        if not data:
-            raise
-        return bytes(data), False
-    return bytes(data), True
+def _document(text: str) -> Any:
+    """Parse JSON. Raises ValueError, RecursionError, also for text that cannot be written anywhere."""
+    found = json.loads(text)
+    if "\\u" in text and not is_text(json.dumps(found, ensure_ascii=False)):
+        raise ValueError("half a surrogate pair")
+    return found

@@ -14,10 +14,23 @@ from urllib.parse import urlsplit
 
 import jenkins
 import requests
+import urllib3
 
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.numbers import whole_number
+from jenkins_release.retry import asked_wait
 
+_FOREIGN = (
+    jenkins.JenkinsException,
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    # What documents raise that are not as the API says.
+    AttributeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _CRUMB = "No valid crumb"
 _LONGEST = 300
 _RESTART_HINT = "it is starting or restarting, or the proxy before it does not reach it"
@@ -48,7 +61,7 @@ def jenkins_errors(what: str, url: str) -> Iterator[None]:
     """
     try:
         yield
-    except (jenkins.JenkinsException, requests.RequestException, ValueError, KeyError, TypeError) as error:
+    except _FOREIGN as error:
         raise translate(error, what, url) from error
 
 
@@ -131,7 +144,7 @@ def _refusal(response: requests.Response, what: str, host: str) -> ReleaseError:
             f"{what}: {host} is not available ({status})",
             hint=_RESTART_HINT,
             retryable=True,
-            retry_after=whole_number(response.headers.get("Retry-After", "")),
+            retry_after=asked_wait(response.headers.get("Retry-After", "")),
         )
     failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return RemoteError(

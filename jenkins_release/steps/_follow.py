@@ -19,9 +19,9 @@ from jenkins_release.errors import (
     RemoteError,
 )
 from jenkins_release.jenkins.console import ConsoleLines
-from jenkins_release.jenkins.controller import CONSOLE_PIECE
 from jenkins_release.jenkins.errors import ItemNotFound
 from jenkins_release.jenkins.protocol import Build, QueueItem
+from jenkins_release.jenkins.session import CONSOLE_PIECE
 from jenkins_release.steps._answer import answer_question, who_may_answer
 from jenkins_release.steps._run import Run, find_run, outage_policy, pick_up
 from jenkins_release.steps.services import Services

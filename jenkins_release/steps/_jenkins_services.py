@@ -58,8 +58,13 @@ class JenkinsServices:
                 f"{missing} is not set: Jenkins has to know who asks",
                 hint="a token is made under the user's name in Jenkins, Security, API Token",
             )
-        timeout_s = self.configuration.jenkins.timeout_s
-        return Controller(self.jenkins_url, user.get_secret_value(), token, timeout_s=timeout_s)
+        return Controller(
+            self.jenkins_url,
+            user.get_secret_value(),
+            token,
+            timeout_s=self.configuration.jenkins.timeout_s,
+            least_rate=self.configuration.network.least_rate,
+        )
 
     @cached_property
     def jenkins(self) -> BuildServer:

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.jenkins import AnswerRefused, Controller, ItemNotFound
-from jenkins_release.jenkins.controller import CONSOLE_PIECE
 from jenkins_release.jenkins.errors import CrumbRefused
+from jenkins_release.jenkins.session import CONSOLE_PIECE
 from jenkins_release.sandbox.process import free_port
 from tests.fixtures.jenkins import JOB, SCRIPT, Desk
 from tests.fixtures.jenkins_double import JenkinsDouble

@@ -1,0 +1,117 @@
+"""The HTTP below python-jenkins: each request has a deadline, and each answer a bound."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from jenkins_release.waits import Limits
+
+CONSOLE_PIECE = 1024 * 1024
+"""Bytes of a console that one request takes at most: Jenkins sends all that there is."""
+MOST = 32 * 1024 * 1024
+"""Bytes of any other answer; a hundred builds with their parameters have some 100 KiB."""
+_MOST_OF_ERROR = 128 * 1024
+_BLOCK = 8 * 1024
+"""Bytes that get lost at most, and are asked for again, where a connection breaks off."""
+_MOST_REDIRECTS = 5
+_ERROR = 400
+_FOREIGN = (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError)
+
+
+class Body(BytesIO):
+    """What was read of an answer.
+
+    Attributes:
+        whole: Whether that is all of it.
+    """
+
+    def __init__(self, data: bytes, whole: bool, raw: Any) -> None:
+        super().__init__(data)
+        self.whole = whole
+        # requests takes a session's cookies from there.
+        self._original_response = getattr(raw, "_original_response", None)
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Sends requests inside of a call, and reads their answers, which are never left to the caller.
+
+    Of an answer that is asked for as a stream, it reads the beginning: what came before a connection broke
+    counts.
+
+    Args:
+        limits: How long a request may take.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Send a request.
+
+        Raises:
+            requests.RequestException: There is no answer, or one that is too long.
+            Stopped: The process was asked to stop.
+        """
+        host = urlsplit(request.url or "").netloc.rpartition("@")[2]
+        size = len(request.body) if isinstance(request.body, bytes | str) else 0
+        call = self._limits.call(f"Jenkins at {host} to answer", size)
+        try:
+            with call:
+                answer = super().send(request, True, timeout, verify, cert, proxies)
+        except requests.RequestException:
+            raise
+        except TimeoutError as error:
+            raise requests.ReadTimeout(str(error), request=request) from error
+        except _FOREIGN as error:
+            raise requests.ConnectionError(type(error).__name__, request=request) from error
+        most = CONSOLE_PIECE if stream else MOST
+        if answer.status_code >= _ERROR:
+            most = _MOST_OF_ERROR
+        data, whole = bytearray(), True
+        try:
+            for piece in call.pieces(answer.raw.stream(_BLOCK, decode_content=True), _BLOCK):
+                data += piece
+                if len(data) >= most:
+                    whole = False
+                    break
+        except _FOREIGN as error:
+            whole = False
+            if not (stream and data):
+                if isinstance(error, TimeoutError):
+                    raise requests.ReadTimeout(str(error), request=request) from error
+                raise requests.ConnectionError(type(error).__name__, request=request) from error
+        finally:
+            answer.raw.close()
+        if not whole and not stream and answer.status_code < _ERROR:
+            raise requests.ConnectionError(f"an answer of more than {MOST} bytes", request=request)
+        answer.raw = Body(bytes(data), whole, answer.raw)
+        return answer
+
+
+def bound(session: requests.Session, limits: Limits) -> None:
+    """Let a session send everything inside of calls.
+
+    Args:
+        session: The session.
+        limits: How long a request may take.
+    """
+    session.max_redirects = _MOST_REDIRECTS
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, BoundedAdapter(limits))
