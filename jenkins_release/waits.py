@@ -142,6 +142,25 @@ class Waits:
         end = self._stop_at
         return limit_s if end is None else max(0.0, min(limit_s, end - time.monotonic()))
 
+    @contextlib.contextmanager
+    def waiting(self, what: str, seconds: float) -> Iterator[None]:
+        """Enter what is waited for in many steps, so that people see all of it; nothing ends it.
+
+        Args:
+            what: What is waited for: ``the stack to be refreshed``.
+            seconds: How long at most.
+
+        Raises:
+            Stopped: This thread may not wait any more.
+        """
+        begun = time.monotonic()
+        wait = Wait(what, begun, begun + seconds, threading.get_ident())
+        self.begin(wait)
+        try:
+            yield
+        finally:
+            self.finish(wait)
+
     def pause(self, seconds: float, what: str = "the next attempt") -> None:
         """Wait so many seconds. Raises Stopped, at once, when the process is asked to stop."""
         begun = time.monotonic()
@@ -437,6 +456,7 @@ active = PROCESS.active
 check = PROCESS.check
 remaining = PROCESS.remaining
 pause = PROCESS.pause
+waiting = PROCESS.waiting
 stop = PROCESS.stop
 
 

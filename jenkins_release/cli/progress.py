@@ -51,7 +51,7 @@ class WaitTeller:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._ended = threading.Event()
-        self._told: Wait | None = None
+        self._told = ""
         self._last = 0.0
 
     def __enter__(self) -> WaitTeller:
@@ -68,8 +68,9 @@ class WaitTeller:
             wait, now = long_wait(), time.monotonic()
             if wait is None or _LiveBars.shown:
                 continue
-            if wait is not self._told or now - self._last >= STEP_SECONDS:
-                self._told, self._last = wait, now
+            # The next wait for the same is no news: whoever looks every few seconds waits all the time.
+            if wait.what != self._told or now - self._last >= STEP_SECONDS:
+                self._told, self._last = wait.what, now
                 print(wait_text(wait), file=self._stream, flush=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import smtplib
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -19,9 +21,13 @@ from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
+from jenkins_release.waits import Call
 
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 _LONGEST_REPLY = 200
+_MOST_OF_REPLY = 64 * 1024
+_FOREIGN = (OSError, smtplib.SMTPException, ValueError)
+"""What smtplib raises; a challenge that is no base64 is a ValueError."""
 
 
 class MailNotifier:
@@ -78,22 +84,25 @@ class MailNotifier:
         """Send a mail to everybody; see :class:`jenkins_release.notify.protocol.Notifier`."""
         mail = self._compose(message)
         failure: ReleaseError | None = None
+        call = Call(f"the mail server {self.shown} to answer", within_s)
         # Raised behind the handlers: a cause may quote what was sent to log in.
         try:
-            server = self._connect(within_s)
-        except (OSError, smtplib.SMTPException) as error:
+            with call:
+                server = self._connect(within_s)
+        except _FOREIGN as error:
             failure = self._unreachable(error)
         if failure is not None:
             raise failure
         try:
-            refused = server.send_message(
-                mail, self._sender.addr_spec, [address.addr_spec for address in self._to]
-            )
-        except (OSError, smtplib.SMTPException) as error:
+            with call:
+                refused = server.send_message(
+                    mail, self._sender.addr_spec, [address.addr_spec for address in self._to]
+                )
+        except _FOREIGN as error:
             failure = self._unsent(error)
         else:
             # It is on its way: how the server says goodbye changes nothing.
-            with contextlib.suppress(OSError, smtplib.SMTPException):
+            with contextlib.suppress(*_FOREIGN), call:
                 server.quit()
             failure = self._partly(refused) if refused else None
         finally:
@@ -121,12 +130,10 @@ class MailNotifier:
         me = _local_name()
         if self._tls == "implicit":
             return self._entered(
-                smtplib.SMTP_SSL(
-                    self._host, self._port, local_hostname=me, timeout=within_s, context=context
-                ),
+                _SecureServer(self._host, self._port, local_hostname=me, timeout=within_s, context=context),
                 None,
             )
-        server = smtplib.SMTP(self._host, self._port, local_hostname=me, timeout=within_s)
+        server = _Server(self._host, self._port, local_hostname=me, timeout=within_s)
         return self._entered(server, context)
 
     def _entered(self, server: smtplib.SMTP, context: ssl.SSLContext | None) -> smtplib.SMTP:
@@ -205,6 +212,46 @@ class MailNotifier:
             f"{_replies(refused)}",
             hint="the others got the mail; check notify.to",
         )
+
+
+class _Replies:
+    """The lines of a server; a reply of more than some KiB is none."""
+
+    def __init__(self, lines: Any) -> None:
+        self._lines = lines
+        self._left = _MOST_OF_REPLY
+
+    def again(self) -> None:
+        """Begin a reply."""
+        self._left = _MOST_OF_REPLY
+
+    def readline(self, limit: int) -> bytes:
+        """Read a line. Raises OSError where the reply does not end."""
+        line: bytes = self._lines.readline(limit)
+        self._left -= len(line)
+        if self._left < 0:
+            raise OSError(errno.EMSGSIZE, f"a reply of more than {_MOST_OF_REPLY} bytes")
+        return line
+
+    def close(self) -> None:
+        """Close the connection's file."""
+        self._lines.close()
+
+
+class _Server(smtplib.SMTP):
+    """A server whose replies are bounded: smtplib reads lines until one says that it is the last."""
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read a reply; see :meth:`smtplib.SMTP.getreply`."""
+        if self.file is None and self.sock is not None:
+            self.file = _Replies(self.sock.makefile("rb"))
+        if isinstance(self.file, _Replies):
+            self.file.again()
+        return super().getreply()
+
+
+class _SecureServer(_Server, smtplib.SMTP_SSL):
+    """The same, with TLS from the first byte."""
 
 
 def _local_name() -> str:

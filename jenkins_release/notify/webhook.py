@@ -21,6 +21,7 @@ from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
 from jenkins_release.retry import asked_wait
 from jenkins_release.version import PROGRAM
+from jenkins_release.waits import Call
 
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 _LONGEST_ANSWER = 1024
@@ -65,8 +66,10 @@ class WebhookNotifier:
     def deliver(self, message: Message, within_s: float) -> None:
         """Post a message's document; see :class:`jenkins_release.notify.protocol.Notifier`."""
         failure: ReleaseError | None = None
+        call = Call(f"the webhook at {self._host} to answer", within_s)
         try:
-            with _unlogged(), requests.Session() as session:
+            # All of it within the call: the time that the notifier has is for all of it too.
+            with call, _unlogged(), requests.Session() as session:
                 answer = session.post(
                     self._url.get_secret_value(),
                     data=message.document,
@@ -117,7 +120,16 @@ class WebhookNotifier:
                 f"the certificate of the webhook at {self._host} is not trusted",
                 hint="notify.ca_file names the certificates of your authorities",
             )
-        if isinstance(error, requests.Timeout) and not isinstance(error, requests.ConnectTimeout):
+        # A call that is late has the error of its sockets for a cause.
+        cause = error.__cause__
+        if isinstance(cause, requests.ConnectionError) and _never_connected(cause):
+            return RemoteError(
+                f"the webhook at {self._host} cannot be reached",
+                hint="check the network, the firewall and HTTPS_PROXY",
+                retryable=True,
+            )
+        late = isinstance(error, TimeoutError | requests.Timeout)
+        if late and not isinstance(error, requests.ConnectTimeout):
             return RemoteError(
                 f"the webhook at {self._host} did not answer in time",
                 hint="the message may have arrived all the same, so it is not sent again",

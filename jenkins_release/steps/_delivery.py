@@ -19,6 +19,7 @@ from jenkins_release.retry import RetryPolicy
 from jenkins_release.rules.notice_chat import webhook_message
 from jenkins_release.rules.notices import mail_message
 from jenkins_release.utf8 import NotUtf8, read_utf8
+from jenkins_release.waits import Stopped
 
 if TYPE_CHECKING:
     from jenkins_release.steps.services import Services
@@ -122,6 +123,8 @@ def _deliver(
         services.retry(f"tell {section.name}", attempt, policy=policy)
     except ReleaseError as error:
         told = replace(told, delivered=False, problem=redact(error.message), hint=redact(error.hint))
+    except Stopped:
+        told = replace(told, delivered=False, problem="the command was asked to stop")
     except Exception as error:  # noqa: BLE001 - a defect here must not fail a release
         told = replace(told, delivered=False, problem=defect(error), hint="please report it")
         # No traceback: what the error says is not known to be free of secrets.

@@ -233,7 +233,7 @@ class Follower:
                 f"{run.name} has not ended in time; it goes on",
                 hint=f"pick it up again: {pick_up(run)}",
             )
-        self.services.sleep(wait)
+        self.services.wait(wait, f"{run.name} to go on")
 
 
 def _number(run: Run) -> int:

@@ -54,7 +54,7 @@ def ask_health(
         check = min(waiting, key=lambda each: each.due)
         pause = (check.due - services.now()).total_seconds()
         if pause > 0:
-            services.sleep(pause)
+            services.wait(pause, f"{check.section.url} to be healthy")
         _ask(check, release, services, watcher)
         check.due = services.now() + timedelta(seconds=check.section.interval_s)
         # The last answer was asked for in time; a next one would not be.

@@ -166,7 +166,7 @@ class SsmStack:
             found = self._services.run_command.sent(order.document, order.comment, since)
             if found or not self._unsure or self._services.now() >= end:
                 return found
-            self._services.sleep(min(1.0, self._section.poll_s))
+            self._services.wait(min(1.0, self._section.poll_s), "SSM to list the command")
 
     def _cancel_sent(self, order: CommandOrder, since: datetime) -> None:
         try:

@@ -109,7 +109,7 @@ class Wait:
 
     def pause(self) -> None:
         """Wait until the next look."""
-        self.services.sleep(self.section.poll_s)
+        self.services.wait(self.section.poll_s, "the stack to be refreshed")
 
     def look(self, what: str, question: Callable[[], T]) -> T | None:
         """Ask; None where the answer did not come, and may come later.

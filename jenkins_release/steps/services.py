@@ -178,6 +178,13 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
         section = self.configuration.retry
         return RetryPolicy(section.attempts, section.deadline_s, section.first_wait_s, section.max_wait_s)
 
+    def wait(self, seconds: float, what: str) -> None:
+        """Wait, in seconds; ``what`` says for what. Raises Stopped when the process is asked to stop."""
+        if self.sleep is pause:
+            pause(seconds, what)
+        else:
+            self.sleep(seconds)
+
     def retry(self, what: str, action: Callable[[], T], *, policy: RetryPolicy | None = None) -> T:
         """Call ``action`` under the configured retry policy or another; ``what`` names it in the log."""
         return retry_call(action, what=what, policy=policy or self.retry_policy, sleep=self.sleep)

@@ -250,3 +250,49 @@ def test_the_name_of_the_machine_is_asked_from_nobody(mailbox: Mailbox, monkeypa
     notifier(mailbox.port).deliver(MESSAGE, 5)
     assert len(mailbox.mails) == 1
     assert threading.get_ident() not in asked
+
+
+@pytest.mark.parametrize("line", [b"220-more\r\n", b"220 " + b"x" * 500])
+def test_a_greeting_without_end(line: bytes):
+    """Its lines were kept until the memory was full."""
+    sent = 0
+
+    def talk(connection: socket.socket) -> None:
+        nonlocal sent
+        while True:
+            connection.sendall(line * 1000)
+            sent += len(line) * 1000
+
+    with raw_server(talk) as port:
+        assert isinstance(failure(notifier(port)), RemoteError)
+    assert sent < 32 << 20
+
+
+def test_a_reply_that_comes_byte_by_byte():
+    """No single read is late; the time that the notifier has is for all of it."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(b"220 ")
+        while True:
+            time.sleep(0.1)
+            connection.sendall(b"x")
+
+    begun = time.monotonic()
+    with raw_server(talk) as port:
+        with pytest.raises(RemoteError, match="no answer in time") as caught:
+            notifier(port).deliver(MESSAGE, 0.5)
+        assert time.monotonic() - begun < 10.0
+    assert caught.value.retryable
+
+
+def test_a_challenge_that_is_no_base64():
+    """Smtplib lets the error of its decoder through."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(b"220 me\r\n")
+        while data := connection.recv(4096):
+            hello = b"250-me\r\n250 AUTH CRAM-MD5 LOGIN\r\n"
+            connection.sendall(hello if data.upper().startswith(b"EHLO") else b"334 \xff===x\r\n")
+
+    with raw_server(talk) as port:
+        assert failure(notifier(port, login=login())).exit_status != 70

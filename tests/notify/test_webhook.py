@@ -24,6 +24,8 @@ from tests.fixtures.notify import (
     hook_server,
     raw_server,
 )
+from tests.fixtures.raw_server import drip
+from tests.fixtures.raw_server import raw_server as raw_http
 
 TOKEN = HOOK_PATH.rpartition("/")[2]
 MESSAGE = Message("0af7", datetime(2026, 11, 5, tzinfo=UTC), "title", "text", document='{"a": "ü"}'.encode())
@@ -218,3 +220,14 @@ def test_no_login_of_the_machine_is_sent(hook: Hook, tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(file))
     notifier(hook.url).deliver(MESSAGE, 5)
     assert "Authorization" not in hook.requests[0][0]
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 500 No\r\n\r\n"])
+def test_an_answer_that_comes_byte_by_byte(begun: bytes):
+    """The time that the notifier has is for all of it."""
+    with raw_http(lambda _: drip(begun)) as server:
+        start = time.monotonic()
+        with pytest.raises(RemoteError, match="did not answer in time") as caught:
+            notifier(f"{server.url}/hook").deliver(MESSAGE, 0.5)
+        assert time.monotonic() - start < 10.0
+    assert not caught.value.retryable

@@ -1,0 +1,81 @@
+"""A command that checks a signature: ended when it takes too long, prints too much, or has to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from jenkins_release.installers.signature import SignatureCheck
+from tests.fixtures.process import started
+
+GENEROUS_S = 15.0
+
+
+def _check(script: str, timeout_s: float, path: Path) -> tuple[bool, str, str]:
+    done = SignatureCheck(["sh", "-c", script, "{file}"], "", timeout_s, os.environ).check(path)
+    return done.signed, done.output, done.problem
+
+
+def test_what_it_prints_is_kept(tmp_path: Path):
+    """Both streams, in their order."""
+    assert _check('echo "$0" | wc -l; echo no >&2; exit 3', 10.0, tmp_path) == (
+        False,
+        "1\nno",
+        "sh ended with status 3",
+    )
+    assert _check("echo yes", 10.0, tmp_path) == (True, "yes", "")
+
+
+def test_one_that_does_not_end_is_ended(tmp_path: Path):
+    """Also if it closes its output, or prints all the time, and leaves something behind that holds it."""
+    for script in ("exec sleep 600", "exec >&- 2>&-; sleep 600", "while :; do echo x; sleep 0.1; done"):
+        begun = time.monotonic()
+        signed, _, problem = _check(script, 0.5, tmp_path)
+        assert (signed, problem) == (False, "sh did not end within 0.5 s")
+        assert time.monotonic() - begun < GENEROUS_S
+    begun = time.monotonic()
+    assert _check("sleep 30 & echo done", 20.0, tmp_path) == (True, "done", "")
+    assert time.monotonic() - begun < GENEROUS_S
+
+
+def test_one_that_prints_without_end_is_ended(tmp_path: Path):
+    """Its output is kept in memory."""
+    signed, _, problem = _check("exec yes", 60.0, tmp_path)
+    assert not signed
+    assert "prints more than" in problem
+
+
+STUCK = """
+import os, sys
+from pathlib import Path
+from jenkins_release.installers.signature import SignatureCheck
+from jenkins_release.parallel import map_parallel
+from jenkins_release.signals import interrupt_commands
+interrupt_commands()
+check = SignatureCheck(["sh", "-c", "echo $$ >> pids; exec sleep 600"], "", 600.0, os.environ)
+try:
+    map_parallel(lambda _: check.check(Path("x")), [1, 2])
+except KeyboardInterrupt:
+    raise SystemExit(130)
+"""
+
+
+def test_it_ends_with_the_command(tmp_path: Path):
+    """Nothing that it started is left."""
+    environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    process = started(["sh", "-c", f"cd {tmp_path}; exec {sys.executable} -c '{STUCK}'"], environ)
+    pids = tmp_path / "pids"
+    try:
+        end = time.monotonic() + 60
+        while (not pids.exists() or len(pids.read_text().split()) < 2) and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=GENEROUS_S)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    for pid in pids.read_text().split():
+        assert not Path(f"/proc/{pid}").exists()

@@ -1,0 +1,136 @@
+"""A controller that stalls, drips, never ends, or says what Jenkins never says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.jenkins import Controller
+from jenkins_release.jenkins.console import ConsoleLines
+from tests.fixtures.raw_server import RawServer, answer, drip, flood, raw_server
+
+GENEROUS_S = 15.0
+CALLS: dict[str, Callable[[Controller], Any]] = {
+    "user": lambda jenkins: jenkins.user(),
+    "job": lambda jenkins: jenkins.job("a/b"),
+    "trigger": lambda jenkins: jenkins.trigger("a/b", {"X": "y"}),
+    "queued": lambda jenkins: jenkins.queued("a/b"),
+    "queue_item": lambda jenkins: jenkins.queue_item(7),
+    "builds": lambda jenkins: jenkins.builds("a/b"),
+    "build": lambda jenkins: jenkins.build("a/b", 7),
+    "pending_inputs": lambda jenkins: jenkins.pending_inputs("a/b", 7),
+    "proceed": lambda jenkins: jenkins.proceed("a/b", 7, "x"),
+    "console": lambda jenkins: jenkins.console("a/b", 7, 0),
+    "config": lambda jenkins: jenkins.config("a/b"),
+    "inside": lambda jenkins: jenkins.inside("a"),
+    "create": lambda jenkins: jenkins.create("a/b", "<x/>"),
+    "update": lambda jenkins: jenkins.update("a/b", "<x/>"),
+}
+
+
+def _jenkins(speech: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Say that no crumb is needed, and all else by a speech."""
+    return lambda request: answer(b"", "404 No") if b"/crumbIssuer/" in request else speech(request)
+
+
+def _controller(server: RawServer) -> Controller:
+    return Controller(server.url, "bob", SecretStr("t"), timeout_s=0.6, least_rate=1 << 20)
+
+
+def _failed(server: RawServer, call: Callable[[Controller], Any]) -> ReleaseError:
+    begun = time.monotonic()
+    with pytest.raises(ReleaseError) as caught:
+        call(_controller(server))
+    assert time.monotonic() - begun < GENEROUS_S
+    return caught.value
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(
+    "begun",
+    [None, b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 500 No\r\n\r\n"],
+    ids=["silence", "headers", "body", "error"],
+)
+def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callable[[Controller], Any]):
+    """A byte now and then was progress."""
+    with raw_server(_jenkins(lambda _: None if begun is None else drip(begun))) as server:
+        error = _failed(server, call)
+    assert isinstance(error, RemoteError)
+    assert error.retryable or "API of Jenkins" in error.message
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("status", ["200 OK", "403 No", "500 No"])
+def test_an_answer_without_end(status: str, call: Callable[[Controller], Any]):
+    """It is read up to a bound; the beginning of a console is what was asked for."""
+    head = f"HTTP/1.1 {status}\r\nX-Text-Size: 5\r\nX-More-Data: true\r\n\r\n".encode()
+    with raw_server(_jenkins(lambda _: flood(head))) as server:
+        if status == "200 OK" and call is CALLS["console"]:
+            assert len(call(_controller(server)).data) < 2 << 20
+        else:
+            _failed(server, call)
+        sent = server.sent
+    assert sent < 128 << 20
+
+
+WRONG = [
+    b"",
+    b"<html><body>Sign in</body></html>",
+    b"[]",
+    b"[1]",
+    b"null",
+    b'"text"',
+    b"[" * 100_000,
+    b'{"id": 1e999, "number": 1e999}',
+    b'{"id": ' + b"9" * 5000 + b"}",
+    b'{"id": "\\ud800", "message": "\\ud800"}',
+    b'{"id": {}, "number": [], "task": [], "items": [[]], "builds": [5], "jobs": [""], "buildable": 1}',
+    b'{"id": 1, "task": {"url": "http://[::1/job/x"}, "property": [5], "buildable": true}',
+    b'{"number": 1, "actions": [{"causes": [5]}]}',
+    b'{"number": 1, "actions": [{"parameters": "x"}]}',
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("body", WRONG, ids=lambda body: repr(body[:24]))
+@pytest.mark.parametrize(
+    "status", ["200 OK", "400 No", "401 No", "403 No", "404 No", "429 No", "500 No", "503 No"]
+)
+def test_what_no_controller_says(body: bytes, status: str):
+    """A failure that is documented, never an error of this program's own."""
+    headers = ("X-Text-Size: \xb2", "Retry-After: \xb2", "Location: http://[::1/\xe4 x/queue/item/\xb2/")
+    with raw_server(_jenkins(lambda _: answer(body, status, *headers))) as server:
+        for call in CALLS.values():
+            try:
+                call(_controller(server))
+            except ReleaseError as error:
+                assert error.exit_status != 70
+
+
+@pytest.mark.parametrize("place", ["http://[::1/\xe4 x", "//", "/\x00", "mailto:x", "/again"])
+def test_a_redirect_that_leads_nowhere(place: str):
+    """Or in a circle: five of them are followed."""
+    with raw_server(_jenkins(lambda _: answer(b"", "302 Found", f"Location: {place}"))) as server:
+        error = _failed(server, CALLS["job"])
+        assert len(server.requests) < 20
+    assert error.exit_status != 70
+
+
+@pytest.mark.parametrize("body", WRONG, ids=lambda body: repr(body[:24]))
+def test_a_crumb_that_is_none(body: bytes):
+    """It is asked for before everything else."""
+    with raw_server(lambda _: answer(body, "200 OK")) as server:
+        assert _failed(server, CALLS["job"]).exit_status != 70
+
+
+def test_many_beginnings_of_notes_without_an_end():
+    """Each was followed to the end of the line."""
+    begun = time.monotonic()
+    lines = ConsoleLines().feed(b"\x1b[8mha:" * 500_000 + b"\n")
+    assert len(lines) == 1
+    assert time.monotonic() - begun < GENEROUS_S
