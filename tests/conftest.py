@@ -42,7 +42,7 @@ pytest_plugins = [
     "tests.fixtures.raw_http",
 ]
 
-_NEEDS_ROOT = frozenset({"customer_host", "docker", "small_daemon", "unprivileged", "users_daemon"})
+_NEEDS_ROOT = frozenset({"customer_host", "docker", "place", "small_daemon", "unprivileged", "users_daemon"})
 """Fixtures that mount, become another user, or start a Docker daemon."""
 
 
