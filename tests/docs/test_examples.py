@@ -31,6 +31,7 @@ def test_every_mark_names_a_scenario():
     assert {(name(page), mark) for page, mark in _FOUND if mark not in known} == set()
 
 
+@pytest.mark.root
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What `make demo` runs, with smaller images; a Docker daemon of the machine is left alone."""
     monkeypatch.setattr(demo, "BASE_SIZE", 1_000_000)
@@ -42,6 +43,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path, monkeypatch: pyte
     scenarios.compare(marked(README, "demo")[0].text.splitlines(), printed.getvalue())
 
 
+@pytest.mark.root
 def test_the_rehearsal_runs_as_the_readme_tells(tmp_path: Path):
     """A new user's first steps, with a sandbox of their own that is gone afterwards."""
     place = scenarios.bare(tmp_path)
