@@ -54,10 +54,10 @@ class SharePortal:
             return Sent(0, upload.size)
         product = upload.path.partition("/")[0]
         self._share.make_folder(product)
-        with self._share.lease(f"{product}/{_UPLOAD_LOCK}", self._holder):
-            return self._put(upload, advance)
+        with self._share.lease(f"{product}/{_UPLOAD_LOCK}", self._holder) as lease:
+            return self._put(upload, advance, lease)
 
-    def _put(self, upload: Upload, advance: Advance) -> Sent:
+    def _put(self, upload: Upload, advance: Advance, lease: Lease) -> Sent:
         folder, _, name = upload.path.rpartition("/")
         self._share.make_folder(folder)
         self._clear(folder, name)
@@ -74,6 +74,7 @@ class SharePortal:
                     advance(len(piece))
                     counted += len(piece)
                 check_read(upload, shown_path(self._share, upload.path), size, whole.hexdigest())
+            lease.confirm()
             rename_whole(self._share, temporary, upload.path)
         except PathExists:
             self._share.remove(temporary)

@@ -225,12 +225,12 @@ class CandidateArea:
             ConfigurationError: The candidate exists already.
             LeaseHeld: Another export of the same build is running.
         """
-        with self.lease(ref, "export", holder):
+        with self.lease(ref, "export", holder) as lease:
             if self.exists(ref):
                 raise _taken(self, ref)
             above = f"{self.product}/{ref.version}"
             try:
-                with stage_folder(self.share, above, ref.build, [ATTESTATIONS]) as staging:
+                with stage_folder(self.share, above, ref.build, [ATTESTATIONS], lease) as staging:
                     yield staging
             except PathExists as error:
                 if self.exists(ref):
@@ -256,7 +256,7 @@ class CandidateArea:
         """
         folder = f"{self.folder(ref)}/{ATTESTATIONS}"
         try:
-            with self.lease(ref, "attest", holder):
+            with self.lease(ref, "attest", holder) as lease:
                 self.share.make_folder(folder)
                 remove_unfinished(self.share, folder)
                 before = self.attestations(ref)
@@ -265,7 +265,7 @@ class CandidateArea:
                 if data is None:
                     return None
                 name = f"{len(before) + 1:04d}-{kind}{_SUFFIX}"
-                write_new(self.share, folder, name, data)
+                write_new(self.share, folder, name, data, lease)
                 return name, data
         except LeaseHeld as error:
             raise LeaseHeld(error.message, hint=error.hint, retryable=True) from error

@@ -49,7 +49,7 @@ class DirectoryLease:
 
 @contextlib.contextmanager
 def held(folder: int, name: str, place: str, holder: str) -> Iterator[DirectoryLease]:
-    """Hold the lease on a lock file for the length of the block.
+    """Hold the lease on a lock file for the length of the block; one that is lost at its end is a warning.
 
     Args:
         folder: Descriptor of the lock file's folder.
@@ -59,7 +59,7 @@ def held(folder: int, name: str, place: str, holder: str) -> Iterator[DirectoryL
 
     Raises:
         LeaseHeld: Someone else holds it.
-        RemoteError: It could not be taken, or the lock file was replaced before the block ended.
+        RemoteError: It could not be taken.
     """
     line = holder_line(holder)
     with translated(f"cannot take the lease on {place}"):
@@ -71,12 +71,9 @@ def held(folder: int, name: str, place: str, holder: str) -> Iterator[DirectoryL
         lease = DirectoryLease(file, folder, name, place)
         try:
             yield lease
-        except BaseException:
-            # What ended the block matters more than a lease that is lost on top.
+        finally:
             if not _is_still(file, folder, name):
-                _log.warning("the lease on %s was lost", place)
-            raise
-        lease.confirm()
+                _log.warning("the lease on %s was lost: the lock file was replaced", place)
     finally:
         with contextlib.suppress(OSError):
             os.ftruncate(file, 0)

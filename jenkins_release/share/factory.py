@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.retry import RetryPolicy
 from jenkins_release.share.directory import DirectoryShare
 from jenkins_release.share.protocol import Share
 from jenkins_release.share.smb_address import SmbAddress, is_smb
+from jenkins_release.waits import LEAST_RATE
 
 
 class ClosableShare(Share, Protocol):
@@ -32,6 +34,8 @@ def open_share(
     timeout_s: float = 60.0,
     auth: str = "negotiate",
     dfs_targets: Sequence[str] = (),
+    least_rate: int = LEAST_RATE,
+    resume: RetryPolicy | None = None,
 ) -> ClosableShare:
     r"""Return the share at a location; nothing is connected or opened yet.
 
@@ -45,6 +49,8 @@ def open_share(
         auth: SMB authentication: ``negotiate``, ``ntlm`` or ``kerberos``.
         dfs_targets: Servers that a DFS referral may lead to, besides the location's own and hosts below it;
             ``.example.com`` stands for every host below that domain.
+        least_rate: Bytes a second below which a transfer over SMB makes no progress.
+        resume: How long to insist when a transfer over SMB breaks; as long as by default.
 
     Raises:
         ConfigurationError: The location is impossible, or an SMB share lacks a user or password.
@@ -60,6 +66,8 @@ def open_share(
             timeout_s=timeout_s,
             auth=auth,
             dfs_targets=dfs_targets,
+            least_rate=least_rate,
+            resume=resume or RetryPolicy(),
         )
     folder = Path(location)
     if not location or not folder.is_absolute():

@@ -94,6 +94,8 @@ class Lease(Protocol):
     def confirm(self) -> None:
         """Check with the server that the lease is still held.
 
+        One whose connection was lost is taken again, if nobody had it meanwhile.
+
         Raises:
             RemoteError: It was lost, or the server does not say; never retryable, since someone else
                 may hold it by now.
@@ -226,8 +228,8 @@ class Share(Protocol):
     def lease(self, path: str, holder: str) -> AbstractContextManager[Lease]:
         """Hold a lease on ``path`` (a lock file) for the length of the block.
 
-        The server releases it when the holder's process or machine dies. A lease that was lost
-        meanwhile is an error at the end of the block too.
+        The server releases it when the holder's process or machine dies. Whoever changes something under it
+        calls :meth:`Lease.confirm` first; a lease that is lost after that is a warning in the log.
 
         Args:
             path: The lock file; made when missing, left in place afterwards.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TypeVar
 
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.retry import RetryPolicy
 from jenkins_release.rules.names import check_path
 from jenkins_release.share import smb_batch, smb_files, smb_lease
@@ -15,13 +18,19 @@ from jenkins_release.share.protocol import AHEAD, Entry, Lease, Listed, Writer
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_connect import connect
 from jenkins_release.share.smb_connection import SmbConnection
+from jenkins_release.share.smb_errors import AnswerLost
 from jenkins_release.share.smb_pool import SmbPool
 from jenkins_release.share.smb_reader import read_file
 from jenkins_release.share.smb_resume import RESUME, Resumption
+from jenkins_release.share.smb_sessions import LostSessions
 from jenkins_release.share.smb_wire import SmbLogin
 from jenkins_release.share.smb_writer import SmbWriter
-from jenkins_release.waits import pause
+from jenkins_release.waits import LEAST_RATE, pause
 
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+_LAST_S = 3.0
+"""Longest wait for each answer of a server whose lost sessions are ended at the end, in seconds."""
 _AUTH = ("negotiate", "ntlm", "kerberos")
 
 
@@ -31,8 +40,9 @@ class SmbShare:
     Every operation has a connection for itself while it runs: a call to :meth:`list` for its length,
     a transfer or a lease until its block ends. So one object serves several threads, and a transfer
     whose connection breaks does not end a lease. Connections are reused; one that failed is dropped,
-    and the next operation makes a new one. Nothing is tried twice here, except that a transfer goes on
-    after a break where ``resume`` says so.
+    and the next operation makes a new one, which ends the sessions of those that failed. Nothing is tried
+    twice here, except that a transfer goes on after a break where ``resume`` says so, and that a change
+    whose answer was lost is looked up, and asked for once more if it was not done.
 
     Args:
         address: Where the share is; ``address.folder`` is the root.
@@ -41,6 +51,7 @@ class SmbShare:
         encrypt: Whether everything is encrypted (SMB 3). Signed it is in any case. Switched off, a
             server that demands encryption is refused with an error.
         timeout_s: Longest wait for one answer of the server, in seconds; then the connection is dropped.
+        least_rate: Bytes a second below which a transfer makes no progress, and ends like one that is late.
         auth: ``negotiate`` (Kerberos where there is a ticket library, else NTLM), ``ntlm`` or ``kerberos``.
         packed: Whether file contents take the fast data path where the server allows it; else they go
             through smbprotocol's own calls, see docs/adr/0011.
@@ -61,6 +72,7 @@ class SmbShare:
         *,
         encrypt: bool = True,
         timeout_s: float = 60.0,
+        least_rate: int = LEAST_RATE,
         auth: str = "negotiate",
         packed: bool = True,
         dfs_targets: Sequence[str] = (),
@@ -86,6 +98,7 @@ class SmbShare:
             encrypt=encrypt,
             auth=auth,
             timeout_s=timeout_s,
+            least_rate=least_rate,
             packed=packed,
             dfs_targets=tuple(dfs_targets),
         )
@@ -93,6 +106,7 @@ class SmbShare:
         self._sleep = sleep
         self._login = login
         self._target: SmbAddress | None = None
+        self._lost = LostSessions()
         self._pool = SmbPool(self._connect)
 
     def __repr__(self) -> str:
@@ -110,8 +124,18 @@ class SmbShare:
         return str(self._address)
 
     def close(self) -> None:
-        """Log off from every connection; the object may be used again and then connects anew."""
+        """Log off from every connection; the object may be used again and then connects anew.
+
+        A server that stopped to answer may keep files open, leases among them: if it is there again, it ends
+        those sessions now, not when it notices.
+        """
         self._pool.close()
+        if self._lost.silent:
+            login = replace(self._login, timeout_s=min(self._login.timeout_s, _LAST_S))
+            try:
+                connect(self._address, login, self._lost).close()
+            except ReleaseError as error:
+                _log.debug("ending the lost sessions on %s: %s", self.name, error)
 
     def list(self, path: str) -> list[Entry]:
         """List a folder, sorted by name, with one query."""
@@ -171,27 +195,33 @@ class SmbShare:
         """Create a folder and those above it that are missing, below the root."""
         names = check_path(path)
         if names:
-            with self._pool.borrow() as connection:
-                smb_files.make_folder(connection, names)
+            self._settled(
+                lambda here: smb_files.make_folder(here, names),
+                lambda here: smb_files.describe(here, path).is_folder,
+            )
 
     def rename(self, source: str, target: str) -> None:
         """Rename a file or folder in one server-side step."""
         check_below_root(source)
         check_below_root(target)
-        with self._pool.borrow() as connection:
-            smb_files.rename(connection, source, target)
+        self._settled(
+            lambda here: smb_files.rename(here, source, target),
+            lambda here: smb_files.is_renamed(here, source, target),
+        )
 
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with all that is in it."""
         check_below_root(path)
-        with self._pool.borrow() as connection:
-            smb_files.remove(connection, path)
+        self._settled(
+            lambda here: smb_files.remove(here, path), lambda here: not smb_files.is_there(here, path)
+        )
 
     def protect(self, path: str) -> bool:
         """Set the attribute ``read-only``; False where the server does not let this user."""
         check_below_root(path)
-        with self._pool.borrow() as connection:
-            return smb_files.protect(connection, path)
+        return self._settled(
+            lambda here: smb_files.protect(here, path), lambda here: smb_files.is_protected(here, path)
+        )
 
     def free_space(self) -> int | None:
         """Bytes that the user may still write, quotas counted."""
@@ -203,13 +233,39 @@ class SmbShare:
 
         Raises:
             LeaseHeld: Someone else holds it.
-            RemoteError: At the end of the block too, when the lease was lost meanwhile.
         """
         check_below_root(path)
         return self._lease(path, holder)
 
-    def _connect(self, replaces: int) -> SmbConnection:
-        connection = connect(self._address, self._login, replaces)
+    def _settled(
+        self, change: Callable[[SmbConnection], T], done: Callable[[SmbConnection], bool]
+    ) -> T | bool:
+        """Change something; if the answer is lost, look whether it was done, and ask again if it was not.
+
+        Args:
+            change: Asks the server to do it.
+            done: Whether it is done, asked on another connection: that one's login ended the session of the
+                first, so nothing is done later.
+
+        Returns:
+            What ``change`` returned; True where its answer was lost.
+        """
+        with self._pool.slot() as slot:
+            try:
+                return change(slot.connection)
+            except AnswerLost as error:
+                try:
+                    found = done(slot.renew())
+                except ReleaseError as another:
+                    _log.debug("looking whether it was done: %s", another)
+                    raise error from error.__cause__
+                if not found:
+                    return change(slot.connection)
+                _log.warning("it was done, only the answer was lost: %s", error)
+                return True
+
+    def _connect(self) -> SmbConnection:
+        connection = connect(self._address, self._login, self._lost)
         self._target = connection.target
         return connection
 
@@ -229,5 +285,5 @@ class SmbShare:
 
     @contextlib.contextmanager
     def _lease(self, path: str, holder: str) -> Iterator[Lease]:
-        with self._pool.borrow() as connection, smb_lease.held(connection, path, holder) as lease:
+        with self._pool.slot() as slot, smb_lease.held(slot, path, holder, self._resume) as lease:
             yield lease

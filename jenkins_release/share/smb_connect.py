@@ -14,33 +14,34 @@ from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_connection import A_FOLDER, READ_ATTRIBUTES, SmbConnection
 from jenkins_release.share.smb_dfs import Referred, may_follow, referral_targets
 from jenkins_release.share.smb_errors import FOREIGN, LoginRefused, translate
+from jenkins_release.share.smb_sessions import LostSessions
 from jenkins_release.share.smb_wire import SmbLogin, encryption_demanded, log_in
 
 _log = logging.getLogger(__name__)
 _MAX_REFERRALS = 8
 
 
-def connect(address: SmbAddress, login: SmbLogin, replaces: int = 0) -> SmbConnection:
+def connect(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> SmbConnection:
     """Connect to a share, through DFS referrals where there are any, and see that its root is there.
 
     Args:
         address: The share.
         login: How to log in.
-        replaces: Session of a connection that was lost, which its server shall end; 0 for none.
+        lost: Sessions of connections that were lost, which their server shall end.
 
     Raises:
         ConfigurationError: The server demands encryption, which is switched off, or a DFS referral leads
             only to servers that are not allowed.
         RemoteError: The share cannot be reached or used; ``retryable`` tells whether to try again.
     """
-    return _follow(address, address, login, _MAX_REFERRALS, replaces)
+    return _follow(address, address, login, _MAX_REFERRALS, lost)
 
 
 def _follow(
-    target: SmbAddress, shown: SmbAddress, login: SmbLogin, hops: int, replaces: int
+    target: SmbAddress, shown: SmbAddress, login: SmbLogin, hops: int, lost: LostSessions
 ) -> SmbConnection:
     try:
-        return _connect_here(target, shown, login, replaces)
+        return _connect_here(target, shown, login, lost)
     except Referred as referred:
         if hops == 0:
             raise RemoteError(
@@ -51,7 +52,7 @@ def _follow(
     failure: RemoteError | None = None
     for next_target in targets:
         try:
-            return _follow(next_target, shown, login, hops - 1, replaces)
+            return _follow(next_target, shown, login, hops - 1, lost)
         except RemoteError as error:
             _log.warning("DFS target %s of %s: %s", next_target, shown, error)
             failure = error
@@ -76,8 +77,10 @@ def _allowed(targets: Sequence[SmbAddress], shown: SmbAddress, login: SmbLogin) 
     return allowed
 
 
-def _connect_here(target: SmbAddress, shown: SmbAddress, login: SmbLogin, replaces: int) -> SmbConnection:
-    wire, session = log_in(target, login, replaces)
+def _connect_here(
+    target: SmbAddress, shown: SmbAddress, login: SmbLogin, lost: LostSessions
+) -> SmbConnection:
+    wire, session = log_in(target, login, lost)
     try:
         tree = TreeConnect(session, rf"\\{target.server}\{target.share}")
         try:
@@ -90,7 +93,7 @@ def _connect_here(target: SmbAddress, shown: SmbAddress, login: SmbLogin, replac
             raise Referred(targets) from None
         if tree.encrypt_data and not login.encrypt:
             raise encryption_demanded(str(shown))
-        connection = SmbConnection(wire, session, tree, target, shown, packed=login.packed)
+        connection = SmbConnection(wire, session, tree, target, shown, packed=login.packed, lost=lost)
         _check_root(connection)
     except FOREIGN as error:
         wire.drop()

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from smbprotocol.exceptions import SMBResponseException
+from smbprotocol.exceptions import AccessDenied, SMBResponseException
 from smbprotocol.file_info import FileAttributes, FileDispositionInformation
 from smbprotocol.open import (
     CreateDisposition,
@@ -25,6 +25,7 @@ from smbprotocol.tree import TreeConnect
 from jenkins_release.errors import ReleaseError
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_errors import FOREIGN, connection_survives, translate
+from jenkins_release.share.smb_sessions import LostSessions
 from jenkins_release.share.smb_wire import SmbWire
 
 READ_ATTRIBUTES = FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES
@@ -48,6 +49,7 @@ class SmbConnection:
         target: Where the tree is, behind any DFS referrals.
         shown: The address that people know, for messages.
         packed: Whether file contents may take the fast data path.
+        lost: Told of the session when the connection is lost; None for one whose session another has.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class SmbConnection:
         shown: SmbAddress,
         *,
         packed: bool = True,
+        lost: LostSessions | None = None,
     ) -> None:
         self.wire = wire
         self.session = session
@@ -66,18 +69,29 @@ class SmbConnection:
         self.target = target
         self.shown = shown
         self.packed = packed
+        self._lost = lost
+        self._task = ("use", "")
+        wire.waits_for = self._waits_for
 
     @property
     def alive(self) -> bool:
         """Whether the connection is up as far as this side knows."""
         return self.wire.alive
 
-    def drop(self) -> None:
-        """Close the socket at once; the server closes every handle."""
+    def drop(self, *, silent: bool = False) -> None:
+        """Close the socket at once; the server closes every handle, or does so at the user's next login.
+
+        Args:
+            silent: Whether the server did not answer any more.
+        """
         self.wire.drop()
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost.add(self.target, int(self.session.session_id or 0), silent=silent)
 
     def close(self) -> None:
         """Log off and close."""
+        self._lost = None
         self.wire.hang_up()
 
     @contextlib.contextmanager
@@ -89,13 +103,14 @@ class SmbConnection:
             path: Path below the root that it is done to.
             to: Second path, of a rename.
         """
+        self._task = (what, path)
         try:
             yield
         except ReleaseError:
             raise
         except FOREIGN as error:
             if not connection_survives(error):
-                self.drop()
+                self.drop(silent=isinstance(error, TimeoutError))
             where = (
                 self.shown.path(path) if to is None else f"{self.shown.path(path)} to {self.shown.path(to)}"
             )
@@ -104,6 +119,10 @@ class SmbConnection:
             # An interrupted request leaves an answer on its way that nobody waits for.
             self.drop()
             raise
+
+    def _waits_for(self) -> str:
+        what, path = self._task
+        return f"the share {self.shown} to {what} {path}".rstrip()
 
     def open(
         self,
@@ -152,7 +171,7 @@ class SmbConnection:
         if isinstance(error, ReleaseError) or connection_survives(error):
             handle.close()
         else:
-            self.drop()
+            self.drop(silent=isinstance(error, TimeoutError))
 
     def wire_path(self, path: str, *, dfs: bool = False) -> str:
         r"""Return a path below the root as requests carry it.
@@ -193,6 +212,14 @@ class SmbConnection:
             path: The new file, below the root.
             access: Access mask, with :data:`DELETE` in it.
         """
+        try:
+            return self._create_marked(path, access)
+        except AccessDenied:
+            if not self.wire.may_refuse_altered(self.session.session_id):
+                raise
+            return self._create_marked(path, access)
+
+    def _create_marked(self, path: str, access: int) -> Open:
         handle = Open(self.tree, self.wire_path(path, dfs=bool(self.tree.is_dfs_share)))
         create, created = handle.create(
             ImpersonationLevel.Impersonation,
@@ -215,7 +242,11 @@ class SmbConnection:
                 self.wire.receive(second)
             raise
         try:
-            self.wire.receive(second)
+            try:
+                self.wire.receive(second)
+            except AccessDenied:
+                # The file is there now: only its mark is missing.
+                self.change(handle, deletion(deleted=True))
         except BaseException as error:
             self.close_after(handle, error)
             raise

@@ -33,6 +33,10 @@ FOREIGN = (SMBException, OSError, ValueError, struct.error)
 for a refused connection, and those of unpacking a malformed answer."""
 
 
+class AnswerLost(RemoteError):
+    """The connection ended before the server answered: what was asked may have been done."""
+
+
 class LoginRefused(RemoteError):
     """The server refuses the account. Never retryable: each attempt brings it closer to a lock."""
 
@@ -237,13 +241,13 @@ def translate(error: BaseException, doing: str, where: str) -> RemoteError:
     if isinstance(error, SMBResponseException):
         return _translate_status(error.status, tried, doing)
     if isinstance(error, SMBConnectionClosed):
-        return RemoteError(f"{tried}: the connection was lost: {error}", hint=_LOST_HINT, retryable=True)
+        return AnswerLost(f"{tried}: the connection was lost: {error}", hint=_LOST_HINT, retryable=True)
     if isinstance(error, TimeoutError | BlockingIOError):
-        return RemoteError(f"{tried}: the server did not answer in time", hint=_LOST_HINT, retryable=True)
+        return AnswerLost(f"{tried}: the server did not answer in time", hint=_LOST_HINT, retryable=True)
     if isinstance(error, SMBAuthenticationError):
         return LoginRefused(f"{tried}: the login did not come about: {error}", hint=_NO_LOGIN)
     if isinstance(error, OSError):
-        return RemoteError(f"{tried}: the connection failed: {error}", hint=_LOST_HINT, retryable=True)
+        return AnswerLost(f"{tried}: the connection failed: {error}", hint=_LOST_HINT, retryable=True)
     if isinstance(error, ValueError) and str(error).startswith("Failed to connect"):
         return RemoteError(
             f"{tried}: {error}",

@@ -8,6 +8,7 @@ connection, and with it every request.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -17,7 +18,9 @@ from dataclasses import dataclass
 from smbprotocol.exceptions import SMBConnectionClosed, SMBException
 
 from jenkins_release.share import smb_messages as wire
+from jenkins_release.share.smb_patience import Patience
 from jenkins_release.share.smb_protection import Part, Sealer, Signer, Unprotected, new_nonce
+from jenkins_release.waits import LEAST_RATE
 
 Rest = Callable[[int], bytes]
 """Receives exactly so many further bytes of the message."""
@@ -67,9 +70,15 @@ class Exchange:
     Args:
         grant: Called with the credits of each answer.
         clock: Tells the time in seconds, from any beginning.
+        least_rate: Bytes a second below which a transfer makes no progress.
     """
 
-    def __init__(self, grant: Callable[[int], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        grant: Callable[[int], None],
+        clock: Callable[[], float] = time.monotonic,
+        least_rate: int = LEAST_RATE,
+    ) -> None:
         self._grant = grant
         self._clock = clock
         self._protection: Protection | None = None
@@ -77,7 +86,9 @@ class Exchange:
         self._done: deque[Done] = deque()
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
-        self._active = clock()
+        self._active = self._advanced = clock()
+        self._least_rate = least_rate
+        self._largest = 0
 
     def __len__(self) -> int:
         """Return how many requests are not taken yet."""
@@ -102,8 +113,11 @@ class Exchange:
         protection = self._chosen()
         message = header + body
         parts: list[Part] = [message] if payload is None else [message, payload]
-        self._under_way[message_id] = request
         self._active = self._clock()
+        if not self._under_way:
+            self._advanced = self._active
+        self._largest = max(self._largest, request.size)
+        self._under_way[message_id] = request
         if protection.sealer is not None:
             nonce = new_nonce(protection.sealer.nonce_size)
             size = sum(len(part) for part in parts)
@@ -114,23 +128,30 @@ class Exchange:
             parts[0] = wire.with_signature(message, protection.signer(message_id, parts, answer=False))
         return parts
 
-    def take(self, timeout_s: float) -> Done:
+    def take(self, timeout_s: float, what: Callable[[], str] = lambda: "the share to answer") -> Done:
         """Wait for a request to be done, whichever is first.
 
         Args:
-            timeout_s: Longest time in which the server sends nothing at all.
+            timeout_s: Longest time in which the server sends nothing at all. A request may take longer,
+                as long as its bytes need at the least rate.
+            what: Says what is waited for.
 
         Raises:
-            TimeoutError: It sent nothing for so long.
+            TimeoutError: It sent nothing for so long, or too little.
             SMBConnectionClosed: The connection ended.
         """
-        with self._changed:
+        limit_s = timeout_s + self._largest / self._least_rate
+        with self._changed, Patience(math.inf, what, self._clock) as patience:
             while not self._done:
                 if self._failure is not None:
                     raise SMBConnectionClosed(str(self._failure)) from self._failure
-                left = self._active + timeout_s - self._clock()
-                if left <= 0:
-                    raise TimeoutError(f"nothing came from the server for {timeout_s:.0f} s")
+                silent, late = self._active + timeout_s, self._advanced + limit_s
+                try:
+                    left = patience.step(min(silent, late))
+                except TimeoutError as error:
+                    if silent <= late:
+                        raise TimeoutError(f"nothing came from the server for {timeout_s:.0f} s") from error
+                    raise TimeoutError(f"the server did not move a piece in {limit_s:.0f} s") from error
                 self._changed.wait(left)
             return self._done.popleft()
 
@@ -216,6 +237,7 @@ class Exchange:
         self._grant(header.credits)
         if header.status == wire.PENDING:
             return
+        self._advanced = self._active
         request.status = header.status
         if header.status != wire.SUCCESS:
             request.answer = start + data

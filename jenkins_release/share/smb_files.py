@@ -151,6 +151,23 @@ def free_space(connection: SmbConnection) -> int:
         return int(info["caller_available_units"].get_value() * unit)
 
 
+def is_renamed(connection: SmbConnection, source: str, target: str) -> bool:
+    """Whether a rename whose answer was lost was done."""
+    return not is_there(connection, source) and is_there(connection, target)
+
+
+def is_protected(connection: SmbConnection, path: str) -> bool:
+    """Whether a file has the attribute ``read-only``."""
+    with connection.doing("find", path), connection.opened(path, READ_ATTRIBUTES) as handle:
+        return bool(handle.file_attributes & FileAttributes.FILE_ATTRIBUTE_READONLY)
+
+
+def is_there(connection: SmbConnection, path: str) -> bool:
+    """Whether there is a file or folder of that path."""
+    with connection.doing("find", path):
+        return _is_there(connection, path)
+
+
 def _is_there(connection: SmbConnection, path: str) -> bool:
     try:
         with connection.opened(path, READ_ATTRIBUTES):

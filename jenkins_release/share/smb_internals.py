@@ -11,6 +11,8 @@ is used of the library beyond its documented calls:
 * ``Tcp``: ``_sock``, ``_sock_lock`` (held while sending), ``_close_lock`` (held while receiving);
 * ``Connection.sequence_window`` under ``sequence_lock``: the credits; ``outstanding_requests``;
 * ``Connection._t_exc``: what ended the receiving thread; ``_check_worker_running``;
+* ``Connection.receive`` returns at once when ``response_event`` of the ``Request`` is set and its
+  ``response`` is final; ``_process_message_thread`` sets both, and logs what ends it;
 * the keys and algorithms on ``Connection``, ``Session`` and ``TreeConnect``.
 
 ``tests/share/test_smb_internals.py`` holds the fingerprints of that code in the versions that
@@ -19,20 +21,28 @@ is used of the library beyond its documented calls:
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import struct
+import time
+from collections.abc import Callable
 from typing import Any
 
-from smbprotocol.connection import Connection
+from smbprotocol.connection import Connection, Request
 from smbprotocol.exceptions import SMBConnectionClosed, SMBException
+from smbprotocol.header import NtStatus
 from smbprotocol.session import Session
 from smbprotocol.transport import Tcp
 from smbprotocol.tree import TreeConnect
 
 from jenkins_release.share.smb_exchange import Exchange, Protection
 from jenkins_release.share.smb_messages import HEADER, UNSOLICITED
+from jenkins_release.share.smb_patience import POLL_S, Patience
 from jenkins_release.share.smb_protection import Part, sealer, signer, unknown
+from jenkins_release.waits import LEAST_RATE, Call
+
+_log = logging.getLogger(__name__)
 
 _BEFORE_LIMITS = 1 << 20
 """Largest packet before the server has told its limits, in bytes."""
@@ -54,12 +64,13 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
 
     def connect(self) -> None:
         """Connect, and set the limits of the socket."""
-        super().connect()
+        limit_s = self._connection.timeout_s
+        with Call(f"{self.server}:{self.port} to take a connection", limit_s):
+            super().connect()
         tcp = self._sock
-        # A quarter of the limit: a send or receive that moved a part before is tried again.
-        part = struct.pack("ll", *divmod(int(self._connection.timeout_s * 250_000), 1_000_000))
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, part)
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, part)
+        # Steps: a send or receive that moved a part before goes on.
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _interval(POLL_S))
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _interval(limit_s / _QUARTERS))
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         # An idle connection that holds a lease notices within two minutes that its server is gone.
@@ -80,27 +91,32 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
         """Send one packet made of parts; they may be reused when the call returns.
 
         Raises:
-            TimeoutError: The server took nothing for the connection's time limit.
+            TimeoutError: The server took nothing for the connection's time limit, or takes less than the
+                least rate.
         """
         total = sum(len(part) for part in parts)
         if total > self.MAX_SIZE:
             raise SMBException(f"a packet of {total} bytes is larger than TCP transport allows")
         views = [memoryview(struct.pack(">L", total)), *(memoryview(part) for part in parts)]
-        waits = 0
-        with self._sock_lock:
+        connection = self._connection
+        limit_s = connection.timeout_s + total / connection.least_rate
+        with self._sock_lock, Patience(limit_s, connection.waits_for) as patience:
+            taken = time.monotonic()
             while views:
                 try:
                     sent = self._sock.sendmsg(views)
-                except BlockingIOError as error:
-                    waits += 1
-                    if waits == _QUARTERS:
-                        raise TimeoutError("the server takes no more data") from error
+                except BlockingIOError:
+                    try:
+                        patience.step(taken + connection.timeout_s)
+                    except TimeoutError as error:
+                        raise TimeoutError("the server takes no more data, or hardly any") from error
                     continue
-                waits = 0
+                taken = time.monotonic()
                 while views and sent >= len(views[0]):
                     sent -= len(views.pop(0))
                 if sent:
                     views[0] = views[0][sent:]
+                    patience.step()
 
     def recv(self, timeout: float) -> bytes:
         """Return the next packet that is smbprotocol's own affair; empty when the connection ended.
@@ -179,6 +195,11 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
 _QUARTERS = 4
 
 
+def _interval(seconds: float) -> bytes:
+    # struct timeval, see socket(7).
+    return struct.pack("ll", *divmod(max(1, int(seconds * 1_000_000)), 1_000_000))
+
+
 class _Ended(Exception):
     """The connection has come to its end."""
 
@@ -191,11 +212,19 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         server: Host name or IP address.
         port: TCP port.
         timeout_s: Longest silence of the server while something is awaited, in seconds.
+        least_rate: Bytes a second below which a transfer makes no progress.
+
+    Attributes:
+        waits_for: Says what is waited for on this connection.
     """
 
-    def __init__(self, guid: Any, server: str, port: int, timeout_s: float) -> None:
+    def __init__(
+        self, guid: Any, server: str, port: int, timeout_s: float, least_rate: int = LEAST_RATE
+    ) -> None:
         self.timeout_s = timeout_s
-        self.exchange = Exchange(self._grant)
+        self.least_rate = least_rate
+        self.waits_for: Callable[[], str] = lambda: f"{server}:{port} to answer"
+        self.exchange = Exchange(self._grant, least_rate=least_rate)
         self._transport: BulkTcp | None = None
         super().__init__(guid, server, port, require_signing=True)
 
@@ -214,6 +243,29 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         if self._transport is None:
             raise SMBConnectionClosed("there is no connection")
         self._transport.send_parts(parts)
+
+    def await_answer(self, request: Request, limit_s: float, *, wait: bool) -> None:
+        """Wait until :meth:`receive` has something to return.
+
+        Args:
+            request: The request.
+            limit_s: Longest time, in seconds.
+            wait: Whether an interim answer (``STATUS_PENDING``) is not the one that is waited for.
+
+        Raises:
+            TimeoutError: Nothing came in time.
+        """
+        with Patience(limit_s, self.waits_for) as patience:
+            while True:
+                while not request.response_event.wait(patience.step()):
+                    # Its end wakes only those that were there when it came.
+                    self._check_worker_running()
+                with request.response_event_lock:
+                    found = request.response
+                    pending = found is not None and found["status"].get_value() == NtStatus.STATUS_PENDING
+                    if not (wait and pending):
+                        return
+                    request.response_event.clear()
 
     def largest_packet(self) -> int:
         """Return the bytes of the largest packet that the server may send."""
@@ -252,11 +304,39 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         """Whether the connection is up as far as this side knows."""
         return self.transport is not None and self.transport.connected and self._t_exc is None
 
+    def _process_message_thread(self) -> None:
+        # A thread that ends with an error is the affair of whoever waits: nothing belongs on stderr.
+        _keep_quiet()
+        try:
+            super()._process_message_thread()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, threading.excepthook would print it
+            self._t_exc = error
+            self.exchange.fail(error)
+            _log.debug("the receiving thread of %s ended: %s", self.server_name, error)
+
     def _check_worker_running(self) -> None:
         if self._t_exc is not None:
             self.disconnect(False)
             raise SMBConnectionClosed(str(self._t_exc)) from self._t_exc
         super()._check_worker_running()
+
+
+class _NoTracebacks(logging.Filter):
+    """Leaves out what the receiving thread says of its own end: whoever waits gets the same as an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info is None:
+            return True
+        _log.debug("smbprotocol: %s: %s", record.getMessage(), record.exc_info[1])
+        return False
+
+
+_no_tracebacks = _NoTracebacks()
+
+
+def _keep_quiet() -> None:
+    # Adding it again changes nothing.
+    logging.getLogger(Connection.__module__).addFilter(_no_tracebacks)
 
 
 def protection(connection: BulkConnection, session: Session, tree: TreeConnect) -> Protection | str:

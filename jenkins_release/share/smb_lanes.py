@@ -6,8 +6,8 @@ import logging
 from collections import deque
 from typing import Any
 
-from smbprotocol.exceptions import SMBException, SMBResponseException
-from smbprotocol.header import SMB2HeaderResponse
+from smbprotocol.exceptions import AccessDenied, SMBException, SMBResponseException
+from smbprotocol.header import NtStatus, SMB2HeaderResponse
 from smbprotocol.open import Open, SMB2ReadResponse, SMB2WriteResponse
 
 from jenkins_release.share import smb_messages
@@ -74,7 +74,9 @@ class PackedLane(Lane):
 
     def take(self) -> Done:
         """Wait for a request to be done, whichever is first."""
-        done = self._exchange.take(self._wire.timeout_s)
+        done = self._exchange.take(self._wire.timeout_s, self._wire.waits_for)
+        if done.status == NtStatus.STATUS_ACCESS_DENIED:
+            self._check_altered()
         if done.status != smb_messages.SUCCESS:
             answer = SMB2HeaderResponse()
             answer.unpack(done.answer)
@@ -127,7 +129,11 @@ class LibraryLane(Lane):
     def take(self) -> Done:
         """Wait for the oldest request."""
         request, done = self._under_way.popleft()
-        body = self._connection.wire.receive(request)["data"].get_value()
+        try:
+            body = self._connection.wire.receive(request)["data"].get_value()
+        except AccessDenied:
+            self._check_altered()
+            raise
         answer = SMB2ReadResponse() if done.reading else SMB2WriteResponse()
         answer.unpack(body)
         if done.reading:

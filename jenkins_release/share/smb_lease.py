@@ -1,23 +1,29 @@
 """A lease on an SMB share: an exclusive open that the server enforces and releases.
 
 The holder has the lock file open for writing and lets others only read it (MS-SMB2 section 2.2.13,
-ShareAccess), so a second holder's open fails with STATUS_SHARING_VIOLATION and the line in the file
+ShareAccess), so a second holder's open fails with STATUS_SHARING_VIOLATION and the first line in the file
 says who is first. The server closes the file as soon as the holder's TCP connection ends: at once
 when its process dies, after the keep-alive time of the server when its machine vanishes. No durable
 handle is asked for, so a lease never outlives its connection.
+
+A lease whose connection was lost is taken again when it is asked for, if nobody had it meanwhile: whoever
+takes it overwrites the file, and whoever gives it up empties it. The second line in it is one of a kind.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 from collections.abc import Iterator
 
 from smbprotocol.exceptions import SharingViolation
 from smbprotocol.file_info import FileEndOfFileInformation
 from smbprotocol.open import CreateDisposition, Open
 
-from jenkins_release.errors import LeaseHeld, RemoteError
+from jenkins_release import waits
+from jenkins_release.errors import LeaseHeld, ReleaseError, RemoteError
+from jenkins_release.retry import RetryPolicy, retry_call
 from jenkins_release.share.checks import holder_line
 from jenkins_release.share.smb_connection import (
     A_FILE,
@@ -27,92 +33,138 @@ from jenkins_release.share.smb_connection import (
     WRITE_DATA,
     SmbConnection,
 )
-from jenkins_release.share.smb_errors import FOREIGN
+from jenkins_release.share.smb_errors import FOREIGN, AnswerLost
+from jenkins_release.share.smb_pool import Slot
 
 _log = logging.getLogger(__name__)
 _MAX_LINE = 4096
+_ONCE = RetryPolicy(attempts=1)
 
 
 class SmbLease:
     """A lease that is held.
 
     Args:
-        connection: The lease's own connection.
+        slot: The lease's own connection.
         path: The lock file.
         handle: Its exclusive open.
-        line: The holder's line in it.
+        mark: What the holder wrote into it.
+        policy: How long to insist on taking it again.
     """
 
-    def __init__(self, connection: SmbConnection, path: str, handle: Open, line: bytes) -> None:
-        self._connection = connection
+    def __init__(self, slot: Slot, path: str, handle: Open, mark: bytes, policy: RetryPolicy | None) -> None:
+        self._slot = slot
         self._path = path
         self._handle = handle
-        self._line = line
+        self._mark = mark
+        self._policy = policy or _ONCE
 
     def confirm(self) -> None:
-        """Read the holder's line through the open that is the lease. Raises RemoteError."""
-        found: Exception | None = None
-        try:
-            if self._connection.alive and self._handle.read(0, len(self._line)) == self._line:
-                return
-        except FOREIGN as error:
-            found = error
-        raise self._lost(found) from found
+        """Read the mark through the open that is the lease, or take it again. Raises RemoteError."""
+        self._confirm("before the work under it was done", self._policy)
 
     def release(self) -> None:
-        """Empty the lock file and close it. Raises RemoteError where the lease was lost before."""
-        self.confirm()
+        """Empty the lock file and close it. Raises RemoteError if the lease was lost."""
+        self._confirm("after the last step under it", _ONCE)
         try:
-            end = FileEndOfFileInformation()
-            end["end_of_file"] = 0
-            self._connection.change(self._handle, end)
-            self._handle.close()
-        except FOREIGN as error:
-            raise self._lost(error) from error
+            with self._slot.connection.doing("give up the lease on", self._path):
+                end = FileEndOfFileInformation()
+                end["end_of_file"] = 0
+                self._slot.connection.change(self._handle, end)
+                self._handle.close()
+        except AnswerLost as error:
+            # Its session ends with the next login. Nothing is lost with it any more.
+            _log.debug("%s", error)
+            self._slot.renew()
 
-    def _lost(self, found: Exception | None) -> RemoteError:
+    def _confirm(self, when: str, policy: RetryPolicy) -> None:
+        connection = self._slot.connection
+        try:
+            with connection.doing("confirm the lease on", self._path):
+                if not connection.alive or self._handle.read(0, len(self._mark)) == self._mark:
+                    found: ReleaseError | None = None
+                else:
+                    found = RemoteError("another line is in it")
+        except RemoteError as error:
+            found = error
+        if found is None and connection.alive:
+            return
         # What is left of the open must not look like a lease to others.
-        self._connection.drop()
-        return RemoteError(
-            f"the lease on {self._connection.shown.path(self._path)} was lost before the work under it "
-            f"was done: {found or 'its connection ended'}",
-            hint="see whether someone else worked on the same candidate meanwhile, then run it again",
+        connection.drop()
+        where = connection.shown.path(self._path)
+        try:
+            if waits.stopping():
+                raise RemoteError("its connection ended")
+            retry_call(self._take_again, what=f"take the lease on {where} again", policy=policy)
+        except ReleaseError as error:
+            raise RemoteError(
+                f"the lease on {where} was lost {when}: {error.message}",
+                hint="see whether someone else worked on the same candidate meanwhile, then run it again",
+            ) from error
+        _log.warning(
+            "the lease on %s was lost with its connection, and taken again: nobody had it meanwhile%s",
+            where,
+            f" ({found.message})" if found else "",
         )
+
+    def _take_again(self) -> None:
+        connection = self._slot.renew()
+        with connection.doing("take again the lease on", self._path):
+            try:
+                handle = connection.open(self._path, READ_DATA | WRITE_DATA, share=SHARE_READ, options=A_FILE)
+            except SharingViolation as error:
+                raise RemoteError(f"it is held by {_holder(connection, self._path)}") from error
+            line = handle.read(0, len(self._mark)) if handle.end_of_file else b""
+            if line != self._mark:
+                handle.close()
+                raise RemoteError("another had it meanwhile")
+        self._handle = handle
 
 
 @contextlib.contextmanager
-def held(connection: SmbConnection, path: str, holder: str) -> Iterator[SmbLease]:
+def held(slot: Slot, path: str, holder: str, policy: RetryPolicy | None = None) -> Iterator[SmbLease]:
     """Hold the lease on ``path`` for the length of the block.
 
+    A lease that is lost when the block ends is a warning: whoever changes something under it confirms it
+    first.
+
     Args:
-        connection: A connection for this lease alone, so that a broken transfer does not end it.
+        slot: A connection for this lease alone, so that a broken transfer does not end it.
         path: The lock file.
         holder: Who holds it, one line.
+        policy: How long to insist on taking a lost lease again; once by default.
 
     Raises:
         LeaseHeld: Someone else holds it.
-        RemoteError: It could not be taken, or was lost before the block ended.
+        RemoteError: It could not be taken.
     """
-    line = holder_line(holder)
+    mark = holder_line(holder) + f"{secrets.token_hex(8)}\n".encode()
+    try:
+        handle = _take(slot.connection, path, mark)
+    except AnswerLost as error:
+        # Whether it was taken or not: the next login ends the session that has it.
+        _log.warning("%s; it is taken again", error)
+        handle = _take(slot.renew(), path, mark)
+    lease = SmbLease(slot, path, handle, mark, policy)
+    try:
+        yield lease
+    finally:
+        try:
+            lease.release()
+        except ReleaseError as error:
+            _log.warning("%s", error)
+
+
+def _take(connection: SmbConnection, path: str, mark: bytes) -> Open:
     with connection.doing("take the lease on", path):
         handle = _open(connection, path)
         try:
-            handle.write(line, 0)
+            handle.write(mark, 0)
         except FOREIGN:
             # An open file that nobody closes would be a lease that nobody holds.
             connection.drop()
             raise
-    lease = SmbLease(connection, path, handle, line)
-    try:
-        yield lease
-    except BaseException:
-        # What ended the block matters more than a lease that is lost on top.
-        try:
-            lease.release()
-        except RemoteError as error:
-            _log.warning("%s", error)
-        raise
-    lease.release()
+    return handle
 
 
 def _open(connection: SmbConnection, path: str) -> Open:
@@ -139,4 +191,7 @@ def _holder(connection: SmbConnection, path: str) -> str:
     except FOREIGN as error:
         _log.debug("reading the holder of %s: %s", path, error)
         line = b""
-    return line.decode(errors="replace").strip() or "someone who has not left a name yet"
+    return (
+        line.decode(errors="replace").strip().partition("\n")[0].strip()
+        or "someone who has not left a name yet"
+    )

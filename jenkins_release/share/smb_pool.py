@@ -17,17 +17,17 @@ class Slot:
 
     Args:
         connection: The connection.
-        connect: Makes another one, in the place of a session that was lost.
+        connect: Makes another one, and has the server end the sessions that were lost.
     """
 
-    def __init__(self, connection: SmbConnection, connect: Callable[[int], SmbConnection]) -> None:
+    def __init__(self, connection: SmbConnection, connect: Callable[[], SmbConnection]) -> None:
         self.connection = connection
         self._connect = connect
 
     def renew(self) -> SmbConnection:
         """Drop the connection and return a new one; the server ends the old session. Raises ReleaseError."""
         self.connection.drop()
-        self.connection = self._connect(int(self.connection.session.session_id or 0))
+        self.connection = self._connect()
         return self.connection
 
 
@@ -35,10 +35,10 @@ class SmbPool:
     """Connections that are lent to one user at a time, and reused; one that failed is dropped.
 
     Args:
-        connect: Makes a connection; told the session that it takes the place of, 0 for none.
+        connect: Makes a connection, and has the server end the sessions that were lost.
     """
 
-    def __init__(self, connect: Callable[[int], SmbConnection]) -> None:
+    def __init__(self, connect: Callable[[], SmbConnection]) -> None:
         self._connect = connect
         self._lock = threading.Lock()
         self._idle: list[SmbConnection] = []
@@ -71,7 +71,8 @@ class SmbPool:
                 connection = self._idle.pop()
                 if connection.alive:
                     return connection
-        return self._connect(0)
+                connection.drop()
+        return self._connect()
 
     def _give_back(self, connection: SmbConnection) -> None:
         if not connection.alive:
@@ -80,6 +81,7 @@ class SmbPool:
                 broken, self._idle = self._idle, []
             for other in broken:
                 other.drop()
+            connection.drop()
             return
         with self._lock:
             if len(self._idle) < _IDLE:

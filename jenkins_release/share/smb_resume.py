@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from jenkins_release.errors import ReleaseError
@@ -13,28 +15,38 @@ from jenkins_release.waits import pause
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-RESUME = RetryPolicy(attempts=8, deadline_s=120.0, first_wait_s=0.25, max_wait_s=15.0, jitter_s=0.25)
-"""How long one break is insisted on: a server that restarts takes a minute or so."""
+RESUME = RetryPolicy()
+"""How long one break is insisted on where nothing else is said; the commands say ``[retry]``."""
 
 
 class Resumption:
     """The breaks of one transfer.
 
     A break that comes without a byte of progress since the one before counts as an attempt of the same
-    one: a server that lets us log in and then fails each time does not hold us for ever.
+    one, and so does each connection that does not come about: a server that lets us log in and then fails
+    each time does not hold us for ever. Whoever has used up the policy here does not begin again outside.
 
     Args:
         what: The transfer, for the log.
-        policy: Attempts and waits for each break.
+        policy: Attempts, deadline and waits for each break; the break itself is the first attempt.
         sleep: Waits the given number of seconds.
+        clock: Tells the time in seconds, from any beginning.
     """
 
-    def __init__(self, what: str, policy: RetryPolicy, sleep: Callable[[float], None] = pause) -> None:
+    def __init__(
+        self,
+        what: str,
+        policy: RetryPolicy,
+        sleep: Callable[[float], None] = pause,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._what = what
         self._policy = policy
         self._sleep = sleep
+        self._clock = clock
         self._position = -1
         self._fruitless = 0
+        self._since = 0.0
 
     def go_on(self, error: ReleaseError, position: int, reopen: Callable[[], T]) -> T:
         """Make a new connection after a break, and return what ``reopen`` returns.
@@ -45,22 +57,49 @@ class Resumption:
             reopen: Connects and opens the file again.
 
         Raises:
-            ReleaseError: The break itself where it is not worth another attempt, or the last failure.
+            ReleaseError: The break itself where it is not worth another attempt, or the last failure; not
+                retryable once the policy is used up.
         """
         if not error.retryable:
             raise error
-        self._fruitless = 1 if position > self._position else self._fruitless + 1
+        if position > self._position or not self._fruitless:
+            self._fruitless, self._since = 0, self._clock()
+        self._fruitless += 1
         self._position = max(self._position, position)
-        attempts = self._policy.attempts
-        if attempts is not None and self._fruitless >= attempts:
-            raise error
+        policy, left = self._policy, self._since + self._policy.deadline_s - self._clock()
+        attempts = policy.attempts
+        if left <= 0 or (attempts is not None and self._fruitless >= attempts):
+            raise self._used_up(error)
         _log.warning("%s broke at byte %d, a new connection goes on there: %s", self._what, position, error)
-        waiting = [error] * self._fruitless
+        # The break counts as the first attempt, so that a wait comes before the second.
+        rest = replace(
+            policy,
+            attempts=None if attempts is None else attempts - self._fruitless + 1,
+            deadline_s=left,
+            first_wait_s=min(policy.max_wait_s, policy.first_wait_s * 2.0 ** (self._fruitless - 1)),
+        )
+        waiting = [error]
 
         def attempt() -> T:
-            # The break counts as the first attempt, so that a wait comes before the second.
             if waiting:
                 raise waiting.pop()
-            return reopen()
+            try:
+                return reopen()
+            except ReleaseError:
+                self._fruitless += 1
+                raise
 
-        return retry_call(attempt, what=f"go on with {self._what}", policy=self._policy, sleep=self._sleep)
+        try:
+            return retry_call(attempt, what=f"go on with {self._what}", policy=rest, sleep=self._sleep)
+        except ReleaseError as last:
+            if last.retryable:
+                self._used_up(last)
+            raise
+
+    def _used_up(self, error: ReleaseError) -> ReleaseError:
+        error.retryable = False
+        error.hint = (
+            f"{self._what} did not go on after {self._fruitless} attempts in "
+            f"{self._clock() - self._since:.0f} s (retry.attempts, retry.deadline_s): {error.hint}"
+        )
+        return error

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from isal import isal_zlib
-from smbprotocol.exceptions import SMBException, SMBResponseException
+from smbprotocol.exceptions import SMBConnectionClosed, SMBException, SMBResponseException
 from smbprotocol.open import Open
 
 from jenkins_release.share.smb_connection import SmbConnection
@@ -77,6 +77,11 @@ class Lane(abc.ABC):
         if credit == 0:
             raise SMBException("the server grants no credits, nothing more can be sent")
         return min(size, credit * _CREDIT_SIZE)
+
+    def _check_altered(self) -> None:
+        # The file was opened with the right to do this, so it is no refusal that is meant.
+        if self._connection.wire.may_refuse_altered(self._connection.session.session_id):
+            raise SMBConnectionClosed("the server refuses a request, as it does if it was changed on its way")
 
     def wanted(self, length: int) -> int:
         """Return how many credits a request of ``length`` bytes asks the server for."""

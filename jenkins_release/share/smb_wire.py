@@ -8,22 +8,39 @@ inner workings of the library is in :mod:`jenkins_release.share.smb_internals`.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from smbprotocol.exceptions import SMBException
+from smbprotocol.exceptions import AccessDenied, SMBException
 from smbprotocol.header import Commands, NtStatus, Smb2Flags
 from smbprotocol.session import Session, SMB2SessionSetupRequest
 
+from jenkins_release import waits
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_errors import FOREIGN, translate
 from jenkins_release.share.smb_internals import BulkConnection
+from jenkins_release.share.smb_sessions import LostSessions
+from jenkins_release.waits import LEAST_RATE, Wait
 
 _CREDITS = 512
 """Credits asked for after the login, enough for 16 requests of 1 MiB (MS-SMB2 section 3.2.4.1.2)."""
+_ASKED_AGAIN = frozenset(
+    {
+        Commands.SMB2_TREE_CONNECT,
+        Commands.SMB2_CREATE,
+        Commands.SMB2_CLOSE,
+        Commands.SMB2_FLUSH,
+        Commands.SMB2_IOCTL,
+        Commands.SMB2_QUERY_DIRECTORY,
+        Commands.SMB2_QUERY_INFO,
+        Commands.SMB2_SET_INFO,
+    }
+)
+"""What is asked again when it is refused: never a login, which counts as one more attempt."""
 _CLOSE_S = 5.0
 """Longest wait for each answer while logging off, in seconds: the connection ends in any case."""
 _UNSOLICITED = 0xFFFFFFFFFFFFFFFF
@@ -41,6 +58,7 @@ class SmbLogin:
         auth: ``negotiate``, ``ntlm`` or ``kerberos``.
         timeout_s: Longest wait for one answer of the server, in seconds.
         packed: Whether file contents take the fast data path, see docs/adr/0011.
+        least_rate: Bytes a second below which a transfer makes no progress.
         dfs_targets: Servers besides the configured one and those below it that a DFS referral may lead
             to; ``.example.com`` stands for every host below that domain.
     """
@@ -50,6 +68,7 @@ class SmbLogin:
     encrypt: bool = True
     auth: str = "negotiate"
     timeout_s: float = 60.0
+    least_rate: int = LEAST_RATE
     packed: bool = True
     dfs_targets: tuple[str, ...] = ()
 
@@ -61,14 +80,17 @@ class SmbWire(BulkConnection):
         server: Host name or IP address.
         port: TCP port.
         timeout_s: Longest wait, in seconds.
-        replaces: Session of a connection that was lost, which the server ends when this one logs in;
+        least_rate: Bytes a second below which a transfer makes no progress.
+
+    Attributes:
+        replaces: Session of a connection that was lost, which the server ends with the next login here;
             0 for none.
     """
 
-    def __init__(self, server: str, port: int, timeout_s: float, replaces: int = 0) -> None:
+    def __init__(self, server: str, port: int, timeout_s: float, least_rate: int = LEAST_RATE) -> None:
         _keep_packets_out_of_the_log()
-        super().__init__(uuid.uuid4(), server, port, timeout_s)
-        self._replaces = replaces
+        super().__init__(uuid.uuid4(), server, port, timeout_s, least_rate)
+        self.replaces = 0
 
     def dial(self) -> None:
         """Connect and negotiate; raises what smbprotocol raises, or ``TimeoutError``."""
@@ -80,9 +102,12 @@ class SmbWire(BulkConnection):
         A login names the session that it takes the place of (MS-SMB2 sections 2.2.5 and 3.3.5.5.3):
         what that one holds open is free at once, not only when the server notices that it is gone.
         """
-        if self._replaces and isinstance(message, SMB2SessionSetupRequest):
-            message["previous_session_id"] = self._replaces
-        return super().send(message, *args, **how)
+        if self.replaces and isinstance(message, SMB2SessionSetupRequest):
+            message["previous_session_id"] = self.replaces
+        request = super().send(message, *args, **how)
+        if message.COMMAND in _ASKED_AGAIN:
+            request.again = lambda: super(SmbWire, self).send(message, *args, **how)
+        return request
 
     def receive(
         self,
@@ -100,30 +125,51 @@ class SmbWire(BulkConnection):
         """
         limit = self.timeout_s if timeout is None else timeout
         try:
-            return super().receive(request, wait=wait, timeout=limit, resolve_symlinks=False)
-        except SMBException as error:
-            # The library has no class of its own for this; its other failures all have one.
-            if type(error) is SMBException:
-                raise TimeoutError(f"no answer within {limit:.0f} s") from error
-            raise
+            return self._take(request, limit, wait=wait)
+        except AccessDenied:
+            again = getattr(request, "again", None)
+            if again is None or not self.may_refuse_altered(request.session_id):
+                raise
+        return self._take(again(), limit, wait=wait)
+
+    def _take(self, request: Any, limit_s: float, *, wait: bool) -> Any:
+        self.await_answer(request, limit_s, wait=wait)
+        return super().receive(request, wait=wait, timeout=limit_s, resolve_symlinks=False)
+
+    def may_refuse_altered(self, session_id: int) -> bool:
+        """Whether "access denied" may mean that a request was changed on its way.
+
+        That is the status for a request whose signature is wrong (MS-SMB2 section 3.3.5.2.4), which has no
+        effect. Samba signs that answer, so it looks like any refusal; one that is meant comes again when the
+        same is asked again. Windows may end the connection. What is encrypted cannot be changed unnoticed.
+        """
+        session = self.session_table.get(session_id)
+        return session is not None and not session.encrypt_data
 
     def receive_slow(self, request: Any, limit_s: float) -> Any:
         """Wait up to ``limit_s`` seconds for an answer while the server is alive otherwise.
 
-        Flushing gigabytes to a disk may take longer than any sensible time-out, so after each
-        silent ``timeout_s`` an echo tells a working server from a frozen one.
+        Flushing gigabytes to a disk may take longer than any sensible time-out. So after half of the
+        time-out without an answer an echo, which has the other half, tells a working server from a frozen
+        one.
 
         Raises:
             TimeoutError: The echo or, after ``limit_s``, the answer itself did not come.
         """
-        end = time.monotonic() + limit_s
-        while True:
-            try:
-                return self.receive(request)
-            except TimeoutError:
-                if time.monotonic() > end:
-                    raise
-            self.echo(sid=next(iter(self.session_table)), timeout=self.timeout_s)
+        begun = time.monotonic()
+        half = self.timeout_s / 2
+        wait = Wait(self.waits_for(), begun, begun + limit_s, threading.get_ident())
+        waits.PROCESS.begin(wait)
+        try:
+            while True:
+                try:
+                    return self.receive(request, timeout=half)
+                except TimeoutError:
+                    if time.monotonic() > begun + limit_s:
+                        raise
+                self.echo(sid=next(iter(self.session_table)), timeout=half)
+        finally:
+            waits.PROCESS.finish(wait)
 
     def verify_signature(self, header: Any, session_id: int, force: bool = False) -> None:
         """Check the signature of an answer that came unencrypted, and that there must not be one missing.
@@ -160,20 +206,22 @@ class SmbWire(BulkConnection):
             self.drop()
 
 
-def log_in(address: SmbAddress, login: SmbLogin, replaces: int = 0) -> tuple[SmbWire, Session]:
-    """Connect to the server of ``address`` and log in.
+def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[SmbWire, Session]:
+    """Connect to the server of ``address``, log in, and have it end the user's lost sessions.
 
     Args:
         address: Where the share is.
         login: How to log in.
-        replaces: Session of a connection that was lost, which the server shall end; 0 for none.
+        lost: The lost sessions; those on this server are gone afterwards.
 
     Raises:
         ConfigurationError: The server demands encryption, which is switched off.
         RemoteError: The server cannot be reached, or refuses the login.
     """
     where = str(address)
-    wire = SmbWire(address.server, address.port, login.timeout_s, replaces)
+    wire = SmbWire(address.server, address.port, login.timeout_s, login.least_rate)
+    wire.waits_for = lambda: f"the share {where} to answer the login"
+    ending = lost.take(address)
     try:
         wire.dial()
         if login.encrypt and not wire.supports_encryption:
@@ -181,24 +229,35 @@ def log_in(address: SmbAddress, login: SmbLogin, replaces: int = 0) -> tuple[Smb
                 f"cannot use {where}: the server offers no SMB encryption",
                 hint="upgrade the server to SMB 3, or switch encryption off for a network you trust",
             )
-        session = Session(
-            wire,
-            login.username,
-            login.password,
-            require_encryption=login.encrypt,
-            auth_protocol=login.auth,
-        )
-        session.connect()
+        session = _new_session(wire, login, ending[0] if ending else 0)
         if session.encrypt_data and not login.encrypt:
             raise encryption_demanded(where)
         wire.echo(sid=session.session_id, timeout=login.timeout_s, credit_request=_CREDITS)
+        # A login names one session: the others get one each, on the same connection.
+        for each in ending[1:]:
+            _new_session(wire, login, each).disconnect()
     except FOREIGN as error:
         wire.drop()
+        lost.add(address, *ending)
         raise translate(error, "log in to", where) from error
     except BaseException:
         wire.drop()
+        lost.add(address, *ending)
         raise
     return wire, session
+
+
+def _new_session(wire: SmbWire, login: SmbLogin, replaces: int) -> Session:
+    wire.replaces = replaces
+    session = Session(
+        wire,
+        login.username,
+        login.password,
+        require_encryption=login.encrypt,
+        auth_protocol=login.auth,
+    )
+    session.connect()
+    return session
 
 
 def encryption_demanded(where: str) -> ConfigurationError:

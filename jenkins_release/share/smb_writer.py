@@ -22,8 +22,14 @@ from jenkins_release.share.smb_connection import (
     deletion,
 )
 from jenkins_release.share.smb_copy import ServerCopy
-from jenkins_release.share.smb_errors import FOREIGN, connection_survives, status_text, translate
-from jenkins_release.share.smb_files import remove
+from jenkins_release.share.smb_errors import (
+    FOREIGN,
+    AnswerLost,
+    connection_survives,
+    status_text,
+    translate,
+)
+from jenkins_release.share.smb_files import describe, remove
 from jenkins_release.share.smb_lanes import open_lane
 from jenkins_release.share.smb_pool import Slot
 from jenkins_release.share.smb_resume import Resumption
@@ -53,10 +59,16 @@ class SmbWriter:
         self._path = path
         self._resumption = resumption
         self._count = 0
-        with self._connection.doing("create", path):
-            handle = self._create()
-            recover = self._recover if resumption is not None else None
-            self._upload = Upload(open_lane(self._connection), handle, recover)
+        try:
+            with self._connection.doing("create", path):
+                handle = self._create()
+        except AnswerLost as error:
+            if resumption is None:
+                # Whether it is there or not: it is marked, and goes with its session.
+                raise
+            handle = resumption.go_on(error, -1, self._create_again)
+        recover = self._recover if resumption is not None else None
+        self._upload = Upload(open_lane(self._connection), handle, recover)
 
     @property
     def _connection(self) -> SmbConnection:
@@ -135,6 +147,19 @@ class SmbWriter:
         except DeletePending as error:
             raise self._unfinished(error) from error
 
+    def _create_again(self) -> Open:
+        """Create the file after an answer was lost, or open it: an empty one there is our own."""
+        connection = self._slot.renew()
+        with connection.doing("create", self._path):
+            try:
+                return self._create()
+            except ObjectNameCollision:
+                handle = connection.open(self._path, _ACCESS | READ_DATA, share=0, options=A_FILE)
+                if handle.end_of_file:
+                    handle.close()
+                    raise
+                return handle
+
     def _unfinished(self, error: ObjectNameCollision | DeletePending) -> PathExists:
         return PathExists(
             f"cannot create {self._connection.shown.path(self._path)}: another session is writing it, "
@@ -144,6 +169,7 @@ class SmbWriter:
         )
 
     def _finish(self) -> None:
+        whole = False
         while True:
             connection = self._connection
             with connection.doing("finish", self._path):
@@ -158,12 +184,29 @@ class SmbWriter:
                             f"{connection.shown.path(self._path)}: {self._count} bytes were written, the "
                             f"server acknowledged {acknowledged} and shows a file of {size}"
                         )
+                    whole = True
                     if self._resumption is None:
                         connection.change(handle, deletion(deleted=False))
                     handle.close()
                     return
                 except FOREIGN as error:
+                    if whole and self._resumption is None and self._stayed(error):
+                        return
                     self._upload.restore(error)
+
+    def _stayed(self, error: BaseException) -> bool:
+        """Whether a file that is whole lost its mark, though the answer to that was lost."""
+        if connection_survives(error):
+            return False
+        try:
+            found = describe(self._slot.renew(), self._path)
+        except ReleaseError as another:
+            _log.debug("looking whether it was done: %s", another)
+            return False
+        if found.size == self._count:
+            _log.warning("%s is complete, only the last answer was lost: %s", self._path, error)
+            return True
+        return False
 
     def _flush(self) -> None:
         # CLOSE alone leaves the bytes in the server's memory; FLUSH puts them on its disk.
@@ -200,7 +243,7 @@ class SmbWriter:
     def _abandon(self) -> None:
         where = self._connection.shown.path(self._path)
         try:
-            if self._connection.alive:
+            if self._upload.handle.connection is self._connection.wire and self._connection.alive:
                 self._upload.abandon()
                 if self._resumption is not None:
                     self._connection.change(self._upload.handle, deletion(deleted=True))

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
 from jenkins_release.retry import RetryPolicy, retry_call
-from jenkins_release.share.protocol import AccessRefused, InUse, PathNotFound, Share, Writer
+from jenkins_release.share.protocol import AccessRefused, InUse, Lease, PathNotFound, Share, Writer
 
 _log = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
@@ -27,12 +27,14 @@ class Staging:
         share: Where it is.
         folder: The staging folder, below the share's root.
         target: Where it will stand.
+        lease: What has to be held when it becomes visible.
     """
 
-    def __init__(self, share: Share, folder: str, target: str) -> None:
+    def __init__(self, share: Share, folder: str, target: str, lease: Lease | None = None) -> None:
         self.share = share
         self._folder = folder
         self._target = target
+        self._lease = lease
         self.committed = False
 
     def path(self, path: str) -> str:
@@ -56,13 +58,17 @@ class Staging:
             writer.write(data)
 
     def commit(self) -> None:
-        """Rename the whole folder into place in one step. Raises PathExists."""
+        """Rename the whole folder into place in one step, under the lease. Raises PathExists."""
+        if self._lease is not None:
+            self._lease.confirm()
         rename_whole(self.share, self._folder, self._target)
         self.committed = True
 
 
 @contextmanager
-def stage_folder(share: Share, above: str, name: str, folders: Sequence[str] = ()) -> Iterator[Staging]:
+def stage_folder(
+    share: Share, above: str, name: str, folders: Sequence[str] = (), lease: Lease | None = None
+) -> Iterator[Staging]:
     """Prepare the folder ``above/name`` under a hidden name; what is not committed is removed.
 
     Only under a lease: left-overs of a writer that died are removed first.
@@ -72,6 +78,7 @@ def stage_folder(share: Share, above: str, name: str, folders: Sequence[str] = (
         above: The folder that it will stand in; made where it is missing.
         name: Its name.
         folders: Folders in it to begin with.
+        lease: The lease, confirmed before the commit; None if the caller does so.
     """
     prefix = f".incoming-{name}-"
     # In full: the folder of 42-7 begins with the name of 42 too, and its writer may be at work.
@@ -84,7 +91,7 @@ def stage_folder(share: Share, above: str, name: str, folders: Sequence[str] = (
     folder = f"{above}/{prefix}{secrets.token_hex(4)}"
     for each in folders or [""]:
         share.make_folder(f"{folder}/{each}".rstrip("/"))
-    staging = Staging(share, folder, f"{above}/{name}")
+    staging = Staging(share, folder, f"{above}/{name}", lease)
     try:
         yield staging
     finally:
@@ -125,8 +132,15 @@ def shown_path(share: Share, path: str) -> str:
     return root + "\\" + tail.replace("/", "\\") if root.startswith("\\\\") else f"{root}/{tail}"
 
 
-def write_new(share: Share, folder: str, name: str, data: bytes) -> None:
+def write_new(share: Share, folder: str, name: str, data: bytes, lease: Lease | None = None) -> None:
     """Write a small file under a hidden name and rename it: it is there whole, or not at all.
+
+    Args:
+        share: Where.
+        folder: Its folder.
+        name: Its name.
+        data: Its bytes.
+        lease: A lease that has to be held when the file gets its name.
 
     Raises:
         PathExists: The name is taken; what was written stays until :func:`remove_unfinished`.
@@ -134,6 +148,8 @@ def write_new(share: Share, folder: str, name: str, data: bytes) -> None:
     temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
     with share.create(temporary) as writer:
         writer.write(data)
+    if lease is not None:
+        lease.confirm()
     rename_whole(share, temporary, f"{folder}/{name}")
 
 

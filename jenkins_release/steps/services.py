@@ -112,6 +112,8 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
             encrypt=section.encrypt,
             timeout_s=section.timeout_s,
             dfs_targets=section.dfs_targets,
+            least_rate=self.configuration.network.least_rate,
+            resume=self.retry_policy,
         )
 
     @cached_property

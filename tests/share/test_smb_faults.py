@@ -243,22 +243,6 @@ class TestRefusals:
 
 
 class TestBreaks:
-    def test_a_lease_whose_connection_is_cut(
-        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb
-    ) -> None:
-        """It says so when asked, for good; the object works again at once, and the lease is free."""
-        share = open_smb(samba, "data", smb_folder.name, port=tap.port)
-        done = []
-        with pytest.raises(RemoteError, match="lost") as caught, share.lease("42.lock", "me") as lease:
-            lease.confirm()
-            tap.cut()
-            assert [entry.name for entry in share.list("")] == ["42.lock"]
-            lease.confirm()
-            done.append("more")
-        assert done == []
-        assert not caught.value.retryable
-        assert eventually(lambda: _can_take(share))
-
     def test_a_server_process_killed_while_writing(self, start_samba: StartSamba, open_smb: OpenSmb) -> None:
         """A retryable error; the partial file goes; the same object works again at once."""
         server = start_samba()

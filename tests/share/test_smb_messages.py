@@ -128,7 +128,7 @@ class TestEncryption:
         start, rest = ours.unseal(packet[: messages.FIXED], packet[messages.FIXED :])
         assert (start, rest) == (plain[: messages.FIXED], plain[messages.FIXED :])
         with pytest.raises(Unprotected):
-            ours.unseal(packet[: messages.FIXED], packet[messages.FIXED : -1] + b"\0")
+            ours.unseal(packet[: messages.FIXED], packet[messages.FIXED : -1] + bytes([packet[-1] ^ 1]))
 
     @pytest.mark.parametrize(
         ("dialect", "signing", "cipher", "sealed", "found"),
@@ -154,7 +154,7 @@ class TestExchange:
     def test_silence_ends_the_wait_and_a_sign_of_life_prolongs_it(self) -> None:
         """The limit counts from the last byte heard, or from the last request."""
         now = [100.0]
-        exchange = Exchange(lambda count: None, clock=lambda: now[0])
+        exchange = Exchange(lambda count: None, clock=lambda: now[0], least_rate=1)
         exchange.use(Protection(1, None, None))
         exchange.pack(5, Done(0, 10, reading=True), bytes(64), b"", None)
         now[0] += 9
@@ -167,6 +167,18 @@ class TestExchange:
         now[0] += 11
         with pytest.raises(TimeoutError, match="10 s"):
             silent.take(10.0)
+
+    def test_signs_of_life_that_move_nothing_do_not_prolong_it_for_ever(self) -> None:
+        """A request has the limit, and what its bytes take at the least rate."""
+        now = [100.0]
+        exchange = Exchange(lambda count: None, clock=lambda: now[0], least_rate=10)
+        exchange.use(Protection(1, None, None))
+        exchange.pack(5, Done(0, 30, reading=True), bytes(64), b"", None)
+        for _ in range(14):
+            now[0] += 1
+            exchange.heard()
+        with pytest.raises(TimeoutError, match="did not move a piece in 13 s"):
+            exchange.take(10.0)
 
     def test_what_nobody_asked_for_is_handed_on_untouched(self) -> None:
         """Messages of smbprotocol pass through, byte for byte."""

@@ -85,7 +85,8 @@ class TestReading:
         with pytest.raises(RemoteError) as caught:
             for _ in share.read("file"):
                 raise AssertionError("a damaged piece came out")
-        assert caught.value.retryable
+        assert not caught.value.retryable
+        assert "6 attempts" in caught.value.hint
         assert tap.connections == QUICK.attempts
 
 

@@ -1,0 +1,294 @@
+"""Waits for an SMB server: each has an end, says what it is for, and stops when the process has to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jenkins_release import waits
+from jenkins_release.errors import RemoteError
+from jenkins_release.retry import RetryPolicy
+from jenkins_release.sandbox.samba import SambaServer
+from jenkins_release.share import SmbShare
+from jenkins_release.waits import Stopped, Waits
+from tests.fixtures.share import OpenSmb, Tap, eventually
+
+GENEROUS_S = 15.0
+"""Far from the limits that would count otherwise; the machine may be busy."""
+LONG_S = 60.0
+NEGOTIATE, FLUSH, ECHO = 0, 7, 13
+QUICK = RetryPolicy(attempts=3, deadline_s=30, first_wait_s=0.05, max_wait_s=0.1, jitter_s=0)
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    """The waits of a process that may be asked to stop."""
+    made = Waits()
+    monkeypatch.setattr(waits, "PROCESS", made)
+    return made
+
+
+@pytest.fixture
+def share(samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb) -> SmbShare:
+    """A share behind the tap whose own limit is long."""
+    (smb_folder / "file").write_bytes(os.urandom(30_000_000))
+    opened = open_smb(samba, "data", smb_folder.name, port=tap.port, timeout_s=LONG_S, resume=QUICK)
+    opened.list("")
+    return opened
+
+
+def _read(share: SmbShare) -> None:
+    while True:
+        for _ in share.read("file"):
+            pass
+
+
+def _write(share: SmbShare, *, resumable: bool = False) -> None:
+    with share.create("new", resumable=resumable) as writer:
+        while True:
+            writer.write(bytes(1 << 20))
+
+
+def _lease(share: SmbShare) -> None:
+    with share.lease("lock", "me") as lease:
+        while True:
+            lease.confirm()
+            time.sleep(0.05)
+
+
+OPERATIONS: dict[str, Callable[[SmbShare], object]] = {
+    "list": lambda share: share.list(""),
+    "read": _read,
+    "write": _write,
+    "write through breaks": lambda share: _write(share, resumable=True),
+    "lease": _lease,
+    "copy": lambda share: [share.copy_into(w, "file") for w in [share.create("copy").__enter__()]],
+    "heads": lambda share: share.read_heads(["file"] * 100),
+    "rename": lambda share: share.rename("file", "other"),
+}
+
+
+class TestStopping:
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_a_thread_that_waits_for_a_stalled_server_ends(
+        self, share: SmbShare, tap: Tap, process: Waits, operation: str
+    ) -> None:
+        """At once, with its clean-up, though the share's limit is a minute."""
+        found: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                OPERATIONS[operation](share)
+            except BaseException as error:  # noqa: BLE001 - what it is is the question
+                found.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        if operation in {"read", "write", "write through breaks", "lease"}:
+            thread.start()
+            time.sleep(0.2)
+            tap.flowing.clear()
+        else:
+            tap.flowing.clear()
+            thread.start()
+        assert eventually(lambda: bool(process.active()))
+        begun = time.monotonic()
+        process.stop()
+        thread.join(GENEROUS_S)
+        took = time.monotonic() - begun
+        assert not thread.is_alive()
+        assert took < GENEROUS_S
+        assert isinstance(found[0], Stopped)
+
+    @pytest.mark.parametrize("resumable", [False, True])
+    def test_who_cleans_up_after_ctrl_c_has_the_grace(
+        self, share: SmbShare, tap: Tap, process: Waits, smb_folder: Path, resumable: bool
+    ) -> None:
+        """The main thread of a put that stalls: its clean-up waits for a second, not for a minute."""
+        begun = 0.0
+        with pytest.raises(KeyboardInterrupt), share.create("new", resumable=resumable) as writer:
+            writer.write(bytes(5 << 20))
+            tap.flowing.clear()
+            writer.write(bytes(2 << 20))
+            begun = time.monotonic()
+            process.stop(grace_s=1.0)
+            raise KeyboardInterrupt
+        assert time.monotonic() - begun < GENEROUS_S
+        if not resumable:
+            tap.close()
+            assert eventually(lambda: not (smb_folder / "new").exists())
+
+    def test_a_connection_that_is_not_taken(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb, process: Waits
+    ) -> None:
+        """The login too."""
+        tap.flowing.clear()
+        share = open_smb(samba, "data", smb_folder.name, port=tap.port, timeout_s=LONG_S)
+        found: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                share.list("")
+            except BaseException as error:  # noqa: BLE001 - what it is is the question
+                found.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        assert eventually(lambda: any("to answer the login" in wait.what for wait in process.active()))
+        process.stop()
+        thread.join(GENEROUS_S)
+        assert isinstance(found[0], Stopped)
+
+
+class TestTelling:
+    def test_a_long_wait_says_what_it_is_for(self, share: SmbShare, tap: Tap, process: Waits) -> None:
+        """Once it has lasted a second, with its end."""
+        tap.flowing.clear()
+        thread = threading.Thread(target=lambda: share.stat("file"), daemon=True)
+        thread.start()
+        assert eventually(lambda: bool(process.active()))
+        (wait,) = process.active()
+        assert wait.what == rf"the share {share.name} to find file"
+        assert LONG_S / 2 < wait.until - wait.since <= LONG_S + 1
+        tap.flowing.set()
+        thread.join(GENEROUS_S)
+        assert process.active() == []
+
+    def test_a_flush_that_takes_long(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb, process: Waits
+    ) -> None:
+        """From its beginning, though echoes go back and forth meanwhile."""
+        share = open_smb(samba, "data", smb_folder.name, port=tap.port, encrypt=False, timeout_s=2.0)
+        held: list[bytes] = []
+        seen: list[waits.Wait] = []
+
+        def hold(message: bytes) -> list[bytes]:
+            if message[12] == FLUSH:
+                held.append(message)
+                return []
+            if message[12] == ECHO and held:
+                seen.extend(process.active())
+                return [message, *held] if len(seen) > 3 else [message]
+            return [message]
+
+        share.list("")
+        tap.change = hold
+        with share.create("new") as writer:
+            writer.write(b"data")
+        assert {wait.what for wait in seen} == {rf"the share {share.name} to finish new"}
+        assert len({wait.since for wait in seen}) == 1
+
+
+class TestProgress:
+    @pytest.mark.parametrize("packed", [True, False])
+    def test_a_server_that_sends_hardly_anything(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb, packed: bool
+    ) -> None:
+        """A byte now and then is no progress."""
+        (smb_folder / "file").write_bytes(bytes(5_000_000))
+        share = open_smb(
+            *(samba, "data", smb_folder.name),
+            port=tap.port,
+            timeout_s=1.0,
+            least_rate=1 << 20,
+            packed=packed,
+        )
+        reading = share.read("file")
+        next(reading)
+        tap.pace_s["received"] = 0.1
+        begun = time.monotonic()
+        with pytest.raises(RemoteError, match="did not answer in time") as caught:
+            for _ in reading:
+                pass
+        assert caught.value.retryable
+        assert time.monotonic() - begun < GENEROUS_S
+
+    def test_a_server_that_takes_hardly_anything(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb
+    ) -> None:
+        """Likewise."""
+        share = open_smb(samba, "data", smb_folder.name, port=tap.port, timeout_s=1.0, least_rate=1 << 20)
+        begun = 0.0
+        with (
+            pytest.raises(RemoteError, match="did not answer in time") as caught,
+            share.create("new") as writer,
+        ):
+            writer.write(bytes(1 << 20))
+            tap.pace_s["sent"] = 0.1
+            begun = time.monotonic()
+            for _ in range(100):
+                writer.write(bytes(1 << 20))
+        assert caught.value.retryable
+        assert time.monotonic() - begun < GENEROUS_S
+
+    def test_a_slow_line_is_one_that_moves(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb
+    ) -> None:
+        """A piece may take longer than the time limit, at the least rate."""
+        (smb_folder / "file").write_bytes(b"x" * 3_000)
+        share = open_smb(samba, "data", smb_folder.name, port=tap.port, timeout_s=1.0, least_rate=500)
+        share.list("")
+        tap.pace_s["received"] = 0.0008
+        assert b"".join(share.read("file")) == b"x" * 3_000
+
+    def test_a_flush_that_never_comes_counts_against_the_policy(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb
+    ) -> None:
+        """As many attempts as the policy has, then no more."""
+        share = open_smb(
+            *(samba, "data", smb_folder.name),
+            port=tap.port,
+            encrypt=False,
+            timeout_s=1.0,
+            resume=QUICK,
+        )
+        share.list("")
+        flushes = 0
+        silent = False
+
+        def hold(message: bytes) -> list[bytes]:
+            nonlocal flushes, silent
+            if message[12] == FLUSH:
+                flushes += 1
+                silent = True
+                return []
+            if message[12] == NEGOTIATE:
+                silent = False
+            return [] if silent and message[12] == ECHO else [message]
+
+        tap.change_sent = hold
+        with pytest.raises(RemoteError) as caught, share.create("new", resumable=True) as writer:
+            writer.write(bytes(3 << 20))
+        assert flushes == QUICK.attempts
+        assert not caught.value.retryable
+        assert f"{QUICK.attempts} attempts" in str(caught.value.hint)
+
+
+def test_no_traceback_of_the_receiving_thread(
+    share: SmbShare, tap: Tap, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ended it is the error that comes out, or recovery: nothing is printed on the way."""
+    printed: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+    damaged = [0]
+
+    def damage(message: bytes) -> list[bytes]:
+        if len(message) > 500_000 and damaged[0] < 2:
+            damaged[0] += 1
+            return [message[:-1] + bytes([message[-1] ^ 1])]
+        return [message]
+
+    with caplog.at_level(logging.DEBUG):
+        tap.change = damage
+        assert sum(len(piece) for piece in share.read("file")) == 30_000_000
+        tap.change = lambda message: [message[:60]]
+        with pytest.raises(RemoteError):
+            share.list("")
+    assert damaged[0] == 2
+    assert printed == []
+    assert [record for record in caplog.records if record.exc_info] == []
