@@ -28,9 +28,10 @@ from jenkins_release.share.protocol import (
     ShareFull,
 )
 
-FOREIGN = (SMBException, OSError, ValueError, struct.error)
+FOREIGN = (SMBException, OSError, ValueError, struct.error, LookupError, ArithmeticError)
 """What calls into smbprotocol raise: besides its own errors those of sockets, a bare ``ValueError``
-for a refused connection, and those of unpacking a malformed answer."""
+for a refused connection, and those of unpacking a malformed answer: an offset beyond its end, a time
+before the first or after the last one, an identifier that no table has."""
 
 
 class AnswerLost(RemoteError):

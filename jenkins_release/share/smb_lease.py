@@ -16,6 +16,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 
 from smbprotocol.exceptions import SharingViolation
 from smbprotocol.file_info import FileEndOfFileInformation
@@ -39,6 +40,8 @@ from jenkins_release.share.smb_pool import Slot
 _log = logging.getLogger(__name__)
 _MAX_LINE = 4096
 _ONCE = RetryPolicy(attempts=1)
+_AGAIN_S = 120.0
+"""How long a server that restarts is waited for, to take a lease again, in seconds."""
 
 
 class SmbLease:
@@ -49,7 +52,7 @@ class SmbLease:
         path: The lock file.
         handle: Its exclusive open.
         mark: What the holder wrote into it.
-        policy: How long to insist on taking it again.
+        policy: The waits between attempts to take it again; None for a single attempt.
     """
 
     def __init__(self, slot: Slot, path: str, handle: Open, mark: bytes, policy: RetryPolicy | None) -> None:
@@ -57,7 +60,8 @@ class SmbLease:
         self._path = path
         self._handle = handle
         self._mark = mark
-        self._policy = policy or _ONCE
+        # Once it is lost for good, all that was done under it was in vain.
+        self._policy = replace(policy, attempts=None, deadline_s=_AGAIN_S) if policy else _ONCE
 
     def confirm(self) -> None:
         """Read the mark through the open that is the lease, or take it again. Raises RemoteError."""
@@ -132,7 +136,7 @@ def held(slot: Slot, path: str, holder: str, policy: RetryPolicy | None = None) 
         slot: A connection for this lease alone, so that a broken transfer does not end it.
         path: The lock file.
         holder: Who holds it, one line.
-        policy: How long to insist on taking a lost lease again; once by default.
+        policy: The waits between attempts to take a lost lease again; None for a single attempt.
 
     Raises:
         LeaseHeld: Someone else holds it.

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from jenkins_release.errors import ReleaseError
 from jenkins_release.retry import RetryPolicy, retry_call
+from jenkins_release.share.smb_errors import AnswerLost
 from jenkins_release.waits import pause
 
 _log = logging.getLogger(__name__)
@@ -24,7 +25,8 @@ class Resumption:
 
     A break that comes without a byte of progress since the one before counts as an attempt of the same
     one, and so does each connection that does not come about: a server that lets us log in and then fails
-    each time does not hold us for ever. Whoever has used up the policy here does not begin again outside.
+    each time does not hold us for ever. When that has used up the policy, it is final: the whole is not tried
+    again from its beginning. A server that cannot be reached is a failure like any other.
 
     Args:
         what: The transfer, for the log.
@@ -53,12 +55,12 @@ class Resumption:
 
         Args:
             error: The break.
-            position: Bytes that are done.
+            position: Bytes that are done; -1 if not even the file is known to be there.
             reopen: Connects and opens the file again.
 
         Raises:
             ReleaseError: The break itself where it is not worth another attempt, or the last failure; not
-                retryable once the policy is used up.
+                retryable once the policy is used up by breaks.
         """
         if not error.retryable:
             raise error
@@ -70,7 +72,8 @@ class Resumption:
         attempts = policy.attempts
         if left <= 0 or (attempts is not None and self._fruitless >= attempts):
             raise self._used_up(error)
-        _log.warning("%s broke at byte %d, a new connection goes on there: %s", self._what, position, error)
+        where = max(0, position)
+        _log.warning("%s broke at byte %d, a new connection goes on there: %s", self._what, where, error)
         # The break counts as the first attempt, so that a wait comes before the second.
         rest = replace(
             policy,
@@ -97,6 +100,9 @@ class Resumption:
             raise
 
     def _used_up(self, error: ReleaseError) -> ReleaseError:
+        if not isinstance(error, AnswerLost):
+            # The server is not there at all: that is for whoever tries the whole again.
+            return error
         error.retryable = False
         error.hint = (
             f"{self._what} did not go on after {self._fruitless} attempts in "

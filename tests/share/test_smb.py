@@ -215,16 +215,19 @@ class TestLeases:
         process.send_signal(signal.SIGKILL)
         assert eventually(lambda: _can_take(smb_share))
 
-    def test_a_lost_lease_is_told(self, start_samba: StartSamba, open_smb: OpenSmb) -> None:
-        """Work that ended without its lease is not taken for protected."""
+    def test_a_lost_lease_is_told(
+        self, start_samba: StartSamba, open_smb: OpenSmb, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """An error to whoever asks; once the work is done, a warning."""
         server = start_samba()
         share = open_smb(server)
-        with (
-            pytest.raises(RemoteError, match=r"lease on .* was lost") as caught,
-            share.lease("42.lock", "me"),
-        ):
-            server.kill_clients()
+        with share.lease("42.lock", "me") as lease:
+            server.stop()
+            with pytest.raises(RemoteError, match=r"lease on .* was lost before the work") as caught:
+                lease.confirm()
         assert not caught.value.retryable
+        assert "was lost after the last step under it" in caplog.text
+        server.start(tied=True)
         retry_call(lambda: share.list(""), what="list", policy=AGAIN)
 
     def test_a_lost_lease_does_not_hide_why_the_work_failed(
