@@ -52,16 +52,16 @@ def main(
         click.echo(f"error: the argument {wrong!a} is not UTF-8", err=True)
         return EXIT_STATUS[Category.CONFIGURATION]
     teller = ExitStack()
-    if not words or words == ["--version"] or words in (["-h"], ["--help"]):
-        runtime = None  # nothing will be configured: help and version import no more than click
-    else:
-        from jenkins_release.cli.progress import WaitTeller
-        from jenkins_release.cli.runtime import Runtime
-
-        runtime = Runtime(environ, pin_file)
-        teller.enter_context(WaitTeller(sys.stderr))
-        last_words(lambda number: _speak(number == signal.SIGTERM, runtime))
+    runtime: Runtime | None = None
     try:
+        # If nothing will be configured: help and version import no more than click.
+        if words and words not in (["--version"], ["-h"], ["--help"]):
+            from jenkins_release.cli.progress import WaitTeller
+            from jenkins_release.cli.runtime import Runtime
+
+            runtime = Runtime(environ, pin_file)
+            teller.enter_context(WaitTeller(sys.stderr))
+            last_words(lambda number: _speak(number == signal.SIGTERM, runtime))
         # Outside standalone mode click returns the status of an Exit instead of raising it.
         ended = cli.main(words, prog_name="jenkins-release", standalone_mode=False, obj=runtime)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -80,7 +80,9 @@ def test_a_command_that_waits_ends_with_one_line_and_its_result(
 
 
 @pytest.mark.parametrize(("number", "status", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("module", ["click", "jenkins_release.cli.main"])
+@pytest.mark.parametrize(
+    "module", ["click", "jenkins_release.cli.main", "jenkins_release.cli.runtime", "jenkins_release.retry"]
+)
 def test_while_it_is_loaded_it_ends_without_a_traceback(
     tmp_path: Path, number: signal.Signals, status: int, word: str, module: str
 ):
@@ -96,7 +98,7 @@ sys.meta_path.insert(0, Slow())
 from jenkins_release.program import run
 run()
 """
-    process = started([sys.executable, "-c", hook], os.environ)
+    process = started([sys.executable, "-c", hook, "candidate", "list"], os.environ)
     guard = threading.Timer(30, process.kill)
     guard.start()
     assert process.stdout is not None

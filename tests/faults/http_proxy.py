@@ -174,6 +174,7 @@ class HttpProxy:
 
     Args:
         target: The port behind.
+        port: Its own; a free one by default.
 
     Attributes:
         port: Where it listens.
@@ -183,13 +184,13 @@ class HttpProxy:
         healed: Set when trouble is over: whoever waits in an answer goes on.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, port: int = 0) -> None:
         self.target = target
         self.orders: list[Order] = []
         self.seen: list[str] = []
         self.healed = threading.Event()
         self._lock = threading.Lock()
-        self._server = _Server((LOOPBACK, 0), self)
+        self._server = _Server((LOOPBACK, port), self)
         self.port = self.shown_port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

@@ -1,0 +1,188 @@
+"""A registry that does not answer during a promotion: how it ends on a signal, and without one."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jenkins_release.sandbox.ecr_server import EcrServer
+from tests.faults.http_proxy import HttpProxy, Order, drip, lose_silently, reset, stall, status
+from tests.fixtures.process import started
+from tests.fixtures.resume import Lane, OpenLane
+from tests.fixtures.silence import GENEROUS_S
+
+SIGNALS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
+ENDS_S = 8.0
+"""Seconds in which a command has ended that may take two; it took more than 164."""
+UNANSWERED = {
+    "POST": [Order("POST blobs/uploads", stall)],
+    "PATCH": [Order("PATCH blobs/uploads", stall)],
+    "PATCH, one byte a second": [Order("PATCH blobs/uploads", drip)],
+    "blob PUT": [Order("PUT blobs/uploads", stall)],
+    "blob PUT, one byte a second": [Order("PUT blobs/uploads", drip)],
+    "HEAD": [Order("PUT blobs/uploads", reset, times=1), Order("HEAD blobs", stall)],
+    "state of an upload": [Order("PATCH blobs/uploads", reset, times=1), Order("GET blobs/uploads", stall)],
+    "manifest PUT": [Order("PUT manifests", stall)],
+    "manifest PUT, answer": [Order("PUT manifests", lose_silently)],
+    "a pause of 600 s": [Order("POST blobs/uploads", status(429, Retry_After="600"))],
+    "BatchCheckLayerAvailability": [Order("BatchCheckLayerAvailability", stall)],
+    "GetAuthorizationToken": [Order("GetAuthorizationToken", stall)],
+}
+
+
+@pytest.fixture
+def lane(open_lane: OpenLane, request: pytest.FixtureRequest) -> Lane:
+    """A candidate in a folder, with nothing promoted."""
+    return open_lane("folder-0", getattr(request, "param", "registry, plain"))
+
+
+@pytest.fixture
+def proxy(lane: Lane) -> Iterator[HttpProxy]:
+    """What stands in the place of ECR and its registry, which the approval names."""
+    lane.front.stop()
+    moved = EcrServer(lane.root / "ecr", lane._registry.port)
+    moved.start(tied=True)
+    made = HttpProxy(moved.port, lane.front.port)
+    yield made
+    made.close()
+    moved.stop()
+    lane.front.start(tied=True)
+
+
+def promotion(lane: Lane, result: Path, **more: str) -> subprocess.Popen[str]:
+    """Start a promotion through the proxy."""
+    environ = {**lane.environ, "JENKINS_RELEASE_PROMOTE_WORKERS": "4", **more}
+    command = [sys.executable, "-m", "jenkins_release", "promote", "run", lane.ref]
+    return started([*command, "--result", str(result), "--json"], environ)
+
+
+def until_hit(proxy: HttpProxy, process: subprocess.Popen[str]) -> None:
+    """Wait until the last order has been met."""
+    end = time.monotonic() + 3 * GENEROUS_S
+    while not proxy.orders[-1].hits:
+        assert time.monotonic() < end, proxy.seen
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(0.5)
+
+
+@pytest.mark.parametrize(
+    ("workers", "number"), [("1", signal.SIGTERM), ("4", signal.SIGINT)], ids=["1-SIGTERM", "4-SIGINT"]
+)
+@pytest.mark.parametrize("state", UNANSWERED)
+def test_a_signal_ends_a_promotion_that_waits_for_the_registry(
+    lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str, workers: str, number: signal.Signals
+):
+    """One line, the result, and the next run finishes what was begun."""
+    proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
+    process = promotion(lane, tmp_path / "result", JENKINS_RELEASE_PROMOTE_WORKERS=workers)
+    try:
+        until_hit(proxy, process)
+        begun = time.monotonic()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        took = time.monotonic() - begun
+    finally:
+        process.kill()
+    code, word = SIGNALS[number]
+    assert process.returncode == code, err
+    assert took < ENDS_S
+    assert err.splitlines()[-1] == word
+    assert "Traceback" not in err
+    assert json.loads(out) == json.loads((tmp_path / "result").read_text())
+    seen = len(proxy.seen)
+    time.sleep(0.3)
+    assert len(proxy.seen) == seen
+    proxy.heal()
+    lane.settled(lane.promote())
+
+
+@pytest.mark.parametrize("state", ["PATCH", "a pause of 600 s"])
+def test_a_second_signal_ends_it_at_once(lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str):
+    """It printed ``interrupted`` and went on sending."""
+    proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
+    process = promotion(lane, tmp_path / "result")
+    try:
+        until_hit(proxy, process)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert err.splitlines().count("interrupted") == 1
+    seen = len(proxy.seen)
+    time.sleep(0.3)
+    assert len(proxy.seen) == seen
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("lane", ["docker, plain"], indirect=True)
+@pytest.mark.parametrize("state", ["POST", "PATCH", "manifest PUT"])
+def test_a_signal_ends_a_promotion_whose_daemon_waits_for_the_registry(
+    lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str, number: signal.Signals
+):
+    """The daemon pushes; what it still does shows to nobody."""
+    proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
+    process = promotion(lane, tmp_path / "result")
+    try:
+        until_hit(proxy, process)
+        begun = time.monotonic()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        took = time.monotonic() - begun
+    finally:
+        process.kill()
+    code, word = SIGNALS[number]
+    assert (process.returncode, err.splitlines()[-1]) == (code, word)
+    assert took < ENDS_S
+    proxy.heal()
+    lane.settled(lane.promote())
+
+
+@pytest.mark.parametrize("state", ["POST", "PATCH, one byte a second", "blob PUT", "manifest PUT"])
+def test_a_registry_that_stalls_ends_a_promotion_within_its_limits(
+    lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str
+):
+    """One byte a second kept it waiting without limit and without a word."""
+    proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
+    process = promotion(
+        lane,
+        tmp_path / "result",
+        JENKINS_RELEASE_NETWORK_ANSWER_S="4",
+        JENKINS_RELEASE_NETWORK_LEAST_RATE=str(1 << 24),
+        JENKINS_RELEASE_RETRY_ATTEMPTS="2",
+    )
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 5, err
+    assert "did not answer in time: not done after" in json.loads(out)["error"]["message"]
+    assert re.search(r"waiting for 127\.0\.0\.1:\d+ to answer \(.* since .* UTC, until ", err), err
+    proxy.heal()
+    lane.settled(lane.promote())
+
+
+def test_a_layer_that_fails_for_good_ends_the_others(lane: Lane, proxy: HttpProxy, tmp_path: Path):
+    """They may wait for an answer for a minute."""
+    denied = status(403, b'{"errors": [{"code": "DENIED", "message": "no"}]}')
+    proxy.suffer(Order("PATCH blobs/uploads", stall, times=2), Order("PATCH blobs/uploads", denied))
+    process = promotion(lane, tmp_path / "result")
+    begun = time.monotonic()
+    try:
+        out, err = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == 5, err
+    assert "DENIED" in json.loads(out)["error"]["message"]
+    assert time.monotonic() - begun < 2 * GENEROUS_S
