@@ -30,6 +30,7 @@ from jenkins_release.images.archive.index import Compression
 from jenkins_release.images.archive.tar import TarMember
 from jenkins_release.images.gzip_blocks import BlockGzip, compression_pool
 from jenkins_release.stream import fan_out
+from jenkins_release.waits import Group, check
 
 SPOOL = 4 << 20
 """Bytes of one compressed layer that are held in memory; more go to a temporary file."""
@@ -38,6 +39,8 @@ _BLOCK = tarfile.BLOCKSIZE
 _SMALLEST_LAYER = _BLOCK
 """An empty layer has two blocks of zeros; Docker's ``VERSION`` files have three bytes."""
 _WAITING = 1
+_POLL_S = 0.1
+"""How soon whoever waits for a layer notices that nothing is wanted any more, in seconds."""
 _PATIENCE = 20
 """Times 0.05 s that the reading thread gets to end by itself."""
 
@@ -94,10 +97,13 @@ class GzipArchive:
             RemoteError: The temporary file cannot be written.
             BaseException: What ``source`` raises.
         """
-        reading = threading.Thread(target=self._read, args=(source,), daemon=True, name="compress-archive")
+        group = Group()
+        reading = threading.Thread(
+            target=group.run, args=(self._read, source), daemon=True, name="compress-archive"
+        )
         reading.start()
         try:
-            while (stored := self._finished.get()) is not None:
+            while (stored := self._next()) is not None:
                 with stored.spool:
                     yield from self._layer(stored)
             reading.join()
@@ -106,7 +112,8 @@ class GzipArchive:
             yield from self._documents(self._reader.finish())
         finally:
             self._stopping.set()
-            # A daemon may say nothing for minutes, and nobody waits for that: its next bytes end the thread.
+            # Where the source waits on a connection that others use too, its next bytes end the thread.
+            group.end()
             for _ in range(_PATIENCE):
                 self._drain()
                 reading.join(0.05)
@@ -148,6 +155,13 @@ class GzipArchive:
         if stored is not None:
             stored.spool.close()
             raise RemoteError("the archive is not wanted any more")
+
+    def _next(self) -> _Stored | None:
+        while True:
+            try:
+                return self._finished.get(timeout=_POLL_S)
+            except queue.Empty:
+                check()
 
     def _drain(self) -> None:
         while True:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import socket
 import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,10 @@ from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.images import ArchiveIndex, ArchiveReader, DockerEngine, gzip_archive
 from jenkins_release.images.gzip_archive import GzipArchive
 from jenkins_release.sandbox.demo_images import demo_archive
+from jenkins_release.stream import fan_out
+from jenkins_release.waits import Call
 from tests.fixtures.archives import STARTS, OciLayout, docker_members, join, layer_beginning, layer_tar
+from tests.fixtures.silence import GENEROUS_S, silent_server
 
 PLATFORM = "linux/amd64"
 
@@ -156,3 +161,35 @@ def test_docker_loads_it(engine: DockerEngine):
     engine.load([data])
     assert engine.config_digest("skydrm/rms:8.1.0-gz") == index.images[0].config_digest
     engine.untag("skydrm/rms:8.1.0-gz")
+
+
+def _stalled(port: int) -> Iterator[bytes]:
+    """A daemon that says nothing after the first layer."""
+    yield join(docker_members({"a:1": [layer_tar("x", size=700_000)]}))[:900_000]
+    with Call("the daemon", 60.0), socket.create_connection(("127.0.0.1", port)) as made:
+        yield made.recv(1)
+
+
+def test_whoever_stops_early_does_not_wait_for_the_daemon():
+    with silent_server() as (port, connected):
+        made = GzipArchive(PLATFORM).convert(_stalled(port))
+        next(made)
+        assert connected.wait(GENEROUS_S)
+        made.close()
+        names = {thread.name for thread in threading.enumerate()}
+        assert not names & {"compress-archive", "stream-consumer"}
+
+
+def test_a_share_that_is_full_ends_the_wait_for_the_daemon():
+    """The consumer of the archive failed: nothing that may come any more is wanted."""
+    begun = time.monotonic()
+    with silent_server() as (port, connected):
+
+        def full(_: bytes) -> None:
+            assert connected.wait(GENEROUS_S)
+            raise OSError("full")
+
+        with pytest.raises(OSError, match="full"):
+            fan_out(GzipArchive(PLATFORM).convert(_stalled(port)), [full])
+    assert time.monotonic() - begun < 2 * GENEROUS_S
+    assert not [thread for thread in threading.enumerate() if thread.name == "compress-archive"]

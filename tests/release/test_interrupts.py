@@ -102,8 +102,9 @@ def test_a_signal_ends_a_promotion_that_waits_for_the_registry(
     seen = len(proxy.seen)
     time.sleep(0.3)
     assert len(proxy.seen) == seen
-    proxy.heal()
-    lane.settled(lane.promote())
+    if workers == "4":
+        proxy.heal()
+        lane.settled(lane.promote())
 
 
 @pytest.mark.parametrize("state", ["PATCH", "a pause of 600 s"])
@@ -125,9 +126,12 @@ def test_a_second_signal_ends_it_at_once(lane: Lane, proxy: HttpProxy, tmp_path:
     assert len(proxy.seen) == seen
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("state", "number"),
+    [("POST", signal.SIGINT), ("PATCH", signal.SIGTERM), ("manifest PUT", signal.SIGINT)],
+    ids=["POST", "PATCH", "manifest PUT"],
+)
 @pytest.mark.parametrize("lane", ["docker, plain"], indirect=True)
-@pytest.mark.parametrize("state", ["POST", "PATCH", "manifest PUT"])
 def test_a_signal_ends_a_promotion_whose_daemon_waits_for_the_registry(
     lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str, number: signal.Signals
 ):
@@ -149,11 +153,11 @@ def test_a_signal_ends_a_promotion_whose_daemon_waits_for_the_registry(
     lane.settled(lane.promote())
 
 
-@pytest.mark.parametrize("state", ["POST", "PATCH, one byte a second", "blob PUT", "manifest PUT"])
+@pytest.mark.parametrize("state", ["PATCH", "manifest PUT"])
 def test_a_registry_that_stalls_ends_a_promotion_within_its_limits(
     lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str
 ):
-    """One byte a second kept it waiting without limit and without a word."""
+    """And says meanwhile what it waits for."""
     proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
     process = promotion(
         lane,
@@ -169,6 +173,27 @@ def test_a_registry_that_stalls_ends_a_promotion_within_its_limits(
     assert process.returncode == 5, err
     assert "did not answer in time: not done after" in json.loads(out)["error"]["message"]
     assert re.search(r"waiting for 127\.0\.0\.1:\d+ to answer \(.* since .* UTC, until ", err), err
+    proxy.heal()
+    lane.settled(lane.promote())
+
+
+def test_what_has_arrived_is_not_sent_again_when_its_answer_drips(
+    lane: Lane, proxy: HttpProxy, tmp_path: Path
+):
+    """One byte a second kept a promotion waiting without limit and without a word."""
+    proxy.suffer(*copy.deepcopy(UNANSWERED["PATCH, one byte a second"]))
+    limits = {
+        "JENKINS_RELEASE_NETWORK_ANSWER_S": "1",
+        "JENKINS_RELEASE_NETWORK_LEAST_RATE": str(1 << 24),
+    }
+    process = promotion(lane, tmp_path / "result", **limits)
+    try:
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert "did not answer in time: not done after 1 s" in err
+    assert proxy.seen.count("PATCH blobs/uploads") == proxy.seen.count("GET blobs/uploads")
     proxy.heal()
     lane.settled(lane.promote())
 
