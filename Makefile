@@ -53,7 +53,7 @@ faults: setup ## Play every fault with every command, and write docs/reliability
 	@FAULTS=all $(BIN)/python -m pytest -n 2 --dist load -q --tb=no tests/faults $(FAULTS_ARGS) || true
 	@$(BIN)/python -m tests.faults.report
 
-fuzz: setup ## Compare our readers with Docker and skopeo on thousands of archives and manifests
+fuzz: setup ## Thousands of archives and manifests for us, Docker and skopeo, and of wrong answers for our clients
 	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(BIN)/python -m pytest -q -s tests/fuzz
 
 test-jenkins: setup ## Run the Jenkins scenarios against the controller that JENKINS_URL names

@@ -6,6 +6,7 @@ of these would only fail where the field is used, far from its cause.
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from jenkins_release.waits import Limits
 _PAGE = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _BEGINS = {"json": b"{", "rest-json": b"{", "query": b"<"}
 """Protocol to how its answers begin."""
+_SUM = "x-amz-checksum-"
 _YEARS = range(1970, 9000)
 _LONGEST_INTEGER = 2**63
 _NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -58,6 +60,9 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
         "service.deployments?[].id",
         "service.deployments?[].status",
         "service.deployments?[].taskDefinition",
+        "service.events?[].id",
+        "service.events?[].createdAt",
+        "service.events?[].message",
     ),
     "iam.CreateAccessKey": ("AccessKey.AccessKeyId", "AccessKey.SecretAccessKey"),
     "iam.GetAccountSummary": ("SummaryMap",),
@@ -186,6 +191,7 @@ def _check(status: int, headers: Mapping[str, str], body: bytes, operation: Any)
         raise
     except Exception as error:  # the parser takes every answer for one of AWS
         raise BadAnswer(f"the answer cannot be read: {type(error).__name__}, with status {status}") from error
+    _check_sums(headers)
     if operation.output_shape is not None:
         _check_shape(parsed, operation.output_shape, "")
     if _is_s3_error(service.service_name, body):
@@ -203,6 +209,17 @@ def _check_error(parsed: Any, given: Mapping[str, Any], operation: Any, parser: 
     shape = operation.service_model.shape_for_error_code(str(error.get("Code", "")))
     if shape is not None:
         _check_shape(parser.parse(given, shape), shape, "")
+
+
+def _check_sums(headers: Mapping[str, str]) -> None:
+    """Check that S3's checksums are base64: botocore decodes them without looking."""
+    for name, value in headers.items():
+        if not name.lower().startswith(_SUM) or name.lower() == f"{_SUM}type":
+            continue
+        try:
+            base64.b64decode(value.partition("-")[0], validate=True)
+        except ValueError as error:
+            raise BadAnswer("the answer's checksum is none") from error
 
 
 def _is_s3_error(service: str, body: bytes) -> bool:

@@ -96,6 +96,17 @@ def _translated(error: Exception, what: str) -> Exception:
 
 
 def document_of(document: Any) -> Mapping[str, Any]:
-    """Return a policy document, which boto3 decodes and other clients leave URL-encoded (RFC 3986)."""
-    found = json.loads(unquote(document)) if isinstance(document, str) else document
+    """Return a policy document, which boto3 decodes and other clients leave URL-encoded (RFC 3986).
+
+    Raises:
+        RemoteError: It is no JSON.
+    """
+    try:
+        found = json.loads(unquote(document)) if isinstance(document, str) else document
+    except (ValueError, RecursionError) as error:
+        raise RemoteError(
+            f"IAM answers with a policy that is no JSON ({type(error).__name__})",
+            hint="something between here and AWS changes its answers",
+            retryable=True,
+        ) from error
     return found if isinstance(found, dict) else {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from jenkins_release.cli.notified import notified_json, notified_text
-from jenkins_release.cli.output import bullets
+from jenkins_release.cli.output import bullets, plain
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.environment import require_text
 from jenkins_release.errors import ConfigurationError, ReleaseError, without_logins
@@ -114,11 +114,11 @@ class Runtime:
         return error.exit_status
 
     def _tell(self, error: ReleaseError, reasons: Sequence[str] = ()) -> None:
-        click.echo(f"error: {self._redacted(error.message)}", err=True)
+        click.echo(_shown(f"error: {self._redacted(error.message)}"), err=True)
         if reasons:
-            click.echo(self._redacted(bullets(reasons)), err=True)
+            click.echo(_shown(self._redacted(bullets(reasons))), err=True)
         if error.hint:
-            click.echo(f"hint: {self._redacted(error.hint)}", err=True)
+            click.echo(_shown(f"hint: {self._redacted(error.hint)}"), err=True)
 
     def result_only(self, error: ReleaseError) -> None:
         """Write the failure as JSON to stdout and the result file, where they were asked for."""
@@ -270,6 +270,11 @@ def _set_verbosity(context: click.Context, _: click.Parameter, value: bool) -> N
     configure_logging(logging.INFO if value else logging.WARNING, environ)
 
 
+def _shown(text: str) -> str:
+    """Return text in which nothing that a server said moves the cursor or clears the screen."""
+    return "\n".join(plain(line) for line in text.split("\n"))
+
+
 class _Redacting(logging.Formatter):
     """Removes secrets from whole lines: messages, their values, and tracebacks of libraries' exceptions."""
 
@@ -286,7 +291,7 @@ class _Redacting(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line as it may be shown."""
-        return self._redacted(super().format(record))
+        return _shown(self._redacted(super().format(record)))
 
 
 def configure_logging(level: int, environ: Mapping[str, str]) -> None:
@@ -304,3 +309,5 @@ def configure_logging(level: int, environ: Mapping[str, str]) -> None:
     logging.getLogger("jenkins_release").setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Of headers that it cannot parse it warns with a traceback and the URL, and goes on.
+    logging.getLogger("urllib3.connection").setLevel(logging.ERROR)

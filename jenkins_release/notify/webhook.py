@@ -192,10 +192,16 @@ class _Silence(logging.Filter):
 
 @contextlib.contextmanager
 def _unlogged() -> Iterator[None]:
-    """Keep urllib3 from logging this thread's requests: at the level DEBUG it writes their paths."""
-    log, silence = logging.getLogger("urllib3.connectionpool"), _Silence()
-    log.addFilter(silence)
+    """Keep urllib3 from logging this thread's requests.
+
+    At the level DEBUG it writes their paths, and of headers that it cannot parse it warns with the URL.
+    """
+    logs = [logging.getLogger(f"urllib3.{name}") for name in ("connectionpool", "connection")]
+    silence = _Silence()
+    for log in logs:
+        log.addFilter(silence)
     try:
         yield
     finally:
-        log.removeFilter(silence)
+        for log in logs:
+            log.removeFilter(silence)

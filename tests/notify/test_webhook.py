@@ -222,6 +222,14 @@ def test_no_login_of_the_machine_is_sent(hook: Hook, tmp_path, monkeypatch):
     assert "Authorization" not in hook.requests[0][0]
 
 
+def test_headers_that_cannot_be_parsed_give_nothing_away(caplog: pytest.LogCaptureFixture):
+    """urllib3 warns of them with the whole URL."""
+    with raw_http(lambda _: [b"HTTP/1.1 404 No\r\nX\r\nY: 1\r\n\r\n"]) as server:
+        made = notifier(f"{server.url}{HOOK_PATH}")
+        assert "404" in failure(made).message
+    assert TOKEN not in caplog.text
+
+
 @pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 500 No\r\n\r\n"])
 def test_an_answer_that_comes_byte_by_byte(begun: bytes):
     """The time that the notifier has is for all of it."""
