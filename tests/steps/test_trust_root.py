@@ -154,6 +154,7 @@ def test_failures_of_s3_are_told(s3: S3Double, bucket: str):
         S3TrustStore(bucket, "", REGION).read()
 
 
+@pytest.mark.root
 def test_the_real_file_is_read_by_the_real_program(tmp_path: Path):
     """In a mount namespace that has /etc/jenkins-release: a broken pin there stops every decision."""
     (tmp_path / "trust.toml").write_text("roots = ['broken']\n")
