@@ -23,7 +23,7 @@ from jenkins_release.share.smb_pool import SmbPool
 from jenkins_release.share.smb_reader import read_file
 from jenkins_release.share.smb_resume import RESUME, Resumption
 from jenkins_release.share.smb_sessions import LostSessions
-from jenkins_release.share.smb_wire import SmbLogin
+from jenkins_release.share.smb_wire import SLOW_S, SmbLogin
 from jenkins_release.share.smb_writer import SmbWriter
 from jenkins_release.waits import LEAST_RATE, pause
 
@@ -99,6 +99,7 @@ class SmbShare:
             auth=auth,
             timeout_s=timeout_s,
             least_rate=least_rate,
+            slow_s=min(SLOW_S, resume.deadline_s) if resume else SLOW_S,
             packed=packed,
             dfs_targets=tuple(dfs_targets),
         )

@@ -49,6 +49,11 @@ class Resumption:
         self._position = -1
         self._fruitless = 0
         self._since = 0.0
+        self._end_since: float | None = None
+
+    def at_end(self) -> None:
+        """Note that every byte was handed over: from now on the time counts, not only since a break."""
+        self._end_since = self._clock()
 
     def go_on(self, error: ReleaseError, position: int, reopen: Callable[[], T]) -> T:
         """Make a new connection after a break, and return what ``reopen`` returns.
@@ -65,7 +70,7 @@ class Resumption:
         if not error.retryable:
             raise error
         if position > self._position or not self._fruitless:
-            self._fruitless, self._since = 0, self._clock()
+            self._fruitless, self._since = 0, self._end_since or self._clock()
         self._fruitless += 1
         self._position = max(self._position, position)
         policy, left = self._policy, self._since + self._policy.deadline_s - self._clock()

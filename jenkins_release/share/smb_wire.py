@@ -41,6 +41,8 @@ _ASKED_AGAIN = frozenset(
     }
 )
 """What is asked again when it is refused: never a login, which counts as one more attempt."""
+SLOW_S = 900.0
+"""Longest wait for the server's disk at the end of a file, in seconds, while the server is alive."""
 _CLOSE_S = 5.0
 """Longest wait for each answer while logging off, in seconds: the connection ends in any case."""
 _UNSOLICITED = 0xFFFFFFFFFFFFFFFF
@@ -57,6 +59,7 @@ class SmbLogin:
         encrypt: Whether everything is encrypted; the connection is always signed.
         auth: ``negotiate``, ``ntlm`` or ``kerberos``.
         timeout_s: Longest wait for one answer of the server, in seconds.
+        slow_s: Longest wait for the server's disk, in seconds, while the server answers otherwise.
         packed: Whether file contents take the fast data path, see docs/adr/0011.
         least_rate: Bytes a second below which a transfer makes no progress.
         dfs_targets: Servers besides the configured one and those below it that a DFS referral may lead
@@ -69,6 +72,7 @@ class SmbLogin:
     auth: str = "negotiate"
     timeout_s: float = 60.0
     least_rate: int = LEAST_RATE
+    slow_s: float = SLOW_S
     packed: bool = True
     dfs_targets: tuple[str, ...] = ()
 
@@ -81,14 +85,23 @@ class SmbWire(BulkConnection):
         port: TCP port.
         timeout_s: Longest wait, in seconds.
         least_rate: Bytes a second below which a transfer makes no progress.
+        slow_s: Longest wait for the server's disk, in seconds, while the server answers otherwise.
 
     Attributes:
         replaces: Session of a connection that was lost, which the server ends with the next login here;
             0 for none.
     """
 
-    def __init__(self, server: str, port: int, timeout_s: float, least_rate: int = LEAST_RATE) -> None:
+    def __init__(
+        self,
+        server: str,
+        port: int,
+        timeout_s: float,
+        least_rate: int = LEAST_RATE,
+        slow_s: float = SLOW_S,
+    ) -> None:
         _keep_packets_out_of_the_log()
+        self._slow_s = slow_s
         super().__init__(uuid.uuid4(), server, port, timeout_s, least_rate)
         self.replaces = 0
 
@@ -146,8 +159,8 @@ class SmbWire(BulkConnection):
         session = self.session_table.get(session_id)
         return session is not None and not session.encrypt_data
 
-    def receive_slow(self, request: Any, limit_s: float) -> Any:
-        """Wait up to ``limit_s`` seconds for an answer while the server is alive otherwise.
+    def receive_slow(self, request: Any, limit_s: float = SLOW_S) -> Any:
+        """Wait up to ``limit_s`` seconds, or the connection's own limit, while the server is alive otherwise.
 
         Flushing gigabytes to a disk may take longer than any sensible time-out. So after half of the
         time-out without an answer an echo, which has the other half, tells a working server from a frozen
@@ -156,6 +169,7 @@ class SmbWire(BulkConnection):
         Raises:
             TimeoutError: The echo or, after ``limit_s``, the answer itself did not come.
         """
+        limit_s = min(limit_s, self._slow_s)
         begun = time.monotonic()
         half = self.timeout_s / 2
         wait = Wait(self.waits_for(), begun, begun + limit_s, threading.get_ident())
@@ -219,7 +233,7 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
         RemoteError: The server cannot be reached, or refuses the login.
     """
     where = str(address)
-    wire = SmbWire(address.server, address.port, login.timeout_s, login.least_rate)
+    wire = SmbWire(address.server, address.port, login.timeout_s, login.least_rate, login.slow_s)
     wire.waits_for = lambda: f"the share {where} to answer the login"
     ending = lost.take(address)
     try:

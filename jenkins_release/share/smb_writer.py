@@ -36,8 +36,6 @@ from jenkins_release.share.smb_resume import Resumption
 from jenkins_release.share.smb_transfer import Confirmed, Lane, Upload, download
 
 _log = logging.getLogger(__name__)
-_FLUSH_S = 900.0
-"""Longest wait for the server's disk at the end of a file, in seconds, while the server is alive."""
 _ACCESS = WRITE_DATA | READ_ATTRIBUTES | DELETE
 
 
@@ -170,6 +168,8 @@ class SmbWriter:
 
     def _finish(self) -> None:
         whole = False
+        if self._resumption is not None:
+            self._resumption.at_end()
         while True:
             connection = self._connection
             with connection.doing("finish", self._path):
@@ -211,7 +211,7 @@ class SmbWriter:
     def _flush(self) -> None:
         # CLOSE alone leaves the bytes in the server's memory; FLUSH puts them on its disk.
         message, _ = self._upload.handle.flush(send=False)
-        self._connection.wire.receive_slow(self._connection.send(message), _FLUSH_S)
+        self._connection.wire.receive_slow(self._connection.send(message))
 
     def _recover(self, error: BaseException, confirmed: Confirmed) -> tuple[Lane, Open]:
         if self._resumption is None or connection_survives(error):

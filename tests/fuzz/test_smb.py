@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ SEED = int(os.environ.get("FUZZ_SEED", "1"))
 REGRESSIONS: tuple[int, ...] = ()
 """Numbers of cases that ended in another exception once, or did not end."""
 GENEROUS_S = 30.0
-TWICE = RetryPolicy(attempts=2, deadline_s=5.0, first_wait_s=0.0, max_wait_s=0.0, jitter_s=0.0)
+TWICE = RetryPolicy(attempts=2, deadline_s=3.0, first_wait_s=0.0, max_wait_s=0.0, jitter_s=0.0)
+ONCE = replace(TWICE, attempts=1)
 STATUSES = (0, 0x103, 0xC0000016, 0x80000005, 0x80000006, 0xC0000011, 0xC0000022, 0xC0000034, 0xC0000035)
 STATUSES += (0xC0000043, 0xC0000056, 0xC000007F, 0xC00000BB, 0xC0000203, 0xC000035C, 0x8000002D, 0xC000000D)
 STATUSES += (0xFFFFFFFF, 0x0000010C, 0xC0000257, 0xC00000CC)
@@ -82,7 +84,7 @@ class Fuzz:
         self._sessions = sessions
         self.operation = self._random.choice(OPERATIONS)
         self.connected = self._random.random() < 0.6
-        self.resume = self._random.choice((None, TWICE))
+        self.resume = self._random.choice((ONCE, TWICE))
         self._left = self._random.randrange(10)
         self._signs = self._random.random() < 0.9
         self._more = self._random.random() < 0.1

@@ -268,6 +268,22 @@ class TestProgress:
         assert not caught.value.retryable
         assert f"{QUICK.attempts} attempts" in str(caught.value.hint)
 
+    def test_a_disk_that_never_answers_counts_against_the_deadline(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb
+    ) -> None:
+        """Though the server answers everything else."""
+        policy = RetryPolicy(attempts=20, deadline_s=2.0, first_wait_s=0.0, max_wait_s=0.0, jitter_s=0.0)
+        share = open_smb(
+            *(samba, "data", smb_folder.name), port=tap.port, encrypt=False, timeout_s=1.0, resume=policy
+        )
+        share.list("")
+        tap.change_sent = lambda message: [] if message[12] == FLUSH else [message]
+        begun = time.monotonic()
+        with pytest.raises(RemoteError) as caught, share.create("new", resumable=True) as writer:
+            writer.write(bytes(3 << 20))
+        assert not caught.value.retryable
+        assert time.monotonic() - begun < GENEROUS_S
+
 
 def test_no_traceback_of_the_receiving_thread(
     share: SmbShare, tap: Tap, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
