@@ -39,7 +39,7 @@ def check_needs(*, own_docker: bool, daemon: str = "") -> None:
     absent = {name: package for name, package in wanted.items() if locate_program(name) is None}
     reasons = [f"{name} is not installed: apt-get install {package}" for name, package in absent.items()]
     if lacking := [name for name in _MOTO if find_spec(name) is None]:
-        reasons.append(f"Python's {', '.join(lacking)} is not installed: {_EXTRA}")
+        reasons.append(f"Python packages are not installed ({', '.join(lacking)}): {_EXTRA}")
     if own_docker and (why := root_refused()):
         reasons.append(f"a Docker daemon of its own needs root, and {why}")
         reasons.append(f"no other Docker daemon can be used: {daemon or 'none was looked for'}")

@@ -31,7 +31,7 @@ def test_without_sudo_everything_is_said_at_once(command: str, unprivileged: Unp
     ended = run(unprivileged, "sandbox", command, before="sys.modules['moto'] = None")
     assert ended.returncode == 2, ended.stderr
     assert "the sandbox cannot start here: 3 things are missing" in ended.stderr
-    assert "Python's moto is not installed: pip install 'jenkins-release[sandbox]'" in ended.stderr
+    assert "Python packages are not installed (moto): pip install 'jenkins-release[sandbox]'" in ended.stderr
     assert "a Docker daemon of its own needs root, and sudo" in ended.stderr
     assert f"no Docker daemon answers at unix://{unprivileged.folder}/none.sock" in ended.stderr
     assert "usermod -aG docker" in ended.stderr
