@@ -71,7 +71,6 @@ class SmbConnection:
         self.packed = packed
         self._lost = lost
         self._task = ("use", "")
-        wire.waits_for = self._waits_for
 
     @property
     def alive(self) -> bool:
@@ -104,6 +103,7 @@ class SmbConnection:
             to: Second path, of a rename.
         """
         self._task = (what, path)
+        self.wire.waits_for = self._waits_for
         try:
             yield
         except ReleaseError:

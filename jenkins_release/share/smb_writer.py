@@ -252,7 +252,7 @@ class SmbWriter:
         except FOREIGN as error:
             _log.debug("abandoning %s: %s", where, error)
             # Without its connection the server closes the file, and with that removes a marked one.
-            self._connection.drop()
+            self._connection.drop(silent=isinstance(error, TimeoutError))
         if self._resumption is not None:
             try:
                 remove(self._slot.renew(), self._path)

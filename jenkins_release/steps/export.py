@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from jenkins_release.steps.standing import enter, place_of
 from jenkins_release.version import PROGRAM
 
 _BUILD_THEM = "build or pull them on this machine first; names come from images.source in release.toml"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,13 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             raise ConfigurationError(f"candidate {ref} is on the share already: {area.shown(ref)}")
         return ExportReport(None, "", area.shown(ref), local, picked, 0, 0, 0.0, False)
     started, begin = services.now(), time.monotonic()
+    made: dict[bytes, tuple[Candidate, int, str]] = {}
 
     def attempt() -> tuple[Candidate, int, str]:
+        # An attempt before may have lost the answer to the last step, and the share with it.
+        if made and area.exists(ref) and (mine := made.get(area.read_small(ref, MANIFEST))):
+            _log.warning("%s is visible already: only the answer was lost", area.shown(ref))
+            return mine
         with area.stage(ref, services.holder()) as staging:
             archives, images, reused = _write_archives(ref, wanted, staging, services)
             others, installers = write_installers(picked, staging, services)
@@ -169,9 +176,10 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             # Before the candidate is visible: the ledger then knows every candidate that is. Entries of an
             # export that dies here are of no candidate, and in nobody's way.
             enter(entries_of(place_of(ref, services), manifest_digest(manifest), chain), services)
+            head = "".join(sha256(envelope).hexdigest() for envelope in chain.values())
+            made[manifest] = record, reused, head
             staging.commit()
-        head = "".join(sha256(envelope).hexdigest() for envelope in chain.values())
-        return record, reused, head
+        return made[manifest]
 
     record, reused, head = services.retry(f"export {ref}", attempt)
     total = sum(file.size for file in record.files)

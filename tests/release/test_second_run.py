@@ -9,12 +9,13 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.ledger import FolderLedger
 from jenkins_release.records.attestation import REQUEST, TEST_RESULT, Place, read_envelope, sign_statement
 from jenkins_release.share.candidates import CandidateRef
@@ -256,6 +257,40 @@ def outside(scene: Scene) -> World:
         approve_plan(ApprovalRequest(plan, "Ada", "tested"), world.services)
         promote(PromoteRequest(ref), world.services)
     return world
+
+
+class SilentShare(MemoryShare):
+    """A share whose server is not there any more once a candidate has become visible, for one more call."""
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename; the answer for a candidate is lost."""
+        super().rename(source, target)
+        if target == "SkyDRM/8.4.0/1":
+
+            def fail(_: str) -> None:
+                self.before = lambda _: None
+                raise RemoteError("the connection was lost", retryable=True)
+
+            self.before = fail
+            raise RemoteError("the connection was lost", retryable=True)
+
+
+def test_an_export_that_cannot_know_whether_its_candidate_is_visible(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+):
+    """The next attempt looks, and takes it for its own; it does not say that somebody else was first."""
+    world = scene.world({})
+    share = SilentShare("/share")
+    world.services.__dict__["share"] = share
+    (scene.folder / "8.4.0" / "out").mkdir(parents=True)
+    (scene.folder / "8.4.0" / "out" / "setup-8.4.0.exe").write_text("8.4.0")
+    images = {f"skydrm/{name}:8.4.0-1": (layer_tar(name),) for name in NAMES}
+    world.services.engine.load([join(docker_members(images))])
+    report = export_candidate(ExportRequest("8.4.0", "1", folder=scene.folder / "8.4.0"), world.services)
+    assert f"sha256:{sha256(share.files['SkyDRM/8.4.0/1/candidate.json']).hexdigest()}" == report.digest
+    assert "is visible already" in caplog.text
+    with pytest.raises(ConfigurationError, match="is on the share already"):
+        export_candidate(ExportRequest("8.4.0", "1", folder=scene.folder / "8.4.0"), world.services)
 
 
 def test_a_retirement_that_died_signs_once(scene: Scene, outside: World):
