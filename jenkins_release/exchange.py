@@ -171,7 +171,7 @@ def exchange(
 
 
 class _Response(http.client.HTTPResponse):
-    """Refuses what http.client passes over: headers that break off, and chunks of a negative size.
+    """Refuses what http.client passes over: headers that break off or are none, chunks of a negative size.
 
     For such a chunk it reads on until the server closes.
     """
@@ -184,6 +184,9 @@ class _Response(http.client.HTTPResponse):
         finally:
             if self.fp is not None:
                 self.fp = whole
+        if self.msg.defects:
+            # urllib3 only logs them, with a traceback, and the rest of the headers is lost.
+            raise http.client.HTTPException("a line among the headers is none")
 
     def _safe_read(self, amt: int) -> bytes:
         if amt < 0:
@@ -267,8 +270,8 @@ def location(stated: str, base: str, host: str) -> SplitResult:
         NoAnswer: It is no URL over http or https.
     """
     try:
-        if len(stated) > _MOST_LOCATION or not all("!" <= char <= "~" for char in stated):
-            raise ValueError("it has characters that no URL has, or too many of them")
+        if not 0 < len(stated) <= _MOST_LOCATION or not all("!" <= char <= "~" for char in stated):
+            raise ValueError("it is empty, too long, or has characters that no URL has")
         url = urlsplit(urljoin(base, stated))
         _ = url.port  # parsed only when it is asked for
         if url.scheme not in {"http", "https"} or not url.hostname:

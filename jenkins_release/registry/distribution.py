@@ -37,7 +37,7 @@ from jenkins_release.registry.manifests import (
     sha256_digest,
 )
 from jenkins_release.registry.protocol import RegistryLogin
-from jenkins_release.registry.transport import root_url
+from jenkins_release.registry.transport import is_protected, root_url
 from jenkins_release.retry import asked_wait
 from jenkins_release.strict_json import strict_json
 from jenkins_release.waits import Limits
@@ -47,7 +47,6 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 _MAX_ANSWER_BYTES = 1024 * 1024
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|\[?::1\]?")
 _PARAMETER = re.compile(r'\b(\w+)="([^"]*)"')
 _TOKEN = re.compile(r"[!-~]+")
 """What a header can carry; how a token is made is the registry's own matter (RFC 6750 section 2.1)."""
@@ -146,7 +145,7 @@ class DistributionRegistry:
                     f"{what}: the manifest's bytes have the digest {digest}, expected {shown(expected)}",
                     hint="something between here and the registry changes what it sends",
                 )
-        kind = answer.headers.get("Content-Type", "").split(";")[0].strip()
+        kind = shown(answer.headers.get("Content-Type", "").split(";")[0])
         return RawManifest(digest, kind, data)
 
     def content(self, repository: str, manifest: RawManifest, platform: str) -> Content:
@@ -205,7 +204,7 @@ class DistributionRegistry:
                 return answer
             answer.told()
             place = location(answer.headers.get("Location", ""), url, answer.host)
-            if place.scheme != "https" and not _LOOPBACK.fullmatch(place.hostname or ""):
+            if not is_protected(place):
                 raise RemoteError(f"{what}: {answer.host} leads to a server without TLS")
             url, auth = place.geturl(), _Anonymous()
         raise NoAnswer(f"{self.host} leads from one place to another without an end")
@@ -223,7 +222,7 @@ class DistributionRegistry:
     def _token(self, given: dict[str, str], repository: str, basic: HTTPBasicAuth | None, what: str) -> str:
         stated = given.get("realm", "")
         realm = location(stated, self._root, self.host)
-        if realm.scheme != "https" and not _LOOPBACK.fullmatch(realm.hostname or ""):
+        if not is_protected(realm):
             raise RemoteError(
                 f"{what}: the registry sends the login to {shown(stated)!r}, which is not https",
                 hint="a password is only sent over https, or on loopback",

@@ -25,7 +25,7 @@ from jenkins_release.registry.manifests import ACCEPTED_TYPES
 from jenkins_release.registry.protocol import RegistryLogin, RepositoryNotFound
 from jenkins_release.registry.shapes import MANIFEST
 from jenkins_release.registry.token import read_token
-from jenkins_release.registry.transport import refusal, root_url
+from jenkins_release.registry.transport import is_protected, refusal, root_url
 from jenkins_release.strict_json import check_shape, strict_json
 from jenkins_release.waits import Limits
 
@@ -162,6 +162,8 @@ class KeyAccess:
     ) -> None:
         place = location(answer.headers.get("Location", ""), root_url(login.registry), answer.host)
         host = place.netloc.rpartition("@")[2]
+        if not is_protected(place):
+            raise RemoteError(f"cannot {what}: the registry leads to {host}, a server without TLS")
         try:
             with (
                 open_session() as session,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -16,6 +15,7 @@ from jenkins_release.registry.protocol import RegistryLogin
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _MIN_LIFE = timedelta(minutes=1)
+_ENDPOINT = re.compile(r"https?://[!-~]{1,300}")
 _ACCOUNT_HOST = re.compile(r"\d{12}(?=\.dkr[.-]ecr)")
 
 
@@ -67,10 +67,15 @@ def read_token(answer: Mapping[str, Any], now: datetime, account: str | None) ->
 
 
 def _checked_endpoint(endpoint: str, account: str | None) -> str:
-    url = urlsplit(endpoint)
-    if not url.hostname or "@" in url.netloc or (url.scheme != "https" and url.hostname not in _LOOPBACK):
+    try:
+        url = urlsplit(endpoint)
+        _ = url.port  # parsed only when it is asked for
+        usable = bool(url.hostname) and _ENDPOINT.fullmatch(endpoint) is not None
+    except ValueError:
+        usable = False
+    if not usable or "@" in url.netloc or (url.scheme != "https" and url.hostname not in _LOOPBACK):
         raise ConfigurationError(
-            f"ECR names the registry {endpoint!r}: a token is only sent over https, or on loopback",
+            f"ECR names the registry {endpoint[:200]!r}: a token is only sent over https, or on loopback",
             hint="check AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_ECR",
         )
     host = _ACCOUNT_HOST.sub(account, url.netloc) if account else url.netloc
@@ -81,6 +86,6 @@ def _credentials(token: str) -> tuple[str, str]:
     """Split a token into user and password; both empty where it is none, so that no error quotes it."""
     try:
         user, _, password = base64.b64decode(token, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, no ASCII, no UTF-8
         return "", ""
     return user, password

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import SplitResult
 
 import requests
 from requests.auth import HTTPBasicAuth
@@ -145,7 +146,7 @@ class Transport:
             found = enter(exchange(session, "GET", root + target, what, limits, auth=auth))
             if found.status in _REDIRECTS:
                 place = location(found.headers.get("Location", ""), root, found.host)
-                if place.scheme != "https" and not _LOOPBACK.fullmatch(place.hostname or ""):
+                if not is_protected(place):
                     raise RemoteError(f"cannot {what}: the registry leads to a server without TLS")
                 found = enter(exchange(session, "GET", place.geturl(), what, limits))
             if found.status != requests.codes.ok:
@@ -190,6 +191,11 @@ class Transport:
         with self._lock:
             if self._login is login:
                 self._login = None
+
+
+def is_protected(url: SplitResult) -> bool:
+    """Whether nobody on the way can read what is sent to a URL: https, or loopback."""
+    return url.scheme == "https" or _LOOPBACK.fullmatch(url.hostname or "") is not None
 
 
 def root_url(host: str) -> str:

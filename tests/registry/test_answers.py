@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 import tracemalloc
@@ -10,9 +11,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from pydantic import SecretStr
 
+from jenkins_release.aws.iam import Credentials
 from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
 from jenkins_release.registry.distribution import DistributionRegistry
+from jenkins_release.registry.key_access import KeyAccess
 from jenkins_release.registry.manifests import OCI_MANIFEST, sha256_digest
 from jenkins_release.registry.protocol import Part, RegistryLogin
 from jenkins_release.registry.transport import Transport
@@ -413,3 +417,89 @@ def test_a_challenge_of_any_size_is_read_at_once(distribution: DistributionRegis
     with pytest.raises(ReleaseError):
         distribution.manifest(NAME, "8.1.0")
     assert time.monotonic() - begun < GENEROUS_S
+
+
+class _Ecr:
+    """The call that a token comes from."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+
+    def get_authorization_token(self) -> dict[str, object]:
+        token = base64.b64encode(b"AWS:hunter2").decode()
+        expires = datetime.now(UTC) + timedelta(hours=12)
+        data = {"authorizationToken": token, "expiresAt": expires, "proxyEndpoint": f"http://{self._host}"}
+        return {"authorizationData": [data]}
+
+
+LAYERS = json.dumps(
+    {
+        "schemaVersion": 2,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": DIGEST, "size": 7},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": DIGEST, "size": 7}],
+    }
+).encode()
+
+
+def pull(raw_server: RawServer, layer: Callable[[], Iterable[bytes]]) -> None:
+    """Try a customer's key; the layer is answered so."""
+    raw_server.answer = lambda request: [answer(200, LAYERS)] if "/manifests/" in request.target else layer()
+    access = KeyAccess(
+        Credentials("AKIAEXAMPLE", SecretStr("secret")),
+        "us-east-1",
+        "",
+        now=lambda: datetime.now(UTC),
+        client=_Ecr(raw_server.host),
+        limits=Limits(1.0),
+    )
+    access.token()
+    access.fetch(NAME, "8.1.0")
+
+
+@pytest.mark.parametrize("place", PLACES, ids=range(len(PLACES)))
+def test_a_customers_layer_in_no_place_is_no_bug(raw_server: RawServer, place: str):
+    with pytest.raises(RemoteError):
+        pull(raw_server, lambda: [answer(307, Location=place)])
+
+
+@pytest.mark.parametrize("what", SLOW)
+def test_a_customers_layer_that_does_not_come_ends(raw_server: RawServer, what: str):
+    """The host of the layers stalls: the message has its name and no signature."""
+    begun = time.monotonic()
+    signed = "/stored?X-Amz-Signature=abc"
+
+    def layer() -> Iterable[bytes]:
+        if raw_server.seen[-1].target == signed:
+            return SLOW[what](raw_server)
+        return [answer(307, Location=signed)]
+
+    if what == "a body":
+        with pytest.raises(RemoteError, match="serves the layers and answers 500"):
+            pull(raw_server, layer)
+    else:
+        with pytest.raises(RemoteError, match="serves the layers and does not answer") as caught:
+            pull(raw_server, layer)
+        assert "X-Amz" not in str(caught.value.diagnostics())
+    assert time.monotonic() - begun < GENEROUS_S
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_a_customers_manifest_takes_no_memory(raw_server: RawServer, what: str):
+    tracemalloc.start()
+    try:
+        raw_server.answer = lambda _: ENDLESS[what]()
+        access = KeyAccess(
+            Credentials("AKIAEXAMPLE", SecretStr("secret")),
+            "us-east-1",
+            "",
+            now=lambda: datetime.now(UTC),
+            client=_Ecr(raw_server.host),
+            limits=Limits(1.0),
+        )
+        access.token()
+        with pytest.raises(ReleaseError):
+            access.fetch(NAME, "8.1.0")
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < MOST

@@ -203,6 +203,31 @@ def test_an_unusable_token_is_not_quoted(
     assert base64.b64encode(token.encode()).decode() not in everything_said(caught.value, caplog)
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://[::1",
+        "https://x:99999999",
+        "https://x:y",
+        "https://a b",
+        "https://\u00e4",
+        "x",
+        "",
+        "ftp://x",
+    ],
+)
+def test_an_endpoint_that_is_none_is_named(answering: Callable[..., EcrRegistry], endpoint: str) -> None:
+    """Not a bug of ours with status 70."""
+    with pytest.raises(ConfigurationError, match="ECR names the registry"):
+        answering(endpoint).login()
+
+
+def test_a_token_that_is_no_ascii_is_none(answering: Callable[..., EcrRegistry]) -> None:
+    """And not quoted."""
+    with pytest.raises(RemoteError, match="no usable token"):
+        answering("https://x.example", encoded="\u00e4").login()
+
+
 def test_something_that_is_no_base64_is_not_quoted(answering: Callable[..., EcrRegistry]) -> None:
     """The same for an answer that cannot be decoded at all."""
     with pytest.raises(RemoteError, match="no usable token") as caught:

@@ -12,6 +12,7 @@ import pytest
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry.manifests import sha256_digest
 from jenkins_release.sandbox.demo_images import SERVICES, build_images
+from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_server import EcrServer
 from jenkins_release.sandbox.registry import RegistryServer
 from jenkins_release.steps import _blob_source
@@ -217,3 +218,25 @@ def test_a_shared_layer_is_sent_once_where_the_registry_mounts(
     mounts = [r for r in lending.requests() if "mount" in r.query]
     assert {r.status for r in mounts} == {201}
     assert len(mounts) == len(SERVICES) - 1
+
+
+@GZIP
+def test_a_mount_whose_answer_was_lost_is_looked_up(
+    product: Product, lending: EcrServer, engine: DockerEngine
+):
+    """The registry is asked whether it holds the layer: nothing is mounted or sent again."""
+    build_images(engine, "8.1.0", "7", base_size=BASE, own_size=1 << 16)
+    product.environ["JENKINS_RELEASE_PROMOTE_WORKERS"] = "1"
+    product.ok("candidate", "export", "--version", "8.1.0", "--build", "7")
+    product.sign_off("8.1.0/7")
+    # The shared layer is the largest and so the first: what follows it are its mounts.
+    fault = Fault(
+        method="POST", path="/blobs/uploads/", after="PUT .*/blobs/uploads/.*", reset_response_after=0
+    )
+    lending.order(fault)
+    product.ok("promote", "run", "8.1.0/7")
+    assert lending.pending_faults() == []
+    mounts = [r.repository for r in lending.requests() if "mount" in r.query]
+    assert len(mounts) == len(set(mounts)) == len(SERVICES) - 1
+    asked = [r for r in lending.requests() if r.method == "HEAD" and "/blobs/" in r.path]
+    assert [r.repository for r in asked] == mounts[:1]
