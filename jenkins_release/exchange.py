@@ -27,7 +27,7 @@ MOST_TOLD = 64 * 1024
 _PIECE = 1 << 20
 _MOST_LOCATION = 16 * 1024
 _TOLD = 200
-_SLACK_S = 10.0
+SLACK_S = 10.0
 """Seconds that requests' own limit, for each read, is longer: a call knows better what was late."""
 
 
@@ -159,7 +159,7 @@ def exchange(
                 method,
                 url,
                 headers=headers,
-                timeout=limits.answer_s + _SLACK_S,
+                timeout=limits.answer_s + SLACK_S,
                 allow_redirects=False,
                 stream=True,
                 **how,

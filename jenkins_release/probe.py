@@ -49,7 +49,7 @@ class HttpProber:
 
     def ask(self, url: str, timeout_s: float) -> Answer:
         """Ask once. A redirect is answered as it stands: what it leads to was not asked for."""
-        from jenkins_release.exchange import NoAnswer, Untrusted, open_session, translated
+        from jenkins_release.exchange import SLACK_S, NoAnswer, Untrusted, open_session, translated
 
         headers = {"User-Agent": PROGRAM, "Accept": "*/*", "Cache-Control": "no-cache"}
         try:
@@ -59,7 +59,7 @@ class HttpProber:
                 translated(url),
                 open_session() as session,
                 session.get(
-                    url, headers=headers, timeout=timeout_s, allow_redirects=False, stream=True
+                    url, headers=headers, timeout=timeout_s + SLACK_S, allow_redirects=False, stream=True
                 ) as response,
             ):
                 return Answer(response.status_code, _body(response))
