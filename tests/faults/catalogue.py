@@ -63,6 +63,7 @@ class Fault:
         commands: Commands that it is played with.
         passes: Whether the command has to get over it.
         holds: Whether it lasts.
+        lies: Whether a command that believes it has failed.
     """
 
     ident: str
@@ -72,6 +73,7 @@ class Fault:
     commands: tuple[str, ...]
     passes: bool = False
     holds: bool = False
+    lies: bool = False
 
 
 def line_of(fault: Fault, command_lines: dict[str, Key]) -> str:
@@ -781,18 +783,21 @@ def _http() -> list[Fault]:
             "another Docker-Content-Digest in the answer to each blob",
             order(_header("Docker-Content-Digest", WRONG), "PUT blobs/uploads"),
             REGISTRY,
+            lies=True,
         ),
         fault(
             "wrong-digest-manifest",
             "another Docker-Content-Digest in the answer to each manifest",
             order(_header("Docker-Content-Digest", WRONG), "PUT manifests"),
             REGISTRY,
+            lies=True,
         ),
         fault(
             "altered-manifest",
             "manifests that are read have other bytes",
             order(http_proxy.changed(_alter_manifest), "BatchGetImage"),
             ("promote run (registry)", "release withdraw"),
+            lies=True,
         ),
         fault(
             "lying-head",

@@ -82,7 +82,7 @@ class Play:
         if "smb" in self.command.lines:
             wrong += self.product.look_at_share()
         if "ecr" in self.command.lines:
-            wrong += self.product.look_at_registry()
+            wrong += self.product.look_at_registry(whole=self.command.step != "retire")
         return wrong
 
     def visible(self) -> str:
@@ -472,7 +472,7 @@ COMMANDS: dict[str, Command] = {
             "released",
             "publish",
             "promote",
-            {"smb": Key("WRITE|IOCTL", SENT, 20_000)},
+            {"smb": Key("WRITE|IOCTL", SENT, 4_000)},
             _published,
             _publication,
             version=NEWER,

@@ -22,6 +22,8 @@ from jenkins_release.sandbox.process import LOOPBACK
 
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "expect"})
 """RFC 9110 7.6.1: what is for one connection only."""
+ENOUGH = 800 << 20
+"""Bytes that an endless body has."""
 _PLACES = re.compile(r"/(manifests|blobs/uploads|blobs)/")
 
 
@@ -121,6 +123,11 @@ class Exchange:
                 if not self._handler.connection.recv(1, socket.MSG_PEEK):
                     raise Gone
         self._handler.connection.setblocking(True)
+
+    @property
+    def over(self) -> bool:
+        """Whether the trouble is over."""
+        return self._proxy.healed.is_set()
 
     def reset(self) -> None:
         """End the connection with RST."""
@@ -330,13 +337,19 @@ def changed(change: Callable[[Answer], None]) -> Callable[[Exchange], None]:
 
 
 def endless(head: bytes, piece: bytes) -> Callable[[Exchange], None]:
-    """Send a head and then the same bytes for as long as the client takes them."""
+    """Send a head and then the same bytes for as long as the client takes them, and no end.
+
+    After what nobody may read it only waits: the machine has other tests.
+    """
 
     def act(exchange: Exchange) -> None:
         exchange.raw(head)
         block = piece * max(1, (1 << 16) // len(piece))
-        while not exchange._proxy.healed.is_set():
+        for _ in range(ENOUGH // len(block)):
+            if exchange.over:
+                raise Gone
             exchange.raw(block)
+        exchange.wait()
         raise Gone
 
     return act

@@ -195,6 +195,8 @@ def _judge(result: Result, fault: Fault, text: str, report: Path) -> None:
             wrong.append("no --result file")
     elif fault.passes and result.status != 0:
         wrong.append(f"status {result.status}: the fault ends before the limits do")
+    if fault.lies and result.status == 0:
+        wrong.append("it believed what is not so")
     if result.status is not None and report.exists():
         document = json.loads(report.read_text())
         if ("error" in document) != (result.status != 0):

@@ -389,8 +389,12 @@ class Product:
                 )["images"]
                 self.manifests[name, version] = (digest, image["imageManifest"])
 
-    def look_at_registry(self) -> list[str]:
-        """Say what a customer who pulls would find wrong: a tag on another image, or half a release."""
+    def look_at_registry(self, *, whole: bool = True) -> list[str]:
+        """Say what a customer who pulls would find wrong: a tag on another image, or half a release.
+
+        Args:
+            whole: Whether a release is there in all repositories or in none; false while it is removed.
+        """
         wrong: list[str] = []
         there = {name: self._images(name) for name in self.repositories}
         for version, digests in self.config_digests.items():
@@ -400,7 +404,7 @@ class Product:
                 for name in released
                 if there[name][version] != digests[name]
             ]
-            again = {name: self._images(name) for name in self.repositories} if released else {}
+            again = {name: self._images(name) for name in self.repositories} if released and whole else {}
             wrong += [
                 f"{version} is released and {name} has no such image"
                 for name, images in again.items()
