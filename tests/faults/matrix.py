@@ -91,11 +91,16 @@ class Watcher:
     def _watch(self) -> None:
         from botocore.exceptions import BotoCoreError
 
-        while not self._ended.wait(_BETWEEN_LOOKS_S):
+        took = 0.0
+        # A look costs the machine something too: most of the time is the command's.
+        while not self._ended.wait(max(_BETWEEN_LOOKS_S, 3 * took)):
+            begun = time.monotonic()
             try:
                 found = self._play.look()
             except BotoCoreError:
                 continue  # the server restarts
+            finally:
+                took = time.monotonic() - begun
             self.looks += 1
             self.wrong += [each for each in found if each not in self.wrong]
 
