@@ -663,11 +663,16 @@ def _http() -> list[Fault]:
             passes=True,
         ),
         fault(
+            "429-wait",
+            "429 without end, with Retry-After: 4",
+            order(status(429, THROTTLED, Retry_After="4")),
+            holds=True,
+        ),
+        fault(
             "429-long",
             "429 without end, with Retry-After: 600",
             order(status(429, THROTTLED, Retry_After="600")),
             HTTP_SOME,
-            holds=True,
         ),
         fault("429-far", "429 without end, with a moment in a year in Retry-After", order(_dated(3e7))),
         fault(

@@ -8,7 +8,24 @@ from tests.faults.conftest import Cell, chosen
 from tests.faults.matrix import cells
 
 CHOSEN = {
-    ("http-delay", "release portal"),
+    ("http-drip", "promote run (registry)"),
+    ("http-stall-once", "release portal"),
+    ("http-half-open", "release withdraw"),
+    ("http-proxy-refuses", "customer revoke"),
+    ("http-429-twice", "release portal"),
+    ("http-429-date", "promote run (registry)"),
+    ("http-429-odd", "promote run (registry)"),
+    ("http-page-layers", "promote run (registry)"),
+    ("http-endless-error", "promote run (registry)"),
+    ("http-endless-100", "customer issue"),
+    ("http-lost-answer", "customer issue"),
+    ("http-lost-answer", "saas refresh"),
+    ("http-lost-silently", "promote run (registry)"),
+    ("http-upload-lost", "promote run (registry)"),
+    ("http-wrong-digest-blob", "promote run (registry)"),
+    ("http-bad-location", "promote run (registry)"),
+    ("http-token-expired", "promote run (registry)"),
+    ("http-docker-reset", "promote run (docker)"),
 }
 """Played in every test run; ``make faults`` plays all."""
 

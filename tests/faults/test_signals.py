@@ -11,10 +11,18 @@ from tests.faults.matrix import SIGNALS, held
 
 CHOSEN = {
     ("smb-silent", "candidate export"),
+    ("smb-stall-at-write", "candidate export"),
+    ("smb-frozen", "release publish"),
+    ("http-drip", "promote run (registry)"),
+    ("http-stall-at-layers", "promote run (registry)"),
+    ("http-429-wait", "promote run (registry)"),
+    ("http-stall", "customer issue"),
+    ("http-stall", "saas refresh"),
 }
 """Played in every test run; ``make faults`` plays all."""
 TWICE = {
     ("smb-silent", "candidate export"),
+    ("http-stall", "promote run (registry)"),
 }
 """Likewise, with a second signal."""
 
