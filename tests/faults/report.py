@@ -40,8 +40,9 @@ A cell holds if
 - the same command finishes once the fault is over,
 - the command gets over a fault that passes (marked *passes*).
 
-Limits are scaled down: `share.timeout_s` and `network.answer_s` are {timeout:.0f} s, `retry.deadline_s` is
-9 s. The defaults are 60 s and 30 minutes; times to the end grow with them.
+Limits are scaled down: `share.timeout_s` and `network.answer_s` are {timeout:.0f} s, `network.least_rate` is
+512 KiB a second, `retry.deadline_s` is 9 s. The defaults are 60 s, 16 KiB a second and 30 minutes; times to
+the end grow with them.
 
 {basis}
 """
