@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -85,7 +85,9 @@ def main(
         return runtime.fail(found) if runtime else found.exit_status
     finally:
         if runtime is not None:
-            runtime.close()
+            # A signal that comes now, or came before, ends the wait for a server and changes no status.
+            with suppress(KeyboardInterrupt):
+                runtime.close()
         teller.close()
     return ended if isinstance(ended, int) else 0
 

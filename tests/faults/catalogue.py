@@ -314,7 +314,7 @@ def _smb() -> list[Fault]:
         fault(
             "rate",
             "one byte a second, from a byte on",
-            on_wire(lambda w, k: wire.Rate(1, after=k.byte), lambda w: _past(w)),
+            on_wire(lambda w, k: wire.Rate(1, after=k.byte)),
             SMB_SOME,
             holds=True,
         ),
@@ -511,10 +511,6 @@ def _smb() -> list[Fault]:
     ]
 
 
-def _past(where: Wire) -> bool:
-    return any(flow.slow for flow in where.flows())
-
-
 def _http() -> list[Fault]:
     def fault(
         ident: str, told: str, begin: Begin, commands: tuple[str, ...] = HTTP_ALL, **how: bool
@@ -528,7 +524,7 @@ def _http() -> list[Fault]:
         fault(
             "rate",
             "one byte a second, from a byte on",
-            on_wire(lambda w, k: wire.Rate(1, after=k.byte), lambda w: _past(w)),
+            on_wire(lambda w, k: wire.Rate(1, after=k.byte)),
             (*HTTP_SOME, "promote run (docker)"),
             holds=True,
         ),

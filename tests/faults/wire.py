@@ -55,14 +55,12 @@ class Flow:
         number: Which connection of the wire it is, from 1.
         passed: Bytes that passed, each way.
         silent: Ways in which nothing passes any more, although both ends keep their sockets.
-        slow: Whether it was slowed down.
     """
 
     def __init__(self, number: int, client: socket.socket, server: socket.socket) -> None:
         self.number = number
         self.passed = {SENT: 0, RECEIVED: 0}
         self.silent: set[str] = set()
-        self.slow = False
         self.ended = threading.Event()
         self._ends = {SENT: server, RECEIVED: client}
         self._labels: dict[int, str] = {}
@@ -318,12 +316,13 @@ class Rate(Trouble):
     def __init__(self, bytes_s: float, *, after: int = 0) -> None:
         self._pause_s = 1 / bytes_s
         self._after = after
+        self.came = False
 
     def passes(self, flow: Flow, way: str, piece: bytes, labels: Labels) -> Iterable[bytes]:
         free = max(0, self._after - flow.passed[way])
         if piece[:free]:
             yield piece[:free]
-        flow.slow = flow.slow or free < len(piece)
+        self.came = self.came or free < len(piece)
         for at in range(free, len(piece)):
             if flow.ended.wait(self._pause_s):
                 raise Dropped
