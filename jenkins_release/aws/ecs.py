@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Protocol
 
 from jenkins_release.aws.errors import error_code, translate
@@ -178,11 +179,11 @@ class EcsCluster(Protocol):
         ...
 
     def register(self, settings: Mapping[str, Any]) -> str:
-        """Register a new revision and return its ARN."""
+        """Register a new revision and return its ARN. One whose answer was lost is the newest revision."""
         ...
 
     def deploy(self, service: str, definition: str, *, again: bool = False) -> str:
-        """Let a service run a task definition.
+        """Let a service run a task definition; never repeated by itself.
 
         Args:
             service: Name of the service.
@@ -218,11 +219,17 @@ class Ecs:
         self, region: str, cluster: str, *, client: Any = None, limits: Limits | None = None
     ) -> None:
         self._client = client or aws_client("ecs", region, limits=limits)
+        self._given, self._limits = client, limits
         self._client.meta.events.register(
             "before-parse.ecs.DescribeTaskDefinition", _keep_whole, unique_id="jenkins-release-whole"
         )
         self._region = region
         self.cluster = cluster
+
+    @cached_property
+    def _once(self) -> Any:
+        # What a call makes each time has to be looked for before it is called again.
+        return self._given or aws_client("ecs", self._region, attempts=1, limits=self._limits)
 
     def services(self, names: Sequence[str]) -> dict[str, EcsService]:
         """Describe services."""
@@ -259,14 +266,14 @@ class Ecs:
     def register(self, settings: Mapping[str, Any]) -> str:
         """Register a revision."""
         with self._errors(f"register a revision of {settings['family']}"):
-            answer = self._client.register_task_definition(**settings)
+            answer = self._once.register_task_definition(**settings)
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
     def deploy(self, service: str, definition: str, *, again: bool = False) -> str:
         """Update a service."""
         what = f"update the service {service} of {self.cluster}"
         with self._errors(what, not_yet="TaskDefinition not found"):
-            answer = self._client.update_service(
+            answer = self._once.update_service(
                 cluster=self.cluster,
                 service=service,
                 taskDefinition=definition,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,14 @@ from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option,
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.signals import INTERRUPTED, TERMINATED, Terminated, speaks_first
+from jenkins_release.signals import (
+    INTERRUPTED,
+    TERMINATED,
+    Terminated,
+    first_signal,
+    last_words,
+    speaks_first,
+)
 from jenkins_release.steps.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -206,12 +214,15 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _interruptible(watcher: ConsoleWatcher, action: Callable[[], T]) -> T:
+    last_words(lambda _: click.echo(watcher.left(), err=True))
     try:
         return action()
     except KeyboardInterrupt as error:
         if speaks_first():
             click.echo(watcher.left(), err=True)
-        raise click.exceptions.Exit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED) from None
+        # What a wait raised when it was ended does not tell which signal it was.
+        terminated = isinstance(error, Terminated) or first_signal() == signal.SIGTERM
+        raise click.exceptions.Exit(TERMINATED if terminated else INTERRUPTED) from None
 
 
 def _say(text: str) -> None:

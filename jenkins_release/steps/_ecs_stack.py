@@ -151,12 +151,25 @@ class EcsStack:
                 service.not_rolling, hint=f"somebody changed the service meanwhile: {_ROLLING}"
             )
         self.guard()
+        before = primary.ident if primary else ""
+        unsure = False
+
+        def attempt() -> str:
+            nonlocal unsure
+            # An attempt without an answer may have begun a deployment: another one would replace it.
+            begun = self._one(name).primary if unsure else None
+            if begun is not None and begun.ident != before and begun.task_definition == part.definition:
+                return begun.ident
+            try:
+                return ecs.deploy(name, part.definition, again=there)
+            except ReleaseError as error:
+                unsure |= error.retryable
+                raise
+
         try:
-            deployment = self._services.retry(
-                f"update the service {name}", lambda: ecs.deploy(name, part.definition, again=there)
-            )
-        except ReleaseError as error:
-            self.touched |= error.retryable  # then it may have arrived
+            deployment = self._services.retry(f"update the service {name}", attempt)
+        except ReleaseError:
+            self.touched |= unsure  # then it may have arrived
             raise
         self.touched = True
         self._watcher.event(name, f"updated to {part.definition}")
@@ -269,8 +282,20 @@ class EcsStack:
             return newest.arn
         if dry_run:
             return f"{_NEW}{current.family}"
-        ecs = self._services.ecs
-        arn = self._services.retry(f"register {current.family}", lambda: ecs.register(settings))
+        ecs, unsure = self._services.ecs, False
+
+        def attempt() -> str:
+            nonlocal unsure
+            # An attempt without an answer may have registered it.
+            if unsure and (found := ecs.task_definition(current.family)).settings == settings:
+                return found.arn
+            try:
+                return ecs.register(settings)
+            except ReleaseError as error:
+                unsure |= error.retryable
+                raise
+
+        arn = self._services.retry(f"register {current.family}", attempt)
         self._watcher.event(current.family, f"registered {arn}")
         return arn
 

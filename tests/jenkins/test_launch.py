@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import time
 
 import pytest
 
@@ -20,6 +21,7 @@ from jenkins_release.steps.watcher import Watcher
 from tests.fixtures.jenkins import JOB, LAUNCH, SCRIPT, Desk
 from tests.fixtures.jenkins_double.state import Person
 from tests.fixtures.process import started
+from tests.fixtures.raw_server import drip, raw_server
 
 REF = CandidateRef("8.1.0", "42")
 
@@ -630,3 +632,24 @@ def test_the_url_of_the_build_that_runs_it_is_the_default(desk: Desk):
     services = desk.services(JENKINS_RELEASE_JENKINS_URL="", JENKINS_URL="https://ci.example/")
     assert isinstance(services, Services)
     assert services.jenkins_url == "https://ci.example/"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
+def test_an_interrupt_while_jenkins_does_not_answer(desk: Desk, number: signal.Signals, status: int):
+    """Nobody knows then whether it was started, and the last line says so."""
+    with raw_server(lambda _: drip(b"HTTP/1.1 200 OK\r\nX: ")) as server:
+        command = [sys.executable, "-m", "jenkins_release", *LAUNCH]
+        environ = {**os.environ, **desk.environ, "JENKINS_RELEASE_JENKINS_URL": server.url}
+        process = started(command, environ)
+        try:
+            assert server.asked.wait(60)
+            time.sleep(0.5)
+            begun = time.monotonic()
+            process.send_signal(number)
+            _, err = process.communicate(timeout=30)
+            took = time.monotonic() - begun
+        finally:
+            process.kill()
+    assert process.returncode == status, err
+    assert "whether Jenkins had started the build already is not known" in err.splitlines()[-1]
+    assert took < 5.0

@@ -481,3 +481,32 @@ def test_a_lease_that_is_lost_ends_the_changes(stack: SaasStack, monkeypatch):
     with pytest.raises(RemoteError, match="was lost"):
         stack.refresh("8.1.0")
     assert stack.running() == {"rms": stack.pinned("8.1.0/42")["rms"], "viewer": before["viewer"]}
+
+
+def test_a_lost_answer_to_a_registration_leaves_one_revision(refreshed: SaasStack):
+    """It was registered: the newest revision is looked at before it is registered once more."""
+    before = len(refreshed.front.ecs.definitions)
+    services = len(refreshed.front.ecs.services)
+    refreshed.front.faults.add(Fault(action="ecs:RegisterTaskDefinition", reset_response_after=0))
+    refreshed.refresh("8.1.1")
+    refreshed.settle()
+    assert refreshed.running() == refreshed.pinned("8.1.1/50")
+    assert len(refreshed.front.ecs.definitions) == before + services
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_lost_answer_to_an_update_begins_one_deployment(refreshed: SaasStack, forced: bool):
+    """Also if ECS had given the deployment of this definition up, and another one is asked for."""
+    found = service(refreshed)
+    release = "8.1.1"
+    if forced:
+        release = "8.1.0"
+        found.deployments[0].rollout = "FAILED"
+    counted: list[str] = []
+    deploy = refreshed.front.ecs.deploy
+    refreshed.front.ecs.deploy = lambda one, arn: (counted.append(one.name), deploy(one, arn))[1]
+    refreshed.front.faults.add(Fault(action="ecs:UpdateService", reset_response_after=0))
+    refreshed.refresh(release)
+    refreshed.settle()
+    assert counted.count("rms") == 1
+    assert service(refreshed).deployments[0].rollout == "COMPLETED"
