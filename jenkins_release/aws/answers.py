@@ -20,6 +20,8 @@ from jenkins_release.waits import Limits
 _PAGE = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _BEGINS = {"json": b"{", "rest-json": b"{", "query": b"<"}
 """Protocol to how its answers begin."""
+_SLOW = {"query": b"<ErrorResponse><Error><Code>TooManyRequests</Code></Error></ErrorResponse>"}
+"""Protocol to a throttling error without a text; the others have it without a body."""
 _SUM = "x-amz-checksum-"
 _YEARS = range(1970, 9000)
 _LONGEST_INTEGER = 2**63
@@ -146,8 +148,10 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes, operation
         _check(status, headers, body, operation)
     except BadAnswer:
         # Proxies and load balancers say 502 in their own words: the status is the answer then.
-        if status >= 500 or status == 429:
+        if status >= 500:
             return b""
+        if status == 429:
+            return _SLOW.get(operation.service_model.resolved_protocol, b"")
         raise
     return body
 

@@ -237,11 +237,12 @@ def _answered(response: dict[str, Any], what: str, clock: Callable[[], float]) -
     if detail:
         said = f"{said} ({detail})"
     if is_transient(code, said, status):
+        asked = retry_after(meta.get("HTTPHeaders", {}), clock=clock)
         return RemoteError(
             f"{start}{request}: {said}",
-            hint="AWS asks to come back later",
+            hint="AWS asks to come back later" + (f", in {asked:.0f} s" if asked else ""),
             retryable=True,
-            retry_after=retry_after(meta.get("HTTPHeaders", {}), clock=clock),
+            retry_after=asked,
         )
     kind, hint = _KNOWN.get(_plain(code), (RemoteError, ""))
     if _BAD_POLICY.search(said):

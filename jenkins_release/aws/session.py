@@ -29,8 +29,6 @@ CONNECTIONS = 16
 _ENDPOINT_HINT = "check AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, and endpoint_url of the AWS profile"
 _LOOK_S = 0.2
 """How often a program that prints credentials is looked at, in seconds."""
-READ_TIMEOUT_S = 60
-"""Seconds without a byte until an answer is given up."""
 
 
 def aws_client(

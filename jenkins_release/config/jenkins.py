@@ -115,7 +115,7 @@ class JobSection(Section):
 class JenkinsSection(Section):
     """``[jenkins]``: the controller, and the jobs that ``jobs apply`` writes into it.
 
-    ``timeout_s`` bounds the silence of one answer; ``outage_s`` how long a restart of the controller
+    ``timeout_s`` is the longest wait for one answer; ``outage_s`` how long a restart of the controller
     or a lost connection is waited for; ``poll_s`` is the time between two looks at queue, build and
     console. All in seconds.
     """

@@ -18,7 +18,7 @@ from requests.auth import HTTPBasicAuth
 from jenkins_release.aws.answers import check_answers
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.iam import Credentials
-from jenkins_release.aws.session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, check_endpoint
+from jenkins_release.aws.session import CONNECT_TIMEOUT_S, check_endpoint
 from jenkins_release.errors import RemoteError
 from jenkins_release.exchange import Exchange, NoAnswer, exchange, location, open_session
 from jenkins_release.registry.manifests import ACCEPTED_TYPES
@@ -79,7 +79,7 @@ class KeyAccess:
         self._limits = limits or Limits()
         self._account = account
         self._now = now
-        self._client = client if client is not None else _client(credentials, region)
+        self._client = client if client is not None else _client(credentials, region, self._limits)
         self._login: RegistryLogin | None = None
 
     def token(self) -> Tried:
@@ -217,14 +217,14 @@ class KeyAccess:
         return Tried(action, "allowed"), answer
 
 
-def _client(credentials: Credentials, region: str) -> Any:
+def _client(credentials: Credentials, region: str, limits: Limits) -> Any:
     import boto3
     from botocore.config import Config
 
     config = Config(
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
+        connect_timeout=min(CONNECT_TIMEOUT_S, limits.answer_s),
+        read_timeout=limits.answer_s,
     )
     # Every credential is given: a session token of the caller's own would not belong to this key.
     session = boto3.session.Session(
@@ -234,5 +234,5 @@ def _client(credentials: Credentials, region: str) -> Any:
     )
     client = session.client("ecr", config=config)
     check_endpoint("ecr", client.meta.endpoint_url)
-    check_answers(client, _ATTEMPTS)
+    check_answers(client, _ATTEMPTS, limits)
     return client

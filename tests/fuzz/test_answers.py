@@ -32,7 +32,7 @@ from tests.fuzz.wire import (
 
 CASES = int(os.environ.get("FUZZ_CASES", "200"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-REGRESSIONS: dict[str, tuple[int, ...]] = {"aws": (106, 797), "s3": (818,)}
+REGRESSIONS: dict[str, tuple[int, ...]] = {"aws": (106, 797, 11808, 14343), "s3": (818,)}
 """Numbers of cases that ended otherwise once."""
 DOCUMENTED = {2, 3, 4, 5, 6}
 LONGEST_S = 30.0
@@ -102,6 +102,7 @@ def test_right_answers_are_taken(kind: tuple[str, Server, Calls]):
     assert len(failed) <= (3 if name in {"jenkins", "s3"} else 0), failed
 
 
+@pytest.mark.timeout(0)
 def test_every_answer_ends_as_documented(kind: tuple[str, Server, Calls]):
     """Status, headers, length, chunks and content are each wrong in some."""
     name, server, calls = kind
