@@ -164,9 +164,9 @@ def _take(connection: SmbConnection, path: str, mark: bytes) -> Open:
         handle = _open(connection, path)
         try:
             handle.write(mark, 0)
-        except FOREIGN:
+        except FOREIGN as error:
             # An open file that nobody closes would be a lease that nobody holds.
-            connection.drop()
+            connection.drop(silent=isinstance(error, TimeoutError))
             raise
     return handle
 
