@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
+from urllib3.util.response import assert_header_parsing
 
 from jenkins_release.waits import Call, Limits, check
 
@@ -184,9 +185,11 @@ class _Response(http.client.HTTPResponse):
         finally:
             if self.fp is not None:
                 self.fp = whole
-        if self.msg.defects:
-            # urllib3 only logs them, with a traceback, and the rest of the headers is lost.
-            raise http.client.HTTPException("a line among the headers is none")
+        try:
+            assert_header_parsing(self.msg)
+        except HTTPError as error:
+            # urllib3 would only log it, with a traceback, and the rest of the headers is lost.
+            raise http.client.HTTPException("a line among the headers is none") from error
 
     def _safe_read(self, amt: int) -> bytes:
         if amt < 0:
