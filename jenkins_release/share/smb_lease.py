@@ -22,7 +22,6 @@ from smbprotocol.exceptions import SharingViolation
 from smbprotocol.file_info import FileEndOfFileInformation
 from smbprotocol.open import CreateDisposition, Open
 
-from jenkins_release import waits
 from jenkins_release.errors import LeaseHeld, ReleaseError, RemoteError
 from jenkins_release.retry import RetryPolicy, retry_call
 from jenkins_release.share.checks import holder_line
@@ -36,6 +35,7 @@ from jenkins_release.share.smb_connection import (
 )
 from jenkins_release.share.smb_errors import FOREIGN, AnswerLost
 from jenkins_release.share.smb_pool import Slot
+from jenkins_release.waits import stopping
 
 _log = logging.getLogger(__name__)
 _MAX_LINE = 4096
@@ -97,7 +97,7 @@ class SmbLease:
         connection.drop()
         where = connection.shown.path(self._path)
         try:
-            if waits.stopping():
+            if stopping():
                 raise RemoteError("its connection ended")
             retry_call(self._take_again, what=f"take the lease on {where} again", policy=policy)
         except ReleaseError as error:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from jenkins_release import waits
+from jenkins_release.waits import PROCESS, Wait
 
 POLL_S = 0.2
 """Longest step, in seconds."""
@@ -35,7 +35,7 @@ class Patience:
         self._what = what
         self._clock = clock
         self._begun = clock()
-        self._entered: waits.Wait | None = None
+        self._entered: Wait | None = None
 
     def __enter__(self) -> Patience:
         return self
@@ -44,7 +44,7 @@ class Patience:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._entered is not None:
-            waits.PROCESS.finish(self._entered)
+            PROCESS.finish(self._entered)
             self._entered = None
 
     def step(self, until: float | None = None) -> float:
@@ -57,7 +57,7 @@ class Patience:
             TimeoutError: The wait is late.
             Stopped: The process was asked to stop.
         """
-        process = waits.PROCESS
+        process = PROCESS
         process.check()
         now = self._clock()
         end = self._begun + self._limit_s
@@ -66,7 +66,7 @@ class Patience:
             process.check()
             raise TimeoutError(f"not done after {now - self._begun:.0f} s")
         if self._entered is None and now - self._begun >= _TOLD_S:
-            wait = waits.Wait(self._what(), self._begun, now + left, threading.get_ident())
+            wait = Wait(self._what(), self._begun, now + left, threading.get_ident())
             process.begin(wait)
             self._entered = wait
         return min(left, POLL_S)

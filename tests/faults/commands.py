@@ -137,7 +137,7 @@ class Command:
     finished: Callable[[Play], list[str]]
     visible: Callable[[Play], str]
     version: str = VERSION
-    environ: dict[str, str] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict, repr=False)
     prepare: Callable[[Play], None] = _nothing
     words: Callable[[Play], list[str]] = _of_product
     look: Callable[[Play], list[str]] = _no_problem
