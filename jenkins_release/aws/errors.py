@@ -294,8 +294,11 @@ def _unanswered(error: Exception, what: str) -> ReleaseError:
         named = getattr(error, "kwargs", {})
         host = str(named.get("proxy_url", "")).rpartition("@")[2].rpartition("/")[2]
         reason = _TUNNEL.search(str(named.get("error", "")))
+        found = (
+            f"the proxy {host} refuses: {reason['said']}" if reason else f"the proxy {host} cannot be reached"
+        )
         return RemoteError(
-            f"{start}: the proxy {host} " + (f"refuses: {reason['said']}" if reason else "cannot be reached"),
+            f"{start}: {found}",
             hint="look at HTTPS_PROXY and HTTP_PROXY, and at NO_PROXY for what needs no proxy",
             retryable=True,
         )
