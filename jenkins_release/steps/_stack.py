@@ -230,9 +230,9 @@ def stack_lease(services: Services) -> Iterator[Lease]:
     share, product = services.share, services.candidates.product
     folder = f"{product}/.leases"
     services.retry(f"make {folder}", lambda: share.make_folder(folder))
-    with share.lease(
-        f"{folder}/saas-{services.configuration.saas.stack}.refresh", services.holder()
-    ) as lease:
+    stack = services.configuration.saas.stack
+    path = f"{folder}/saas-{stack}.refresh"
+    with services.holding(f"the stack {stack}", lambda: share.lease(path, services.holder())) as lease:
         yield lease
 
 

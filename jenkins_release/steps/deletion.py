@@ -138,7 +138,7 @@ def delete_images(request: DeletionRequest, services: Services) -> DeletionRepor
         recorded, head = _recorded(release, (), services), release.opened.head
         return DeletionReport(release.ref, promoted.registry, images, False, confirmed, recorded, head)
     assert signer is not None  # a dry run has ended
-    with services.candidates.lease(release.ref, "promote", services.holder()) as lease:
+    with services.holding_candidate(release.ref) as lease:
         release = _withdrawn(reopen(release.opened, services), services)
         require_unaltered(release.opened, services)
         promoted = _promoted(release, services)

@@ -135,7 +135,7 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
     if request.dry_run:
         return PromotionReport(plan, (), decision, False, "", time.monotonic() - begin, opened.head)
     assert signer is not None  # a dry run has ended
-    with services.candidates.lease(opened.ref, "promote", services.holder()) as lease:
+    with services.holding_candidate(opened.ref) as lease:
         opened = reopen(opened, services)
         plan, facts = make_plan(opened, services)
         require_open_gate(opened, facts, plan, services)

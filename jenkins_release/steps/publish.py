@@ -138,7 +138,10 @@ def publish_release(request: PublishRequest, services: Services) -> PublicationR
     assert signer is not None  # a dry run has ended
     copied = 0
     holder = services.holder()
-    with services.candidates.lease(opened.ref, "promote", holder), area.lease(version, holder) as lease:
+    with (
+        services.holding_candidate(opened.ref),
+        services.holding(area.shown(version), lambda: area.lease(version, holder)) as lease,
+    ):
         opened = catch_up(reopen(opened, services), services)
         found = _find(opened, sources, area, services)
         if found is not None and _signed(opened, services):

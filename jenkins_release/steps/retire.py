@@ -106,7 +106,7 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
     if not request.dry_run:
         assert signer is not None
         for release, tags in owners:
-            with services.candidates.lease(release.ref, "promote", services.holder()) as lease:
+            with services.holding_candidate(release.ref) as lease:
                 claim = _claim(tags, window, host, services)
                 attestations[release.ref], opened, _ = attest(
                     release.opened, claim, signer, services, there=partial(_recorded, claim, services)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
     from jenkins_release.images.protocol import ImageEngine
     from jenkins_release.ledger import Ledger
     from jenkins_release.rules.authority import Authority
-    from jenkins_release.share.candidates import CandidateArea
+    from jenkins_release.share.candidates import CandidateArea, CandidateRef
     from jenkins_release.share.factory import ClosableShare
-    from jenkins_release.share.protocol import Share
+    from jenkins_release.share.protocol import Lease, Share
     from jenkins_release.share.releases import ReleaseArea
 
 T = TypeVar("T")
@@ -190,6 +191,25 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
     def retry(self, what: str, action: Callable[[], T], *, policy: RetryPolicy | None = None) -> T:
         """Call ``action`` under the configured retry policy or another; ``what`` names it in the log."""
         return retry_call(action, what=what, policy=policy or self.retry_policy, sleep=self.sleep)
+
+    @contextmanager
+    def holding(self, what: str, take: Callable[[], AbstractContextManager[Lease]]) -> Iterator[Lease]:
+        """Hold a lease for the length of the block; a share that fails is asked for it again.
+
+        Args:
+            what: The lease, for the log.
+            take: Returns the lease, not entered yet.
+
+        Raises:
+            LeaseHeld: Someone else holds it.
+            RemoteError: The share failed, after the retries.
+        """
+        with ExitStack() as held:
+            yield self.retry(f"take the lease of {what}", lambda: held.enter_context(take()))
+
+    def holding_candidate(self, ref: CandidateRef) -> AbstractContextManager[Lease]:
+        """Hold the lease of those who change what became of a candidate; see :meth:`holding`."""
+        return self.holding(str(ref), lambda: self.candidates.lease(ref, "promote", self.holder()))
 
     def each(self, action: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Ask the outside about each item, several at a time, and return the answers in their order.

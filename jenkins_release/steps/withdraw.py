@@ -104,7 +104,7 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
     if not _left(release, todos) or request.dry_run:
         return _report(release, todos, not request.dry_run, "")
     assert signer is not None  # a dry run has ended
-    with services.candidates.lease(release.ref, "promote", services.holder()) as lease:
+    with services.holding_candidate(release.ref) as lease:
         release = _must(release_of(reopen(release.opened, services), services), release.ref)
         todos = look(release, services)
         prepare(release, todos, services)
@@ -128,7 +128,7 @@ def _withdraw_publication(
     if request.dry_run:
         return WithdrawalReport(ref, "", (), {}, False, found.withdrawal, found.opened.head)
     assert signer is not None  # a dry run has ended
-    with services.candidates.lease(ref, "promote", services.holder()) as lease:
+    with services.holding_candidate(ref) as lease:
         predicate = {
             "registry": "",
             "publication": found.publication.file,

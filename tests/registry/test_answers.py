@@ -116,14 +116,15 @@ def head_and(head: bytes, piece: bytes) -> Iterator[bytes]:
     yield from endless(piece)
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("what", ENDLESS)
+@pytest.mark.parametrize(
+    ("what", "call"),
+    # Whoever reads a blob bounds what is read.
+    [(w, c) for w in ENDLESS for c in CALLS if (w, c) != ("a body after success", "GET")],
+)
 def test_an_endless_answer_takes_neither_memory_nor_time(
     blobs: RegistryUploads, raw_server: RawServer, call: str, what: str
 ):
     """3 GB after a 500 took as much memory."""
-    if call == "GET" and what == "a body after success":
-        pytest.skip("the caller bounds what it reads")
     spoiled(raw_server, call, lambda _: ENDLESS[what]())
     begun = time.monotonic()
     tracemalloc.start()
