@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
+import selectors
 import signal
 import sys
 import threading
@@ -98,9 +98,11 @@ class _Ending:
 
     def _watch(self) -> None:
         first, end = 0, None
+        signals = selectors.DefaultSelector()
+        signals.register(self._heard, selectors.EVENT_READ)
         while True:
             left = None if end is None else max(0.0, end - time.monotonic())
-            if not select.select([self._heard], [], [], left)[0]:
+            if not signals.select(left):
                 break
             # A byte for each signal that has a handler of Python's (signal.set_wakeup_fd).
             numbers = [number for number in os.read(self._heard, 16) if number in _WORDS]

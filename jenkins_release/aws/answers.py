@@ -22,7 +22,8 @@ _BEGINS = {"json": b"{", "rest-json": b"{", "query": b"<"}
 """Protocol to how its answers begin."""
 _SLOW = {"query": b"<ErrorResponse><Error><Code>TooManyRequests</Code></Error></ErrorResponse>"}
 """Protocol to a throttling error without a text; the others have it without a body."""
-_SUM = "x-amz-checksum-"
+_SUMS = frozenset(f"x-amz-checksum-{name}" for name in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256"))
+"""The other headers of that prefix name an algorithm or a type (Amazon S3 API, CreateMultipartUpload)."""
 _YEARS = range(1970, 9000)
 _LONGEST_INTEGER = 2**63
 _NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -218,7 +219,7 @@ def _check_error(parsed: Any, given: Mapping[str, Any], operation: Any, parser: 
 def _check_sums(headers: Mapping[str, str]) -> None:
     """Check that S3's checksums are base64: botocore decodes them without looking."""
     for name, value in headers.items():
-        if not name.lower().startswith(_SUM) or name.lower() == f"{_SUM}type":
+        if name.lower() not in _SUMS:
             continue
         try:
             base64.b64decode(value.partition("-")[0], validate=True)

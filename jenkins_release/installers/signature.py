@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
+import selectors
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -104,21 +104,23 @@ class SignatureCheck:
         assert process.stdout is not None
         end = time.monotonic() + self._timeout_s
         open_still = True
-        while open_still or process.poll() is None:
-            check()
-            if time.monotonic() >= end:
-                return f"did not end within {self._timeout_s:g} s"
-            if not open_still:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_LOOK_S)
-            elif select.select([process.stdout], [], [], _LOOK_S)[0]:
-                data = os.read(process.stdout.fileno(), 65536)
-                printed += data
-                open_still = bool(data)
-                if len(printed) > _MOST_PRINTED:
-                    return f"prints more than {_MOST_PRINTED} bytes"
-            elif process.poll() is not None:
-                return ""  # what it has started may keep the pipe open
+        with selectors.DefaultSelector() as speech:
+            speech.register(process.stdout, selectors.EVENT_READ)
+            while open_still or process.poll() is None:
+                check()
+                if time.monotonic() >= end:
+                    return f"did not end within {self._timeout_s:g} s"
+                if not open_still:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(_LOOK_S)
+                elif speech.select(_LOOK_S):
+                    data = os.read(process.stdout.fileno(), 65536)
+                    printed += data
+                    open_still = bool(data)
+                    if len(printed) > _MOST_PRINTED:
+                        return f"prints more than {_MOST_PRINTED} bytes"
+                elif process.poll() is not None:
+                    return ""  # what it has started may keep the pipe open
         return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
@@ -221,16 +221,24 @@ class Ended:
     def wait(self, until: float) -> int | None:
         """Return the exit status, or None where it still runs at a moment of ``time.monotonic``."""
         while self.status is None:
-            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
-            if pid:
-                code = self._process.returncode = os.waitstatus_to_exitcode(status)
+            self.memory_mib = max(self.memory_mib, self._peak_mib())
+            code = self._process.poll()
+            if code is not None:
                 self.status = 128 - code if code < 0 else code  # as shells count it
-                self.memory_mib = usage.ru_maxrss >> 10
             elif time.monotonic() > until:
                 return None
             else:
                 time.sleep(0.01)
         return self.status
+
+    def _peak_mib(self) -> int:
+        # Not ru_maxrss, which begins with the memory of the process that started it.
+        try:
+            status = Path(f"/proc/{self._process.pid}/status").read_text()
+        except OSError:
+            return 0
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(found[1]) >> 10 if found else 0
 
     def kill(self) -> None:
         """Kill it if it runs."""

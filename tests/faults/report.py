@@ -41,7 +41,7 @@ A cell holds if
 - the command gets over a fault that passes (marked *passes*).
 
 Limits are scaled down: `share.timeout_s` and `network.answer_s` are {timeout:.0f} s, `network.least_rate` is
-512 KiB a second, `retry.deadline_s` is 9 s. The defaults are 60 s, 16 KiB a second and 30 minutes; times to
+1 MiB a second, `retry.deadline_s` is 9 s. The defaults are 60 s, 16 KiB a second and 30 minutes; times to
 the end grow with them.
 
 {basis}

@@ -47,7 +47,7 @@ LIMITS = """
 approvals = 1
 [network]
 answer_s = 2
-least_rate = 524288
+least_rate = 1048576
 [retry]
 attempts = 8
 first_wait_s = 0.2

@@ -96,7 +96,8 @@ class Flow:
 
     def finish(self, way: str) -> None:
         """Hand on that one end has no more to say."""
-        if way not in self.silent:
+        # One that is being reset must not send FIN before RST.
+        if way not in self.silent and not self.ended.is_set():
             with contextlib.suppress(OSError):
                 self._ends[way].shutdown(socket.SHUT_WR)
 

@@ -20,6 +20,7 @@ from jenkins_release.images.layer_proof import prove_layers
 from jenkins_release.registry.distribution import DistributionRegistry
 from jenkins_release.registry.manifests import Content
 from jenkins_release.sandbox.dockerd import DockerDaemon
+from jenkins_release.waits import Limits
 from tests.fixtures.archives import read
 from tests.fixtures.registry_double import RegistryDouble
 from tests.fuzz import archives, manifests
@@ -129,7 +130,7 @@ def test_manifests_are_read_as_docker_and_skopeo_read_them(
     """The blobs that are asked for are those that we read from the manifest."""
     tally, skopeo = Tally("manifests"), Skopeo(tmp_path)
     manifests.serve(registry_double)
-    registry = DistributionRegistry(registry_double.host, timeout_s=10)
+    registry = DistributionRegistry(registry_double.host, limits=Limits(10.0))
     for number in [*MANIFEST_REGRESSIONS, *range(SEED, SEED + CASES)]:
         case = manifests.make(number, registry_double)
         name = f"{registry_double.host}/fuzz/image:{number}"
