@@ -344,6 +344,7 @@ class Call:
         if wait is None:
             return
         self._waits.finish(wait)
+        wait.finish()
         took = time.monotonic() - wait.since
         self._left -= took
         if not wait.ended or not isinstance(error, Exception | None):
@@ -393,14 +394,24 @@ class _Running(Wait):
     def __init__(self, what: str, since: float, until: float, thread: int, sockets: list[_Socket]) -> None:
         super().__init__(what, since, until, thread)
         self._sockets = sockets
+        self._lock = threading.Lock()
+        self._over = False
         self.ended = False
         self.left = False
 
     def end(self) -> None:
         """Shut the call's sockets down; again each time, for one that was made meanwhile."""
-        self.ended = True
-        for used in list(self._sockets):
-            used.shut_down()
+        with self._lock:
+            if self._over:
+                return  # the next call may have the sockets by now
+            self.ended = True
+            for used in list(self._sockets):
+                used.shut_down()
+
+    def finish(self) -> None:
+        """Leave the sockets alone from now on."""
+        with self._lock:
+            self._over = True
 
     def leave(self) -> None:
         used = list(self._sockets)
