@@ -86,7 +86,8 @@ def test_what_was_released_can_be_pulled_and_run(validated: Product, engine: Doc
     for image in record(validated)["images"]:
         target = f"{validated.sandbox.ecr.host}/{validated.prefix}/{image['name']}"
         client = engine._client(streaming=True)
-        client.pull(target, "8.1.0", auth_config=login)
+        told = [*client.pull(target, "8.1.0", auth_config=login, stream=True, decode=True)]
+        assert not [line for line in told if "error" in line]
         assert engine.config_digest(f"{target}:8.1.0") == image["config_digest"]
         engine.untag(f"{target}:8.1.0")
 
