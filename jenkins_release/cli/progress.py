@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from jenkins_release.cli.output import rate, size
 from jenkins_release.progress import Progress, Task
@@ -35,14 +35,17 @@ def long_wait(clock: Callable[[], float] = time.monotonic) -> Wait | None:
 
 def wait_text(wait: Wait, clock: Callable[[], float] = time.monotonic) -> str:
     """Return what a wait is for, since when and until when."""
-    now, moment = clock(), datetime.now(UTC)
-    since = moment - timedelta(seconds=now - wait.since)
-    until = moment + timedelta(seconds=max(0.0, wait.until - now))
-    return f"waiting for {wait.what} since {since:%H:%M:%S} UTC, until {until:%H:%M:%S} UTC at the latest"
+    since = datetime.now(UTC) - timedelta(seconds=clock() - wait.since)
+    return f"waiting for {wait.what} since {since:%H:%M:%S} UTC, {_until(wait)}"
+
+
+def _until(wait: Wait) -> str:
+    until = datetime.now(UTC) + timedelta(seconds=max(0.0, wait.until - time.monotonic()))
+    return f"until {until:%H:%M:%S} UTC at the latest"
 
 
 class WaitTeller:
-    """Writes a line about each long wait of a command; live bars show it themselves.
+    """Writes a line about each long wait; bars, and transfers that know better, do it themselves.
 
     Args:
         stream: Where to.
@@ -66,7 +69,7 @@ class WaitTeller:
     def _look(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
             wait, now = long_wait(), time.monotonic()
-            if wait is None or _LiveBars.shown:
+            if wait is None or _LiveBars.shown or any(each.stands_still for each in list(_Wait.named)):
                 continue
             # The next wait for the same is no news: whoever looks every few seconds waits all the time.
             if wait.what != self._told or now - self._last >= STEP_SECONDS:
@@ -83,6 +86,9 @@ class _LiveBars:
 class _Wait:
     """How long no byte has moved, and what is waited for."""
 
+    named: ClassVar[list[_Wait]] = []
+    """Those of transfers that said what they wait for."""
+
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._moved = clock()
@@ -95,6 +101,23 @@ class _Wait:
     def waits_for(self, what: str) -> None:
         """Remember what is waited for from now on."""
         self._what = what
+        if self not in self.named:
+            self.named.append(self)
+
+    def ended(self) -> None:
+        """Nothing is waited for any more."""
+        if self in self.named:
+            self.named.remove(self)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the transfer has said what it waits for, and has waited long."""
+        return bool(self._what) and self._clock() - self._moved >= WAIT_SECONDS
+
+    def told(self) -> str:
+        """Return what the transfer says of its wait, or else the call that takes long."""
+        call = long_wait()
+        return self.text() if call is None or self.stands_still else wait_text(call)
 
     def text(self) -> str:
         """Return what is waited for, since when, and for how long; empty unless it is worth telling."""
@@ -102,7 +125,9 @@ class _Wait:
         if seconds < WAIT_SECONDS:
             return ""
         since = datetime.now(UTC) - timedelta(seconds=seconds)
-        return f"waiting for {self._what or 'more bytes'} since {since:%H:%M:%S} UTC ({seconds:.0f} s)"
+        text = f"waiting for {self._what or 'more bytes'} since {since:%H:%M:%S} UTC ({seconds:.0f} s)"
+        call = long_wait()
+        return text if call is None else f"{text}, {_until(call)}"
 
 
 class PlainTask:
@@ -129,11 +154,16 @@ class PlainTask:
         """Remember what the next bytes wait for."""
         self._wait.waits_for(what)
 
+    def ended(self) -> None:
+        """The transfer has ended."""
+        self._wait.ended()
+
     def look(self) -> None:
         """Write a line if a wait is to be told."""
         with self._lock:
-            # What is waited for in a call has a line already.
-            text, now = "" if long_wait() else self._wait.text(), self._clock()
+            # Without a word of the transfer, the call that takes long has a line already.
+            told = self._wait.stands_still or long_wait() is None
+            text, now = self._wait.text() if told else "", self._clock()
             if text and (not self._told_wait or now - self._last >= STEP_SECONDS):
                 self._told_wait, self._last = True, now
                 print(f"{self._title}: {size(self.done)}, {text}", file=self._stream, flush=True)
@@ -184,6 +214,7 @@ class PlainProgress:
             yield task
         finally:
             ended.set()
+            task.ended()
         seconds = self._clock() - begin
         print(
             f"{title}: done, {size(task.done)} in {seconds:.1f} s, {rate(task.done, seconds)}",
@@ -215,8 +246,7 @@ class LiveProgress:
         class WithWait(Bars):
             def get_renderables(self) -> Iterator[RenderableType]:
                 yield from super().get_renderables()
-                found = long_wait()
-                if text := wait_text(found) if found else wait.text():
+                if text := wait.told():
                     yield Text(text)
 
         columns = (
@@ -232,6 +262,7 @@ class LiveProgress:
             with WithWait(*columns, console=Console(stderr=True), transient=True) as bars:
                 yield _BarTask(bars.advance, bars.add_task(title, total=total), wait)
         finally:
+            wait.ended()
             _LiveBars.shown -= 1
 
 

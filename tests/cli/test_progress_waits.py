@@ -66,3 +66,18 @@ def test_another_thread_s_wait_is_told_while_bytes_move():
         ended.set()
     thread.join()
     assert "waiting for the registry since" in said.getvalue()
+
+
+def test_a_transfer_that_says_what_it_waits_for_knows_better_than_the_call():
+    """The call only adds until when."""
+    said = io.StringIO()
+    with WaitTeller(said), PlainProgress(said).task("export") as task, waits.Call("the daemon", 60.0):
+        task.waits_for("the Docker daemon to prepare 4 images")
+        time.sleep(1.5)
+    lines = said.getvalue().splitlines()
+    assert re.fullmatch(
+        r"export: 0 B, waiting for the Docker daemon to prepare 4 images since \d\d:\d\d:\d\d UTC \(\d+ s\)"
+        r", until \d\d:\d\d:\d\d UTC at the latest",
+        lines[0],
+    )
+    assert len(lines) == 2
