@@ -471,6 +471,11 @@ waiting = PROCESS.waiting
 stop = PROCESS.stop
 
 
+def process_waits() -> Waits:
+    """Return the waits of this process, for those who enter one by hand."""
+    return PROCESS
+
+
 def stopping() -> bool:
     """Whether the process was asked to stop."""
     return PROCESS.stopping

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from jenkins_release.waits import PROCESS, Wait
+from jenkins_release.waits import Wait, process_waits
 
 POLL_S = 0.2
 """Longest step, in seconds."""
@@ -44,7 +44,7 @@ class Patience:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._entered is not None:
-            PROCESS.finish(self._entered)
+            process_waits().finish(self._entered)
             self._entered = None
 
     def step(self, until: float | None = None) -> float:
@@ -57,7 +57,7 @@ class Patience:
             TimeoutError: The wait is late.
             Stopped: The process was asked to stop.
         """
-        process = PROCESS
+        process = process_waits()
         process.check()
         now = self._clock()
         end = self._begun + self._limit_s

@@ -23,7 +23,7 @@ from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_errors import FOREIGN, translate
 from jenkins_release.share.smb_internals import BulkConnection
 from jenkins_release.share.smb_sessions import LostSessions
-from jenkins_release.waits import LEAST_RATE, PROCESS, Wait
+from jenkins_release.waits import LEAST_RATE, Wait, process_waits
 
 _CREDITS = 512
 """Credits asked for after the login, enough for 16 requests of 1 MiB (MS-SMB2 section 3.2.4.1.2)."""
@@ -172,7 +172,7 @@ class SmbWire(BulkConnection):
         begun = time.monotonic()
         half = self.timeout_s / 2
         wait = Wait(self.waits_for(), begun, begun + limit_s, threading.get_ident())
-        PROCESS.begin(wait)
+        process_waits().begin(wait)
         try:
             while True:
                 try:
@@ -182,7 +182,7 @@ class SmbWire(BulkConnection):
                         raise
                 self.echo(sid=next(iter(self.session_table)), timeout=half)
         finally:
-            PROCESS.finish(wait)
+            process_waits().finish(wait)
 
     def verify_signature(self, header: Any, session_id: int, force: bool = False) -> None:
         """Check the signature of an answer that came unencrypted, and that there must not be one missing.

@@ -41,6 +41,8 @@ _SERVERS = {
         "server = Stubborn('sleeper', folder)"
     ),
 }
+_HANGS_UP = ("env", "--default-signal=HUP")
+"""For a parent that SIGHUP has to end, also where the tests ignore it, as under nohup."""
 _RUN = """
 server.start(tied=True)
 print(server.pid(), flush=True)
@@ -62,7 +64,7 @@ def parent(tmp_path: Path) -> Iterator[Callable[[str], tuple[subprocess.Popen[st
 
     def start(name: str) -> tuple[subprocess.Popen[str], int]:
         process = subprocess.Popen(
-            [sys.executable, "-c", f"{_HEAD}{_SERVERS[name]}{_RUN}", str(tmp_path)],
+            [*_HANGS_UP, sys.executable, "-c", f"{_HEAD}{_SERVERS[name]}{_RUN}", str(tmp_path)],
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -152,7 +154,7 @@ def test_nothing_is_left_of_a_demo_that_is_ended(number, short_folder):
         "PYTHONUNBUFFERED": "1",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "jenkins_release", "sandbox", "demo"],
+        [*_HANGS_UP, sys.executable, "-m", "jenkins_release", "sandbox", "demo"],
         env=environ,
         stdout=subprocess.PIPE,
         text=True,
