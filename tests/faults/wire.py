@@ -61,6 +61,7 @@ class Flow:
         self.number = number
         self.passed = {SENT: 0, RECEIVED: 0}
         self.silent: set[str] = set()
+        self._ending = threading.Lock()
         self.ended = threading.Event()
         self._ends = {SENT: server, RECEIVED: client}
         self._labels: dict[int, str] = {}
@@ -88,7 +89,10 @@ class Flow:
         self._end(socket.SHUT_RDWR)
 
     def _end(self, how: int) -> None:
-        self.ended.set()
+        with self._ending:
+            if self.ended.is_set():
+                return  # a FIN now would come before the RST
+            self.ended.set()
         for each in self._ends.values():
             with contextlib.suppress(OSError):
                 each.shutdown(how)
