@@ -75,7 +75,7 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
     They are a :class:`~jenkins_release.waits.Group`: a failure, or Ctrl-C, ends what the others wait for.
 
     Args:
-        source: The chunks; read in the calling thread.
+        source: The chunks; read in the calling thread, and closed if it is a generator.
         sinks: Called with each chunk, in order.
 
     Returns:
@@ -100,6 +100,10 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
         group.end()
         _end(consumers)
         raise
+    finally:
+        # After a failure it is in the middle of its work: what it holds is not for the garbage collector.
+        if isinstance(source, Generator):
+            source.close()
     _end(consumers)
     if failure := _failure(consumers):
         raise failure

@@ -11,6 +11,10 @@ once. The interpreter itself says which sockets a call uses: ``http.client`` and
 events (PEP 578; Python library reference, "Audit events table"), whatever library sits on top of them.
 
 Threads that work on one result are a :class:`Group`: if one of them fails for good, the others end early too.
+
+The garbage collector may close a forgotten generator at any moment, in any thread, and with it leave a call.
+So the locks can be taken again by the thread that holds them, and nothing is iterated over that leaving a
+call changes.
 """
 
 from __future__ import annotations
@@ -71,7 +75,7 @@ class Waits:
     """The waits of a process."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition(threading.RLock())
         self._going_on: dict[int, Wait] = {}
         self._stop_at: float | None = None
         self._stopped = threading.Event()
@@ -89,7 +93,7 @@ class Waits:
                 threading.Thread(target=self._look, daemon=True, name="waits").start()
             elif len(self._going_on) == 1:
                 self._changed.notify()
-        # The process was asked to stop meanwhile, and the look at the sockets may have been before.
+        # It is late already, or the process was asked to stop after the check.
         self._look_at(wait)
 
     def finish(self, wait: Wait) -> None:
@@ -100,15 +104,15 @@ class Waits:
     def active(self) -> list[Wait]:
         """Return what is waited for at the moment, what began first before the others."""
         with self._changed:
-            return sorted(self._going_on.values(), key=lambda wait: wait.since)
+            waits = list(self._going_on.values())
+        return sorted(waits, key=lambda wait: wait.since)
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """End all waits: those of the main thread, which cleans up, after the grace, the others at once."""
         with self._changed:
             self._stop_at = time.monotonic() + grace_s
-            for wait in self._going_on.values():
+            for wait in list(self._going_on.values()):
                 wait.until = min(wait.until, self._stop_at)
-            self._changed.notify()
         self._stopped.set()
         for wait in self.active():
             self._look_at(wait)
@@ -184,16 +188,12 @@ class Waits:
             with self._changed:
                 while not self._going_on:
                     self._changed.wait()
-                self._changed.wait(_LOOK_S)
-                waits = list(self._going_on.values())
-            now = time.monotonic()
-            for wait in waits:
-                if now >= wait.until:
-                    wait.end()
-                self._look_at(wait)
+            # Not a wait for a change: waits that begin one after the other would put the look off for ever.
+            time.sleep(_LOOK_S)
+            self.look()
 
     def _look_at(self, wait: Wait) -> None:
-        if self._must_stop(wait.thread):
+        if time.monotonic() >= wait.until or self._must_stop(wait.thread):
             wait.end()
         elif self.stopping:
             wait.stop()
@@ -340,7 +340,7 @@ class Call:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         wait, self._wait = self._wait, None
-        _thread.call = self._outer
+        self._leave()
         if wait is None:
             return
         self._waits.finish(wait)
@@ -354,9 +354,21 @@ class Call:
             raise Stopped from error
         raise TimeoutError(f"{self.what}: not done after {took:.0f} s") from error
 
+    def _leave(self) -> None:
+        """Let the calls inside of it, if any, be inside of the one around it."""
+        call = getattr(_thread, "call", None)
+        if call is self:
+            _thread.call = self._outer
+            return
+        while call is not None:
+            if call._outer is self:
+                call._outer = self._outer
+                return
+            call = call._outer
+
     def moved(self, count: int) -> None:
         """Count bytes that came or went outside of the block: they buy time for the next one."""
-        self._left = min(self._most_s, max(0.0, self._left) + count / self._rate)
+        self._left = min(self._most_s, self._left + count / self._rate)
 
     def pieces(self, pieces: Iterable[T], size: int = 1 << 20) -> Iterator[T]:
         """Yield what comes in pieces; only the time in which none is there counts.
@@ -394,7 +406,7 @@ class _Running(Wait):
     def __init__(self, what: str, since: float, until: float, thread: int, sockets: list[_Socket]) -> None:
         super().__init__(what, since, until, thread)
         self._sockets = sockets
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._over = False
         self.ended = False
         self.left = False

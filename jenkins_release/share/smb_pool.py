@@ -40,7 +40,8 @@ class SmbPool:
 
     def __init__(self, connect: Callable[[], SmbConnection]) -> None:
         self._connect = connect
-        self._lock = threading.Lock()
+        # Reading ends with a generator, which the garbage collector may close in the middle of a change.
+        self._lock = threading.RLock()
         self._idle: list[SmbConnection] = []
 
     @contextlib.contextmanager

@@ -52,6 +52,26 @@ def test_a_failing_source_is_raised_and_no_thread_stays():
     assert threading.active_count() == before
 
 
+def test_a_source_is_closed_before_a_failure_is_told():
+    """What it has open must not wait for the garbage collector."""
+    closed = []
+
+    def source() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+        finally:
+            closed.append(True)
+
+    def sink(_: bytes) -> None:
+        raise OSError("full")
+
+    forgotten = source()
+    with pytest.raises(OSError, match="full"):
+        fan_out(forgotten, [sink])
+    assert closed == [True]
+
+
 def test_a_slow_sink_holds_the_source_back():
     """At most the queue's depth, and the chunk at work, are ahead of the slowest sink."""
     ahead = []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
+import os
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -95,6 +98,21 @@ def test_a_body_that_comes_too_slowly(server: socket.socket, waits: Waits):
         for piece in call.pieces(answer.iter_content(1), size=1):
             got += len(piece)
     assert got < 1000
+
+
+def test_many_short_waits_do_not_hide_that_all_of_them_are_late(waits: Waits):
+    """Nothing but the pieces is late: no socket whose end would show it."""
+
+    def source() -> Iterator[bytes]:
+        while True:
+            time.sleep(0.02)
+            yield b"x"
+
+    got = 0
+    with pytest.raises(TimeoutError):
+        for piece in Call("the registry", 0.2, least_rate=100, waits=waits).pieces(source(), size=1):
+            got += len(piece)
+    assert got < 60
 
 
 def test_a_body_at_the_least_rate_takes_longer_than_an_answer(server: socket.socket, waits: Waits):
@@ -311,3 +329,92 @@ def test_whoever_cleans_up_leaves_the_group(server: socket.socket, waits: Waits)
             return _get(server).text
 
     assert group.run(clean) == "ok"
+
+
+class _Knot:
+    """Holds itself: only the garbage collector frees it, and with it the generator."""
+
+    def __init__(self, source: Iterator[bytes]) -> None:
+        self.source, self.itself = source, self
+
+
+def _forgotten(waits: Waits, server: socket.socket, group: Group | None = None) -> None:
+    """Leave a generator behind that is suspended in the middle of a call."""
+
+    def source() -> Iterator[bytes]:
+        with (
+            Call("a forgotten server", 60.0, waits=waits),
+            socket.create_connection(("127.0.0.1", _port(server))),
+        ):
+            yield b"x"
+
+    knot = _Knot(source())
+    take = next if group is None else lambda source: group.run(next, source)
+    assert take(knot.source) == b"x"
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """The garbage collector works when the test says so."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_the_garbage_collector_leaves_a_call_that_is_being_ended(
+    server: socket.socket, waits: Waits, uncollected: None, monkeypatch: pytest.MonkeyPatch
+):
+    """It may run wherever something is made: here, where the socket of the call is copied."""
+    group = Group(waits)
+    _forgotten(waits, server, group)
+    dup = os.dup
+
+    def collecting(descriptor: int) -> int:
+        copy = dup(descriptor)
+        gc.collect()
+        return copy
+
+    monkeypatch.setattr(os, "dup", collecting)
+    ending = threading.Thread(target=group.end, daemon=True)
+    ending.start()
+    ending.join(GENEROUS_S)
+    assert not ending.is_alive()
+    assert waits.active() == []
+
+
+def test_the_garbage_collector_leaves_a_call_while_they_are_counted(
+    server: socket.socket, waits: Waits, uncollected: None, monkeypatch: pytest.MonkeyPatch
+):
+    """The lock is held then."""
+    _forgotten(waits, server)
+
+    class Collecting(dict[int, object]):
+        def values(self) -> Any:
+            gc.collect()
+            return super().values()
+
+    monkeypatch.setattr(waits, "_going_on", Collecting(waits._going_on))
+    looking = threading.Thread(target=waits.active, daemon=True)
+    looking.start()
+    looking.join(GENEROUS_S)
+    assert not looking.is_alive()
+    assert waits.active() == []
+
+
+def test_a_call_keeps_its_sockets_when_a_forgotten_one_is_left(
+    server: socket.socket, waits: Waits, uncollected: None
+):
+    """In the thread that began it, and in another one."""
+    _forgotten(waits, server)
+    with pytest.raises(TimeoutError), Call("the registry to answer", 0.5, waits=waits):
+        gc.collect()
+        _get(server)
+    made = threading.Thread(target=_forgotten, args=[waits, server])
+    made.start()
+    made.join()
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError), Call("the registry to answer", 0.5, waits=waits):
+        gc.collect()
+        _get(server)
+    assert time.monotonic() - begun < GENEROUS_S
