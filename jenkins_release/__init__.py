@@ -36,7 +36,7 @@ _HOMES = {
     "rules.setup_proof": ("SetupProof",),
     "share.candidates": ("CandidateRef",),
     "steps._attest": ("AttestationReport",),
-    "steps._delivery": ("Delivery",),
+    "notify.protocol": ("Delivery",),
     "steps._handover": ("FileHandOver", "SecretHandOver"),
     "steps._refresh_run": ("RefreshReport",),
     "steps._run": ("Run",),

@@ -9,6 +9,7 @@ from jenkins_release.errors import IntegrityError as IntegrityError
 from jenkins_release.errors import LeaseHeld as LeaseHeld
 from jenkins_release.errors import ReleaseError as ReleaseError
 from jenkins_release.errors import RemoteError as RemoteError
+from jenkins_release.notify.protocol import Delivery as Delivery
 from jenkins_release.records.candidate import Candidate as Candidate
 from jenkins_release.records.plan import Plan as Plan
 from jenkins_release.rules.forecast import Forecast as Forecast
@@ -16,7 +17,6 @@ from jenkins_release.rules.gate import Decision as Decision
 from jenkins_release.rules.setup_proof import SetupProof as SetupProof
 from jenkins_release.share.candidates import CandidateRef as CandidateRef
 from jenkins_release.steps._attest import AttestationReport as AttestationReport
-from jenkins_release.steps._delivery import Delivery as Delivery
 from jenkins_release.steps._handover import FileHandOver as FileHandOver
 from jenkins_release.steps._handover import SecretHandOver as SecretHandOver
 from jenkins_release.steps._refresh_run import RefreshReport as RefreshReport

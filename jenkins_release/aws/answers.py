@@ -15,7 +15,6 @@ from typing import Any
 
 from jenkins_release.environment import is_text
 from jenkins_release.errors import RemoteError
-from jenkins_release.waits import Limits
 
 _PAGE = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _BEGINS = {"json": b"{", "rest-json": b"{", "query": b"<"}
@@ -118,19 +117,6 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 
 class BadAnswer(Exception):
     """An answer that AWS would not give."""
-
-
-def check_answers(client: Any, attempts: int, limits: Limits | None = None) -> None:
-    """Bound a client's waits, repeat what fails for the moment, and refuse what is no answer of AWS.
-
-    Args:
-        client: A boto3 client.
-        attempts: Attempts of one call at most, the first included.
-        limits: How long an attempt may take.
-    """
-    from jenkins_release.aws.exchange import Exchange
-
-    Exchange(client, attempts, limits or Limits())
 
 
 def check_answer(status: int, headers: Mapping[str, str], body: bytes, operation: Any) -> bytes:

@@ -1,6 +1,6 @@
 """How a client of AWS sends a request, reads the answer, and tries again.
 
-:class:`Exchange` takes the place of the HTTP session of botocore's ``Endpoint``, and sends through that
+:class:`AwsExchange` takes the place of the HTTP session of botocore's ``Endpoint``, and sends through that
 session, which has the proxies, the CA bundle and the client certificate that botocore chose. So each attempt
 runs inside of a :class:`jenkins_release.waits.Call`: it has a deadline for all of it, and ends when the
 process has to stop. The answer is read here, with a bound, and checked.
@@ -47,7 +47,7 @@ class AnswerError(HTTPClientError):  # type: ignore[misc] # botocore has no type
     fmt = "{error}"
 
 
-class Exchange:
+class AwsExchange:
     """Sends the requests of one client.
 
     Args:

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from jenkins_release.aws.answers import check_answers
 from jenkins_release.aws.errors import aws_errors
+from jenkins_release.aws.exchange import AwsExchange
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.waits import Limits, check, remaining
 
@@ -94,7 +94,7 @@ def aws_client(
                 ) from error
             raise _unreadable(error) from error
     check_endpoint(service, client.meta.endpoint_url)
-    check_answers(client, attempts, limits)
+    AwsExchange(client, attempts, limits or Limits())
     return client
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jenkins_release.steps._delivery import Delivery
+    from jenkins_release.notify.protocol import Delivery
 
 
 def notified_json(deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._files import remove_file, write_file
 
 if TYPE_CHECKING:
-    from jenkins_release.steps._delivery import Delivery
+    from jenkins_release.notify.protocol import Delivery
     from jenkins_release.steps.services import Services
     from jenkins_release.steps.trust_root import PinFile
 

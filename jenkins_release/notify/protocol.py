@@ -47,3 +47,24 @@ class Notifier(Protocol):
             RemoteError: The server failed or refused; ``retryable`` only where it certainly did not
                 take the message. No text of an error and no cause of it holds a secret.
         """
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of one notification.
+
+    Attributes:
+        notifier: Name of the notifier.
+        event: What happened, such as ``promoted``.
+        delivered: Whether a server took the message for everybody.
+        problem: Why not, in one line; empty where it was delivered.
+        hint: What to do about it.
+        shown: Where the message went, without any secret; empty where that is not known.
+    """
+
+    notifier: str
+    event: str
+    delivered: bool
+    problem: str = ""
+    hint: str = ""
+    shown: str = ""

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from requests.auth import HTTPBasicAuth
 
-from jenkins_release.aws.answers import check_answers
 from jenkins_release.aws.errors import error_code, translate
+from jenkins_release.aws.exchange import AwsExchange
 from jenkins_release.aws.iam import Credentials
 from jenkins_release.aws.session import CONNECT_TIMEOUT_S, check_endpoint
 from jenkins_release.errors import RemoteError
@@ -234,5 +234,5 @@ def _client(credentials: Credentials, region: str, limits: Limits) -> Any:
     )
     client = session.client("ecr", config=config)
     check_endpoint("ecr", client.meta.endpoint_url)
-    check_answers(client, _ATTEMPTS, limits)
+    AwsExchange(client, _ATTEMPTS, limits)
     return client

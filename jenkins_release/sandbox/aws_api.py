@@ -14,7 +14,7 @@ from typing import Any
 import botocore.session
 from botocore.validate import ParamValidator
 
-from jenkins_release.sandbox.ecr_state import ApiFault
+from jenkins_release.sandbox.api_fault import ApiFault
 
 Answer = dict[str, Any]
 Action = Callable[[Mapping[str, Any]], Answer]

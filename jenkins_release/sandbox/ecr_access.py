@@ -16,8 +16,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr_iam import IamKey
-from jenkins_release.sandbox.ecr_state import AccessKey, ApiFault, EcrState
+from jenkins_release.sandbox.ecr_state import AccessKey, EcrState
 from jenkins_release.sandbox.process import LOOPBACK
 
 MAX_SKEW_S = 15 * 60

@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 import botocore.session
 from botocore.validate import ParamValidator
 
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, RepositoryState
+from jenkins_release.sandbox.ecr_state import EcrState, RepositoryState
 from jenkins_release.sandbox.ecr_store import RegistryStore
 
 TARGET = "AmazonEC2ContainerRegistry_V20150921."

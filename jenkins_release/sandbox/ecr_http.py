@@ -15,7 +15,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from jenkins_release.errors import RemoteError
-from jenkins_release.sandbox.ecr_state import ApiFault
+from jenkins_release.sandbox.api_fault import ApiFault
 
 BLOCK = 1024 * 1024
 """Bytes that are held of a body that passes through."""

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jenkins_release.rules.iam_evaluate import Answer, Call, evaluate
-from jenkins_release.sandbox.ecr_state import ApiFault
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.moto_iam import SNAPSHOT
 
 

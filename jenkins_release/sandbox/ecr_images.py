@@ -7,11 +7,12 @@ import uuid
 from typing import Any
 
 from jenkins_release.registry.manifests import sha256_digest
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr_access import download_path
 from jenkins_release.sandbox.ecr_api import REPOSITORY_ACTIONS, Action, Call, invalid
 from jenkins_release.sandbox.ecr_manifests import remove_image, store_image
 from jenkins_release.sandbox.ecr_scans import describe_image_scan_findings
-from jenkins_release.sandbox.ecr_state import ApiFault, Image, RepositoryState
+from jenkins_release.sandbox.ecr_state import Image, RepositoryState
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jenkins_release.registry.manifests import INDEX_TYPES, MANIFEST_TYPES, sha256_digest
-from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, Image, RepositoryState
+from jenkins_release.sandbox.api_fault import ApiFault
+from jenkins_release.sandbox.ecr_state import EcrState, Image, RepositoryState
 from jenkins_release.sandbox.ecr_store import RegistryStore
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")

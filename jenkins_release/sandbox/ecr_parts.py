@@ -12,8 +12,8 @@ import re
 import threading
 from urllib.parse import parse_qsl, urlencode
 
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr_http import Exchange
-from jenkins_release.sandbox.ecr_state import ApiFault
 
 SMALLEST_PART = 5 << 20
 LARGEST_PART = 10 << 20

@@ -27,13 +27,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.aws_api import JsonApi
 from jenkins_release.sandbox.ecr_access import DOWNLOADS, authorize, authorize_on, caller
 from jenkins_release.sandbox.ecr_api import CONTENT_TYPE, TARGET, Call, check_registry, parse, repository_of
 from jenkins_release.sandbox.ecr_faults import NO_FAULT, Fault, Faults, RequestLog
 from jenkins_release.sandbox.ecr_http import ConnectionReset, Exchange
 from jenkins_release.sandbox.ecr_images import ACTIONS
-from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, ScanOrder, Statement
+from jenkins_release.sandbox.ecr_state import EcrState, ScanOrder, Statement
 from jenkins_release.sandbox.ecr_store import RegistryStore
 from jenkins_release.sandbox.ecr_v2 import V2Api, repository_name
 from jenkins_release.sandbox.ecs_api import EcsApi

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr_api import Call
-from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, Image, RepositoryState, ScanOrder
+from jenkins_release.sandbox.ecr_state import EcrState, Image, RepositoryState, ScanOrder
 
 _PAGE = 100
 _LOOKED = frozenset({"COMPLETE", "ACTIVE"})

@@ -18,14 +18,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jenkins_release.errors import RemoteError
-
-if TYPE_CHECKING:
-    from jenkins_release.sandbox.ecr_iam import IamUsers
+from jenkins_release.sandbox.api_fault import ApiFault
+from jenkins_release.sandbox.ecr_iam import IamUsers
 
 ACCOUNT = "123456789012"
 """Account number of the sandbox: the one of AWS's own examples."""
@@ -39,21 +37,6 @@ _CHANGES = 8
 """Changes of repositories that are remembered, for answers that are late."""
 
 Mutability = Literal["MUTABLE", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION", "MUTABLE_WITH_EXCLUSION"]
-
-
-class ApiFault(RemoteError):
-    """An error that the front answers with.
-
-    Args:
-        code: AWS's name of the error, such as ``RepositoryNotFoundException``.
-        message: AWS's text.
-        status: HTTP status.
-    """
-
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = status
 
 
 class Image(BaseModel):

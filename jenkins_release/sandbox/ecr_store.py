@@ -7,8 +7,8 @@ import http.client
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr_http import BLOCK, response_blocks
-from jenkins_release.sandbox.ecr_state import ApiFault
 from jenkins_release.sandbox.process import LOOPBACK
 
 _TIMEOUT_S = 60

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit
 
 from jenkins_release.registry.manifests import sha256_digest
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr_access import (
     DOWNLOADS,
     authorize,
@@ -24,7 +25,7 @@ from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_http import Exchange
 from jenkins_release.sandbox.ecr_manifests import immutable_message, store_image
 from jenkins_release.sandbox.ecr_parts import UploadParts
-from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, Image
+from jenkins_release.sandbox.ecr_state import EcrState, Image
 from jenkins_release.sandbox.ecr_store import RegistryStore
 
 _ROUTE = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>manifests|blobs/uploads|blobs|tags)/(?P<rest>[^/]*)")

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.aws_api import Answer, JsonApi
-from jenkins_release.sandbox.ecr_state import ApiFault
 from jenkins_release.sandbox.ecs_state import DeploymentState, EcsState, ServiceState, TaskState
 
 MAX_DEFINITION = 64 * 1024

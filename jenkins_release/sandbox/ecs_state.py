@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from jenkins_release.sandbox.ecr_state import ApiFault, EcrState
+from jenkins_release.sandbox.api_fault import ApiFault
+from jenkins_release.sandbox.ecr_state import EcrState
 
 Pace = Literal["look", "clock", "hand"]
 Kind = Literal["pull", "crash", "hang", "wrong", "sick", "flap"]

@@ -10,9 +10,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.aws_api import Answer, JsonApi
 from jenkins_release.sandbox.ecr_scans import ordered
-from jenkins_release.sandbox.ecr_state import ApiFault, EcrState, Image, RepositoryState, ScanOrder
+from jenkins_release.sandbox.ecr_state import EcrState, Image, RepositoryState, ScanOrder
 
 _ARN = re.compile(r"arn:aws:ecr:[^:]+:[0-9]+:repository/(?P<repository>.+)/(?P<digest>sha256:[0-9a-f]{64})")
 _PENDING = frozenset({"PENDING_INITIAL_SCAN", "SCAN_IN_PROGRESS"})

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.aws_api import Answer, JsonApi
-from jenkins_release.sandbox.ecr_state import ApiFault, EcrState
+from jenkins_release.sandbox.ecr_state import EcrState
 from jenkins_release.sandbox.ecs_state import Paced
 
 _ENDED = frozenset({"Success", "Failed", "TimedOut", "Cancelled"})

@@ -19,7 +19,6 @@ from jenkins_release.steps.trust import (
     sign_trust,
 )
 from jenkins_release.steps.trust_root import PIN_VARIABLE
-from jenkins_release.steps.trust_store import open_store
 
 
 def begin_trust(config: Path, environ: Mapping[str, str], passphrase: SecretStr) -> str:
@@ -36,7 +35,7 @@ def begin_trust(config: Path, environ: Mapping[str, str], passphrase: SecretStr)
     unpinned = {name: value for name, value in environ.items() if name != PIN_VARIABLE}
     key, draft = config.parent / "keys" / "root.pem", config.parent / "trust-1.json"
     with Services(load_configuration(config, environ=unpinned), environ=unpinned) as services:
-        if not open_store(services).read():
+        if not services.trust_store.read():
             if not key.exists():
                 generate_key(key, "ed25519", passphrase)
             draft.unlink(missing_ok=True)

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from jenkins_release.config.notify import EventKind
+from jenkins_release.notify.protocol import Delivery
 from jenkins_release.records.event import EventFailure, ReleaseEvent
 from jenkins_release.rules.events import failure_of, is_told, make_event
-from jenkins_release.steps._delivery import Delivery, defect, deliver
+from jenkins_release.rules.gate import Decision
+from jenkins_release.steps._delivery import defect, deliver
 from jenkins_release.steps.services import Services
 
 _log = logging.getLogger(__name__)
@@ -148,6 +150,40 @@ def announced(
         return run  # type: ignore[return-value]  # names of the first two may be given too
 
     return decorate
+
+
+def by_candidate(request: Any) -> tuple[str, str]:
+    """Return version and build of a request that names a candidate."""
+    return request.candidate.version, request.candidate.build
+
+
+def by_version(request: Any) -> tuple[str, str]:
+    """Return version and build of a request that names them apart; the build may be empty."""
+    return request.version, request.build
+
+
+def by_version_alone(request: Any) -> tuple[str, str]:
+    """Return the version of a request that leaves the build to what was published."""
+    return request.version, ""
+
+
+def by_release(request: Any) -> tuple[str, str]:
+    """Return version and build of a refresh; the build may be empty."""
+    version, _, build = request.release.partition("/")
+    return version, build
+
+
+def by_stack(_: Any) -> tuple[str, str]:
+    """A rollback does not say what it leaves."""
+    return "", ""
+
+
+def overridden_facts(decision: Decision) -> list[tuple[str, str]]:
+    """Return what an override let pass, to stand before everything else."""
+    return [
+        ("OVERRIDDEN", f"{each.reason.message}, by {each.override.by}: {each.override.reason}")
+        for each in decision.waived
+    ]
 
 
 def _failed(failure: EventFailure, version: str, build: str, services: Services) -> Happened | None:

@@ -7,48 +7,25 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jenkins_release.config.notify import NotifySection
 from jenkins_release.errors import ConfigurationError, ReleaseError
 from jenkins_release.notify import Message
+from jenkins_release.notify.protocol import Delivery
 from jenkins_release.records.event import ReleaseEvent
 from jenkins_release.retry import RetryPolicy
 from jenkins_release.rules.notice_chat import webhook_message
 from jenkins_release.rules.notices import mail_message
+from jenkins_release.steps.services import Services
 from jenkins_release.utf8 import NotUtf8, read_utf8
 from jenkins_release.waits import Stopped
-
-if TYPE_CHECKING:
-    from jenkins_release.steps.services import Services
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
 _SHORTEST_WAIT_S = 0.1
 _MAX_TEMPLATE_BYTES = 256 * 1024
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """What became of one notification.
-
-    Attributes:
-        notifier: Name of the notifier.
-        event: What happened, such as ``promoted``.
-        delivered: Whether a server took the message for everybody.
-        problem: Why not, in one line; empty where it was delivered.
-        hint: What to do about it.
-        shown: Where the message went, without any secret; empty where that is not known.
-    """
-
-    notifier: str
-    event: str
-    delivered: bool
-    problem: str = ""
-    hint: str = ""
-    shown: str = ""
 
 
 def deliver(

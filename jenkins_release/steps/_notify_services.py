@@ -10,7 +10,7 @@ from jenkins_release.config import SMTP_PASSWORD, SMTP_USER, Configuration, secr
 from jenkins_release.config.notify import NotifySection
 from jenkins_release.config.redaction import Redaction, known_secrets
 from jenkins_release.errors import ConfigurationError
-from jenkins_release.steps._delivery import Delivery
+from jenkins_release.notify.protocol import Delivery
 
 if TYPE_CHECKING:
     from pydantic import SecretStr

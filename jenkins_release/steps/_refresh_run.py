@@ -15,6 +15,7 @@ from jenkins_release.records.refresh import (
     StackState,
     Strategy,
 )
+from jenkins_release.steps._announce import Happened
 from jenkins_release.steps._healthy import ask_health, unhealthy_error
 from jenkins_release.steps._stack import Recorder, new_record
 from jenkins_release.steps._stack_driver import Driver, Interfered, saas_section
@@ -222,3 +223,27 @@ class Run:
             **values,
         )
         return self._recorder.add(record)
+
+
+def refreshed(_: Any, report: RefreshReport, __: Services) -> Happened | None:
+    """The stack runs something else; nothing to tell where nothing was recorded."""
+    if not report.attestation:
+        return None
+    version, _slash, build = report.after.release.partition("/")
+    return Happened(
+        "refreshed",
+        version,
+        build,
+        location=report.stack,
+        facts=[
+            ("stack", f"{report.stack}, by {report.action}"),
+            ("runs", report.after.shown),
+            ("before", report.before.shown),
+            *((part.name, part.definition) for part in report.after.parts if part.definition),
+            *((each.instance, each.status) for each in report.instances),
+            *((each.url, f"{each.good} of {each.answers} answers good") for each in report.health),
+            ("recorded in", report.attestation),
+        ],
+        next_step="Clients use it. What runs where:",
+        command="jenkins-release saas status",
+    )

@@ -133,14 +133,3 @@ def saas_section(services: Services) -> SaasSection:
             "no SaaS stack is configured", hint="set saas.strategy to 'ecs' or 'ssm' in release.toml"
         )
     return section
-
-
-def open_driver(services: Services, watcher: StackWatcher) -> Driver:
-    """Return the driver of the configured strategy."""
-    if saas_section(services).strategy == "ecs":
-        from jenkins_release.steps._ecs_stack import EcsStack
-
-        return EcsStack(services, watcher)
-    from jenkins_release.steps._ssm_stack import SsmStack
-
-    return SsmStack(services, watcher)

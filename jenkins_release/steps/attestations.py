@@ -17,9 +17,8 @@ from jenkins_release.records.bundle import read_bundle, write_bundle
 from jenkins_release.rules.consumer import examine, judge, up_to_date
 from jenkins_release.rules.released import Release
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._announce import announced
+from jenkins_release.steps._announce import announced, by_version
 from jenkins_release.steps._attest import Claim, attest, catch_up
-from jenkins_release.steps._events import by_version
 from jenkins_release.steps._files import write_file
 from jenkins_release.steps._open import OpenCandidate, reopen, require_unaltered
 from jenkins_release.steps._releases import published_alone, releases

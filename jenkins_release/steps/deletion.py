@@ -23,9 +23,8 @@ from jenkins_release.rules.evidence import Counted
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.rules.tags import pin_tag
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._announce import announced
+from jenkins_release.steps._announce import announced, by_version
 from jenkins_release.steps._attest import Claim, attest, named
-from jenkins_release.steps._events import by_version
 from jenkins_release.steps._open import OpenCandidate, open_candidate, reopen, require_unaltered
 from jenkins_release.steps._releases import Release, all_releases, evidence_of, release_of, releases
 from jenkins_release.steps.plan import candidate_tag

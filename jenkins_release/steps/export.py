@@ -28,8 +28,7 @@ from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.share.protocol import ShareFull
 from jenkins_release.share.staging import Staging
-from jenkins_release.steps._announce import announced
-from jenkins_release.steps._events import by_version, exported
+from jenkins_release.steps._announce import Happened, announced, by_version
 from jenkins_release.steps._installers import PickedFile, pick_installers, write_installers
 from jenkins_release.steps._known_layers import find_known_layers
 from jenkins_release.steps._write_archive import write_archive
@@ -100,7 +99,30 @@ class _Wanted:
     local: LocalImage = field(repr=False)
 
 
-@announced("candidate export", by_version, exported)
+def _happened(_: ExportRequest, report: ExportReport, __: Services) -> Happened | None:
+    """A candidate is on the share: QA's turn."""
+    record = report.candidate
+    if record is None:
+        return None
+    verdict = "--verdict pass --tester NAME --results junit.xml"
+    return Happened(
+        "candidate",
+        record.version,
+        record.build,
+        location=report.location,
+        facts=[
+            *(("image", f"{image.reference}, {image.config_digest}") for image in record.images),
+            *((installer.kind, installer.name) for installer in record.installers),
+            ("candidate.json", report.digest),
+            ("revision", record.revision),
+            ("build attestation", "signed" if report.attested else "none"),
+        ],
+        next_step="QA loads it, tests it, and signs the verdict:",
+        command=f"jenkins-release qa sign-off {record.ident} {verdict}",
+    )
+
+
+@announced("candidate export", by_version, _happened)
 def export_candidate(request: ExportRequest, services: Services) -> ExportReport:
     """Export the configured images and installers as a release candidate, complete or not at all.
 

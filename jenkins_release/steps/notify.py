@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from jenkins_release.config.notify import EventKind, NotifySection
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.notify import Message
+from jenkins_release.notify.protocol import Delivery
 from jenkins_release.records.event import EventFailure
 from jenkins_release.steps._announce import Happened, event_of
-from jenkins_release.steps._delivery import Delivery, deliver, render
+from jenkins_release.steps._delivery import deliver, render
 from jenkins_release.steps.services import Services
 
 _VERSION, _BUILD = "8.1.0", "42"

@@ -8,20 +8,19 @@ from functools import partial
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.notify.protocol import Delivery
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
 from jenkins_release.registry.protocol import StoredImage
 from jenkins_release.rules.clearance import is_image
 from jenkins_release.rules.conditions import Facts
-from jenkins_release.rules.events import only_approval_is_missing
+from jenkins_release.rules.events import only_approval_is_missing, who_may_approve
 from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.policy import policy_digest
 from jenkins_release.rules.tags import fill, may_pin, registry_tags, released_versions
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._announce import announce
-from jenkins_release.steps._delivery import Delivery
-from jenkins_release.steps._events import waiting
+from jenkins_release.steps._announce import Happened, announce
 from jenkins_release.steps._files import write_file
 from jenkins_release.steps._open import OpenCandidate, gate_decision, open_candidate
 from jenkins_release.steps._push_bytes import count_push_bytes
@@ -181,7 +180,7 @@ def ask_for_approval(plan: Plan, decision: Decision, services: Services) -> tupl
         What became of each notification. Raises nothing.
     """
     waits = only_approval_is_missing(plan, decision)
-    return announce(lambda: waiting(plan, decision, services) if waits else None, services)
+    return announce(lambda: _waiting(plan, decision, services) if waits else None, services)
 
 
 def candidate_tag(opened: OpenCandidate) -> str:
@@ -259,4 +258,24 @@ def _repository_name(image: ImageRecord, services: Services) -> str:
     raise ConfigurationError(
         f"the candidate holds the image {image.name}, for which release.toml names no repository",
         hint="add an [[images]] entry with this name: every image of a candidate is promoted",
+    )
+
+
+def _waiting(plan: Plan, decision: Decision, services: Services) -> Happened:
+    """A plan lacks nothing but its approval: an approver's turn."""
+    return Happened(
+        "waiting",
+        plan.version,
+        plan.build,
+        by=plan.requester,
+        location=plan.registry or plan.release_area,
+        facts=[
+            ("plan", plan.digest),
+            ("installers", str(len(plan.installers) or "")),
+            ("candidate.json", plan.candidate),
+            *(("missing", reason.message) for reason in decision.unmet),
+            ("who may approve", who_may_approve(plan, decision, services.policy)),
+        ],
+        next_step="An approver looks at exactly this plan and approves it, in the Jenkins build or by hand:",
+        command="jenkins-release promote approve plan.json --approver NAME --reason WHY",
     )

@@ -18,9 +18,8 @@ from jenkins_release.records.attestation import PORTAL
 from jenkins_release.rules.portal import content_type
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.releases import RELEASE
-from jenkins_release.steps._announce import announced
+from jenkins_release.steps._announce import announced, by_version_alone
 from jenkins_release.steps._attest import Claim, attest
-from jenkins_release.steps._events import by_version_alone
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps._portal_page import (
     GUIDE,

@@ -17,9 +17,8 @@ from jenkins_release.records.published import PublishedRelease
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.releases import RELEASE
-from jenkins_release.steps._announce import announced
+from jenkins_release.steps._announce import announced, by_version_alone
 from jenkins_release.steps._attest import Claim, attest, named
-from jenkins_release.steps._events import by_version_alone
 from jenkins_release.steps._open import OpenCandidate, open_candidate, require_unaltered
 from jenkins_release.steps._portal_page import (
     SOURCES,

@@ -20,9 +20,8 @@ from jenkins_release.rules.forecast import PUSHED, pushed_claim
 from jenkins_release.rules.gate import Decision
 from jenkins_release.rules.policy import policy_digest
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._announce import announced
+from jenkins_release.steps._announce import Happened, announced, by_candidate, overridden_facts
 from jenkins_release.steps._attest import Claim, approval_claims, attest, override_claims
-from jenkins_release.steps._events import by_candidate, promoted
 from jenkins_release.steps._journal import PromotionJournal
 from jenkins_release.steps._open import (
     OpenCandidate,
@@ -101,7 +100,27 @@ class PromotionReport:
     head: str = ""
 
 
-@announced("promote run", by_candidate, promoted)
+def _happened(_: PromoteRequest, report: PromotionReport, __: Services) -> Happened | None:
+    """Customers can pull it; nothing to tell where it was promoted before."""
+    if not report.changed:
+        return None
+    plan = report.plan
+    return Happened(
+        "promoted",
+        plan.version,
+        plan.build,
+        location=plan.registry,
+        facts=[
+            *overridden_facts(report.decision),
+            *((image.repository, f"{', '.join(image.tags)}: {image.digest}") for image in report.images),
+            ("recorded in", report.attestation),
+        ],
+        next_step="Customers can pull it. Its whole story:",
+        command=f"jenkins-release release history {plan.version}",
+    )
+
+
+@announced("promote run", by_candidate, _happened)
 def promote(request: PromoteRequest, services: Services) -> PromotionReport:
     """Promote a candidate, or finish a promotion that died.
 

@@ -25,9 +25,8 @@ from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.protocol import Lease, PathNotFound, ShareFull
 from jenkins_release.share.releases import RELEASE, ReleaseArea
 from jenkins_release.share.staging import Staging
-from jenkins_release.steps._announce import announced
+from jenkins_release.steps._announce import Happened, announced, by_candidate, overridden_facts
 from jenkins_release.steps._attest import Claim, approval_claims, attest, catch_up, override_claims
-from jenkins_release.steps._events import by_candidate, published
 from jenkins_release.steps._open import (
     OpenCandidate,
     check_sizes,
@@ -64,7 +63,7 @@ class PublishRequest:
         candidate: The candidate.
         setup_zip: The zip with which customers deploy the images, where the candidate does not hold it.
         key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
-        dry_run: Check everything, tell what would be published, change nothing.
+        dry_run: Check everything, tell what would be _published, change nothing.
     """
 
     candidate: CandidateRef
@@ -100,7 +99,27 @@ class PublicationReport:
     head: str = ""
 
 
-@announced("release publish", by_candidate, published)
+def _happened(_: PublishRequest, report: PublicationReport, __: Services) -> Happened | None:
+    """Support can upload it; nothing to tell where it was published before."""
+    if not report.changed:
+        return None
+    return Happened(
+        "published",
+        report.candidate.version,
+        report.candidate.build,
+        location=report.location,
+        facts=[
+            *overridden_facts(report.decision),
+            *((file.kind, f"{file.path}, {file.size} bytes, SHA-256 {file.sha256}") for file in report.files),
+            ("not read-only", ", ".join(report.unprotected)),
+            ("recorded in", report.attestation),
+        ],
+        next_step="Support takes it from there to the customers. What else is published:",
+        command="jenkins-release release list",
+    )
+
+
+@announced("release publish", by_candidate, _happened)
 def publish_release(request: PublishRequest, services: Services) -> PublicationReport:
     """Publish the installers of a candidate, or finish a publication that died.
 
@@ -170,7 +189,7 @@ def _find(
     """Read what is published of the version; None if nothing is.
 
     Raises:
-        IntegrityError: It is something else than would be published, or ``release.json`` is not the one
+        IntegrityError: It is something else than would be _published, or ``release.json`` is not the one
             that was signed.
     """
     version = opened.ref.version
@@ -263,7 +282,7 @@ def _look_again(made: FoundRelease, area: ReleaseArea, services: Services) -> No
         aside = services.retry(f"set {shown} aside", lambda: area.set_aside(version, "altered"))
     except ReleaseError as error:
         raise IntegrityError(
-            f"{shown} was altered while it was published, and is still there: {problems[0]}",
+            f"{shown} was altered while it was _published, and is still there: {problems[0]}",
             hint="it is not signed, so it is not in force. Remove the folder, find out who changed the "
             "release area, and run 'release publish' again",
             reasons=[*problems, f"it could not be taken out of sight: {error.message}"],

@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jenkins_release.errors import IntegrityError
-from jenkins_release.steps._announce import announced
+from jenkins_release.steps._announce import announced, by_release
 from jenkins_release.steps._attest import named
-from jenkins_release.steps._events import by_release, refreshed
+from jenkins_release.steps._drivers import open_driver
 from jenkins_release.steps._healthy import require_healthy
 from jenkins_release.steps._open import require_continued
-from jenkins_release.steps._refresh_run import Move, RefreshReport, Run, unchanged
+from jenkins_release.steps._refresh_run import Move, RefreshReport, Run, refreshed, unchanged
 from jenkins_release.steps._released import Released, find_released
 from jenkins_release.steps._stack import Recorder, StackKnowledge, read_knowledge, stack_lease
-from jenkins_release.steps._stack_driver import Driver, open_driver, saas_section
+from jenkins_release.steps._stack_driver import Driver, saas_section
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import StackWatcher
 

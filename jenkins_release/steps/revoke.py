@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from jenkins_release.records.attestation import REVOCATION
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._announce import announced
+from jenkins_release.steps._announce import Happened, announced, by_candidate
 from jenkins_release.steps._attest import AttestationReport, Claim, attest, named, report
-from jenkins_release.steps._events import by_candidate, revoked
 from jenkins_release.steps._open import open_candidate
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.speaker import speaker
@@ -33,7 +32,23 @@ class RevocationRequest:
     dry_run: bool = False
 
 
-@announced("qa revoke", by_candidate, revoked)
+def _happened(request: RevocationRequest, report: AttestationReport, services: Services) -> Happened | None:
+    """QA took its sign-offs back: nobody's turn but QA's."""
+    if report.found:
+        return None
+    ref = report.candidate
+    return Happened(
+        "revoked",
+        ref.version,
+        ref.build,
+        by=request.tester,
+        location=services.candidates.shown(ref),
+        facts=[("reason", request.reason), ("recorded in", report.file)],
+        next_step="It is not promoted before QA passes it again.",
+    )
+
+
+@announced("qa revoke", by_candidate, _happened)
 def revoke_sign_off(request: RevocationRequest, services: Services) -> AttestationReport:
     """Take back every sign-off that a candidate has so far; a later pass opens the gate again.
 

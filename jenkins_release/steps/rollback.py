@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.records.refresh import StackState
 from jenkins_release.rules.stack import StackEntry
-from jenkins_release.steps._announce import announced
-from jenkins_release.steps._events import by_stack, refreshed
+from jenkins_release.steps._announce import announced, by_stack
+from jenkins_release.steps._drivers import open_driver
 from jenkins_release.steps._healthy import require_healthy
 from jenkins_release.steps._open import require_unaltered
-from jenkins_release.steps._refresh_run import Move, RefreshReport, Run, unchanged
+from jenkins_release.steps._refresh_run import Move, RefreshReport, Run, refreshed, unchanged
 from jenkins_release.steps._stack import Recorder, StackKnowledge, candidate_of, read_knowledge, stack_lease
-from jenkins_release.steps._stack_driver import Driver, open_driver, saas_section
+from jenkins_release.steps._stack_driver import Driver, saas_section
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import StackWatcher
 

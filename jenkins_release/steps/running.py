@@ -10,9 +10,10 @@ from jenkins_release.records.refresh import StackState
 from jenkins_release.rules.rollout import rollout
 from jenkins_release.rules.running import MIXED, NOT_A_RELEASE, NOTHING, verdict
 from jenkins_release.rules.stack import StackEntry
+from jenkins_release.steps._drivers import open_driver
 from jenkins_release.steps._ecs_images import task_digests
 from jenkins_release.steps._stack import StackKnowledge, read_knowledge
-from jenkins_release.steps._stack_driver import open_driver, saas_section
+from jenkins_release.steps._stack_driver import saas_section
 from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import StackWatcher
 

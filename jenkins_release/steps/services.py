@@ -34,7 +34,15 @@ from jenkins_release.steps._notify_services import NotifyServices
 from jenkins_release.steps._portal_services import PortalServices
 from jenkins_release.steps._saas_services import SaasServices
 from jenkins_release.steps._trusted import load_trusted_keys
-from jenkins_release.steps.trust_root import PinFile, Trust, authorities, load_trust
+from jenkins_release.steps.trust_root import (
+    PinFile,
+    Trust,
+    authorities,
+    from_workspace,
+    load_trust,
+    pinned,
+)
+from jenkins_release.steps.trust_store import FOLDER, TrustStore, read_versions
 from jenkins_release.waits import pause
 
 if TYPE_CHECKING:
@@ -223,9 +231,30 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
         return map_parallel(action, items)
 
     @cached_property
+    def trust_store(self) -> TrustStore:
+        """Where the versions of the trust document are published. Raises ConfigurationError."""
+        from jenkins_release.steps.trust_store import S3TrustStore, ShareTrustStore
+
+        section = self.configuration.trust
+        if section.location.startswith(S3TrustStore.SCHEME):
+            bucket, _, prefix = section.location.removeprefix(S3TrustStore.SCHEME).partition("/")
+            default = self.configuration.ecr.region
+            return S3TrustStore(
+                bucket, prefix.strip("/"), section.region, default_region=default, limits=self.limits
+            )
+        if section.location:
+            return ShareTrustStore(self.open_share(section.location), "")
+        return ShareTrustStore(self.share, f"{self.configuration.product.name}/{FOLDER}")
+
+    @cached_property
     def trust(self) -> Trust:
-        """Where policy and trusted keys come from; see :func:`load_trust` for what it raises."""
-        return load_trust(self)
+        """Where policy and trusted keys come from. Raises as :func:`pinned` and :func:`load_trust` do."""
+        pins, source = pinned(self.environ, self.pin_file)
+        if not pins:
+            return from_workspace(self.configuration)
+        store = self.trust_store
+        published = read_versions(store, self.retry)
+        return load_trust(self.configuration, pins, source, store.name, published, self.now())
 
     @cached_property
     def trusted_keys(self) -> tuple[TrustedKey, ...]:

@@ -15,9 +15,8 @@ from jenkins_release.records.base import timestamp
 from jenkins_release.records.junit import TestResults
 from jenkins_release.rules.conditions import unheard_verdict
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._announce import announced
+from jenkins_release.steps._announce import Happened, announced, by_candidate
 from jenkins_release.steps._attest import AttestationReport, Claim, attest, named, report
-from jenkins_release.steps._events import by_candidate, signed_off
 from jenkins_release.steps._open import OpenCandidate, check_sizes, open_candidate
 from jenkins_release.steps.receipt import read_receipt, replaced_images
 from jenkins_release.steps.results import read_results
@@ -59,7 +58,38 @@ class SignOffRequest:
     without_receipt: str = ""
 
 
-@announced("qa sign-off", by_candidate, signed_off)
+def _happened(request: SignOffRequest, report: AttestationReport, services: Services) -> Happened | None:
+    """QA gave its verdict: release management's turn, unless it failed or something else is missing."""
+    if report.found:
+        return None
+    ref, decision = report.candidate, report.decision
+    next_step, command = "The gate is still shut: see what is missing.", ""
+    if request.verdict == "fail":
+        next_step = "It is not released as it is."
+    elif decision.allowed:
+        next_step = "Release management plans its promotion, and has the plan approved:"
+        command = f"jenkins-release promote plan {ref} --out plan.json"
+    return Happened(
+        "signed-off",
+        ref.version,
+        ref.build,
+        by=request.tester,
+        location=services.candidates.shown(ref),
+        verdict=request.verdict,
+        facts=[
+            ("tests", report.results.summary() if report.results else ""),
+            ("note", request.note),
+            ("accepted failures", request.accept_failures),
+            ("candidate.json", report.digest),
+            ("recorded in", report.file),
+            *(("missing", reason) for reason in (*decision.altered, *decision.reasons)),
+        ],
+        next_step=next_step,
+        command=command,
+    )
+
+
+@announced("qa sign-off", by_candidate, _happened)
 def sign_off(request: SignOffRequest, services: Services) -> AttestationReport:
     """Add QA's signed verdict to a candidate.
 

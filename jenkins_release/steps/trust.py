@@ -31,8 +31,8 @@ from jenkins_release.rules.trust import Pin, configured, differences, misfits, w
 from jenkins_release.steps._files import write_file
 from jenkins_release.steps._trusted import load_trusted_keys, public_key
 from jenkins_release.steps.services import Services
-from jenkins_release.steps.trust_root import SOON, pinned, read_versions
-from jenkins_release.steps.trust_store import file_name, open_store, version_number
+from jenkins_release.steps.trust_root import SOON, pinned
+from jenkins_release.steps.trust_store import file_name, read_versions, version_number
 from jenkins_release.strict_json import NotText
 
 FIXED = ("ecr.region", "ecr.account", "ecr.tags", "ecr.moving_tags")
@@ -158,7 +158,7 @@ def init_trust(request: TrustDraftRequest, services: Services) -> TrustDraft:
         raise ConfigurationError(
             "no root key is given", hint="give --root-key PATH.pub for each, and --threshold"
         )
-    store = open_store(services)
+    store = services.trust_store
     found = services.retry(f"read the trust document in {store.name}", store.read)
     if found:
         raise ConfigurationError(
@@ -225,8 +225,8 @@ def publish_trust(draft: Path, services: Services, *, dry_run: bool = False) -> 
         RemoteError: The place of the trust document cannot be reached, after the retries.
     """
     version = TrustVersion.read(read_draft(draft).to_bytes(), str(draft))
-    store = open_store(services)
-    there = read_versions(store, services)
+    store = services.trust_store
+    there = read_versions(store, services.retry)
     pin = Pin(version.digest, version.number)
     if version.number in there:
         taken = TrustVersion.read(there[version.number], f"{file_name(version.number)} in {store.name}")
@@ -255,7 +255,7 @@ def publish_trust(draft: Path, services: Services, *, dry_run: bool = False) -> 
     if not dry_run:
         data = version.to_bytes()
         services.retry(f"publish {store.name}", lambda: store.write(version.number, data))
-        read_back = read_versions(store, services).get(version.number)
+        read_back = read_versions(store, services.retry).get(version.number)
         if read_back != data:
             raise IntegrityError(
                 f"{file_name(version.number)} in {store.name} is not what was written a moment ago",
@@ -279,7 +279,7 @@ def show_trust(services: Services, *, number: int = 0, against: int = 0) -> Trus
         RemoteError: The place of the trust document cannot be reached, after the retries.
     """
     pins, source = pinned(services.environ, services.pin_file)
-    store = open_store(services)
+    store = services.trust_store
     versions = {version.number: version for version in _published(services)}
     newest = max(versions)
     shown = versions.get(number or newest)
@@ -375,8 +375,8 @@ def numbered(documents: Sequence[bytes], where: str) -> dict[int, bytes]:
 
 def _published(services: Services) -> tuple[TrustVersion, ...]:
     """Return the published versions: from the pinned one, or without a pin from the first that is there."""
-    store = open_store(services)
-    there = read_versions(store, services)
+    store = services.trust_store
+    there = read_versions(store, services.retry)
     if not there:
         raise ConfigurationError(
             f"there is no trust document in {store.name}", hint="'jenkins-release trust init' drafts one"

@@ -10,20 +10,20 @@ import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jenkins_release.config.model import PolicySection, TrustedKeySection
-from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
+from jenkins_release.errors import ConfigurationError, GateRefused
 from jenkins_release.moments import minute
 from jenkins_release.utf8 import NotUtf8, read_utf8
 
 if TYPE_CHECKING:
+    from jenkins_release.config import Configuration
     from jenkins_release.records.trust import TrustVersion
     from jenkins_release.rules.authority import Authority
     from jenkins_release.rules.trust import Pin
-    from jenkins_release.steps.services import Services
 
 PIN_FILE = Path("/etc/jenkins-release/trust.toml")
 PIN_VARIABLE = "JENKINS_RELEASE_TRUST_ROOT"
@@ -160,28 +160,38 @@ def pinned(environ: Mapping[str, str], file: PinFile) -> tuple[tuple[Pin, ...], 
     return written, str(file.path)
 
 
-def load_trust(services: Services) -> Trust:
-    """Find out what decides: the newest trust document of a pinned root, else ``release.toml``.
+def from_workspace(configuration: Configuration) -> Trust:
+    """Return what decides where no root is pinned: ``release.toml``."""
+    return Trust(configuration.policy, configuration.trusted_keys)
+
+
+def load_trust(
+    configuration: Configuration,
+    pins: tuple[Pin, ...],
+    pinned_in: str,
+    location: str,
+    published: Mapping[int, bytes],
+    now: datetime,
+) -> Trust:
+    """Find out what decides where a root is pinned: the newest version of its trust document.
+
+    Args:
+        configuration: ``release.toml``, which must not contradict it.
+        pins: The pins; see :func:`pinned`.
+        pinned_in: Where they come from.
+        location: Where the documents are.
+        published: Number to bytes of every version that is there.
+        now: The time, UTC.
 
     Raises:
-        ConfigurationError: The pin cannot be used.
-        GateRefused: A root is pinned, and its trust document is missing, rolled back or expired, or
-            ``release.toml`` is against it.
-        IntegrityError: A root is pinned, and the documents are not those that its keys signed.
-        RemoteError: A root is pinned, and the documents cannot be reached.
+        GateRefused: The trust document is missing, rolled back or expired, or ``release.toml`` is against it.
+        IntegrityError: The documents are not those that its keys signed.
     """
-    configuration = services.configuration
-    own = (configuration.policy, configuration.trusted_keys)
-    pins, source = pinned(services.environ, services.pin_file)
-    if not pins:
-        return Trust(*own)
     from jenkins_release.rules.trust import in_force, misfits, walk
-    from jenkins_release.steps.trust_store import open_store
 
-    store = open_store(services)
-    there = read_versions(store, services)
-    versions = walk(pins, there, store.name)
-    version = in_force(versions, services.now())
+    own = (configuration.policy, configuration.trusted_keys)
+    versions = walk(pins, published, location)
+    version = in_force(versions, now)
     problems = misfits(version, configuration)
     if problems:
         raise GateRefused(
@@ -193,17 +203,17 @@ def load_trust(services: Services) -> Trust:
     note = f"trust document version {version.number}, {version.digest}"
     if _differs(*own, document.policy, document.trusted_keys):
         note += f"; release.toml's policy is not used: version {version.number} is in force"
-    if version.expires - services.now() < SOON:
+    if version.expires - now < SOON:
         note += f"; it expires at {minute(version.expires)}"
-    documents = tuple(there[number] for number in sorted(there))
+    documents = tuple(published[number] for number in sorted(published))
     return Trust(
         document.policy,
         document.trusted_keys,
         version,
         versions,
         pins,
-        source,
-        store.name,
+        pinned_in,
+        location,
         note,
         documents,
     )
@@ -230,19 +240,6 @@ def authorities(versions: Sequence[TrustVersion]) -> list[Authority]:
         found.append(
             Authority(version.number, version.digest, policy, digest, trusted, version.expires, product)
         )
-    return found
-
-
-def read_versions(store: Any, services: Services) -> dict[int, bytes]:
-    """Read every version that is there. Raises RemoteError that names the trust document."""
-    try:
-        found: dict[int, bytes] = services.retry(f"read the trust document in {store.name}", store.read)
-    except RemoteError as error:
-        raise RemoteError(
-            f"the trust document in {store.name} cannot be read: {error.message}",
-            hint="a root is pinned: nothing is decided without its document. "
-            + (error.hint or "see that the place can be reached"),
-        ) from error
     return found
 
 

@@ -6,21 +6,20 @@ The place proves nothing: what is read there is believed only from a pinned vers
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.records.trust import MAX_TRUST_BYTES
 
 if TYPE_CHECKING:
     from jenkins_release.share.protocol import Share
-    from jenkins_release.steps.services import Services
     from jenkins_release.waits import Limits
 
 FOLDER = ".trust"
 MAX_VERSIONS = 1000
 """Most versions that are read from one place."""
 _NAME = re.compile(r"([1-9][0-9]{0,5})\.root\.json")
-_S3 = "s3://"
 
 
 class TrustStore(Protocol):
@@ -61,19 +60,27 @@ def version_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def open_store(services: Services) -> TrustStore:
-    """Return the configured place; nothing is connected so far. Raises ConfigurationError."""
-    section = services.configuration.trust
-    if section.location.startswith(_S3):
-        bucket, _, prefix = section.location.removeprefix(_S3).partition("/")
-        default = services.configuration.ecr.region
-        return S3TrustStore(
-            bucket, prefix.strip("/"), section.region, default_region=default, limits=services.limits
-        )
-    if section.location:
-        return ShareTrustStore(services.open_share(section.location), "")
-    folder = f"{services.configuration.product.name}/{FOLDER}"
-    return ShareTrustStore(services.share, folder)
+def read_versions(
+    store: TrustStore, retry: Callable[[str, Callable[[], dict[int, bytes]]], dict[int, bytes]]
+) -> dict[int, bytes]:
+    """Read every version that is there.
+
+    Args:
+        store: The place.
+        retry: Calls the second argument until it succeeds; the first names it.
+
+    Raises:
+        IntegrityError: Far too many or far too large.
+        RemoteError: The place cannot be reached; it names the trust document.
+    """
+    try:
+        return retry(f"read the trust document in {store.name}", store.read)
+    except RemoteError as error:
+        raise RemoteError(
+            f"the trust document in {store.name} cannot be read: {error.message}",
+            hint="a root is pinned: nothing is decided without its document. "
+            + (error.hint or "see that the place can be reached"),
+        ) from error
 
 
 class ShareTrustStore:
@@ -136,6 +143,8 @@ class S3TrustStore:
         limits: How long a call may take.
     """
 
+    SCHEME: ClassVar = "s3://"
+
     def __init__(
         self,
         bucket: str,
@@ -160,7 +169,7 @@ class S3TrustStore:
     @property
     def name(self) -> str:
         """``s3://bucket/prefix``."""
-        return f"{_S3}{self._bucket.name}/{self._prefix}".rstrip("/")
+        return f"{self.SCHEME}{self._bucket.name}/{self._prefix}".rstrip("/")
 
     def read(self) -> dict[int, bytes]:
         """See :class:`TrustStore`."""

@@ -16,9 +16,8 @@ from jenkins_release.records.attestation import WITHDRAWAL
 from jenkins_release.records.release import WithdrawnImage
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._announce import announced
+from jenkins_release.steps._announce import Happened, announced, by_version
 from jenkins_release.steps._attest import Claim, attest, named
-from jenkins_release.steps._events import by_version, withdrawn
 from jenkins_release.steps._open import OpenCandidate, open_candidate, reopen, require_unaltered
 from jenkins_release.steps._releases import (
     PublishedAlone,
@@ -78,7 +77,25 @@ class WithdrawalReport:
     head: str = ""
 
 
-@announced("release withdraw", by_version, withdrawn)
+def _happened(request: WithdrawRequest, report: WithdrawalReport, __: Services) -> Happened | None:
+    """Customers cannot pull it any more; nothing to tell where it was withdrawn before."""
+    if not report.changed:
+        return None
+    return Happened(
+        "withdrawn",
+        report.candidate.version,
+        report.candidate.build,
+        location=report.registry,
+        facts=[
+            ("reason", request.reason),
+            *((f"{tag} returns to", str(ref)) for tag, ref in report.returns.items()),
+            ("recorded in", report.attestation),
+        ],
+        next_step="Its tags are gone." if report.registry else "Its files stay in the release area.",
+    )
+
+
+@announced("release withdraw", by_version, _happened)
 def withdraw_release(request: WithdrawRequest, services: Services) -> WithdrawalReport:
     """Remove the customer-visible tags of a release, or finish a withdrawal that died.
 
