@@ -52,15 +52,18 @@ def sandbox() -> None:
 @pass_runtime
 def start(runtime: Runtime, folder: Path, images: tuple[str, ...], trust: bool, ledger: bool) -> None:
     """Start the servers and print the environment that leads to them, for eval."""
-    from jenkins_release.sandbox.stack import Sandbox, cleaned_up_after_failure
+    from jenkins_release.sandbox.process import cleaned_up_after_failure
+    from jenkins_release.sandbox.stack import Sandbox
     from jenkins_release.share.candidates import CandidateRef
 
     wanted = [CandidateRef.parse(text) for text in images]
     stack = Sandbox(folder, environ=runtime.environ)
     ran = stack.running
-    stack.start()
+    # Killed on the way, it leaves no server behind.
+    stack.start(tied=True)
     with cleaned_up_after_failure(lambda: None if ran else stack.stop()):
         environment = _fill(runtime, stack, wanted, trust=trust, ledger=ledger)
+    stack.untie()
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     click.echo(
         f"sandbox in {stack.folder}: share {stack.share_location}, registry {stack.ecr.host}", err=True
@@ -111,12 +114,14 @@ def stop(runtime: Runtime, folder: Path, remove: bool) -> None:
     from jenkins_release.sandbox.stack import Sandbox
 
     stack = Sandbox(folder, environ=runtime.environ)
+    exists = stack.exists
     if remove:
         stack.remove()
     else:
         stack.stop()
     done = "stopped and removed" if remove else "stopped"
-    runtime.succeed({"folder": str(stack.folder), "removed": remove}, f"sandbox in {stack.folder}: {done}")
+    text = f"sandbox in {stack.folder}: {done}" if exists else f"nothing to do: no sandbox in {stack.folder}"
+    runtime.succeed({"folder": str(stack.folder), "removed": remove}, text)
 
 
 @sandbox.command()

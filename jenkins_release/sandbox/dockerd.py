@@ -13,20 +13,29 @@ import hashlib
 import os
 import signal
 import stat
-import subprocess
 import time
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.images.docker_engine import DockerEngine
-from jenkins_release.sandbox.process import Server, alive, as_root, find_program
+from jenkins_release.sandbox.process import (
+    KILL_S,
+    REMOVAL_S,
+    OneServer,
+    Server,
+    alive,
+    find_program,
+    run_as_root,
+)
 
 _MAX_RUNTIME_PATH = 60
 """Longest folder for sockets: dockerd and its containerd append up to 40 characters, and a Unix
 socket's path has 107 at most (unix(7))."""
 
+_PROGRAMS = (b"dockerd", b"containerd")
 
-class DockerDaemon:
+
+class DockerDaemon(OneServer):
     """A Docker daemon of the sandbox.
 
     Args:
@@ -54,15 +63,6 @@ class DockerDaemon:
         """Variables that point the Docker command line at this daemon."""
         return {"DOCKER_HOST": self.base_url}
 
-    @property
-    def log_file(self) -> Path:
-        """Where the daemon's log goes."""
-        return self._server.log_file
-
-    def pid(self) -> int | None:
-        """Return the pid of the running daemon, or None."""
-        return self._server.pid()
-
     def start(self, *, tied: bool = False, timeout_s: float = 60.0) -> None:
         """Start it and wait until it answers; a running one is left alone.
 
@@ -74,8 +74,6 @@ class DockerDaemon:
             ConfigurationError: Docker is not installed, or the socket's folder is someone else's.
             RemoteError: It did not start; the message has the end of its log.
         """
-        if self.pid() is not None and self._answers():
-            return
         self._make_runtime()
         program = find_program("dockerd", "docker.io")
         command = [
@@ -97,7 +95,11 @@ class DockerDaemon:
         self._server.start(command, self._answers, timeout_s=timeout_s, tied=tied)
 
     def stop(self, timeout_s: float = 20.0) -> None:
-        """End the daemon and the containerd that it started; images stay."""
+        """End the daemon and the containerd that it started; images stay.
+
+        Raises:
+            RemoteError: One of them does not end.
+        """
         daemon = _read_pid(self._daemon_pid_file)
         containerd = _read_pid(self._runtime / "exec" / "containerd" / "containerd.pid")
         self._server.stop(timeout_s)
@@ -125,10 +127,9 @@ class DockerDaemon:
         for folder in folders:
             self._unmount(folder)
         # One file system: what is mounted below must never be emptied.
-        command = as_root(["rm", "-rf", "--one-file-system", "--", *folders])
-        removed = subprocess.run(command, check=False, capture_output=True, text=True)
-        if removed.returncode:
-            raise RemoteError(f"the sandbox's Docker data was not removed: {removed.stderr.strip()}")
+        command = ["rm", "-rf", "--one-file-system", "--", *folders]
+        if refused := run_as_root(command, timeout_s=REMOVAL_S):
+            raise RemoteError(f"the sandbox's Docker data was not removed: {refused}")
 
     @property
     def _runtime(self) -> Path:
@@ -162,24 +163,37 @@ class DockerDaemon:
             return True
 
     def _end(self, pid: int, timeout_s: float) -> None:
-        """End a process of this daemon that outlived it; another one's pid is left alone."""
+        """End a process of this daemon that outlived it; another one's pid is left alone.
+
+        Raises:
+            RemoteError: It does not end.
+        """
+        refused = ""
         for number in (signal.SIGTERM, signal.SIGKILL):
             end = time.monotonic() + timeout_s
-            kill = as_root(["kill", f"-{number.value}", str(pid)])
             while self._owns(pid) and time.monotonic() < end:
-                subprocess.run(kill, check=False, capture_output=True)
+                refused = run_as_root(["kill", f"-{number.value}", str(pid)], timeout_s=KILL_S)
                 time.sleep(0.05)
+        if self._owns(pid):
+            name = os.fsdecode(_read(pid, "comm").strip())
+            raise RemoteError(
+                f"{name}, process {pid}, does not end: {refused or 'not even after SIGKILL'}",
+                hint=f"as root: kill {pid}",
+            )
 
     def _owns(self, pid: int) -> bool:
-        # A process that is ending has no command line any more, but may still have open files.
-        command_line = _command_line(pid)
-        return alive(pid) and (not command_line or os.fsencode(self._runtime) in command_line)
+        # A process that is ending has no command line any more, but may still have open files. A thread of
+        # the kernel has none either, and its number may be in a pid file that is older than the machine runs.
+        line, name = _read(pid, "cmdline"), _read(pid, "comm").strip()
+        own = os.fsencode(self._runtime) in line if line else name in _PROGRAMS
+        return own and alive(pid)
 
     def _unmount(self, folder: str) -> None:
         # A daemon that was killed also leaves its data folder mounted onto itself.
         mounts = [line.split(" ")[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in sorted((m for m in mounts if f"{m}/".startswith(f"{folder}/")), reverse=True):
-            subprocess.run(as_root(["umount", "--", mount]), check=False, capture_output=True)
+            # What stays mounted, the removal names.
+            run_as_root(["umount", "--", mount], timeout_s=KILL_S)
 
 
 def _read_pid(path: Path) -> int | None:
@@ -188,8 +202,8 @@ def _read_pid(path: Path) -> int | None:
     return None
 
 
-def _command_line(pid: int) -> bytes:
+def _read(pid: int, what: str) -> bytes:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/{what}").read_bytes()
     except OSError:
         return b""

@@ -15,11 +15,11 @@ from jenkins_release.sandbox.ecr_http import RequestRecord
 from jenkins_release.sandbox.ecr_router import CONTROL
 from jenkins_release.sandbox.ecr_state import REGION, EcrState, ScanOrder, Statement
 from jenkins_release.sandbox.ecs_state import Misbehaviour
-from jenkins_release.sandbox.process import LOOPBACK, Server, free_port
+from jenkins_release.sandbox.process import LOOPBACK, OneServer, Server, free_port
 from jenkins_release.sandbox.ssm_api import Instance
 
 
-class EcrServer:
+class EcrServer(OneServer):
     """An ECR front in a process.
 
     Args:
@@ -78,15 +78,7 @@ class EcrServer:
             command.append("--blob-mounting")
         if self._iam:
             command += ["--iam", self._iam]
-        return self._server.start(command, self._answers, tied=tied)
-
-    def pid(self) -> int | None:
-        """Return the pid of the running server, or None."""
-        return self._server.pid()
-
-    def stop(self) -> None:
-        """End it by its pid."""
-        self._server.stop()
+        return self._server.start(command, self._answers, port=self.port, tied=tied)
 
     def environment(self) -> dict[str, str]:
         """Return the environment that leads boto3 here as the principal that may do everything."""

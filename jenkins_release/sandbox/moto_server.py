@@ -18,13 +18,13 @@ from jenkins_release.errors import ConfigurationError
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
 from jenkins_release.sandbox.moto_iam import complete_iam, with_snapshot
 from jenkins_release.sandbox.moto_late import Late
-from jenkins_release.sandbox.process import LOOPBACK, Server, free_port, listening
+from jenkins_release.sandbox.process import LOOPBACK, OneServer, Server, free_port, listening
 
 _CHANGING = {"iam": ("users", "access_keys", "managed_policies", "tagger"), "secretsmanager": ("secrets",)}
 """Service to what moto keeps in its backend, and calls change."""
 
 
-class MotoServer:
+class MotoServer(OneServer):
     """moto as a process.
 
     Args:
@@ -54,15 +54,7 @@ class MotoServer:
             RemoteError: It did not start.
         """
         command = [sys.executable, "-m", "jenkins_release.sandbox.moto_server", "--port", str(self.port)]
-        return self._server.start(command, lambda: listening(self.port), tied=tied)
-
-    def pid(self) -> int | None:
-        """Return the pid of the running server, or None."""
-        return self._server.pid()
-
-    def stop(self) -> None:
-        """End it by its pid."""
-        self._server.stop()
+        return self._server.start(command, lambda: listening(self.port), port=self.port, tied=tied)
 
     def environment(self) -> dict[str, str]:
         """Return the environment that leads boto3 here for every service without an endpoint of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -10,16 +11,22 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.sandbox.watchdog import UNTIED
 
 LOOPBACK = "127.0.0.1"
 _GRACE_S = 20.0
 """Time that a server has between SIGTERM and SIGKILL."""
-_SUDO_S = 5.0
-"""Longest wait for ``sudo``, which may ask a directory about the user."""
+_KILLED_S = 10.0
+"""Time for a process to end after SIGKILL: one that waits for a disk ends when that answers."""
+KILL_S = 5.0
+"""Longest wait for ``kill`` or ``umount`` through ``sudo``, which may ask a directory about the user."""
+REMOVAL_S = 600.0
+"""Longest wait for a removal of many gigabytes."""
+_log = logging.getLogger(__name__)
 
 
 def free_port() -> int:
@@ -55,29 +62,47 @@ def as_root(command: Sequence[str]) -> list[str]:
     return [find_program("sudo", "sudo"), "-n", *command]
 
 
+def run_as_root(command: Sequence[str], *, timeout_s: float, alone: bool = False) -> str:
+    """Run a command as root, and wait for it.
+
+    Args:
+        command: Program and arguments.
+        timeout_s: Longest wait, in seconds.
+        alone: Run it as servers run, in a session of its own: there ``sudo`` knows of no password that was
+            given before.
+
+    Returns:
+        Why it failed, on one line; empty if it succeeded.
+    """
+    try:
+        done = subprocess.run(
+            as_root(command),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            start_new_session=alone,
+        )
+    except ConfigurationError as error:
+        return error.message
+    except subprocess.TimeoutExpired:
+        return f"{command[0]} did not end within {timeout_s:.0f} s"
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    if done.returncode == 0:
+        return ""
+    return " ".join(done.stderr.split()) or f"{command[0]} ended with status {done.returncode}"
+
+
 def root_refused() -> str:
     """Return why this user may run nothing as root; empty if :func:`as_root` works."""
     if os.geteuid() == 0:
         return ""
-    sudo = locate_program("sudo")
-    if sudo is None:
+    if locate_program("sudo") is None:
         return "sudo is not installed"
-    try:
-        # As the servers run: in a session of its own, where a password that was given counts no more.
-        tried = subprocess.run(
-            [sudo, "-n", "true"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_SUDO_S,
-            check=False,
-            start_new_session=True,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"sudo does not answer: {error}"
-    if tried.returncode == 0:
-        return ""
-    return " ".join(tried.stderr.split()) or f"sudo ended with status {tried.returncode}"
+    return run_as_root(["true"], timeout_s=KILL_S, alone=True)
 
 
 def alive(pid: int) -> bool:
@@ -97,8 +122,37 @@ def _thread_runs(thread: Path) -> bool:
     return False
 
 
+def _began(pid: int) -> int:
+    """Return when a process began, in clock ticks after the machine did (proc_pid_stat(5)); 0 for none."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return 0
+
+
+def _ends(pid: int, within_s: float) -> bool:
+    end = time.monotonic() + within_s
+    while alive(pid):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@contextlib.contextmanager
+def cleaned_up_after_failure(clean_up: Callable[[], None]) -> Iterator[None]:
+    """Clean up if the block fails. A failure of the clean-up does not hide the cause."""
+    try:
+        yield
+    except BaseException:
+        try:
+            clean_up()
+        except ReleaseError as error:
+            _log.warning("and the sandbox was not cleaned up: %s", error)
+        raise
+
+
 class Server:
-    """A server process of the sandbox, known by the pid in its pid file.
+    """A server process of the sandbox, known by what its pid file says.
 
     Args:
         name: Short name, also the name of its log file.
@@ -115,7 +169,7 @@ class Server:
 
     @property
     def pid_file(self) -> Path:
-        """Where the pid of the running server stands."""
+        """Holds the pid of the running server and when it began."""
         return self.folder / f"{self.name}.pid"
 
     @property
@@ -128,70 +182,96 @@ class Server:
         command: Sequence[str],
         ready: Callable[[], bool],
         *,
+        port: int | None = None,
         env: dict[str, str] | None = None,
         timeout_s: float = 60.0,
         tied: bool = False,
     ) -> int:
-        """Start the server in a session of its own and wait until it is ready.
+        """Start the server in a session of its own and wait until it is ready; one that runs stays as it is.
 
         Args:
             command: Program and arguments.
             ready: Asked every 50 ms whether the server answers.
+            port: Loopback port that it will listen on; whoever listens there already is not the server.
             env: Whole environment of the server; the caller's by default.
             timeout_s: Longest wait for ``ready``, in seconds.
-            tied: End the server when the calling process ends, even by SIGKILL.
+            tied: End the server when the calling process ends, even by SIGKILL. One that ran before is not
+                tied.
 
         Returns:
             The pid.
 
         Raises:
-            RemoteError: It ended, or was not ready in time; the message has the end of its log.
+            RemoteError: The port is taken, or it ended, or was not ready in time; the message has the end of
+                what it wrote to its log.
         """
+        pid, process, begun = self.pid(), None, self._log_size()
+        if pid is None:
+            if port is not None and listening(port):
+                raise RemoteError(
+                    f"cannot start {self.name}: port {port} is taken",
+                    hint="end what listens there, or choose another port",
+                )
+            process = self._spawn(command, env)
+            pid = process.pid
+        with cleaned_up_after_failure(self.stop):
+            if tied and process is not None:
+                self._watch(pid)
+            end = time.monotonic() + timeout_s
+            while True:
+                if process is not None and process.poll() is not None:
+                    status = process.returncode
+                    raise RemoteError(f"{self.name} ended with status {status}: {self._log_since(begun)}")
+                if ready():
+                    return pid
+                if time.monotonic() > end:
+                    raise RemoteError(
+                        f"{self.name} was not ready after {timeout_s:.0f} s: {self._log_since(begun)}"
+                    )
+                time.sleep(0.05)
+
+    def pid(self) -> int | None:
+        """Return the pid of the running server, or None.
+
+        A pid that is another process's by now, as after a restart of the machine, is not the server's.
+        """
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            pid, began = map(int, self.pid_file.read_text().split())
+            if alive(pid) and _began(pid) == began:
+                return pid
+        return None
+
+    def stop(self, timeout_s: float = _GRACE_S) -> None:
+        """End the server: SIGTERM, then SIGKILL for its session after ``timeout_s`` seconds.
+
+        Raises:
+            RemoteError: It does not end, or root is needed and refused; its pid stays known.
+        """
+        pid = self.pid()
+        if pid is not None:
+            refused = self._signal(pid, signal.SIGTERM)
+            if not _ends(pid, 0.0 if refused else timeout_s):
+                refused = self._signal(-pid, signal.SIGKILL)
+            if not _ends(pid, 0.0 if refused else _KILLED_S):
+                raise RemoteError(
+                    f"{self.name}, process {pid}, does not end: {refused or 'not even after SIGKILL'}",
+                    hint=f"as root: kill {pid}",
+                )
+        self.pid_file.unlink(missing_ok=True)
+        self._leave_watchdog(b"")
+
+    def untie(self) -> None:
+        """Let the server stay when this process ends; for one that is not tied, nothing changes."""
+        self._leave_watchdog(UNTIED)
+
+    def _spawn(self, command: Sequence[str], env: dict[str, str] | None) -> subprocess.Popen[bytes]:
         words = as_root(command) if self.root else list(command)
         with self.log_file.open("ab") as log:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True
             )
-        if tied:
-            self._watch(process.pid)
-        self.pid_file.write_text(str(process.pid))
-        end = time.monotonic() + timeout_s
-        while not ready():
-            if process.poll() is not None:
-                self.stop()
-                raise RemoteError(f"{self.name} ended with status {process.returncode}: {self._log_tail()}")
-            if time.monotonic() > end:
-                self.stop()
-                raise RemoteError(f"{self.name} was not ready after {timeout_s:.0f} s: {self._log_tail()}")
-            time.sleep(0.05)
-        return process.pid
-
-    def pid(self) -> int | None:
-        """Return the pid of the running server, or None."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            pid = int(self.pid_file.read_text())
-            if alive(pid):
-                return pid
-        return None
-
-    def stop(self, timeout_s: float = _GRACE_S) -> None:
-        """End the server by its pid: SIGTERM, then SIGKILL for its session after ``timeout_s`` seconds."""
-        pid = self.pid()
-        if pid is not None:
-            self._signal(pid, signal.SIGTERM)
-            end = time.monotonic() + timeout_s
-            while alive(pid) and time.monotonic() < end:
-                time.sleep(0.05)
-            if alive(pid):
-                self._signal(-pid, signal.SIGKILL)
-                while alive(pid):  # the kernel ends it; that it does not is not foreseen
-                    time.sleep(0.01)
-        self.pid_file.unlink(missing_ok=True)
-        if self._watchdog is not None:
-            process, lifeline = self._watchdog
-            os.close(lifeline)
-            process.wait()
-            self._watchdog = None
+        self.pid_file.write_text(f"{process.pid} {_began(process.pid)}")
+        return process
 
     def _watch(self, pid: int) -> None:
         """Have the server ended when this process is gone."""
@@ -209,21 +289,64 @@ class Server:
                 cwd="/",
                 start_new_session=True,
             )
+        except BaseException:
+            os.close(lifeline)
+            raise
         finally:
             os.close(watched)
         self._watchdog = process, lifeline
 
-    def _signal(self, pid: int, number: signal.Signals) -> None:
-        if self.root and os.geteuid() != 0:
-            command = as_root(["kill", f"-{number.value}", "--", str(pid)])
-            subprocess.run(command, check=False, capture_output=True)
+    def _leave_watchdog(self, word: bytes) -> None:
+        if self._watchdog is None:
             return
+        (process, lifeline), self._watchdog = self._watchdog, None
+        if word:
+            with contextlib.suppress(BrokenPipeError):  # the server has ended, and so has it
+                os.write(lifeline, word)
+        os.close(lifeline)
+        # One that does not end is no reason to wait for ever: it does its work alone.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_S + _KILLED_S)
+
+    def _signal(self, pid: int, number: signal.Signals) -> str:
+        """Send a signal. Returns why that was refused; empty if it was not."""
+        if self.root and os.geteuid() != 0:
+            return run_as_root(["kill", f"-{number.value}", "--", str(pid)], timeout_s=KILL_S)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+        return ""
 
-    def _log_tail(self) -> str:
-        lines = self.log_file.read_text(errors="replace").splitlines()
-        return " / ".join(lines[-5:]) or "its log is empty"
+    def _log_size(self) -> int:
+        return self.log_file.stat().st_size if self.log_file.exists() else 0
+
+    def _log_since(self, begun: int) -> str:
+        with self.log_file.open("rb") as log:
+            log.seek(begun)
+            lines = log.read().decode(errors="replace").splitlines()
+        return " / ".join(lines[-5:]) or "it wrote nothing to its log"
+
+
+class OneServer:
+    """A part of the sandbox that is one server process, which ``_server`` knows."""
+
+    _server: Server
+
+    @property
+    def log_file(self) -> Path:
+        """Where the server's output goes."""
+        return self._server.log_file
+
+    def pid(self) -> int | None:
+        """Return the pid of the running server, or None."""
+        return self._server.pid()
+
+    def stop(self) -> None:
+        """End it by its pid. Raises RemoteError if it does not end."""
+        self._server.stop()
+
+    def untie(self) -> None:
+        """Let it stay when this process ends."""
+        self._server.untie()
 
 
 def listening(port: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 from pathlib import Path
 
-from jenkins_release.sandbox.process import LOOPBACK, Server, find_program, free_port
+from jenkins_release.sandbox.process import LOOPBACK, OneServer, Server, find_program, free_port
 
 _CONFIG = """\
 version: 0.1
@@ -17,7 +17,7 @@ http: {{addr: "{host}:{port}", headers: {{X-Content-Type-Options: [nosniff]}}}}
 """
 
 
-class RegistryServer:
+class RegistryServer(OneServer):
     """A registry without credentials, on a loopback port.
 
     Args:
@@ -51,15 +51,7 @@ class RegistryServer:
         folder = self._server.folder
         config = folder / "config.yml"
         config.write_text(_CONFIG.format(root=folder / "data", host=LOOPBACK, port=self.port))
-        return self._server.start([program, "serve", str(config)], self._answers, tied=tied)
-
-    def pid(self) -> int | None:
-        """Return the pid of the running server, or None."""
-        return self._server.pid()
-
-    def stop(self) -> None:
-        """End it by its pid."""
-        self._server.stop()
+        return self._server.start([program, "serve", str(config)], self._answers, port=self.port, tied=tied)
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2)

@@ -19,8 +19,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from jenkins_release.errors import RemoteError
-from jenkins_release.sandbox.process import LOOPBACK, Server, find_program
+from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.sandbox.process import LOOPBACK, OneServer, Server, find_program
 
 _LISTEN = """
 import socket, sys
@@ -33,7 +33,7 @@ _CHUNK = 1 << 16
 _ENTER_S = 20.0
 
 
-class Relay:
+class Relay(OneServer):
     """The relay as a process.
 
     Args:
@@ -46,7 +46,7 @@ class Relay:
         self._server = Server("relay", folder)
 
     def start(self, daemon: int, *, tied: bool = False) -> int:
-        """Start it and wait until it listens.
+        """Start it and wait until it listens. One that runs makes way: the daemon may be another one.
 
         Args:
             daemon: Pid of a process in the network namespace.
@@ -58,6 +58,7 @@ class Relay:
         Raises:
             RemoteError: This user may not enter the namespace, or a port is taken there.
         """
+        self.stop()
         ready = self._server.folder / "ready"
         ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "jenkins_release.sandbox.relay", "--daemon", str(daemon)]
@@ -66,13 +67,10 @@ class Relay:
             command += ["--port", str(port)]
         return self._server.start(command, ready.exists, tied=tied)
 
-    def pid(self) -> int | None:
-        """Return the pid of the running relay, or None."""
-        return self._server.pid()
-
-    def stop(self) -> None:
-        """End it by its pid."""
-        self._server.stop()
+    @property
+    def needed(self) -> bool:
+        """Whether it was started and not stopped, also if it has ended since."""
+        return self._server.pid_file.exists()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: ended.set())
     try:
         listeners = _listen(options.daemon, options.port)
-    except RemoteError as error:
+    except ReleaseError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the server's log
         return error.exit_status
     for listener, port in zip(listeners, options.port, strict=True):
@@ -105,15 +103,20 @@ def _listen(daemon: int, ports: Sequence[int]) -> list[socket.socket]:
         if _user_namespace(daemon) != _user_namespace("self"):  # one's own cannot be entered: setns(2)
             enter += ["--user", "--preserve-credentials"]
         listen = [sys.executable, "-I", "-S", "-c", _LISTEN, str(theirs.fileno()), *map(str, ports)]
-        done = subprocess.run(
-            [*enter, "--", *listen],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_ENTER_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*enter, "--", *listen],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_ENTER_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RemoteError(
+                f"the network of process {daemon} cannot be entered: no answer within {_ENTER_S:.0f} s"
+            ) from error
         if done.returncode != 0:
             why = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
             raise RemoteError(f"the network of process {daemon} cannot be entered: {why}")

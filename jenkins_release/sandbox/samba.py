@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, RemoteError
-from jenkins_release.sandbox.process import LOOPBACK, Server, find_program, free_port, listening
+from jenkins_release.sandbox.process import LOOPBACK, OneServer, Server, find_program, free_port, listening
 
 _PACKAGE = "samba"
+_PDBEDIT_S = 60.0
 _STATE = ("private", "lock", "state", "cache", "pid", "ncalrpc")
 
 
@@ -38,7 +39,7 @@ class SambaShare:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-class SambaServer:
+class SambaServer(OneServer):
     """A Samba server with its state in one folder.
 
     Args:
@@ -79,11 +80,6 @@ class SambaServer:
         """The generated smb.conf."""
         return self.folder / "smb.conf"
 
-    @property
-    def log_file(self) -> Path:
-        """Where the server's output goes."""
-        return self._server.log_file
-
     def location(self, share: str, folder: str = "") -> str:
         """Return the address of a share, or of a folder in it, as configuration names it.
 
@@ -92,10 +88,6 @@ class SambaServer:
             folder: Path below it, with ``/`` between the names.
         """
         return "/".join(part for part in (f"smb://{LOOPBACK}:{self.port}/{share}", folder) if part)
-
-    def pid(self) -> int | None:
-        """Return the pid of the running server, or None."""
-        return self._server.pid()
 
     def start(self, *, tied: bool = False, timeout_s: float = 60.0) -> int:
         """Write the configuration, set the password, and start the server; a running one stays as it is.
@@ -115,11 +107,6 @@ class SambaServer:
         running = self.pid()
         if running is not None:
             return running
-        if listening(self.port):
-            raise RemoteError(
-                f"cannot start smbd: port {self.port} is taken",
-                hint="choose another port, or none for a free one",
-            )
         smbd = find_program("smbd", _PACKAGE)
         for name in _STATE:
             (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -129,7 +116,11 @@ class SambaServer:
         self._set_password()
         command = [smbd, "--foreground", "--no-process-group", "--debug-stdout", "-s", str(self.config_file)]
         return self._server.start(
-            [*self._launcher, *command], lambda: listening(self.port), timeout_s=timeout_s, tied=tied
+            [*self._launcher, *command],
+            lambda: listening(self.port),
+            port=self.port,
+            timeout_s=timeout_s,
+            tied=tied,
         )
 
     def stop(self) -> None:
@@ -220,13 +211,17 @@ class SambaServer:
 
     def _set_password(self) -> None:
         command = [find_program("pdbedit", _PACKAGE), "-s", str(self.config_file), "-a", "-t"]
-        done = subprocess.run(
-            [*command, "-u", self._account],
-            input=f"{self._password}\n{self._password}\n",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*command, "-u", self._account],
+                input=f"{self._password}\n{self._password}\n",
+                capture_output=True,
+                text=True,
+                timeout=_PDBEDIT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RemoteError(f"pdbedit did not end within {_PDBEDIT_S:.0f} s") from error
         if done.returncode != 0:
             raise RemoteError(f"pdbedit did not accept the user {self.user}: {done.stderr.strip()}")
 

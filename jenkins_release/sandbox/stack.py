@@ -12,7 +12,6 @@ import logging
 import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +23,13 @@ from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.ecr_server import EcrServer
 from jenkins_release.sandbox.moto_server import MotoServer
 from jenkins_release.sandbox.needs import check_needs
-from jenkins_release.sandbox.process import as_root, free_port
+from jenkins_release.sandbox.process import (
+    REMOVAL_S,
+    OneServer,
+    cleaned_up_after_failure,
+    free_port,
+    run_as_root,
+)
 from jenkins_release.sandbox.registry import RegistryServer
 from jenkins_release.sandbox.relay import Relay
 from jenkins_release.sandbox.saas import CLUSTER, create_services, saas_toml
@@ -55,19 +60,6 @@ class _State:
 
 
 @contextlib.contextmanager
-def cleaned_up_after_failure(clean_up: Callable[[], None]) -> Iterator[None]:
-    """Clean up if the block fails. A failure of the clean-up does not hide the cause."""
-    try:
-        yield
-    except BaseException:
-        try:
-            clean_up()
-        except ReleaseError as error:
-            _log.warning("and the sandbox was not cleaned up: %s", error)
-        raise
-
-
-@contextlib.contextmanager
 def ended_after(clean_up: Callable[[], None]) -> Iterator[None]:
     """Clean up after the block, whether it fails or not."""
     with cleaned_up_after_failure(clean_up):
@@ -91,9 +83,14 @@ class Sandbox:
             self._make(self._state)
 
     @property
+    def exists(self) -> bool:
+        """Whether there is a sandbox in the folder."""
+        return self._state is not None
+
+    @property
     def running(self) -> bool:
-        """Whether the sandbox was started and its servers answer to their pids."""
-        return self._state is not None and self.samba.pid() is not None and self.ecr.pid() is not None
+        """Whether the sandbox was started and each of its servers runs."""
+        return self._state is not None and all(self.servers().values())
 
     @property
     def share_location(self) -> str:
@@ -116,10 +113,12 @@ class Sandbox:
         return self.folder / "shares" / CANDIDATE_SHARE
 
     def start(self, *, tied: bool = False) -> None:
-        """Start every server; a running sandbox is left alone.
+        """Start every server that does not run.
+
+        They end with the calling process until the last of them has started.
 
         Args:
-            tied: End the servers when the calling process dies.
+            tied: End the servers that are started here when the calling process ends; see :meth:`untie`.
 
         Raises:
             ConfigurationError: The machine lacks something; the reasons name all of it, and nothing was made.
@@ -148,23 +147,36 @@ class Sandbox:
         self._write(state)
         with cleaned_up_after_failure(self.stop):
             if self.docker is not None:
-                self.docker.start(tied=tied)
-            self.samba.start(tied=tied)
-            self.registry.start(tied=tied)
-            self.ecr.start(tied=tied)
-            self.moto.start(tied=tied)
+                self.docker.start(tied=True)
+            self.samba.start(tied=True)
+            self.registry.start(tied=True)
+            self.ecr.start(tied=True)
+            self.moto.start(tied=True)
             if self.docker is None:
-                self._reach(tied)
+                self._reach()
+        if not tied:
+            self.untie()
+
+    def untie(self) -> None:
+        """Let the servers stay when this process ends."""
+        for server in self._servers():
+            server.untie()
 
     def stop(self) -> None:
-        """Stop every server by its pid. What they stored stays."""
-        if self._state is None:
-            return
+        """Stop every server by its pid. What they stored stays.
+
+        Raises:
+            RemoteError: One of them does not end.
+        """
         with contextlib.ExitStack() as stack:  # each, whatever happens with another one
-            if self.docker is not None:
-                stack.callback(self.docker.stop)
-            for server in (self.samba, self.registry, self.ecr, self.moto, self.relay):
+            for server in self._servers():
                 stack.callback(server.stop)
+
+    def _servers(self) -> tuple[OneServer, ...]:
+        if self._state is None:
+            return ()
+        own = (self.docker,) if self.docker is not None else ()
+        return (*own, self.samba, self.registry, self.ecr, self.moto, self.relay)
 
     def remove(self) -> None:
         """Stop every server, and remove the folder and the sandbox's images.
@@ -183,11 +195,13 @@ class Sandbox:
             except ReleaseError as error:
                 _log.warning("images of the sandbox stay in the Docker daemon: %s", error)
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self.folder.exists():  # files of root, where the daemon ran through sudo
-            command = as_root(["rm", "-rf", "--", str(self.folder)])
-            removed = subprocess.run(command, check=False, capture_output=True, text=True)
-            if removed.returncode:
-                raise RemoteError(f"{self.folder} was not removed: {removed.stderr.strip()}")
+        if not self.folder.exists():
+            return
+        # Files of root, where the daemon ran through sudo.
+        if refused := run_as_root(
+            ["rm", "-rf", "--one-file-system", "--", str(self.folder)], timeout_s=REMOVAL_S
+        ):
+            raise RemoteError(f"{self.folder} was not removed: {refused}")
 
     def add_images(self, version: str, build: str, *, base_size: int = 0, own_size: int = 0) -> list[str]:
         """Load the demo images of a build into the daemon; arguments as ``build_images``.
@@ -206,12 +220,12 @@ class Sandbox:
         with DockerEngine(self.docker_host) as engine:
             return build_images(engine, version, build, base_size=base_size, own_size=own_size)
 
-    def _reach(self, tied: bool) -> None:
+    def _reach(self) -> None:
         """Have the shared daemon reach the registries on this machine's loopback."""
         daemon = SharedDaemon(self.docker_host)
         foreign = daemon.foreign_network()
         if foreign is not None:
-            self.relay.start(foreign, tied=tied)
+            self.relay.start(foreign, tied=True)
         daemon.check_reach(self.registry.host)
 
     @property
@@ -282,8 +296,8 @@ class Sandbox:
             "ecr-front": self.ecr.pid(),
             "moto": self.moto.pid(),
         }
-        if relay := self.relay.pid():
-            found["relay"] = relay
+        if self.relay.needed:
+            found["relay"] = self.relay.pid()
         return found if self.docker is None else {"dockerd": self.docker.pid(), **found}
 
     def _new_state(self, look: Look) -> _State:

@@ -4,7 +4,7 @@ A program of its own, run by its path: it needs no package, and runs as root for
 Standard input is a pipe whose other end only the starting process has. The kernel closes that end
 even after SIGKILL, which is why this is no signal handler; and unlike the parent death signal
 (PR_SET_PDEATHSIG of prctl(2)), a pipe survives sudo, a server that changes its user, and a thread
-that ends before its process.
+that ends before its process. A word on the pipe means that the server is to stay.
 """
 
 import contextlib
@@ -12,6 +12,9 @@ import os
 import select
 import signal
 import sys
+
+UNTIED = b"stay"
+"""What is written to the pipe if the server is to stay."""
 
 
 def main(pid: int, grace_s: float) -> None:
@@ -26,7 +29,7 @@ def main(pid: int, grace_s: float) -> None:
     except ProcessLookupError:
         return
     ended, _, _ = select.select([server, sys.stdin.fileno()], [], [])
-    if server in ended:
+    if server in ended or os.read(sys.stdin.fileno(), len(UNTIED)):
         return
     with contextlib.suppress(ProcessLookupError):
         # The descriptor names this process for good; its number may be another one's by now.

@@ -93,7 +93,7 @@ def test_a_front_on_a_taken_port_is_an_error(
 ) -> None:
     """Another server that answers on the port is not taken for ours."""
     second = EcrServer(tmp_path / "second", registry_server.port, port=server.port)
-    with pytest.raises(RemoteError, match="Address already in use"):
+    with pytest.raises(RemoteError, match=f"port {server.port} is taken"):
         second.start(tied=True)
 
 

@@ -19,6 +19,7 @@ from jenkins_release.sandbox.process import Server, alive, find_program, free_po
 from jenkins_release.sandbox.registry import RegistryServer
 from jenkins_release.sandbox.shared_daemon import SharedDaemon
 from jenkins_release.sandbox.stack import Sandbox
+from tests.fixtures.share import eventually
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +126,37 @@ def test_a_free_port_is_free():
 
 
 def test_commands_without_a_sandbox_say_how_to_start_one(tmp_path, capsys):
-    """No sandbox is no crash."""
-    assert main(["sandbox", "status", "--folder", str(tmp_path / "none")], environ={}) == 2
+    """No sandbox is no crash, and nothing is said to have been stopped."""
+    folder = ["--folder", str(tmp_path / "none")]
+    assert main(["sandbox", "status", *folder], environ={}) == 2
     assert "sandbox start" in capsys.readouterr().err
+    for words in (["stop"], ["stop", "--remove"]):
+        assert main(["sandbox", *words, *folder], environ={}) == 0
+        assert capsys.readouterr().out == f"nothing to do: no sandbox in {tmp_path / 'none'}\n"
+
+
+def test_a_server_that_died_is_started_again_beside_the_others(tmp_path, environ, capsys):
+    """Those that still run are neither started twice nor forgotten."""
+    folder = ["--folder", str(tmp_path / "box")]
+    seen: set[int] = set()
+    try:
+        assert main(["sandbox", "start", *folder], environ=environ) == 0
+        stack = Sandbox(tmp_path / "box", environ=environ)
+        first = stack.servers()
+        seen |= {pid for pid in first.values() if pid}
+        for dead in ("ecr-front", "moto"):
+            before = stack.servers()
+            os.kill(before[dead], signal.SIGKILL)
+            assert eventually(lambda pid=before[dead]: not alive(pid))
+            assert main(["sandbox", "start", *folder], environ=environ) == 0
+            after = stack.servers()
+            seen |= {pid for pid in after.values() if pid}
+            assert after[dead] not in {None, before[dead]}
+            assert {**after, dead: before[dead]} == before
+    finally:
+        assert main(["sandbox", "stop", "--remove", *folder], environ=environ) == 0
+    assert len(seen) == 6
+    assert not [pid for pid in seen if alive(pid)]
 
 
 def test_a_rehearsal_with_trust_root_and_ledger(tmp_path, environ, monkeypatch, capsys):

@@ -143,6 +143,34 @@ def test_a_daemon_that_sudo_started_ends_with_its_parent(unprivileged):
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
+def test_no_server_is_left_of_a_start_that_is_ended(number, short_folder):
+    """It may have no time to stop them: they are tied to it until all of them run."""
+    box = short_folder / "box"
+    environ = {"PATH": os.environ["PATH"], "DOCKER_HOST": f"unix://{short_folder}/none.sock"}
+    process = subprocess.Popen(
+        [*_HANGS_UP, sys.executable, "-m", "jenkins_release", "sandbox", "start", "--folder", str(box)],
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert eventually(lambda: (box / "ecr" / "ecr-front.pid").exists(), within_s=60)
+        everyone = [
+            one for pid in Sandbox(box, environ=environ).servers().values() if pid for one in family(pid)
+        ]
+        assert len(everyone) >= 4
+        process.send_signal(number)
+        assert process.wait(60) != 0
+        assert eventually(lambda: not [one for one in everyone if alive(one)], within_s=60), everyone
+        assert not any(Sandbox(box, environ=environ).servers().values())
+    finally:
+        process.kill()
+        process.wait()
+        Sandbox(box, environ=environ).remove()
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_nothing_is_left_of_a_demo_that_is_ended(number, short_folder):
     """Neither a server nor a file, of root or of the user, though an ended command has no time for that."""
