@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jenkins_release.aws.errors import aws_errors
-from jenkins_release.aws.exchange import AwsExchange
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.waits import Limits, check, remaining
 
@@ -68,6 +67,8 @@ def aws_client(
     import boto3
     from botocore.config import Config
 
+    from jenkins_release.aws.exchange import AwsExchange
+
     if not region:
         raise ConfigurationError(
             f"no AWS region is given for {service}", hint="set the region in the configuration: eu-central-1"
@@ -94,7 +95,7 @@ def aws_client(
                 ) from error
             raise _unreadable(error) from error
     check_endpoint(service, client.meta.endpoint_url)
-    AwsExchange(client, attempts, limits or Limits())
+    AwsExchange(client, attempts, limits)
     return client
 
 

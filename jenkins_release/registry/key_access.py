@@ -16,7 +16,6 @@ from typing import Any, Literal
 from requests.auth import HTTPBasicAuth
 
 from jenkins_release.aws.errors import error_code, translate
-from jenkins_release.aws.exchange import AwsExchange
 from jenkins_release.aws.iam import Credentials
 from jenkins_release.aws.session import CONNECT_TIMEOUT_S, check_endpoint
 from jenkins_release.errors import RemoteError
@@ -220,6 +219,8 @@ class KeyAccess:
 def _client(credentials: Credentials, region: str, limits: Limits) -> Any:
     import boto3
     from botocore.config import Config
+
+    from jenkins_release.aws.exchange import AwsExchange
 
     config = Config(
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
