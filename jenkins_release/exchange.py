@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -111,14 +111,20 @@ class Exchange:
     def told(self) -> Answer:
         """Return the answer with the beginning of its body, which explains the status at most.
 
-        What cannot be read of the body is left out.
+        What cannot be read of the body of an error is left out.
+
+        Raises:
+            NoAnswer: The body of a success breaks off or comes too slowly: a header may be missing too.
         """
         data = bytearray()
-        with suppress(NoAnswer):
+        try:
             for piece in self.pieces(MOST_TOLD):
                 data += piece
                 if len(data) >= MOST_TOLD:
                     break
+        except NoAnswer:
+            if self.status < requests.codes.multiple_choices:
+                raise
         return Answer(self.status, self.headers, bytes(data[:MOST_TOLD]))
 
 

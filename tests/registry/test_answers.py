@@ -282,6 +282,19 @@ def test_headers_that_break_off_are_no_answer(blobs: RegistryUploads, raw_server
     assert caught.value.retryable
 
 
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "HEAD"])
+def test_a_success_whose_body_breaks_off_is_no_answer(
+    blobs: RegistryUploads, raw_server: RawServer, call: str
+):
+    """Whoever cut it may have lost a header as well: it is asked for again, or looked up."""
+    cut = answer(201 if call in {"PUT", "mount", "manifest"} else 202, Content_Length=100)
+    spoiled(raw_server, call, lambda _: [cut])
+    raw_server.closes = True
+    with pytest.raises(RemoteError) as caught:
+        CALLS[call](blobs)
+    assert caught.value.retryable
+
+
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("kind", ["seconds", "date", "past", "far"])
 def test_a_wait_is_asked_for_in_seconds_or_as_a_date(
