@@ -105,6 +105,7 @@ class Exchange:
         for piece in self.pieces(min(_PIECE, most + 1)):
             data += piece
             if len(data) > most:
+                data.clear()  # the error holds this frame
                 raise NoAnswer(f"the answer of {self.host} has more than {most} bytes")
         return bytes(data)
 

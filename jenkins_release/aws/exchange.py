@@ -27,7 +27,7 @@ from jenkins_release.aws.errors import is_transient, retry_after
 from jenkins_release.numbers import whole_number
 from jenkins_release.waits import Call, Limits, pause
 
-MOST = 64 * 1024 * 1024
+MOST = 16 * 1024 * 1024
 """Bytes of an answer that are read; the largest real one, a page of BatchGetImage, has about 1 MiB."""
 MOST_OF_ERROR = 1024 * 1024
 """Bytes of an error that are read."""
@@ -226,6 +226,7 @@ def _read(answer: AWSResponse, method: str, call: Call) -> bytes:
     for piece in call.pieces(iter(lambda: answer.raw.read1(_PIECE, decode_content=False), b""), 1):
         body += piece
         if len(body) > most:
+            body.clear()  # the error holds this frame, and each attempt has its own
             raise AnswerError(error=f"the answer is longer than {most} bytes")
     stated = _stated(answer)
     bodyless = method == "HEAD" or answer.status_code in _NO_BODY

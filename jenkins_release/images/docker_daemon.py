@@ -95,6 +95,7 @@ class Daemon(docker.APIClient):
             for piece in call.pieces(_stream(answer), _PIECE):
                 body += piece
                 if len(body) > most and answer.status_code < _ERROR:
+                    body.clear()  # the error holds this frame
                     raise RemoteError(
                         f"the Docker daemon at {self.url} answers with more than {most} bytes",
                         hint="look at what listens there",

@@ -100,6 +100,7 @@ class BoundedAdapter(HTTPAdapter):
         finally:
             answer.raw.close()
         if not whole and not stream and answer.status_code < _ERROR:
+            data.clear()  # the error holds this frame
             raise requests.ConnectionError(f"an answer of more than {MOST} bytes", request=request)
         answer.raw = Body(bytes(data), whole, answer.raw)
         return answer

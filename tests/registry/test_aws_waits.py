@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,25 @@ def test_a_body_without_end(
         sent = server.sent
     assert "longer than" in error.message
     assert sent < 32 * 1024 * 1024
+
+
+def test_bodies_without_end_of_several_attempts_take_the_memory_of_one(
+    aws: Callable[[RawServer], None], monkeypatch: pytest.MonkeyPatch
+):
+    """The error of each attempt lives until the last one has failed."""
+    monkeypatch.setattr("random.uniform", lambda low, _: low)
+    with raw_server(lambda _: flood(b"HTTP/1.1 200 OK\r\n\r\n{")) as server:
+        aws(server)
+        registry = _ecr(5)
+        tracemalloc.start()
+        try:
+            error = _refused(registry)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert len(server.requests) == 5
+    assert "longer than" in error.message
+    assert peak < 3 * exchange.MOST
 
 
 def test_an_answer_that_broke_off_is_asked_for_again(
