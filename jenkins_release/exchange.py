@@ -16,11 +16,13 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.cookies import CookieConflictError
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util.response import assert_header_parsing
 
+from jenkins_release.causes import caused_by
 from jenkins_release.waits import Call, Limits, check
 
 MOST_TOLD = 64 * 1024
@@ -30,6 +32,15 @@ _MOST_LOCATION = 16 * 1024
 _TOLD = 200
 SLACK_S = 10.0
 """Seconds that requests' own limit, for each read, is longer: a call knows better what was late."""
+FOREIGN = (
+    requests.RequestException,
+    CookieConflictError,
+    HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
+"""What requests raises, and lets through of urllib3, http.client and sockets."""
 
 
 class NoAnswer(OSError):
@@ -306,9 +317,9 @@ def translated(host: str) -> Iterator[None]:
         # A call says what was late and for how long.
         late = shown(str(error).rpartition(": ")[2])
         raise NoAnswer(f"{host} did not answer in time: {late} (network.answer_s)") from error
-    except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+    except FOREIGN as error:
         reason = _cause(error)
-        if _caused_by(error, ssl.SSLCertVerificationError):
+        if caused_by(error, ssl.SSLCertVerificationError):
             raise Untrusted(f"the certificate of {host} is not trusted: {reason}", reason) from error
         raise NoAnswer(f"the connection to {host} broke: {reason}", reason) from error
 
@@ -339,15 +350,3 @@ def shown(text: str, most: int = _TOLD) -> str:
     """
     line = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * most]).split())
     return line if len(line) <= most else f"{line[: most - 3]}..."
-
-
-def _caused_by(error: BaseException, kind: type[BaseException]) -> bool:
-    seen: BaseException | None = error
-    for _ in range(10):
-        if seen is None or isinstance(seen, kind):
-            break
-        inner = getattr(seen, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = next((each for each in seen.args if isinstance(each, BaseException)), None)
-        seen = inner or seen.__cause__ or seen.__context__
-    return isinstance(seen, kind)

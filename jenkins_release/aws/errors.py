@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from jenkins_release.causes import caused_by
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.numbers import whole_number
 from jenkins_release.retry import asked_wait
@@ -258,6 +260,11 @@ def _denied(start: str, said: str, request: str) -> RemoteError:
     return RemoteError(f"{start}{request}: {said}", hint=hint)
 
 
+def _broke_off(error: Exception) -> bool:
+    """Whether TLS failed, but not for the certificate."""
+    return caused_by(error, ssl.SSLError) and not caused_by(error, ssl.SSLCertVerificationError)
+
+
 def _unanswered(error: Exception, what: str) -> ReleaseError:
     from botocore import exceptions as known
 
@@ -302,7 +309,7 @@ def _unanswered(error: Exception, what: str) -> ReleaseError:
             hint="look at HTTPS_PROXY and HTTP_PROXY, and at NO_PROXY for what needs no proxy",
             retryable=True,
         )
-    if isinstance(error, known.SSLError):
+    if isinstance(error, known.SSLError) and not _broke_off(error):
         return RemoteError(
             f"{start}: the TLS certificate is not accepted: {error}",
             hint="behind an intercepting proxy set AWS_CA_BUNDLE to its certificate",

@@ -311,3 +311,5 @@ def configure_logging(level: int, environ: Mapping[str, str]) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Of headers that it cannot parse it warns with a traceback and the URL, and goes on.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
+    # It logs the traceback of what it raises.
+    logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)

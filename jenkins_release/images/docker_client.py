@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import re
 import socket
 import ssl
@@ -15,10 +14,14 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from docker.errors import APIError, DockerException
+from docker.credentials.errors import StoreError
+from docker.errors import APIError, DockerException, StreamParseError
 from docker.utils import parse_repository_tag
+from docker.utils.socket import SocketError
 
+from jenkins_release.causes import causes, is_broken_tls
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.exchange import FOREIGN
 from jenkins_release.images.docker_address import find_daemon
 from jenkins_release.images.docker_daemon import Daemon
 from jenkins_release.images.protocol import ImageNotFound
@@ -27,15 +30,7 @@ from jenkins_release.waits import LEAST_RATE
 
 _WANTS_TLS = "HTTP request to an HTTPS server"
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-f]{64}")
-_FOREIGN = (
-    DockerException,
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    http.client.HTTPException,
-    OSError,
-)
-_SSL_BROKEN = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-"""A connection that ended, which another attempt may mend."""
+_FOREIGN = (*FOREIGN, DockerException, SocketError, StoreError, StreamParseError)
 
 
 def connection_settings(base_url: str | None, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -80,6 +75,8 @@ def connect(settings: Mapping[str, Any], timeout_s: float, least_rate: int = LEA
         except (DockerException, ValueError, TypeError, AttributeError) as error:
             # Without a cause it is not the network: the URL itself cannot be used. Docker answers with JSON.
             cause = error.__cause__
+            if url.startswith("ssh://") and not isinstance(error, DockerException):
+                raise  # what paramiko could not read
             other = isinstance(cause, APIError) and cause.is_client_error() and _WANTS_TLS not in str(cause)
             if isinstance(cause, ReleaseError):
                 raise cause from error
@@ -108,7 +105,7 @@ def translated(url: str, what: str) -> Iterator[None]:
         yield
     except ReleaseError:
         raise
-    except _foreign() as error:
+    except _foreign(url) as error:
         raise _translate(error, url, what) from error
 
 
@@ -152,42 +149,42 @@ def daemon_error(url: str, what: str, message: str) -> RemoteError:
     return RemoteError(f"{what}: the Docker daemon at {url} says: {message}", retryable=is_transient(message))
 
 
-def _foreign() -> tuple[type[Exception], ...]:
-    """Return what the SDK raises; of paramiko only if the SDK has it."""
-    paramiko = sys.modules.get("paramiko")
-    return _FOREIGN if paramiko is None else (*_FOREIGN, paramiko.SSHException)
+def _foreign(url: str) -> tuple[type[Exception], ...]:
+    """Return what the SDK raises, and lets through."""
+    # Whatever ends the thread of paramiko, which reads what the host sends, it raises in the caller's.
+    return (Exception,) if url.startswith("ssh://") else _FOREIGN
 
 
 def _translate(error: BaseException, url: str, what: str) -> ReleaseError:
-    causes = list(_causes(error))
-    if refused := _settings_error(error, causes, url, what):
+    found = list(causes(error))
+    if refused := _settings_error(error, found, url, what):
         return refused
     if isinstance(error, APIError):
         return daemon_error(url, what, str(error.explanation or error))
-    if any(isinstance(cause, PermissionError) for cause in causes):
+    if any(isinstance(cause, PermissionError) for cause in found):
         return RemoteError(
             f"{what}: this user may not use the Docker daemon's socket {url}",
             hint="add the user to the group that owns the socket (usually docker), and log in again",
         )
-    if any(isinstance(cause, FileNotFoundError | ConnectionRefusedError) for cause in causes):
+    if any(isinstance(cause, FileNotFoundError | ConnectionRefusedError) for cause in found):
         return RemoteError(
             f"{what}: no Docker daemon answers at {url}",
             hint="start the daemon, or set DOCKER_HOST to where it listens",
             retryable=True,
         )
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
+    if any(isinstance(cause, socket.gaierror) for cause in found):
         return RemoteError(
             f"{what}: the host {urlsplit(url).hostname!r} of {url} cannot be found",
             hint="check the spelling of the Docker daemon's address, and this machine's DNS",
             retryable=True,
         )
-    if any(isinstance(cause, requests.JSONDecodeError) for cause in causes):
+    if any(isinstance(cause, requests.JSONDecodeError) for cause in found):
         return not_a_daemon(url, what)
     # For urllib3 every connection that fails is a kind of timeout.
     late, failed = urllib3.exceptions.TimeoutError, urllib3.exceptions.NewConnectionError
     if any(
         isinstance(cause, TimeoutError | requests.Timeout | late) and not isinstance(cause, failed)
-        for cause in causes
+        for cause in found
     ):
         return RemoteError(
             f"{what}: the Docker daemon at {url} did not answer in time",
@@ -198,12 +195,14 @@ def _translate(error: BaseException, url: str, what: str) -> ReleaseError:
     if url.startswith("ssh://"):
         hint = f"`ssh {url.removeprefix('ssh://')} docker version` has to work without a question"
     return RemoteError(
-        f"{what}: the connection to the Docker daemon at {url} broke: {error}", hint=hint, retryable=True
+        f"{what}: the connection to the Docker daemon at {url} broke: {str(error) or type(error).__name__}",
+        hint=hint,
+        retryable=True,
     )
 
 
 def _settings_error(
-    error: BaseException, causes: list[BaseException], url: str, what: str
+    error: BaseException, found: list[BaseException], url: str, what: str
 ) -> ConfigurationError | None:
     """Return the error if daemon and settings do not go together, which no other attempt mends."""
     if _WANTS_TLS in str(error):
@@ -211,14 +210,23 @@ def _settings_error(
             f"{what}: the Docker daemon at {url} wants TLS",
             hint="set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder with ca.pem, cert.pem, key.pem",
         )
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError) and not isinstance(cause, _SSL_BROKEN):
+    for cause in found:
+        if isinstance(cause, ssl.SSLError) and not is_broken_tls(cause):
+            # ``reason`` is set by OpenSSL's errors only.
+            reason = getattr(cause, "reason", None) or cause
             return ConfigurationError(
-                f"{what}: the TLS settings do not fit the Docker daemon at {url}: {cause.reason or cause}",
+                f"{what}: the TLS settings do not fit the Docker daemon at {url}: {reason}",
                 hint="check DOCKER_TLS_VERIFY, DOCKER_CERT_PATH and the port: 2376 has TLS, 2375 has none",
             )
     paramiko = sys.modules.get("paramiko")
-    if paramiko is None or not isinstance(error, paramiko.SSHException):
+    if paramiko is None:
+        return None
+    if isinstance(error, paramiko.hostkeys.InvalidHostKey):
+        return ConfigurationError(
+            f"{what}: a line of ~/.ssh/known_hosts holds no key: {error.line}",
+            hint="take the line out; `ssh-keyscan` prints the key of a host as it has to be",
+        )
+    if not isinstance(error, paramiko.SSHException):
         return None
     refused = (paramiko.AuthenticationException, paramiko.BadHostKeyException)
     if isinstance(error, refused) or re.search("known_hosts|No authentication methods", str(error)):
@@ -227,16 +235,3 @@ def _settings_error(
             hint="the host's key has to be in ~/.ssh/known_hosts, the account's key in ~/.ssh or an agent",
         )
     return None
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and all that it wraps: urllib3 and requests keep causes in ``args`` too."""
-    waiting, seen = [error], set[int]()
-    while waiting:
-        current = waiting.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        wrapped = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-        waiting += [item for item in wrapped if isinstance(item, BaseException)]

@@ -8,28 +8,28 @@ Nothing of a page is quoted: it may show parameters, and its form is another one
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import jenkins
 import requests
-import urllib3
 
+from jenkins_release.causes import caused_by
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.exchange import FOREIGN
 from jenkins_release.retry import asked_wait
 
 _FOREIGN = (
     jenkins.JenkinsException,
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
+    *FOREIGN,
     # What documents raise that are not as the API says.
     AttributeError,
     KeyError,
     OverflowError,
     RecursionError,
     TypeError,
-    ValueError,
 )
 _CRUMB = "No valid crumb"
 _LONGEST = 300
@@ -77,7 +77,7 @@ def translate(error: Exception, what: str, url: str) -> ReleaseError:
     response = _answer_of(error)
     if response is not None:
         return _refusal(response, what, host)
-    if isinstance(error, requests.exceptions.SSLError):
+    if caused_by(error, ssl.SSLCertVerificationError):
         return ConfigurationError(
             f"{what}: the TLS certificate of {host} is not accepted",
             hint="set REQUESTS_CA_BUNDLE to the certificate of your authority",
@@ -90,7 +90,7 @@ def translate(error: Exception, what: str, url: str) -> ReleaseError:
             hint="jenkins.timeout_s is the longest wait for one answer",
             retryable=True,
         )
-    if isinstance(error, requests.RequestException) and not isinstance(error, ValueError):
+    if isinstance(error, FOREIGN) and not isinstance(error, ValueError):
         return RemoteError(
             f"{what}: no complete answer from {host} ({type(error).__name__})",
             hint="check jenkins.url, the network, and whether the controller runs",

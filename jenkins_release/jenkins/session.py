@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -10,8 +9,8 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
 
+from jenkins_release.exchange import FOREIGN
 from jenkins_release.waits import Limits
 
 CONSOLE_PIECE = 1024 * 1024
@@ -23,7 +22,6 @@ _BLOCK = 8 * 1024
 """Bytes that get lost at most, and are asked for again, where a connection breaks off."""
 _MOST_REDIRECTS = 5
 _ERROR = 400
-_FOREIGN = (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError)
 
 
 class Body(BytesIO):
@@ -79,7 +77,7 @@ class BoundedAdapter(HTTPAdapter):
             raise
         except TimeoutError as error:
             raise requests.ReadTimeout(str(error), request=request) from error
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise requests.ConnectionError(type(error).__name__, request=request) from error
         most = CONSOLE_PIECE if stream else MOST
         if answer.status_code >= _ERROR:
@@ -91,7 +89,7 @@ class BoundedAdapter(HTTPAdapter):
                 if len(data) >= most:
                     whole = False
                     break
-        except _FOREIGN as error:
+        except FOREIGN as error:
             whole = False
             if not (stream and data):
                 if isinstance(error, TimeoutError):

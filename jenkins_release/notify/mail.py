@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from jenkins_release.causes import is_broken_tls
 from jenkins_release.config.notify import PORTS, mail_address
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.notify.answers import quoted
@@ -152,14 +153,17 @@ class MailNotifier:
     def _unreachable(self, error: Exception) -> ReleaseError:
         """Return the error for a server that was not reached, or does not let us in: nothing was sent."""
         where = self.shown
+        # Only OpenSSL's own errors say more than their text.
         if isinstance(error, ssl.SSLCertVerificationError):
+            reason = getattr(error, "verify_message", "") or type(error).__name__
             return ConfigurationError(
-                f"the certificate of the mail server {where} is not trusted: {error.verify_message}",
+                f"the certificate of the mail server {where} is not trusted: {reason}",
                 hint="notify.host has to be the name in the certificate; notify.ca_file names its authority",
             )
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ssl.SSLError) and not is_broken_tls(error):
+            reason = getattr(error, "reason", "") or type(error).__name__
             return ConfigurationError(
-                f"no TLS with the mail server {where}: {error.reason}",
+                f"no TLS with the mail server {where}: {reason}",
                 hint='notify.tls is "implicit" on port 465 and "starttls" on 587',
             )
         if isinstance(error, smtplib.SMTPNotSupportedError):
@@ -269,7 +273,8 @@ def _why(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, socket.gaierror):
         return "its name is not known"
-    if isinstance(error, smtplib.SMTPServerDisconnected | ConnectionResetError | BrokenPipeError):
+    hung_up = isinstance(error, smtplib.SMTPServerDisconnected | ConnectionResetError | BrokenPipeError)
+    if hung_up or is_broken_tls(error):
         return "it hung up"
     return (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
 

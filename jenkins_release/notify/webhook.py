@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -14,8 +15,10 @@ import requests
 import urllib3
 from pydantic import SecretStr
 
+from jenkins_release.causes import caused_by
 from jenkins_release.config.redaction import Redaction
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.exchange import FOREIGN
 from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
@@ -81,7 +84,7 @@ class WebhookNotifier:
                     stream=True,
                 )
                 failure = self._refusal(answer)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except FOREIGN as error:
             failure = self._broken(error)
         # Raised behind the handler: what requests raises carries the URL, and so would a cause.
         if failure is not None:
@@ -115,7 +118,7 @@ class WebhookNotifier:
         return f": {text}" if text and "<" not in text else ""
 
     def _broken(self, error: Exception) -> ReleaseError:
-        if isinstance(error, requests.exceptions.SSLError):
+        if caused_by(error, ssl.SSLCertVerificationError):
             return ConfigurationError(
                 f"the certificate of the webhook at {self._host} is not trusted",
                 hint="notify.ca_file names the certificates of your authorities",
@@ -140,7 +143,7 @@ class WebhookNotifier:
                 hint="check the network, the firewall and HTTPS_PROXY",
                 retryable=True,
             )
-        if isinstance(error, OSError | urllib3.exceptions.HTTPError) and not isinstance(error, ValueError):
+        if not isinstance(error, ValueError):
             return RemoteError(
                 f"the connection to the webhook at {self._host} broke: {type(error).__name__}",
                 hint="the message may have arrived all the same, so it is not sent again",

@@ -17,6 +17,8 @@ from smbprotocol.exceptions import (
     SMBResponseException,
 )
 from smbprotocol.header import NtStatus
+from smbprotocol.structure import InvalidFieldDefinition
+from spnego.exceptions import FeatureMissingError, NativeError, SpnegoError
 
 from jenkins_release.errors import RemoteError
 from jenkins_release.share.protocol import (
@@ -28,10 +30,21 @@ from jenkins_release.share.protocol import (
     ShareFull,
 )
 
-FOREIGN = (SMBException, OSError, ValueError, struct.error, LookupError, ArithmeticError)
-"""What calls into smbprotocol raise: besides its own errors those of sockets, a bare ``ValueError``
-for a refused connection, and those of unpacking a malformed answer: an offset beyond its end, a time
-before the first or after the last one, an identifier that no table has."""
+_LOGIN = (SMBAuthenticationError, SpnegoError, FeatureMissingError, NativeError)
+"""What a login raises that does not come about; smbprotocol translates some errors of spnego only."""
+FOREIGN = (
+    SMBException,
+    InvalidFieldDefinition,
+    *_LOGIN,
+    OSError,
+    ValueError,
+    struct.error,
+    LookupError,
+    ArithmeticError,
+)
+"""What calls into smbprotocol raise: besides its own errors those of a login and of sockets, a bare
+``ValueError`` for a refused connection, and those of unpacking a malformed answer: an offset beyond its end,
+a time before the first or after the last one, an identifier that no table has."""
 
 
 class AnswerLost(RemoteError):
@@ -245,7 +258,7 @@ def translate(error: BaseException, doing: str, where: str) -> RemoteError:
         return AnswerLost(f"{tried}: the connection was lost: {error}", hint=_LOST_HINT, retryable=True)
     if isinstance(error, TimeoutError | BlockingIOError):
         return AnswerLost(f"{tried}: the server did not answer in time", hint=_LOST_HINT, retryable=True)
-    if isinstance(error, SMBAuthenticationError):
+    if isinstance(error, _LOGIN):
         return LoginRefused(f"{tried}: the login did not come about: {error}", hint=_NO_LOGIN)
     if isinstance(error, OSError):
         return AnswerLost(f"{tried}: the connection failed: {error}", hint=_LOST_HINT, retryable=True)

@@ -15,6 +15,7 @@ ROOT = Path(jenkins_release.__file__).parent
 FLOORS = {
     **dict.fromkeys(
         (
+            "causes",
             "errors",
             "moments",
             "numbers",

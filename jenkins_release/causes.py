@@ -1,0 +1,48 @@
+"""What is behind an error: libraries wrap the errors of sockets and of TLS, each in its own way."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+
+_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+_CHANGED = "BAD_RECORD_MAC"
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all that it wraps.
+
+    urllib3 keeps it as ``reason``, requests in ``args``, botocore in ``kwargs``.
+
+    Args:
+        error: The error.
+    """
+    waiting, seen = [error], set[int]()
+    while waiting:
+        current = waiting.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        named = getattr(current, "kwargs", None)
+        wrapped = [
+            current.__cause__,
+            current.__context__,
+            getattr(current, "reason", None),
+            *current.args,
+            *(named.values() if isinstance(named, dict) else ()),
+        ]
+        waiting += [item for item in wrapped if isinstance(item, BaseException)]
+
+
+def is_broken_tls(error: BaseException) -> bool:
+    """Whether TLS failed as its connection ended, or its bytes were changed: another attempt may mend it."""
+    if not isinstance(error, ssl.SSLError):
+        return False
+    # Only OpenSSL's own errors have a reason.
+    return isinstance(error, _ENDED) or _CHANGED in str(getattr(error, "reason", ""))
+
+
+def caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
+    """Whether an error is of one of some kinds, or wraps one that is."""
+    return any(isinstance(each, kinds) for each in causes(error))
