@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from jenkins_release.aws import aws_client, aws_errors, exchange
 from jenkins_release.aws.s3 import Bucket
 from jenkins_release.errors import ReleaseError, RemoteError
 from jenkins_release.registry import EcrRegistry
+from jenkins_release.sandbox.process import free_port
 from jenkins_release.waits import Limits
 from tests.fixtures.process import started
 from tests.fixtures.raw_server import RawServer, answer, drip, flood, raw_server
@@ -106,6 +109,31 @@ def test_bodies_without_end_of_several_attempts_take_the_memory_of_one(
         assert len(server.requests) == 5
     assert "longer than" in error.message
     assert peak < 3 * exchange.MOST
+
+
+def test_a_server_that_restarts_is_waited_for(no_aws: None, monkeypatch: pytest.MonkeyPatch):
+    """Nobody listens for a while: five attempts within a second would all come too early."""
+    port = free_port()
+    monkeypatch.setattr("random.uniform", lambda low, _: low)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+
+    def serve() -> None:
+        with socket.create_server(("127.0.0.1", port)) as listening:
+            listening.settimeout(GENEROUS_S)
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + JSON.encode() + b"\r\nContent-Length: 30\r\n\r\n")
+                connection.sendall(b'{"layers": [], "failures": []}')
+
+    later = threading.Timer(1.2, serve)
+    later.start()
+    try:
+        assert _ecr(5).missing_layers("skydrm/rms", ["sha256:1"]) == {"sha256:1"}
+    finally:
+        later.join()
 
 
 def test_an_answer_that_broke_off_is_asked_for_again(
@@ -245,6 +273,7 @@ import os, signal, threading
 from jenkins_release import waits
 from jenkins_release.parallel import map_parallel
 from jenkins_release.registry import EcrRegistry
+from jenkins_release.sandbox.process import free_port
 from jenkins_release.signals import interrupt_commands
 if os.environ["HOW"] == "signal":
     interrupt_commands()
