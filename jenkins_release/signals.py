@@ -66,6 +66,11 @@ def speaks_first() -> bool:
     return not _first or _said.acquire(blocking=False)
 
 
+def fresh_line(terminal: bool) -> str:
+    """Return what begins a line anew on a terminal, which has written ``^C`` into it; else nothing."""
+    return "\r\x1b[K" if terminal else ""
+
+
 def first_signal() -> int | None:
     """Return the signal that ends this command; None if there was none."""
     return _first[0] if _first else None
@@ -130,5 +135,5 @@ def _end_now(number: int) -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    os.write(2, _WORDS[signal.Signals(number)])
+    os.write(2, fresh_line(os.isatty(2)).encode() + _WORDS[signal.Signals(number)])
     os._exit(128 + number)

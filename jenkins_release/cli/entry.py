@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jenkins_release.cli.main import cli
+from jenkins_release.cli.main import Carried, cli
 from jenkins_release.environment import is_text
 from jenkins_release.errors import EXIT_STATUS, Category, ConfigurationError, Interrupted, ReleaseError
 from jenkins_release.signals import (
@@ -20,6 +20,7 @@ from jenkins_release.signals import (
     TERMINATED,
     Terminated,
     first_signal,
+    fresh_line,
     last_words,
     speaks_first,
 )
@@ -62,8 +63,7 @@ def main(
             runtime = Runtime(environ, pin_file)
             teller.enter_context(WaitTeller(sys.stderr))
             last_words(lambda number: _speak(number == signal.SIGTERM, runtime))
-        # Outside standalone mode click returns the status of an Exit instead of raising it.
-        ended = cli.main(words, prog_name="jenkins-release", standalone_mode=False, obj=runtime)
+        ended = _run(words, runtime)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return EXIT_STATUS[Category.CONFIGURATION]
@@ -92,6 +92,16 @@ def main(
     return ended if isinstance(ended, int) else 0
 
 
+def _run(words: list[str], runtime: Runtime | None) -> object:
+    try:
+        # Outside standalone mode click returns the status of an Exit instead of raising it.
+        return cli.main(words, prog_name="jenkins-release", standalone_mode=False, obj=runtime)
+    except Carried as carried:
+        error = carried.error
+    # Here it keeps its own cause.
+    raise error
+
+
 def _unusable(error: Exception) -> ConfigurationError | None:
     """Return what is wrong with a local path that a command was given; None for every other failure."""
     # The SMB client has subclasses of its own.
@@ -106,7 +116,6 @@ def _unusable(error: Exception) -> ConfigurationError | None:
 
 
 def _ended_by_signal(error: BaseException, runtime: Runtime | None) -> int:
-    # click turns a KeyboardInterrupt into an Abort.
     # What a wait raised when it was ended does not tell which signal it was.
     terminated = first_signal() == signal.SIGTERM or any(
         isinstance(found, Terminated) for found in (error, error.__cause__)
@@ -118,6 +127,6 @@ def _ended_by_signal(error: BaseException, runtime: Runtime | None) -> int:
 
 def _speak(terminated: bool, runtime: Runtime | None) -> None:
     word = "terminated" if terminated else "interrupted"
-    click.echo(word, err=True)
+    click.echo(fresh_line(sys.stderr.isatty()) + word, err=True)
     if runtime is not None:
         runtime.result_only(Interrupted(word, hint="the same command again goes on where this one stopped"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 import click
 
@@ -27,8 +29,38 @@ _GROUPS = {
 }
 
 
+class Carried(BaseException):
+    """Carries past click what it would write an empty line for, and take for an interrupt.
+
+    Args:
+        error: An interrupt, or an EOFError, which is none.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+@contextlib.contextmanager
+def _carried() -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, EOFError) as error:
+        raise Carried(error) from error
+
+
 class LazyGroup(click.Group):
     """A group whose commands stand in modules that are imported on first use."""
+
+    def make_context(self, *given: Any, **named: Any) -> click.Context:
+        """Read the arguments; see :meth:`click.Command.make_context`."""
+        with _carried():
+            return super().make_context(*given, **named)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; see :meth:`click.Command.invoke`."""
+        with _carried():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of the groups."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from jenkins_release.cli import entry
 from jenkins_release.cli.entry import main
+from jenkins_release.cli.main import LazyGroup
 from tests.fixtures.process import started
 
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
@@ -73,10 +78,66 @@ def test_a_command_that_waits_ends_with_one_line_and_its_result(
     finally:
         process.kill()
     assert process.returncode == status, err
-    assert err.splitlines()[-1] == word
-    assert "Traceback" not in err
+    # What it waits for is told where the machine is slow.
+    assert [line for line in err.split("\n") if not line.startswith("waiting for ")] == [word, ""]
     assert json.loads(out) == json.loads(result.read_text())
     assert json.loads(out)["error"]["category"] == "interrupted"
+
+
+def test_on_a_terminal_the_word_takes_the_place_of_what_the_terminal_wrote(
+    silent: socket.socket, tmp_path: Path
+):
+    """It writes ``^C`` for the key, into a line that nobody has ended."""
+    config = tmp_path / "release.toml"
+    config.write_text(CONFIG.format(port=silent.getsockname()[1]))
+    ours, its = pty.openpty()
+    login = {"JENKINS_RELEASE_SMB_USER": "u", "JENKINS_RELEASE_SMB_PASSWORD": "hunter2hunter2"}
+    process = subprocess.Popen(
+        [
+            "setsid",
+            "--ctty",
+            sys.executable,
+            "-m",
+            "jenkins_release",
+            "candidate",
+            "list",
+            "--config",
+            config,
+        ],
+        env={**os.environ, **login, "HOME": str(tmp_path)},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+    )
+    os.close(its)
+    guard = threading.Timer(60, process.kill)
+    guard.start()
+    connection, _ = silent.accept()
+    with connection:
+        os.write(ours, b"\x03")
+        said = b""
+        # A terminal that nobody has open any more is an error.
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 4096):
+                said += piece
+    os.close(ours)
+    assert process.wait() == 130
+    guard.cancel()
+    lines = [line for line in said.split(b"\r\n") if not line.startswith(b"waiting for ")]
+    assert lines == [b"^C\r\x1b[Kinterrupted", b""]
+
+
+def test_the_end_of_a_file_is_no_interrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """For click it is one: a defect would look as if somebody had pressed Ctrl-C."""
+
+    def read() -> None:
+        raise EOFError
+
+    monkeypatch.setattr(entry, "cli", LazyGroup(callback=read, invoke_without_command=True))
+    assert main([]) == 70
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("number", "status", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
