@@ -129,11 +129,15 @@ def _end_now(number: int) -> None:
     guard.start()
     if speaks_first():
         with contextlib.suppress(Exception):
-            for speak in _last_words:
+            for speak in _last_words or [_say]:
                 speak(number)
     os._exit(128 + number)
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    os.write(2, fresh_line(os.isatty(2)).encode() + _WORDS[signal.Signals(number)])
+    _say(number)
     os._exit(128 + number)
+
+
+def _say(number: int) -> None:
+    os.write(2, fresh_line(os.isatty(2)).encode() + _WORDS[signal.Signals(number)])

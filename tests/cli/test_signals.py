@@ -141,20 +141,24 @@ def test_the_end_of_a_file_is_no_interrupt(
 
 
 @pytest.mark.parametrize(("number", "status", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("hangs", [False, True], ids=["", "hangs"])
 @pytest.mark.parametrize(
     "module", ["click", "jenkins_release.cli.main", "jenkins_release.cli.runtime", "jenkins_release.retry"]
 )
 def test_while_it_is_loaded_it_ends_without_a_traceback(
-    tmp_path: Path, number: signal.Signals, status: int, word: str, module: str
+    tmp_path: Path, number: signal.Signals, status: int, word: str, module: str, hangs: bool
 ):
-    """An import that takes long, as from a network drive."""
+    """An import that takes long, as from a network drive, and does not end by the signal."""
     hook = f"""
 import importlib.abc, sys, time
 class Slow(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name == {module!r}:
             print("loading", flush=True)
-            time.sleep(60)
+            try:
+                time.sleep(60)
+            finally:
+                time.sleep(60 * {hangs})
 sys.meta_path.insert(0, Slow())
 from jenkins_release.program import run
 run()
