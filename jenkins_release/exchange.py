@@ -266,9 +266,23 @@ class _Adapter(HTTPAdapter):
 _POOLS = {"http": _Pool, "https": _SecurePool}
 
 
+class SessionWithoutRedirects(requests.Session):
+    """Leaves redirects to the caller.
+
+    To tell where one leads, requests reads all of its body, also if it is not to follow it.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """Return None: nowhere."""
+        return None
+
+
 def open_session() -> requests.Session:
-    """Return a session that sends no login unless it is given one: requests takes it from ``~/.netrc``."""
-    session = requests.Session()
+    """Return a session that follows no redirect, and sends no login unless it is given one.
+
+    requests takes one from ``~/.netrc``.
+    """
+    session = SessionWithoutRedirects()
     session.auth = _no_login
     for scheme in ("https://", "http://"):
         session.mount(scheme, _Adapter())

@@ -25,6 +25,7 @@ _LONGEST_LINE = 1024 * 1024
 _LONGEST_MESSAGE = 2000
 _PIECE = 8 * 1024
 _UPLOAD_PIECE = 1 << 20
+_REDIRECT = 300
 _ERROR = 400
 
 
@@ -46,8 +47,13 @@ class Daemon(docker.APIClient):
         self.url = str(settings["base_url"])
         self.timeout_s = timeout_s
         self._least_rate = least_rate
-        with self.call("connect"):
-            super().__init__(**settings, version="auto", timeout=timeout_s)  # type: ignore[arg-type]
+        try:
+            with self.call("connect"):
+                super().__init__(**settings, version="auto", timeout=timeout_s)  # type: ignore[arg-type]
+        except BaseException:
+            if self._ready:
+                self.close()
+            raise
 
     def call(self, what: str, size: int = 0) -> Call:
         """Return a wait for the daemon.
@@ -68,19 +74,36 @@ class Daemon(docker.APIClient):
     def _ready(self) -> bool:
         return hasattr(self, "adapters")
 
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """Follow no redirect, as Docker's own client; requests would read all of its body too."""
+        return None
+
     def send(self, request: requests.PreparedRequest, **given: Any) -> requests.Response:
-        """Send a request and read its answer; one that is a stream is left to the caller, and its call."""
+        """Send a request and read its answer; one that is a stream is left to the caller, and its call.
+
+        Raises:
+            RemoteError: It leads to another place, or is too long.
+        """
         if given.get("stream"):
-            return super().send(request, **given)
+            return self._here(super().send(request, **given))
         call = self.call(f"{request.method} {(request.path_url or '').partition('?')[0]}")
         with call:
-            answer = super().send(request, **{**given, "stream": True})
+            answer = self._here(super().send(request, **{**given, "stream": True}))
         body = self.body(answer, call)
         if answer.status_code >= _ERROR:
             body = json.dumps({"message": _message(answer.status_code, body)}).encode()
         elif body.lstrip()[:1] in {b"{", b"["}:
             _parsed(body)
         answer.raw = BytesIO(body)
+        return answer
+
+    def _here(self, answer: requests.Response) -> requests.Response:
+        if _REDIRECT <= answer.status_code < _ERROR:
+            answer.close()
+            raise RemoteError(
+                f"the Docker daemon at {self.url} leads to another place (status {answer.status_code})",
+                hint="no daemon does so: look at what listens there",
+            )
         return answer
 
     def body(self, answer: requests.Response, call: Call) -> bytes:

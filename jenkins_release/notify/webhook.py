@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from jenkins_release.causes import caused_by
 from jenkins_release.config.redaction import Redaction
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.exchange import FOREIGN
+from jenkins_release.exchange import FOREIGN, SessionWithoutRedirects
 from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
@@ -72,8 +72,11 @@ class WebhookNotifier:
         call = Call(f"the webhook at {self._host} to answer", within_s)
         try:
             # All of it within the call: the time that the notifier has is for all of it too.
-            with call, _unlogged(), requests.Session() as session:
-                answer = session.post(
+            with (
+                call,
+                _unlogged(),
+                SessionWithoutRedirects() as session,
+                session.post(
                     self._url.get_secret_value(),
                     data=message.document,
                     headers={"Content-Type": "application/json; charset=utf-8", "User-Agent": PROGRAM},
@@ -82,7 +85,8 @@ class WebhookNotifier:
                     verify=self._ca_file or True,
                     allow_redirects=False,
                     stream=True,
-                )
+                ) as answer,
+            ):
                 failure = self._refusal(answer)
         except FOREIGN as error:
             failure = self._broken(error)

@@ -120,6 +120,27 @@ def test_a_line_without_end(call: Callable[[DockerEngine], Any]):
     assert isinstance(error, RemoteError)
 
 
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_redirect_is_not_followed(call: Callable[[DockerEngine], Any]):
+    """As Docker's own client: no daemon sends one. The login for the registry goes nowhere else."""
+    with raw_server(lambda _: answer(b"{}", "200 OK", JSON)) as other:
+        place = f"Location: {other.url}/elsewhere"
+        with raw_server(_daemon(lambda _: answer(b"", "307 Temporary Redirect", place))) as server:
+            error = _failed(server, call)
+        assert other.requests == []
+    assert isinstance(error, RemoteError)
+    assert "leads to another place (status 307)" in error.message
+
+
+def test_a_redirect_without_end():
+    """None of it is read."""
+    head = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"
+    with raw_server(_daemon(lambda _: flood(head))) as server:
+        _failed(server, CALLS["inspect"])
+        sent = server.sent
+    assert sent < 16 << 20
+
+
 WRONG = [
     b"",
     b"<html>",

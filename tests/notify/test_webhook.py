@@ -24,7 +24,7 @@ from tests.fixtures.notify import (
     hook_server,
     raw_server,
 )
-from tests.fixtures.raw_server import drip
+from tests.fixtures.raw_server import drip, flood
 from tests.fixtures.raw_server import raw_server as raw_http
 
 TOKEN = HOOK_PATH.rpartition("/")[2]
@@ -97,6 +97,16 @@ def test_redirects_are_not_followed(hook: Hook, status: int):
     assert f"answers {status}: redirects are not followed" in error.message
     assert not error.retryable
     assert len(hook.requests) == 1
+
+
+def test_a_redirect_without_end():
+    """None of it is read."""
+    head = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"
+    with raw_http(lambda _: flood(head)) as server:
+        error = failure(notifier(f"{server.url}{HOOK_PATH}"))
+        sent = server.sent
+    assert "redirects are not followed" in error.message
+    assert sent < 16 << 20
 
 
 def test_an_answer_that_repeats_the_url_gives_nothing_away(hook: Hook):

@@ -108,6 +108,7 @@ ENDLESS: dict[str, Callable[[], Iterator[bytes]]] = {
     "headers": lambda: head_and(b"HTTP/1.1 202 x\r\n", b"X: y\r\n"),
     "interim answers": lambda: head_and(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "a body after success": lambda: head_and(b"HTTP/1.1 201 x\r\n\r\n", MEBI),
+    "a redirect": lambda: head_and(b"HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:1/\r\n\r\n", MEBI),
 }
 
 
