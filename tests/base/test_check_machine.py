@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.fixtures.share import eventually
 from tests.fixtures.unprivileged import SYSTEM_PYTHON, Unprivileged
 
 _OLD = f"""#!/bin/sh
@@ -18,6 +21,10 @@ _OLD = f"""#!/bin/sh
 $2"
 exec {SYSTEM_PYTHON} "$@"
 """
+
+
+_HEARS = ("env", "--default-signal=INT,TERM,HUP")
+"""For what signals have to end, also where the tests ignore some, as under nohup."""
 
 
 @pytest.fixture
@@ -163,6 +170,42 @@ def test_a_daemon_that_the_user_may_use_is_enough(
             server.kill()
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_installation_that_is_ended_lets_services_start_again(number: int, unprivileged: Unprivileged):
+    """While packages are installed no service may start; Debian's shell runs no EXIT trap on a signal."""
+    apt, begun = unprivileged.folder / "bin" / "apt-get", unprivileged.folder / "begun"
+    apt.write_text(f"#!/bin/sh\ntouch {begun}\nexec sleep 60\n")
+    apt.chmod(0o755)
+    # Nothing is in /usr/sbin: packages are missing, and what is written there is seen here only.
+    script = 'mount -t tmpfs none /usr/sbin\ntrap : INT TERM HUP\n"$@" || true\nls /usr/sbin'
+    process = subprocess.Popen(
+        [
+            "unshare",
+            "--mount",
+            *_HEARS,
+            "sh",
+            "-c",
+            script,
+            "sh",
+            ROOT / "scripts" / "install-debian-packages",
+            "demo",
+        ],
+        env={**unprivileged.environ, "TMPDIR": str(unprivileged.folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert eventually(begun.exists)
+        os.killpg(process.pid, number)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "policy-rc.d" not in out, err
+    assert [path.name for path in unprivileged.folder.iterdir() if path.name.startswith("tmp.")] == []
 
 
 def test_it_names_the_packages_that_the_program_names():
