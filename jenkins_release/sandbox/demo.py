@@ -82,20 +82,20 @@ class _Demo:
         self._build_installers()
         self._open_customer_side()
         (self._product / "junit.xml").write_text(_JUNIT)
-        engine = DockerEngine(stack.docker_host)
         images = self._stack.add_images(VERSION, BUILD, base_size=BASE_SIZE, own_size=OWN_SIZE)
         self._say(
             f"SkyDRM {VERSION}, build {BUILD}: {len(images)} images on one base, real servers on loopback:\n"
             f"share {stack.share_location}, registry {stack.ecr.host}.  Digests are shortened here."
         )
-        try:
-            self._release(images, engine)
-            self._customer()
-            self._publish()
-            self._refresh()
-        finally:
-            for image in images:
-                engine.untag(image)
+        with DockerEngine(stack.docker_host) as engine:
+            try:
+                self._release(images, engine)
+                self._customer(engine)
+                self._publish()
+                self._refresh()
+            finally:
+                for image in images:
+                    engine.untag(image)
         return self._tell.steps
 
     def _build_installers(self) -> None:
@@ -147,7 +147,7 @@ class _Demo:
         tell.command("promote", "run", _REF, only="promoted|skydrm/rms|proven|recorded")
         tell.command("promote", "run", _REF, lines=slice(0, 1))
 
-    def _customer(self) -> None:
+    def _customer(self, engine: DockerEngine) -> None:
         """Pull as a customer: a principal that may pull and nothing else, on an empty daemon."""
         record = Candidate.from_bytes((self._candidate / "candidate.json").read_bytes(), "candidate.json")
         self._tell.title(
@@ -175,7 +175,6 @@ class _Demo:
         answer = client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         user, _, token = base64.b64decode(answer).decode().partition(":")
         daemon = docker.DockerClient(base_url=self._stack.docker_host)
-        engine = DockerEngine(self._stack.docker_host)
         try:
             for image in record.images:
                 reference = f"{self._stack.ecr.host}/skydrm/{image.name}:{VERSION}"

@@ -14,6 +14,8 @@ from jenkins_release.errors import RemoteError
 _DIGEST = re.compile(r"(\b(?:sha256:)?[0-9a-f]{12})[0-9a-f]{52}\b")
 _WIDE = re.compile(r"(?<= ) {52}")
 _LONG = 118
+_LONGEST_S = 900.0
+"""Longest time of a command; on a slow machine one takes a minute."""
 
 
 class Teller:
@@ -78,14 +80,18 @@ class Teller:
         environ: Mapping[str, str],
     ) -> None:
         self._say(f"$ {shown}")
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**self._environ, **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env={**self._environ, **environ},
+                capture_output=True,
+                text=True,
+                timeout=_LONGEST_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RemoteError(f"{shown}: did not end within {_LONGEST_S:.0f} s") from error
         if done.returncode != status:
             raise RemoteError(
                 f"{shown}: expected exit status {status}, found {done.returncode}: "

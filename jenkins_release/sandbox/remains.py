@@ -20,6 +20,8 @@ from jenkins_release.errors import ReleaseError
 from jenkins_release.sandbox.stack import Sandbox
 
 _DONE = b"done"
+_LEAVE_S = 60.0
+"""Time that the other process has to notice that there is nothing left to remove."""
 
 
 @contextlib.contextmanager
@@ -45,10 +47,12 @@ def removed_in_any_case(prefix: str, environ: Mapping[str, str]) -> Iterator[Pat
             os.close(watched)
         try:
             yield Path(name)
-            os.write(lifeline, _DONE)
+            with contextlib.suppress(BrokenPipeError):  # it was ended, and there is nothing to remove
+                os.write(lifeline, _DONE)
         finally:
             os.close(lifeline)
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LEAVE_S)
 
 
 def main(folder: Path) -> int:
