@@ -282,7 +282,7 @@ def _look_again(made: FoundRelease, area: ReleaseArea, services: Services) -> No
         aside = services.retry(f"set {shown} aside", lambda: area.set_aside(version, "altered"))
     except ReleaseError as error:
         raise IntegrityError(
-            f"{shown} was altered while it was _published, and is still there: {problems[0]}",
+            f"{shown} was altered while it was published, and is still there: {problems[0]}",
             hint="it is not signed, so it is not in force. Remove the folder, find out who changed the "
             "release area, and run 'release publish' again",
             reasons=[*problems, f"it could not be taken out of sight: {error.message}"],
