@@ -230,7 +230,7 @@ def _portal(facts: Mapping[str, Any]) -> list[str]:
         forced = "although supported and not withdrawn: " if facts.get("forced") else ""
         by, reason = plain(facts.get("removedBy", "?")), plain(facts.get("reason", "?"))
         lines = [f"removed from the portal {portal} by {by}: {forced}{reason}"]
-        return [*lines, f"{len(files)} files, {build}"]
+        return [*lines, f"{counted(len(files), 'file')}, {build}"]
     lines = [f"uploaded by {plain(facts.get('uploadedBy', '?'))} to the portal {portal}"]
     lines.append(f"release.json {plain(facts.get('releaseDigest', '?'))}, {build}")
     rows = [[plain(file.get("path", "?")), plain(file.get("sha256", "?"))] for file in files]
@@ -243,7 +243,7 @@ def _summary(facts: Mapping[str, Any]) -> list[str]:
     inputs = len(_list(facts.get("inputAttestations")))
     return [
         f"summary for consumers: {plain(facts.get('verificationResult', '?'))}, {levels}",
-        f"by {verifier}, from {inputs} attestations",
+        f"by {verifier}, from {counted(inputs, 'attestation')}",
     ]
 
 

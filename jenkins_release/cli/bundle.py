@@ -14,7 +14,7 @@ from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, s
 
 @click.group(cls=Group)
 def bundle() -> None:
-    """Build the setup zip that customers deploy a release with, and prove one."""
+    """Build the setup zip that customers deploy with, and prove one."""
 
 
 @bundle.command()

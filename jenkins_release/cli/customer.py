@@ -10,7 +10,7 @@ import click
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.customers import keys_json, keys_text, list_json, list_text
 from jenkins_release.cli.handover import handover_of, handover_options
-from jenkins_release.cli.output import bullets, plain, table
+from jenkins_release.cli.output import bullets, counted, plain, table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, region_option
 from jenkins_release.errors import ConfigurationError
 
@@ -190,7 +190,7 @@ def audit(runtime: Runtime) -> None:
     rows = [[plain(each[name]) for name in ("user", "check", "message", "hint")] for each in findings]
     text = table(["user", "check", "found", "what to do"], rows) if rows else "no findings"
     result = {"users": report.users, "findings": findings}
-    runtime.conclude(result, f"{report.users} customers\n{text}", report.problem())
+    runtime.conclude(result, f"{counted(report.users, 'customer')}\n{text}", report.problem())
 
 
 @customer.command()

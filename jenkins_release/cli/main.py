@@ -19,7 +19,7 @@ _GROUPS = {
     "customer": "Give customers access to the images, and take it back.",
     "saas": "Bring a released version onto the SaaS stack, see what runs there, and return.",
     "bundle": "Build the setup zip that customers deploy with, and prove one.",
-    "verify": "Prove offline that images and files are those that QA validated.",
+    "verify": "Prove without the share that images and files are those that QA validated, and were promoted.",
     "ledger": "Compare the share to the ledger outside it, and enter candidates from before it.",
     "notify": "Try the notifications by mail and webhook.",
     "keys": "Make and show signing keys.",

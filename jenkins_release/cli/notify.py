@@ -36,7 +36,7 @@ def notify() -> None:
     type=click.Choice(EVENTS),
     default="candidate",
     show_default=True,
-    help="What the message pretends.",
+    help="Event that the test message is about.",
 )
 @click.option("--only", multiple=True, metavar="NAME", help="Only this notifier; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Show the messages, send nothing.")
@@ -70,7 +70,7 @@ def _problem(report: NotifyTestReport) -> RemoteError | None:
     if not failed:
         return None
     return RemoteError(
-        f"{len(failed)} of {len(report.deliveries)} notifiers told nobody",
+        f"{len(failed)} of {len(report.deliveries)} notifiers delivered nothing",
         hint=failed[0].hint,
         reasons=[f"{each.notifier}: {each.problem}" for each in failed],
     )

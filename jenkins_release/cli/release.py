@@ -27,7 +27,7 @@ from jenkins_release.share.candidates import CandidateRef
 
 @click.group(cls=Group)
 def release() -> None:
-    """Publish a version, tell its whole story, withdraw a bad release."""
+    """Publish a version, tell its whole story, withdraw or retire it."""
 
 
 release.add_command(attestations)

@@ -81,7 +81,7 @@ def _build_text(build: BuildHistory) -> str:
     story = build.story
     lines = [f"== build {build.ref.build}: {story.state}", f"   {build.location}"]
     if story.record is None:
-        lines.append("   candidate.json cannot be read: nobody can say what was exported")
+        lines.append("   candidate.json cannot be read: it is unknown what was exported")
     else:
         lines.append(f"   candidate.json {story.digest}")
         lines += _exported(story.record)
@@ -101,7 +101,7 @@ def _build_text(build: BuildHistory) -> str:
     elif story.events:
         lines.append(f"   {count}, chain complete up to {story.events[-1].file}, SHA-256 {story.head}")
     else:
-        lines.append("   no attestations: nobody signed anything")
+        lines.append("   no attestations: nothing is signed")
     return "\n".join(lines)
 
 

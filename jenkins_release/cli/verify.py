@@ -1,4 +1,4 @@
-"""``jenkins-release verify``: prove offline that images and files are those that QA validated."""
+"""``jenkins-release verify``: prove without the share that images and files are those that QA validated."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def verify(
     release: str,
     docker_host: str,
 ) -> None:
-    """Prove that images, archives and files are those that QA validated and that were promoted.
+    """Prove without the share that images and files are those that QA validated, and were promoted.
 
-    Needs neither the share nor release.toml: only the bundle, and public keys or a trust root. A
-    registry's login comes from JENKINS_RELEASE_REGISTRY_USER and JENKINS_RELEASE_REGISTRY_PASSWORD,
-    or the file that JENKINS_RELEASE_REGISTRY_PASSWORD_FILE names.
+    Needs no release.toml either: only the bundle, and public keys or a trust root. A registry's login
+    comes from JENKINS_RELEASE_REGISTRY_USER and JENKINS_RELEASE_REGISTRY_PASSWORD, or the file that
+    JENKINS_RELEASE_REGISTRY_PASSWORD_FILE names.
     """
     from jenkins_release.steps.verify_release import VerifyReleaseRequest, verify_release
 

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from jenkins_release.cli.entry import main
-from jenkins_release.cli.main import cli
+from jenkins_release.cli.main import _GROUPS, cli
 from jenkins_release.cli.output import size, table
 from jenkins_release.cli.progress import PlainProgress, PlainTask, progress_for
 
@@ -38,6 +38,13 @@ def test_every_command_explains_itself(words, capsys):
     options = ("--json", "--result", "--verbose") + (() if bare else ("--config",))
     for option in options:
         assert option in out
+
+
+def test_the_list_of_groups_says_what_each_says_of_itself():
+    """It is spelled out again, so that the help imports nothing."""
+    context = click.Context(cli)
+    said = {name: (cli.get_command(context, name) or cli).help or "" for name in cli.list_commands(context)}
+    assert {name: text.splitlines()[0] for name, text in said.items()} == _GROUPS
 
 
 def test_no_arguments_show_the_help_and_are_a_usage_error(capsys):

@@ -232,7 +232,7 @@ def test_a_missing_candidate_json_and_an_oversized_attestation_hide_nothing(stor
         file.truncate(17 * 1024 * 1024)
     done = storied.run("release", "history", "8.1.0")
     assert done.status == 4
-    assert "candidate.json cannot be read: nobody can say what was exported" in done.out
+    assert "candidate.json cannot be read: it is unknown what was exported" in done.out
     assert "candidate.json is missing" in done.out
     assert "0010-qa.dsse.json has more than 16777216 bytes" in done.out
     assert "approved by Ada" in done.out
