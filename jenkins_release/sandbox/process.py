@@ -210,7 +210,7 @@ class Server:
             if port is not None and listening(port):
                 raise RemoteError(
                     f"cannot start {self.name}: port {port} is taken",
-                    hint="end what listens there; a sandbox that is removed and started again takes other ports",
+                    hint="end what listens there; a sandbox that is removed and made again has other ports",
                 )
             process = self._spawn(command, env)
             pid = process.pid
