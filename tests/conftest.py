@@ -20,6 +20,7 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 pytest_plugins = [
+    "tests.fixtures.raw_server",
     "tests.fixtures.share",
     "tests.fixtures.liar",
     "tests.fixtures.docker",
@@ -39,7 +40,6 @@ pytest_plugins = [
     "tests.fixtures.ledger",
     "tests.fixtures.log",
     "tests.fixtures.unprivileged",
-    "tests.fixtures.raw_http",
 ]
 
 _NEEDS_ROOT = frozenset({"customer_host", "docker", "place", "small_daemon", "unprivileged", "users_daemon"})

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from jenkins_release.installers.signature import SignatureCheck
-from tests.fixtures.process import started
+from tests.fixtures.process import signalled, started
 
 GENEROUS_S = 15.0
 
@@ -68,14 +68,12 @@ def test_it_ends_with_the_command(tmp_path: Path):
     environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     process = started(["sh", "-c", f"cd {tmp_path}; exec {sys.executable} -c '{STUCK}'"], environ)
     pids = tmp_path / "pids"
-    try:
-        end = time.monotonic() + 60
-        while (not pids.exists() or len(pids.read_text().split()) < 2) and time.monotonic() < end:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=GENEROUS_S)
-    finally:
-        process.kill()
-    assert process.returncode == 130, err
+    ended = signalled(
+        process,
+        signal.SIGINT,
+        lambda: pids.exists() and len(pids.read_text().split()) == 2,
+        within_s=GENEROUS_S,
+    )
+    assert ended.status == 130, ended.err
     for pid in pids.read_text().split():
         assert not Path(f"/proc/{pid}").exists()

@@ -7,11 +7,9 @@ import json
 import os
 import pty
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,8 @@ import pytest
 from jenkins_release.cli import entry
 from jenkins_release.cli.entry import main
 from jenkins_release.cli.main import LazyGroup
-from tests.fixtures.process import started
+from tests.fixtures.process import says, signalled, started
+from tests.fixtures.silence import silent_server
 
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 CONFIG = """
@@ -39,18 +38,9 @@ repository = "skydrm/rms"
 """
 
 
-@pytest.fixture
-def silent() -> Iterator[socket.socket]:
-    """A server that takes connections and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(30)
-        yield server
-
-
 @pytest.mark.parametrize(("number", "status", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("words", [("candidate", "list"), ("candidate", "verify", "8.1.0/42")], ids=" ".join)
 def test_a_command_that_waits_ends_with_one_line_and_its_result(
-    silent: socket.socket,
     tmp_path: Path,
     words: tuple[str, ...],
     number: signal.Signals,
@@ -59,7 +49,6 @@ def test_a_command_that_waits_ends_with_one_line_and_its_result(
 ):
     """The share does not answer."""
     config, result = tmp_path / "release.toml", tmp_path / "result.json"
-    config.write_text(CONFIG.format(port=silent.getsockname()[1]))
     environ = {
         **os.environ,
         "JENKINS_RELEASE_SMB_USER": "u",
@@ -68,52 +57,41 @@ def test_a_command_that_waits_ends_with_one_line_and_its_result(
     }
     result.write_text('{"of": "an earlier run"}')
     command = [sys.executable, "-m", "jenkins_release", *words, "--config", str(config)]
-    process = started([*command, "--result", str(result), "--json"], environ)
-    try:
-        connection, _ = silent.accept()
-        with connection:
-            assert not result.exists()
-            process.send_signal(number)
-            out, err = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode == status, err
+    with silent_server() as (port, connected):
+        config.write_text(CONFIG.format(port=port))
+        process = started([*command, "--result", str(result), "--json"], environ)
+
+        def ready() -> bool:
+            assert not (connected.is_set() and result.exists())
+            return connected.is_set()
+
+        ended = signalled(process, number, ready)
+    assert ended.status == status, ended.err
     # What it waits for is told where the machine is slow.
-    assert [line for line in err.split("\n") if not line.startswith("waiting for ")] == [word, ""]
-    assert json.loads(out) == json.loads(result.read_text())
-    assert json.loads(out)["error"]["category"] == "interrupted"
+    assert [line for line in ended.err.split("\n") if not line.startswith("waiting for ")] == [word, ""]
+    assert json.loads(ended.out) == json.loads(result.read_text())
+    assert json.loads(ended.out)["error"]["category"] == "interrupted"
 
 
-def test_on_a_terminal_the_word_takes_the_place_of_what_the_terminal_wrote(
-    silent: socket.socket, tmp_path: Path
-):
+def test_on_a_terminal_the_word_takes_the_place_of_what_the_terminal_wrote(tmp_path: Path):
     """It writes ``^C`` for the key, into a line that nobody has ended."""
     config = tmp_path / "release.toml"
-    config.write_text(CONFIG.format(port=silent.getsockname()[1]))
     ours, its = pty.openpty()
     login = {"JENKINS_RELEASE_SMB_USER": "u", "JENKINS_RELEASE_SMB_PASSWORD": "hunter2hunter2"}
-    process = subprocess.Popen(
-        [
-            "setsid",
-            "--ctty",
-            sys.executable,
-            "-m",
-            "jenkins_release",
-            "candidate",
-            "list",
-            "--config",
-            config,
-        ],
-        env={**os.environ, **login, "HOME": str(tmp_path)},
-        stdin=its,
-        stdout=its,
-        stderr=its,
-    )
-    os.close(its)
-    guard = threading.Timer(60, process.kill)
-    guard.start()
-    connection, _ = silent.accept()
-    with connection:
+    with silent_server() as (port, connected):
+        config.write_text(CONFIG.format(port=port))
+        command = [sys.executable, "-m", "jenkins_release", "candidate", "list", "--config", str(config)]
+        process = subprocess.Popen(
+            ["setsid", "--ctty", *command],
+            env={**os.environ, **login, "HOME": str(tmp_path)},
+            stdin=its,
+            stdout=its,
+            stderr=its,
+        )
+        os.close(its)
+        guard = threading.Timer(60, process.kill)
+        guard.start()
+        assert connected.wait(60)
         os.write(ours, b"\x03")
         said = b""
         # A terminal that nobody has open any more is an error.
@@ -164,14 +142,8 @@ from jenkins_release.program import run
 run()
 """
     process = started([sys.executable, "-c", hook, "candidate", "list"], os.environ)
-    guard = threading.Timer(30, process.kill)
-    guard.start()
-    assert process.stdout is not None
-    assert process.stdout.readline() == "loading\n"
-    process.send_signal(number)
-    _, err = process.communicate(timeout=30)
-    guard.cancel()
-    assert (process.returncode, err) == (status, f"{word}\n")
+    ended = signalled(process, number, lambda: says(process, "loading"))
+    assert (ended.status, ended.err) == (status, f"{word}\n")
 
 
 def test_a_signal_that_is_ignored_stays_ignored():
@@ -222,14 +194,8 @@ interrupt_commands()
 sys.exit(entry.main(["x"]))
 """
     process = started([sys.executable, "-c", code], os.environ)
-    guard = threading.Timer(30, process.kill)
-    guard.start()
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
-    guard.cancel()
-    assert (process.returncode, err) == (143, "terminated\n")
+    ended = signalled(process, signal.SIGTERM, lambda: says(process, "ready"))
+    assert (ended.status, ended.err) == (143, "terminated\n")
     assert json.loads(result.read_text())["error"]["category"] == "interrupted"
 
 
@@ -247,12 +213,10 @@ finally:
     time.sleep(60)
 """
     process = started([sys.executable, "-c", code], os.environ)
-    guard = threading.Timer(30, process.kill)
-    guard.start()
-    assert process.stdout is not None
-    for word in ("ready\n", "cleaning\n"):
-        assert process.stdout.readline() == word
+
+    def ready() -> bool:
+        assert says(process, "ready")
         process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    guard.cancel()
-    assert process.returncode == 130
+        return says(process, "cleaning")
+
+    assert signalled(process, signal.SIGINT, ready).status == 130

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +15,7 @@ from tests.faults.commands import COMMANDS, Play
 from tests.faults.http_proxy import HttpProxy, Order
 from tests.faults.stage import REF, VERSION, Stage
 from tests.faults.wire import RECEIVED, SENT, At, Wire
+from tests.fixtures.listener import Listener
 from tests.fixtures.share import eventually
 
 
@@ -72,18 +72,11 @@ class TestTheObserver:
 def line() -> Iterator[tuple[Wire, list[socket.socket]]]:
     """A wire before a server that takes connections, and its ends of them."""
     ends: list[socket.socket] = []
-    with socket.create_server((LOOPBACK, 0)) as server:
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    ends.append(server.accept()[0])
-
-        threading.Thread(target=accept, daemon=True).start()
-        made = Wire(server.getsockname()[1])
-        yield made, ends
-        made.close()
-        server.shutdown(socket.SHUT_RDWR)
+    server = Listener(ends.append)
+    made = Wire(server.port)
+    yield made, ends
+    made.close()
+    server.close()
     for each in ends:
         each.close()
 

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from jenkins_release.sandbox.process import LOOPBACK
+from tests.fixtures.listener import Listener
 
 SENT, RECEIVED = "sent", "received"
 """From the client to the server, and back."""
@@ -172,7 +173,7 @@ class Wire:
         self._closed = False
         self.count = 0
         self.seen: list[tuple[str, str]] = []
-        self._listener: socket.socket | None = None
+        self._listener: Listener | None = None
         self.port = 0
         self._listen()
 
@@ -227,22 +228,16 @@ class Wire:
 
     def _listen(self) -> None:
         # The same port again after a refusal: addresses are in release.toml.
-        self._listener = socket.create_server((LOOPBACK, self.port), backlog=128)
-        self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        self._listener = Listener(self._taken, port=self.port)
+        self.port = self._listener.port
 
     def _deafen(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
             listener.close()
 
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                threading.Thread(target=self._open, args=(client,), daemon=True).start()
+    def _taken(self, client: socket.socket) -> None:
+        threading.Thread(target=self._open, args=(client,), daemon=True).start()
 
     def _open(self, client: socket.socket) -> None:
         try:

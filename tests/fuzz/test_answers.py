@@ -16,7 +16,7 @@ import pytest
 
 from jenkins_release.aws import aws_errors
 from jenkins_release.errors import ReleaseError
-from tests.fixtures.raw_server import Part, RawServer, raw_server
+from tests.fixtures.raw_server import Part, RawServer, Request
 from tests.fuzz.mutations import Said, mutated
 from tests.fuzz.wire import (
     Calls,
@@ -47,17 +47,17 @@ class Server:
         random: Decides what is wrong; None for nothing.
     """
 
-    def __init__(self, answer: Callable[[bytes], Said]) -> None:
+    def __init__(self, answer: Callable[[Request], Said]) -> None:
         self._answer = answer
         self.random: Random | None = None
         self.said: list[bytes] = []
 
-    def __call__(self, request: bytes) -> Iterator[Part]:
+    def __call__(self, request: Request) -> Iterator[Part]:
         """Say the answer to a request."""
         found = self._answer(request)
         if self.random is not None and self.random.random() < SHARE:
             found = mutated(found, self.random)
-        raw = found.raw(head=request.startswith(b"HEAD"))
+        raw = found.raw(head=request.method == "HEAD")
         self.said.append(raw)
         yield raw
         if found.stalls:
@@ -74,7 +74,7 @@ def kind(
     name = str(request.param)
     answers = {"registry": registry_answer, "aws": aws_answer, "s3": s3_answer, "jenkins": jenkins_answer}
     server = Server(answers[name])
-    with raw_server(server) as raw:
+    with RawServer(server, closes=True) as raw:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
         monkeypatch.setenv("AWS_ENDPOINT_URL", raw.url)

@@ -10,7 +10,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,7 +28,7 @@ from jenkins_release.registry.protocol import Part, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from jenkins_release.waits import Limits
-from tests.fixtures.raw_http import RawServer, Request, answer
+from tests.fixtures.raw_server import RawServer, Request, answer
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
@@ -70,7 +70,7 @@ def well(request: Request, host: str) -> bytes:
     if request.method == "POST":
         return answer(202, Location=PLACE, Range="0-0")
     if request.method == "PATCH":
-        return answer(202, Location=f"http://{host}{PLACE}", Range=f"0-{request.body - 1}")
+        return answer(202, Location=f"http://{host}{PLACE}", Range=f"0-{len(request.body) - 1}")
     if request.method == "PUT":
         return answer(201, Location="/v2/x", Docker_Content_Digest=DIGEST)
     if request.method == "HEAD":
@@ -229,13 +229,13 @@ def play(raw_server: RawServer) -> Iterator[Callable[[int], None]]:
         chance = random.Random(number)  # noqa: S311 - the same cases each time
         call = CALLS[number % len(CALLS)]
         spoiled = chance.randrange(3)
-        raw_server.seen.clear()
+        raw_server.requests.clear()
 
-        def say(request: Request) -> Iterable[bytes]:
+        def say(request: Request) -> bytes:
             said = well(request, raw_server.host)
-            return [changed(said, chance) if len(raw_server.seen) > spoiled else said]
+            return changed(said, chance) if len(raw_server.requests) > spoiled else said
 
-        raw_server.answer = say
+        raw_server.speech = say
         begun = time.monotonic()
         try:
             call(raw_server.host)
@@ -253,7 +253,7 @@ def play(raw_server: RawServer) -> Iterator[Callable[[int], None]]:
 
 def test_the_calls_are_good_ones(raw_server: RawServer):
     """Without a change each of them succeeds."""
-    raw_server.answer = lambda request: [well(request, raw_server.host)]
+    raw_server.speech = lambda request: well(request, raw_server.host)
     for call in CALLS:
         if call is not CALLS[3]:
             call(raw_server.host)

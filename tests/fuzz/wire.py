@@ -31,6 +31,7 @@ from jenkins_release.registry.protocol import Part, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from jenkins_release.waits import Limits
+from tests.fixtures.raw_server import Request
 from tests.fuzz.mutations import Said, document
 
 COMMAND = "11111111-2222-3333-4444-555555555555"
@@ -68,14 +69,9 @@ MANIFEST = json.dumps(
 Calls = Mapping[str, Callable[[], Any]]
 
 
-def _line(request: bytes) -> tuple[str, str]:
-    method, target, _ = request.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
-    return method, target
-
-
-def registry_answer(request: bytes) -> Said:
+def registry_answer(request: Request) -> Said:
     """Answer as docker-registry does."""
-    method, target = _line(request)
+    method, target = request.method, request.target
     place = f"/v2/{NAME}/blobs/uploads/1?_state=x"
     if method == "POST":
         return Said("202 Accepted", [("Location", place), ("Range", "0-0"), ("Docker-Upload-UUID", "1")])
@@ -256,14 +252,13 @@ _XML = {
 }
 
 
-def aws_answer(request: bytes) -> Said:
+def aws_answer(request: Request) -> Said:
     """Answer as ECR, ECS, SSM and IAM do."""
-    head, _, body = request.partition(b"\r\n\r\n")
-    for line in head.decode("latin-1").split("\r\n"):
+    for line in request.head.split("\r\n"):
         if line.lower().startswith("x-amz-target:"):
             content = _JSON[line.rpartition(".")[2].strip()]
-            return document(content(json.loads(body)) if callable(content) else content)
-    action = parse_qs(body.decode()).get("Action", [""])[0]
+            return document(content(json.loads(request.body)) if callable(content) else content)
+    action = parse_qs(request.body.decode()).get("Action", [""])[0]
     if action not in _XML:
         return Said("400 Bad Request")
     inner = f"<{action}Result>{_XML[action]}</{action}Result>"
@@ -337,9 +332,9 @@ _PARTS = (
 )
 
 
-def s3_answer(request: bytes) -> Said:
+def s3_answer(request: Request) -> Said:
     """Answer as Amazon S3 does."""
-    method, target = _line(request)
+    method, target = request.method, request.target
     query = target.partition("?")[2]
     common = [("x-amz-bucket-region", REGION), ("Server", "AmazonS3"), ("ETag", '"e"')]
     if method == "HEAD":
@@ -414,9 +409,9 @@ def _recorded() -> dict[tuple[str, str], Said]:
 _RECORDED = _recorded()
 
 
-def jenkins_answer(request: bytes) -> Said:
+def jenkins_answer(request: Request) -> Said:
     """Answer as a controller did."""
-    method, target = _line(request)
+    method, target = request.method, request.target
     path, _, query = target.partition("?")
     if "crumbIssuer" in path:
         return Said("404 Not Found")

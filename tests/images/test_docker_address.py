@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,8 @@ from cryptography.x509.oid import NameOID
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.images import DockerEngine
 from jenkins_release.images.docker_address import DEFAULT_URL, find_daemon
+from tests.fixtures.listener import talking
+from tests.fixtures.raw_server import answer
 
 WRONG = {
     "fd://": ("systemd", "write unix:///var/run/docker.sock"),
@@ -162,38 +163,21 @@ def test_tls_needs_certificates_that_fit(tmp_path: Path):
 @pytest.fixture
 def answering() -> Iterator[tuple[str, list[bytes]]]:
     """A server that sends the same answer to everybody; yields its address, and the answer to be set."""
-    answer = [b""]
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    said = [b""]
 
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(65536)
-                    connection.sendall(answer[0])
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)  # be it HTTP or TLS
+        connection.sendall(said[0])
 
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"tcp://127.0.0.1:{server.getsockname()[1]}", answer
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
-
-
-def http(status: str, body: bytes, kind: str = "text/plain") -> bytes:
-    """Return a whole answer."""
-    head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
-    )
-    return head.encode() + b"\r\n" + body
+    with talking(talk) as port:
+        yield f"tcp://127.0.0.1:{port}", said
 
 
 def test_what_listens_there_may_be_no_daemon_or_want_tls(answering, tmp_path: Path):
     """No other attempt mends either, and the hint says what does."""
-    url, answer = answering
-    answer[0] = http("400 Bad Request", b"Client sent an HTTP request to an HTTPS server.\n")
+    url, said = answering
+    plain = {"Content_Type": "text/plain", "Connection": "close"}
+    said[0] = answer(400, b"Client sent an HTTP request to an HTTPS server.\n", **plain)
     with pytest.raises(ConfigurationError, match=f"the Docker daemon at {url} wants TLS") as caught:
         DockerEngine(url, environ={}).ping()
     assert "DOCKER_TLS_VERIFY=1" in caught.value.hint
@@ -202,8 +186,8 @@ def test_what_listens_there_may_be_no_daemon_or_want_tls(answering, tmp_path: Pa
     with pytest.raises(ConfigurationError, match=f"the TLS settings do not fit the Docker daemon at {url}"):
         DockerEngine(environ=stated).ping()
     others = [b"<h1>Welcome</h1>", b'{"name": "something else"}', b"[]", b'{"ApiVersion": "x"}']
-    for status, body in (*(("200 OK", body) for body in others), ("404 Not Found", b"<h1>Nothing</h1>")):
-        answer[0] = http(status, body)
+    for status, body in (*((200, body) for body in others), (404, b"<h1>Nothing</h1>")):
+        said[0] = answer(status, body, **plain)
         with pytest.raises(ConfigurationError, match="cannot be used"):
             DockerEngine(url, environ={}).ping()
 

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from tests.fixtures.archives import (
     member,
     to_json,
 )
+from tests.fixtures.raw_server import RawServer, answer
 
 
 def _index(chunks):
@@ -46,40 +46,13 @@ def _has(engine: DockerEngine, reference: str) -> bool:
 
 
 @contextlib.contextmanager
-def _scripted_daemon(folder: Path, answer: bytes) -> Iterator[str]:
-    """A socket that answers the version like a daemon, then anything else with ``answer``, and hangs up."""
-    path = folder / "d.sock"
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-    version = b'{"ApiVersion": "1.41"}'
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    request += connection.recv(65536)
-                if b"GET /version" in request:
-                    connection.sendall(
-                        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(version)
-                        + version
-                    )
-                else:
-                    connection.sendall(answer)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield f"unix://{path}"
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
+def _scripted_daemon(folder: Path, said: bytes) -> Iterator[str]:
+    """A socket that answers the version like a daemon, then anything else with ``said``, and hangs up."""
+    version = answer(200, b'{"ApiVersion": "1.41"}')
+    with RawServer(
+        lambda request: version if request.target == "/version" else said, folder / "d.sock"
+    ) as server:
+        yield server.url
 
 
 def _chunked(*pieces: bytes, end: bool) -> bytes:
@@ -160,10 +133,10 @@ def test_save_that_is_cut_off_is_noticed(tmp_path):
         (_chunked(whole[:2048], said % (full, full), end=True), "is full", False),
         (_chunked(whole[:2048], said % (busy, busy), end=True), "says: unexpected EOF", True),
     ]
-    for number, (answer, message, retryable) in enumerate(cases):
+    for number, (stream, message, retryable) in enumerate(cases):
         folder = tmp_path / str(number)
         folder.mkdir()
-        with _scripted_daemon(folder, answer) as url, DockerEngine(url) as engine:
+        with _scripted_daemon(folder, stream) as url, DockerEngine(url) as engine:
             with pytest.raises(RemoteError, match=message) as caught:
                 list(engine.save(["a:1"]))
             assert caught.value.retryable is retryable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 
 from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.images import ArchiveReader, DockerEngine
+from tests.fixtures.listener import Listener
 
 
 class _Account(paramiko.ServerInterface):
@@ -64,10 +64,9 @@ class Host:
         self.key_file.parent.mkdir()
         key.write_private_key_file(str(self.key_file))
         self._account = _Account(key, {"DOCKER_HOST": daemon, "PATH": os.environ["PATH"], "HOME": "/"})
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.name = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._transports: list[paramiko.Transport] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener = Listener(self._taken)
+        self.name = f"127.0.0.1:{self._listener.port}"
 
     def know(self, key: paramiko.PKey | None = None) -> None:
         """Write a key, by default the right one, to the caller's known_hosts."""
@@ -78,22 +77,15 @@ class Host:
 
     def close(self) -> None:
         """End all connections."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for transport in self._transports:
             transport.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            transport = paramiko.Transport(connection)
-            transport.add_server_key(self._host_key)
-            transport.start_server(event=threading.Event(), server=self._account)
-            self._transports.append(transport)
+    def _taken(self, connection: socket.socket) -> None:
+        transport = paramiko.Transport(connection)
+        transport.add_server_key(self._host_key)
+        transport.start_server(event=threading.Event(), server=self._account)
+        self._transports.append(transport)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,11 +17,12 @@ from jenkins_release.errors import ReleaseError, RemoteError
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.process import as_root
-from tests.fixtures.raw_server import RawServer, answer, drip, flood, raw_server
+from tests.fixtures.process import says, started, stopped_at_once, waiting_program
+from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood
 
 GENEROUS_S = 15.0
-JSON = "Content-Type: application/json"
-VERSION = answer(b'{"ApiVersion": "1.41"}', "200 OK", JSON)
+JSON = "application/json"
+VERSION = answer(200, b'{"ApiVersion": "1.41"}', Content_Type=JSON)
 LOGIN = RegistryLogin("127.0.0.1:1", "AWS", "x")
 CALLS: dict[str, Callable[[DockerEngine], Any]] = {
     "ping": lambda engine: engine.ping(),
@@ -36,9 +36,9 @@ CALLS: dict[str, Callable[[DockerEngine], Any]] = {
 TEXTS = {name: call for name, call in CALLS.items() if name in {"inspect", "load", "push"}}
 
 
-def _daemon(speech: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def _daemon(speech: Speech) -> Speech:
     """Answer the version as a daemon, all else by a speech."""
-    return lambda request: VERSION if b" /version " in request.split(b"\r\n")[0] else speech(request)
+    return lambda request: VERSION if request.target == "/version" else speech(request)
 
 
 def _engine(server: RawServer) -> DockerEngine:
@@ -72,7 +72,7 @@ def _failed(server: RawServer, call: Callable[[DockerEngine], Any]) -> ReleaseEr
 )
 def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callable[[DockerEngine], Any]):
     """Silence, and a byte now and then: no single read is late."""
-    with raw_server(_daemon(lambda _: None if begun is None else drip(begun))) as server:
+    with RawServer(_daemon(lambda _: None if begun is None else drip(begun))) as server:
         error = _failed(server, call)
     assert isinstance(error, RemoteError)
     assert error.retryable
@@ -83,14 +83,14 @@ def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callabl
 def test_a_save_by_the_socket_of_this_machine(tmp_path: Path, begun: bytes | None):
     """It has a connection of its own."""
     speech = _daemon(lambda _: None if begun is None else drip(begun))
-    with raw_server(speech, tmp_path / "d.sock") as server:
+    with RawServer(speech, tmp_path / "d.sock") as server:
         error = _failed(server, CALLS["save"])
     assert "did not answer in time" in error.message
 
 
 def test_a_connection_that_is_not_answered():
     """The version is asked for first."""
-    with raw_server(lambda _: drip(b"HTTP/1.1 200 OK\r\nX: ")) as server:
+    with RawServer(lambda _: drip(b"HTTP/1.1 200 OK\r\nX: ")) as server:
         assert "did not answer in time" in _failed(server, CALLS["ping"]).message
 
 
@@ -102,7 +102,7 @@ def test_a_connection_that_is_not_answered():
 def test_an_error_without_end(status: str, name: str):
     """Its beginning is read."""
     call = CALLS[name]
-    with raw_server(_daemon(lambda _: flood(f"HTTP/1.1 {status}\r\n\r\n".encode()))) as server:
+    with RawServer(_daemon(lambda _: flood(f"HTTP/1.1 {status}\r\n\r\n".encode()))) as server:
         error = _failed(server, call)
         sent = server.sent
     assert sent < 16 << 20
@@ -113,7 +113,7 @@ def test_an_error_without_end(status: str, name: str):
 def test_a_line_without_end(call: Callable[[DockerEngine], Any]):
     """As long as JSON may be, and no longer."""
     begun = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"status": "'
-    with raw_server(_daemon(lambda _: flood(begun))) as server:
+    with RawServer(_daemon(lambda _: flood(begun))) as server:
         error = _failed(server, call)
         sent = server.sent
     assert sent < 64 << 20
@@ -123,9 +123,9 @@ def test_a_line_without_end(call: Callable[[DockerEngine], Any]):
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_redirect_is_not_followed(call: Callable[[DockerEngine], Any]):
     """As Docker's own client: no daemon sends one. The login for the registry goes nowhere else."""
-    with raw_server(lambda _: answer(b"{}", "200 OK", JSON)) as other:
-        place = f"Location: {other.url}/elsewhere"
-        with raw_server(_daemon(lambda _: answer(b"", "307 Temporary Redirect", place))) as server:
+    with RawServer(lambda _: answer(200, b"{}", Content_Type=JSON)) as other:
+        place = f"{other.url}/elsewhere"
+        with RawServer(_daemon(lambda _: answer(307, Location=place))) as server:
             error = _failed(server, call)
         assert other.requests == []
     assert isinstance(error, RemoteError)
@@ -135,7 +135,7 @@ def test_a_redirect_is_not_followed(call: Callable[[DockerEngine], Any]):
 def test_a_redirect_without_end():
     """None of it is read."""
     head = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"
-    with raw_server(_daemon(lambda _: flood(head))) as server:
+    with RawServer(_daemon(lambda _: flood(head))) as server:
         _failed(server, CALLS["inspect"])
         sent = server.sent
     assert sent < 16 << 20
@@ -168,7 +168,10 @@ WRONG = [
 @pytest.mark.parametrize("status", ["200 OK", "500 No", "404 No"])
 def test_what_no_daemon_says(body: bytes, status: str, call: Callable[[DockerEngine], Any]):
     """A failure that is documented, never an error of this program's own."""
-    with raw_server(_daemon(lambda _: answer(body, status, JSON))) as server, _engine(server) as engine:
+    with (
+        RawServer(_daemon(lambda _: answer(status, body, Content_Type=JSON))) as server,
+        _engine(server) as engine,
+    ):
         try:
             call(engine)
         except ReleaseError as error:
@@ -178,23 +181,16 @@ def test_what_no_daemon_says(body: bytes, status: str, call: Callable[[DockerEng
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"ApiVersion": 1}', b'{"ApiVersion": "x.y"}', *WRONG[:7]])
 def test_a_version_that_is_none(body: bytes):
     """Something else listens there."""
-    with raw_server(lambda _: answer(body, "200 OK", JSON)) as server:
+    with RawServer(lambda _: answer(200, body, Content_Type=JSON)) as server:
         assert _failed(server, CALLS["ping"]).exit_status in {2, 5}
 
 
-OPERATION = """
-import os, signal, sys, threading
-from jenkins_release import waits
+OPERATION = (
+    """
 from jenkins_release.images import DockerEngine
-from jenkins_release.parallel import map_parallel
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.demo_images import demo_archive
-from jenkins_release.signals import interrupt_commands
 url, operation, image = sys.argv[1:]
-if os.environ["HOW"] == "signal":
-    interrupt_commands()
-else:
-    signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=waits.stop).start())
 engine = DockerEngine(url, environ={})
 target = "127.0.0.1:1/" + image
 engine.tag(image, target)
@@ -207,12 +203,9 @@ calls = {
 }
 print("ready", flush=True)
 sys.stdin.readline()
-try:
-    map_parallel(lambda _: calls[operation](), [1, 2])
-except KeyboardInterrupt:
-    print("stopped", flush=True)
-    raise SystemExit(130)
-"""
+""",
+    "map_parallel(lambda _: calls[operation](), [1, 2])",
+)
 
 
 @pytest.mark.root
@@ -222,35 +215,20 @@ def test_ctrl_c_while_the_daemon_is_stopped(
     docker_daemon: Any, demo_images: list[str], operation: str, how: str
 ):
     """Two threads wait for a daemon that gets no processor time; they end by themselves."""
-    command = [sys.executable, "-c", OPERATION, docker_daemon.base_url, operation, demo_images[0]]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, "HOW": how},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        assert process.stdout.readline() == "ready\n"
-        with _stopped(docker_daemon.pid()):
+    program = waiting_program(*OPERATION, how)
+    command = [sys.executable, "-c", program, docker_daemon.base_url, operation, demo_images[0]]
+    process = started(command, os.environ, stdin=subprocess.PIPE)
+    with contextlib.ExitStack() as stack:
+
+        def ready() -> bool:
+            assert process.stdin is not None
+            assert says(process, "ready")
+            stack.enter_context(_stopped(docker_daemon.pid()))
             process.stdin.write("go\n")
             process.stdin.flush()
-            time.sleep(1.0)
-            begun = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=GENEROUS_S)
-            took = time.monotonic() - begun
-    finally:
-        process.kill()
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    if how == "signal":
-        assert took < 5.0
-    else:
-        assert out == "stopped\n", err
+            return True
+
+        stopped_at_once(process, how, ready, settle_s=1.0)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ import re
 import signal
 import sys
 import threading
-import time
 
 import pytest
 
@@ -20,8 +19,8 @@ from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import Watcher
 from tests.fixtures.jenkins import JOB, LAUNCH, SCRIPT, Desk
 from tests.fixtures.jenkins_double.state import Person
-from tests.fixtures.process import started
-from tests.fixtures.raw_server import drip, raw_server
+from tests.fixtures.process import signalled, started
+from tests.fixtures.raw_server import RawServer, drip
 
 REF = CandidateRef("8.1.0", "42")
 
@@ -565,21 +564,15 @@ def test_an_interrupt_stops_following_and_not_the_build(desk: Desk, number: sign
     """Its status, and the command that picks it up."""
     command = [sys.executable, "-m", "jenkins_release", *LAUNCH, "--request-id", "req-1"]
     process = started(command, {**os.environ, **desk.environ})
-    try:
-        waited = threading.Timer(60, process.kill)
-        waited.start()
+
+    def ready() -> bool:
         assert process.stderr is not None
-        for line in process.stderr:
-            if "waits for approval" in line:
-                break
-        process.send_signal(number)
-        _, rest = process.communicate(timeout=30)
-        waited.cancel()
-    finally:
-        process.kill()
-    assert process.returncode == status
-    assert "stopped following; SkyDRM/release/promote #1 goes on in Jenkins" in rest
-    assert "promote status 8.1.0/42 --job --follow --request-id req-1" in rest
+        return any("waits for approval" in line for line in process.stderr)
+
+    ended = signalled(process, number, ready)
+    assert ended.status == status
+    assert "stopped following; SkyDRM/release/promote #1 goes on in Jenkins" in ended.err
+    assert "promote status 8.1.0/42 --job --follow --request-id req-1" in ended.err
     build = desk.double.controller.items[JOB].builds[1]
     assert build.building
     assert desk.double.posts("stop") == []
@@ -637,19 +630,10 @@ def test_the_url_of_the_build_that_runs_it_is_the_default(desk: Desk):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
 def test_an_interrupt_while_jenkins_does_not_answer(desk: Desk, number: signal.Signals, status: int):
     """Nobody knows then whether it was started, and the last line says so."""
-    with raw_server(lambda _: drip(b"HTTP/1.1 200 OK\r\nX: ")) as server:
+    with RawServer(lambda _: drip(b"HTTP/1.1 200 OK\r\nX: ")) as server:
         command = [sys.executable, "-m", "jenkins_release", *LAUNCH]
         environ = {**os.environ, **desk.environ, "JENKINS_RELEASE_JENKINS_URL": server.url}
-        process = started(command, environ)
-        try:
-            assert server.asked.wait(60)
-            time.sleep(0.5)
-            begun = time.monotonic()
-            process.send_signal(number)
-            _, err = process.communicate(timeout=30)
-            took = time.monotonic() - begun
-        finally:
-            process.kill()
-    assert process.returncode == status, err
-    assert "whether Jenkins had started the build already is not known" in err.splitlines()[-1]
-    assert took < 5.0
+        ended = signalled(started(command, environ), number, server.asked.is_set, settle_s=0.5)
+    assert ended.status == status, ended.err
+    assert "whether Jenkins had started the build already is not known" in ended.err.splitlines()[-1]
+    assert ended.took_s < 5.0

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from jenkins_release.errors import ReleaseError, RemoteError
 from jenkins_release.jenkins import Controller
 from jenkins_release.jenkins.console import ConsoleLines
-from tests.fixtures.raw_server import RawServer, answer, drip, flood, raw_server
+from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood
 
 GENEROUS_S = 15.0
 CALLS: dict[str, Callable[[Controller], Any]] = {
@@ -33,9 +33,9 @@ CALLS: dict[str, Callable[[Controller], Any]] = {
 }
 
 
-def _jenkins(speech: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def _jenkins(speech: Speech) -> Speech:
     """Say that no crumb is needed, and all else by a speech."""
-    return lambda request: answer(b"", "404 No") if b"/crumbIssuer/" in request else speech(request)
+    return lambda request: answer(404) if "/crumbIssuer/" in request.target else speech(request)
 
 
 def _controller(server: RawServer) -> Controller:
@@ -58,7 +58,7 @@ def _failed(server: RawServer, call: Callable[[Controller], Any]) -> ReleaseErro
 )
 def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callable[[Controller], Any]):
     """A byte now and then was progress."""
-    with raw_server(_jenkins(lambda _: None if begun is None else drip(begun))) as server:
+    with RawServer(_jenkins(lambda _: None if begun is None else drip(begun))) as server:
         error = _failed(server, call)
     assert isinstance(error, RemoteError)
     assert error.retryable or "API of Jenkins" in error.message
@@ -69,7 +69,7 @@ def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callabl
 def test_an_answer_without_end(status: str, call: Callable[[Controller], Any]):
     """It is read up to a bound; the beginning of a console is what was asked for."""
     head = f"HTTP/1.1 {status}\r\nX-Text-Size: 5\r\nX-More-Data: true\r\n\r\n".encode()
-    with raw_server(_jenkins(lambda _: flood(head))) as server:
+    with RawServer(_jenkins(lambda _: flood(head))) as server:
         if status == "200 OK" and call is CALLS["console"]:
             assert len(call(_controller(server)).data) < 2 << 20
         else:
@@ -103,8 +103,9 @@ WRONG = [
 )
 def test_what_no_controller_says(body: bytes, status: str):
     """A failure that is documented, never an error of this program's own."""
-    headers = ("X-Text-Size: \xb2", "Retry-After: \xb2", "Location: http://[::1/\xe4 x/queue/item/\xb2/")
-    with raw_server(_jenkins(lambda _: answer(body, status, *headers))) as server:
+    location = "http://[::1/\xe4 x/queue/item/\xb2/"
+    headers = {"X_Text_Size": "\xb2", "Retry_After": "\xb2", "Location": location}
+    with RawServer(_jenkins(lambda _: answer(status, body, **headers))) as server:
         for call in CALLS.values():
             try:
                 call(_controller(server))
@@ -115,7 +116,7 @@ def test_what_no_controller_says(body: bytes, status: str):
 @pytest.mark.parametrize("place", ["http://[::1/\xe4 x", "//", "/\x00", "mailto:x", "/again"])
 def test_a_redirect_that_leads_nowhere(place: str):
     """Or in a circle: five of them are followed."""
-    with raw_server(_jenkins(lambda _: answer(b"", "302 Found", f"Location: {place}"))) as server:
+    with RawServer(_jenkins(lambda _: answer(302, Location=place))) as server:
         error = _failed(server, CALLS["job"])
         assert len(server.requests) < 20
     assert error.exit_status != 70
@@ -124,7 +125,7 @@ def test_a_redirect_that_leads_nowhere(place: str):
 @pytest.mark.parametrize("body", WRONG, ids=lambda body: repr(body[:24]))
 def test_a_crumb_that_is_none(body: bytes):
     """It is asked for before everything else."""
-    with raw_server(lambda _: answer(body, "200 OK")) as server:
+    with RawServer(lambda _: answer(200, body)) as server:
         assert _failed(server, CALLS["job"]).exit_status != 70
 
 

@@ -16,6 +16,7 @@ from jenkins_release.errors import RemoteError
 from jenkins_release.notify import Message, Notifier
 from jenkins_release.notify.mail import MailNotifier
 from jenkins_release.notify.webhook import WebhookNotifier
+from tests.fixtures.listener import talking
 from tests.fixtures.notify import (
     HOOK_PATH,
     SMTP_LOGIN,
@@ -24,7 +25,6 @@ from tests.fixtures.notify import (
     failed_delivery,
     hook_server,
     mail_server,
-    raw_server,
 )
 
 MESSAGE = Message("0af7", datetime(2026, 11, 5, tzinfo=UTC), "subject", "text", "<p>html</p>", b'{"a": 1}')
@@ -100,7 +100,7 @@ class TestEveryNotifier:
     def test_silence_is_given_up_in_time(self, receiver: Receiver):
         """A port that takes the connection and says nothing."""
         done = threading.Event()
-        with raw_server(lambda _: done.wait(5)) as port:
+        with talking(lambda _: done.wait(5)) as port:
             begin = time.monotonic()
             assert isinstance(
                 failed_delivery(receiver.open(port), MESSAGE, 0.3, receiver.secret), RemoteError

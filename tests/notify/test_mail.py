@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.notify import Message
 from jenkins_release.notify.mail import MailNotifier
+from tests.fixtures.listener import talking
 from tests.fixtures.notify import (
     SMTP_LOGIN,
     Authority,
@@ -22,7 +23,6 @@ from tests.fixtures.notify import (
     closed_port,
     failed_delivery,
     mail_server,
-    raw_server,
 )
 
 USER, PASSWORD = SMTP_LOGIN.values()
@@ -203,7 +203,7 @@ def test_a_slow_server_is_given_up(mailbox: Mailbox):
 def test_a_server_that_never_greets_is_given_up():
     """A port that takes connections and says nothing; nothing was sent, so it may be tried again."""
     done = threading.Event()
-    with raw_server(lambda connection: done.wait(5)) as port:
+    with talking(lambda connection: done.wait(5)) as port:
         error = failure(notifier(port), within_s=0.2)
         done.set()
     assert "no answer in time" in error.message or "hung up" in error.message
@@ -230,7 +230,7 @@ def test_a_server_that_repeats_the_password_gives_nothing_away():
             else:
                 file.write(b"535 you said " + line.strip() + f" that is {PASSWORD}\r\n".encode())
 
-    with raw_server(talk) as port:
+    with talking(talk) as port:
         assert "535" in failure(notifier(port, login=login())).message
 
 
@@ -263,7 +263,7 @@ def test_a_greeting_without_end(line: bytes):
             connection.sendall(line * 1000)
             sent += len(line) * 1000
 
-    with raw_server(talk) as port:
+    with talking(talk) as port:
         assert isinstance(failure(notifier(port)), RemoteError)
     assert sent < 32 << 20
 
@@ -278,7 +278,7 @@ def test_a_reply_that_comes_byte_by_byte():
             connection.sendall(b"x")
 
     begun = time.monotonic()
-    with raw_server(talk) as port:
+    with talking(talk) as port:
         with pytest.raises(RemoteError, match="no answer in time") as caught:
             notifier(port).deliver(MESSAGE, 0.5)
         assert time.monotonic() - begun < 10.0
@@ -294,5 +294,5 @@ def test_a_challenge_that_is_no_base64():
             hello = b"250-me\r\n250 AUTH CRAM-MD5 LOGIN\r\n"
             connection.sendall(hello if data.upper().startswith(b"EHLO") else b"334 \xff===x\r\n")
 
-    with raw_server(talk) as port:
+    with talking(talk) as port:
         assert failure(notifier(port, login=login())).exit_status != 70

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.notify import Message
 from jenkins_release.notify.webhook import WebhookNotifier
+from tests.fixtures.listener import talking
 from tests.fixtures.notify import (
     HOOK_PATH,
     Answer,
@@ -22,10 +23,8 @@ from tests.fixtures.notify import (
     closed_port,
     failed_delivery,
     hook_server,
-    raw_server,
 )
-from tests.fixtures.raw_server import drip, flood
-from tests.fixtures.raw_server import raw_server as raw_http
+from tests.fixtures.raw_server import RawServer, drip, flood
 
 TOKEN = HOOK_PATH.rpartition("/")[2]
 MESSAGE = Message("0af7", datetime(2026, 11, 5, tzinfo=UTC), "title", "text", document='{"a": "ü"}'.encode())
@@ -102,7 +101,7 @@ def test_redirects_are_not_followed(hook: Hook, status: int):
 def test_a_redirect_without_end():
     """None of it is read."""
     head = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"
-    with raw_http(lambda _: flood(head)) as server:
+    with RawServer(lambda _: flood(head)) as server:
         error = failure(notifier(f"{server.url}{HOOK_PATH}"))
         sent = server.sent
     assert "redirects are not followed" in error.message
@@ -156,7 +155,7 @@ def test_an_answer_that_is_no_http_is_a_failure():
         connection.recv(65536)
         connection.sendall(b"220 mail.nextlabs.example ESMTP\r\n")
 
-    with raw_server(talk) as port:
+    with talking(talk) as port:
         assert "broke" in failure(notifier(f"http://127.0.0.1:{port}{HOOK_PATH}")).message
 
 
@@ -234,7 +233,7 @@ def test_no_login_of_the_machine_is_sent(hook: Hook, tmp_path, monkeypatch):
 
 def test_headers_that_cannot_be_parsed_give_nothing_away(caplog: pytest.LogCaptureFixture):
     """urllib3 warns of them with the whole URL."""
-    with raw_http(lambda _: [b"HTTP/1.1 404 No\r\nX\r\nY: 1\r\n\r\n"]) as server:
+    with RawServer(lambda _: b"HTTP/1.1 404 No\r\nX\r\nY: 1\r\n\r\n") as server:
         made = notifier(f"{server.url}{HOOK_PATH}")
         assert "404" in failure(made).message
     assert TOKEN not in caplog.text
@@ -243,7 +242,7 @@ def test_headers_that_cannot_be_parsed_give_nothing_away(caplog: pytest.LogCaptu
 @pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 500 No\r\n\r\n"])
 def test_an_answer_that_comes_byte_by_byte(begun: bytes):
     """The time that the notifier has is for all of it."""
-    with raw_http(lambda _: drip(begun)) as server:
+    with RawServer(lambda _: drip(begun)) as server:
         start = time.monotonic()
         with pytest.raises(RemoteError, match="did not answer in time") as caught:
             notifier(f"{server.url}/hook").deliver(MESSAGE, 0.5)

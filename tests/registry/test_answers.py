@@ -6,7 +6,7 @@ import base64
 import json
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -22,7 +22,8 @@ from jenkins_release.registry.protocol import Part, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from jenkins_release.waits import Limits
-from tests.fixtures.raw_http import RawServer, Request, answer, slowly
+from tests.fixtures.raw_server import Part as Said
+from tests.fixtures.raw_server import RawServer, Request, Speech, answer, drip, flood
 from tests.fixtures.silence import GENEROUS_S
 
 NAME, DATA = "skydrm/rms", b"a layer"
@@ -54,7 +55,7 @@ def registry(request: Request) -> bytes:
     if request.method == "POST":
         return answer(202, Location=PLACE)
     if request.method == "PATCH":
-        return answer(202, Location=PLACE, Range=f"0-{request.body - 1}")
+        return answer(202, Location=PLACE, Range=f"0-{len(request.body) - 1}")
     if request.method == "PUT":
         return answer(201)
     return answer(204 if request.method in {"GET", "DELETE"} else 404)
@@ -77,44 +78,34 @@ CALLS: dict[str, Callable[[RegistryUploads], object]] = {
 }
 
 
-def spoiled(raw_server: RawServer, call: str, said: Callable[[Request], Iterable[bytes]]) -> None:
+def spoiled(raw_server: RawServer, call: str, said: Speech) -> None:
     """Let the server answer the call's own request so, and all others well."""
     method = {"mount": "POST", "manifest": "PUT"}.get(call, call)
-    raw_server.answer = lambda request: said(request) if request.method == method else [registry(request)]
-
-
-def endless(piece: bytes) -> Iterator[bytes]:
-    while True:
-        yield piece
+    raw_server.speech = lambda request: said(request) if request.method == method else registry(request)
 
 
 MEBI = b"x" * (1 << 20)
-ENDLESS: dict[str, Callable[[], Iterator[bytes]]] = {
-    "a body": lambda: head_and(b"HTTP/1.1 500 x\r\n\r\n", MEBI),
-    "a body of a certain length": lambda: head_and(
+ENDLESS: dict[str, Callable[[], Iterator[Said]]] = {
+    "a body": lambda: flood(b"HTTP/1.1 500 x\r\n\r\n", MEBI),
+    "a body of a certain length": lambda: flood(
         b"HTTP/1.1 500 x\r\nContent-Length: 99999999999\r\n\r\n", MEBI
     ),
-    "chunks": lambda: head_and(
+    "chunks": lambda: flood(
         b"HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"100000\r\n" + MEBI + b"\r\n"
     ),
-    "a chunk of negative size": lambda: head_and(
+    "a chunk of negative size": lambda: flood(
         b"HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", MEBI
     ),
-    "a chunk's size": lambda: head_and(
+    "a chunk's size": lambda: flood(
         b"HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1" * (1 << 20)
     ),
-    "a status line": lambda: head_and(b"HTTP/1.1 ", MEBI),
-    "a header": lambda: head_and(b"HTTP/1.1 202 x\r\nLocation: ", MEBI),
-    "headers": lambda: head_and(b"HTTP/1.1 202 x\r\n", b"X: y\r\n"),
-    "interim answers": lambda: head_and(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "a body after success": lambda: head_and(b"HTTP/1.1 201 x\r\n\r\n", MEBI),
-    "a redirect": lambda: head_and(b"HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:1/\r\n\r\n", MEBI),
+    "a status line": lambda: flood(b"HTTP/1.1 ", MEBI),
+    "a header": lambda: flood(b"HTTP/1.1 202 x\r\nLocation: ", MEBI),
+    "headers": lambda: flood(b"HTTP/1.1 202 x\r\n", b"X: y\r\n"),
+    "interim answers": lambda: flood(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a body after success": lambda: flood(b"HTTP/1.1 201 x\r\n\r\n", MEBI),
+    "a redirect": lambda: flood(b"HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:1/\r\n\r\n", MEBI),
 }
-
-
-def head_and(head: bytes, piece: bytes) -> Iterator[bytes]:
-    yield head or piece
-    yield from endless(piece)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +132,11 @@ def test_an_endless_answer_takes_neither_memory_nor_time(
     assert time.monotonic() - begun < GENEROUS_S
 
 
-SLOW: dict[str, Callable[[RawServer], Iterator[bytes]]] = {
-    "nothing": lambda _: iter(()),
-    "a status line": lambda server: slowly(server, b"HTTP/1.1 2", b"0"),
-    "headers": lambda server: slowly(server, b"HTTP/1.1 202 x\r\nX: ", b"y"),
-    "a body": lambda server: slowly(server, b"HTTP/1.1 500 x\r\nContent-Length: 9999\r\n\r\n", b"y"),
+SLOW: dict[str, Callable[[], Iterator[Said] | None]] = {
+    "nothing": lambda: None,
+    "a status line": lambda: drip(b"HTTP/1.1 2", b"0"),
+    "headers": lambda: drip(b"HTTP/1.1 202 x\r\nX: ", b"y"),
+    "a body": lambda: drip(b"HTTP/1.1 500 x\r\nContent-Length: 9999\r\n\r\n", b"y"),
 }
 
 
@@ -155,7 +146,7 @@ def test_a_slow_answer_ends_and_may_be_asked_for_again(
     blobs: RegistryUploads, raw_server: RawServer, call: str, what: str
 ):
     """One byte a second kept a promotion waiting for ever."""
-    spoiled(raw_server, call, lambda _: SLOW[what](raw_server))
+    spoiled(raw_server, call, lambda _: SLOW[what]())
     begun = time.monotonic()
     with pytest.raises(RemoteError) as caught:
         CALLS[call](blobs)
@@ -187,7 +178,7 @@ def test_a_location_that_is_none_is_the_registrys_fault(
 ):
     """Not a bug of ours with status 70; and the login goes nowhere else."""
     status = 307 if call == "GET" else 202
-    spoiled(raw_server, call, lambda _: [answer(status, Location=place, Range=f"0-{len(DATA) - 1}")])
+    spoiled(raw_server, call, lambda _: answer(status, Location=place, Range=f"0-{len(DATA) - 1}"))
     with pytest.raises(RemoteError):
         CALLS[call](blobs)
 
@@ -198,7 +189,7 @@ def test_a_location_that_is_none_is_the_registrys_fault(
 def test_a_range_that_is_none_is_the_registrys_fault(
     blobs: RegistryUploads, raw_server: RawServer, stated: str
 ):
-    spoiled(raw_server, "PATCH", lambda _: [answer(202, Location=PLACE, Range=stated)])
+    spoiled(raw_server, "PATCH", lambda _: answer(202, Location=PLACE, Range=stated))
     with pytest.raises(RemoteError, match="names the range"):
         send(blobs)
 
@@ -207,7 +198,7 @@ def test_a_range_that_is_none_is_the_registrys_fault(
 def test_an_upload_with_other_bytes_than_were_sent_is_lost(
     blobs: RegistryUploads, raw_server: RawServer, stated: str
 ):
-    spoiled(raw_server, "PATCH", lambda _: [answer(202, Location=PLACE, Range=stated)])
+    spoiled(raw_server, "PATCH", lambda _: answer(202, Location=PLACE, Range=stated))
     with pytest.raises(RemoteError, match="cannot go on"):
         send(blobs)
 
@@ -228,7 +219,7 @@ def test_an_upload_with_other_bytes_than_were_sent_is_lost(
 def test_another_digest_or_size_than_was_asked_for_is_refused(
     blobs: RegistryUploads, raw_server: RawServer, call: str, said: bytes
 ):
-    spoiled(raw_server, call, lambda _: [said])
+    spoiled(raw_server, call, lambda _: said)
     with pytest.raises(IntegrityError):
         CALLS[call](blobs)
 
@@ -264,7 +255,7 @@ def test_nonsense_is_an_error_of_the_registry(
     blobs: RegistryUploads, raw_server: RawServer, call: str, said: bytes
 ):
     """Nothing that comes over the wire is a bug of ours."""
-    spoiled(raw_server, call, lambda _: [said or b"\r\n"])
+    spoiled(raw_server, call, lambda _: said or b"\r\n")
     if call == "HEAD" and b" 301 " in said:
         assert CALLS[call](blobs) is True
         return
@@ -277,7 +268,7 @@ def test_nonsense_is_an_error_of_the_registry(
 def test_headers_that_break_off_are_no_answer(blobs: RegistryUploads, raw_server: RawServer, cut: int):
     """http.client takes them for whole."""
     whole = answer(201, Docker_Content_Digest=DIGEST, X="y" * 60)
-    spoiled(raw_server, "manifest", lambda _: [whole[:cut]])
+    spoiled(raw_server, "manifest", lambda _: whole[:cut])
     with pytest.raises(RemoteError, match="broke") as caught:
         CALLS["manifest"](blobs)
     assert caught.value.retryable
@@ -309,7 +300,7 @@ def test_a_wait_is_asked_for_in_seconds_or_as_a_date(
         "past": format_datetime(now - timedelta(days=1), usegmt=True),
         "far": "999999999999999",
     }[kind]
-    raw_server.answer = lambda _: [answer(status, Retry_After=stated)]
+    raw_server.speech = lambda _: answer(status, Retry_After=stated)
     for call in (lambda: blobs.upload(NAME), lambda: distribution.manifest(NAME, "8.1.0")):
         with pytest.raises(RemoteError) as caught:
             call()
@@ -325,34 +316,34 @@ def test_a_blob_whose_answer_was_lost_is_looked_up(
     """Before it is sent again, or called lost."""
     puts = 0
 
-    def lose_first(request: Request) -> Iterable[bytes]:
+    def lose_first(request: Request) -> bytes:
         nonlocal puts
         if request.method == "HEAD":
-            return [answer(200, Content_Length=str(len(DATA))) if arrived else answer(404)]
+            return answer(200, Content_Length=str(len(DATA))) if arrived else answer(404)
         if request.method != "PUT":
-            return [registry(request)]
+            return registry(request)
         puts += 1
-        return [b"\r\n"] if puts == 1 else [registry(request)]
+        return b"\r\n" if puts == 1 else registry(request)
 
-    raw_server.answer = lose_first
+    raw_server.speech = lose_first
     with blobs.upload(NAME) as upload:
         upload.send(Part([DATA]))
         with pytest.raises(RemoteError):
             upload.finish(DIGEST)
         upload.finish(DIGEST)
-    methods = [request.method for request in raw_server.seen]
+    methods = [request.method for request in raw_server.requests]
     assert methods == ["POST", "PATCH", "PUT", "HEAD"] if arrived else ["POST", "PATCH", "PUT", "HEAD", "PUT"]
 
 
 def test_a_blob_that_a_proxy_sent_twice_is_there(blobs: RegistryUploads, raw_server: RawServer):
     """The registry forgot the upload because it kept the blob."""
 
-    def twice(request: Request) -> Iterable[bytes]:
+    def twice(request: Request) -> bytes:
         if request.method == "HEAD":
-            return [answer(200, Content_Length=str(len(DATA)))]
-        return [answer(404) if request.method == "PUT" else registry(request)]
+            return answer(200, Content_Length=str(len(DATA)))
+        return answer(404) if request.method == "PUT" else registry(request)
 
-    raw_server.answer = twice
+    raw_server.speech = twice
     send(blobs)
 
 
@@ -369,16 +360,16 @@ def test_the_other_client_refuses_them_too(
         if where == "redirect"
         else answer(401, WWW_Authenticate=f'Bearer realm="{place}"')
     )
-    raw_server.answer = lambda _: [said]
+    raw_server.speech = lambda _: said
     with pytest.raises(ReleaseError):
         distribution.manifest(NAME, "8.1.0")
 
 
 def test_redirects_without_an_end_end(distribution: DistributionRegistry, raw_server: RawServer):
-    raw_server.answer = lambda _: [answer(307, Location=f"/v2/{len(raw_server.seen)}")]
+    raw_server.speech = lambda _: answer(307, Location=f"/v2/{len(raw_server.requests)}")
     with pytest.raises(RemoteError, match="without an end"):
         distribution.manifest(NAME, "8.1.0")
-    assert len(raw_server.seen) < 10
+    assert len(raw_server.requests) < 10
 
 
 def test_a_redirect_is_followed_without_the_login(raw_server: RawServer):
@@ -386,17 +377,17 @@ def test_a_redirect_is_followed_without_the_login(raw_server: RawServer):
     login = RegistryLogin(raw_server.host, "ada", "hunter2")
     registry = DistributionRegistry(raw_server.host, login, limits=Limits(1.0))
 
-    def lead(request: Request) -> Iterable[bytes]:
+    def lead(request: Request) -> bytes:
         if request.target == "/stored":
-            return [answer(200, MANIFEST)]
+            return answer(200, MANIFEST)
         if "Authorization" not in request.head:
-            return [answer(401, WWW_Authenticate='Basic realm="x"')]
-        return [answer(307, Location="/stored")]
+            return answer(401, WWW_Authenticate='Basic realm="x"')
+        return answer(307, Location="/stored")
 
-    raw_server.answer = lead
+    raw_server.speech = lead
     assert registry.manifest(NAME, "8.1.0").data == MANIFEST
-    assert "Authorization" in raw_server.seen[1].head
-    assert "Authorization" not in raw_server.seen[2].head
+    assert "Authorization" in raw_server.requests[1].head
+    assert "Authorization" not in raw_server.requests[2].head
     registry.close()
 
 
@@ -404,7 +395,7 @@ def test_a_redirect_is_followed_without_the_login(raw_server: RawServer):
 def test_the_other_client_waits_no_longer(
     distribution: DistributionRegistry, raw_server: RawServer, what: str
 ):
-    raw_server.answer = lambda _: SLOW[what](raw_server)
+    raw_server.speech = lambda _: SLOW[what]()
     begun = time.monotonic()
     with pytest.raises(RemoteError) as caught:
         distribution.manifest(NAME, "8.1.0")
@@ -414,7 +405,7 @@ def test_the_other_client_waits_no_longer(
 
 @pytest.mark.parametrize("what", ENDLESS)
 def test_the_other_client_reads_no_more(distribution: DistributionRegistry, raw_server: RawServer, what: str):
-    raw_server.answer = lambda _: ENDLESS[what]()
+    raw_server.speech = lambda _: ENDLESS[what]()
     tracemalloc.start()
     try:
         with pytest.raises(ReleaseError):
@@ -427,7 +418,7 @@ def test_the_other_client_reads_no_more(distribution: DistributionRegistry, raw_
 
 def test_a_challenge_of_any_size_is_read_at_once(distribution: DistributionRegistry, raw_server: RawServer):
     """A pattern that tries every beginning takes minutes."""
-    raw_server.answer = lambda _: [answer(401, WWW_Authenticate=f"Bearer {'a' * 65_000}")]
+    raw_server.speech = lambda _: answer(401, WWW_Authenticate=f"Bearer {'a' * 65_000}")
     begun = time.monotonic()
     with pytest.raises(ReleaseError):
         distribution.manifest(NAME, "8.1.0")
@@ -456,9 +447,9 @@ LAYERS = json.dumps(
 ).encode()
 
 
-def pull(raw_server: RawServer, layer: Callable[[], Iterable[bytes]]) -> None:
+def pull(raw_server: RawServer, layer: Callable[[], bytes | Iterator[Said] | None]) -> None:
     """Try a customer's key; the layer is answered so."""
-    raw_server.answer = lambda request: [answer(200, LAYERS)] if "/manifests/" in request.target else layer()
+    raw_server.speech = lambda request: answer(200, LAYERS) if "/manifests/" in request.target else layer()
     access = KeyAccess(
         Credentials("AKIAEXAMPLE", SecretStr("secret")),
         "us-east-1",
@@ -474,7 +465,7 @@ def pull(raw_server: RawServer, layer: Callable[[], Iterable[bytes]]) -> None:
 @pytest.mark.parametrize("place", PLACES, ids=range(len(PLACES)))
 def test_a_customers_layer_in_no_place_is_no_bug(raw_server: RawServer, place: str):
     with pytest.raises(RemoteError):
-        pull(raw_server, lambda: [answer(307, Location=place)])
+        pull(raw_server, lambda: answer(307, Location=place))
 
 
 @pytest.mark.parametrize("what", SLOW)
@@ -483,10 +474,10 @@ def test_a_customers_layer_that_does_not_come_ends(raw_server: RawServer, what: 
     begun = time.monotonic()
     signed = "/stored?X-Amz-Signature=abc"
 
-    def layer() -> Iterable[bytes]:
-        if raw_server.seen[-1].target == signed:
-            return SLOW[what](raw_server)
-        return [answer(307, Location=signed)]
+    def layer() -> bytes | Iterator[Said] | None:
+        if raw_server.requests[-1].target == signed:
+            return SLOW[what]()
+        return answer(307, Location=signed)
 
     if what == "a body":
         with pytest.raises(RemoteError, match="serves the layers and answers 500"):
@@ -502,7 +493,7 @@ def test_a_customers_layer_that_does_not_come_ends(raw_server: RawServer, what: 
 def test_a_customers_manifest_takes_no_memory(raw_server: RawServer, what: str):
     tracemalloc.start()
     try:
-        raw_server.answer = lambda _: ENDLESS[what]()
+        raw_server.speech = lambda _: ENDLESS[what]()
         access = KeyAccess(
             Credentials("AKIAEXAMPLE", SecretStr("secret")),
             "us-east-1",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import threading
@@ -21,12 +20,12 @@ from jenkins_release.errors import ReleaseError, RemoteError
 from jenkins_release.registry import EcrRegistry
 from jenkins_release.sandbox.process import free_port
 from jenkins_release.waits import Limits
-from tests.fixtures.process import started
-from tests.fixtures.raw_server import RawServer, answer, drip, flood, raw_server
+from tests.fixtures.process import started, stopped_at_once, waiting_program
+from tests.fixtures.raw_server import RawServer, Request, answer, drip, flood
 
 GENEROUS_S = 15.0
 LIMITS = Limits(0.5, 1000)
-JSON = "Content-Type: application/x-amz-json-1.1"
+JSON = "application/x-amz-json-1.1"
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def _refused(registry: EcrRegistry) -> ReleaseError:
 )
 def test_an_answer_that_does_not_come_in_time(aws: Callable[[RawServer], None], begun: bytes | None):
     """Silence, and a byte now and then: before the status, in the headers, in the body, in an error."""
-    with raw_server(lambda _: None if begun is None else drip(begun)) as server:
+    with RawServer(lambda _: None if begun is None else drip(begun)) as server:
         aws(server)
         error = _refused(_ecr())
     assert isinstance(error, RemoteError)
@@ -84,7 +83,7 @@ def test_a_body_without_end(
 ):
     """It is read up to a bound."""
     monkeypatch.setattr(exchange, "MOST", 2 * 1024 * 1024)
-    with raw_server(lambda _: flood(f"HTTP/1.1 {status}\r\n{length}\r\n".encode() + b"{")) as server:
+    with RawServer(lambda _: flood(f"HTTP/1.1 {status}\r\n{length}\r\n".encode() + b"{")) as server:
         aws(server)
         error = _refused(_ecr())
         sent = server.sent
@@ -97,7 +96,7 @@ def test_bodies_without_end_of_several_attempts_take_the_memory_of_one(
 ):
     """The error of each attempt lives until the last one has failed."""
     monkeypatch.setattr("random.uniform", lambda low, _: low)
-    with raw_server(lambda _: flood(b"HTTP/1.1 200 OK\r\n\r\n{")) as server:
+    with RawServer(lambda _: flood(b"HTTP/1.1 200 OK\r\n\r\n{")) as server:
         aws(server)
         registry = _ecr(5)
         tracemalloc.start()
@@ -143,12 +142,12 @@ def test_an_answer_that_broke_off_is_asked_for_again(
     monkeypatch.setattr("random.uniform", lambda low, _: low)
     whole = b'{"layers": [], "failures": []}'
     answers = [
-        [b"HTTP/1.1 200 OK\r\nContent-Length: 31\r\n\r\n" + whole[:9]],
-        answer(b'{"layers": "none"}', "200 OK", JSON),
-        answer(b'{"layers": [{"layerAvailability": "AVAILABLE"}]}', "200 OK", JSON),
-        answer(whole, "200 OK", JSON),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 31\r\n\r\n" + whole[:9],
+        answer(200, b'{"layers": "none"}', Content_Type=JSON),
+        answer(200, b'{"layers": [{"layerAvailability": "AVAILABLE"}]}', Content_Type=JSON),
+        answer(200, whole, Content_Type=JSON),
     ]
-    with raw_server(lambda _: answers.pop(0)) as server:
+    with RawServer(lambda _: answers.pop(0)) as server:
         aws(server)
         assert _ecr(5).missing_layers("skydrm/rms", ["sha256:1"]) == {"sha256:1"}
         assert len(server.requests) == 4
@@ -157,7 +156,7 @@ def test_an_answer_that_broke_off_is_asked_for_again(
 def test_a_page_in_place_of_an_answer(aws: Callable[[RawServer], None]):
     """Nothing is said about the image: the page is not ECR's word on it."""
     page = b"<html><body>Sign in</body></html>"
-    with raw_server(lambda _: answer(page, "200 OK", "Content-Type: text/html")) as server:
+    with RawServer(lambda _: answer(200, page, Content_Type="text/html")) as server:
         aws(server)
         error = _refused(_ecr())
     assert "something else than AWS answers, with status 200" in error.message
@@ -174,11 +173,11 @@ def test_a_long_wait_that_is_asked_for_is_handed_on(
     """It is not waited for inside of the call."""
     body = b'{"__type": "ThrottlingException"}'
 
-    def speech(_: bytes) -> list[Any]:
+    def speech(_: Request) -> bytes:
         head = f"HTTP/1.1 429 Slow\r\nRetry-After: {wait}\r\nContent-Length: {len(body)}\r\n\r\n"
-        return [head.encode("utf-8") + body]
+        return head.encode("utf-8") + body
 
-    with raw_server(speech) as server:
+    with RawServer(speech) as server:
         aws(server)
         error = _refused(_ecr(2 if asked != 0 else 1))
         assert len(server.requests) == 1
@@ -194,12 +193,12 @@ def test_an_object_that_stalls_while_it_is_read(aws: Callable[[RawServer], None]
     """A stream is read by the caller; each read has its limit."""
     dates = "Last-Modified: Fri, 31 Dec 1999 23:59:59 GMT\r\nETag: x\r\n"
 
-    def speech(request: bytes) -> Any:
-        if request.startswith(b"HEAD"):
-            return answer(b"")
+    def speech(request: Request) -> Any:
+        if request.method == "HEAD":
+            return answer(200)
         return drip(f"HTTP/1.1 200 OK\r\n{dates}Content-Length: 99\r\n\r\n".encode())
 
-    with raw_server(speech) as server:
+    with RawServer(speech) as server:
         aws(server)
         bucket = Bucket("b", "eu-central-1", section="ledger", missing=RemoteError, limits=LIMITS)
         body = bucket.call("get_object", "read it", Key="k")["Body"]
@@ -213,12 +212,12 @@ def test_an_object_that_breaks_off(aws: Callable[[RawServer], None]):
     """Also for a caller that reads no further than it needs."""
     head = b"HTTP/1.1 200 OK\r\nLast-Modified: Fri, 31 Dec 1999 23:59:59 GMT\r\nETag: x\r\n"
 
-    def speech(request: bytes) -> Any:
-        if request.startswith(b"HEAD"):
-            return answer(b"")
-        return [head + b"Content-Length: 99\r\n\r\nhalf"]
+    def speech(request: Request) -> Any:
+        if request.method == "HEAD":
+            return answer(200)
+        return head + b"Content-Length: 99\r\n\r\nhalf"
 
-    with raw_server(speech) as server:
+    with RawServer(speech) as server:
         aws(server)
         bucket = Bucket("b", "eu-central-1", section="ledger", missing=RemoteError, limits=LIMITS)
         body = bucket.call("get_object", "read it", Key="k")["Body"]
@@ -229,7 +228,7 @@ def test_an_object_that_breaks_off(aws: Callable[[RawServer], None]):
 def test_pages_without_end(aws: Callable[[RawServer], None]):
     """The next page is the same one."""
     body = b'{"imageIds": [], "nextToken": "again"}'
-    with raw_server(lambda _: answer(body, "200 OK", JSON)) as server:
+    with RawServer(lambda _: answer(200, body, Content_Type=JSON)) as server:
         aws(server)
         with pytest.raises(RemoteError, match="the same page again and again"):
             _ecr().tags("skydrm/rms")
@@ -257,41 +256,32 @@ def test_credentials_of_a_role_that_do_not_come(
     config.write_text(
         "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/r\ncredential_source = Environment\n"
     )
-    with raw_server(lambda _: drip(b"HTTP/1.1 200 OK\r\nX: ")) as server:
+    with RawServer(lambda _: drip(b"HTTP/1.1 200 OK\r\nX: ")) as server:
         aws(server)
         monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
         begun = time.monotonic()
         with pytest.raises(RemoteError, match="in time"):
             client = aws_client("ecr", "eu-central-1", profile="role", attempts=1, limits=LIMITS)
             EcrRegistry("eu-central-1", client=client).login()
-        assert b"AssumeRole" in server.requests[0]
+        assert b"AssumeRole" in server.requests[0].body
     assert time.monotonic() - begun < GENEROUS_S
 
 
-STALLED = """
-import os, signal, threading
-from jenkins_release import waits
-from jenkins_release.parallel import map_parallel
+STALLED = (
+    """
 from jenkins_release.registry import EcrRegistry
-from jenkins_release.sandbox.process import free_port
-from jenkins_release.signals import interrupt_commands
-if os.environ["HOW"] == "signal":
-    interrupt_commands()
-else:
-    signal.signal(signal.SIGINT, lambda *_: threading.Thread(target=waits.stop).start())
 registry = EcrRegistry("eu-central-1")
 ask = lambda digest: registry.missing_layers("skydrm/rms", [digest])
-try:
-    map_parallel(ask, ["sha256:1", "sha256:2", "sha256:3"])
-except KeyboardInterrupt:
-    print("stopped", flush=True)
-    raise SystemExit(130)
-"""
+""",
+    'map_parallel(ask, ["sha256:1", "sha256:2", "sha256:3"])',
+)
 STATES: dict[str, Any] = {
     "silence": lambda _: None,
     "drip": lambda _: drip(b"HTTP/1.1 200 OK\r\nX: "),
-    "throttled": lambda _: answer(b'{"__type": "ThrottlingException"}', "400 Slow", JSON, "Retry-After: 19"),
-    "refused": lambda _: answer(b"busy", "503 No", "Retry-After: 19"),
+    "throttled": lambda _: answer(
+        400, b'{"__type": "ThrottlingException"}', Content_Type=JSON, Retry_After="19"
+    ),
+    "refused": lambda _: answer(503, b"busy", Retry_After="19"),
 }
 
 
@@ -299,24 +289,10 @@ STATES: dict[str, Any] = {
 @pytest.mark.parametrize("state", STATES)
 def test_it_stops_at_once(aws: Callable[[RawServer], None], state: str, how: str):
     """In the wait for an answer and in that between attempts: three threads end by themselves."""
-    with raw_server(STATES[state]) as server:
+    with RawServer(STATES[state]) as server:
         aws(server)
-        process = started([sys.executable, "-c", STALLED], {**os.environ, "HOW": how})
-        try:
-            assert server.asked.wait(60)
-            time.sleep(0.5)
-            begun = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=GENEROUS_S)
-            took = time.monotonic() - begun
-        finally:
-            process.kill()
+        process = started([sys.executable, "-c", waiting_program(*STALLED, how)], os.environ)
+        stopped_at_once(process, how, server.asked.is_set, settle_s=0.5)
         asked = len(server.requests)
         time.sleep(0.3)
         assert len(server.requests) == asked
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    if how == "signal":
-        assert took < 5.0
-    else:
-        assert out == "stopped\n"

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -23,6 +19,7 @@ from jenkins_release.registry.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, O
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.process import LOOPBACK, free_port
 from jenkins_release.waits import Limits
+from tests.fixtures.raw_server import RawServer, Request, answer
 
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 CONFIG = {"mediaType": DOCKER_CONFIG, "digest": f"sha256:{'1' * 64}", "size": 7}
@@ -47,49 +44,25 @@ class Scripted:
     seen: list[tuple[str, str]] = field(default_factory=list)
     host: str = ""
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        sent = handler.headers.get("Authorization", "")
-        self.seen.append((handler.path, sent))
-        if handler.path.startswith("/token"):
-            self._send(handler, 200 if sent or not self.accepted else 401, self.tokens, {})
-        elif self.challenge and sent != self.accepted:
-            self._send(handler, 401, b"{}", {"WWW-Authenticate": self.challenge})
-        elif (name := handler.path.rpartition("/")[2]) in self.others:
+    def answer(self, request: Request) -> bytes:
+        sent = request.header("Authorization")
+        self.seen.append((request.target, sent))
+        if request.target.startswith("/token"):
+            return answer(200 if sent or not self.accepted else 401, self.tokens)
+        if self.challenge and sent != self.accepted:
+            return answer(401, b"{}", WWW_Authenticate=self.challenge)
+        if (name := request.target.rpartition("/")[2]) in self.others:
             body, kind = self.others[name]
-            self._send(handler, 200, body, {"Content-Type": kind})
-        else:
-            self._send(handler, self.status, self.body, self.headers)
-
-    def _send(
-        self, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]
-    ) -> None:
-        handler.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(body)
+            return answer(200, body, Content_Type=kind)
+        return answer(self.status, self.body, **self.headers)
 
 
 @pytest.fixture
-def scripted() -> Iterator[Scripted]:
+def scripted(raw_server: RawServer) -> Scripted:
     """A scripted registry on loopback."""
-    script = Scripted()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            script.answer(self)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Write nothing to stderr."""
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    script.host = f"{LOOPBACK}:{server.server_port}"
-    yield script
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    script = Scripted(host=raw_server.host)
+    raw_server.speech = script.answer
+    return script
 
 
 def read(scripted: Scripted, reference: str = "8.1.0", login: RegistryLogin | None = None):
@@ -176,8 +149,8 @@ def test_a_token_is_fetched_where_the_registry_says(scripted: Scripted):
     assert sent == "Basic " + base64.b64encode(b"u:p").decode()
     with pytest.raises(ConfigurationError, match="asks for a login"):
         read(scripted)
-    for answer in (b"[]", b"{}", b"no json", b'{"token": 7}'):
-        scripted.tokens = answer
+    for tokens in (b"[]", b"{}", b"no json", b'{"token": 7}'):
+        scripted.tokens = tokens
         with pytest.raises(RemoteError):
             read(scripted, login=RegistryLogin(scripted.host, "u", "p"))
 
@@ -220,20 +193,8 @@ def test_nobody_answers_and_nonsense_answers():
     with pytest.raises(RemoteError) as raised:
         DistributionRegistry(f"{LOOPBACK}:{free_port()}", limits=Limits(5)).manifest("a", "b")
     assert raised.value.retryable
-    with socket.create_server((LOOPBACK, 0)) as server:
-        port = server.getsockname()[1]
-
-        def nonsense() -> None:
-            connection, _ = server.accept()
-            connection.recv(1000)
-            connection.sendall(b"SSH-2.0-OpenSSH\r\n")
-            connection.close()
-
-        thread = threading.Thread(target=nonsense)
-        thread.start()
-        with pytest.raises(RemoteError):
-            DistributionRegistry(f"{LOOPBACK}:{port}", limits=Limits(5)).manifest("a", "b")
-        thread.join()
+    with RawServer(lambda _: b"SSH-2.0-OpenSSH\r\n") as server, pytest.raises(RemoteError):
+        DistributionRegistry(server.host, limits=Limits(5)).manifest("a", "b")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 
 from jenkins_release.sandbox.ecr_server import EcrServer
 from tests.faults.http_proxy import HttpProxy, Order, drip, lose_silently, reset, stall, status
-from tests.fixtures.process import started
+from tests.fixtures.process import Ended, signalled, started
 from tests.fixtures.resume import Lane, OpenLane
 from tests.fixtures.silence import GENEROUS_S
 
@@ -65,14 +65,11 @@ def promotion(lane: Lane, result: Path, **more: str) -> subprocess.Popen[str]:
     return started([*command, "--result", str(result), "--json"], environ)
 
 
-def until_hit(proxy: HttpProxy, process: subprocess.Popen[str]) -> None:
-    """Wait until the last order has been met."""
-    end = time.monotonic() + 3 * GENEROUS_S
-    while not proxy.orders[-1].hits:
-        assert time.monotonic() < end, proxy.seen
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    time.sleep(0.5)
+def ended_by(
+    proxy: HttpProxy, process: subprocess.Popen[str], number: signal.Signals, *, times: int = 1
+) -> Ended:
+    """Send a signal once the last order has been met."""
+    return signalled(process, number, lambda: proxy.orders[-1].hits, settle_s=0.5, times=times)
 
 
 @pytest.mark.parametrize(
@@ -85,20 +82,13 @@ def test_a_signal_ends_a_promotion_that_waits_for_the_registry(
     """One line, the result, and the next run finishes what was begun."""
     proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
     process = promotion(lane, tmp_path / "result", JENKINS_RELEASE_PROMOTE_WORKERS=workers)
-    try:
-        until_hit(proxy, process)
-        begun = time.monotonic()
-        process.send_signal(number)
-        out, err = process.communicate(timeout=60)
-        took = time.monotonic() - begun
-    finally:
-        process.kill()
+    ended = ended_by(proxy, process, number)
     code, word = SIGNALS[number]
-    assert process.returncode == code, err
-    assert took < ENDS_S
-    assert err.splitlines()[-1] == word
-    assert "Traceback" not in err
-    assert json.loads(out) == json.loads((tmp_path / "result").read_text())
+    assert ended.status == code, ended.err
+    assert ended.took_s < ENDS_S
+    assert ended.err.splitlines()[-1] == word
+    assert "Traceback" not in ended.err
+    assert json.loads(ended.out) == json.loads((tmp_path / "result").read_text())
     seen = len(proxy.seen)
     time.sleep(0.3)
     assert len(proxy.seen) == seen
@@ -111,16 +101,9 @@ def test_a_signal_ends_a_promotion_that_waits_for_the_registry(
 def test_a_second_signal_ends_it_at_once(lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str):
     """It printed ``interrupted`` and went on sending."""
     proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
-    process = promotion(lane, tmp_path / "result")
-    try:
-        until_hit(proxy, process)
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert err.splitlines().count("interrupted") == 1
+    ended = ended_by(proxy, promotion(lane, tmp_path / "result"), signal.SIGINT, times=2)
+    assert ended.status == 130
+    assert ended.err.splitlines().count("interrupted") == 1
     seen = len(proxy.seen)
     time.sleep(0.3)
     assert len(proxy.seen) == seen
@@ -137,18 +120,9 @@ def test_a_signal_ends_a_promotion_whose_daemon_waits_for_the_registry(
 ):
     """The daemon pushes; what it still does shows to nobody."""
     proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
-    process = promotion(lane, tmp_path / "result")
-    try:
-        until_hit(proxy, process)
-        begun = time.monotonic()
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-        took = time.monotonic() - begun
-    finally:
-        process.kill()
-    code, word = SIGNALS[number]
-    assert (process.returncode, err.splitlines()[-1]) == (code, word)
-    assert took < ENDS_S
+    ended = ended_by(proxy, promotion(lane, tmp_path / "result"), number)
+    assert (ended.status, ended.err.splitlines()[-1]) == SIGNALS[number]
+    assert ended.took_s < ENDS_S
     proxy.heal()
     lane.settled(lane.promote())
 

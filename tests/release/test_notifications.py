@@ -20,6 +20,7 @@ from jenkins_release.config.notify import NotifySection
 from jenkins_release.notify import Notifier
 from jenkins_release.share.candidates import CandidateRef
 from tests.fixtures.approval import REF, Release
+from tests.fixtures.listener import talking
 from tests.fixtures.notify import (
     HOOK_PATH,
     SMTP_LOGIN,
@@ -32,7 +33,6 @@ from tests.fixtures.notify import (
     hook_server,
     mail_section,
     mail_server,
-    raw_server,
 )
 from tests.fixtures.release import JUNIT, Product
 
@@ -309,7 +309,7 @@ def test_all_notifiers_together_take_no_longer_than_the_slowest_may(product: Pro
     """A web server and a mail server that never answer: after timeout_s the step goes on."""
     silence = threading.Event()
     product.export()
-    with hook_server() as hook, raw_server(lambda _: silence.wait(20)) as port:
+    with hook_server() as hook, talking(lambda _: silence.wait(20)) as port:
         hook.answers = [Answer(delay=silence)] * 2
         for number in range(2):
             product.append(hook_section(f"slow {number}", "json", "timeout_s = 1"))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.listener import Listener
 from tests.fixtures.release import Product
 
 WAITING = (
@@ -33,27 +34,18 @@ class SlowDaemon:
         self.url = f"unix://{path}"
         self.released = threading.Event()
         self._daemon = daemon.removeprefix("unix://")
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener = Listener(self._taken, path=path)
 
     def close(self) -> None:
         """Let everything pass, and nobody in."""
         self.released.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                caller, _ = self._listener.accept()
-            except OSError:
-                return
-            daemon = socket.socket(socket.AF_UNIX)
-            daemon.connect(self._daemon)
-            threading.Thread(target=self._pump, args=(caller, daemon, True), daemon=True).start()
-            threading.Thread(target=self._pump, args=(daemon, caller, False), daemon=True).start()
+    def _taken(self, caller: socket.socket) -> None:
+        daemon = socket.socket(socket.AF_UNIX)
+        daemon.connect(self._daemon)
+        threading.Thread(target=self._pump, args=(caller, daemon, True), daemon=True).start()
+        threading.Thread(target=self._pump, args=(daemon, caller, False), daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket, asks: bool) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_state import REGION, Statement
 from jenkins_release.sandbox.moto_server import MotoServer
 from jenkins_release.sandbox.ssm_api import LOOKS, CommandState, Instance, SsmState
+from tests.fixtures.process import Ended, signalled, started
 from tests.fixtures.saas import SaasStack
 
 THIRD = "i-00000000000000003"
@@ -405,28 +405,17 @@ def environment(stack: SaasStack) -> dict[str, str]:
     return {**aws, **stack.environ, "PATH": os.environ["PATH"]}
 
 
-def start(stack: SaasStack) -> subprocess.Popen[str]:
-    """Begin a refresh in a process of its own, and wait until its command is sent."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jenkins_release", "saas", "refresh", "8.1.0"],
-        env=environment(stack),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    end = time.monotonic() + 60
-    while not stack.front.ssm.commands and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.02)
-    return process
+def ended_by(stack: SaasStack, number: signal.Signals) -> Ended:
+    """Begin a refresh in a process of its own, and send a signal once its command is sent."""
+    command = [sys.executable, "-m", "jenkins_release", "saas", "refresh", "8.1.0"]
+    return signalled(started(command, environment(stack)), number, lambda: stack.front.ssm.commands)
 
 
 def test_an_abort_cancels_the_command(ssm_stack: SaasStack):
     """SIGTERM, as Jenkins sends it: nobody would look after the command any more. The next run sends anew."""
     ssm_stack.front.ssm.pace = "hand"
-    process = start(ssm_stack)
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, out
+    ended = ended_by(ssm_stack, signal.SIGTERM)
+    assert ended.status == 143, ended.err
     assert ssm_stack.front.requests.count("ssm:CancelCommand") == 1
     ssm_stack.front.ssm.step()
     ssm_stack.front.ssm.pace = "look"
@@ -448,20 +437,16 @@ def test_an_abort_before_the_answer_cancels_the_command_too(
         return made
 
     monkeypatch.setattr(SsmState, "send", slow)
-    process = start(ssm_stack)
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
+    ended = ended_by(ssm_stack, signal.SIGTERM)
     answered.set()
-    assert process.returncode == 143, out
+    assert ended.status == 143, ended.err
     assert ssm_stack.front.requests.count("ssm:CancelCommand") == 1
 
 
 def test_a_killed_refresh_is_gone_on_with(ssm_stack: SaasStack):
     """SIGKILL: the lease is free, the command that it sent is found and followed, not sent again."""
     ssm_stack.front.ssm.pace = "hand"
-    process = start(ssm_stack)
-    process.kill()
-    process.communicate(timeout=60)
+    assert ended_by(ssm_stack, signal.SIGKILL).status == -signal.SIGKILL
     ssm_stack.front.ssm.pace = "look"
     ssm_stack.refresh("8.1.0")
     assert len(commands(ssm_stack)) == 1
