@@ -29,7 +29,8 @@ from jenkins_release.rules.setup_files import file_records
 from jenkins_release.sandbox.stack import Sandbox
 from jenkins_release.steps.bundle_verify import prove_setup_file
 from tests.docs.pages import ROOT
-from tests.fixtures.release import Outcome, Product, make_images, make_product
+from tests.fixtures.command import Outcome
+from tests.fixtures.release import Product, make_images, make_product
 
 TEMPLATES = ROOT / "examples" / "skydrm" / "bundle"
 COMPOSES = sorted({shutil.which("docker-compose") or "", str(Path(sys.executable).parent / "docker-compose")})
@@ -128,17 +129,17 @@ def test_templates_that_cannot_be_used_are_told_all_at_once(ready: Product, tmp_
     (folder / "notes.md").write_text("{{colour}}")
     there = {"JENKINS_RELEASE_BUNDLE_TEMPLATES": str(folder)}
     words = ("bundle", "build", "8.1.0", "--out", str(out))
-    done = ready.run(*words, "--json", environ=there)
+    done = ready.run(*words, "--json", **there)
     assert done.status == 2
     reasons = done.json["error"]["reasons"]
     assert [reason for reason in reasons if "nginx:latest is none of the release" in reason]
     assert "notes.md: there is no value for {{colour}}" in reasons
     (folder / "config" / "link.in").symlink_to("/etc/passwd")
-    done = ready.run(*words, environ=there)
+    done = ready.run(*words, **there)
     assert done.status == 2
     assert "config/link.in is a link" in done.err
     shutil.rmtree(folder)
-    done = ready.run(*words, environ=there)
+    done = ready.run(*words, **there)
     assert done.status == 2
     assert "there is no folder" in done.err
     assert not out.exists()
@@ -263,12 +264,12 @@ def test_a_key_that_customers_cannot_verify_is_refused(promoted: Product, tmp_pa
     old = {"JENKINS_RELEASE_BUNDLE_OPENSSL_VERSION": "1.1.1"}
     words = ("bundle", "build", "8.1.0", "--out", str(tmp_path / "x.zip"))
     for more in (("--dry-run",), ()):
-        done = promoted.run(*words, *more, environ=old)
+        done = promoted.run(*words, *more, **old)
         assert done.status == 2, done.text
         assert "customers' OpenSSL 1.1.1 cannot verify" in done.err
     assert attestations(promoted) == before
     promoted.ok(*words)
-    assert promoted.run(*words, environ=old).status == 2
+    assert promoted.run(*words, **old).status == 2
 
 
 def test_files_are_attested_once_and_again_when_they_change(promoted: Product, tmp_path: Path):

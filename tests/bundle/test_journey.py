@@ -24,8 +24,9 @@ from jenkins_release.sandbox.process import find_program, free_port
 from jenkins_release.sandbox.stack import Sandbox
 from tests.bundle.test_shells import APPLETS, SHELLS
 from tests.docs.pages import ROOT
+from tests.fixtures.command import Outcome, fails
 from tests.fixtures.customer import Host
-from tests.fixtures.release import JUNIT, Outcome, Product, make_product
+from tests.fixtures.release import JUNIT, Product, make_product
 from tests.fixtures.setup_zip import TARGET, setup_files
 from tests.fixtures.story import Story
 
@@ -161,13 +162,6 @@ def succeeds(done: Outcome, *said: str) -> None:
         assert text in done.text
 
 
-def fails(done: Outcome, *said: str) -> None:
-    """Check that it failed, and why."""
-    assert done.status == 1, done.text
-    for text in said:
-        assert text in done.text
-
-
 def test_from_the_portal_to_a_running_stack_and_back(
     product: Product, engine: DockerEngine, customer_host: Host, zipped: Path
 ):
@@ -226,7 +220,10 @@ def test_from_the_portal_to_a_running_stack_and_back(
 
     # A broken release goes back to the one before, by its digests.
     fails(
-        host.run(str(third / "upgrade.sh"), "--dir", str(place)), "8.1.2 does not become well", "8.1.1 runs"
+        host.run(str(third / "upgrade.sh"), "--dir", str(place)),
+        1,
+        "8.1.2 does not become well",
+        "8.1.1 runs",
     )
     assert host.get(port) == "SkyDRM router 8.1.1\n"
     assert digests(host, place) == promoted_digests(product, "8.1.1")
@@ -256,8 +253,8 @@ def test_from_the_portal_to_a_running_stack_and_back(
     refused = host.run("docker", "pull", "-q", f"{host.ecr}/{product.prefix}/rms:8.1.0")
     assert refused.status != 0
     assert "not authorized" in refused.text or "denied" in refused.text.lower()
-    fails(host.run(str(place / "setup.sh"), "--check"), "it was switched off")
-    fails(host.run(str(place / "ecr-login.sh")), "it was switched off")
+    fails(host.run(str(place / "setup.sh"), "--check"), 1, "it was switched off")
+    fails(host.run(str(place / "ecr-login.sh")), 1, "it was switched off")
     assert host.get(port) == "SkyDRM router 8.1.1\n"
     succeeds(host.run("docker", "compose", "down", "-v", cwd=place))
 

@@ -15,22 +15,10 @@ from jenkins_release.config import load_configuration
 from jenkins_release.config.redaction import Redaction, known_secrets
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.steps.services import Services
+from tests.fixtures.configuration import release_toml
 
 NO_TEXT = os.fsdecode(b"Zo\xeb")
 """Latin-1, as PEP 383 hands it over."""
-_TOML = """\
-[product]
-name = "SkyDRM"
-[share]
-release_candidate = "{share}"
-[ecr]
-region = "us-east-1"
-account = "123456789012"
-[[images]]
-name = "rms"
-source = "rms:8.1.0"
-repository = "skydrm/rms"
-"""
 READ = [
     *("BUILD_USER_ID", "BUILD_USER", "BUILD_URL", "GIT_COMMIT", "JENKINS_URL", "USER", "LOGNAME"),
     *(
@@ -48,7 +36,7 @@ def config(tmp_path: Path) -> Path:
     share = tmp_path / "share"
     share.mkdir()
     path = tmp_path / "release.toml"
-    path.write_text(_TOML.format(share=share))
+    path.write_text(release_toml(share))
     return path
 
 

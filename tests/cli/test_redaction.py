@@ -16,21 +16,9 @@ from jenkins_release.cli.entry import main
 from jenkins_release.cli.runtime import Runtime, configure_logging
 from jenkins_release.config.redaction import Redaction
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError, without_secrets
+from tests.fixtures.configuration import release_toml
 
 SECRET = "hunter2-hunter2"
-CONFIG = """\
-[product]
-name = "SkyDRM"
-[share]
-release_candidate = "{share}"
-[ecr]
-region = "eu-central-1"
-account = "123456789012"
-[[images]]
-name = "rms"
-source = "skydrm/rms:{{version}}-{{build}}"
-repository = "skydrm/rms"
-"""
 
 
 @pytest.fixture
@@ -38,7 +26,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An environment with an empty share, and AWS credentials that lead nowhere."""
     (tmp_path / "share").mkdir()
     config = tmp_path / "release.toml"
-    config.write_text(CONFIG.format(share=tmp_path / "share"))
+    config.write_text(release_toml(tmp_path / "share"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x" * 20)
     return {"JENKINS_RELEASE_CONFIG": str(config), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}

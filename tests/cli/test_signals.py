@@ -17,25 +17,11 @@ import pytest
 from jenkins_release.cli import entry
 from jenkins_release.cli.entry import main
 from jenkins_release.cli.main import LazyGroup
+from tests.fixtures.configuration import release_toml
 from tests.fixtures.process import says, signalled, started
 from tests.fixtures.silence import silent_server
 
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
-CONFIG = """
-[product]
-name = "SkyDRM"
-[share]
-release_candidate = 'smb://127.0.0.1:{port}/rc'
-encrypt = false
-timeout_s = 60
-[ecr]
-region = "us-east-1"
-account = "123456789012"
-[[images]]
-name = "rms"
-source = "skydrm/rms:{{version}}-{{build}}"
-repository = "skydrm/rms"
-"""
 
 
 @pytest.mark.parametrize(("number", "status", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
@@ -51,6 +37,8 @@ def test_a_command_that_waits_ends_with_one_line_and_its_result(
     config, result = tmp_path / "release.toml", tmp_path / "result.json"
     environ = {
         **os.environ,
+        "JENKINS_RELEASE_SHARE_ENCRYPT": "false",
+        "JENKINS_RELEASE_SHARE_TIMEOUT_S": "60",
         "JENKINS_RELEASE_SMB_USER": "u",
         "JENKINS_RELEASE_SMB_PASSWORD": "hunter2hunter2",
         "HOME": str(tmp_path),
@@ -58,7 +46,7 @@ def test_a_command_that_waits_ends_with_one_line_and_its_result(
     result.write_text('{"of": "an earlier run"}')
     command = [sys.executable, "-m", "jenkins_release", *words, "--config", str(config)]
     with silent_server() as (port, connected):
-        config.write_text(CONFIG.format(port=port))
+        config.write_text(release_toml(f"smb://127.0.0.1:{port}/rc"))
         process = started([*command, "--result", str(result), "--json"], environ)
 
         def ready() -> bool:
@@ -79,7 +67,7 @@ def test_on_a_terminal_the_word_takes_the_place_of_what_the_terminal_wrote(tmp_p
     ours, its = pty.openpty()
     login = {"JENKINS_RELEASE_SMB_USER": "u", "JENKINS_RELEASE_SMB_PASSWORD": "hunter2hunter2"}
     with silent_server() as (port, connected):
-        config.write_text(CONFIG.format(port=port))
+        config.write_text(release_toml(f"smb://127.0.0.1:{port}/rc"))
         command = [sys.executable, "-m", "jenkins_release", "candidate", "list", "--config", str(config)]
         process = subprocess.Popen(
             ["setsid", "--ctty", *command],

@@ -9,20 +9,8 @@ import pytest
 from jenkins_release import ConfigurationError, load_configuration
 from jenkins_release.config.notify import mail_address
 from jenkins_release.config.redaction import REDACTED, Redaction, known_secrets
+from tests.fixtures.configuration import release_toml
 
-BASE = """
-[product]
-name = "SkyDRM"
-[share]
-release_candidate = "/srv/candidates"
-[[images]]
-name = "rms"
-source = "skydrm/rms:{version}-{build}"
-repository = "skydrm/rms"
-[ecr]
-region = "eu-central-1"
-account = "123456789012"
-"""
 MAIL = {
     "name": '"qa"',
     "kind": '"mail"',
@@ -35,7 +23,7 @@ HOOK = {"name": '"channel"', "kind": '"webhook"'}
 
 def load(folder: Path, *sections: dict[str, str]):
     text = "".join("[[notify]]\n" + "".join(f"{k} = {v}\n" for k, v in each.items()) for each in sections)
-    (folder / "release.toml").write_text(BASE + text)
+    (folder / "release.toml").write_text(release_toml("/srv/candidates", text))
     return load_configuration(folder / "release.toml", environ={})
 
 

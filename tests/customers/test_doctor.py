@@ -17,7 +17,7 @@ def doctor(lab: CustomerLab, key: dict[str, str], *words: str) -> tuple[int, dic
         "JENKINS_RELEASE_CUSTOMER_KEY_ID": key["accessKeyId"],
         "JENKINS_RELEASE_CUSTOMER_KEY_SECRET": key["secretAccessKey"],
     }
-    done = lab.run("customer", "doctor", "ACME", "--json", *words, environ=own)
+    done = lab.run("customer", "doctor", "ACME", "--json", *words, **own)
     assert key["secretAccessKey"] not in done.text
     return done.status, {each["name"]: each for each in done.json["checks"]}
 
@@ -88,6 +88,6 @@ def test_a_registry_that_does_not_answer_is_told(lab: CustomerLab, key: dict[str
 
 def test_half_a_key_is_a_mistake(lab: CustomerLab):
     """Both variables or none."""
-    done = lab.run("customer", "doctor", "ACME", environ={"JENKINS_RELEASE_CUSTOMER_KEY_ID": "AKIA"})
+    done = lab.run("customer", "doctor", "ACME", JENKINS_RELEASE_CUSTOMER_KEY_ID="AKIA")
     assert done.status == 2
     assert "half" in done.err

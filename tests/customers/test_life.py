@@ -285,12 +285,12 @@ def test_the_doctor_says_why_a_customer_cannot_pull(lab: CustomerLab):
         "JENKINS_RELEASE_CUSTOMER_KEY_ID": opened["accessKeyId"],
         "JENKINS_RELEASE_CUSTOMER_KEY_SECRET": opened["secretAccessKey"],
     }
-    good = lab.run("customer", "doctor", "ACME", "--json", environ=own)
+    good = lab.run("customer", "doctor", "ACME", "--json", **own)
     assert (good.status, good.json["canPull"]) == (0, True), good.text
     revoke(lab)
     report = examine_customer("ACME", lab.services)
     assert {each.name for each in report.checks if not each.good} == {"not revoked", "key", "policy"}
-    bad = lab.run("customer", "doctor", "ACME", environ=own)
+    bad = lab.run("customer", "doctor", "ACME", **own)
     assert bad.status == 3
     assert "inactive, deleted or mistyped" in bad.out
     assert opened["secretAccessKey"] not in bad.text

@@ -25,9 +25,9 @@ def test_no_secret_is_left_anywhere(lab: CustomerLab, caplog: pytest.LogCaptureF
         "JENKINS_RELEASE_CUSTOMER_KEY_ID": first["accessKeyId"],
         "JENKINS_RELEASE_CUSTOMER_KEY_SECRET": first["secretAccessKey"],
     }
-    shown.append(lab.run("customer", "doctor", "ACME", "-v", environ=own))
+    shown.append(lab.run("customer", "doctor", "ACME", "-v", **own))
     shown.append(lab.run("customer", "list", "--json", "-v"))
-    shown.append(lab.run("customer", "revoke", "ACME", "--reason", "contract ended", "-v", environ=own))
+    shown.append(lab.run("customer", "revoke", "ACME", "--reason", "contract ended", "-v", **own))
     assert [done.status for done in shown] == [0] * 5, "\n".join(done.text for done in shown)
     tags = lab.iam.list_user_tags(UserName="skydrm-acme")["Tags"]
     places = [*(done.text for done in shown), caplog.text, json.dumps(tags, default=str)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,12 @@ class SkyDrm:
         """Every argument of the program so far."""
         return agent.arguments(self.log)
 
+    def signed_off(self) -> SkyDrm:
+        """Let QA sign a candidate off; return the job of what is asked for next."""
+        self.product.export()
+        self.product.sign_off()
+        return replace(self, job=replace(self.job, build="7"))
+
     def add_stack(self) -> None:
         """Let there be a SaaS stack with one service, in the cloud and in the repository."""
         product = self.product
@@ -55,3 +61,9 @@ def skydrm(product: Product, tmp_path: Path) -> SkyDrm:
     log = tmp_path / "arguments"
     agent.install_program(tmp_path / "programs", log)
     return SkyDrm(agent.job(product, tmp_path / "it's a job @2", tmp_path / "programs"), product, log)
+
+
+@pytest.fixture
+def promoting(skydrm: SkyDrm) -> SkyDrm:
+    """A job that promotes a candidate which QA signed off."""
+    return skydrm.signed_off()

@@ -25,14 +25,6 @@ SPELLED_OUT = (VARS / "promotePipeline.groovy").read_text() + f"\ncall({_CALL}"
 PARAMETERS = {"VERSION": "8.1.0", "BUILD": "42", "REASON": "8.1.0 is what the customers wait for"}
 
 
-@pytest.fixture
-def validated(skydrm: SkyDrm) -> SkyDrm:
-    """A job that promotes a candidate which QA signed off."""
-    skydrm.product.export()
-    skydrm.product.sign_off()
-    return dataclasses.replace(skydrm, job=dataclasses.replace(skydrm.job, build="7"))
-
-
 def test_the_build_pipeline_exports_what_it_built(jenkins: Jenkins, skydrm: SkyDrm, engine: DockerEngine):
     """The product's own make, one candidate with this build's number and revision, and a mail to QA."""
     with_installers(skydrm)
@@ -84,13 +76,13 @@ def test_the_whole_run_from_the_build_to_the_customers(jenkins: Jenkins, skydrm:
     keep_log("promotePipeline", promoted)
 
 
-def test_the_promote_job_plans_asks_and_promotes(jenkins: Jenkins, validated: SkyDrm):
+def test_the_promote_job_plans_asks_and_promotes(jenkins: Jenkins, promoting: SkyDrm):
     """The question comes after the plan and outside any node; the lock is held while it promotes."""
-    job = validated.job
+    job = promoting.job
     outcome = jenkins.run(job, PROMOTE, params=PARAMETERS, approver="bob")
     outcome.ok()
     same_as_golden("promote.Jenkinsfile", outcome.stack(job.workspace))
-    assert [set(tags) for tags in validated.product.tags().values()] == [{"8.1.0"}] * 4
+    assert [set(tags) for tags in promoting.product.tags().values()] == [{"8.1.0"}] * 4
     plan = (job.workspace / "plan.json").read_bytes()
     approval = json.loads((job.workspace / "approval.json").read_text())
     promotion = json.loads((job.workspace / "promotion.json").read_text())
@@ -104,21 +96,21 @@ def test_the_promote_job_plans_asks_and_promotes(jenkins: Jenkins, validated: Sk
     assert not failed(report)
 
 
-def test_the_approval_names_who_answered(jenkins: Jenkins, validated: SkyDrm):
+def test_the_approval_names_who_answered(jenkins: Jenkins, promoting: SkyDrm):
     """Approver from the question, requester from Jenkins, even where the job has such parameters."""
     lies = {"APPROVER": "carol", "BUILD_USER_ID": "carol"}
     declared = "".join(f"string(name: '{name}')\n" for name in lies)
     lying = SPELLED_OUT.replace("booleanParam(", f"{declared}booleanParam(")
-    jenkins.run(validated.job, lying, params=PARAMETERS | lies, approver="bob").ok()
-    said = approval(validated)
+    jenkins.run(promoting.job, lying, params=PARAMETERS | lies, approver="bob").ok()
+    said = approval(promoting)
     assert (said["approver"], said["requester"]) == ("bob", "alice")
     assert said["reason"] == PARAMETERS["REASON"]
 
 
 @pytest.mark.parametrize("answer", ["alice", "Alice", "\uff21lice"], ids=["same", "upper case", "full width"])
-def test_nobody_approves_what_they_asked_for(jenkins: Jenkins, validated: SkyDrm, answer: str):
+def test_nobody_approves_what_they_asked_for(jenkins: Jenkins, promoting: SkyDrm, answer: str):
     """An administrator may start the job and answer its question: the gate does not count it."""
-    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver=answer, user="alice")
+    outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver=answer, user="alice")
     head, *reasons = outcome.failed().splitlines()
     assert (
         head == f"refused: the approval by {answer} would not count: "
@@ -127,8 +119,8 @@ def test_nobody_approves_what_they_asked_for(jenkins: Jenkins, validated: SkyDrm
     assert reasons[-1] == "hint: somebody else has to approve"
     assert "input" in calls(outcome)
     assert "stage(name: 'Promote')" not in outcome.calls
-    assert evidence(validated) == ["build", "qa"]
-    assert validated.product.tags() == {}
+    assert evidence(promoting) == ["build", "qa"]
+    assert promoting.product.tags() == {}
 
 
 @pytest.mark.parametrize("answer", ["root", "quinn"])
@@ -144,62 +136,62 @@ def test_neither_builder_nor_tester_approves(jenkins: Jenkins, skydrm: SkyDrm, a
     assert evidence(skydrm) == ["build", "qa"]
 
 
-def test_only_approvers_of_the_policy_count(jenkins: Jenkins, validated: SkyDrm):
+def test_only_approvers_of_the_policy_count(jenkins: Jenkins, promoting: SkyDrm):
     """``submitter`` keeps no administrator out, release.toml does."""
     policy = '[policy]\napprovers = ["group:managers"]\ngroups = { managers = ["bob"] }\n'
-    sources = Path(validated.job.checkout["folder"], "release.toml")
+    sources = Path(promoting.job.checkout["folder"], "release.toml")
     sources.write_text(sources.read_text().replace("[policy]\n", policy))
-    failure = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="mallory").failed()
+    failure = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="mallory").failed()
     assert failure.startswith("refused: the approval by mallory would not count: ")
     assert "mallory is not among the approvers" in failure
-    assert evidence(validated) == ["build", "qa"]
-    jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob").ok()
+    assert evidence(promoting) == ["build", "qa"]
+    jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob").ok()
 
 
-def test_a_job_without_the_question_is_refused(jenkins: Jenkins, validated: SkyDrm):
+def test_a_job_without_the_question_is_refused(jenkins: Jenkins, promoting: SkyDrm):
     """Who leaves the stage out, or starts the job again after it, still meets the gate."""
     begin = SPELLED_OUT.index("            stage('Approve')")
     end = SPELLED_OUT.index("            stage('Promote')")
-    outcome = jenkins.run(validated.job, SPELLED_OUT[:begin] + SPELLED_OUT[end:], params=PARAMETERS)
+    outcome = jenkins.run(promoting.job, SPELLED_OUT[:begin] + SPELLED_OUT[end:], params=PARAMETERS)
     head = "refused: candidate 8.1.0/42 may not be promoted: 1 condition not met"
     assert outcome.failed().splitlines()[0] == head
     assert "1 approval of this plan required, found 0" in outcome.failure
-    assert validated.product.tags() == {}
+    assert promoting.product.tags() == {}
     (report,) = outcome.reports
     assert failed(report) == ["approvals"]
 
 
-def test_the_ticket_is_recorded_with_the_reason(jenkins: Jenkins, validated: SkyDrm):
+def test_the_ticket_is_recorded_with_the_reason(jenkins: Jenkins, promoting: SkyDrm):
     """Who reads the history finds it."""
-    jenkins.run(validated.job, PROMOTE, params=PARAMETERS | {"TICKET": "REL-810"}, approver="bob").ok()
-    assert approval(validated)["reason"] == f"{PARAMETERS['REASON']} [REL-810]"
+    jenkins.run(promoting.job, PROMOTE, params=PARAMETERS | {"TICKET": "REL-810"}, approver="bob").ok()
+    assert approval(promoting)["reason"] == f"{PARAMETERS['REASON']} [REL-810]"
 
 
-def test_the_job_of_another_product_promotes_nothing(jenkins: Jenkins, validated: SkyDrm):
+def test_the_job_of_another_product_promotes_nothing(jenkins: Jenkins, promoting: SkyDrm):
     """Whoever is wrong about the product is told before anyone is asked."""
-    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS | {"PRODUCT": "Other"}, approver="bob")
+    outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS | {"PRODUCT": "Other"}, approver="bob")
     assert "  - PRODUCT is Other, but this job promotes SkyDRM" in outcome.failed()
     assert "planPromotion" not in calls(outcome)
 
 
-def test_the_promote_job_stops_without_approval(jenkins: Jenkins, validated: SkyDrm):
+def test_the_promote_job_stops_without_approval(jenkins: Jenkins, promoting: SkyDrm):
     """Aborted, and nothing is in the registry."""
-    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS)
+    outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS)
     assert outcome.status == "ABORTED"
     assert outcome.leaks == []
     assert "stage(name: 'Promote')" not in outcome.calls
-    assert evidence(validated) == ["build", "qa"]
-    assert validated.product.tags() == {}
+    assert evidence(promoting) == ["build", "qa"]
+    assert promoting.product.tags() == {}
 
 
-def test_a_dry_run_asks_nobody(jenkins: Jenkins, validated: SkyDrm):
+def test_a_dry_run_asks_nobody(jenkins: Jenkins, promoting: SkyDrm):
     """Only the plan is made; it needs neither a reason nor a person."""
     parameters = {"VERSION": "8.1.0", "BUILD": "42", "DRY_RUN": True}
-    outcome = jenkins.run(validated.job, PROMOTE, params=parameters, user="")
+    outcome = jenkins.run(promoting.job, PROMOTE, params=parameters, user="")
     outcome.ok()
     assert not {"input", "lock", "approvePromotion", "promoteCandidate"} & calls(outcome)
-    assert (validated.job.workspace / "plan.json").exists()
-    assert validated.product.tags() == {}
+    assert (promoting.job.workspace / "plan.json").exists()
+    assert promoting.product.tags() == {}
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -217,11 +209,11 @@ def test_nobody_is_asked_before_qa_signed(jenkins: Jenkins, skydrm: SkyDrm, dry_
     assert skydrm.product.tags() == {}
 
 
-def test_nobody_is_asked_for_a_candidate_that_was_altered(jenkins: Jenkins, validated: SkyDrm):
+def test_nobody_is_asked_for_a_candidate_that_was_altered(jenkins: Jenkins, promoting: SkyDrm):
     """That shuts the gate in its own way."""
-    (attestation,) = (validated.product.candidate() / "attestations").glob("*-qa.dsse.json")
+    (attestation,) = (promoting.product.candidate() / "attestations").glob("*-qa.dsse.json")
     attestation.rename(attestation.with_name("0009-qa.dsse.json"))
-    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob")
+    outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob")
     head, *reasons = outcome.failed().splitlines()
     assert head == "refused: nobody is asked for approval yet"
     assert reasons[0].startswith("  - 0009-qa.dsse.json was signed as 0002-qa.dsse.json")
@@ -237,10 +229,10 @@ def test_nobody_is_asked_for_a_candidate_that_was_altered(jenkins: Jenkins, vali
     ids=["no reason", "started by a timer"],
 )
 def test_what_an_approval_needs_is_there_before_anyone_is_asked(
-    jenkins: Jenkins, validated: SkyDrm, more: dict[str, str], user: str, told: str
+    jenkins: Jenkins, promoting: SkyDrm, more: dict[str, str], user: str, told: str
 ):
     """Not found out after three days of waiting for an answer."""
-    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS | more, user=user, approver="bob")
+    outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS | more, user=user, approver="bob")
     assert outcome.failed() == f"refused: nobody is asked for approval yet\n  - {told}"
     assert "input" not in calls(outcome)
 
@@ -257,14 +249,14 @@ def test_every_field_of_the_form_is_one_line(jenkins: Jenkins, skydrm: SkyDrm, v
     assert skydrm.arguments == []
 
 
-def test_a_promotion_that_died_goes_on(jenkins: Jenkins, validated: SkyDrm):
+def test_a_promotion_that_died_goes_on(jenkins: Jenkins, promoting: SkyDrm):
     """The same job once more, with another person's answer: approvals of the past do no harm."""
     broken = PROMOTE.replace("promotionKey: 'skydrm-promotion-key'", "promotionKey: 'skydrm-build-key'")
-    failure = jenkins.run(validated.job, broken, params=PARAMETERS, approver="bob").failed()
+    failure = jenkins.run(promoting.job, broken, params=PARAMETERS, approver="bob").failed()
     assert failure.startswith("configuration: the key ")
-    jenkins.run(validated.job, PROMOTE, params=PARAMETERS, user="bob", approver="carol").ok()
-    assert evidence(validated) == ["build", "qa", "approval", "approval", "promotion"]
-    assert [set(tags) for tags in validated.product.tags().values()] == [{"8.1.0"}] * 4
+    jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, user="bob", approver="carol").ok()
+    assert evidence(promoting) == ["build", "qa", "approval", "approval", "promotion"]
+    assert [set(tags) for tags in promoting.product.tags().values()] == [{"8.1.0"}] * 4
 
 
 def test_an_unset_parameter_is_told_by_name(jenkins: Jenkins, skydrm: SkyDrm):
@@ -274,13 +266,13 @@ def test_an_unset_parameter_is_told_by_name(jenkins: Jenkins, skydrm: SkyDrm):
     assert failure.startswith(f"{head}\n  - VERSION is missing\n  - BUILD is missing\n")
 
 
-def test_nobody_is_asked_for_a_plan_that_something_is_in_the_way_of(jenkins: Jenkins, validated: SkyDrm):
+def test_nobody_is_asked_for_a_plan_that_something_is_in_the_way_of(jenkins: Jenkins, promoting: SkyDrm):
     """An approval of it would be refused: that is told before, and the plan says it too."""
-    sources = Path(validated.job.checkout["folder"], "release.toml")
+    sources = Path(promoting.job.checkout["folder"], "release.toml")
     sources.write_text(
         sources.read_text().replace("create_repositories = true", "create_repositories = false")
     )
-    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob")
+    outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob")
     head, *reasons = outcome.failed().splitlines()
     assert head == "refused: nobody is asked for approval yet"
     assert "create_repositories" in reasons[0]

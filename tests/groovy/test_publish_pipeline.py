@@ -21,26 +21,24 @@ def release_area(skydrm: SkyDrm) -> Path:
 
 
 @pytest.fixture
-def validated(skydrm: SkyDrm) -> SkyDrm:
+def publishing(skydrm: SkyDrm) -> SkyDrm:
     """A job that publishes a candidate of installers alone, which QA signed off."""
     product = skydrm.product
     product.installers("SkyDRM-8.1.0.msi", images=False)
     sources = Path(skydrm.job.checkout["folder"], "release.toml")
     sources.write_text(product.config.read_text())
-    product.export()
-    product.sign_off()
-    return dataclasses.replace(skydrm, job=dataclasses.replace(skydrm.job, build="7"))
+    return skydrm.signed_off()
 
 
-def test_the_whole_run_of_the_publish_job(jenkins: Jenkins, validated: SkyDrm):
+def test_the_whole_run_of_the_publish_job(jenkins: Jenkins, publishing: SkyDrm):
     """Plan, question, approval in the name of who answered, publication, history."""
-    job = validated.job
+    job = publishing.job
     outcome = jenkins.run(job, PUBLISH, params=PARAMETERS, approver="bob")
     outcome.ok()
     same_as_golden("publish.Jenkinsfile", outcome.stack(job.workspace))
-    assert (release_area(validated) / "8.1.0" / "installers" / "SkyDRM-8.1.0.msi").exists()
-    assert evidence(validated) == ["build", "qa", "approval", "publication"]
-    assert (approval(validated)["approver"], approval(validated)["requester"]) == ("bob", "alice")
+    assert (release_area(publishing) / "8.1.0" / "installers" / "SkyDRM-8.1.0.msi").exists()
+    assert evidence(publishing) == ["build", "qa", "approval", "publication"]
+    assert (approval(publishing)["approver"], approval(publishing)["requester"]) == ("bob", "alice")
     publication = json.loads((job.workspace / "publication.json").read_text())
     assert publication["changed"] is True
     assert re.fullmatch(
@@ -50,30 +48,30 @@ def test_the_whole_run_of_the_publish_job(jenkins: Jenkins, validated: SkyDrm):
     keep_log("publishPipeline", outcome)
 
 
-def test_who_asks_cannot_approve(jenkins: Jenkins, validated: SkyDrm):
+def test_who_asks_cannot_approve(jenkins: Jenkins, publishing: SkyDrm):
     """Installers go through the gate of images."""
-    outcome = jenkins.run(validated.job, PUBLISH, params=PARAMETERS, approver="alice")
+    outcome = jenkins.run(publishing.job, PUBLISH, params=PARAMETERS, approver="alice")
     assert outcome.failed().startswith("refused: the approval by alice would not count: ")
-    assert not release_area(validated).exists()
+    assert not release_area(publishing).exists()
 
 
-def test_nobody_is_asked_before_qa_has_signed(jenkins: Jenkins, validated: SkyDrm):
+def test_nobody_is_asked_before_qa_has_signed(jenkins: Jenkins, publishing: SkyDrm):
     """What is missing is told at once, without a question."""
-    validated.product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "wrong build")
-    outcome = jenkins.run(validated.job, PUBLISH, params=PARAMETERS | {"REASON": " "}, approver="bob")
+    publishing.product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "wrong build")
+    outcome = jenkins.run(publishing.job, PUBLISH, params=PARAMETERS | {"REASON": " "}, approver="bob")
     failure = outcome.failed()
     assert "1 passing QA sign-off" in failure
     assert "REASON has to say why" in failure
     assert "input" not in calls(outcome)
 
 
-def test_a_dry_run_plans_only(jenkins: Jenkins, validated: SkyDrm):
+def test_a_dry_run_plans_only(jenkins: Jenkins, publishing: SkyDrm):
     """Nobody is asked, nothing is published."""
-    outcome = jenkins.run(validated.job, PUBLISH, params=PARAMETERS | {"DRY_RUN": True})
+    outcome = jenkins.run(publishing.job, PUBLISH, params=PARAMETERS | {"DRY_RUN": True})
     outcome.ok()
     assert "publishRelease" not in calls(outcome)
     assert "input" not in calls(outcome)
-    assert not release_area(validated).exists()
+    assert not release_area(publishing).exists()
 
 
 def test_an_approved_promotion_is_not_asked_about_again(jenkins: Jenkins, skydrm: SkyDrm):
@@ -92,29 +90,29 @@ def test_an_approved_promotion_is_not_asked_about_again(jenkins: Jenkins, skydrm
     assert evidence(skydrm) == ["build", "qa", "approval", "promotion", "publication"]
 
 
-def test_a_publication_that_was_published_already(jenkins: Jenkins, validated: SkyDrm):
+def test_a_publication_that_was_published_already(jenkins: Jenkins, publishing: SkyDrm):
     """A second build of the job ends well, and changes nothing."""
-    jenkins.run(validated.job, PUBLISH, params=PARAMETERS, approver="bob").ok()
-    again = dataclasses.replace(validated.job, build="8")
+    jenkins.run(publishing.job, PUBLISH, params=PARAMETERS, approver="bob").ok()
+    again = dataclasses.replace(publishing.job, build="8")
     jenkins.run(again, PUBLISH, params=PARAMETERS).ok()
     assert json.loads((again.workspace / "publication.json").read_text())["changed"] is False
 
 
-def test_nobody_is_asked_for_what_was_published_before(jenkins: Jenkins, validated: SkyDrm):
+def test_nobody_is_asked_for_what_was_published_before(jenkins: Jenkins, publishing: SkyDrm):
     """The gate was shut afterwards: there is nothing to do all the same, and the build says so."""
-    jenkins.run(validated.job, PUBLISH, params=PARAMETERS, approver="bob").ok()
-    product = validated.product
+    jenkins.run(publishing.job, PUBLISH, params=PARAMETERS, approver="bob").ok()
+    product = publishing.product
     product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "a question of a customer")
-    again = jenkins.run(dataclasses.replace(validated.job, build="8"), PUBLISH, params=PARAMETERS)
+    again = jenkins.run(dataclasses.replace(publishing.job, build="8"), PUBLISH, params=PARAMETERS)
     again.ok()
     assert "input" not in calls(again)
     assert again.description.endswith(", nothing to do: it was published before")
     assert product.ok("promote", "plan", "8.1.0/42")["published"] is True
 
 
-def test_an_approval_is_not_asked_for_again_after_a_restart(jenkins: Jenkins, validated: SkyDrm):
+def test_an_approval_is_not_asked_for_again_after_a_restart(jenkins: Jenkins, publishing: SkyDrm):
     """Restarted from Approve: whether somebody has approved is looked up, not remembered."""
-    job = validated.job
+    job = publishing.job
     first = jenkins.run(job, PUBLISH, params=PARAMETERS, approver="bob")
     again = jenkins.restart(dataclasses.replace(job, build="8"), PUBLISH, "Approve", first, params=PARAMETERS)
     again.ok()
@@ -122,13 +120,13 @@ def test_an_approval_is_not_asked_for_again_after_a_restart(jenkins: Jenkins, va
     assert again.description.endswith(", nothing to do: it was published before")
 
 
-def test_the_body_makes_the_setup_zip(jenkins: Jenkins, validated: SkyDrm):
+def test_the_body_makes_the_setup_zip(jenkins: Jenkins, publishing: SkyDrm):
     """It runs on the agent that publishes; what it made goes to the program, which wants images for it."""
     body = "{ writeFile file: 'SkyDRM-setup-8.1.0.zip', text: 'PK' }"
     head = "publishPipeline(\n"
     script = PUBLISH.replace(head, f"{head}    setupZip: 'SkyDRM-setup-8.1.0.zip',\n")
     script = script.rstrip().removesuffix(")") + f") {body}\n"
-    outcome = jenkins.run(validated.job, script, params=PARAMETERS, approver="bob")
+    outcome = jenkins.run(publishing.job, script, params=PARAMETERS, approver="bob")
     assert "a setup zip would deploy nothing" in outcome.failed()
-    assert (validated.job.workspace / "SkyDRM-setup-8.1.0.zip").read_text() == "PK"
-    assert not release_area(validated).exists()
+    assert (publishing.job.workspace / "SkyDRM-setup-8.1.0.zip").read_text() == "PK"
+    assert not release_area(publishing).exists()

@@ -13,6 +13,7 @@ import pytest
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import Statement, read_envelope
+from tests.fixtures.damage import flip
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import ROOT, Jenkins, keep_log, same_as_golden
 
@@ -98,10 +99,7 @@ def test_tests_that_failed_do_not_pass_unless_somebody_says_why(jenkins: Jenkins
 def test_nobody_is_asked_about_a_candidate_that_was_altered(jenkins: Jenkins, exported: SkyDrm):
     """It is not even tested."""
     (archive,) = (exported.product.candidate() / "images").iterdir()
-    archive.chmod(0o644)
-    data = bytearray(archive.read_bytes())
-    data[len(data) // 2] ^= 1
-    archive.write_bytes(data)
+    flip(archive, archive.stat().st_size // 2)
     outcome = jenkins.run(exported.job, QA, params=TESTED, approver="quinn")
     assert outcome.failed().startswith("integrity: ")
     assert not any(call.strip().startswith("input(") for call in outcome.calls)

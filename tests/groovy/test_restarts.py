@@ -16,10 +16,10 @@ from defusedxml import ElementTree
 from tests.groovy.agent import install_stalling_program
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import ROOT, Jenkins, Job
-from tests.groovy.test_pipelines import PARAMETERS, PROMOTE, approval, calls, evidence, validated
+from tests.groovy.test_pipelines import PARAMETERS, PROMOTE, approval, calls, evidence
 from tests.groovy.test_qa_pipeline import CANDIDATE, QA, TESTED, exported, verdict
 
-__all__ = ["exported", "validated"]
+__all__ = ["exported"]
 RELEASED = [{"8.1.0"}] * 4
 
 
@@ -42,16 +42,16 @@ def tags(skydrm: SkyDrm) -> list[set[str]]:
     ]
 
 
-def test_the_controller_restarts_while_somebody_is_asked(jenkins: Jenkins, validated: SkyDrm):
+def test_the_controller_restarts_while_somebody_is_asked(jenkins: Jenkins, promoting: SkyDrm):
     """What the build knows was stored, the plan too: the answer after the restart counts."""
-    outcome = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob", restarted=True)
+    outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob", restarted=True)
     outcome.ok()
     assert "after Jenkins restart" in outcome.console
     # Stored and read back on the way, at every place: the build went on with the copies.
     assert {"promotePipeline.call: given", "promotePipeline.call: days"} <= set(outcome.survivors)
     assert "jenkinsReleaseCli.call: request" in outcome.survivors
-    assert tags(validated) == RELEASED
-    assert approval(validated)["approver"] == "bob"
+    assert tags(promoting) == RELEASED
+    assert approval(promoting)["approver"] == "bob"
 
 
 def test_the_controller_restarts_while_a_tester_is_asked(jenkins: Jenkins, exported: SkyDrm):
@@ -63,64 +63,64 @@ def test_the_controller_restarts_while_a_tester_is_asked(jenkins: Jenkins, expor
     assert verdict(exported)[0] == "PASSED"
 
 
-def test_aborted_while_somebody_is_asked(jenkins: Jenkins, validated: SkyDrm):
+def test_aborted_while_somebody_is_asked(jenkins: Jenkins, promoting: SkyDrm):
     """Nothing was recorded; the next build completes, and so does this one from the question on."""
-    aborted = jenkins.run(validated.job, PROMOTE, params=PARAMETERS)
+    aborted = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS)
     assert aborted.status == "ABORTED"
-    assert evidence(validated) == ["build", "qa"]
-    job = another(validated.job)
+    assert evidence(promoting) == ["build", "qa"]
+    job = another(promoting.job)
     again = jenkins.restart(job, PROMOTE, "Approve", aborted, params=PARAMETERS, approver="bob")
     again.ok()
     # What is asked is what holds now: the plan is made anew, and described.
     assert "planPromotion" in calls(again)
     assert re.fullmatch(r"SkyDRM 8\.1\.0/42 to \S+, plan sha256:[0-9a-f]{64}", again.description)
-    assert tags(validated) == RELEASED
-    assert evidence(validated) == ["build", "qa", "approval", "promotion"]
+    assert tags(promoting) == RELEASED
+    assert evidence(promoting) == ["build", "qa", "approval", "promotion"]
 
 
-def test_who_restarted_the_build_does_not_approve_it(jenkins: Jenkins, validated: SkyDrm):
+def test_who_restarted_the_build_does_not_approve_it(jenkins: Jenkins, promoting: SkyDrm):
     """The gate takes them for the requester: nothing is recorded, and no stage follows."""
-    aborted = jenkins.run(validated.job, PROMOTE, params=PARAMETERS)
-    job = another(validated.job)
+    aborted = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS)
+    job = another(promoting.job)
     again = jenkins.restart(job, PROMOTE, "Approve", aborted, params=PARAMETERS, user="bob", approver="bob")
     assert again.failed().startswith(
         "refused: the approval by bob would not count: the approval by bob: the approver is the requester too"
     )
     assert "promoteCandidate" not in calls(again)
-    assert evidence(validated) == ["build", "qa"]
+    assert evidence(promoting) == ["build", "qa"]
     job = another(job)
     jenkins.restart(job, PROMOTE, "Approve", aborted, params=PARAMETERS, user="carol", approver="bob").ok()
-    assert tags(validated) == RELEASED
+    assert tags(promoting) == RELEASED
 
 
-def test_an_older_build_is_asked_about_only_as_things_are_now(jenkins: Jenkins, validated: SkyDrm):
+def test_an_older_build_is_asked_about_only_as_things_are_now(jenkins: Jenkins, promoting: SkyDrm):
     """Its plan is gone, and QA has taken the verdict back: nobody is asked for what cannot be done."""
-    aborted = jenkins.run(validated.job, PROMOTE, params=PARAMETERS)
-    validated.product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "wrong build")
-    job = another(validated.job)
+    aborted = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS)
+    promoting.product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "wrong build")
+    job = another(promoting.job)
     again = jenkins.restart(job, PROMOTE, "Approve", aborted, params=PARAMETERS, approver="bob")
     assert "1 passing QA sign-off" in again.failed()
     assert "input" not in calls(again)
 
 
-def test_nobody_is_asked_for_what_was_promoted_before(jenkins: Jenkins, validated: SkyDrm):
+def test_nobody_is_asked_for_what_was_promoted_before(jenkins: Jenkins, promoting: SkyDrm):
     """Started once more, the job says that nothing is to do; so does a plan."""
-    jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob").ok()
-    before = evidence(validated)
-    again = jenkins.run(another(validated.job), PROMOTE, params=PARAMETERS)
+    jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob").ok()
+    before = evidence(promoting)
+    again = jenkins.run(another(promoting.job), PROMOTE, params=PARAMETERS)
     again.ok()
     assert "input" not in calls(again)
     assert again.description.endswith(", nothing to do: it was promoted before")
-    assert evidence(validated) == before
-    assert validated.product.ok("promote", "plan", "8.1.0/42")["promoted"] is True
-    another_product = jenkins.run(validated.job, PROMOTE, params=PARAMETERS | {"PRODUCT": "Other"})
+    assert evidence(promoting) == before
+    assert promoting.product.ok("promote", "plan", "8.1.0/42")["promoted"] is True
+    another_product = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS | {"PRODUCT": "Other"})
     assert "PRODUCT is Other, but this job promotes SkyDRM" in another_product.failed()
 
 
-def test_a_restart_behind_the_promotion_is_a_success(jenkins: Jenkins, validated: SkyDrm):
+def test_a_restart_behind_the_promotion_is_a_success(jenkins: Jenkins, promoting: SkyDrm):
     """There is nothing to do: the gate's conditions are skipped, and the build says why."""
-    first = jenkins.run(validated.job, PROMOTE, params=PARAMETERS, approver="bob")
-    again = jenkins.restart(another(validated.job), PROMOTE, "Promote", first, params=PARAMETERS, user="bob")
+    first = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob")
+    again = jenkins.restart(another(promoting.job), PROMOTE, "Promote", first, params=PARAMETERS, user="bob")
     again.ok()
     told = "SkyDRM 8.1.0/42, without a new plan, nothing to do: it was promoted before"
     assert again.description == told
@@ -138,51 +138,51 @@ def test_a_restart_behind_the_promotion_is_a_success(jenkins: Jenkins, validated
     ids=["aborted", "killed"],
 )
 def test_ended_while_it_promotes(
-    jenkins: Jenkins, validated: SkyDrm, tmp_path: Path, signal: str, status: str, told: str
+    jenkins: Jenkins, promoting: SkyDrm, tmp_path: Path, signal: str, status: str, told: str
 ):
     """After the second of four images: no tag is set. Restarted from its last stage it is finished.
 
     Nobody approves again: the approval holds for what is left of the plan. The approver cannot restart it.
     """
     line = "/viewer:candidate-8.1.0-42"
-    stopped = stalling(validated.job, tmp_path, line)
+    stopped = stalling(promoting.job, tmp_path, line)
     abort = {"after": line, "signal": signal}
     outcome = jenkins.run(stopped, PROMOTE, params=PARAMETERS, approver="bob", abort=abort)
     assert (outcome.status, outcome.failure.splitlines()[0]) == (status, told), outcome.story()
     assert outcome.leaks == []
-    assert tags(validated) == [set()] * 4
-    assert evidence(validated) == ["build", "qa", "approval"]
+    assert tags(promoting) == [set()] * 4
+    assert evidence(promoting) == ["build", "qa", "approval"]
     assert not [path for path in Path(f"{stopped.workspace}@tmp").rglob("*") if path.is_file()]
 
-    job = another(validated.job)
+    job = another(promoting.job)
     refused = jenkins.restart(job, PROMOTE, "Promote", outcome, params=PARAMETERS, user="bob").failed()
     assert refused.startswith("refused: ")
     finished = jenkins.restart(another(job), PROMOTE, "Promote", outcome, params=PARAMETERS)
     finished.ok()
     assert not {"input", "planPromotion", "approvePromotion"} & calls(finished)
-    assert tags(validated) == RELEASED
-    assert evidence(validated) == ["build", "qa", "approval", "promotion"]
+    assert tags(promoting) == RELEASED
+    assert evidence(promoting) == ["build", "qa", "approval", "promotion"]
 
 
-def test_the_checks_of_the_build_before_are_not_shown(jenkins: Jenkins, validated: SkyDrm, tmp_path: Path):
+def test_the_checks_of_the_build_before_are_not_shown(jenkins: Jenkins, promoting: SkyDrm, tmp_path: Path):
     """Aborted before its checks were written: the workspace had the report of another build."""
-    stale = validated.job.workspace / "checks.xml"
+    stale = promoting.job.workspace / "checks.xml"
     line = "/viewer:candidate-8.1.0-42"
-    stopped = stalling(validated.job, tmp_path, line)
+    stopped = stalling(promoting.job, tmp_path, line)
     stale.parent.mkdir(parents=True, exist_ok=True)
     stale.write_text('<testsuite name="gate"><testcase name="all of 8.0.0"/></testsuite>')
     jenkins.run(stopped, PROMOTE, params=PARAMETERS, approver="bob", abort={"after": line})
     assert not stale.exists()
 
 
-def test_a_new_build_finishes_what_was_aborted(jenkins: Jenkins, validated: SkyDrm, tmp_path: Path):
+def test_a_new_build_finishes_what_was_aborted(jenkins: Jenkins, promoting: SkyDrm, tmp_path: Path):
     """Started anew instead of restarted: somebody approves what is left."""
     line = "/rms:candidate-8.1.0-42"
-    stopped = stalling(validated.job, tmp_path, line)
+    stopped = stalling(promoting.job, tmp_path, line)
     outcome = jenkins.run(stopped, PROMOTE, params=PARAMETERS, approver="bob", abort={"after": line})
     assert outcome.status == "ABORTED", outcome.story()
-    jenkins.run(another(validated.job), PROMOTE, params=PARAMETERS, user="bob", approver="carol").ok()
-    assert tags(validated) == RELEASED
+    jenkins.run(another(promoting.job), PROMOTE, params=PARAMETERS, user="bob", approver="carol").ok()
+    assert tags(promoting) == RELEASED
 
 
 def test_aborted_while_it_exports(jenkins: Jenkins, skydrm: SkyDrm, tmp_path: Path):

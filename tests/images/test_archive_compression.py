@@ -27,6 +27,7 @@ from tests.fixtures.archives import (
     sha256,
     to_json,
 )
+from tests.fixtures.damage import flipped
 
 LAYER = layer_tar("content", size=400_000)
 STEPS = [1, 13, 512, 4096, 1 << 20]
@@ -178,10 +179,9 @@ def test_an_archive_that_begins_as_compressed_data_does_is_refused(start):
 def test_wrong_checksum_is_noticed():
     """The content could be right and its gzip or zstd checksum wrong: docker load refuses that."""
     for stored in (GZIP_FORMS["one member"], ZSTD_FORMS["checksum"]):
-        damaged = bytearray(stored)
-        damaged[-6 if stored[0] == 0x1F else -1] ^= 1
+        damaged = flipped(stored, -6 if stored[0] == 0x1F else -1)
         with pytest.raises(IntegrityError, match="data is damaged"):
-            read(_archive(bytes(damaged)))
+            read(_archive(damaged))
 
 
 @pytest.mark.parametrize(("pack", "name"), [(bz2.compress, "bzip2"), (lzma.compress, "xz")])

@@ -57,8 +57,7 @@ def every_kind(empty_desk: Desk) -> Desk:
 
 def add(desk: Desk, rows: str) -> Desk:
     """Append tables to ``release.toml``."""
-    file = desk.folder / "release.toml"
-    file.write_text(file.read_text() + rows)
+    desk.append(rows)
     return desk
 
 

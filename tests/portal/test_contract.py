@@ -15,6 +15,7 @@ from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld
 from jenkins_release.portal import NotAtPortal, Portal, S3Portal, SharePortal, Upload
 from jenkins_release.portal.s3_upload import MIN_PART
 from jenkins_release.share import DirectoryShare
+from tests.fixtures.damage import flipped
 from tests.fixtures.s3 import REGION
 
 KINDS = ["s3", "folder", "samba"]
@@ -75,7 +76,7 @@ class TestPut:
     def test_nothing_is_overwritten(self, portal: Portal, data: bytes) -> None:
         """Other bytes under the path are refused, also of the same size; what is there stays."""
         portal.put(upload(data), ignore)
-        for other in (data[:-1] + bytes([data[-1] ^ 1]), data + b"x"):
+        for other in (flipped(data, -1), data + b"x"):
             with pytest.raises(IntegrityError, match="is there with other content") as caught:
                 portal.put(upload(other), ignore)
             assert "SkyDRM-8.1.0.msi" in caught.value.message
@@ -88,7 +89,7 @@ class TestPut:
     ) -> None:
         """Hash and size are compared before the file has its name; the progress goes back."""
         bad = {
-            "other byte": data[:-1] + bytes([data[-1] ^ 1]),
+            "other byte": flipped(data, -1),
             "shorter": data[:-1],
             "longer": data + b"x",
         }[wrong]

@@ -17,8 +17,9 @@ from jenkins_release.sandbox.demo_images import build_images
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_state import REGION
 from jenkins_release.sandbox.saas import CLUSTER
+from tests.fixtures.command import fails
 from tests.fixtures.ecr_push import OCI_INDEX, digest_of
-from tests.fixtures.release import Product, fails
+from tests.fixtures.release import Product
 from tests.fixtures.saas import SaasStack
 from tests.release.boundaries import Moment, watched_services
 from tests.release.runner import Runner

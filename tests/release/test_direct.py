@@ -16,6 +16,7 @@ from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_server import EcrServer
 from jenkins_release.sandbox.registry import RegistryServer
 from jenkins_release.steps import _blob_source
+from tests.fixtures.damage import flip
 from tests.fixtures.release import WITHOUT_DAEMON, Product
 
 GZIP = pytest.mark.parametrize("way", ["registry, gzip"], indirect=True)
@@ -24,13 +25,11 @@ BASE, OWN = 12 << 20, 6 << 20
 
 
 @pytest.fixture
-def validated(product: Product) -> Product:
+def daemonless(validated: Product) -> Product:
     """A candidate of the demo images, signed off; no Docker daemon can be reached from here on."""
-    product.export()
-    product.sign_off()
-    product.environ["DOCKER_HOST"] = f"unix://{product.folder}/no.sock"
-    product.sandbox.ecr.forget_requests()
-    return product
+    validated.environ["DOCKER_HOST"] = f"unix://{validated.folder}/no.sock"
+    validated.sandbox.ecr.forget_requests()
+    return validated
 
 
 def record(product: Product, ident: str = "8.1.0/42") -> dict[str, Any]:
@@ -60,31 +59,31 @@ def manifests(product: Product, tag: str) -> dict[str, tuple[str, dict[str, Any]
 
 
 @WITHOUT_DAEMON
-def test_no_daemon_is_needed_and_the_config_digests_are_those_of_qa(validated: Product):
+def test_no_daemon_is_needed_and_the_config_digests_are_those_of_qa(daemonless: Product):
     """Customers get the images that were validated, whatever brought them there."""
-    validated.ok("promote", "run", "8.1.0/42")
-    images = {image["name"]: image for image in record(validated)["images"]}
-    for name, (_, manifest) in manifests(validated, "8.1.0").items():
+    daemonless.ok("promote", "run", "8.1.0/42")
+    images = {image["name"]: image for image in record(daemonless)["images"]}
+    for name, (_, manifest) in manifests(daemonless, "8.1.0").items():
         assert manifest["config"]["digest"] == images[name]["config_digest"]
         assert len(manifest["layers"]) == len(images[name]["layers"])
 
 
 @GZIP
-def test_the_registry_ends_with_the_manifest_that_was_fixed_at_the_export(validated: Product):
+def test_the_registry_ends_with_the_manifest_that_was_fixed_at_the_export(daemonless: Product):
     """QA signs the very digest that customers pull."""
-    fixed = {image["name"]: image["manifest"] for image in record(validated)["images"]}
-    validated.ok("promote", "run", "8.1.0/42")
-    for name, (digest, _) in manifests(validated, "8.1.0").items():
+    fixed = {image["name"]: image["manifest"] for image in record(daemonless)["images"]}
+    daemonless.ok("promote", "run", "8.1.0/42")
+    for name, (digest, _) in manifests(daemonless, "8.1.0").items():
         assert digest == fixed[name]["digest"] == sha256_digest(fixed[name]["data"].encode())
 
 
 @WITHOUT_DAEMON
-def test_what_was_released_can_be_pulled_and_run(validated: Product, engine: DockerEngine):
+def test_what_was_released_can_be_pulled_and_run(daemonless: Product, engine: DockerEngine):
     """A daemon accepts every layer, and finds the config digest."""
-    validated.ok("promote", "run", "8.1.0/42")
-    login = _login(validated)
-    for image in record(validated)["images"]:
-        target = f"{validated.sandbox.ecr.host}/{validated.prefix}/{image['name']}"
+    daemonless.ok("promote", "run", "8.1.0/42")
+    login = _login(daemonless)
+    for image in record(daemonless)["images"]:
+        target = f"{daemonless.sandbox.ecr.host}/{daemonless.prefix}/{image['name']}"
         client = engine._client(streaming=True)
         told = [*client.pull(target, "8.1.0", auth_config=login, stream=True, decode=True)]
         assert not [line for line in told if "error" in line]
@@ -125,14 +124,14 @@ def test_a_patch_sends_only_what_is_new_and_the_plan_says_how_much(product: Prod
 
 
 @GZIP
-def test_nothing_is_read_from_the_archive_when_the_registry_has_every_layer(validated: Product, monkeypatch):
-    """A second build of the same images is released by its manifests alone."""
-    validated.ok("promote", "run", "8.1.0/42")
-    validated.edit("[ecr]\n", '[ecr]\ntags = ["{version}-{build}"]\n')
+def test_nothing_is_read_from_the_archive_when_the_registry_has_every_layer(daemonless: Product, monkeypatch):
+    """A second build of the same images is released by its manifests daemonless."""
+    daemonless.ok("promote", "run", "8.1.0/42")
+    daemonless.edit("[ecr]\n", '[ecr]\ntags = ["{version}-{build}"]\n')
     monkeypatch.setattr(_blob_source.BlobSource, "parts", _never)
-    validated.sandbox.ecr.forget_requests()
-    validated.ok("promote", "run", "8.1.0/42")
-    assert uploaded(validated) == 0
+    daemonless.sandbox.ecr.forget_requests()
+    daemonless.ok("promote", "run", "8.1.0/42")
+    assert uploaded(daemonless) == 0
 
 
 def _never(self: object) -> Iterator[bytes]:
@@ -141,30 +140,23 @@ def _never(self: object) -> Iterator[bytes]:
 
 @WITHOUT_DAEMON
 @pytest.mark.parametrize("where", ["layer", "config"])
-def test_altered_bytes_never_reach_a_manifest(validated: Product, where: str):
+def test_altered_bytes_never_reach_a_manifest(daemonless: Product, where: str):
     """The blob is not finished, no manifest is pushed, and the archive is named."""
-    image = record(validated)["images"][0]
-    tar = validated.candidate() / image["archive"]
+    image = record(daemonless)["images"][0]
+    tar = daemonless.candidate() / image["archive"]
     place = image["layers"][0]["offset"] + 5000 if where == "layer" else image["config_offset"] + 20
     flip(tar, place)
-    done = validated.run("promote", "run", "8.1.0/42")
+    done = daemonless.run("promote", "run", "8.1.0/42")
     assert done.status == 4, done.text
     assert "skydrm-8.1.0-42.tar" in done.err
     assert "do not use this candidate" in done.text
-    assert not [r for r in validated.sandbox.ecr.requests() if r.method == "PUT" and "/manifests/" in r.path]
+    assert not [r for r in daemonless.sandbox.ecr.requests() if r.method == "PUT" and "/manifests/" in r.path]
     spoiled = image["layers"][0] if where == "layer" else {"digest": image["config_digest"]}
-    for request in validated.sandbox.ecr.requests():
+    for request in daemonless.sandbox.ecr.requests():
         if request.method == "PUT":
             assert request.query["digest"] != spoiled["digest"]
     flip(tar, place)
-    validated.ok("promote", "run", "8.1.0/42")
-
-
-def flip(path: Path, place: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(data)
+    daemonless.ok("promote", "run", "8.1.0/42")
 
 
 @PLAIN

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 from typing import Any
 
 import pytest
@@ -27,7 +26,8 @@ from tests.fixtures.archives import (
     sha256,
     to_json,
 )
-from tests.fixtures.release import Product, fails
+from tests.fixtures.command import fails
+from tests.fixtures.release import Product
 
 LAYER = layer_tar("one")
 
@@ -46,11 +46,12 @@ def load(product: Product, *names: str, layer: bytes = LAYER, **config: Any) -> 
 
 def sources(product: Product, *names: str) -> None:
     """Let the product have these images, and no others."""
-    text = re.sub(r"\n\[\[images\]\]\n(?:[a-z].*\n)+", "", product.config.read_text())
+    product.keep_images(0)
     for number, name in enumerate(names):
         repository = f"{product.prefix}/image{number}"
-        text += f'\n[[images]]\nname = "image{number}"\nsource = "{name}"\nrepository = "{repository}"\n'
-    product.config.write_text(text)
+        product.append(
+            f'\n[[images]]\nname = "image{number}"\nsource = "{name}"\nrepository = "{repository}"\n'
+        )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_a_mistake_in_the_daemons_address_is_told_once(product: Product):
         ("candidate", "load", "8.1.0/42"),
         ("promote", "run", "8.1.0/42"),
     ):
-        done = product.run(*words, environ=wrong)
+        done = product.run(*words, **wrong)
         fails(done, 2, "in DOCKER_HOST cannot be used", "hint: write unix:///var/run/docker.sock")
         assert done.text.count("fd://'") == 1, done.text
         if words[1] == "export":

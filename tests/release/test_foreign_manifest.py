@@ -15,7 +15,8 @@ from jenkins_release.steps._open import open_candidate
 from jenkins_release.steps.plan import candidate_tag
 from jenkins_release.steps.services import Services
 from tests.fixtures.archives import layer_tar
-from tests.fixtures.release import EVERY_WAY, Product, fails
+from tests.fixtures.command import fails
+from tests.fixtures.release import EVERY_WAY, Product
 
 REF = "8.1.0/42"
 

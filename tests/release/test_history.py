@@ -23,7 +23,9 @@ def storied(product: Product, tmp_path: Path) -> Product:
     product.edit("approvals = 0", "approvals = 1")
     done = product.run(
         *("candidate", "export", "--version", "8.1.0", "--build", "42"),
-        environ={"GIT_COMMIT": REVISION, "BUILD_URL": BUILD_URL, "BUILD_USER_ID": "bob"},
+        GIT_COMMIT=REVISION,
+        BUILD_URL=BUILD_URL,
+        BUILD_USER_ID="bob",
     )
     assert done.status == 0, done.text
     results = product.folder / "failed.xml"

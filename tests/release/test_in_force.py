@@ -152,8 +152,7 @@ def sold(
 ) -> Shop:
     """8.1.0 and 8.1.1, published and at the portal; candidates and releases in a folder, or on Samba."""
     if request.param == "samba":
-        config = shop.folder / "release.toml"
-        text = config.read_text()
+        text = shop.config.read_text()
         for name in ("candidates", "releases"):
             (smb_folder / name).mkdir()
             old = str(tmp_path / "shop" / name)
@@ -161,7 +160,7 @@ def sold(
             text = text.replace(f'"{old}"', f'"{samba.location("data", f"{smb_folder.name}/{name}")}"')
             shutil.rmtree(shop.folder / name)
             (shop.folder / name).symlink_to(smb_folder / name)
-        config.write_text(text)
+        shop.config.write_text(text)
         shop.environ |= {"JENKINS_RELEASE_SMB_USER": USER, "JENKINS_RELEASE_SMB_PASSWORD": smb_password}
     for build, version in enumerate(("8.1.0", "8.1.1"), 42):
         shop.publish(version, build=str(build))

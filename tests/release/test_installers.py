@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.release import Outcome, Product, fails
+from tests.fixtures.command import Outcome, fails
+from tests.fixtures.release import Product
 
 MSI, RPM = "SkyDRM-8.1.0.msi", "skydrm-8.1.0-42.x86_64.rpm"
 
 
 def export(product: Product, *words: str, version: str = "8.1.0", **environ: str) -> Outcome:
     command = ("candidate", "export", "--version", version, "--build", "42", "--from", str(product.folder))
-    return product.run(*command, *words, environ=environ)
+    return product.run(*command, *words, **environ)
 
 
 def nothing_is_left(product: Product) -> None:

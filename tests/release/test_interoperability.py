@@ -45,7 +45,7 @@ def lines(product: Product, tmp_path: Path) -> list[bytes]:
     product.edit("approvals = 0", "approvals = 1\nsoak_hours = 1000")
     environ = {"BUILD_URL": "https://Jenkins.Example.com/ci/job/skydrm/42/", "GIT_COMMIT": "f" * 40}
     export = ("candidate", "export", "--version", "8.1.0", "--build", "42")
-    assert product.run(*export, environ=environ).status == 0
+    assert product.run(*export, **environ).status == 0
     product.sign_off()
     product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "once more")
     product.sign_off()

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.fixtures.approval import REF, Release
+from tests.fixtures.configuration import trusted_key
 from tests.release.test_approval import BEFORE
 
 
@@ -31,7 +32,7 @@ def passed(release: Release, *more: str) -> None:
 
 
 @pytest.fixture
-def validated(tested: Release) -> Release:
+def unapproved(tested: Release) -> Release:
     """No approval is asked for."""
     tested.policy("approvals = 0")
     return tested
@@ -43,46 +44,44 @@ def test_a_generated_key_of_either_kind_approves(tested: Release, kind):
     path = tested.product.folder / "keys" / "alex.pem"
     made = tested.ok("keys", "generate", str(path), "--type", kind)
     assert tested.ok("keys", "show", f"{path}.pub")["keyid"] == made["keyid"]
-    tested.product.append(
-        '\n[[trusted_keys]]\nname = "Alex"\nroles = ["approval"]\npublic_key = "keys/alex.pem.pub"\n'
-    )
+    tested.product.append(trusted_key("Alex", "keys/alex.pem.pub", "approval"))
     tested.approved("--key", f"file2:{path}")
     assert tested.promote("--dry-run").status == 0
 
 
-def test_a_rotated_keys_signatures_stay_good_for_their_time(validated: Release):
+def test_a_rotated_keys_signatures_stay_good_for_their_time(unapproved: Release):
     """The old key ends now, and signs no more: what it signed counts once a valid key signs behind it."""
-    entry(validated, "qa", f"valid_until = {moment()}")
-    second = validated.new_key("qa-2027", '"qa"', more=f"valid_from = {moment()}")
-    reasons = validated.refused("sign-offs")
+    entry(unapproved, "qa", f"valid_until = {moment()}")
+    second = unapproved.new_key("qa-2027", '"qa"', more=f"valid_from = {moment()}")
+    reasons = unapproved.refused("sign-offs")
     assert any("nothing shows that it was signed while the key was valid" in reason for reason in reasons)
-    old = f"file2:{validated.product.folder / 'keys' / 'qa.pem'}"
+    old = f"file2:{unapproved.product.folder / 'keys' / 'qa.pem'}"
     words = ("qa", "sign-off", REF, "--verdict", "fail", "--tester", "Quinn", "--key")
-    done = validated.run(*words, old)
+    done = unapproved.run(*words, old)
     assert done.status == 2
     assert "is not trusted for the role 'qa' at present" in done.text
-    assert validated.run(*words[:3], "--verdict", "fail", *words[5:], second).status == 0
-    assert "Quinn's verdict of" in validated.refused("fail")[0]
-    passed(validated, "--key", second)
-    assert validated.promote("--dry-run").status == 0
+    assert unapproved.run(*words[:3], "--verdict", "fail", *words[5:], second).status == 0
+    assert "Quinn's verdict of" in unapproved.refused("fail")[0]
+    passed(unapproved, "--key", second)
+    assert unapproved.promote("--dry-run").status == 0
 
 
-def test_a_key_that_ended_before_it_signed_counts_for_nothing(validated: Release):
+def test_a_key_that_ended_before_it_signed_counts_for_nothing(unapproved: Release):
     """The time of the signature is what matters, to the second."""
-    entry(validated, "qa", f"valid_until = {moment(days=-1)}")
-    assert any("outside the validity of 'qa'" in reason for reason in validated.refused("sign-offs"))
+    entry(unapproved, "qa", f"valid_until = {moment(days=-1)}")
+    assert any("outside the validity of 'qa'" in reason for reason in unapproved.refused("sign-offs"))
 
 
-def test_a_revoked_keys_signatures_count_no_more(validated: Release):
+def test_a_revoked_keys_signatures_count_no_more(unapproved: Release):
     """Nor does it sign; another key's sign-off opens the gate again."""
-    entry(validated, "qa", "revoked = true")
-    reasons = validated.refused("sign-offs")
+    entry(unapproved, "qa", "revoked = true")
+    reasons = unapproved.refused("sign-offs")
     assert any("is signed by the key 'qa', which is revoked" in reason for reason in reasons)
-    assert validated.run("qa", "revoke", REF, "--tester", "Quinn", "--reason", "x").status == 2
-    assert validated.attestations() == BEFORE
-    second = validated.new_key("qa-new", '"qa"')
-    passed(validated, "--key", second)
-    assert validated.promote("--dry-run").status == 0
+    assert unapproved.run("qa", "revoke", REF, "--tester", "Quinn", "--reason", "x").status == 2
+    assert unapproved.attestations() == BEFORE
+    second = unapproved.new_key("qa-new", '"qa"')
+    passed(unapproved, "--key", second)
+    assert unapproved.promote("--dry-run").status == 0
 
 
 def test_a_revoked_approval_key_takes_its_approvals_along(tested: Release):
@@ -96,9 +95,7 @@ def test_a_revoked_approval_key_takes_its_approvals_along(tested: Release):
 def test_one_key_under_two_names_is_refused(tested: Release):
     """It would be two people to whoever reads the list."""
     for name in ("Quinn", "Robin"):
-        tested.product.append(
-            f'\n[[trusted_keys]]\nname = "{name}"\nroles = ["qa"]\npublic_key = "keys/qa.pem.pub"\n'
-        )
+        tested.product.append(trusted_key(name, "keys/qa.pem.pub", "qa"))
     done = tested.promote()
     assert done.status == 2
     assert done.json["error"]["reasons"] == [

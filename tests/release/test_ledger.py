@@ -18,9 +18,10 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps import _attest
 from jenkins_release.steps.trust import _document
+from tests.fixtures.command import Outcome, fails
 from tests.fixtures.ledger import folder_ledger, with_ledger, without_ledger
 from tests.fixtures.portal import Shop
-from tests.fixtures.release import JUNIT, Outcome, Product, fails
+from tests.fixtures.release import JUNIT, Product
 
 REF = "8.1.0/42"
 FAIL = "0003-qa.dsse.json"
@@ -91,22 +92,22 @@ class TestRemoved:
         """The fail is replaced by a genuine pass for the same place in the chain."""
         saved = (attestations(failed) / FAIL).read_bytes()
         (attestations(failed) / FAIL).unlink()
-        config = (failed.folder / "release.toml").read_text()
+        config = failed.config.read_text()
         without_ledger(failed)
         assert sign_off(failed, "pass", "--note", "another statement").status == 0
-        (failed.folder / "release.toml").write_text(config)
+        failed.config.write_text(config)
         assert (attestations(failed) / FAIL).read_bytes() != saved
         done = failed.run("release", "publish", REF)
         fails(done, 4, f"{FAIL} is not the attestation that the ledger", "under the number 3: expected qa")
 
     def test_a_candidate_put_in_the_place_of_another_is_unknown(self, failed: Shop) -> None:
         """The whole folder is replaced, with attestations that fit: the ledger knows the other one."""
-        config = (failed.folder / "release.toml").read_text()
+        config = failed.config.read_text()
         shutil.rmtree(attestations(failed).parent)
         without_ledger(failed)
         export(failed)
         assert sign_off(failed).status == 0
-        (failed.folder / "release.toml").write_text(config)
+        failed.config.write_text(config)
         fails(failed.run("release", "publish", REF), 4, "it has one of another candidate.json: sha256:")
         fails(failed.run("ledger", "adopt", REF), 4, "cannot be entered in the ledger")
 
@@ -308,7 +309,7 @@ class TestWriters:
 
 def test_the_promotion_misses_a_fail_that_was_removed(product: Product, tmp_path: Path) -> None:
     """F10: nothing is pushed, and `candidate verify` is not clean."""
-    product.config.write_text(folder_ledger(tmp_path / "ledger") + product.config.read_text())
+    with_ledger(product, folder_ledger(tmp_path / "ledger"))
     product.export()
     product.sign_off()
     product.sign_off(verdict="fail")
@@ -320,7 +321,7 @@ def test_the_promotion_misses_a_fail_that_was_removed(product: Product, tmp_path
 
 def test_a_promotion_with_a_ledger(product: Product, tmp_path: Path) -> None:
     """Its attestation is recorded, and a second run finds everything done."""
-    product.config.write_text(folder_ledger(tmp_path / "ledger") + product.config.read_text())
+    with_ledger(product, folder_ledger(tmp_path / "ledger"))
     product.export()
     product.sign_off()
     first = product.ok("promote", "run", REF)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
-from tests.fixtures.ledger import folder_ledger
+from tests.fixtures.command import fails
+from tests.fixtures.configuration import trusted_key
+from tests.fixtures.ledger import folder_ledger, with_ledger
 from tests.fixtures.portal import Shop
-from tests.fixtures.release import fails
 from tests.fixtures.saas import SaasStack
 from tests.release.test_ledger import REF, export, sign_off
 
@@ -30,7 +31,7 @@ def adopt(stack: SaasStack, *releases: str) -> None:
 @pytest.fixture
 def cut(stack: SaasStack, tmp_path: Path) -> SaasStack:
     """8.1.0/42 and 8.1.1/50 ran one after the other; then 8.1.0 was withdrawn, and the withdrawal deleted."""
-    stack.config.write_text(folder_ledger(tmp_path / "ledger") + stack.config.read_text())
+    with_ledger(stack, folder_ledger(tmp_path / "ledger"))
     (stack.folder / "releases").mkdir()
     shutil.copytree(ROOT / "examples" / "skydrm" / "bundle", stack.folder / "bundle")
     adopt(stack, "8.1.0/42", "8.1.1/50")
@@ -88,7 +89,7 @@ def test_candidate_list_shows_it_as_altered(cut: SaasStack) -> None:
 
 def test_a_rollback_misses_what_the_stack_ran_last(stack: SaasStack, tmp_path: Path) -> None:
     """The newest records of the stack are deleted: it would return to the state before the wrong one."""
-    stack.config.write_text(folder_ledger(tmp_path / "ledger") + stack.config.read_text())
+    with_ledger(stack, folder_ledger(tmp_path / "ledger"))
     adopt(stack, "8.1.0/42", "8.1.1/50")
     stack.refresh("8.1.1")
     stack.refresh("8.1.0")
@@ -105,8 +106,7 @@ def test_a_rollback_misses_what_the_stack_ran_last(stack: SaasStack, tmp_path: P
 
 def test_publish_misses_a_deleted_fail(shop: Shop, tmp_path: Path) -> None:
     """Nothing comes into the release area."""
-    config = shop.folder / "release.toml"
-    config.write_text(folder_ledger(tmp_path / "ledger") + config.read_text())
+    with_ledger(shop, folder_ledger(tmp_path / "ledger"))
     export(shop)
     assert sign_off(shop).status == 0
     assert sign_off(shop, "fail").status == 0
@@ -127,8 +127,7 @@ def test_commands_of_the_way_of_installers_tell_the_chains_end(shop: Shop) -> No
     (out / "SkyDRM-8.1.0.msi").write_bytes(b"msi" * 10_000)
     words = ("candidate", "export", "--version", "8.1.0", "--build", "42", "--from", str(shop.folder))
     assert shop.ok(*words)["head"] == end_of(chain)
-    config = shop.folder / "release.toml"
-    config.write_text(config.read_text().replace("approvals = 0", "approvals = 1"))
+    shop.edit("approvals = 0", "approvals = 1")
     plan = str(shop.folder / "plan.json")
     assert "head" not in shop.ok("promote", "plan", REF)
     assert sign_off(shop).status == 0
@@ -162,9 +161,7 @@ def test_a_signed_request_for_a_plan_tells_the_chains_end(shop: Shop) -> None:
     chain = shop.candidates / "SkyDRM" / REF / "attestations"
     key = shop.folder / "sam.pem"
     shop.ok("keys", "generate", str(key))
-    section = f"[[trusted_keys]]\nname = 'sam'\nroles = ['request']\npublic_key = '{key}.pub'\n"
-    config = shop.folder / "release.toml"
-    config.write_text(config.read_text() + section)
+    shop.append(trusted_key("sam", f"{key}.pub", "request"))
     words = ("promote", "plan", REF, "--out", str(shop.folder / "plan.json"), "--key", f"file2:{key}")
     for _ in range(2):
         assert shop.ok(*words)["head"] == end_of(chain)
@@ -183,7 +180,7 @@ def test_commands_of_a_stack_tell_the_chains_end(stack: SaasStack) -> None:
 @pytest.mark.parametrize("removed", ["folder", "manifest"])
 def test_a_rollback_misses_a_candidate_that_is_gone(stack: SaasStack, tmp_path: Path, removed: str) -> None:
     """With its folder, or its ``candidate.json``, all records of the stack in its chain are gone."""
-    stack.config.write_text(folder_ledger(tmp_path / "ledger") + stack.config.read_text())
+    with_ledger(stack, folder_ledger(tmp_path / "ledger"))
     adopt(stack, "8.1.0/42", "8.1.1/50")
     stack.refresh("8.1.0")
     stack.refresh("8.1.1")

@@ -396,7 +396,7 @@ def test_no_secret_is_told_logged_or_returned(secretive: tuple[Product, Mailbox]
     wrong = {"JENKINS_RELEASE_SMTP_PASSWORD": password + "x", "JENKINS_RELEASE_WEBHOOK_URL": f"ftp{url}"}
     shown = [
         product.run(*words, " and ".join(secrets)),
-        product.run(*words, "a leak", environ=wrong),
+        product.run(*words, "a leak", **wrong),
     ]
     assert len(mailbox.mails) == 2
     parts = [part for mail, _ in mailbox.mails for part in mail.iter_parts()]

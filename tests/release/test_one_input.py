@@ -13,7 +13,8 @@ from jenkins_release.config import SMB_PASSWORD, SMB_USER
 from jenkins_release.records.base import canonical_json
 from jenkins_release.sandbox.stack import CANDIDATE_SHARE
 from jenkins_release.share.smb_address import SmbAddress
-from tests.fixtures.release import EVERY_WAY, Product, fails
+from tests.fixtures.command import fails
+from tests.fixtures.release import EVERY_WAY, Product
 from tests.release.boundaries import watched_services
 
 REF = "8.1.0/42"

@@ -9,7 +9,7 @@ import pytest
 from jenkins_release.records.attestation import APPROVAL
 from jenkins_release.records.plan import Plan
 from tests.fixtures.approval import REF, Release
-from tests.fixtures.release import fails
+from tests.fixtures.command import fails
 
 SPELLINGS = (
     *(

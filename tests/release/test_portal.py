@@ -190,7 +190,7 @@ class TestRefusals:
     def test_a_withdrawal_that_nobody_known_signed(self, shop: Shop) -> None:
         """It is not ignored: somebody has to find out who made it."""
         shop.publish()
-        config = shop.folder / "release.toml"
+        config = shop.config
         before = config.read_text()
         shop.ok("keys", "generate", str(shop.folder / "other.pem"), "--type", "ed25519")
         text = before.replace("keys/promotion.pem.pub", "other.pem.pub")
@@ -247,7 +247,7 @@ class TestRefusals:
         """As that of every step that was to change a release: here to a channel that nobody listens at."""
         shop.publish()
         (shop.releases / "SkyDRM" / "8.1.0" / "installers" / "SkyDRM-8.1.0.msi").unlink()
-        with (shop.folder / "release.toml").open("a") as file:
+        with shop.config.open("a") as file:
             file.write("[[notify]]\nname = 'team'\nkind = 'webhook'\nevents = ['failed']\n")
         shop.environ |= {
             "JENKINS_RELEASE_WEBHOOK_URL": "http://127.0.0.1:9/hook",

@@ -16,14 +16,6 @@ from tests.fixtures.release import EVERY_WAY, Product
 pytestmark = EVERY_WAY
 
 
-@pytest.fixture
-def validated(product: Product) -> Product:
-    product.export()
-    product.sign_off()
-    yield product
-    product.sandbox.ecr.cancel_faults()
-
-
 def release(product: Product, engine: DockerEngine, version: str, build: str) -> None:
     for reference in build_images(engine, version, build):
         assert engine.inspect(reference)

@@ -17,8 +17,9 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.trust_root import PIN_VARIABLE
 from tests.docs.pages import ROOT
 from tests.fixtures.approval import REF, Release
+from tests.fixtures.command import fails
+from tests.fixtures.configuration import trusted_key
 from tests.fixtures.portal import Shop
-from tests.fixtures.release import fails
 from tests.fixtures.saas import EARLIER, SaasStack
 from tests.fixtures.trust import Ceremony
 
@@ -39,17 +40,18 @@ def attack(shop: Shop, version: str, build: str) -> None:
 
     The attacker's own workspace trusts the attacker's own tester.
     """
-    kept, environ = (shop.folder / "release.toml").read_text(), dict(shop.environ)
+    kept, environ = shop.config.read_text(), dict(shop.environ)
     evil = shop.folder / "evil.pem"
     if not evil.exists():
         generate_key(evil, "ed25519", SecretStr(shop.environ["JENKINS_RELEASE_KEY_PASSPHRASE"]))
-    own = f'[[trusted_keys]]\nname = "evil"\nroles = ["qa"]\npublic_key = "{evil}.pub"\n\n[policy]'
-    text = kept.replace("[policy]", own).replace(str(shop.folder / "keys" / "qa.pem"), str(evil))
-    (shop.folder / "release.toml").write_text(text)
+    entry = trusted_key("evil", f"{evil}.pub", "qa")
+    text = kept.replace("[policy]", f"{entry}\n[policy]")
+    text = text.replace(str(shop.folder / "keys" / "qa.pem"), str(evil))
+    shop.config.write_text(text)
     shop.environ.pop(PIN_VARIABLE, None)
     shop.publish(version, build=build)
     shop.ok("release", "portal", version)
-    (shop.folder / "release.toml").write_text(kept)
+    shop.config.write_text(kept)
     shop.environ.update(environ)
 
 
@@ -108,8 +110,7 @@ class TestPortal:
         ceremony.begin()
         shop.publish("8.1.0", build="42")
         shop.ok("release", "portal", "8.1.0")
-        config = shop.folder / "release.toml"
-        config.write_text(config.read_text().replace("[policy]\n", "[policy]\nsign_offs = 2\n"))
+        shop.edit("[policy]\n", "[policy]\nsign_offs = 2\n")
         pin = ceremony.change()
         assert shop.ok("release", "portal", "8.1.0")["supported"] == ["8.1.0"]
         assert shop.run("release", "list").status == 0
@@ -130,8 +131,7 @@ class TestPortal:
     ) -> None:
         """It is refused with the reason; the same command as then signs it under the document."""
         shop.publish("8.1.0", build="42")
-        config = shop.folder / "release.toml"
-        config.write_text(config.read_text().replace("[policy]\n", "[policy]\nallow_downgrade = true\n"))
+        shop.edit("[policy]\n", "[policy]\nallow_downgrade = true\n")
         ceremony.begin()
         fails(shop.run("release", "portal", "8.1.0"), 3, NO_DOCUMENT, "'release publish' again")
         done = shop.ok("release", "publish", "8.1.0/42")

@@ -17,7 +17,8 @@ from jenkins_release.records.published import PublishedRelease, release_checksum
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs.pages import ROOT
-from tests.fixtures.release import Outcome, Product, fails
+from tests.fixtures.command import Outcome, fails
+from tests.fixtures.release import Product
 from tests.fixtures.share import in_own_mounts
 from tests.release.boundaries import Moment, watched_services
 from tests.release.runner import Runner

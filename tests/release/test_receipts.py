@@ -15,7 +15,8 @@ import pytest
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import read_envelope
-from tests.fixtures.release import JUNIT, Product, fails
+from tests.fixtures.command import fails
+from tests.fixtures.release import JUNIT, Product
 
 REF = "8.1.0/42"
 NONE = f"sha256:{'0' * 64}"
@@ -293,7 +294,7 @@ def test_other_images_in_the_daemon_are_told(loaded: Product, engine: DockerEngi
     for image in json.loads(receipt(loaded).read_bytes())["images"]:
         engine.untag(image["reference"])
     assert loaded.run(*words(loaded)).err == ""
-    assert loaded.run(*words(loaded), environ={"DOCKER_HOST": "unix:///nowhere"}).err == ""
+    assert loaded.run(*words(loaded), DOCKER_HOST="unix:///nowhere").err == ""
 
 
 def test_a_pass_that_is_not_bound_is_shown_everywhere_and_shuts_the_gate(product: Product):

@@ -19,10 +19,7 @@ from tests.release.test_withdraw import move_tags, publish
 @pytest.fixture
 def three_lines(product: Product, engine: DockerEngine) -> Product:
     """7.9.0, 8.0.0 and 8.1.0 of two images, with tags that move."""
-    head, *images = product.config.read_text().split("\n[[images]]\n")
-    tail = images[-1].partition("\n[signing]\n")[2]
-    kept = "".join(f"\n[[images]]\n{image}" for image in images[:2])
-    product.config.write_text(f"{head}{kept}\n[signing]\n{tail}")
+    product.keep_images(2)
     move_tags(product)
     for build, version in enumerate(("7.9.0", "8.0.0", "8.1.0"), start=1):
         publish(product, engine, version, str(build))

@@ -14,6 +14,7 @@ import pytest
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.demo_images import SERVICES, build_images
 from tests.fixtures.archives import docker_members, join, layer_tar
+from tests.fixtures.damage import flip
 from tests.fixtures.release import WITHOUT_DAEMON, Product
 from tests.fixtures.share import Tap
 
@@ -124,11 +125,7 @@ def test_a_wrong_guess_costs_time_only(product: Product, twins: None):
 def _damage(product: Product, build: str) -> None:
     """Flip a byte in the middle of the shared layer."""
     layer = max(record(product, build)["images"][0]["layers"], key=lambda each: each["size"])
-    path = archive(product, build)
-    path.chmod(0o644)
-    data = bytearray(path.read_bytes())
-    data[layer["offset"] + layer["size"] // 2] ^= 1
-    path.write_bytes(data)
+    flip(archive(product, build), layer["offset"] + layer["size"] // 2)
 
 
 @WITHOUT_DAEMON

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from jenkins_release.steps import _attest
+from tests.fixtures.damage import flipped
 from tests.fixtures.release import Product
 
 BUILD, QA, PROMOTION = "0001-build.dsse.json", "0002-qa.dsse.json", "0003-promotion.dsse.json"
@@ -68,9 +69,7 @@ def copy_from_another(product: Product) -> None:
 def alter(product: Product, name: str) -> None:
     path = attestation(product, name)
     value = json.loads(path.read_text())
-    payload = bytearray(value["payload"].encode())
-    payload[40] ^= 1
-    value["payload"] = payload.decode()
+    value["payload"] = flipped(value["payload"].encode(), 40).decode()
     path.write_text(json.dumps(value))
 
 
@@ -174,15 +173,14 @@ def test_what_is_removed_while_a_step_signs_stops_the_step(product: Product, mon
 def test_an_altered_file_is_named_with_its_time(promoted: Product, path):
     """The time that the share tells, and the attestations around it."""
     target = promoted.candidate() / path
-    data = bytearray(target.read_bytes())
+    data = target.read_bytes()
     place = data.index(b"jenkins-release/0") if path == "candidate.json" else len(data) // 2
-    data[place] ^= 1
     signed = [
         json.loads(line)["predicate"]
         for line in (attestation_payload(attestation(promoted, name)) for name in (QA, PROMOTION))
     ]
     times = [datetime.fromisoformat(each["jenkinsRelease"]["signedAt"]) for each in signed]
-    target.write_bytes(data)
+    target.write_bytes(flipped(data, place))
     between = (times[0].timestamp() + times[1].timestamp()) / 2
     os.utime(target, (between, between))
     reasons = verify(promoted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import pytest
 from pydantic import SecretStr
 
 from jenkins_release import PromoteRequest, promote
-from jenkins_release.cli.entry import main
 from jenkins_release.errors import GateRefused
 from jenkins_release.keys import generate_key, load_public_key
 from jenkins_release.progress import SilentProgress
@@ -24,7 +22,8 @@ from jenkins_release.sandbox.trust import begin_trust
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.trust_root import PIN_VARIABLE
 from tests.fixtures.approval import REF, Release
-from tests.fixtures.release import Outcome, fails
+from tests.fixtures.command import Outcome, fails, run
+from tests.fixtures.configuration import trusted_key
 from tests.fixtures.trust import Ceremony
 
 
@@ -54,9 +53,8 @@ def test_a_workspace_that_trusts_other_keys_is_refused(tested: Release, ceremony
     text = product.config.read_text()
     head, _, rest = text.partition("[[trusted_keys]]")
     rest = rest[rest.index("[policy]") :]
-    roles = '"build", "qa", "approval", "promotion"'
-    entry = f'[[trusted_keys]]\nname = "evil"\nroles = [{roles}]\npublic_key = "keys/evil.pem.pub"\n\n'
-    product.config.write_text(head + entry + rest)
+    entry = trusted_key("evil", "keys/evil.pem.pub", "build", "qa", "approval", "promotion")
+    product.config.write_text(f"{head}{entry}\n{rest}")
     tested.policy("approvals = 0")
     fails(tested.promote("--key", f"file2:{path}"), 2, "is not trusted for the role 'promotion'")
     fails(tested.promote(), 3, "1 approval of this plan required, found 0")
@@ -131,13 +129,10 @@ class Customer:
 
     def verify(self, *words: str) -> Outcome:
         """Run ``verify`` with an empty environment."""
-        out, err = io.StringIO(), io.StringIO()
         command = ["verify", "--bundle", str(self.bundle), "--files", str(self.archive), *words]
         if "--trusted-keys" not in words:
             command += ["--trust-root", self.pin]
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main(command, environ={})
-        return Outcome(status, out.getvalue(), err.getvalue())
+        return run(*command, environ={})
 
 
 def customer_of(tested: Release, pin: str) -> Customer:
@@ -298,7 +293,7 @@ def test_the_ceremony_refuses_what_is_not_signed_as_it_has_to_be(tested: Release
 def test_a_pin_that_is_set_and_empty_is_refused(tested: Release, ceremony: Ceremony):
     """As it is when the command failed that was to print the pin: the workspace does not decide then."""
     for empty in ("", "  "):
-        done = tested.product.run("promote", "plan", REF, environ={PIN_VARIABLE: empty})
+        done = tested.product.run("promote", "plan", REF, **{PIN_VARIABLE: empty})
         fails(done, 2, f"{PIN_VARIABLE} is set, and holds no pin")
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import io
 import json
 import re
 import subprocess
@@ -25,14 +23,15 @@ from jenkins_release import (
     verify_release,
     write_attestations,
 )
-from jenkins_release.cli.entry import main
 from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry import RegistryLogin
 from jenkins_release.sandbox.process import free_port
 from jenkins_release.sandbox.stack import Sandbox
+from tests.fixtures.command import Outcome, run
+from tests.fixtures.configuration import trusted_key
 from tests.fixtures.docker import Registry
-from tests.fixtures.release import Outcome, Product, make_images, make_product
+from tests.fixtures.release import Product, make_images, make_product
 
 PACKAGE = Path(jenkins_release.__file__).parent.parent
 REFERENCE = "skydrm/rms:8.1.0-42"
@@ -88,11 +87,8 @@ class Consumer:
     def verify(self, *words: str, environ: dict[str, str] | None = None, **changed: Path) -> Outcome:
         """Run ``verify`` with nothing in the environment but what is given."""
         bundle, keys = changed.get("bundle", self.bundle), changed.get("keys", self.keys)
-        out, err = io.StringIO(), io.StringIO()
-        command = ["verify", "--bundle", str(bundle), "--trusted-keys", str(keys), *words]
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main(command, environ=environ or {})
-        return Outcome(status, out.getvalue(), err.getvalue())
+        command = ("verify", "--bundle", str(bundle), "--trusted-keys", str(keys), *words)
+        return run(*command, environ=environ or {})
 
     def with_lines(self, name: str, lines: list[bytes]) -> Path:
         """Write another bundle."""
@@ -297,16 +293,16 @@ def test_wrong_keys_prove_nothing(consumer: Consumer, tmp_path: Path):
 
 def test_trusted_keys_may_stand_in_a_small_file(consumer: Consumer):
     """Several roles for one key, validity, and a revocation, as in release.toml; paths are relative to it."""
-    entry = '[[trusted_keys]]\nname = "{0}"\nroles = ["{0}"]\npublic_key = "keys/{0}.pem.pub"\n'
+    qa, promotion = (trusted_key(role, f"keys/{role}.pem.pub") for role in ("qa", "promotion"))
     file = consumer.folder / "trusted.toml"
     words = ("--files", str(consumer.archive))
-    file.write_text(entry.format("qa") + entry.format("promotion"))
+    file.write_text(qa + promotion)
     done = consumer.verify(*words, keys=file)
     assert done.status == 0, done.text
     assert "build attestation: none by a trusted key" in done.out
-    file.write_text(entry.format("qa") + "revoked = true\n" + entry.format("promotion"))
+    file.write_text(f"{qa}revoked = true\n{promotion}")
     refused(consumer.verify(*words, keys=file), "which is revoked")
-    for wrong in ("", "[[trusted_keys]]\nname = 7\n", "not toml", entry.format("qa") * 2):
+    for wrong in ("", "[[trusted_keys]]\nname = 7\n", "not toml", qa * 2):
         file.write_text(wrong)
         assert consumer.verify(*words, keys=file).status == 2, wrong
     assert consumer.verify(*words, keys=consumer.product.config).status == 0

@@ -19,7 +19,8 @@ from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_server import EcrServer
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.registry import RegistryServer
-from tests.fixtures.release import Product, fails
+from tests.fixtures.command import fails
+from tests.fixtures.release import Product
 from tests.release.runner import Ended, Runner
 
 WITHDRAW = ("release", "withdraw", "8.1.2", "--reason", "loses documents")
@@ -77,10 +78,7 @@ def released(product: Product, engine: DockerEngine) -> Iterator[Product]:
 @pytest.fixture
 def small(product: Product, engine: DockerEngine) -> Iterator[Product]:
     """The same with two images: for what is done many times."""
-    head, *images = product.config.read_text().split("\n[[images]]\n")
-    tail = images[-1].partition("\n[signing]\n")[2]
-    kept = "".join(f"\n[[images]]\n{image}" for image in images[:2])
-    product.config.write_text(f"{head}{kept}\n[signing]\n{tail}")
+    product.keep_images(2)
     yield from release_both(product, engine)
 
 

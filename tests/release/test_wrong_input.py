@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,28 +14,12 @@ from jenkins_release.records.attestation import read_envelope
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.process import as_root, free_port
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
-from tests.fixtures.release import EVERY_WAY, Outcome, Product
+from tests.fixtures.command import fails
+from tests.fixtures.damage import flip
+from tests.fixtures.release import EVERY_WAY, Product
 
 EXPORT = ("candidate", "export", "--version", "8.1.0", "--build", "42")
 RUN = ("promote", "run", "8.1.0/42")
-
-
-@pytest.fixture
-def fails(record_property) -> Callable[..., str]:
-    """Check an outcome's exit status and message; the report keeps both."""
-
-    def fails(done: Outcome, status: int, *told: str) -> str:
-        message = done.err[max(done.err.find("error: "), 0) :].strip()
-        record_property("exit status", done.status)
-        record_property("message", message)
-        assert done.status == status, done.text
-        assert message.startswith("error: "), done.err
-        assert "Traceback" not in done.text
-        for text in told:
-            assert text in done.text, (text, done.text)
-        return message
-
-    return fails
 
 
 def mount(folder: Path, size: str) -> None:
@@ -60,7 +43,7 @@ def nothing_exported(product: Product) -> None:
 # --- images ---------------------------------------------------------------------------------------
 
 
-def test_unknown_images_are_named_all_at_once(product: Product, fails):
+def test_unknown_images_are_named_all_at_once(product: Product):
     """Every missing image is in the reasons."""
     product.edit("skydrm/rms:{version}-{build}", "skydrm/rms:{version}-nightly")
     product.edit("skydrm/viewer:{version}-{build}", "skydrm/nowhere:{version}")
@@ -68,18 +51,17 @@ def test_unknown_images_are_named_all_at_once(product: Product, fails):
     nothing_exported(product)
 
 
-def test_an_image_for_another_platform_names_both(product: Product, fails):
+def test_an_image_for_another_platform_names_both(product: Product):
     """The configured platform and the image's own."""
     product.append('[export]\nplatform = "linux/arm64"\n')
     fails(product.run(*EXPORT), 2, "linux/amd64", "linux/arm64")
     nothing_exported(product)
 
 
-def test_a_configuration_without_images_and_installers(product: Product, fails):
+def test_a_configuration_without_images_and_installers(product: Product):
     """A candidate without images is none."""
-    text = product.config.read_text()
-    head, tail = text.split("[[images]]", 1)[0], text[text.index("[signing]") :]
-    product.config.write_text("images = []\n" + head + tail)
+    product.keep_images(0)
+    product.config.write_text(f"images = []\n{product.config.read_text()}")
     fails(product.run(*EXPORT), 2, "names nothing to release")
 
 
@@ -97,13 +79,13 @@ def test_a_configuration_without_images_and_installers(product: Product, fails):
         ("8.1.0", "", "build '' is empty"),
     ],
 )
-def test_a_bad_version_or_build(product: Product, fails, version, build, told):
+def test_a_bad_version_or_build(product: Product, version, build, told):
     """Separators, parents, reserved and over-long names never reach the share."""
     fails(product.run("candidate", "export", "--version", version, "--build", build), 2, told)
     assert list(product.share.iterdir()) == []
 
 
-def test_the_daemon_is_not_reachable(product: Product, fails, tmp_path):
+def test_the_daemon_is_not_reachable(product: Product, tmp_path):
     """The URL is named."""
     done = product.run(*EXPORT, "--docker-host", f"unix://{tmp_path}/no.sock")
     fails(done, 5, f"{tmp_path}/no.sock")
@@ -113,28 +95,28 @@ def test_the_daemon_is_not_reachable(product: Product, fails, tmp_path):
 # --- the share ------------------------------------------------------------------------------------
 
 
-def test_the_share_is_not_reachable(product: Product, fails):
+def test_the_share_is_not_reachable(product: Product):
     """Tried again, then reported with its address."""
     done = product.run(*EXPORT, "--share", f"smb://127.0.0.1:{free_port()}/release_candidate")
     fails(done, 5, "127.0.0.1")
     assert "attempt 2 of 3" in done.err
 
 
-def test_a_wrong_password_is_tried_once(product: Product, fails):
+def test_a_wrong_password_is_tried_once(product: Product):
     """A second attempt could lock the account; the password is not shown."""
-    done = product.run(*EXPORT, environ={"JENKINS_RELEASE_SMB_PASSWORD": "hunter2-wrong"})
+    done = product.run(*EXPORT, JENKINS_RELEASE_SMB_PASSWORD="hunter2-wrong")
     fails(done, 5, "password")
     assert "attempt 1" not in done.err
     assert "hunter2" not in done.text
 
 
-def test_a_missing_share(product: Product, fails):
+def test_a_missing_share(product: Product):
     """The share's name is in the message."""
     done = product.run(*EXPORT, "--share", product.sandbox.samba.location("releases_2019"))
     fails(done, 5, "releases_2019")
 
 
-def test_a_missing_folder_on_the_share(product: Product, fails):
+def test_a_missing_folder_on_the_share(product: Product):
     """A folder in the location that is not there is told by its name."""
     done = product.run(*EXPORT, "--share", product.sandbox.samba.location("release_candidate", "no/such"))
     fails(done, 5, "no")
@@ -158,14 +140,14 @@ def other_share(tmp_path: Path, product: Product):
         server.stop()
 
 
-def test_a_read_only_share(product: Product, fails, other_share, tmp_path):
+def test_a_read_only_share(product: Product, other_share, tmp_path):
     """Access denied, with the place."""
     fails(product.run(*EXPORT, "--share", other_share(read_only=True)), 5, "other")
     assert list((tmp_path / "other").iterdir()) == []
 
 
 def test_a_share_that_is_certainly_too_small_is_refused_before_the_transfer(
-    product: Product, fails, other_share, tmp_path
+    product: Product, other_share, tmp_path
 ):
     """The server tells its free space (smb.conf's dfree command): 1 MiB here."""
     script = tmp_path / "dfree"
@@ -177,7 +159,7 @@ def test_a_share_that_is_certainly_too_small_is_refused_before_the_transfer(
 
 
 @pytest.mark.root
-def test_a_share_that_fills_up_half_way_shows_no_candidate(product: Product, fails, tmp_path):
+def test_a_share_that_fills_up_half_way_shows_no_candidate(product: Product, tmp_path):
     """The write fails, the staging folder goes, and the error says what to do."""
     small = tmp_path / "small"
     small.mkdir()
@@ -198,7 +180,7 @@ def test_a_share_that_fills_up_half_way_shows_no_candidate(product: Product, fai
         unmount(small)
 
 
-def test_a_candidate_is_never_overwritten(product: Product, fails):
+def test_a_candidate_is_never_overwritten(product: Product):
     """The second export of a build is refused; the first stays byte for byte."""
     product.export()
     before = (product.candidate() / "candidate.json").read_bytes()
@@ -209,24 +191,8 @@ def test_a_candidate_is_never_overwritten(product: Product, fails):
 # --- a candidate that was altered -----------------------------------------------------------------
 
 
-def flip(path: Path, place: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(data)
-
-
-@pytest.fixture
-def validated(product: Product) -> Product:
-    product.export()
-    product.sign_off()
-    return product
-
-
 @pytest.mark.parametrize("where", ["first layer", "config", "end"])
-def test_one_altered_byte_of_the_tar_stops_the_promotion(
-    validated: Product, fails, engine: DockerEngine, where
-):
+def test_one_altered_byte_of_the_tar_stops_the_promotion(validated: Product, engine: DockerEngine, where):
     """Nothing is loaded, nothing is pushed, and the archive is named."""
     record = json.loads((validated.candidate() / "candidate.json").read_text())
     image = record["images"][0]
@@ -264,7 +230,7 @@ def engine_references(product: Product) -> list[str]:
 
 
 @EVERY_WAY
-def test_one_altered_byte_of_the_manifest(validated: Product, fails):
+def test_one_altered_byte_of_the_manifest(validated: Product):
     """The sign-off names the manifest's digest: a valid JSON with another letter shows too."""
     path = validated.candidate() / "candidate.json"
     text = path.read_text()
@@ -276,7 +242,7 @@ def test_one_altered_byte_of_the_manifest(validated: Product, fails):
     assert validated.tags() == {}
 
 
-def test_a_manifest_that_is_no_json_any_more(validated: Product, fails):
+def test_a_manifest_that_is_no_json_any_more(validated: Product):
     """The file is named."""
     flip(validated.candidate() / "candidate.json", 0)
     fails(validated.run(*RUN), 4, "candidate.json is not valid JSON")
@@ -284,7 +250,7 @@ def test_a_manifest_that_is_no_json_any_more(validated: Product, fails):
     assert "not valid JSON" in listed[0]["problem"]
 
 
-def test_one_altered_byte_of_an_attestation(validated: Product, fails):
+def test_one_altered_byte_of_an_attestation(validated: Product):
     """The payload no longer fits its signature."""
     path = validated.candidate() / "attestations" / "0002-qa.dsse.json"
     flip(path, path.read_bytes().index(b'"payload":"') + 60)
@@ -293,7 +259,7 @@ def test_one_altered_byte_of_an_attestation(validated: Product, fails):
 
 
 @EVERY_WAY
-def test_a_truncated_archive(validated: Product, fails):
+def test_a_truncated_archive(validated: Product):
     """Recorded and found size are in the message."""
     tar = validated.candidate() / "images" / "skydrm-8.1.0-42.tar"
     size = tar.stat().st_size
@@ -303,19 +269,19 @@ def test_a_truncated_archive(validated: Product, fails):
 
 
 @pytest.mark.parametrize("name", ["candidate.json", "images/skydrm-8.1.0-42.tar", "SHA256SUMS"])
-def test_an_incomplete_candidate(validated: Product, fails, name):
+def test_an_incomplete_candidate(validated: Product, name):
     """The missing file is named; SHA256SUMS is for people, so only `verify` asks for it."""
     (validated.candidate() / name).unlink()
     verb = ("candidate", "verify", "8.1.0/42") if name == "SHA256SUMS" else RUN
     fails(validated.run(*verb), 4, name.rsplit("/", 1)[-1], "missing")
 
 
-def test_a_candidate_that_is_not_there(product: Product, fails):
+def test_a_candidate_that_is_not_there(product: Product):
     """How to look for it is in the hint."""
     fails(product.run(*RUN), 2, "there is no candidate 8.1.0/42", "candidate list")
 
 
-def test_a_candidate_moved_by_hand(validated: Product, fails):
+def test_a_candidate_moved_by_hand(validated: Product):
     """A folder with another number does not become another build."""
     validated.candidate().rename(validated.candidate("8.1.0/99"))
     fails(validated.run("promote", "run", "8.1.0/99"), 4, "expected SkyDRM 8.1.0/99, found SkyDRM 8.1.0/42")
@@ -325,7 +291,7 @@ def test_a_candidate_moved_by_hand(validated: Product, fails):
 
 
 @EVERY_WAY
-def test_a_missing_repository_is_named_before_anything_is_pushed(validated: Product, fails):
+def test_a_missing_repository_is_named_before_anything_is_pushed(validated: Product):
     """All of them, and what to do."""
     validated.edit("create_repositories = true", "create_repositories = false")
     names = [f"{validated.prefix}/{name}" for name in ("rms", "viewer", "router", "dbmigrate")]
@@ -334,7 +300,7 @@ def test_a_missing_repository_is_named_before_anything_is_pushed(validated: Prod
 
 
 @EVERY_WAY
-def test_no_aws_credentials(validated: Product, fails, monkeypatch):
+def test_no_aws_credentials(validated: Product, monkeypatch):
     """boto3's chain found nothing."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -342,7 +308,7 @@ def test_no_aws_credentials(validated: Product, fails, monkeypatch):
 
 
 @EVERY_WAY
-def test_wrong_aws_credentials(validated: Product, fails, monkeypatch):
+def test_wrong_aws_credentials(validated: Product, monkeypatch):
     """The key is refused; its secret is not shown."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-not-the-secret")
     done = validated.run(*RUN)
@@ -351,7 +317,7 @@ def test_wrong_aws_credentials(validated: Product, fails, monkeypatch):
 
 
 @EVERY_WAY
-def test_aws_credentials_without_rights(validated: Product, fails, monkeypatch):
+def test_aws_credentials_without_rights(validated: Product, monkeypatch):
     """The action that is missing is named; no release tag is set."""
     resource = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/*"
     reading = ["DescribeRepositories", "ListImages", "BatchGetImage", "BatchCheckLayerAvailability"]
@@ -370,7 +336,7 @@ def test_aws_credentials_without_rights(validated: Product, fails, monkeypatch):
 
 
 @EVERY_WAY
-def test_a_release_tag_taken_by_other_content_is_a_hard_stop_with_both_digests(promoted: Product, fails):
+def test_a_release_tag_taken_by_other_content_is_a_hard_stop_with_both_digests(promoted: Product):
     """Build 43 under the version that build 42 was released as: nothing is pushed."""
     promoted.export("43")
     promoted.sign_off("8.1.0/43")
@@ -383,7 +349,7 @@ def test_a_release_tag_taken_by_other_content_is_a_hard_stop_with_both_digests(p
 
 
 @pytest.mark.root
-def test_a_full_disk_on_the_promoting_machine(validated: Product, fails, tmp_path, engine: DockerEngine):
+def test_a_full_disk_on_the_promoting_machine(validated: Product, tmp_path, engine: DockerEngine):
     """The daemon has no room to load: the place is named, and nothing was pushed."""
     from jenkins_release.sandbox.dockerd import DockerDaemon
 
@@ -413,7 +379,7 @@ def test_a_full_disk_on_the_promoting_machine(validated: Product, fails, tmp_pat
         ('<testsuite tests="2"><testcase name="x"/></testsuite>', "counts other tests than it holds"),
     ],
 )
-def test_a_pass_without_proof(product: Product, fails, tmp_path, report, told):
+def test_a_pass_without_proof(product: Product, tmp_path, report, told):
     """A verdict needs a report that supports it."""
     product.export()
     path = tmp_path / "junit.xml"
@@ -424,7 +390,7 @@ def test_a_pass_without_proof(product: Product, fails, tmp_path, report, told):
     assert len(list((product.candidate() / "attestations").iterdir())) == 1
 
 
-def test_every_report_of_a_test_run_counts(product: Product, fails, tmp_path):
+def test_every_report_of_a_test_run_counts(product: Product, tmp_path):
     """One that failed is not hidden by one that passed, however they are named."""
     product.export()
     for name, inside in (("a", "<failure/>"), ("b", "")):
@@ -446,7 +412,7 @@ def test_every_report_of_a_test_run_counts(product: Product, fails, tmp_path):
     assert (said.predicate["failedTests"], said.predicate["passedTests"]) == (["a"], ["b"])
 
 
-def test_a_key_that_the_gate_would_not_count_cannot_sign(product: Product, fails):
+def test_a_key_that_the_gate_would_not_count_cannot_sign(product: Product):
     """Told while signing, not on the evening of the release."""
     product.export()
     key = f"file2:{product.folder}/keys/build.pem"
@@ -461,9 +427,9 @@ def test_a_key_that_the_gate_would_not_count_cannot_sign(product: Product, fails
         ({"JENKINS_RELEASE_KEY_PASSPHRASE": ""}, "no passphrase is set"),
     ],
 )
-def test_a_key_that_does_not_open(product: Product, fails, change, told):
+def test_a_key_that_does_not_open(product: Product, change, told):
     """The passphrase is not shown."""
-    done = product.run(*EXPORT, environ=change)
+    done = product.run(*EXPORT, **change)
     fails(done, 2, told)
     assert "hunter2" not in done.text
     nothing_exported(product)

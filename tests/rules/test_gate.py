@@ -21,6 +21,7 @@ from jenkins_release.rules.conditions import Facts
 from jenkins_release.rules.gate import OVERRIDABLE, Decision, decide
 from jenkins_release.rules.policy import Freeze, Policy
 from jenkins_release.rules.versions import ReleaseVersion
+from tests.fixtures.damage import flipped
 from tests.fixtures.gate import (
     BUILD,
     CANDIDATE,
@@ -338,9 +339,8 @@ def test_no_byte_of_the_last_objection_can_be_changed_away(name):
     last = list(before.files)[-1]
     good = before.files[last]
     for place in range(len(good)):
-        bad = bytearray(good)
-        bad[place] ^= 1
-        assert not replace(before, files=before.files | {last: bytes(bad)}).ask().allowed, place
+        bad = flipped(good, place)
+        assert not replace(before, files=before.files | {last: bad}).ask().allowed, place
 
 
 @given(st.data())

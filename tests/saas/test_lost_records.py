@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from jenkins_release.records.attestation import read_envelope
-from tests.fixtures.ledger import folder_ledger
-from tests.fixtures.release import fails
+from tests.fixtures.command import fails
+from tests.fixtures.ledger import folder_ledger, with_ledger
 from tests.fixtures.saas import SaasStack
 
 NEWEST = "8.1.2/60"
@@ -51,7 +51,7 @@ def candidate_gone(stack: SaasStack) -> None:
 def three(stack: SaasStack, request: pytest.FixtureRequest, tmp_path: Path) -> SaasStack:
     """8.1.0, 8.1.1 and 8.1.2 ran one after the other, with a ledger or without."""
     if request.param == "ledger":
-        stack.config.write_text(folder_ledger(tmp_path / "ledger") + stack.config.read_text())
+        with_ledger(stack, folder_ledger(tmp_path / "ledger"))
     stack.release(NEWEST)
     for release in ("8.1.0/42", "8.1.1/50", NEWEST):
         if request.param == "ledger":

@@ -20,7 +20,7 @@ def told(stack: SaasStack, hook: Hook) -> Hook:
 def run(stack: SaasStack, hook: Hook, *words: str) -> list[Any]:
     """Run a command, and return what was told of it."""
     hook.requests.clear()
-    stack.run("saas", *words, environ={"JENKINS_RELEASE_WEBHOOK_URL": hook.url})
+    stack.run("saas", *words, JENKINS_RELEASE_WEBHOOK_URL=hook.url)
     return hook.documents
 
 

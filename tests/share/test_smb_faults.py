@@ -17,6 +17,7 @@ from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import PathNotFound, ShareFull, SmbShare
 from jenkins_release.share.protocol import NameRefused
 from jenkins_release.share.staging import rename_whole
+from tests.fixtures.damage import flipped
 from tests.fixtures.share import OpenSmb, StartSamba, Tap, eventually, in_own_mounts, unchanged
 
 AGAIN = RetryPolicy(attempts=50, deadline_s=30, first_wait_s=0.05, max_wait_s=0.05, jitter_s=0)
@@ -132,7 +133,7 @@ class TestProtection:
         def flip(message: bytes) -> list[bytes]:
             if len(message) < 7000:
                 return [message]
-            return [message[:-10] + bytes([message[-10] ^ 1]) + message[-9:]]
+            return [flipped(message, -10)]
 
         tap.change = flip
         with pytest.raises(RemoteError, match="connection was lost") as caught:

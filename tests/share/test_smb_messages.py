@@ -29,6 +29,7 @@ from jenkins_release.share.smb_protection import (
     signer,
     unknown,
 )
+from tests.fixtures.damage import flipped
 
 FILE_ID = bytes(range(16))
 KEY = os.urandom(16)
@@ -128,7 +129,7 @@ class TestEncryption:
         start, rest = ours.unseal(packet[: messages.FIXED], packet[messages.FIXED :])
         assert (start, rest) == (plain[: messages.FIXED], plain[messages.FIXED :])
         with pytest.raises(Unprotected):
-            ours.unseal(packet[: messages.FIXED], packet[messages.FIXED : -1] + bytes([packet[-1] ^ 1]))
+            ours.unseal(packet[: messages.FIXED], flipped(packet, -1)[messages.FIXED :])
 
     @pytest.mark.parametrize(
         ("dialect", "signing", "cipher", "sealed", "found"),

@@ -17,6 +17,7 @@ from jenkins_release.retry import RetryPolicy
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
 from jenkins_release.waits import Stopped, Waits
+from tests.fixtures.damage import flipped
 from tests.fixtures.share import OpenSmb, Tap, eventually
 
 GENEROUS_S = 15.0
@@ -296,7 +297,7 @@ def test_no_traceback_of_the_receiving_thread(
     def damage(message: bytes) -> list[bytes]:
         if len(message) > 500_000 and damaged[0] < 2:
             damaged[0] += 1
-            return [message[:-1] + bytes([message[-1] ^ 1])]
+            return [flipped(message, -1)]
         return [message]
 
     with caplog.at_level(logging.DEBUG):
