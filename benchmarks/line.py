@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 
 from jenkins_release.errors import RemoteError
+from jenkins_release.sandbox.relay import connections
 
 LOOPBACK = "127.0.0.1"
 GIGABIT = 1_000_000_000 // 8
@@ -97,13 +98,7 @@ def relay(listener: socket.socket, port: int, *, delay_s: float, rate: float) ->
         delay_s: Time that each direction takes, in seconds: half of the round trip.
         rate: Bytes per second and direction of one connection; 0 for no limit.
     """
-    while True:
-        client, _ = listener.accept()
-        try:
-            server = socket.create_connection((LOOPBACK, port))
-        except OSError:
-            client.close()
-            continue
+    for client, server in connections(listener, port):
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _Way(client, server, delay_s, rate).start()

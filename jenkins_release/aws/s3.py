@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from jenkins_release.aws.errors import error_answer, error_code, is_transient, translate
@@ -74,18 +74,31 @@ def regional_client(region: str, limits: Limits | None = None) -> Any:
     return aws_client("s3", region, signature_version="s3v4", addressing_style="virtual", limits=limits)
 
 
+class BucketSettings(TypedDict, total=False):
+    """How a bucket is used.
+
+    Attributes:
+        default_region: Region to ask first if none is configured.
+        encryption: At rest: ``bucket`` for the bucket's own default, else ``AES256`` or ``aws:kms``.
+        kms_key: KMS key for it; one alone means ``aws:kms``.
+        limits: How long a call may take.
+    """
+
+    default_region: str
+    encryption: str
+    kms_key: str
+    limits: Limits | None
+
+
 class Bucket:
     """A bucket and the calls on it.
 
     Args:
         name: Its name.
         region: AWS region that it is configured to be in; empty for the one that it is in.
-        default_region: Region to ask first if ``region`` is empty.
         section: Section of ``release.toml`` that names it, for messages: ``portal``, ``ledger`` or ``trust``.
         missing: What is raised if there is no such object.
-        encryption: ``bucket`` for what the bucket's own default says, else ``AES256`` or ``aws:kms``.
-        kms_key: KMS key that objects are encrypted with; one alone means ``aws:kms``.
-        limits: How long a call may take.
+        settings: How it is used.
     """
 
     def __init__(
@@ -95,22 +108,19 @@ class Bucket:
         *,
         section: str,
         missing: type[RemoteError],
-        default_region: str = "",
-        encryption: str = "bucket",
-        kms_key: str = "",
-        limits: Limits | None = None,
+        **settings: Unpack[BucketSettings],
     ) -> None:
         self.name = name
-        self.region = region or default_region
+        self.region = region or settings.get("default_region", "")
         self._configured = region
-        self.encryption = _encryption(encryption, kms_key)
+        self._kms_key = settings.get("kms_key", "")
+        self.encryption = _encryption(settings.get("encryption", "bucket"), self._kms_key)
         """Parameters of a write; none would replace the bucket's own default."""
-        self._kms_key = kms_key
         self._section = section
         self._missing = missing
         self._server = ""
         self._once = False
-        self._limits = limits
+        self._limits = settings.get("limits")
 
     @cached_property
     def client(self) -> Any:
@@ -330,6 +340,30 @@ class Bucket:
             f"a policy of the bucket {denies}: if it demands an encryption, set {self._section}.encryption "
             f"and {self._section}.kms_key to that (asked for now: {asked})"
         )
+
+
+class BucketFolder:
+    """A folder of a bucket.
+
+    Args:
+        bucket: The bucket.
+        prefix: Name of the folder; empty for the whole bucket.
+    """
+
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    @property
+    def name(self) -> str:
+        """``s3://bucket/prefix``."""
+        return f"s3://{self._bucket.name}/{self._prefix}".rstrip("/")
+
+    def _key(self, path: str) -> str:
+        return f"{self._prefix}{path}"
+
+    def _shown(self, path: str) -> str:
+        return f"{self.name}/{path}"
 
 
 def _encryption(encryption: str, kms_key: str) -> dict[str, str]:

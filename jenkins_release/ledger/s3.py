@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cached_property, partial
-from typing import Any
+from typing import Any, Unpack
 
-from jenkins_release.aws.s3 import Bucket
+from jenkins_release.aws.s3 import Bucket, BucketFolder, BucketSettings
 from jenkins_release.errors import ReleaseError, RemoteError
 from jenkins_release.ledger.protocol import (
     MAX_LINE_BYTES,
@@ -27,55 +26,22 @@ from jenkins_release.ledger.protocol import (
     other_line,
 )
 from jenkins_release.parallel import map_parallel
-from jenkins_release.waits import Limits
 
 
-class S3Ledger:
+class S3Ledger(BucketFolder):
     """A folder of an S3 bucket that takes each line once.
 
     Args:
         bucket: Name of the bucket; it has to exist.
         region: AWS region that it is configured to be in; empty for the one that it is in.
-        default_region: Region to ask first if ``region`` is empty.
         prefix: Folder in it; empty for all of it.
-        encryption: At rest: ``bucket`` for the bucket's own default, else ``AES256`` or ``aws:kms``.
-        kms_key: KMS key for it; one alone means ``aws:kms``.
-        limits: How long a call may take.
+        settings: How the bucket is used.
     """
 
     def __init__(
-        self,
-        bucket: str,
-        region: str,
-        *,
-        prefix: str = "",
-        default_region: str = "",
-        encryption: str = "bucket",
-        kms_key: str = "",
-        limits: Limits | None = None,
+        self, bucket: str, region: str, *, prefix: str = "", **settings: Unpack[BucketSettings]
     ) -> None:
-        self._name = bucket
-        self._open = partial(
-            Bucket,
-            bucket,
-            region,
-            section="ledger",
-            missing=NotInLedger,
-            default_region=default_region,
-            encryption=encryption,
-            kms_key=kms_key,
-            limits=limits,
-        )
-        self._prefix = f"{prefix}/" if prefix else ""
-
-    @cached_property
-    def _bucket(self) -> Bucket:
-        return self._open()
-
-    @property
-    def name(self) -> str:
-        """``s3://bucket/prefix``."""
-        return f"s3://{self._name}/{self._prefix}".rstrip("/")
+        super().__init__(Bucket(bucket, region, section="ledger", missing=NotInLedger, **settings), prefix)
 
     def add(self, path: str, data: bytes) -> Line:
         """Write a line once; if S3 refuses or does not answer, what is there is looked up and compared."""
@@ -163,9 +129,3 @@ class S3Ledger:
             answer["Body"].close()
         arrived: datetime = answer["LastModified"]
         return Line(path, check_line(data, self._shown(path)), arrived.astimezone(UTC))
-
-    def _key(self, path: str) -> str:
-        return f"{self._prefix}{path}"
-
-    def _shown(self, path: str) -> str:
-        return f"{self.name}/{path}"

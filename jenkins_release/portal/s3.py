@@ -7,11 +7,10 @@ import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property, partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, Unpack
 
-from jenkins_release.aws.s3 import Bucket, Precondition, UploadGone
+from jenkins_release.aws.s3 import Bucket, BucketFolder, BucketSettings, Precondition, UploadGone
 from jenkins_release.aws.s3_store import AMAZON, Store, examine
 from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.numbers import whole_number
@@ -40,27 +39,23 @@ from jenkins_release.portal.s3_upload import (
     sent,
     split,
 )
-from jenkins_release.waits import Limits
 
 _log = logging.getLogger(__name__)
 _MAX_PART = 512 * 1024 * 1024
 """Largest part that is sent (``portal.part_size_mib``)."""
 
 
-class S3Portal:
+class S3Portal(BucketFolder):
     """A folder of an S3 bucket.
 
     Args:
         bucket: Name of the bucket; it has to exist.
         region: AWS region that it is configured to be in; empty for the one that it is in.
-        default_region: Region to ask first if ``region`` is empty.
         prefix: Folder in it; empty for all of it.
-        encryption: At rest: ``bucket`` for the bucket's own default, else ``AES256`` or ``aws:kms``.
-        kms_key: KMS key for it; one alone means ``aws:kms``.
         cache_control: ``Cache-Control`` of files that are downloaded; what is shown is asked for each time.
         part_size: Bytes of each part but the last, at least 5 MiB.
         workers: Parts under way at a time. Memory: ``workers + 1`` parts.
-        limits: How long a call may take.
+        settings: How the bucket is used.
     """
 
     def __init__(
@@ -69,40 +64,16 @@ class S3Portal:
         region: str,
         *,
         prefix: str = "",
-        default_region: str = "",
-        encryption: str = "bucket",
-        kms_key: str = "",
         cache_control: str = "no-cache",
         part_size: int = 16 * 1024 * 1024,
         workers: int = 4,
-        limits: Limits | None = None,
+        **settings: Unpack[BucketSettings],
     ) -> None:
-        self._name = bucket
-        self._open = partial(
-            Bucket,
-            bucket,
-            region,
-            section="portal",
-            missing=NotAtPortal,
-            default_region=default_region,
-            encryption=encryption,
-            kms_key=kms_key,
-            limits=limits,
-        )
-        self._prefix = f"{prefix}/" if prefix else ""
+        super().__init__(Bucket(bucket, region, section="portal", missing=NotAtPortal, **settings), prefix)
         self._cache_control = cache_control
         self._seen: Store | None = None
         self._part_size = max(part_size, MIN_PART)
         self._workers = workers
-
-    @cached_property
-    def _bucket(self) -> Bucket:
-        return self._open()
-
-    @property
-    def name(self) -> str:
-        """``s3://bucket/prefix``."""
-        return f"s3://{self._name}/{self._prefix}".rstrip("/")
 
     def put(self, upload: Upload, advance: Advance) -> Sent:
         """Put a file there; see :class:`jenkins_release.portal.Portal`.
@@ -226,12 +197,6 @@ class S3Portal:
         if self._head(path) is None:
             raise NotAtPortal(f"there is no {self._shown(path)}", hint="'release portal' uploads a release")
         return presigned(self._bucket, self._key(path), customer, expires)
-
-    def _key(self, path: str) -> str:
-        return f"{self._prefix}{path}"
-
-    def _shown(self, path: str) -> str:
-        return f"{self.name}/{path}"
 
     def _settings(self, upload: Upload, metadata: dict[str, str]) -> dict[str, Any]:
         settings: dict[str, Any] = {"ContentType": upload.content_type, "Metadata": metadata}

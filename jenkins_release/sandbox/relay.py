@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jenkins_release.errors import ReleaseError, RemoteError
@@ -130,7 +130,8 @@ def _user_namespace(process: int | str) -> str:
         raise RemoteError(f"the namespaces of process {process} cannot be seen: {error.strerror}") from error
 
 
-def _serve(listener: socket.socket, port: int) -> None:
+def connections(listener: socket.socket, port: int) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Yield each connection to a listener, and one to a port on loopback for it, without an end."""
     while True:
         client, _ = listener.accept()
         try:
@@ -138,6 +139,11 @@ def _serve(listener: socket.socket, port: int) -> None:
         except OSError:
             client.close()
             continue
+        yield client, server
+
+
+def _serve(listener: socket.socket, port: int) -> None:
+    for client, server in connections(listener, port):
         for source, sink in ((client, server), (server, client)):
             threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
 

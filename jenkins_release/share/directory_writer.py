@@ -7,12 +7,12 @@ import os
 
 from jenkins_release.errors import IntegrityError
 from jenkins_release.share.directory_files import copy_part, translated
-from jenkins_release.share.protocol import Writer
+from jenkins_release.share.protocol import Finished
 
 _log = logging.getLogger(__name__)
 
 
-class DirectoryWriter:
+class DirectoryWriter(Finished):
     """A new file in an open folder; what it cannot finish it removes."""
 
     def __init__(self, file: int, folder: int, name: str, place: str) -> None:
@@ -21,19 +21,6 @@ class DirectoryWriter:
         self._name = name
         self._place = place
         self._count = 0
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if exc[0] is not None:
-            self._abandon()
-            return
-        try:
-            self._finish()
-        except BaseException:
-            self._abandon()
-            raise
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append ``data``; it is with the kernel when the call returns."""

@@ -7,10 +7,11 @@ uses it, so a name can never leave the root or mean something else on Windows.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from jenkins_release.errors import RemoteError
 
@@ -86,6 +87,33 @@ class Writer(Protocol):
     def __enter__(self) -> Writer: ...
 
     def __exit__(self, *exc: object) -> None: ...
+
+
+class Finished(ABC):
+    """A writer that finishes its file when the block is left, and else abandons it."""
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Finish the file; abandon it after an error, in the block or in finishing."""
+        if exc[0] is not None:
+            self._abandon()
+            return
+        try:
+            self._finish()
+        except BaseException:
+            self._abandon()
+            raise
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Make the file whole and durable."""
+
+    @abstractmethod
+    def _abandon(self) -> None:
+        """Remove what was written."""
 
 
 class Lease(Protocol):

@@ -10,7 +10,7 @@ from smbprotocol.file_info import FileStandardInformation
 from smbprotocol.open import CreateDisposition, Open
 
 from jenkins_release.errors import IntegrityError, ReleaseError
-from jenkins_release.share.protocol import PathExists, Writer
+from jenkins_release.share.protocol import Finished, PathExists
 from jenkins_release.share.smb_address import SmbAddress
 from jenkins_release.share.smb_connection import (
     A_FILE,
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 _ACCESS = WRITE_DATA | READ_ATTRIBUTES | DELETE
 
 
-class SmbWriter:
+class SmbWriter(Finished):
     """A file on its way to the share, as :class:`~jenkins_release.share.protocol.Writer` promises.
 
     The file is created exclusively, and nobody else can open it meanwhile. Without a resumption it is
@@ -71,19 +71,6 @@ class SmbWriter:
     @property
     def _connection(self) -> SmbConnection:
         return self._slot.connection
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if exc[0] is not None:
-            self._abandon()
-            return
-        try:
-            self._finish()
-        except BaseException:
-            self._abandon()
-            raise
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append ``data``; the buffer may be reused when the call returns."""

@@ -9,6 +9,9 @@ from jenkins_release.config import Configuration
 from jenkins_release.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from jenkins_release.aws.s3 import BucketSettings
+    from jenkins_release.config.ledger import LedgerSection
+    from jenkins_release.config.portal import PortalSection
     from jenkins_release.portal import Portal
     from jenkins_release.share.factory import ClosableShare
     from jenkins_release.waits import Limits
@@ -26,6 +29,15 @@ class PortalServices:
         @property
         def limits(self) -> Limits: ...
 
+    def bucket_settings(self, section: LedgerSection | PortalSection) -> BucketSettings:
+        """Return how the bucket that a section names is used."""
+        return {
+            "default_region": self.configuration.ecr.region,
+            "encryption": section.encryption,
+            "kms_key": section.kms_key,
+            "limits": self.limits,
+        }
+
     @cached_property
     def portal(self) -> Portal:
         """The portal. Raises ConfigurationError where none is configured."""
@@ -40,14 +52,11 @@ class PortalServices:
             return S3Portal(
                 section.bucket,
                 section.region,
-                default_region=self.configuration.ecr.region,
                 prefix=section.prefix,
-                encryption=section.encryption,
-                kms_key=section.kms_key,
                 cache_control=section.caching,
                 part_size=section.part_size_mib * 1024 * 1024,
                 workers=section.workers,
-                limits=self.limits,
+                **self.bucket_settings(section),
             )
         raise ConfigurationError(
             "there is no download portal",

@@ -54,6 +54,23 @@ class Release:
         return WithdrawalRecord.of(self.withdrawal.statement, self.withdrawal.file)
 
 
+def promoted_here(release: Release, services: Services) -> Promotion:
+    """Return what was promoted to the registry that the configuration leads to.
+
+    Raises:
+        ConfigurationError: It was promoted to another one.
+        RemoteError: ECR did not name its registry, after the retries.
+    """
+    promoted = release.promoted()
+    host = services.retry("ask ECR for the registry", lambda: services.registry.host)
+    if promoted.registry != host:
+        raise ConfigurationError(
+            f"{release.ref} was promoted to {promoted.registry}, the configuration leads to {host}",
+            hint="use the release.toml of that registry: ecr.region and ecr.account",
+        )
+    return promoted
+
+
 def release_of(opened: OpenCandidate, services: Services) -> Release | None:
     """Return the release that a candidate became, None where it was never promoted."""
     evidence = evidence_of(opened, services)

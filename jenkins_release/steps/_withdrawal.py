@@ -6,13 +6,13 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.errors import IntegrityError, RemoteError
 from jenkins_release.records.release import MovedTag, ReleasedImage, WithdrawnImage
 from jenkins_release.registry.protocol import Repository, RepositoryNotFound, StoredImage
 from jenkins_release.rules.tags import pin_tag, registry_tags
 from jenkins_release.rules.versions import ReleaseVersion
 from jenkins_release.steps._in_force import pinned_in_registry
-from jenkins_release.steps._releases import Release, earlier_releases
+from jenkins_release.steps._releases import Release, earlier_releases, promoted_here
 from jenkins_release.steps.plan import candidate_tag
 from jenkins_release.steps.services import Services
 
@@ -61,13 +61,7 @@ def look(release: Release, services: Services) -> list[Todo]:
         IntegrityError: A fixed release tag names other content than the promotion recorded.
         RemoteError: Share or registry failed, after the retries.
     """
-    promoted = release.promoted()
-    host = services.retry("ask ECR for the registry", lambda: services.registry.host)
-    if promoted.registry != host:
-        raise ConfigurationError(
-            f"{release.ref} was promoted to {promoted.registry}, the configuration leads to {host}",
-            hint="use the release.toml of that registry: ecr.region and ecr.account",
-        )
+    promoted = promoted_here(release, services)
     moving = _moving_tags(release, services)
     state = {image.name: _read(image, release, services) for image in promoted.images}
     wanted = {

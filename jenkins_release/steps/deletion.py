@@ -26,7 +26,14 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps._announce import announced, by_version
 from jenkins_release.steps._attest import Claim, attest, named
 from jenkins_release.steps._open import OpenCandidate, open_candidate, reopen, require_unaltered
-from jenkins_release.steps._releases import Release, all_releases, evidence_of, release_of, releases
+from jenkins_release.steps._releases import (
+    Release,
+    all_releases,
+    evidence_of,
+    promoted_here,
+    release_of,
+    releases,
+)
 from jenkins_release.steps.plan import candidate_tag
 from jenkins_release.steps.running import UNKNOWN, stack_status
 from jenkins_release.steps.services import Services
@@ -128,7 +135,7 @@ def delete_images(request: DeletionRequest, services: Services) -> DeletionRepor
             hint=f"--confirm {release.ref} deletes them for good",
         )
     require_unaltered(release.opened, services)
-    promoted = _promoted(release, services)
+    promoted = promoted_here(release, services)
     others = _others(release, promoted, services)
     images = _look(release, promoted, others, services)
     _require_unused(release, promoted, images, others, services)
@@ -140,7 +147,7 @@ def delete_images(request: DeletionRequest, services: Services) -> DeletionRepor
     with services.holding_candidate(release.ref) as lease:
         release = _withdrawn(reopen(release.opened, services), services)
         require_unaltered(release.opened, services)
-        promoted = _promoted(release, services)
+        promoted = promoted_here(release, services)
         others = _others(release, promoted, services)
         images = _look(release, promoted, others, services)
         _require_unused(release, promoted, images, others, services)
@@ -191,17 +198,6 @@ def _not_withdrawn(what: str) -> GateRefused:
         hint="'release withdraw' without --delete takes it from customers first",
         reasons=[f"no withdrawal of {what} by a trusted key is on the share"],
     )
-
-
-def _promoted(release: Release, services: Services) -> Promotion:
-    promoted = release.promoted()
-    host = services.retry("ask ECR for the registry", lambda: services.registry.host)
-    if promoted.registry != host:
-        raise ConfigurationError(
-            f"{release.ref} was promoted to {promoted.registry}, the configuration leads to {host}",
-            hint="use the release.toml of that registry: ecr.region and ecr.account",
-        )
-    return promoted
 
 
 def _inventory(name: str, services: Services) -> dict[str, HeldImage]:

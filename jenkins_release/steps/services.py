@@ -160,13 +160,7 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
         if section.kind == "folder":
             return FolderLedger(self._open_share(section.location))
         return S3Ledger(
-            section.bucket,
-            section.region,
-            default_region=self.configuration.ecr.region,
-            prefix=section.prefix,
-            encryption=section.encryption,
-            kms_key=section.kms_key,
-            limits=self.limits,
+            section.bucket, section.region, prefix=section.prefix, **self.bucket_settings(section)
         )
 
     @cached_property
