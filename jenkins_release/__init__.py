@@ -13,9 +13,7 @@ Names are imported on first use, so that ``import jenkins_release`` loads neithe
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
+from jenkins_release.lazy import imported_on_use
 from jenkins_release.version import __version__
 
 _HOMES = {
@@ -260,12 +258,7 @@ __all__ = [
     "write_plan",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    module = _HOME.get(name)
-    if module is None:
-        raise AttributeError(f"module 'jenkins_release' has no attribute {name!r}")
-    return getattr(import_module(f"jenkins_release.{module}"), name)
+__getattr__ = imported_on_use(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

@@ -5,8 +5,7 @@ The daemon's client is imported on first use: what only reads archives does not 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jenkins_release.images.archive import (
     ArchivedImage,
@@ -18,6 +17,7 @@ from jenkins_release.images.archive import (
     compressed_with,
 )
 from jenkins_release.images.protocol import ImageEngine, ImageNotFound, LocalImage
+from jenkins_release.lazy import imported_on_use
 
 if TYPE_CHECKING:
     from jenkins_release.images.docker_engine import DockerEngine
@@ -36,8 +36,4 @@ __all__ = [
     "compressed_with",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "DockerEngine":
-        return import_module("jenkins_release.images.docker_engine").DockerEngine
-    raise AttributeError(f"module 'jenkins_release.images' has no attribute {name!r}")
+__getattr__ = imported_on_use(__name__, {"DockerEngine": "docker_engine"})

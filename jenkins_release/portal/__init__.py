@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from jenkins_release.lazy import imported_on_use
 from jenkins_release.portal.protocol import Advance, Link, NotAtPortal, Portal, PortalFile, Sent, Upload
 
 if TYPE_CHECKING:
@@ -23,10 +23,4 @@ __all__ = [
     "Upload",
 ]
 
-_LAZY = {"S3Portal": "s3", "SharePortal": "folder"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f"jenkins_release.portal.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 'jenkins_release.portal' has no attribute {name!r}")
+__getattr__ = imported_on_use(__name__, {"S3Portal": "s3", "SharePortal": "folder"})

@@ -6,9 +6,9 @@ SMB, anything else is a folder of this machine. What speaks SMB is imported on f
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from jenkins_release.lazy import imported_on_use
 from jenkins_release.share.directory import DirectoryShare
 from jenkins_release.share.factory import ClosableShare, open_share
 from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share, ShareFull, Writer
@@ -32,8 +32,4 @@ __all__ = [
     "open_share",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "SmbShare":
-        return import_module("jenkins_release.share.smb").SmbShare
-    raise AttributeError(f"module 'jenkins_release.share' has no attribute {name!r}")
+__getattr__ = imported_on_use(__name__, {"SmbShare": "smb"})

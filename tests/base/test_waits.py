@@ -353,6 +353,14 @@ def _forgotten(waits: Waits, server: socket.socket, group: Group | None = None) 
     assert take(knot.source) == b"x"
 
 
+def _ends(call: Callable[[], object]) -> None:
+    """Check that a call comes back."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(GENEROUS_S)
+    assert not thread.is_alive()
+
+
 @pytest.fixture
 def uncollected() -> Iterator[None]:
     """The garbage collector works when the test says so."""
@@ -376,10 +384,7 @@ def test_the_garbage_collector_leaves_a_call_that_is_being_ended(
         return copy
 
     monkeypatch.setattr(os, "dup", collecting)
-    ending = threading.Thread(target=group.end, daemon=True)
-    ending.start()
-    ending.join(GENEROUS_S)
-    assert not ending.is_alive()
+    _ends(group.end)
     assert waits.active() == []
 
 
@@ -395,10 +400,7 @@ def test_the_garbage_collector_leaves_a_call_while_they_are_counted(
             return super().values()
 
     monkeypatch.setattr(waits, "_going_on", Collecting(waits._going_on))
-    looking = threading.Thread(target=waits.active, daemon=True)
-    looking.start()
-    looking.join(GENEROUS_S)
-    assert not looking.is_alive()
+    _ends(waits.active)
     assert waits.active() == []
 
 

@@ -387,13 +387,20 @@ def _order(draw: Random, members: dict[str, bytes]) -> dict[str, bytes]:
     return found
 
 
-def _layer(draw: Random, members: dict[str, bytes]) -> dict[str, bytes]:
-    """Compress a layer in some way, damage it, or take another one."""
+def _drawn_layer(draw: Random, members: dict[str, bytes]) -> tuple[str, bytes] | None:
+    """Choose a layer; None if there is none."""
     layers = {name: _content(block) for name, block in members.items() if _content(block)[:10] in _STARTS}
     if not layers:
-        return members
+        return None
     name = draw.choice(list(layers))
-    data = layers[name]
+    return name, layers[name]
+
+
+def _layer(draw: Random, members: dict[str, bytes]) -> dict[str, bytes]:
+    """Compress a layer in some way, damage it, or take another one."""
+    if (drawn := _drawn_layer(draw, members)) is None:
+        return members
+    name, data = drawn
     packed = gzip.compress(data, mtime=0)
     stream = io.BytesIO()
     with gzip.GzipFile("layer.tar", "wb", fileobj=stream, mtime=0) as file:
@@ -415,11 +422,9 @@ def _layer(draw: Random, members: dict[str, bytes]) -> dict[str, bytes]:
 
 def _zstd(draw: Random, members: dict[str, bytes]) -> dict[str, bytes]:
     """Compress a layer with zstd, and damage it in half of the cases."""
-    layers = {name: _content(block) for name, block in members.items() if _content(block)[:10] in _STARTS}
-    if not layers:
+    if (drawn := _drawn_layer(draw, members)) is None:
         return members
-    name = draw.choice(list(layers))
-    data = layers[name]
+    name, data = drawn
     plain = zstandard.ZstdCompressor(write_checksum=draw.random() < 0.5, level=draw.choice((1, 3, 19)))
     packed = plain.compress(data)
     stream = zstandard.ZstdCompressor(write_content_size=False).compressobj()

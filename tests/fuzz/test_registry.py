@@ -5,29 +5,24 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from pytest_socket import SocketConnectBlockedError
 
-from jenkins_release.aws.iam import Credentials
 from jenkins_release.errors import ReleaseError
 from jenkins_release.probe import HttpProber
 from jenkins_release.registry.distribution import DistributionRegistry
-from jenkins_release.registry.key_access import KeyAccess
 from jenkins_release.registry.manifests import OCI_CONFIG, OCI_MANIFEST, sha256_digest
 from jenkins_release.registry.protocol import Part, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from jenkins_release.waits import Limits
+from tests.fixtures.key_access import key_access
 from tests.fixtures.raw_server import RawServer, Request, answer
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
@@ -49,19 +44,6 @@ MANIFEST = json.dumps(
         ],
     }
 ).encode()
-
-
-class _Ecr:
-    """The call that a token comes from."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-
-    def get_authorization_token(self) -> dict[str, Any]:
-        token = base64.b64encode(b"AWS:hunter2").decode()
-        expires = datetime.now(UTC) + timedelta(hours=12)
-        data = {"authorizationToken": token, "expiresAt": expires, "proxyEndpoint": f"http://{self._host}"}
-        return {"authorizationData": [data]}
 
 
 def well(request: Request, host: str) -> bytes:
@@ -112,10 +94,7 @@ def _read(host: str) -> None:
 
 
 def _pull(host: str) -> None:
-    key = Credentials("AKIAEXAMPLE", SecretStr("secret"))
-    access = KeyAccess(key, "us-east-1", "", now=lambda: datetime.now(UTC), client=_Ecr(host), limits=LIMITS)
-    access.token()
-    access.fetch(NAME, "8.1.0")
+    key_access(host, LIMITS).fetch(NAME, "8.1.0")
 
 
 CALLS: tuple[Callable[[str], object], ...] = (

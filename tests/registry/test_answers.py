@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 import tracemalloc
@@ -11,17 +10,15 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from pydantic import SecretStr
 
-from jenkins_release.aws.iam import Credentials
 from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
 from jenkins_release.registry.distribution import DistributionRegistry
-from jenkins_release.registry.key_access import KeyAccess
 from jenkins_release.registry.manifests import OCI_MANIFEST, sha256_digest
 from jenkins_release.registry.protocol import Part, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from jenkins_release.waits import Limits
+from tests.fixtures.key_access import key_access
 from tests.fixtures.raw_server import Part as Said
 from tests.fixtures.raw_server import RawServer, Request, Speech, answer, drip, flood
 from tests.fixtures.silence import GENEROUS_S
@@ -425,19 +422,6 @@ def test_a_challenge_of_any_size_is_read_at_once(distribution: DistributionRegis
     assert time.monotonic() - begun < GENEROUS_S
 
 
-class _Ecr:
-    """The call that a token comes from."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-
-    def get_authorization_token(self) -> dict[str, object]:
-        token = base64.b64encode(b"AWS:hunter2").decode()
-        expires = datetime.now(UTC) + timedelta(hours=12)
-        data = {"authorizationToken": token, "expiresAt": expires, "proxyEndpoint": f"http://{self._host}"}
-        return {"authorizationData": [data]}
-
-
 LAYERS = json.dumps(
     {
         "schemaVersion": 2,
@@ -450,16 +434,7 @@ LAYERS = json.dumps(
 def pull(raw_server: RawServer, layer: Callable[[], bytes | Iterator[Said] | None]) -> None:
     """Try a customer's key; the layer is answered so."""
     raw_server.speech = lambda request: answer(200, LAYERS) if "/manifests/" in request.target else layer()
-    access = KeyAccess(
-        Credentials("AKIAEXAMPLE", SecretStr("secret")),
-        "us-east-1",
-        "",
-        now=lambda: datetime.now(UTC),
-        client=_Ecr(raw_server.host),
-        limits=Limits(1.0),
-    )
-    access.token()
-    access.fetch(NAME, "8.1.0")
+    key_access(raw_server.host, Limits(1.0)).fetch(NAME, "8.1.0")
 
 
 @pytest.mark.parametrize("place", PLACES, ids=range(len(PLACES)))
@@ -494,15 +469,7 @@ def test_a_customers_manifest_takes_no_memory(raw_server: RawServer, what: str):
     tracemalloc.start()
     try:
         raw_server.speech = lambda _: ENDLESS[what]()
-        access = KeyAccess(
-            Credentials("AKIAEXAMPLE", SecretStr("secret")),
-            "us-east-1",
-            "",
-            now=lambda: datetime.now(UTC),
-            client=_Ecr(raw_server.host),
-            limits=Limits(1.0),
-        )
-        access.token()
+        access = key_access(raw_server.host, Limits(1.0))
         with pytest.raises(ReleaseError):
             access.fetch(NAME, "8.1.0")
     finally:

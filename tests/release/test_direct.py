@@ -14,10 +14,9 @@ from jenkins_release.registry.manifests import sha256_digest
 from jenkins_release.sandbox.demo_images import SERVICES, build_images
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_server import EcrServer
-from jenkins_release.sandbox.registry import RegistryServer
 from jenkins_release.steps import _blob_source
 from tests.fixtures.damage import flip
-from tests.fixtures.release import WITHOUT_DAEMON, Product
+from tests.fixtures.release import WITHOUT_DAEMON, Product, another_registry
 
 GZIP = pytest.mark.parametrize("way", ["registry, gzip"], indirect=True)
 PLAIN = pytest.mark.parametrize("way", ["registry, plain"], indirect=True)
@@ -183,16 +182,9 @@ def test_a_recorded_compressed_digest_proves_a_plain_layer(product: Product, mon
 @pytest.fixture
 def lending(tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch) -> Iterator[EcrServer]:
     """An ECR whose account opted in to blob mounting, in place of the sandbox's own."""
-    registry = RegistryServer(tmp_path / "registry")
-    registry.start(tied=True)
-    front = EcrServer(tmp_path / "ecr", registry.port, blob_mounting=True)
-    front.start(tied=True)
-    for name, value in front.environment().items():
-        monkeypatch.setenv(name, value)
-    product.environ |= front.environment()
-    yield front
-    front.stop()
-    registry.stop()
+    with another_registry(tmp_path, monkeypatch, blob_mounting=True) as front:
+        product.environ |= front.environment()
+        yield front
 
 
 @GZIP

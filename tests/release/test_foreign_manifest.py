@@ -26,9 +26,7 @@ def approved(product: Product, tmp_path: Path) -> None:
     product.edit("approvals = 0", "approvals = 1")
     product.export()
     product.sign_off()
-    plan = str(tmp_path / "plan.json")
-    product.ok("promote", "plan", REF, "--out", plan)
-    product.ok("promote", "approve", plan, "--approver", "Ada", "--reason", "tested")
+    product.approve(tmp_path / "plan.json")
 
 
 def push_other_layers(product: Product, release: bool, *, packed: bool = False) -> str:

@@ -35,11 +35,10 @@ def storied(product: Product, tmp_path: Path) -> Product:
     product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "tested the wrong machine")
     product.ok(*sign_off, "--verdict", "fail", "--tester", "Quinn")
     product.sign_off(tester="Robin")
-    plan = str(tmp_path / "plan.json")
-    product.plan = product.ok("promote", "plan", "8.1.0/42", "--out", plan)  # type: ignore[attr-defined]
-    product.ok("promote", "approve", plan, "--approver", "Ada", "--reason", "customers wait for it")
+    plan = tmp_path / "plan.json"
+    product.plan = product.approve(plan, reason="customers wait for it")  # type: ignore[attr-defined]
     product.ok(
-        "promote", "override", plan, "--condition", "fail", "--by", "Grace", "--reason", "only the fonts"
+        "promote", "override", str(plan), "--condition", "fail", "--by", "Grace", "--reason", "only the fonts"
     )
     product.promoted = product.ok("promote", "run", "8.1.0/42")  # type: ignore[attr-defined]
     product.withdrawn = product.ok(  # type: ignore[attr-defined]

@@ -49,11 +49,10 @@ def lines(product: Product, tmp_path: Path) -> list[bytes]:
     product.sign_off()
     product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "once more")
     product.sign_off()
-    plan, out = str(tmp_path / "plan.json"), tmp_path / "attestations.jsonl"
-    product.ok("promote", "plan", "8.1.0/42", "--out", plan)
-    product.ok("promote", "approve", plan, "--approver", "Ada", "--reason", "go")
+    plan, out = tmp_path / "plan.json", tmp_path / "attestations.jsonl"
+    product.approve(plan, reason="go")
     why = ("--condition", "soak", "--by", "Grace", "--reason", "a customer waits")
-    product.ok("promote", "override", plan, *why)
+    product.ok("promote", "override", str(plan), *why)
     product.ok("promote", "run", "8.1.0/42")
     product.ok("release", "attestations", "8.1.0", "--out", str(out))
     return out.read_bytes().splitlines()[1:]

@@ -87,16 +87,20 @@ def test_candidate_list_shows_it_as_altered(cut: SaasStack) -> None:
     assert "altered" not in rows["8.1.1/50"]
 
 
-def test_a_rollback_misses_what_the_stack_ran_last(stack: SaasStack, tmp_path: Path) -> None:
-    """The newest records of the stack are deleted: it would return to the state before the wrong one."""
-    with_ledger(stack, folder_ledger(tmp_path / "ledger"))
+def refreshed(stack: SaasStack, ledger: Path, *versions: str) -> None:
+    """Refresh a stack with a ledger to some versions, and then to 8.1.2."""
+    with_ledger(stack, folder_ledger(ledger))
     adopt(stack, "8.1.0/42", "8.1.1/50")
-    stack.refresh("8.1.1")
-    stack.refresh("8.1.0")
-    stack.refresh("8.1.1")
+    for version in versions:
+        stack.refresh(version)
     stack.release("8.1.2/60")
     adopt(stack, "8.1.2/60")
     stack.refresh("8.1.2")
+
+
+def test_a_rollback_misses_what_the_stack_ran_last(stack: SaasStack, tmp_path: Path) -> None:
+    """The newest records of the stack are deleted: it would return to the state before the wrong one."""
+    refreshed(stack, tmp_path / "ledger", "8.1.1", "8.1.0", "8.1.1")
     before = stack.running()
     for _ in range(2):
         newest(stack.chain("8.1.2/60")).unlink()
@@ -180,13 +184,7 @@ def test_commands_of_a_stack_tell_the_chains_end(stack: SaasStack) -> None:
 @pytest.mark.parametrize("removed", ["folder", "manifest"])
 def test_a_rollback_misses_a_candidate_that_is_gone(stack: SaasStack, tmp_path: Path, removed: str) -> None:
     """With its folder, or its ``candidate.json``, all records of the stack in its chain are gone."""
-    with_ledger(stack, folder_ledger(tmp_path / "ledger"))
-    adopt(stack, "8.1.0/42", "8.1.1/50")
-    stack.refresh("8.1.0")
-    stack.refresh("8.1.1")
-    stack.release("8.1.2/60")
-    adopt(stack, "8.1.2/60")
-    stack.refresh("8.1.2")
+    refreshed(stack, tmp_path / "ledger", "8.1.0", "8.1.1")
     before = stack.running()
     folder = stack.chain("8.1.2/60").parent
     shutil.rmtree(folder) if removed == "folder" else (folder / "candidate.json").unlink()

@@ -10,9 +10,7 @@ import requests
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_server import EcrServer
-from jenkins_release.sandbox.registry import RegistryServer
-from tests.fixtures.release import Product
+from tests.fixtures.release import Product, another_registry
 from tests.release.test_withdraw import move_tags, publish
 
 
@@ -101,16 +99,6 @@ def test_what_was_released_to_another_registry_opens_no_line(
 ):
     """A rehearsal's 9.0.0 must not push 8.0 out of the registry that customers pull from."""
     assert promoted.ok("release", "retire", "--dry-run")["supported"] == ["8.1"]
-    registry = RegistryServer(tmp_path / "registry")
-    other = EcrServer(tmp_path / "ecr", registry.port)
-    registry.start(tied=True)
-    other.start(tied=True)
-    try:
-        for name, value in other.environment().items():
-            monkeypatch.setenv(name, value)
+    with another_registry(tmp_path, monkeypatch):
         shown = promoted.ok("release", "retire", "--dry-run")
-    finally:
-        monkeypatch.undo()
-        other.stop()
-        registry.stop()
     assert (shown["supported"], shown["removed"]) == ([], [])

@@ -195,6 +195,15 @@ def with_registry(world: World, content: dict[str, Any]) -> World:
     return world
 
 
+def survives(scene: Scene, command: Command, world: World) -> bool:
+    """Run a command; whether it came to its end."""
+    try:
+        command.run(scene, world)
+    except Killed:
+        return False
+    return True
+
+
 def again(scene: Scene, world: World) -> World:
     """The same world, for another process."""
     found = scene.world(world.share.files)
@@ -212,12 +221,7 @@ def test_a_command_that_died_signs_once(scene: Scene, name: str):
     while True:
         moment += 1
         world = begin(scene, command, killer(moment))
-        try:
-            command.run(scene, world)
-        except Killed:
-            alive = False
-        else:
-            alive = True
+        alive = survives(scene, command, world)
         for _ in range(2):
             world = again(scene, world)
             assert command.run(scene, world) == f"{command.after}.dsse.json", moment
@@ -443,12 +447,7 @@ def test_so_it_is_with_a_ledger(scene: Scene, name: str):
         with_ledger(world, ledger)
         adopt_candidate(REF, world.services)
         ledger.before = killer(moment)
-        try:
-            command.run(scene, world)
-        except Killed:
-            alive = False
-        else:
-            alive = True
+        alive = survives(scene, command, world)
         for _ in range(2):
             world = again(scene, world)
             ledger = MemoryShare("/ledger", ledger.files)

@@ -129,9 +129,7 @@ def test_a_last_attestation_shows_once_an_approval_or_a_promotion_follows_it(pro
     product.edit("approvals = 0", "approvals = 1")
     product.export()
     product.sign_off()
-    plan = str(tmp_path / "plan.json")
-    product.ok("promote", "plan", "8.1.0/42", "--out", plan)
-    product.ok("promote", "approve", plan, "--approver", "Ada", "--reason", "tested")
+    product.approve(tmp_path / "plan.json")
     attestation(product, QA).unlink()
     approval = "0003-approval.dsse.json"
     assert any(f"between {BUILD} and {approval} was removed" in reason for reason in verify(product))

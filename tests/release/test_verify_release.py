@@ -460,11 +460,9 @@ def test_approvals_are_told(product: Product, tmp_path: Path):
     product.export()
     product.sign_off()
     plan = tmp_path / "plan.json"
-    product.ok("promote", "plan", "8.1.0/42", "--out", str(plan))
-    product.ok("promote", "approve", str(plan), "--approver", "Olga", "--reason", "old policy")
+    product.approve(plan, "Olga", "old policy")
     product.edit("approvals = 1", "approvals = 1\nsign_off_max_age_days = 30")
-    product.ok("promote", "plan", "8.1.0/42", "--out", str(plan))
-    product.ok("promote", "approve", str(plan), "--approver", "Ada", "--reason", "go")
+    product.approve(plan, reason="go")
     product.ok("promote", "run", "8.1.0/42")
     consumer = consumer_of(product, tmp_path / "customer")
     done = consumer.verify("--files", str(consumer.archive))

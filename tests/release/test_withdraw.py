@@ -16,11 +16,9 @@ from jenkins_release.errors import ConfigurationError
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.demo_images import SERVICES, build_images, demo_references
 from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_server import EcrServer
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
-from jenkins_release.sandbox.registry import RegistryServer
 from tests.fixtures.command import fails
-from tests.fixtures.release import Product
+from tests.fixtures.release import Product, another_registry
 from tests.release.runner import Ended, Runner
 
 WITHDRAW = ("release", "withdraw", "8.1.2", "--reason", "loses documents")
@@ -557,18 +555,8 @@ def test_another_registry_than_the_promotions_is_refused(
     promoted: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     """The record names the registry: a configuration that leads elsewhere is a mistake."""
-    registry = RegistryServer(tmp_path / "registry")
-    other = EcrServer(tmp_path / "ecr", registry.port)
-    registry.start(tied=True)
-    other.start(tied=True)
-    try:
-        for name, value in other.environment().items():
-            monkeypatch.setenv(name, value)
+    with another_registry(tmp_path, monkeypatch) as other:
         done = promoted.run("release", "withdraw", "8.1.0", "--reason", "x")
-    finally:
-        monkeypatch.undo()
-        other.stop()
-        registry.stop()
     fails(done, 2, f"8.1.0/42 was promoted to {promoted.sandbox.ecr.host}", f"leads to {other.host}")
     assert attestations(promoted, "8.1.0/42")[-1] == "0003-promotion.dsse.json"
 

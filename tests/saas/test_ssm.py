@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -454,20 +454,11 @@ def test_a_killed_refresh_is_gone_on_with(ssm_stack: SaasStack):
     assert ssm_stack.outcomes("8.1.0/42") == [("refresh", "started"), ("refresh", "done")]
 
 
-@pytest.fixture(scope="module")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
-    """moto, which somebody else wrote."""
-    server = MotoServer(tmp_path_factory.mktemp("moto"))
-    server.start(tied=True)
-    yield server
-    server.stop()
-
-
 @pytest.fixture(params=["sandbox", "moto"])
 def ssm(request: pytest.FixtureRequest, bare_stack: SaasStack, monkeypatch: pytest.MonkeyPatch) -> Ssm:
     """The client under test, in front of the sandbox and of moto."""
     if request.param == "moto":
-        server: MotoServer = request.getfixturevalue("moto")
+        server: MotoServer = request.getfixturevalue("moto_server")
         monkeypatch.delenv("AWS_ENDPOINT_URL_SSM")
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     else:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import LeaseHeld, ReleaseError, RemoteError
+from jenkins_release.errors import LeaseHeld, RemoteError
 from jenkins_release.share import DirectoryShare, PathExists, PathNotFound
 from jenkins_release.share.directory_files import rename_by_reservation, rename_new, translated
-from tests.fixtures.share import eventually, in_own_mounts
+from tests.fixtures.share import can_take, eventually, in_own_mounts
 
 REPORT = """
 import sys
@@ -188,7 +188,7 @@ class TestLease:
             with pytest.raises(LeaseHeld, match="held by the other process"), share.lease("42.lock", "me"):
                 raise AssertionError("two holders at once")
             process.send_signal(signal.SIGKILL)
-            assert eventually(lambda: _can_take(share))
+            assert eventually(lambda: can_take(share))
         finally:
             process.kill()
             process.communicate()
@@ -244,11 +244,3 @@ class _opened:  # noqa: N801 - reads as a word in a with statement
 
     def __exit__(self, *exc: object) -> None:
         os.close(self._number)
-
-
-def _can_take(share: DirectoryShare) -> bool:
-    try:
-        with share.lease("42.lock", "me"):
-            return True
-    except ReleaseError:
-        return False

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, LeaseHeld, ReleaseError, RemoteError
+from jenkins_release.errors import ConfigurationError, LeaseHeld, RemoteError
 from jenkins_release.retry import RetryPolicy, retry_call
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import PathExists, SmbShare, open_share
 from jenkins_release.share.smb_dfs import may_follow
-from tests.fixtures.share import USER, OpenSmb, StartSamba, Tap, eventually
+from tests.fixtures.share import USER, OpenSmb, StartSamba, Tap, can_take, eventually
 
 LOOPBACK = "127.0.0.1"
 STRANGER = "127.0.0.2"
@@ -219,7 +219,7 @@ class TestLeases:
         with pytest.raises(LeaseHeld, match="held by the other process"), smb_share.lease("42.lock", "me"):
             raise AssertionError("two holders at once")
         process.send_signal(signal.SIGKILL)
-        assert eventually(lambda: _can_take(smb_share))
+        assert eventually(lambda: can_take(smb_share))
 
     def test_a_lost_lease_is_told(
         self, start_samba: StartSamba, open_smb: OpenSmb, caplog: pytest.LogCaptureFixture
@@ -414,11 +414,3 @@ def test_nothing_is_below_an_address_or_a_short_name(configured: str) -> None:
     """They are no domains."""
     assert may_follow(configured, configured, ())
     assert not may_follow(f"evil.{configured}", configured, ())
-
-
-def _can_take(share: SmbShare) -> bool:
-    try:
-        with share.lease("42.lock", "me"):
-            return True
-    except ReleaseError:
-        return False

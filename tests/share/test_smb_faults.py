@@ -408,11 +408,3 @@ class TestSecrets:
         open_smb(samba).list("")
         records = [record for record in caplog.records if record.name.startswith("smbprotocol")]
         assert [record for record in records if record.levelno < logging.WARNING] == []
-
-
-def _can_take(share: SmbShare) -> bool:
-    try:
-        with share.lease("42.lock", "me"):
-            return True
-    except ReleaseError:
-        return False
