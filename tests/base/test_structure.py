@@ -17,6 +17,7 @@ FLOORS = {
         (
             "causes",
             "errors",
+            "lazy",
             "moments",
             "numbers",
             "regions",
