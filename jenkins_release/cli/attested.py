@@ -112,13 +112,17 @@ def _override(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _overridden(facts: Mapping[str, Any]) -> list[str]:
+    return [
+        f"although {plain(each.get('condition', '?'))} was not met: {plain(each.get('message', '?'))}; "
+        f"overridden by {plain(each.get('by', '?'))}"
+        for each in map(_mapping, _list(facts.get("overridden")))
+    ]
+
+
 def _promotion(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"promoted by {plain(facts.get('promotedBy', '?'))} to {plain(facts.get('registry', '?'))}"]
-    for each in map(_mapping, _list(facts.get("overridden"))):
-        condition, message = plain(each.get("condition", "?")), plain(each.get("message", "?"))
-        lines.append(
-            f"although {condition} was not met: {message}; overridden by {plain(each.get('by', '?'))}"
-        )
+    lines += _overridden(facts)
     started, ended = plain(facts.get("startedOn", "?")), plain(facts.get("finishedOn", "?"))
     lines.append(f"from {started} to {ended}, {in_build(facts.get('buildUrl'))}")
     for run in map(_mapping, _list(facts.get("runs"))):
@@ -164,11 +168,7 @@ def _deletion(facts: Mapping[str, Any]) -> list[str]:
 
 def _publication(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"published by {plain(facts.get('publishedBy', '?'))} in {plain(facts.get('location', '?'))}"]
-    for each in map(_mapping, _list(facts.get("overridden"))):
-        condition, message = plain(each.get("condition", "?")), plain(each.get("message", "?"))
-        lines.append(
-            f"although {condition} was not met: {message}; overridden by {plain(each.get('by', '?'))}"
-        )
+    lines += _overridden(facts)
     lines.append(f"release.json {plain(facts.get('release', '?'))}, {in_build(facts.get('buildUrl'))}")
     rows = [
         [plain(file.get("path", "?")), plain(file.get("kind", "?")), plain(file.get("sha256", "?"))]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
+from jenkins_release.files import read_named
 from jenkins_release.records.attestation import APPROVAL, OVERRIDE
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.approvals import ATTESTED_REQUESTER, given_twice, overrides, unheard_approval
@@ -173,13 +174,7 @@ def read_plan(path: Path) -> Plan:
         ConfigurationError: It cannot be read, or is no Unicode text.
         IntegrityError: It is not a plan, or not in the form that ``promote plan --out`` writes.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_PLAN_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the plan {path} cannot be read: {error.strerror}", hint="'promote plan --out' writes one"
-        ) from error
+    data = read_named(path, _MAX_PLAN_BYTES, what="the plan", hint="'promote plan --out' writes one")
     try:
         plan = Plan.from_bytes(data, str(path))
     except NotText as error:

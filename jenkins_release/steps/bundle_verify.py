@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jenkins_release.config import read_key_sections
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.files import read_named
 from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.records.setup_zip import MAX_ZIP_BYTES
 from jenkins_release.rules.authority import Authority
@@ -72,14 +72,8 @@ def prove_setup_file(
         ConfigurationError: The zip cannot be read.
         IntegrityError: It does not prove it; ``reasons`` has every finding.
     """
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_ZIP_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the setup zip {file} cannot be read: {error.strerror}",
-            hint="'jenkins-release bundle build' makes one",
-        ) from error
+    hint = "'jenkins-release bundle build' makes one"
+    data = read_named(file, MAX_ZIP_BYTES, what="the setup zip", hint=hint)
     name = os.fspath(file)
     proof = prove_setup_zip(data, name, trusted, moment, scripts=setup_scripts(), authorities=believed)
     return proof, data

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError
+from jenkins_release.files import read_named
 from jenkins_release.records.junit import MAX_REPORT_BYTES, TestResults, read_junit, together
 
 MAX_REPORTS = 10_000
@@ -91,9 +92,4 @@ def _require_newer(files: Sequence[Path], than: Path) -> None:
 
 
 def _read(file: Path, name: str) -> TestResults:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_REPORT_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}", hint=_HINT) from error
-    return read_junit(data, name)
+    return read_junit(read_named(file, MAX_REPORT_BYTES, hint=_HINT), name)

@@ -17,6 +17,7 @@ from securesystemslib.signer import SSlibKey
 from jenkins_release.config import KEY_PASSPHRASE, Configuration, secret
 from jenkins_release.config.model import TrustedKeySection
 from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
+from jenkins_release.files import read_named
 from jenkins_release.keys import load_public_key, load_signer, public_pem
 from jenkins_release.moments import minute
 from jenkins_release.records.trust import (
@@ -316,14 +317,9 @@ def show_draft(draft: Path) -> TrustDraft:
 
 def read_draft(path: Path) -> TrustVersion:
     """Read a draft, or a published version. Raises ConfigurationError and IntegrityError."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_TRUST_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the draft {path} cannot be read: {error.strerror}",
-            hint="'trust init' and 'trust update' write one",
-        ) from error
+    data = read_named(
+        path, MAX_TRUST_BYTES, what="the draft", hint="'trust init' and 'trust update' write one"
+    )
     try:
         return TrustVersion.read(data, str(path))
     except NotText as error:

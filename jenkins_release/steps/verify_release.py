@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jenkins_release.config import REGISTRY_PASSWORD, REGISTRY_USER, read_key_sections, secret
 from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError, RemoteError
+from jenkins_release.files import read_named
 from jenkins_release.images.archive import ArchiveReader
 from jenkins_release.images.layer_proof import prove_layers
 from jenkins_release.images.unpacked import unpacked
@@ -331,11 +332,5 @@ def _read_stored(
 
 def _read_small(path: Path) -> bytes:
     """Read a bundle, one byte more than it may have at most: the reader of bundles refuses that."""
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BUNDLE_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the bundle {path} cannot be read: {error.strerror}",
-            hint="'jenkins-release release attestations' writes one",
-        ) from error
+    hint = "'jenkins-release release attestations' writes one"
+    return read_named(path, MAX_BUNDLE_BYTES, what="the bundle", hint=hint)

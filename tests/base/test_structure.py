@@ -28,7 +28,7 @@ FLOORS = {
         ),
         0,
     ),
-    **dict.fromkeys(("references", "strict_json", "signals", "stream", "parallel"), 1),
+    **dict.fromkeys(("references", "files", "strict_json", "signals", "stream", "parallel"), 1),
     **dict.fromkeys(("retry", "config", "exchange"), 1),
     "aws": 2,
     "environment": 1,
