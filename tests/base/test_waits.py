@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from jenkins_release.waits import Call, Group, Stopped, Waits, apart
+from tests.fixtures.worker import Worker
 
 GENEROUS_S = 10.0
 
@@ -154,16 +155,12 @@ def test_another_thread_stops_at_once(server: socket.socket, waits: Waits, state
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(server.getsockname())
-    found: list[BaseException] = []
 
     def work() -> None:
-        try:
-            with Call("the registry", 60.0, waits=waits):
-                _get(server)
-        except BaseException as error:  # noqa: BLE001 - what it is is the question
-            found.append(error)
+        with Call("the registry", 60.0, waits=waits):
+            _get(server)
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = Worker(work)
     thread.start()
     while not waits.active():
         time.sleep(0.01)
@@ -171,25 +168,17 @@ def test_another_thread_stops_at_once(server: socket.socket, waits: Waits, state
     waits.stop()
     thread.join(GENEROUS_S)
     assert not thread.is_alive()
-    assert isinstance(found[0], Stopped)
+    assert isinstance(thread.error, Stopped)
 
 
 def test_a_pause_ends(waits: Waits):
-    found: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            waits.pause(600.0)
-        except BaseException as error:  # noqa: BLE001 - what it is is the question
-            found.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
+    thread = Worker(lambda: waits.pause(600.0))
     thread.start()
     while not waits.active():
         time.sleep(0.01)
     waits.stop()
     thread.join(GENEROUS_S)
-    assert isinstance(found[0], Stopped)
+    assert isinstance(thread.error, Stopped)
 
 
 def test_whoever_cleans_up_has_a_grace(server: socket.socket, waits: Waits):
@@ -211,19 +200,11 @@ def test_whoever_cleans_up_has_a_grace(server: socket.socket, waits: Waits):
 
 
 def test_others_begin_nothing_once_it_stops(waits: Waits):
-    found: list[BaseException] = []
     waits.stop(grace_s=60.0)
-
-    def work() -> None:
-        try:
-            waits.check()
-        except BaseException as error:  # noqa: BLE001 - what it is is the question
-            found.append(error)
-
-    thread = threading.Thread(target=work)
+    thread = Worker(waits.check)
     thread.start()
     thread.join(GENEROUS_S)
-    assert isinstance(found[0], Stopped)
+    assert isinstance(thread.error, Stopped)
     waits.check()
 
 

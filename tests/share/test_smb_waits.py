@@ -19,6 +19,7 @@ from jenkins_release.share import SmbShare
 from jenkins_release.waits import Stopped, Waits
 from tests.fixtures.damage import flipped
 from tests.fixtures.share import OpenSmb, Tap, eventually
+from tests.fixtures.worker import Worker
 
 GENEROUS_S = 15.0
 """Far from the limits that would count otherwise; the machine may be busy."""
@@ -81,15 +82,7 @@ class TestStopping:
         self, share: SmbShare, tap: Tap, process: Waits, operation: str
     ) -> None:
         """At once, with its clean-up, though the share's limit is a minute."""
-        found: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                OPERATIONS[operation](share)
-            except BaseException as error:  # noqa: BLE001 - what it is is the question
-                found.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
+        thread = Worker(lambda: OPERATIONS[operation](share))
         if operation in {"read", "write", "write through breaks", "lease"}:
             thread.start()
             time.sleep(0.2)
@@ -104,7 +97,7 @@ class TestStopping:
         took = time.monotonic() - begun
         assert not thread.is_alive()
         assert took < GENEROUS_S
-        assert isinstance(found[0], Stopped)
+        assert isinstance(thread.error, Stopped)
 
     @pytest.mark.parametrize("resumable", [False, True])
     def test_who_cleans_up_after_ctrl_c_has_the_grace(
@@ -130,20 +123,12 @@ class TestStopping:
         """The login too."""
         tap.flowing.clear()
         share = open_smb(samba, "data", smb_folder.name, port=tap.port, timeout_s=LONG_S)
-        found: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                share.list("")
-            except BaseException as error:  # noqa: BLE001 - what it is is the question
-                found.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
+        thread = Worker(lambda: share.list(""))
         thread.start()
         assert eventually(lambda: any("to answer the login" in wait.what for wait in process.active()))
         process.stop()
         thread.join(GENEROUS_S)
-        assert isinstance(found[0], Stopped)
+        assert isinstance(thread.error, Stopped)
 
 
 class TestTelling:
