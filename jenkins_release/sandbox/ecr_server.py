@@ -15,11 +15,11 @@ from jenkins_release.sandbox.ecr_http import RequestRecord
 from jenkins_release.sandbox.ecr_router import CONTROL
 from jenkins_release.sandbox.ecr_state import REGION, EcrState, ScanOrder, Statement
 from jenkins_release.sandbox.ecs_state import Misbehaviour
-from jenkins_release.sandbox.process import LOOPBACK, OneServer, Server, free_port
+from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer
 from jenkins_release.sandbox.ssm_api import Instance
 
 
-class EcrServer(OneServer):
+class EcrServer(LoopbackServer):
     """An ECR front in a process.
 
     Args:
@@ -41,35 +41,13 @@ class EcrServer(OneServer):
         blob_mounting: bool = False,
         iam: str = "",
     ) -> None:
-        self.port = port or free_port()
+        super().__init__("ecr-front", folder, port)
         self.region = region
         self._registry_port = registry_port
         self._blob_mounting = blob_mounting
         self._iam = iam
-        self._server = Server("ecr-front", folder)
 
-    @property
-    def host(self) -> str:
-        """Host and port: what stands before the first ``/`` of a pull reference."""
-        return f"{LOOPBACK}:{self.port}"
-
-    @property
-    def endpoint(self) -> str:
-        """URL of the API and of the registry."""
-        return f"http://{self.host}"
-
-    def start(self, *, tied: bool = False) -> int:
-        """Start it and wait until it answers.
-
-        Args:
-            tied: End it when this process dies.
-
-        Returns:
-            The pid.
-
-        Raises:
-            RemoteError: It did not start.
-        """
+    def _command(self) -> list[str]:
         folder = self._server.folder
         command = [sys.executable, "-m", "jenkins_release.sandbox.ecr_front", "--state", str(folder)]
         command += ["--port", str(self.port), "--registry-port", str(self._registry_port)]
@@ -78,7 +56,7 @@ class EcrServer(OneServer):
             command.append("--blob-mounting")
         if self._iam:
             command += ["--iam", self._iam]
-        return self._server.start(command, self._answers, port=self.port, tied=tied)
+        return command
 
     def environment(self) -> dict[str, str]:
         """Return the environment that leads boto3 here as the principal that may do everything."""

@@ -18,14 +18,14 @@ from jenkins_release.errors import ConfigurationError
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
 from jenkins_release.sandbox.moto_iam import complete_iam, with_snapshot
 from jenkins_release.sandbox.moto_late import Late
-from jenkins_release.sandbox.process import LOOPBACK, OneServer, Server, free_port, listening
+from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer, listening
 
 _CHANGING = {"iam": ("users", "access_keys", "managed_policies", "tagger"), "secretsmanager": ("secrets",)}
 """Service to what moto keeps in its backend, and calls change."""
 
 
-class MotoServer(OneServer):
-    """moto as a process.
+class MotoServer(LoopbackServer):
+    """moto as a process: every service but ECR.
 
     Args:
         folder: Folder of its log and pid file.
@@ -33,28 +33,13 @@ class MotoServer(OneServer):
     """
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
-        self.port = port or free_port()
-        self._server = Server("moto", folder)
+        super().__init__("moto", folder, port)
 
-    @property
-    def endpoint(self) -> str:
-        """URL of every service but ECR."""
-        return f"http://{LOOPBACK}:{self.port}"
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "jenkins_release.sandbox.moto_server", "--port", str(self.port)]
 
-    def start(self, *, tied: bool = False) -> int:
-        """Start it and wait until it accepts connections.
-
-        Args:
-            tied: End it when this process dies.
-
-        Returns:
-            The pid.
-
-        Raises:
-            RemoteError: It did not start.
-        """
-        command = [sys.executable, "-m", "jenkins_release.sandbox.moto_server", "--port", str(self.port)]
-        return self._server.start(command, lambda: listening(self.port), port=self.port, tied=tied)
+    def _answers(self) -> bool:
+        return listening(self.port)
 
     def environment(self) -> dict[str, str]:
         """Return the environment that leads boto3 here for every service without an endpoint of its own."""

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -347,6 +348,56 @@ class OneServer:
     def untie(self) -> None:
         """Let it stay when this process ends."""
         self._server.untie()
+
+
+class LoopbackServer(OneServer, ABC):
+    """A server process of the sandbox with a port on loopback.
+
+    Attributes:
+        port: Its port.
+
+    Args:
+        name: See :class:`Server`.
+        folder: State folder of the server.
+        port: Loopback port; a free one by default.
+    """
+
+    def __init__(self, name: str, folder: Path, port: int | None) -> None:
+        self.port = port or free_port()
+        self._server = Server(name, folder)
+
+    @property
+    def host(self) -> str:
+        """Host and port: what stands before the first ``/`` of a pull reference."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def endpoint(self) -> str:
+        """URL of everything that it serves."""
+        return f"http://{self.host}"
+
+    def start(self, *, tied: bool = False) -> int:
+        """Start it and wait until it answers.
+
+        Args:
+            tied: End it when this process dies.
+
+        Returns:
+            The pid.
+
+        Raises:
+            ConfigurationError: Its program is not installed.
+            RemoteError: It did not start.
+        """
+        return self._server.start(self._command(), self._answers, port=self.port, tied=tied)
+
+    @abstractmethod
+    def _command(self) -> list[str]:
+        """Return its program and arguments, with all that they need in place."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Whether it answers."""
 
 
 def listening(port: int) -> bool:

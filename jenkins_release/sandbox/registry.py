@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 from pathlib import Path
 
-from jenkins_release.sandbox.process import LOOPBACK, OneServer, Server, find_program, free_port
+from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer, find_program
 
 _CONFIG = """\
 version: 0.1
@@ -17,7 +17,7 @@ http: {{addr: "{host}:{port}", headers: {{X-Content-Type-Options: [nosniff]}}}}
 """
 
 
-class RegistryServer(OneServer):
+class RegistryServer(LoopbackServer):
     """A registry without credentials, on a loopback port.
 
     Args:
@@ -26,32 +26,14 @@ class RegistryServer(OneServer):
     """
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
-        self.port = port or free_port()
-        self._server = Server("docker-registry", folder)
+        super().__init__("docker-registry", folder, port)
 
-    @property
-    def host(self) -> str:
-        """Host and port: what stands before the first ``/`` of a pull reference."""
-        return f"{LOOPBACK}:{self.port}"
-
-    def start(self, *, tied: bool = False) -> int:
-        """Start it and wait until it answers.
-
-        Args:
-            tied: End it when this process dies.
-
-        Returns:
-            The pid.
-
-        Raises:
-            ConfigurationError: docker-registry is not installed.
-            RemoteError: It did not start.
-        """
+    def _command(self) -> list[str]:
         program = find_program("docker-registry", "docker-registry")
         folder = self._server.folder
         config = folder / "config.yml"
         config.write_text(_CONFIG.format(root=folder / "data", host=LOOPBACK, port=self.port))
-        return self._server.start([program, "serve", str(config)], self._answers, port=self.port, tied=tied)
+        return [program, "serve", str(config)]
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2)
