@@ -28,7 +28,7 @@ from jenkins_release.sandbox.ecr_router import Router
 from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, TOKEN_LIFETIME_S, EcrState
 from jenkins_release.sandbox.ecr_store import RegistryStore
 from jenkins_release.sandbox.ecs_state import EcsState
-from jenkins_release.sandbox.process import LOOPBACK
+from jenkins_release.sandbox.process import LOOPBACK, OnLoopback
 from jenkins_release.sandbox.ssm_api import SsmState
 
 MAX_CONNECTIONS = 128
@@ -39,7 +39,7 @@ IDLE_S = 60
 _log = logging.getLogger(__name__)
 
 
-class EcrFront:
+class EcrFront(OnLoopback):
     """An ECR of one's own, in a thread of this process.
 
     Args:
@@ -90,22 +90,8 @@ class EcrFront:
             expired_status=expired_status,
         )
         self._server = _Server((LOOPBACK, port), self._router)
+        self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The loopback port."""
-        return int(self._server.server_address[1])
-
-    @property
-    def host(self) -> str:
-        """Host and port: what stands before the first ``/`` of a pull reference."""
-        return f"{LOOPBACK}:{self.port}"
-
-    @property
-    def endpoint(self) -> str:
-        """URL of the API and of the registry."""
-        return f"http://{self.host}"
 
     @property
     def faults(self) -> Faults:

@@ -350,21 +350,14 @@ class OneServer:
         self._server.untie()
 
 
-class LoopbackServer(OneServer, ABC):
-    """A server process of the sandbox with a port on loopback.
+class OnLoopback:
+    """What answers on a port of this machine.
 
     Attributes:
-        port: Its port.
-
-    Args:
-        name: See :class:`Server`.
-        folder: State folder of the server.
-        port: Loopback port; a free one by default.
+        port: The port.
     """
 
-    def __init__(self, name: str, folder: Path, port: int | None) -> None:
-        self.port = port or free_port()
-        self._server = Server(name, folder)
+    port: int
 
     @property
     def host(self) -> str:
@@ -375,6 +368,20 @@ class LoopbackServer(OneServer, ABC):
     def endpoint(self) -> str:
         """URL of everything that it serves."""
         return f"http://{self.host}"
+
+
+class LoopbackServer(OnLoopback, OneServer, ABC):
+    """A server process of the sandbox with a port on loopback.
+
+    Args:
+        name: See :class:`Server`.
+        folder: State folder of the server.
+        port: Loopback port; a free one by default.
+    """
+
+    def __init__(self, name: str, folder: Path, port: int | None) -> None:
+        self.port = port or free_port()
+        self._server = Server(name, folder)
 
     def start(self, *, tied: bool = False) -> int:
         """Start it and wait until it answers.
