@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import boto3
@@ -22,6 +20,7 @@ from jenkins_release.notify import Message
 from jenkins_release.notify.mail import MailNotifier
 from jenkins_release.notify.webhook import WebhookNotifier
 from jenkins_release.waits import Limits
+from tests.fixtures.listener import talking
 from tests.fixtures.notify import Authority
 
 MESSAGE = Message("0af7", datetime(2026, 11, 5, tzinfo=UTC), "title", "text", document=b"{}")
@@ -62,25 +61,6 @@ CALLS: dict[str, Callable[[int], None]] = {
 }
 
 
-@contextlib.contextmanager
-def server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server that does the same with each connection, and closes it."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = listening.accept()
-                    with connection, contextlib.suppress(OSError):
-                        serve(connection)
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield int(listening.getsockname()[1])
-        listening.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
 def failure(call: str, port: int) -> ReleaseError:
     with pytest.raises(ReleaseError) as caught:
         CALLS[call](port)
@@ -99,7 +79,7 @@ def hang_up(connection: socket.socket) -> None:
 @pytest.mark.parametrize("call", CALLS)
 def test_a_handshake_that_breaks_off_is_a_broken_connection(call: str):
     """A proxy or a server that restarts does that: it passes, and no certificate has to be mended."""
-    with server(hang_up) as port:
+    with talking(hang_up) as port:
         found = failure(call, port)
     assert isinstance(found, RemoteError)
     assert "certificate" not in f"{found.message} {found.hint}"
@@ -115,7 +95,7 @@ def test_a_certificate_that_is_not_trusted_is_said_to_be(authority: Authority, c
         with authority.server.wrap_socket(connection, server_side=True) as protected:
             protected.recv(4096)
 
-    with server(serve) as port:
+    with talking(serve) as port:
         found = failure(call, port)
     assert isinstance(found, RemoteError if call == "AWS" else ConfigurationError)
     assert "certificate" in found.message
@@ -146,5 +126,5 @@ def test_an_answer_that_was_changed_on_its_way_is_a_broken_connection(
         tls.write(b"HTTP/1.1 201 Created\r\n\r\n")
         connection.sendall(outgoing.read()[:-1] + b"\0")
 
-    with server(serve) as port, pytest.raises(RemoteError, match="no complete answer"):
+    with talking(serve) as port, pytest.raises(RemoteError, match="no complete answer"):
         ask_jenkins(port)

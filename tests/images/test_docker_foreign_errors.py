@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import logging
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,10 @@ from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry.protocol import RegistryLogin
 from tests.fixtures.foreign import SYSTEM, Breaking, Made, classes, ending, http_makers, makers, raises
-from tests.fixtures.raw_server import RawServer, answer, raw_server
+from tests.fixtures.listener import talking
+from tests.fixtures.raw_server import RawServer, answer
 
-VERSION_TOLD = answer(b'{"ApiVersion": "1.44"}', "200 OK", "Content-Type: application/json")
+VERSION_TOLD = answer(200, b'{"ApiVersion": "1.44"}', Content_Type="application/json")
 LOGIN = RegistryLogin("registry.example", "AWS", "hunter2")
 IMAGE = "registry.example/rms:1"
 
@@ -56,7 +55,7 @@ CALLS: dict[str, Callable[[DockerEngine], object]] = {
 @pytest.fixture
 def daemon() -> Iterator[RawServer]:
     """A daemon that tells its version."""
-    with raw_server(lambda _: VERSION_TOLD) as server:
+    with RawServer(lambda _: VERSION_TOLD) as server:
         yield server
 
 
@@ -113,7 +112,7 @@ def test_saving_without_the_sdk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     """A daemon on this machine is asked for an archive by http.client itself."""
     plain = makers([*classes("http.client"), *SYSTEM], {http.client.IncompleteRead: (b"", 1)})
     with (
-        raw_server(lambda _: VERSION_TOLD, tmp_path / "d.sock") as server,
+        RawServer(lambda _: VERSION_TOLD, tmp_path / "d.sock") as server,
         DockerEngine(server.url, timeout_s=5) as engine,
     ):
         engine._client(streaming=True)
@@ -165,28 +164,19 @@ def test_a_host_that_says_nothing_of_use(
     """The library for SSH raises an EOFError, or whatever ended its thread, and would log a traceback."""
     monkeypatch.setenv("HOME", str(tmp_path))
     configure_logging(logging.WARNING, {})
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=_say, args=(server, said), daemon=True)
-        thread.start()
-        with pytest.raises(RemoteError) as caught:
-            DockerEngine(f"ssh://ci@127.0.0.1:{server.getsockname()[1]}", timeout_s=5).ping()
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join()
+
+    def say(connection: socket.socket) -> None:
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(5)
+        while connection.recv(4096):
+            pass
+
+    with talking(say) as port, pytest.raises(RemoteError) as caught:
+        DockerEngine(f"ssh://ci@127.0.0.1:{port}", timeout_s=5).ping()
     assert caught.value.retryable
     assert "`ssh ci@127.0.0.1" in caught.value.hint
     assert "Traceback" not in capfd.readouterr().err
-
-
-def _say(server: socket.socket, said: bytes) -> None:
-    with contextlib.suppress(OSError):
-        while True:
-            connection, _ = server.accept()
-            with connection:
-                connection.sendall(said)
-                connection.shutdown(socket.SHUT_WR)
-                connection.settimeout(5)
-                while connection.recv(4096):
-                    pass
 
 
 @pytest.mark.parametrize("known", ["127.0.0.1 ssh-rsa AAAA!", "127.0.0.1 ssh-rsa AAA", "\0", "x"])

@@ -277,8 +277,7 @@ def test_a_success_whose_body_breaks_off_is_no_answer(
 ):
     """Whoever cut it may have lost a header as well: it is asked for again, or looked up."""
     cut = answer(201 if call in {"PUT", "mount", "manifest"} else 202, Content_Length=100)
-    spoiled(raw_server, call, lambda _: [cut])
-    raw_server.closes = True
+    spoiled(raw_server, call, lambda _: cut)
     with pytest.raises(RemoteError) as caught:
         CALLS[call](blobs)
     assert caught.value.retryable
