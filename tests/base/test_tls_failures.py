@@ -13,7 +13,7 @@ from botocore.config import Config
 from pydantic import SecretStr
 
 from jenkins_release.aws import aws_errors
-from jenkins_release.aws.answers import check_answers
+from jenkins_release.aws.exchange import AwsExchange
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.jenkins import Controller
 from jenkins_release.notify import Message
@@ -48,7 +48,7 @@ def ask_aws(port: int) -> None:
         aws_secret_access_key="x",  # no secret
         config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
     )
-    check_answers(client, 1, Limits(5.0))
+    AwsExchange(client, 1, Limits(5.0))
     with aws_errors("ask"):
         client.describe_repositories()
 

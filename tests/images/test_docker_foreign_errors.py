@@ -62,7 +62,7 @@ def daemon() -> Iterator[RawServer]:
 @pytest.fixture
 def engine(daemon: RawServer) -> Iterator[DockerEngine]:
     """An engine that has connected to it, for both kinds of calls."""
-    with DockerEngine(f"tcp://127.0.0.1:{daemon.port}", timeout_s=5, stream_timeout_s=5) as made:
+    with DockerEngine(f"tcp://{daemon.host}", timeout_s=5, stream_timeout_s=5) as made:
         for streaming in (False, True):
             made._client(streaming=streaming)
         yield made
@@ -130,7 +130,7 @@ def test_a_first_call_that_fails(monkeypatch: pytest.MonkeyPatch, daemon: RawSer
     found = {}
     for name, make in OWN.items():
         send_raises(monkeypatch, make)
-        found[name] = ending(DockerEngine(f"tcp://127.0.0.1:{daemon.port}", timeout_s=5).ping)
+        found[name] = ending(DockerEngine(f"tcp://{daemon.host}", timeout_s=5).ping)
     assert {name: status for name, status in found.items() if status not in {2, 5}} == {}
 
 
