@@ -7,6 +7,7 @@ refused for some seconds (IAM user guide, "Changes that I make are not always im
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,10 @@ from typing import Any
 from pydantic import SecretStr
 
 from jenkins_release.aws.iam_calls import EXISTS, GONE, IamCalls, document_of
+from jenkins_release.errors import RemoteError
+
+_MOST_VERSIONS = 5
+"""Versions of a managed policy (IAM user guide, "IAM and AWS STS quotas")."""
 
 
 @dataclass(frozen=True)
@@ -291,16 +296,39 @@ class IamAccount(IamCalls):
         )
 
     def replace_managed_policy(self, arn: str, text: str) -> None:
-        """Bring a new version of a managed policy into force; the oldest of five makes room."""
+        """Bring a new version of a managed policy into force; the oldest of five makes room.
+
+        Done where it is in force: the answer to an earlier call may have been lost, and each call that IAM
+        takes makes a version.
+
+        Raises:
+            RemoteError: IAM refused or failed; retryable where it counts more versions than it showed.
+        """
         what = f"replace the policy {arn}"
+        if self.managed_policy(arn) == json.loads(text):
+            return
         versions = self.pages("list_policy_versions", what, "Versions", PolicyArn=arn)
-        if len(versions) >= 5:
+        if len(versions) >= _MOST_VERSIONS:
             spare = [each for each in versions if not each["IsDefaultVersion"]]
             oldest = min(spare, key=lambda each: each["CreateDate"])
             self.call(
                 "delete_policy_version", what, passing=(GONE,), PolicyArn=arn, VersionId=oldest["VersionId"]
             )
-        self.call("create_policy_version", what, PolicyArn=arn, PolicyDocument=text, SetAsDefault=True)
+        made = self.call(
+            "create_policy_version",
+            what,
+            passing=("LimitExceeded",),
+            once=True,
+            PolicyArn=arn,
+            PolicyDocument=text,
+            SetAsDefault=True,
+        )
+        if made is None:
+            raise RemoteError(
+                f"cannot {what}: IAM counts more versions of it than it showed",
+                hint="run the command again in a minute",
+                retryable=True,
+            )
 
 
 def _user(answer: Mapping[str, Any], tags: Mapping[str, str]) -> IamUser:

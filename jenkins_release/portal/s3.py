@@ -151,19 +151,25 @@ class S3Portal(BucketFolder):
         data = make()
         if data == before:
             return False
-        self._bucket.call(
-            "put_object",
-            f"write {self._shown(path)}",
-            Key=self._key(path),
-            Body=data,
-            ChecksumAlgorithm="SHA256",
-            ChecksumSHA256=b64encode(sha256(data).digest()).decode(),
-            ContentType=content_type,
-            # A browser asks each time whether the page is still the same: a withdrawn release goes at once.
-            CacheControl="no-cache",
-            **condition,
-            **self._bucket.encryption,
-        )
+        try:
+            self._bucket.call(
+                "put_object",
+                f"write {self._shown(path)}",
+                Key=self._key(path),
+                Body=data,
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=b64encode(sha256(data).digest()).decode(),
+                ContentType=content_type,
+                # A browser asks each time whether the page is still the same: a withdrawn release goes at
+                # once.
+                CacheControl="no-cache",
+                **condition,
+                **self._bucket.encryption,
+            )
+        except Precondition:
+            # The answer to an earlier attempt may have been lost.
+            if self._page(path)[1] != data:
+                raise
         return True
 
     def files(self, folder: str) -> list[PortalFile]:

@@ -6,11 +6,15 @@ Source: ECR user guide, "Private repository policies".
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from jenkins_release.errors import RemoteError
 from jenkins_release.registry.ecr_calls import EcrCalls
 from jenkins_release.waits import Limits
+
+_NONE = "RepositoryPolicyNotFoundException"
+"""Code of a repository without a policy."""
 
 
 class RepositoryPolicies:
@@ -41,7 +45,7 @@ class RepositoryPolicies:
             answer = self._calls.call(
                 "get_repository_policy",
                 f"read the policy of {repository}",
-                passing=("RepositoryPolicyNotFoundException",),
+                passing=(_NONE,),
                 repositoryName=repository,
             )
         except ClientError:
@@ -55,13 +59,17 @@ class RepositoryPolicies:
 
     def write(self, repository: str, policy: dict[str, Any]) -> None:
         """Replace the policy of a repository (``SetRepositoryPolicy``); one without statements is removed."""
+        from botocore.exceptions import ClientError
+
         if not policy["Statement"]:
-            # ECR takes no policy without a statement.
-            self._calls.call(
-                "delete_repository_policy",
-                f"remove the policy of {repository}",
-                repositoryName=repository,
-            )
+            # ECR takes no policy without a statement; that there is none is what is wanted.
+            with suppress(ClientError):
+                self._calls.call(
+                    "delete_repository_policy",
+                    f"remove the policy of {repository}",
+                    passing=(_NONE,),
+                    repositoryName=repository,
+                )
             return
         self._calls.call(
             "set_repository_policy",

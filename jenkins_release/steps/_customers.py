@@ -194,6 +194,12 @@ def new_key(name: str, known: Collection[str], services: Services) -> Credential
         ) from error
 
 
+def name_lost_key(error: RemoteError) -> None:
+    """Say in the hint of an error that a key may have been made, and the answer lost."""
+    lost = "IAM may have made a key whose secret nobody has: the same command again deletes it"
+    error.hint = f"{error.hint}; {lost}" if error.hint else lost
+
+
 def await_key(name: str, key_id: str, services: Services) -> None:
     """Wait until a new key shows: the list has then what was made before it too. Raises RemoteError."""
     seen(
@@ -258,7 +264,14 @@ def hand_key_over(
             return found, None
         return found, new_key(customer.user, {*found, *keep}, services)
 
-    handed, credentials = services.retry(f"create an access key of {customer.user}", create)
+    try:
+        handed, credentials = services.retry(f"create an access key of {customer.user}", create)
+    except RemoteError as error:
+        if error.retryable:
+            with contextlib.suppress(ReleaseError):
+                _adopt(customer, tags, handover, services, keep)
+            name_lost_key(error)
+        raise
     if credentials is None:
         return handed
     try:

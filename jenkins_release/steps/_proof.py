@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from jenkins_release.rules import customers as tag
 from jenkins_release.steps._customers import (
     await_key,
     key_access,
+    name_lost_key,
     new_key,
     own_credentials,
     place_of,
@@ -103,7 +105,14 @@ def probe(user: IamUser, present: list[str], services: Services) -> list[str]:
         return new_key(user.name, present, services)
 
     try:
-        credentials = services.retry(f"create a key of {user.name} to try with", create)
+        try:
+            credentials = services.retry(f"create a key of {user.name} to try with", create)
+        except RemoteError as error:
+            if error.retryable:
+                with contextlib.suppress(ReleaseError):
+                    _remove_unknown(user, present, services)
+                name_lost_key(error)
+            raise
         await_key(user.name, credentials.key_id, services)
         _remove_unknown(user, [*present, credentials.key_id], services)
         # "unknown key" is what a key that is too new is told: only a denial proves anything.

@@ -144,6 +144,59 @@ class TestResuming:
         assert len(s3.named("CompleteMultipartUpload")) == 2
         assert parts(s3) == [1, 2, 3]
 
+    @pytest.mark.parametrize(
+        ("action", "data"),
+        [
+            ("PutObject", SMALL),
+            ("CreateMultipartUpload", LARGE),
+            ("UploadPart", LARGE),
+            ("CompleteMultipartUpload", LARGE),
+        ],
+    )
+    def test_a_lost_answer_is_no_reason_to_fail(
+        self, portal: S3Portal, s3: S3Double, client: Any, bucket: str, action: str, data: bytes
+    ) -> None:
+        """S3 did it, nobody heard of it: the object is there once, and nothing else is left."""
+        lost = Fault(lambda call: call.action == action, status=0, times=1)
+        s3.faults.append(lost)
+        counted: list[int] = []
+        portal.put(upload(data), counted.append)
+        assert lost.times == 0
+        assert sum(counted) == len(data)
+        assert portal.read_small(KEY) == data
+        assert _unfinished(client, bucket) == []
+
+    @pytest.mark.parametrize("before", [b"", b"the page before"], ids=["new", "replaced"])
+    def test_a_page_whose_answer_was_lost_was_written(
+        self, portal: S3Portal, s3: S3Double, before: bytes
+    ) -> None:
+        """The repeated call is refused for what the first one wrote; others' bytes are another matter."""
+        path = "SkyDRM/index.html"
+        if before:
+            portal.write_page(path, lambda: before, "text/html")
+        lost = Fault(lambda call: call.action == "PutObject", status=0, times=1)
+        s3.faults.append(lost)
+        assert portal.write_page(path, lambda: b"the page", "text/html")
+        assert lost.times == 0
+        assert portal.read_small(path) == b"the page"
+
+    def test_a_removal_whose_answer_was_lost_is_one(
+        self, portal: S3Portal, s3: S3Double, client: Any, bucket: str
+    ) -> None:
+        """Of an object, and of the parts of an upload that broke off."""
+        portal.put(upload(SMALL), ignore)
+        client.create_multipart_upload(Bucket=bucket, Key=KEY)
+        lost = [
+            Fault(lambda call, name=name: call.action == name, status=0, times=1)
+            for name in ("DeleteObject", "AbortMultipartUpload")
+        ]
+        s3.faults.extend(lost)
+        portal.remove(KEY)
+        portal.discard_unfinished("SkyDRM")
+        assert [each.times for each in lost] == [0, 0]
+        assert portal.files("SkyDRM") == []
+        assert _unfinished(client, bucket) == []
+
     @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
     @pytest.mark.parametrize("theirs", ["the same", "other"])
     def test_someone_who_was_quicker_is_never_overwritten(

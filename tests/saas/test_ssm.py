@@ -266,7 +266,10 @@ def test_a_cancellation_that_comes_too_early_is_repeated(refreshed: SaasStack):
         with pytest.raises(RemoteError) as caught:
             ssm.cancel(ident)
         assert caught.value.retryable
+    # So is one whose answer was lost.
+    refreshed.front.faults.add(Fault(action="ssm:CancelCommand", reset_response_after=0))
     ssm.cancel(ident)
+    assert refreshed.front.faults.pending() == []
     assert refreshed.front.ssm.commands[ident].cancelled
 
 

@@ -130,6 +130,16 @@ def test_a_version_is_published_once_and_never_replaced(store: TrustStore):
     assert store.read() == {1: b"one", 2: b"two"}
 
 
+def test_a_version_whose_answer_was_lost_is_published(s3: S3Double, bucket: str):
+    """The repeated call is refused for what the first one wrote."""
+    lost = Fault(lambda call: call.action == "PutObject", status=0, times=1)
+    s3.faults.append(lost)
+    store = S3TrustStore(bucket, "trust/SkyDRM", REGION)
+    store.write(1, b"one")
+    assert lost.times == 0
+    assert store.read() == {1: b"one"}
+
+
 def test_other_files_beside_the_versions_are_passed_over(tmp_path: Path):
     """Hidden ones of a writer that died, folders, other names."""
     folder = tmp_path / "SkyDRM" / ".trust"
