@@ -84,7 +84,8 @@ class Exchange:
         host: The server, for messages.
     """
 
-    def __init__(self, answer: requests.Response, call: Call, host: str) -> None:
+    def __init__(self, answer: requests.Response, call: Call, host: str, setting: str = "") -> None:
+        self._setting = setting
         self._answer = answer
         self._call = call
         self.status = answer.status_code
@@ -104,7 +105,7 @@ class Exchange:
         # Not requests' iter_content: that decodes.
         source = self._call.pieces(self._answer.raw.stream(size, decode_content=False), size)
         while True:
-            with translated(self.host):
+            with translated(self.host, self._setting):
                 piece = next(source, None)
             if piece is None:
                 return
@@ -173,7 +174,7 @@ def exchange(
     answer = None
     try:
         check()
-        with translated(host), call:
+        with translated(host, limits.setting), call:
             answer = session.request(
                 method,
                 url,
@@ -183,7 +184,7 @@ def exchange(
                 stream=True,
                 **how,
             )
-        yield Exchange(answer, call, host)
+        yield Exchange(answer, call, host, limits.setting)
     finally:
         if answer is not None:
             answer.close()
@@ -317,11 +318,12 @@ def location(stated: str, base: str, host: str) -> SplitResult:
 
 
 @contextmanager
-def translated(host: str) -> Iterator[None]:
+def translated(host: str, setting: str = "") -> Iterator[None]:
     """Turn whatever requests, urllib3 and http.client raise in the block into :class:`NoAnswer`.
 
     Args:
         host: The server, for the message.
+        setting: What the longest wait for an answer is called where it can be changed.
     """
     try:
         yield
@@ -330,7 +332,8 @@ def translated(host: str) -> Iterator[None]:
     except TimeoutError as error:
         # A call says what was late and for how long.
         late = shown(str(error).rpartition(": ")[2])
-        raise NoAnswer(f"{host} did not answer in time: {late} (network.answer_s)") from error
+        where = f" ({setting})" if setting else ""
+        raise NoAnswer(f"{host} did not answer in time: {late}{where}") from error
     except FOREIGN as error:
         reason = _cause(error)
         if caused_by(error, ssl.SSLCertVerificationError):

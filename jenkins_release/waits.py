@@ -56,10 +56,17 @@ class Limits:
     Attributes:
         answer_s: Longest wait for an answer, in seconds; what is sent or received meanwhile adds to it.
         least_rate: Bytes a second; slower than that, bytes that move do not count.
+        setting: Key of ``release.toml`` that ``answer_s`` comes from; empty if nothing changes it.
     """
 
     answer_s: float = 60.0
     least_rate: int = LEAST_RATE
+    setting: str = ""
+
+    @property
+    def told(self) -> str:
+        """The longest wait for an answer, for messages."""
+        return f"{self.setting} is {self.answer_s:g} s" if self.setting else f"{self.answer_s:g} s"
 
     def call(self, what: str, size: int = 0) -> Call:
         """Return a call that may take the wait for an answer, and ``size`` bytes at the least rate.

@@ -124,8 +124,7 @@ class AwsExchange:
             yield
         except (TimeoutError, ReadTimeoutError) as error:
             raise AnswerError(
-                error=f"{self._name} did not answer {operation} in time (network.answer_s is "
-                f"{self._limits.answer_s:g} s)"
+                error=f"{self._name} did not answer {operation} in time ({self._limits.told})"
             ) from error
         except (HTTPClientError, NoConnection):
             raise

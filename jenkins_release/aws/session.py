@@ -125,9 +125,7 @@ def settle_credentials(session: Any, limits: Limits) -> None:
         except (BotoCoreError, ClientError):
             raise
         except TimeoutError as error:
-            raise AnswerError(
-                error=f"the AWS credentials did not come in time (network.answer_s is {limits.answer_s:g} s)"
-            ) from error
+            raise AnswerError(error=f"the AWS credentials did not come in time ({limits.told})") from error
         except Exception as error:
             if isinstance(error, ValueError) and "invalid literal" in str(error):
                 raise _unreadable(error) from error

@@ -24,7 +24,7 @@ class AwsServices:
     def limits(self) -> Limits:
         """How long a call of the registry, of AWS or of the portal's storage may take."""
         section = self.configuration.network
-        return Limits(section.answer_s, section.least_rate)
+        return Limits(section.answer_s, section.least_rate, "network.answer_s")
 
     @cached_property
     def registry(self) -> Registry:

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from jenkins_release.config import Configuration, load_configuration
+from jenkins_release.waits import Limits
 from tests.docs.pages import ROOT, table
 
 EXAMPLE = ROOT / "examples" / "skydrm" / "release.toml"
@@ -163,3 +164,13 @@ def test_variables_on_the_pages_exist(page: str):
     rows = {cells[3].strip("`") for cells in table(PAGE, "key", "type", "default")}
     for name in set(re.findall(r"JENKINS_RELEASE_[A-Z_]*[A-Z]", (ROOT / page).read_text())):
         assert name in rows or f'"{name.removesuffix("_FILE")}"' in source, name
+
+
+@pytest.mark.parametrize("page", ["docs/configuration.md", "docs/verify.md", "jenkins_release/cli/verify.py"])
+def test_the_limits_of_commands_without_a_configuration_are_on_the_pages(page: str):
+    """Nothing changes them, so they have to be right."""
+    text = " ".join((ROOT / page).read_text().split())
+    limits = Limits()
+    assert f"{limits.answer_s:g} s for an answer" in text
+    assert f"at {limits.least_rate // 1024} KiB a second at least" in text
+    assert limits.told == "60 s"

@@ -150,6 +150,8 @@ def test_a_slow_answer_ends_and_may_be_asked_for_again(
     assert caught.value.retryable
     if what != "a body":
         assert f"{raw_server.host} did not answer in time" in str(caught.value)
+    # These limits come from no setting.
+    assert "network." not in f"{caught.value} {caught.value.hint}"
     assert time.monotonic() - begun < GENEROUS_S
 
 

@@ -24,7 +24,7 @@ from tests.fixtures.process import started, stopped_at_once, waiting_program
 from tests.fixtures.raw_server import RawServer, Request, answer, drip, flood
 
 GENEROUS_S = 15.0
-LIMITS = Limits(0.5, 1000)
+LIMITS = Limits(0.5, 1000, "network.answer_s")
 JSON = "application/x-amz-json-1.1"
 
 
