@@ -124,7 +124,9 @@ def test_a_server_that_restarts_is_waited_for(no_aws: None, monkeypatch: pytest.
             connection, _ = listening.accept()
             with connection:
                 connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\n" + JSON.encode() + b"\r\nContent-Length: 30\r\n\r\n")
+                connection.sendall(
+                    f"HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nContent-Length: 30\r\n\r\n".encode()
+                )
                 connection.sendall(b'{"layers": [], "failures": []}')
 
     later = threading.Timer(1.2, serve)
