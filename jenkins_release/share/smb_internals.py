@@ -10,7 +10,7 @@ is used of the library beyond its documented calls:
   thread calls ``transport.recv(seconds)``, which raises ``TimeoutError`` after silence;
 * ``Tcp``: ``_sock``, ``_sock_lock`` (held while sending), ``_close_lock`` (held while receiving);
 * ``Connection.sequence_window`` under ``sequence_lock``: the credits; ``outstanding_requests``;
-* ``Connection._t_exc``: what ended the receiving thread; ``_check_worker_running``;
+* ``Connection._t_worker``, the receiving thread; ``_t_exc``, what ended it; ``_check_worker_running``;
 * ``Connection.receive`` returns at once when ``response_event`` of the ``Request`` is set and its
   ``response`` is final; ``_process_message_thread`` sets both, and logs what ends it;
 * the keys and algorithms on ``Connection``, ``Session`` and ``TreeConnect``.
@@ -25,6 +25,7 @@ import logging
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -61,6 +62,8 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
     def __init__(self, other: Tcp, connection: BulkConnection) -> None:
         super().__init__(other.server, other.port, other.timeout)
         self._connection = connection
+        # The garbage collector may close a connection in the thread that sends or receives on it just now.
+        self._sock_lock, self._close_lock = threading.RLock(), threading.RLock()
 
     def connect(self) -> None:
         """Connect, and set the limits of the socket."""
@@ -227,6 +230,8 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         self.exchange = Exchange(self._grant, least_rate=least_rate)
         self._transport: BulkTcp | None = None
         super().__init__(guid, server, port, require_signing=True)
+        # As the locks of the socket: the garbage collector comes by.
+        self.sequence_lock = threading.RLock()
 
     @property
     def transport(self) -> BulkTcp | None:
@@ -298,6 +303,11 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         """Return how many credits the server has granted that no request uses."""
         with self.sequence_lock:
             return int(self.sequence_window["high"] - self.sequence_window["low"])
+
+    @property
+    def receives_here(self) -> bool:
+        """Whether this is the thread that receives its answers: it can wait for none."""
+        return self._t_worker is not None and self._t_worker.ident == threading.get_ident()
 
     @property
     def alive(self) -> bool:

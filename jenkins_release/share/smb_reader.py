@@ -87,7 +87,10 @@ def read_file(
             handle = resumption.go_on(error, got, reopen)
         finally:
             pieces.close()
-            if connection.alive and connection is slot.connection:
+            if connection.wire.receives_here:
+                # The garbage collector came by: nobody reads on, and no answer would come meanwhile.
+                connection.drop()
+            elif connection.alive and connection is slot.connection:
                 _close_read(connection, handle, path, whole=got == wanted)
     if got != wanted:
         raise too_short(where, offset, wanted, offset + got)

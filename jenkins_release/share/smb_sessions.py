@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 from jenkins_release.share.smb_address import SmbAddress
 
@@ -15,7 +17,8 @@ _MOST = 32
 class LostSessions:
     """The lost sessions of one user, by server. New logins name them, and the server ends them."""
 
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    # The garbage collector may close a file that is half read in the middle of a change: one more is lost.
+    _lock: AbstractContextManager[Any] = field(default_factory=threading.RLock)
     _found: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     _silent: bool = False
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from smbprotocol.connection import SMB2Echo
 
 from jenkins_release import waits
 from jenkins_release.errors import RemoteError
 from jenkins_release.retry import RetryPolicy
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
+from jenkins_release.share.smb_connection import SmbConnection
 from jenkins_release.waits import Stopped, Waits
 from tests.fixtures.damage import flipped
 from tests.fixtures.share import OpenSmb, Tap, eventually
@@ -294,3 +299,87 @@ def test_no_traceback_of_the_receiving_thread(
     assert damaged[0] == 2
     assert printed == []
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+class _Knot:
+    """Holds itself: only the garbage collector frees it, and with it the generator."""
+
+    def __init__(self, source: Iterator[bytes]) -> None:
+        self.source, self.itself = source, self
+
+
+class TestForgotten:
+    """A file that is half read and forgotten: the garbage collector closes it, in any thread."""
+
+    @pytest.fixture(autouse=True)
+    def uncollected(self) -> Iterator[None]:
+        """It comes when the test says so."""
+        gc.collect()
+        gc.disable()
+        yield
+        gc.enable()
+
+    @pytest.fixture
+    def share(self, samba: SambaServer, smb_folder: Path, open_smb: OpenSmb) -> SmbShare:
+        """A share with a long file and a short one."""
+        (smb_folder / "long").write_bytes(bytes(64 << 20))
+        (smb_folder / "short").write_bytes(b"content")
+        return open_smb(samba, "data", smb_folder.name, timeout_s=LONG_S)
+
+    def _forget(self, share: SmbShare, name: str) -> SmbConnection:
+        """Read a piece of a file, and forget the rest; return its connection."""
+        lent = []
+        take = share._pool._take
+        share._pool._take = lambda: lent.append(take()) or lent[-1]  # type: ignore[method-assign, func-returns-value]
+        knot = _Knot(share.read(name))
+        assert next(knot.source)
+        share._pool._take = take  # type: ignore[method-assign]
+        return lent[0]
+
+    def test_while_a_lost_session_is_noted(self, share: SmbShare, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its own session is lost too."""
+        connection = self._forget(share, "long")
+
+        class Collecting(dict[Any, list[int]]):
+            def setdefault(self, *given: Any) -> list[int]:
+                gc.collect()
+                return super().setdefault(*given)
+
+        monkeypatch.setattr(share._lost, "_found", Collecting())
+        noting = threading.Thread(target=share._lost.add, args=[connection.target, 7], daemon=True)
+        noting.start()
+        noting.join(GENEROUS_S)
+        assert not noting.is_alive()
+        assert not connection.alive
+
+    @pytest.mark.parametrize("where", ["waits", "counts credits"])
+    @pytest.mark.parametrize("name", ["long", "short"])
+    def test_in_the_thread_that_receives(
+        self, share: SmbShare, monkeypatch: pytest.MonkeyPatch, name: str, where: str
+    ) -> None:
+        """No answer comes while that thread waits for one."""
+        connection = self._forget(share, name)
+        wire = connection.wire
+        assert eventually(lambda: not wire.exchange._under_way)
+        came = threading.Event()
+
+        def collect() -> None:
+            if threading.current_thread() is wire._t_worker and not came.is_set():
+                gc.collect()
+                came.set()
+
+        class Collecting(dict[str, int]):
+            def __getitem__(self, key: str) -> int:
+                collect()
+                return super().__getitem__(key)
+
+        poll = select.poll
+        if where == "waits":
+            monkeypatch.setattr(select, "poll", lambda: collect() or poll())
+        else:
+            wire.sequence_window = Collecting(wire.sequence_window)
+        wire.send(SMB2Echo(), sid=connection.session.session_id)
+        assert came.wait(GENEROUS_S)
+        wire._t_worker.join(GENEROUS_S)
+        assert not wire._t_worker.is_alive()
+        assert not connection.alive
