@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -91,6 +92,7 @@ def retry_call(
         if policy.attempts is not None:
             number += f" of {policy.attempts}"
         _log.warning("%s: %s failed, next in %.1f s: %s", what, number, state.upcoming_sleep, error)
+        _let_go(error)
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda e: isinstance(e, ReleaseError) and e.retryable),
@@ -109,6 +111,22 @@ def retry_call(
             wish = _wish(asked, policy.deadline_s)
             error.hint = f"{error.hint}; {wish}" if error.hint else wish
         raise
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames of an attempt that failed: what they hold must not stay open until the next one.
+
+    Such as a file of the share that is half read, and that nobody may change meanwhile.
+    """
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        current = waiting.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        traceback.clear_frames(current.__traceback__)
+        waiting += [current.__cause__, current.__context__]
 
 
 def asked_wait(header: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:

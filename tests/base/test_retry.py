@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import pytest
 
@@ -88,3 +89,32 @@ def test_attempts_without_a_bound_have_no_total(caplog):
         assert call(Flaky(20, RemoteError("no answer", retryable=True)), attempts=None)[0] == 21
     assert "push x: attempt 20 failed, next in" in caplog.text
     assert "attempt 20 of" not in caplog.text
+
+
+def test_what_an_attempt_had_open_is_closed_before_the_next_one_is_waited_for():
+    """Its error would hold it: a file of the share that is half read, which nobody may change meanwhile."""
+    closed = []
+
+    def source() -> Iterator[int]:
+        try:
+            yield from range(3)
+        finally:
+            closed.append(True)
+
+    def attempt() -> None:
+        pieces = source()
+        try:
+            for _ in pieces:
+                raise ValueError("cut")
+        except ValueError as error:
+            raise RemoteError("the registry failed", retryable=True) from error
+
+    with pytest.raises(RemoteError):
+        retry_call(
+            attempt,
+            what="push x",
+            policy=RetryPolicy(attempts=2),
+            sleep=lambda _: closed.append(False),
+            uniform=lambda low, high: 0.0,
+        )
+    assert closed[:2] == [True, False]
