@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.response import assert_header_parsing
 
 from jenkins_release.causes import caused_by
+from jenkins_release.pools import close_pools
 from jenkins_release.waits import Call, Limits, check
 
 MOST_TOLD = 64 * 1024
@@ -267,6 +268,14 @@ class _Adapter(HTTPAdapter):
 _POOLS = {"http": _Pool, "https": _SecurePool}
 
 
+def close_session(session: requests.Session) -> None:
+    """Close the connections of a session, also if an answer of one of them is still at hand."""
+    for adapter in session.adapters.values():
+        if isinstance(adapter, HTTPAdapter):
+            close_pools(adapter.poolmanager, *adapter.proxy_manager.values())
+        adapter.close()
+
+
 class SessionWithoutRedirects(requests.Session):
     """Leaves redirects to the caller.
 
@@ -276,6 +285,10 @@ class SessionWithoutRedirects(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         """Return None: nowhere."""
         return None
+
+    def close(self) -> None:
+        """Close the connections."""
+        close_session(self)
 
 
 def open_session() -> requests.Session:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,7 +81,8 @@ def public_key_of(uri: str, *, region: str = "") -> SSlibKey:
     """
     from jenkins_release.aws.kms import KmsSigner
 
-    return KmsSigner(uri, region=region).public_key
+    with closing(KmsSigner(uri, region=region)) as signer:
+        return signer.public_key
 
 
 def load_public_key(path: Path) -> SSlibKey:

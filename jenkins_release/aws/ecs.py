@@ -231,6 +231,12 @@ class Ecs:
         # What a call makes each time has to be looked for before it is called again.
         return self._given or aws_client("ecs", self._region, attempts=1, limits=self._limits)
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._client.close()
+        if "_once" in self.__dict__:
+            self._once.close()
+
     def services(self, names: Sequence[str]) -> dict[str, EcsService]:
         """Describe services."""
         found: dict[str, EcsService] = {}

@@ -31,6 +31,7 @@ from botocore.exceptions import (
 from jenkins_release.aws.answers import BadAnswer, check_answer
 from jenkins_release.aws.errors import is_transient, retry_after
 from jenkins_release.numbers import whole_number
+from jenkins_release.pools import close_pools
 from jenkins_release.waits import Call, Limits, pause
 
 MOST = 16 * 1024 * 1024
@@ -115,6 +116,8 @@ class AwsExchange:
 
     def close(self) -> None:
         """Close the connections."""
+        # As with sending: there is no public way to them.
+        close_pools(self.session._manager, *self.session._proxy_managers.values())
         self.session.close()
 
     @contextlib.contextmanager

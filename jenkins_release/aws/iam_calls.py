@@ -40,6 +40,12 @@ class IamCalls:
         self._client = client if client is not None else aws_client("iam", region, limits=limits)
         self._region, self._once, self._limits = region, client, limits
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._client.close()
+        if self._once is not None:
+            self._once.close()
+
     def call(
         self,
         action: str,

@@ -65,8 +65,16 @@ class KmsSigner(AWSSigner):
             raise ConfigurationError(f"the key URI {uri!r} names no key", hint=_WRITE)
         made = client or aws_client("kms", _region(self.aws_key_id, region, environ), limits=limits)
         self.client = _Kms(made, uri)
-        self._public_key = _p256(self.client.get_public_key(KeyId=self.aws_key_id), uri)
+        try:
+            self._public_key = _p256(self.client.get_public_key(KeyId=self.aws_key_id), uri)
+        except BaseException:
+            self.close()
+            raise
         self.aws_algo = self.aws_algos[self._public_key.scheme]
+
+    def close(self) -> None:
+        """Close the connections; signing opens new ones."""
+        self.client.close()
 
 
 class _Kms:
@@ -84,6 +92,9 @@ class _Kms:
 
     def sign(self, **given: Any) -> Any:
         return self._call("sign", f"sign with {self._uri}", given)
+
+    def close(self) -> None:
+        self._client.close()
 
     def _call(self, action: str, what: str, given: Mapping[str, Any]) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from contextlib import ExitStack
 from functools import cached_property
 from hashlib import sha256
 from typing import Any, TypedDict, Unpack
@@ -134,12 +135,15 @@ class Bucket:
             ConfigurationError: There is no such bucket, or it is not in the region that is configured.
             RemoteError: S3 cannot be reached, or is busy.
         """
-        client = regional_client(self.region, self._limits)
-        headers = self._head(client)
-        self._server = headers.get("server", "")
-        found = headers.get("x-amz-bucket-region") or self.region
-        if found == self.region:
-            return client
+        with ExitStack() as unused:
+            client = regional_client(self.region, self._limits)
+            unused.callback(client.close)
+            headers = self._head(client)
+            self._server = headers.get("server", "")
+            found = headers.get("x-amz-bucket-region") or self.region
+            if found == self.region:
+                unused.pop_all()
+                return client
         if self._configured:
             raise ConfigurationError(
                 f"the bucket {self.name} is in {found}, and {self._section}.region says {self.region}",
@@ -147,6 +151,11 @@ class Bucket:
             )
         self.region = found
         return regional_client(found, self._limits)
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        if "client" in self.__dict__:
+            self.client.close()
 
     @property
     def is_amazon(self) -> bool:
@@ -358,6 +367,10 @@ class BucketFolder:
     def name(self) -> str:
         """``s3://bucket/prefix``."""
         return f"s3://{self._bucket.name}/{self._prefix}".rstrip("/")
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._bucket.close()
 
     def _key(self, path: str) -> str:
         return f"{self._prefix}{path}"

@@ -34,6 +34,10 @@ class SecretStore:
     def __init__(self, region: str, *, client: Any = None, limits: Limits | None = None) -> None:
         self._client = client if client is not None else aws_client("secretsmanager", region, limits=limits)
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._client.close()
+
     def owner(self, name: str) -> str | None:
         """Return the user that a secret is for (``DescribeSecret``); None where there is no such secret.
 

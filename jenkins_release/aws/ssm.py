@@ -168,6 +168,12 @@ class Ssm:
         # answer arrived is found out before the next one.
         return self._given or aws_client("ssm", self._region, attempts=1, limits=self._limits)
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._client.close()
+        if "_sender" in self.__dict__:
+            self._sender.close()
+
     def send(self, order: CommandOrder) -> str:
         """Send a command."""
         from botocore.exceptions import BotoCoreError, ClientError

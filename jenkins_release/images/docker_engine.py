@@ -163,13 +163,15 @@ class DockerEngine:
         image_id = str(found.get("Id", ""))
         if self._is_classic() and _DIGEST.fullmatch(image_id):
             return image_id
-        reader = ArchiveReader(self.inspect(reference).platform or None)
-        with self._progress.task(f"read {reference}") as task:
+        with (
+            ArchiveReader(self.inspect(reference).platform or None) as reader,
+            self._progress.task(f"read {reference}") as task,
+        ):
             task.waits_for(f"the Docker daemon to prepare {reference}")
             for chunk in self.save([reference]):
                 reader.feed(chunk)
                 task.advance(len(chunk))
-        digests = {image.config_digest for image in reader.finish().images}
+            digests = {image.config_digest for image in reader.finish().images}
         if len(digests) != 1:
             raise IntegrityError(f"saving {reference} gave {len(digests)} images, expected 1")
         return digests.pop()

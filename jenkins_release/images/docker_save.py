@@ -69,23 +69,20 @@ def _plainly(client: Daemon, names: Sequence[str]) -> Iterator[bytes] | None:
         return None
     query = urlencode([("names", name) for name in names])
     call = client.call("save")
-    try:
+    with contextlib.ExitStack() as opened:
+        opened.callback(connection.close)
         with call:
             connection.request("GET", f"/v{client.api_version}/images/get?{query}")
-            answer = connection.getresponse()
-    except BaseException:
-        connection.close()
-        raise
-    if answer.status != requests.codes.ok:
-        connection.close()
-        return None
-    return _pieces(connection, answer, call)
+            # The answer has the socket from now on: it is the last one of the connection.
+            answer = opened.enter_context(contextlib.closing(connection.getresponse()))
+        if answer.status != requests.codes.ok:
+            return None
+        opened.pop_all()
+    return _pieces(answer, call)
 
 
-def _pieces(
-    connection: http.client.HTTPConnection, answer: http.client.HTTPResponse, call: Call
-) -> Iterator[bytes]:
-    with contextlib.closing(connection):
+def _pieces(answer: http.client.HTTPResponse, call: Call) -> Iterator[bytes]:
+    with contextlib.closing(answer):
         yield from call.pieces(iter(lambda: answer.read(_CHUNK), b""), _CHUNK)
 
 

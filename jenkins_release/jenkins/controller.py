@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from jenkins_release.environment import is_text
 from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.exchange import close_session
 from jenkins_release.jenkins.answers import build_of, entries_of, job_of, pending_input_of, queue_item_of
 from jenkins_release.jenkins.errors import AnswerRefused, CrumbRefused, jenkins_errors, translate
 from jenkins_release.jenkins.protocol import Build, ConsolePart, FolderEntry, JobInfo, PendingInput, QueueItem
@@ -76,6 +77,10 @@ class Controller:
 
     def __repr__(self) -> str:
         return f"Controller({self.url!r})"
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        close_session(self._server._session)
 
     def user(self) -> str:
         """Return the id of the user whose token is used."""

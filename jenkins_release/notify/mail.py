@@ -87,29 +87,30 @@ class MailNotifier:
         failure: ReleaseError | None = None
         call = Call(f"the mail server {self.shown} to answer", within_s)
         # Raised behind the handlers: a cause may quote what was sent to log in.
-        try:
-            with call:
-                server = self._connect(within_s)
-        except _FOREIGN as error:
-            failure = self._unreachable(error)
+        with contextlib.ExitStack() as opened:
+            try:
+                with call:
+                    server = self._connect(within_s)
+                    opened.callback(server.close)
+            except _FOREIGN as error:
+                failure = self._unreachable(error)
+            else:
+                failure = self._hand_in(server, mail, call)
         if failure is not None:
             raise failure
+
+    def _hand_in(self, server: smtplib.SMTP, mail: EmailMessage, call: Call) -> ReleaseError | None:
         try:
             with call:
                 refused = server.send_message(
                     mail, self._sender.addr_spec, [address.addr_spec for address in self._to]
                 )
         except _FOREIGN as error:
-            failure = self._unsent(error)
-        else:
-            # It is on its way: how the server says goodbye changes nothing.
-            with contextlib.suppress(*_FOREIGN), call:
-                server.quit()
-            failure = self._partly(refused) if refused else None
-        finally:
-            server.close()
-        if failure is not None:
-            raise failure
+            return self._unsent(error)
+        # It is on its way: how the server says goodbye changes nothing.
+        with contextlib.suppress(*_FOREIGN), call:
+            server.quit()
+        return self._partly(refused) if refused else None
 
     def _compose(self, message: Message) -> EmailMessage:
         mail = EmailMessage(policy=SMTP_POLICY)

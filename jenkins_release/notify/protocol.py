@@ -40,7 +40,7 @@ class Notifier(Protocol):
 
         Args:
             message: The message.
-            within_s: Longest silence of the server, in seconds.
+            within_s: How long all of it may take, in seconds.
 
         Raises:
             ConfigurationError: It cannot work as configured: certificate, login, an address.

@@ -303,3 +303,5 @@ class S3Portal(BucketFolder):
             return answer["Body"].read(), str(answer["ETag"])
         except BotoCoreError as error:
             raise self._bucket.explain(error, what) from error
+        finally:
+            answer["Body"].close()

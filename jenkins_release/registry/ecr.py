@@ -59,6 +59,10 @@ class EcrRegistry:
         self._now = now
         self._endpoint = ""
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._api.close()
+
     @property
     def endpoint(self) -> str:
         """URL of the registry; ``http://`` only on loopback. The first use asks ECR for it."""

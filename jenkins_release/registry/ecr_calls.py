@@ -67,6 +67,12 @@ class EcrCalls:
                 self._made = aws_client("ecr", self.region, profile=self._profile, limits=self._limits)
             return self._made
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._inspector.close()
+        if self._made is not None:
+            self._made.close()
+
     def call(self, action: str, what: str, *, passing: Sequence[str] = (), **parameters: Any) -> Any:
         """Call one API action of the registry.
 

@@ -49,6 +49,11 @@ class Inspector:
             "inspector2", self._region, profile=self._profile, limits=self._limits
         )
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        if "_client" in self.__dict__:
+            self._client.close()
+
     def scan(self, repository: str, arn: str, digest: str) -> Scan:
         """Return where the scan of an image stands, and what it found.
 

@@ -81,6 +81,10 @@ class KeyAccess:
         self._client = client if client is not None else _client(credentials, region, self._limits)
         self._login: RegistryLogin | None = None
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._client.close()
+
     def token(self) -> Tried:
         """Try ``ecr:GetAuthorizationToken``: what ``docker login`` needs. The token is kept for a pull."""
         tried, answer = self._try("ecr:GetAuthorizationToken", "get_authorization_token")

@@ -32,6 +32,10 @@ class RepositoryPolicies:
     ) -> None:
         self._calls = EcrCalls(region, account, None, client, limits)
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._calls.close()
+
     def read(self, repository: str) -> dict[str, Any]:
         """Return the policy of a repository (``GetRepositoryPolicy``); an empty one where it has none.
 

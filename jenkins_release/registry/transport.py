@@ -1,4 +1,4 @@
-"""Requests to a registry over the distribution API: login, errors, one connection for each thread.
+"""Requests to a registry over the distribution API: login, errors, one connection for each call under way.
 
 Errors: OCI Distribution Specification 1.1, "Error Codes". Amazon ECR takes its token as the password
 of Basic authentication and answers an expired one with 403 and a sentence (ECR user guide, "Common
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from urllib.parse import SplitResult
 
@@ -59,10 +60,10 @@ class Transport:
     def __init__(self, login: Callable[[], RegistryLogin], *, limits: Limits | None = None) -> None:
         self._mint = login
         self.limits = limits or Limits()
-        self._local = threading.local()
         self._lock = threading.Lock()
         self._login: RegistryLogin | None = None
-        self._sessions: list[requests.Session] = []
+        # No lock: the garbage collector gives back the session of a blob that nobody reads on.
+        self._idle: deque[requests.Session] = deque()
 
     @property
     def endpoint(self) -> str:
@@ -110,8 +111,9 @@ class Transport:
         auth = HTTPBasicAuth(login.username, login.password)
         with (
             _translated(what),
+            self._session() as session,
             exchange(
-                self._session(),
+                session,
                 method,
                 url,
                 what,
@@ -140,8 +142,8 @@ class Transport:
         """
         login = self._current()
         root = root_url(login.registry)
-        session, auth = self._session(), HTTPBasicAuth(login.username, login.password)
-        with _translated(what), ExitStack() as stack:
+        auth = HTTPBasicAuth(login.username, login.password)
+        with _translated(what), self._session() as session, ExitStack() as stack:
             enter, limits = stack.enter_context, self.limits
             found = enter(exchange(session, "GET", root + target, what, limits, auth=auth))
             if found.status in _REDIRECTS:
@@ -166,20 +168,22 @@ class Transport:
         )
 
     def close(self) -> None:
-        """Close every connection; a later request opens new ones."""
-        with self._lock:
-            sessions, self._sessions = self._sessions, []
-            self._local = threading.local()
-        for session in sessions:
-            session.close()
+        """Close every connection that no request uses; a later request opens new ones."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = open_session()
-            with self._lock:
-                self._sessions.append(session)
-        return session
+    @contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        """Lend a session: threads come and go, there are as many as requests at the same time."""
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = open_session()
+        try:
+            yield session
+        finally:
+            self._idle.append(session)
 
     def _current(self) -> RegistryLogin:
         with self._lock:

@@ -77,8 +77,18 @@ def verified_archive(
     Raises:
         IntegrityError: The archive is not what ``candidate.json`` says; its end was not yielded.
     """
+    with ArchiveReader(platform=services.configuration.export.platform) as reader:
+        yield from _verified(reader, file, opened, services, advance)
+
+
+def _verified(
+    reader: ArchiveReader,
+    file: FileRecord,
+    opened: OpenCandidate,
+    services: Services,
+    advance: Callable[[int], None],
+) -> Iterator[bytes]:
     path = services.candidates.shown(opened.ref, file.path)
-    reader = ArchiveReader(platform=services.configuration.export.platform)
     held: list[bytes] = []
     waiting = total = 0
     stored = f"{services.candidates.folder(opened.ref)}/{file.path}"

@@ -232,7 +232,9 @@ def key_access(credentials: Credentials, services: Services) -> KeyAccess:
     from jenkins_release.registry.key_access import KeyAccess
 
     scope = place_of(services).scope
-    return KeyAccess(credentials, scope.region, scope.account, now=services.now, limits=services.limits)
+    return services.closed_at_end(
+        KeyAccess(credentials, scope.region, scope.account, now=services.now, limits=services.limits)
+    )
 
 
 def hand_key_over(

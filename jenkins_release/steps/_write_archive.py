@@ -154,18 +154,19 @@ def _write(
                 write(chunk)
         else:
             write_plain = write
+        found = {}
         if section.gzip_digests:
-            with GzipDigests() as digests:
-                reader = ArchiveReader(section.platform, observer=digests)
+            with GzipDigests() as digests, ArchiveReader(section.platform, observer=digests) as reader:
                 fan_out(stream, [reader.feed, write_plain])
                 found = {
                     offset: BlobRecord(digest=digest, size=size)
                     for offset, (digest, size) in digests.found.items()
                 }
+                index = reader.finish()
         else:
-            reader, found = ArchiveReader(section.platform), {}
-            fan_out(stream, [reader.feed, write_plain])
-        index = reader.finish()
+            with ArchiveReader(section.platform) as reader:
+                fan_out(stream, [reader.feed, write_plain])
+                index = reader.finish()
         check_guesses(reusing.copied, index)
         return WrittenArchive(index, False, found, reusing.copied, reusing.saved)
 

@@ -73,7 +73,7 @@ def issue_account(request: AccountRequest, services: Services) -> AccountReport:
         raise ConfigurationError(
             f"{request.account} is the account of the registry", hint="give the customer's own account"
         )
-    policies = RepositoryPolicies(scope.region, scope.account, limits=services.limits)
+    policies = _policies(services)
     found = _read(policies, services)
     for name, policy in found:
         other = [each for each in own_statements(customer, policy) if account_of(each) != request.account]
@@ -110,8 +110,7 @@ def revoke_account(name: str, services: Services, *, dry_run: bool = False) -> A
         ConfigurationError: The name is wrong, or no repository lets the customer in.
         RemoteError: ECR refused or failed; running it again goes on.
     """
-    customer, scope = named_customer(name, services), place_of(services).scope
-    policies = RepositoryPolicies(scope.region, scope.account, limits=services.limits)
+    customer, policies = named_customer(name, services), _policies(services)
     found = [(each, policy, own_statements(customer, policy)) for each, policy in _read(policies, services)]
     changed = [(each, policy, own) for each, policy, own in found if own]
     if not changed:
@@ -134,9 +133,13 @@ def list_accounts(services: Services) -> list[SharedAccount]:
     Raises:
         RemoteError: ECR refused or failed.
     """
-    scope = place_of(services).scope
-    policies = _read(RepositoryPolicies(scope.region, scope.account, limits=services.limits), services)
+    policies = _read(_policies(services), services)
     return shared_accounts(services.configuration.product.name, policies)
+
+
+def _policies(services: Services) -> RepositoryPolicies:
+    scope = place_of(services).scope
+    return services.closed_at_end(RepositoryPolicies(scope.region, scope.account, limits=services.limits))
 
 
 def _read(policies: RepositoryPolicies, services: Services) -> list[tuple[str, dict[str, Any]]]:

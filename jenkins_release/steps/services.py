@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from jenkins_release.config import (
@@ -60,6 +60,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class Closable(Protocol):
+    """Something with connections."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+C = TypeVar("C", bound=Closable)
+_CLOSED = (
+    *("share", "release_share", "portal", "ledger", "engine", "blobs", "registry"),
+    *("iam", "secret_store", "ecs", "run_command", "trust_store", "_controller"),
+)
+"""What is closed with the services, where it was opened and has something to close."""
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -84,7 +99,7 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
     sleep: Callable[[float], None] = pause
     _signs_for: str = field(default="", init=False, repr=False)
     pin_file: PinFile = field(default_factory=PinFile)
-    _opened: list[ClosableShare] = field(default_factory=list, init=False, repr=False)
+    _opened: list[Closable] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check that the environment is text, and take a login out of the build's URL.
@@ -105,7 +120,10 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
 
     def open_share(self, location: str) -> ClosableShare:
         """Return the share at a location, with the configured login; closed with the services."""
-        opened = self._open_share(location)
+        return self.closed_at_end(self._open_share(location))
+
+    def closed_at_end(self, opened: C) -> C:
+        """Return what was opened; it is closed with the services."""
         self._opened.append(opened)
         return opened
 
@@ -312,6 +330,8 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
             environ=self.environ,
             limits=self.limits,
         )
+        if hasattr(signer, "close"):  # one in AWS KMS
+            self.closed_at_end(signer)
         for trusted in self.trusted_keys:
             same = trusted.key.keyid == signer.public_key.keyid
             usable = trusted.valid_at(self.now()) and not trusted.revoked
@@ -327,12 +347,11 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
 
     def close(self) -> None:
         """Close the connections that were opened; a later use opens new ones."""
-        for name in ("share", "release_share", "portal", "ledger", "engine", "blobs"):
-            opened = self.__dict__.get(name)
-            if opened is not None and hasattr(opened, "close"):
-                opened.close()
-        for share in self._opened:
-            share.close()
+        with ExitStack() as closing:
+            # All of them, also if one is interrupted.
+            for opened in (*(self.__dict__.get(name) for name in _CLOSED), *self._opened):
+                if opened is not None and hasattr(opened, "close"):
+                    closing.callback(opened.close)
 
     def __enter__(self) -> Services:
         return self

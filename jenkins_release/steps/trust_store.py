@@ -171,6 +171,10 @@ class S3TrustStore:
         """``s3://bucket/prefix``."""
         return f"{self.SCHEME}{self._bucket.name}/{self._prefix}".rstrip("/")
 
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._bucket.close()
+
     def read(self) -> dict[int, bytes]:
         """See :class:`TrustStore`."""
         listed = self._bucket.call("list_objects_v2", f"list {self.name}", Prefix=self._prefix, Delimiter="/")
@@ -202,6 +206,8 @@ class S3TrustStore:
             data: bytes = answer["Body"].read(MAX_TRUST_BYTES + 1)
         except BotoCoreError as error:
             raise self._bucket.explain(error, what) from error
+        finally:
+            answer["Body"].close()
         return data
 
 

@@ -268,11 +268,11 @@ class _Verification:
 
     def _archive(self, release: Release, path: Path) -> Match:
         platforms = {image.platform for image in release.record.images}
-        reader = ArchiveReader(platforms.pop() if len(platforms) == 1 else None)
         try:
-            for chunk in unpacked(self._read(path)):
-                reader.feed(chunk)
-            index = reader.finish()
+            with ArchiveReader(platforms.pop() if len(platforms) == 1 else None) as reader:
+                for chunk in unpacked(self._read(path)):
+                    reader.feed(chunk)
+                index = reader.finish()
         except (IntegrityError, ConfigurationError) as error:
             # An archive of another platform is a finding like any other: it is not the release's.
             if str(path) in error.message:

@@ -20,6 +20,7 @@ FLOORS = {
             "lazy",
             "moments",
             "numbers",
+            "pools",
             "regions",
             "utf8",
             "version",

@@ -53,7 +53,8 @@ class ArchiveReader:
     everything the archive says of itself is compared with it. Where both layouts are present they
     must agree.
 
-    Not for use by several threads at once; :meth:`feed` may be called from any one thread.
+    Not for use by several threads at once; :meth:`feed` may be called from any one thread. A context manager:
+    the thread of a reader that is not fed to the end ends with the block.
 
     Args:
         platform: Platform to choose, such as ``linux/amd64``; None takes the only one there is.
@@ -89,6 +90,12 @@ class ArchiveReader:
         self._index: ArchiveIndex | None = None
         self._others: tuple[str, ...] = ()
         self._listed: dict[str, tuple[str, ...]] = {}
+
+    def __enter__(self) -> ArchiveReader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop_worker()
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> None:
         """Take the next bytes of the archive, any number.
