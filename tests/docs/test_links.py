@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, anchors, links, name, pages, read
+from tests.docs.pages import ROOT, anchors, inline_code, links, name, pages, read
 
 
 @pytest.mark.parametrize("page", pages(), ids=name)
@@ -20,6 +21,14 @@ def test_relative_links_resolve(page: Path):
         assert file.exists(), link
         assert file.is_relative_to(ROOT), link
         assert not anchor or anchor in anchors(file), link
+
+
+@pytest.mark.parametrize("page", pages(), ids=name)
+def test_modules_that_a_page_names_exist(page: Path):
+    """By a path from the project's root, or from the package's."""
+    named = [text for text in inline_code(page) if re.fullmatch(r"[\w.-]+/[\w./-]*\.py", text)]
+    roots = (ROOT, ROOT / "jenkins_release", ROOT / "tests")
+    assert [text for text in named if not any((root / text).exists() for root in roots)] == []
 
 
 def test_every_page_is_reachable_from_the_readme():
