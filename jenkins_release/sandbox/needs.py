@@ -40,14 +40,15 @@ def check_needs(*, own_docker: bool, daemon: str = "") -> None:
     reasons = [f"{name} is not installed: apt-get install {package}" for name, package in absent.items()]
     if lacking := [name for name in _MOTO if find_spec(name) is None]:
         reasons.append(f"Python packages are not installed ({', '.join(lacking)}): {_EXTRA}")
-    if own_docker and (why := root_refused()):
+    why = root_refused() if own_docker else ""
+    if why:
         reasons.append(f"a Docker daemon of its own needs root, and {why}")
         reasons.append(f"no other Docker daemon can be used: {daemon or 'none was looked for'}")
     if reasons:
         raise ConfigurationError(
             f"the sandbox cannot start here: {_count(reasons)}",
             reasons=reasons,
-            hint=_hint(sorted(set(absent.values())), own_docker and bool(root_refused())),
+            hint=_hint(sorted(set(absent.values())), no_root=bool(why)),
         )
 
 
@@ -55,7 +56,7 @@ def _count(reasons: Sequence[str]) -> str:
     return "one thing is missing" if len(reasons) == 1 else f"{len(reasons)} things are missing"
 
 
-def _hint(packages: Sequence[str], no_root: bool) -> str:
+def _hint(packages: Sequence[str], *, no_root: bool) -> str:
     hints = []
     if packages:
         hints.append(f"as root: apt-get install -y --no-install-recommends {' '.join(packages)}")
