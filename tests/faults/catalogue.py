@@ -13,14 +13,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from jenkins_release.sandbox.process import LOOPBACK, free_port
+from jenkins_release.sandbox.stack import CANDIDATE_SHARE, RELEASE_SHARE
 from tests.faults import http_proxy, wire
 from tests.faults.commands import Key, Play
 from tests.faults.http_proxy import Answer, Exchange, HttpProxy, Order
-from tests.faults.stage import Stage
+from tests.faults.stage import SMALL, Stage
 from tests.faults.wire import RECEIVED, SENT, At, AtCommand, Trouble, Wire
 
+_DEED_S = 60.0
+_REFUSED = "refused|cannot be reached|Could not connect"
 Came = Callable[[], bool]
 Begin = Callable[[Play, str], Came]
 
@@ -58,6 +62,7 @@ class Fault:
         passes: Whether the command has to get over it.
         holds: Whether it lasts.
         lies: Whether a command that believes it has failed.
+        told_as: What stderr has to say of one that only the client notices, as a regular expression.
     """
 
     ident: str
@@ -68,6 +73,7 @@ class Fault:
     passes: bool = False
     holds: bool = False
     lies: bool = False
+    told_as: str = ""
 
 
 def line_of(fault: Fault, command_lines: dict[str, Key]) -> str:
@@ -95,44 +101,65 @@ def _suffer(play: Play, line: str, trouble: Trouble, came: Came | None = None) -
     return lambda: bool(getattr(trouble, "came", where.count))
 
 
-def on_wire(make: Callable[[Wire, Key], Trouble], came: Callable[[Wire], bool] | None = None) -> Begin:
+def on_wire(make: Callable[[Wire, Key], Trouble]) -> Begin:
     """A trouble on the wire, made for the command."""
 
     def begin(play: Play, line: str) -> Came:
-        where, key = _wire(play.stage, line), play.command.lines[line]
-        return _suffer(play, line, make(where, key), (lambda: came(where)) if came else None)
+        return _suffer(play, line, make(_wire(play.stage, line), play.command.lines[line]))
 
     return begin
 
 
 def refused(play: Play, line: str) -> Came:
-    """No connection is accepted; what counts as happened is the time that a command needs to try one."""
+    """No connection is accepted. Nobody but the client notices: its words tell, see ``Fault.told_as``."""
     begun = time.monotonic()
     _wire(play.stage, line).suffer(wire.Deaf())
     return lambda: time.monotonic() > begun + 3
 
 
-def at_moment(action: Callable[[Play, str], None]) -> Begin:
+class Deed:
+    """What is done to a server or wire, once, beside the command.
+
+    Args:
+        action: Does it; returns False if there was nothing to do it to.
+    """
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action = action
+        self._thread = threading.Thread(target=self._do, daemon=True)
+        self._done = False
+
+    def begin(self) -> None:
+        """Begin it."""
+        self._thread.start()
+
+    def came(self) -> bool:
+        """Whether it was done; waits for its end if it has begun, so that it is not done to the next cell."""
+        if self._thread.ident is not None:
+            self._thread.join(_DEED_S)
+        return self._done
+
+    def _do(self) -> None:
+        self._done = self._action() is not False
+
+
+def at_moment(action: Callable[[Play, str], object]) -> Begin:
     """Something is done to a server or wire at the command's telling request."""
 
     def begin(play: Play, line: str) -> Came:
         key = play.command.lines[line]
+        deed = Deed(lambda: action(play, line))
         if line == "smb":
-            moment = wire.Moment(key.label, lambda: action(play, line))
-            return _suffer(play, line, moment)
-        order = Order(key.write or key.label, _then(play, line, action), times=1)
-        _proxy(play.stage, line).suffer(order)
-        return lambda: order.hits > 0
+            return _suffer(play, line, wire.Moment(key.label, deed.begin), deed.came)
+
+        def act(exchange: Exchange) -> None:
+            deed.begin()
+            exchange.send(exchange.forward())
+
+        _proxy(play.stage, line).suffer(Order(key.write or key.label, act, times=1))
+        return deed.came
 
     return begin
-
-
-def _then(play: Play, line: str, action: Callable[[Play, str], None]) -> Callable[[Exchange], None]:
-    def act(exchange: Exchange) -> None:
-        threading.Thread(target=action, args=(play, line), daemon=True).start()
-        exchange.send(exchange.forward())
-
-    return act
 
 
 def _restart_samba(seconds: float) -> Callable[[Play, str], None]:
@@ -154,19 +181,26 @@ def _close_share(play: Play, line: str) -> None:
     samba = play.stage.sandbox.samba
     for share in samba.shares:
         command = ["smbcontrol", "-s", str(samba.config_file), "smbd", "close-share", share]
-        subprocess.run(command, check=False, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, timeout=_DEED_S)
 
 
-def small(told: int | None) -> Begin:
-    """The share that is written to has too little room."""
+def small(*, tells: bool) -> Begin:
+    """The share that is written to has too little room, and tells of it or of more than there is."""
 
     def begin(play: Play, line: str) -> Came:
-        _, port = play.stage.small_share(told=told)
-        name = "RELEASES" if play.command.step == "publish" else "RELEASE_CANDIDATE"
+        name, share, size = (
+            ("RELEASES", RELEASE_SHARE, SMALL // 8)
+            if play.command.step == "publish"
+            else ("RELEASE_CANDIDATE", CANDIDATE_SHARE, SMALL)
+        )
+        # Under the same name as the large one: an approval is for the place that it names.
+        server = play.stage.small_share(share, play.product.name, size=size, told=None if tells else 1 << 30)
+        space = wire.Space()
+        server.suffer(space)
         variable = f"JENKINS_RELEASE_SHARE_{name}"
-        play.more[variable] = f"smb://{LOOPBACK}:{port}/data"
+        play.more[variable] = f"smb://{LOOPBACK}:{server.port}/{share}/{play.product.name}"
         play.lifted.append(lambda: play.more.pop(variable))
-        return lambda: True
+        return lambda: space.full or (tells and space.asked)
 
     return begin
 
@@ -202,7 +236,7 @@ def _dated(seconds: float) -> Callable[[Exchange], None]:
 
 
 def no_way_out(play: Play, line: str) -> Came:
-    """The environment names a proxy that refuses connections."""
+    """The environment names a proxy that refuses connections; see ``Fault.told_as``."""
     for name in ("HTTP_PROXY", "http_proxy"):
         play.more[name] = f"http://{LOOPBACK}:{free_port()}"
         play.lifted.append(lambda name=name: play.more.pop(name))  # type: ignore[misc]
@@ -296,7 +330,7 @@ def _of_kind(json_body: bytes, xml_body: bytes, number: int) -> Callable[[Exchan
 
 
 def _smb() -> list[Fault]:
-    def fault(ident: str, told: str, begin: Begin, commands: tuple[str, ...] = SMB_ALL, **how: bool) -> Fault:
+    def fault(ident: str, told: str, begin: Begin, commands: tuple[str, ...] = SMB_ALL, **how: Any) -> Fault:
         return Fault(f"smb-{ident}", told, True, begin, commands, **how)
 
     def answer_lost(label: str, what: str) -> Begin:
@@ -400,9 +434,9 @@ def _smb() -> list[Fault]:
         fault(
             "hang-up",
             "connections are accepted and closed at once",
-            on_wire(lambda w, k: wire.HangUp(), lambda w: True),
+            on_wire(lambda w, k: wire.HangUp()),
         ),
-        fault("refused", "connections are refused", refused, holds=True),
+        fault("refused", "connections are refused", refused, holds=True, told_as=_REFUSED),
         fault(
             "refused-3s",
             "all connections are reset and new ones refused for 3 s",
@@ -426,7 +460,7 @@ def _smb() -> list[Fault]:
         fault(
             "killed",
             "the server's processes for the connections are killed",
-            at_moment(lambda play, line: play.stage.sandbox.samba.kill_clients()),  # type: ignore[arg-type,return-value]
+            at_moment(lambda play, line: play.stage.sandbox.samba.kill_clients() > 0),
             passes=True,
         ),
         fault(
@@ -444,9 +478,17 @@ def _smb() -> list[Fault]:
         ),
         fault("session-deleted", "STATUS_USER_SESSION_DELETED once", gone(0xC0000203), passes=True),
         fault("session-expired", "STATUS_NETWORK_SESSION_EXPIRED once", gone(0xC000035C), passes=True),
-        fault("full", "the share is full, and says so", small(None), ("candidate export", "release publish")),
         fault(
-            "quota", "the share tells of free space that there is not", small(1 << 30), ("candidate export",)
+            "full",
+            "the share is full, and says so",
+            small(tells=True),
+            ("candidate export", "release publish"),
+        ),
+        fault(
+            "quota",
+            "the share tells of free space that there is not",
+            small(tells=False),
+            ("candidate export", "release publish"),
         ),
         *(
             fault(
@@ -512,9 +554,7 @@ def _smb() -> list[Fault]:
 
 
 def _http() -> list[Fault]:
-    def fault(
-        ident: str, told: str, begin: Begin, commands: tuple[str, ...] = HTTP_ALL, **how: bool
-    ) -> Fault:
+    def fault(ident: str, told: str, begin: Begin, commands: tuple[str, ...] = HTTP_ALL, **how: Any) -> Fault:
         return Fault(f"http-{ident}", told, False, begin, commands, **how)
 
     status = http_proxy.status
@@ -624,9 +664,9 @@ def _http() -> list[Fault]:
         fault(
             "hang-up",
             "connections are accepted and closed at once",
-            on_wire(lambda w, k: wire.HangUp(), lambda w: True),
+            on_wire(lambda w, k: wire.HangUp()),
         ),
-        fault("refused", "connections are refused", refused, HTTP_MOST, holds=True),
+        fault("refused", "connections are refused", refused, HTTP_MOST, holds=True, told_as=_REFUSED),
         fault(
             "refused-3s",
             "all connections are reset and new ones refused for 3 s",
@@ -634,15 +674,20 @@ def _http() -> list[Fault]:
             HTTP_SOME,
             passes=True,
         ),
+        # Not with saas refresh: the sandbox's ECS forgets its services when it stops.
         fault(
             "restart",
             "ECR restarts at the first change",
             at_moment(_restart_ecr),
-            ("promote run (registry)", "release withdraw", "saas refresh"),
+            ("promote run (registry)", "release withdraw"),
             passes=True,
         ),
         fault(
-            "proxy-refuses", "the environment names a proxy that refuses connections", no_way_out, HTTP_SOME
+            "proxy-refuses",
+            "the environment names a proxy that refuses connections",
+            no_way_out,
+            HTTP_SOME,
+            told_as=r"the proxy 127\.0\.0\.1:\d+ cannot be reached",
         ),
         fault("429", "429 without end", order(status(429, THROTTLED)), HTTP_SOME),
         fault(

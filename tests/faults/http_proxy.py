@@ -6,7 +6,9 @@ It hands requests on and the answers back, and writes its own port where the ser
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import http.client
 import re
 import socket
@@ -77,6 +79,8 @@ class Exchange:
 
     def forward(self) -> Answer:
         """Have the server answer."""
+        if self._proxy.check is not None and (refusal := self._proxy.check(self)) is not None:
+            return refusal
         connection = http.client.HTTPConnection(LOOPBACK, self._proxy.target, timeout=60)
         try:
             headers = {k: v for k, v in self._handler.headers.items() if k.lower() not in _HOP}
@@ -189,6 +193,7 @@ class HttpProxy:
         orders: What goes wrong; the first that matches does.
         seen: The labels of the requests, in order.
         healed: Set when trouble is over: whoever waits in an answer goes on.
+        check: Refuses what the true server would, and the one behind takes.
     """
 
     def __init__(self, target: int, port: int = 0) -> None:
@@ -196,6 +201,7 @@ class HttpProxy:
         self.orders: list[Order] = []
         self.seen: list[str] = []
         self.healed = threading.Event()
+        self.check: Callable[[Exchange], Answer | None] | None = None
         self._lock = threading.Lock()
         self._server = _Server((LOOPBACK, port), self)
         self.port = self.shown_port = int(self._server.server_address[1])
@@ -267,6 +273,18 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error of the proxy."""
+
+
+def bad_digest(exchange: Exchange) -> Answer | None:
+    """Refuse an upload that its checksum does not fit, as S3 does; moto keeps it.
+
+    Amazon S3 API reference, "Error responses": BadDigest.
+    """
+    told = exchange.headers.get("x-amz-checksum-sha256")
+    if told in {None, base64.b64encode(hashlib.sha256(exchange.body).digest()).decode()}:
+        return None
+    error = b"<Error><Code>BadDigest</Code><Message>The SHA256 you specified did not match</Message></Error>"
+    return Answer(400, [("Content-Type", "application/xml")], error)
 
 
 def stall(exchange: Exchange) -> None:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.docs.pages import ROOT
-from tests.faults.catalogue import FAULTS, HTTP_ALL, SMB_ALL, Fault, line_of
+from tests.faults.catalogue import FAULTS, HTTP_ALL, SMB_ALL, Came, Fault, line_of
 from tests.faults.commands import COMMANDS, Command, Play
 from tests.faults.stage import Stage
 
@@ -67,7 +67,7 @@ class Result:
 
 
 class Watcher:
-    """A thread that looks at share and registry as customers do, until it is left.
+    """A thread that looks at what customers see, until it is left.
 
     Args:
         play: What it looks at.
@@ -77,8 +77,8 @@ class Watcher:
         self._play = play
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.looks = 0
-        self.wrong: list[str] = []
+        self._looks = 0
+        self._wrong: list[str] = []
 
     def __enter__(self) -> Watcher:
         self._thread.start()
@@ -99,10 +99,16 @@ class Watcher:
                 found = self._play.look()
             except BotoCoreError:
                 continue  # the server restarts
+            except Exception as error:  # noqa: BLE001 - an observer that has gone would see nothing wrong
+                found = [f"the observer cannot look: {type(error).__name__}: {error}"]
             finally:
                 took = time.monotonic() - begun
-            self.looks += 1
-            self.wrong += [each for each in found if each not in self.wrong]
+            self._looks += 1
+            self._wrong += [each for each in found if each not in self._wrong]
+
+    def problems(self) -> list[str]:
+        """Return what was seen and must not be; one that saw nothing at all is a problem too."""
+        return self._wrong if self._looks else ["the observer never looked"]
 
 
 def cells() -> Iterator[tuple[Fault, Command]]:
@@ -171,8 +177,8 @@ def _with_fault(run: Play, fault: Fault, result: Result, number: str, *, twice: 
     text = err.read_text(errors="replace")
     result.told = [line for line in text.splitlines() if line.strip()][-4:]
     result.memory_mib = ended.memory_mib
-    result.problems += watcher.wrong
-    if not came():
+    result.problems += watcher.problems()
+    if not came() or (fault.told_as and not number and not re.search(fault.told_as, text)):
         result.problems.append("the fault never happened: the cell tests nothing")
     _judge(result, fault, text, report)
 
@@ -249,11 +255,11 @@ class Ended:
 
 
 def _interrupt(
-    process: subprocess.Popen[bytes], ended: Ended, came: object, result: Result, number: str, *, twice: bool
+    process: subprocess.Popen[bytes], ended: Ended, came: Came, result: Result, number: str, *, twice: bool
 ) -> float:
     """Send the signal once the fault holds; returns when it was sent."""
     end = time.monotonic() + COMES_S
-    while not came() and ended.status is None and time.monotonic() < end:  # type: ignore[operator]
+    while not came() and ended.status is None and time.monotonic() < end:
         ended.wait(time.monotonic())
         time.sleep(0.02)
     ended.wait(time.monotonic() + 0.5)

@@ -6,6 +6,7 @@ wires only, an observer goes to the servers and to the folders behind the shares
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -28,7 +29,7 @@ from jenkins_release.sandbox.product import write_product
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.sandbox.stack import CANDIDATE_SHARE, RELEASE_SHARE, Sandbox
 from tests.docs.pages import ROOT
-from tests.faults.http_proxy import HttpProxy
+from tests.faults.http_proxy import HttpProxy, bad_digest
 from tests.faults.wire import Wire
 from tests.fixtures.release import JUNIT
 from tests.fixtures.setup_zip import TEMPLATES
@@ -41,10 +42,12 @@ BUILDS = {VERSION: "42", NEWER: "43"}
 REF = f"{VERSION}/{BUILDS[VERSION]}"
 BUCKET = "downloads"
 SMALL = 4 << 20
-"""Bytes of the share that is too small for a candidate."""
+"""Bytes of a share that is too small for a candidate; an eighth of it is too small for a release."""
 LIMITS = """
 [policy]
 approvals = 1
+[docker]
+timeout_s = 8
 [network]
 answer_s = 2
 least_rate = 1048576
@@ -83,6 +86,7 @@ class Stage:
         sandbox = self.sandbox
         self.smb = Wire(sandbox.samba.port, smb=True)
         self.ecr_proxy, self.aws_proxy = HttpProxy(sandbox.ecr.port), HttpProxy(sandbox.moto.port)
+        self.aws_proxy.check = bad_digest
         self.ecr, self.aws = Wire(self.ecr_proxy.port), Wire(self.aws_proxy.port)
         self.ecr_proxy.shown_port, self.aws_proxy.shown_port = self.ecr.port, self.aws.port
         here = {sandbox.ecr.port: self.ecr.port, sandbox.moto.port: self.aws.port}
@@ -100,7 +104,7 @@ class Stage:
         }
         self.runner = Runner(self.environ)
         self.numbers = itertools.count(1)
-        self.small: SambaServer | None = None
+        self._small: tuple[SambaServer, Wire] | None = None
         self.identity = pyrage.x25519.Identity.generate()
         self.engine = DockerEngine(docker_host)
         for version, build in BUILDS.items():
@@ -122,8 +126,7 @@ class Stage:
         self.runner.close()
         for each in (self.smb, self.ecr, self.aws, self.ecr_proxy, self.aws_proxy):
             each.close()
-        if self.small is not None:
-            self.small.stop()
+        self._close_small()
         self.engine.close()
         self.sandbox.stop()
 
@@ -179,17 +182,19 @@ class Stage:
         """A boto3 client of ECS."""
         return self.client("ecs")
 
-    def small_share(self, *, told: int | None) -> tuple[Path, int]:
-        """Start a Samba whose share has room for less than a candidate.
+    def small_share(self, name: str, product: str, *, size: int, told: int | None) -> Wire:
+        """Start a Samba whose share has little room, in place of the one before.
 
         Args:
+            name: Name of the share.
+            product: A folder that is there in it.
+            size: Its room, in bytes.
             told: The free space that it tells, in bytes; None for the truth.
 
         Returns:
-            The folder behind the share, as this process sees it, and its port.
+            A wire before it.
         """
-        if self.small is not None:
-            self.small.stop()
+        self._close_small()
         folder = self.root / f"small{next(self.numbers)}"
         (folder / "data").mkdir(parents=True)
         options = {}
@@ -200,17 +205,25 @@ class Stage:
             script.chmod(0o755)
             options["dfree command"] = str(script)
         environ = self.sandbox.environment()
-        mount = f"mount -t tmpfs -o size={SMALL},mode=0777 none {{}}"
-        self.small = SambaServer(
+        mount = f"mount -t tmpfs -o size={size},mode=0777 none {{0}}; mkdir {{0}}/{product}"
+        samba = SambaServer(
             folder / "state",
-            {"data": SambaShare(folder / "data", options=options)},
+            {name: SambaShare(folder / "data", options=options)},
             user=environ["JENKINS_RELEASE_SMB_USER"],
             password=environ["JENKINS_RELEASE_SMB_PASSWORD"],
             port=free_port(),
             launcher=in_own_mounts(mount, str(folder / "data")),
         )
-        pid = self.small.start(tied=True)
-        return Path(f"/proc/{pid}/root{folder / 'data'}"), self.small.port
+        samba.start(tied=True)
+        self._small = samba, Wire(samba.port, smb=True)
+        return self._small[1]
+
+    def _close_small(self) -> None:
+        if self._small is not None:
+            samba, wire = self._small
+            wire.close()
+            samba.stop()
+            self._small = None
 
 
 @dataclass(frozen=True)
@@ -464,13 +477,14 @@ def folders(root: Path, depth: int) -> list[Path]:
     """Return the folders that a reader sees, so many levels below one."""
     found = [root] if root.is_dir() else []
     for _ in range(depth):
-        found = [
-            each
-            for folder in found
-            for each in sorted(folder.iterdir())
-            if each.is_dir() and not each.name.startswith(".")
-        ]
+        found = [each for folder in found for each in _visible(folder)]
     return found
+
+
+def _visible(folder: Path) -> list[Path]:
+    with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+        return [each for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith(".")]
+    return []
 
 
 def look_at_folders(root: Path, record: str, depth: int, hashed: Any) -> list[str]:

@@ -20,7 +20,8 @@ from tests.fixtures.listener import Listener
 SENT, RECEIVED = "sent", "received"
 """From the client to the server, and back."""
 _PIECE = 1 << 16
-_PENDING = 0x103
+_PENDING, _DISK_FULL = 0x103, 0xC000007F
+"""MS-ERREF 2.3.1: STATUS_PENDING and STATUS_DISK_FULL."""
 _COMMANDS = {
     0: "NEGOTIATE",
     1: "SESSION_SETUP",
@@ -121,6 +122,8 @@ class Flow:
                 label = _COMMANDS.get(command, str(command))
                 if label == "SET_INFO" and packet[66] == 1:
                     label = _CHANGES.get(packet[67], label)
+                elif label == "QUERY_INFO" and packet[66] == 2:  # MS-SMB2 2.2.37: of the file system
+                    label = "QUERY_SPACE"
                 self._labels[number] = label
                 found.append(label)
             elif struct.unpack_from("<I", packet, 8)[0] != _PENDING:
@@ -171,6 +174,8 @@ class Wire:
         self._flows: list[Flow] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._hearing = threading.Lock()
+        self._again: threading.Timer | None = None
         self.count = 0
         self.seen: list[tuple[str, str]] = []
         self._listener: Listener | None = None
@@ -186,8 +191,9 @@ class Wire:
     def heal(self) -> None:
         """End the trouble. Connections that passed nothing any more are ended, as their hosts would."""
         self._trouble = Trouble()
-        if self._listener is None:
-            self._listen()
+        if self._again is not None:
+            self._again.cancel()
+        self._hear()
         for flow in self.flows():
             if flow.silent:
                 flow.reset()
@@ -198,13 +204,9 @@ class Wire:
         for flow in self.flows():
             flow.reset()
 
-        def again() -> None:
-            if self._listener is None and not self._closed:
-                self._listen()
-
-        timer = threading.Timer(seconds, again)
-        timer.daemon = True
-        timer.start()
+        self._again = threading.Timer(seconds, self._hear)
+        self._again.daemon = True
+        self._again.start()
 
     def flows(self) -> list[Flow]:
         """Return the connections that have not ended."""
@@ -225,6 +227,12 @@ class Wire:
         self._trouble = Trouble()
         self._deafen()
         self.forget()
+
+    def _hear(self) -> None:
+        """Listen again, unless the trouble is that nothing does."""
+        with self._hearing:
+            if self._listener is None and self._trouble.listens and not self._closed:
+                self._listen()
 
     def _listen(self) -> None:
         # The same port again after a refusal: addresses are in release.toml.
@@ -373,7 +381,8 @@ class At(Trouble):
                 each.reset()
             else:
                 each.close()
-        return ()
+        # One way only is lost: the server hears the rest.
+        return (piece[at:],) if self._what == "oneway" else ()
 
     def _take(self, flow: Flow) -> bool:
         with self._lock:
@@ -413,29 +422,28 @@ class AtCommand(Trouble):
         self._count = 0
         self._lock = threading.Lock()
         self._waiting: set[int] = set()
-
-    @property
-    def came(self) -> bool:
-        """Whether it happened."""
-        return self._count > self._skip
+        self.came = False
 
     def passes(self, flow: Flow, way: str, piece: bytes, labels: Labels) -> Iterable[bytes]:
         if way == SENT:
             if not self._take(labels):
                 return (piece,)
             if self._what in {"stall", "hold"}:
+                self.came = True
                 for each in self._wire.flows() if self._what == "hold" else [flow]:
                     each.die()
                 return ()
             self._waiting.add(flow.number)
             if self._what == "answer":
                 flow.send(RECEIVED, _refusal(piece, self._status))
+                self.came = True
                 self._waiting.discard(flow.number)
                 return ()
             return (piece,)
         if flow.number not in self._waiting or not self._among(labels):
             return (piece,)
         self._waiting.discard(flow.number)
+        self.came = True
         if self._what == "lose":
             raise Dropped
         for each in self._wire.flows() if self._what == "strand-all" else [flow]:
@@ -467,26 +475,37 @@ def _refusal(piece: bytes, status: int) -> bytes:
 
 
 class Moment(Trouble):
-    """Something is done once, when a command of SMB has come; the command passes on meanwhile.
+    """Something begins once, when a command of SMB has come; the command passes on meanwhile.
 
     Args:
         label: Regular expression for the command.
-        action: What is done.
-        skip: So many of the commands pass first.
+        begin: Begins it, and does not wait for its end.
     """
 
-    def __init__(self, label: str, action: Callable[[], object], *, skip: int = 0) -> None:
-        self._label, self._action, self._left = label, action, skip
+    def __init__(self, label: str, begin: Callable[[], object]) -> None:
+        self._label, self._begin = label, begin
         self._lock = threading.Lock()
-        self.came = False
+        self._begun = False
 
     def passes(self, flow: Flow, way: str, piece: bytes, labels: Labels) -> Iterable[bytes]:
         if way == SENT and any(re.fullmatch(self._label, label) for label in labels):
             with self._lock:
-                self._left -= 1
-                due, self.came = self._left < 0 and not self.came, self._left < 0
+                due, self._begun = not self._begun, True
             if due:
-                threading.Thread(target=self._action, daemon=True).start()
+                self._begin()
+        return (piece,)
+
+
+class Space(Trouble):
+    """Nothing goes wrong; it notes whether the server told its free space, or that the disk is full."""
+
+    def __init__(self) -> None:
+        self.asked = self.full = False
+
+    def passes(self, flow: Flow, way: str, piece: bytes, labels: Labels) -> Iterable[bytes]:
+        if way == RECEIVED and piece[4:8] == b"\xfeSMB":
+            self.asked = self.asked or "QUERY_SPACE" in labels
+            self.full = self.full or struct.unpack_from("<I", piece, 12)[0] == _DISK_FULL
         return (piece,)
 
 
