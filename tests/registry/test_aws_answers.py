@@ -53,7 +53,7 @@ class Line:
     def __init__(self, client: Any, *answers: tuple[int, str, bytes]) -> None:
         self.calls = 0
         self._answers = answers
-        client._endpoint.http_session.session = self
+        client._endpoint.http_session.session.send = self.send
 
     def send(self, request: Any) -> AWSResponse:
         status, kind, body = self._answers[min(self.calls, len(self._answers) - 1)]
