@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from jenkins_release.cli.output import rate, size
+from jenkins_release.errors import without_secrets
 from jenkins_release.progress import Progress, Task
 from jenkins_release.waits import Wait, active
 
@@ -36,7 +37,7 @@ def long_wait(clock: Callable[[], float] = time.monotonic) -> Wait | None:
 def wait_text(wait: Wait, clock: Callable[[], float] = time.monotonic) -> str:
     """Return what a wait is for, since when and until when."""
     since = datetime.now(UTC) - timedelta(seconds=clock() - wait.since)
-    return f"waiting for {wait.what} since {since:%H:%M:%S} UTC, {_until(wait)}"
+    return f"waiting for {without_secrets(wait.what)} since {since:%H:%M:%S} UTC, {_until(wait)}"
 
 
 def _until(wait: Wait) -> str:

@@ -31,6 +31,14 @@ def test_what_since_when_and_until_when():
     )
 
 
+def test_the_token_of_a_url_is_not_told():
+    """A health check is asked by its URL, as somebody configured it."""
+    said = io.StringIO()
+    with WaitTeller(said), waits.Call("http://rms.nextlabs.com/health?token=hunter2 to answer", 60.0):
+        time.sleep(1.5)
+    assert said.getvalue().startswith("waiting for http://rms.nextlabs.com/health?token=[redacted] to answer")
+
+
 def test_a_short_wait_is_not_told():
     said = io.StringIO()
     with WaitTeller(said):
