@@ -41,6 +41,10 @@ class Kms:
         self.spec = spec
         self.errors: dict[str, Exception] = {}
         self.asked: list[dict[str, Any]] = []
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def get_public_key(self, **given: Any) -> dict[str, Any]:
         self._count("GetPublicKey", given)
@@ -120,6 +124,7 @@ def test_a_key_of_another_kind_is_named(kms, told):
         load_signer(URI, None, kms=kms)
     assert "expected ECC_NIST_P256 for SIGN_VERIFY" in caught.value.message
     assert "SIGN_VERIFY" in caught.value.hint
+    assert kms.closed
 
 
 @pytest.mark.parametrize("action", ["GetPublicKey", "Sign"])
