@@ -9,13 +9,15 @@ _ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 _CHANGED = "BAD_RECORD_MAC"
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException, *, context: bool = True) -> Iterator[BaseException]:
     """Yield an error and all that it wraps.
 
     urllib3 keeps it as ``reason``, requests in ``args``, botocore in ``kwargs``.
 
     Args:
         error: The error.
+        context: Whether what was being handled when it was raised counts too: of a call that cleans up, that
+            is the error of another call.
     """
     waiting, seen = [error], set[int]()
     while waiting:
@@ -27,7 +29,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         named = getattr(current, "kwargs", None)
         wrapped = [
             current.__cause__,
-            current.__context__,
+            current.__context__ if context else None,
             getattr(current, "reason", None),
             *current.args,
             *(named.values() if isinstance(named, dict) else ()),

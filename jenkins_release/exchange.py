@@ -19,10 +19,10 @@ from requests.adapters import HTTPAdapter
 from requests.cookies import CookieConflictError
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util.response import assert_header_parsing
 
-from jenkins_release.causes import caused_by
+from jenkins_release.causes import caused_by, causes
 from jenkins_release.pools import close_pools
 from jenkins_release.waits import Call, Limits, check
 
@@ -42,6 +42,18 @@ FOREIGN = (
     ValueError,
 )
 """What requests raises, and lets through of urllib3, http.client and sockets."""
+
+
+def is_late(error: BaseException) -> bool:
+    """Whether nothing moved for too long, by a call or by a limit that a library has for each read and write.
+
+    A call gives a piece of a body some more time to come, so the library's limit may be the first to end.
+
+    Args:
+        error: What a call, requests, urllib3 or botocore raised.
+    """
+    kinds = (TimeoutError, requests.Timeout, ReadTimeoutError)
+    return any(isinstance(each, kinds) for each in causes(error, context=False))
 
 
 class NoAnswer(OSError):
@@ -342,15 +354,16 @@ def translated(host: str, setting: str = "") -> Iterator[None]:
         yield
     except NoAnswer:
         raise
-    except TimeoutError as error:
-        # A call says what was late and for how long.
-        late = shown(str(error).rpartition(": ")[2])
-        where = f" ({setting})" if setting else ""
-        raise NoAnswer(f"{host} did not answer in time: {late}{where}") from error
     except FOREIGN as error:
         reason = _cause(error)
         if caused_by(error, ssl.SSLCertVerificationError):
             raise Untrusted(f"the certificate of {host} is not trusted: {reason}", reason) from error
+        if is_late(error):
+            # A call says what was late and for how long.
+            called = isinstance(error, TimeoutError)
+            late = shown(str(error).rpartition(": ")[2]) if called else "nothing moved any more"
+            where = f" ({setting})" if setting else ""
+            raise NoAnswer(f"{host} did not answer in time: {late}{where}", late) from error
         raise NoAnswer(f"the connection to {host} broke: {reason}", reason) from error
 
 

@@ -25,11 +25,11 @@ from botocore.exceptions import (
     EndpointConnectionError,
     HTTPClientError,
     ProxyConnectionError,
-    ReadTimeoutError,
 )
 
 from jenkins_release.aws.answers import BadAnswer, check_answer
 from jenkins_release.aws.errors import is_transient, retry_after
+from jenkins_release.exchange import is_late
 from jenkins_release.numbers import whole_number
 from jenkins_release.pools import close_pools
 from jenkins_release.waits import Call, Limits, pause
@@ -125,13 +125,15 @@ class AwsExchange:
         """Let everything that ends an exchange be an error that botocore knows."""
         try:
             yield
-        except (TimeoutError, ReadTimeoutError) as error:
-            raise AnswerError(
-                error=f"{self._name} did not answer {operation} in time ({self._limits.told})"
-            ) from error
-        except (HTTPClientError, NoConnection):
+        except _UNREACHABLE:
             raise
         except Exception as error:
+            if is_late(error):
+                raise AnswerError(
+                    error=f"{self._name} did not answer {operation} in time ({self._limits.told})"
+                ) from error
+            if isinstance(error, HTTPClientError | NoConnection):
+                raise
             raise AnswerError(error=f"the answer to {operation} broke off: {type(error).__name__}") from error
 
     def again(

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from jenkins_release.exchange import FOREIGN
+from jenkins_release.exchange import FOREIGN, is_late
 from jenkins_release.waits import Limits
 
 CONSOLE_PIECE = 1024 * 1024
@@ -73,12 +73,10 @@ class BoundedAdapter(HTTPAdapter):
         try:
             with call:
                 answer = super().send(request, True, timeout, verify, cert, proxies)
-        except requests.RequestException:
-            raise
-        except TimeoutError as error:
-            raise requests.ReadTimeout(str(error), request=request) from error
         except FOREIGN as error:
-            raise requests.ConnectionError(type(error).__name__, request=request) from error
+            if isinstance(error, requests.RequestException) and not is_late(error):
+                raise
+            raise _failure(error, request) from error
         most = CONSOLE_PIECE if stream else MOST
         if answer.status_code >= _ERROR:
             most = _MOST_OF_ERROR
@@ -92,9 +90,7 @@ class BoundedAdapter(HTTPAdapter):
         except FOREIGN as error:
             whole = False
             if not (stream and data):
-                if isinstance(error, TimeoutError):
-                    raise requests.ReadTimeout(str(error), request=request) from error
-                raise requests.ConnectionError(type(error).__name__, request=request) from error
+                raise _failure(error, request) from error
         finally:
             answer.raw.close()
         if not whole and not stream and answer.status_code < _ERROR:
@@ -102,6 +98,12 @@ class BoundedAdapter(HTTPAdapter):
             raise requests.ConnectionError(f"an answer of more than {MOST} bytes", request=request)
         answer.raw = Body(bytes(data), whole, answer.raw)
         return answer
+
+
+def _failure(error: Exception, request: requests.PreparedRequest) -> requests.RequestException:
+    if is_late(error):
+        return requests.ReadTimeout(str(error), request=request)
+    return requests.ConnectionError(type(error).__name__, request=request)
 
 
 def bound(session: requests.Session, limits: Limits) -> None:

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from jenkins_release.causes import caused_by
 from jenkins_release.config.redaction import Redaction
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.exchange import FOREIGN, SessionWithoutRedirects
+from jenkins_release.exchange import FOREIGN, SessionWithoutRedirects, is_late
 from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
@@ -128,24 +128,17 @@ class WebhookNotifier:
                 hint="notify.ca_file names the certificates of your authorities",
             )
         # A call that is late has the error of its sockets for a cause.
-        cause = error.__cause__
-        if isinstance(cause, requests.ConnectionError) and _never_connected(cause):
-            return RemoteError(
-                f"the webhook at {self._host} cannot be reached",
-                hint="check the network, the firewall and HTTPS_PROXY",
-                retryable=True,
-            )
-        late = isinstance(error, TimeoutError | requests.Timeout)
-        if late and not isinstance(error, requests.ConnectTimeout):
+        for each in (error, error.__cause__):
+            if isinstance(each, requests.ConnectionError) and _never_connected(each):
+                return RemoteError(
+                    f"the webhook at {self._host} cannot be reached",
+                    hint="check the network, the firewall and HTTPS_PROXY",
+                    retryable=True,
+                )
+        if is_late(error):
             return RemoteError(
                 f"the webhook at {self._host} did not answer in time",
                 hint="the message may have arrived all the same, so it is not sent again",
-            )
-        if isinstance(error, requests.ConnectionError) and _never_connected(error):
-            return RemoteError(
-                f"the webhook at {self._host} cannot be reached",
-                hint="check the network, the firewall and HTTPS_PROXY",
-                retryable=True,
             )
         if not isinstance(error, ValueError):
             return RemoteError(

@@ -18,7 +18,7 @@ from jenkins_release.images import DockerEngine
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.process import as_root
 from tests.fixtures.process import says, started, stopped_at_once, waiting_program
-from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood
+from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood, stall
 
 GENEROUS_S = 15.0
 JSON = "application/json"
@@ -77,6 +77,30 @@ def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callabl
     assert isinstance(error, RemoteError)
     assert error.retryable
     assert "did not answer in time" in error.message
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("status", ["200 OK", "500 No"])
+def test_a_body_of_which_no_more_comes(status: str, call: Callable[[DockerEngine], Any]):
+    """The SDK's own limit for a read is the first to end: what may come buys a call some time."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{"
+    with RawServer(_daemon(lambda _: stall(head.encode()))) as server:
+        address = server.url.replace("http:", "tcp:")
+        with (
+            DockerEngine(address, timeout_s=0.5, stream_timeout_s=0.5, environ={}) as engine,
+            pytest.raises(RemoteError, match="did not answer in time"),
+        ):
+            call(engine)
+
+
+def test_a_save_by_the_socket_of_this_machine_of_which_no_more_comes(tmp_path: Path):
+    """Likewise, for http.client's limit."""
+    with (
+        RawServer(_daemon(lambda _: stall(b"HTTP/1.0 200 OK\r\n\r\nx")), tmp_path / "d.sock") as server,
+        DockerEngine(server.url, timeout_s=0.5, stream_timeout_s=0.5, environ={}) as engine,
+        pytest.raises(RemoteError, match="did not answer in time"),
+    ):
+        CALLS["save"](engine)
 
 
 @pytest.mark.parametrize("begun", [None, b"HTTP/1.0 200 OK\r\nX: ", b"HTTP/1.0 200 OK\r\n\r\n"])

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from jenkins_release.errors import ReleaseError, RemoteError
 from jenkins_release.jenkins import Controller
 from jenkins_release.jenkins.console import ConsoleLines
-from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood
+from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood, stall
 
 GENEROUS_S = 15.0
 CALLS: dict[str, Callable[[Controller], Any]] = {
@@ -62,6 +62,16 @@ def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callabl
         error = _failed(server, call)
     assert isinstance(error, RemoteError)
     assert error.retryable or "API of Jenkins" in error.message
+
+
+@pytest.mark.parametrize("name", ["job", "console", "trigger"])
+def test_a_body_of_which_no_more_comes(name: str):
+    """The libraries' own limit for a read is the first to end: a call gives what may come a little longer."""
+    head = b"HTTP/1.1 200 OK\r\nX-Text-Size: 5\r\nContent-Length: 99\r\n\r\n"
+    begun = head if name == "console" else head + b"{"
+    with RawServer(_jenkins(lambda _: stall(begun))) as server, pytest.raises(RemoteError) as caught:
+        CALLS[name](Controller(server.url, "bob", SecretStr("t"), timeout_s=0.5))
+    assert "did not answer in time" in caught.value.message
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)

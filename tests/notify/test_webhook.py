@@ -24,7 +24,7 @@ from tests.fixtures.notify import (
     failed_delivery,
     hook_server,
 )
-from tests.fixtures.raw_server import RawServer, drip, flood
+from tests.fixtures.raw_server import RawServer, drip, flood, stall
 
 TOKEN = HOOK_PATH.rpartition("/")[2]
 MESSAGE = Message("0af7", datetime(2026, 11, 5, tzinfo=UTC), "title", "text", document='{"a": "ü"}'.encode())
@@ -237,6 +237,14 @@ def test_headers_that_cannot_be_parsed_give_nothing_away(caplog: pytest.LogCaptu
         made = notifier(f"{server.url}{HOOK_PATH}")
         assert "404" in failure(made).message
     assert TOKEN not in caplog.text
+
+
+def test_an_answer_of_which_no_more_comes():
+    """The limit of requests for a read ends it: the webhook may have taken the message all the same."""
+    with RawServer(lambda _: stall(b"HTTP/1.1 500 No\r\nContent-Length: 99\r\n\r\nhalf")) as server:
+        error = failure(notifier(f"{server.url}{HOOK_PATH}"), within_s=0.3)
+    assert "did not answer in time" in error.message
+    assert not error.retryable
 
 
 @pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 500 No\r\n\r\n"])

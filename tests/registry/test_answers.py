@@ -11,6 +11,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from jenkins_release import exchange
 from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
 from jenkins_release.registry.distribution import DistributionRegistry
 from jenkins_release.registry.manifests import OCI_MANIFEST, sha256_digest
@@ -20,7 +21,7 @@ from jenkins_release.registry.uploads import RegistryUploads
 from jenkins_release.waits import Limits
 from tests.fixtures.key_access import key_access
 from tests.fixtures.raw_server import Part as Said
-from tests.fixtures.raw_server import RawServer, Request, Speech, answer, drip, flood
+from tests.fixtures.raw_server import RawServer, Request, Speech, answer, drip, flood, stall
 from tests.fixtures.silence import GENEROUS_S
 
 NAME, DATA = "skydrm/rms", b"a layer"
@@ -127,6 +128,28 @@ def test_an_endless_answer_takes_neither_memory_nor_time(
         tracemalloc.stop()
     assert peak < MOST
     assert time.monotonic() - begun < GENEROUS_S
+
+
+STALLED: dict[str, Callable[[RawServer, RegistryUploads], object]] = {
+    "an answer": lambda _, blobs: blobs.mount(NAME, DIGEST, "skydrm/base"),
+    "a blob": lambda _, blobs: b"".join(blobs.read(NAME, DIGEST)),
+    "a manifest": lambda server, _: DistributionRegistry(server.host, limits=Limits(0.3, 1)).manifest(
+        NAME, "1"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STALLED)
+def test_a_body_of_which_no_more_comes(raw_server: RawServer, monkeypatch: pytest.MonkeyPatch, what: str):
+    """The library's own limit for a read is the first to end where a whole piece may take longer."""
+    monkeypatch.setattr(exchange, "SLACK_S", 0.1)
+    raw_server.speech = lambda _: stall(b"HTTP/1.1 200 x\r\nContent-Length: 99\r\n\r\nhalf")
+    login = RegistryLogin(raw_server.host, "AWS", "hunter2")
+    blobs = RegistryUploads(Transport(lambda: login, limits=Limits(0.3, 1, "network.answer_s")))
+    with pytest.raises(RemoteError, match="did not answer in time") as caught:
+        STALLED[what](raw_server, blobs)
+    blobs.close()
+    assert caught.value.retryable
 
 
 SLOW: dict[str, Callable[[], Iterator[Said] | None]] = {

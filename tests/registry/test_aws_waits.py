@@ -21,7 +21,7 @@ from jenkins_release.registry import EcrRegistry
 from jenkins_release.sandbox.process import free_port
 from jenkins_release.waits import Limits
 from tests.fixtures.process import started, stopped_at_once, waiting_program
-from tests.fixtures.raw_server import RawServer, Request, answer, drip, flood
+from tests.fixtures.raw_server import RawServer, Request, answer, drip, flood, stall
 
 GENEROUS_S = 15.0
 LIMITS = Limits(0.5, 1000, "network.answer_s")
@@ -74,6 +74,18 @@ def test_an_answer_that_does_not_come_in_time(aws: Callable[[RawServer], None], 
     assert error.retryable
     assert "did not answer BatchCheckLayerAvailability in time" in error.message
     assert "network.answer_s is 0.5 s" in error.message
+
+
+@pytest.mark.parametrize("status", ["200 OK", "500 No"])
+def test_a_body_of_which_no_more_comes(aws: Callable[[RawServer], None], status: str):
+    """The limit of botocore for a read is the first to end: what may come buys a call some time."""
+    limits = Limits(0.5, 1, "network.answer_s")
+    with RawServer(lambda _: stall(f"HTTP/1.1 {status}\r\nContent-Length: 99\r\n\r\n{{".encode())) as server:
+        aws(server)
+        client = aws_client("ecr", "eu-central-1", attempts=1, limits=limits)
+        error = _refused(EcrRegistry("eu-central-1", client=client))
+    assert "did not answer BatchCheckLayerAvailability in time" in error.message
+    assert error.retryable
 
 
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad", "500 No"])
@@ -208,6 +220,24 @@ def test_an_object_that_stalls_while_it_is_read(aws: Callable[[RawServer], None]
         with pytest.raises(RemoteError, match="in time"), aws_errors("read it"):
             body.read()
     assert time.monotonic() - begun < GENEROUS_S
+
+
+def test_an_object_of_which_no_more_comes(aws: Callable[[RawServer], None]):
+    """The limit of botocore for a read ends it."""
+    dates = "Last-Modified: Fri, 31 Dec 1999 23:59:59 GMT\r\nETag: x\r\n"
+
+    def speech(request: Request) -> Any:
+        if request.method == "HEAD":
+            return answer(200)
+        return stall(f"HTTP/1.1 200 OK\r\n{dates}Content-Length: 99\r\n\r\nhalf".encode())
+
+    with RawServer(speech) as server:
+        aws(server)
+        bucket = Bucket("b", "eu-central-1", section="ledger", missing=RemoteError, limits=Limits(0.5, 1))
+        body = bucket.call("get_object", "read it", Key="k")["Body"]
+        assert body.read(4) == b"half"
+        with pytest.raises(RemoteError, match="in time"), aws_errors("read it"):
+            body.read()
 
 
 def test_an_object_that_breaks_off(aws: Callable[[RawServer], None]):
