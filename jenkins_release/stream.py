@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from jenkins_release.waits import Group, Stopped, check, current_group
+from jenkins_release.waits import Group, Stopped, check
 
 Sink = Callable[[bytes], None]
 
@@ -89,13 +89,13 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
     consumers = [_Consumer(sink, group) for sink in sinks]
     for consumer in consumers:
         consumer.start()
+    total, stopped = 0, None
     try:
         total = group.run(_feed, source, consumers, group)
-    except Stopped:
+    except Stopped as error:
         # A sink that failed ends the wait for the source; its failure is what is told.
+        stopped = error
         group.end()
-        _end(consumers)
-        raise _failure(consumers) or Stopped() from None
     except BaseException:
         group.end()
         _end(consumers)
@@ -105,7 +105,8 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
         if isinstance(source, Generator):
             source.close()
     _end(consumers)
-    if failure := _failure(consumers):
+    # Out of the handler, or it would lose what caused it.
+    if failure := _failure(consumers) or stopped:
         raise failure
     return total
 
@@ -144,7 +145,8 @@ def read_ahead(source: Iterator[bytes], depth: int) -> Iterator[Iterator[bytes]]
         depth: Chunks that may wait; 0 reads in the calling thread.
 
     Yields:
-        The chunks. A failure of the source is raised where its next chunk is asked for.
+        The chunks. A failure of the source is raised where its next chunk is asked for. A failure of the
+        block ends what the source waits for, as in a :class:`~jenkins_release.waits.Group`.
     """
     if depth == 0:
         try:
@@ -154,7 +156,7 @@ def read_ahead(source: Iterator[bytes], depth: int) -> Iterator[Iterator[bytes]]
         return
     ended = threading.Event()
     waiting: queue.Queue[bytes | _End] = queue.Queue(depth)
-    group = current_group() or Group()
+    group = Group()
 
     def read() -> None:
         end = _End()
@@ -181,6 +183,7 @@ def read_ahead(source: Iterator[bytes], depth: int) -> Iterator[Iterator[bytes]]
         yield chunks()
     finally:
         ended.set()
+        group.end()
         reader.join()
 
 

@@ -70,7 +70,7 @@ class S3Ledger(BucketFolder):
         try:
             found = self._get(path)
         except ReleaseError:
-            raise error from None  # what is the matter with the write is the better message
+            raise error from error.__cause__  # the better message: what is the matter with the write
         return self._same(path, data, found)
 
     def _same(self, path: str, data: bytes, found: Line) -> Line:

@@ -62,7 +62,7 @@ def promote_job(services: Services) -> JobInfo:
         try:
             services.retry(f"read the job {before}", lambda: services.jenkins.job(before), policy=policy)
         except ItemNotFound:
-            raise error from None
+            raise error from error.__cause__
         raise ConfigurationError(
             f"the promote job is {before}, expected {path}: it stands outside the folders by role",
             hint="'Where keys lie' in docs/jenkins.md tells how to go over to these folders",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+import traceback
 from collections.abc import Iterator
 
 import pytest
@@ -134,6 +136,24 @@ def test_a_source_that_nobody_reads_any_more_is_closed(depth: int):
     assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
 
 
+def test_a_failure_does_not_wait_for_what_is_read_in_advance():
+    """A share that stalls must not hide for minutes that the registry refused."""
+    with silent_server() as (port, connected):
+
+        def source() -> Iterator[bytes]:
+            yield b"x"
+            with Call("the share", 300.0), socket.create_connection(("127.0.0.1", port)) as made:
+                yield made.recv(1)
+
+        begun = time.monotonic()
+        with pytest.raises(OSError, match="refused"), read_ahead(source(), 2) as found:
+            assert next(found) == b"x"
+            assert connected.wait(GENEROUS_S)
+            raise OSError("refused")
+    assert time.monotonic() - begun < 3 * GENEROUS_S
+    assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+
+
 def test_no_more_is_read_than_shows_that_it_is_too_much():
     """And the stream is closed."""
     closed = []
@@ -165,6 +185,25 @@ def test_a_failing_sink_ends_the_wait_for_the_source():
 
         with pytest.raises(OSError, match="full"):
             fan_out(source(), [sink])
+
+
+def test_a_failing_sink_keeps_its_cause():
+    """And the place where it failed, when it ended the wait for the source."""
+
+    def source() -> Iterator[bytes]:
+        yield b"x"
+        pause(600.0)
+
+    def sink(_: bytes) -> None:
+        try:
+            raise OSError("no space left")
+        except OSError as error:
+            raise ValueError("full") from error
+
+    with pytest.raises(ValueError, match="full") as caught:
+        fan_out(source(), [sink])
+    assert str(caught.value.__cause__) == "no space left"
+    assert "sink" in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
 
 
 @pytest.mark.parametrize("chunks", [1, DEPTH + 1])

@@ -60,6 +60,7 @@ class TestWrite:
         with pytest.raises(RemoteError, match="cannot write s3://") as caught:
             ledger.add(PATH, b"line\n")
         assert "docs/ledger.md" in caught.value.hint
+        assert "AccessDenied" in str(caught.value.__cause__)
 
     def test_a_bucket_that_is_not_there_is_named(self, s3: S3Double) -> None:
         """The hint names the key of release.toml."""
