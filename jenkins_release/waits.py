@@ -20,6 +20,7 @@ call changes.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import sys
@@ -262,16 +263,20 @@ class Group:
     def __init__(self, waits: Waits | None = None) -> None:
         self._waits = waits or PROCESS
         self._outer = current_group()
-        self._ended = threading.Event()
+        self._ends = math.inf
 
     @property
     def ended(self) -> bool:
         """Whether the result cannot come any more: that of this group, or of one around it."""
-        return self._ended.is_set() or (self._outer is not None and self._outer.ended)
+        return time.monotonic() >= self._ends or (self._outer is not None and self._outer.ended)
 
-    def end(self) -> None:
-        """End the waits of its threads."""
-        self._ended.set()
+    def end(self, grace_s: float = 0.0) -> None:
+        """End the waits of its threads.
+
+        Args:
+            grace_s: For so many seconds they may still wait.
+        """
+        self._ends = min(self._ends, time.monotonic() + grace_s)
         self._waits.look()
 
     def run(self, action: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:

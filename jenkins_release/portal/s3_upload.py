@@ -25,12 +25,15 @@ from urllib.parse import quote
 from jenkins_release.aws.s3 import Bucket, Denied, Unsupported, UploadGone
 from jenkins_release.errors import IntegrityError, ReleaseError
 from jenkins_release.portal.protocol import Advance, Sent, Upload, check_read
+from jenkins_release.waits import Group, Stopped
 
 _log = logging.getLogger(__name__)
 _LEFT = "parts of it stay in the bucket until a lifecycle rule removes them (docs/portal.md)"
 MAX_PARTS = 10_000
 MIN_PART = 5 * 1024 * 1024
 """Smallest part that S3 takes, the last one apart."""
+NEARLY_THERE_S = 5.0
+"""Seconds that parts under way may still take once another one has failed: what arrives is not sent again."""
 SHA256 = "sha256"
 PART_SIZE = "part-size"
 """Names of an object's own metadata: hash of the whole, and bytes of each part but the last."""
@@ -188,29 +191,47 @@ class Multipart:
     def _parts(self, upload_id: str, present: Mapping[int, Part], advance: Advance) -> list[Part]:
         whole, size, done = sha256(), 0, list[Part]()
         under_way: deque[Future[Part]] = deque()
+        group, stopped = Group(), None
+
+        def send(number: int, data: bytearray) -> Part:
+            try:
+                return self._part(upload_id, number, data, present.get(number))
+            except BaseException:
+                group.end(NEARLY_THERE_S)
+                raise
 
         def settle() -> None:
-            done.append(under_way.popleft().result())
+            done.append(under_way[0].result())
+            under_way.popleft()
             advance(done[-1].size)
+
+        def feed() -> None:
+            nonlocal size
+            for number, data in enumerate(split(self._upload.read(), self._part_size), 1):
+                size += len(data)
+                if size > self._upload.size or any(map(_failure, under_way)):
+                    break
+                if len(under_way) == self._workers:
+                    settle()
+                under_way.append(pool.submit(group.run, send, number, data))
+                whole.update(data)
+            while under_way:
+                settle()
 
         try:
             with ThreadPoolExecutor(self._workers, thread_name_prefix="portal") as pool:
                 try:
-                    for number, data in enumerate(split(self._upload.read(), self._part_size), 1):
-                        size += len(data)
-                        if size > self._upload.size:
-                            break
-                        if len(under_way) == self._workers:
-                            settle()
-                        under_way.append(
-                            pool.submit(self._part, upload_id, number, data, present.get(number))
-                        )
-                        whole.update(data)
-                    while under_way:
-                        settle()
-                except BaseException:
+                    group.run(feed)
+                except BaseException as error:
+                    stopped = error if isinstance(error, Stopped) else None
+                    group.end(NEARLY_THERE_S if isinstance(error, Exception) else 0.0)
                     pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+                    if stopped is None:
+                        raise
+            if stopped is not None:
+                # What failed by itself ended the wait for the others, or for the source.
+                failures = filter(None, map(_failure, under_way))
+                raise next((each for each in failures if not isinstance(each, Stopped)), stopped)
             check_read(self._upload, self._upload.path, size, whole.hexdigest())
         except BaseException:
             advance(-sum(part.size for part in done))
@@ -234,6 +255,11 @@ class Multipart:
             ChecksumSHA256=checksum,
         )
         return Part(number, str(answer["ETag"]), checksum, len(data), kept=False)
+
+
+def _failure(part: Future[Part]) -> BaseException | None:
+    """Return how sending a part failed, if it did and is known by now."""
+    return part.exception() if part.done() and not part.cancelled() else None
 
 
 def sent(parts: list[Part]) -> Sent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from jenkins_release.errors import RemoteError
 from jenkins_release.portal import S3Portal, Upload
 from jenkins_release.portal.s3_upload import MIN_PART
-from jenkins_release.waits import Limits
+from jenkins_release.waits import Limits, pause
 from tests.fixtures.process import started, stopped_at_once, waiting_program
 from tests.fixtures.raw_server import RawServer, Request, Speech, answer, drip
 
@@ -59,6 +60,36 @@ def test_parts_that_are_not_answered(login: None, monkeypatch: pytest.MonkeyPatc
             portal.put(upload, lambda _: None)
     assert time.monotonic() - start < GENEROUS_S
     assert caught.value.retryable
+
+
+REFUSED = answer(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+
+
+@pytest.mark.parametrize("stalls", ["another part", "the source"])
+def test_a_refusal_does_not_wait_for_what_stalls(login: None, monkeypatch: pytest.MonkeyPatch, stalls: str):
+    """Neither for the answer to a part before it, nor for the share that the next one comes from."""
+    monkeypatch.setattr("jenkins_release.portal.s3_upload.NEARLY_THERE_S", 0.5)
+    others = _s3(lambda: None)
+
+    def source() -> Iterator[bytes]:
+        yield DATA[: 2 * MIN_PART]
+        if stalls == "the source":
+            pause(600.0)
+        yield DATA[2 * MIN_PART :]
+
+    def speech(request: Request) -> Any:
+        return REFUSED if "partNumber=2" in request.target else others(request)
+
+    with RawServer(speech) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        portal = S3Portal("b", REGION, part_size=MIN_PART, workers=3, limits=Limits(300.0))
+        counted: list[int] = []
+        start = time.monotonic()
+        with pytest.raises(RemoteError, match="cannot send part 2") as caught:
+            portal.put(Upload("a.zip", len(DATA), sha256(DATA).hexdigest(), source), counted.append)
+    assert time.monotonic() - start < GENEROUS_S
+    assert "AccessDenied" in str(caught.value.__cause__)
+    assert sum(counted) == 0
 
 
 SENDING = (
