@@ -7,17 +7,16 @@ elsewhere, as in the sandbox.
 
 from __future__ import annotations
 
-import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from jenkins_release.aws.errors import aws_errors
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.waits import Limits, check, remaining
+from jenkins_release.child import run_child
+from jenkins_release.errors import ConfigurationError, ReleaseError
+from jenkins_release.waits import Limits
 
 ATTEMPTS = 5
 """Attempts of one API call, the first included."""
@@ -26,8 +25,8 @@ CONNECT_TIMEOUT_S = 5
 CONNECTIONS = 16
 """Connections that a client keeps: as many as calls are made at a time (:mod:`jenkins_release.parallel`)."""
 _ENDPOINT_HINT = "check AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, and endpoint_url of the AWS profile"
-_LOOK_S = 0.2
-"""How often a program that prints credentials is looked at, in seconds."""
+_MOST_PRINTED = 1024 * 1024
+"""Bytes that a program may print to hand over credentials; they have some 2 KiB."""
 
 
 def aws_client(
@@ -110,7 +109,7 @@ def settle_credentials(session: Any, limits: Limits) -> None:
         limits: How long fetching them may take, whoever is asked: a role, SSO, the machine's metadata.
 
     Raises:
-        ConfigurationError: A setting of AWS cannot be read.
+        ConfigurationError: A setting of AWS cannot be read, or the program for credentials prints too much.
         CredentialRetrievalError: The credentials cannot be had.
         HTTPClientError: They did not come in time.
     """
@@ -122,7 +121,7 @@ def settle_credentials(session: Any, limits: Limits) -> None:
         try:
             with limits.call("AWS credentials"):
                 return action()
-        except (BotoCoreError, ClientError):
+        except (BotoCoreError, ClientError, ReleaseError):
             raise
         except TimeoutError as error:
             raise AnswerError(error=f"the AWS credentials did not come in time ({limits.told})") from error
@@ -135,7 +134,18 @@ def settle_credentials(session: Any, limits: Limits) -> None:
     def find() -> Any:
         # botocore waits for the program of a profile without limit, and has no public way to change that.
         chain = session._session.get_component("credential_provider")
-        chain.get_provider("custom-process")._popen = partial(_Program, limit_s=limits.answer_s)
+        run = partial(_Program, limit_s=limits.answer_s)
+        chain.get_provider("custom-process")._popen = run
+        # A role has its own provider for the program of its source_profile.
+        builder = chain.get_provider("assume-role")._profile_provider_builder
+        make = builder._create_process_provider
+
+        def bounded(profile_name: str) -> Any:
+            provider = make(profile_name)
+            provider._popen = run
+            return provider
+
+        builder._create_process_provider = bounded
         return session.get_credentials()
 
     credentials = told(find)
@@ -145,27 +155,33 @@ def settle_credentials(session: Any, limits: Limits) -> None:
         credentials.get_frozen_credentials = lambda: told(fetch)
 
 
-class _Program(subprocess.Popen[bytes]):
-    """A program that prints credentials, and is killed if that takes too long."""
+class _Program:
+    """A program that prints credentials, as much of ``subprocess.Popen`` as botocore uses of it."""
 
-    def __init__(self, *given: Any, limit_s: float, **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, words: Sequence[str], *, limit_s: float, **_: Any) -> None:
+        self._words = words
         self._limit_s = limit_s
+        self.returncode = -1
 
-    def communicate(self, *_: Any, **__: Any) -> Any:
-        """Wait for what it prints. Raises TimeoutError, or Stopped if the process has to stop."""
-        end = time.monotonic() + remaining(self._limit_s)
-        while True:
-            try:
-                return super().communicate(timeout=_LOOK_S)
-            except subprocess.TimeoutExpired:
-                try:
-                    check()
-                    if time.monotonic() >= end:
-                        raise TimeoutError("the program that prints the credentials") from None
-                except BaseException:
-                    self.kill()
-                    raise
+    def communicate(self) -> tuple[bytes, bytes]:
+        """Run it, and return what it prints; what it says of errors may be a secret too, and is left out.
+
+        Raises:
+            TimeoutError: It took too long.
+            ConfigurationError: It prints too much.
+            OSError: It cannot be started.
+            Stopped: The process was asked to stop.
+        """
+        ran = run_child(self._words, limit_s=self._limit_s, most=_MOST_PRINTED, stdin=None)
+        if ran.late:
+            raise TimeoutError("the program that prints the credentials")
+        if ran.status is None:
+            raise ConfigurationError(
+                f"the program of credential_process prints more than {_MOST_PRINTED >> 20} MiB",
+                hint="it has to print JSON with Version, AccessKeyId and SecretAccessKey, and nothing else",
+            )
+        self.returncode = ran.status
+        return ran.output, b""
 
 
 def session_end(client: Any) -> datetime | None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import selectors
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jenkins_release.child import run_child
 from jenkins_release.errors import ConfigurationError
-from jenkins_release.waits import check, waiting
+from jenkins_release.waits import waiting
 
 _FILE = "{file}"
 _OURS = ("JENKINS_RELEASE_", "AWS_")
 _SHOWN = 2000
 """Characters of the output that are kept."""
 _MOST_PRINTED = 8 * 1024 * 1024
-_LOOK_S = 0.2
-"""How often a command that prints nothing is looked at, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -68,60 +63,30 @@ class SignatureCheck:
         """
         words = [word.replace(_FILE, str(path.absolute())) for word in self._command]
         try:
-            process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=self._environ,
-            )
+            with waiting(f"{words[0]} to check {path.name}", self._timeout_s):
+                ran = run_child(
+                    words,
+                    limit_s=self._timeout_s,
+                    most=_MOST_PRINTED,
+                    stderr=subprocess.STDOUT,
+                    env=self._environ,
+                )
         except OSError as error:
             raise ConfigurationError(
                 f"the command {words[0]!r} of installers.check cannot be run: {error.strerror}",
                 hint="install it on the build machine, or name it by its full path",
             ) from error
-        printed = bytearray()
-        try:
-            with waiting(f"{words[0]} to check {path.name}", self._timeout_s):
-                problem = self._follow(process, printed)
-        finally:
-            process.kill()
-            process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
-        output = _text(bytes(printed))
-        if problem:
-            return CheckResult(False, output, f"{words[0]} {problem}")
-        if process.returncode:
-            return CheckResult(False, output, f"{words[0]} ended with status {process.returncode}")
-        whole = printed.decode(errors="replace")
+        output = _text(ran.output)
+        if ran.late:
+            return CheckResult(False, output, f"{words[0]} did not end within {self._timeout_s:g} s")
+        if ran.status is None:
+            return CheckResult(False, output, f"{words[0]} prints more than {_MOST_PRINTED} bytes")
+        if ran.status:
+            return CheckResult(False, output, f"{words[0]} ended with status {ran.status}")
+        whole = ran.output.decode(errors="replace")
         if self._expects and re.search(self._expects, whole) is None:
             return CheckResult(False, output, f"{words[0]} did not print {self._expects!r}")
         return CheckResult(True, output, "")
-
-    def _follow(self, process: subprocess.Popen[bytes], printed: bytearray) -> str:
-        """Read what a program prints until it ends; return why it has to be ended, or an empty string."""
-        assert process.stdout is not None
-        end = time.monotonic() + self._timeout_s
-        open_still = True
-        with selectors.DefaultSelector() as speech:
-            speech.register(process.stdout, selectors.EVENT_READ)
-            while open_still or process.poll() is None:
-                check()
-                if time.monotonic() >= end:
-                    return f"did not end within {self._timeout_s:g} s"
-                if not open_still:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(_LOOK_S)
-                elif speech.select(_LOOK_S):
-                    data = os.read(process.stdout.fileno(), 65536)
-                    printed += data
-                    open_still = bool(data)
-                    if len(printed) > _MOST_PRINTED:
-                        return f"prints more than {_MOST_PRINTED} bytes"
-                elif process.poll() is not None:
-                    return ""  # what it has started may keep the pipe open
-        return ""
 
 
 def _text(data: bytes) -> str:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from jenkins_release.installers.signature import SignatureCheck
+from jenkins_release.sandbox.process import alive
 from tests.fixtures.process import signalled, started
 
 GENEROUS_S = 15.0
@@ -39,6 +40,13 @@ def test_one_that_does_not_end_is_ended(tmp_path: Path):
     begun = time.monotonic()
     assert _check("sleep 30 & echo done", 20.0, tmp_path) == (True, "done", "")
     assert time.monotonic() - begun < GENEROUS_S
+
+
+def test_what_it_started_is_ended_with_it(tmp_path: Path):
+    """It may have started the program that does the work."""
+    pids = tmp_path / "pids"
+    assert not _check(f"sleep 600 & echo $! > {pids}; wait", 0.5, tmp_path)[0]
+    assert not alive(int(pids.read_text()))
 
 
 def test_one_that_prints_without_end_is_ended(tmp_path: Path):

@@ -18,6 +18,7 @@ FLOORS = {
             "causes",
             "errors",
             "lazy",
+            "child",
             "moments",
             "numbers",
             "pools",

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,9 @@ import pytest
 
 from jenkins_release.aws import aws_client, aws_errors, exchange
 from jenkins_release.aws.s3 import Bucket
-from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.registry import EcrRegistry
-from jenkins_release.sandbox.process import free_port
+from jenkins_release.sandbox.process import alive, free_port
 from jenkins_release.waits import Limits
 from tests.fixtures.process import started, stopped_at_once, waiting_program
 from tests.fixtures.raw_server import RawServer, Request, answer, drip, flood, stall
@@ -266,18 +267,108 @@ def test_pages_without_end(aws: Callable[[RawServer], None]):
             _ecr().tags("skydrm/rms")
 
 
-def test_a_program_for_credentials_that_does_not_end(
-    no_aws: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    """It is ended, and the error says what did not come."""
-    config = tmp_path / "config"
-    config.write_text("[profile slow]\ncredential_process = sleep 600\n")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+@pytest.fixture
+def program(no_aws: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
+    """Makes the profiles ``own``, whose credentials a script prints, and ``role``, which has them from there.
+
+    The script runs in the folder that is returned, and begins with its own pid in ``pids``.
+    """
+
+    def make(script: str) -> Path:
+        file = tmp_path / "program"
+        file.write_text(f"#!/bin/sh\ncd {tmp_path}\necho $$ >> pids\n{script}\n")
+        file.chmod(0o755)
+        config = tmp_path / "config"
+        config.write_text(
+            f"[profile own]\ncredential_process = {file}\n"
+            "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = own\n"
+        )
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+        return tmp_path
+
+    return make
+
+
+def _login(profile: str) -> ReleaseError:
     begun = time.monotonic()
-    with pytest.raises(RemoteError, match="credentials did not come in time"):
-        client = aws_client("ecr", "eu-central-1", profile="slow", attempts=1, limits=LIMITS)
+    with pytest.raises(ReleaseError) as caught:
+        client = aws_client("ecr", "eu-central-1", profile=profile, attempts=1, limits=LIMITS)
         EcrRegistry("eu-central-1", client=client).login()
     assert time.monotonic() - begun < GENEROUS_S
+    return caught.value
+
+
+def _pipes() -> int:
+    found = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return sum(str(each.readlink()).startswith("pipe:") for each in found)
+
+
+def _all_ended(folder: Path) -> bool:
+    """Whether the program was waited for, and all that it started has ended."""
+    own, *others = map(int, (folder / "pids").read_text().split())
+    return not Path(f"/proc/{own}").exists() and not any(alive(each) for each in others)
+
+
+@pytest.mark.parametrize("profile", ["own", "role"])
+def test_a_program_for_credentials_that_does_not_end(program: Callable[[str], Path], profile: str):
+    """It is ended with what it started, and the error says what did not come."""
+    folder = program("sleep 600 &\necho $! >> pids\nwait")
+    pipes = _pipes()
+    error = _login(profile)
+    assert "credentials did not come in time" in error.message
+    assert isinstance(error, RemoteError)
+    assert _pipes() == pipes
+    assert _all_ended(folder)
+
+
+def test_a_program_for_credentials_that_prints_without_end(program: Callable[[str], Path]):
+    """What it prints may be a secret, and is kept in memory."""
+    folder = program("exec yes hunter2")
+    tracemalloc.start()
+    try:
+        error = _login("own")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(error, ConfigurationError)
+    assert "credential_process prints more than 1 MiB" in error.message
+    assert "hunter2" not in "".join(traceback.format_exception(error))
+    assert peak < 24 << 20
+    assert _all_ended(folder)
+
+
+def test_a_program_for_credentials_that_fails_is_not_quoted(program: Callable[[str], Path]):
+    """Not in the cause of the error either, which the debug log may show."""
+    program("echo hunter2; echo hunter2 >&2; exit 1")
+    error = _login("own")
+    assert "the AWS credentials cannot be had" in error.message
+    assert "hunter2" not in "".join(traceback.format_exception(error))
+
+
+def test_a_program_for_credentials_that_leaves_something_behind(program: Callable[[str], Path]):
+    """It has ended well, whoever holds its output."""
+    folder = program(
+        'sleep 5 &\necho $! >> pids\necho \'{"Version": 1, "AccessKeyId": "AKIA", "SecretAccessKey": "x"}\''
+    )
+    found = aws_client("ecr", "eu-central-1", profile="own", limits=LIMITS)
+    assert found._request_signer._credentials.access_key == "AKIA"
+    assert not _all_ended(folder)
+
+
+CREDENTIALS = (
+    "from jenkins_release.aws import aws_client",
+    'map_parallel(lambda _: aws_client("ecr", "eu-central-1", profile="own"), [1, 2])',
+)
+
+
+@pytest.mark.parametrize("how", ["signal", "threads"])
+def test_a_program_for_credentials_stops_at_once(program: Callable[[str], Path], how: str):
+    """Its terminal's Ctrl-C does not reach it, so it is ended."""
+    folder = program("sleep 600 &\necho $! >> pids\nwait")
+    process = started([sys.executable, "-c", waiting_program(*CREDENTIALS, how)], os.environ)
+    pids = folder / "pids"
+    stopped_at_once(process, how, lambda: pids.exists() and len(pids.read_text().split()) == 4)
+    assert not any(alive(int(each)) for each in pids.read_text().split())
 
 
 def test_credentials_of_a_role_that_do_not_come(
