@@ -69,4 +69,6 @@ class Patience:
             wait = Wait(self._what(), self._begun, now + left, threading.get_ident())
             process.begin(wait)
             self._entered = wait
+        if self._entered is not None:
+            self._entered.until = now + left
         return min(left, POLL_S)

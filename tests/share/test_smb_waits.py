@@ -21,6 +21,7 @@ from jenkins_release.retry import RetryPolicy
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
 from jenkins_release.share.smb_connection import SmbConnection
+from jenkins_release.share.smb_patience import Patience
 from jenkins_release.waits import Stopped, Waits
 from tests.fixtures.damage import flipped
 from tests.fixtures.share import OpenSmb, Tap, eventually
@@ -173,6 +174,20 @@ class TestTelling:
             writer.write(b"data")
         assert {wait.what for wait in seen} == {rf"the share {share.name} to finish new"}
         assert len({wait.since for wait in seen}) == 1
+
+    def test_the_end_that_is_told_moves_with_the_wait(self, process: Waits) -> None:
+        """Bytes that came put it off; a step that ends sooner brings it nearer."""
+        now = time.monotonic()
+        with Patience(100.0, lambda: "the share", lambda: now) as patience:
+            now += 2.0
+            patience.step(now + 10.0)
+            (wait,) = process.active()
+            for left, told in [(10.0, 10.0), (40.0, 40.0), (5.0, 5.0), (1000.0, 98.0)]:
+                patience.step(now + left)
+                assert wait.until == pytest.approx(now + told)
+            now += 4.0
+            patience.step()
+            assert wait.until == pytest.approx(now + 94.0)
 
 
 class TestProgress:
