@@ -22,6 +22,8 @@ from jenkins_release.jenkins.protocol import (
     Result,
 )
 
+_APPROVAL = ".ApproverAction"
+"""Class of what the ``input`` step leaves in a build for each answer (Pipeline: Input Step)."""
 _KINDS: dict[str, ParameterKind] = {
     "StringParameterDefinition": "string",
     "TextParameterDefinition": "text",
@@ -73,6 +75,7 @@ def build_of(answer: Any) -> Build:
     result = document.get("result")
     causes = [cause for action in _actions(document) for cause in action.get("causes") or ()]
     users = [str(cause["userId"]) for cause in causes if cause.get("userId")]
+    approvals = [each for each in _actions(document) if str(each.get("_class", "")).endswith(_APPROVAL)]
     return Build(
         number=int(document["number"]),
         url=str(document.get("url", "")),
@@ -82,6 +85,7 @@ def build_of(answer: Any) -> Build:
         queue_item=int(document["queueId"]) if document.get("queueId") is not None else None,
         parameters=_values(document),
         started_by=tuple(dict.fromkeys(users)),
+        approved_by=tuple(str(each["userId"]) for each in approvals if each.get("userId")),
     )
 
 

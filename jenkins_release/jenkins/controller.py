@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 LAST_BUILDS = 100
 """Builds that are looked through for one with certain parameters."""
-_BUILD = "number,url,building,result,queueId,actions[causes[userId],parameters[name,value]]"
+_BUILD = "number,url,building,result,queueId,actions[userId,causes[userId],parameters[name,value]]"
 _ITEM = "id,why,task[url],actions[parameters[name,value]]"
 _LEAKS = "JENKINS_API_EXTRA_HEADERS"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}

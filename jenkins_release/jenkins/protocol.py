@@ -94,6 +94,7 @@ class Build:
         queue_item: Id of the queue item that it was.
         parameters: Name to value, as Jenkins recorded them.
         started_by: User ids of who started it; several where triggers were merged in the queue.
+        approved_by: User ids of who answered its questions with yes, one for each answer.
     """
 
     number: int
@@ -103,6 +104,7 @@ class Build:
     queue_item: int | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     started_by: tuple[str, ...] = ()
+    approved_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

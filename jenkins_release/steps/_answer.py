@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from jenkins_release.errors import GateRefused, RemoteError
 from jenkins_release.jenkins.errors import AnswerRefused, ItemNotFound
-from jenkins_release.jenkins.protocol import Build, PendingInput
+from jenkins_release.jenkins.protocol import Build, BuildServer, PendingInput
 from jenkins_release.steps.services import Services
 
 
@@ -83,10 +83,7 @@ def answer_question(
             hint=f"answer it on its page: {build.url}input/",
         )
     try:
-        ask(
-            f"answer {job} #{build.number}",
-            lambda: services.jenkins.proceed(job, build.number, question.ident),
-        )
+        ask(f"answer {job} #{build.number}", _Answer(job, build, question, user, services.jenkins).give)
     except ItemNotFound:
         return ""
     except AnswerRefused as error:
@@ -95,3 +92,36 @@ def answer_question(
             hint=error.hint,
         ) from error
     return user
+
+
+class _Answer:
+    """An answer that is given once: where Jenkins' word on it was lost, the build is asked whether it has it.
+
+    The question may be gone then, or another one may have its id.
+    """
+
+    def __init__(
+        self, job: str, build: Build, question: PendingInput, user: str, jenkins: BuildServer
+    ) -> None:
+        self._job = job
+        self._number = build.number
+        self._ident = question.ident
+        self._user = user
+        self._before = build.approved_by.count(user)
+        self._jenkins = jenkins
+        self._sent = False
+
+    def give(self) -> None:
+        again, self._sent = self._sent, True
+        if again and self._arrived():
+            return
+        try:
+            self._jenkins.proceed(self._job, self._number, self._ident)
+        except (ItemNotFound, AnswerRefused):
+            # The earlier one may have come to Jenkins since it was asked.
+            if not (again and self._arrived()):
+                raise
+
+    def _arrived(self) -> bool:
+        build = self._jenkins.build(self._job, self._number)
+        return build.approved_by.count(self._user) > self._before

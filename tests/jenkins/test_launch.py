@@ -67,9 +67,10 @@ def answering(desk: Desk, name: str = "alice", verb: str = "proceed"):
     return sleep
 
 
-def answer_now(desk: Desk) -> None:
+def answer_now(desk: Desk, name: str = "alice") -> None:
     for build in desk.double.controller.items[JOB].builds.values():
-        build.proceed("alice")
+        if build.waits is not None:
+            build.proceed(name)
 
 
 def go(desk: Desk, sleep=None, **request) -> tuple[LaunchReport, Diary]:
@@ -249,7 +250,7 @@ def test_a_request_id_of_another_candidate_is_refused(desk: Desk):
 def test_a_start_whose_answer_is_lost_is_not_repeated(desk: Desk, kind: str):
     """It looks for the request id before it tries again, where no quiet period merges the two."""
     desk.double.controller.quiet = 0
-    desk.double.fail(kind, "POST /job/SkyDRM/job/promote/buildWithParameters")
+    desk.double.fail(kind, "POST /job/SkyDRM/job/release/job/promote/buildWithParameters")
     report, _ = go(desk)
     assert report.failure is None
     assert len(desk.double.controller.queue) == 1
@@ -446,17 +447,55 @@ def test_whom_jenkins_does_not_take_an_answer_from_is_told_from_whom_it_does(des
     assert "You need to be release-managers to submit this." in done.err
 
 
-def test_an_answer_that_somebody_else_gave_first_is_no_error(desk: Desk):
-    """Jenkins answers 404 then; following goes on."""
+ANSWER = "POST /job/SkyDRM/job/release/job/promote/1/input"
+
+
+def approving(desk: Desk, sleep=lambda _: None) -> tuple[str, list[str]]:
+    """Approve as Alice what bob launched; return in whose name it was answered, and what was told."""
     desk.ok(*LAUNCH, "--request-id", "req-1", "--detach")
-    desk.double.fail("lost", "POST /job/SkyDRM/job/promote/1/input")
-    report = launch(
-        LaunchRequest(REF, "customers wait", request_id="req-1", approve=True),
-        desk.of("alice").services(),
-        Diary(),
-    )
+    diary = Diary()
+    request = LaunchRequest(REF, "customers wait", request_id="req-1", approve=True)
+    report = launch(request, desk.of("alice").services(sleep), diary)
     assert report.failure is None
+    return report.run.approved_by, [event for event in diary.events if event.startswith("answered")]
+
+
+@pytest.mark.parametrize("kind", ["lost", "drop"])
+def test_an_approval_whose_answer_is_lost_is_still_ours(desk: Desk, kind: str):
+    """Jenkins has taken it, or not: the build is asked who approved it before the answer is given again."""
+    desk.double.fail(kind, ANSWER)
+    assert approving(desk) == ("alice", ["answered by alice"])
     assert desk.double.controller.items[JOB].builds[1].approvers == ["alice"]
+    assert len(desk.double.posts("proceedEmpty")) == (2 if kind == "drop" else 1)
+
+
+def test_an_approval_that_is_given_again_answers_no_other_question(desk: Desk):
+    """A script may ask again under the same id."""
+    question = "input(id: 'Approve', submitter: 'release-managers', message: 'Sure?')"
+    replace_script(desk, f"stages {{ {question}; {question} }} }}")
+    desk.double.fail("lost", ANSWER)
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        for build in desk.double.controller.items[JOB].builds.values():
+            if build.approvers:
+                waits.append(seconds)
+                build.advance()
+            if build.waits is not None and len(waits) > 3:
+                build.proceed("dana")
+
+    assert approving(desk, sleep) == ("alice", ["answered by alice"])
+    assert desk.double.controller.items[JOB].builds[1].approvers == ["alice", "dana"]
+
+
+@pytest.mark.parametrize("fault", ["", "drop"])
+def test_an_answer_that_somebody_else_gave_first_is_no_error(desk: Desk, fault: str):
+    """Jenkins answers 404 then; following goes on, and the answer is not called ours."""
+    if fault:
+        desk.double.fail(fault, ANSWER)
+    desk.double.before = lambda request: answer_now(desk, "dana") if "proceedEmpty" in request.path else None
+    assert approving(desk) == ("", [])
+    assert desk.double.controller.items[JOB].builds[1].approvers == ["dana"]
 
 
 def test_without_the_plugin_that_tells_what_builds_wait_for_it_follows_and_warns(desk: Desk, caplog):
