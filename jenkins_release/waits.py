@@ -13,8 +13,10 @@ events (PEP 578; Python library reference, "Audit events table"), whatever libra
 Threads that work on one result are a :class:`Group`: if one of them fails for good, the others end early too.
 
 The garbage collector may close a forgotten generator at any moment, in any thread, and with it leave a call.
-So the locks can be taken again by the thread that holds them, and nothing is iterated over that leaving a
-call changes.
+So a lock can be taken again by the thread that holds it, and nothing is iterated over that leaving a call
+changes. A signal may interrupt the main thread at any moment, also where it has just taken a lock by a method
+of Python's, such as that of a ``Condition``: it would keep it. So the waits are held without a lock, by
+operations on a dictionary that are atomic.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import queue
 import socket
 import sys
 import threading
@@ -83,47 +86,42 @@ class Waits:
     """The waits of a process."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.RLock())
         self._going_on: dict[int, Wait] = {}
         self._stop_at: float | None = None
-        self._stopped = threading.Event()
-        self._looks = False
+        self._looks = threading.Lock()
+        self._idle = False
+        self._begun: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def begin(self, wait: Wait) -> None:
         """Enter a wait. Raises Stopped if this thread may not wait any more."""
         self._check_process()
-        wait.until = wait.since + self.remaining(wait.until - wait.since)
         wait.group = current_group()
-        with self._changed:
-            self._going_on[id(wait)] = wait
-            if not self._looks:
-                self._looks = True
-                threading.Thread(target=self._look, daemon=True, name="waits").start()
-            elif len(self._going_on) == 1:
-                self._changed.notify()
+        self._going_on[id(wait)] = wait
+        # After that: whoever stops the process meanwhile has found this one, or else is found here.
+        if self._stop_at is not None:
+            wait.until = min(wait.until, self._stop_at)
+        if self._looks.acquire(blocking=False):
+            threading.Thread(target=self._look, daemon=True, name="waits").start()
+        elif self._idle:
+            self._begun.put(None)
         # It is late already, or the process was asked to stop after the check.
         self._look_at(wait)
 
     def finish(self, wait: Wait) -> None:
         """Take a wait out."""
-        with self._changed:
-            self._going_on.pop(id(wait), None)
+        self._going_on.pop(id(wait), None)
 
     def active(self) -> list[Wait]:
         """Return what is waited for at the moment, what began first before the others."""
-        with self._changed:
-            waits = list(self._going_on.values())
+        waits = list(self._going_on.values())
         return sorted(waits, key=lambda wait: wait.since)
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """End all waits: those of the main thread, which cleans up, after the grace, the others at once."""
-        with self._changed:
-            self._stop_at = time.monotonic() + grace_s
-            for wait in list(self._going_on.values()):
-                wait.until = min(wait.until, self._stop_at)
-        self._stopped.set()
+        self._stop_at = end = time.monotonic() + grace_s
         for wait in self.active():
-            self._look_at(wait)
+            wait.until = min(wait.until, end)
+        self.look()
 
     def look(self) -> None:
         """End what has to end, now; it happens by itself a little later."""
@@ -133,7 +131,7 @@ class Waits:
     @property
     def stopping(self) -> bool:
         """Whether the process was asked to stop."""
-        return self._stopped.is_set()
+        return self._stop_at is not None
 
     def check(self) -> None:
         """Raise Stopped if this thread has to stop: in the main thread after the grace, in others at once.
@@ -179,7 +177,8 @@ class Waits:
         wait = _Pause(what, begun, begun + seconds, threading.get_ident())
         self.begin(wait)
         try:
-            wait.woken.wait(max(0.0, wait.until - begun))
+            with contextlib.suppress(queue.Empty):
+                wait.woken.get(timeout=max(0.0, wait.until - begun))
             if self.stopping or (wait.group is not None and wait.group.ended):
                 raise Stopped
         finally:
@@ -193,9 +192,11 @@ class Waits:
 
     def _look(self) -> None:
         while True:
-            with self._changed:
-                while not self._going_on:
-                    self._changed.wait()
+            # In this order: a wait that begins meanwhile is found here, or finds that there is one to wake.
+            self._idle = True
+            while not self._going_on:
+                self._begun.get()
+            self._idle = False
             # Not a wait for a change: waits that begin one after the other would put the look off for ever.
             time.sleep(_LOOK_S)
             self.look()
@@ -242,10 +243,11 @@ class _Pause(Wait):
 
     def __init__(self, what: str, since: float, until: float, thread: int) -> None:
         super().__init__(what, since, until, thread)
-        self.woken = threading.Event()
+        # Not an event: that has a Condition.
+        self.woken: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def end(self) -> None:
-        self.woken.set()
+        self.woken.put(None)
 
     stop = leave = end
 

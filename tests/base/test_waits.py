@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import gc
 import http.client
+import itertools
 import os
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
 import requests
 
-from jenkins_release.waits import Call, Group, Stopped, Waits, apart
+from jenkins_release.waits import Call, Group, Stopped, Wait, Waits, apart
 from tests.fixtures.worker import Worker
 
 GENEROUS_S = 10.0
@@ -401,3 +404,60 @@ def test_a_call_keeps_its_sockets_when_a_forgotten_one_is_left(
         gc.collect()
         _get(server)
     assert time.monotonic() - begun < GENEROUS_S
+
+
+def _interrupted(waits: Waits, at: int, action: Callable[[Waits], object]) -> list[Wait] | None:
+    """Raise KeyboardInterrupt at one of the moments at which a signal's handler may run.
+
+    Returns:
+        What was waited for then; None if the action ended before.
+    """
+    seen, found, before = 0, None, sys.gettrace()
+
+    def trace(_: FrameType, event: str, __: object) -> Any:
+        nonlocal seen, found
+        # The interpreter looks for signals where a function begins, and where a call has come back.
+        if event in {"call", "return"}:
+            seen += 1
+            if seen == at:
+                found = list(waits._going_on.values())
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        action(waits)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return found
+
+
+def _calls(waits: Waits) -> None:
+    with Call("the registry", 60.0, waits=waits):
+        pass
+
+
+@pytest.mark.parametrize("action", [_calls, lambda waits: waits.pause(0.0)], ids=["call", "pause"])
+def test_an_interrupt_at_any_moment_leaves_nothing_locked(action: Callable[[Waits], object]):
+    """The main thread may be anywhere in a wait; who ends the waits of the others must not wait for it."""
+    for at in itertools.count(1):
+        waits = Waits()
+        _calls(waits)  # its thread runs: the interpreter's own locks are not in question
+        found = _interrupted(waits, at, action)
+        if found is None:
+            break
+        for end in (*(wait.end for wait in found), waits.stop, waits.active):
+            _ends(end)
+    assert at > 10
+
+
+def test_a_wait_that_is_entered_late_ends_with_the_grace(waits: Waits):
+    """Not before it was entered: people see until when it goes on."""
+    waits.stop(grace_s=60.0)
+    now = time.monotonic()
+    wait = Wait("the share to answer", now - 300.0, now + 300.0, threading.get_ident())
+    waits.begin(wait)
+    assert now + 30.0 < wait.until < now + 90.0
+    waits.finish(wait)
