@@ -18,6 +18,7 @@ from tests.docs import scenarios
 from tests.docs.pages import ROOT, fences, marked, name, pages
 
 README = ROOT / "README.md"
+FIRST_USE = ROOT / "docs" / "first-use.md"
 _RUN = {"sh", "python"}
 _OWN = {"demo", "rehearsal", "first-use"}
 _POLICIES = {"promoter-policy", "portal-policy", "customer-policy", "refresher-ecs", "refresher-ssm"}
@@ -54,9 +55,9 @@ def test_the_rehearsal_runs_as_the_readme_tells(tmp_path: Path):
         Sandbox(tmp_path / ".sandbox", environ=place.environ).remove()
 
 
-def test_the_first_real_use_runs_as_the_readme_tells(tmp_path: Path, sandbox: Sandbox, images_42: list[str]):
+def test_the_first_release_runs_as_its_page_tells(tmp_path: Path, sandbox: Sandbox, images_42: list[str]):
     """The same lines against the sandbox's share and ECR, with the rights that docs/devops.md grants."""
-    scenarios.run(README, "first-use", scenarios.first_use(tmp_path, sandbox))
+    scenarios.run(FIRST_USE, "first-use", scenarios.first_use(tmp_path, sandbox))
 
 
 @pytest.mark.parametrize(("page", "mark"), _OF_A_PRODUCT, ids=lambda value: getattr(value, "stem", value))

@@ -41,7 +41,7 @@ def test_every_kind_of_attestation_is_described_with_its_type_and_role():
     assert said == {uri: (kind, ROLES[uri]) for uri, kind in KINDS.items()}
 
 
-def test_what_the_readme_calls_one_approval_is_the_default():
-    """The rehearsal rests on it."""
+def test_the_one_approval_of_a_first_release_is_the_default():
+    """The rehearsal depends on it."""
     assert PolicySection().approvals == 1
-    assert "have it approved" in read(ROOT / "README.md")
+    assert "have it approved" in read(ROOT / "docs" / "first-use.md")
