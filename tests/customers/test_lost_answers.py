@@ -28,6 +28,11 @@ CHANGES = "(?!Get|List|Describe|Batch).*"
 """Labels of the calls that change something."""
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/skydrm/customers/skydrm-customer-boundary"
 
+NOTHING = json.dumps(
+    {"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}
+)
+"""A policy that allows nothing."""
+
 
 @dataclass
 class Lines:
@@ -132,13 +137,25 @@ def foreign(lab: CustomerLab) -> None:
     client.attach_user_policy(UserName=USER, PolicyArn=BOUNDARY)
 
 
+def bounded_otherwise(lab: CustomerLab) -> None:
+    """Give the user another boundary."""
+    arn = lab.iam.create_policy(PolicyName="staff", PolicyDocument=NOTHING)["Policy"]["Arn"]
+    lab.iam.put_user_permissions_boundary(UserName=USER, PermissionsBoundary=arn)
+
+
+def five_versions(lab: CustomerLab) -> None:
+    """Change the boundary until it has as many versions as IAM allows: the oldest makes room for the next."""
+    _change_boundary(lab, 4)
+
+
 def four_versions(lab: CustomerLab) -> None:
     """Change the boundary until four versions of it are there."""
-    text = json.dumps(
-        {"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}
-    )
-    for _ in range(3):
-        lab.iam.create_policy_version(PolicyArn=BOUNDARY, PolicyDocument=text, SetAsDefault=True)
+    _change_boundary(lab, 3)
+
+
+def _change_boundary(lab: CustomerLab, times: int) -> None:
+    for _ in range(times):
+        lab.iam.create_policy_version(PolicyArn=BOUNDARY, PolicyDocument=NOTHING, SetAsDefault=True)
 
 
 def share(lab: CustomerLab) -> None:
@@ -156,6 +173,8 @@ JOURNEYS: dict[str, tuple[list[Step], Step]] = {
     "other networks": ([issue], networks),
     "any network": ([networks], any_network),
     "another boundary": ([issue, four_versions], issue),
+    "another boundary in place of the oldest": ([issue, five_versions], issue),
+    "a user with another boundary": ([issue, bounded_otherwise], issue),
     "rotate": ([issue], rotate),
     "rotate into a secret": ([with_secret], into_secret),
     "switch off": ([issue, rotate], later(20, rotate)),
@@ -166,6 +185,13 @@ JOURNEYS: dict[str, tuple[list[Step], Step]] = {
     "let an account in": ([], share),
     "take an account away": ([share], unshare),
 }
+
+
+NAMED = {
+    "another boundary in place of the oldest": "DeletePolicyVersion",
+    "a user with another boundary": "PutUserPermissionsBoundary",
+}
+"""Calls that a journey is there for."""
 
 
 def prepare(lab: CustomerLab, lines: Lines, journey: str) -> None:
@@ -205,6 +231,7 @@ def test_a_lost_answer_changes_nothing(lab: CustomerLab, lines: Lines, journey: 
     aws, ecr = lines.changes()
     expected = state(lab)
     assert aws or ecr
+    assert NAMED.get(journey, "") in {"", *aws, *ecr}
     for number in range(max(len(aws), len(ecr))):
         prepare(lab, lines, journey)
         orders = lines.suffer(number)
