@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,7 +63,6 @@ def aws_client(
     """
     limits = limits or Limits()
     # boto3 takes a noticeable part of a second to import: commands that stay off AWS do not pay for it.
-    import boto3
     from botocore.config import Config
 
     from jenkins_release.aws.exchange import AwsExchange
@@ -81,8 +80,7 @@ def aws_client(
         s3={"addressing_style": addressing_style} if addressing_style else None,
     )
     with aws_errors(f"open a client of AWS {service}"):
-        # A session of its own: boto3's default session is shared and not safe between threads.
-        session = boto3.session.Session(profile_name=profile, region_name=region)
+        session = boto_session(profile=profile, region_name=region)
         settle_credentials(session, limits)
         try:
             client = session.client(service, config=config)
@@ -96,6 +94,38 @@ def aws_client(
     check_endpoint(service, client.meta.endpoint_url)
     AwsExchange(client, attempts, limits)
     return client
+
+
+def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
+    """Open a boto3 session: boto3's default session is shared and not safe between threads.
+
+    All it shares with others are the descriptions of the services, which come with botocore or stand in
+    the folders that ``AWS_DATA_PATH`` names: the process reads each once.
+
+    Args:
+        profile: Profile of the shared configuration; the chain's default when None.
+        **settings: Further ones of ``boto3.session.Session``.
+
+    Raises:
+        BotoCoreError: The profile does not exist.
+    """
+    import boto3
+    import botocore.session
+    from botocore.loaders import create_loader
+
+    core = botocore.session.Session(profile=profile)
+    paths = core.get_config_variable("data_path")
+    loader = create_loader(paths)
+    # Not the whole loader: every session of boto3 adds a folder to it. botocore has no public way to this.
+    loader._cache = _descriptions(paths)
+    core.register_component("data_loader", loader)
+    return boto3.session.Session(botocore_session=core, **settings)
+
+
+@cache
+def _descriptions(_paths: str | None) -> dict[Any, Any]:
+    """What was read from these folders; two threads may read the same, and find the same."""
+    return {}
 
 
 def settle_credentials(session: Any, limits: Limits) -> None:

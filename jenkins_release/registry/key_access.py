@@ -17,7 +17,7 @@ from requests.auth import HTTPBasicAuth
 
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.iam import Credentials
-from jenkins_release.aws.session import CONNECT_TIMEOUT_S, check_endpoint
+from jenkins_release.aws.session import CONNECT_TIMEOUT_S, boto_session, check_endpoint
 from jenkins_release.errors import RemoteError
 from jenkins_release.exchange import Exchange, NoAnswer, exchange, location, open_session
 from jenkins_release.registry.manifests import ACCEPTED_TYPES
@@ -221,7 +221,6 @@ class KeyAccess:
 
 
 def _client(credentials: Credentials, region: str, limits: Limits) -> Any:
-    import boto3
     from botocore.config import Config
 
     from jenkins_release.aws.exchange import AwsExchange
@@ -232,7 +231,7 @@ def _client(credentials: Credentials, region: str, limits: Limits) -> Any:
         read_timeout=limits.answer_s,
     )
     # Every credential is given: a session token of the caller's own would not belong to this key.
-    session = boto3.session.Session(
+    session = boto_session(
         aws_access_key_id=credentials.key_id,
         aws_secret_access_key=credentials.secret.get_secret_value(),
         region_name=region,
