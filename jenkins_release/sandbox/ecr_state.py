@@ -181,11 +181,11 @@ class EcrState:
         self.layer_host = ""
         self._lock = threading.RLock()
         self._document = _Document()
-        self._before: deque[dict[str, RepositoryState]] = deque(maxlen=_CHANGES)
-        self._latest: dict[str, RepositoryState] = {}
+        self._before: deque[dict[str, str]] = deque(maxlen=_CHANGES)
+        self._latest: dict[str, str] = {}
         if self.file.exists():
             self._document = _Document.model_validate_json(self.file.read_bytes())
-            self._latest = self._copied()
+            self._latest = self._written()
         else:
             self.add_user(ADMIN, [Statement(actions=["*"])])
 
@@ -199,7 +199,7 @@ class EcrState:
             with os.fdopen(handle, "w") as out:
                 out.write(self._document.model_dump_json())
             temporary.replace(self.file)
-            if (now := self._copied()) != self._latest:
+            if (now := self._written()) != self._latest:
                 self._before.append(self._latest)
                 self._latest = now
 
@@ -208,19 +208,20 @@ class EcrState:
         """Let what the block reads be as it was so many changes of repositories ago."""
         with self._lock:
             now = self._document.repositories
-            self._document.repositories = {} if changes > len(self._before) else self._before[-changes]
+            then = {} if changes > len(self._before) else self._before[-changes]
+            self._document.repositories = {
+                name: RepositoryState.model_validate_json(text) for name, text in then.items()
+            }
             try:
                 yield
             finally:
                 self._document.repositories = now
 
-    def _copied(self) -> dict[str, RepositoryState]:
-        """Return the repositories as they are now; when images were pulled is no change."""
-        found = {name: each.model_copy(deep=True) for name, each in self._document.repositories.items()}
-        for repository in found.values():
-            for image in repository.images.values():
-                image.pulled_at = None
-        return found
+    def _written(self) -> dict[str, str]:
+        """Return the repositories as they are now, as JSON; when images were pulled is no change."""
+        without = {"images": {"__all__": {"pulled_at"}}}
+        repositories = self._document.repositories.items()
+        return {name: each.model_dump_json(exclude=without) for name, each in repositories}
 
     @contextlib.contextmanager
     def read(self) -> Iterator[_Document]:
