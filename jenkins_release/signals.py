@@ -117,7 +117,8 @@ class _Ending:
                 first, end = numbers.pop(0), time.monotonic() + END_S
                 # A main thread that computes must not keep this one from its work.
                 sys.setswitchinterval(_SWITCH_S)
-                stop()
+                # Nor must what ends the waits.
+                threading.Thread(target=stop, daemon=True, name="stop").start()
             if numbers:
                 break
         _end_now(first)

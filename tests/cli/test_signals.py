@@ -188,6 +188,41 @@ sys.exit(entry.main(["x"]))
     assert json.loads(result.read_text())["error"]["category"] == "interrupted"
 
 
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_wait_that_does_not_let_itself_be_ended_keeps_nothing(signals: int):
+    """Whatever holds up who ends the waits: neither the limit nor the second signal depends on it."""
+    code = f"""
+import threading, time
+from jenkins_release import signals
+from jenkins_release.waits import Wait, process_waits
+if {signals} == 2:
+    signals.END_S = 60.0
+class Stuck(Wait):
+    def stop(self):
+        print("ending", flush=True)
+        time.sleep(60)
+signals.interrupt_commands()
+now = time.monotonic()
+process_waits().begin(Stuck("x", now, now + 60, threading.get_ident()))
+try:
+    print("ready", flush=True)
+    threading.Event().wait()
+finally:
+    time.sleep(60)
+"""
+    process = started([sys.executable, "-c", code], os.environ)
+
+    def ready() -> bool:
+        assert says(process, "ready")
+        if signals == 2:
+            process.send_signal(signal.SIGINT)
+            assert says(process, "ending")
+        return True
+
+    ended = signalled(process, signal.SIGINT, ready, within_s=30.0)
+    assert (ended.status, ended.err) == (130, "interrupted\n")
+
+
 def test_a_second_signal_ends_at_once(tmp_path: Path):
     code = """
 import sys, threading, time
