@@ -46,13 +46,24 @@ _NEEDS_ROOT = frozenset({"customer_host", "docker", "place", "small_daemon", "un
 """Fixtures that mount, become another user, or start a Docker daemon."""
 
 
+_LONG = (
+    "tests/release/",
+    "tests/docs/test_examples.py",
+    "tests/groovy/test_pipelines.py",
+    "tests/benchmarks/test_quick_run.py",
+    "tests/bundle/test_shells.py",
+)
+"""Files that take minutes begin first: at the end, one process would wait for another's."""
+
+
 @cache
 def _no_root() -> str:
     return root_refused()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs root by its fixtures."""
+    """Put long files first, and mark what needs root by its fixtures."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
     for item in items:
         if _NEEDS_ROOT.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.root)
