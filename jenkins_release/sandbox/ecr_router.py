@@ -2,17 +2,18 @@
 
 The control paths under ``/_sandbox/`` need no credentials: only this machine can reach them.
 
-=======================  ==========================================================
-``GET health``           the state folder, to tell this front from another server
-``GET requests``         the log of requests; ``DELETE`` forgets it
-``POST faults``          orders a :class:`Fault`; ``GET`` lists, ``DELETE`` cancels
-``POST users``           ``{user, statements, access_key?, secret?}``: lets a user exist
-``POST keys``            ``{access_key, active}``: switches an access key on or off
-``POST scans``           orders a :class:`ScanOrder`: what the scan of an image is to be
-``GET app/C/S``          answers as the ECS service S of the cluster C does, with its version
-``POST misbehaviours``   orders a :class:`Misbehaviour` of ECS tasks; ``DELETE`` cancels them
-``POST instances``       lets a managed :class:`Instance` exist
-=======================  ==========================================================
+=========================  ==========================================================
+``GET health``             the state folder, to tell this front from another server
+``GET requests``           the log of requests; ``DELETE`` forgets it
+``POST faults``            orders a :class:`Fault`; ``GET`` lists, ``DELETE`` cancels
+``POST users``             ``{user, statements, access_key?, secret?}``: lets a user exist
+``POST keys``              ``{access_key, active}``: switches an access key on or off
+``POST scans``             orders a :class:`ScanOrder`: what the scan of an image is to be
+``DELETE repositories/P``  forgets the repositories below the prefix P, with their images
+``GET app/C/S``            answers as the ECS service S of the cluster C does, with its version
+``POST misbehaviours``     orders a :class:`Misbehaviour` of ECS tasks; ``DELETE`` cancels them
+``POST instances``         lets a managed :class:`Instance` exist
+=========================  ==========================================================
 """
 
 from __future__ import annotations
@@ -244,6 +245,11 @@ class Router:
             case "POST instances":
                 instance = Instance.model_validate_json(body)
                 self.ssm.instances[instance.ident] = instance
+            case _ if what.startswith("DELETE repositories/"):
+                prefix = what.removeprefix("DELETE repositories/")
+                with self._state.change() as document:
+                    for name in [name for name in document.repositories if name.startswith(f"{prefix}/")]:
+                        del document.repositories[name]
             case _:
                 return None
         return {}

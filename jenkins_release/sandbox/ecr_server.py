@@ -83,6 +83,10 @@ class EcrServer(LoopbackServer):
         """Forget the requests so far."""
         self._control("DELETE", "requests")
 
+    def forget_repositories(self, prefix: str) -> None:
+        """Forget the repositories below a prefix, with the images in them."""
+        self._control("DELETE", f"repositories/{prefix}")
+
     def add_user(self, user: str, statements: list[Statement]) -> tuple[str, str]:
         """Let a user exist with these statements; returns a new access key id and its secret."""
         given = [each.model_dump() for each in statements]
