@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from jenkins_release.waits import stop
@@ -59,11 +59,31 @@ def last_words(speak: Callable[[int], None]) -> None:
         speak: Called with the signal's number, in another thread.
     """
     _last_words[:] = [speak]
+    _ended.clear()
 
 
-def speaks_first() -> bool:
-    """Whether the caller is the first to say that the process was interrupted; said once."""
-    return not _first or _said.acquire(blocking=False)
+@contextlib.contextmanager
+def speaking() -> Iterator[bool]:
+    """Yield whether the caller is the first to say that the process was interrupted; said once.
+
+    Nothing ends the process before the first one has spoken, or taken too long.
+    """
+    first = not _first or _said.acquire(blocking=False)
+    if not first:
+        _spoken.wait(_LAST_S)
+    try:
+        yield first
+    finally:
+        _spoken.set()
+
+
+def conclude(status: int) -> None:
+    """Note that the command has ended and said how: a signal from now on changes neither.
+
+    Args:
+        status: Its exit status.
+    """
+    _ended[:] = [status]
 
 
 def fresh_line(terminal: bool) -> str:
@@ -78,7 +98,9 @@ def first_signal() -> int | None:
 
 _first: list[int] = []
 _last_words: list[Callable[[int], None]] = []
+_ended: list[int] = []
 _said = threading.Lock()
+_spoken = threading.Event()
 
 
 class _Ending:
@@ -125,14 +147,18 @@ class _Ending:
 
 
 def _end_now(number: int) -> None:
-    guard = threading.Timer(_LAST_S, os._exit, [128 + number])
+    status = _ended[0] if _ended else 128 + number
+    guard = threading.Timer(_LAST_S, os._exit, [status])
     guard.daemon = True
     guard.start()
-    if speaks_first():
+    # The main thread may not have heard of the signal yet, and will.
+    if not _said.acquire(blocking=False):
+        _spoken.wait()
+    elif not _ended:
         with contextlib.suppress(Exception):
             for speak in _last_words or [_say]:
                 speak(number)
-    os._exit(128 + number)
+    os._exit(status)
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -458,10 +458,14 @@ class _Socket:
         # A copy: what is checked is what is shut down, whoever closes the descriptor meanwhile.
         with contextlib.suppress(OSError):
             copy = os.dup(self.descriptor)
-            if os.fstat(copy).st_ino != self.inode:
+            try:
+                if os.fstat(copy).st_ino != self.inode:
+                    raise OSError("it is another file by now")
+                found = socket.socket(fileno=copy)
+            except BaseException:
                 os.close(copy)
-                return
-            with socket.socket(fileno=copy) as found:
+                raise
+            with found:
                 found.shutdown(socket.SHUT_RDWR)
 
 

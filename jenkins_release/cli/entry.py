@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -19,10 +19,11 @@ from jenkins_release.signals import (
     INTERRUPTED,
     TERMINATED,
     Terminated,
+    conclude,
     first_signal,
     fresh_line,
     last_words,
-    speaks_first,
+    speaking,
 )
 
 if TYPE_CHECKING:
@@ -52,44 +53,61 @@ def main(
     if wrong := next((word for word in words if not is_text(word)), None):
         click.echo(f"error: the argument {wrong!a} is not UTF-8", err=True)
         return EXIT_STATUS[Category.CONFIGURATION]
-    teller = ExitStack()
     runtime: Runtime | None = None
-    try:
-        # If nothing will be configured: help and version import no more than click.
-        if words and words not in (["--version"], ["-h"], ["--help"]):
-            from jenkins_release.cli.progress import WaitTeller
-            from jenkins_release.cli.runtime import Runtime
+    with ExitStack() as teller:
+        try:
+            try:
+                # If nothing will be configured: help and version import no more than click.
+                if words and words not in (["--version"], ["-h"], ["--help"]):
+                    from jenkins_release.cli.progress import WaitTeller
+                    from jenkins_release.cli.runtime import Runtime
 
-            runtime = Runtime(environ, pin_file)
-            teller.enter_context(WaitTeller(sys.stderr))
-            last_words(lambda number: _speak(number == signal.SIGTERM, runtime))
-        ended = _run(words, runtime)
-    except click.exceptions.NoArgsIsHelpError as error:
+                    runtime = Runtime(environ, pin_file)
+                    teller.enter_context(WaitTeller(sys.stderr))
+                    last_words(lambda number: _speak(number == signal.SIGTERM, runtime))
+                ended = _run(words, runtime)
+                status = ended if isinstance(ended, int) else 0
+            except Exception as error:  # noqa: BLE001 - its status and its words are all that is left of it
+                status = _failed(error, runtime)
+        except KeyboardInterrupt as error:
+            # Also one that comes while a failure is being written.
+            status = _ended_by_signal(error, runtime)
+        if runtime is not None:
+            conclude(status)
+            _close(runtime)
+    return status
+
+
+def _failed(error: Exception, runtime: Runtime | None) -> int:
+    """Say how a command failed, and return its status."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return EXIT_STATUS[Category.CONFIGURATION]
-    except click.UsageError as error:
+    if isinstance(error, click.UsageError):
         error.show()
         if runtime is not None:
             runtime.result_only(ConfigurationError(error.format_message()))
         return EXIT_STATUS[Category.CONFIGURATION]
-    except ReleaseError as error:
-        return runtime.fail(error) if runtime else error.exit_status
-    except (click.Abort, KeyboardInterrupt) as error:
+    if isinstance(error, click.Abort):
         return _ended_by_signal(error, runtime)
-    except Exception as error:
-        logging.getLogger(__name__).error("unexpected failure", exc_info=error)
-        found = _unusable(error) or ReleaseError(
-            f"unexpected {type(error).__name__}: a bug in jenkins-release",
-            hint="please report it with the log above",
-        )
-        return runtime.fail(found) if runtime else found.exit_status
-    finally:
-        if runtime is not None:
-            # A signal that comes now, or came before, ends the wait for a server and changes no status.
-            with suppress(KeyboardInterrupt):
-                runtime.close()
-        teller.close()
-    return ended if isinstance(ended, int) else 0
+    if isinstance(error, ReleaseError):
+        return runtime.fail(error) if runtime else error.exit_status
+    logging.getLogger(__name__).error("unexpected failure", exc_info=error)
+    found = _unusable(error) or ReleaseError(
+        f"unexpected {type(error).__name__}: a bug in jenkins-release",
+        hint="please report it with the log above",
+    )
+    return runtime.fail(found) if runtime else found.exit_status
+
+
+def _close(runtime: Runtime) -> None:
+    """Close what the command had open. How it ended is said: neither a failure nor a signal changes that."""
+    try:
+        runtime.close()
+    except KeyboardInterrupt:
+        return
+    except Exception as error:  # noqa: BLE001 - whatever it is, the command has ended
+        logging.getLogger(__name__).warning("a connection was not closed: %s", type(error).__name__)
 
 
 def _run(words: list[str], runtime: Runtime | None) -> object:
@@ -120,8 +138,9 @@ def _ended_by_signal(error: BaseException, runtime: Runtime | None) -> int:
     terminated = first_signal() == signal.SIGTERM or any(
         isinstance(found, Terminated) for found in (error, error.__cause__)
     )
-    if speaks_first():
-        _speak(terminated, runtime)
+    with speaking() as first:
+        if first:
+            _speak(terminated, runtime)
     return TERMINATED if terminated else INTERRUPTED
 
 

@@ -20,7 +20,7 @@ from jenkins_release.signals import (
     Terminated,
     first_signal,
     last_words,
-    speaks_first,
+    speaking,
 )
 from jenkins_release.steps.watcher import Watcher
 
@@ -218,8 +218,9 @@ def _interruptible(watcher: ConsoleWatcher, action: Callable[[], T]) -> T:
     try:
         return action()
     except KeyboardInterrupt as error:
-        if speaks_first():
-            click.echo(watcher.left(), err=True)
+        with speaking() as first:
+            if first:
+                click.echo(watcher.left(), err=True)
         # What a wait raised when it was ended does not tell which signal it was.
         terminated = isinstance(error, Terminated) or first_signal() == signal.SIGTERM
         raise click.exceptions.Exit(TERMINATED if terminated else INTERRUPTED) from None

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -313,6 +314,17 @@ def test_whoever_cleans_up_leaves_the_group(server: socket.socket, waits: Waits)
             return _get(server).text
 
     assert group.run(clean) == "ok"
+
+
+def test_what_is_no_socket_leaves_nothing_open(waits: Waits, tmp_path: Path):
+    """A descriptor that has become another file meanwhile, or was never a socket."""
+    with (tmp_path / "file").open("wb") as file:
+        call = Call("the registry", 60.0, waits=waits)
+        call.uses(file, alone=True)
+        with pytest.raises(Stopped), call:
+            waits.stop(grace_s=0.0)
+        descriptors = Path("/proc/self/fd").iterdir()
+        assert sum(each.exists() and each.samefile(file.name) for each in descriptors) == 1
 
 
 class _Knot:

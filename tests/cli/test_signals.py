@@ -12,11 +12,14 @@ import sys
 import threading
 from pathlib import Path
 
+import click
 import pytest
 
 from jenkins_release.cli import entry
 from jenkins_release.cli.entry import main
 from jenkins_release.cli.main import LazyGroup
+from jenkins_release.cli.runtime import Runtime
+from jenkins_release.errors import ReleaseError
 from tests.fixtures.configuration import release_toml
 from tests.fixtures.process import says, signalled, started
 from tests.fixtures.silence import silent_server
@@ -244,3 +247,110 @@ finally:
         return says(process, "cleaning")
 
     assert signalled(process, signal.SIGINT, ready).status == 130
+
+
+def test_the_word_is_said_once():
+    """The main thread comes back from a library while another one says it already."""
+    code = """
+import hashlib, sys, time
+from jenkins_release import signals
+signals.END_S, signals._LAST_S = 0.01, 30.0
+def speak(number):
+    print("word", file=sys.stderr, flush=True)
+    time.sleep(3)
+signals.interrupt_commands()
+signals.last_words(speak)
+try:
+    print("ready", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 3_000_000)
+except KeyboardInterrupt:
+    with signals.speaking() as first:
+        if first:
+            speak(2)
+    sys.exit(130)
+"""
+    process = started([sys.executable, "-c", code], os.environ)
+    ended = signalled(process, signal.SIGINT, lambda: says(process, "ready"))
+    assert (ended.status, ended.err) == (130, "word\n")
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_what_ended_before_the_signal_keeps_its_status_and_result(tmp_path: Path, signals: int):
+    """The server of a connection that is being closed does not answer."""
+    result = tmp_path / "result.json"
+    code = f"""
+import sys, threading
+from pathlib import Path
+from jenkins_release.cli import entry
+from jenkins_release.signals import interrupt_commands
+import click
+class Services:
+    notified = []
+    def close(self):
+        try:
+            print("closing", flush=True)
+            threading.Event().wait()
+        finally:
+            print("still", flush=True)
+            threading.Event().wait()
+@click.command()
+@click.argument("word")
+@click.pass_obj
+def done(runtime, word):
+    runtime.result_file = Path({str(result)!r})
+    runtime.__dict__["services"] = Services()
+    runtime.succeed({{"done": True}}, "done")
+entry.cli = done
+interrupt_commands()
+sys.exit(entry.main(["x"]))
+"""
+    process = started([sys.executable, "-c", code], os.environ)
+
+    def ready() -> bool:
+        assert says(process, "done")
+        assert says(process, "closing")
+        if signals == 2:
+            process.send_signal(signal.SIGINT)
+            assert says(process, "still")
+        return True
+
+    ended = signalled(process, signal.SIGINT, ready)
+    assert (ended.status, ended.err) == (0, "")
+    assert json.loads(result.read_text()) == {"done": True}
+
+
+def test_what_cannot_be_closed_changes_no_status(monkeypatch: pytest.MonkeyPatch):
+    class Services:
+        def close(self) -> None:
+            raise OSError("gone")
+
+    @click.command()
+    @click.pass_obj
+    @click.argument("word")
+    def done(runtime: Runtime, word: str) -> int:
+        runtime.__dict__["services"] = Services()
+        return 3 if word == "x" else 0
+
+    monkeypatch.setattr(entry, "cli", done)
+    assert main(["x"]) == 3
+
+
+def test_a_signal_while_the_failure_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """No traceback: the result says that it was interrupted."""
+    written = Runtime.result_only
+
+    def interrupted(runtime: Runtime, error: ReleaseError) -> None:
+        monkeypatch.setattr(Runtime, "result_only", written)
+        raise KeyboardInterrupt
+
+    @click.command()
+    @click.pass_obj
+    @click.argument("word")
+    def failing(runtime: Runtime, word: str) -> None:
+        runtime.result_file = tmp_path / word
+        raise ReleaseError("no")
+
+    monkeypatch.setattr(entry, "cli", failing)
+    monkeypatch.setattr(Runtime, "result_only", interrupted)
+    assert main(["result"]) == 130
+    assert json.loads((tmp_path / "result").read_text())["error"]["category"] == "interrupted"
