@@ -13,7 +13,7 @@ import re
 
 from jenkins_release.errors import ReleaseError
 from jenkins_release.share.candidates import CandidateArea, CandidateRef
-from jenkins_release.share.protocol import Entry, PathNotFound
+from jenkins_release.share.protocol import Entry, Lease, PathNotFound
 from jenkins_release.share.staging import remove_unfinished, write_new
 
 _log = logging.getLogger(__name__)
@@ -65,19 +65,21 @@ class JournalFolder:
                 _log.info("%s is left out of the journal: %s", entry.name, error)
         return found
 
-    def append(self, what: str, data: bytes) -> str:
-        """Write an entry under the next free number; only under the candidate's ``promote`` lease.
+    def append(self, what: str, data: bytes, lease: Lease) -> str:
+        """Write an entry under the next free number, under the candidate's ``promote`` lease.
 
         Args:
             what: Short words for the file name, such as ``pushed-rms``.
             data: The entry.
+            lease: The lease, confirmed first: whoever has it now may be about to write.
 
         Returns:
             The file's name.
 
         Raises:
-            RemoteError: The share failed, or refused.
+            RemoteError: The share failed, or refused, or the lease was lost.
         """
+        lease.confirm()
         if not self._next:
             self._share.make_folder(self._path)
             remove_unfinished(self._share, self._path)

@@ -32,6 +32,7 @@ from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.registry.protocol import StoredImage
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.journal import JournalFolder
+from jenkins_release.share.protocol import Lease
 from jenkins_release.steps._open import OpenCandidate
 from jenkins_release.steps.services import Services
 
@@ -65,6 +66,7 @@ class PromotionJournal:
     Args:
         opened: The candidate.
         plan: The plan as this run found it.
+        lease: The lease; an entry is a warning too if it was lost.
         signer: The promotion key.
         services: Share, clock, environment.
         token: Makes the run's id.
@@ -74,6 +76,7 @@ class PromotionJournal:
         self,
         opened: OpenCandidate,
         plan: Plan,
+        lease: Lease,
         signer: Signer,
         services: Services,
         *,
@@ -81,6 +84,7 @@ class PromotionJournal:
     ) -> None:
         self._opened = opened
         self._registry = plan.registry
+        self._lease = lease
         self._signer = signer
         self._services = services
         self._folder = JournalFolder(services.candidates, opened.ref)
@@ -158,7 +162,7 @@ class PromotionJournal:
         self._entries.append(entry)
 
         def write() -> None:
-            self._folder.append(entry.label, sign_entry(entry, self._signer))
+            self._folder.append(entry.label, sign_entry(entry, self._signer), self._lease)
 
         try:
             # A share that refuses the journal does so every time: it is insisted on only once.

@@ -159,7 +159,7 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         plan, facts = make_plan(opened, services)
         require_open_gate(opened, facts, plan, services)
         require_free_way(plan, "nothing was pushed")
-        journal = PromotionJournal(opened, plan, signer, services)
+        journal = PromotionJournal(opened, plan, lease, signer, services)
         pushing = time.monotonic()
         proven = push_all(opened, plan, lease, journal, services)
         told = pushed_claim(sum(i.push_bytes for i in plan.images), time.monotonic() - pushing)

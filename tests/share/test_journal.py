@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from jenkins_release.errors import RemoteError
 from jenkins_release.share.candidates import CandidateArea, CandidateRef
 from jenkins_release.share.directory import DirectoryShare
 from jenkins_release.share.journal import JournalFolder
@@ -20,6 +23,26 @@ class Growing(DirectoryShare):
                 file = Path(self.name) / path / entry.name
                 file.write_bytes(file.read_bytes() + b" " * (4 << 20))
         return found
+
+
+def test_whoever_lost_the_lease_changes_nothing(tmp_path: Path):
+    """The next holder may be about to write: what it has not renamed yet looks like something left behind."""
+    share = DirectoryShare(tmp_path)
+    area, ref = CandidateArea(share, "SkyDRM"), CandidateRef("8.1.0", "42")
+    folder = tmp_path / "SkyDRM" / "8.1.0" / "42" / "journal"
+    folder.mkdir(parents=True)
+    with area.lease(ref, "promote", "me") as lease:
+        mine = JournalFolder(area, ref)
+        assert mine.append("started", b"{}", lease) == "0001-started.json"
+        (lock,) = [path for path in (tmp_path / "SkyDRM").rglob("*promote*") if path.is_file()]
+        lock.unlink()
+        with area.lease(ref, "promote", "the next"):
+            unfinished = folder / ".0002-started.json.0123abcd"
+            unfinished.write_bytes(b"{")
+            for journal in (mine, JournalFolder(area, ref)):
+                with pytest.raises(RemoteError, match="lost"):
+                    journal.append("pushed-rms", b"{}", lease)
+    assert sorted(path.name for path in folder.iterdir()) == [unfinished.name, "0001-started.json"]
 
 
 def test_an_entry_that_grows_while_it_is_read_is_not_read_to_its_end(tmp_path: Path):
