@@ -187,7 +187,6 @@ class DirectoryShare:
 
         Raises:
             LeaseHeld: Someone else holds it.
-            RemoteError: At the end of the block too, when the lock file was replaced meanwhile.
         """
         return self._lease(path, check_below_root(path), holder)
 

@@ -198,7 +198,7 @@ class SmbShare:
         if names:
             self._settled(
                 lambda here: smb_files.make_folder(here, names),
-                lambda here: smb_files.describe(here, path).is_folder,
+                lambda here: smb_files.is_folder(here, path),
             )
 
     def rename(self, source: str, target: str) -> None:

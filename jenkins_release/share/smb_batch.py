@@ -127,8 +127,9 @@ def _all(
         path, requests = under_way.popleft()
         with connection.doing(what, path):
             opened, *answers = [_answer(connection, request) for request in requests]
-            if any(_status(each) == NtStatus.STATUS_ACCESS_DENIED for each in (opened, *answers)):
-                # A refusal that is meant comes again, see SmbWire.may_refuse_altered.
+            refused = any(_status(each) == NtStatus.STATUS_ACCESS_DENIED for each in (opened, *answers))
+            if refused and connection.wire.may_refuse_altered(connection.session.session_id):
+                # A refusal that is meant comes again.
                 opened, *answers = [_answer(connection, request) for request in post(path)]
             try:
                 found.append(take(opened, answers))

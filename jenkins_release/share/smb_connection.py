@@ -88,10 +88,10 @@ class SmbConnection:
         if lost is not None:
             lost.add(self.target, int(self.session.session_id or 0), silent=silent)
 
-    def close(self) -> None:
-        """Log off and close."""
+    def close(self) -> bool:
+        """Log off and close; False where the server did not answer."""
         self._lost = None
-        self.wire.hang_up()
+        return self.wire.hang_up()
 
     @contextlib.contextmanager
     def doing(self, what: str, path: str, *, to: str | None = None) -> Iterator[None]:

@@ -76,11 +76,13 @@ class ServerCopy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._connection.alive:
-            return
-        if self._handle is not None:
-            self._handle.close()
-        if self._tree is not None:
+        here = self._connection
+        if self._handle is not None and here.alive:
+            if error is None:
+                self._handle.close()
+            else:
+                here.close_after(self._handle, error)
+        if self._tree is not None and here.alive:
             with contextlib.suppress(SMBResponseException):
                 self._tree.disconnect()
 

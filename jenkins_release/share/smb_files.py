@@ -168,6 +168,14 @@ def is_there(connection: SmbConnection, path: str) -> bool:
         return _is_there(connection, path)
 
 
+def is_folder(connection: SmbConnection, path: str) -> bool:
+    """Whether there is a folder of that path."""
+    try:
+        return describe(connection, path).is_folder
+    except PathNotFound:
+        return False
+
+
 def _is_there(connection: SmbConnection, path: str) -> bool:
     try:
         with connection.opened(path, READ_ATTRIBUTES):

@@ -60,11 +60,15 @@ class SmbPool:
             self._give_back(slot.connection)
 
     def close(self) -> None:
-        """Log off from every connection that nobody uses."""
+        """Log off from every connection that nobody uses, as long as the server answers."""
         with self._lock:
             idle, self._idle = self._idle, []
+        answers = True
         for connection in idle:
-            connection.close()
+            if answers:
+                answers = connection.close()
+            else:
+                connection.drop()
 
     def _take(self) -> SmbConnection:
         with self._lock:

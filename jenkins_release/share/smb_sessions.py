@@ -19,34 +19,38 @@ class LostSessions:
 
     # The garbage collector may close a file that is half read in the middle of a change: one more is lost.
     _lock: AbstractContextManager[Any] = field(default_factory=threading.RLock)
-    _found: dict[tuple[str, int], list[int]] = field(default_factory=dict)
-    _silent: bool = False
+    _found: dict[tuple[str, int], dict[int, bool]] = field(default_factory=dict)
 
-    def add(self, target: SmbAddress, *sessions: int, silent: bool = False) -> None:
-        """Note sessions.
+    def add(self, target: SmbAddress, session: int, *, silent: bool = False) -> None:
+        """Note a session.
 
         Args:
-            target: Their server.
-            sessions: Their ids.
+            target: Its server.
+            session: Its id; 0 if it never had one.
             silent: Whether the server stopped to answer, and so may not hear that its connection ended.
         """
-        with self._lock:
-            found = self._found.setdefault(_server(target), [])
-            found += [each for each in sessions if each and each not in found]
-            del found[:-_MOST]
-            self._silent = self._silent or silent
+        if session:
+            self.give_back(target, {session: silent})
 
-    def take(self, target: SmbAddress) -> list[int]:
-        """Return those on a server, the last one first, and forget them."""
+    def take(self, target: SmbAddress) -> dict[int, bool]:
+        """Forget those on a server, and return their ids, the last one first, with whether it was silent."""
         with self._lock:
-            self._silent = False
-            return self._found.pop(_server(target), [])[::-1]
+            return dict(reversed(self._found.pop(_server(target), {}).items()))
+
+    def give_back(self, target: SmbAddress, taken: dict[int, bool]) -> None:
+        """Note again what :meth:`take` returned, after a login that failed."""
+        with self._lock:
+            found = self._found.setdefault(_server(target), {})
+            for session, silent in reversed(taken.items()):
+                found[session] = silent or found.get(session, False)
+            for oldest in list(found)[:-_MOST]:
+                found.pop(oldest, None)
 
     @property
     def silent(self) -> bool:
-        """Whether a server stopped to answer, and no login named the lost sessions since."""
+        """Whether a server stopped to answer, and no login named the sessions lost there since."""
         with self._lock:
-            return self._silent
+            return any(True in found.values() for found in list(self._found.values()))
 
 
 def _server(target: SmbAddress) -> tuple[str, int]:

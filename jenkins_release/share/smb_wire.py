@@ -139,10 +139,17 @@ class SmbWire(BulkConnection):
         try:
             return self._take(request, limit, wait=wait)
         except AccessDenied:
-            again = getattr(request, "again", None)
-            if again is None or not self.may_refuse_altered(request.session_id):
+            request = self._asked_again(request)
+            if request is None:
                 raise
-        return self._take(again(), limit, wait=wait)
+        return self._take(request, limit, wait=wait)
+
+    def _asked_again(self, request: Any) -> Any:
+        """Send what was refused once more; None if the refusal counts."""
+        again = getattr(request, "again", None)
+        if again is None or not self.may_refuse_altered(request.session_id):
+            return None
+        return again()
 
     def _take(self, request: Any, limit_s: float, *, wait: bool) -> Any:
         self.await_answer(request, limit_s, wait=wait)
@@ -176,7 +183,12 @@ class SmbWire(BulkConnection):
         try:
             while True:
                 try:
-                    return self.receive(request, timeout=half)
+                    return self._take(request, half, wait=True)
+                except AccessDenied:
+                    request = self._asked_again(request)
+                    if request is None:
+                        raise
+                    continue
                 except TimeoutError:
                     if time.monotonic() > begun + limit_s:
                         raise
@@ -207,14 +219,20 @@ class SmbWire(BulkConnection):
                 # RuntimeError: the interrupt came while the library's thread was being started.
                 logging.getLogger(__name__).debug("closing the connection to %s: %s", self.server_name, error)
 
-    def hang_up(self) -> None:
-        """Log off and close; a server that does not answer is left as it is."""
+    def hang_up(self) -> bool:
+        """Log off and close; a server that does not answer is left as it is.
+
+        Returns:
+            Whether it answered, or the connection had ended before.
+        """
         self.timeout_s = min(self.timeout_s, _CLOSE_S)
         try:
             if self.alive:
                 self.disconnect(close=True, timeout=self.timeout_s)
+            return True
         except FOREIGN as error:
             logging.getLogger(__name__).debug("logging off from %s: %s", self.server_name, error)
+            return not isinstance(error, TimeoutError)
         finally:
             self.drop()
 
@@ -234,7 +252,8 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
     where = str(address)
     wire = SmbWire(address.server, address.port, login.timeout_s, login.least_rate, login.slow_s)
     wire.waits_for = lambda: f"the share {where} to answer the login"
-    ending = lost.take(address)
+    taken = lost.take(address)
+    ending = list(taken)
     try:
         wire.dial()
         if login.encrypt and not wire.supports_encryption:
@@ -251,11 +270,11 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
             _new_session(wire, login, each).disconnect()
     except FOREIGN as error:
         wire.drop()
-        lost.add(address, *ending)
+        lost.give_back(address, taken)
         raise translate(error, "log in to", where) from error
     except BaseException:
         wire.drop()
-        lost.add(address, *ending)
+        lost.give_back(address, taken)
         raise
     return wire, session
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from jenkins_release.errors import RemoteError
-from jenkins_release.sandbox.samba import SambaServer
+from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import SmbShare
+from jenkins_release.share.protocol import AccessRefused
 from tests.fixtures.share import OpenSmb, StartSamba, Tap
 
 QUERY_DIRECTORY = 14
@@ -66,6 +70,26 @@ def test_a_folder_is_one_message_and_so_is_a_file(
     assert all(message.count(QUERY_DIRECTORY) == 2 for message in messages[:20])
     assert all(len(message) == 3 for message in messages[20:])
     assert tap.connections == 1
+
+
+@pytest.mark.parametrize("encrypt", [True, False], ids=["encrypted", "signed"])
+def test_a_refusal_is_asked_about_again_where_it_may_mean_a_changed_request(
+    start_samba: StartSamba, open_smb: OpenSmb, make_tap: Callable[[int], Tap], encrypt: bool
+) -> None:
+    """What is encrypted cannot be changed on its way: there it is meant."""
+    # Of root Samba refuses nothing; anyone else has to get as far as to this folder.
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        (Path(name) / "closed").mkdir(mode=0)
+        options = {"force user": "nobody"} if os.geteuid() == 0 else {}
+        server = start_samba({"data": SambaShare(Path(name), options=options)})
+        tap = make_tap(server.port)
+        share = open_smb(server, encrypt=encrypt, port=tap.port)
+        share.stat("")
+        before = len(tap.sent)
+        (refused,) = share.list_each(["closed"])
+    assert isinstance(refused, AccessRefused)
+    assert len(commands(bytes(tap.sent[before:]))) == (1 if encrypt else 2)
 
 
 def test_a_line_that_breaks_is_worth_another_attempt(

@@ -13,7 +13,7 @@ from jenkins_release.share import SmbShare, smb_copy
 from tests.fixtures.liar import Liar, number
 from tests.fixtures.share import OpenSmb, StartSamba, Tap
 
-IOCTL, READ = 11, 8
+IOCTL, READ, ECHO = 11, 8, 13
 RESUME_KEY, COPY_CHUNK = 0x00140078, 0x001480F2
 
 
@@ -122,3 +122,22 @@ class TestServer:
         with pytest.raises(RemoteError, match="copied 17 of"), share.create("new") as writer:
             share.copy_into(writer, "source")
         assert liar.lies >= 2
+
+    def test_one_that_falls_silent_is_waited_for_once(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb
+    ) -> None:
+        """The source is not closed over a connection that answers nothing any more."""
+        (smb_folder / "source").write_bytes(bytes(1000))
+        share = open_smb(samba, "data", smb_folder.name, port=tap.port, encrypt=False, timeout_s=1.0)
+        unheard: list[int] = []
+
+        def swallow(message: bytes) -> list[bytes]:
+            if not unheard and message[12] != IOCTL:
+                return [message]
+            unheard.append(message[12])
+            return []
+
+        with pytest.raises(RemoteError, match="did not answer in time"), share.create("new") as writer:
+            tap.change_sent = swallow
+            share.copy_into(writer, "source")
+        assert unheard == [IOCTL, ECHO]

@@ -354,6 +354,25 @@ class TestBreaks:
         assert held
         assert share.stat("file").size == 4
 
+    def test_the_end_waits_for_a_silent_server_once(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb
+    ) -> None:
+        """However many connections are open."""
+        share = open_smb(samba, "data", smb_folder.name, port=tap.port, encrypt=False, timeout_s=1.0)
+        with contextlib.ExitStack() as stack:
+            for name in "abcd":
+                stack.enter_context(share.lease(name, "me"))
+        unheard: list[bytes] = []
+
+        def swallow(message: bytes) -> list[bytes]:
+            unheard.append(message)
+            return []
+
+        tap.change_sent = swallow
+        share.close()
+        assert len(unheard) == 1
+        assert tap.connections == 4
+
     def test_closing_a_frozen_connection_ends(self, start_samba: StartSamba, open_smb: OpenSmb) -> None:
         """Leaving the block is not held up by a server that does not answer."""
         server = start_samba()

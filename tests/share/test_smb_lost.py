@@ -11,12 +11,13 @@ import pytest
 from jenkins_release.errors import LeaseHeld, RemoteError
 from jenkins_release.retry import RetryPolicy, retry_call
 from jenkins_release.sandbox.samba import SambaServer
-from jenkins_release.share import SmbShare
+from jenkins_release.share import SmbAddress, SmbShare
+from jenkins_release.share.smb_sessions import LostSessions
 from jenkins_release.share.staging import stage_folder, write_new
 from tests.fixtures.share import OpenSmb, Tap, unchanged
 
 QUICK = RetryPolicy(attempts=4, deadline_s=60, first_wait_s=0.05, max_wait_s=0.2, jitter_s=0)
-TREE, CREATE, CLOSE, FLUSH, READ, WRITE, SET_INFO = 3, 5, 6, 7, 8, 9, 17
+SESSION_SETUP, TREE, CREATE, CLOSE, FLUSH, READ, WRITE, SET_INFO = 1, 3, 5, 6, 7, 8, 9, 17
 
 CHANGES = [
     *(
@@ -58,6 +59,21 @@ def lose_answer(tap: Tap, command: int, number: int = 1) -> list[bytes]:
         return [message]
 
     tap.change = change
+    return lost
+
+
+def lose_request(tap: Tap, command: int) -> list[bytes]:
+    """Let the client's next request of a kind get lost, and all flows with it, once."""
+    lost: list[bytes] = []
+
+    def change(message: bytes) -> list[bytes]:
+        if message[12] == command and not lost:
+            lost.append(message)
+            tap.lose()
+            return []
+        return [message]
+
+    tap.change_sent = change
     return lost
 
 
@@ -111,6 +127,22 @@ class TestChanges:
         share.rename("file", "other")
         assert (smb_folder / "other").read_bytes() == b"content"
 
+    @pytest.mark.parametrize("name", ["new", "folder/new", "new/newer"])
+    def test_a_folder_whose_request_is_lost(
+        self, share: SmbShare, tap: Tap, smb_folder: Path, name: str
+    ) -> None:
+        """It is not there: so it is asked for once more, at once."""
+        lost = lose_request(tap, CREATE)
+        share.make_folder(name)
+        assert lost
+        assert (smb_folder / name).is_dir()
+
+    def test_a_file_is_no_folder_that_was_made(self, share: SmbShare, tap: Tap) -> None:
+        """What is found under the name is looked at."""
+        lose_request(tap, CREATE)
+        with pytest.raises(RemoteError, match=r"is a file, not a folder|name is taken"):
+            share.make_folder("file")
+
     @pytest.mark.parametrize("resumable", [False, True])
     @pytest.mark.parametrize(
         ("command", "number"), [(CREATE, 1), (WRITE, 1), (FLUSH, 1), (SET_INFO, 1), (SET_INFO, 2), (CLOSE, 1)]
@@ -162,6 +194,33 @@ class TestSessions:
         share.close()
         with open_smb(samba, "data", smb_folder.name).lease("lock", "the next one"):
             pass
+
+    def test_a_login_that_fails_leaves_them_to_the_end_of_the_command(
+        self, samba: SambaServer, smb_folder: Path, share: SmbShare, tap: Tap, open_smb: OpenSmb
+    ) -> None:
+        """One attempt is not answered: the server that fell silent is asked again before the command ends."""
+        with share.lease("lock", "me"):
+            tap.lose()
+            tap.change = lambda message: [] if message[12] == SESSION_SETUP else [message]
+        tap.change = unchanged
+        share.close()
+        with open_smb(samba, "data", smb_folder.name).lease("lock", "the next one"):
+            pass
+
+    def test_a_login_to_one_server_says_nothing_of_another(self) -> None:
+        """Each server ends its own sessions."""
+        lost = LostSessions()
+        here, there = (SmbAddress(name, "data") for name in ("here", "there"))
+        lost.add(here, 1, silent=True)
+        lost.add(there, 2)
+        lost.add(there, 3)
+        assert lost.take(there) == {3: False, 2: False}
+        assert lost.silent
+        taken = lost.take(here)
+        assert not lost.silent
+        lost.give_back(here, taken)
+        assert lost.silent
+        assert lost.take(here) == {1: True}
 
     def test_several_connections_are_lost_at_once(
         self, share: SmbShare, tap: Tap, smb_folder: Path, samba: SambaServer, open_smb: OpenSmb
@@ -254,7 +313,10 @@ class TestLeases:
         """Though it is free again: what this one was about may have changed."""
         other = open_smb(samba, "data", smb_folder.name)
         done = []
-        with pytest.raises(RemoteError, match="another had it") as caught, share.lease("lock", "me") as lease:
+        with (
+            pytest.raises(RemoteError, match="another process held it") as caught,
+            share.lease("lock", "me") as lease,
+        ):
             tap.cut()
             retry_call(lambda: _take(other), what="take", policy=QUICK)
             lease.confirm()
@@ -316,7 +378,7 @@ class TestLeases:
         """Another export of the same build may have begun."""
         other = open_smb(samba, "data", smb_folder.name)
         with (
-            pytest.raises(RemoteError, match="another had it"),
+            pytest.raises(RemoteError, match="another process held it"),
             share.lease("lock", "me") as lease,
             stage_folder(share, "folder", "42", lease=lease) as staging,
         ):

@@ -274,6 +274,35 @@ class TestProgress:
         assert not caught.value.retryable
         assert f"{QUICK.attempts} attempts" in str(caught.value.hint)
 
+    def test_a_flush_that_is_asked_again_is_asked_once(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb
+    ) -> None:
+        """The first was changed on its way, the second takes long: it is the second that is waited for."""
+        share = open_smb(samba, "data", smb_folder.name, port=tap.port, encrypt=False, timeout_s=1.0)
+        share.list("")
+        flushes, echoes = 0, 0
+        held: list[bytes] = []
+
+        def change(message: bytes) -> list[bytes]:
+            nonlocal flushes
+            if message[12] != FLUSH:
+                return [message]
+            flushes += 1
+            return [flipped(message, -1) if flushes == 1 else message]
+
+        def hold(message: bytes) -> list[bytes]:
+            nonlocal echoes
+            if message[12] == FLUSH and flushes > 1:
+                held.append(message)
+                return []
+            echoes += message[12] == ECHO and bool(held)
+            return [message, held.pop()] if held and echoes == 3 else [message]
+
+        tap.change_sent, tap.change = change, hold
+        with share.create("new") as writer:
+            writer.write(b"content")
+        assert (flushes, echoes) == (2, 3)
+
     def test_a_disk_that_never_answers_counts_against_the_deadline(
         self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb
     ) -> None:
@@ -355,8 +384,8 @@ class TestForgotten:
         """Its own session is lost too."""
         connection = self._forget(share, "long")
 
-        class Collecting(dict[Any, list[int]]):
-            def setdefault(self, *given: Any) -> list[int]:
+        class Collecting(dict[Any, dict[int, bool]]):
+            def setdefault(self, *given: Any) -> dict[int, bool]:
                 gc.collect()
                 return super().setdefault(*given)
 
