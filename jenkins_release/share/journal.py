@@ -51,10 +51,11 @@ class JournalFolder:
         """
         found: dict[str, bytes] = {}
         total = 0
-        for entry in self._entries()[-MAX_ENTRIES:]:
+        entries = [entry for entry in self._entries() if entry.size <= MAX_ENTRY_BYTES]
+        for entry in entries[-MAX_ENTRIES:]:
             total += entry.size
-            if entry.size > MAX_ENTRY_BYTES or total > MAX_JOURNAL_BYTES:
-                continue
+            if total > MAX_JOURNAL_BYTES:
+                break
             try:
                 # As long as it was when it was listed: what grows meanwhile is no entry.
                 path = f"{self._path}/{entry.name}"

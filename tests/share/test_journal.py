@@ -9,7 +9,7 @@ import pytest
 from jenkins_release.errors import RemoteError
 from jenkins_release.share.candidates import CandidateArea, CandidateRef
 from jenkins_release.share.directory import DirectoryShare
-from jenkins_release.share.journal import JournalFolder
+from jenkins_release.share.journal import MAX_JOURNAL_BYTES, JournalFolder
 from jenkins_release.share.protocol import Entry
 
 
@@ -52,3 +52,16 @@ def test_an_entry_that_grows_while_it_is_read_is_not_read_to_its_end(tmp_path: P
     (folder / "0001-started.json").write_bytes(b"{}")
     journal = JournalFolder(CandidateArea(Growing(tmp_path), "SkyDRM"), CandidateRef("8.1.0", "42"))
     assert journal.read() == {"0001-started.json": b"{}"}
+
+
+def test_a_file_that_is_too_large_hides_no_entry(tmp_path: Path):
+    """It is no entry, so it takes no room of theirs."""
+    folder = tmp_path / "SkyDRM" / "8.1.0" / "42" / "journal"
+    folder.mkdir(parents=True)
+    entries = {f"{number:04d}-pushed-rms.json": b"{}" for number in (1, 3)}
+    for name, data in entries.items():
+        (folder / name).write_bytes(data)
+    with (folder / "0002-large.json").open("wb") as large:
+        large.truncate(MAX_JOURNAL_BYTES + 1)
+    journal = JournalFolder(CandidateArea(DirectoryShare(tmp_path), "SkyDRM"), CandidateRef("8.1.0", "42"))
+    assert journal.read() == entries
