@@ -7,6 +7,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(microsecond=0, tzinfo=UTC)
+
+
+def moment_of(seconds: float) -> datetime:
+    """Return the moment so many seconds after the epoch, in UTC.
+
+    A file's time may be any number. What is beyond the years 1 to 9999 is the first or the last moment in
+    them.
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return _LAST if seconds > 0 else _FIRST
+
 
 def second(moment: datetime) -> str:
     """Return a moment such as ``2026-12-24 18:00:00 UTC``."""

@@ -8,7 +8,6 @@ as the file system tells; its owner can change that time, which an S3 bucket doe
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime
 
 from jenkins_release.errors import RemoteError
 from jenkins_release.ledger.protocol import (
@@ -20,6 +19,7 @@ from jenkins_release.ledger.protocol import (
     check_line,
     other_line,
 )
+from jenkins_release.moments import moment_of
 from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import rename_whole, shown_path
 
@@ -101,7 +101,7 @@ class FolderLedger:
             data = b"".join(self._share.read(path, length=min(entry.size, MAX_LINE_BYTES + 1)))
         except PathNotFound:
             return None
-        arrived = datetime.fromtimestamp(entry.modified, UTC)
+        arrived = moment_of(entry.modified)
         return Line(path, check_line(data, self._shown(path)), arrived)
 
     def _paths(self, folder: str, depth: int) -> list[str]:

@@ -139,7 +139,7 @@ def pull_policy(
     if networks:
         conditions["IpAddress"] = {"aws:SourceIp": list(networks)}
     if expires is not None:
-        end = expires + timedelta(days=1)
+        end = expires + timedelta(days=1) if expires < date.max else expires
         conditions["DateLessThan"] = {"aws:CurrentTime": f"{end.isoformat()}T00:00:00Z"}
     condition = {"Condition": conditions} if conditions else {}
     return {

@@ -25,11 +25,10 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 
 from jenkins_release.errors import ConfigurationError, IntegrityError
-from jenkins_release.moments import second
+from jenkins_release.moments import moment_of, second
 from jenkins_release.records.candidate import FileRecord, checksum_lines
 from jenkins_release.rules.timeline import Mark, between, marks
 from jenkins_release.share.candidates import ATTESTATIONS, CHECKSUMS, MANIFEST, CandidateRef
@@ -155,7 +154,7 @@ def _clock(ref: CandidateRef, services: Services) -> Callable[[str], str]:
             entry = services.retry(f"stat {full}", lambda: services.share.stat(full))
         except PathNotFound:
             return ""
-        moment = datetime.fromtimestamp(entry.modified, UTC)
+        moment = moment_of(entry.modified)
         place = between(moment, [mark for mark in known if not path.endswith(f"/{mark.name}")])
         return f"; last modified {second(moment)}" + (f", {place}" if place else "")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dateutil.tz import gettz
 
-from jenkins_release.moments import day, minute, second
+from jenkins_release.moments import day, minute, moment_of, second
 
 PACKAGE = Path(__file__).parents[2] / "jenkins_release"
 
@@ -23,6 +23,33 @@ def test_a_moment_is_the_same_in_every_zone(zone):
     moment = datetime(2026, 11, 20, 20, 30, 5, tzinfo=UTC).astimezone(zone)
     assert (second(moment), minute(moment)) == ("2026-11-20 20:30:05 UTC", "2026-11-20 20:30 UTC")
     assert day(moment) == "2026-11-20"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.0, "1970-01-01T00:00:00"),
+        (datetime.max.replace(tzinfo=UTC).timestamp(), "9999-12-31T23:59:59"),
+        ((2**63 - 1) / 1e7 - 11_644_473_600, "9999-12-31T23:59:59"),
+        (1e30, "9999-12-31T23:59:59"),
+        (-1e30, "0001-01-01T00:00:00"),
+    ],
+)
+def test_the_time_of_a_file_may_be_any_number(seconds: float, expected: str):
+    """A file system and SMB know times beyond the year 9999 (MS-DTYP section 2.3.3)."""
+    assert moment_of(seconds).isoformat() == f"{expected}+00:00"
+
+
+def test_every_moment_in_seconds_is_made_by_the_one_that_knows_limits():
+    """The others end with an error of Python's where a number is too large."""
+    found = {
+        f"{path.relative_to(PACKAGE)}: {line.strip()}"
+        for path in PACKAGE.rglob("*.py")
+        if "sandbox" not in path.parts and path.name != "moments.py"
+        for line in path.read_text().splitlines()
+        if "fromtimestamp(" in line and "clock()" not in line
+    }
+    assert found == set()
 
 
 def test_no_time_is_formatted_in_the_zone_that_it_happens_to_have():

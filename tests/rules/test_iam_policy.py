@@ -120,6 +120,13 @@ def test_a_call_after_the_last_day_is_denied(moment):
         assert evaluate([policy], Call(action, resource), BOUNDARY) == "implicit deny"
 
 
+def test_an_access_until_the_last_day_there_is():
+    """The tag may say 9999-12-31: there is no day after it."""
+    policy = pull_policy(SCOPE, expires=date.max)
+    context = {"aws:CurrentTime": "2027-06-30T10:00:00Z"}
+    assert evaluate([policy], Call(TOKEN_ACTION, "*", context), BOUNDARY) == "allow"
+
+
 def test_a_date_that_cannot_be_read_allows_nothing():
     """Neither in the policy nor in the call."""
     policy = pull_policy(SCOPE, expires=date(2027, 6, 30))
