@@ -41,6 +41,7 @@ class RetryPolicy:
         first_wait_s: Wait before the second attempt; doubles after each further one.
         max_wait_s: Upper bound of a single wait; a server's ``Retry-After`` may exceed it.
         jitter_s: Up to this many random seconds are added, so that parallel jobs do not retry in step.
+        setting: Key of ``release.toml`` that ``deadline_s`` comes from; empty if nothing changes it.
     """
 
     attempts: int | None = 5
@@ -48,6 +49,7 @@ class RetryPolicy:
     first_wait_s: float = 1.0
     max_wait_s: float = 60.0
     jitter_s: float = 1.0
+    setting: str = ""
 
 
 def retry_call(
@@ -108,7 +110,7 @@ def retry_call(
     except ReleaseError as error:
         asked = error.retry_after
         if error.retryable and asked and time.monotonic() + asked > end:
-            wish = _wish(asked, policy.deadline_s)
+            wish = _wish(asked, policy)
             error.hint = f"{error.hint}; {wish}" if error.hint else wish
         raise
 
@@ -144,13 +146,14 @@ def asked_wait(header: str, now: Callable[[], datetime] = lambda: datetime.now(U
         return None
 
 
-def _wish(asked: float, deadline_s: float) -> str:
+def _wish(asked: float, policy: RetryPolicy) -> str:
     until = ""
     if asked < _TOLD_S:
         until = f", until {second(datetime.now(UTC) + timedelta(seconds=asked))}"
+    setting = f" ({policy.setting})" if policy.setting else ""
     return (
-        f"the server asks to wait {asked:.0f} s{until}: that is beyond the deadline of {deadline_s:.0f} s "
-        "(retry.deadline_s); run it again then"
+        f"the server asks to wait {asked:.0f} s{until}: that is beyond the deadline of "
+        f"{policy.deadline_s:.0f} s{setting}; run the command again after that time"
     )
 
 

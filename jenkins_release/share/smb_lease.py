@@ -61,7 +61,7 @@ class SmbLease:
         self._handle = handle
         self._mark = mark
         # Once it is lost for good, all that was done under it was in vain.
-        self._policy = replace(policy, attempts=None, deadline_s=_AGAIN_S) if policy else _ONCE
+        self._policy = replace(policy, attempts=None, deadline_s=_AGAIN_S, setting="") if policy else _ONCE
 
     def confirm(self) -> None:
         """Read the mark through the open that is the lease, or take it again. Raises RemoteError."""
@@ -121,7 +121,7 @@ class SmbLease:
             line = handle.read(0, len(self._mark)) if handle.end_of_file else b""
             if line != self._mark:
                 handle.close()
-                raise RemoteError("another had it meanwhile")
+                raise RemoteError("another process held it in the meantime")
         self._handle = handle
 
 
@@ -195,7 +195,4 @@ def _holder(connection: SmbConnection, path: str) -> str:
     except FOREIGN as error:
         _log.debug("reading the holder of %s: %s", path, error)
         line = b""
-    return (
-        line.decode(errors="replace").strip().partition("\n")[0].strip()
-        or "someone who has not left a name yet"
-    )
+    return line.decode(errors="replace").strip().partition("\n")[0].strip() or "an unknown holder"

@@ -136,7 +136,9 @@ def seen(what: str, look: Callable[[], T], shows: Callable[[T], bool], services:
         return found
 
     policy = services.retry_policy
-    patience = replace(policy, attempts=None, deadline_s=min(_SEEN_S, policy.deadline_s), max_wait_s=5.0)
+    patience = replace(
+        policy, attempts=None, deadline_s=min(_SEEN_S, policy.deadline_s), max_wait_s=5.0, setting=""
+    )
     return services.retry(f"see {what}", attempt, policy=patience)
 
 

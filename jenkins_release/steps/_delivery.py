@@ -96,7 +96,8 @@ def _deliver(
             notifier.deliver(message, max(_SHORTEST_WAIT_S, left))
 
         # No attempt begins after the time is up: by then nobody waits for the outcome.
-        policy = RetryPolicy(_ATTEMPTS, section.timeout_s - (time.monotonic() - started), 0.5, 5.0, 0.2)
+        rest = section.timeout_s - (time.monotonic() - started)
+        policy = RetryPolicy(_ATTEMPTS, rest, 0.5, 5.0, 0.2, setting="timeout_s of [[notify]]")
         services.retry(f"tell {section.name}", attempt, policy=policy)
     except ReleaseError as error:
         told = replace(told, delivered=False, problem=redact(error.message), hint=redact(error.hint))

@@ -146,7 +146,9 @@ def with_scans(facts: Facts, proven: dict[str, ProvenImage], services: Services)
     if not services.policy.scan:
         return facts
     wait = services.configuration.ecr.scan_wait_s
-    policy = replace(services.retry_policy, attempts=None, deadline_s=wait, max_wait_s=15.0)
+    policy = replace(
+        services.retry_policy, attempts=None, deadline_s=wait, max_wait_s=15.0, setting="ecr.scan_wait_s"
+    )
     found: dict[str, Scan] = {}
 
     def look() -> None:

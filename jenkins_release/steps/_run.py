@@ -97,6 +97,7 @@ def outage_policy(services: Services) -> RetryPolicy:
         first_wait_s=section.poll_s,
         max_wait_s=max(_MAX_WAIT_S, section.poll_s),
         jitter_s=section.poll_s / 2,
+        setting="jenkins.outage_s",
     )
 
 

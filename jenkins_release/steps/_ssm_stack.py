@@ -238,7 +238,7 @@ class SsmStack:
 
     def _cancel(self, ident: str) -> None:
         run_command = self._services.run_command
-        policy = replace(self._services.retry_policy, deadline_s=_LATE_S)
+        policy = replace(self._services.retry_policy, deadline_s=_LATE_S, setting="")
         try:
             self._services.retry(f"cancel {ident}", lambda: run_command.cancel(ident), policy=policy)
         except ReleaseError as error:

@@ -199,7 +199,13 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
     def retry_policy(self) -> RetryPolicy:
         """How long to insist."""
         section = self.configuration.retry
-        return RetryPolicy(section.attempts, section.deadline_s, section.first_wait_s, section.max_wait_s)
+        return RetryPolicy(
+            attempts=section.attempts,
+            deadline_s=section.deadline_s,
+            first_wait_s=section.first_wait_s,
+            max_wait_s=section.max_wait_s,
+            setting="retry.deadline_s",
+        )
 
     def wait(self, seconds: float, what: str) -> None:
         """Wait, in seconds; ``what`` says for what. Raises Stopped when the process is asked to stop."""

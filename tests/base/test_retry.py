@@ -76,6 +76,15 @@ def test_the_deadline_ends_it_before_the_attempts_do():
     assert waits == []
 
 
+@pytest.mark.parametrize("setting", ["", "jenkins.outage_s"])
+def test_a_wish_beyond_the_deadline_names_the_setting_that_it_comes_from(setting: str):
+    """And none where nothing changes it."""
+    error = RemoteError("throttled", retryable=True, retry_after=700.0)
+    call(Flaky(9, error), setting=setting)
+    told = error.hint or ""
+    assert f"beyond the deadline of 600 s{f' ({setting})' if setting else ''}; run the command again" in told
+
+
 def test_every_failed_attempt_is_logged_by_name(caplog):
     """What, which attempt, when the next one starts, why."""
     with caplog.at_level(logging.WARNING):
