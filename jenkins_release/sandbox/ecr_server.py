@@ -16,7 +16,6 @@ from jenkins_release.sandbox.ecr_router import CONTROL
 from jenkins_release.sandbox.ecr_state import REGION, EcrState, ScanOrder, Statement
 from jenkins_release.sandbox.ecs_state import Misbehaviour
 from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer
-from jenkins_release.sandbox.ssm_api import Instance
 
 
 class EcrServer(LoopbackServer):
@@ -112,10 +111,6 @@ class EcrServer(LoopbackServer):
     def behave(self) -> None:
         """Let tasks of ECS behave again."""
         self._control("DELETE", "misbehaviours")
-
-    def add_instance(self, instance: Instance) -> None:
-        """Let an instance be managed by SSM."""
-        self._control("POST", "instances", instance.model_dump())
 
     def _answers(self) -> bool:
         try:

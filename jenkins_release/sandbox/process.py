@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.sandbox.watchdog import UNTIED
+from jenkins_release.sandbox.watchdog import UNTIED, WATCHES
 
 LOOPBACK = "127.0.0.1"
 _GRACE_S = 20.0
@@ -27,6 +28,12 @@ KILL_S = 5.0
 """Longest wait for ``kill`` or ``umount`` through ``sudo``, which may ask a directory about the user."""
 REMOVAL_S = 600.0
 """Longest wait for a removal of many gigabytes."""
+_TOLD_BYTES = 16 * 1024
+"""How much of the end of a log is read for its last lines."""
+_ENDING_S = 1.0
+"""Time for a server to end that was refused like its watchdog, in seconds."""
+_WATCHED_S = 30.0
+"""Longest wait for a watchdog to begin, in seconds."""
 _log = logging.getLogger(__name__)
 
 
@@ -217,7 +224,7 @@ class Server:
             pid = process.pid
         with cleaned_up_after_failure(self.stop):
             if tied and process is not None:
-                self._watch(pid)
+                self._tie(process)
             end = time.monotonic() + timeout_s
             while True:
                 if process is not None and process.poll() is not None:
@@ -274,6 +281,16 @@ class Server:
         self.pid_file.write_text(f"{process.pid} {_began(process.pid)}")
         return process
 
+    def _tie(self, process: subprocess.Popen[bytes]) -> None:
+        try:
+            self._watch(process.pid)
+        except RemoteError:
+            # What refuses the watchdog may have refused the server: its own words say more.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_ENDING_S)
+            if process.returncode is None:
+                raise
+
     def _watch(self, pid: int) -> None:
         """Have the server ended when this process is gone."""
         # By its path and isolated: as root, it imports nothing that a user could have put in its way.
@@ -285,8 +302,8 @@ class Server:
             process = subprocess.Popen(
                 as_root(words) if self.root else words,
                 stdin=watched,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 cwd="/",
                 start_new_session=True,
             )
@@ -296,6 +313,22 @@ class Server:
         finally:
             os.close(watched)
         self._watchdog = process, lifeline
+        self._check_watched(process)
+
+    def _check_watched(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until the watchdog says that it watches. Raises RemoteError if it does not."""
+        said = b""
+        end = time.monotonic() + _WATCHED_S
+        assert process.stdout is not None
+        with process.stdout as pipe:
+            while WATCHES not in said and select.select([pipe], [], [], max(0.0, end - time.monotonic()))[0]:
+                if not (part := os.read(pipe.fileno(), 4096)):
+                    break
+                said += part
+        if WATCHES in said:
+            return
+        why = " ".join(said.decode(errors="replace").split()) or "its watchdog says nothing"
+        raise RemoteError(f"{self.name} cannot be tied to this process: {why}")
 
     def _leave_watchdog(self, word: bytes) -> None:
         if self._watchdog is None:
@@ -322,7 +355,8 @@ class Server:
 
     def _log_since(self, begun: int) -> str:
         with self.log_file.open("rb") as log:
-            log.seek(begun)
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(begun, end - _TOLD_BYTES))
             lines = log.read().decode(errors="replace").splitlines()
         return " / ".join(lines[-5:]) or "it wrote nothing to its log"
 

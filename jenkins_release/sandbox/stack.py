@@ -36,7 +36,6 @@ from jenkins_release.sandbox.saas import CLUSTER, create_services, saas_toml
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.sandbox.shared_daemon import Look, SharedDaemon, look_for_daemon
 
-DEFAULT_FOLDER = Path(".sandbox")
 CANDIDATE_SHARE = "release_candidate"
 RELEASE_SHARE = "releases"
 _STATE_FILE = "sandbox.json"
@@ -128,6 +127,7 @@ class Sandbox:
         if self.running:
             return
         state = self._state
+        new = state is None
         if state is None or not state.own_docker:
             look = look_for_daemon(
                 self._environ if state is None else {**self._environ, "DOCKER_HOST": state.docker_host}
@@ -145,7 +145,7 @@ class Sandbox:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._make(state)
         self._write(state)
-        with cleaned_up_after_failure(self.stop):
+        with cleaned_up_after_failure(self._stop_and_forget if new else self.stop):
             if self.docker is not None:
                 self.docker.start(tied=True)
             self.samba.start(tied=True)
@@ -172,6 +172,13 @@ class Sandbox:
             for server in self._servers():
                 stack.callback(server.stop)
 
+    def _stop_and_forget(self) -> None:
+        """Undo a first start: with another Docker daemon the next one may work."""
+        self.stop()
+        if self.docker is None:  # else there is a folder of root's, which only remove() takes away
+            (self.folder / _STATE_FILE).unlink()
+            self._state = None
+
     def _servers(self) -> tuple[OneServer, ...]:
         if self._state is None:
             return ()
@@ -190,10 +197,15 @@ class Sandbox:
         if self.docker is not None:
             self.docker.remove_data()
         elif self._images_file.exists():
+            images = self._images()
             try:
-                SharedDaemon(self.docker_host).remove(self._images(), [self.ecr.host, self.registry.host])
+                SharedDaemon(self.docker_host).remove(images, [self.ecr.host, self.registry.host])
             except ReleaseError as error:
-                _log.warning("images of the sandbox stay in the Docker daemon: %s", error)
+                raise RemoteError(
+                    f"images of the sandbox stay in the Docker daemon ({', '.join(images)}): {error.message}",
+                    hint="remove the sandbox again when the daemon answers; if it is gone for good, remove "
+                    f"{self.folder}",
+                ) from error
         shutil.rmtree(self.folder, ignore_errors=True)
         if not self.folder.exists():
             return

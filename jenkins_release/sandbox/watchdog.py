@@ -15,6 +15,8 @@ import sys
 
 UNTIED = b"stay"
 """What is written to the pipe if the server is to stay."""
+WATCHES = b"watches"
+"""What is written to standard output once it watches, or there is nothing to watch any more."""
 
 
 def main(pid: int, grace_s: float) -> None:
@@ -24,9 +26,11 @@ def main(pid: int, grace_s: float) -> None:
         pid: The server, which leads its session.
         grace_s: Time between SIGTERM and SIGKILL for what is left of the session, in seconds.
     """
-    try:
+    server = None
+    with contextlib.suppress(ProcessLookupError):
         server = os.pidfd_open(pid)
-    except ProcessLookupError:
+    os.write(sys.stdout.fileno(), WATCHES)
+    if server is None:
         return
     ended, _, _ = select.select([server, sys.stdin.fileno()], [], [])
     if server in ended or os.read(sys.stdin.fileno(), len(UNTIED)):

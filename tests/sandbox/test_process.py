@@ -99,6 +99,35 @@ def test_the_log_of_an_earlier_start_is_no_reason(server: Server):
         server.start(["/bin/sh", "-c", "exit 4"], lambda: False)
 
 
+def test_of_a_long_log_the_last_lines_are_told(server: Server):
+    """Without reading what came before."""
+    script = "head -c 3000000 /dev/zero | tr '\\0' 'x'; echo; for i in 1 2 3 4 5; do echo $i; done; exit 3"
+    with pytest.raises(RemoteError, match=r"ended with status 3: 1 / 2 / 3 / 4 / 5$"):
+        server.start(["/bin/sh", "-c", script], lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("script", "why"), [("echo no room >&2; exit 1", "no room"), ("exit 0", "its watchdog says nothing")]
+)
+def test_a_watchdog_that_does_not_begin_is_an_error(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, why: str
+):
+    """Else the server would stay when this process is killed."""
+    broken = tmp_path / "python"
+    broken.write_text(f"#!/bin/sh\n{script}\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    with pytest.raises(RemoteError, match=f"sleeper cannot be tied to this process: {why}"):
+        server.start(SLEEP, lambda: True, tied=True)
+    assert server.pid() is None
+
+
+def test_a_tied_server_that_ends_at_once_is_told_as_such(server: Server):
+    """There may be nothing left to watch."""
+    with pytest.raises(RemoteError, match="ended with status 3: no luck"):
+        server.start(["/bin/sh", "-c", "echo no luck; exit 3"], lambda: False, tied=True)
+
+
 @pytest.mark.parametrize("kind", ["registry", "ecr", "moto"])
 def test_whoever_has_the_port_is_not_taken_for_the_server(kind: str, tmp_path: Path):
     """The port is free when it is chosen, and may be somebody's when a stopped sandbox starts again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from jenkins_release.sandbox.process import Server, alive, find_program, free_po
 from jenkins_release.sandbox.registry import RegistryServer
 from jenkins_release.sandbox.shared_daemon import SharedDaemon
 from jenkins_release.sandbox.stack import Sandbox
+from tests.fixtures.raw_server import RawServer, Request, answer
 from tests.fixtures.share import eventually
 
 
@@ -204,6 +206,51 @@ def test_a_rehearsal_with_trust_root_and_ledger(tmp_path, environ, monkeypatch, 
     assert not folder.exists()
 
 
+def _far_away(request: Request) -> bytes:
+    """Answer as a Docker daemon on another machine does."""
+    if request.target.endswith("/version"):
+        return answer(200, b'{"ApiVersion": "1.41", "Version": "20.10.24"}')
+    return answer(500, b'{"message": "connection refused"}', Content_Type="application/json")
+
+
+def test_a_first_start_that_fails_keeps_no_daemon(tmp_path: Path, raw_server: RawServer):
+    """The next one may use another, as the hint says."""
+    raw_server.speech = _far_away
+    environ = {"DOCKER_HOST": f"tcp://{raw_server.host}", "HOME": str(tmp_path)}
+    box = Sandbox(tmp_path / "box", environ=environ)
+    with pytest.raises(ConfigurationError, match="does not reach the sandbox's registry") as caught:
+        box.start(tied=True)
+    assert "DOCKER_HOST may name another daemon" in caught.value.hint
+    assert not (box.samba.pid() or box.registry.pid() or box.ecr.pid() or box.moto.pid())
+    assert not box.exists
+    assert not Sandbox(box.folder, environ=environ).exists
+
+
+def test_images_that_stay_are_known_to_the_next_removal(tmp_path: Path, raw_server: RawServer):
+    """The daemon does not answer for the moment."""
+    raw_server.speech = _far_away
+    box = tmp_path / "box"
+    box.mkdir()
+    state = {
+        **dict.fromkeys(("samba_port", "registry_port", "ecr_port", "moto_port"), 1),
+        "own_docker": False,
+        "docker_host": f"tcp://{raw_server.host}",
+        **dict.fromkeys(("smb_user", "smb_password", "key_passphrase"), "x"),
+    }
+    (box / "sandbox.json").write_text(json.dumps(state))
+    (box / "images.json").write_text('["skydrm/rms:9.9.9-1"]')
+    with pytest.raises(RemoteError, match="images of the sandbox stay in the Docker daemon"):
+        Sandbox(box, environ={}).remove()
+    assert json.loads((box / "images.json").read_text()) == ["skydrm/rms:9.9.9-1"]
+    raw_server.speech = lambda request: answer(
+        200,
+        b"[]" if "/images/" in request.target else b'{"ApiVersion": "1.41", "Version": "20.10.24"}',
+        Content_Type="application/json",
+    )
+    Sandbox(box, environ={}).remove()
+    assert not box.exists()
+
+
 class TestASharedDaemon:
     """A daemon that belongs to its user: the sandbox is a guest."""
 
@@ -269,6 +316,9 @@ class TestASharedDaemon:
         state.write_text(state.read_text().replace(environ["DOCKER_HOST"], gone))
         assert main(["sandbox", "start", *folder], environ=environ) == 2
         assert f"no Docker daemon answers at {gone}" in capsys.readouterr().err
+        assert main(["sandbox", "stop", "--remove", *folder], environ=environ) == 5
+        assert "images of the sandbox stay in the Docker daemon" in capsys.readouterr().err
+        state.write_text(state.read_text().replace(gone, environ["DOCKER_HOST"]))
         assert main(["sandbox", "stop", "--remove", *folder], environ=environ) == 0
         assert not (tmp_path / "box").exists()
 
