@@ -17,8 +17,6 @@ SEPARATE = ("requester", "builder", "tester")
 """Who may not be the approver."""
 NOTARY_ROLES = ("request", "qa", "approval", "override")
 """Roles in which a key speaks for a person, and in which a policy may accept a notary's word instead."""
-SEVERITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNDEFINED")
-"""ECR's severities, worst first (ECR API reference, ``ImageScanFindings``)."""
 
 
 @dataclass(frozen=True)

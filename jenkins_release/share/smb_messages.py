@@ -22,7 +22,6 @@ READ: Final = 8
 WRITE: Final = 9
 
 FLAG_ANSWER: Final = 0x01
-FLAG_ASYNC: Final = 0x02
 FLAG_SIGNED: Final = 0x08
 SUCCESS: Final = 0
 PENDING: Final = 0x103
