@@ -42,8 +42,8 @@ def check_needs(*, own_docker: bool, daemon: str = "") -> None:
         reasons.append(f"Python packages are not installed ({', '.join(lacking)}): {_EXTRA}")
     why = root_refused() if own_docker else ""
     if why:
-        reasons.append(f"a Docker daemon of its own needs root, and {why}")
-        reasons.append(f"no other Docker daemon can be used: {daemon or 'none was looked for'}")
+        reasons.append(f"starting a private Docker daemon requires root: {why}")
+        reasons.append(f"no existing Docker daemon is usable{f': {daemon}' if daemon else ''}")
     if reasons:
         raise ConfigurationError(
             f"the sandbox cannot start here: {_count(reasons)}",

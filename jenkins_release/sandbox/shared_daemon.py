@@ -23,9 +23,9 @@ from jenkins_release.sandbox.demo_images import is_demo_image
 _TIMEOUT_S = 5.0
 _WORK_S = 60.0
 _PODMAN = (
-    "what answers at {url} is Podman {version}, which cannot take Docker's place here: it asks the registry "
-    "on 127.0.0.1 for TLS, unless registries.conf names it with its port, and it saves skydrm/rms as "
-    "localhost/skydrm/rms, which is not what release.toml names"
+    "{url} is Podman {version}, which cannot replace Docker here. It requires TLS of the registry on "
+    "127.0.0.1, unless registries.conf names that with its port. And it saves skydrm/rms as "
+    "localhost/skydrm/rms, which is not the name in release.toml"
 )
 
 

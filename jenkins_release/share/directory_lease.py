@@ -92,7 +92,7 @@ def _locked(folder: int, name: str, place: str) -> int:
             line = os.pread(file, _MAX_LINE, 0).decode(errors="replace").strip()
             os.close(file)
             raise LeaseHeld(
-                f"the lease on {place} is held by {line or 'someone who has not left a name yet'}",
+                f"the lease on {place} is held by {line or 'an unknown holder'}",
                 hint="wait until it is done; the kernel frees the lease when the holder's process ends",
             ) from error
         except BaseException:

@@ -33,7 +33,7 @@ class NameRefused(RemoteError):
 
 
 class InUse(RemoteError):
-    """Somebody has it open in a way that leaves no room for others."""
+    """Another process has it open in a way that leaves no room for others."""
 
 
 class ShareFull(RemoteError):
@@ -122,7 +122,7 @@ class Lease(Protocol):
     def confirm(self) -> None:
         """Check with the server that the lease is still held.
 
-        One whose connection was lost is taken again, if nobody had it meanwhile.
+        One whose connection was lost is taken again, if no other process held it in the meantime.
 
         Raises:
             RemoteError: It was lost, or the server does not say; never retryable, since someone else

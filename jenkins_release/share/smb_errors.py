@@ -31,7 +31,7 @@ from jenkins_release.share.protocol import (
 )
 
 _LOGIN = (SMBAuthenticationError, SpnegoError, FeatureMissingError, NativeError)
-"""What a login raises that does not come about; smbprotocol translates some errors of spnego only."""
+"""What a login that fails raises; smbprotocol translates some errors of spnego only."""
 FOREIGN = (
     SMBException,
     InvalidFieldDefinition,
@@ -66,7 +66,7 @@ class _Meaning:
 
 _NO_LOGIN = "correct the user name or password first: further attempts may lock the account"
 _NO_ACCESS = "give the user the permission, on the share and on the folder, or use another user"
-_BUSY = "someone has it open: try again when that is over"
+_BUSY = "another process has it open: try again when that is over"
 _AGAIN = "the server is busy or restarting: try again"
 _VETOED = (
     "Samba refuses and hides what 'veto files' in its smb.conf matches: have the list changed, so that it "
@@ -91,7 +91,7 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
     0xC0000054: ("STATUS_FILE_LOCK_CONFLICT", _Meaning("a part of it is locked", _BUSY, retryable=True)),
     0xC0000056: (
         "STATUS_DELETE_PENDING",
-        _Meaning("it is not finished, or being removed", _BUSY, retryable=True),
+        _Meaning("the file is incomplete or being deleted", _BUSY, retryable=True),
     ),
     0xC000005E: (
         "STATUS_NO_LOGON_SERVERS",
@@ -127,7 +127,10 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
         _Meaning("the account is disabled", "have it enabled", kind=LoginRefused),
     ),
     0xC000007F: ("STATUS_DISK_FULL", _Meaning("the share is full", kind=ShareFull)),
-    0xC000009A: ("STATUS_INSUFFICIENT_RESOURCES", _Meaning("the server is short", _AGAIN, retryable=True)),
+    0xC000009A: (
+        "STATUS_INSUFFICIENT_RESOURCES",
+        _Meaning("the server is out of resources", _AGAIN, retryable=True),
+    ),
     0xC00000A2: ("STATUS_MEDIA_WRITE_PROTECTED", _Meaning("the share is read-only", _NO_ACCESS)),
     0xC00000B5: ("STATUS_IO_TIMEOUT", _Meaning("the server's disk did not answer", _AGAIN, retryable=True)),
     0xC00000BB: (
@@ -174,7 +177,10 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
         "STATUS_USER_SESSION_DELETED",
         _Meaning("the server ended the session", _AGAIN, retryable=True, ends_session=True),
     ),
-    0xC0000205: ("STATUS_INSUFF_SERVER_RESOURCES", _Meaning("the server is short", _AGAIN, retryable=True)),
+    0xC0000205: (
+        "STATUS_INSUFF_SERVER_RESOURCES",
+        _Meaning("the server is out of resources", _AGAIN, retryable=True),
+    ),
     0xC0000224: (
         "STATUS_PASSWORD_MUST_CHANGE",
         _Meaning("the password must be changed", _NO_LOGIN, kind=LoginRefused),
@@ -220,7 +226,7 @@ _NO_NAME = 0xC0000034
 _MAKING = frozenset({"create", "make the folder", "take the lease on"})
 """What makes the name that it is about."""
 _FULL_HINT = "make room on the share, or ask for a larger volume or quota"
-_LOST_HINT = "the connection is made anew when it is tried again; see the server's log if this repeats"
+_LOST_HINT = "the next attempt opens a new connection; see the server's log if this repeats"
 
 
 def connection_survives(error: BaseException) -> bool:
@@ -259,7 +265,7 @@ def translate(error: BaseException, doing: str, where: str) -> RemoteError:
     if isinstance(error, TimeoutError | BlockingIOError):
         return AnswerLost(f"{tried}: the server did not answer in time", hint=_LOST_HINT, retryable=True)
     if isinstance(error, _LOGIN):
-        return LoginRefused(f"{tried}: the login did not come about: {error}", hint=_NO_LOGIN)
+        return LoginRefused(f"{tried}: login failed: {error}", hint=_NO_LOGIN)
     if isinstance(error, OSError):
         return AnswerLost(f"{tried}: the connection failed: {error}", hint=_LOST_HINT, retryable=True)
     if isinstance(error, ValueError) and str(error).startswith("Failed to connect"):

@@ -32,7 +32,7 @@ def test_without_sudo_everything_is_said_at_once(command: str, unprivileged: Unp
     assert ended.returncode == 2, ended.stderr
     assert "the sandbox cannot start here: 3 things are missing" in ended.stderr
     assert "Python packages are not installed (moto): pip install 'jenkins-release[sandbox]'" in ended.stderr
-    assert "a Docker daemon of its own needs root, and sudo" in ended.stderr
+    assert "starting a private Docker daemon requires root: sudo" in ended.stderr
     assert f"no Docker daemon answers at unix://{unprivileged.folder}/none.sock" in ended.stderr
     assert "usermod -aG docker" in ended.stderr
     assert time.monotonic() - begun < 60
@@ -45,7 +45,7 @@ def test_a_sudo_that_asks_is_named(command: list[str], unprivileged: Unprivilege
     unprivileged.let_sudo_ask()
     ended = run(unprivileged, "sandbox", *command)
     assert ended.returncode == 2, ended.stderr
-    assert "needs root, and sudo: a password is required" in ended.stderr
+    assert "requires root: sudo: a password is required" in ended.stderr
     assert "usermod -aG docker" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert [path.name for path in unprivileged.folder.iterdir()] == ["bin"]

@@ -119,7 +119,7 @@ def test_an_ordinary_answer_keeps_the_connection() -> None:
         (OSError(errno.EBADF, "closed"), "connection failed", True),
         (ValueError("Failed to connect to 'x:445': refused"), "Failed to connect", True),
         (ValueError("odd"), "makes no sense", False),
-        (SMBAuthenticationError("no ticket"), "login did not come about", False),
+        (SMBAuthenticationError("no ticket"), "login failed: no ticket", False),
         (SMBException("guest"), "guest", False),
     ],
 )
