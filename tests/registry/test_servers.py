@@ -68,6 +68,16 @@ def test_users_are_added_while_it_runs(server: EcrServer) -> None:
         customer.get_authorization_token()
 
 
+def test_repositories_are_forgotten_by_their_prefix(server: EcrServer) -> None:
+    """Those of a name that only begins alike stay."""
+    registry = EcrRegistry(REGION)
+    for name in ("one/rms", "one/viewer", "one2/rms"):
+        registry.create_repository(name)
+    server.forget_repositories("one")
+    found = Session().client("ecr", region_name=REGION).describe_repositories()["repositories"]
+    assert [each["repositoryName"] for each in found] == ["one2/rms"]
+
+
 def test_control_paths_refuse_what_they_do_not_understand(server: EcrServer) -> None:
     """A wrong order is an error, without quoting what was sent."""
     wrong = requests.post(f"{server.endpoint}/_sandbox/faults", json={"statuz": "SECRET"}, timeout=10)
