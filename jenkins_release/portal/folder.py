@@ -23,6 +23,8 @@ from jenkins_release.share.staging import present, read_bounded, rename_whole, s
 
 _UPLOAD_LOCK = ".portal-upload.lock"
 _PAGE_LOCK = ".portal-page.lock"
+_BEFORE = ".before-"
+"""How the hidden name begins under which a page stands until the one after it is in place."""
 
 
 class SharePortal:
@@ -86,7 +88,10 @@ class SharePortal:
         return Sent(upload.size, 0)
 
     def write_page(self, path: str, make: Callable[[], bytes], content_type: str) -> bool:  # noqa: ARG002
-        """Write a page under a lease; for a moment between removal and renaming there is none."""
+        """Write a page under a lease.
+
+        For a moment between two renames there is none; :meth:`read_small` reads the one before it then.
+        """
         folder, _, name = path.rpartition("/")
         self._share.make_folder(folder)
         try:
@@ -100,14 +105,21 @@ class SharePortal:
         path = f"{folder}/{name}"
         self._clear(folder, name)
         data = make()
-        if self._page(path) == data:
+        before = f"{folder}/{_BEFORE}{name}"
+        page = self._page(path)
+        if page is not None:
+            self._share.remove(before)  # of a writer that died when its page was in place
+        if page == data:
             return False
         temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
         with self._share.create(temporary) as writer:
             writer.write(data)
         lease.confirm()
-        self._share.remove(path)
+        # The page remembers withdrawals: at every moment it is there under one of the two names.
+        if page is not None:
+            rename_whole(self._share, path, before)
         rename_whole(self._share, temporary, path)
+        self._share.remove(before)
         return True
 
     def files(self, folder: str) -> list[PortalFile]:
@@ -115,11 +127,13 @@ class SharePortal:
         return sorted(self._walk(folder), key=lambda file: file.path)
 
     def read_small(self, path: str) -> bytes:
-        """Read a record or page."""
-        try:
-            return read_bounded(self._share, path)
-        except PathNotFound as error:
-            raise NotAtPortal(f"there is no {shown_path(self._share, path)}") from error
+        """Read a record or page; of a page that is being replaced, the one before it."""
+        folder, _, name = path.rpartition("/")
+        # The page again: its writer may have been done between the first two looks.
+        for each in (path, f"{folder}/{_BEFORE}{name}", path):
+            if (data := self._page(each)) is not None:
+                return data
+        raise NotAtPortal(f"there is no {shown_path(self._share, path)}")
 
     def remove(self, path: str) -> None:
         """Remove a file, and the folders that it leaves empty."""
@@ -131,14 +145,16 @@ class SharePortal:
 
     def discard_unfinished(self, folder: str) -> int:
         """Remove what interrupted uploads left under hidden names below a folder."""
-        found = 0
-        for entry in self._entries(folder):
-            path = f"{folder}/{entry.name}"
-            if entry.is_folder:
-                found += self.discard_unfinished(path)
-            elif entry.name.startswith(".") and not entry.name.endswith(".lock"):
-                self._share.remove(path)
-                found += 1
+        found, folders = 0, [folder]
+        while folders:
+            above = folders.pop()
+            for entry in self._entries(above):
+                path = f"{above}/{entry.name}"
+                if entry.is_folder:
+                    folders.append(path)
+                elif entry.name.startswith(".") and not entry.name.endswith(".lock"):
+                    self._share.remove(path)
+                    found += 1
         return found
 
     def link(self, path: str, *, customer: str, expires: timedelta) -> Link:  # noqa: ARG002
@@ -173,14 +189,17 @@ class SharePortal:
             return []
 
     def _walk(self, folder: str) -> Iterator[PortalFile]:
-        for entry in self._entries(folder):
-            path = f"{folder}/{entry.name}"
-            if entry.name.startswith("."):
-                continue
-            if entry.is_folder:
-                yield from self._walk(path)
-            else:
-                yield PortalFile(path, entry.size)
+        folders = [folder]  # not by recursion: others can make them as deep as they like
+        while folders:
+            above = folders.pop()
+            for entry in self._entries(above):
+                path = f"{above}/{entry.name}"
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_folder:
+                    folders.append(path)
+                else:
+                    yield PortalFile(path, entry.size)
 
     def _same(self, upload: Upload) -> None:
         """Check that the file there is the one to be uploaded, and that the source still is."""
