@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.registry import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, failed
 from jenkins_release.registry.ecr_tags import put_tag
@@ -312,12 +312,19 @@ class EcrRegistry:
 
         Raises:
             RepositoryNotFound: There is no such repository.
-            ConfigurationError: Five wildcard filters leave no room.
+            ConfigurationError: Five wildcard filters leave no room, or the repository is mutable and excludes
+                the tag.
             RemoteError: ECR refused or failed.
         """
         now = self.repository(repository.name)
         if not now.is_immutable(tag):
             return now
+        if not now.can_allow_moving(tag):
+            raise ConfigurationError(
+                f"the tag {tag} of {now.name} cannot be moved: the repository is {now.mutability}, and its "
+                f"filters {', '.join(now.exclusions)} are its immutable tags",
+                hint="make the repository IMMUTABLE_WITH_EXCLUSION, or take the tag out of its filters",
+            )
         filters = make_room(now.exclusions, tag, repository.name)
         self._api.call(
             "put_image_tag_mutability",

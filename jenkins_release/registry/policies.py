@@ -54,8 +54,15 @@ class RepositoryPolicies:
             )
         except ClientError:
             return {"Version": "2012-10-17", "Statement": []}
-        policy = json.loads(answer["policyText"])
-        if not isinstance(policy, dict) or not isinstance(policy.get("Statement"), list):
+        try:
+            policy: Any = json.loads(answer["policyText"])
+        except (ValueError, RecursionError) as error:
+            raise RemoteError(
+                f"ECR answers with a policy of {repository} that is not JSON ({type(error).__name__})",
+                hint="something between here and AWS changes its answers",
+                retryable=True,
+            ) from error
+        if not isinstance(policy, dict) or not _are_statements(policy.get("Statement")):
             raise RemoteError(
                 f"the policy of {repository} has no list of statements", hint="mend it by hand first"
             )
@@ -81,3 +88,7 @@ class RepositoryPolicies:
             repositoryName=repository,
             policyText=json.dumps(policy),
         )
+
+
+def _are_statements(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)

@@ -65,6 +65,14 @@ class Repository:
         excluded = any(fnmatchcase(tag, pattern) for pattern in self.exclusions)
         return self.mutability.startswith("IMMUTABLE") != excluded
 
+    def can_allow_moving(self, tag: str) -> bool:
+        """Whether ``tag`` moves, or does so once it is an exclusion of its own.
+
+        The exclusions of a ``MUTABLE_WITH_EXCLUSION`` repository are its immutable tags: making them
+        exclusions of an immutable one would turn all of them round.
+        """
+        return self.mutability != "MUTABLE_WITH_EXCLUSION" or not self.is_immutable(tag)
+
 
 @dataclass(frozen=True)
 class StoredImage:

@@ -304,16 +304,18 @@ def prove_key(credentials: Credentials, services: Services, *, limited: bool = F
             has to expect, shows that the key is known.
 
     Raises:
+        ConfigurationError: A repository is missing: whether the key may push there is not proven.
         GateRefused: It may push.
         RemoteError: It is refused, after the retries, or ECR failed.
     """
     repositories = place_of(services).scope.repositories
     access = key_access(credentials, services)
 
-    def attempt() -> Tried:
-        pushed = access.push(repositories[0])
-        for tried in (access.token(), *(access.pull(name) for name in repositories), pushed):
-            denied = tried.verdict == "denied" and not limited and tried is not pushed
+    def attempt() -> dict[str, Tried]:
+        pushed = {name: access.push(name) for name in repositories}
+        pulled = (access.token(), *(access.pull(name) for name in repositories))
+        for tried in (*pulled, *pushed.values()):
+            denied = tried.verdict == "denied" and not limited and tried in pulled
             if tried.verdict == "unknown key" or denied:
                 raise RemoteError(
                     f"the new key {credentials.key_id} is refused {tried.action}: {tried.said}",
@@ -324,11 +326,18 @@ def prove_key(credentials: Credentials, services: Services, *, limited: bool = F
 
     # A key that is known at one place only proves nothing: that it cannot push was told to a known one.
     pushed = services.retry(f"use the new key {credentials.key_id}", attempt)
-    if pushed.verdict == "allowed":
-        raise GateRefused(
-            f"the new key {credentials.key_id} may push to {repositories[0]}: it was not handed over",
-            hint="'jenkins-release customer audit' says which policy or group allows it",
-        )
+    for name, tried in pushed.items():
+        if tried.verdict == "no such thing":
+            raise ConfigurationError(
+                f"there is no repository {name}: whether the new key {credentials.key_id} may push to it "
+                "cannot be tried, so it was not handed over",
+                hint="promote a release first, which makes the repository, or create it",
+            )
+        if tried.verdict != "denied":
+            raise GateRefused(
+                f"the new key {credentials.key_id} may push to {name}: it was not handed over",
+                hint="'jenkins-release customer audit' says which policy or group allows it",
+            )
 
 
 def _adopt(

@@ -18,7 +18,7 @@ from jenkins_release.rules.accounts import (
 )
 from jenkins_release.rules.customers import Customer, checked_ticket
 from jenkins_release.rules.iam_policy import arn_partition, repository_statement, same_policy
-from jenkins_release.steps._customers import named_customer, place_of, settle
+from jenkins_release.steps._customers import named_customer, place_of, seen
 from jenkins_release.steps.services import Services
 
 
@@ -91,7 +91,7 @@ def issue_account(request: AccountRequest, services: Services) -> AccountReport:
             continue
         changed.append(name)
         if not request.dry_run:
-            _write(policies, name, policy, customer, [wanted], services)
+            _write(policies, name, customer, [wanted], services)
     done = tuple(f"let the account {request.account} pull from {name}" for name in changed)
     return AccountReport(customer.name, request.account, tuple(changed), statement, done)
 
@@ -119,8 +119,8 @@ def revoke_account(name: str, services: Services, *, dry_run: bool = False) -> A
             hint="'jenkins-release customer list' shows who has access",
         )
     if not dry_run:
-        for each, policy, _ in changed:
-            _write(policies, each, policy, customer, [], services)
+        for each, _, _ in changed:
+            _write(policies, each, customer, [], services)
     statement = dict(changed[0][2][0])
     names = tuple(each for each, _, _ in changed)
     done = tuple(f"take {name} away from the account {account_of(statement)}" for name in names)
@@ -158,17 +158,27 @@ def _read(policies: RepositoryPolicies, services: Services) -> list[tuple[str, d
 def _write(
     policies: RepositoryPolicies,
     name: str,
-    policy: dict[str, Any],
     customer: Customer,
     statements: list[dict[str, Any]],
     services: Services,
 ) -> None:
-    """Replace a customer's statements, and wait until that shows: the next change is made to what is read."""
-    own = own_statements(customer, policy)
-    others = [each for each in policy["Statement"] if each not in own]
-    wanted = {**policy, "Statement": [*others, *statements]}
-    services.retry(f"write the policy of {name}", partial(policies.write, name, wanted))
-    settle(
+    """Replace a customer's statements, and wait until that shows: the next change is made to what is read.
+
+    A policy is written as a whole. It is read right before: what was read earlier would give others back
+    what was taken from them since.
+
+    Raises:
+        RemoteError: ECR failed, or somebody else wrote the policy at the same moment.
+    """
+
+    def attempt() -> None:
+        policy = policies.read(name)
+        own = own_statements(customer, policy)
+        others = [each for each in policy["Statement"] if each not in own]
+        policies.write(name, {**policy, "Statement": [*others, *statements]})
+
+    services.retry(f"write the policy of {name}", attempt)
+    seen(
         f"the policy of {name}",
         partial(policies.read, name),
         lambda now: same_policy({"Statement": own_statements(customer, now)}, {"Statement": statements}),

@@ -217,6 +217,11 @@ def _planned(
                 f"the candidate's image {image.name} has config {image.config_digest}"
                 + (f" and the manifest {image.manifest.digest}" if image.manifest is not None else "")
             )
+        elif repository is not None and not repository.can_allow_moving(tag):
+            obstacles.append(
+                f"the moving tag {tag} in {name} cannot be moved: the repository is {repository.mutability}, "
+                "and a filter makes this tag immutable; take it out of the filters"
+            )
         elif repository is not None and repository.is_immutable(tag) and not _managed(services):
             obstacles.append(
                 f"the moving tag {tag} in {name} cannot be moved: the repository is {repository.mutability}; "

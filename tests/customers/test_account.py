@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import urlsplit
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.registry.policies import RepositoryPolicies
 from jenkins_release.rules.accounts import own_statements, shared_accounts, sid_of
 from jenkins_release.rules.customers import customer_named
 from jenkins_release.rules.iam_policy import repository_statement
 from jenkins_release.sandbox.ecr_faults import Fault
 from jenkins_release.sandbox.ecr_state import Statement
+from tests.faults.http_proxy import Exchange, HttpProxy, Order
 from tests.fixtures.customers import CustomerLab
 
 WORDS = ("customer", "issue", "ACME", "--ticket", "DEVOPS-1", "--kind", "aws-account", "--account-id")
@@ -128,3 +133,42 @@ def test_customers_whose_names_look_alike_are_kept_apart():
     assert own_statements(other, policy) == []
     assert shared_accounts("SkyDRM", [("skydrm/rms", policy)])[0].customer == "acmex"
     assert shared_accounts("Other", [("skydrm/rms", policy)]) == []
+
+
+def test_a_revocation_gives_no_other_customer_the_access_back(lab: CustomerLab, monkeypatch):
+    """A policy is written as a whole: what was taken away since it was first read stays away."""
+    from jenkins_release.aws import aws_client
+    from jenkins_release.steps.customer_account import AccountRequest, issue_account, revoke_account
+
+    client = aws_client("ecr", "us-east-1")
+    for name, account in (("ACME", "210987654321"), ("Globex", "310987654321")):
+        issue_account(AccountRequest(name, "DEVOPS-1", account), lab.services)
+    proxy = HttpProxy(urlsplit(lab.front.endpoint).port or 0)
+    for name, value in lab.front.environment().items():
+        monkeypatch.setenv(name, value.replace(lab.front.endpoint, f"http://127.0.0.1:{proxy.port}"))
+
+    def take_globex_away(exchange: Exchange) -> None:
+        policy = json.loads(client.get_repository_policy(repositoryName="skydrm/viewer")["policyText"])
+        policy["Statement"] = [each for each in policy["Statement"] if "globex" not in each["Sid"]]
+        client.set_repository_policy(repositoryName="skydrm/viewer", policyText=json.dumps(policy))
+        exchange.send(exchange.forward())
+
+    proxy.suffer(Order("SetRepositoryPolicy", take_globex_away, times=1))
+    revoke_account("ACME", lab.services)
+    proxy.close()
+    assert "SetRepositoryPolicy" in proxy.seen
+    with pytest.raises(client.exceptions.RepositoryPolicyNotFoundException):
+        client.get_repository_policy(repositoryName="skydrm/viewer")
+    left = json.loads(client.get_repository_policy(repositoryName="skydrm/rms")["policyText"])
+    assert ["globex" in each["Sid"] for each in left["Statement"]] == [True]
+
+
+@pytest.mark.parametrize("text", ["<html>busy</html>", "[" * 100_000, '{"Statement": ["x"]}'])
+def test_a_policy_that_cannot_be_read_is_a_remote_error(no_aws: None, monkeypatch, text: str):
+    """Something between here and AWS answers in its place."""
+    client = boto3.client("ecr", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+    stub = Stubber(client)
+    stub.add_response("get_repository_policy", {"policyText": text})
+    stub.activate()
+    with pytest.raises(RemoteError, match=r"the policy of|a policy of"):
+        RepositoryPolicies("eu-central-1", "123456789012", client=client).read("skydrm/rms")

@@ -6,13 +6,15 @@ import json
 
 import pytest
 
+from jenkins_release.aws import aws_client
 from jenkins_release.errors import ConfigurationError, GateRefused
+from jenkins_release.sandbox.ecr_state import REGION
 from jenkins_release.steps.customer_doctor import examine_customer
 from jenkins_release.steps.customer_issue import issue_customer
 from jenkins_release.steps.customer_list import audit_customers
 from jenkins_release.steps.customer_revoke import RevokeRequest, revoke_customer
 from jenkins_release.steps.customer_rotate import RotateRequest, rotate_customer
-from tests.fixtures.customers import CustomerLab
+from tests.fixtures.customers import REPOSITORIES, CustomerLab
 
 USER = "skydrm-acme"
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
@@ -135,6 +137,39 @@ def test_a_key_that_may_push_is_not_handed_over_and_does_not_stay(lab: CustomerL
     left = lab.iam.list_access_keys(UserName=USER)["AccessKeyMetadata"]
     assert [each["AccessKeyId"] for each in left] == [key["AccessKeyId"]]
     assert len(lab.files()) == 1
+
+
+def test_a_key_that_may_push_to_one_repository_only_is_found(lab: CustomerLab):
+    """Each repository is tried, whichever comes first."""
+    lab.issue()
+    arn = "arn:aws:ecr:us-east-1:123456789012:repository/skydrm/viewer"
+    push = {"Effect": "Allow", "Action": "ecr:InitiateLayerUpload", "Resource": arn}
+    pull = {"Effect": "Allow", "Action": ["ecr:Get*", "ecr:Batch*"], "Resource": "*"}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [push, pull]})
+    lab.iam.put_user_policy(UserName=USER, PolicyName="more", PolicyDocument=text)
+    lab.iam.create_policy(PolicyName="wide", PolicyDocument=text)
+    wide = "arn:aws:iam::123456789012:policy/wide"
+    lab.iam.put_user_permissions_boundary(UserName=USER, PermissionsBoundary=wide)
+    with pytest.raises(GateRefused, match="may push to skydrm/viewer"):
+        rotate(lab)
+    assert len(lab.files()) == 1
+
+
+def test_a_repository_that_is_missing_proves_nothing(lab: CustomerLab):
+    """ECR looks for it after it has looked at the rights: the key may push there once it exists."""
+    lab.issue()
+    lab.iam.put_user_policy(UserName=USER, PolicyName="more", PolicyDocument=json.dumps(EVERYTHING))
+    lab.iam.create_policy(PolicyName="wide", PolicyDocument=json.dumps(EVERYTHING))
+    arn = "arn:aws:iam::123456789012:policy/wide"
+    lab.iam.put_user_permissions_boundary(UserName=USER, PermissionsBoundary=arn)
+    admin = aws_client("ecr", REGION)
+    for name in REPOSITORIES:
+        admin.delete_repository(repositoryName=name, force=True)
+    with pytest.raises(ConfigurationError, match="there is no repository skydrm/rms") as caught:
+        rotate(lab)
+    assert "promote a release first" in caught.value.hint
+    assert len(lab.files()) == 1
+    assert len(lab.iam.list_access_keys(UserName=USER)["AccessKeyMetadata"]) == 1
 
 
 def test_the_doctor_sees_a_deny_that_is_attached_and_a_boundary_that_is_gone(lab: CustomerLab):

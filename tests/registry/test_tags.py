@@ -337,3 +337,20 @@ class TestLate:
             registry.images(REPOSITORY, ["8.1.0"])
         assert caught.value.retryable
         assert registry.images(REPOSITORY, ["8.1.0"])["8.1.0"].config_digest == image.config_digest
+
+
+def test_a_repository_whose_filters_are_its_immutable_tags_is_left_alone(
+    registry: EcrRegistry, boto_ecr: Any
+) -> None:
+    """They would become the tags that move, the release tags with them."""
+    filters = [{"filterType": "WILDCARD", "filter": each} for each in ("8.*", "latest")]
+    boto_ecr.create_repository(
+        repositoryName=REPOSITORY,
+        imageTagMutability="MUTABLE_WITH_EXCLUSION",
+        imageTagMutabilityExclusionFilters=filters,
+    )
+    repository = registry.repository(REPOSITORY)
+    with pytest.raises(ConfigurationError, match=r"latest of skydrm/rms cannot be moved.*8\.\*, latest"):
+        registry.allow_moving(repository, "latest")
+    assert registry.repository(REPOSITORY) == repository
+    assert registry.allow_moving(repository, "edge") == repository
