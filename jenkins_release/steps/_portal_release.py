@@ -86,6 +86,7 @@ def still_published(published: Published, services: Services) -> Published:
         IntegrityError: The candidate changed since it was opened, or was altered.
         GateRefused: The release was withdrawn.
     """
+    services.refresh_trust()
     opened = reopen(published.opened, services)
     gone = f"'release portal {published.record.version} --remove' takes from the portal what was uploaded"
     require_published(published.found, opened, services, if_withdrawn=gone)

@@ -255,13 +255,18 @@ def _claim(
 def _require_released(cleared: Clearance, opened: OpenCandidate, services: Services) -> None:
     """Read every tag once more: the last word is the registry's."""
     wanted = {planned.name: stored.digest for planned, stored in cleared}
-    shown = make_plan(opened, services)[0].images
-    left = [image for image in shown if any(tag.digest != wanted[image.name] for tag in image.tags)]
-    if left:
-        raise RemoteError(
-            f"{left[0].repository}: the release tags were set, and the registry does not show them",
-            hint="someone else changed the repository meanwhile; run the promotion again",
-        )
+
+    def attempt() -> None:
+        shown = make_plan(opened, services)[0].images
+        left = [image for image in shown if any(tag.digest != wanted[image.name] for tag in image.tags)]
+        if left:
+            raise RemoteError(
+                f"{left[0].repository}: the release tags were set, and the registry does not show them",
+                hint="someone else changed the repository meanwhile; run the promotion again",
+                retryable=True,  # or the answer was from before
+            )
+
+    services.retry(f"see the release tags of {opened.ref}", attempt)
 
 
 def _promoted(planned: PlannedImage, digest: str) -> PromotedImage:

@@ -63,7 +63,7 @@ class PublishRequest:
         candidate: The candidate.
         setup_zip: The zip with which customers deploy the images, where the candidate does not hold it.
         key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
-        dry_run: Check everything, tell what would be _published, change nothing.
+        dry_run: Check everything, tell what would be published, change nothing.
     """
 
     candidate: CandidateRef
@@ -189,7 +189,7 @@ def _find(
     """Read what is published of the version; None if nothing is.
 
     Raises:
-        IntegrityError: It is something else than would be _published, or ``release.json`` is not the one
+        IntegrityError: It is something else than would be published, or ``release.json`` is not the one
             that was signed.
     """
     version = opened.ref.version
@@ -231,19 +231,27 @@ def _publish(
     services: Services,
 ) -> tuple[FoundRelease, int, Decision]:
     version = opened.ref.version
+    made: dict[bytes, tuple[FoundRelease, int, Decision]] = {}
 
     def attempt() -> tuple[FoundRelease, int, Decision]:
+        # An attempt before may have lost the answer to the last step, and the share with it.
+        found = read_published(version, area) if made else None
+        if found is not None and (mine := made.get(found.data)):
+            _log.warning("%s is visible already: only the answer was lost", area.shown(version))
+            return mine
         _check_space(sources, area, services)
         with area.stage(version) as staging:
             copied = sum(copy_file(source, opened, staging, services) for source in sources)
             # A revocation or a withdrawal during the copy still counts: nothing is visible so far.
+            services.refresh_trust()
             decision = _require_may_publish(reopen(opened, services), sources, services)
             record = _record(opened, sources, services)
-            made = FoundRelease(record.to_bytes(), record)
-            _write_records(made, staging)
+            release = FoundRelease(record.to_bytes(), record)
+            _write_records(release, staging)
             lease.confirm()
+            made[release.data] = release, copied, decision
             staging.commit()
-        return made, copied, decision
+        return made[release.data]
 
     return services.retry(f"publish {opened.ref}", attempt)
 
@@ -260,7 +268,7 @@ def _clear(found: FoundRelease, area: ReleaseArea, services: Services) -> None:
     _look_again(found, area, services)
     version = found.record.version
     shown = area.shown(version)
-    _log.warning("no publication of %s was signed: it is written anew", shown)
+    _log.warning("no publication of %s was signed: it is published again", shown)
     services.retry(f"set {shown} aside", lambda: area.set_aside(version, "incoming"))
 
 

@@ -5,7 +5,7 @@ The share ends the command before each change in turn, as a kill would; then it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
 from jenkins_release.ledger import FolderLedger
 from jenkins_release.records.attestation import REQUEST, TEST_RESULT, Place, read_envelope, sign_statement
+from jenkins_release.registry.protocol import Repository, StoredImage
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.approve import ApprovalRequest, OverrideRequest, approve_plan, override_gate
 from jenkins_release.steps.attestations import AttestationsRequest, write_attestations
@@ -295,6 +296,109 @@ def test_an_export_that_cannot_know_whether_its_candidate_is_visible(
     assert "is visible already" in caplog.text
     with pytest.raises(ConfigurationError, match="is on the share already"):
         export_candidate(ExportRequest("8.4.0", "1", folder=scene.folder / "8.4.0"), world.services)
+
+
+class LostAnswer(MemoryShare):
+    """A release area whose answer is lost when the release has become visible."""
+
+    lost = 0
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename; the answer is lost, and the share with it for one more call."""
+        super().rename(source, target)
+        if target == "SkyDRM/8.1.0" and not self.lost:
+            self.lost += 1
+
+            def fail(_: str) -> None:
+                self.before = lambda _: None
+                raise RemoteError("the connection was lost", retryable=True)
+
+            self.before = fail
+            raise RemoteError("the connection was lost", retryable=True)
+
+
+def test_a_publication_that_cannot_know_whether_its_release_is_visible(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+):
+    """The next attempt looks, takes it for its own, and signs it."""
+    world = begin(scene, COMMANDS["publish"])
+    area = LostAnswer("/releases")
+    world.services.__dict__["release_share"] = area
+    assert publishes(scene, world) == "0004-publication.dsse.json"
+    assert area.lost == 1
+    assert "is visible already" in caplog.text
+
+
+def test_a_key_that_is_revoked_during_the_copy_still_counts(scene: Scene):
+    """Nothing is visible so far: the trusted keys are read again before it is."""
+    world = begin(scene, COMMANDS["publish"])
+    configuration = scene.configuration
+    _ = world.services.trust
+
+    def revoke_the_approver(_: str) -> None:
+        keys = tuple(key for key in configuration.trusted_keys if "approval" not in key.roles)
+        world.services.configuration = configuration.model_copy(update={"trusted_keys": keys})
+
+    def copied(call: str) -> None:
+        if call.startswith("create ") and ".incoming-" in call:
+            revoke_the_approver(call)
+
+    world.releases.before = copied
+    with pytest.raises(GateRefused):
+        publishes(scene, world)
+    assert [path for path in world.releases.files if path.startswith("SkyDRM/8.1.0/")] == []
+
+
+class LateRegistry(MemoryRegistry):
+    """A registry that shows its tags as they were, for one look after all were set."""
+
+    late = 0
+
+    def images(self, repository: str, references: Sequence[str]) -> dict[str, StoredImage]:
+        """Read images."""
+        found = super().images(repository, references)
+        tagged = all("8.1.0" in each.tags for each in self.content.values())
+        if tagged and "8.1.0" in found and not self.late:
+            self.late += 1
+            del found["8.1.0"]
+        return found
+
+
+def test_a_promotion_waits_until_its_tags_show(scene: Scene):
+    """ECR may show a tag some moments after it was set."""
+    world = scene.world(scene.files)
+    registry = LateRegistry()
+    world.services.__dict__["registry"] = world.services.__dict__["blobs"] = registry
+    assert promote(PromoteRequest(REF), world.services).changed
+    assert registry.late == 1
+
+
+class Inverted(MemoryRegistry):
+    """A registry whose repositories are mutable but for some tags."""
+
+    def repository(self, name: str) -> Repository:
+        """Describe a repository."""
+        filters = ("8.1.0", "latest")
+        return replace(super().repository(name), mutability="MUTABLE_WITH_EXCLUSION", exclusions=filters)
+
+
+def test_a_moving_tag_that_a_filter_makes_immutable_is_an_obstacle(scene: Scene):
+    """Nothing is pushed: to make it movable would turn all filters round."""
+    world = scene.world({path.replace("/42/", "/43/"): data for path, data in scene.other.items()})
+    promote(PromoteRequest(CandidateRef("8.1.0", "43")), world.services)
+    registry = Inverted()
+    registry.content = world.registry.content
+    for repository in registry.content.values():
+        repository.tags = {"latest": repository.tags["8.1.0"]}
+    world = scene.world(scene.files)
+    world.services.__dict__["registry"] = registry
+    ecr = scene.configuration.ecr.model_copy(update={"moving_tags": ("latest",), "create_repositories": True})
+    world.services.configuration = scene.configuration.model_copy(update={"ecr": ecr})
+    plan = plan_promotion(REF, world.services)[0]
+    assert len(plan.obstacles) == len(NAMES)
+    assert (
+        "the repository is MUTABLE_WITH_EXCLUSION, and a filter makes this tag immutable" in plan.obstacles[0]
+    )
 
 
 def test_a_retirement_that_died_signs_once(scene: Scene, outside: World):
