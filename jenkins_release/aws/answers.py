@@ -41,13 +41,13 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "ecr.ListImages": ("imageIds[]",),
     "ecr.PutImage": ("image.imageId",),
     "ecs.DescribeServices": (
-        "services?[].serviceName",
-        "services?[].deployments?[].id",
-        "services?[].deployments?[].status",
-        "services?[].deployments?[].taskDefinition",
-        "services?[].events?[].id",
-        "services?[].events?[].createdAt",
-        "services?[].events?[].message",
+        "services[].serviceName",
+        "services[].deployments?[].id",
+        "services[].deployments?[].status",
+        "services[].deployments?[].taskDefinition",
+        "services[].events?[].id",
+        "services[].events?[].createdAt",
+        "services[].events?[].message",
     ),
     "ecs.DescribeTaskDefinition": (
         "taskDefinition.taskDefinitionArn",
@@ -55,7 +55,8 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
         "taskDefinition.containerDefinitions[].name",
         "tags?[].key",
     ),
-    "ecs.DescribeTasks": ("tasks?[].taskDefinitionArn", "tasks?[].containers?[].name"),
+    "ecs.DescribeTasks": ("tasks[].taskDefinitionArn", "tasks[].containers?[].name"),
+    "ecs.ListTasks": ("taskArns[]",),
     "ecs.RegisterTaskDefinition": ("taskDefinition.taskDefinitionArn",),
     "ecs.UpdateService": (
         "service.serviceName",
@@ -84,8 +85,11 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
         "Versions[].IsDefaultVersion",
         "Versions[].CreateDate",
     ),
+    "iam.ListUserPolicies": ("PolicyNames[]",),
     "iam.ListUserTags": ("Tags[].Key", "Tags[].Value"),
     "iam.ListUsers": ("Users[].UserName",),
+    "inspector2.ListCoverage": ("coveredResources[]",),
+    "inspector2.ListFindings": ("findings[]",),
     "s3.CompleteMultipartUpload": ("ETag",),
     "s3.CreateMultipartUpload": ("UploadId",),
     "s3.GetObject": ("ContentLength", "ETag", "LastModified"),
@@ -105,11 +109,11 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "s3.UploadPart": ("ETag",),
     "secretsmanager.DescribeSecret": ("Tags?[].Key", "Tags?[].Value"),
     "ssm.ListCommandInvocations": (
-        "CommandInvocations?[].InstanceId",
-        "CommandInvocations?[].Status",
-        "CommandInvocations?[].CommandPlugins?[].Name",
+        "CommandInvocations[].InstanceId",
+        "CommandInvocations[].Status",
+        "CommandInvocations[].CommandPlugins?[].Name",
     ),
-    "ssm.ListCommands": ("Commands?[].CommandId", "Commands?[].Targets?[].Key"),
+    "ssm.ListCommands": ("Commands[].CommandId", "Commands[].Targets?[].Key"),
     "ssm.SendCommand": ("Command.CommandId",),
 }
 """Operation to the parts of its answer that the code relies on: ``[]`` for each of a list, ``?`` if any."""
@@ -210,7 +214,7 @@ def _check_sums(headers: Mapping[str, str]) -> None:
         try:
             base64.b64decode(value.partition("-")[0], validate=True)
         except ValueError as error:
-            raise BadAnswer("the answer's checksum is none") from error
+            raise BadAnswer("the checksum in the answer is not valid base64") from error
 
 
 def _is_s3_error(service: str, body: bytes) -> bool:

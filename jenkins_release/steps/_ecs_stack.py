@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from jenkins_release.aws.ecs import EcsService, TaskDefinition
-from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
+from jenkins_release.aws.ecs import EcsService, RunningTask, TaskDefinition
+from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.records.refresh import InstanceResult, RunningPart, StackState, Strategy
 from jenkins_release.rules.rollout import Rollout, rollout
 from jenkins_release.rules.stack import StackEntry
@@ -220,9 +220,22 @@ class EcsStack:
         )
 
     def _prove(self, part: RunningPart) -> None:
-        """Compare what the tasks pulled with what was promoted."""
+        """Compare what the tasks pulled with what was promoted, of as many as the service is to have."""
         ecs = self._services.ecs
-        tasks = self._services.retry(f"read the tasks of {part.name}", lambda: ecs.tasks(part.name))
+
+        def attempt() -> list[RunningTask]:
+            found, wanted = ecs.tasks(part.name), self._one(part.name).desired
+            count = sum(task.definition == part.definition for task in found)
+            if count < wanted:
+                raise RemoteError(
+                    f"ECS lists {count} of {wanted} tasks of {part.name} with {part.definition}: what the "
+                    "others pulled is not proven",
+                    hint="look at the service's events, then refresh again",
+                    retryable=True,  # it lists a task some moments after it runs
+                )
+            return found
+
+        tasks = self._services.retry(f"read the tasks of {part.name}", attempt)
         for task in tasks:
             for container, digest in part.images.items():
                 found = task_digests(task.digests, task.images).get(container)

@@ -151,6 +151,27 @@ def test_a_page_of_a_proxy_is_no_answer(client: Callable[..., Any], service: str
     assert "proxy" in caught.value.hint
 
 
+EMPTY = {
+    "ecs list_tasks": {"cluster": "c"},
+    "ecs describe_tasks": {"cluster": "c", "tasks": ["t"]},
+    "ecs describe_services": {"cluster": "c", "services": ["s"]},
+    "inspector2 list_coverage": {},
+    "inspector2 list_findings": {},
+    "ssm list_commands": {},
+    "ssm list_command_invocations": {},
+}
+
+
+@pytest.mark.parametrize("call", EMPTY)
+def test_an_answer_without_a_list_is_not_an_empty_list(client: Callable[..., Any], call: str):
+    """A scan without findings, a stack without tasks: an empty answer would say it."""
+    service, action = call.split()
+    made = client(service, attempts=1)
+    Line(made, (200, "application/json", b"{}"))
+    with pytest.raises(RemoteError, match="the answer lacks"), aws_errors("do it"):
+        getattr(made, action)(**EMPTY[call])
+
+
 WRONG = {
     "PlatformUnknownException": "platform version",
     "ServiceNotActiveException": "saas.services",
