@@ -62,8 +62,8 @@ def generate_key(path: Path, kind: KeyType, passphrase: SecretStr) -> SSlibKey:
     _write_new(path, private, 0o600)
     try:
         _write_new(path.with_name(path.name + ".pub"), public, 0o644)
-    except ConfigurationError:
-        path.unlink()
+    except BaseException:
+        path.unlink(missing_ok=True)
         raise
     return SSlibKey.from_crypto(key.public_key())
 
@@ -209,7 +209,15 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         raise ConfigurationError(
             f"{path} cannot be written: {error.strerror}", hint="give a file in a folder that exists"
         ) from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException as error:
+        path.unlink(missing_ok=True)  # half a key would only be in the way of the next run
+        if not isinstance(error, OSError):
+            raise
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror}", hint="make room there, or choose another folder"
+        ) from error

@@ -20,6 +20,8 @@ from jenkins_release.errors import ConfigurationError
 
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 _MAX_NAMES = 2000
+_MAX_DEPTH = 100
+"""Levels of elements; test tools write fewer than ten."""
 _HINT = "give the JUnit XML that the test run wrote"
 _ROOTS = ("testsuites", "testsuite", "testrun")
 _Outcome = Literal["passed", "failed", "skipped"]
@@ -124,6 +126,10 @@ def read_junit(data: bytes, name: str) -> TestResults:
         root = ElementTree.fromstring(data)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise ConfigurationError(f"{name} is not a JUnit report: {error}", hint=_HINT) from error
+    if _is_deep(root):
+        raise ConfigurationError(
+            f"{name} is not a JUnit report: it is nested more than {_MAX_DEPTH} deep", hint=_HINT
+        )
     if _kind(root) not in _ROOTS:
         raise ConfigurationError(f"{name} is not a JUnit report: its root is <{_kind(root)}>", hint=_HINT)
     top = _Suite(root)
@@ -247,6 +253,15 @@ def _test(case: Element) -> _Test:
             name, "failed", f"it has the element <{strange[0]}>, of which it is not known what it says"
         )
     return _Test(name, "passed")
+
+
+def _is_deep(root: Element) -> bool:
+    level = [root]
+    for _ in range(_MAX_DEPTH):
+        level = [child for element in level for child in element]
+        if not level:
+            return False
+    return True
 
 
 def _kind(element: Element) -> str:

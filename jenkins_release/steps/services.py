@@ -271,7 +271,7 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
         if not pins:
             return from_workspace(self.configuration)
         store = self.trust_store
-        published = read_versions(store, self.retry)
+        published = read_versions(store, self.retry, pinned=True)
         return load_trust(self.configuration, pins, source, store.name, published, self.now())
 
     @cached_property

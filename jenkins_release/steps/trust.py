@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from securesystemslib.signer import SSlibKey
+from securesystemslib.signer import Signer, SSlibKey
 
 from jenkins_release.config import KEY_PASSPHRASE, Configuration, secret
 from jenkins_release.config.model import TrustedKeySection
@@ -190,8 +191,15 @@ def sign_trust(request: SignTrustRequest, *, environ: Mapping[str, str] = os.env
         IntegrityError: The draft is no version of a trust document.
     """
     version = read_draft(request.draft)
-    previous = version.previous
     signer = load_signer(request.key, secret(KEY_PASSPHRASE, environ), region=request.region, environ=environ)
+    with ExitStack() as closing:
+        if hasattr(signer, "close"):  # one in AWS KMS
+            closing.callback(signer.close)
+        return _signed(version, signer, request)
+
+
+def _signed(version: TrustVersion, signer: Signer, request: SignTrustRequest) -> TrustDraft:
+    previous = version.previous
     keyid = signer.public_key.keyid
     owners = [each for each in (version, previous) if each is not None and keyid in each.root_keys]
     if not owners:
@@ -372,12 +380,12 @@ def numbered(documents: Sequence[bytes], where: str) -> dict[int, bytes]:
 def _published(services: Services) -> tuple[TrustVersion, ...]:
     """Return the published versions: from the pinned one, or without a pin from the first that is there."""
     store = services.trust_store
-    there = read_versions(store, services.retry)
+    pins, _ = pinned(services.environ, services.pin_file)
+    there = read_versions(store, services.retry, pinned=bool(pins))
     if not there:
         raise ConfigurationError(
             f"there is no trust document in {store.name}", hint="'jenkins-release trust init' drafts one"
         )
-    pins, _ = pinned(services.environ, services.pin_file)
     if not pins:
         first = TrustVersion.read(there[min(there)], f"{file_name(min(there))} in {store.name}")
         pins = (Pin(first.digest, first.number),)

@@ -61,13 +61,17 @@ def version_number(name: str) -> int | None:
 
 
 def read_versions(
-    store: TrustStore, retry: Callable[[str, Callable[[], dict[int, bytes]]], dict[int, bytes]]
+    store: TrustStore,
+    retry: Callable[[str, Callable[[], dict[int, bytes]]], dict[int, bytes]],
+    *,
+    pinned: bool = False,
 ) -> dict[int, bytes]:
     """Read every version that is there.
 
     Args:
         store: The place.
         retry: Calls the second argument until it succeeds; the first names it.
+        pinned: Whether a root is pinned, for the hint.
 
     Raises:
         IntegrityError: Far too many or far too large.
@@ -78,7 +82,7 @@ def read_versions(
     except RemoteError as error:
         raise RemoteError(
             f"the trust document in {store.name} cannot be read: {error.message}",
-            hint="a root is pinned: nothing is decided without its document. "
+            hint=("a root is pinned: nothing is decided without its document. " if pinned else "")
             + (error.hint or "see that the place can be reached"),
         ) from error
 

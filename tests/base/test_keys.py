@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import stat
 
 import pytest
@@ -124,3 +125,17 @@ def test_the_public_half_of_a_kms_key_can_be_shown(monkeypatch, no_aws):
     shown = json.loads(done.output)
     assert shown["pem"].startswith("-----BEGIN PUBLIC KEY-----")
     assert shown["keyid"] == load_signer(URI, None, kms=client).public_key.keyid
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_a_key(tmp_path):
+    """It would be in the way of the next run: a key is never overwritten."""
+    path = tmp_path / "qa.pem"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(ConfigurationError, match=r"qa\.pem cannot be written"):
+            generate_key(path, "ed25519", PASSPHRASE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+    generate_key(path, "ed25519", PASSPHRASE)

@@ -57,6 +57,15 @@ def test_what_proves_nothing_is_refused(data):
         read_junit(data, "junit.xml")
 
 
+@pytest.mark.parametrize("element", [b"testsuite", b"system-out"])
+def test_a_report_without_a_bottom_is_refused(element: bytes):
+    """Whoever makes the report chooses how deep it is."""
+    inside = b"<%b>" % element * 3000 + b"</%b>" % element * 3000
+    data = b"<testsuite><testcase name='a'/>" + inside + b"</testsuite>"
+    with pytest.raises(ConfigurationError, match="nested more than 100 deep"):
+        read_junit(data, "junit.xml")
+
+
 PASSED = '<testcase classname="Login" name="works"/>'
 
 

@@ -13,7 +13,7 @@ from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteErr
 from jenkins_release.rules.trust import Pin
 from jenkins_release.share.directory import DirectoryShare
 from jenkins_release.steps.trust_root import PIN_FILE, PIN_VARIABLE, PinFile, pinned
-from jenkins_release.steps.trust_store import S3TrustStore, ShareTrustStore, TrustStore
+from jenkins_release.steps.trust_store import S3TrustStore, ShareTrustStore, TrustStore, read_versions
 from tests.fixtures.s3 import REGION, Fault, S3Double
 
 ONE, TWO = Pin(f"sha256:{'1' * 64}", 1), Pin(f"sha256:{'2' * 64}", 7)
@@ -210,3 +210,16 @@ def test_a_folder_of_versions_that_cannot_be_listed_is_named(tmp_path: Path):
         [sys.executable, "-c", program, str(place)], capture_output=True, text=True, check=False
     )
     assert done.stdout == f"the folder {place} cannot be listed: Permission denied\n", done.stderr
+
+
+def test_a_place_that_fails_says_that_a_root_is_pinned_only_if_one_is(tmp_path: Path):
+    """Who drafts the first version has none."""
+    store = ShareTrustStore(DirectoryShare(tmp_path / "none"), "trust")
+
+    def fail(what: str, read: object) -> dict[int, bytes]:
+        raise RemoteError("the share is gone", hint="look at it")
+
+    for pinned_root, hint in ((True, "a root is pinned: nothing is decided"), (False, "look at it")):
+        with pytest.raises(RemoteError, match="the share is gone") as caught:
+            read_versions(store, fail, pinned=pinned_root)
+        assert caught.value.hint.startswith(hint)
