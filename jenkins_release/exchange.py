@@ -7,6 +7,7 @@ libraries through. Here an answer is either one that can be used, or a :class:`N
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ MOST_TOLD = 64 * 1024
 """Bytes of an answer that only says what went wrong, or nothing that is used."""
 _PIECE = 1 << 20
 _MOST_LOCATION = 16 * 1024
+_AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?([^/?#]*)")
+"""Scheme, user and password, and the host of a URL."""
 _TOLD = 200
 SLACK_S = 10.0
 """Seconds that requests' own limit, for each read, is longer: a call knows better what was late."""
@@ -221,7 +224,7 @@ class _Response(http.client.HTTPResponse):
             assert_header_parsing(self.msg)
         except HTTPError as error:
             # urllib3 would only log it, with a traceback, and the rest of the headers is lost.
-            raise http.client.HTTPException("a line among the headers is none") from error
+            raise http.client.HTTPException("a header line is malformed") from error
 
     def _safe_read(self, amt: int) -> bytes:
         if amt < 0:
@@ -338,7 +341,10 @@ def location(stated: str, base: str, host: str) -> SplitResult:
         if url.scheme not in {"http", "https"} or not url.hostname:
             raise ValueError("it is not over http or https")
     except ValueError as error:
-        raise NoAnswer(f"{host} names a place that cannot be used, {shown(stated)!r}: {error}") from error
+        # The rest may be a signature or a password, which opens what it leads to.
+        found = _AUTHORITY.match(stated)
+        where = f" at {shown(found[1])!r}" if found and found[1] else ""
+        raise NoAnswer(f"{host} returned an unusable Location{where}: {error}") from error
     return url
 
 

@@ -240,7 +240,9 @@ def refusal(answer: Answer, what: str) -> ReleaseError:
     if code == "TAG_INVALID" or re.search(r"tag .*\bimmutable\b|cannot be overwritten", message):
         return TagConflict(text, hint="a published tag is never moved: release under a new version")
     if code in {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"}:
-        return LayersNotFound(text, hint="the layers are sent again")
+        return LayersNotFound(
+            text, hint="run the command again: a promotion sends the layers that are missing"
+        )
     if code == "DIGEST_INVALID":
         return IntegrityError(text, hint="the bytes were changed on the way to the registry")
     if status in {401, 403}:

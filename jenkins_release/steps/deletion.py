@@ -3,8 +3,8 @@
 A withdrawal keeps the images under a tag of their own. Deleting them ends that: from then on not even
 a pull by digest works. Nothing is deleted that another release needs, another index lists or the SaaS
 stack runs. Of an image that another withdrawn release has too, only this release's own tags go. The
-signed record names each image before it is touched. Then the tags go one by one, each read again right
-before; with its last tag ECR deletes an image. A deletion that died is finished by running it again.
+signed record names each image before it is touched. Then the tags go one by one, after a last look at each
+image; with its last tag ECR deletes an image. A deletion that died is finished by running it again.
 """
 
 from __future__ import annotations
