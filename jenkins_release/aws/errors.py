@@ -317,7 +317,7 @@ def _unanswered(error: Exception, what: str) -> ReleaseError:
     if type(getattr(error, "kwargs", {}).get("error")).__name__ == "LocationParseError":
         # The text quotes the address, which may hold a login.
         return ConfigurationError(
-            f"{start}: the address of the proxy is none", hint="look at HTTPS_PROXY and HTTP_PROXY"
+            f"{start}: the proxy address is not a valid URL", hint="look at HTTPS_PROXY and HTTP_PROXY"
         )
     broken = (known.HTTPClientError, known.ConnectionError, known.IncompleteReadError)
     if isinstance(error, broken):

@@ -240,7 +240,7 @@ class Bucket:
             self._once = True
             return
         raise ConfigurationError(
-            f"{self.store} cannot be used for the {self._section}: it does not heed If-None-Match of "
+            f"{self.store} cannot be used for the {self._section}: it ignores If-None-Match of "
             "PutObject, and replaces what is there",
             hint=f"{_PAGES[self._section]} tells what a store has to support",
         )

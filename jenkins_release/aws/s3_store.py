@@ -53,8 +53,7 @@ def examine(bucket: Bucket, key: str) -> Store:
         call("delete_object")
     if missing:
         raise ConfigurationError(
-            f"{bucket.store} cannot keep a release from being overwritten: "
-            f"it does not heed {', '.join(missing)}",
+            f"{bucket.store} cannot keep a release from being overwritten: it ignores {', '.join(missing)}",
             hint="docs/portal.md lists what a store has to support",
         )
     return Store(checksums)

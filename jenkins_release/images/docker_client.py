@@ -133,7 +133,7 @@ def no_such_image(url: str, reference: str) -> ImageNotFound:
 def not_a_daemon(url: str, what: str) -> RemoteError:
     """Return the error for an answer that no daemon gives."""
     return RemoteError(
-        f"{what}: the Docker daemon at {url} answers with something else than a daemon's JSON",
+        f"{what}: the answer from {url} is not a Docker daemon's JSON",
         hint="look at what listens there, and at the daemon's log",
         retryable=True,
     )

@@ -100,7 +100,7 @@ class Multipart:
         try:
             return upload_id, self._parts(upload_id, present, advance)
         except OtherContent:
-            _log.warning("an unfinished upload of %s was of other content: starting anew", self._key)
+            _log.warning("an unfinished upload of %s was of other content: starting again", self._key)
             self.give_up(upload_id)
         except IntegrityError:
             self.give_up(upload_id)

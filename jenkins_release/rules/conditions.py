@@ -365,7 +365,7 @@ def withdrawn(evidence: Evidence, candidate: Candidate, pins: Sequence[str] = ()
         return [
             Reason(
                 "withdrawn",
-                f"the registry holds the tag {pins[0]}, and no withdrawal stands on the share",
+                f"the registry holds the tag {pins[0]}, but the share has no record of a withdrawal",
                 "finish it with 'release withdraw', or find out who removed the withdrawal's attestation",
             )
         ]

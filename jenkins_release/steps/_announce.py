@@ -91,7 +91,7 @@ def announce(what: Callable[[], Happened | None], services: Services) -> tuple[D
         sections = [each for each in services.configuration.notify if each.wants(happened.kind)]
         told = deliver(event_of(happened, services), sections, services)
     except Exception as error:  # noqa: BLE001 - a defect here must not fail a release
-        _log.error("nobody was told: %s", defect(error))
+        _log.error("no notification was sent: %s", defect(error))
         return ()
     services.notified.extend(told)
     return told

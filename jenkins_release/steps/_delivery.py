@@ -119,7 +119,7 @@ def defect(error: Exception) -> str:
 
 def _said(told: Delivery) -> Delivery:
     if not told.delivered:
-        _log.warning("the notifier %s told nobody: %s", told.notifier, told.problem)
+        _log.warning("the notifier %s failed: %s", told.notifier, told.problem)
     return told
 
 

@@ -188,7 +188,7 @@ def _must(release: Release | None, ref: CandidateRef) -> Release:
     if release is None:
         raise ConfigurationError(
             f"{ref} was not promoted: there is nothing to withdraw",
-            hint="no promotion attestation by a trusted key stands on the share; 'promote status' tells more",
+            hint="no promotion attestation by a trusted key is on the share; 'promote status' shows more",
         )
     return release
 

@@ -163,7 +163,7 @@ class TestStoresThatOverwrite:
             portal.put(upload(data), ignore)
         assert caught.value.message == (
             f"Ceph Object Gateway at {host} cannot keep a release from being overwritten: "
-            f"it does not heed {CONDITIONS}"
+            f"it ignores {CONDITIONS}"
         )
         assert "docs/portal.md" in caught.value.hint
         assert portal.files("SkyDRM") == []
@@ -217,8 +217,7 @@ def test_s3rver_is_refused_by_name(no_aws: None, s3rver: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         portal.put(upload(LARGE), ignore)
     assert caught.value.message == (
-        f"the S3 store at {s3rver} cannot keep a release from being overwritten: "
-        f"it does not heed {CONDITIONS}"
+        f"the S3 store at {s3rver} cannot keep a release from being overwritten: it ignores {CONDITIONS}"
     )
     assert portal.files("SkyDRM") == []
     with pytest.raises(ConfigurationError, match="does not support ListObjectVersions"):

@@ -65,7 +65,12 @@ CASES = {
         "no URL",
         "endpoint_url of the AWS profile",
     ),
-    "proxy": ("", {**KEYS, "HTTPS_PROXY": "not a url"}, "the address of the proxy is none", "HTTPS_PROXY"),
+    "proxy": (
+        "",
+        {**KEYS, "HTTPS_PROXY": "not a url"},
+        "the proxy address is not a valid URL",
+        "HTTPS_PROXY",
+    ),
     "file-broken": ("[", KEYS, "Unable to parse config file", "mend the shared AWS configuration"),
 }
 

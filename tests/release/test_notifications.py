@@ -287,7 +287,7 @@ def test_a_notifier_that_fails_does_not_fail_the_step(product: Product, hook: Ho
     assert "none.json, which cannot be read: No such file" in found["broken"]["problem"]
     assert "wide.json, which cannot be read: it is UTF-16" in found["wide"]["problem"]
     for name in found:
-        warnings = [line for line in done.err.splitlines() if f"the notifier {name} told nobody: " in line]
+        warnings = [line for line in done.err.splitlines() if f"the notifier {name} failed: " in line]
         assert len(warnings) == 1, done.err
 
 

@@ -293,7 +293,9 @@ def test_a_withdrawal_that_was_removed_from_the_chain_still_counts(released: Pro
     (released.candidate("8.1.2/2") / "attestations" / "0004-withdrawal.dsse.json").unlink()
     done = released.run("promote", "run", "8.1.2/2", "--json")
     assert done.status == 3, done.text
-    assert any("and no withdrawal stands on the share" in line for line in done.json["error"]["reasons"])
+    assert any(
+        "but the share has no record of a withdrawal" in line for line in done.json["error"]["reasons"]
+    )
     assert released.tags() == withdrawn_tags(released)
     released.ok(*WITHDRAW)
     assert attestations(released)[-1] == "0004-withdrawal.dsse.json"
