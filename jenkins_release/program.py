@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
+from typing import TextIO
 
 from jenkins_release.signals import end_at_once, interrupt_commands
 
@@ -26,4 +28,20 @@ def run() -> None:
             # Names on a share and what servers say may hold what the terminal's encoding cannot show.
             stream.reconfigure(errors="backslashreplace")
     interrupt_commands()
-    sys.exit(main())
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        _drop_what_cannot_be_written(stream)
+    sys.exit(status)
+
+
+def _drop_what_cannot_be_written(stream: TextIO | None) -> None:
+    """Keep the interpreter from trying again at its end: it would end with a status of its own, 120."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), stream.fileno())
+    except ValueError:
+        return  # it is closed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from jenkins_release.cli.command import Command
-from jenkins_release.cli.output import plain
+from jenkins_release.cli.output import plain, tell
 from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option, pass_runtime
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.rules.names import check_identifier
@@ -61,7 +61,7 @@ class ConsoleWatcher(Watcher):
 
     def line(self, text: str) -> None:
         """Write a line of the console."""
-        click.echo(f"  {plain(text)}", err=True)
+        tell(f"  {plain(text)}", err=True)
 
     def waiting(self, build: Build, question: PendingInput, whom: str) -> None:
         """Say that it waits for an answer, and from whom."""
@@ -214,17 +214,17 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _interruptible(watcher: ConsoleWatcher, action: Callable[[], T]) -> T:
-    last_words(lambda _: click.echo(watcher.left(), err=True))
+    last_words(lambda _: tell(watcher.left(), err=True))
     try:
         return action()
     except KeyboardInterrupt as error:
         with speaking() as first:
             if first:
-                click.echo(watcher.left(), err=True)
+                tell(watcher.left(), err=True)
         # What a wait raised when it was ended does not tell which signal it was.
         terminated = isinstance(error, Terminated) or first_signal() == signal.SIGTERM
         raise click.exceptions.Exit(TERMINATED if terminated else INTERRUPTED) from None
 
 
 def _say(text: str) -> None:
-    click.echo(plain(text), err=True)
+    tell(plain(text), err=True)

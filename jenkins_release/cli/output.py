@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import click
+
 from jenkins_release.rules.text import plain
 
-__all__ = ["bullets", "counted", "plain", "rate", "size", "table"]
+__all__ = ["bullets", "counted", "plain", "rate", "size", "table", "tell"]
+
+
+def tell(text: str, *, err: bool = False) -> None:
+    """Write lines to stdout or stderr. If that fails, the command still ends as it would have.
+
+    Its status says what was done, and a full disk or a closed pipe changes nothing about that.
+
+    Args:
+        text: The lines.
+        err: Whether they go to stderr.
+    """
+    try:
+        click.echo(text, err=err)
+    except (OSError, ValueError) as error:
+        if not err:
+            tell(f"warning: stdout cannot be written: {getattr(error, 'strerror', None) or error}", err=True)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jenkins_release.cli.command import Command
-from jenkins_release.cli.output import plain, size, table
+from jenkins_release.cli.output import plain, size, table, tell
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, releases_option, share_option
 from jenkins_release.errors import ConfigurationError
 from jenkins_release.moments import minute
@@ -165,7 +165,7 @@ def _link(runtime: Runtime, version: str, file: str, customer: str, expires: str
     link = portal_link(request, runtime.services)
     until = minute(link.expires_at)
     # The address is the result and stands nowhere else: stdout can be led where the log does not go.
-    click.echo(f"{link.path} for {plain(link.customer)}, until {until}, SHA-256 {link.sha256}", err=True)
+    tell(f"{link.path} for {plain(link.customer)}, until {until}, SHA-256 {link.sha256}", err=True)
     result = {
         "version": link.version,
         "path": link.path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, TextIO
@@ -28,21 +28,27 @@ _LOOK_SECONDS = 0.5
 """How often somebody looks whether there is a wait to be told."""
 
 
-def long_wait(clock: Callable[[], float] = time.monotonic) -> Wait | None:
+def long_wait() -> Wait | None:
     """Return what is waited for longest, if it is worth telling."""
     found = next(iter(active()), None)
-    return None if found is None or clock() - found.since < WAIT_SECONDS else found
+    return None if found is None or time.monotonic() - found.since < WAIT_SECONDS else found
 
 
-def wait_text(wait: Wait, clock: Callable[[], float] = time.monotonic) -> str:
+def wait_text(wait: Wait) -> str:
     """Return what a wait is for, since when and until when."""
-    since = datetime.now(UTC) - timedelta(seconds=clock() - wait.since)
+    since = datetime.now(UTC) - timedelta(seconds=time.monotonic() - wait.since)
     return f"waiting for {without_secrets(wait.what)} since {since:%H:%M:%S} UTC, {_until(wait)}"
 
 
 def _until(wait: Wait) -> str:
     until = datetime.now(UTC) + timedelta(seconds=max(0.0, wait.until - time.monotonic()))
     return f"until {until:%H:%M:%S} UTC at the latest"
+
+
+def _tell(stream: TextIO, line: str) -> None:
+    """Write a line. A full disk or a closed pipe is no failure of what is told about."""
+    with suppress(OSError, ValueError):
+        print(line, file=stream, flush=True)
 
 
 class WaitTeller:
@@ -75,7 +81,7 @@ class WaitTeller:
             # The next wait for the same is no news: whoever looks every few seconds waits all the time.
             if wait.what != self._told or now - self._last >= STEP_SECONDS:
                 self._told, self._last = wait.what, now
-                print(wait_text(wait), file=self._stream, flush=True)
+                _tell(self._stream, wait_text(wait))
 
 
 class _LiveBars:
@@ -167,7 +173,7 @@ class PlainTask:
             text, now = self._wait.text() if told else "", self._clock()
             if text and (not self._told_wait or now - self._last >= STEP_SECONDS):
                 self._told_wait, self._last = True, now
-                print(f"{self._title}: {size(self.done)}, {text}", file=self._stream, flush=True)
+                _tell(self._stream, f"{self._title}: {size(self.done)}, {text}")
 
     def _advance(self, count: int) -> None:
         self._wait.moved()
@@ -189,7 +195,7 @@ class PlainTask:
             text += f" of {size(self._total)} ({percent} %), {rate(self.done, seconds)}, {left:.0f} s left"
         else:
             text += f", {rate(self.done, seconds)}"
-        print(text, file=self._stream, flush=True)
+        _tell(self._stream, text)
 
 
 class PlainProgress:
@@ -217,10 +223,8 @@ class PlainProgress:
             ended.set()
             task.ended()
         seconds = self._clock() - begin
-        print(
-            f"{title}: done, {size(task.done)} in {seconds:.1f} s, {rate(task.done, seconds)}",
-            file=self._stream,
-            flush=True,
+        _tell(
+            self._stream, f"{title}: done, {size(task.done)} in {seconds:.1f} s, {rate(task.done, seconds)}"
         )
 
 
@@ -251,7 +255,7 @@ class LiveProgress:
                     yield Text(text)
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from jenkins_release.cli.notified import notified_json, notified_text
-from jenkins_release.cli.output import bullets, plain
+from jenkins_release.cli.output import bullets, plain, tell
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.environment import require_text
 from jenkins_release.errors import ConfigurationError, ReleaseError, without_logins
@@ -76,11 +76,11 @@ class Runtime:
             self.services.close()
 
     def succeed(self, result: Mapping[str, Any], text: str) -> None:
-        """Write the result: text or JSON to stdout, and JSON to the result file."""
+        """Write the result: JSON to the result file, and text or JSON to stdout."""
         shown = _without_logins({**result, **self._notified()})
         document = json.dumps(shown, indent=2, ensure_ascii=False)
-        click.echo(document if self.as_json else without_logins(text) + notified_text(self._deliveries()))
         self._write_result(document)
+        tell(document if self.as_json else without_logins(text) + notified_text(self._deliveries()))
 
     def conclude(
         self,
@@ -114,19 +114,19 @@ class Runtime:
         return error.exit_status
 
     def _tell(self, error: ReleaseError, reasons: Sequence[str] = ()) -> None:
-        click.echo(_shown(f"error: {self._redacted(error.message)}"), err=True)
+        tell(_shown(f"error: {self._redacted(error.message)}"), err=True)
         if reasons:
-            click.echo(_shown(self._redacted(bullets(reasons))), err=True)
+            tell(_shown(self._redacted(bullets(reasons))), err=True)
         if error.hint:
-            click.echo(_shown(f"hint: {self._redacted(error.hint)}"), err=True)
+            tell(_shown(f"hint: {self._redacted(error.hint)}"), err=True)
 
     def result_only(self, error: ReleaseError) -> None:
-        """Write the failure as JSON to stdout and the result file, where they were asked for."""
+        """Write the failure as JSON to the result file and stdout, where they were asked for."""
         failure = {"error": self._diagnostics(error), **self._notified()}
         document = json.dumps(failure, indent=2, ensure_ascii=False)
-        if self.as_json:
-            click.echo(document)
         self._write_result(document)
+        if self.as_json:
+            tell(document)
 
     @functools.cached_property
     def _redacted(self) -> Callable[[str], str]:
@@ -160,7 +160,7 @@ class Runtime:
                 private=True,
             )
         except ConfigurationError as error:
-            click.echo(f"warning: {error.message}", err=True)
+            tell(f"warning: {error.message}", err=True)
 
 
 pass_runtime = click.make_pass_decorator(Runtime)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jenkins_release.cli.command import Group
-from jenkins_release.cli.output import bullets, plain, table
+from jenkins_release.cli.output import bullets, plain, table, tell
 from jenkins_release.cli.runtime import Runtime, common_options, override_option, pass_runtime, share_option
 from jenkins_release.moments import minute
 from jenkins_release.steps.watcher import StackWatcher
@@ -31,7 +31,7 @@ class ConsoleStackWatcher(StackWatcher):
 
     def event(self, part: str, text: str) -> None:
         """Write a line."""
-        click.echo(f"  {plain(part)}: {plain(text)}", err=True)
+        tell(f"  {plain(part)}: {plain(text)}", err=True)
 
 
 @click.group(cls=Group)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jenkins_release.cli.command import Group
-from jenkins_release.cli.output import table
+from jenkins_release.cli.output import table, tell
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def start(runtime: Runtime, folder: Path, images: tuple[str, ...], trust: bool, 
         environment = _fill(runtime, stack, wanted, trust=trust, ledger=ledger)
     stack.untie()
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-    click.echo(
-        f"sandbox in {stack.folder}: share {stack.share_location}, registry {stack.ecr.host}", err=True
-    )
+    tell(f"sandbox in {stack.folder}: share {stack.share_location}, registry {stack.ecr.host}", err=True)
     runtime.succeed({"folder": str(stack.folder), "environment": environment}, "\n".join(lines))
 
 

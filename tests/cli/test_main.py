@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -11,7 +17,21 @@ import pytest
 from jenkins_release.cli.entry import main
 from jenkins_release.cli.main import _GROUPS, cli
 from jenkins_release.cli.output import size, table
-from jenkins_release.cli.progress import PlainProgress, PlainTask, progress_for
+from jenkins_release.cli.progress import LiveProgress, PlainProgress, PlainTask, progress_for
+
+
+@contextlib.contextmanager
+def unwritable(where: str) -> Iterator[int]:
+    """A descriptor that takes nothing: of a full ``disk``, or of a ``pipe`` that nobody reads."""
+    if where == "disk":
+        stream = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, stream = os.pipe()
+        os.close(read)
+    try:
+        yield stream
+    finally:
+        os.close(stream)
 
 
 def commands() -> list[list[str]]:
@@ -229,3 +249,51 @@ def test_a_console_log_gets_plain_lines():
     import io
 
     assert isinstance(progress_for(io.StringIO()), PlainProgress)
+
+
+def _ended(words: list[str], **streams: int) -> int:
+    command = [sys.executable, "-m", "jenkins_release", *words]
+    return subprocess.run(command, check=False, timeout=60, **streams).returncode  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("where", ["disk", "pipe"])
+def test_what_was_done_stays_done_if_stdout_takes_nothing(tmp_path: Path, where: str, as_json: list[str]):
+    """A full disk, or a reader that has gone: status and result file are those of the command."""
+    result = tmp_path / "r.json"
+    words = ["sandbox", "stop", "--folder", str(tmp_path / "none"), "--result", str(result), *as_json]
+    with unwritable(where) as out, (tmp_path / "err").open("wb") as err:
+        assert _ended(words, stdout=out, stderr=err.fileno()) == 0
+    assert "error" not in json.loads(result.read_text())
+    reason = {"disk": "No space left on device", "pipe": "Broken pipe"}[where]
+    assert (tmp_path / "err").read_text() == f"warning: stdout cannot be written: {reason}\n"
+
+
+@pytest.mark.parametrize("where", ["disk", "pipe"])
+def test_a_failure_keeps_its_status_if_nothing_can_be_written(tmp_path: Path, where: str):
+    result = tmp_path / "r.json"
+    words = ["candidate", "list", "--config", str(tmp_path / "none.toml"), "--json", "--result", str(result)]
+    with unwritable(where) as stream:
+        assert _ended(words, stdout=stream, stderr=stream) == 2
+    assert json.loads(result.read_text())["error"]["category"] == "configuration"
+
+
+@pytest.mark.parametrize("where", ["disk", "pipe"])
+def test_progress_that_cannot_be_written_is_no_failure_of_the_transfer(where: str):
+    now = 0.0
+    with unwritable(where) as stream, os.fdopen(os.dup(stream), "w", buffering=1) as out:
+        with PlainProgress(out, lambda: now).task("push", 100) as task:
+            now = 20.0
+            task.advance(50)
+        assert isinstance(task, PlainTask)
+        assert task.done == 50
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+
+
+def test_a_title_is_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """A file may be named so."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with LiveProgress().task("SkyDRM [x64].msi", 100) as task:
+        task.advance(50)
+    assert "SkyDRM [x64].msi" in capsys.readouterr().err
