@@ -63,6 +63,17 @@ def last_words(speak: Callable[[int], None]) -> None:
 
 
 @contextlib.contextmanager
+def other_last_words(speak: Callable[[int], None]) -> Iterator[None]:
+    """Say something else while the block goes on; see :func:`last_words`."""
+    before = _last_words[:]
+    _last_words[:] = [speak]
+    try:
+        yield
+    finally:
+        _last_words[:] = before
+
+
+@contextlib.contextmanager
 def speaking() -> Iterator[bool]:
     """Yield whether the caller is the first to say that the process was interrupted; said once.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jenkins_release.cli.main import Carried, cli
+from jenkins_release.cli.output import tell
 from jenkins_release.environment import is_text
 from jenkins_release.errors import EXIT_STATUS, Category, ConfigurationError, Interrupted, ReleaseError
 from jenkins_release.signals import (
@@ -146,6 +147,6 @@ def _ended_by_signal(error: BaseException, runtime: Runtime | None) -> int:
 
 def _speak(terminated: bool, runtime: Runtime | None) -> None:
     word = "terminated" if terminated else "interrupted"
-    click.echo(fresh_line(sys.stderr.isatty()) + word, err=True)
+    tell(fresh_line(sys.stderr.isatty()) + word, err=True)
     if runtime is not None:
-        runtime.result_only(Interrupted(word, hint="the same command again goes on where this one stopped"))
+        runtime.result_only(Interrupted(word, hint="Run the same command again to continue."))

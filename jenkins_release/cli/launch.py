@@ -11,7 +11,7 @@ import click
 from jenkins_release.cli.command import Command
 from jenkins_release.cli.output import plain, tell
 from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option, pass_runtime
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.errors import ConfigurationError, Interrupted
 from jenkins_release.rules.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.signals import (
@@ -19,7 +19,7 @@ from jenkins_release.signals import (
     TERMINATED,
     Terminated,
     first_signal,
-    last_words,
+    other_last_words,
     speaking,
 )
 from jenkins_release.steps.watcher import Watcher
@@ -66,7 +66,7 @@ class ConsoleWatcher(Watcher):
     def waiting(self, build: Build, question: PendingInput, whom: str) -> None:
         """Say that it waits for an answer, and from whom."""
         _say(f"{self._job} #{build.number} waits for approval: {question.message}")
-        _say(f"the gate takes it from: {whom}; answer it here: {build.url}input/")
+        _say(f"can be approved by: {whom}; answer it here: {build.url}input/")
 
     def answered(self, build: Build, question: PendingInput, by: str) -> None:
         """Say that this run answered."""
@@ -140,7 +140,7 @@ def launch(
         console_from=console_from,
     )
     watcher = ConsoleWatcher(ref, request.request_id, runtime.services.promote_job)
-    report = _interruptible(watcher, lambda: launch_job(request, runtime.services, watcher))
+    report = _interruptible(runtime, watcher, lambda: launch_job(request, runtime.services, watcher))
     result = run_json(report.run) | {
         "jobUrl": report.url,
         "parameters": dict(report.parameters),
@@ -165,11 +165,11 @@ def job_status_command(
 
     watcher = ConsoleWatcher(ref, request_id, runtime.services.promote_job)
     request = JobStatusRequest(ref, request_id, follow, timeout_s, start)
-    status = _interruptible(watcher, lambda: job_status(request, runtime.services, watcher))
+    status = _interruptible(runtime, watcher, lambda: job_status(request, runtime.services, watcher))
     questions = [{"id": each.ident, "message": each.message} for each in status.waits_for]
     lines = [run_text(status.run)]
     lines += [
-        f"waits for approval: {plain(each.message)}; the gate takes it from: {status.whom}"
+        f"waits for approval: {plain(each.message)}; can be approved by: {status.whom}"
         for each in status.waits_for
     ]
     result = run_json(status.run) | {"candidate": str(ref), "waitsFor": questions, "approvers": status.whom}
@@ -213,17 +213,22 @@ def _parameter(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _interruptible(watcher: ConsoleWatcher, action: Callable[[], T]) -> T:
-    last_words(lambda _: tell(watcher.left(), err=True))
-    try:
-        return action()
-    except KeyboardInterrupt as error:
-        with speaking() as first:
-            if first:
-                tell(watcher.left(), err=True)
-        # What a wait raised when it was ended does not tell which signal it was.
-        terminated = isinstance(error, Terminated) or first_signal() == signal.SIGTERM
-        raise click.exceptions.Exit(TERMINATED if terminated else INTERRUPTED) from None
+def _interruptible(runtime: Runtime, watcher: ConsoleWatcher, action: Callable[[], T]) -> T:
+    def speak(_: int) -> None:
+        left = watcher.left()
+        tell(left, err=True)
+        runtime.result_only(Interrupted(left))
+
+    with other_last_words(speak):
+        try:
+            return action()
+        except KeyboardInterrupt as error:
+            # What a wait raised when it was ended does not tell which signal it was.
+            terminated = isinstance(error, Terminated) or first_signal() == signal.SIGTERM
+            with speaking() as first:
+                if first:
+                    speak(signal.SIGTERM if terminated else signal.SIGINT)
+            raise click.exceptions.Exit(TERMINATED if terminated else INTERRUPTED) from None
 
 
 def _say(text: str) -> None:

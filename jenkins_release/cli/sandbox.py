@@ -119,7 +119,7 @@ def stop(runtime: Runtime, folder: Path, remove: bool) -> None:
         stack.stop()
     done = "stopped and removed" if remove else "stopped"
     text = f"sandbox in {stack.folder}: {done}" if exists else f"nothing to do: no sandbox in {stack.folder}"
-    runtime.succeed({"folder": str(stack.folder), "removed": remove}, text)
+    runtime.succeed({"folder": str(stack.folder), "removed": remove and exists}, text)
 
 
 @sandbox.command()
@@ -150,5 +150,6 @@ def demo(runtime: Runtime, folder: Path | None) -> None:
     """Run a whole release for real, from the images to a customer's pull, and tell about it."""
     from jenkins_release.sandbox.demo import run_demo
 
-    steps = run_demo(click.echo, folder, environ=runtime.environ)
+    # With --json, stdout is one document.
+    steps = run_demo(lambda line: tell(line, err=runtime.as_json), folder, environ=runtime.environ)
     runtime.succeed({"steps": steps}, f"\n{steps} steps, all as expected.")

@@ -124,7 +124,7 @@ def update(
 @result_options
 @pass_runtime
 def sign(runtime: Runtime, draft: Path, key: str, region: str, dry_run: bool) -> None:
-    """Sign a draft with a root key. Needs neither release.toml nor a network."""
+    """Sign a draft with a root key. Needs no release.toml, and a network only for a key in AWS KMS."""
     from jenkins_release.steps.trust import SignTrustRequest, sign_trust
 
     _tell_draft(runtime, sign_trust(SignTrustRequest(draft, key, region, dry_run), environ=runtime.environ))

@@ -78,8 +78,8 @@ def verify(
 
     Needs no release.toml either: only the bundle, and public keys or a trust root. A registry's login
     comes from JENKINS_RELEASE_REGISTRY_USER and JENKINS_RELEASE_REGISTRY_PASSWORD, or the file that
-    JENKINS_RELEASE_REGISTRY_PASSWORD_FILE names. A registry has 60 s for an answer, and what it sends
-    has to come at 16 KiB a second at least; what fails is tried three times.
+    JENKINS_RELEASE_REGISTRY_PASSWORD_FILE names. Each registry response must start within 60 s and arrive
+    at 16 KiB/s or more; failed requests are tried up to three times.
     """
     from jenkins_release.steps.verify_release import VerifyReleaseRequest, verify_release
 

@@ -11,6 +11,7 @@ import threading
 
 import pytest
 
+from jenkins_release import signals
 from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
 from jenkins_release.share.candidates import CandidateRef
@@ -19,7 +20,7 @@ from jenkins_release.steps.services import Services
 from jenkins_release.steps.watcher import Watcher
 from tests.fixtures.jenkins import JOB, LAUNCH, SCRIPT, Desk
 from tests.fixtures.jenkins_double.state import Person
-from tests.fixtures.process import signalled, started
+from tests.fixtures.process import says, signalled, started
 from tests.fixtures.raw_server import RawServer, drip
 
 REF = CandidateRef("8.1.0", "42")
@@ -583,7 +584,7 @@ def test_detached_it_is_picked_up_by_candidate_or_request(desk: Desk):
     assert waits["waitsFor"] == [{"id": "Approve", "message": "Promote 8.1.0/42?"}]
     assert waits["approvers"] == "alice, avery, dana"
     text = desk.run("promote", "status", "8.1.0/42", "--job").out
-    assert "waits for approval: Promote 8.1.0/42?; the gate takes it from: alice, avery, dana" in text
+    assert "waits for approval: Promote 8.1.0/42?; can be approved by: alice, avery, dana" in text
     done = desk.run("promote", "status", "8.1.0/43", "--job")
     assert done.status == 2
     assert "was not started for 8.1.0/43" in done.err
@@ -601,8 +602,9 @@ def test_a_console_is_shown_from_an_offset(desk: Desk):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
 def test_an_interrupt_stops_following_and_not_the_build(desk: Desk, number: signal.Signals, status: int):
     """Its status, and the command that picks it up."""
-    command = [sys.executable, "-m", "jenkins_release", *LAUNCH, "--request-id", "req-1"]
-    process = started(command, {**os.environ, **desk.environ})
+    result = desk.folder / "r.json"
+    words = [*LAUNCH, "--request-id", "req-1", "--json", "--result", str(result)]
+    process = started([sys.executable, "-m", "jenkins_release", *words], {**os.environ, **desk.environ})
 
     def ready() -> bool:
         assert process.stderr is not None
@@ -612,6 +614,9 @@ def test_an_interrupt_stops_following_and_not_the_build(desk: Desk, number: sign
     assert ended.status == status
     assert "stopped following; SkyDRM/release/promote #1 goes on in Jenkins" in ended.err
     assert "promote status 8.1.0/42 --job --follow --request-id req-1" in ended.err
+    assert json.loads(ended.out) == json.loads(result.read_text())
+    error = json.loads(ended.out)["error"]
+    assert (error["category"], error["message"]) == ("interrupted", ended.err.splitlines()[-1])
     build = desk.double.controller.items[JOB].builds[1]
     assert build.building
     assert desk.double.posts("stop") == []
@@ -676,3 +681,46 @@ def test_an_interrupt_while_jenkins_does_not_answer(desk: Desk, number: signal.S
     assert ended.status == status, ended.err
     assert "whether Jenkins had started the build already is not known" in ended.err.splitlines()[-1]
     assert ended.took_s < 5.0
+
+
+def test_who_is_forced_to_end_leaves_the_result_too(desk: Desk):
+    """Clean-up hangs while the build is followed, and Ctrl-C is pressed again."""
+    result = desk.folder / "r.json"
+    code = f"""
+import sys, time
+from jenkins_release import signals
+from jenkins_release.cli import entry
+from jenkins_release.cli.launch import ConsoleWatcher
+started = ConsoleWatcher.started
+def stuck(self, build):
+    try:
+        started(self, build)
+        time.sleep(60)
+    finally:
+        print("cleaning", flush=True)
+        time.sleep(60)
+ConsoleWatcher.started = stuck
+signals.END_S = 60.0
+signals.interrupt_commands()
+sys.exit(entry.main({[*LAUNCH, "--request-id", "req-1", "--result", str(result)]!r}))
+"""
+    process = started([sys.executable, "-c", code], {**os.environ, **desk.environ})
+
+    def ready() -> bool:
+        assert process.stderr is not None
+        assert any("#1: " in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        return says(process, "cleaning")
+
+    ended = signalled(process, signal.SIGINT, ready, within_s=30.0)
+    assert ended.status == 130
+    assert json.loads(result.read_text())["error"]["message"] == ended.err.splitlines()[-1]
+
+
+def test_what_comes_after_following_has_its_own_last_words(desk: Desk):
+    """A notification that hangs is no build that goes on in Jenkins."""
+    before = list(signals._last_words)
+    desk.run(*LAUNCH, "--dry-run")
+    (words,) = signals._last_words
+    assert "_interruptible" not in words.__qualname__
+    signals._last_words[:] = before
