@@ -297,3 +297,8 @@ def test_a_title_is_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     with LiveProgress().task("SkyDRM [x64].msi", 100) as task:
         task.advance(50)
     assert "SkyDRM [x64].msi" in capsys.readouterr().err
+
+
+def test_a_sandbox_that_was_not_there_was_not_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["sandbox", "stop", "--remove", "--folder", str(tmp_path / "none"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["removed"] is False
