@@ -84,7 +84,9 @@ class Exchange:
         self._protection: Protection | None = None
         self._under_way: dict[int, Done] = {}
         self._done: deque[Done] = deque()
-        self._changed = threading.Condition()
+        # Taken itself, never through the condition: an interrupt inside of its methods would leave it locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._failure: BaseException | None = None
         self._active = self._advanced = clock()
         self._least_rate = least_rate
@@ -141,7 +143,7 @@ class Exchange:
             SMBConnectionClosed: The connection ended.
         """
         limit_s = timeout_s + self._largest / self._least_rate
-        with self._changed, Patience(math.inf, what, self._clock) as patience:
+        with self._lock, Patience(math.inf, what, self._clock) as patience:
             while not self._done:
                 if self._failure is not None:
                     raise SMBConnectionClosed(str(self._failure)) from self._failure
@@ -161,7 +163,7 @@ class Exchange:
 
     def fail(self, error: BaseException) -> None:
         """End every request: the connection is lost. The first reason counts."""
-        with self._changed:
+        with self._lock:
             if self._failure is None:
                 self._failure = error
             self._changed.notify_all()
@@ -251,7 +253,7 @@ class Exchange:
             request.data = data
         else:
             request.count = wire.write_answer(start)
-        with self._changed:
+        with self._lock:
             del self._under_way[header.message_id]
             self._done.append(request)
             self._changed.notify_all()
