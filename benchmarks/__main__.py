@@ -15,7 +15,7 @@ from benchmarks.groups import GROUPS, group_of
 from benchmarks.network import enter_own_network, own_network
 from benchmarks.report import machine, table, update_document
 from benchmarks.results import Row, write_results
-from jenkins_release.errors import ReleaseError
+from jenkins_release.base.errors import ReleaseError
 from jenkins_release.sandbox.stack import Sandbox
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 
 _LAUNCHER = Path(__file__).with_name("_launcher.py")
 _SAMPLE_S = 0.05

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import click
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.relay import connections
 
 LOOPBACK = "127.0.0.1"

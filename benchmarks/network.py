@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 
 _OURS = "JENKINS_RELEASE_BENCH_NETWORK"
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin"

@@ -12,8 +12,8 @@ from typing import Any
 import boto3
 
 from benchmarks.child import Usage, run_child
-from jenkins_release.errors import RemoteError
-from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.sandbox.ecr.state import REGION
 from jenkins_release.sandbox.process import LOOPBACK, find_program
 from jenkins_release.sandbox.stack import CANDIDATE_SHARE, Sandbox
 

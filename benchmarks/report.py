@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.network import own_network
 from benchmarks.results import MIB, Row
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 """What is written by ``make bench`` stands between these lines of the document."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from securesystemslib.signer import Signer
 
+from jenkins_release.base.version import PROGRAM
 from jenkins_release.keys import load_signer
 from jenkins_release.records.attestation import PROVENANCE, TEST_RESULT, Place, sign_statement
 from jenkins_release.records.candidate import (
@@ -21,7 +22,6 @@ from jenkins_release.records.candidate import (
     manifest_digest,
 )
 from jenkins_release.records.provenance import provenance
-from jenkins_release.version import PROGRAM
 
 LAYERS = 4
 """Layers of each image."""

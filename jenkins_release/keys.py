@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pydantic import SecretStr
 from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
 
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.waits import Limits
 from jenkins_release.config.home import expand_home
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.waits import Limits
 
 KeyType = Literal["ed25519", "ecdsa-p256"]
 _SCHEME = "file2:"

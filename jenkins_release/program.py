@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from jenkins_release.signals import end_at_once, interrupt_commands
+from jenkins_release.base.signals import end_at_once, interrupt_commands
 
 
 def run() -> None:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from jenkins_release.environment import is_text
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.environment import is_text
+from jenkins_release.base.errors import RemoteError
 
 _PAGE = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _BEGINS = {"json": b"{", "rest-json": b"{", "query": b"<"}

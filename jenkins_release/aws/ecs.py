@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.waits import Limits
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.waits import Limits
 
 _SERVICES_AT_A_TIME = 10
 """Services in one DescribeServices."""

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from jenkins_release.causes import caused_by
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.numbers import whole_number
-from jenkins_release.retry import asked_wait
+from jenkins_release.base.causes import caused_by
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.numbers import whole_number
+from jenkins_release.base.retry import asked_wait
 
 _LATER = frozenset(
     {

@@ -2,11 +2,11 @@
 
 :class:`AwsExchange` takes the place of the HTTP session of botocore's ``Endpoint``, and sends through that
 session, which has the proxies, the CA bundle and the client certificate that botocore chose. So each attempt
-runs inside of a :class:`jenkins_release.waits.Call`: it has a deadline for all of it, and ends when the
+runs inside of a :class:`jenkins_release.base.waits.Call`: it has a deadline for all of it, and ends when the
 process has to stop. The answer is read here, with a bound, and checked.
 
 Handlers of ``needs-retry`` decide on another attempt. botocore's own would sleep, and cannot be woken;
-the one here pauses in :func:`jenkins_release.waits.pause`.
+the one here pauses in :func:`jenkins_release.base.waits.pause`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from botocore.exceptions import (
 
 from jenkins_release.aws.answers import BadAnswer, check_answer
 from jenkins_release.aws.errors import is_transient, retry_after
-from jenkins_release.exchange import is_late
-from jenkins_release.numbers import whole_number
-from jenkins_release.pools import close_pools
-from jenkins_release.waits import Call, Limits, pause
+from jenkins_release.base.numbers import whole_number
+from jenkins_release.base.pools import close_pools
+from jenkins_release.base.waits import Call, Limits, pause
+from jenkins_release.http.exchange import is_late
 
 MOST = 16 * 1024 * 1024
 """Bytes of an answer that are read; the largest real one, a page of BatchGetImage, has about 1 MiB."""

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from jenkins_release.aws.iam_calls import EXISTS, GONE, IamCalls, document_of
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 
 _MOST_VERSIONS = 5
 """Versions of a managed policy (IAM user guide, "IAM and AWS STS quotas")."""

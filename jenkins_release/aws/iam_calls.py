@@ -14,8 +14,8 @@ from urllib.parse import unquote
 from jenkins_release.aws.answers import next_page
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
-from jenkins_release.errors import RemoteError
-from jenkins_release.waits import Limits
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.waits import Limits
 
 GONE = "NoSuchEntity"
 """Code of what is not there."""

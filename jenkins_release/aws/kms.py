@@ -17,8 +17,8 @@ from securesystemslib.signer import AWSSigner, SSlibKey
 
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.waits import Limits
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.waits import Limits
 
 SCHEME = "awskms:"
 _WRITE = "write awskms:KEY-ID, awskms:alias/NAME, or awskms: and the key's ARN"

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from jenkins_release.aws.errors import error_answer, error_code, is_transient, translate
 from jenkins_release.aws.session import aws_client
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.regions import partition_of
-from jenkins_release.waits import Limits
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.regions import partition_of
+from jenkins_release.base.waits import Limits
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _OTHER_REGION = frozenset(

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from jenkins_release.aws.s3 import Bucket, Damaged, Precondition, Unsupported
-from jenkins_release.errors import ConfigurationError, ReleaseError
+from jenkins_release.base.errors import ConfigurationError, ReleaseError
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
-from jenkins_release.errors import ConfigurationError, RemoteError
-from jenkins_release.waits import Limits
+from jenkins_release.base.errors import ConfigurationError, RemoteError
+from jenkins_release.base.waits import Limits
 
 OWNER = "customer-user"
 """Tag of a secret that says which IAM user's key it holds."""

@@ -14,16 +14,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jenkins_release.aws.errors import aws_errors
-from jenkins_release.child import run_child
-from jenkins_release.errors import ConfigurationError, ReleaseError
-from jenkins_release.waits import Limits
+from jenkins_release.base.child_process import run_child
+from jenkins_release.base.errors import ConfigurationError, ReleaseError
+from jenkins_release.base.waits import Limits
 
 ATTEMPTS = 5
 """Attempts of one API call, the first included."""
 CONNECT_TIMEOUT_S = 5
 """Seconds until a connection attempt is given up."""
 CONNECTIONS = 16
-"""Connections that a client keeps: as many as calls are made at a time (:mod:`jenkins_release.parallel`)."""
+"""Connections that a client keeps: as many as calls are made at a time (:mod:`jenkins_release.base.parallel`)."""
 _ENDPOINT_HINT = "check AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, and endpoint_url of the AWS profile"
 _MOST_PRINTED = 1024 * 1024
 """Bytes that a program may print to hand over credentials; they have some 2 KiB."""

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from jenkins_release.aws.errors import aws_errors, error_code, translate
 from jenkins_release.aws.session import aws_client
-from jenkins_release.errors import ConfigurationError, RemoteError
-from jenkins_release.waits import Limits
+from jenkins_release.base.errors import ConfigurationError, RemoteError
+from jenkins_release.base.waits import Limits
 
 _log = logging.getLogger(__name__)
 FINAL = frozenset({"Success", "Failed", "Cancelled", "TimedOut"})
@@ -112,7 +112,7 @@ class Invocation:
 
 
 class RunCommand(Protocol):
-    """Run Command; errors are :class:`jenkins_release.errors.ReleaseError`."""
+    """Run Command; errors are :class:`jenkins_release.base.errors.ReleaseError`."""
 
     def send(self, order: CommandOrder) -> str:
         """Send a command and return its id."""

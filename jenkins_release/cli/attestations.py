@@ -31,7 +31,7 @@ def attestations(runtime: Runtime, version: str, out: Path, build: str, key: str
     A verification summary (SLSA VSA) ends it; it is signed and added to the candidate where it is
     missing or out of date.
     """
-    from jenkins_release.steps.attestations import AttestationsRequest, write_attestations
+    from jenkins_release.steps.release.attestations import AttestationsRequest, write_attestations
 
     request = AttestationsRequest(version, out, build=build, key=key, dry_run=dry_run)
     report = write_attestations(request, runtime.services)

@@ -7,8 +7,8 @@ from typing import Any
 
 from jenkins_release.cli.output import counted, plain, table
 from jenkins_release.records.provenance import OUTSIDE_JENKINS
-from jenkins_release.rules.story import Event
-from jenkins_release.rules.tested import tested_text
+from jenkins_release.rules.gate.tested import tested_text
+from jenkins_release.rules.release.story import Event
 
 _REFRESHED = {
     ("refresh", "started"): "begins to refresh {stack} to {after}",

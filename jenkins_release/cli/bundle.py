@@ -36,7 +36,7 @@ def build(runtime: Runtime, version: str, out: Path | None, build: str, key: str
     Its images are pinned by the digests of the signed promotion. The product's own files come from the
     folder bundle.templates. The first build attests every file with the promotion key.
     """
-    from jenkins_release.steps.bundle import BundleRequest, build_bundle
+    from jenkins_release.steps.setup_zip.build import BundleRequest, build_bundle
 
     report = build_bundle(BundleRequest(version, out, build, key, dry_run), runtime.services)
     result: dict[str, Any] = {
@@ -91,7 +91,7 @@ def verify(
     those of this program where the same version wrote the zip. With a trust root the promotion has to be one
     that its policy allows.
     """
-    from jenkins_release.steps.bundle_verify import BundleVerifyRequest, prove_setup_file, verify_bundle
+    from jenkins_release.steps.setup_zip.verify import BundleVerifyRequest, prove_setup_file, verify_bundle
 
     if bool(trust_root) != bool(trust) or (keys and trust_root):
         raise click.UsageError("give either --trusted-keys, or --trust-root and --trust")

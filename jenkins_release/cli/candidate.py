@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.base.moments import minute
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.gate import gate_json, gate_text, gate_word
 from jenkins_release.cli.output import counted, plain, rate, size, table
@@ -19,7 +20,6 @@ from jenkins_release.cli.runtime import (
     pass_runtime,
     share_option,
 )
-from jenkins_release.moments import minute
 from jenkins_release.share.candidates import CandidateRef
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def export(
     runtime: Runtime, version: str, build: str, folder: Path, revision: str, key: str, dry_run: bool
 ) -> None:
     """Save the configured images and installers as one candidate, complete or not at all."""
-    from jenkins_release.steps.export import ExportRequest, export_candidate
+    from jenkins_release.steps.candidate.export import ExportRequest, export_candidate
 
     request = ExportRequest(version, build, revision, key, dry_run, folder)
     report = export_candidate(request, runtime.services)
@@ -92,7 +92,7 @@ def export(
 @pass_runtime
 def list_(runtime: Runtime, version: str | None) -> None:
     """List the candidates and where each of them stands."""
-    from jenkins_release.steps.listing import list_candidates
+    from jenkins_release.steps.candidate.listing import list_candidates
 
     found = list_candidates(runtime.services, version=version)
     rows, documents = [], []
@@ -136,8 +136,8 @@ def list_(runtime: Runtime, version: str | None) -> None:
 @pass_runtime
 def show(runtime: Runtime, ref: CandidateRef) -> None:
     """Show one candidate: images, attestations, and what the gate says."""
-    from jenkins_release.rules.tested import binding
-    from jenkins_release.steps.listing import show_candidate
+    from jenkins_release.rules.gate.tested import binding
+    from jenkins_release.steps.candidate.listing import show_candidate
 
     shown = show_candidate(ref, runtime.services)
     record = shown.record
@@ -183,7 +183,7 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
 @pass_runtime
 def verify(runtime: Runtime, ref: CandidateRef, head: str) -> None:
     """Read every byte of a candidate on the share again and check it."""
-    from jenkins_release.steps.verify import verify_candidate
+    from jenkins_release.steps.candidate.verify import verify_candidate
 
     report = verify_candidate(ref, runtime.services, head=head)
     result = {
@@ -209,7 +209,7 @@ def verify(runtime: Runtime, ref: CandidateRef, head: str) -> None:
 @pass_runtime
 def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
     """Copy a candidate to FOLDER, checked on the way."""
-    from jenkins_release.steps.fetch import fetch_candidate
+    from jenkins_release.steps.candidate.fetch import fetch_candidate
 
     report = fetch_candidate(ref, folder, runtime.services)
     result = {
@@ -232,7 +232,7 @@ def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
 @pass_runtime
 def load(runtime: Runtime, ref: CandidateRef) -> None:
     """Load a candidate's images into the Docker daemon and compare config digests."""
-    from jenkins_release.steps.load import load_candidate
+    from jenkins_release.steps.candidate.load import load_candidate
 
     report = load_candidate(ref, runtime.services)
     images = [{"reference": i.reference, "configDigest": i.config_digest} for i in report.images]
@@ -295,7 +295,7 @@ def _contents(record: Candidate) -> str:
 
 
 def _said(said: Statement) -> str:
-    from jenkins_release.rules.tested import tested_text
+    from jenkins_release.rules.gate.tested import tested_text
 
     predicate, extension = said.predicate, said.extension
     words = []

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from jenkins_release.cli.output import plain
 
 if TYPE_CHECKING:
-    from jenkins_release.rules.gate import Decision
+    from jenkins_release.rules.gate.decision import Decision
 
 _ALTERED = "nothing-altered"
 
@@ -30,8 +30,8 @@ def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
     Raises:
         ConfigurationError: The file cannot be written.
     """
-    from jenkins_release.rules.gate import OVERRIDABLE
-    from jenkins_release.steps._files import write_file
+    from jenkins_release.rules.gate.decision import OVERRIDABLE
+    from jenkins_release.steps.context.local_files import write_file
 
     suite = ElementTree.Element("testsuite", name="jenkins-release gate")
     failures = skipped = 0

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.customers import keys_json, keys_text, list_json, list_text
 from jenkins_release.cli.handover import handover_of, handover_options
 from jenkins_release.cli.output import bullets, counted, plain, table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, region_option
-from jenkins_release.errors import ConfigurationError
 
 _kind_option = click.option(
     "--kind",
@@ -50,7 +50,7 @@ def issue(
     runtime: Runtime, /, name: str, ticket: str, networks: tuple[str, ...], dry_run: bool, **given: Any
 ) -> None:
     """Give a customer access, finish an issue that died, or say what exists."""
-    from jenkins_release.steps.customer_issue import IssueRequest, issue_customer
+    from jenkins_release.steps.customers.issue import IssueRequest, issue_customer
 
     kind, account, expires = (given.pop(name) for name in ("kind", "account_id", "expires_days"))
     if kind == "aws-account":
@@ -97,7 +97,7 @@ def issue(
 @pass_runtime
 def rotate(runtime: Runtime, /, name: str, undo: bool, dry_run: bool, **given: Any) -> None:
     """Bring the rotation of a key one state further: new key, old key off, old key deleted."""
-    from jenkins_release.steps.customer_rotate import RotateRequest, rotate_customer
+    from jenkins_release.steps.customers.rotate import RotateRequest, rotate_customer
 
     handover = handover_of(runtime, **given)
     report = rotate_customer(RotateRequest(name, handover, undo, dry_run), runtime.services)
@@ -133,8 +133,8 @@ def revoke(
     runtime: Runtime, /, name: str, reason: str, kind: str, undo: bool, delete: bool, dry_run: bool
 ) -> None:
     """End a customer's access, and prove it: deny first, then the keys, then a pull that is refused."""
-    from jenkins_release.errors import RemoteError
-    from jenkins_release.steps.customer_revoke import RevokeRequest, revoke_customer
+    from jenkins_release.base.errors import RemoteError
+    from jenkins_release.steps.customers.revoke import RevokeRequest, revoke_customer
 
     if kind == "aws-account":
         if reason or undo or delete:
@@ -168,7 +168,7 @@ def revoke(
 @pass_runtime
 def list_command(runtime: Runtime) -> None:
     """Show who has access: keys, age, last use, expiry, and the supported lines."""
-    from jenkins_release.steps.customer_list import list_customers
+    from jenkins_release.steps.customers.audit import list_customers
 
     found = list_customers(runtime.services)
     runtime.succeed(list_json(found), list_text(found))
@@ -180,7 +180,7 @@ def list_command(runtime: Runtime) -> None:
 @pass_runtime
 def audit(runtime: Runtime) -> None:
     """Find drift, console access, further rights, old and unused keys. Exit status 3 on findings."""
-    from jenkins_release.steps.customer_list import audit_customers
+    from jenkins_release.steps.customers.audit import audit_customers
 
     report = audit_customers(runtime.services)
     findings = [
@@ -202,7 +202,7 @@ def audit(runtime: Runtime) -> None:
 @pass_runtime
 def doctor(runtime: Runtime, name: str, address: str, tag: str) -> None:
     """Tell whether a customer can pull, and if not, why. Exit status 3 where not."""
-    from jenkins_release.steps.customer_doctor import examine_customer
+    from jenkins_release.steps.customers.doctor import examine_customer
 
     report = examine_customer(name, runtime.services, address=address, reference=tag)
     result = {
@@ -223,7 +223,7 @@ def doctor(runtime: Runtime, name: str, address: str, tag: str) -> None:
 
 
 def _issue_account(runtime: Runtime, name: str, ticket: str, account: str, dry_run: bool) -> None:
-    from jenkins_release.steps.customer_account import AccountRequest, issue_account
+    from jenkins_release.steps.customers.account import AccountRequest, issue_account
 
     report = issue_account(AccountRequest(name, ticket, account, dry_run), runtime.services)
     result = {
@@ -243,7 +243,7 @@ def _issue_account(runtime: Runtime, name: str, ticket: str, account: str, dry_r
 
 
 def _revoke_account(runtime: Runtime, name: str, dry_run: bool) -> None:
-    from jenkins_release.steps.customer_account import revoke_account
+    from jenkins_release.steps.customers.account import revoke_account
 
     report = revoke_account(name, runtime.services, dry_run=dry_run)
     result = {

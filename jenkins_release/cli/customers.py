@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from jenkins_release.base.moments import day
 from jenkins_release.cli.output import plain, table
-from jenkins_release.moments import day
 
 if TYPE_CHECKING:
     from jenkins_release.aws.iam import AccessKey
-    from jenkins_release.steps.customer_list import CustomerList, ListedCustomer
+    from jenkins_release.steps.customers.audit import CustomerList, ListedCustomer
 
 
 def list_json(found: CustomerList) -> dict[str, Any]:

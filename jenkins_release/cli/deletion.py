@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jenkins_release.base.moments import minute
 from jenkins_release.cli.output import plain, table
-from jenkins_release.moments import minute
 
 if TYPE_CHECKING:
-    from jenkins_release.steps.deletion import DeletionReport
+    from jenkins_release.steps.end_of_life.deletion import DeletionReport
 
 _WHO = (
     "ECR records when an image was pulled, at least once in 24 hours, and not by whom: "

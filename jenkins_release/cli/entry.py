@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jenkins_release.cli.main import Carried, cli
-from jenkins_release.cli.output import tell
-from jenkins_release.environment import is_text
-from jenkins_release.errors import EXIT_STATUS, Category, ConfigurationError, Interrupted, ReleaseError
-from jenkins_release.signals import (
+from jenkins_release.base.environment import is_text
+from jenkins_release.base.errors import EXIT_STATUS, Category, ConfigurationError, Interrupted, ReleaseError
+from jenkins_release.base.signals import (
     INTERRUPTED,
     TERMINATED,
     Terminated,
@@ -26,10 +24,12 @@ from jenkins_release.signals import (
     last_words,
     speaking,
 )
+from jenkins_release.cli.main import Carried, cli
+from jenkins_release.cli.output import tell
 
 if TYPE_CHECKING:
     from jenkins_release.cli.runtime import Runtime
-    from jenkins_release.steps.trust_root import PinFile
+    from jenkins_release.steps.context.trust_root import PinFile
 
 _UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR})
 
@@ -48,7 +48,7 @@ def main(
         pin_file: The file that pins the trust root; that of the machine by default.
 
     Returns:
-        The exit status: see :data:`jenkins_release.errors.EXIT_STATUS`.
+        The exit status: see :data:`jenkins_release.base.errors.EXIT_STATUS`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if wrong := next((word for word in words if not is_text(word)), None):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jenkins_release.cli.output import rate
 
 if TYPE_CHECKING:
-    from jenkins_release.rules.forecast import Forecast
+    from jenkins_release.rules.release.forecast import Forecast
 
 
 def forecast_text(forecast: Forecast) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jenkins_release.cli.output import bullets
 
 if TYPE_CHECKING:
-    from jenkins_release.rules.gate import Decision
+    from jenkins_release.rules.gate.decision import Decision
 
 
 def gate_word(decision: Decision) -> str:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.base.environment import in_build
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.cli.runtime import Runtime
 from jenkins_release.config import HANDOVER_PASSPHRASE, secret
-from jenkins_release.environment import in_build
-from jenkins_release.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from jenkins_release.steps._handover import HandedKey, HandOver
+    from jenkins_release.steps.customers.handover import HandedKey, HandOver
 
 
 class TerminalHandOver:
@@ -100,7 +100,7 @@ def handover_of(
     Raises:
         ConfigurationError: They exclude each other, or one cannot be used.
     """
-    from jenkins_release.steps._handover import FileHandOver, SecretHandOver
+    from jenkins_release.steps.customers.handover import FileHandOver, SecretHandOver
 
     shown = terminal or force_terminal
     if sum([folder is not None, secret_name is not None, shown]) > 1:

@@ -11,7 +11,7 @@ from jenkins_release.cli.output import plain, table
 from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option, pass_runtime
 
 if TYPE_CHECKING:
-    from jenkins_release.steps.jobs import JobsReport
+    from jenkins_release.steps.jenkins.jobs import JobsReport
 
 
 @click.group(cls=Group)
@@ -31,7 +31,7 @@ def apply(runtime: Runtime, adopt: bool, dry_run: bool) -> None:
     The jobs of each role are in a folder of their own: a build can bind the credentials of every folder that
     its job is in. Changes description, parameters and the source of the script, and nothing else in a job.
     """
-    from jenkins_release.steps.jobs import JobsRequest, apply_jobs
+    from jenkins_release.steps.jenkins.jobs import JobsRequest, apply_jobs
 
     report = apply_jobs(JobsRequest(adopt, dry_run), runtime.services)
     done = "nothing to do" if not report.changed else "applied" if report.applied else "would apply"
@@ -44,7 +44,7 @@ def apply(runtime: Runtime, adopt: bool, dry_run: bool) -> None:
 @pass_runtime
 def diff(runtime: Runtime) -> None:
     """Show what apply would change, as a unified diff."""
-    from jenkins_release.steps.jobs import diff_jobs
+    from jenkins_release.steps.jenkins.jobs import diff_jobs
 
     report = diff_jobs(runtime.services)
     differences = [line for item in report.items for line in item.diff.splitlines()]

@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from jenkins_release.cli.command import Command
-from jenkins_release.cli.output import plain, tell
-from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option, pass_runtime
-from jenkins_release.errors import ConfigurationError, Interrupted
-from jenkins_release.rules.names import check_identifier
-from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.signals import (
+from jenkins_release.base.errors import ConfigurationError, Interrupted
+from jenkins_release.base.names import check_identifier
+from jenkins_release.base.signals import (
     INTERRUPTED,
     TERMINATED,
     Terminated,
@@ -22,11 +18,15 @@ from jenkins_release.signals import (
     other_last_words,
     speaking,
 )
-from jenkins_release.steps.watcher import Watcher
+from jenkins_release.cli.command import Command
+from jenkins_release.cli.output import plain, tell
+from jenkins_release.cli.runtime import Runtime, common_options, jenkins_option, pass_runtime
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.context.watcher import Watcher
 
 if TYPE_CHECKING:
     from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
-    from jenkins_release.steps._run import Run
+    from jenkins_release.steps.jenkins.run import Run
 
 T = TypeVar("T")
 
@@ -123,8 +123,8 @@ def launch(
 
     The console goes to stderr. Ctrl-C ends following with status 130; the build goes on.
     """
-    from jenkins_release.steps.launch import LaunchRequest, new_request_id
-    from jenkins_release.steps.launch import launch as launch_job
+    from jenkins_release.steps.jenkins.launch import LaunchRequest, new_request_id
+    from jenkins_release.steps.jenkins.launch import launch as launch_job
 
     ref = CandidateRef(check_identifier("version", version), check_identifier("build", build))
     request = LaunchRequest(
@@ -161,7 +161,7 @@ def job_status_command(
     runtime: Runtime, ref: CandidateRef, request_id: str, follow: bool, timeout_s: float | None, start: int
 ) -> None:
     """Show, or follow, what the promote job does for a candidate."""
-    from jenkins_release.steps.job_status import JobStatusRequest, job_status
+    from jenkins_release.steps.jenkins.status import JobStatusRequest, job_status
 
     watcher = ConsoleWatcher(ref, request_id, runtime.services.promote_job)
     request = JobStatusRequest(ref, request_id, follow, timeout_s, start)

@@ -20,7 +20,7 @@ from jenkins_release.cli.runtime import (
 
 if TYPE_CHECKING:
     from jenkins_release.share.candidates import CandidateRef
-    from jenkins_release.steps.ledger import LedgerReport
+    from jenkins_release.steps.ledger.chains import LedgerReport
 
 
 @click.group(cls=Group)
@@ -35,7 +35,7 @@ def ledger() -> None:
 @pass_runtime
 def show(runtime: Runtime, ref: CandidateRef) -> None:
     """Show what the ledger has of a candidate, and when it arrived there."""
-    from jenkins_release.steps.ledger import verify_ledger
+    from jenkins_release.steps.ledger.chains import verify_ledger
 
     found = verify_ledger(runtime.services, [ref])
     (report,) = found.candidates
@@ -64,7 +64,7 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
 @pass_runtime
 def verify(runtime: Runtime, refs: tuple[CandidateRef, ...]) -> None:
     """Compare candidates on the share to the ledger; by default all of them, and what is gone."""
-    from jenkins_release.steps.ledger import verify_ledger
+    from jenkins_release.steps.ledger.chains import verify_ledger
 
     found = verify_ledger(runtime.services, refs)
     rows = [
@@ -85,7 +85,7 @@ def verify(runtime: Runtime, refs: tuple[CandidateRef, ...]) -> None:
 @pass_runtime
 def adopt(runtime: Runtime, ref: CandidateRef, dry_run: bool) -> None:
     """Enter a candidate from before the ledger, or attestations that a crash left out of it."""
-    from jenkins_release.steps.ledger import adopt_candidate
+    from jenkins_release.steps.ledger.chains import adopt_candidate
 
     report = adopt_candidate(ref, runtime.services, dry_run=dry_run)
     result: dict[str, Any] = {

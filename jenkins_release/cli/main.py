@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import click
 
-from jenkins_release.version import __version__
+from jenkins_release.base.version import __version__
 
 _GROUPS = {
     "candidate": "Export, list, check and load release candidates.",

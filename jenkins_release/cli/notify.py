@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.notified import notified_json
 from jenkins_release.cli.output import table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime
-from jenkins_release.errors import RemoteError
 
 if TYPE_CHECKING:
     from jenkins_release.config.notify import EventKind
     from jenkins_release.notify import Message
-    from jenkins_release.steps.notify import NotifyTestReport
+    from jenkins_release.steps.notices.try_out import NotifyTestReport
 
 EVENTS = (
     *("candidate", "signed-off", "revoked", "waiting", "promoted", "published", "refreshed"),
@@ -44,7 +44,7 @@ def notify() -> None:
 @pass_runtime
 def test(runtime: Runtime, event: str, only: tuple[str, ...], dry_run: bool) -> None:
     """Send a test message to each notifier of release.toml. Exit status 5 where one fails."""
-    from jenkins_release.steps.notify import NotifyTestRequest, try_notifiers
+    from jenkins_release.steps.notices.try_out import NotifyTestRequest, try_notifiers
 
     request = NotifyTestRequest(cast("EventKind", event), only, dry_run)
     report = try_notifiers(request, runtime.services)

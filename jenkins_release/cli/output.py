@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from jenkins_release.rules.text import plain
+from jenkins_release.base.text import plain
 
 __all__ = ["bullets", "counted", "plain", "rate", "size", "table", "tell"]
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.moments import minute
 from jenkins_release.cli.command import Command
 from jenkins_release.cli.output import plain, size, table, tell
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, releases_option, share_option
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.moments import minute
 
 if TYPE_CHECKING:
-    from jenkins_release.steps._portal_page import Window
-    from jenkins_release.steps.portal_removal import PortalRemoval
+    from jenkins_release.steps.portal.page import Window
+    from jenkins_release.steps.portal.removal import PortalRemoval
 
 _LINK_EXPIRES = "24h"
 
@@ -80,7 +80,7 @@ def _check_words(
 
 
 def _upload(runtime: Runtime, version: str, key: str, dry_run: bool) -> None:
-    from jenkins_release.steps.portal import PortalRequest, upload_release
+    from jenkins_release.steps.portal.upload import PortalRequest, upload_release
 
     report = upload_release(PortalRequest(version, key, dry_run), runtime.services)
     result = {
@@ -121,7 +121,7 @@ def _upload(runtime: Runtime, version: str, key: str, dry_run: bool) -> None:
 
 
 def _remove(runtime: Runtime, version: str, force: str, key: str, dry_run: bool) -> None:
-    from jenkins_release.steps.portal_removal import PortalRemovalRequest, remove_from_portal
+    from jenkins_release.steps.portal.removal import PortalRemovalRequest, remove_from_portal
 
     report = remove_from_portal(PortalRemovalRequest(version, force, key, dry_run), runtime.services)
     runtime.succeed(removal_json(report, dry_run), removal_text(report, dry_run))
@@ -158,8 +158,8 @@ def removal_text(report: PortalRemoval, dry_run: bool) -> str:
 
 
 def _link(runtime: Runtime, version: str, file: str, customer: str, expires: str) -> None:
-    from jenkins_release.rules.durations import parse_duration
-    from jenkins_release.steps.portal_link import PortalLinkRequest, portal_link
+    from jenkins_release.base.durations import parse_duration
+    from jenkins_release.steps.portal.link import PortalLinkRequest, portal_link
 
     request = PortalLinkRequest(version, file, customer, parse_duration(expires))
     link = portal_link(request, runtime.services)

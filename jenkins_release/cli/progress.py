@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, TextIO
 
+from jenkins_release.base.errors import without_secrets
+from jenkins_release.base.progress import Progress, Task
+from jenkins_release.base.waits import Wait, active
 from jenkins_release.cli.output import rate, size
-from jenkins_release.errors import without_secrets
-from jenkins_release.progress import Progress, Task
-from jenkins_release.waits import Wait, active
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.base.errors import GateRefused, IntegrityError
+from jenkins_release.base.moments import second
 from jenkins_release.cli.checks import write_checks
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.forecast import forecast_json, forecast_text
@@ -24,14 +26,12 @@ from jenkins_release.cli.runtime import (
     region_option,
     share_option,
 )
-from jenkins_release.errors import GateRefused, IntegrityError
-from jenkins_release.moments import second
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._files import remove_file
+from jenkins_release.steps.context.local_files import remove_file
 
 if TYPE_CHECKING:
     from jenkins_release.records.journal import JournalEntry
-    from jenkins_release.steps.approve import ApprovalReport
+    from jenkins_release.steps.promotion.approve import ApprovalReport
 
 _JOURNAL_LINES = 8
 
@@ -57,12 +57,12 @@ def promote() -> None:
 @pass_runtime
 def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, key: str) -> None:
     """Show what a promotion would do. Changes nothing, except that it records who asks if there is a key."""
-    from jenkins_release.steps._open import open_candidate
-    from jenkins_release.steps._releases import publication_recorded
-    from jenkins_release.steps.forecast import forecast_promotion
-    from jenkins_release.steps.plan import ask_for_approval, plan_promotion, write_plan
-    from jenkins_release.steps.promote import recorded_promotion
-    from jenkins_release.steps.request import PlanRequest, request_plan
+    from jenkins_release.steps.candidate.opened import open_candidate
+    from jenkins_release.steps.promotion.forecast import forecast_promotion
+    from jenkins_release.steps.promotion.plan import ask_for_approval, plan_promotion, write_plan
+    from jenkins_release.steps.promotion.promote import recorded_promotion
+    from jenkins_release.steps.promotion.request import PlanRequest, request_plan
+    from jenkins_release.steps.release.releases import publication_recorded
 
     if key and out is None:
         raise click.UsageError("--key signs the request for a plan that --out writes: give both")
@@ -129,7 +129,7 @@ def approve(
     Nothing is signed if the gate would not count it. Run again with the same arguments, it finds what it
     has signed.
     """
-    from jenkins_release.steps.approve import ApprovalRequest, approve_plan
+    from jenkins_release.steps.promotion.approve import ApprovalRequest, approve_plan
 
     request = ApprovalRequest(plan_file, approver, reason, key, dry_run, same_build)
     report = approve_plan(request, runtime.services)
@@ -160,7 +160,7 @@ def override(
     dry_run: bool,
 ) -> None:
     """Break glass: sign that one plan may go out although conditions are not met."""
-    from jenkins_release.steps.approve import OverrideRequest, override_gate
+    from jenkins_release.steps.promotion.approve import OverrideRequest, override_gate
 
     request = OverrideRequest(plan_file, conditions, by, reason, key, dry_run)
     report = override_gate(request, runtime.services)
@@ -184,8 +184,8 @@ def override(
 @pass_runtime
 def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Path | None) -> None:
     """Promote a candidate, or finish a promotion that died."""
-    from jenkins_release.steps.plan import plan_promotion
-    from jenkins_release.steps.promote import PromoteRequest, promote
+    from jenkins_release.steps.promotion.plan import plan_promotion
+    from jenkins_release.steps.promotion.promote import PromoteRequest, promote
 
     if checks is not None:
         remove_file(checks, "the report of checks")
@@ -281,7 +281,7 @@ def status(
         return
     if request_id or follow or timeout_s is not None or console_from:
         raise click.UsageError("--request-id, --follow, --timeout and --console-from need --job")
-    from jenkins_release.steps.status import promotion_status
+    from jenkins_release.steps.promotion.status import promotion_status
 
     found = promotion_status(ref, runtime.services)
     result = {

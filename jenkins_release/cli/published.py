@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+from jenkins_release.base.moments import day
 from jenkins_release.cli.gate import gate_json, overridden_text, trust_text
 from jenkins_release.cli.output import bullets, counted, plain, size, table
-from jenkins_release.moments import day
 
 if TYPE_CHECKING:
-    from jenkins_release.steps.publish import PublicationReport
-    from jenkins_release.steps.release_list import ListedRelease
+    from jenkins_release.steps.overview.listing import ListedRelease
+    from jenkins_release.steps.publication.publish import PublicationReport
 
 
 def publication_json(report: PublicationReport, dry_run: bool) -> dict[str, Any]:

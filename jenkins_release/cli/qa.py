@@ -22,7 +22,7 @@ from jenkins_release.cli.runtime import (
 from jenkins_release.share.candidates import CandidateRef
 
 if TYPE_CHECKING:
-    from jenkins_release.steps._attest import AttestationReport
+    from jenkins_release.steps.candidate.attest import AttestationReport
 
 F = TypeVar("F", bound=Callable[..., Any])
 _KEY = click.option("--key", default="", help="Tester's key, file2: or awskms:  [default: signing.qa_key]")
@@ -76,7 +76,7 @@ def sign_off_command(
     dry_run: bool,
 ) -> None:
     """Sign a verdict on a candidate."""
-    from jenkins_release.steps.sign_off import SignOffRequest, sign_off
+    from jenkins_release.steps.qa.sign_off import SignOffRequest, sign_off
 
     request = SignOffRequest(
         ref, verdict, tester, results, key, note, accept_failures, dry_run, digest, without_receipt
@@ -100,7 +100,7 @@ def sign_off_command(
 @pass_runtime
 def results(runtime: Runtime, results: tuple[str, ...], newer_than: Path | None, remove: bool) -> None:
     """Count the tests in JUnit reports as sign-off does, or remove the reports of an earlier run."""
-    from jenkins_release.steps.results import read_results, remove_results
+    from jenkins_release.steps.qa.results import read_results, remove_results
 
     if remove:
         removed = [str(file) for file in remove_results(results)]
@@ -130,7 +130,7 @@ def results(runtime: Runtime, results: tuple[str, ...], newer_than: Path | None,
 @pass_runtime
 def revoke(runtime: Runtime, ref: CandidateRef, tester: str, reason: str, key: str, dry_run: bool) -> None:
     """Take back every sign-off that a candidate has so far."""
-    from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
+    from jenkins_release.steps.qa.revoke import RevocationRequest, revoke_sign_off
 
     report = revoke_sign_off(RevocationRequest(ref, tester, reason, key, dry_run), runtime.services)
     done = "would revoke" if dry_run else "revoked"

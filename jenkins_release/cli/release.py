@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.cli.attestations import attestations
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import plain, table
@@ -21,7 +22,6 @@ from jenkins_release.cli.runtime import (
     releases_option,
     share_option,
 )
-from jenkins_release.errors import ConfigurationError
 from jenkins_release.share.candidates import CandidateRef
 
 
@@ -43,8 +43,8 @@ release.add_command(portal)
 def history(runtime: Runtime, version: str, out: Path | None) -> None:
     """Tell the whole story of a version, over all its builds. Exit status 4 where it was altered."""
     from jenkins_release.cli.story import history_json, history_text
-    from jenkins_release.steps._files import write_file
-    from jenkins_release.steps.history import release_history
+    from jenkins_release.steps.context.local_files import write_file
+    from jenkins_release.steps.overview.history import release_history
 
     found = release_history(version, runtime.services)
     page = history_text(found)
@@ -70,7 +70,7 @@ def history(runtime: Runtime, version: str, out: Path | None) -> None:
 def publish(runtime: Runtime, ref: CandidateRef, setup_zip: Path | None, key: str, dry_run: bool) -> None:
     """Copy a candidate's installers to the release area, or finish a publication that died."""
     from jenkins_release.cli.published import publication_json, publication_text
-    from jenkins_release.steps.publish import PublishRequest, publish_release
+    from jenkins_release.steps.publication.publish import PublishRequest, publish_release
 
     report = publish_release(PublishRequest(ref, setup_zip, key, dry_run), runtime.services)
     runtime.succeed(publication_json(report, dry_run), publication_text(report, dry_run))
@@ -84,7 +84,7 @@ def publish(runtime: Runtime, ref: CandidateRef, setup_zip: Path | None, key: st
 def list_(runtime: Runtime) -> None:
     """List what was released. Exit status 4 where a release is not provable, or was altered."""
     from jenkins_release.cli.published import releases_json, releases_text
-    from jenkins_release.steps.release_list import altered_releases, list_releases
+    from jenkins_release.steps.overview.listing import altered_releases, list_releases
 
     found = list_releases(runtime.services)
     runtime.conclude({"releases": releases_json(found)}, releases_text(found), altered_releases(found))
@@ -102,7 +102,7 @@ def list_(runtime: Runtime) -> None:
 @pass_runtime
 def retire(runtime: Runtime, key: str, from_portal: bool, dry_run: bool) -> None:
     """Remove the tags of releases outside the support window from the registry; see [support]."""
-    from jenkins_release.steps.retire import RetireRequest, retire_releases
+    from jenkins_release.steps.end_of_life.retire import RetireRequest, retire_releases
 
     report = retire_releases(RetireRequest(key, dry_run, from_portal), runtime.services)
     result: dict[str, Any] = {
@@ -157,7 +157,7 @@ def withdraw(
     """
     if delete:
         from jenkins_release.cli.deletion import deletion_json, deletion_text
-        from jenkins_release.steps.deletion import DeletionRequest, delete_images
+        from jenkins_release.steps.end_of_life.deletion import DeletionRequest, delete_images
 
         wanted = DeletionRequest(version, reason, build, confirm, key, dry_run)
         deleted = delete_images(wanted, runtime.services)
@@ -166,7 +166,7 @@ def withdraw(
     if confirm:
         raise ConfigurationError("--confirm belongs to --delete", hint="'release withdraw --help' tells more")
     from jenkins_release.cli.attested import withdrawn_table
-    from jenkins_release.steps.withdraw import WithdrawRequest, withdraw_release
+    from jenkins_release.steps.end_of_life.withdraw import WithdrawRequest, withdraw_release
 
     report = withdraw_release(WithdrawRequest(version, reason, build, key, dry_run), runtime.services)
     result: dict[str, Any] = {

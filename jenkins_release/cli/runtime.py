@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jenkins_release.base.environment import require_text
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, without_logins
 from jenkins_release.cli.notified import notified_json, notified_text
 from jenkins_release.cli.output import bullets, plain, tell
 from jenkins_release.cli.progress import progress_for
-from jenkins_release.environment import require_text
-from jenkins_release.errors import ConfigurationError, ReleaseError, without_logins
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._files import remove_file, write_file
+from jenkins_release.steps.context.local_files import remove_file, write_file
 
 if TYPE_CHECKING:
     from jenkins_release.notify.protocol import Delivery
-    from jenkins_release.steps.services import Services
-    from jenkins_release.steps.trust_root import PinFile
+    from jenkins_release.steps.context.services import Services
+    from jenkins_release.steps.context.trust_root import PinFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 _QUIET = ("botocore", "boto3", "urllib3", "docker", "smbprotocol", "spnego", "smbclient")
@@ -62,7 +62,7 @@ class Runtime:
         """The services of the configured product."""
         # Not before a command needs them: help of every command is to come at once.
         from jenkins_release.config import load_configuration
-        from jenkins_release.steps.services import Services
+        from jenkins_release.steps.context.services import Services
 
         configuration = load_configuration(self.config, environ=self.environ, options=self.overrides)
         made = Services(configuration, environ=self.environ, progress=progress_for(sys.stderr))

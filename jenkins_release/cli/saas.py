@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.base.moments import minute
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import bullets, plain, table, tell
 from jenkins_release.cli.runtime import Runtime, common_options, override_option, pass_runtime, share_option
-from jenkins_release.moments import minute
-from jenkins_release.steps.watcher import StackWatcher
+from jenkins_release.steps.context.watcher import StackWatcher
 
 if TYPE_CHECKING:
     from jenkins_release.records.refresh import StackState
-    from jenkins_release.steps._refresh_run import RefreshReport
-    from jenkins_release.steps.running import PartStatus, StackStatus
+    from jenkins_release.steps.saas.run import RefreshReport
+    from jenkins_release.steps.saas.status import PartStatus, StackStatus
 
 _region_option = override_option("--region", key="saas.region", help="AWS region of the stack.")
 _key_option = click.option(
@@ -55,7 +55,7 @@ def saas() -> None:
 @pass_runtime
 def refresh(runtime: Runtime, release: str, key: str, accept_lost: str, dry_run: bool) -> None:
     """Bring a released version onto the stack; it returns by itself where that is not healthy."""
-    from jenkins_release.steps.refresh import RefreshRequest, refresh_stack
+    from jenkins_release.steps.saas.refresh import RefreshRequest, refresh_stack
 
     request = RefreshRequest(release, key, dry_run, accept_lost)
     report = refresh_stack(request, runtime.services, ConsoleStackWatcher())
@@ -71,7 +71,7 @@ def refresh(runtime: Runtime, release: str, key: str, accept_lost: str, dry_run:
 @pass_runtime
 def rollback(runtime: Runtime, key: str, dry_run: bool) -> None:
     """Return the stack to the state before the last refresh; run twice, it does so once."""
-    from jenkins_release.steps.rollback import RollbackRequest, rollback_stack
+    from jenkins_release.steps.saas.rollback import RollbackRequest, rollback_stack
 
     report = rollback_stack(RollbackRequest(key, dry_run), runtime.services, ConsoleStackWatcher())
     runtime.succeed(_report_json(report, dry_run), _report_text(report, dry_run))
@@ -84,7 +84,7 @@ def rollback(runtime: Runtime, key: str, dry_run: bool) -> None:
 @pass_runtime
 def status(runtime: Runtime) -> None:
     """Show what runs where, by digest, against what was released."""
-    from jenkins_release.steps.running import stack_status
+    from jenkins_release.steps.saas.status import stack_status
 
     found = stack_status(runtime.services)
     runtime.succeed(_status_json(found), _status_text(found))

@@ -76,7 +76,7 @@ def _fill(
     from pydantic import SecretStr
 
     from jenkins_release.sandbox.product import write_product
-    from jenkins_release.steps.services import login_name
+    from jenkins_release.steps.context.services import login_name
 
     environment = stack.environment()
     passphrase = SecretStr(environment["JENKINS_RELEASE_KEY_PASSPHRASE"])
@@ -94,7 +94,7 @@ def _fill(
     )
     if trust:
         from jenkins_release.sandbox.trust import begin_trust
-        from jenkins_release.steps.trust_root import PIN_VARIABLE
+        from jenkins_release.steps.context.trust_root import PIN_VARIABLE
 
         environment[PIN_VARIABLE] = begin_trust(config, environment, passphrase)
     for ref in wanted:
@@ -148,7 +148,7 @@ def status(runtime: Runtime, folder: Path) -> None:
 @pass_runtime
 def demo(runtime: Runtime, folder: Path | None) -> None:
     """Run a whole release for real, from the images to a customer's pull, and tell about it."""
-    from jenkins_release.sandbox.demo import run_demo
+    from jenkins_release.sandbox.demo.story import run_demo
 
     # With --json, stdout is one document.
     steps = run_demo(lambda line: tell(line, err=runtime.as_json), folder, environ=runtime.environ)

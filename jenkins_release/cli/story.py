@@ -8,8 +8,8 @@ from typing import Any
 from jenkins_release.cli.attested import in_build, what_is_said
 from jenkins_release.cli.output import bullets, counted, plain, table
 from jenkins_release.records.candidate import Candidate
-from jenkins_release.rules.story import Event
-from jenkins_release.steps.history import BuildHistory, VersionHistory
+from jenkins_release.rules.release.story import Event
+from jenkins_release.steps.overview.history import BuildHistory, VersionHistory
 
 _RULE = "!" * 78
 _INDENT = " " * 22

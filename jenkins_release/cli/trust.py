@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jenkins_release.base.moments import minute
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.output import bullets, plain
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, result_options, share_option
-from jenkins_release.moments import minute
 
 if TYPE_CHECKING:
     from jenkins_release.records.trust import TrustVersion
-    from jenkins_release.steps.trust import TrustDraft
+    from jenkins_release.steps.trust.document import TrustDraft
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _DRAFT = click.option(
@@ -74,7 +74,7 @@ def init(
     dry_run: bool,
 ) -> None:
     """Draft the first version, from release.toml's [policy] and [[trusted_keys]]."""
-    from jenkins_release.steps.trust import TrustDraftRequest, init_trust
+    from jenkins_release.steps.trust.document import TrustDraftRequest, init_trust
 
     request = TrustDraftRequest(draft, root_keys, threshold, expires_days, fixed, dry_run)
     _tell_draft(runtime, init_trust(request, runtime.services))
@@ -110,7 +110,7 @@ def update(
     With --root-key the root keys are replaced by those given; the old threshold and the new one have to
     sign.
     """
-    from jenkins_release.steps.trust import TrustDraftRequest, update_trust
+    from jenkins_release.steps.trust.document import TrustDraftRequest, update_trust
 
     request = TrustDraftRequest(draft, root_keys, threshold, expires_days, fixed, dry_run)
     _tell_draft(runtime, update_trust(request, runtime.services))
@@ -125,7 +125,7 @@ def update(
 @pass_runtime
 def sign(runtime: Runtime, draft: Path, key: str, region: str, dry_run: bool) -> None:
     """Sign a draft with a root key. Needs no release.toml, and a network only for a key in AWS KMS."""
-    from jenkins_release.steps.trust import SignTrustRequest, sign_trust
+    from jenkins_release.steps.trust.document import SignTrustRequest, sign_trust
 
     _tell_draft(runtime, sign_trust(SignTrustRequest(draft, key, region, dry_run), environ=runtime.environ))
 
@@ -138,7 +138,7 @@ def sign(runtime: Runtime, draft: Path, key: str, region: str, dry_run: bool) ->
 @pass_runtime
 def publish(runtime: Runtime, draft: Path, dry_run: bool) -> None:
     """Publish a version that enough root keys have signed; it is never overwritten."""
-    from jenkins_release.steps.trust import publish_trust
+    from jenkins_release.steps.trust.document import publish_trust
 
     done = publish_trust(draft, runtime.services, dry_run=dry_run)
     word = "would publish" if dry_run else "published" if done.changed else "nothing to do: there is"
@@ -162,7 +162,7 @@ def publish(runtime: Runtime, draft: Path, dry_run: bool) -> None:
 @pass_runtime
 def show(runtime: Runtime, number: int | None, against: int | None, draft: Path | None) -> None:
     """Show a version, the newest by default: root keys, policy, trusted keys, pin, and what it changes."""
-    from jenkins_release.steps.trust import show_draft, show_trust
+    from jenkins_release.steps.trust.document import show_draft, show_trust
 
     if draft is not None:
         if number or against:
@@ -222,7 +222,7 @@ def version_json(version: TrustVersion) -> dict[str, Any]:
 
 def version_lines(version: TrustVersion) -> list[str]:
     """Return a version as people read it: all that those who sign it have to agree with."""
-    from jenkins_release.rules.trust import key_words
+    from jenkins_release.rules.gate.trust import key_words
 
     document = version.document
     policy = document.policy.model_dump(mode="json")

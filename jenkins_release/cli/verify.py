@@ -8,15 +8,15 @@ from typing import Any
 
 import click
 
+from jenkins_release.base.moments import minute
 from jenkins_release.cli.command import Command
 from jenkins_release.cli.output import plain
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.cli.runtime import Runtime, pass_runtime, result_options
-from jenkins_release.moments import minute
-from jenkins_release.rules.evidence import Counted
-from jenkins_release.rules.matching import Match
-from jenkins_release.rules.released import Release
-from jenkins_release.rules.tested import UNKNOWN
+from jenkins_release.rules.gate.evidence import Counted
+from jenkins_release.rules.gate.released import Release
+from jenkins_release.rules.gate.tested import UNKNOWN
+from jenkins_release.rules.release.matching import Match
 
 _EXISTING = click.Path(path_type=Path, exists=True)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -81,7 +81,7 @@ def verify(
     JENKINS_RELEASE_REGISTRY_PASSWORD_FILE names. Each registry response must start within 60 s and arrive
     at 16 KiB/s or more; failed requests are tried up to three times.
     """
-    from jenkins_release.steps.verify_release import VerifyReleaseRequest, verify_release
+    from jenkins_release.steps.release.verify import VerifyReleaseRequest, verify_release
 
     if bool(trust_root) == bool(keys) or (trust and not trust_root):
         raise click.UsageError("give either --trusted-keys, or --trust-root and perhaps --trust")

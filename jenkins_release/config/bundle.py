@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from jenkins_release.base.regions import partition_of
 from jenkins_release.config.section import Section
-from jenkins_release.regions import partition_of
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
 _REGION, _SUFFIX = "{region}", "{dns_suffix}"

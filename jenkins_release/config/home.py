@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 
 
 def expand_home(path: str) -> Path:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from jenkins_release.base.tags import pattern_problem
 from jenkins_release.config.section import Section
-from jenkins_release.rules.tags import pattern_problem
 
 
 def _pattern(value: str) -> str:

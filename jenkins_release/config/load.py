@@ -10,12 +10,12 @@ from typing import Any, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.utf8 import NotUtf8, read_utf8
 from jenkins_release.config.home import expand_home
 from jenkins_release.config.ledger import LedgerSection
 from jenkins_release.config.model import Configuration
 from jenkins_release.config.stray_secrets import stray_secrets
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.utf8 import NotUtf8, read_utf8
 
 S = TypeVar("S", bound=BaseModel)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

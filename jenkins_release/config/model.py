@@ -9,6 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.names import check_identifier, name_problem
+from jenkins_release.base.people import People
+from jenkins_release.base.regions import partition_of
+from jenkins_release.base.tags import repository_problem, template_problem
+from jenkins_release.base.waits import LEAST_RATE
 from jenkins_release.config.bundle import BundleSection
 from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.installers import InstallerSection
@@ -19,12 +25,6 @@ from jenkins_release.config.portal import PortalSection
 from jenkins_release.config.saas import SaasSection
 from jenkins_release.config.section import Section
 from jenkins_release.config.support import SupportSection
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.regions import partition_of
-from jenkins_release.rules.names import check_identifier, name_problem
-from jenkins_release.rules.people import People
-from jenkins_release.rules.tags import repository_problem, template_problem
-from jenkins_release.waits import LEAST_RATE
 
 
 def _template(value: str) -> str:

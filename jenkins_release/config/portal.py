@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.names import check_path
 from jenkins_release.config.section import Section
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.rules.names import check_path
 
 _CACHES = {"public": "public", "presigned": "private"}
 # Amazon S3 User Guide, "General purpose bucket naming rules".

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
+from jenkins_release.base.errors import REDACTED, ConfigurationError, without_secrets
 from jenkins_release.config.secrets import (
     CUSTOMER_KEY_SECRET,
     HANDOVER_PASSPHRASE,
@@ -18,7 +19,6 @@ from jenkins_release.config.secrets import (
     SMTP_PASSWORD,
     secret,
 )
-from jenkins_release.errors import REDACTED, ConfigurationError, without_secrets
 
 __all__ = ["REDACTED", "Redaction", "kept_secrets", "known_secrets"]
 _KNOWN = (

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from jenkins_release.base.names import name_problem
+from jenkins_release.base.regions import partition_of
+from jenkins_release.base.tags import template_problem
 from jenkins_release.config.section import Section
-from jenkins_release.regions import partition_of
-from jenkins_release.rules.names import name_problem
-from jenkins_release.rules.tags import template_problem
 
 # "Naming" in the ECS API reference, CreateService and CreateCluster: both take the same names.
 _ECS_NAME = r"^[A-Za-z0-9_-]{1,255}$"

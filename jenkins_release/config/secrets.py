@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.utf8 import NotUtf8, read_utf8
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.utf8 import NotUtf8, read_utf8
 
 SMB_USER = "JENKINS_RELEASE_SMB_USER"
 SMB_PASSWORD = "JENKINS_RELEASE_SMB_PASSWORD"  # noqa: S105 - the name of a variable

@@ -10,10 +10,10 @@ from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.utf8 import NotUtf8, read_utf8
 from jenkins_release.config.home import expand_home
 from jenkins_release.config.model import Role, TrustedKeySection
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.utf8 import NotUtf8, read_utf8
 
 ROLES: tuple[str, ...] = get_args(Role)
 _SUFFIX = ".pub"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jenkins_release.base.lazy import imported_on_use
 from jenkins_release.images.archive import (
     ArchivedImage,
     ArchivedLayer,
@@ -17,7 +18,6 @@ from jenkins_release.images.archive import (
     compressed_with,
 )
 from jenkins_release.images.protocol import ImageEngine, ImageNotFound, LocalImage
-from jenkins_release.lazy import imported_on_use
 
 if TYPE_CHECKING:
     from jenkins_release.images.docker_engine import DockerEngine

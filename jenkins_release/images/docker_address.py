@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from docker.tls import TLSConfig
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 """Where a daemon listens unless it is told otherwise."""

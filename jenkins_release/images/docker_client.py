@@ -19,14 +19,14 @@ from docker.errors import APIError, DockerException, StreamParseError
 from docker.utils import parse_repository_tag
 from docker.utils.socket import SocketError
 
-from jenkins_release.causes import causes, is_broken_tls
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.exchange import FOREIGN
+from jenkins_release.base.causes import causes, is_broken_tls
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.waits import LEAST_RATE
+from jenkins_release.http.exchange import FOREIGN
 from jenkins_release.images.docker_address import find_daemon
 from jenkins_release.images.docker_daemon import Daemon
 from jenkins_release.images.protocol import ImageNotFound
 from jenkins_release.images.push_answer import is_transient
-from jenkins_release.waits import LEAST_RATE
 
 _WANTS_TLS = "HTTP request to an HTTPS server"
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-f]{64}")

@@ -14,9 +14,9 @@ from typing import Any
 import docker
 import requests
 
-from jenkins_release.environment import is_text
-from jenkins_release.errors import RemoteError
-from jenkins_release.waits import LEAST_RATE, Call
+from jenkins_release.base.environment import is_text
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.waits import LEAST_RATE, Call
 
 MOST = 16 * 1024 * 1024
 """Bytes of an answer that is read as a whole; an image's description has some KiB."""

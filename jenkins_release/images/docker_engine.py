@@ -18,7 +18,9 @@ from docker.auth import encode_header, resolve_repository_name
 from docker.errors import DockerException, NotFound
 from docker.utils import parse_repository_tag
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.progress import Progress, SilentProgress
+from jenkins_release.base.waits import LEAST_RATE
 from jenkins_release.images.archive import ArchiveReader
 from jenkins_release.images.archive.platforms import normalise
 from jenkins_release.images.docker_client import (
@@ -36,9 +38,7 @@ from jenkins_release.images.docker_load import load_archive
 from jenkins_release.images.docker_save import save_images
 from jenkins_release.images.protocol import LocalImage
 from jenkins_release.images.push_answer import push_error, read_push_answer
-from jenkins_release.progress import Progress, SilentProgress
 from jenkins_release.registry.protocol import RegistryLogin
-from jenkins_release.waits import LEAST_RATE
 
 _log = logging.getLogger(__name__)
 

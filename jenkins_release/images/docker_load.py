@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from jenkins_release.errors import IntegrityError, ReleaseError
+from jenkins_release.base.errors import IntegrityError, ReleaseError
 from jenkins_release.images.docker_client import api_url, daemon_error, translated
 from jenkins_release.images.docker_daemon import Daemon
 from jenkins_release.images.push_answer import error_of

@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 import requests
 from docker.errors import NotFound
 
-from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.base.errors import ReleaseError, RemoteError
+from jenkins_release.base.waits import Call
 from jenkins_release.images.docker_client import api_url, daemon_error, no_such_image, translated
 from jenkins_release.images.docker_daemon import Daemon
-from jenkins_release.waits import Call
 
 _CHUNK = 1 << 20
 _TAIL = 8 << 10

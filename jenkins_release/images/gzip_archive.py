@@ -20,7 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import IO
 
-from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.stream import fan_out
+from jenkins_release.base.waits import Group, check
 from jenkins_release.images.archive import ArchivedImage, ArchivedLayer, ArchiveIndex, ArchiveReader
 from jenkins_release.images.archive.blobs import Blob
 from jenkins_release.images.archive.catalog import BLOB_FOLDER
@@ -29,8 +31,6 @@ from jenkins_release.images.archive.header import docker_takes_for, is_header
 from jenkins_release.images.archive.index import Compression
 from jenkins_release.images.archive.tar import TarMember
 from jenkins_release.images.gzip_blocks import BlockGzip, compression_pool
-from jenkins_release.stream import fan_out
-from jenkins_release.waits import Group, check
 
 SPOOL = 4 << 20
 """Bytes of one compressed layer that are held in memory; more go to a temporary file."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.strict_json import strict_json
 from jenkins_release.images.archive.blobs import BlobHasher, as_layer
 from jenkins_release.images.archive.index import ArchiveLimits
-from jenkins_release.registry.manifests import Content, Descriptor, is_digest, sha256_digest
-from jenkins_release.registry.shapes import check_config
-from jenkins_release.strict_json import strict_json
+from jenkins_release.oci.manifests import Content, Descriptor, is_digest, sha256_digest
+from jenkins_release.oci.shapes import check_config
 
 MAX_CONFIG_BYTES = 4 << 20
 """Largest config that is read, as in an archive."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.registry.protocol import RegistryLogin
 
 

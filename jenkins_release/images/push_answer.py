@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.progress import Task
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.progress import Task
 from jenkins_release.registry.protocol import RepositoryNotFound, TagConflict
 
 _STATUS = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.header import compressed_with
 
 _PIECE = 1 << 20

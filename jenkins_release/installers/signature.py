@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jenkins_release.child import run_child
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.waits import waiting
+from jenkins_release.base.child_process import run_child
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.waits import waiting
 
 _FILE = "{file}"
 _OURS = ("JENKINS_RELEASE_", "AWS_")

@@ -18,15 +18,15 @@ import jenkins
 import requests
 from pydantic import SecretStr
 
-from jenkins_release.environment import is_text
-from jenkins_release.errors import ConfigurationError, RemoteError
-from jenkins_release.exchange import close_session
+from jenkins_release.base.environment import is_text
+from jenkins_release.base.errors import ConfigurationError, RemoteError
+from jenkins_release.base.numbers import whole_number
+from jenkins_release.base.waits import LEAST_RATE, Limits
+from jenkins_release.http.exchange import close_session
 from jenkins_release.jenkins.answers import build_of, entries_of, job_of, pending_input_of, queue_item_of
 from jenkins_release.jenkins.errors import AnswerRefused, CrumbRefused, jenkins_errors, translate
 from jenkins_release.jenkins.protocol import Build, ConsolePart, FolderEntry, JobInfo, PendingInput, QueueItem
 from jenkins_release.jenkins.session import bound
-from jenkins_release.numbers import whole_number
-from jenkins_release.waits import LEAST_RATE, Limits
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import jenkins
 import requests
 
-from jenkins_release.causes import caused_by
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.exchange import FOREIGN
-from jenkins_release.retry import asked_wait
+from jenkins_release.base.causes import caused_by
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.retry import asked_wait
+from jenkins_release.http.exchange import FOREIGN
 
 _FOREIGN = (
     jenkins.JenkinsException,

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from defusedxml import ElementTree as SafeET
 from defusedxml.common import DefusedXmlException
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.jenkins.protocol import Parameter, ParameterKind
 
 FOLDER = "com.cloudbees.hudson.plugins.folder.Folder"

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from jenkins_release.exchange import FOREIGN, is_late
-from jenkins_release.waits import Limits
+from jenkins_release.base.waits import Limits
+from jenkins_release.http.exchange import FOREIGN, is_late
 
 CONSOLE_PIECE = 1024 * 1024
 """Bytes of a console that one request takes at most: Jenkins sends all that there is."""

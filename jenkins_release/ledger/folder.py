@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import secrets
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.moments import moment_of
 from jenkins_release.ledger.protocol import (
     MAX_LINE_BYTES,
     MAX_LINES,
@@ -19,7 +20,6 @@ from jenkins_release.ledger.protocol import (
     check_line,
     other_line,
 )
-from jenkins_release.moments import moment_of
 from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import rename_whole, shown_path
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.base.errors import IntegrityError, RemoteError
 
 MAX_LINE_BYTES = 16 * 1024
 """Largest line that is read; one has a few hundred bytes."""

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import Any, Unpack
 
 from jenkins_release.aws.s3 import Bucket, BucketFolder, BucketSettings
-from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.base.errors import ReleaseError, RemoteError
+from jenkins_release.base.parallel import map_parallel
 from jenkins_release.ledger.protocol import (
     MAX_LINE_BYTES,
     MAX_LINES,
@@ -25,7 +26,6 @@ from jenkins_release.ledger.protocol import (
     check_line,
     other_line,
 )
-from jenkins_release.parallel import map_parallel
 
 
 class S3Ledger(BucketFolder):

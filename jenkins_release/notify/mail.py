@@ -16,13 +16,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from jenkins_release.causes import is_broken_tls
+from jenkins_release.base.causes import is_broken_tls
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.waits import Call
 from jenkins_release.config.notify import PORTS, mail_address
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
-from jenkins_release.waits import Call
 
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 _LONGEST_REPLY = 200

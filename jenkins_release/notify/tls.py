@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 
 
 def verifying_context(ca_file: str) -> ssl.SSLContext:

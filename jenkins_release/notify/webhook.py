@@ -15,16 +15,16 @@ import requests
 import urllib3
 from pydantic import SecretStr
 
-from jenkins_release.causes import caused_by
+from jenkins_release.base.causes import caused_by
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.retry import asked_wait
+from jenkins_release.base.version import PROGRAM
+from jenkins_release.base.waits import Call
 from jenkins_release.config.redaction import Redaction
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.exchange import FOREIGN, SessionWithoutRedirects, is_late
+from jenkins_release.http.exchange import FOREIGN, SessionWithoutRedirects, is_late
 from jenkins_release.notify.answers import quoted
 from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
-from jenkins_release.retry import asked_wait
-from jenkins_release.version import PROGRAM
-from jenkins_release.waits import Call
 
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 _LONGEST_ANSWER = 1024

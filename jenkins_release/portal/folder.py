@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from hashlib import sha256
 
-from jenkins_release.errors import ConfigurationError, LeaseHeld
+from jenkins_release.base.errors import ConfigurationError, LeaseHeld
 from jenkins_release.portal.protocol import (
     Advance,
     Link,

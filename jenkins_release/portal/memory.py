@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from html.parser import HTMLParser
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 
 NAME = "jenkins-release-chains"
 """Name of the ``meta`` element that holds it."""

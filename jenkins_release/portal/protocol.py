@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 
 Advance = Callable[[int], None]
 """Told how many more bytes are at the portal; a negative number where they have to be sent again."""

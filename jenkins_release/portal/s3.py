@@ -12,8 +12,8 @@ from typing import Any, Unpack
 
 from jenkins_release.aws.s3 import Bucket, BucketFolder, BucketSettings, Precondition, UploadGone
 from jenkins_release.aws.s3_store import AMAZON, Store, examine
-from jenkins_release.errors import IntegrityError, RemoteError
-from jenkins_release.numbers import whole_number
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.numbers import whole_number
 from jenkins_release.portal.protocol import (
     MAX_SMALL_FILE,
     Advance,

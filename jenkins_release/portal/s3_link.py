@@ -13,7 +13,7 @@ from typing import Any
 
 from jenkins_release.aws.s3 import Bucket
 from jenkins_release.aws.session import session_end
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.portal.protocol import Link
 
 _log = logging.getLogger(__name__)

@@ -23,9 +23,9 @@ from typing import Any
 from urllib.parse import quote
 
 from jenkins_release.aws.s3 import Bucket, Denied, Unsupported, UploadGone
-from jenkins_release.errors import IntegrityError, ReleaseError
+from jenkins_release.base.errors import IntegrityError, ReleaseError
+from jenkins_release.base.waits import Group, Stopped
 from jenkins_release.portal.protocol import Advance, Sent, Upload, check_read
-from jenkins_release.waits import Group, Stopped
 
 _log = logging.getLogger(__name__)
 _LEFT = "parts of it stay in the bucket until a lifecycle rule removes them (docs/portal.md)"

@@ -19,9 +19,9 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 from securesystemslib.signer import Signer, SSlibKey
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.strict_json import Fields, Items, Keyed, Scalar, check_shape, strict_json
 from jenkins_release.records.base import canonical_json
-from jenkins_release.strict_json import Fields, Items, Keyed, Scalar, check_shape, strict_json
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from jenkins_release.errors import IntegrityError
-from jenkins_release.strict_json import MAX_JSON_BYTES, check_names, fold, strict_json
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.strict_json import MAX_JSON_BYTES, check_names, fold, strict_json
 
 MAX_RECORD_BYTES = MAX_JSON_BYTES
 """Largest record that is read."""

@@ -13,9 +13,9 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.strict_json import Fields, Scalar, check_shape, strict_json
 from jenkins_release.records.base import MAX_RECORD_BYTES, canonical_json
-from jenkins_release.strict_json import Fields, Scalar, check_shape, strict_json
 
 SCHEMA = "jenkins-release/bundle/v1"
 MAX_BUNDLE_BYTES = 64 * 1024 * 1024

@@ -8,10 +8,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.names import check_identifier, check_path
+from jenkins_release.oci.manifests import RawManifest, read_content, sha256_digest
 from jenkins_release.records.base import Part, Record
-from jenkins_release.registry.manifests import RawManifest, read_content, sha256_digest
-from jenkins_release.rules.names import check_identifier, check_path
 
 
 def _path(value: str) -> str:

@@ -17,8 +17,8 @@ from pydantic import AwareDatetime
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Signer
 
-from jenkins_release.errors import IntegrityError
-from jenkins_release.moments import minute
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.moments import minute
 from jenkins_release.records.attestation import TrustedKey, open_envelope, verified_by
 from jenkins_release.records.base import Part, Record, canonical_json
 from jenkins_release.records.candidate import Digest

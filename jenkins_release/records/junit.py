@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException, ElementTree
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 _MAX_NAMES = 2000

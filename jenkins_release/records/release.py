@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.records.attestation import Statement
 from jenkins_release.records.base import Part
 from jenkins_release.records.candidate import Digest, InstallerKind, Sha256, Size

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
-from jenkins_release.rules.names import check_path
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.names import check_path
 
 MAX_ZIP_BYTES = 96 * 1024 * 1024
 """Largest setup zip: an attestation bundle may have 64 MiB, the rest has about 100 kB."""

@@ -20,11 +20,11 @@ from securesystemslib.signer import Signer, SSlibKey
 from tuf.api.metadata import Metadata, Role, Root
 from tuf.api.serialization import SerializationError
 
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.strict_json import strict_json
 from jenkins_release.config.model import PolicySection, TrustedKeySection, key_problems
-from jenkins_release.errors import ConfigurationError, IntegrityError
 from jenkins_release.keys import parse_public_key, public_pem
 from jenkins_release.records.base import Record, canonical_json
-from jenkins_release.strict_json import strict_json
 
 FIELD = "jenkins-release"
 """The field of the signed root metadata that holds our document, as the text of its canonical JSON: TUF's own

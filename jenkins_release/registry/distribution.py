@@ -16,8 +16,11 @@ from urllib.parse import urlencode
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
-from jenkins_release.exchange import (
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.retry import asked_wait
+from jenkins_release.base.strict_json import strict_json
+from jenkins_release.base.waits import Limits
+from jenkins_release.http.exchange import (
     Answer,
     Exchange,
     NoAnswer,
@@ -27,7 +30,7 @@ from jenkins_release.exchange import (
     open_session,
     shown,
 )
-from jenkins_release.registry.manifests import (
+from jenkins_release.oci.manifests import (
     ACCEPTED_TYPES,
     Content,
     RawManifest,
@@ -38,9 +41,6 @@ from jenkins_release.registry.manifests import (
 )
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.registry.transport import is_protected, root_url
-from jenkins_release.retry import asked_wait
-from jenkins_release.strict_json import strict_json
-from jenkins_release.waits import Limits
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Largest manifest that registries have to take (OCI Distribution Specification, "Pushing Manifests")."""

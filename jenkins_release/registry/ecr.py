@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
-from jenkins_release.registry import manifests
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.waits import Limits
+from jenkins_release.oci import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, failed
 from jenkins_release.registry.ecr_tags import put_tag
 from jenkins_release.registry.protocol import (
@@ -22,7 +23,6 @@ from jenkins_release.registry.protocol import (
 )
 from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
 from jenkins_release.registry.token import mint
-from jenkins_release.waits import Limits
 
 
 class EcrRegistry:

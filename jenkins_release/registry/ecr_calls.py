@@ -17,12 +17,12 @@ from typing import Any
 
 from jenkins_release.aws import aws_client, error_code, translate
 from jenkins_release.aws.answers import next_page
-from jenkins_release.errors import IntegrityError, RemoteError
-from jenkins_release.parallel import map_parallel
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.parallel import map_parallel
+from jenkins_release.base.waits import Limits
+from jenkins_release.oci.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
 from jenkins_release.registry.inspector import Inspector, severity_in_ecr
-from jenkins_release.registry.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
 from jenkins_release.registry.protocol import RepositoryNotFound, Scan
-from jenkins_release.waits import Limits
 
 _log = logging.getLogger(__name__)
 _NOT_TOLD = frozenset(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jenkins_release.aws import error_code, translate
-from jenkins_release.errors import IntegrityError, RemoteError
-from jenkins_release.registry import manifests
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.oci import manifests
 from jenkins_release.registry.ecr_calls import EcrCalls, changed
 from jenkins_release.registry.protocol import StoredImage, TagConflict
 

@@ -18,15 +18,15 @@ from requests.auth import HTTPBasicAuth
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.iam import Credentials
 from jenkins_release.aws.session import CONNECT_TIMEOUT_S, boto_session, check_endpoint
-from jenkins_release.errors import RemoteError
-from jenkins_release.exchange import Exchange, NoAnswer, exchange, location, open_session
-from jenkins_release.registry.manifests import ACCEPTED_TYPES
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.strict_json import check_shape, strict_json
+from jenkins_release.base.waits import Limits
+from jenkins_release.http.exchange import Exchange, NoAnswer, exchange, location, open_session
+from jenkins_release.oci.manifests import ACCEPTED_TYPES
+from jenkins_release.oci.shapes import MANIFEST
 from jenkins_release.registry.protocol import RegistryLogin, RepositoryNotFound
-from jenkins_release.registry.shapes import MANIFEST
 from jenkins_release.registry.token import read_token
 from jenkins_release.registry.transport import is_protected, refusal, root_url
-from jenkins_release.strict_json import check_shape, strict_json
-from jenkins_release.waits import Limits
 
 Verdict = Literal["allowed", "denied", "unknown key", "no such thing"]
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})

@@ -9,9 +9,9 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.waits import Limits
 from jenkins_release.registry.ecr_calls import EcrCalls
-from jenkins_release.waits import Limits
 
 _NONE = "RepositoryPolicyNotFoundException"
 """Code of a repository without a policy."""

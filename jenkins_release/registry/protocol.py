@@ -8,8 +8,8 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from jenkins_release.errors import RemoteError
-from jenkins_release.registry.manifests import Content
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.oci.manifests import Content
 
 
 class UploadLost(RemoteError):

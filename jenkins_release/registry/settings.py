@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 
 MAX_FILTERS = 5
 """Exclusion filters of one repository (ECR API, ``ImageTagMutabilityExclusionFilters``)."""

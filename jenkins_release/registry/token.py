@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jenkins_release.aws import aws_errors
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.registry.protocol import RegistryLogin
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

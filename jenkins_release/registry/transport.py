@@ -18,8 +18,11 @@ from urllib.parse import SplitResult
 import requests
 from requests.auth import HTTPBasicAuth
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
-from jenkins_release.exchange import (
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
+from jenkins_release.base.retry import asked_wait
+from jenkins_release.base.strict_json import strict_json
+from jenkins_release.base.waits import Limits
+from jenkins_release.http.exchange import (
     Answer,
     NoAnswer,
     Untrusted,
@@ -35,9 +38,6 @@ from jenkins_release.registry.protocol import (
     RepositoryNotFound,
     TagConflict,
 )
-from jenkins_release.retry import asked_wait
-from jenkins_release.strict_json import strict_json
-from jenkins_release.waits import Limits
 
 _EXPIRED = re.compile(r"token (?:has|is) expired|expired token|reauthenticate", re.IGNORECASE)
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[?::1\]?")

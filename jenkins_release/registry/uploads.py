@@ -15,13 +15,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import requests
 
-from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
-from jenkins_release.exchange import Answer, NoAnswer, location, shown
-from jenkins_release.numbers import whole_number
-from jenkins_release.registry.manifests import sha256_digest
+from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
+from jenkins_release.base.numbers import whole_number
+from jenkins_release.base.waits import Stopped, apart, stopping
+from jenkins_release.http.exchange import Answer, NoAnswer, location, shown
+from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.registry.protocol import Part, Upload, UploadLost
 from jenkins_release.registry.transport import Transport, check_digest, refusal
-from jenkins_release.waits import Stopped, apart, stopping
 
 PART = 5 << 20
 """Bytes of one part: the least that ECR takes, since several are in memory for each layer under way."""

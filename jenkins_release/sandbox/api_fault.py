@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 
 
 class ApiFault(RemoteError):

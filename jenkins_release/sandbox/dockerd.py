@@ -16,7 +16,7 @@ import stat
 import time
 from pathlib import Path
 
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.images.docker_engine import DockerEngine
 from jenkins_release.sandbox.process import (
     KILL_S,

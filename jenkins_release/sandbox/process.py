@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.sandbox.watchdog import UNTIED, WATCHES
 
 LOOPBACK = "127.0.0.1"

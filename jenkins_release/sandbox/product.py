@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from jenkins_release.keys import generate_key
-from jenkins_release.sandbox.demo_images import SERVICES
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION
+from jenkins_release.sandbox.sample_images import SERVICES
 
 ROLES = ("build", "qa", "approval", "override", "promotion")
 _OWNERS = {

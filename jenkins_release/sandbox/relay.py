@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.sandbox.process import LOOPBACK, OneServer, Server, find_program
 
 _LISTEN = """

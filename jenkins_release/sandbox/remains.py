@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from jenkins_release.errors import ReleaseError
+from jenkins_release.base.errors import ReleaseError
 from jenkins_release.sandbox.stack import Sandbox
 
 _DONE = b"done"

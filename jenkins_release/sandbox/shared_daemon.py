@@ -16,9 +16,9 @@ from pathlib import Path
 import docker
 from docker.errors import APIError, NotFound
 
-from jenkins_release.errors import ConfigurationError, ReleaseError
+from jenkins_release.base.errors import ConfigurationError, ReleaseError
 from jenkins_release.images.docker_client import connect, connection_settings, translated
-from jenkins_release.sandbox.demo_images import is_demo_image
+from jenkins_release.sandbox.sample_images import is_demo_image
 
 _TIMEOUT_S = 5.0
 _WORK_S = 60.0

@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.demo_images import build_images, demo_references
+from jenkins_release.sandbox.aws.moto_server import MotoServer
 from jenkins_release.sandbox.dockerd import DockerDaemon
-from jenkins_release.sandbox.ecr_server import EcrServer
-from jenkins_release.sandbox.moto_server import MotoServer
+from jenkins_release.sandbox.front.server import EcrServer
 from jenkins_release.sandbox.needs import check_needs
 from jenkins_release.sandbox.process import (
     REMOVAL_S,
@@ -34,6 +33,7 @@ from jenkins_release.sandbox.registry import RegistryServer
 from jenkins_release.sandbox.relay import Relay
 from jenkins_release.sandbox.saas import CLUSTER, create_services, saas_toml
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
+from jenkins_release.sandbox.sample_images import build_images, demo_references
 from jenkins_release.sandbox.shared_daemon import Look, SharedDaemon, look_for_daemon
 
 CANDIDATE_SHARE = "release_candidate"

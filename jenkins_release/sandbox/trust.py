@@ -9,8 +9,9 @@ from pydantic import SecretStr
 
 from jenkins_release.config import load_configuration
 from jenkins_release.keys import generate_key
-from jenkins_release.steps.services import Services
-from jenkins_release.steps.trust import (
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.context.trust_root import PIN_VARIABLE
+from jenkins_release.steps.trust.document import (
     SignTrustRequest,
     TrustDraftRequest,
     init_trust,
@@ -18,7 +19,6 @@ from jenkins_release.steps.trust import (
     show_trust,
     sign_trust,
 )
-from jenkins_release.steps.trust_root import PIN_VARIABLE
 
 
 def begin_trust(config: Path, environ: Mapping[str, str], passphrase: SecretStr) -> str:

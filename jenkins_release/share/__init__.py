@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jenkins_release.lazy import imported_on_use
-from jenkins_release.share.directory import DirectoryShare
+from jenkins_release.base.lazy import imported_on_use
 from jenkins_release.share.factory import ClosableShare, open_share
+from jenkins_release.share.folder.share import DirectoryShare
 from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share, ShareFull, Writer
-from jenkins_release.share.smb_address import SmbAddress
+from jenkins_release.share.smb.address import SmbAddress
 
 if TYPE_CHECKING:
-    from jenkins_release.share.smb import SmbShare
+    from jenkins_release.share.smb.share import SmbShare
 
 __all__ = [
     "ClosableShare",

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
-from jenkins_release.rules.names import check_identifier
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
+from jenkins_release.base.names import check_identifier
 from jenkins_release.share.litter import is_litter
 from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
-from jenkins_release.rules.names import check_path
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.names import check_path
 from jenkins_release.share.protocol import MAX_LISTED
 
 _MAX_HOLDER = 500

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.retry import RetryPolicy
-from jenkins_release.share.directory import DirectoryShare
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.retry import RetryPolicy
+from jenkins_release.base.waits import LEAST_RATE
+from jenkins_release.share.folder.share import DirectoryShare
 from jenkins_release.share.protocol import Share
-from jenkins_release.share.smb_address import SmbAddress, is_smb
-from jenkins_release.waits import LEAST_RATE
+from jenkins_release.share.smb.address import SmbAddress, is_smb
 
 
 class ClosableShare(Share, Protocol):
@@ -57,7 +57,7 @@ def open_share(
     """
     if is_smb(location):
         # smbprotocol takes a tenth of a second to import: commands on a folder do not pay for it.
-        from jenkins_release.share.smb import SmbShare
+        from jenkins_release.share.smb.share import SmbShare
 
         address = SmbAddress.parse(location)
         return SmbShare(

@@ -11,7 +11,7 @@ import itertools
 import logging
 import re
 
-from jenkins_release.errors import ReleaseError
+from jenkins_release.base.errors import ReleaseError
 from jenkins_release.share.candidates import CandidateArea, CandidateRef
 from jenkins_release.share.protocol import Entry, Lease, PathNotFound
 from jenkins_release.share.staging import remove_unfinished, write_new

@@ -1,7 +1,7 @@
 """What the release process needs of a share, whatever carries it.
 
 Paths are relative to the share's root, with ``/`` between the parts (``SkyDRM/8.1.0/42``); an
-implementation checks every path with :func:`jenkins_release.rules.names.check_path` before it
+implementation checks every path with :func:`jenkins_release.base.names.check_path` before it
 uses it, so a name can never leave the root or mean something else on Windows.
 """
 
@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 
 
 class PathNotFound(RemoteError):
@@ -161,7 +161,7 @@ class Share(Protocol):
         """Yield a file's bytes from ``offset``, ``length`` of them (or to its end), in pieces.
 
         At most ``ahead`` pieces, of at most 1 MiB each, are read before they are asked for. Fewer bytes
-        than asked for raise :class:`jenkins_release.errors.IntegrityError`. Raises :class:`PathNotFound`.
+        than asked for raise :class:`jenkins_release.base.errors.IntegrityError`. Raises :class:`PathNotFound`.
         """
         ...
 
@@ -218,7 +218,7 @@ class Share(Protocol):
 
         Raises:
             PathNotFound: There is no such file.
-            jenkins_release.errors.IntegrityError: It has fewer bytes.
+            jenkins_release.base.errors.IntegrityError: It has fewer bytes.
             ShareFull: There is no room.
         """
         ...

@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
-from jenkins_release.rules.names import check_identifier
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.names import check_identifier
 from jenkins_release.share.litter import is_litter
 from jenkins_release.share.protocol import Lease, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import (

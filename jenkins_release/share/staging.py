@@ -8,8 +8,8 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
-from jenkins_release.retry import RetryPolicy, retry_call
+from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
+from jenkins_release.base.retry import RetryPolicy, retry_call
 from jenkins_release.share.protocol import AccessRefused, InUse, Lease, PathNotFound, Share, Writer
 
 _log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.files import read_named
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.files import read_named
 
 
 @pytest.mark.parametrize(("what", "shown"), [("the plan", "the plan {}"), ("", "{}")])

@@ -13,16 +13,16 @@ import urllib3
 from pydantic import SecretStr
 
 from jenkins_release.aws.iam import Credentials
+from jenkins_release.base.waits import Limits
+from jenkins_release.http.probe import HttpProber
 from jenkins_release.jenkins import Controller
 from jenkins_release.notify import Message
 from jenkins_release.notify.webhook import WebhookNotifier
-from jenkins_release.probe import HttpProber
 from jenkins_release.registry.distribution import DistributionRegistry
 from jenkins_release.registry.key_access import KeyAccess
 from jenkins_release.registry.protocol import Part, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
-from jenkins_release.waits import Limits
 from tests.fixtures.foreign import Breaking, Made, classes, ending, http_makers, makers, raises
 
 HOST = "127.0.0.1:9"

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, utils
 from pydantic import SecretStr
 
 from jenkins_release.aws.kms import KmsSigner
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.keys import load_public_key, load_signer
 from jenkins_release.records.attestation import (
     TEST_RESULT,

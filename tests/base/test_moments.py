@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dateutil.tz import gettz
 
-from jenkins_release.moments import day, minute, moment_of, second
+from jenkins_release.base.moments import day, minute, moment_of, second
 
 PACKAGE = Path(__file__).parents[2] / "jenkins_release"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jenkins_release.numbers import whole_number
+from jenkins_release.base.numbers import whole_number
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jenkins_release.parallel import map_parallel
-from jenkins_release.waits import Call, pause
+from jenkins_release.base.parallel import map_parallel
+from jenkins_release.base.waits import Call, pause
 from tests.fixtures.silence import GENEROUS_S, silent_server
 
 
@@ -112,7 +112,7 @@ def test_an_interrupt_ends_what_the_threads_wait_for(monkeypatch: pytest.MonkeyP
         pause(600.0)
         real.set()
 
-    monkeypatch.setattr("jenkins_release.parallel.wait", interrupted)
+    monkeypatch.setattr("jenkins_release.base.parallel.wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         map_parallel(action, range(5), workers=2)
     assert not real.is_set()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.probe import MAX_BODY, HttpProber
+from jenkins_release.http.probe import MAX_BODY, HttpProber
 from jenkins_release.sandbox.process import free_port
 from tests.fixtures.raw_server import RawServer, answer, drip
 from tests.fixtures.silence import GENEROUS_S

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jenkins_release.progress import telling_waits
+from jenkins_release.base.progress import telling_waits
 
 
 class Recorder:

@@ -6,8 +6,8 @@ import botocore.session
 import pytest
 from botocore.exceptions import UnknownRegionError
 
+from jenkins_release.base.regions import partition_of
 from jenkins_release.config.bundle import BundleSection
-from jenkins_release.regions import partition_of
 
 PARTITIONS = botocore.session.Session().get_available_partitions()
 

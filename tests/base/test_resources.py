@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
+from jenkins_release.base.parallel import map_parallel
+from jenkins_release.base.stream import fan_out
+from jenkins_release.base.waits import Limits
 from jenkins_release.config import load_configuration
-from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
-from jenkins_release.exchange import exchange, open_session
+from jenkins_release.http.exchange import exchange, open_session
+from jenkins_release.http.probe import HttpProber
 from jenkins_release.images import DockerEngine
 from jenkins_release.images.archive import ArchiveReader
 from jenkins_release.images.gzip_archive import GzipArchive
@@ -22,16 +26,12 @@ from jenkins_release.jenkins import Controller
 from jenkins_release.notify import Message
 from jenkins_release.notify.mail import MailNotifier
 from jenkins_release.notify.webhook import WebhookNotifier
-from jenkins_release.parallel import map_parallel
-from jenkins_release.probe import HttpProber
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.registry.transport import Transport
-from jenkins_release.sandbox.demo_images import demo_archive
 from jenkins_release.sandbox.samba import SambaServer
+from jenkins_release.sandbox.sample_images import demo_archive
 from jenkins_release.share import SmbAddress, SmbShare
-from jenkins_release.steps.services import Services
-from jenkins_release.stream import fan_out
-from jenkins_release.waits import Limits
+from jenkins_release.steps.context.services import Services
 from tests.fixtures.held import again, all_given_back, held
 from tests.fixtures.raw_server import RawServer, answer
 from tests.fixtures.share import USER, OpenSmb

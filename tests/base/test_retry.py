@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from jenkins_release.errors import IntegrityError, RemoteError
-from jenkins_release.retry import RetryPolicy, retry_call
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.retry import RetryPolicy, retry_call
 
 
 class Flaky:

@@ -60,8 +60,8 @@ STUCK = """
 import os, sys
 from pathlib import Path
 from jenkins_release.installers.signature import SignatureCheck
-from jenkins_release.parallel import map_parallel
-from jenkins_release.signals import interrupt_commands
+from jenkins_release.base.parallel import map_parallel
+from jenkins_release.base.signals import interrupt_commands
 interrupt_commands()
 check = SignatureCheck(["sh", "-c", "echo $$ >> pids; exec sleep 600"], "", 600.0, os.environ)
 try:

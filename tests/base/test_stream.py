@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from jenkins_release.stream import DEPTH, at_most, fan_out, read_ahead
-from jenkins_release.waits import Call, Group, Stopped, pause
+from jenkins_release.base.stream import DEPTH, at_most, fan_out, read_ahead
+from jenkins_release.base.waits import Call, Group, Stopped, pause
 from tests.fixtures.silence import GENEROUS_S, silent_server
 
 

@@ -7,9 +7,8 @@ from typing import ClassVar
 
 import pytest
 
-from jenkins_release.errors import IntegrityError
-from jenkins_release.records.base import Record, canonical_json
-from jenkins_release.strict_json import (
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.strict_json import (
     MAX_DEPTH,
     Fields,
     Items,
@@ -19,6 +18,7 @@ from jenkins_release.strict_json import (
     check_shape,
     strict_json,
 )
+from jenkins_release.records.base import Record, canonical_json
 
 SHAPE = Fields(
     {

@@ -14,12 +14,12 @@ from pydantic import SecretStr
 
 from jenkins_release.aws import aws_errors
 from jenkins_release.aws.exchange import AwsExchange
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.waits import Limits
 from jenkins_release.jenkins import Controller
 from jenkins_release.notify import Message
 from jenkins_release.notify.mail import MailNotifier
 from jenkins_release.notify.webhook import WebhookNotifier
-from jenkins_release.waits import Limits
 from tests.fixtures.listener import talking
 from tests.fixtures.notify import Authority
 

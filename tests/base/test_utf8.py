@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jenkins_release.utf8 import NotUtf8, read_utf8
+from jenkins_release.base.utf8 import NotUtf8, read_utf8
 
 TEXT = "[product]\r\nname = 'Skyé'\r\n"
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import requests
 
-from jenkins_release.waits import Call, Group, Stopped, Wait, Waits, apart
+from jenkins_release.base.waits import Call, Group, Stopped, Wait, Waits, apart
 from tests.fixtures.worker import Worker
 
 GENEROUS_S = 10.0

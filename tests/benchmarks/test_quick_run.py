@@ -19,7 +19,7 @@ from benchmarks.pairs import Rounds, take_turns
 from benchmarks.report import BEGIN, END, update_document
 from benchmarks.results import MIB, Row, ratio_row
 from benchmarks.timing import busy_share, processor_times
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.sandbox.stack import Sandbox
 
 ROOT = Path(__file__).parents[2]

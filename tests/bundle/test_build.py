@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from jenkins_release import Services, load_configuration
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.images import DockerEngine
 from jenkins_release.keys import load_signer
 from jenkins_release.records.attestation import PUBLICATION, Place, read_envelope, sign_statement
@@ -25,9 +25,9 @@ from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.records.published import PublishedRelease, release_checksum_lines
 from jenkins_release.records.setup import RECORD, SUMS, SetupBundle, setup_checksum_lines
 from jenkins_release.records.setup_zip import Member, read_zip, write_zip
-from jenkins_release.rules.setup_files import file_records
+from jenkins_release.rules.setup_zip.files import file_records
 from jenkins_release.sandbox.stack import Sandbox
-from jenkins_release.steps.bundle_verify import prove_setup_file
+from jenkins_release.steps.setup_zip.verify import prove_setup_file
 from tests.docs.pages import ROOT
 from tests.fixtures.command import Outcome
 from tests.fixtures.release import Product, make_images, make_product

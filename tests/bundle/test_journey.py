@@ -17,10 +17,10 @@ import requests
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.setup_zip import write_zip
-from jenkins_release.sandbox.demo_images import build_images
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.process import find_program, free_port
+from jenkins_release.sandbox.sample_images import build_images
 from jenkins_release.sandbox.stack import Sandbox
 from tests.bundle.test_shells import APPLETS, SHELLS
 from tests.docs.pages import ROOT

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from defusedxml import ElementTree
 
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.cli.checks import write_checks
-from jenkins_release.errors import ConfigurationError
 from jenkins_release.records.junit import read_junit
-from jenkins_release.rules.approvals import Override
-from jenkins_release.rules.conditions import Reason
-from jenkins_release.rules.gate import OVERRIDABLE, Decision, Waived
+from jenkins_release.rules.gate.approvals import Override
+from jenkins_release.rules.gate.conditions import Reason
+from jenkins_release.rules.gate.decision import OVERRIDABLE, Decision, Waived
 
 SIGN_OFF = Reason("sign-offs", "1 passing sign-off required, found 0", "qa sign-off records one")
 SOAK = Reason("soak", "too young", "wait")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.cli.entry import main
 from jenkins_release.config import load_configuration
 from jenkins_release.config.redaction import Redaction, known_secrets
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.steps.services import Services
+from jenkins_release.steps.context.services import Services
 from tests.fixtures.configuration import release_toml
 
 NO_TEXT = os.fsdecode(b"Zo\xeb")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from jenkins_release import waits
+from jenkins_release.base import waits
 from jenkins_release.cli import progress
 from jenkins_release.cli.progress import PlainProgress, WaitTeller
 

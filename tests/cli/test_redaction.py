@@ -12,10 +12,10 @@ import pytest
 
 from jenkins_release import Services, load_configuration
 from jenkins_release.aws.session import aws_client
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError, without_secrets
 from jenkins_release.cli.entry import main
 from jenkins_release.cli.runtime import Runtime, configure_logging
 from jenkins_release.config.redaction import Redaction
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError, without_secrets
 from tests.fixtures.configuration import release_toml
 
 SECRET = "hunter2-hunter2"

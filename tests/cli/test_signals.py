@@ -15,11 +15,11 @@ from pathlib import Path
 import click
 import pytest
 
+from jenkins_release.base.errors import ReleaseError
 from jenkins_release.cli import entry
 from jenkins_release.cli.entry import main
 from jenkins_release.cli.main import LazyGroup
 from jenkins_release.cli.runtime import Runtime
-from jenkins_release.errors import ReleaseError
 from tests.fixtures.configuration import release_toml
 from tests.fixtures.process import says, signalled, started
 from tests.fixtures.silence import silent_server
@@ -113,7 +113,8 @@ def test_the_end_of_a_file_is_no_interrupt(
 @pytest.mark.parametrize(("number", "status", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("hangs", [False, True], ids=["", "hangs"])
 @pytest.mark.parametrize(
-    "module", ["click", "jenkins_release.cli.main", "jenkins_release.cli.runtime", "jenkins_release.retry"]
+    "module",
+    ["click", "jenkins_release.cli.main", "jenkins_release.cli.runtime", "jenkins_release.base.retry"],
 )
 def test_while_it_is_loaded_it_ends_without_a_traceback(
     tmp_path: Path, number: signal.Signals, status: int, word: str, module: str, hangs: bool
@@ -143,7 +144,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
     code = """
 import signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-from jenkins_release.signals import end_at_once, interrupt_commands
+from jenkins_release.base.signals import end_at_once, interrupt_commands
 end_at_once(); interrupt_commands()
 print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
 """
@@ -166,7 +167,7 @@ def test_a_main_thread_that_does_not_end_is_ended(tmp_path: Path, stuck: str):
 import sys, threading
 from jenkins_release.cli import entry
 from jenkins_release.config import redaction  # a command has read its configuration by then
-from jenkins_release.signals import interrupt_commands
+from jenkins_release.base.signals import interrupt_commands
 import click
 lock = threading.Lock()
 @click.command()
@@ -196,8 +197,8 @@ def test_a_wait_that_does_not_let_itself_be_ended_keeps_nothing(signals: int):
     """Whatever holds up who ends the waits: neither the limit nor the second signal depends on it."""
     code = f"""
 import threading, time
-from jenkins_release import signals
-from jenkins_release.waits import Wait, process_waits
+from jenkins_release.base import signals
+from jenkins_release.base.waits import Wait, process_waits
 if {signals} == 2:
     signals.END_S = 60.0
 class Stuck(Wait):
@@ -229,7 +230,7 @@ finally:
 def test_a_second_signal_ends_at_once(tmp_path: Path):
     code = """
 import sys, threading, time
-from jenkins_release import signals
+from jenkins_release.base import signals
 signals.END_S = 60.0
 signals.interrupt_commands()
 try:
@@ -253,7 +254,7 @@ def test_the_word_is_said_once():
     """The main thread comes back from a library while another one says it already."""
     code = """
 import hashlib, sys, time
-from jenkins_release import signals
+from jenkins_release.base import signals
 signals.END_S, signals._LAST_S = 0.01, 30.0
 def speak(number):
     print("word", file=sys.stderr, flush=True)
@@ -282,7 +283,7 @@ def test_what_ended_before_the_signal_keeps_its_status_and_result(tmp_path: Path
 import sys, threading
 from pathlib import Path
 from jenkins_release.cli import entry
-from jenkins_release.signals import interrupt_commands
+from jenkins_release.base.signals import interrupt_commands
 import click
 class Services:
     notified = []

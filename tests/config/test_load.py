@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.config import load_configuration, read_key_sections, secret
-from jenkins_release.errors import ConfigurationError
 from jenkins_release.keys import load_signer
 
 GOOD = """

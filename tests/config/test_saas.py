@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.config import load_configuration
-from jenkins_release.errors import ConfigurationError
 from tests.config.test_load import GOOD, mistakes
 
 HEALTH = '[[saas.health]]\nurl = "https://skydrm.example/health"\n'

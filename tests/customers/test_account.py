@@ -9,13 +9,13 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.registry.policies import RepositoryPolicies
-from jenkins_release.rules.accounts import own_statements, shared_accounts, sid_of
-from jenkins_release.rules.customers import customer_named
-from jenkins_release.rules.iam_policy import repository_statement
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_state import Statement
+from jenkins_release.rules.customers.accounts import own_statements, shared_accounts, sid_of
+from jenkins_release.rules.customers.iam_policy import repository_statement
+from jenkins_release.rules.customers.users import customer_named
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import Statement
 from tests.faults.http_proxy import Exchange, HttpProxy, Order
 from tests.fixtures.customers import CustomerLab
 
@@ -138,7 +138,7 @@ def test_customers_whose_names_look_alike_are_kept_apart():
 def test_a_revocation_gives_no_other_customer_the_access_back(lab: CustomerLab, monkeypatch):
     """A policy is written as a whole: what was taken away since it was first read stays away."""
     from jenkins_release.aws import aws_client
-    from jenkins_release.steps.customer_account import AccountRequest, issue_account, revoke_account
+    from jenkins_release.steps.customers.account import AccountRequest, issue_account, revoke_account
 
     client = aws_client("ecr", "us-east-1")
     for name, account in (("ACME", "210987654321"), ("Globex", "310987654321")):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.process import free_port
 from tests.fixtures.customers import CustomerLab
 

@@ -13,10 +13,10 @@ from botocore.httpsession import URLLib3Session
 
 from jenkins_release.aws import aws_client
 from jenkins_release.aws.iam import IamAccount
-from jenkins_release.errors import ReleaseError
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
-from jenkins_release.steps.customer_revoke import RevokeRequest, revoke_customer
-from jenkins_release.steps.customer_rotate import RotateRequest, rotate_customer
+from jenkins_release.base.errors import ReleaseError
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION
+from jenkins_release.steps.customers.revoke import RevokeRequest, revoke_customer
+from jenkins_release.steps.customers.rotate import RotateRequest, rotate_customer
 from tests.fixtures.customers import CustomerLab
 
 READS = ("Get", "List")

@@ -13,13 +13,13 @@ from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 from jenkins_release.aws.iam import Credentials
+from jenkins_release.base.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.cli.handover import TerminalHandOver
-from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
-from jenkins_release.rules.iam_policy import MAX_INLINE, PullScope, policy_text, pull_policy
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
-from jenkins_release.steps._handover import FileHandOver, HandedKey, SecretHandOver
-from jenkins_release.steps.customer_issue import IssueRequest, issue_customer
-from jenkins_release.steps.customer_list import audit_customers
+from jenkins_release.rules.customers.iam_policy import MAX_INLINE, PullScope, policy_text, pull_policy
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION
+from jenkins_release.steps.customers.audit import audit_customers
+from jenkins_release.steps.customers.handover import FileHandOver, HandedKey, SecretHandOver
+from jenkins_release.steps.customers.issue import IssueRequest, issue_customer
 from tests.fixtures.customers import CustomerLab
 
 

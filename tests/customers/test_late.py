@@ -9,14 +9,14 @@ import pytest
 from botocore.awsrequest import AWSResponse
 
 from jenkins_release.aws import aws_client
-from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_state import REGION
-from jenkins_release.steps._handover import SecretHandOver
-from jenkins_release.steps.customer_issue import IssueRequest, issue_customer
-from jenkins_release.steps.customer_list import audit_customers
-from jenkins_release.steps.customer_revoke import RevokeRequest, revoke_customer
-from jenkins_release.steps.customer_rotate import RotateRequest, rotate_customer
+from jenkins_release.base.errors import ConfigurationError, GateRefused, RemoteError
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import REGION
+from jenkins_release.steps.customers.audit import audit_customers
+from jenkins_release.steps.customers.handover import SecretHandOver
+from jenkins_release.steps.customers.issue import IssueRequest, issue_customer
+from jenkins_release.steps.customers.revoke import RevokeRequest, revoke_customer
+from jenkins_release.steps.customers.rotate import RotateRequest, rotate_customer
 from tests.customers.test_faults import watched
 from tests.fixtures.customers import CustomerLab
 

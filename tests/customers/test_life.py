@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
-from jenkins_release.steps.customer_doctor import examine_customer
-from jenkins_release.steps.customer_list import audit_customers, list_customers
-from jenkins_release.steps.customer_revoke import RevokeRequest, revoke_customer
-from jenkins_release.steps.customer_rotate import RotateRequest, rotate_customer
+from jenkins_release.base.errors import ConfigurationError, GateRefused, RemoteError
+from jenkins_release.steps.customers.audit import audit_customers, list_customers
+from jenkins_release.steps.customers.doctor import examine_customer
+from jenkins_release.steps.customers.revoke import RevokeRequest, revoke_customer
+from jenkins_release.steps.customers.rotate import RotateRequest, rotate_customer
 from tests.fixtures.customers import CustomerLab
 
 USER = "skydrm-acme"
@@ -194,7 +194,7 @@ def test_a_deny_that_is_not_in_force_is_no_revocation(lab: CustomerLab):
 
 
 def _all():
-    from jenkins_release.sandbox.ecr_state import Statement
+    from jenkins_release.sandbox.ecr.state import Statement
 
     return [Statement(actions=["*"])]
 

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from jenkins_release.aws import aws_client
-from jenkins_release.errors import RemoteError
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
-from jenkins_release.steps._handover import SecretHandOver
-from jenkins_release.steps.customer_account import AccountRequest, issue_account, revoke_account
-from jenkins_release.steps.customer_issue import IssueRequest, issue_customer
-from jenkins_release.steps.customer_revoke import RevokeRequest, revoke_customer
-from jenkins_release.steps.customer_rotate import RotateRequest, rotate_customer
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION
+from jenkins_release.steps.customers.account import AccountRequest, issue_account, revoke_account
+from jenkins_release.steps.customers.handover import SecretHandOver
+from jenkins_release.steps.customers.issue import IssueRequest, issue_customer
+from jenkins_release.steps.customers.revoke import RevokeRequest, revoke_customer
+from jenkins_release.steps.customers.rotate import RotateRequest, rotate_customer
 from tests.customers.test_faults import wipe
 from tests.faults.http_proxy import Exchange, HttpProxy, Order
 from tests.fixtures.customers import CustomerLab

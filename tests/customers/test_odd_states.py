@@ -7,13 +7,13 @@ import json
 import pytest
 
 from jenkins_release.aws import aws_client
-from jenkins_release.errors import ConfigurationError, GateRefused
-from jenkins_release.sandbox.ecr_state import REGION
-from jenkins_release.steps.customer_doctor import examine_customer
-from jenkins_release.steps.customer_issue import issue_customer
-from jenkins_release.steps.customer_list import audit_customers
-from jenkins_release.steps.customer_revoke import RevokeRequest, revoke_customer
-from jenkins_release.steps.customer_rotate import RotateRequest, rotate_customer
+from jenkins_release.base.errors import ConfigurationError, GateRefused
+from jenkins_release.sandbox.ecr.state import REGION
+from jenkins_release.steps.customers.audit import audit_customers
+from jenkins_release.steps.customers.doctor import examine_customer
+from jenkins_release.steps.customers.issue import issue_customer
+from jenkins_release.steps.customers.revoke import RevokeRequest, revoke_customer
+from jenkins_release.steps.customers.rotate import RotateRequest, rotate_customer
 from tests.fixtures.customers import REPOSITORIES, CustomerLab
 
 USER = "skydrm-acme"
@@ -206,7 +206,7 @@ def test_the_policy_leaves_room_for_the_deny(lab: CustomerLab):
         except ConfigurationError as error:
             assert "characters" in error.message
             break
-        from jenkins_release.rules.iam_policy import deny_policy
+        from jenkins_release.rules.customers.iam_policy import deny_policy
 
         both = [json.dumps(each, separators=(",", ":")) for each in (report.policy, deny_policy())]
         assert len("".join(both).replace(" ", "")) <= 2048
@@ -215,6 +215,6 @@ def test_the_policy_leaves_room_for_the_deny(lab: CustomerLab):
 
 
 def _dry(lab):
-    from jenkins_release.steps.customer_issue import IssueRequest
+    from jenkins_release.steps.customers.issue import IssueRequest
 
     return IssueRequest("BIG", "DEVOPS-1", lab.handover(), dry_run=True)

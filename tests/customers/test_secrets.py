@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from jenkins_release.aws import aws_client
-from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.sandbox.ecr.state import REGION
 from tests.fixtures.customers import CustomerLab
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.stack import Sandbox
-from jenkins_release.steps.trust_root import PIN_VARIABLE
+from jenkins_release.steps.context.trust_root import PIN_VARIABLE
 from tests.docs.pages import ROOT, marked
 from tests.fixtures.release import JUNIT, Product
 from tests.fixtures.trust import Ceremony

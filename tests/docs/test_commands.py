@@ -11,9 +11,9 @@ import click
 import pytest
 
 import jenkins_release
+from jenkins_release.base.errors import EXIT_STATUS
 from jenkins_release.cli.main import cli
 from jenkins_release.cli.runtime import Runtime
-from jenkins_release.errors import EXIT_STATUS
 from tests.docs.pages import ROOT, fences, inline_code, name, pages, read, table
 
 README = ROOT / "README.md"

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from jenkins_release.base.waits import Limits
 from jenkins_release.config import Configuration, load_configuration
-from jenkins_release.waits import Limits
 from tests.docs.pages import ROOT, table
 
 EXAMPLE = ROOT / "examples" / "skydrm" / "release.toml"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from jenkins_release.cli.entry import main
-from jenkins_release.rules.iam_policy import PullScope, pull_policy
-from jenkins_release.sandbox import demo
+from jenkins_release.rules.customers.iam_policy import PullScope, pull_policy
+from jenkins_release.sandbox.demo import story as demo
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs import scenarios
 from tests.docs.pages import ROOT, fences, marked, name, pages

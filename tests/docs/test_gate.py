@@ -7,7 +7,7 @@ from typing import get_args
 
 from jenkins_release.config.model import PolicySection, Role
 from jenkins_release.records.attestation import KINDS, ROLES
-from jenkins_release.rules.gate import OVERRIDABLE
+from jenkins_release.rules.gate.decision import OVERRIDABLE
 from tests.docs.pages import ROOT, read, table
 
 GATE = ROOT / "docs" / "gate.md"

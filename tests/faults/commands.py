@@ -14,7 +14,7 @@ import boto3
 import pyrage
 import requests
 
-from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.sandbox.ecr.state import REGION
 from tests.faults.stage import BUCKET, BUILDS, NAMES, NEWER, VERSION, Product, Stage
 from tests.faults.wire import RECEIVED, SENT
 

@@ -22,11 +22,11 @@ import pyrage
 from pydantic import SecretStr
 
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.demo_images import build_images
-from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.sandbox.ecr.state import REGION
 from jenkins_release.sandbox.process import LOOPBACK, free_port
 from jenkins_release.sandbox.product import write_product
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
+from jenkins_release.sandbox.sample_images import build_images
 from jenkins_release.sandbox.stack import CANDIDATE_SHARE, RELEASE_SHARE, Sandbox
 from tests.docs.pages import ROOT
 from tests.faults.http_proxy import HttpProxy, bad_digest

@@ -15,7 +15,7 @@ from random import Random
 import pytest
 
 from jenkins_release.aws import aws_errors
-from jenkins_release.errors import ReleaseError
+from jenkins_release.base.errors import ReleaseError
 from tests.fixtures.raw_server import Part, RawServer, Request
 from tests.fuzz.mutations import Said, mutated
 from tests.fuzz.wire import (

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ReleaseError
+from jenkins_release.base.errors import ReleaseError
+from jenkins_release.base.waits import Limits
 from jenkins_release.images import ArchiveIndex
 from jenkins_release.images.layer_proof import prove_layers
+from jenkins_release.oci.manifests import Content
 from jenkins_release.registry.distribution import DistributionRegistry
-from jenkins_release.registry.manifests import Content
 from jenkins_release.sandbox.dockerd import DockerDaemon
-from jenkins_release.waits import Limits
 from tests.fixtures.archives import read
 from tests.fixtures.registry_double import RegistryDouble
 from tests.fuzz import archives, manifests

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from pytest_socket import SocketConnectBlockedError
 
-from jenkins_release.errors import ReleaseError
-from jenkins_release.probe import HttpProber
+from jenkins_release.base.errors import ReleaseError
+from jenkins_release.base.waits import Limits
+from jenkins_release.http.probe import HttpProber
+from jenkins_release.oci.manifests import OCI_CONFIG, OCI_MANIFEST, sha256_digest
 from jenkins_release.registry.distribution import DistributionRegistry
-from jenkins_release.registry.manifests import OCI_CONFIG, OCI_MANIFEST, sha256_digest
 from jenkins_release.registry.protocol import Part, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
-from jenkins_release.waits import Limits
 from tests.fixtures.key_access import key_access
 from tests.fixtures.raw_server import RawServer, Request, answer
 

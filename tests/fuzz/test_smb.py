@@ -18,12 +18,13 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.errors import ReleaseError
-from jenkins_release.retry import RetryPolicy
+from jenkins_release.base.errors import ReleaseError
+from jenkins_release.base.retry import RetryPolicy
 from jenkins_release.sandbox.samba import SambaServer
-from jenkins_release.share import SmbShare, smb_wire
-from jenkins_release.share.smb_messages import with_signature
-from jenkins_release.share.smb_protection import signer
+from jenkins_release.share import SmbShare
+from jenkins_release.share.smb import wire as smb_wire
+from jenkins_release.share.smb.packed.messages import with_signature
+from jenkins_release.share.smb.packed.protection import signer
 from tests.fixtures.share import OpenSmb, Tap, unchanged
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))

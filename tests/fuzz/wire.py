@@ -21,16 +21,16 @@ from jenkins_release.aws.ecs import Ecs
 from jenkins_release.aws.iam import IamAccount
 from jenkins_release.aws.s3 import Bucket
 from jenkins_release.aws.ssm import Ssm
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.waits import Limits
 from jenkins_release.jenkins import Controller
 from jenkins_release.ledger import S3Ledger
+from jenkins_release.oci.manifests import OCI_MANIFEST
 from jenkins_release.registry import EcrRegistry
 from jenkins_release.registry.distribution import DistributionRegistry
-from jenkins_release.registry.manifests import OCI_MANIFEST
 from jenkins_release.registry.protocol import Part, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
-from jenkins_release.waits import Limits
 from tests.fixtures.raw_server import Request
 from tests.fuzz.mutations import Said, document
 

@@ -10,8 +10,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-from jenkins_release.sandbox.ecr_state import Statement
-from jenkins_release.version import __version__
+from jenkins_release.base.version import __version__
+from jenkins_release.sandbox.ecr.state import Statement
 from tests.fixtures.release import Product
 from tests.groovy.jenkins import ROOT, Job
 
@@ -156,7 +156,7 @@ def build_wheel(folder: Path, version: str = __version__, *, locked: str | None 
         for path in sorted((ROOT / "jenkins_release").rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
-    files["jenkins_release/version.py"] = files["jenkins_release/version.py"].replace(
+    files["jenkins_release/base/version.py"] = files["jenkins_release/base/version.py"].replace(
         __version__.encode(), version.encode()
     )
     if locked is not None:

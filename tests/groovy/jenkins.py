@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jenkins_release.version import __version__
+from jenkins_release.base.version import __version__
 
 ROOT = Path(__file__).parents[2]
 VARS = ROOT / "vars"

@@ -9,8 +9,8 @@ from typing import Any
 import click
 import pytest
 
+from jenkins_release.base.version import __version__
 from jenkins_release.cli.main import cli
-from jenkins_release.version import __version__
 from tests.groovy.jenkins import ROOT, VARS, Jenkins, Job
 
 STEPS = sorted(VARS.glob("*.groovy"))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.steps.customer_revoke import RevokeRequest, revoke_customer
-from jenkins_release.steps.customer_rotate import RotateRequest, rotate_customer
+from jenkins_release.steps.customers.revoke import RevokeRequest, revoke_customer
+from jenkins_release.steps.customers.rotate import RotateRequest, rotate_customer
 from tests.fixtures.customers import CustomerLab
 from tests.groovy import agent
 from tests.groovy.jenkins import ROOT, Jenkins, Job, Outcome, keep_log, same_as_golden

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from jenkins_release.errors import Category
+from jenkins_release.base.errors import Category
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import ROOT, VARS, Jenkins
 

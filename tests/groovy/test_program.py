@@ -11,7 +11,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from jenkins_release.version import __version__
+from jenkins_release.base.version import __version__
 from tests.groovy.agent import build_wheel, write_program, write_wheel
 from tests.groovy.jenkins import VARS, Jenkins, Job
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from jenkins_release.sandbox.ecs_state import Misbehaviour
+from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
 from tests.fixtures.release import Product
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import Jenkins, same_as_golden

@@ -12,7 +12,7 @@ import zlib
 import pytest
 import zstandard
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images import ArchiveLimits
 from tests.fixtures.archives import (
     STARTS,

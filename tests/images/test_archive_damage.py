@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError
 from jenkins_release.images import ArchiveLimits, ArchiveReader
 from tests.fixtures.archives import (
     END,

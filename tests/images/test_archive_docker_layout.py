@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.images import ArchiveReader
 from tests.fixtures.archives import (
     END,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from tests.fixtures.archives import (
     CONFIG_TYPE,
     MANIFEST_TYPE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.images.archive.platforms import parse_platform
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 from tests.fixtures.archives import config_json, layer_tar, read, sha256
 
 DATA = Path(__file__).parent / "data"

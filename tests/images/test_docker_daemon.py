@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.images import ArchiveReader
-from jenkins_release.sandbox.demo_images import SERVICES, demo_archive, demo_references
 from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.process import alive, as_root
+from jenkins_release.sandbox.sample_images import SERVICES, demo_archive, demo_references
 from jenkins_release.sandbox.shared_daemon import Look, look_for_daemon
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.images import ArchiveReader, DockerEngine
-from jenkins_release.sandbox.demo_images import build_images, demo_archive, demo_references
 from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.process import as_root
+from jenkins_release.sandbox.sample_images import build_images, demo_archive, demo_references
 from tests.fixtures.archives import (
     STARTS,
     OciLayout,
@@ -311,7 +311,7 @@ def test_wrong_url_is_a_matter_of_configuration(tmp_path):
 
 _AS_NOBODY = """
 import os, sys
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.images import DockerEngine
 if os.geteuid() == 0:
     os.setgid(65534)

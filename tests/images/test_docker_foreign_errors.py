@@ -15,8 +15,8 @@ import pytest
 import requests
 import urllib3
 
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.cli.runtime import configure_logging
-from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry.protocol import RegistryLogin
 from tests.fixtures.foreign import SYSTEM, Breaking, Made, classes, ending, http_makers, makers, raises

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.images import DockerEngine
 from jenkins_release.images.push_answer import push_error, read_push_answer
 from jenkins_release.registry import RegistryLogin

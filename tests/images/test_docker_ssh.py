@@ -12,7 +12,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.images import ArchiveReader, DockerEngine
 from tests.fixtures.listener import Listener
 

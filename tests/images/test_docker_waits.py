@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.process import as_root
@@ -213,7 +213,7 @@ OPERATION = (
     """
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry.protocol import RegistryLogin
-from jenkins_release.sandbox.demo_images import demo_archive
+from jenkins_release.sandbox.sample_images import demo_archive
 url, operation, image = sys.argv[1:]
 engine = DockerEngine(url, environ={})
 target = "127.0.0.1:1/" + image

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.stream import fan_out
+from jenkins_release.base.waits import Call
 from jenkins_release.images import ArchiveIndex, ArchiveReader, DockerEngine, gzip_archive
 from jenkins_release.images.gzip_archive import GzipArchive
-from jenkins_release.sandbox.demo_images import demo_archive
-from jenkins_release.stream import fan_out
-from jenkins_release.waits import Call
+from jenkins_release.sandbox.sample_images import demo_archive
 from tests.fixtures.archives import STARTS, OciLayout, docker_members, join, layer_beginning, layer_tar
 from tests.fixtures.silence import GENEROUS_S, silent_server
 

@@ -6,9 +6,9 @@ import gzip
 
 import pytest
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.layer_proof import prove_layers
-from jenkins_release.registry.manifests import Content, Descriptor
+from jenkins_release.oci.manifests import Content, Descriptor
 from tests.fixtures.archives import STARTS, config_json, layer_beginning, sha256
 
 

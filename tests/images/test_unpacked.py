@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import zstandard
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.unpacked import unpacked
 from tests.fixtures.archives import docker_members, join, layer_tar
 

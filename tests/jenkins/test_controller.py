@@ -8,7 +8,7 @@ import socket
 import pytest
 from pydantic import SecretStr
 
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.jenkins import AnswerRefused, Controller, ItemNotFound
 from jenkins_release.jenkins.errors import CrumbRefused
 from jenkins_release.jenkins.session import CONSOLE_PIECE

@@ -11,13 +11,13 @@ import threading
 
 import pytest
 
-from jenkins_release import signals
-from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
+from jenkins_release.base import signals
+from jenkins_release.base.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.launch import LaunchReport, LaunchRequest, launch
-from jenkins_release.steps.services import Services
-from jenkins_release.steps.watcher import Watcher
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.context.watcher import Watcher
+from jenkins_release.steps.jenkins.launch import LaunchReport, LaunchRequest, launch
 from tests.fixtures.jenkins import JOB, LAUNCH, SCRIPT, Desk
 from tests.fixtures.jenkins_double.state import Person
 from tests.fixtures.process import says, signalled, started
@@ -688,7 +688,7 @@ def test_who_is_forced_to_end_leaves_the_result_too(desk: Desk):
     result = desk.folder / "r.json"
     code = f"""
 import sys, time
-from jenkins_release import signals
+from jenkins_release.base import signals
 from jenkins_release.cli import entry
 from jenkins_release.cli.launch import ConsoleWatcher
 started = ConsoleWatcher.started

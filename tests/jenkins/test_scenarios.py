@@ -22,16 +22,16 @@ import pytest
 import requests
 from pydantic import SecretStr
 
+from jenkins_release.base.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.config import load_configuration
-from jenkins_release.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.jenkins import Controller, ItemNotFound
 from jenkins_release.jenkins.job_xml import FOLDER, PIPELINE, Item, new_config
 from jenkins_release.jenkins.templates import PROMOTE
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.job_status import JobStatusRequest, job_status
-from jenkins_release.steps.jobs import JobsRequest, apply_jobs, diff_jobs
-from jenkins_release.steps.launch import LaunchReport, LaunchRequest, launch
-from jenkins_release.steps.services import Services
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.jenkins.jobs import JobsRequest, apply_jobs, diff_jobs
+from jenkins_release.steps.jenkins.launch import LaunchReport, LaunchRequest, launch
+from jenkins_release.steps.jenkins.status import JobStatusRequest, job_status
 from tests.docs.pages import ROOT
 from tests.fixtures.jenkins import TOML, Desk
 from tests.jenkins.test_launch import Diary

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.jenkins import Controller
 from jenkins_release.jenkins.console import ConsoleLines
 from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood, stall

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.ledger import MAX_LINE_BYTES, FolderLedger, Ledger, S3Ledger
 from jenkins_release.share import DirectoryShare
 from tests.fixtures.s3 import REGION

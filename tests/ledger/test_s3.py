@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.ledger import S3Ledger
 from tests.fixtures.s3 import REGION, Fault, S3Double
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.notify import Message, Notifier
 from jenkins_release.notify.mail import MailNotifier
 from jenkins_release.notify.webhook import WebhookNotifier

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.notify import Message
 from jenkins_release.notify.mail import MailNotifier
 from tests.fixtures.listener import talking

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 from pydantic import SecretStr
 
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.notify import Message
 from jenkins_release.notify.webhook import WebhookNotifier
 from tests.fixtures.listener import talking

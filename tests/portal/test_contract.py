@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.portal import NotAtPortal, Portal, S3Portal, SharePortal, Upload
 from jenkins_release.portal.s3_upload import MIN_PART
 from jenkins_release.share import DirectoryShare

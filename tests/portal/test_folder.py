@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.portal import SharePortal
 from jenkins_release.share import DirectoryShare
 from tests.fixtures.memory import MemoryShare

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.portal.markdown import render_markdown
 from jenkins_release.portal.memory import read_memory
 from jenkins_release.portal.page import Page, PageFile, PageRelease, human_size, render_page

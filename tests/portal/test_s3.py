@@ -17,8 +17,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.config.portal import Encryption
-from jenkins_release.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.portal import NotAtPortal, S3Portal
 from jenkins_release.portal.s3_upload import MAX_PARTS, MIN_PART, disposition, part_size_for, split
 from tests.fixtures.s3 import REGION, Call, Fault, S3Double

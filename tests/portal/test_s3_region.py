@@ -9,10 +9,10 @@ from urllib.request import urlopen
 import pytest
 
 from jenkins_release.aws.s3 import regional_client
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.ledger import S3Ledger
 from jenkins_release.portal import S3Portal
-from jenkins_release.steps.trust_store import S3TrustStore
+from jenkins_release.steps.context.trust_store import S3TrustStore
 from tests.fixtures.s3 import REGION, Fault, S3Double
 from tests.portal.test_contract import SMALL, ignore, upload
 

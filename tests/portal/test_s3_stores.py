@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.ledger import S3Ledger
 from jenkins_release.portal import S3Portal
 from jenkins_release.portal.s3_upload import MIN_PART
 from jenkins_release.sandbox.process import LOOPBACK, Server, free_port, listening
-from jenkins_release.steps.trust_store import S3TrustStore
+from jenkins_release.steps.context.trust_store import S3TrustStore
 from tests.docs.pages import ROOT
 from tests.fixtures.s3 import REGION, Call, S3Double
 from tests.portal.test_contract import LARGE, SMALL, ignore, upload

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.waits import Limits, pause
 from jenkins_release.portal import S3Portal, Upload
 from jenkins_release.portal.s3_upload import MIN_PART
-from jenkins_release.waits import Limits, pause
 from tests.fixtures.process import started, stopped_at_once, waiting_program
 from tests.fixtures.raw_server import RawServer, Request, Speech, answer, drip
 

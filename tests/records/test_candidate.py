@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.strict_json import fold
+from jenkins_release.oci.manifests import Descriptor, build_manifest
 from jenkins_release.records.base import canonical_json, strict_json
 from jenkins_release.records.candidate import (
     BlobRecord,
@@ -20,8 +22,6 @@ from jenkins_release.records.candidate import (
     LayerRecord,
     checksum_lines,
 )
-from jenkins_release.registry.manifests import Descriptor, build_manifest
-from jenkins_release.strict_json import fold
 
 DIGEST = "sha256:" + "a" * 64
 

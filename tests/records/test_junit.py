@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.records.junit import TestResults, read_junit, together
 
 REPORT = b"""<testsuites><testsuite name="smoke">

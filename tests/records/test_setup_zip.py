@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.records.setup_zip import read_zip
 
 _VERSION_NEEDED, _COMPRESSION = 6, 10

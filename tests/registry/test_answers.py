@@ -11,14 +11,14 @@ from email.utils import format_datetime
 
 import pytest
 
-from jenkins_release import exchange
-from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
+from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
+from jenkins_release.base.waits import Limits
+from jenkins_release.http import exchange
+from jenkins_release.oci.manifests import OCI_MANIFEST, sha256_digest
 from jenkins_release.registry.distribution import DistributionRegistry
-from jenkins_release.registry.manifests import OCI_MANIFEST, sha256_digest
 from jenkins_release.registry.protocol import Part, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
-from jenkins_release.waits import Limits
 from tests.fixtures.key_access import key_access
 from tests.fixtures.raw_server import Part as Said
 from tests.fixtures.raw_server import RawServer, Request, Speech, answer, drip, flood, stall

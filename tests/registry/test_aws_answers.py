@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSResponse
 from urllib3 import HTTPResponse
 
 from jenkins_release.aws import aws_client, aws_errors, translate
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from tests.registry.test_aws_errors import answered
 
 LATER = [

@@ -12,7 +12,7 @@ import pytest
 
 from jenkins_release.aws import aws_errors, error_code, retry_after, translate
 from jenkins_release.aws.s3 import Bucket
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 
 NOW = 1_750_000_000.0
 

@@ -10,8 +10,8 @@ import pytest
 from botocore.loaders import JSONFileLoader
 
 from jenkins_release.aws import aws_client
-from jenkins_release.errors import RemoteError
-from jenkins_release.parallel import map_parallel
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.parallel import map_parallel
 
 REGION = "eu-central-1"
 INVENTED = {

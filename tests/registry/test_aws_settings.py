@@ -11,7 +11,7 @@ import pytest
 
 from jenkins_release.aws import aws_client
 from jenkins_release.aws.errors import aws_errors
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.registry import EcrRegistry
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "x" * 40}

@@ -17,10 +17,10 @@ import pytest
 
 from jenkins_release.aws import aws_client, aws_errors, exchange
 from jenkins_release.aws.s3 import Bucket
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.waits import Limits
 from jenkins_release.registry import EcrRegistry
 from jenkins_release.sandbox.process import alive, free_port
-from jenkins_release.waits import Limits
 from tests.fixtures.process import started, stopped_at_once, waiting_program
 from tests.fixtures.raw_server import RawServer, Request, answer, drip, flood, stall
 

@@ -9,16 +9,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.waits import Limits
+from jenkins_release.oci.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_INDEX, sha256_digest
 from jenkins_release.registry.distribution import (
     MAX_MANIFEST_BYTES,
     DistributionRegistry,
     ImageReference,
 )
-from jenkins_release.registry.manifests import DOCKER_CONFIG, DOCKER_MANIFEST, OCI_INDEX, sha256_digest
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.process import LOOPBACK, free_port
-from jenkins_release.waits import Limits
 from tests.fixtures.raw_server import RawServer, Request, answer
 
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"

@@ -8,14 +8,14 @@ import pytest
 from boto3.session import Session
 from botocore.config import Config
 
-from jenkins_release.errors import RemoteError
-from jenkins_release.exchange import Answer
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.retry import RetryPolicy, retry_call
+from jenkins_release.http.exchange import Answer
 from jenkins_release.registry import EcrRegistry
 from jenkins_release.registry.transport import refusal
-from jenkins_release.retry import RetryPolicy, retry_call
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_front import EcrFront
-from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import REGION
+from jenkins_release.sandbox.front.front import EcrFront
 from jenkins_release.sandbox.process import free_port
 
 REPOSITORY = "skydrm/rms"

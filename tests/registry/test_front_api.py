@@ -16,9 +16,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from jenkins_release.sandbox.api_fault import ApiFault
-from jenkins_release.sandbox.ecr_access import authorize
-from jenkins_release.sandbox.ecr_front import EcrFront
-from jenkins_release.sandbox.ecr_state import REGION, Statement
+from jenkins_release.sandbox.ecr.access import authorize
+from jenkins_release.sandbox.ecr.state import REGION, Statement
+from jenkins_release.sandbox.front.front import EcrFront
 from tests.fixtures.ecr import PULL_ONLY
 from tests.fixtures.ecr_push import OCI_MANIFEST, Pusher, digest_of
 

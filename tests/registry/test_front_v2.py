@@ -17,8 +17,8 @@ import pytest
 import requests
 
 from jenkins_release.registry import EcrRegistry
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_front import EcrFront
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.front.front import EcrFront
 from jenkins_release.sandbox.process import find_program
 from tests.fixtures.ecr import PULL_ONLY
 from tests.fixtures.ecr_push import OCI_MANIFEST, Pusher, digest_of

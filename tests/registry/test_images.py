@@ -9,9 +9,8 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from jenkins_release.aws import aws_client
-from jenkins_release.errors import IntegrityError, RemoteError
-from jenkins_release.registry import EcrRegistry, RepositoryNotFound
-from jenkins_release.registry.manifests import (
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.oci.manifests import (
     DOCKER_MANIFEST,
     OCI_INDEX,
     OCI_MANIFEST,
@@ -20,9 +19,10 @@ from jenkins_release.registry.manifests import (
     read_content,
     sha256_digest,
 )
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_front import EcrFront
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
+from jenkins_release.registry import EcrRegistry, RepositoryNotFound
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION
+from jenkins_release.sandbox.front.front import EcrFront
 from tests.fixtures.ecr_push import OCI_CONFIG, OCI_LAYER, Pusher
 
 REPOSITORY = "skydrm/rms"

@@ -13,11 +13,11 @@ import requests
 from botocore.stub import Stubber
 
 from jenkins_release.aws import aws_client
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.registry import EcrRegistry
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_front import EcrFront
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.front.front import EcrFront
 
 
 def everything_said(error: RemoteError | ConfigurationError, log: pytest.LogCaptureFixture) -> str:

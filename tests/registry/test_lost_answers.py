@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.registry import EcrRegistry
 from jenkins_release.registry.policies import RepositoryPolicies
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_front import EcrFront
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION
+from jenkins_release.sandbox.front.front import EcrFront
 from tests.fixtures.ecr_push import Pusher
 
 NAME = "skydrm/rms"

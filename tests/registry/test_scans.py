@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.registry import EcrRegistry, RepositoryNotFound, Scan
-from jenkins_release.sandbox.ecr_front import EcrFront
-from jenkins_release.sandbox.ecr_state import REGION, ScanOrder, Statement
+from jenkins_release.sandbox.ecr.state import REGION, ScanOrder, Statement
+from jenkins_release.sandbox.front.front import EcrFront
 from tests.fixtures.ecr_push import Pusher
 
 REPOSITORY = "skydrm/rms"
@@ -87,7 +87,7 @@ def test_a_scan_completes_after_a_while(ecr: EcrFront, registry: EcrRegistry, sc
 
 def test_an_order_survives_a_restart(ecr: EcrFront, front: Any, scanned: str):
     """As everything that the front knows."""
-    from jenkins_release.sandbox.ecr_state import EcrState
+    from jenkins_release.sandbox.ecr.state import EcrState
 
     ecr.state.order_scan(ScanOrder(repository=REPOSITORY, status="FAILED"))
     assert EcrState(ecr.state.file.parent)._document.scans == [

@@ -9,12 +9,12 @@ import pytest
 import requests
 from boto3.session import Session
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.registry import EcrRegistry
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_server import EcrServer
-from jenkins_release.sandbox.ecr_state import REGION
-from jenkins_release.sandbox.moto_server import MotoServer
+from jenkins_release.sandbox.aws.moto_server import MotoServer
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import REGION
+from jenkins_release.sandbox.front.server import EcrServer
 from jenkins_release.sandbox.process import listening
 from jenkins_release.sandbox.registry import RegistryServer
 from tests.fixtures.ecr import PULL_ONLY

@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from jenkins_release.aws import aws_client
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.registry import (
     EcrRegistry,
     RepositoryNotFound,
@@ -18,9 +18,9 @@ from jenkins_release.registry import (
     StoredImage,
     TagConflict,
 )
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_front import EcrFront
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION
+from jenkins_release.sandbox.front.front import EcrFront
 from tests.fixtures.ecr_push import Pusher
 
 REPOSITORY = "skydrm/rms"

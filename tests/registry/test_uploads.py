@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
-from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.registry import EcrRegistry, RegistryLogin
 from jenkins_release.registry.protocol import (
     LayersNotFound,
@@ -19,8 +19,8 @@ from jenkins_release.registry.protocol import (
 )
 from jenkins_release.registry.transport import Transport, root_url
 from jenkins_release.registry.uploads import PART, RegistryUploads
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_front import EcrFront
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.front.front import EcrFront
 from tests.fixtures.ecr_push import OCI_MANIFEST, Pusher, digest_of
 
 NAME = "skydrm/rms"

@@ -29,8 +29,9 @@ from typing import Any
 from pydantic import SecretStr
 from securesystemslib.signer import Signer
 
+from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
 from jenkins_release.config import KEY_PASSPHRASE, load_configuration
-from jenkins_release.errors import IntegrityError, ReleaseError, RemoteError
+from jenkins_release.oci.manifests import Descriptor, build_manifest, sha256_digest
 from jenkins_release.portal import SharePortal
 from jenkins_release.records.attestation import (
     PORTAL,
@@ -48,25 +49,24 @@ from jenkins_release.records.bundle import read_bundle
 from jenkins_release.records.candidate import Candidate, manifest_digest
 from jenkins_release.records.published import PublishedRelease, release_checksum_lines
 from jenkins_release.records.refresh import RefreshRecord
-from jenkins_release.registry.manifests import Descriptor, build_manifest, sha256_digest
 from jenkins_release.registry.protocol import TagConflict
 from jenkins_release.sandbox.product import write_product
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.approve import ApprovalRequest, approve_plan
-from jenkins_release.steps.attestations import AttestationsRequest, write_attestations
-from jenkins_release.steps.export import ExportRequest, export_candidate
-from jenkins_release.steps.fetch import fetch_candidate
-from jenkins_release.steps.load import load_candidate
-from jenkins_release.steps.plan import plan_promotion, write_plan
-from jenkins_release.steps.portal import PortalRequest, upload_release
-from jenkins_release.steps.promote import PromoteRequest, promote
-from jenkins_release.steps.publish import PublishRequest, publish_release
-from jenkins_release.steps.receipt import RECEIPTS, read_receipt
-from jenkins_release.steps.refresh import RefreshRequest, refresh_stack
-from jenkins_release.steps.release_list import list_releases
-from jenkins_release.steps.services import Services
-from jenkins_release.steps.sign_off import SignOffRequest, sign_off
-from jenkins_release.steps.withdraw import WithdrawRequest, withdraw_release
+from jenkins_release.steps.candidate.export import ExportRequest, export_candidate
+from jenkins_release.steps.candidate.fetch import fetch_candidate
+from jenkins_release.steps.candidate.load import load_candidate
+from jenkins_release.steps.candidate.receipt import RECEIPTS, read_receipt
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.end_of_life.withdraw import WithdrawRequest, withdraw_release
+from jenkins_release.steps.overview.listing import list_releases
+from jenkins_release.steps.portal.upload import PortalRequest, upload_release
+from jenkins_release.steps.promotion.approve import ApprovalRequest, approve_plan
+from jenkins_release.steps.promotion.plan import plan_promotion, write_plan
+from jenkins_release.steps.promotion.promote import PromoteRequest, promote
+from jenkins_release.steps.publication.publish import PublishRequest, publish_release
+from jenkins_release.steps.qa.sign_off import SignOffRequest, sign_off
+from jenkins_release.steps.release.attestations import AttestationsRequest, write_attestations
+from jenkins_release.steps.saas.refresh import RefreshRequest, refresh_stack
 from tests.fixtures.archives import docker_members, join, layer_tar
 from tests.fixtures.memory import (
     HOST,

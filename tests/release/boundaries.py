@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, Protocol
 
-from jenkins_release.steps.services import Services
+from jenkins_release.steps.context.services import Services
 
 SERVICES = ("share", "release_share", "registry", "engine", "blobs")
 _LOCAL = {"share.name", "release_share.name"}

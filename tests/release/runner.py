@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.sandbox.ecr.state import REGION
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,7 +87,7 @@ def main() -> None:
     import jenkins_release.images
     import jenkins_release.registry
     import jenkins_release.share
-    import jenkins_release.steps.promote  # noqa: F401
+    import jenkins_release.steps.promotion.promote  # noqa: F401
     from jenkins_release.aws import aws_client
 
     botocore.session.create_loader = functools.cache(botocore.session.create_loader)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.demo_images import SERVICES
+from jenkins_release.sandbox.sample_images import SERVICES
 from tests.fixtures.release import Product
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from jenkins_release.errors import IntegrityError, RemoteError
+from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.records.attestation import PUBLICATION
-from jenkins_release.steps.release_list import list_releases
+from jenkins_release.steps.overview.listing import list_releases
 from tests.release.adversary import (
     AREA,
     FOLDER,

@@ -12,7 +12,7 @@ import pytest
 from jenkins_release import CandidateRef, GateRefused, PromoteRequest, promote
 from jenkins_release.records.attestation import APPROVAL, OVERRIDE
 from jenkins_release.records.plan import Plan
-from jenkins_release.sandbox.demo_images import SERVICES
+from jenkins_release.sandbox.sample_images import SERVICES
 from tests.fixtures.approval import REF, Release
 from tests.fixtures.process import started
 
@@ -126,7 +126,7 @@ def test_what_is_told_on_a_terminal(tested: Release):
 
 def test_a_run_that_died_is_finished_with_the_approval_it_has(tested: Release):
     """Progress of the approved plan is no drift."""
-    from jenkins_release.sandbox.ecr_faults import Fault
+    from jenkins_release.sandbox.ecr.faults import Fault
 
     tested.approved()
     path = f"/v2/{tested.product.prefix}/dbmigrate/manifests/"

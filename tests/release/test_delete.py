@@ -13,10 +13,10 @@ import requests
 
 from jenkins_release.aws import aws_client
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.demo_images import build_images
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import REGION
 from jenkins_release.sandbox.saas import CLUSTER
+from jenkins_release.sandbox.sample_images import build_images
 from tests.fixtures.command import fails
 from tests.fixtures.ecr_push import OCI_INDEX, digest_of
 from tests.fixtures.release import Product

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from jenkins_release.images import DockerEngine
-from jenkins_release.registry.manifests import sha256_digest
-from jenkins_release.sandbox.demo_images import SERVICES, build_images
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_server import EcrServer
-from jenkins_release.steps import _blob_source
+from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.front.server import EcrServer
+from jenkins_release.sandbox.sample_images import SERVICES, build_images
+from jenkins_release.steps.promotion import blob_source as _blob_source
 from tests.fixtures.damage import flip
 from tests.fixtures.release import WITHOUT_DAEMON, Product, another_registry
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images import DockerEngine, LocalImage, docker_engine
 from jenkins_release.images.gzip_archive import GzipArchive
 from jenkins_release.records.candidate import ImageRecord
-from jenkins_release.steps import export as export_step
-from jenkins_release.steps._write_archive import WrittenArchive
+from jenkins_release.steps.candidate import export as export_step
+from jenkins_release.steps.candidate.archive_writer import WrittenArchive
 from tests.fixtures.archives import (
     STARTS,
     OciLayout,

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from jenkins_release.config import load_configuration
-from jenkins_release.registry.manifests import Descriptor, build_manifest, sha256_digest
+from jenkins_release.oci.manifests import Descriptor, build_manifest, sha256_digest
 from jenkins_release.registry.protocol import Part
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps._open import open_candidate
-from jenkins_release.steps.plan import candidate_tag
-from jenkins_release.steps.services import Services
+from jenkins_release.steps.candidate.opened import open_candidate
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.promotion.plan import candidate_tag
 from tests.fixtures.archives import layer_tar
 from tests.fixtures.command import fails
 from tests.fixtures.release import EVERY_WAY, Product

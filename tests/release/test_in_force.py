@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from jenkins_release.records.published import PublishedRelease, release_checksum_lines
 from jenkins_release.sandbox.samba import SambaServer
-from jenkins_release.steps._portal_page import look, window
-from jenkins_release.steps.history import release_history
-from jenkins_release.steps.release_list import list_releases
+from jenkins_release.steps.overview.history import release_history
+from jenkins_release.steps.overview.listing import list_releases
+from jenkins_release.steps.portal.page import look, window
 from tests.fixtures.portal import Shop
 from tests.fixtures.share import USER
 

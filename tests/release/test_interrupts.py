@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.sandbox.ecr_server import EcrServer
+from jenkins_release.sandbox.front.server import EcrServer
 from tests.faults.http_proxy import HttpProxy, Order, drip, lose_silently, reset, stall, status
 from tests.fixtures.process import Ended, signalled, started
 from tests.fixtures.resume import Lane, OpenLane

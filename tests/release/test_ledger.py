@@ -16,8 +16,8 @@ from jenkins_release import SignOffRequest, load_configuration
 from jenkins_release.ledger import MAX_LINE_BYTES, MAX_LINES
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.staging import Staging
-from jenkins_release.steps import _attest
-from jenkins_release.steps.trust import _document
+from jenkins_release.steps.candidate import attest as _attest
+from jenkins_release.steps.trust.document import _document
 from tests.fixtures.command import Outcome, fails
 from tests.fixtures.ledger import folder_ledger, with_ledger, without_ledger
 from tests.fixtures.portal import Shop

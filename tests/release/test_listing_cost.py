@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from benchmarks.scenes import write_candidates
 from jenkins_release import Services, list_candidates, load_configuration
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.product import write_product
 from jenkins_release.share import DirectoryShare, Entry
 from jenkins_release.share.protocol import AHEAD, Listed

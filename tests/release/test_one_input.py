@@ -12,7 +12,7 @@ import smbclient
 from jenkins_release.config import SMB_PASSWORD, SMB_USER
 from jenkins_release.records.base import canonical_json
 from jenkins_release.sandbox.stack import CANDIDATE_SHARE
-from jenkins_release.share.smb_address import SmbAddress
+from jenkins_release.share.smb.address import SmbAddress
 from tests.fixtures.command import fails
 from tests.fixtures.release import EVERY_WAY, Product
 from tests.release.boundaries import watched_services

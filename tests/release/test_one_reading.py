@@ -11,7 +11,7 @@ import tarfile
 
 import pytest
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry import EcrRegistry
 from jenkins_release.sandbox.stack import Sandbox

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from jenkins_release.errors import ReleaseError, RemoteError
-from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.base.errors import ReleaseError, RemoteError
+from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.promote import PromoteRequest, promote
+from jenkins_release.steps.promotion.promote import PromoteRequest, promote
 from tests.fixtures.release import WAYS
 from tests.fixtures.resume import ONCE, VERSION, Lane, OpenLane
 from tests.fixtures.share import Tap, eventually

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from benchmarks.scenes import write_candidates
 from jenkins_release import CandidateRef, Services, load_configuration, plan_promotion
-from jenkins_release.sandbox.ecr_front import EcrFront
+from jenkins_release.sandbox.front.front import EcrFront
 from jenkins_release.sandbox.product import write_product
 from tests.fixtures.ecr_push import Pusher
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.demo_images import SERVICES, build_images
-from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.sample_images import SERVICES, build_images
 from tests.fixtures.release import EVERY_WAY, Product
 
 pytestmark = EVERY_WAY

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from jenkins_release.errors import GateRefused
+from jenkins_release.base.errors import GateRefused
 from jenkins_release.keys import generate_key
 from jenkins_release.records.attestation import PROMOTION, read_envelope
 from jenkins_release.sandbox.saas import saas_toml
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.trust_root import PIN_VARIABLE
+from jenkins_release.steps.context.trust_root import PIN_VARIABLE
 from tests.docs.pages import ROOT
 from tests.fixtures.approval import REF, Release
 from tests.fixtures.command import fails

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.sandbox.ecr.faults import Fault
 from tests.fixtures.release import Product, another_registry
 from tests.release.test_withdraw import move_tags, publish
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.demo_images import SERVICES, build_images
+from jenkins_release.sandbox.sample_images import SERVICES, build_images
 from tests.fixtures.archives import docker_members, join, layer_tar
 from tests.fixtures.damage import flip
 from tests.fixtures.release import WITHOUT_DAEMON, Product

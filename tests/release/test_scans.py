@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jenkins_release.sandbox.demo_images import SERVICES
-from jenkins_release.sandbox.ecr_state import ScanOrder
+from jenkins_release.sandbox.ecr.state import ScanOrder
+from jenkins_release.sandbox.sample_images import SERVICES
 from tests.fixtures.approval import REF, Release
 
 

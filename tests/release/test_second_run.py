@@ -15,24 +15,29 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
 from jenkins_release.ledger import FolderLedger
 from jenkins_release.records.attestation import REQUEST, TEST_RESULT, Place, read_envelope, sign_statement
 from jenkins_release.registry.protocol import Repository, StoredImage
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.approve import ApprovalRequest, OverrideRequest, approve_plan, override_gate
-from jenkins_release.steps.attestations import AttestationsRequest, write_attestations
-from jenkins_release.steps.bundle import BundleRequest, build_bundle
-from jenkins_release.steps.export import ExportRequest, export_candidate
-from jenkins_release.steps.ledger import adopt_candidate
-from jenkins_release.steps.plan import plan_promotion, write_plan
-from jenkins_release.steps.promote import PromoteRequest, promote
-from jenkins_release.steps.publish import PublishRequest, publish_release
-from jenkins_release.steps.request import PlanRequest, request_plan
-from jenkins_release.steps.retire import RetireRequest, retire_releases
-from jenkins_release.steps.revoke import RevocationRequest, revoke_sign_off
-from jenkins_release.steps.sign_off import SignOffRequest, sign_off
-from jenkins_release.steps.withdraw import WithdrawRequest, withdraw_release
+from jenkins_release.steps.candidate.export import ExportRequest, export_candidate
+from jenkins_release.steps.end_of_life.retire import RetireRequest, retire_releases
+from jenkins_release.steps.end_of_life.withdraw import WithdrawRequest, withdraw_release
+from jenkins_release.steps.ledger.chains import adopt_candidate
+from jenkins_release.steps.promotion.approve import (
+    ApprovalRequest,
+    OverrideRequest,
+    approve_plan,
+    override_gate,
+)
+from jenkins_release.steps.promotion.plan import plan_promotion, write_plan
+from jenkins_release.steps.promotion.promote import PromoteRequest, promote
+from jenkins_release.steps.promotion.request import PlanRequest, request_plan
+from jenkins_release.steps.publication.publish import PublishRequest, publish_release
+from jenkins_release.steps.qa.revoke import RevocationRequest, revoke_sign_off
+from jenkins_release.steps.qa.sign_off import SignOffRequest, sign_off
+from jenkins_release.steps.release.attestations import AttestationsRequest, write_attestations
+from jenkins_release.steps.setup_zip.build import BundleRequest, build_bundle
 from tests.fixtures.archives import docker_members, join, layer_tar
 from tests.fixtures.memory import MemoryRegistry, MemoryShare
 from tests.release.adversary import FOLDER, NAMES, REF, Scene, World

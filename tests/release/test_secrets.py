@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.sandbox.ecr_faults import Fault
+from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.product import ROLES
 from tests.fixtures.release import EVERY_WAY, Product
 

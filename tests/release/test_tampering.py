@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.steps import _attest
+from jenkins_release.steps.candidate import attest as _attest
 from tests.fixtures.damage import flipped
 from tests.fixtures.release import Product
 

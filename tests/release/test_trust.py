@@ -13,14 +13,14 @@ import pytest
 from pydantic import SecretStr
 
 from jenkins_release import PromoteRequest, promote
-from jenkins_release.errors import GateRefused
+from jenkins_release.base.errors import GateRefused
+from jenkins_release.base.progress import SilentProgress
 from jenkins_release.keys import generate_key, load_public_key
-from jenkins_release.progress import SilentProgress
 from jenkins_release.records.attestation import PROMOTION, read_envelope
 from jenkins_release.records.trust import TrustVersion
 from jenkins_release.sandbox.trust import begin_trust
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.trust_root import PIN_VARIABLE
+from jenkins_release.steps.context.trust_root import PIN_VARIABLE
 from tests.fixtures.approval import REF, Release
 from tests.fixtures.command import Outcome, fails, run
 from tests.fixtures.configuration import trusted_key

@@ -23,7 +23,7 @@ from jenkins_release import (
     verify_release,
     write_attestations,
 )
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.images import DockerEngine
 from jenkins_release.registry import RegistryLogin
 from jenkins_release.sandbox.process import free_port

@@ -12,11 +12,11 @@ from typing import Any
 import docker
 import pytest
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.demo_images import SERVICES, build_images, demo_references
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.sample_images import SERVICES, build_images, demo_references
 from tests.fixtures.command import fails
 from tests.fixtures.release import Product, another_registry
 from tests.release.runner import Ended, Runner
@@ -567,7 +567,7 @@ def test_two_at_once_exclude_each_other(promoted: Product):
     """Whoever comes second is told who is at work."""
     from jenkins_release.config import load_configuration
     from jenkins_release.share.candidates import CandidateRef
-    from jenkins_release.steps.services import Services
+    from jenkins_release.steps.context.services import Services
 
     configuration = load_configuration(None, environ=promoted.environ, options={})
     before = promoted.tags()

@@ -11,7 +11,7 @@ import pytest
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import read_envelope
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.process import as_root, free_port
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from tests.fixtures.command import fails

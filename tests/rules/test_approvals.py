@@ -7,10 +7,10 @@ import json
 
 import pytest
 
+from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import APPROVAL, OVERRIDE
-from jenkins_release.rules.gate import OVERRIDABLE
-from jenkins_release.rules.policy import Freeze, Policy
-from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.rules.gate.decision import OVERRIDABLE
+from jenkins_release.rules.gate.policy import Freeze, Policy
 from tests.fixtures.gate import (
     APPROVER,
     APPROVER2,

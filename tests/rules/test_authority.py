@@ -15,9 +15,9 @@ from jenkins_release.records.attestation import APPROVAL, OVERRIDE, PUBLICATION,
 from jenkins_release.records.bundle import read_bundle, write_bundle
 from jenkins_release.records.candidate import Candidate, manifest_digest
 from jenkins_release.records.plan import Plan, PlannedImage, TagNow
-from jenkins_release.rules.authority import Authority
-from jenkins_release.rules.consumer import Judgement, judge, judge_under
-from jenkins_release.rules.policy import Policy, policy_digest
+from jenkins_release.rules.gate.authority import Authority
+from jenkins_release.rules.gate.policy import Policy, policy_digest
+from jenkins_release.rules.release.consumer import Judgement, judge, judge_under
 from tests.fixtures.story import CONFIGS, MANIFESTS, NOW, REGISTRY, SIGNERS, Story, candidate, trusted_keys
 
 WITH_APPROVAL = {

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.registry.protocol import Scan
-from jenkins_release.rules.conditions import Reason, verdicts
-from jenkins_release.rules.evidence import collect
-from jenkins_release.rules.policy import Freeze, Policy
-from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.rules.gate.conditions import Reason, verdicts
+from jenkins_release.rules.gate.evidence import collect
+from jenkins_release.rules.gate.policy import Freeze, Policy
 from tests.fixtures.gate import (
     CANDIDATE,
     EXPORTED,

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.records.attestation import (
     MAX_ENVELOPE_BYTES,
     REVOCATION,
     TrustedKey,
 )
 from jenkins_release.records.bundle import MAX_BUNDLE_BYTES, read_bundle, write_bundle
-from jenkins_release.rules.consumer import judge
-from jenkins_release.rules.matching import match_file, match_local, match_stored
+from jenkins_release.rules.release.consumer import judge
+from jenkins_release.rules.release.matching import match_file, match_local, match_stored
 from tests.fixtures.story import (
     CONFIGS,
     MANIFESTS,

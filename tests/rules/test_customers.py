@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.rules.customers import checked_ticket, customer_named, same_customer, tag_value
-from jenkins_release.rules.iam_policy import source_networks
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.rules.customers.iam_policy import source_networks
+from jenkins_release.rules.customers.users import checked_ticket, customer_named, same_customer, tag_value
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jenkins_release.records.plan import Plan, PlannedImage, TagNow
-from jenkins_release.rules.drift import drift
+from jenkins_release.rules.gate.drift import drift
 from tests.fixtures.gate import digest, plan, planned
 
 RELEASE, MOVING = planned().tags

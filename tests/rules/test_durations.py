@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.rules.durations import parse_duration
+from jenkins_release.base.durations import parse_duration
+from jenkins_release.base.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(

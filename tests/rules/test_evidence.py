@@ -22,7 +22,7 @@ from jenkins_release.records.attestation import (
     WITHDRAWAL,
     Place,
 )
-from jenkins_release.rules.evidence import CLOCK_SKEW, Arrival, Evidence, collect
+from jenkins_release.rules.gate.evidence import CLOCK_SKEW, Arrival, Evidence, collect
 from tests.fixtures.gate import (
     APPROVER,
     BUILD,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jenkins_release.rules.forecast import Forecast, SeenRate, forecast, pushed_claim, seen_rate
+from jenkins_release.rules.release.forecast import Forecast, SeenRate, forecast, pushed_claim, seen_rate
 
 
 def seen(*rates: float) -> list[SeenRate]:

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import KINDS, TEST_RESULT, Place, TrustedKey
 from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.records.plan import Plan
 from jenkins_release.registry.protocol import Scan
-from jenkins_release.rules.conditions import Facts
-from jenkins_release.rules.gate import OVERRIDABLE, Decision, decide
-from jenkins_release.rules.policy import Freeze, Policy
-from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.rules.gate.conditions import Facts
+from jenkins_release.rules.gate.decision import OVERRIDABLE, Decision, decide
+from jenkins_release.rules.gate.policy import Freeze, Policy
 from tests.fixtures.damage import flipped
 from tests.fixtures.gate import (
     BUILD,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jenkins_release.config.saas import HealthSection
-from jenkins_release.probe import Answer
-from jenkins_release.rules.health import Streak, expected_version, fault
+from jenkins_release.http.probe import Answer
+from jenkins_release.rules.saas.health import Streak, expected_version, fault
 
 
 def check(**more) -> HealthSection:

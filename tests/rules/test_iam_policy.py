@@ -10,9 +10,9 @@ from botocore.loaders import Loader
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.rules.iam_evaluate import Call, evaluate, matches
-from jenkins_release.rules.iam_policy import (
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.rules.customers.iam_evaluate import Call, evaluate, matches
+from jenkins_release.rules.customers.iam_policy import (
     PULL_ACTIONS,
     TOKEN_ACTION,
     PullScope,

@@ -9,7 +9,7 @@ import pytest
 
 from jenkins_release.ledger import Line
 from jenkins_release.records.candidate import manifest_digest
-from jenkins_release.rules.ledger import NO_LEDGER, Standing, compare, entries_of
+from jenkins_release.rules.gate.ledger import NO_LEDGER, Standing, compare, entries_of
 from tests.fixtures.gate import CANDIDATE, Chain, candidate
 
 PLACE = ("SkyDRM", "8.1.0", "42")

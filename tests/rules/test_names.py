@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.rules.names import MAX_NAME, MAX_PATH, check_identifier, check_path, name_problem
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.names import MAX_NAME, MAX_PATH, check_identifier, check_path, name_problem
 
 BAD = [
     "", ".", "..", "a/b", "a\\b", "a:b", "a*b", 'a"b', "a<b", "a|b", "a?b", "a\0b", "a\nb", "a ", "a.",

@@ -14,14 +14,21 @@ from defusedxml import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jenkins_release.base.errors import ConfigurationError, GateRefused
 from jenkins_release.cli.notify import EVENTS
 from jenkins_release.config.notify import EventKind
-from jenkins_release.errors import ConfigurationError, GateRefused
 from jenkins_release.notify.mail import MailNotifier
 from jenkins_release.records.event import EventFailure, ReleaseEvent
-from jenkins_release.rules.events import MAX_FACTS, MAX_REASONS, MAX_TEXT, failure_of, is_told, make_event
-from jenkins_release.rules.notice_chat import MAX_SLACK_BYTES, MAX_TEAMS_BYTES, webhook_message
-from jenkins_release.rules.notices import mail_message, plain_text
+from jenkins_release.rules.notices.chat import MAX_SLACK_BYTES, MAX_TEAMS_BYTES, webhook_message
+from jenkins_release.rules.notices.events import (
+    MAX_FACTS,
+    MAX_REASONS,
+    MAX_TEXT,
+    failure_of,
+    is_told,
+    make_event,
+)
+from jenkins_release.rules.notices.mail import mail_message, plain_text
 from tests.docs.pages import ROOT
 
 NOW = datetime(2026, 11, 5, 14, 30, tzinfo=UTC)

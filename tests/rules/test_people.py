@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jenkins_release.rules.people import People, people_with_keys, person_key
+from jenkins_release.base.people import People, people_with_keys, person_key
 
 ONE = [
     ("Alex Baker", "alex baker"),

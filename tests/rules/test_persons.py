@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from jenkins_release.records.candidate import manifest_digest
-from jenkins_release.rules.gate import BY_SPELLING
-from jenkins_release.rules.policy import Policy
+from jenkins_release.rules.gate.decision import BY_SPELLING
+from jenkins_release.rules.gate.policy import Policy
 from tests.fixtures.gate import (
     APPROVER,
     APPROVER2,

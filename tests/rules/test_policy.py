@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from jenkins_release.rules.policy import Freeze, Policy, policy_digest
+from jenkins_release.rules.gate.policy import Freeze, Policy, policy_digest
 from tests.fixtures.gate import APPROVER, APPROVER2, KEYS, NOW, replaced, trusted
 
 POLICY = Policy(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jenkins_release.rules.portal import content_type, supported_versions
-from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.rules.release.portal import content_type, supported_versions
 
 VERSIONS = st.builds(
     lambda a, b, c, word: ReleaseVersion.parse(f"{a}.{b}.{c}{word}"),

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.rules.settings import read_settings
-from jenkins_release.rules.setup_files import README
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.rules.setup_zip.files import README
+from jenkins_release.rules.setup_zip.settings import read_settings
 from tests.fixtures.setup_zip import COMPOSE, SCRIPTS, SETTINGS, TARGET, TEMPLATES, setup_files, setup_zip
 from tests.fixtures.story import MANIFESTS, REGISTRY, good
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.records.attestation import PUBLICATION, REFRESH, SETUP
 from jenkins_release.records.setup import RECORD, SUMS, SetupBundle, setup_checksum_lines
 from jenkins_release.records.setup_zip import MAX_ZIP_BYTES, Member, write_zip
-from jenkins_release.rules.consumer import examine
-from jenkins_release.rules.setup_files import file_records, setup_claim
-from jenkins_release.rules.setup_proof import NOT_ATTESTED, SetupProof, first_proof, prove_setup_zip
+from jenkins_release.rules.release.consumer import examine
+from jenkins_release.rules.setup_zip.files import file_records, setup_claim
+from jenkins_release.rules.setup_zip.proof import NOT_ATTESTED, SetupProof, first_proof, prove_setup_zip
 from tests.fixtures.setup_zip import SCRIPTS, TEMPLATES, setup_files, setup_zip
 from tests.fixtures.story import NOW, TRUSTED, Story, candidate
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from jenkins_release.aws.ecs import Deployment, EcsService
 from jenkins_release.records.refresh import RefreshRecord, RunningPart, StackState
-from jenkins_release.rules.rollout import rollout
-from jenkins_release.rules.running import MIXED, NOT_A_RELEASE, NOTHING, ReleasedImages, verdict
-from jenkins_release.rules.stack import StackEntry, stack_history
+from jenkins_release.rules.saas.rollout import rollout
+from jenkins_release.rules.saas.running import MIXED, NOT_A_RELEASE, NOTHING, ReleasedImages, verdict
+from jenkins_release.rules.saas.stack import StackEntry, stack_history
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")

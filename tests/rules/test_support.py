@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jenkins_release.rules.support import StoredTag, TagTemplates, line_of, retirement, support_window
-from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.rules.release.support import StoredTag, TagTemplates, line_of, retirement, support_window
 
 FIXED = TagTemplates(("{version}",), ("{major}.{minor}.x", "latest"))
 numbers = st.integers(0, 3)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.rules.tags import (
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.tags import (
     image_reference,
     may_pin,
     moving_filters,
@@ -14,7 +14,7 @@ from jenkins_release.rules.tags import (
     repository_problem,
     template_problem,
 )
-from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.base.versions import ReleaseVersion
 
 VERSION = ReleaseVersion.parse("8.1.2")
 

@@ -8,8 +8,8 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from jenkins_release.records.attestation import TEST_RESULT, Place, TrustedKey, sign_statement
-from jenkins_release.rules.evidence import misnamed
-from jenkins_release.rules.timeline import between, marks
+from jenkins_release.rules.gate.evidence import misnamed
+from jenkins_release.rules.release.timeline import between, marks
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 QA = CryptoSigner.generate_ed25519()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from securesystemslib.signer import CryptoSigner
 
+from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.config import Configuration
 from jenkins_release.config.model import PolicySection, TrustedKeySection
-from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.keys import public_pem
 from jenkins_release.records.trust import (
     TrustDocument,
@@ -21,7 +21,7 @@ from jenkins_release.records.trust import (
     named_key,
     with_signature,
 )
-from jenkins_release.rules.trust import Pin, allowed, differences, in_force, misfits, walk
+from jenkins_release.rules.gate.trust import Pin, allowed, differences, in_force, misfits, walk
 
 NOW = datetime(2026, 11, 20, 18, 0, tzinfo=UTC)
 ALICE, BOB, CAROL, DAVE = (CryptoSigner.generate_ed25519() for _ in range(4))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.rules.versions import ReleaseVersion
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.versions import ReleaseVersion
 
 
 def test_versions_sort_as_products_are_released():

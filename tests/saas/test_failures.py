@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from jenkins_release.aws import aws_client
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_state import REGION, Statement
-from jenkins_release.sandbox.ecs_state import Misbehaviour
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import REGION, Statement
 from jenkins_release.sandbox.saas import CLUSTER
-from jenkins_release.share.directory import DirectoryShare
+from jenkins_release.share.folder.share import DirectoryShare
 from tests.fixtures.saas import SaasStack
 
 

@@ -10,9 +10,9 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from jenkins_release.aws import aws_client
-from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.records.attestation import WITHDRAWAL, Place, sign_statement
-from jenkins_release.sandbox.ecr_state import REGION
+from jenkins_release.sandbox.ecr.state import REGION
 from jenkins_release.sandbox.saas import CLUSTER
 from tests.fixtures.saas import NAMES, SaasStack
 

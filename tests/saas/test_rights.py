@@ -6,8 +6,8 @@ import contextlib
 
 import pytest
 
-from jenkins_release.errors import ReleaseError
-from jenkins_release.sandbox.ecr_state import ACCOUNT, REGION, Statement
+from jenkins_release.base.errors import ReleaseError
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
 from tests.docs.scenarios import statements
 from tests.fixtures.saas import SaasStack
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
-from jenkins_release.steps.refresh import RefreshRequest, refresh_stack
-from jenkins_release.steps.rollback import RollbackRequest, rollback_stack
-from jenkins_release.steps.services import Services
-from jenkins_release.steps.watcher import StackWatcher
+from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.context.watcher import StackWatcher
+from jenkins_release.steps.saas.refresh import RefreshRequest, refresh_stack
+from jenkins_release.steps.saas.rollback import RollbackRequest, rollback_stack
 from tests.fixtures.saas import SaasStack
 
 

@@ -15,11 +15,11 @@ import pytest
 
 from jenkins_release.aws import aws_client
 from jenkins_release.aws.ssm import CommandOrder, Ssm
-from jenkins_release.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
-from jenkins_release.sandbox.ecr_faults import Fault
-from jenkins_release.sandbox.ecr_state import REGION, Statement
-from jenkins_release.sandbox.moto_server import MotoServer
-from jenkins_release.sandbox.ssm_api import LOOKS, CommandState, Instance, SsmState
+from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
+from jenkins_release.sandbox.aws.moto_server import MotoServer
+from jenkins_release.sandbox.aws.ssm_api import LOOKS, CommandState, Instance, SsmState
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import REGION, Statement
 from tests.fixtures.process import Ended, signalled, started
 from tests.fixtures.saas import SaasStack
 

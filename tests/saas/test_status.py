@@ -94,7 +94,7 @@ def test_many_services_and_tasks_are_read_page_by_page(stack: SaasStack):
     """DescribeServices takes ten, DescribeTasks a hundred at a time."""
     from jenkins_release.aws import aws_client
     from jenkins_release.aws.ecs import Ecs
-    from jenkins_release.sandbox.ecr_state import REGION
+    from jenkins_release.sandbox.ecr.state import REGION
     from jenkins_release.sandbox.saas import create_services
 
     names = [f"service{number}" for number in range(23)]

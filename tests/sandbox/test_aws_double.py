@@ -9,11 +9,11 @@ from botocore.exceptions import ClientError
 
 from jenkins_release.aws import aws_client
 from jenkins_release.sandbox.api_fault import ApiFault
-from jenkins_release.sandbox.aws_api import JsonApi
-from jenkins_release.sandbox.ecr_state import REGION, Statement
-from jenkins_release.sandbox.ecs_state import EcsState
+from jenkins_release.sandbox.aws.api import JsonApi
+from jenkins_release.sandbox.aws.ecs_state import EcsState
+from jenkins_release.sandbox.aws.ssm_api import Instance
+from jenkins_release.sandbox.ecr.state import REGION, Statement
 from jenkins_release.sandbox.saas import CLUSTER, create_services
-from jenkins_release.sandbox.ssm_api import Instance
 from tests.fixtures.saas import SaasStack
 
 

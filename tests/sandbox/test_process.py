@@ -14,9 +14,9 @@ from typing import Protocol
 
 import pytest
 
-from jenkins_release.errors import RemoteError
-from jenkins_release.sandbox.ecr_server import EcrServer
-from jenkins_release.sandbox.moto_server import MotoServer
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.sandbox.aws.moto_server import MotoServer
+from jenkins_release.sandbox.front.server import EcrServer
 from jenkins_release.sandbox.process import LOOPBACK, Server, alive, free_port
 from jenkins_release.sandbox.registry import RegistryServer
 from tests.fixtures.share import eventually
@@ -153,7 +153,7 @@ def test_a_server_of_root_that_sudo_no_longer_ends_is_named(unprivileged: Unpriv
     sudo = unprivileged.folder / "bin" / "sudo"
     script = (
         "from pathlib import Path\n"
-        "from jenkins_release.errors import ReleaseError\n"
+        "from jenkins_release.base.errors import ReleaseError\n"
         "from jenkins_release.sandbox.process import Server\n"
         "server = Server('sleeper', Path(sys.argv[1]) / 'state', root=True)\n"
         "print(server.start(['sleep', '600'], lambda: True), flush=True)\n"

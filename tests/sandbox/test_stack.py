@@ -13,8 +13,8 @@ from pathlib import Path
 import docker
 import pytest
 
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.cli.entry import main
-from jenkins_release.errors import ConfigurationError, RemoteError
 from jenkins_release.sandbox.dockerd import DockerDaemon
 from jenkins_release.sandbox.process import Server, alive, find_program, free_port, listening
 from jenkins_release.sandbox.registry import RegistryServer

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
-from jenkins_release.retry import RetryPolicy
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
+from jenkins_release.base.retry import RetryPolicy
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import DirectoryShare, PathExists, SmbShare, candidates
 from jenkins_release.share import staging as staging_module

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from smbprotocol.exceptions import AccessDenied
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.share import DirectoryShare, PathExists, PathNotFound, Share, SmbShare
 from jenkins_release.share.protocol import HEAD, MAX_LISTED
-from jenkins_release.share.smb_connection import WRITE_DATA
+from jenkins_release.share.smb.connection import WRITE_DATA
 
 KINDS = ["directory", "samba", "samba, library's calls"]
 

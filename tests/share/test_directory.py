@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import LeaseHeld, RemoteError
+from jenkins_release.base.errors import LeaseHeld, RemoteError
 from jenkins_release.share import DirectoryShare, PathExists, PathNotFound
-from jenkins_release.share.directory_files import rename_by_reservation, rename_new, translated
+from jenkins_release.share.folder.files import rename_by_reservation, rename_new, translated
 from tests.fixtures.share import can_take, eventually, in_own_mounts
 
 REPORT = """
 import sys
 from pathlib import Path
-from jenkins_release.errors import ReleaseError
+from jenkins_release.base.errors import ReleaseError
 from jenkins_release.share import DirectoryShare
 share = DirectoryShare(Path(sys.argv[1]))
 try:

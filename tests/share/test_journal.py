@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.share.candidates import CandidateArea, CandidateRef
-from jenkins_release.share.directory import DirectoryShare
+from jenkins_release.share.folder.share import DirectoryShare
 from jenkins_release.share.journal import MAX_JOURNAL_BYTES, JournalFolder
 from jenkins_release.share.protocol import Entry
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.sandbox.process import free_port, listening
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import open_share

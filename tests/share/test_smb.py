@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, LeaseHeld, RemoteError
-from jenkins_release.retry import RetryPolicy, retry_call
+from jenkins_release.base.errors import ConfigurationError, LeaseHeld, RemoteError
+from jenkins_release.base.retry import RetryPolicy, retry_call
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import PathExists, SmbShare, open_share
-from jenkins_release.share.smb_dfs import may_follow
+from jenkins_release.share.smb.dfs import may_follow
 from tests.fixtures.share import USER, OpenSmb, StartSamba, Tap, can_take, eventually
 
 LOOPBACK = "127.0.0.1"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.share import DirectoryShare, SmbAddress, SmbShare, open_share
 
 

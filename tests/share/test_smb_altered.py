@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import RemoteError
-from jenkins_release.retry import RetryPolicy
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.retry import RetryPolicy
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import SmbShare
 from tests.fixtures.share import OpenSmb, StartSamba, Tap

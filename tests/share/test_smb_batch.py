@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import SmbShare
 from jenkins_release.share.protocol import AccessRefused

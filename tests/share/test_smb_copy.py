@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
-from jenkins_release.share import SmbShare, smb_copy
+from jenkins_release.share import SmbShare
+from jenkins_release.share.smb import copy as smb_copy
 from tests.fixtures.liar import Liar, number
 from tests.fixtures.share import OpenSmb, StartSamba, Tap
 

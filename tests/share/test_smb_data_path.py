@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import SmbShare
 from tests.fixtures.share import OpenSmb, StartSamba, Tap

@@ -13,10 +13,10 @@ from smbprotocol.exceptions import (
 )
 from smbprotocol.header import SMB2HeaderResponse
 
-from jenkins_release.errors import RemoteError
+from jenkins_release.base.errors import RemoteError
 from jenkins_release.share import PathExists, PathNotFound, ShareFull
 from jenkins_release.share.protocol import AccessRefused, InUse, NameRefused
-from jenkins_release.share.smb_errors import LoginRefused, connection_survives, status_text, translate
+from jenkins_release.share.smb.errors import LoginRefused, connection_survives, status_text, translate
 
 
 def answer(status: int) -> SMBResponseException:

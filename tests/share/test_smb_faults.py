@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, ReleaseError, RemoteError
-from jenkins_release.retry import RetryPolicy, retry_call
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.retry import RetryPolicy, retry_call
 from jenkins_release.sandbox.process import free_port
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import PathNotFound, ShareFull, SmbShare

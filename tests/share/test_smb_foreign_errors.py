@@ -22,7 +22,7 @@ from spnego.exceptions import ErrorCode, NegotiateOptions
 
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
-from jenkins_release.share.smb_errors import translate
+from jenkins_release.share.smb.errors import translate
 from tests.fixtures.foreign import Made, classes, ending, makers, raises
 from tests.fixtures.share import OpenSmb
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ReleaseError, RemoteError
+from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
 from tests.fixtures.liar import Forge, Liar, number

@@ -19,8 +19,8 @@ from smbprotocol.transport import Tcp
 from smbprotocol.tree import TreeConnect
 
 import jenkins_release
-from jenkins_release.share import smb_internals
-from jenkins_release.share.smb_wire import SmbWire
+from jenkins_release.share.smb.packed import internals as smb_internals
+from jenkins_release.share.smb.wire import SmbWire
 
 ROOT = Path(jenkins_release.__file__).parents[1]
 RELIED_ON = [

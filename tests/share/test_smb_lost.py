@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import LeaseHeld, RemoteError
-from jenkins_release.retry import RetryPolicy, retry_call
+from jenkins_release.base.errors import LeaseHeld, RemoteError
+from jenkins_release.base.retry import RetryPolicy, retry_call
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbAddress, SmbShare
-from jenkins_release.share.smb_sessions import LostSessions
+from jenkins_release.share.smb.sessions import LostSessions
 from jenkins_release.share.staging import stage_folder, write_new
 from tests.fixtures.share import OpenSmb, Tap, unchanged
 

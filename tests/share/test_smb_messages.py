@@ -11,9 +11,9 @@ from smbprotocol.connection import Connection
 from smbprotocol.header import Commands, Smb2Flags, SMB2HeaderRequest
 from smbprotocol.open import SMB2ReadRequest, SMB2WriteRequest
 
-from jenkins_release.share import smb_messages as messages
-from jenkins_release.share.smb_exchange import Done, Exchange, Protection
-from jenkins_release.share.smb_protection import (
+from jenkins_release.share.smb.packed import messages
+from jenkins_release.share.smb.packed.exchange import Done, Exchange, Protection
+from jenkins_release.share.smb.packed.protection import (
     AES_128_CCM,
     AES_128_GCM,
     AES_256_CCM,

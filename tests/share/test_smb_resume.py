@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import IntegrityError, RemoteError
-from jenkins_release.retry import RetryPolicy
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.retry import RetryPolicy
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import PathNotFound, SmbShare
 from tests.fixtures.share import OpenSmb, StartSamba, Tap, eventually

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from smbprotocol.connection import SMB2Echo
 
-from jenkins_release import waits
-from jenkins_release.errors import RemoteError
-from jenkins_release.retry import RetryPolicy
+from jenkins_release.base import waits
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.retry import RetryPolicy
+from jenkins_release.base.waits import Stopped, Waits
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
-from jenkins_release.share.smb_connection import SmbConnection
-from jenkins_release.share.smb_patience import Patience
-from jenkins_release.waits import Stopped, Waits
+from jenkins_release.share.smb.connection import SmbConnection
+from jenkins_release.share.smb.patience import Patience
 from tests.fixtures.damage import flipped
 from tests.fixtures.share import OpenSmb, Tap, eventually
 from tests.fixtures.worker import Worker

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 
 from jenkins_release.aws.ecs import RunningTask
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.retry import RetryPolicy, retry_call
 from jenkins_release.config.saas import SaasSection
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
-from jenkins_release.exchange import NoAnswer, location
+from jenkins_release.http.exchange import NoAnswer, location
 from jenkins_release.images.protocol import ImageNotFound
 from jenkins_release.records.refresh import RunningPart, StackState
-from jenkins_release.retry import RetryPolicy, retry_call
-from jenkins_release.steps import _docker_push, rollback
-from jenkins_release.steps._ecs_stack import EcsStack
-from jenkins_release.steps.watcher import StackWatcher
+from jenkins_release.steps.context.watcher import StackWatcher
+from jenkins_release.steps.promotion import push_docker as _docker_push
+from jenkins_release.steps.saas import rollback
+from jenkins_release.steps.saas.ecs_stack import EcsStack
 from tests.fixtures.memory import HOST, MemoryCluster
 
 GONE = RemoteError("no Docker daemon answers", retryable=True)
@@ -149,7 +150,7 @@ def test_a_location_that_cannot_be_used_is_told_without_its_secrets(stated: str,
 
 def test_a_root_key_in_kms_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connections end with the command, also if it is no root key of the draft."""
-    from jenkins_release.steps import trust
+    from jenkins_release.steps.trust import document as trust
     from tests.base.test_kms import Kms
     from tests.rules.test_trust import draft
 

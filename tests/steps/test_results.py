@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError
-from jenkins_release.steps.results import read_results, remove_results
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.steps.qa.results import read_results, remove_results
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jenkins_release.share import DirectoryShare, SmbShare
-from jenkins_release.steps._known_layers import LEAST, KnownLayers, Stretch
-from jenkins_release.steps._reuse import LayerGuess, NotReusable, ReusingWriter
+from jenkins_release.steps.candidate.known_layers import LEAST, KnownLayers, Stretch
+from jenkins_release.steps.candidate.layer_reuse import LayerGuess, NotReusable, ReusingWriter
 from tests.fixtures.archives import OciLayout, docker_members, join, layer_tar, sha256
 
 LAYERS = [layer_tar(f"layer {number}", size=LEAST + 20480 * (number // 2)) for number in range(3)]

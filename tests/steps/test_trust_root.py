@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.errors import ConfigurationError, IntegrityError, RemoteError
-from jenkins_release.rules.trust import Pin
-from jenkins_release.share.directory import DirectoryShare
-from jenkins_release.steps.trust_root import PIN_FILE, PIN_VARIABLE, PinFile, pinned
-from jenkins_release.steps.trust_store import S3TrustStore, ShareTrustStore, TrustStore, read_versions
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.rules.gate.trust import Pin
+from jenkins_release.share.folder.share import DirectoryShare
+from jenkins_release.steps.context.trust_root import PIN_FILE, PIN_VARIABLE, PinFile, pinned
+from jenkins_release.steps.context.trust_store import S3TrustStore, ShareTrustStore, TrustStore, read_versions
 from tests.fixtures.s3 import REGION, Fault, S3Double
 
 ONE, TWO = Pin(f"sha256:{'1' * 64}", 1), Pin(f"sha256:{'2' * 64}", 7)
@@ -196,8 +196,8 @@ def test_a_folder_of_versions_that_cannot_be_listed_is_named(tmp_path: Path):
     place.chmod(0)
     program = (
         "import os, sys, pathlib\n"
-        "from jenkins_release.errors import ConfigurationError\n"
-        "from jenkins_release.steps.trust import read_version_files\n"
+        "from jenkins_release.base.errors import ConfigurationError\n"
+        "from jenkins_release.steps.trust.document import read_version_files\n"
         "os.getuid() or os.setuid(65534)\n"
         "try:\n    read_version_files((pathlib.Path(sys.argv[1]),))\n"
         "except ConfigurationError as error:\n    print(error.message)\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.blobs import Blob
 from jenkins_release.images.archive.documents import parse_document
 from jenkins_release.images.archive.index import ArchiveLimits

@@ -1,6 +1,6 @@
 """JSON documents of an archive, read so that no two readers can understand them differently.
 
-Docker reads them with Go's ``encoding/json``; :mod:`jenkins_release.strict_json` says what that means.
+Docker reads them with Go's ``encoding/json``; :mod:`jenkins_release.base.strict_json` says what that means.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from jenkins_release.errors import IntegrityError
-from jenkins_release.strict_json import strict_json
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.strict_json import strict_json
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 """A digest as the OCI image specification writes it (descriptor.md, "Digests")."""

@@ -12,18 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jenkins_release.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.strict_json import check_shape
 from jenkins_release.images.archive.catalog import BLOB_FOLDER, Catalog
 from jenkins_release.images.archive.config import archived_image, match_layers, read_config
 from jenkins_release.images.archive.documents import digest
 from jenkins_release.images.archive.index import ArchivedImage
 from jenkins_release.images.archive.platforms import Platform, normalise
 from jenkins_release.images.archive.references import check_reference
-from jenkins_release.registry.manifests import LAYER_TYPES
-from jenkins_release.registry.shapes import INDEX as INDEX_SHAPE
-from jenkins_release.registry.shapes import LAYOUT as LAYOUT_SHAPE
-from jenkins_release.registry.shapes import MANIFEST, check_descriptor
-from jenkins_release.strict_json import check_shape
+from jenkins_release.oci.manifests import LAYER_TYPES
+from jenkins_release.oci.shapes import INDEX as INDEX_SHAPE
+from jenkins_release.oci.shapes import LAYOUT as LAYOUT_SHAPE
+from jenkins_release.oci.shapes import MANIFEST, check_descriptor
 
 INDEX = "index.json"
 """Name of the document that lists a layout's images."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from jenkins_release.errors import ConfigurationError
+from jenkins_release.base.errors import ConfigurationError
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 _ARCHITECTURES = {

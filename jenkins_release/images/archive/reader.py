@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from jenkins_release.errors import IntegrityError, ReleaseError
+from jenkins_release.base.errors import IntegrityError, ReleaseError
 from jenkins_release.images.archive.blobs import Blob, BlobHasher
 from jenkins_release.images.archive.catalog import Catalog
 from jenkins_release.images.archive.docker_layout import MANIFEST, read_docker_layout

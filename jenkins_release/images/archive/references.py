@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jenkins_release.errors import IntegrityError
-from jenkins_release.references import familiar
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.references import familiar
 
 
 def check_reference(text: str, where: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from jenkins_release.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.header import BLOCK, Header, parse_header, parse_pax, text
 from jenkins_release.images.archive.index import ArchiveLimits
 

@@ -1,0 +1,401 @@
+"""One request over HTTP and its answer, bounded in time and in bytes, whatever the server sends.
+
+requests and urllib3 read bodies without bound, follow redirects by themselves, and let errors of several
+libraries through. Here an answer is either one that can be used, or a :class:`NoAnswer` says why not.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.cookies import CookieConflictError
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.util.response import assert_header_parsing
+
+from jenkins_release.base.causes import caused_by, causes
+from jenkins_release.base.pools import close_pools
+from jenkins_release.base.waits import Call, Limits, check
+
+MOST_TOLD = 64 * 1024
+"""Bytes of an answer that only says what went wrong, or nothing that is used."""
+_PIECE = 1 << 20
+_MOST_LOCATION = 16 * 1024
+_AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?([^/?#]*)")
+"""Scheme, user and password, and the host of a URL."""
+_TOLD = 200
+SLACK_S = 10.0
+"""Seconds that requests' own limit, for each read, is longer: a call knows better what was late."""
+FOREIGN = (
+    requests.RequestException,
+    CookieConflictError,
+    HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
+"""What requests raises, and lets through of urllib3, http.client and sockets."""
+
+
+def is_late(error: BaseException) -> bool:
+    """Whether nothing moved for too long, by a call or by a limit that a library has for each read and write.
+
+    A call gives a piece of a body some more time to come, so the library's limit may be the first to end.
+
+    Args:
+        error: What a call, requests, urllib3 or botocore raised.
+    """
+    kinds = (TimeoutError, requests.Timeout, ReadTimeoutError)
+    return any(isinstance(each, kinds) for each in causes(error, context=False))
+
+
+class NoAnswer(OSError):
+    """A server gave no answer that can be used; the text names the server, and says what happened.
+
+    Args:
+        message: The text.
+        cause: The innermost reason, in a few words.
+    """
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class Untrusted(NoAnswer):
+    """The certificate of a server is not trusted."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that has come.
+
+    Attributes:
+        status: Its status.
+        headers: Its headers; names match in any case.
+        body: Its body, or the beginning of it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class Exchange:
+    """An answer, whose body may still be on its way.
+
+    Attributes:
+        status: Its status.
+        headers: Its headers; names match in any case.
+        host: The server, for messages.
+    """
+
+    def __init__(self, answer: requests.Response, call: Call, host: str, setting: str = "") -> None:
+        self._setting = setting
+        self._answer = answer
+        self._call = call
+        self.status = answer.status_code
+        self.headers: Mapping[str, str] = answer.headers
+        self.host = host
+
+    def pieces(self, size: int = _PIECE) -> Iterator[bytes]:
+        """Yield the body as it was sent, in pieces of so many bytes at most; the caller bounds them.
+
+        Raises:
+            NoAnswer: It breaks off, comes too slowly, or is encoded, which nobody asked for.
+            Stopped: The process was asked to stop.
+        """
+        encoding = self.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:
+            raise NoAnswer(f"{self.host} answers in the encoding {shown(encoding)}, which was not asked for")
+        # Not requests' iter_content: that decodes.
+        source = self._call.pieces(self._answer.raw.stream(size, decode_content=False), size)
+        while True:
+            with translated(self.host, self._setting):
+                piece = next(source, None)
+            if piece is None:
+                return
+            yield piece
+
+    def body(self, most: int) -> bytes:
+        """Return the whole body. Raises :class:`NoAnswer` as :meth:`pieces`, and beyond ``most`` bytes."""
+        data = bytearray()
+        for piece in self.pieces(min(_PIECE, most + 1)):
+            data += piece
+            if len(data) > most:
+                data.clear()  # the error holds this frame
+                raise NoAnswer(f"the answer of {self.host} has more than {most} bytes")
+        return bytes(data)
+
+    def told(self) -> Answer:
+        """Return the answer with the beginning of its body, which explains the status at most.
+
+        What cannot be read of the body of an error is left out.
+
+        Raises:
+            NoAnswer: The body of a success breaks off or comes too slowly: a header may be missing too.
+        """
+        data = bytearray()
+        try:
+            for piece in self.pieces(MOST_TOLD):
+                data += piece
+                if len(data) >= MOST_TOLD:
+                    break
+        except NoAnswer:
+            if self.status < requests.codes.multiple_choices:
+                raise
+        return Answer(self.status, self.headers, bytes(data[:MOST_TOLD]))
+
+
+@contextmanager
+def exchange(
+    session: requests.Session,
+    method: str,
+    url: str,
+    what: str,
+    limits: Limits,
+    *,
+    size: int = 0,
+    **how: Any,
+) -> Iterator[Exchange]:
+    """Send a request and yield its answer; no redirect is followed.
+
+    Args:
+        session: One of :func:`open_session`.
+        method: HTTP method.
+        url: Where.
+        what: What it is for, as an infinitive: people are told while it takes long.
+        limits: How long it may take.
+        size: Bytes of its body.
+        **how: As ``requests.Session.request``.
+
+    Raises:
+        Untrusted: The server's certificate is not trusted.
+        NoAnswer: There is no answer, or none that can be used.
+        Stopped: The process was asked to stop.
+    """
+    host = shown(urlsplit(url).netloc.rpartition("@")[2])
+    call = limits.call(f"{host} to answer ({what})", size)
+    headers = {"Accept-Encoding": "identity", **(how.pop("headers", None) or {})}
+    answer = None
+    try:
+        check()
+        with translated(host, limits.setting), call:
+            answer = session.request(
+                method,
+                url,
+                headers=headers,
+                timeout=limits.answer_s + SLACK_S,
+                allow_redirects=False,
+                stream=True,
+                **how,
+            )
+        yield Exchange(answer, call, host, limits.setting)
+    finally:
+        if answer is not None:
+            answer.close()
+
+
+class _Response(http.client.HTTPResponse):
+    """Refuses what http.client passes over: headers that break off or are none, chunks of a negative size.
+
+    For such a chunk it reads on until the server closes.
+    """
+
+    def begin(self) -> None:
+        whole = self.fp
+        self.fp = _WholeLines(whole)  # type: ignore[assignment]  # http.client asks for lines only
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:
+                self.fp = whole
+        try:
+            assert_header_parsing(self.msg)
+        except HTTPError as error:
+            # urllib3 would only log it, with a traceback, and the rest of the headers is lost.
+            raise http.client.HTTPException("a header line is malformed") from error
+
+    def _safe_read(self, amt: int) -> bytes:
+        if amt < 0:
+            raise http.client.IncompleteRead(b"")
+        return super()._safe_read(amt)  # type: ignore[misc,no-any-return]  # typeshed does not know it
+
+
+class _WholeLines:
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._begun = False
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._source.readline(limit)
+        if self._begun and not line.endswith(b"\n") and len(line) < limit:
+            raise http.client.IncompleteRead(line)
+        self._begun = True
+        return line
+
+    def close(self) -> None:
+        self._source.close()
+
+    def flush(self) -> None:
+        self._source.flush()
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Connects as requests does, with or without a proxy."""
+
+    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+        super().init_poolmanager(*arguments, **named)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **named)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+_POOLS = {"http": _Pool, "https": _SecurePool}
+
+
+def close_session(session: requests.Session) -> None:
+    """Close the connections of a session, also if an answer of one of them is still at hand."""
+    for adapter in session.adapters.values():
+        if isinstance(adapter, HTTPAdapter):
+            close_pools(adapter.poolmanager, *adapter.proxy_manager.values())
+        adapter.close()
+
+
+class SessionWithoutRedirects(requests.Session):
+    """Leaves redirects to the caller.
+
+    To tell where one leads, requests reads all of its body, also if it is not to follow it.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """Return None: nowhere."""
+        return None
+
+    def close(self) -> None:
+        """Close the connections."""
+        close_session(self)
+
+
+def open_session() -> requests.Session:
+    """Return a session that follows no redirect, and sends no login unless it is given one.
+
+    requests takes one from ``~/.netrc``.
+    """
+    session = SessionWithoutRedirects()
+    session.auth = _no_login
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, _Adapter())
+    return session
+
+
+def _no_login(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def location(stated: str, base: str, host: str) -> SplitResult:
+    """Return where a ``Location`` leads.
+
+    Args:
+        stated: The header.
+        base: URL that it may be relative to.
+        host: The server that said so, for the message.
+
+    Raises:
+        NoAnswer: It is no URL over http or https.
+    """
+    try:
+        if not 0 < len(stated) <= _MOST_LOCATION or not all("!" <= char <= "~" for char in stated):
+            raise ValueError("it is empty, too long, or has characters that no URL has")
+        url = urlsplit(urljoin(base, stated))
+        _ = url.port  # parsed only when it is asked for
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            raise ValueError("it is not over http or https")
+    except ValueError as error:
+        # The rest may be a signature or a password, which opens what it leads to.
+        found = _AUTHORITY.match(stated)
+        where = f" at {shown(found[1])!r}" if found and found[1] else ""
+        raise NoAnswer(f"{host} returned an unusable Location{where}: {error}") from error
+    return url
+
+
+@contextmanager
+def translated(host: str, setting: str = "") -> Iterator[None]:
+    """Turn whatever requests, urllib3 and http.client raise in the block into :class:`NoAnswer`.
+
+    Args:
+        host: The server, for the message.
+        setting: What the longest wait for an answer is called where it can be changed.
+    """
+    try:
+        yield
+    except NoAnswer:
+        raise
+    except FOREIGN as error:
+        reason = _cause(error)
+        if caused_by(error, ssl.SSLCertVerificationError):
+            raise Untrusted(f"the certificate of {host} is not trusted: {reason}", reason) from error
+        if is_late(error):
+            # A call says what was late and for how long.
+            called = isinstance(error, TimeoutError)
+            late = shown(str(error).rpartition(": ")[2]) if called else "nothing moved any more"
+            where = f" ({setting})" if setting else ""
+            raise NoAnswer(f"{host} did not answer in time: {late}{where}", late) from error
+        raise NoAnswer(f"the connection to {host} broke: {reason}", reason) from error
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason of an error, in a few words: requests wraps it three times.
+
+    No URL is in it, which may hold a signature.
+    """
+    reason: BaseException = error
+    for _ in range(10):
+        inner = getattr(reason, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next((each for each in reason.args if isinstance(each, BaseException)), None)
+        if inner is None:
+            break
+        reason = inner
+    text = str(reason).rpartition(": ")[2]
+    return shown(text if text and "://" not in text else type(reason).__name__)
+
+
+def shown(text: str, most: int = _TOLD) -> str:
+    """Return what a server said in one line, without what a terminal would act on.
+
+    Args:
+        text: What it said.
+        most: Characters at most.
+    """
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * most]).split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."

@@ -1,0 +1,80 @@
+"""Asking an HTTP server for one answer, as a stranger: no login, no cookie, no redirect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from jenkins_release.base.version import PROGRAM
+from jenkins_release.base.waits import Call
+
+if TYPE_CHECKING:
+    import requests
+
+MAX_BODY = 256 * 1024
+"""Bytes of an answer that are looked at."""
+_BLOCK = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered.
+
+    Attributes:
+        status: HTTP status; 0 where there was no answer.
+        body: The first :data:`MAX_BODY` bytes of its body.
+        problem: Why there was no answer; empty where there was one.
+    """
+
+    status: int
+    body: bytes = b""
+    problem: str = ""
+
+
+class Prober(Protocol):
+    """Asks a URL."""
+
+    def ask(self, url: str, timeout_s: float) -> Answer:
+        """Ask once.
+
+        Args:
+            url: Where; http or https.
+            timeout_s: Longest wait for the whole answer, in seconds.
+        """
+        ...
+
+
+class HttpProber:
+    """Asks over HTTP. That there is no answer is an answer too: nothing is raised."""
+
+    def ask(self, url: str, timeout_s: float) -> Answer:
+        """Ask once. A redirect is answered as it stands: what it leads to was not asked for."""
+        from jenkins_release.http.exchange import SLACK_S, NoAnswer, Untrusted, open_session, translated
+
+        headers = {"User-Agent": PROGRAM, "Accept": "*/*", "Cache-Control": "no-cache"}
+        try:
+            # One call for all of it: bytes that come buy no time here.
+            with (
+                Call(f"{url} to answer", timeout_s),
+                translated(url),
+                open_session() as session,
+                session.get(
+                    url, headers=headers, timeout=timeout_s + SLACK_S, allow_redirects=False, stream=True
+                ) as response,
+            ):
+                return Answer(response.status_code, _body(response))
+        except TimeoutError:
+            return Answer(0, problem=f"no answer within {timeout_s:g} s")
+        except Untrusted as error:
+            return Answer(0, problem=f"the TLS certificate is not accepted: {error.cause}")
+        except NoAnswer as error:
+            return Answer(0, problem=f"no answer: {error.cause}")
+
+
+def _body(response: requests.Response) -> bytes:
+    data = bytearray()
+    for block in response.iter_content(_BLOCK):
+        data += block
+        if len(data) >= MAX_BODY:
+            break
+    return bytes(data[:MAX_BODY])

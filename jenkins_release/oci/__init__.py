@@ -1,0 +1,1 @@
+"""Manifests, indexes and configs as the OCI specifications have them."""

@@ -1,0 +1,1 @@
+"""Rules about customers: users, accounts, IAM policies and their audit."""

@@ -1,0 +1,297 @@
+"""Whether the policy allows what was released, whoever signed that it was.
+
+The holder of the promotion key can sign a promotion of anything. So the key is not believed for what others
+have to say: the gate is asked again, as it was when a promotion or publication was signed, about the
+attestations that stood before it. Those who receive a release ask (:mod:`jenkins_release.rules.release.consumer`),
+and so does every step that shows or serves one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.records.attestation import (
+    APPROVAL,
+    OVERRIDE,
+    PROMOTION,
+    PUBLICATION,
+    Statement,
+    TrustedKey,
+    read_envelope,
+)
+from jenkins_release.records.plan import Plan, PlannedImage, TagNow
+from jenkins_release.rules.gate.approvals import approved_plan
+from jenkins_release.rules.gate.conditions import Facts
+from jenkins_release.rules.gate.decision import decide
+from jenkins_release.rules.gate.drift import drift
+from jenkins_release.rules.gate.evidence import Arrival, Counted, collect
+from jenkins_release.rules.gate.policy import NOTARY_ROLES, Policy, policy_digest
+from jenkins_release.rules.gate.released import Release
+
+RELEASING = (PROMOTION, PUBLICATION)
+"""What makes a candidate a release."""
+LEAST = Policy(accept_notary=NOTARY_ROLES, allow_downgrade=True)
+"""What every policy asks for: one pass of QA."""
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A version of a trust document, as those who judge a release need it.
+
+    Attributes:
+        number: Its number.
+        digest: Digest of what its root keys signed.
+        policy: What it asks for.
+        policy_digest: Digest of that and of its keys, which promotions and approvals name.
+        trusted: Its keys; one that a later version revokes is revoked here too.
+        expires: First moment at which it was no longer in force, UTC.
+        product: The product that it is about.
+    """
+
+    number: int
+    digest: str
+    policy: Policy
+    policy_digest: str
+    trusted: tuple[TrustedKey, ...]
+    expires: datetime
+    product: str
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a release is judged by.
+
+    Attributes:
+        candidate: The bytes of ``candidate.json``.
+        attestations: Name to bytes of every attestation.
+        arrivals: Name to the time of arrival in the ledger; None if there is no ledger.
+    """
+
+    candidate: bytes
+    attestations: Mapping[str, bytes]
+    arrivals: Mapping[str, Arrival] | None = None
+
+    def statements(self) -> dict[str, Statement]:
+        """Return name to statement of every attestation that can be read; signatures are not looked at."""
+        found = {}
+        for name, data in self.attestations.items():
+            try:
+                found[name] = read_envelope(data, name)[1]
+            except IntegrityError:
+                continue  # collect() has it among what was altered
+        return found
+
+    def before(self, made: Counted) -> Chain:
+        """Return what stood before a promotion or publication."""
+        earlier = {
+            name: self.attestations[name]
+            for name, said in self.statements().items()
+            if said.sequence < made.statement.sequence
+        }
+        return Chain(self.candidate, earlier, self.arrivals)
+
+
+def authority_of(said: Statement, authorities: Sequence[Authority]) -> Authority | None:
+    """Return the version that a promotion or publication names; None if it is none of those believed.
+
+    One from before the trust root names no version. It falls under the newest one with exactly its policy
+    and keys. What it names is not believed: it only chooses among versions that are.
+    """
+    named = said.predicate.get("trust")
+    if named is None:
+        policy = said.predicate.get("policy")
+        return next((each for each in reversed(authorities) if each.policy_digest == policy), None)
+    if not isinstance(named, dict):
+        return None
+    place = (named.get("version"), named.get("digest"))
+    return next((each for each in authorities if (each.number, each.digest) == place), None)
+
+
+def refusals(
+    release: Release, chain: Chain, authorities: Sequence[Authority], kinds: Collection[str] = RELEASING
+) -> tuple[str, ...]:
+    """Say why a release is none that the trust document allows; nothing if it is allowed.
+
+    Args:
+        release: What its attestations say.
+        chain: Those attestations.
+        authorities: The versions that are believed, from the pinned one to the newest.
+        kinds: Predicate types that are looked at.
+    """
+    found = [line for made in _made(release, kinds) for line in _against(made, release, chain, authorities)]
+    return tuple(dict.fromkeys(found))
+
+
+def workspace_refusals(
+    release: Release,
+    chain: Chain,
+    policy: Policy,
+    trusted: Sequence[TrustedKey],
+    kinds: Collection[str] = RELEASING,
+) -> tuple[str, ...]:
+    """Say why a release is none that a policy without a trust root allows; nothing if it is allowed.
+
+    Policies change, and without a trust root nothing shows which one was in force. A release that was made
+    under another policy than this one is held against what every policy asks for.
+
+    Args:
+        release: What its attestations say.
+        chain: Those attestations.
+        policy: The policy of ``release.toml``.
+        trusted: Its keys.
+        kinds: Predicate types that are looked at.
+    """
+    found = []
+    own = policy_digest(policy, trusted)
+    for made in _made(release, kinds):
+        named = str(made.statement.predicate.get("policy"))
+        asked = policy if named == own else LEAST
+        found += [
+            f"{made.file}: the {made.statement.kind} went past the gate: {line}"
+            for line in _unmet(made, release, chain, asked, named, trusted)
+        ]
+    return tuple(dict.fromkeys(found))
+
+
+def _made(release: Release, kinds: Collection[str]) -> list[Counted]:
+    made = (release.promotion, release.publication)
+    return [each for each in made if each is not None and each.statement.predicate_type in kinds]
+
+
+def _against(made: Counted, release: Release, chain: Chain, authorities: Sequence[Authority]) -> list[str]:
+    said = made.statement
+    found = authority_of(said, authorities)
+    authority = found or authorities[-1]
+    refused = []
+    if found is None:
+        named = said.predicate.get("trust")
+        version = named.get("version") if isinstance(named, dict) else None
+        numbers = f"{authorities[0].number} to {authorities[-1].number}"
+        refused.append(
+            f"{made.file}: the {said.kind} names no trust document, its policy came from a workspace"
+            if named is None
+            else f"{made.file}: the {said.kind} names version {version!r} of a trust document that is none "
+            f"of the versions {numbers} that the trust root leads to"
+        )
+    elif said.signed_at >= authority.expires:
+        refused.append(
+            f"{made.file}: the {said.kind} was signed after version {authority.number} had expired"
+        )
+    if said.predicate.get("policy") != authority.policy_digest:
+        refused.append(
+            f"{made.file}: the {said.kind} was made under the policy {said.predicate.get('policy')}, version "
+            f"{authority.number} of the trust document is {authority.policy_digest}"
+        )
+    unmet = _unmet(made, release, chain, authority.policy, authority.policy_digest, authority.trusted)
+    shown = f"version {authority.number} of the trust document"
+    return refused + [f"{shown}: {line}" for line in unmet]
+
+
+def _unmet(
+    made: Counted,
+    release: Release,
+    chain: Chain,
+    policy: Policy,
+    digest: str,
+    trusted: Sequence[TrustedKey],
+) -> list[str]:
+    """Ask the gate again, as it was when a promotion or publication was signed."""
+    before = chain.before(made)
+    try:
+        plan = _plan_of(made, release, before, digest, trusted)
+    except IntegrityError as error:
+        return [error.message]
+    decision = decide(
+        before.candidate,
+        before.attestations,
+        trusted=trusted,
+        policy=policy,
+        facts=Facts(made.statement.signed_at),
+        plan=plan,
+        arrivals=before.arrivals,
+    )
+    # A candidate that the gate cannot judge has no unmet condition.
+    unjudged = [line for line in decision.altered if line not in release.problems]
+    return [reason.message for reason in decision.unmet] + unjudged
+
+
+def _plan_of(
+    made: Counted, release: Release, before: Chain, policy: str, trusted: Sequence[TrustedKey]
+) -> Plan:
+    """Return the plan that was carried out, for approvals and overrides to be held against."""
+    evidence = collect(
+        before.candidate, before.attestations, trusted, made.statement.signed_at, before.arrivals
+    )
+    plans = [plan for item in evidence.of(APPROVAL, OVERRIDE) if (plan := approved_plan(item)) is not None]
+    carried = [released_plan(plan, made, release, policy) for plan in reversed(plans)]
+    for plan, out in zip(reversed(plans), carried, strict=True):
+        if not drift(plan, out):
+            return out
+    return carried[0] if carried else released_plan(None, made, release, policy)
+
+
+def released_plan(approved: Plan | None, made: Counted, release: Release, policy: str) -> Plan:
+    """Return the plan as it was carried out: what a release's records name, the rest as it was approved.
+
+    Raises:
+        IntegrityError: The records name what no plan can name.
+    """
+    try:
+        return _released_plan(approved, made, release, policy)
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise IntegrityError(
+            f"{made.file}: the {made.statement.kind} names what no plan can name, as its {place}"
+        ) from error
+
+
+def _released_plan(approved: Plan | None, made: Counted, release: Release, policy: str) -> Plan:
+    record, promoted = release.record, release.promoted
+    planned = {image.name: image for image in approved.images} if approved else {}
+    images = []
+    for image in promoted.images if promoted else ():
+        known = planned.get(image.name)
+        moving = {tag.tag: tag.moving for tag in known.tags} if known else {}
+        tags = tuple(
+            TagNow(
+                tag=tag, moving=moving.get(tag, False), digest=image.digest, config_digest=image.config_digest
+            )
+            for tag in image.tags
+        )
+        images.append(
+            PlannedImage(
+                name=image.name,
+                config_digest=image.config_digest,
+                repository=image.repository,
+                repository_exists=True,
+                candidate_tag=known.candidate_tag if known else "",
+                state="released",
+                digest=image.digest,
+                tags=tags,
+                push_bytes=0,
+            )
+        )
+    own = made.statement.extension
+    area = approved.release_area if approved else ""
+    registry = promoted.registry if promoted else ""
+    if made is release.publication:
+        # It releases files; images are the promotion's, which may come later.
+        images, registry = (list(approved.images), approved.registry) if approved else ([], "")
+        area = release.published.location if release.published is not None else area
+    return Plan(
+        product=record.product,
+        version=record.version,
+        build=record.build,
+        candidate=release.digest,
+        policy=policy,
+        requester=str(own.get("promotedBy") or own.get("publishedBy") or ""),
+        registry=registry,
+        images=tuple(images),
+        installers=tuple(installer.path for installer in record.installers),
+        release_area=area,
+    )

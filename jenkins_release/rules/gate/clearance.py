@@ -1,0 +1,123 @@
+"""Clearance: which images may get release tags, tied to the decision that says so.
+
+A clearance cannot be made unless the decision was about exactly these images of exactly this candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.records.candidate import Candidate, ImageRecord, manifest_digest
+from jenkins_release.records.plan import Plan, PlannedImage
+from jenkins_release.registry.protocol import StoredImage
+from jenkins_release.rules.gate.decision import Decision
+
+_HINT = "no release tag was set; find out who changed the share or the registry, and run the promotion again"
+
+
+@dataclass(frozen=True)
+class ProvenImage:
+    """An image that the registry holds, with the record that it was proven against.
+
+    Attributes:
+        record: What ``candidate.json`` says of the image.
+        stored: What the registry holds.
+
+    Raises:
+        IntegrityError: They are not the same image.
+    """
+
+    record: ImageRecord
+    stored: StoredImage
+
+    def __post_init__(self) -> None:
+        """Compare the two."""
+        record, stored = self.record, self.stored
+        where = f"{stored.repository}@{stored.digest}"
+        if sha256_digest(stored.manifest) != stored.digest:
+            raise IntegrityError(f"{where}: the manifest does not have this digest", hint=_HINT)
+        if not is_image(stored, record):
+            raise IntegrityError(f"{where}: {difference(stored, record)}", hint=_HINT)
+
+
+def is_image(stored: StoredImage, record: ImageRecord) -> bool:
+    """Whether what the registry holds can be the image that QA validated.
+
+    A manifest that was fixed at the export has to be exactly that one. Without one, the config digest covers
+    the ``diff_ids`` of all layers, and that the layers are these has to be proven by their bytes.
+    """
+    return not difference(stored, record)
+
+
+def difference(stored: StoredImage, record: ImageRecord) -> str:
+    """Say what is not as QA validated it; an empty string if nothing is."""
+    if stored.config_digest != record.config_digest or len(stored.layers) != len(record.layers):
+        return (
+            f"expected config {record.config_digest} with {len(record.layers)} layers, "
+            f"found {stored.config_digest} with {len(stored.layers)}"
+        )
+    fixed = record.manifest
+    if fixed is not None and stored.digest != fixed.digest:
+        return f"QA signed the manifest {fixed.digest}, found {stored.digest} around the same config"
+    return ""
+
+
+@dataclass(frozen=True)
+class Clearance:
+    """Images that may get the release tags of a candidate.
+
+    Attributes:
+        candidate: The bytes of ``candidate.json``.
+        plan: The plan, made after the images were pushed.
+        decision: The gate's decision about both.
+        images: Short name to image, for every image of the candidate.
+
+    Raises:
+        IntegrityError: The gate is shut, or the decision, the plan and the images are not about the same
+            candidate, configs and manifests.
+    """
+
+    candidate: bytes
+    plan: Plan
+    decision: Decision
+    images: Mapping[str, ProvenImage]
+
+    def __post_init__(self) -> None:
+        """Compare all of it, and keep the images where the caller cannot change them."""
+        object.__setattr__(self, "images", MappingProxyType(dict(self.images)))
+        digest = manifest_digest(self.candidate)
+        _same("the plan's candidate", self.plan.candidate, digest)
+        _same("the candidate that the gate decided about", self.decision.candidate, digest)
+        _same("the plan that the gate decided about", self.decision.plan, self.plan.digest)
+        if not self.decision.allowed:
+            raise IntegrityError("the gate is shut: no release tag may be set", hint=_HINT)
+        record = Candidate.from_bytes(self.candidate, "candidate.json")
+        records = {image.name: image for image in record.images}
+        _same("the images of the plan", sorted(image.name for image in self.plan.images), sorted(records))
+        _same("the images in the registry", sorted(self.images), sorted(records))
+        for planned in self.plan.images:
+            self._check(planned, self.images[planned.name], records[planned.name])
+
+    def __iter__(self) -> Iterator[tuple[PlannedImage, StoredImage]]:
+        """Go through the images, each with what the plan says of it."""
+        for planned in self.plan.images:
+            yield planned, self.images[planned.name].stored
+
+    def _check(self, planned: PlannedImage, proven: ProvenImage, record: ImageRecord) -> None:
+        stored, what = proven.stored, planned.repository
+        _same(f"{what}: the record of the image", proven.record, record)
+        _same(f"{what}: the plan's config", planned.config_digest, record.config_digest)
+        _same(f"{what}: the repository", stored.repository, planned.repository)
+        _same(f"{what}: the manifest that the registry names", planned.digest, stored.digest)
+        for tag in planned.tags:
+            if not tag.moving and tag.digest is not None:
+                _same(f"{what}: the manifest behind the tag {tag.tag}", tag.digest, stored.digest)
+
+
+def _same(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise IntegrityError(f"{what}: expected {expected}, found {found}", hint=_HINT)

@@ -1,0 +1,189 @@
+"""The gate: a pure function from the bytes on the share to a decision with every reason.
+
+It opens nothing and takes the time as an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.text import plain
+from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.records.attestation import TrustedKey
+from jenkins_release.records.candidate import Candidate
+from jenkins_release.records.plan import Plan
+from jenkins_release.rules.gate import conditions
+from jenkins_release.rules.gate.approvals import Override, approvals, overrides
+from jenkins_release.rules.gate.conditions import Facts, Reason, Verdict
+from jenkins_release.rules.gate.evidence import Arrival, Counted, Evidence, collect
+from jenkins_release.rules.gate.policy import Policy
+from jenkins_release.rules.gate.tested import UNKNOWN
+
+OVERRIDABLE = frozenset(
+    {
+        "fail",
+        "age",
+        "tested",
+        "sign-offs",
+        "suites",
+        "build",
+        "soak",
+        "freeze",
+        "downgrade",
+        "scan",
+        "approvals",
+        "separation",
+        "withdrawn",
+        "unknown-key",
+    }
+)
+"""Conditions that a signed override may waive. That something was altered can never be waived."""
+
+BY_SPELLING = (
+    "people are told apart by the spelling of their names, and the plan is believed who asked for it: "
+    "policy.people lists no one"
+)
+"""Said with every decision on approvals under a policy that lists no people."""
+
+
+@dataclass(frozen=True)
+class Waived:
+    """A condition that is not met, and the override that lets it pass."""
+
+    reason: Reason
+    override: Override
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate found.
+
+    Attributes:
+        unmet: Every condition that is not met; the gate is open when there is none.
+        altered: Signs that something was altered; they close the gate too, and cannot be waived.
+        verdicts: Latest verdict of each tester.
+        ignored: Attestations that did not count, each with the reason.
+        waived: Conditions that are not met and were overridden.
+        complete: Whether approvals were looked at too, where the policy asks for some.
+        scanned: Whether image scans were looked at too, where the policy asks for them.
+        approved: The approvals that count, where the policy asks for some.
+        notes: What the decision rests on that is weaker than it could be.
+        candidate: Digest of the ``candidate.json`` that was decided about.
+        plan: Digest of the plan that was decided about; empty if there was none.
+        trust: Where policy and trusted keys come from, in a line.
+    """
+
+    unmet: tuple[Reason, ...]
+    altered: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    ignored: tuple[str, ...] = ()
+    waived: tuple[Waived, ...] = ()
+    complete: bool = True
+    scanned: bool = True
+    approved: tuple[Counted, ...] = ()
+    notes: tuple[str, ...] = ()
+    candidate: str = ""
+    plan: str = ""
+    trust: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the candidate may be promoted."""
+        return not self.unmet and not self.altered
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every unmet condition as a sentence with its hint, and what was not counted."""
+        if not self.unmet:
+            return ()
+        return (*(str(reason) for reason in self.unmet), *(f"not counted: {line}" for line in self.ignored))
+
+
+def decide(
+    candidate: bytes,
+    attestations: Mapping[str, bytes],
+    *,
+    trusted: Sequence[TrustedKey],
+    policy: Policy,
+    facts: Facts,
+    plan: Plan | None = None,
+    arrivals: Mapping[str, Arrival] | None = None,
+) -> Decision:
+    """Decide whether a candidate may be promoted.
+
+    Args:
+        candidate: The bytes of ``candidate.json``.
+        attestations: File name to bytes, everything in the attestations folder.
+        trusted: Keys that are believed.
+        policy: What is asked for.
+        facts: The time, and what the registry holds.
+        plan: The plan as it would be made now; without it approvals and overrides are not looked
+            at, as for a listing.
+        arrivals: File name to the time of arrival in the ledger; None if there is no ledger.
+
+    Returns:
+        The decision, with all reasons at once.
+    """
+    evidence = collect(candidate, attestations, trusted, facts.now, arrivals)
+    found = conditions.verdicts(evidence, policy)
+    try:
+        record = Candidate.from_bytes(candidate, "candidate.json")
+        ReleaseVersion.parse(record.version)
+    except (IntegrityError, ConfigurationError) as error:
+        return Decision((), (error.message, *evidence.altered), found, evidence.ignored)
+    unmet = [
+        Reason("unknown-key", line, "have it signed with a trusted key, or find out who put it there")
+        for line in evidence.objections
+    ]
+    unmet += conditions.sign_offs(evidence, found, policy, facts)
+    unmet += conditions.build(evidence, record, policy, facts)
+    unmet += conditions.moment(policy, facts)
+    unmet += conditions.order(record, policy, facts)
+    unmet += conditions.scans(record, policy, facts)
+    unmet += conditions.withdrawn(evidence, record, facts.pins)
+    missing, approved = approvals(evidence, found, record, policy, plan)
+    unmet += missing
+    decision = _waive(unmet, evidence, found, plan, policy)
+    by_spelling = (BY_SPELLING,) if policy.approvals and plan is not None and not policy.people else ()
+    return replace(
+        decision,
+        complete=plan is not None or not policy.approvals,
+        scanned=facts.scans is not None or not policy.scan,
+        approved=approved,
+        notes=(*_untested(found, unmet), *by_spelling),
+        candidate=evidence.digest,
+        plan=plan.digest if plan is not None else "",
+    )
+
+
+def _untested(found: Sequence[Verdict], unmet: Sequence[Reason]) -> list[str]:
+    """Say of which passes nobody knows what was tested, if the policy lets them count."""
+    if any(reason.condition == "tested" for reason in unmet):
+        return []
+    return [
+        f"{UNKNOWN} by {plain(verdict.tester)} ({verdict.file})"
+        for verdict in found
+        if verdict.passed and verdict.tested == "unknown"
+    ]
+
+
+def _waive(
+    unmet: Sequence[Reason],
+    evidence: Evidence,
+    found: tuple[Verdict, ...],
+    plan: Plan | None,
+    policy: Policy,
+) -> Decision:
+    granted, unheard = overrides(evidence, plan, policy)
+    left: list[Reason] = []
+    waived: list[Waived] = []
+    for reason in unmet:
+        by = next((o for o in granted if reason.condition in OVERRIDABLE & {*o.conditions}), None)
+        if by is None:
+            left.append(reason)
+        else:
+            waived.append(Waived(reason, by))
+    ignored = (*evidence.ignored, *unheard)
+    return Decision(tuple(left), evidence.altered, found, ignored, tuple(waived))

@@ -1,0 +1,296 @@
+"""What the attestations of a candidate prove: verified, in order, and bound to exactly this candidate.
+
+Order is decided by the chain inside the signed statements (number, and digest of the one before),
+never by clocks or file names. What is not signed by a trusted key never counts in favour; a failing
+verdict, a revocation or a withdrawal is never ignored, whoever signed it.
+
+The chain shows what is missing before its last attestation. That the last one itself was removed
+shows only in a ledger outside the share (:mod:`jenkins_release.rules.gate.ledger`).
+
+Whoever holds a key dates a signature as he likes. So the signature of a key that is not valid any more
+needs something else to show when it was made: the time at which it arrived in the ledger, or, without
+one, a later statement in the chain by another key that is valid now, made while the first one was valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from securesystemslib.dsse import Envelope
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.moments import minute
+from jenkins_release.records.attestation import (
+    REVOCATION,
+    ROLES,
+    TEST_RESULT,
+    WITHDRAWAL,
+    Statement,
+    TrustedKey,
+    read_envelope,
+    verified_by,
+)
+from jenkins_release.records.candidate import Candidate, manifest_digest
+
+CLOCK_SKEW = timedelta(minutes=10)
+"""How far a signer's clock may run ahead of ours, or behind the signer before."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When an attestation arrived in the ledger.
+
+    Attributes:
+        at: The time by the ledger's clock, UTC.
+        adopted: Whether it was entered long after it was signed: from before there was a ledger.
+    """
+
+    at: datetime
+    adopted: bool = False
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A statement that counts: by a trusted key, with the right role, at a time when it was valid."""
+
+    file: str
+    statement: Statement
+    key: TrustedKey
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All attestations of a candidate, sorted out.
+
+    Attributes:
+        digest: Digest of ``candidate.json``.
+        counted: Statements that count, in the order of the chain.
+        ignored: Why each other attestation does not count.
+        objections: Failing verdicts, revocations, withdrawals and what nobody knows that cannot be
+            trusted, and are not ignored.
+        altered: Signs that something was altered, removed, copied or put in another order.
+    """
+
+    digest: str
+    counted: tuple[Counted, ...]
+    ignored: tuple[str, ...]
+    objections: tuple[str, ...]
+    altered: tuple[str, ...]
+
+    def of(self, *predicate_types: str) -> list[Counted]:
+        """Return the counted statements of some types, in order."""
+        return [item for item in self.counted if item.statement.predicate_type in predicate_types]
+
+    def latest(self, predicate_type: str) -> int:
+        """Return the number of the last counted statement of a type; 0 where there is none."""
+        return max((item.statement.sequence for item in self.of(predicate_type)), default=0)
+
+
+def collect(
+    candidate: bytes,
+    attestations: Mapping[str, bytes],
+    trusted: Sequence[TrustedKey],
+    now: datetime,
+    arrivals: Mapping[str, Arrival] | None = None,
+) -> Evidence:
+    """Sort out the attestations of a candidate. Opens nothing and raises nothing.
+
+    Args:
+        candidate: The bytes of ``candidate.json``.
+        attestations: File name to bytes, everything in the attestations folder.
+        trusted: Keys that are believed.
+        now: The time, UTC.
+        arrivals: File name to the time of arrival in the ledger, of those that are there; None if there
+            is no ledger.
+    """
+    digest = manifest_digest(candidate)
+    exported_at = _exported_at(candidate)
+    counted: list[Counted] = []
+    ignored: list[str] = []
+    objections: list[str] = []
+    altered: list[str] = []
+    read: list[tuple[str, Statement]] = []
+    sound: list[Counted] = []
+    for name in sorted(attestations):
+        try:
+            envelope, statement = read_envelope(attestations[name], name)
+            key = verified_by(envelope, trusted)
+        except IntegrityError as error:
+            altered.append(error.message if name in error.message else f"{name}: {error.message}")
+            continue
+        read.append((name, statement))
+        if statement.subjects.get("candidate.json") != digest.removeprefix("sha256:"):
+            altered.append(f"{name} is about another candidate.json than {digest[:19]}..., one was altered")
+            continue
+        problem = _problem(envelope, statement, key, now, exported_at)
+        if key is None or problem is not None:
+            target = objections if _harmful(statement, key) else ignored
+            target.append(f"{name} ({statement.kind}) {problem}")
+            continue
+        sound.append(Counted(name, statement, key))
+    sound.sort(key=lambda item: item.statement.sequence)
+    late = _unproven(sound, now, arrivals)
+    for item in sound:
+        said = item.statement
+        if item.file not in late or _speaks_against(said):
+            counted.append(item)
+            continue
+        target = objections if _harmful(said, item.key) else ignored
+        target.append(f"{item.file} ({said.kind}) {late[item.file]}")
+    altered += _broken_links(read, attestations)
+    return Evidence(digest, tuple(counted), tuple(ignored), tuple(objections), tuple(altered))
+
+
+def _unproven(
+    items: Sequence[Counted], now: datetime, arrivals: Mapping[str, Arrival] | None
+) -> dict[str, str]:
+    """Say of which statements nothing shows that they were signed while their keys were valid.
+
+    Args:
+        items: Statements that count as far as their own words go, in the order of the chain.
+        now: The time, UTC.
+        arrivals: File name to the time of arrival; None if there is no ledger.
+    """
+    found: dict[str, str] = {}
+    witnesses: list[Counted] = []
+    for item in reversed(items):
+        problem = _late(item, now, arrivals, witnesses)
+        if problem is None:
+            witnesses.append(item)
+        else:
+            found[item.file] = problem
+    return found
+
+
+def _late(
+    item: Counted, now: datetime, arrivals: Mapping[str, Arrival] | None, witnesses: Sequence[Counted]
+) -> str | None:
+    key = item.key
+    if arrivals is not None:
+        arrival = arrivals.get(item.file)
+        if arrival is None:
+            return "is not in the ledger: it counts once it is there"
+        if _within(key, arrival.at):
+            return None
+        if not arrival.adopted:
+            when = minute(arrival.at)
+            return f"arrived in the ledger at {when}, outside the validity of {key.name!r}"
+    elif key.valid_at(now):
+        return None
+    # What follows names the digest of what it follows: it was there when the other key signed.
+    if any(
+        other.key.key.keyid != key.key.keyid and _within(key, other.statement.signed_at)
+        for other in witnesses
+    ):
+        return None
+    ended = key.valid_until is not None and now >= key.valid_until
+    bound = key.valid_until if ended else key.valid_from
+    when = f"which {'ended' if ended else 'begins'} at {minute(bound)}" if bound else ""
+    return (
+        f"is by the key {key.name!r}, {when}, and nothing shows that it was signed while the key was valid: "
+        "no later statement of that time by another key that is valid now"
+    )
+
+
+def _within(key: TrustedKey, moment: datetime) -> bool:
+    """Whether a moment is within the validity of a key, as far as clocks agree."""
+    after = key.valid_from is None or moment - key.valid_from > -CLOCK_SKEW
+    return after and (key.valid_until is None or moment - key.valid_until < CLOCK_SKEW)
+
+
+def _speaks_against(statement: Statement) -> bool:
+    """Whether a statement can only harm a release, so that the time when it was made is no matter."""
+    kind = statement.predicate_type
+    return kind == WITHDRAWAL or (kind == TEST_RESULT and statement.predicate.get("result") != "PASSED")
+
+
+def _harmful(statement: Statement, key: TrustedKey | None) -> bool:
+    """Whether a statement that does not count may speak against the release."""
+    kind = statement.predicate_type
+    if kind == TEST_RESULT:
+        return statement.predicate.get("result") != "PASSED"
+    # What nobody vouches for may once have been an objection of another type.
+    return kind in {REVOCATION, WITHDRAWAL} or (key is None and kind not in ROLES)
+
+
+def _exported_at(candidate: bytes) -> datetime | None:
+    try:
+        return Candidate.from_bytes(candidate, "candidate.json").exported_at
+    except IntegrityError:
+        return None
+
+
+def _problem(
+    envelope: Envelope,
+    statement: Statement,
+    key: TrustedKey | None,
+    now: datetime,
+    exported_at: datetime | None,
+) -> str | None:
+    if key is None:
+        ids = ", ".join(f"{key_id[:12]}..." for key_id in envelope.signatures) or "nobody"
+        return f"is signed by an unknown key ({ids})"
+    role = ROLES.get(statement.predicate_type)
+    if role is None:
+        return f"is of the unknown type {statement.predicate_type!r}"
+    if key.revoked:
+        return f"is signed by the key {key.name!r}, which is revoked"
+    if role not in key.roles:
+        return f"needs a key with the role {role!r}; {key.name!r} has {', '.join(sorted(key.roles))}"
+    if not key.valid_at(statement.signed_at):
+        return f"was signed at {minute(statement.signed_at)}, outside the validity of {key.name!r}"
+    if statement.signed_at > now + CLOCK_SKEW:
+        return f"was signed in the future ({minute(statement.signed_at)}): check the clocks"
+    # A key that has expired since must not sign today what is dated into the time when it was valid.
+    if exported_at is not None and exported_at - statement.signed_at > CLOCK_SKEW:
+        return (
+            f"was signed at {minute(statement.signed_at)}, before the candidate was exported: "
+            "check the clocks"
+        )
+    return None
+
+
+def _broken_links(read: Sequence[tuple[str, Statement]], attestations: Mapping[str, bytes]) -> list[str]:
+    """Follow the chain: numbers from 1 without a gap, each naming the digest of the one before."""
+    problems = []
+    expected, previous, before = 1, "", "the beginning"
+    latest: datetime | None = None
+    for name, statement in sorted(read, key=lambda item: (item[1].sequence, item[0])):
+        if statement.sequence < expected:
+            problems.append(f"{name} has the number {statement.sequence}, which is taken: it was copied")
+            continue
+        if statement.sequence > expected:
+            missing = f"{expected:04d}" + (
+                f" to {statement.sequence - 1:04d}" if statement.sequence > expected + 1 else ""
+            )
+            problems.append(f"the attestation {missing} between {before} and {name} was removed")
+        elif statement.previous != previous:
+            problems.append(f"{name} does not follow {before}: one of the two was replaced")
+        if latest is not None and latest - statement.signed_at > CLOCK_SKEW:
+            problems.append(
+                f"{name} was signed at {minute(statement.signed_at)}, before {before}: a clock runs backwards"
+            )
+        latest = statement.signed_at if latest is None else max(latest, statement.signed_at)
+        expected, previous, before = statement.sequence + 1, sha256(attestations[name]).hexdigest(), name
+    return problems
+
+
+def misnamed(attestations: Mapping[str, bytes]) -> list[str]:
+    """Name the attestations whose file names do not say what is signed inside: they were renamed.
+
+    The chain rests on what is signed, so a renamed file deceives no rule; but it deceives people, and
+    the next attestation is appended behind the last file.
+    """
+    found = []
+    for name, data in attestations.items():
+        try:
+            _, statement = read_envelope(data, name)
+        except IntegrityError:
+            continue
+        expected = f"{statement.sequence:04d}-{statement.kind}.dsse.json"
+        if name != expected and statement.predicate_type in ROLES:
+            found.append(f"{name} was signed as {expected}: it was renamed or copied")
+    return found

@@ -1,0 +1,212 @@
+"""How a candidate's chain of attestations compares to what the ledger recorded of it.
+
+The ledger is kept where those who write to the share have no rights. So a chain that lacks an
+attestation of the ledger, or has another one in its place, was altered on the share. A chain that goes
+on behind the ledger's end is none: its last writer may have been interrupted, and the next one enters
+what is missing. Until then it does not count for a release (:mod:`jenkins_release.rules.gate.evidence`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.moments import second
+from jenkins_release.ledger.protocol import Line
+from jenkins_release.records.attestation import KINDS, PROVENANCE, read_envelope
+from jenkins_release.records.ledger import LedgerEntry
+from jenkins_release.rules.gate.evidence import Arrival
+
+CANDIDATE = "candidate"
+"""The kind of the entry of the candidate itself, number 0."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An entry of the ledger, and when it arrived."""
+
+    entry: LedgerEntry
+    arrived: datetime
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a chain compares to the ledger.
+
+    Attributes:
+        entries: What the ledger has of this candidate, by number; the candidate itself first.
+        arrivals: File name of each attestation that the ledger has to the time of its arrival; None if
+            there is no ledger.
+        unknown: What is said if the ledger does not know the candidate, and has no other one of the build;
+            among ``altered`` too.
+        missing: Whether the ledger does not know the candidate.
+        behind: Attestations of the chain that the ledger does not have yet.
+        altered: Signs that the chain, or the ledger, was altered.
+    """
+
+    entries: tuple[Recorded, ...] = ()
+    arrivals: Mapping[str, Arrival] | None = None
+    unknown: str = ""
+    missing: bool = False
+    behind: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+
+
+NO_LEDGER = Standing()
+"""The standing of every chain if no ledger is configured."""
+
+
+def entries_of(
+    place: tuple[str, str, str], digest: str, attestations: Mapping[str, bytes], *, adopted: bool = False
+) -> list[LedgerEntry]:
+    """Return what the ledger has to say of a chain: the candidate itself, then each attestation.
+
+    Args:
+        place: Product, version and build.
+        digest: Digest of ``candidate.json``.
+        attestations: File name to bytes, in the order of their numbers.
+        adopted: Whether the chain is from before the ledger.
+    """
+    product, version, build = place
+
+    def entry(number: int, kind: str, digest_hex: str) -> LedgerEntry:
+        return LedgerEntry(
+            product=product,
+            version=version,
+            build=build,
+            candidate=digest,
+            number=number,
+            kind=kind,
+            sha256=digest_hex,
+            adopted=adopted,
+        )
+
+    return [
+        entry(0, CANDIDATE, digest.removeprefix("sha256:")),
+        *(
+            entry(number, _kind(name, data), sha256(data).hexdigest())
+            for number, (name, data) in enumerate(attestations.items(), start=1)
+        ),
+    ]
+
+
+def compare(
+    place: tuple[str, str, str],
+    digest: str,
+    attestations: Mapping[str, bytes],
+    lines: Sequence[Line] | None,
+    name: str = "",
+) -> Standing:
+    """Compare a chain on the share to the ledger. Opens nothing and raises nothing.
+
+    Args:
+        place: Product, version and build.
+        digest: Digest of ``candidate.json``.
+        attestations: File name to bytes, read after ``lines``, so that what was recorded is there.
+        lines: Everything that the ledger has below the build; None if there is no ledger.
+        name: The ledger, for messages.
+    """
+    if lines is None:
+        return NO_LEDGER
+    altered: list[str] = []
+    read = [found for line in lines if (found := _read(line, place, altered)) is not None]
+    own = {found.entry.number: found for found in read if found.entry.candidate == digest}
+    files: dict[str, list[str]] = {}
+    for file, data in attestations.items():
+        files.setdefault(sha256(data).hexdigest(), []).append(file)
+    arrivals: dict[str, Arrival] = {}
+    for number, recorded in sorted(own.items()):
+        if not number:
+            continue
+        names = files.get(recorded.entry.sha256, [])
+        arrivals |= dict.fromkeys(names, Arrival(recorded.arrived, recorded.entry.adopted))
+        if not names:
+            altered.append(_lacking(recorded, attestations, name))
+    unknown = ""
+    if 0 not in own:
+        others = [found for found in read if not found.entry.number]
+        altered.append(_unknown(digest, others, name))
+        unknown = "" if others else altered[-1]
+    return Standing(
+        entries=tuple(own[number] for number in sorted(own)),
+        arrivals=arrivals,
+        unknown=unknown,
+        missing=0 not in own,
+        behind=tuple(file for file in attestations if file not in arrivals),
+        altered=tuple(altered),
+    )
+
+
+def _read(line: Line, place: tuple[str, str, str], altered: list[str]) -> Recorded | None:
+    if line.problem:
+        altered.append(f"the ledger was altered: {line.problem}")
+        if not line.data:
+            return None  # all its versions were deleted
+    try:
+        entry = LedgerEntry.from_bytes(line.data, f"the ledger's {line.path}")
+    except IntegrityError as error:
+        altered.append(error.message)
+        return None
+    if entry.path != line.path or (entry.product, entry.version, entry.build) != place:
+        altered.append(f"the ledger's {line.path} is the entry of {entry.path}: it was copied or renamed")
+        return None
+    return Recorded(entry, line.arrived)
+
+
+def compare_gone(place: tuple[str, str, str], lines: Sequence[Line], name: str) -> Standing:
+    """Say what the ledger has of a build that is not on the share. Opens nothing and raises nothing.
+
+    An export enters the candidate and its build before the candidate is visible. So without anything else
+    the export may have died; what was signed later was signed about a candidate that was there.
+
+    Args:
+        place: Product, version and build.
+        lines: Everything that the ledger has below the build.
+        name: The ledger, for messages.
+    """
+    altered: list[str] = []
+    read = [found for line in lines if (found := _read(line, place, altered)) is not None]
+    later = [r for r in read if r.entry.adopted or r.entry.kind not in {CANDIDATE, KINDS[PROVENANCE]}]
+    if later:
+        last = max(later, key=lambda recorded: recorded.arrived)
+        altered.append(
+            f"the share lacks the candidate, and the ledger {name} has it: the last entry is "
+            f"{last.entry.number:04d}, {last.entry.kind}, SHA-256 {last.entry.sha256}, arrived there at "
+            f"{second(last.arrived)}"
+        )
+    read.sort(key=lambda recorded: (recorded.entry.candidate, recorded.entry.number))
+    return Standing(entries=tuple(read), altered=tuple(altered))
+
+
+def _lacking(recorded: Recorded, attestations: Mapping[str, bytes], name: str) -> str:
+    entry = recorded.entry
+    told = f"{entry.kind}, SHA-256 {entry.sha256}, arrived there at {second(recorded.arrived)}"
+    there = [file for file in attestations if file.startswith(f"{entry.number:04d}-")]
+    if there:
+        found = sha256(attestations[there[0]]).hexdigest()
+        return (
+            f"{there[0]} is not the attestation that the ledger {name} has under the number {entry.number}: "
+            f"expected {told}; found SHA-256 {found}"
+        )
+    return f"the share lacks the attestation {entry.number:04d} that the ledger {name} has: {told}"
+
+
+def _unknown(digest: str, others: Sequence[Recorded], name: str) -> str:
+    told = f"the ledger {name} has no entry of this candidate ({digest})"
+    if others:
+        other = others[-1]
+        return (
+            f"{told}; it has one of another candidate.json: {other.entry.candidate}, arrived there at "
+            f"{second(other.arrived)}"
+        )
+    return f"{told}; 'jenkins-release ledger adopt' enters a candidate from before there was a ledger"
+
+
+def _kind(name: str, data: bytes) -> str:
+    try:
+        return read_envelope(data, name)[1].kind
+    except IntegrityError:
+        return "unreadable"

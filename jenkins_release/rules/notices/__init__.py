@@ -1,0 +1,1 @@
+"""What a notification says, by mail and in a chat."""

@@ -1,0 +1,1 @@
+"""Rules about releases: support window, timeline, what a customer has in hand."""

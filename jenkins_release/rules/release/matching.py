@@ -1,0 +1,161 @@
+"""Whether something that a consumer holds is part of a release: compared by digests, never by names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jenkins_release.images.archive import ArchiveIndex
+from jenkins_release.records.candidate import Candidate, ImageRecord
+from jenkins_release.records.release import ReleasedImage
+from jenkins_release.rules.gate.released import Release
+
+
+@dataclass(frozen=True)
+class Match:
+    """What was compared, and what came of it.
+
+    Attributes:
+        kind: ``image``, ``local-image``, ``archive`` or ``file``.
+        name: What the consumer named.
+        digest: The digest that was found: of the manifest, the config, or the file.
+        parts: Names of the release's images, or the path of its file.
+        note: How it agrees; empty where it does not.
+        problems: Why it is not part of the release; empty where it is.
+    """
+
+    kind: str
+    name: str
+    digest: str
+    parts: tuple[str, ...] = ()
+    note: str = ""
+    problems: tuple[str, ...] = ()
+
+
+def promoted_image(release: Release, registry: str, repository: str) -> ReleasedImage | None:
+    """Return what the promotion left in a repository, None where it did not push there (a mirror)."""
+    if release.promoted is None or release.promoted.registry != registry:
+        return None
+    return next((image for image in release.promoted.images if image.repository == repository), None)
+
+
+def match_stored(
+    release: Release, name: str, target: tuple[str, str], digest: str, config_digest: str, layers: int
+) -> Match:
+    """Compare an image in a registry.
+
+    In the repository that the promotion names, the manifest has to be the promoted one, byte for
+    byte. A mirror may have compressed the layers anew: there the config is the identity, which holds
+    the ``diff_ids`` of the layers that Docker compares when it pulls.
+
+    Args:
+        release: The release.
+        name: The image as the consumer named it.
+        target: Registry host and repository.
+        digest: Digest of the manifest, computed from its bytes.
+        config_digest: Digest of the config that the manifest names.
+        layers: Number of layers that it names.
+    """
+    promoted = promoted_image(release, *target)
+    if promoted is not None:
+        if (digest, config_digest) == (promoted.digest, promoted.config_digest):
+            return Match("image", name, digest, (promoted.name,), "the promoted manifest")
+        problem = (
+            f"{name}: expected {promoted.digest} with config {promoted.config_digest}, which was promoted as "
+            f"{promoted.name}, found {digest} with config {config_digest}"
+        )
+        return Match("image", name, digest, problems=(problem,))
+    image = _by_config(release.record, config_digest)
+    if image is None or layers != len(image.layers):
+        found = f"config {config_digest} with {layers} layers"
+        problem = f"{name}: {found} is no image of {release.record.product} {release.record.ident}"
+        return Match("image", name, digest, problems=(problem,))
+    note = "the validated config, in another registry than the promotion's"
+    return Match("image", name, digest, (image.name,), note)
+
+
+def match_local(release: Release, name: str, config_digest: str, diff_ids: Sequence[str]) -> Match:
+    """Compare an image of a Docker daemon.
+
+    Args:
+        release: The release.
+        name: The image as the consumer named it.
+        config_digest: Digest of its config.
+        diff_ids: Digests of its uncompressed layers, base first.
+    """
+    image = _by_config(release.record, config_digest)
+    if image is None or tuple(diff_ids) != image.diff_ids:
+        problem = (
+            f"{name}: config {config_digest} is no image of {release.record.product} {release.record.ident}"
+        )
+        return Match("local-image", name, config_digest, problems=(problem,))
+    return Match("local-image", name, config_digest, (image.name,), "the validated config")
+
+
+def match_archive(release: Release, name: str, index: ArchiveIndex) -> Match:
+    """Compare an archive: every image in it has to be one of the release's.
+
+    Args:
+        release: The release.
+        name: The archive as the consumer named it.
+        index: What it holds, every digest computed from its bytes.
+    """
+    record, digest = release.record, f"sha256:{index.sha256}"
+    whole = f"{record.product} {record.ident}"
+    problems, parts = [], []
+    for held in index.images:
+        image = _by_config(record, held.config_digest)
+        if image is None or held.diff_ids != image.diff_ids:
+            what = ", ".join(held.references) or "an image without a name"
+            problems.append(f"{name}: {what} with config {held.config_digest} is no image of {whole}")
+        else:
+            parts.append(image.name)
+    if not index.images:
+        problems.append(f"{name} holds no image")
+    ordered = tuple(image.name for image in record.images if image.name in parts)
+    same = any(file.sha256 == index.sha256 for file in record.archives())
+    if not same:
+        problems += [
+            f"{name}: config {config} for another platform is no image of {whole}"
+            for config in index.others
+            if _by_config(record, config) is None
+        ]
+    note = "the validated archive, byte for byte" if same else "another archive of the validated images"
+    return Match("archive", name, digest, ordered, "" if problems else note, tuple(problems))
+
+
+def match_file(release: Release, name: str, size: int, digest: str) -> Match:
+    """Compare a file with the files of the candidate.
+
+    Args:
+        release: The release.
+        name: The file as the consumer named it.
+        size: Its bytes.
+        digest: Its SHA-256 in hex.
+    """
+    record = release.record
+    shown = f"sha256:{digest}"
+    if shown == release.digest:
+        return Match("file", name, shown, ("candidate.json",), "the candidate that QA signed")
+    found = next((file for file in record.files if (file.size, file.sha256) == (size, digest)), None)
+    if found is not None:
+        return Match("file", name, shown, (found.path,), "as candidate.json records it")
+    for file in release.published.files if release.published else ():
+        if (file.size, file.sha256) == (size, digest):
+            return Match("file", name, shown, (file.path,), "as it was published")
+    if release.published and shown == release.published.release:
+        return Match("file", name, shown, ("release.json",), "the record of the publication")
+    plain = name.replace("\\", "/").rpartition("/")[2]
+    named = next((file for file in record.files if file.path.rpartition("/")[2] == plain), None)
+    if named is not None:
+        problem = (
+            f"{name}: expected {named.size} bytes with sha256:{named.sha256} ({named.path}), "
+            f"found {size} bytes with {shown}"
+        )
+    else:
+        problem = f"{name}: {shown} is no file of {record.product} {record.ident}"
+    return Match("file", name, shown, problems=(problem,))
+
+
+def _by_config(record: Candidate, config_digest: str) -> ImageRecord | None:
+    return next((image for image in record.images if image.config_digest == config_digest), None)

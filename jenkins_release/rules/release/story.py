@@ -1,0 +1,161 @@
+"""The story of a candidate: every attestation as an event, and what of it is to be believed.
+
+Nothing is left out: what does not count, is signed by nobody we know, or was altered is told with
+the reason, because a history that hides is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Literal
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.records.attestation import (
+    PROMOTION,
+    PUBLICATION,
+    RETIREMENT,
+    WITHDRAWAL,
+    Statement,
+    TrustedKey,
+    extension_field,
+    read_envelope,
+    verified_by,
+)
+from jenkins_release.records.candidate import Candidate
+from jenkins_release.rules.gate.evidence import Arrival, Evidence, collect, misnamed
+
+State = Literal["not released", "promoted", "published", "promoted and published", "retired", "withdrawn"]
+_CHAIN = {"sequence", "previous", "signedAt", "candidate"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One attestation of a candidate.
+
+    Attributes:
+        file: File name.
+        statement: What it says; None where it cannot be read.
+        key: Name of the trusted key whose signature holds; empty where there is none.
+        counts: Whether it is believed.
+        notes: Why it is not, and what is wrong with it.
+        notary: Whether the key is a notary's, which says whom Jenkins authenticated.
+    """
+
+    file: str
+    statement: Statement | None
+    key: str
+    counts: bool
+    notes: tuple[str, ...]
+    notary: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Short word of its type; ``unreadable`` where it cannot be read."""
+        return self.statement.kind if self.statement else "unreadable"
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """All that it says, its place in the chain apart; whoever signed it may have put anything here."""
+        if self.statement is None:
+            return {}
+        field = extension_field(self.statement.predicate_type)
+        said = {name: value for name, value in self.statement.predicate.items() if name != field}
+        own = {name: value for name, value in self.statement.extension.items() if name not in _CHAIN}
+        return said | own
+
+
+@dataclass(frozen=True)
+class Story:
+    """What became of one candidate.
+
+    Attributes:
+        record: ``candidate.json``; None where it cannot be read.
+        digest: Its digest.
+        state: Where the release stands, by what counts.
+        events: Every attestation, in the order of the chain; unreadable ones last.
+        altered: Signs that something was altered, removed, copied or put in another order.
+        head: SHA-256 in hex of the last attestation's file; empty where there is none.
+    """
+
+    record: Candidate | None
+    digest: str
+    state: State
+    events: tuple[Event, ...]
+    altered: tuple[str, ...]
+    head: str
+
+
+def tell(
+    candidate: bytes,
+    attestations: Mapping[str, bytes],
+    trusted: Sequence[TrustedKey],
+    now: datetime,
+    arrivals: Mapping[str, Arrival] | None = None,
+) -> Story:
+    """Tell the story of a candidate. Opens nothing and raises nothing.
+
+    Args:
+        candidate: The bytes of ``candidate.json``; empty where it is missing.
+        attestations: File name to bytes, everything in the attestations folder.
+        trusted: Keys that are believed.
+        now: The time, UTC.
+        arrivals: File name to the time of arrival in the ledger; None if there is no ledger.
+    """
+    evidence = collect(candidate, attestations, trusted, now, arrivals)
+    altered = [*evidence.altered, *misnamed(attestations)]
+    record = None
+    try:
+        record = Candidate.from_bytes(candidate, "candidate.json")
+    except IntegrityError as error:
+        altered.insert(0, error.message)
+    events = [_event(name, data, trusted, evidence, altered) for name, data in attestations.items()]
+    events.sort(key=_place)
+    last = list(attestations.values())[-1:]
+    head = sha256(last[0]).hexdigest() if last else ""
+    return Story(record, evidence.digest, _state(evidence), tuple(events), tuple(altered), head)
+
+
+def _event(
+    name: str, data: bytes, trusted: Sequence[TrustedKey], evidence: Evidence, altered: Sequence[str]
+) -> Event:
+    counted = next((item for item in evidence.counted if item.file == name), None)
+    if counted is not None:
+        notes = _about(name, altered)
+        return Event(name, counted.statement, counted.key.name, True, notes, counted.key.notary)
+    notes = _about(name, (*altered, *evidence.objections, *evidence.ignored))
+    try:
+        envelope, statement = read_envelope(data, name)
+    except IntegrityError:
+        return Event(name, None, "", False, notes)
+    try:
+        key = verified_by(envelope, trusted)
+    except IntegrityError:
+        key = None
+    return Event(name, statement, key.name if key else "", False, notes, key.notary if key else False)
+
+
+def _about(name: str, lines: Sequence[str]) -> tuple[str, ...]:
+    return tuple(line for line in lines if name in line)
+
+
+def _place(event: Event) -> tuple[bool, int, str]:
+    return (event.statement is None, event.statement.sequence if event.statement else 0, event.file)
+
+
+def _state(evidence: Evidence) -> State:
+    last = evidence.of(PROMOTION, PUBLICATION, WITHDRAWAL)[-1:]
+    if not last:
+        return "not released"
+    if last[0].statement.predicate_type == WITHDRAWAL:
+        return "withdrawn"
+    since = evidence.latest(WITHDRAWAL)
+    promoted = evidence.latest(PROMOTION) > max(since, evidence.latest(RETIREMENT))
+    published = evidence.latest(PUBLICATION) > since
+    if promoted and published:
+        return "promoted and published"
+    if published:
+        return "published"
+    return "promoted" if promoted else "retired"

@@ -1,0 +1,62 @@
+"""When something happened, told from the attestations around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.moments import second
+from jenkins_release.records.attestation import TrustedKey, read_envelope, verified_by
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An attestation with a good signature: a point in time that its signer stands for.
+
+    Attributes:
+        name: File name.
+        signed_at: When it was signed.
+        candidate: SHA-256 in hex of the ``candidate.json`` that it is about; empty for none.
+    """
+
+    name: str
+    signed_at: datetime
+    candidate: str
+
+
+def marks(attestations: Mapping[str, bytes], trusted: Sequence[TrustedKey]) -> list[Mark]:
+    """Return the attestations that a trusted key signed, in the order of their time."""
+    found = []
+    for name, data in attestations.items():
+        try:
+            envelope, statement = read_envelope(data, name)
+            if verified_by(envelope, trusted) is not None:
+                about = statement.subjects.get("candidate.json", "")
+                found.append(Mark(name, statement.signed_at, about))
+        except IntegrityError:
+            continue
+    return sorted(found, key=lambda mark: (mark.signed_at, mark.name))
+
+
+def between(moment: datetime, known: Sequence[Mark]) -> str:
+    """Say between which attestations a moment lies.
+
+    Args:
+        moment: A modified time, as the share tells it. Whoever may write there may also set it: it
+            says when an honest program wrote last, not when a careful intruder did.
+        known: The attestations, in the order of their time.
+    """
+    before = [mark for mark in known if mark.signed_at <= moment]
+    after = [mark for mark in known if mark.signed_at > moment]
+    words = []
+    if before:
+        words.append(f"after {_shown(before[-1])}")
+    if after:
+        words.append(f"before {_shown(after[0])}")
+    return " and ".join(words)
+
+
+def _shown(mark: Mark) -> str:
+    return f"{mark.name} was signed ({second(mark.signed_at)})"

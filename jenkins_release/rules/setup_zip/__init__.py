@@ -1,0 +1,1 @@
+"""Rules about the setup zip: its settings, its files, and the proof of it."""

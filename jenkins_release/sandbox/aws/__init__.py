@@ -1,0 +1,1 @@
+"""ECS, SSM and Inspector for the sandbox, and moto's server."""

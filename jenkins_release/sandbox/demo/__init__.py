@@ -1,0 +1,1 @@
+"""The demo: one release from the build to the customer."""

@@ -1,0 +1,203 @@
+"""The demo: one whole release on real servers, told command by command."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import boto3
+import docker
+from docker.errors import DockerException
+from pydantic import SecretStr
+
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.images import DockerEngine
+from jenkins_release.records.candidate import Candidate
+from jenkins_release.sandbox.demo.teller import Teller
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.product import write_product
+from jenkins_release.sandbox.remains import removed_in_any_case
+from jenkins_release.sandbox.stack import Sandbox, ended_after
+
+VERSION, BUILD = "8.1.0", "42"
+BASE_SIZE, OWN_SIZE = 40_000_000, 4_000_000
+_REF = f"{VERSION}/{BUILD}"
+_BUCKET = "skydrm-downloads"
+_JUNIT = """\
+<testsuites>
+  <testsuite name="smoke">
+    <testcase classname="smoke.Login" name="user_logs_in"/>
+    <testcase classname="smoke.Viewer" name="protected_file_opens"/>
+    <testcase classname="smoke.Router" name="tenant_is_routed"/>
+  </testsuite>
+</testsuites>
+"""
+
+
+def run_demo(say: Callable[[str], None], folder: Path | None, *, environ: Mapping[str, str]) -> int:
+    """Run the whole release and tell about it.
+
+    Args:
+        say: Takes each line.
+        folder: Where the sandbox stands and stays; a temporary folder, removed, when None.
+        environ: The environment.
+
+    Returns:
+        The number of steps that ran.
+
+    Raises:
+        ReleaseError: Something did not end as it should; everything is stopped before.
+    """
+    if folder is not None:
+        stack = Sandbox(folder, environ=environ)
+        with ended_after(stack.stop):
+            return _start(say, stack, environ)
+    with removed_in_any_case("jenkins-release-demo-", environ) as temporary:
+        stack = Sandbox(temporary / "sandbox", environ=environ)
+        with ended_after(stack.remove):
+            return _start(say, stack, environ)
+
+
+def _start(say: Callable[[str], None], stack: Sandbox, environ: Mapping[str, str]) -> int:
+    stack.start(tied=True)
+    return _Demo(say, stack, environ).run()
+
+
+class _Demo:
+    def __init__(self, say: Callable[[str], None], stack: Sandbox, environ: Mapping[str, str]) -> None:
+        self._say = say
+        self._stack = stack
+        self._product = stack.folder / "product"
+        self._candidate = stack.share_folder / "SkyDRM" / VERSION / BUILD
+        given = {**environ, **stack.environment(), "BUILD_USER_ID": "riley"}
+        self._tell = Teller(say, given, self._product)
+
+    def run(self) -> int:
+        stack = self._stack
+        passphrase = SecretStr(stack.environment()["JENKINS_RELEASE_KEY_PASSPHRASE"])
+        where = (self._product, stack.share_location, passphrase)
+        write_product(*where, releases=stack.release_location, user="riley")
+        self._build_installers()
+        self._open_customer_side()
+        (self._product / "junit.xml").write_text(_JUNIT)
+        images = self._stack.add_images(VERSION, BUILD, base_size=BASE_SIZE, own_size=OWN_SIZE)
+        self._say(
+            f"SkyDRM {VERSION}, build {BUILD}: {len(images)} images on one base, real servers on loopback:\n"
+            f"share {stack.share_location}, registry {stack.ecr.host}.  Digests are shortened here."
+        )
+        with DockerEngine(stack.docker_host) as engine:
+            try:
+                self._release(images, engine)
+                self._customer(engine)
+                self._publish()
+                self._refresh()
+            finally:
+                for image in images:
+                    engine.untag(image)
+        return self._tell.steps
+
+    def _build_installers(self) -> None:
+        """Leave installers in the build's output, and have the configuration name them."""
+        output = self._product / "out"
+        output.mkdir(exist_ok=True)
+        for name in (f"SkyDRM-{VERSION}.msi", f"skydrm-{VERSION}-{BUILD}.x86_64.rpm"):
+            (output / name).write_bytes(random.Random(name).randbytes(5_000_000))  # noqa: S311 - no secret
+        with (self._product / "release.toml").open("a", encoding="utf-8") as file:
+            file.write('\n[[installers]]\nfiles = "out/*-{version}*"\n')
+
+    def _open_customer_side(self) -> None:
+        """Have a bucket for downloads, and services on ECS that run something else."""
+        environ = self._stack.environment()
+        client = boto3.client(
+            "s3",
+            region_name=REGION,
+            endpoint_url=environ["AWS_ENDPOINT_URL"],
+            aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
+        )
+        client.create_bucket(Bucket=_BUCKET)
+        with (self._product / "release.toml").open("a", encoding="utf-8") as file:
+            file.write(f'\n[portal]\nkind = "s3"\nbucket = "{_BUCKET}"\n')
+            file.write(self._stack.add_saas(["rms", "viewer"]))
+
+    def _release(self, images: Sequence[str], engine: DockerEngine) -> None:
+        tell = self._tell
+        tell.title("Jenkins exports the candidate, images and installers, as one stream to the share")
+        named = r"exported|rms|\.msi|MB/s|^candidate.json"
+        tell.command("candidate", "export", "--version", VERSION, "--build", BUILD, only=named)
+        for image in images:
+            engine.untag(image)
+        tell.title("Nobody has signed off: the gate is shut")
+        tell.command("promote", "run", _REF, status=3, only="error|found 0|exit status")
+        tell.title("QA loads it, checked on the way (by hand works too), and signs off")
+        tell.command("candidate", "load", _REF, lines=slice(0, 1))
+        tell.shell(["sha256sum", "-c", "SHA256SUMS"], self._candidate, lines=slice(0, 2))
+        for image in images:
+            engine.untag(image)
+        results = str(self._product / "junit.xml")
+        tested = ("--results", results)
+        tell.command("qa", "sign-off", _REF, "--verdict", "pass", *tested, lines=slice(0, 1))
+        tell.title("Riley asks for the release, signed; Alex, another person, approves exactly this plan")
+        tell.command("promote", "plan", _REF, "--out", "plan.json", only="to push|to publish|found 0|asks")
+        consent = ("--reason", "8.1.0 goes out")
+        tell.command("promote", "approve", "plan.json", *consent, only="approved|gate")
+        tell.title("Container: now it may be promoted, and run again there is nothing to do")
+        tell.command("promote", "run", _REF, only="promoted|skydrm/rms|proven|recorded")
+        tell.command("promote", "run", _REF, lines=slice(0, 1))
+
+    def _customer(self, engine: DockerEngine) -> None:
+        """Pull as a customer: a principal that may pull and nothing else, on an empty daemon."""
+        record = Candidate.from_bytes((self._candidate / "candidate.json").read_bytes(), "candidate.json")
+        self._tell.title(
+            "A customer pulls with a key that may do nothing else: it is what QA validated, and it runs"
+        )
+        statements = [
+            Statement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
+            Statement(
+                actions=[
+                    "ecr:BatchGetImage",
+                    "ecr:GetDownloadUrlForLayer",
+                    "ecr:BatchCheckLayerAvailability",
+                ],
+                resources=[f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/skydrm/*"],
+            ),
+        ]
+        key, secret = self._stack.ecr.add_user("customers/acme", statements)
+        client = boto3.client(
+            "ecr",
+            region_name=REGION,
+            endpoint_url=self._stack.ecr.endpoint,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+        )
+        answer = client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        user, _, token = base64.b64decode(answer).decode().partition(":")
+        daemon = docker.DockerClient(base_url=self._stack.docker_host)
+        try:
+            for image in record.images:
+                reference = f"{self._stack.ecr.host}/skydrm/{image.name}:{VERSION}"
+                daemon.images.pull(reference, auth_config={"username": user, "password": token})
+                found = engine.config_digest(reference)
+                if found != image.config_digest:
+                    raise IntegrityError(f"{reference}: expected {image.config_digest}, found {found}")
+                line = daemon.containers.run(reference, network_mode="none", remove=True).decode().strip()
+                self._tell.line(f"pulled {reference}: config {found}; it says: {line}")
+                engine.untag(reference)
+                self._tell.steps += 1
+        except DockerException as error:
+            raise RemoteError(f"the customer's pull failed: {error}") from error
+        finally:
+            daemon.close()
+
+    def _publish(self) -> None:
+        self._tell.title("8.X: the installers go to the release area, read back there, and to the portal")
+        self._tell.command("release", "publish", _REF, only="published|msi|proven|copied|recorded")
+        self._tell.command("release", "portal", VERSION)
+        self._tell.command("release", "list")
+
+    def _refresh(self) -> None:
+        self._tell.title("SaaS: the stack gets the promoted digests, is asked for its health, and runs them")
+        self._tell.command("saas", "refresh", VERSION, only="refreshed|healthy|recorded")
+        self._tell.command("saas", "status", only=r"^(rehearsal|part|rms|viewer) ")

@@ -1,0 +1,173 @@
+"""Storing and removing images in the ECR front: what its API and ``/v2/`` have in common."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from jenkins_release.oci.manifests import INDEX_TYPES, MANIFEST_TYPES, sha256_digest
+from jenkins_release.sandbox.api_fault import ApiFault
+from jenkins_release.sandbox.ecr.state import EcrState, Image, RepositoryState
+from jenkins_release.sandbox.ecr.store import RegistryStore
+
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class _Parts:
+    media_type: str
+    blobs: tuple[str, ...]
+    children: tuple[str, ...]
+    size: int
+
+
+def store_image(
+    state: EcrState, store: RegistryStore, name: str, data: bytes, media_type: str | None, tag: str | None
+) -> Image:
+    """Store a manifest, and let a tag name it.
+
+    Args:
+        state: Decides whether the tag may be set; remembers the image.
+        store: Keeps the manifest.
+        name: Repository.
+        data: The manifest's bytes.
+        media_type: Its media type; the one that it states itself when None.
+        tag: Tag to set, if any.
+
+    Returns:
+        The image.
+
+    Raises:
+        ApiFault: InvalidParameterException, LayersNotFoundException,
+            ReferencedImagesNotFoundException, ImageAlreadyExistsException,
+            ImageTagAlreadyExistsException.
+    """
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise _invalid(f"invalid image tag '{tag}'")
+    parts = _parts(data, media_type)
+    digest = sha256_digest(data)
+    repository = state.repository(name)
+    _check_tag(state, repository, tag, digest)
+    missing = [child for child in parts.children if child not in repository.images]
+    if missing:
+        raise ApiFault(
+            "ReferencedImagesNotFoundException",
+            f"The images with digests '{missing}' required for pushing image into repository with name "
+            f"'{name}' in the registry with id '{state.account}' do not exist",
+        )
+    # The registry behind writes a manifest that it has anew: who reads at that moment would miss it.
+    if digest not in repository.images:
+        refusal = store.put_manifest(repository.storage, digest, parts.media_type, data)
+        if refusal:
+            raise _refused(state, store, repository, parts, refusal)
+    with state.change():
+        # Another request may have set the tag in the meantime.
+        _check_tag(state, repository, tag, digest)
+        image = repository.images.get(digest)
+        if image is None:
+            image = Image(
+                digest=digest,
+                media_type=parts.media_type,
+                size=parts.size,
+                pushed_at=state.clock(),
+                children=list(parts.children),
+            )
+            repository.images[digest] = image
+        if tag is not None:
+            repository.tags[tag] = digest
+    return image
+
+
+def remove_image(state: EcrState, name: str, tag: str | None, digest: str | None) -> list[dict[str, str]]:
+    """Remove a tag, or an image with all its tags; with its last tag an image goes too.
+
+    Returns:
+        What was removed, as ``imageIds`` of BatchDeleteImage; empty where there was no such image.
+
+    Raises:
+        ApiFault: ImageTagDoesNotMatchDigest, ImageReferencedByManifestList; these are codes of
+            failures inside an answer, not of answers.
+    """
+    repository = state.repository(name)
+    with state.change():
+        image = repository.find(tag or digest or "")
+        if image is None or (tag is not None and tag not in repository.tags):
+            return []
+        if digest is not None and image.digest != digest:
+            raise ApiFault("ImageTagDoesNotMatchDigest", "The tag does not name the image with this digest")
+        gone = [tag] if tag is not None else repository.tags_of(image.digest)
+        left = set(repository.tags_of(image.digest)) - set(gone)
+        if not left and any(image.digest in other.children for other in repository.images.values()):
+            raise ApiFault("ImageReferencedByManifestList", "An index in the repository lists this image")
+        for each in gone:
+            del repository.tags[each]
+        if not left:
+            del repository.images[image.digest]
+    return [{"imageDigest": image.digest, "imageTag": each} for each in gone] or [
+        {"imageDigest": image.digest}
+    ]
+
+
+def _check_tag(state: EcrState, repository: RepositoryState, tag: str | None, digest: str) -> None:
+    if tag is None:
+        if digest in repository.images:
+            raise _exists(state, repository, digest, tag)
+        return
+    present = repository.tags.get(tag)
+    if present == digest:
+        raise _exists(state, repository, digest, tag)
+    if present is not None and repository.is_immutable(tag):
+        raise ApiFault("ImageTagAlreadyExistsException", immutable_message(repository.name, tag))
+
+
+def immutable_message(name: str, tag: str) -> str:
+    """Return AWS's text for a tag that cannot be set again."""
+    return (
+        f"The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten "
+        "because the repository is immutable."
+    )
+
+
+def _exists(state: EcrState, repository: RepositoryState, digest: str, tag: str | None) -> ApiFault:
+    return ApiFault(
+        "ImageAlreadyExistsException",
+        f"Image with digest '{digest}' and tag '{tag}' already exists in the repository with name "
+        f"'{repository.name}' in registry with id '{state.account}'",
+    )
+
+
+def _parts(data: bytes, media_type: str | None) -> _Parts:
+    try:
+        document: dict[str, Any] = json.loads(data)
+        kind = media_type or document.get("mediaType")
+        if kind in INDEX_TYPES:
+            return _Parts(kind, (), tuple(each["digest"] for each in document["manifests"]), len(data))
+        if kind in MANIFEST_TYPES:
+            blobs = [document["config"], *document["layers"]]
+            size = sum(int(each["size"]) for each in blobs)
+            return _Parts(kind, tuple(each["digest"] for each in blobs), (), size)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _invalid(f"invalid image manifest: {type(error).__name__}") from error
+    raise _invalid(f"the image manifest's media type '{kind}' is not supported")
+
+
+def _refused(
+    state: EcrState, store: RegistryStore, repository: RepositoryState, parts: _Parts, refusal: str
+) -> ApiFault:
+    missing = [blob for blob in parts.blobs if store.has_blob(repository.storage, blob) is None]
+    if not missing:
+        return _invalid(f"invalid image manifest: {refusal[:300]}")
+    return ApiFault(
+        "LayersNotFoundException",
+        f"Layers with digests '[{', '.join(missing)}]' required for pushing image into repository with "
+        f"name '{repository.name}' in the registry with id '{state.account}' do not exist",
+    )
+
+
+def _invalid(why: str) -> ApiFault:
+    return ApiFault(
+        "InvalidParameterException",
+        f"Invalid parameter at 'ImageManifest' failed to satisfy constraint: '{why}'",
+    )

@@ -1,0 +1,315 @@
+"""What the ECR front remembers: repositories, tags, principals and tokens.
+
+The state is one JSON file, written to a temporary name and renamed, with mode 0600: the secret
+access keys in it are throw-away credentials of the sandbox and open nothing else. Of a registry
+token only the SHA-256 is kept. Blobs and manifests are not here: the registry behind the front
+holds them (:mod:`jenkins_release.sandbox.ecr.store`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jenkins_release.sandbox.api_fault import ApiFault
+from jenkins_release.sandbox.iam.users import IamUsers
+
+ACCOUNT = "123456789012"
+"""Account number of the sandbox: the one of AWS's own examples."""
+REGION = "us-east-1"
+"""Region of the sandbox."""
+TOKEN_LIFETIME_S = 12 * 3600.0
+"""Seconds that a registry token works (ECR API reference, GetAuthorizationToken)."""
+ADMIN = "release"
+"""User name of the principal that a new state begins with; it may do everything."""
+_CHANGES = 8
+"""Changes of repositories that are remembered, for answers that are late."""
+
+Mutability = Literal["MUTABLE", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION", "MUTABLE_WITH_EXCLUSION"]
+
+
+class Image(BaseModel):
+    """A stored image: ``children`` are the manifests that an index lists."""
+
+    digest: str
+    media_type: str
+    size: int
+    pushed_at: float
+    children: list[str] = []
+    pulled_at: float | None = None
+
+
+class RepositoryState(BaseModel):
+    """A repository; ``storage`` is its name in the registry behind, new with every creation."""
+
+    name: str
+    storage: str
+    created_at: float
+    mutability: Mutability = "MUTABLE"
+    exclusions: list[str] = []
+    scan_on_push: bool = False
+    encryption: dict[str, str] = {"encryptionType": "AES256"}
+    resource_tags: dict[str, str] = {}
+    policy: str = ""
+    images: dict[str, Image] = {}
+    tags: dict[str, str] = {}
+
+    def is_immutable(self, tag: str) -> bool:
+        """Whether a tag that is set may not be set again."""
+        excluded = any(fnmatchcase(tag, pattern) for pattern in self.exclusions)
+        return self.mutability.startswith("IMMUTABLE") != excluded
+
+    def tags_of(self, digest: str) -> list[str]:
+        """Return the tags that name an image, sorted."""
+        return sorted(tag for tag, named in list(self.tags.items()) if named == digest)
+
+    def find(self, reference: str) -> Image | None:
+        """Return the image that a tag or a digest names."""
+        return self.images.get(self.tags.get(reference, reference))
+
+
+class Statement(BaseModel):
+    """A statement of a policy, as in IAM: ``*`` and ``?`` are wildcards, an explicit Deny wins."""
+
+    effect: Literal["Allow", "Deny"] = "Allow"
+    actions: list[str]
+    resources: list[str] = ["*"]
+
+
+class AccessKey(BaseModel):
+    """An access key of a principal."""
+
+    secret: str = Field(repr=False)
+    arn: str
+    active: bool = True
+
+
+class Token(BaseModel):
+    """A registry token, known by its SHA-256."""
+
+    arn: str
+    expires_at: float
+
+
+class ScanOrder(BaseModel):
+    """What the scan of images is to be, as it is ordered.
+
+    Attributes:
+        repository: Name of the repository.
+        image: Digest or tag; any image of the repository where empty.
+        status: ECR's ``ImageScanStatus`` (ECR API reference); ``none`` for no scan at all.
+        findings: Severity to number of findings.
+        pending: So many answers say PENDING first; with ``counts = "none"`` so many of Inspector's
+            say PENDING_INITIAL_SCAN.
+        counts: Whether ECR's answer counts the findings. AWS leaves the counts out of an enhanced scan
+            that has not looked yet, and of one that found nothing: with ``none``, its answer is an empty
+            list; with ``listed``, the findings are only listed.
+        coverage: Inspector's reason for the status of its coverage (Inspector API reference, ScanStatus);
+            empty for an image that it does not cover.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    repository: str
+    image: str = ""
+    status: Literal[
+        "none",
+        "PENDING",
+        "IN_PROGRESS",
+        "COMPLETE",
+        "ACTIVE",
+        "FAILED",
+        "UNSUPPORTED_IMAGE",
+        "SCAN_ELIGIBILITY_EXPIRED",
+        "FINDINGS_UNAVAILABLE",
+        "LIMIT_EXCEEDED",
+        "IMAGE_SIZE_EXCEEDED",
+    ] = "COMPLETE"
+    findings: dict[str, int] = {}
+    pending: int = Field(default=0, ge=0)
+    counts: Literal["present", "listed", "none"] = "present"
+    coverage: str = "SUCCESSFUL"
+
+
+class _Document(BaseModel):
+    repositories: dict[str, RepositoryState] = {}
+    principals: dict[str, list[Statement]] = {}
+    keys: dict[str, AccessKey] = {}
+    tokens: dict[str, Token] = {}
+    scans: list[ScanOrder] = []
+    download_key: str = Field(default_factory=secrets.token_hex, repr=False)
+
+
+class EcrState:
+    """The state of one front, safe to share between threads.
+
+    Args:
+        folder: State folder; ``ecr.json`` stands in it.
+        account: Account number.
+        region: AWS region.
+        token_lifetime_s: Seconds that a new registry token works.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        account: str = ACCOUNT,
+        region: str = REGION,
+        token_lifetime_s: float = TOKEN_LIFETIME_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / "ecr.json"
+        self.account = account
+        self.region = region
+        self.token_lifetime_s = token_lifetime_s
+        self.clock = clock
+        self.iam: IamUsers | None = None
+        self.layer_host = ""
+        self._lock = threading.RLock()
+        self._document = _Document()
+        self._before: deque[dict[str, str]] = deque(maxlen=_CHANGES)
+        self._latest: dict[str, str] = {}
+        if self.file.exists():
+            self._document = _Document.model_validate_json(self.file.read_bytes())
+            self._latest = self._written()
+        else:
+            self.add_user(ADMIN, [Statement(actions=["*"])])
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[_Document]:
+        """Hold the lock, and write the file when the block ends without an error."""
+        with self._lock:
+            yield self._document
+            temporary = self.file.with_suffix(".new")
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w") as out:
+                out.write(self._document.model_dump_json())
+            temporary.replace(self.file)
+            if (now := self._written()) != self._latest:
+                self._before.append(self._latest)
+                self._latest = now
+
+    @contextlib.contextmanager
+    def earlier(self, changes: int) -> Iterator[None]:
+        """Let what the block reads be as it was so many changes of repositories ago."""
+        with self._lock:
+            now = self._document.repositories
+            then = {} if changes > len(self._before) else self._before[-changes]
+            self._document.repositories = {
+                name: RepositoryState.model_validate_json(text) for name, text in then.items()
+            }
+            try:
+                yield
+            finally:
+                self._document.repositories = now
+
+    def _written(self) -> dict[str, str]:
+        """Return the repositories as they are now, as JSON; when images were pulled is no change."""
+        without = {"images": {"__all__": {"pulled_at"}}}
+        repositories = self._document.repositories.items()
+        return {name: each.model_dump_json(exclude=without) for name, each in repositories}
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[_Document]:
+        """Hold the lock while reading."""
+        with self._lock:
+            yield self._document
+
+    def repository(self, name: str) -> RepositoryState:
+        """Return a repository. Raises RepositoryNotFoundException."""
+        with self._lock:
+            found = self._document.repositories.get(name)
+            if found is None:
+                raise ApiFault(
+                    "RepositoryNotFoundException",
+                    f"The repository with name '{name}' does not exist in the registry with id "
+                    f"'{self.account}'",
+                )
+            return found
+
+    def order_scan(self, order: ScanOrder) -> None:
+        """Order what a scan is to be; of several orders for an image the last one holds."""
+        with self.change() as document:
+            document.scans.append(order.model_copy())
+
+    def user_arn(self, user: str) -> str:
+        """Return the ARN of a user of the sandbox's account."""
+        return f"arn:aws:iam::{self.account}:user/{user}"
+
+    def repository_arn(self, name: str) -> str:
+        """Return the ARN of a repository, whether it exists or not."""
+        return f"arn:aws:ecr:{self.region}:{self.account}:repository/{name}"
+
+    def add_user(
+        self, user: str, statements: list[Statement], *, access_key: str = "", secret: str = ""
+    ) -> tuple[str, str]:
+        """Let a user exist with these statements and one access key; statements of before are replaced.
+
+        Args:
+            user: User name, or a whole ARN.
+            statements: What it may do.
+            access_key: Access key id; a new one by default.
+            secret: Secret access key; a new one by default.
+
+        Returns:
+            Access key id and secret.
+        """
+        arn = user if user.startswith("arn:") else self.user_arn(user)
+        access_key = access_key or f"AKIASANDBOX{secrets.token_hex(5)[:9].upper()}"
+        secret = secret or secrets.token_urlsafe(30)
+        with self.change() as document:
+            document.principals[arn] = statements
+            document.keys[access_key] = AccessKey(secret=secret, arn=arn)
+        return access_key, secret
+
+    def set_key_active(self, access_key: str, active: bool) -> None:
+        """Switch an access key on or off; tokens that it minted go on working, as in AWS."""
+        with self.change() as document:
+            document.keys[access_key].active = active
+
+    def admin_key(self) -> tuple[str, str]:
+        """Return access key id and secret of the principal that may do everything."""
+        with self._lock:
+            arn = self.user_arn(ADMIN)
+            return next((name, key.secret) for name, key in self._document.keys.items() if key.arn == arn)
+
+    def issue_token(self, arn: str) -> tuple[str, float]:
+        """Return a new registry token for a principal, and when it expires."""
+        token = secrets.token_urlsafe(48)
+        expires = self.clock() + self.token_lifetime_s
+        with self.change() as document:
+            for name in [
+                name for name, old in document.tokens.items() if old.expires_at < self.clock() - 86400
+            ]:
+                del document.tokens[name]
+            document.tokens[_hash(token)] = Token(arn=arn, expires_at=expires)
+        return token, expires
+
+    def token(self, token: str) -> Token | None:
+        """Return what is known of a registry token, expired or not."""
+        with self._lock:
+            return self._document.tokens.get(_hash(token))
+
+    def expire_tokens(self) -> None:
+        """Let every token that was issued so far be expired."""
+        with self.change() as document:
+            for token in document.tokens.values():
+                token.expires_at = 0.0
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

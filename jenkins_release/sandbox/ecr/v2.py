@@ -1,0 +1,245 @@
+"""``/v2/`` of the ECR front: the OCI distribution API over the registry behind, with ECR's checks.
+
+ECR differs from a plain registry: the caller needs a token and the matching IAM permission for
+each request, a repository has to exist before the first push, an immutable tag cannot be pushed
+again even with the same content, and a layer is mounted from another repository only where the
+account opted in (ECR user guide, "Blob mounting in Amazon ECR").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlencode, urlsplit
+
+from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.sandbox.api_fault import ApiFault
+from jenkins_release.sandbox.ecr.access import (
+    DOWNLOADS,
+    authorize,
+    check_download,
+    download_path,
+    token_holder,
+)
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.http import Exchange
+from jenkins_release.sandbox.ecr.manifests import immutable_message, store_image
+from jenkins_release.sandbox.ecr.parts import UploadParts
+from jenkins_release.sandbox.ecr.state import EcrState, Image
+from jenkins_release.sandbox.ecr.store import RegistryStore
+
+_ROUTE = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>manifests|blobs/uploads|blobs|tags)/(?P<rest>[^/]*)")
+_FORWARDED = ("accept", "content-type", "content-range", "range", "if-none-match", "user-agent")
+_ACTIONS = {
+    ("GET", "manifests"): "BatchGetImage",
+    ("HEAD", "manifests"): "BatchGetImage",
+    ("PUT", "manifests"): "PutImage",
+    ("GET", "blobs"): "GetDownloadUrlForLayer",
+    ("HEAD", "blobs"): "BatchCheckLayerAvailability",
+    ("POST", "blobs/uploads"): "InitiateLayerUpload",
+    ("PATCH", "blobs/uploads"): "UploadLayerPart",
+    ("GET", "blobs/uploads"): "UploadLayerPart",
+    ("PUT", "blobs/uploads"): "CompleteLayerUpload",
+    ("DELETE", "blobs/uploads"): "InitiateLayerUpload",
+    ("GET", "tags"): "ListImages",
+}
+"""IAM action that a request needs (ECR user guide, "Pushing a Docker image", required permissions)."""
+_CODES = {
+    "RepositoryNotFoundException": ("NAME_UNKNOWN", 404),
+    "AccessDeniedException": ("DENIED", 403),
+    "ImageTagAlreadyExistsException": ("TAG_INVALID", 400),
+    "InvalidParameterException": ("MANIFEST_INVALID", 400),
+    "LayersNotFoundException": ("MANIFEST_BLOB_UNKNOWN", 400),
+    "ReferencedImagesNotFoundException": ("MANIFEST_BLOB_UNKNOWN", 400),
+    "InvalidLayerPartException": ("BLOB_UPLOAD_INVALID", 416),
+    "LayerPartTooSmallException": ("SIZE_INVALID", 400),
+    "RequestEntityTooLargeException": ("SIZE_INVALID", 413),
+    "ServerException": ("UNKNOWN", 500),
+}
+
+
+def repository_name(path: str) -> str:
+    """Return the repository that a ``/v2/`` path names, or an empty string."""
+    found = _ROUTE.fullmatch(path)
+    return found["name"] if found else ""
+
+
+class V2Api:
+    """Answers ``/v2/``.
+
+    Args:
+        state: The front's state.
+        store: The registry behind.
+        host: Returns host and port of the front.
+        blob_mounting: Whether the account opted in to blob mounting.
+        expired_status: HTTP status that an expired token is answered with.
+    """
+
+    def __init__(
+        self,
+        state: EcrState,
+        store: RegistryStore,
+        host: Callable[[], str],
+        *,
+        blob_mounting: bool,
+        expired_status: int,
+    ) -> None:
+        self._state = state
+        self._store = store
+        self._host = host
+        self._blob_mounting = blob_mounting
+        self._expired_status = expired_status
+        self._parts = UploadParts()
+
+    def answer(self, exchange: Exchange, fault: Fault) -> None:
+        """Answer a request; an error leaves as JSON of the distribution API."""
+        try:
+            self._route(exchange, fault)
+        except ApiFault as error:
+            code, status = _CODES.get(error.code, (error.code, error.status))
+            self.refuse(exchange, status, code, error.message)
+
+    def refuse(
+        self, exchange: Exchange, status: int, code: str, message: str, headers: dict[str, str] | None = None
+    ) -> None:
+        """Answer with an error of the distribution API."""
+        headers = dict(headers or {})
+        if status == 401:
+            headers["WWW-Authenticate"] = f'Basic realm="http://{self._host()}/",service="ecr.amazonaws.com"'
+        exchange.json(status, {"errors": [{"code": code, "message": message}]}, headers)
+
+    def download(self, exchange: Exchange) -> None:
+        """Serve a layer by a URL of GetDownloadUrlForLayer, without credentials."""
+        try:
+            storage, digest = check_download(self._state, exchange.path, exchange.query)
+            self._forward(exchange, f"/v2/{storage}/blobs/{digest}", "", DOWNLOADS)
+        except ApiFault as error:
+            self.refuse(exchange, error.status, error.code, error.message)
+
+    def _route(self, exchange: Exchange, fault: Fault) -> None:
+        arn = token_holder(self._state, exchange.headers.get("authorization"), self._expired_status)
+        exchange.record.principal = arn
+        version = {"Docker-Distribution-Api-Version": "registry/2.0"}
+        if exchange.path in {"/v2/", "/v2"}:
+            exchange.json(200, {}, version)
+            return
+        route = _ROUTE.fullmatch(exchange.path)
+        action = _ACTIONS.get((exchange.method, route["kind"])) if route else None
+        if route is None or action is None:
+            self.refuse(exchange, 405, "UNSUPPORTED", "The operation is unsupported.")
+            return
+        name, kind, rest = route["name"], route["kind"], route["rest"]
+        authorize(self._state, arn, f"ecr:{action}", name)
+        repository = self._state.repository(name)
+        if kind == "tags":
+            exchange.json(200, {"name": name, "tags": sorted(repository.tags)}, version)
+        elif kind == "manifests" and exchange.method == "PUT":
+            self._put_manifest(exchange, name, rest)
+        elif kind == "manifests":
+            self._get_manifest(exchange, name, rest, fault)
+        elif kind == "blobs" and exchange.method == "GET" and self._state.layer_host:
+            place = download_path(self._state, repository.storage, rest)
+            exchange.reply(307, b"", {"Location": f"http://{self._state.layer_host}{place}"})
+        else:
+            query = self._upload_query(exchange, arn) if exchange.method == "POST" else exchange.raw_query
+            if kind == "blobs/uploads" and rest:
+                self._upload(exchange, name, repository.storage, rest)
+                return
+            path = f"/v2/{repository.storage}/{kind}/{rest}"
+            self._forward(exchange, path, query, f"/v2/{name}/", f"/v2/{repository.storage}/")
+
+    def _upload(self, exchange: Exchange, name: str, storage: str, upload: str) -> None:
+        """Pass on a request about an upload, or answer how far it has come."""
+        arrived = self._parts.arrived(upload)
+        place = f"/v2/{name}/blobs/uploads/{upload}"
+        if exchange.method == "GET" and arrived is not None:
+            location = f"http://{self._host()}{place}"
+            exchange.reply(204, b"", {"Location": location, "Range": f"0-{max(0, arrived - 1)}"})
+            return
+        part = self._parts.part(exchange, upload)
+        query = self._parts.query(upload, exchange.raw_query)
+        path = f"/v2/{storage}/blobs/uploads/{upload}"
+        shown = f"/v2/{name}/", f"/v2/{storage}/"
+        if self._forward(exchange, path, query, *shown, part=part, upload=upload) and exchange.method in {
+            "PUT",
+            "DELETE",
+        }:
+            self._parts.forget(upload)
+
+    def _put_manifest(self, exchange: Exchange, name: str, reference: str) -> None:
+        data = exchange.body()
+        digest = sha256_digest(data)
+        by_digest = reference.startswith("sha256:")
+        if by_digest and reference != digest:
+            self.refuse(exchange, 400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+            return
+        repository = self._state.repository(name)
+        if not by_digest and reference in repository.tags and repository.is_immutable(reference):
+            self.refuse(exchange, 400, "TAG_INVALID", immutable_message(name, reference))
+            return
+        kind = exchange.headers.get("content-type", "").split(";")[0].strip() or None
+        try:
+            tag = None if by_digest else reference
+            store_image(self._state, self._store, name, data, kind, tag)
+        except ApiFault as error:
+            # Only the API has an error for this: over /v2/ a mutable tag may be pushed again.
+            if error.code != "ImageAlreadyExistsException":
+                raise
+        location = f"http://{self._host()}/v2/{name}/manifests/{digest}"
+        exchange.reply(201, b"", {"Location": location, "Docker-Content-Digest": digest})
+
+    def _get_manifest(self, exchange: Exchange, name: str, reference: str, fault: Fault) -> None:
+        repository = self._state.repository(name)
+        image = repository.find(reference)
+        if image is None or not _accepts(exchange, image):
+            self.refuse(exchange, 404, "MANIFEST_UNKNOWN", "Requested image not found")
+            return
+        if exchange.method == "GET":
+            with self._state.change():
+                image.pulled_at = self._state.clock()
+        data = fault.spoil(self._store.manifest(repository.storage, image.digest, image.media_type))
+        exchange.reply(200, data, {"Content-Type": image.media_type, "Docker-Content-Digest": image.digest})
+
+    def _upload_query(self, exchange: Exchange, arn: str) -> str:
+        """Return the query of a POST that begins an upload, with a mount only where it is possible."""
+        source, digest = exchange.query.get("from"), exchange.query.get("mount")
+        if digest is None:
+            return exchange.raw_query
+        if not self._blob_mounting or source is None:
+            return ""
+        authorize(self._state, arn, "ecr:GetDownloadUrlForLayer", source)
+        return urlencode({"mount": digest, "from": self._state.repository(source).storage})
+
+    def _forward(
+        self,
+        exchange: Exchange,
+        path: str,
+        query: str,
+        shown: str,
+        storage: str = "",
+        *,
+        part: bytearray | None = None,
+        upload: str = "",
+    ) -> bool:
+        """Pass a request on and its answer back; returns whether it was a success."""
+        headers = {name: exchange.headers[name] for name in _FORWARDED if name in exchange.headers}
+        target = f"{path}?{query}" if query else path
+        body = exchange.chunks() if part is None else [memoryview(part)]
+        with self._store.request(exchange.method, target, headers, body, exchange.length) as answer:
+            passed = dict(answer.headers)
+            for name, value in answer.headers.items():
+                if name.lower() == "location" and storage:
+                    url = urlsplit(value)
+                    inside = url.path.replace(storage, shown, 1)
+                    passed[name] = f"http://{self._host()}{inside}" + (f"?{url.query}" if url.query else "")
+                    if upload and answer.status == 202:
+                        self._parts.taken(upload, part, url.query)
+            exchange.stream(answer.status, passed, answer.blocks())
+            return answer.status < 300
+
+
+def _accepts(exchange: Exchange, image: Image) -> bool:
+    """Whether the client takes the image's media type; without an Accept header it takes any."""
+    accept = exchange.headers.get("accept", "*/*")
+    kinds = {each.split(";")[0].strip() for each in accept.split(",")}
+    return bool(kinds & {image.media_type, "*/*", "application/*"})

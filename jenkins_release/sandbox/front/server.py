@@ -1,0 +1,135 @@
+"""The ECR front as a process of its own, known by its pid, and driven over its control paths."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.http import RequestRecord
+from jenkins_release.sandbox.ecr.state import REGION, EcrState, ScanOrder, Statement
+from jenkins_release.sandbox.front.front import boto_environment
+from jenkins_release.sandbox.front.router import CONTROL
+from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer
+
+
+class EcrServer(LoopbackServer):
+    """An ECR front in a process.
+
+    Args:
+        folder: State folder of the front.
+        registry_port: Loopback port of the registry that holds blobs and manifests.
+        port: Loopback port; a free one by default.
+        region: AWS region that it says it is in.
+        blob_mounting: Whether the account opted in to blob mounting.
+        iam: URL of the sandbox's IAM, whose users may call too.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        registry_port: int,
+        *,
+        port: int | None = None,
+        region: str = REGION,
+        blob_mounting: bool = False,
+        iam: str = "",
+    ) -> None:
+        super().__init__("ecr-front", folder, port)
+        self.region = region
+        self._registry_port = registry_port
+        self._blob_mounting = blob_mounting
+        self._iam = iam
+
+    def _command(self) -> list[str]:
+        folder = self._server.folder
+        command = [sys.executable, "-m", "jenkins_release.sandbox.front.front", "--state", str(folder)]
+        command += ["--port", str(self.port), "--registry-port", str(self._registry_port)]
+        command += ["--region", self.region]
+        if self._blob_mounting:
+            command.append("--blob-mounting")
+        if self._iam:
+            command += ["--iam", self._iam]
+        return command
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that leads boto3 here as the principal that may do everything."""
+        key, secret = EcrState(self._server.folder, region=self.region).admin_key()
+        return boto_environment(self.endpoint, self.region, key, secret)
+
+    def order(self, fault: Fault) -> None:
+        """Order a fault."""
+        self._control("POST", "faults", fault.model_dump())
+
+    def pending_faults(self) -> list[Fault]:
+        """Return what is still on order."""
+        return [Fault(**fault) for fault in self._control("GET", "faults")]
+
+    def cancel_faults(self) -> None:
+        """Cancel everything that is on order."""
+        self._control("DELETE", "faults")
+
+    def requests(self) -> list[RequestRecord]:
+        """Return the requests so far, oldest first."""
+        return [RequestRecord(**record) for record in self._control("GET", "requests")]
+
+    def forget_requests(self) -> None:
+        """Forget the requests so far."""
+        self._control("DELETE", "requests")
+
+    def forget_repositories(self, prefix: str) -> None:
+        """Forget the repositories below a prefix, with the images in them."""
+        self._control("DELETE", f"repositories/{prefix}")
+
+    def add_user(self, user: str, statements: list[Statement]) -> tuple[str, str]:
+        """Let a user exist with these statements; returns a new access key id and its secret."""
+        given = [each.model_dump() for each in statements]
+        answer = self._control("POST", "users", {"user": user, "statements": given})
+        return answer["access_key"], answer["secret"]
+
+    def set_key_active(self, access_key: str, active: bool) -> None:
+        """Switch an access key on or off."""
+        self._control("POST", "keys", {"access_key": access_key, "active": active})
+
+    def order_scan(self, order: ScanOrder) -> None:
+        """Order what the scan of an image is to be."""
+        self._control("POST", "scans", order.model_dump())
+
+    def application(self, cluster: str, service: str) -> str:
+        """Return the URL at which an ECS service of the sandbox answers as itself."""
+        return f"{self.endpoint}{CONTROL}app/{cluster}/{service}"
+
+    def misbehave(self, order: Misbehaviour) -> None:
+        """Order what goes wrong with tasks of ECS."""
+        self._control("POST", "misbehaviours", order.model_dump())
+
+    def behave(self) -> None:
+        """Let tasks of ECS behave again."""
+        self._control("DELETE", "misbehaviours")
+
+    def _answers(self) -> bool:
+        try:
+            # Another server may have taken the port: only the one with our state is ours.
+            return bool(self._control("GET", "health")["state"] == str(self._server.folder.resolve()))
+        except RemoteError:
+            return False
+
+    def _control(self, method: str, what: str, document: Any = None) -> Any:
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10)
+        try:
+            body = None if document is None else json.dumps(document)
+            connection.request(method, CONTROL + what, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            read = json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise RemoteError(f"the ECR front on {self.host} does not answer: {error}") from error
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise RemoteError(f"the ECR front refused {method} {what}: {read}")
+        return read

@@ -1,0 +1,1 @@
+"""IAM for the sandbox, on moto."""

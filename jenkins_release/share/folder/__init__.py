@@ -1,0 +1,1 @@
+"""A share that is a folder of this machine."""

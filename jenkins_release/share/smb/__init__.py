@@ -1,0 +1,1 @@
+"""A share over SMB 3."""

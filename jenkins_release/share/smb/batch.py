@@ -1,0 +1,198 @@
+"""Many small files and folders over one connection, without waiting for one before the next is asked for.
+
+Open, read and close, or open, list and close, travel as one compounded message (MS-SMB2 section
+3.2.4.1.4), and several of them are under way: a distant server costs a few round trips for all of
+them, not four for each.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from smbprotocol.exceptions import SMBResponseException
+from smbprotocol.file_info import FileAttributes, FileInformationClass
+from smbprotocol.header import NtStatus
+from smbprotocol.open import ImpersonationLevel, Open
+
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.share.protocol import HEAD, Entry
+from jenkins_release.share.smb.connection import (
+    A_FILE,
+    A_FOLDER,
+    OPEN,
+    READ_DATA,
+    SHARE_ALL,
+    SHARE_READ,
+    SmbConnection,
+)
+from jenkins_release.share.smb.errors import connection_survives, translate
+from jenkins_release.share.smb.files import list_folder
+
+T = TypeVar("T")
+
+_DEPTH = 48
+"""Messages under way at most."""
+_CREDITS = 4
+"""Credits that a message uses: one for each request in it."""
+_SPARE = 1
+"""Credits left unused, for an echo of the receiving thread."""
+_ENTRY = struct.Struct("<II8x8xQ8xQ8xII")
+"""MS-FSCC section 2.4.10 up to the name: next, index, last write, end of file, attributes, name length."""
+_EPOCH_US = 11_644_473_600_000_000
+"""Microseconds from 1601, where the server's times begin (MS-DTYP section 2.3.3), to 1970."""
+
+
+def read_heads(connection: SmbConnection, paths: Sequence[str]) -> list[bytes | RemoteError]:
+    """Return the first :data:`HEAD` bytes of files, or why one cannot be read; in the paths' order.
+
+    Raises:
+        RemoteError: The connection failed.
+    """
+    # Between two files there is nothing in these two that differs: the handle is "of the request before".
+    template = Open(connection.tree, "")
+    read, _ = template.read(0, HEAD, send=False)
+    close, _ = template.close(send=False)
+
+    def take(opened: Any, answers: Sequence[Any]) -> bytes:
+        _raise_first(opened)
+        if _status(answers[0]) == NtStatus.STATUS_END_OF_FILE:
+            return b""
+        _raise_first(*answers)
+        body = answers[0]["data"].get_value()
+        start, length = body[2] - 64, int.from_bytes(body[4:8], "little")
+        return bytes(body[start : start + length])
+
+    post = partial(_post, connection, [read, close], SHARE_READ, A_FILE)
+    return _all(connection, "read", paths, post, take)
+
+
+def list_folders(connection: SmbConnection, paths: Sequence[str]) -> list[list[Entry] | RemoteError]:
+    """Return the entries of folders, sorted by name, or why one cannot be listed; in the paths' order.
+
+    Raises:
+        RemoteError: The connection failed.
+    """
+    template = Open(connection.tree, "")
+    kind = FileInformationClass.FILE_DIRECTORY_INFORMATION
+    query, _ = template.query_directory("*", kind, max_output=HEAD, send=False)
+    close, _ = template.close(send=False)
+
+    def take(opened: Any, answers: Sequence[Any]) -> list[Entry] | None:
+        first, second, closed = answers
+        _raise_first(opened)
+        if _status(first) in _NO_MORE:
+            return []
+        _raise_first(first, closed)
+        if _status(second) not in _NO_MORE:
+            _raise_first(second)
+            return None
+        body = first["data"].get_value()
+        start, length = int.from_bytes(body[2:4], "little") - 64, int.from_bytes(body[4:8], "little")
+        found = [entry for entry in _entries(body[start : start + length]) if entry.name not in {".", ".."}]
+        return sorted(found, key=lambda entry: entry.name)
+
+    post = partial(_post, connection, [query, query, close], SHARE_ALL, A_FOLDER)
+    found: list[list[Entry] | RemoteError] = []
+    for path, entries in zip(paths, _all(connection, "list", paths, post, take), strict=True):
+        # Two requests were not enough for all of its entries.
+        found.append(_listed(connection, path) if entries is None else entries)
+    return found
+
+
+def _listed(connection: SmbConnection, path: str) -> list[Entry] | RemoteError:
+    try:
+        return [*list_folder(connection, path)]
+    except IntegrityError as error:
+        return RemoteError(error.message, hint=error.hint)
+
+
+_NO_MORE = (NtStatus.STATUS_NO_MORE_FILES, NtStatus.STATUS_NO_SUCH_FILE)
+
+
+def _all(
+    connection: SmbConnection,
+    what: str,
+    paths: Sequence[str],
+    post: Callable[[str], list[Any]],
+    take: Callable[[Any, Sequence[Any]], T],
+) -> list[T | RemoteError]:
+    found: list[T | RemoteError] = []
+    under_way: deque[tuple[str, list[Any]]] = deque()
+
+    def settle() -> None:
+        path, requests = under_way.popleft()
+        with connection.doing(what, path):
+            opened, *answers = [_answer(connection, request) for request in requests]
+            refused = any(_status(each) == NtStatus.STATUS_ACCESS_DENIED for each in (opened, *answers))
+            if refused and connection.wire.may_refuse_altered(connection.session.session_id):
+                # A refusal that is meant comes again.
+                opened, *answers = [_answer(connection, request) for request in post(path)]
+            try:
+                found.append(take(opened, answers))
+            except SMBResponseException as error:
+                found.append(translate(error, what, connection.shown.path(path)))
+
+    for path in paths:
+        while under_way and not _room(connection, len(under_way)):
+            settle()
+        with connection.doing(what, path):
+            under_way.append((path, post(path)))
+    while under_way:
+        settle()
+    return found
+
+
+def _room(connection: SmbConnection, under_way: int) -> bool:
+    return under_way < _DEPTH and connection.wire.available_credits() >= _CREDITS + _SPARE
+
+
+def _post(
+    connection: SmbConnection, messages: Sequence[Any], share: int, options: int, path: str
+) -> list[Any]:
+    handle = Open(connection.tree, connection.wire_path(path, dfs=bool(connection.tree.is_dfs_share)))
+    create, _ = handle.create(
+        ImpersonationLevel.Impersonation,
+        READ_DATA,
+        FileAttributes.FILE_ATTRIBUTE_NORMAL,
+        share,
+        OPEN,
+        options,
+        send=False,
+    )
+    session, tree = connection.session.session_id, connection.tree.tree_connect_id
+    return list(connection.wire.send_compound([create, *messages], session, tree, related=True))
+
+
+def _answer(connection: SmbConnection, request: Any) -> Any:
+    """Return an answer, or the error that it is; raise what the connection does not survive."""
+    try:
+        return connection.wire.receive(request)
+    except SMBResponseException as error:
+        if not connection_survives(error):
+            raise
+        return error
+
+
+def _raise_first(*answers: Any) -> None:
+    for answer in answers:
+        if isinstance(answer, SMBResponseException):
+            raise answer
+
+
+def _status(answer: Any) -> int:
+    return int(answer.status) if isinstance(answer, SMBResponseException) else 0
+
+
+def _entries(data: bytes) -> Iterator[Entry]:
+    offset, following = 0, 1
+    while data and following:
+        following, _, written, size, attributes, length = _ENTRY.unpack_from(data, offset)
+        start = offset + _ENTRY.size
+        name = data[start : start + length].decode("utf-16-le")
+        is_folder = bool(attributes & FileAttributes.FILE_ATTRIBUTE_DIRECTORY)
+        yield Entry(name, is_folder, 0 if is_folder else size, (written // 10 - _EPOCH_US) / 1e6)
+        offset += following

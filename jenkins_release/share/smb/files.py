@@ -1,0 +1,215 @@
+"""Operations on the names of a share: list, describe, make, rename, remove, and the room that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from smbprotocol.exceptions import (
+    AccessDenied,
+    CannotDelete,
+    DirectoryNotEmpty,
+    NoMoreFiles,
+    NoSuchFile,
+    NotSupported,
+    ObjectNameNotFound,
+    ObjectPathNotFound,
+)
+from smbprotocol.file_info import (
+    FileAttributes,
+    FileBasicInformation,
+    FileFsFullSizeInformation,
+    FileInformationClass,
+    FileRenameInformation,
+)
+from smbprotocol.open import CreateDisposition, CreateOptions, FilePipePrinterAccessMask
+
+from jenkins_release.share.checks import check_listed
+from jenkins_release.share.protocol import Entry, PathNotFound
+from jenkins_release.share.smb.connection import (
+    A_FILE,
+    A_FOLDER,
+    DELETE,
+    OPEN,
+    READ_ATTRIBUTES,
+    READ_DATA,
+    SmbConnection,
+    deletion,
+)
+from jenkins_release.share.smb.errors import refused_name
+
+_LISTING = 1024 * 1024
+"""Bytes of one answer with folder entries, so that a usual folder takes one query."""
+_CREDIT_SIZE = 65536
+_ITSELF = CreateOptions.FILE_OPEN_REPARSE_POINT
+"""Open a link itself, not what it leads to."""
+
+
+def list_folder(connection: SmbConnection, path: str, *, bounded: bool = True) -> Sequence[Entry]:
+    """Return the entries of a folder, sorted by name.
+
+    Raises:
+        IntegrityError: ``bounded``, and it has more entries than any folder of a release.
+    """
+    found: list[Entry] = []
+    with connection.doing("list", path), connection.opened(path, READ_DATA, options=A_FOLDER) as handle:
+        wire = connection.wire
+        room = min(_LISTING, wire.max_transact_size, max(1, wire.available_credits() - 1) * _CREDIT_SIZE)
+        while True:
+            try:
+                rows = handle.query_directory(
+                    "*", FileInformationClass.FILE_DIRECTORY_INFORMATION, max_output=room
+                )
+            except (NoMoreFiles, NoSuchFile):
+                break
+            for row in rows:
+                name = row["file_name"].get_value().decode("utf-16-le")
+                if name not in {".", ".."}:
+                    attributes = row["file_attributes"].get_value()
+                    size = row["end_of_file"].get_value()
+                    found.append(_entry(name, attributes, size, row["last_write_time"].get_value()))
+            if bounded:
+                check_listed(connection.shown.path(path), len(found))
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def describe(connection: SmbConnection, path: str) -> Entry:
+    """Return what the server says about one file or folder."""
+    # An open for attributes alone is never refused because of someone's exclusive open.
+    with connection.doing("find", path), connection.opened(path, READ_ATTRIBUTES) as handle:
+        name = path.rpartition("/")[2]
+        return _entry(name, handle.file_attributes, handle.end_of_file, handle.last_write_time)
+
+
+def make_folder(connection: SmbConnection, names: Sequence[str]) -> None:
+    """Create a folder and those above it that are missing."""
+    path = "/".join(names)
+    with connection.doing("make the folder", path):
+        try:
+            _make_one(connection, path)
+        except ObjectPathNotFound:
+            for depth in range(1, len(names) + 1):
+                _make_one(connection, "/".join(names[:depth]))
+
+
+def rename(connection: SmbConnection, source: str, target: str) -> None:
+    """Rename in one step on the server, never onto an existing name (MS-FSCC section 2.4.42.2)."""
+    with (
+        connection.doing("rename", source, to=target),
+        connection.opened(source, DELETE | READ_ATTRIBUTES, options=_ITSELF) as handle,
+    ):
+        info = FileRenameInformation()
+        info["replace_if_exists"] = False
+        info["file_name"] = connection.wire_path(target)
+        try:
+            connection.change(handle, info)
+        except (ObjectPathNotFound, ObjectNameNotFound) as error:
+            shown, folder = connection.shown, target.rpartition("/")[0]
+            tried = f"cannot rename {shown.path(source)} to {shown.path(target)}"
+            if _is_there(connection, folder):
+                raise refused_name(error.status, tried) from error
+            raise PathNotFound(
+                f"{tried}: there is no folder {shown.path(folder)}", hint="make the target's folder first"
+            ) from error
+
+
+def remove(connection: SmbConnection, path: str) -> None:
+    """Remove a file, or a folder with all that is in it; a missing one is fine."""
+    with connection.doing("remove", path):
+        try:
+            folder = _delete(connection, path)
+        except CannotDelete:
+            # Read-only: what protects it from others does not protect it from its owner.
+            _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_NORMAL)
+            folder = _delete(connection, path)
+        except (ObjectNameNotFound, ObjectPathNotFound):
+            return
+    if folder:
+        for entry in list_folder(connection, path, bounded=False):
+            remove(connection, f"{path}/{entry.name}")
+        with connection.doing("remove", path):
+            if _delete(connection, path):
+                # Someone put something in between; the server says so in its own words.
+                raise DirectoryNotEmpty()
+
+
+def protect(connection: SmbConnection, path: str) -> bool:
+    """Set a file's attribute ``read-only`` (MS-FSCC section 2.6); False where the server refuses."""
+    with connection.doing("protect", path):
+        try:
+            _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_READONLY)
+        except (AccessDenied, NotSupported):
+            return False
+    return True
+
+
+def free_space(connection: SmbConnection) -> int:
+    """Return the bytes that the caller may still write, with quotas counted (MS-FSCC section 2.5.4)."""
+    with connection.doing("ask for the room on", ""), connection.opened("", READ_ATTRIBUTES) as handle:
+        info = connection.query(handle, FileFsFullSizeInformation)
+        unit = info["sectors_per_unit"].get_value() * info["bytes_per_sector"].get_value()
+        return int(info["caller_available_units"].get_value() * unit)
+
+
+def is_renamed(connection: SmbConnection, source: str, target: str) -> bool:
+    """Whether a rename whose answer was lost was done."""
+    return not is_there(connection, source) and is_there(connection, target)
+
+
+def is_protected(connection: SmbConnection, path: str) -> bool:
+    """Whether a file has the attribute ``read-only``."""
+    with connection.doing("find", path), connection.opened(path, READ_ATTRIBUTES) as handle:
+        return bool(handle.file_attributes & FileAttributes.FILE_ATTRIBUTE_READONLY)
+
+
+def is_there(connection: SmbConnection, path: str) -> bool:
+    """Whether there is a file or folder of that path."""
+    with connection.doing("find", path):
+        return _is_there(connection, path)
+
+
+def is_folder(connection: SmbConnection, path: str) -> bool:
+    """Whether there is a folder of that path."""
+    try:
+        return describe(connection, path).is_folder
+    except PathNotFound:
+        return False
+
+
+def _is_there(connection: SmbConnection, path: str) -> bool:
+    try:
+        with connection.opened(path, READ_ATTRIBUTES):
+            return True
+    except (ObjectPathNotFound, ObjectNameNotFound):
+        return False
+
+
+def _make_one(connection: SmbConnection, path: str) -> None:
+    how = {"disposition": CreateDisposition.FILE_OPEN_IF, "options": A_FOLDER}
+    with connection.opened(path, READ_ATTRIBUTES, **how):
+        return
+
+
+def _delete(connection: SmbConnection, path: str) -> bool:
+    # True for a folder that is not empty, which stays.
+    how = {"disposition": OPEN, "options": _ITSELF}
+    with connection.opened(path, DELETE | READ_ATTRIBUTES, **how) as handle:
+        try:
+            connection.change(handle, deletion(deleted=True))
+        except DirectoryNotEmpty:
+            return True
+    return False
+
+
+def _set_attributes(connection: SmbConnection, path: str, attributes: int) -> None:
+    # Times of 0 stay as they are (MS-FSCC section 2.4.7).
+    info = FileBasicInformation()
+    info["file_attributes"] = attributes
+    access = FilePipePrinterAccessMask.FILE_WRITE_ATTRIBUTES | READ_ATTRIBUTES
+    with connection.opened(path, access, options=A_FILE) as handle:
+        connection.change(handle, info)
+
+
+def _entry(name: str, attributes: int, size: int, modified: datetime) -> Entry:
+    is_folder = bool(attributes & FileAttributes.FILE_ATTRIBUTE_DIRECTORY)
+    return Entry(name, is_folder, 0 if is_folder else size, modified.timestamp())

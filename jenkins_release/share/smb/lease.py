@@ -1,0 +1,198 @@
+"""A lease on an SMB share: an exclusive open that the server enforces and releases.
+
+The holder has the lock file open for writing and lets others only read it (MS-SMB2 section 2.2.13,
+ShareAccess), so a second holder's open fails with STATUS_SHARING_VIOLATION and the first line in the file
+says who is first. The server closes the file as soon as the holder's TCP connection ends: at once
+when its process dies, after the keep-alive time of the server when its machine vanishes. No durable
+handle is asked for, so a lease never outlives its connection.
+
+A lease whose connection was lost is taken again when it is asked for, if nobody had it meanwhile: whoever
+takes it overwrites the file, and whoever gives it up empties it. The second line in it is one of a kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+
+from smbprotocol.exceptions import SharingViolation
+from smbprotocol.file_info import FileEndOfFileInformation
+from smbprotocol.open import CreateDisposition, Open
+
+from jenkins_release.base.errors import LeaseHeld, ReleaseError, RemoteError
+from jenkins_release.base.retry import RetryPolicy, retry_call
+from jenkins_release.base.waits import stopping
+from jenkins_release.share.checks import holder_line
+from jenkins_release.share.smb.connection import (
+    A_FILE,
+    READ_DATA,
+    SHARE_ALL,
+    SHARE_READ,
+    WRITE_DATA,
+    SmbConnection,
+)
+from jenkins_release.share.smb.errors import FOREIGN, AnswerLost
+from jenkins_release.share.smb.pool import Slot
+
+_log = logging.getLogger(__name__)
+_MAX_LINE = 4096
+_ONCE = RetryPolicy(attempts=1)
+_AGAIN_S = 120.0
+"""How long a server that restarts is waited for, to take a lease again, in seconds."""
+
+
+class SmbLease:
+    """A lease that is held.
+
+    Args:
+        slot: The lease's own connection.
+        path: The lock file.
+        handle: Its exclusive open.
+        mark: What the holder wrote into it.
+        policy: The waits between attempts to take it again; None for a single attempt.
+    """
+
+    def __init__(self, slot: Slot, path: str, handle: Open, mark: bytes, policy: RetryPolicy | None) -> None:
+        self._slot = slot
+        self._path = path
+        self._handle = handle
+        self._mark = mark
+        # Once it is lost for good, all that was done under it was in vain.
+        self._policy = replace(policy, attempts=None, deadline_s=_AGAIN_S, setting="") if policy else _ONCE
+
+    def confirm(self) -> None:
+        """Read the mark through the open that is the lease, or take it again. Raises RemoteError."""
+        self._confirm("before the work under it was done", self._policy)
+
+    def release(self) -> None:
+        """Empty the lock file and close it. Raises RemoteError if the lease was lost."""
+        self._confirm("after the last step under it", _ONCE)
+        try:
+            with self._slot.connection.doing("give up the lease on", self._path):
+                end = FileEndOfFileInformation()
+                end["end_of_file"] = 0
+                self._slot.connection.change(self._handle, end)
+                self._handle.close()
+        except AnswerLost as error:
+            # Its session ends with the next login. Nothing is lost with it any more.
+            _log.debug("%s", error)
+            self._slot.renew()
+
+    def _confirm(self, when: str, policy: RetryPolicy) -> None:
+        connection = self._slot.connection
+        try:
+            with connection.doing("confirm the lease on", self._path):
+                if not connection.alive or self._handle.read(0, len(self._mark)) == self._mark:
+                    found: ReleaseError | None = None
+                else:
+                    found = RemoteError("another line is in it")
+        except RemoteError as error:
+            found = error
+        if found is None and connection.alive:
+            return
+        # What is left of the open must not look like a lease to others.
+        connection.drop()
+        where = connection.shown.path(self._path)
+        try:
+            if stopping():
+                raise RemoteError("its connection ended")
+            retry_call(self._take_again, what=f"take the lease on {where} again", policy=policy)
+        except ReleaseError as error:
+            raise RemoteError(
+                f"the lease on {where} was lost {when}: {error.message}",
+                hint="see whether someone else worked on the same candidate meanwhile, then run it again",
+            ) from error
+        _log.warning(
+            "the lease on %s was lost with its connection, and taken again: nobody had it meanwhile%s",
+            where,
+            f" ({found.message})" if found else "",
+        )
+
+    def _take_again(self) -> None:
+        connection = self._slot.renew()
+        with connection.doing("take again the lease on", self._path):
+            try:
+                handle = connection.open(self._path, READ_DATA | WRITE_DATA, share=SHARE_READ, options=A_FILE)
+            except SharingViolation as error:
+                raise RemoteError(f"it is held by {_holder(connection, self._path)}") from error
+            line = handle.read(0, len(self._mark)) if handle.end_of_file else b""
+            if line != self._mark:
+                handle.close()
+                raise RemoteError("another process held it in the meantime")
+        self._handle = handle
+
+
+@contextlib.contextmanager
+def held(slot: Slot, path: str, holder: str, policy: RetryPolicy | None = None) -> Iterator[SmbLease]:
+    """Hold the lease on ``path`` for the length of the block.
+
+    A lease that is lost when the block ends is a warning: whoever changes something under it confirms it
+    first.
+
+    Args:
+        slot: A connection for this lease alone, so that a broken transfer does not end it.
+        path: The lock file.
+        holder: Who holds it, one line.
+        policy: The waits between attempts to take a lost lease again; None for a single attempt.
+
+    Raises:
+        LeaseHeld: Someone else holds it.
+        RemoteError: It could not be taken.
+    """
+    mark = holder_line(holder) + f"{secrets.token_hex(8)}\n".encode()
+    try:
+        handle = _take(slot.connection, path, mark)
+    except AnswerLost as error:
+        # Whether it was taken or not: the next login ends the session that has it.
+        _log.warning("%s; it is taken again", error)
+        handle = _take(slot.renew(), path, mark)
+    lease = SmbLease(slot, path, handle, mark, policy)
+    try:
+        yield lease
+    finally:
+        try:
+            lease.release()
+        except ReleaseError as error:
+            _log.warning("%s", error)
+
+
+def _take(connection: SmbConnection, path: str, mark: bytes) -> Open:
+    with connection.doing("take the lease on", path):
+        handle = _open(connection, path)
+        try:
+            handle.write(mark, 0)
+        except FOREIGN as error:
+            # An open file that nobody closes would be a lease that nobody holds.
+            connection.drop(silent=isinstance(error, TimeoutError))
+            raise
+    return handle
+
+
+def _open(connection: SmbConnection, path: str) -> Open:
+    try:
+        # Overwriting empties the file in the same step, so nobody reads the line of an earlier holder.
+        return connection.open(
+            path,
+            READ_DATA | WRITE_DATA,
+            share=SHARE_READ,
+            disposition=CreateDisposition.FILE_OVERWRITE_IF,
+            options=A_FILE,
+        )
+    except SharingViolation as error:
+        raise LeaseHeld(
+            f"the lease on {connection.shown.path(path)} is held by {_holder(connection, path)}",
+            hint="wait until it is done; the server frees the lease when the holder's process ends",
+        ) from error
+
+
+def _holder(connection: SmbConnection, path: str) -> str:
+    try:
+        with connection.opened(path, READ_DATA, share=SHARE_ALL, options=A_FILE) as handle:
+            line: bytes = handle.read(0, _MAX_LINE) if handle.end_of_file else b""
+    except FOREIGN as error:
+        _log.debug("reading the holder of %s: %s", path, error)
+        line = b""
+    return line.decode(errors="replace").strip().partition("\n")[0].strip() or "an unknown holder"

@@ -1,0 +1,1 @@
+"""Many small files in few packets: compound requests, several at a time."""

@@ -1,0 +1,371 @@
+"""The only module that relies on how smbprotocol works inside.
+
+smbprotocol negotiates, logs in, connects trees, opens and closes files; a receiving thread of its
+own gives each answer to whoever waits for it. Here that thread reads from a socket of ours
+(:class:`BulkTcp` in the place of its ``Tcp``), which hands READ and WRITE answers to an
+:class:`~jenkins_release.share.smb.packed.exchange.Exchange` and everything else to smbprotocol as ever. What
+is used of the library beyond its documented calls:
+
+* ``Connection.connect`` assigns ``self.transport = Tcp(server, port, timeout)``, and its receiving
+  thread calls ``transport.recv(seconds)``, which raises ``TimeoutError`` after silence;
+* ``Tcp``: ``_sock``, ``_sock_lock`` (held while sending), ``_close_lock`` (held while receiving);
+* ``Connection.sequence_window`` under ``sequence_lock``: the credits; ``outstanding_requests``;
+* ``Connection._t_worker``, the receiving thread; ``_t_exc``, what ended it; ``_check_worker_running``;
+* ``Connection.receive`` returns at once when ``response_event`` of the ``Request`` is set and its
+  ``response`` is final; ``_process_message_thread`` sets both, and logs what ends it;
+* the keys and algorithms on ``Connection``, ``Session`` and ``TreeConnect``.
+
+``tests/share/test_smb_internals.py`` holds the fingerprints of that code in the versions that
+``setup.cfg`` allows, see docs/adr/0011.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from smbprotocol.connection import Connection, Request
+from smbprotocol.exceptions import SMBConnectionClosed, SMBException
+from smbprotocol.header import NtStatus
+from smbprotocol.session import Session
+from smbprotocol.transport import Tcp
+from smbprotocol.tree import TreeConnect
+
+from jenkins_release.base.waits import LEAST_RATE, Call
+from jenkins_release.share.smb.packed.exchange import Exchange, Protection
+from jenkins_release.share.smb.packed.messages import HEADER, UNSOLICITED
+from jenkins_release.share.smb.packed.protection import Part, sealer, signer, unknown
+from jenkins_release.share.smb.patience import POLL_S, Patience
+
+_log = logging.getLogger(__name__)
+
+_BEFORE_LIMITS = 1 << 20
+"""Largest packet before the server has told its limits, in bytes."""
+_OVERHEAD = 1 << 16
+"""Bytes that a packet may have besides the largest payload."""
+
+
+class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
+    """The socket of a connection: parts are sent as they are, bulk answers go their own way.
+
+    Args:
+        other: What it takes the place of, not connected yet.
+        connection: The connection that it carries.
+    """
+
+    def __init__(self, other: Tcp, connection: BulkConnection) -> None:
+        super().__init__(other.server, other.port, other.timeout)
+        self._connection = connection
+        # The garbage collector may close a connection in the thread that sends or receives on it just now.
+        self._sock_lock, self._close_lock = threading.RLock(), threading.RLock()
+
+    def connect(self) -> None:
+        """Connect, and set the limits of the socket."""
+        limit_s = self._connection.timeout_s
+        with Call(f"{self.server}:{self.port} to take a connection", limit_s):
+            super().connect()
+        tcp = self._sock
+        # Steps: a send or receive that moved a part before goes on.
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _interval(POLL_S))
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _interval(limit_s / _QUARTERS))
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # An idle connection that holds a lease notices within two minutes that its server is gone.
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+
+    def close(self) -> None:
+        """Close the socket, and end what waits for it."""
+        super().close()
+        self._connection.exchange.fail(SMBConnectionClosed("the connection was closed"))
+
+    def send(self, header: Any) -> None:
+        """Send a packet of smbprotocol: bytes, or the structure that an encrypted one is."""
+        self.send_parts([header if isinstance(header, bytes) else header.pack()])
+
+    def send_parts(self, parts: list[Part]) -> None:
+        """Send one packet made of parts; they may be reused when the call returns.
+
+        Raises:
+            TimeoutError: The server took nothing for the connection's time limit, or takes less than the
+                least rate.
+        """
+        total = sum(len(part) for part in parts)
+        if total > self.MAX_SIZE:
+            raise SMBException(f"a packet of {total} bytes is larger than TCP transport allows")
+        views = [memoryview(struct.pack(">L", total)), *(memoryview(part) for part in parts)]
+        connection = self._connection
+        limit_s = connection.timeout_s + total / connection.least_rate
+        with self._sock_lock, Patience(limit_s, connection.waits_for) as patience:
+            taken = time.monotonic()
+            while views:
+                try:
+                    sent = self._sock.sendmsg(views)
+                except BlockingIOError:
+                    try:
+                        patience.step(taken + connection.timeout_s)
+                    except TimeoutError as error:
+                        raise TimeoutError("the server takes no more data, or hardly any") from error
+                    continue
+                taken = time.monotonic()
+                while views and sent >= len(views[0]):
+                    sent -= len(views.pop(0))
+                if sent:
+                    views[0] = views[0][sent:]
+                    patience.step()
+
+    def recv(self, timeout: float) -> bytes:
+        """Return the next packet that is smbprotocol's own affair; empty when the connection ended.
+
+        Raises:
+            TimeoutError: Nothing came within ``timeout`` seconds.
+            SMBException: The server sent what it may not send.
+        """
+        exchange = self._connection.exchange
+        try:
+            while True:
+                self._wait(timeout)
+                length = int.from_bytes(self._exactly(4), "big")
+                if length < HEADER:
+                    raise SMBException(f"the server sent a packet of {length} bytes, too few for a header")
+                if length > self._connection.largest_packet():
+                    raise SMBException(f"the server announces a packet of {length} bytes")
+                packet = exchange.accept(length, self._exactly)
+                if packet is not None:
+                    self._check_number(packet)
+                    return packet
+        except _Ended:
+            exchange.fail(SMBConnectionClosed("the server ended the connection"))
+            self.close()
+            return b""
+        except TimeoutError:
+            raise
+        except BaseException as error:
+            exchange.fail(error)
+            raise
+
+    def _wait(self, timeout: float) -> None:
+        with self._close_lock:
+            if not self.connected:
+                raise _Ended
+            poll = select.poll()
+            poll.register(self._sock, select.POLLIN)
+            if not poll.poll(max(timeout, 1) * 1000):
+                raise TimeoutError(f"nothing came for {timeout:.0f} s")
+
+    def _exactly(self, count: int) -> bytes:
+        parts: list[bytes] = []
+        waits = 0
+        while count:
+            try:
+                with self._close_lock:
+                    if not self.connected:
+                        raise _Ended
+                    # One call in the usual case: the kernel waits until all of it is there.
+                    part = self._sock.recv(count, socket.MSG_WAITALL)
+            except BlockingIOError as error:
+                waits += 1
+                if waits == _QUARTERS:
+                    raise SMBConnectionClosed("the server stopped in the middle of a packet") from error
+                continue
+            except (ConnectionResetError, ConnectionAbortedError) as error:
+                raise _Ended from error
+            if not part:
+                raise _Ended
+            waits = 0
+            self._connection.exchange.heard()
+            if len(part) == count and not parts:
+                return bytes(part)
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    def _check_number(self, packet: bytes) -> None:
+        # smbprotocol would end with a bare KeyError.
+        number = int.from_bytes(packet[24:32], "little")
+        known = self._connection.outstanding_requests
+        if packet[:4] == b"\xfeSMB" and number not in known and number != UNSOLICITED:
+            raise SMBException(f"the server answers a request {number} that was not made")
+
+
+_QUARTERS = 4
+
+
+def _interval(seconds: float) -> bytes:
+    # struct timeval, see socket(7).
+    return struct.pack("ll", *divmod(max(1, int(seconds * 1_000_000)), 1_000_000))
+
+
+class _Ended(Exception):
+    """The connection has come to its end."""
+
+
+class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes no types
+    """A connection of smbprotocol that also carries an exchange.
+
+    Args:
+        guid: The client's identifier.
+        server: Host name or IP address.
+        port: TCP port.
+        timeout_s: Longest silence of the server while something is awaited, in seconds.
+        least_rate: Bytes a second below which a transfer makes no progress.
+
+    Attributes:
+        waits_for: Says what is waited for on this connection.
+    """
+
+    def __init__(
+        self, guid: Any, server: str, port: int, timeout_s: float, least_rate: int = LEAST_RATE
+    ) -> None:
+        self.timeout_s = timeout_s
+        self.least_rate = least_rate
+        self.waits_for: Callable[[], str] = lambda: f"{server}:{port} to answer"
+        self.exchange = Exchange(self._grant, least_rate=least_rate)
+        self._transport: BulkTcp | None = None
+        super().__init__(guid, server, port, require_signing=True)
+        # As the locks of the socket: the garbage collector comes by.
+        self.sequence_lock = threading.RLock()
+
+    @property
+    def transport(self) -> BulkTcp | None:
+        """The socket."""
+        return self._transport
+
+    @transport.setter
+    def transport(self, other: Tcp | None) -> None:
+        self._transport = None if other is None else BulkTcp(other, self)
+
+    def send_parts(self, parts: list[Part]) -> None:
+        """Send one packet made of parts; raises SMBConnectionClosed where the connection has ended."""
+        self._check_worker_running()
+        if self._transport is None:
+            raise SMBConnectionClosed("there is no connection")
+        self._transport.send_parts(parts)
+
+    def await_answer(self, request: Request, limit_s: float, *, wait: bool) -> None:
+        """Wait until :meth:`receive` has something to return.
+
+        Args:
+            request: The request.
+            limit_s: Longest time, in seconds.
+            wait: Whether an interim answer (``STATUS_PENDING``) is not the one that is waited for.
+
+        Raises:
+            TimeoutError: Nothing came in time.
+        """
+        with Patience(limit_s, self.waits_for) as patience:
+            while True:
+                while not request.response_event.wait(patience.step()):
+                    # Its end wakes only those that were there when it came.
+                    self._check_worker_running()
+                with request.response_event_lock:
+                    found = request.response
+                    pending = found is not None and found["status"].get_value() == NtStatus.STATUS_PENDING
+                    if not (wait and pending):
+                        return
+                    request.response_event.clear()
+
+    def largest_packet(self) -> int:
+        """Return the bytes of the largest packet that the server may send."""
+        told = max(self.max_read_size or 0, self.max_transact_size or 0)
+        return told + _OVERHEAD if told else _BEFORE_LIMITS
+
+    def reserve(self, charge: int, spare: int) -> int | None:
+        """Take credits for a request; None where fewer than ``charge`` and ``spare`` are left.
+
+        Args:
+            charge: Credits that it uses; it takes one number at least (MS-SMB2 section 3.2.4.1.6).
+            spare: Credits that must be left.
+
+        Returns:
+            The request's message id.
+        """
+        with self.sequence_lock:
+            window = self.sequence_window
+            if window["high"] - window["low"] < max(1, charge) + spare:
+                return None
+            number = int(window["low"])
+            window["low"] += max(1, charge)
+            return number
+
+    def _grant(self, count: int) -> None:
+        with self.sequence_lock:
+            self.sequence_window["high"] += count
+
+    def available_credits(self) -> int:
+        """Return how many credits the server has granted that no request uses."""
+        with self.sequence_lock:
+            return int(self.sequence_window["high"] - self.sequence_window["low"])
+
+    @property
+    def receives_here(self) -> bool:
+        """Whether this is the thread that receives its answers: it can wait for none."""
+        return self._t_worker is not None and self._t_worker.ident == threading.get_ident()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection is up as far as this side knows."""
+        return self.transport is not None and self.transport.connected and self._t_exc is None
+
+    def _process_message_thread(self) -> None:
+        # A thread that ends with an error is the affair of whoever waits: nothing belongs on stderr.
+        _keep_quiet()
+        try:
+            super()._process_message_thread()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, threading.excepthook would print it
+            self._t_exc = error
+            self.exchange.fail(error)
+            _log.debug("the receiving thread of %s ended: %s", self.server_name, error)
+
+    def _check_worker_running(self) -> None:
+        if self._t_exc is not None:
+            self.disconnect(False)
+            raise SMBConnectionClosed(str(self._t_exc)) from self._t_exc
+        super()._check_worker_running()
+
+
+class _NoTracebacks(logging.Filter):
+    """Leaves out what the receiving thread says of its own end: whoever waits gets the same as an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info is None:
+            return True
+        _log.debug("smbprotocol: %s: %s", record.getMessage(), record.exc_info[1])
+        return False
+
+
+_no_tracebacks = _NoTracebacks()
+
+
+def _keep_quiet() -> None:
+    # Adding it again changes nothing.
+    logging.getLogger(Connection.__module__).addFilter(_no_tracebacks)
+
+
+def protection(connection: BulkConnection, session: Session, tree: TreeConnect) -> Protection | str:
+    """Return how READ and WRITE on a tree are protected; where that is unknown here, what is.
+
+    Args:
+        connection: The connection, negotiated.
+        session: The session on it.
+        tree: The connected share.
+    """
+    sealed = bool(session.encrypt_data or tree.encrypt_data)
+    dialect = int(connection.dialect)
+    signing, cipher = connection.signing_algorithm_id, connection.cipher_id
+    gap = unknown(dialect, signing, cipher, sealed=sealed)
+    if gap is not None:
+        return gap
+    if sealed:
+        keys = session.encryption_key, session.decryption_key
+        return Protection(session.session_id, None, sealer(dialect, cipher, *keys))
+    if not (session.signing_required and session.signing_key):
+        return "a session that is neither signed nor encrypted"
+    return Protection(session.session_id, signer(dialect, signing, session.signing_key), None)

@@ -1,0 +1,95 @@
+"""Connections to one share, each lent to one user at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+from jenkins_release.share.smb.connection import SmbConnection
+
+_IDLE = 4
+"""Connections kept open while nobody uses them."""
+
+
+class Slot:
+    """A connection that is lent, and can be exchanged for a new one when it broke.
+
+    Args:
+        connection: The connection.
+        connect: Makes another one, and has the server end the sessions that were lost.
+    """
+
+    def __init__(self, connection: SmbConnection, connect: Callable[[], SmbConnection]) -> None:
+        self.connection = connection
+        self._connect = connect
+
+    def renew(self) -> SmbConnection:
+        """Drop the connection and return a new one; the server ends the old session. Raises ReleaseError."""
+        self.connection.drop()
+        self.connection = self._connect()
+        return self.connection
+
+
+class SmbPool:
+    """Connections that are lent to one user at a time, and reused; one that failed is dropped.
+
+    Args:
+        connect: Makes a connection, and has the server end the sessions that were lost.
+    """
+
+    def __init__(self, connect: Callable[[], SmbConnection]) -> None:
+        self._connect = connect
+        # Reading ends with a generator, which the garbage collector may close in the middle of a change.
+        self._lock = threading.RLock()
+        self._idle: list[SmbConnection] = []
+
+    @contextlib.contextmanager
+    def borrow(self) -> Iterator[SmbConnection]:
+        """Lend a connection for the length of the block."""
+        with self.slot() as slot:
+            yield slot.connection
+
+    @contextlib.contextmanager
+    def slot(self) -> Iterator[Slot]:
+        """Lend a connection that may be exchanged meanwhile."""
+        slot = Slot(self._take(), self._connect)
+        try:
+            yield slot
+        finally:
+            self._give_back(slot.connection)
+
+    def close(self) -> None:
+        """Log off from every connection that nobody uses, as long as the server answers."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        answers = True
+        for connection in idle:
+            if answers:
+                answers = connection.close()
+            else:
+                connection.drop()
+
+    def _take(self) -> SmbConnection:
+        with self._lock:
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.alive:
+                    return connection
+                connection.drop()
+        return self._connect()
+
+    def _give_back(self, connection: SmbConnection) -> None:
+        if not connection.alive:
+            # What broke one connection has most likely broken the idle ones too.
+            with self._lock:
+                broken, self._idle = self._idle, []
+            for other in broken:
+                other.drop()
+            connection.drop()
+            return
+        with self._lock:
+            if len(self._idle) < _IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()

@@ -1,0 +1,115 @@
+"""Reading a file of an SMB share, through breaks of the connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import datetime
+
+from smbprotocol.open import Open
+
+from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.share.checks import too_short
+from jenkins_release.share.smb.connection import A_FILE, READ_DATA, SHARE_READ, SmbConnection
+from jenkins_release.share.smb.lanes import open_lane
+from jenkins_release.share.smb.pool import Slot
+from jenkins_release.share.smb.resume import Resumption
+from jenkins_release.share.smb.transfer import download
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What tells whether a file that is opened again is still the same."""
+
+    size: int
+    written: datetime
+
+    @classmethod
+    def of(cls, handle: Open) -> _Version:
+        return cls(int(handle.end_of_file), handle.last_write_time)
+
+
+def read_file(
+    slot: Slot, path: str, offset: int, length: int | None, ahead: int, resumption: Resumption | None
+) -> Generator[bytes, None, None]:
+    """Yield a file's bytes; until the last one nobody can change it while the connection holds.
+
+    Args:
+        slot: The connection.
+        path: The file.
+        offset: First byte.
+        length: Bytes, None for all that follow.
+        ahead: Pieces asked for in advance, at most.
+        resumption: Goes on after a break, None to raise it.
+
+    Raises:
+        PathNotFound: There is no such file.
+        IntegrityError: It is shorter, or was changed between a break and the new connection.
+    """
+    handle = _open(slot.connection, path)
+    version = _Version.of(handle)
+    where = slot.connection.shown.path(path)
+    wanted = max(0, version.size - offset) if length is None else length
+    if offset + wanted > version.size or offset > version.size:
+        _close(slot.connection, handle, path)
+        raise too_short(where, offset, wanted, version.size)
+    got = 0
+
+    def reopen() -> Open:
+        new = _open(slot.renew(), path)
+        if _Version.of(new) != version:
+            _close(slot.connection, new, path)
+            raise IntegrityError(
+                f"{where} was changed while it was read: it had {version.size} bytes of {version.written}, "
+                f"now {new.end_of_file} of {new.last_write_time}",
+                hint="find out who writes to the share; nothing that was read counts",
+            )
+        return new
+
+    while True:
+        connection = slot.connection
+        pieces = download(connection, open_lane(connection), handle, offset + got, wanted - got, ahead)
+        try:
+            while got < wanted:
+                with connection.doing("read", path):
+                    piece = next(pieces, b"")
+                if not piece:
+                    break
+                got += len(piece)
+                yield piece
+            break
+        except RemoteError as error:
+            if resumption is None or connection.alive:
+                raise
+            handle = resumption.go_on(error, got, reopen)
+        finally:
+            pieces.close()
+            if connection.wire.receives_here:
+                # The garbage collector came by: nobody reads on, and no answer would come meanwhile.
+                connection.drop()
+            elif connection.alive and connection is slot.connection:
+                _close_read(connection, handle, path, whole=got == wanted)
+    if got != wanted:
+        raise too_short(where, offset, wanted, offset + got)
+
+
+def _open(connection: SmbConnection, path: str) -> Open:
+    with connection.doing("read", path):
+        return connection.open(path, READ_DATA, share=SHARE_READ, options=A_FILE)
+
+
+def _close_read(connection: SmbConnection, handle: Open, path: str, *, whole: bool) -> None:
+    try:
+        _close(connection, handle, path)
+    except RemoteError as error:
+        if not whole or connection.alive:
+            raise
+        _log.debug("the connection broke after the last byte: %s", error)
+
+
+def _close(connection: SmbConnection, handle: Open, path: str) -> None:
+    with connection.doing("read", path):
+        handle.close()

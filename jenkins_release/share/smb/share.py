@@ -1,0 +1,292 @@
+"""The share over SMB 2 and 3, by smbprotocol."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TypeVar
+
+from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
+from jenkins_release.base.names import check_path
+from jenkins_release.base.retry import RetryPolicy
+from jenkins_release.base.waits import LEAST_RATE, pause
+from jenkins_release.share.checks import check_below_root, check_range
+from jenkins_release.share.protocol import AHEAD, Entry, Lease, Listed, Writer
+from jenkins_release.share.smb import batch as smb_batch
+from jenkins_release.share.smb import files as smb_files
+from jenkins_release.share.smb import lease as smb_lease
+from jenkins_release.share.smb.address import SmbAddress
+from jenkins_release.share.smb.connect import connect
+from jenkins_release.share.smb.connection import SmbConnection
+from jenkins_release.share.smb.errors import AnswerLost
+from jenkins_release.share.smb.pool import SmbPool
+from jenkins_release.share.smb.reader import read_file
+from jenkins_release.share.smb.resume import RESUME, Resumption
+from jenkins_release.share.smb.sessions import LostSessions
+from jenkins_release.share.smb.wire import SLOW_S, SmbLogin
+from jenkins_release.share.smb.writer import SmbWriter
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+_LAST_S = 3.0
+"""Longest wait for each answer of a server whose lost sessions are ended at the end, in seconds."""
+_AUTH = ("negotiate", "ntlm", "kerberos")
+
+
+class SmbShare:
+    r"""A folder of an SMB share.
+
+    Every operation has a connection for itself while it runs: a call to :meth:`list` for its length,
+    a transfer or a lease until its block ends. So one object serves several threads, and a transfer
+    whose connection breaks does not end a lease. Connections are reused; one that failed is dropped,
+    and the next operation makes a new one, which ends the sessions of those that failed. Nothing is tried
+    twice here, except that a transfer goes on after a break where ``resume`` says so, and that a change
+    whose answer was lost is looked up, and asked for once more if it was not done.
+
+    Args:
+        address: Where the share is; ``address.folder`` is the root.
+        username: Account, with its domain where needed.
+        password: Its password; None only for Kerberos with a ticket.
+        encrypt: Whether everything is encrypted (SMB 3). Signed it is in any case. Switched off, a
+            server that demands encryption is refused with an error.
+        timeout_s: Longest wait for one answer of the server, in seconds; then the connection is dropped.
+        least_rate: Bytes a second below which a transfer makes no progress, and ends like one that is late.
+        auth: ``negotiate`` (Kerberos where there is a ticket library, else NTLM), ``ntlm`` or ``kerberos``.
+        packed: Whether file contents take the fast data path where the server allows it; else they go
+            through smbprotocol's own calls, see docs/adr/0011.
+        dfs_targets: Servers that a DFS referral may lead to, besides ``address.server`` and hosts below it.
+        resume: How long to insist after a break in the middle of a file that can go on: any that is
+            read, and those created as resumable. None raises the break.
+        sleep: Waits the given number of seconds.
+
+    Raises:
+        ConfigurationError: A user or password is missing, or a value is impossible.
+    """
+
+    def __init__(
+        self,
+        address: SmbAddress,
+        username: str | None,
+        password: str | None,
+        *,
+        encrypt: bool = True,
+        timeout_s: float = 60.0,
+        least_rate: int = LEAST_RATE,
+        auth: str = "negotiate",
+        packed: bool = True,
+        dfs_targets: Sequence[str] = (),
+        resume: RetryPolicy | None = RESUME,
+        sleep: Callable[[float], None] = pause,
+    ) -> None:
+        if auth not in _AUTH:
+            raise ConfigurationError(
+                f"SMB authentication {auth!r} is unknown", hint=f"use one of {', '.join(_AUTH)}"
+            )
+        if auth != "kerberos" and not (username and password):
+            raise ConfigurationError(
+                f"the share {address} needs a user name and a password",
+                hint="set JENKINS_RELEASE_SMB_USER and JENKINS_RELEASE_SMB_PASSWORD, or ..._FILE for files",
+            )
+        if timeout_s < 1:
+            raise ConfigurationError(
+                f"an SMB time-out of {timeout_s} s is too short", hint="give 1 s or more"
+            )
+        self._address = address
+        login = SmbLogin(
+            *(username, password),
+            encrypt=encrypt,
+            auth=auth,
+            timeout_s=timeout_s,
+            least_rate=least_rate,
+            slow_s=min(SLOW_S, resume.deadline_s) if resume else SLOW_S,
+            packed=packed,
+            dfs_targets=tuple(dfs_targets),
+        )
+        self._resume = resume
+        self._sleep = sleep
+        self._login = login
+        self._target: SmbAddress | None = None
+        self._lost = LostSessions()
+        self._pool = SmbPool(self._connect)
+
+    def __repr__(self) -> str:
+        return f"SmbShare({self.name})"
+
+    def __enter__(self) -> SmbShare:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        r"""The root as people write it: ``\\server\share\folder``."""
+        return str(self._address)
+
+    def close(self) -> None:
+        """Log off from every connection; the object may be used again and then connects anew.
+
+        A server that stopped to answer may keep files open, leases among them: if it is there again, it ends
+        those sessions now, not when it notices.
+        """
+        self._pool.close()
+        if self._lost.silent:
+            login = replace(self._login, timeout_s=min(self._login.timeout_s, _LAST_S))
+            try:
+                connect(self._address, login, self._lost).close()
+            except ReleaseError as error:
+                _log.debug("ending the lost sessions on %s: %s", self.name, error)
+
+    def list(self, path: str) -> list[Entry]:
+        """List a folder, sorted by name, with one query."""
+        check_path(path)
+        with self._pool.borrow() as connection:
+            return [*smb_files.list_folder(connection, path)]
+
+    def stat(self, path: str) -> Entry:
+        """Describe one file or folder."""
+        check_path(path)
+        with self._pool.borrow() as connection:
+            return smb_files.describe(connection, path)
+
+    def read(
+        self, path: str, *, offset: int = 0, length: int | None = None, ahead: int = AHEAD
+    ) -> Iterator[bytes]:
+        """Yield a file's bytes in pieces of at most 1 MiB, with ``ahead`` requests under way or answered.
+
+        The file is opened when the first piece is asked for, and until the last one nobody can
+        change it.
+        """
+        check_path(path)
+        check_range(offset, length)
+        return self._read(path, offset, length, ahead)
+
+    def read_heads(self, paths: Sequence[str]) -> Sequence[bytes | RemoteError]:
+        """Return the first bytes of many files, asked for without waiting for one before the next."""
+        for path in paths:
+            check_path(path)
+        with self._pool.borrow() as connection:
+            return smb_batch.read_heads(connection, paths)
+
+    def list_each(self, paths: Sequence[str]) -> Sequence[Listed]:
+        """List many folders, asked for without waiting for one before the next."""
+        for path in paths:
+            check_path(path)
+        with self._pool.borrow() as connection:
+            return smb_batch.list_folders(connection, paths)
+
+    def create(self, path: str, *, resumable: bool = False) -> AbstractContextManager[Writer]:
+        """Create a new file for writing; it is there for others once the block has ended."""
+        check_below_root(path)
+        return self._create(path, self._resumption("writing", path) if resumable else None)
+
+    def copy_into(self, writer: Writer, path: str, *, offset: int = 0, length: int | None = None) -> bool:
+        """Append a range to a file on a share of the same server, copied by the server itself."""
+        check_below_root(path)
+        check_range(offset, length)
+        if not isinstance(writer, SmbWriter):
+            return False
+        if self._target is None:
+            self.stat("")
+        # Behind DFS both locations may be names for any server: what counts is where they led.
+        return writer.copy(self._target or self._address, path, offset, length)
+
+    def make_folder(self, path: str) -> None:
+        """Create a folder and those above it that are missing, below the root."""
+        names = check_path(path)
+        if names:
+            self._settled(
+                lambda here: smb_files.make_folder(here, names),
+                lambda here: smb_files.is_folder(here, path),
+            )
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename a file or folder in one server-side step."""
+        check_below_root(source)
+        check_below_root(target)
+        self._settled(
+            lambda here: smb_files.rename(here, source, target),
+            lambda here: smb_files.is_renamed(here, source, target),
+        )
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a folder with all that is in it."""
+        check_below_root(path)
+        self._settled(
+            lambda here: smb_files.remove(here, path), lambda here: not smb_files.is_there(here, path)
+        )
+
+    def protect(self, path: str) -> bool:
+        """Set the attribute ``read-only``; False where the server does not let this user."""
+        check_below_root(path)
+        return self._settled(
+            lambda here: smb_files.protect(here, path), lambda here: smb_files.is_protected(here, path)
+        )
+
+    def free_space(self) -> int | None:
+        """Bytes that the user may still write, quotas counted."""
+        with self._pool.borrow() as connection:
+            return smb_files.free_space(connection)
+
+    def lease(self, path: str, holder: str) -> AbstractContextManager[Lease]:
+        """Hold a lease on ``path`` for the length of the block, on a connection of its own.
+
+        Raises:
+            LeaseHeld: Someone else holds it.
+        """
+        check_below_root(path)
+        return self._lease(path, holder)
+
+    def _settled(
+        self, change: Callable[[SmbConnection], T], done: Callable[[SmbConnection], bool]
+    ) -> T | bool:
+        """Change something; if the answer is lost, look whether it was done, and ask again if it was not.
+
+        Args:
+            change: Asks the server to do it.
+            done: Whether it is done, asked on another connection: that one's login ended the session of the
+                first, so nothing is done later.
+
+        Returns:
+            What ``change`` returned; True where its answer was lost.
+        """
+        with self._pool.slot() as slot:
+            try:
+                return change(slot.connection)
+            except AnswerLost as error:
+                try:
+                    found = done(slot.renew())
+                except ReleaseError as another:
+                    _log.debug("looking whether it was done: %s", another)
+                    raise error from error.__cause__
+                if not found:
+                    return change(slot.connection)
+                _log.warning("it was done, only the answer was lost: %s", error)
+                return True
+
+    def _connect(self) -> SmbConnection:
+        connection = connect(self._address, self._login, self._lost)
+        self._target = connection.target
+        return connection
+
+    def _read(self, path: str, offset: int, length: int | None, ahead: int) -> Iterator[bytes]:
+        with self._pool.slot() as slot:
+            yield from read_file(slot, path, offset, length, ahead, self._resumption("reading", path))
+
+    @contextlib.contextmanager
+    def _create(self, path: str, resumption: Resumption | None) -> Iterator[Writer]:
+        with self._pool.slot() as slot, SmbWriter(slot, path, resumption) as writer:
+            yield writer
+
+    def _resumption(self, what: str, path: str) -> Resumption | None:
+        if self._resume is None:
+            return None
+        return Resumption(f"{what} {self._address.path(path)}", self._resume, self._sleep)
+
+    @contextlib.contextmanager
+    def _lease(self, path: str, holder: str) -> Iterator[Lease]:
+        with self._pool.slot() as slot, smb_lease.held(slot, path, holder, self._resume) as lease:
+            yield lease

@@ -1,0 +1,317 @@
+"""One TCP connection to an SMB server, held to limits that smbprotocol leaves open.
+
+smbprotocol waits without end for an answer, and accepts unsigned answers on a signed session. The
+subclass here sets a time limit on every answer and refuses unprotected ones; what it needs of the
+inner workings of the library is in :mod:`jenkins_release.share.smb.packed.internals`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from smbprotocol.exceptions import AccessDenied, SMBException
+from smbprotocol.header import Commands, NtStatus, Smb2Flags
+from smbprotocol.session import Session, SMB2SessionSetupRequest
+
+from jenkins_release.base.errors import ConfigurationError, RemoteError
+from jenkins_release.base.waits import LEAST_RATE, Wait, process_waits
+from jenkins_release.share.smb.address import SmbAddress
+from jenkins_release.share.smb.errors import FOREIGN, translate
+from jenkins_release.share.smb.packed.internals import BulkConnection
+from jenkins_release.share.smb.sessions import LostSessions
+
+_CREDITS = 512
+"""Credits asked for after the login, enough for 16 requests of 1 MiB (MS-SMB2 section 3.2.4.1.2)."""
+_ASKED_AGAIN = frozenset(
+    {
+        Commands.SMB2_TREE_CONNECT,
+        Commands.SMB2_CREATE,
+        Commands.SMB2_CLOSE,
+        Commands.SMB2_FLUSH,
+        Commands.SMB2_IOCTL,
+        Commands.SMB2_QUERY_DIRECTORY,
+        Commands.SMB2_QUERY_INFO,
+        Commands.SMB2_SET_INFO,
+    }
+)
+"""What is asked again when it is refused: never a login, which counts as one more attempt."""
+SLOW_S = 900.0
+"""Longest wait for the server's disk at the end of a file, in seconds, while the server is alive."""
+_CLOSE_S = 5.0
+"""Longest wait for each answer while logging off, in seconds: the connection ends in any case."""
+_UNSOLICITED = 0xFFFFFFFFFFFFFFFF
+"""Message id of oplock breaks (MS-SMB2 section 2.2.23), which are never signed."""
+
+
+@dataclass(frozen=True)
+class SmbLogin:
+    r"""How to log in; its text form leaves the password out.
+
+    Attributes:
+        username: Account, with its domain where needed: ``user@domain`` or ``DOMAIN\user``.
+        password: Its password; None only for Kerberos with a ticket.
+        encrypt: Whether everything is encrypted; the connection is always signed.
+        auth: ``negotiate``, ``ntlm`` or ``kerberos``.
+        timeout_s: Longest wait for one answer of the server, in seconds.
+        slow_s: Longest wait for the server's disk, in seconds, while the server answers otherwise.
+        packed: Whether file contents take the fast data path, see docs/adr/0011.
+        least_rate: Bytes a second below which a transfer makes no progress.
+        dfs_targets: Servers besides the configured one and those below it that a DFS referral may lead
+            to; ``.example.com`` stands for every host below that domain.
+    """
+
+    username: str | None
+    password: str | None = field(repr=False)
+    encrypt: bool = True
+    auth: str = "negotiate"
+    timeout_s: float = 60.0
+    least_rate: int = LEAST_RATE
+    slow_s: float = SLOW_S
+    packed: bool = True
+    dfs_targets: tuple[str, ...] = ()
+
+
+class SmbWire(BulkConnection):
+    """An smbprotocol connection with a time limit on every answer and every send.
+
+    Args:
+        server: Host name or IP address.
+        port: TCP port.
+        timeout_s: Longest wait, in seconds.
+        least_rate: Bytes a second below which a transfer makes no progress.
+        slow_s: Longest wait for the server's disk, in seconds, while the server answers otherwise.
+
+    Attributes:
+        replaces: Session of a connection that was lost, which the server ends with the next login here;
+            0 for none.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        port: int,
+        timeout_s: float,
+        least_rate: int = LEAST_RATE,
+        slow_s: float = SLOW_S,
+    ) -> None:
+        _keep_packets_out_of_the_log()
+        self._slow_s = slow_s
+        super().__init__(uuid.uuid4(), server, port, timeout_s, least_rate)
+        self.replaces = 0
+
+    def dial(self) -> None:
+        """Connect and negotiate; raises what smbprotocol raises, or ``TimeoutError``."""
+        self.connect(timeout=self.timeout_s)
+
+    def send(self, message: Any, *args: Any, **how: Any) -> Any:
+        """Send a request of smbprotocol.
+
+        A login names the session that it takes the place of (MS-SMB2 sections 2.2.5 and 3.3.5.5.3):
+        what that one holds open is free at once, not only when the server notices that it is gone.
+        """
+        if self.replaces and isinstance(message, SMB2SessionSetupRequest):
+            message["previous_session_id"] = self.replaces
+        request = super().send(message, *args, **how)
+        if message.COMMAND in _ASKED_AGAIN:
+            request.again = lambda: super(SmbWire, self).send(message, *args, **how)
+        return request
+
+    def receive(
+        self,
+        request: Any,
+        wait: bool = True,
+        timeout: float | None = None,
+        resolve_symlinks: bool = False,  # noqa: ARG002 - part of the overridden signature
+    ) -> Any:
+        """Wait for an answer, at most ``timeout`` or the connection's own limit, in seconds.
+
+        Symbolic links that the server reports are never followed: they could lead out of the root.
+
+        Raises:
+            TimeoutError: Nothing came in time; the connection is of no use any more.
+        """
+        limit = self.timeout_s if timeout is None else timeout
+        try:
+            return self._take(request, limit, wait=wait)
+        except AccessDenied:
+            request = self._asked_again(request)
+            if request is None:
+                raise
+        return self._take(request, limit, wait=wait)
+
+    def _asked_again(self, request: Any) -> Any:
+        """Send what was refused once more; None if the refusal counts."""
+        again = getattr(request, "again", None)
+        if again is None or not self.may_refuse_altered(request.session_id):
+            return None
+        return again()
+
+    def _take(self, request: Any, limit_s: float, *, wait: bool) -> Any:
+        self.await_answer(request, limit_s, wait=wait)
+        return super().receive(request, wait=wait, timeout=limit_s, resolve_symlinks=False)
+
+    def may_refuse_altered(self, session_id: int) -> bool:
+        """Whether "access denied" may mean that a request was changed on its way.
+
+        That is the status for a request whose signature is wrong (MS-SMB2 section 3.3.5.2.4), which has no
+        effect. Samba signs that answer, so it looks like any refusal; one that is meant comes again when the
+        same is asked again. Windows may end the connection. What is encrypted cannot be changed unnoticed.
+        """
+        session = self.session_table.get(session_id)
+        return session is not None and not session.encrypt_data
+
+    def receive_slow(self, request: Any, limit_s: float = SLOW_S) -> Any:
+        """Wait up to ``limit_s`` seconds, or the connection's own limit, while the server is alive otherwise.
+
+        Flushing gigabytes to a disk may take longer than any sensible time-out. So after half of the
+        time-out without an answer an echo, which has the other half, tells a working server from a frozen
+        one.
+
+        Raises:
+            TimeoutError: The echo or, after ``limit_s``, the answer itself did not come.
+        """
+        limit_s = min(limit_s, self._slow_s)
+        begun = time.monotonic()
+        half = self.timeout_s / 2
+        wait = Wait(self.waits_for(), begun, begun + limit_s, threading.get_ident())
+        process_waits().begin(wait)
+        try:
+            while True:
+                try:
+                    return self._take(request, half, wait=True)
+                except AccessDenied:
+                    request = self._asked_again(request)
+                    if request is None:
+                        raise
+                    continue
+                except TimeoutError:
+                    if time.monotonic() > begun + limit_s:
+                        raise
+                self.echo(sid=next(iter(self.session_table)), timeout=half)
+        finally:
+            process_waits().finish(wait)
+
+    def verify_signature(self, header: Any, session_id: int, force: bool = False) -> None:
+        """Check the signature of an answer that came unencrypted, and that there must not be one missing.
+
+        MS-SMB2 sections 3.2.5.1.1 and 3.2.5.1.3: an unencrypted answer on an encrypted session, and
+        an unsigned one on a signed session, are not accepted.
+        """
+        session = self.session_table.get(session_id)
+        if session is not None and session.signing_key and not force and _must_be_protected(header):
+            if session.encrypt_data:
+                raise SMBException("an answer on an encrypted session came unencrypted")
+            if not header["flags"].has_flag(Smb2Flags.SMB2_FLAGS_SIGNED):
+                raise SMBException("an answer on a signed session came unsigned")
+        super().verify_signature(header, session_id, force=force)
+
+    def drop(self) -> None:
+        """Close the socket at once; the server closes every handle of the session."""
+        if self.transport is not None:
+            try:
+                self.disconnect(close=False)
+            except (OSError, RuntimeError) as error:
+                # RuntimeError: the interrupt came while the library's thread was being started.
+                logging.getLogger(__name__).debug("closing the connection to %s: %s", self.server_name, error)
+
+    def hang_up(self) -> bool:
+        """Log off and close; a server that does not answer is left as it is.
+
+        Returns:
+            Whether it answered, or the connection had ended before.
+        """
+        self.timeout_s = min(self.timeout_s, _CLOSE_S)
+        try:
+            if self.alive:
+                self.disconnect(close=True, timeout=self.timeout_s)
+            return True
+        except FOREIGN as error:
+            logging.getLogger(__name__).debug("logging off from %s: %s", self.server_name, error)
+            return not isinstance(error, TimeoutError)
+        finally:
+            self.drop()
+
+
+def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[SmbWire, Session]:
+    """Connect to the server of ``address``, log in, and have it end the user's lost sessions.
+
+    Args:
+        address: Where the share is.
+        login: How to log in.
+        lost: The lost sessions; those on this server are gone afterwards.
+
+    Raises:
+        ConfigurationError: The server demands encryption, which is switched off.
+        RemoteError: The server cannot be reached, or refuses the login.
+    """
+    where = str(address)
+    wire = SmbWire(address.server, address.port, login.timeout_s, login.least_rate, login.slow_s)
+    wire.waits_for = lambda: f"the share {where} to answer the login"
+    taken = lost.take(address)
+    ending = list(taken)
+    try:
+        wire.dial()
+        if login.encrypt and not wire.supports_encryption:
+            raise RemoteError(
+                f"cannot use {where}: the server offers no SMB encryption",
+                hint="upgrade the server to SMB 3, or switch encryption off for a network you trust",
+            )
+        session = _new_session(wire, login, ending[0] if ending else 0)
+        if session.encrypt_data and not login.encrypt:
+            raise encryption_demanded(where)
+        wire.echo(sid=session.session_id, timeout=login.timeout_s, credit_request=_CREDITS)
+        # A login names one session: the others get one each, on the same connection.
+        for each in ending[1:]:
+            _new_session(wire, login, each).disconnect()
+    except FOREIGN as error:
+        wire.drop()
+        lost.give_back(address, taken)
+        raise translate(error, "log in to", where) from error
+    except BaseException:
+        wire.drop()
+        lost.give_back(address, taken)
+        raise
+    return wire, session
+
+
+def _new_session(wire: SmbWire, login: SmbLogin, replaces: int) -> Session:
+    wire.replaces = replaces
+    session = Session(
+        wire,
+        login.username,
+        login.password,
+        require_encryption=login.encrypt,
+        auth_protocol=login.auth,
+    )
+    session.connect()
+    return session
+
+
+def encryption_demanded(where: str) -> ConfigurationError:
+    """Return the error for a server that demands encryption which the configuration rules out."""
+    return ConfigurationError(
+        f"the server of {where} demands encryption, which is switched off here",
+        hint="switch encryption on for this share",
+    )
+
+
+def _must_be_protected(header: Any) -> bool:
+    return (
+        header["message_id"].get_value() != _UNSOLICITED
+        and header["status"].get_value() != NtStatus.STATUS_PENDING
+        and header["command"].get_value() not in {Commands.SMB2_NEGOTIATE, Commands.SMB2_SESSION_SETUP}
+    )
+
+
+def _keep_packets_out_of_the_log() -> None:
+    # Below WARNING these write whole packets, with paths, tokens and file contents. Set for each
+    # connection: a program may have set up its own logging since the last one.
+    for name in ("smbprotocol", "spnego"):
+        logger = logging.getLogger(name)
+        if logger.level < logging.WARNING:
+            logger.setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""A release candidate: exported, listed, opened, loaded, fetched, verified."""

@@ -1,0 +1,158 @@
+"""Reading a candidate's files back: every byte is checked before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.stream import at_most
+from jenkins_release.images import ArchiveIndex, ArchiveReader, CompressedArchive
+from jenkins_release.records.candidate import FileRecord, ImageRecord
+from jenkins_release.steps.candidate.opened import COMPRESSED, OpenCandidate
+from jenkins_release.steps.context.services import Services
+
+HELD_BACK = 1024 * 1024
+"""Bytes at an archive's end that a consumer gets only after the whole archive was checked.
+
+More than the end-of-archive blocks, without which ``docker load`` does not finish: an archive that
+fails the check is never loaded.
+"""
+
+ALTERED = "the archive was altered after the export: do not use this candidate, export the build again"
+
+
+def verified_file(
+    file: FileRecord,
+    opened: OpenCandidate,
+    services: Services,
+    *,
+    advance: Callable[[int], None],
+) -> Iterator[bytes]:
+    """Stream any file of a candidate from the share; arguments and errors as of :func:`verified_archive`."""
+    if any(image.archive == file.path for image in opened.record.images):
+        return verified_archive(file, opened, services, advance=advance)
+    return _verified_installer(file, opened, services, advance)
+
+
+def _verified_installer(
+    file: FileRecord, opened: OpenCandidate, services: Services, advance: Callable[[int], None]
+) -> Iterator[bytes]:
+    digest, size = sha256(), 0
+    path = f"{services.candidates.folder(opened.ref)}/{file.path}"
+    for piece in at_most(services.share.read(path), file.size):
+        digest.update(piece)
+        size += len(piece)
+        advance(len(piece))
+        yield piece
+    if size > file.size:
+        raise _too_long(file, services.candidates.shown(opened.ref, file.path))
+    if (size, digest.hexdigest()) != (file.size, file.sha256):
+        raise IntegrityError(
+            f"{services.candidates.shown(opened.ref, file.path)}: expected {file.size} bytes with SHA-256 "
+            f"{file.sha256}, found {size} with {digest.hexdigest()}",
+            hint=ALTERED.replace("archive", "file"),
+        )
+
+
+def verified_archive(
+    file: FileRecord,
+    opened: OpenCandidate,
+    services: Services,
+    *,
+    advance: Callable[[int], None],
+) -> Iterator[bytes]:
+    """Stream an archive from the share, its last bytes only when all of it is what was recorded.
+
+    Args:
+        file: The archive's record.
+        opened: The candidate.
+        services: Where to read.
+        advance: Called with the bytes of each piece.
+
+    Yields:
+        The archive's bytes.
+
+    Raises:
+        IntegrityError: The archive is not what ``candidate.json`` says; its end was not yielded.
+    """
+    with ArchiveReader(platform=services.configuration.export.platform) as reader:
+        yield from _verified(reader, file, opened, services, advance)
+
+
+def _verified(
+    reader: ArchiveReader,
+    file: FileRecord,
+    opened: OpenCandidate,
+    services: Services,
+    advance: Callable[[int], None],
+) -> Iterator[bytes]:
+    path = services.candidates.shown(opened.ref, file.path)
+    held: list[bytes] = []
+    waiting = total = 0
+    stored = f"{services.candidates.folder(opened.ref)}/{file.path}"
+    for chunk in at_most(services.share.read(stored), file.size):
+        total += len(chunk)
+        if total > file.size:
+            raise _too_long(file, path)
+        with _named(path):
+            reader.feed(chunk)
+        advance(len(chunk))
+        held.append(chunk)
+        waiting += len(chunk)
+        while waiting - len(held[0]) >= HELD_BACK:
+            waiting -= len(held[0])
+            yield held.pop(0)
+    with _named(path):
+        index = reader.finish()
+    check_index(index, file, opened, path)
+    yield from held
+
+
+def _too_long(file: FileRecord, path: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path}: expected {file.size} bytes with SHA-256 {file.sha256}, found more bytes", hint=ALTERED
+    )
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Put the archive's place before what the reader found wrong in it."""
+    try:
+        yield
+    except CompressedArchive as error:
+        raise IntegrityError(f"{path}: {error.message}", hint=COMPRESSED) from error
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error.message}", hint=ALTERED) from error
+
+
+def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, path: str) -> None:
+    """Compare what an archive holds with what ``candidate.json`` says of it.
+
+    Raises:
+        IntegrityError: They differ; the message names the first difference.
+    """
+    found = index.sha256.removeprefix("sha256:")
+    if index.size != file.size or found != file.sha256:
+        raise IntegrityError(
+            f"{path}: expected {file.size} bytes with SHA-256 {file.sha256}, found {index.size} with {found}",
+            hint=ALTERED,
+        )
+    by_reference = {reference: image for image in index.images for reference in image.references}
+    for image in opened.record.images:
+        if image.archive != file.path:
+            continue
+        archived = by_reference.get(image.reference)
+        if archived is None or _facts(image) != (
+            archived.config_digest,
+            archived.config_offset,
+            archived.config_size,
+            [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in archived.layers],
+        ):
+            raise IntegrityError(f"{path}: image {image.name} is not what candidate.json says", hint=ALTERED)
+
+
+def _facts(image: ImageRecord) -> tuple[str, int, int, list[tuple[str, str, int, int]]]:
+    layers = [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in image.layers]
+    return (image.config_digest, image.config_offset, image.config_size, layers)

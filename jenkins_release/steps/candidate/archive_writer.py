@@ -1,0 +1,243 @@
+"""Writing one image archive to the share: plain as the daemon sends it, or with gzip layers."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.progress import telling_waits
+from jenkins_release.base.stream import fan_out
+from jenkins_release.images import ArchivedImage, ArchiveIndex, ArchiveReader, LocalImage
+from jenkins_release.images.gzip_archive import GzipArchive
+from jenkins_release.images.gzip_digests import GzipDigests
+from jenkins_release.oci.manifests import Descriptor, build_manifest
+from jenkins_release.records.candidate import BlobRecord, ImageRecord, LayerRecord, ManifestRecord
+from jenkins_release.share.staging import Staging
+from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
+from jenkins_release.steps.candidate.layer_reuse import LayerGuess, NotReusable, ReusingWriter, check_guesses
+from jenkins_release.steps.candidate.read_back import read_back
+from jenkins_release.steps.context.services import Services
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WrittenArchive:
+    """An archive on the share.
+
+    Attributes:
+        index: What it holds.
+        fixed: Whether its layers stand in it as a registry stores them.
+        gzip: What the plain layers are when compressed, by offset; empty where nobody looked.
+        copied: The layers that the server copied, by offset.
+        reused: Bytes that were not sent.
+    """
+
+    index: ArchiveIndex
+    fixed: bool
+    gzip: dict[int, BlobRecord]
+    copied: dict[int, Stretch]
+    reused: int
+
+    def record(self, name: str, local: LocalImage, path: str) -> ImageRecord:
+        """Return the record of one image.
+
+        Args:
+            name: Its short name.
+            local: What the daemon said of it before.
+            path: Path of the archive.
+
+        Raises:
+            IntegrityError: The archive does not hold it, or holds another one under its name.
+        """
+        found = _in_archive(local.reference, self.index)
+        if found.diff_ids != local.diff_ids:
+            raise _moved(local, "its layers are not those that the daemon described before")
+        if local.config_digest and found.config_digest != local.config_digest:
+            raise _moved(
+                local, f"its config was {local.config_digest}, the archive has {found.config_digest}"
+            )
+        listed = self.index.listed.get(local.reference, ())
+        if not local.config_digest and listed and local.image_id not in (*listed, found.config_digest):
+            raise _moved(local, f"it was {local.image_id}, the archive has {' with '.join(listed)}")
+        layers = tuple(
+            LayerRecord(
+                diff_id=layer.diff_id,
+                digest=layer.digest,
+                offset=layer.offset,
+                size=layer.size,
+                compression=layer.compression,
+                gzip=self.gzip.get(layer.offset) if layer.compression == "none" else None,
+            )
+            for layer in found.layers
+        )
+        return ImageRecord(
+            name=name,
+            reference=local.reference,
+            archive=path,
+            platform=found.platform,
+            config_digest=found.config_digest,
+            config_offset=found.config_offset,
+            config_size=found.config_size,
+            layers=layers,
+            manifest=_manifest(found) if self.fixed else None,
+        )
+
+
+def write_archive(
+    path: str, images: Sequence[LocalImage], known: KnownLayers, staging: Staging, services: Services
+) -> WrittenArchive:
+    """Write one archive of images to the share, hashed and read on its way.
+
+    The daemon is asked for it once more where known layers turn out to be of no use.
+
+    Args:
+        path: Where to, below the candidate's folder.
+        images: What it is to hold.
+        known: Layers on the share that may occur in it.
+        staging: The candidate on its way.
+        services: Configuration and progress.
+
+    Raises:
+        IntegrityError: The daemon's archive is not acceptable, or the share does not hold what was
+            written.
+        RemoteError: Daemon or share failed.
+    """
+    while True:
+        try:
+            written = _write(path, images, known, staging, services)
+            _require_unmoved(images, services)
+            if services.configuration.export.read_back:
+                with services.progress.task(f"read back {path}", written.index.size) as task:
+                    read_back(staging.path(path), written.index, written.copied, services, task.advance)
+            _tell_beginnings(written.index)
+            return written
+        except NotReusable as error:
+            origins = ", ".join(sorted({stretch.origin for stretch in error.stretches}))
+            _log.warning("layers of %s are not re-used, %s is written again: %s", origins, path, error.why)
+            known = known.without(error.stretches)
+            staging.remove(path)
+
+
+def _write(
+    path: str, images: Sequence[LocalImage], known: KnownLayers, staging: Staging, services: Services
+) -> WrittenArchive:
+    section = services.configuration.export
+    saved = services.engine.save([image.reference for image in images])
+    with staging.create(path) as writer, services.progress.task(f"export {path}") as task:
+        stream = telling_waits(
+            saved,
+            task,
+            source="the Docker daemon",
+            sink=services.share.name,
+            first=f"the Docker daemon to prepare {len(images)} {'image' if len(images) == 1 else 'images'}",
+        )
+        reusing = ReusingWriter(writer, services.share)
+
+        def write(chunk: bytes) -> None:
+            reusing.write(chunk)
+            task.advance(len(chunk))
+
+        if section.layers == "gzip":
+            index = _compressed(section.platform, stream, write, known, reusing)
+            return WrittenArchive(index, True, {}, reusing.copied, reusing.saved)
+        if len(known):
+            diff_ids = {diff_id for image in images for diff_id in image.diff_ids}
+            guess = LayerGuess(known, diff_ids, services.share, reusing.announce)
+
+            def write_plain(chunk: bytes) -> None:
+                guess.feed(chunk)
+                write(chunk)
+        else:
+            write_plain = write
+        found = {}
+        if section.gzip_digests:
+            with GzipDigests() as digests, ArchiveReader(section.platform, observer=digests) as reader:
+                fan_out(stream, [reader.feed, write_plain])
+                found = {
+                    offset: BlobRecord(digest=digest, size=size)
+                    for offset, (digest, size) in digests.found.items()
+                }
+                index = reader.finish()
+        else:
+            with ArchiveReader(section.platform) as reader:
+                fan_out(stream, [reader.feed, write_plain])
+                index = reader.finish()
+        check_guesses(reusing.copied, index)
+        return WrittenArchive(index, False, found, reusing.copied, reusing.saved)
+
+
+def _compressed(
+    platform: str,
+    stream: Iterable[bytes],
+    write: Callable[[bytes], None],
+    known: KnownLayers,
+    reusing: ReusingWriter,
+) -> ArchiveIndex:
+    def layer(offset: int, digest: str, size: int) -> None:
+        if stretch := known.find(digest, size):
+            reusing.announce(offset, stretch)
+
+    archive, sha256 = GzipArchive(platform, announce=layer), hashlib.sha256()
+    with contextlib.closing(archive.convert(stream)) as chunks:
+        size = fan_out(chunks, [sha256.update, write])
+    return archive.index(sha256.hexdigest(), size)
+
+
+def _manifest(image: ArchivedImage) -> ManifestRecord:
+    manifest = build_manifest(
+        Descriptor(image.config_digest, image.config_size),
+        [Descriptor(layer.digest, layer.size, layer.compression) for layer in image.layers],
+    )
+    return ManifestRecord(media_type=manifest.media_type, digest=manifest.digest, data=manifest.data.decode())
+
+
+def _require_unmoved(images: Sequence[LocalImage], services: Services) -> None:
+    """Ask the daemon once more which image each name has.
+
+    Where neither the daemon tells the config's digest nor the archive what the daemon calls an image, only
+    this tells another config around the same layers.
+    """
+    for image in images:
+        reference = image.reference
+        now = services.retry(f"inspect {reference}", lambda r=reference: services.engine.inspect(r))  # type: ignore[misc]
+        if now.image_id != image.image_id:
+            raise _moved(image, f"it was {image.image_id}, and is {now.image_id} now")
+
+
+def _tell_beginnings(index: ArchiveIndex) -> None:
+    """Warn of layers that Docker takes for compressed data, once for those that images share."""
+    told = set()
+    for image in index.images:
+        for number, layer in enumerate(image.layers, 1):
+            if layer.begins_as and layer.digest not in told:
+                told.add(layer.digest)
+                _log.warning(
+                    "layer %d of %s begins as %s data does, with the name of its first file: Docker 23 and "
+                    'later cannot load it, unless export.layers is "gzip"',
+                    number,
+                    ", ".join(image.references) or image.config_digest,
+                    layer.begins_as,
+                )
+
+
+def _moved(image: LocalImage, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"image {image.reference} changed while it was exported: {why}",
+        hint="another job tags the same name on this machine: give every build its own tag",
+    )
+
+
+def _in_archive(reference: str, index: ArchiveIndex) -> ArchivedImage:
+    for found in index.images:
+        if reference in found.references:
+            return found
+    named = ", ".join(name for found in index.images for name in found.references) or "none"
+    raise IntegrityError(
+        f"the daemon's archive does not hold {reference}; it holds {named}",
+        hint="a defect of this Docker version (moby #47065, #47210 for 25.0): upgrade the daemon",
+    )

@@ -1,0 +1,335 @@
+"""Adding a signed attestation to a candidate: what every step that signs has in common."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from securesystemslib.signer import Signer
+
+from jenkins_release.base.errors import ConfigurationError, GateRefused
+from jenkins_release.base.people import person_key
+from jenkins_release.records.attestation import (
+    KINDS,
+    Place,
+    Statement,
+    TrustedKey,
+    extension_field,
+    sign_statement,
+)
+from jenkins_release.records.junit import TestResults
+from jenkins_release.rules.gate.conditions import Reason
+from jenkins_release.rules.gate.decision import Decision
+from jenkins_release.rules.gate.evidence import Counted, Evidence
+from jenkins_release.rules.gate.repetition import Wording, repeated
+from jenkins_release.share.candidates import MANIFEST, CandidateRef
+from jenkins_release.steps.candidate.ledger_standing import lines_with, read_lines, record_chain
+from jenkins_release.steps.candidate.opened import (
+    OpenCandidate,
+    evidence_of,
+    gate_decision,
+    grown,
+    require_same_manifest,
+    require_unaltered,
+)
+from jenkins_release.steps.context.services import Services
+
+_log = logging.getLogger(__name__)
+_SHOWN = {"qa": "sign-off"}
+
+
+@dataclass(frozen=True)
+class AttestationReport:
+    """What was added to the candidate.
+
+    Attributes:
+        candidate: The candidate.
+        digest: Digest of ``candidate.json``, which the statement is about.
+        file: File name of the attestation; empty after a dry run.
+        results: Test results, where there are any.
+        decision: What the gate says with it, approvals not looked at.
+        by: Who said it.
+        tested: With a verdict: what was tested, and how that is known.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
+        found: Whether it was there already, and nothing was signed.
+    """
+
+    candidate: CandidateRef
+    digest: str
+    file: str
+    results: TestResults | None
+    decision: Decision
+    by: str = ""
+    tested: Mapping[str, Any] | None = None
+    head: str = ""
+    found: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a step wants to say, before it is signed.
+
+    Attributes:
+        predicate_type: Type URI.
+        predicate: The predicate's own fields.
+        extension: Our fields beside them.
+        subjects: Name to SHA-256 in hex of what it is about besides ``candidate.json``.
+    """
+
+    predicate_type: str
+    predicate: Mapping[str, Any]
+    extension: Mapping[str, Any]
+    subjects: Mapping[str, str]
+
+
+class Attested(NamedTuple):
+    """What became of a claim.
+
+    Attributes:
+        file: File name of the attestation; empty for a dry run.
+        opened: The candidate with it.
+        found: Whether it was there already: a run before this one died after it had signed it.
+    """
+
+    file: str
+    opened: OpenCandidate
+    found: bool = False
+
+
+There = Callable[[OpenCandidate], str]
+"""Returns the file name of an attestation that says already what is to be said; empty for none."""
+Unheard = Callable[[Evidence, Counted], Sequence[Reason]]
+"""Says why the gate would not count a statement, given the evidence with that statement in it."""
+
+
+def _heard(_: Evidence, __: Counted) -> Sequence[Reason]:
+    return ()
+
+
+def attest(
+    opened: OpenCandidate,
+    claim: Claim,
+    signer: Signer,
+    services: Services,
+    *,
+    dry_run: bool = False,
+    there: There | None = None,
+    unheard: Unheard = _heard,
+) -> Attested:
+    """Sign a claim and append it to the candidate's chain of attestations, unless it is there already.
+
+    Under the lease of those who append, the candidate is read once more and compared: what is signed is
+    about exactly what was opened. A claim that a run which died has signed is found, and not signed again;
+    what that run did not get into the ledger is entered then.
+
+    Args:
+        opened: The candidate.
+        claim: What to say.
+        signer: The key.
+        services: Share, ledger, policy and time.
+        dry_run: Check everything, sign and write nothing.
+        there: Finds what says it already. By default that is a statement in the same words by the same key,
+            which ``unheard`` has nothing against and nothing later speaks against.
+        unheard: Why the gate would not count it: then nothing is signed.
+
+    Raises:
+        GateRefused: The gate would not count it; nothing is added.
+        ConfigurationError: Nor so because of this machine's clock.
+        IntegrityError: The chain that it would follow was altered, or the candidate changed since it was
+            opened; nothing is added. Or the ledger has another entry in its place.
+        RemoteError: Share or ledger failed, after the retries.
+        LeaseHeld: Someone else is adding one, after the retries.
+    """
+    require_unaltered(opened, services)
+    keyid = signer.public_key.keyid
+    wording = Wording(
+        claim.predicate_type,
+        {MANIFEST: opened.digest.removeprefix("sha256:"), **claim.subjects},
+        {
+            **claim.predicate,
+            extension_field(claim.predicate_type): {"candidate": opened.record.ident, **claim.extension},
+        },
+    )
+    find = there or (lambda now: _said(now, wording, keyid, unheard, services))
+    if dry_run:
+        if not find(opened):
+            _require_heard(opened, wording, signer, unheard, services)
+        return Attested("", opened)
+    kind = KINDS[claim.predicate_type]
+    now, found = opened, ""
+
+    def make(before: dict[str, bytes]) -> bytes | None:
+        nonlocal now, found
+        # Without this the last attestation could go between the decision and its record, unseen.
+        require_same_manifest(opened, services)
+        # The ledger is asked before anything is written: what it has to take will be in its place there.
+        now = grown(opened, before, read_lines(opened.ref, services), services)
+        if now != opened:
+            require_unaltered(now, services)
+        found, now = _look(now, find, services)
+        if found:
+            return None
+        _require_heard(now, wording, signer, unheard, services)
+        data = sign_statement(
+            claim.predicate_type,
+            claim.predicate,
+            wording.subjects,
+            place=Place.after(before),
+            signed_at=services.now(),
+            signer=signer,
+            extension={"candidate": opened.record.ident, **claim.extension},
+        )
+        _require_counted(now, f"{len(before) + 1:04d}-{kind}.dsse.json", data, services)
+        return data
+
+    def attempt() -> Attested:
+        added = services.candidates.add_attestation(opened.ref, kind, make, services.holder())
+        return (
+            Attested(found, now, found=True)
+            if added is None
+            else Attested(added[0], now.with_attestation(*added))
+        )
+
+    done = services.retry(f"add the {kind} attestation to {opened.ref}", attempt)
+    if done.found:
+        _log.info("nothing was signed: %s says it already", done.file)
+        return done
+    return done._replace(opened=catch_up(done.opened, services))
+
+
+def trusted_key(signer: Signer, services: Services) -> TrustedKey:
+    """Return what is trusted of a signing key that was opened by ``services.signer``.
+
+    Raises:
+        ConfigurationError: It is not among the trusted keys.
+    """
+    keyid = signer.public_key.keyid
+    for key in services.trusted_keys:
+        if key.key.keyid == keyid:
+            return key
+    raise ConfigurationError(f"the key {keyid} is not trusted", hint="add it to [[trusted_keys]]")
+
+
+def catch_up(opened: OpenCandidate, services: Services) -> OpenCandidate:
+    """Enter what the ledger lacks of the chain: a command that died after it had signed could not.
+
+    Raises:
+        RemoteError: The ledger failed, after the retries.
+    """
+    return replace(
+        opened,
+        lines=record_chain(opened.ref, opened.digest, opened.attestations, opened.lines, services),
+    )
+
+
+def _as_recorded(opened: OpenCandidate, services: Services) -> OpenCandidate:
+    """Return the candidate as it will be once the ledger has the whole chain."""
+    lines = lines_with(opened.ref, opened.digest, opened.attestations, opened.lines, services)
+    return replace(opened, lines=lines)
+
+
+def _look(opened: OpenCandidate, find: There, services: Services) -> tuple[str, OpenCandidate]:
+    """Find what says it already, also if the run that signed it died before the ledger had it."""
+    whole = _as_recorded(opened, services)
+    found = find(whole)
+    if not found or whole.lines == opened.lines:
+        return found, opened
+    whole = catch_up(opened, services)
+    # By the ledger's own clock it may have come too late to count.
+    return (found if find(whole) == found else ""), whole
+
+
+def _said(opened: OpenCandidate, wording: Wording, keyid: str, unheard: Unheard, services: Services) -> str:
+    evidence = evidence_of(opened, services)
+    item = repeated(wording, keyid, evidence)
+    return item.file if item is not None and not unheard(evidence, item) else ""
+
+
+def _require_heard(
+    opened: OpenCandidate, wording: Wording, signer: Signer, unheard: Unheard, services: Services
+) -> None:
+    evidence, kind = evidence_of(opened, services), KINDS[wording.kind]
+    number = len(opened.attestations) + 1
+    said = Statement(wording.kind, wording.subjects, wording.predicate, number, opened.head, services.now())
+    item = Counted("", said, trusted_key(signer, services))
+    reasons = unheard(replace(evidence, counted=(*evidence.counted, item)), item)
+    if reasons:
+        speaker = f" by {wording.speaker}" if wording.speaker else ""
+        raise GateRefused(
+            f"the {_SHOWN.get(kind, kind)}{speaker} would not count: {reasons[0].message}",
+            hint=reasons[0].hint,
+            reasons=[str(reason) for reason in reasons],
+        )
+
+
+def _require_counted(opened: OpenCandidate, name: str, data: bytes, services: Services) -> None:
+    """Read what is to be written as the gate will: a clock that is wrong would spoil the chain for good."""
+    after = _as_recorded(opened.with_attestation(name, data), services)
+    evidence = evidence_of(after, services)
+    problems = [
+        *evidence.altered,
+        *(line for line in (*evidence.ignored, *evidence.objections) if line.startswith(name)),
+    ]
+    if problems:
+        raise ConfigurationError(
+            f"nothing was recorded, it would not count: {problems[0]}",
+            hint="set this machine's clock, such as with chrony, or wait if that of whoever signed last is "
+            "ahead; then run the command again",
+            reasons=problems,
+        )
+
+
+def approval_claims(decision: Decision) -> list[dict[str, Any]]:
+    """Return the approvals that a decision rests on, as a release's attestation names them."""
+    return [
+        {
+            "sequence": item.statement.sequence,
+            "approver": item.statement.extension.get("approver"),
+            "planDigest": item.statement.predicate.get("planDigest"),
+        }
+        for item in decision.approved
+    ]
+
+
+def override_claims(decision: Decision) -> list[dict[str, Any]]:
+    """Return the conditions that a decision passed by overrides, as a release's attestation names them."""
+    return [
+        {"condition": w.reason.condition, "message": w.reason.message, "by": w.override.by}
+        for w in decision.waived
+    ]
+
+
+def report(
+    done: Attested, services: Services, by: str, results: TestResults | None = None
+) -> AttestationReport:
+    """Report what was added, who said it, and what the gate says with it."""
+    opened, decision = done.opened, gate_decision(done.opened, services)
+    return AttestationReport(
+        opened.ref, opened.digest, done.file, results, decision, by, head=opened.head, found=done.found
+    )
+
+
+def named(what: str, value: str, *, option: str = "") -> str:
+    """Check a name or reason that is recorded: something to read, on one line.
+
+    Args:
+        what: What it is, such as ``reason``, for the message.
+        value: The text.
+        option: Option that gives it, without the dashes, if that is not called as ``what``.
+
+    Raises:
+        ConfigurationError: It shows nothing, holds control characters, or is no Unicode text.
+    """
+    value = value.strip()
+    told, option = (f"{what} of --{option}", option) if option else (what, what)
+    if not person_key(value):
+        raise ConfigurationError(f"the {told} is empty", hint=f"give --{option}")
+    if any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in value):
+        raise ConfigurationError(
+            f"the {told} holds control characters or is not Unicode text",
+            hint=f"give --{option} in one line",
+        )
+    return value

@@ -1,0 +1,293 @@
+"""Export: images and installers of a build to a new release candidate on the share."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.names import check_identifier
+from jenkins_release.base.tags import image_reference
+from jenkins_release.base.version import PROGRAM
+from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.images.archive.platforms import parse_platform
+from jenkins_release.images.protocol import ImageNotFound, LocalImage
+from jenkins_release.records.attestation import PROVENANCE, Place, sign_statement
+from jenkins_release.records.candidate import (
+    Candidate,
+    FileRecord,
+    ImageRecord,
+    checksum_lines,
+    manifest_digest,
+)
+from jenkins_release.records.provenance import provenance
+from jenkins_release.rules.gate.ledger import entries_of
+from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef
+from jenkins_release.share.protocol import ShareFull
+from jenkins_release.share.staging import Staging
+from jenkins_release.steps.candidate.archive_writer import write_archive
+from jenkins_release.steps.candidate.installers import PickedFile, pick_installers, write_installers
+from jenkins_release.steps.candidate.known_layers import find_known_layers
+from jenkins_release.steps.candidate.ledger_standing import enter, place_of
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.notices.announce import Happened, announced, by_version
+
+_BUILD_THEM = "build or pull them on this machine first; names come from images.source in release.toml"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export.
+
+    Attributes:
+        version: Product version.
+        build: Build number.
+        revision: Source revision that was built; ``GIT_COMMIT`` in Jenkins by default.
+        key: URI of the build key; ``signing.build_key`` by default.
+        dry_run: Check everything, write nothing.
+        folder: The build's output, which patterns of installers start from.
+    """
+
+    version: str
+    build: str
+    revision: str = ""
+    key: str = ""
+    dry_run: bool = False
+    folder: Path = Path()
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported.
+
+    Attributes:
+        candidate: The record; None after a dry run.
+        digest: Digest of ``candidate.json``; empty after a dry run.
+        location: The candidate's folder.
+        images: The images as the daemon described them.
+        installers: The installers in the build's output.
+        bytes: Bytes of all files.
+        reused: How many of them the share had already and copied by itself.
+        seconds: Time from the first request to the commit.
+        attested: Whether a build attestation was added.
+        head: SHA-256 in hex of its file, to be kept elsewhere; empty without one.
+    """
+
+    candidate: Candidate | None
+    digest: str
+    location: str
+    images: tuple[LocalImage, ...]
+    installers: tuple[PickedFile, ...]
+    bytes: int
+    reused: int
+    seconds: float
+    attested: bool
+    head: str = ""
+
+
+@dataclass
+class _Wanted:
+    """An image of the configuration with its reference filled in."""
+
+    name: str
+    reference: str
+    local: LocalImage = field(repr=False)
+
+
+def _happened(_: ExportRequest, report: ExportReport, __: Services) -> Happened | None:
+    """A candidate is on the share: QA's turn."""
+    record = report.candidate
+    if record is None:
+        return None
+    verdict = "--verdict pass --tester NAME --results junit.xml"
+    return Happened(
+        "candidate",
+        record.version,
+        record.build,
+        location=report.location,
+        facts=[
+            *(("image", f"{image.reference}, {image.config_digest}") for image in record.images),
+            *((installer.kind, installer.name) for installer in record.installers),
+            ("candidate.json", report.digest),
+            ("revision", record.revision),
+            ("build attestation", "signed" if report.attested else "none"),
+        ],
+        next_step="QA loads it, tests it, and signs the verdict:",
+        command=f"jenkins-release qa sign-off {record.ident} {verdict}",
+    )
+
+
+@announced("candidate export", by_version, _happened)
+def export_candidate(request: ExportRequest, services: Services) -> ExportReport:
+    """Export the configured images and installers as a release candidate, complete or not at all.
+
+    The daemon's stream is hashed and its structure read while it flows to the share; nothing is
+    kept on this machine's disk.
+
+    Raises:
+        ConfigurationError: Wrong version, build, image, platform or installer; the candidate exists
+            already.
+        IntegrityError: The daemon's archive is not what its images say, or an installer is not signed
+            or was changed meanwhile.
+        RemoteError: Daemon or share failed, after the retries.
+        LeaseHeld: Another export of the same build is running.
+    """
+    version = ReleaseVersion.parse(request.version)
+    ref = CandidateRef(version.text, check_identifier("build", request.build))
+    uri = request.key or services.configuration.signing.build_key
+    signer = services.signer("build", uri) if uri or services.policy.build_attestation else None
+    wanted = _inspect(version, ref.build, services)
+    picked = tuple(pick_installers(request.folder, version, ref.build, services))
+    if not wanted and not picked:
+        raise ConfigurationError(
+            f"there is nothing to export in {request.folder.absolute()}",
+            hint="every pattern of [[installers]] is optional and matches nothing",
+        )
+    area = services.candidates
+    _check_space(wanted, picked, services)
+    local = tuple(image.local for image in wanted)
+    if request.dry_run:
+        if area.exists(ref):
+            raise ConfigurationError(f"candidate {ref} is on the share already: {area.shown(ref)}")
+        return ExportReport(None, "", area.shown(ref), local, picked, 0, 0, 0.0, False)
+    started, begin = services.now(), time.monotonic()
+    made: dict[bytes, tuple[Candidate, int, str]] = {}
+
+    def attempt() -> tuple[Candidate, int, str]:
+        # An attempt before may have lost the answer to the last step, and the share with it.
+        if made and area.exists(ref) and (mine := made.get(area.read_small(ref, MANIFEST))):
+            _log.warning("%s is visible already: only the answer was lost", area.shown(ref))
+            return mine
+        with area.stage(ref, services.holder()) as staging:
+            archives, images, reused = _write_archives(ref, wanted, staging, services)
+            others, installers = write_installers(picked, staging, services)
+            files = (*archives, *others)
+            record = Candidate(
+                product=area.product,
+                version=ref.version,
+                build=ref.build,
+                revision=request.revision or services.environ.get("GIT_COMMIT", ""),
+                build_url=services.environ.get("BUILD_URL", ""),
+                built_by=services.user(),
+                exported_at=services.now(),
+                exporter=PROGRAM,
+                files=files,
+                images=images,
+                installers=installers,
+            )
+            manifest = record.to_bytes()
+            chain: dict[str, bytes] = {}
+            staging.write(CHECKSUMS, checksum_lines(manifest, files))
+            if signer is not None:
+                envelope = sign_statement(
+                    PROVENANCE,
+                    provenance(record, started=started, finished=record.exported_at),
+                    {MANIFEST: manifest_digest(manifest).removeprefix("sha256:")},
+                    place=Place(1, ""),
+                    signed_at=services.now(),
+                    signer=signer,
+                )
+                chain["0001-build.dsse.json"] = envelope
+                staging.write("attestations/0001-build.dsse.json", envelope)
+            staging.write(MANIFEST, manifest)
+            # Before the candidate is visible: the ledger then knows every candidate that is. Entries of an
+            # export that dies here are of no candidate, and in nobody's way.
+            enter(entries_of(place_of(ref, services), manifest_digest(manifest), chain), services)
+            head = "".join(sha256(envelope).hexdigest() for envelope in chain.values())
+            made[manifest] = record, reused, head
+            staging.commit()
+        return made[manifest]
+
+    record, reused, head = services.retry(f"export {ref}", attempt)
+    total = sum(file.size for file in record.files)
+    return ExportReport(
+        record,
+        manifest_digest(record.to_bytes()),
+        area.shown(ref),
+        local,
+        picked,
+        total,
+        reused,
+        time.monotonic() - begin,
+        signer is not None,
+        head,
+    )
+
+
+def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_Wanted]:
+    """Look up every image first, so that all that is missing is reported at once."""
+    platform = str(parse_platform(services.configuration.export.platform))
+    wanted: list[_Wanted] = []
+    mistakes: list[tuple[str, str]] = []
+    for section in services.configuration.images:
+        try:
+            reference = image_reference(section.source, version, build)
+        except ConfigurationError as error:
+            mistakes.append((error.message, error.hint))
+            continue
+        try:
+            local = services.retry(f"inspect {reference}", lambda r=reference: services.engine.inspect(r))  # type: ignore[misc]
+        except ImageNotFound as error:
+            # Whatever else is wrong is the daemon's: it is the same for every image.
+            mistakes.append((error.message, _BUILD_THEM))
+            continue
+        if local.platform != platform:
+            states = f"is for {local.platform}" if local.platform else "states no platform"
+            message = f"image {reference} {states}, export.platform asks for {platform}"
+            mistakes.append((message, f"build images with 'docker build --platform {platform}'"))
+        wanted.append(_Wanted(section.name, reference, local))
+    if mistakes:
+        reasons = [message for message, _ in mistakes]
+        raise ConfigurationError(
+            f"{len(reasons)} of {len(services.configuration.images)} images cannot be exported: {reasons[0]}",
+            hint="; ".join(dict.fromkeys(hint for _, hint in mistakes)),
+            reasons=reasons,
+        )
+    return wanted
+
+
+def _check_space(wanted: Sequence[_Wanted], picked: Sequence[PickedFile], services: Services) -> None:
+    """Refuse before the transfer where the share certainly has no room.
+
+    Shared layers stand in one archive once, so the largest image is what a single archive needs at
+    the least; archives per image need the sum.
+    """
+    sizes = [image.local.size for image in wanted]
+    single = services.configuration.export.archives == "single"
+    needed = max(sizes, default=0) if single else sum(sizes)
+    needed += sum(each.local.size for each in picked)
+    free = services.retry("ask for free space", services.share.free_space)
+    if free is not None and free < needed:
+        raise ShareFull(
+            f"the candidate needs at least {needed} bytes, {services.share.name} has {free} free",
+            hint="make room on the share: nothing was written",
+        )
+
+
+def _write_archives(
+    ref: CandidateRef, wanted: Sequence[_Wanted], staging: Staging, services: Services
+) -> tuple[tuple[FileRecord, ...], tuple[ImageRecord, ...], int]:
+    files: list[FileRecord] = []
+    images: list[ImageRecord] = []
+    if not wanted:
+        return (), (), 0
+    if services.configuration.export.archives == "single":
+        groups = {services.configuration.product.name.lower(): list(wanted)}
+    else:
+        groups = {image.name: [image] for image in wanted}
+    known = find_known_layers(ref, services)
+    reused = 0
+    for name, group in groups.items():
+        path = f"images/{name}-{ref.version}-{ref.build}.tar"
+        written = write_archive(path, [image.local for image in group], known, staging, services)
+        reused += written.reused
+        files.append(FileRecord(path=path, size=written.index.size, sha256=written.index.sha256))
+        records = [written.record(image.name, image.local, path) for image in group]
+        known.add_layers(records, staging.path, str(ref))
+        images += records
+    return tuple(files), tuple(images), reused

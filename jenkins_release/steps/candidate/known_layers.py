@@ -1,0 +1,128 @@
+"""Layers that stand on the share already: in earlier candidates, or in the one being written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from jenkins_release.base.errors import ReleaseError
+from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.records.candidate import Candidate, ImageRecord
+from jenkins_release.share.candidate_records import read_manifests
+from jenkins_release.share.candidates import MANIFEST, CandidateRef
+from jenkins_release.steps.candidate.listing import candidate_order
+from jenkins_release.steps.context.services import Services
+
+_log = logging.getLogger(__name__)
+CANDIDATES = 12
+"""Earlier candidates that are looked at: of the same version, then of the same line, then the newest."""
+LEAST = 1 << 20
+"""Bytes of a layer that is worth a copy by the server, some round trips and a flush; others are sent."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Bytes of a file on the share that are a layer.
+
+    Attributes:
+        digest: Their digest, as ``candidate.json`` recorded it.
+        size: Their number.
+        path: The file, below the share's root.
+        offset: Where in it.
+        origin: The candidate it belongs to, for messages.
+    """
+
+    digest: str
+    size: int
+    path: str
+    offset: int
+    origin: str
+
+
+class KnownLayers:
+    """Stretches by digest."""
+
+    def __init__(self, stretches: Iterable[Stretch] = ()) -> None:
+        self._found: dict[str, Stretch] = {}
+        for stretch in stretches:
+            self.add(stretch)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, stretch: Stretch) -> None:
+        """Remember one, unless it is small or its digest is known."""
+        if stretch.size >= LEAST:
+            self._found.setdefault(stretch.digest, stretch)
+
+    def add_layers(self, images: Iterable[ImageRecord], place: Callable[[str], str], origin: str) -> None:
+        """Remember the layers of a candidate's images.
+
+        Args:
+            images: Their records.
+            place: From the archive's path in the candidate to the one below the share's root.
+            origin: The candidate.
+        """
+        for image in images:
+            path = place(image.archive)
+            for layer in image.layers:
+                self.add(Stretch(layer.digest, layer.size, path, layer.offset, origin))
+
+    def find(self, digest: str, size: int) -> Stretch | None:
+        """Return the stretch with that digest, which must have the size too."""
+        found = self._found.get(digest)
+        return found if found is not None and found.size == size else None
+
+    def of_size(self, size: int) -> list[Stretch]:
+        """Return all that have a size."""
+        return [stretch for stretch in self._found.values() if stretch.size == size]
+
+    def among(self, digests: Iterable[str]) -> KnownLayers:
+        """Return those that have one of the digests."""
+        wanted = set(digests)
+        return KnownLayers(stretch for digest, stretch in self._found.items() if digest in wanted)
+
+    def without(self, stretches: Iterable[Stretch]) -> KnownLayers:
+        """Return all but some."""
+        unwanted = {stretch.digest for stretch in stretches}
+        return KnownLayers(stretch for digest, stretch in self._found.items() if digest not in unwanted)
+
+
+def find_known_layers(ref: CandidateRef, services: Services) -> KnownLayers:
+    """Look which layers the nearest earlier candidates have.
+
+    It only saves time, so nothing that goes wrong here is an error: what cannot be read is left out.
+    """
+    if not services.configuration.export.reuse:
+        return KnownLayers()
+    area = services.candidates
+    known = KnownLayers()
+    try:
+        nearest = _nearest(ref, area.refs())
+        manifests = read_manifests(area, nearest)
+    except ReleaseError as error:
+        _log.info("the layers of earlier candidates are not re-used: %s", error.message)
+        return known
+    for found in nearest:
+        try:
+            record = Candidate.from_bytes(manifests[found], area.shown(found, MANIFEST))
+        except (KeyError, ReleaseError):
+            continue
+        known.add_layers(record.images, lambda path, found=found: f"{area.folder(found)}/{path}", str(found))  # type: ignore[misc]
+    return known
+
+
+def _nearest(ref: CandidateRef, refs: Iterable[CandidateRef]) -> list[CandidateRef]:
+    newest = sorted((other for other in refs if other != ref), key=candidate_order, reverse=True)
+    line = _line(ref)
+    newest.sort(key=lambda other: (other.version != ref.version, _line(other) != line))
+    return newest[:CANDIDATES]
+
+
+def _line(ref: CandidateRef) -> tuple[int, int] | None:
+    try:
+        version = ReleaseVersion.parse(ref.version)
+    except ReleaseError:
+        return None
+    return version.major, version.minor

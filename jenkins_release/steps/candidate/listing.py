@@ -1,0 +1,129 @@
+"""Listing: which candidates are on the share, and where each of them stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError
+from jenkins_release.base.numbers import whole_number
+from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.records.attestation import Statement, read_envelope, verified_by
+from jenkins_release.records.candidate import Candidate
+from jenkins_release.rules.gate.decision import Decision
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.candidate.opened import (
+    OpenCandidate,
+    gate_decision,
+    open_candidate,
+    open_candidates,
+)
+from jenkins_release.steps.context.services import Services
+
+
+@dataclass(frozen=True)
+class ListedCandidate:
+    """One line of a listing.
+
+    Attributes:
+        ref: The candidate.
+        record: Its record; None where it cannot be read.
+        decision: What the gate says; None where the record cannot be read.
+        problem: Why it cannot be read, or an empty string.
+    """
+
+    ref: CandidateRef
+    record: Candidate | None
+    decision: Decision | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ShownAttestation:
+    """An attestation as ``candidate show`` lists it.
+
+    Attributes:
+        file: File name.
+        statement: What it says; None where it cannot be read.
+        signer: Name of the trusted key that signed it; empty where it is unknown.
+        problem: What is wrong with it, or an empty string.
+    """
+
+    file: str
+    statement: Statement | None
+    signer: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ShownCandidate:
+    """A candidate in full.
+
+    Attributes:
+        record: Its record.
+        digest: Digest of ``candidate.json``.
+        location: Its folder.
+        decision: What the gate says.
+        attestations: All attestations, in the order of their numbers.
+    """
+
+    record: Candidate
+    digest: str
+    location: str
+    decision: Decision
+    attestations: tuple[ShownAttestation, ...]
+
+
+def list_candidates(services: Services, *, version: str | None = None) -> list[ListedCandidate]:
+    """List the candidates of the product, newest version and build first.
+
+    All of them are read in a few round trips, so a distant share is no matter.
+
+    Args:
+        services: Where to look.
+        version: Only candidates of this version.
+    """
+    refs = services.retry("list candidates", services.candidates.refs)
+    wanted = [ref for ref in refs if version in {None, ref.version}]
+    opened = open_candidates(wanted, services)
+    found = [_listed(ref, opened[ref], services) for ref in wanted]
+    return sorted(found, key=lambda item: candidate_order(item.ref), reverse=True)
+
+
+def show_candidate(ref: CandidateRef, services: Services) -> ShownCandidate:
+    """Read one candidate with everything that is recorded of it.
+
+    Raises:
+        ConfigurationError: There is no such candidate.
+        IntegrityError: It is incomplete or altered beyond reading.
+    """
+    opened = open_candidate(ref, services)
+    shown = tuple(_shown(name, data, services) for name, data in opened.attestations.items())
+    location = services.candidates.shown(ref)
+    return ShownCandidate(opened.record, opened.digest, location, gate_decision(opened, services), shown)
+
+
+def _listed(ref: CandidateRef, opened: OpenCandidate | ReleaseError, services: Services) -> ListedCandidate:
+    if isinstance(opened, ReleaseError):
+        return ListedCandidate(ref, None, None, opened.message)
+    return ListedCandidate(ref, opened.record, gate_decision(opened, services))
+
+
+def _shown(name: str, data: bytes, services: Services) -> ShownAttestation:
+    try:
+        envelope, statement = read_envelope(data, name)
+    except IntegrityError as error:
+        return ShownAttestation(name, None, "", error.message)
+    try:
+        key = verified_by(envelope, services.trusted_keys)
+    except IntegrityError as error:
+        return ShownAttestation(name, statement, "", error.message)
+    return ShownAttestation(name, statement, key.name if key else "", "" if key else "unknown key")
+
+
+def candidate_order(ref: CandidateRef) -> tuple[bool, ReleaseVersion, int, str]:
+    """Return the key that sorts candidates by version and build, what is no version first."""
+    try:
+        version, known = ReleaseVersion.parse(ref.version), True
+    except ConfigurationError:
+        version, known = ReleaseVersion(ref.version, (0, 0, 0, 0), "", 0), False
+    return (known, version, whole_number(ref.build) or 0, ref.build)

@@ -1,0 +1,83 @@
+"""Reading an archive back right after it was written, where ``export.read_back`` asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.stream import at_most
+from jenkins_release.images import ArchiveIndex
+from jenkins_release.share.protocol import Share
+from jenkins_release.steps.candidate.known_layers import Stretch
+from jenkins_release.steps.candidate.layer_reuse import NotReusable
+from jenkins_release.steps.context.services import Services
+
+
+def read_back(
+    path: str,
+    index: ArchiveIndex,
+    copied: Mapping[int, Stretch],
+    services: Services,
+    advance: Callable[[int], None],
+) -> None:
+    """Compare what the share holds with what was written.
+
+    Args:
+        path: The archive, below the share's root.
+        index: What was written.
+        copied: The layers in it that the server copied.
+        services: Where to read.
+        advance: Called with the bytes of each piece.
+
+    Raises:
+        NotReusable: A copied layer is not what its candidate recorded; the archive is of no use.
+        IntegrityError: The share holds something else than what was written.
+        RemoteError: The share failed.
+    """
+    found = hash_of(services.share, path, advance, expected=index.size)
+    if found == (index.size, index.sha256):
+        return
+    damaged = [
+        stretch
+        for offset, stretch in copied.items()
+        if hash_of(services.share, path, offset=offset, length=stretch.size)[1]
+        != stretch.digest.removeprefix("sha256:")
+    ]
+    if damaged:
+        raise NotReusable(
+            damaged, f"{damaged[0].path} is damaged: check {damaged[0].origin} with 'candidate verify'"
+        )
+    raise IntegrityError(
+        f"{services.share.name}: {path} was written with {index.size} bytes and SHA-256 {index.sha256}, "
+        f"read back are {found[0]} with {found[1]}",
+        hint="the share does not keep what it is given: have its disk looked at; nothing was exported",
+    )
+
+
+def hash_of(
+    share: Share,
+    path: str,
+    advance: Callable[[int], None] = lambda _: None,
+    *,
+    offset: int = 0,
+    length: int | None = None,
+    expected: int | None = None,
+) -> tuple[int, str]:
+    """Read a range of a file of a share, and return its bytes and their SHA-256 in hex.
+
+    Args:
+        share: Where it is.
+        path: The file, below the share's root.
+        advance: Called with the bytes of each piece.
+        offset: First byte.
+        length: Bytes; None for all that follow.
+        expected: Bytes that it should have; reading ends where there are more.
+    """
+    digest, size = sha256(), 0
+    pieces = share.read(path, offset=offset, length=length)
+    for piece in pieces if expected is None else at_most(pieces, expected):
+        digest.update(piece)
+        size += len(piece)
+        advance(len(piece))
+    return size, digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What steps work with: services, trusted keys, the trust root, who watches."""

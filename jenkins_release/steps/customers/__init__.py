@@ -1,0 +1,1 @@
+"""Customers' access: issued, rotated, revoked, audited."""

@@ -1,0 +1,211 @@
+"""Doctor: can this customer pull, and if not, why. One page, nothing is changed.
+
+With the vendor's rights it looks into IAM. With the customer's own key, in the environment of the
+customer's machine, it tries what Docker does and needs no further right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from jenkins_release.base.errors import GateRefused, ReleaseError
+from jenkins_release.base.moments import day
+from jenkins_release.rules.customers import users as tag
+from jenkins_release.rules.customers.audit import audit_user
+from jenkins_release.rules.customers.iam_evaluate import Call, evaluate
+from jenkins_release.rules.customers.iam_policy import PULL_ACTIONS, TOKEN_ACTION
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.customers.access import (
+    key_access,
+    named_customer,
+    own_credentials,
+    place_of,
+    require_user,
+)
+from jenkins_release.steps.customers.audit import limits_of, seen
+
+if TYPE_CHECKING:
+    from jenkins_release.aws.iam import IamUser
+    from jenkins_release.registry.key_access import KeyAccess, Tried
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a pull needs.
+
+    Attributes:
+        name: What was looked at.
+        good: Whether it is as a pull needs it.
+        said: What was found.
+        hint: What to do where it is not good.
+    """
+
+    name: str
+    good: bool
+    said: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class DoctorReport:
+    """Whether a customer can pull.
+
+    Attributes:
+        customer: Name of the customer.
+        checks: Everything that was looked at, in the order in which a pull needs it.
+        remarks: What does not hinder a pull and should be looked at.
+    """
+
+    customer: str
+    checks: tuple[Check, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def can_pull(self) -> bool:
+        """Whether everything that was looked at is good."""
+        return all(check.good for check in self.checks)
+
+    def problem(self) -> GateRefused | None:
+        """Return the refusal, None where the customer can pull."""
+        if self.can_pull:
+            return None
+        bad = [check for check in self.checks if not check.good]
+        return GateRefused(
+            f"{self.customer} cannot pull: {bad[0].name}: {bad[0].said}",
+            hint=bad[0].hint,
+            reasons=[f"{check.name}: {check.said}" for check in bad],
+        )
+
+
+def examine_customer(
+    name: str, services: Services, *, address: str = "", reference: str = "latest"
+) -> DoctorReport:
+    """Find out whether a customer can pull.
+
+    The customer's own key is tried where ``JENKINS_RELEASE_CUSTOMER_KEY_ID`` and ``..._SECRET`` are
+    set; IAM is then not asked, because a customer may not.
+
+    Args:
+        name: Name of the customer.
+        services: Configuration, IAM, environment.
+        address: Public address that the customer's requests come from; only needed where the access
+            is limited to networks.
+        reference: Tag to pull with the customer's key. Of an image that is missing no layer is read.
+
+    Raises:
+        ConfigurationError: No such customer, or half of a key is given.
+        RemoteError: IAM failed.
+    """
+    customer = named_customer(name, services)
+    credentials = own_credentials(services)
+    if credentials is not None:
+        checks = _with_key(key_access(credentials, services), reference, services)
+        return DoctorReport(customer.name, tuple(checks))
+    user = require_user(customer, services)
+    found = seen(user, services)
+    checks = [*_state_checks(user, services), *_key_checks(user, services)]
+    checks += _policy_checks(user, services, address)
+    checks += _repository_checks(services)
+    remarks = [
+        f"{each.message} [{each.check}]" for each in audit_user(found, limits_of(services), services.now())
+    ]
+    return DoctorReport(customer.name, tuple(checks), tuple(remarks))
+
+
+def _state_checks(user: IamUser, services: Services) -> list[Check]:
+    revoked = user.tags.get(tag.REVOKED_AT, "")
+    issued = user.tags.get(tag.STATE) == tag.ISSUED
+    expires = tag.day_of(user.tags, tag.EXPIRES)
+    late = expires is not None and expires < services.now().date()
+    return [
+        Check("issued", issued, user.tags.get(tag.STATE, "unknown"), "finish it with 'customer issue'"),
+        Check(
+            "not revoked",
+            not revoked,
+            f"revoked on {revoked[:10]} by {user.tags.get(tag.REVOKED_BY, '?')}" if revoked else "in force",
+            "'customer revoke --undo' gives the access back",
+        ),
+        Check(
+            "expiry",
+            not late,
+            f"the access ended on {expires}" if late else str(expires),
+            "'customer issue' with --expires-days renews it",
+        ),
+    ]
+
+
+def _key_checks(user: IamUser, services: Services) -> list[Check]:
+    keys = services.iam.keys(user.name)
+    shown = [
+        f"{key.key_id} {'active' if key.active else 'inactive'}, last used "
+        + (day(key.last_used) if key.last_used else "never")
+        for key in keys
+    ]
+    handed = tag.delivered_keys(user.tags)
+    good = any(key.active and key.key_id in handed for key in keys)
+    return [Check("key", good, "; ".join(shown) or "none", "'customer rotate' makes a new one")]
+
+
+def _policy_checks(user: IamUser, services: Services, address: str) -> list[Check]:
+    scope, place = place_of(services).scope, place_of(services)
+    attached = services.iam.attachments(user.name)
+    policies = [*attached.inline.values()]
+    policies += [services.iam.managed_policy(arn) or {} for arn in attached.managed]
+    # A boundary that is gone allows nothing.
+    boundary = (services.iam.managed_policy(user.boundary) or {}) if user.boundary else None
+    networks = user.tags.get(tag.NETWORKS, "").split()
+    context = {"aws:CurrentTime": services.now().isoformat()}
+    if address or networks:
+        context["aws:SourceIp"] = address or networks[0].partition("/")[0]
+    calls = [Call(TOKEN_ACTION, "*", context)]
+    calls += [Call(action, arn, context) for arn in scope.resources for action in PULL_ACTIONS]
+    refused = []
+    for call in calls:
+        answer = evaluate(policies, call, boundary)
+        if answer != "allow":
+            refused.append(f"{call.action} on {call.resource}: {answer}")
+    hint = "'customer issue' with the same customer and ticket mends policy and boundary"
+    if networks and address:
+        hint = f"the access is limited to {', '.join(networks)}; {hint}"
+    found = Check("policy", not refused, refused[0] if refused else "allows every repository", hint)
+    bounded = Check("boundary", user.boundary == place.boundary, user.boundary or "none", hint)
+    return [found, bounded]
+
+
+def _repository_checks(services: Services) -> list[Check]:
+    checks = []
+    for name in place_of(services).scope.repositories:
+        try:
+            services.registry.repository(name)
+            checks.append(Check(f"repository {name}", True, "is there"))
+        except ReleaseError as error:
+            checks.append(Check(f"repository {name}", False, error.message, "promote a release first"))
+    return checks
+
+
+def _with_key(access: KeyAccess, reference: str, services: Services) -> list[Check]:
+    """Try what Docker does, in its order; what comes after something that failed is not tried."""
+    checks = [_checked("docker login", access.token)]
+    for name in place_of(services).scope.repositories if checks[0].good else ():
+        allowed = _checked(f"right to pull {name}", partial(access.pull, name))
+        checks.append(allowed)
+        if allowed.good:
+            checks.append(_checked(f"pull of {name}", partial(access.fetch, name, reference)))
+    return checks
+
+
+def _checked(what: str, attempt: Callable[[], Tried]) -> Check:
+    try:
+        tried = attempt()
+    except ReleaseError as error:
+        # A wrong secret, a wrong clock, a firewall: all of it is why the customer cannot pull.
+        return Check(what, False, error.message, error.hint)
+    hint = {
+        "unknown key": "the key is inactive, deleted or mistyped; a new one takes up to 15 seconds",
+        "denied": "the access was revoked, or this machine's address is not one that may pull",
+        "no such thing": "the repository is missing: tell your vendor",
+    }.get(tried.verdict, "")
+    return Check(what, tried.verdict == "allowed", "works" if not hint else tried.said, hint)

@@ -1,0 +1,254 @@
+"""Retire: take out of the registry what lies outside the support window, and nothing else.
+
+What is released is told by the promotion attestations on the share, what stands in the registry by
+the registry. A tag goes only where a promotion recorded exactly it: the retirement is signed onto
+that candidate first, then its tags are removed, and with the last one ECR deletes the image. The
+candidate stays on the share, so promoting it again restores the release.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.moments import day
+from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.records.attestation import RETIREMENT
+from jenkins_release.records.release import Promotion
+from jenkins_release.registry.protocol import HeldImage, RepositoryNotFound
+from jenkins_release.rules.release.support import (
+    Retirement,
+    StoredTag,
+    TagTemplates,
+    Window,
+    retirement,
+    support_window,
+)
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.candidate.attest import Claim, attest
+from jenkins_release.steps.candidate.authority import release_refusals
+from jenkins_release.steps.candidate.opened import OpenCandidate, require_unaltered
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.portal.page import look
+from jenkins_release.steps.portal.page import window as portal_window
+from jenkins_release.steps.portal.removal import PortalRemoval, PortalRemovalRequest, remove_from_portal
+from jenkins_release.steps.publication.in_force import pinned_in_registry
+from jenkins_release.steps.release.releases import Release, all_releases, release_of
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RetireRequest:
+    """What to retire.
+
+    Attributes:
+        key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
+        dry_run: Show what would be removed, change nothing.
+        portal: Remove unsupported releases from the download portal too.
+    """
+
+    key: str = ""
+    dry_run: bool = False
+    portal: bool = False
+
+
+@dataclass(frozen=True)
+class RetireReport:
+    """What lies outside the window.
+
+    Attributes:
+        supported: The supported lines, newest first.
+        removed: Tags that were removed, or would be.
+        kept: Tags outside the window that stay, each with the reason.
+        attestations: Candidate to the file name of its retirement; empty after a dry run.
+        portal: What was removed from the portal, or would be; nothing where that is not asked for.
+        heads: Candidate to the SHA-256 in hex of its retirement's file, to be kept elsewhere.
+    """
+
+    supported: tuple[str, ...]
+    removed: tuple[StoredTag, ...]
+    kept: tuple[tuple[StoredTag, str], ...]
+    attestations: dict[CandidateRef, str]
+    portal: tuple[PortalRemoval, ...] = ()
+    heads: dict[CandidateRef, str] = field(default_factory=dict)
+
+
+def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
+    """Remove the tags of releases outside the support window, or finish a retirement that died.
+
+    Raises:
+        ConfigurationError: No key to sign with.
+        IntegrityError: A candidate that would be retired was altered.
+        RemoteError: Share or registry failed, after the retries.
+        LeaseHeld: A promotion or withdrawal of one of the candidates is running.
+    """
+    signer = services.promotion_signer(request.key, dry_run=request.dry_run)
+    known = services.retry("read the releases", lambda: list(all_releases(services)))
+    releases = [each for each in known if each.withdrawal is not None or _allowed(each, services)]
+    pinned = pinned_in_registry([each.opened for each in releases if each.withdrawal is None], services)
+    for ref, why in pinned.items():
+        _log.warning("%s opens no line: %s", ref, why)
+    images = services.configuration.images
+    host = services.retry("ask ECR for the registry", lambda: services.registry.host) if images else ""
+    window = _window([each for each in releases if each.ref not in pinned], host, services)
+    found = _outside(window, services)
+    owners, kept = _owners(found.remove, releases, host)
+    attestations: dict[CandidateRef, str] = {}
+    heads: dict[CandidateRef, str] = {}
+    for release, _ in owners:
+        require_unaltered(release.opened, services)
+    if not request.dry_run:
+        assert signer is not None
+        for release, tags in owners:
+            with services.holding_candidate(release.ref) as lease:
+                claim = _claim(tags, window, host, services)
+                attestations[release.ref], opened, _ = attest(
+                    release.opened, claim, signer, services, there=partial(_recorded, claim, services)
+                )
+                heads[release.ref] = opened.head
+                lease.confirm()
+                _remove(tags, services)
+    removed = tuple(each for _, tags in owners for each in tags)
+    gone = _from_portal(request, services) if request.portal else ()
+    return RetireReport(window.names, removed, (*found.kept, *kept), attestations, gone, heads)
+
+
+def _from_portal(request: RetireRequest, services: Services) -> tuple[PortalRemoval, ...]:
+    """Remove what lies outside the window of those releases that the portal has."""
+    return tuple(
+        remove_from_portal(PortalRemovalRequest(version, key=request.key, dry_run=request.dry_run), services)
+        for version in portal_window(look(services), services).outside
+    )
+
+
+def _allowed(release: Release, services: Services) -> bool:
+    """Whether a release was made as the policy asks for: any other opens no line, and is not touched."""
+    refused = release_refusals(release.opened, services)
+    if refused:
+        _log.warning("%s opens no line: %s", release.ref, refused[0])
+    return not refused
+
+
+def _window(releases: Iterable[Release], host: str, services: Services) -> Window:
+    """Return the supported lines: what was promoted to this registry and not withdrawn opens them."""
+    section = services.configuration.support
+    released = [
+        ReleaseVersion.parse(release.ref.version)
+        for release in releases
+        if release.withdrawal is None and _promotion(release, host) is not None
+    ]
+    return support_window(released, count=section.lines, kind=section.line)
+
+
+def _promotion(release: Release, host: str) -> Promotion | None:
+    """Return what the promotion left in this registry; None where it went elsewhere or cannot be read."""
+    try:
+        promoted = release.promoted()
+    except IntegrityError as error:
+        _log.warning("%s is not looked at: %s", release.ref, error.message)
+        return None
+    return promoted if promoted.registry == host else None
+
+
+def _outside(window: Window, services: Services) -> Retirement:
+    ecr, days = services.configuration.ecr, services.configuration.support.protect_pulled_days
+    since = services.now() - timedelta(days=days)
+    tags: list[StoredTag] = []
+    children: dict[str, frozenset[str]] = {}
+    pulled: dict[tuple[str, str], str] = {}
+    for image in services.configuration.images:
+        name = image.repository
+        for held in _held(name, services):
+            tags += [StoredTag(name, tag, held.digest) for tag in held.tags]
+            children[held.digest] = held.children
+            if days and held.pulled is not None and held.pulled >= since:
+                pulled[name, held.digest] = day(held.pulled)
+    templates = TagTemplates(ecr.tags, ecr.moving_tags)
+    return retirement(tags, window, templates, children=children, pulled=pulled)
+
+
+def _held(name: str, services: Services) -> list[HeldImage]:
+    try:
+        return services.retry(f"list {name}", partial(services.registry.inventory, name))
+    except RepositoryNotFound:
+        return []
+
+
+def _owners(
+    tags: Iterable[StoredTag], releases: list[Release], host: str
+) -> tuple[list[tuple[Release, list[StoredTag]]], list[tuple[StoredTag, str]]]:
+    """Find for each tag the promotion that recorded exactly it; without one it stays."""
+    recorded: dict[StoredTag, Release] = {}
+    for release in releases:
+        promoted = _promotion(release, host)
+        if promoted is not None:
+            recorded |= {
+                StoredTag(image.repository, tag, image.digest): release
+                for image in promoted.images
+                for tag in image.tags
+            }
+    owned: dict[CandidateRef, tuple[Release, list[StoredTag]]] = {}
+    kept = []
+    for each in tags:
+        owner = recorded.get(each)
+        if owner is None:
+            kept.append((each, "no promotion on the share recorded it"))
+        else:
+            owned.setdefault(owner.ref, (owner, []))[1].append(each)
+    return list(owned.values()), kept
+
+
+def _claim(tags: list[StoredTag], window: Window, host: str, services: Services) -> Claim:
+    images: dict[tuple[str, str], list[str]] = {}
+    for each in tags:
+        images.setdefault((each.repository, each.digest), []).append(each.tag)
+    predicate = {
+        "registry": host,
+        "supported": window.shown,
+        "images": [
+            {"repository": repository, "digest": digest, "tagsRemoved": removed}
+            for (repository, digest), removed in images.items()
+        ],
+    }
+    subjects = {f"{host}/{name}": digest.removeprefix("sha256:") for name, digest in images}
+    return Claim(RETIREMENT, predicate, {"retiredBy": services.user()}, subjects)
+
+
+def _recorded(claim: Claim, services: Services, opened: OpenCandidate) -> str:
+    """Return the file name of the retirement that names all of these tags already; empty for none.
+
+    A retirement that died has removed some of what it named. What it named and what was promoted again
+    since has to be named again.
+    """
+    release = release_of(opened, services)
+    if release is None or release.retirement is None:
+        return ""
+    said = release.retirement.statement.predicate
+    same = all(said.get(name) == claim.predicate[name] for name in ("registry", "supported"))
+    return release.retirement.file if same and _tags(claim.predicate) <= _tags(said) else ""
+
+
+def _tags(predicate: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """Return repository, digest and name of each tag that a retirement names."""
+    images = predicate.get("images")
+    return {
+        (str(image.get("repository")), str(image.get("digest")), str(tag))
+        for image in (images if isinstance(images, list) else [])
+        if isinstance(image, Mapping) and isinstance(image.get("tagsRemoved"), list)
+        for tag in image["tagsRemoved"]
+    }
+
+
+def _remove(tags: list[StoredTag], services: Services) -> None:
+    """Remove tags; each is read once more, and one that names something else by now is left alone."""
+    for each in tags:
+        what = f"{each.repository}:{each.tag}"
+        now = services.retry(f"read {what}", partial(services.registry.images, each.repository, [each.tag]))
+        if each.tag in now and now[each.tag].digest == each.digest:
+            services.retry(f"remove {what}", partial(services.registry.remove_tag, each.repository, each.tag))

@@ -1,0 +1,247 @@
+"""Withdraw: take a bad release from customers, and keep what it was for the record.
+
+The signed record stands before the first tag goes: from then on the gate refuses the candidate, so
+a promotion that runs after a withdrawal that died cannot bring the tags back. Running it again
+finishes the work. The images stay in the registry under a tag of their own, so every digest in the
+history can still be pulled and examined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.names import check_identifier
+from jenkins_release.base.version import PROGRAM
+from jenkins_release.records.attestation import WITHDRAWAL
+from jenkins_release.records.release import WithdrawnImage
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.candidate.attest import Claim, attest, named
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, reopen, require_unaltered
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.end_of_life.withdrawal import Todo, look, prepare, require_gone, take_back
+from jenkins_release.steps.notices.announce import Happened, announced, by_version
+from jenkins_release.steps.release.releases import (
+    PublishedAlone,
+    Release,
+    publication_withdrawn,
+    published_alone,
+    release_of,
+    releases,
+)
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+
+
+@dataclass(frozen=True)
+class WithdrawRequest:
+    """What to withdraw, and why.
+
+    Attributes:
+        version: Version of the release.
+        reason: Why; recorded, and shown wherever the release is.
+        build: Build; only needed where several builds of the version are released.
+        key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
+        dry_run: Check everything and tell what would be done, change nothing.
+    """
+
+    version: str
+    reason: str
+    build: str = ""
+    key: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class WithdrawalReport:
+    """What a withdrawal did, or would do.
+
+    Attributes:
+        candidate: The candidate that was released.
+        registry: Registry host; empty for a release without images.
+        images: Tags that were removed and moved, image by image; none where nothing was left to do.
+        returns: Moving tag to the release that it returned to.
+        changed: Whether anything had to be done.
+        attestation: File name of the withdrawal attestation; empty after a dry run of a first one.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
+    """
+
+    candidate: CandidateRef
+    registry: str
+    images: tuple[WithdrawnImage, ...]
+    returns: dict[str, CandidateRef]
+    changed: bool
+    attestation: str
+    head: str = ""
+
+
+def _happened(request: WithdrawRequest, report: WithdrawalReport, __: Services) -> Happened | None:
+    """Customers cannot pull it any more; nothing to tell where it was withdrawn before."""
+    if not report.changed:
+        return None
+    return Happened(
+        "withdrawn",
+        report.candidate.version,
+        report.candidate.build,
+        location=report.registry,
+        facts=[
+            ("reason", request.reason),
+            *((f"{tag} returns to", str(ref)) for tag, ref in report.returns.items()),
+            ("recorded in", report.attestation),
+        ],
+        next_step="Its tags are gone." if report.registry else "Its files stay in the release area.",
+    )
+
+
+@announced("release withdraw", by_version, _happened)
+def withdraw_release(request: WithdrawRequest, services: Services) -> WithdrawalReport:
+    """Remove the customer-visible tags of a release, or finish a withdrawal that died.
+
+    Fixed tags are removed. Moving tags return to the newest other release in force that would carry
+    them, and are removed where there is none. Only tags that name exactly what the promotion
+    recorded are touched. Published files stay: 'release portal' takes them from customers.
+
+    Raises:
+        ConfigurationError: No such release, several builds to choose from, no reason or key, or the
+            configuration leads to another registry.
+        IntegrityError: The candidate was altered, or a release tag names other content.
+        RemoteError: Share or registry failed, after the retries.
+        LeaseHeld: A promotion or another withdrawal of this candidate is running.
+    """
+    reason = named("reason", request.reason)
+    signer = services.promotion_signer(request.key, dry_run=request.dry_run)
+    published = published_alone(request.version, request.build, services)
+    if published is not None:
+        return _withdraw_publication(published, request, reason, signer, services)
+    release = _find(request, services)
+    require_unaltered(release.opened, services)
+    todos = look(release, services)
+    if not _left(release, todos) or request.dry_run:
+        return _report(release, todos, not request.dry_run, "")
+    assert signer is not None  # a dry run has ended
+    with services.holding_candidate(release.ref) as lease:
+        release = _must(release_of(reopen(release.opened, services), services), release.ref)
+        todos = look(release, services)
+        prepare(release, todos, services)
+        # What a run that died has recorded is found there, and entered in the ledger if that run could not.
+        claim = _claim(release, todos, reason, services)
+        attestation, opened, _ = attest(
+            release.opened, claim, signer, services, there=lambda now: _withdrawal(now, todos, services)
+        )
+        lease.confirm()
+        take_back(todos, services)
+        require_gone(_must(release_of(opened, services), release.ref), services)
+    return _report(replace(release, opened=opened), todos, True, attestation)
+
+
+def _withdraw_publication(
+    found: PublishedAlone, request: WithdrawRequest, reason: str, signer: Signer | None, services: Services
+) -> WithdrawalReport:
+    """Record that a release without images is bad: the gate is shut then. Its files stay where they are."""
+    require_unaltered(found.opened, services)
+    ref = found.opened.ref
+    if request.dry_run:
+        return WithdrawalReport(ref, "", (), {}, False, found.withdrawal, found.opened.head)
+    assert signer is not None  # a dry run has ended
+    with services.holding_candidate(ref) as lease:
+        predicate = {
+            "registry": "",
+            "publication": found.publication.file,
+            "images": [],
+            "buildUrl": services.environ.get("BUILD_URL", ""),
+            "program": PROGRAM,
+        }
+        claim = Claim(WITHDRAWAL, predicate, {"withdrawnBy": services.user(), "reason": reason}, {})
+        lease.confirm()
+        attestation, opened, before = attest(
+            found.opened, claim, signer, services, there=lambda now: publication_withdrawn(now, services)
+        )
+    return WithdrawalReport(ref, "", (), {}, not before, attestation, opened.head)
+
+
+def _find(request: WithdrawRequest, services: Services) -> Release:
+    """Find the release: the one that is in force, else the one whose withdrawal has to be finished."""
+    version = check_identifier("version", request.version)
+    if request.build:
+        ref = CandidateRef(version, check_identifier("build", request.build))
+        return _must(release_of(open_candidate(ref, services), services), ref)
+    found = releases(version, services)
+    if not found:
+        raise ConfigurationError(
+            f"no build of {version} was promoted: there is nothing to withdraw",
+            hint=f"'jenkins-release release history {version}' tells what happened to it",
+        )
+    in_force = [release for release in found if release.withdrawal is None]
+    if len(in_force) > 1:
+        builds = ", ".join(release.ref.build for release in in_force)
+        raise ConfigurationError(
+            f"several builds of {version} are released: {builds}", hint="name one with --build"
+        )
+    if in_force:
+        return in_force[0]
+    return next((release for release in found if _left(release, look(release, services))), found[-1])
+
+
+def _must(release: Release | None, ref: CandidateRef) -> Release:
+    if release is None:
+        raise ConfigurationError(
+            f"{ref} was not promoted: there is nothing to withdraw",
+            hint="no promotion attestation by a trusted key is on the share; 'promote status' shows more",
+        )
+    return release
+
+
+def _left(release: Release, todos: list[Todo]) -> bool:
+    """Whether anything is left to do."""
+    unpinned = any(todo.stored is not None and not todo.pinned for todo in todos)
+    return release.withdrawal is None or unpinned or any(todo.image.touched for todo in todos)
+
+
+def _recorded(release: Release, todos: list[Todo]) -> bool:
+    """Whether the withdrawal on record says all that is left to do."""
+    record = release.withdrawn()
+    if record is None:
+        return False
+    return all(
+        not todo.image.touched or any(image.covers(todo.image) for image in record.images) for todo in todos
+    )
+
+
+def _withdrawal(opened: OpenCandidate, todos: list[Todo], services: Services) -> str:
+    """Return the file name of the withdrawal that says all that is left to do; empty for none."""
+    release = release_of(opened, services)
+    if release is None or release.withdrawal is None or not _recorded(release, todos):
+        return ""
+    return release.withdrawal.file
+
+
+def _claim(release: Release, todos: list[Todo], reason: str, services: Services) -> Claim:
+    promoted = release.promoted()
+    predicate = {
+        "registry": promoted.registry,
+        "promotion": release.promotion.file,
+        "images": [todo.image.model_dump(mode="json", by_alias=True) for todo in todos],
+        "buildUrl": services.environ.get("BUILD_URL", ""),
+        "program": PROGRAM,
+    }
+    subjects = {
+        f"{promoted.registry}/{todo.image.repository}": todo.image.digest.removeprefix("sha256:")
+        for todo in todos
+    }
+    return Claim(WITHDRAWAL, predicate, {"withdrawnBy": services.user(), "reason": reason}, subjects)
+
+
+def _report(release: Release, todos: list[Todo], final: bool, attestation: str) -> WithdrawalReport:
+    left = _left(release, todos)
+    recorded = attestation or (release.withdrawal.file if release.withdrawal else "")
+    return WithdrawalReport(
+        release.ref,
+        release.promoted().registry,
+        tuple(todo.image for todo in todos) if left else (),
+        {tag: way.release.ref for todo in todos for tag, way in todo.returns.items()},
+        left and final,
+        recorded,
+        release.opened.head,
+    )

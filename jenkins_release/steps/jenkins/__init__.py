@@ -1,0 +1,1 @@
+"""Jobs on the controller: written, launched, followed, approved."""

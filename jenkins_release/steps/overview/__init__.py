@@ -1,0 +1,1 @@
+"""What was released, and how it came to that."""

@@ -1,0 +1,1 @@
+"""The promotion: planned, requested, approved, carried out."""

@@ -1,0 +1,193 @@
+"""The bytes of a blob for the registry: read from the share, proven, compressed where they are plain."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.stream import read_ahead
+from jenkins_release.base.waits import check
+from jenkins_release.images.gzip_blocks import BLOCKS, BlockGzip
+from jenkins_release.records.candidate import ImageRecord, LayerRecord
+from jenkins_release.registry.protocol import Part
+from jenkins_release.share.protocol import AHEAD
+from jenkins_release.steps.candidate.archive_reader import ALTERED
+from jenkins_release.steps.candidate.opened import OpenCandidate
+from jenkins_release.steps.context.services import Services
+
+_LEAST_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be sent: a layer or a config, wherever an archive holds it.
+
+    Attributes:
+        archive: Path of the archive.
+        layer: The layer, or None for a config.
+        offset: Bytes before it in the archive.
+        size: Its bytes in the archive.
+        digest: What the bytes in the archive must have.
+        blob: Digest of what a registry stores of it, empty where that is not known yet.
+        blob_size: Bytes of that, 0 where they are not known yet.
+    """
+
+    archive: str
+    layer: LayerRecord | None
+    offset: int
+    size: int
+    digest: str
+    blob: str
+    blob_size: int
+
+    @property
+    def plain(self) -> bool:
+        """Whether it has to be compressed on the way."""
+        return self.layer is not None and self.layer.compression == "none"
+
+
+def layer_content(image: ImageRecord, layer: LayerRecord) -> Content:
+    """Return a layer of an image as something to be sent."""
+    blob = layer.blob
+    known = ("", 0) if blob is None else (blob.digest, blob.size)
+    return Content(image.archive, layer, layer.offset, layer.size, layer.digest, *known)
+
+
+def config_content(image: ImageRecord) -> Content:
+    """Return the config of an image as something to be sent."""
+    digest, size = image.config_digest, image.config_size
+    return Content(image.archive, None, image.config_offset, size, digest, digest, size)
+
+
+class BlobSource:
+    """Reads one content and gives what the registry stores of it, in parts.
+
+    Args:
+        content: What to read.
+        opened: The candidate.
+        services: Where to read.
+        pool: Threads that compress.
+        part_bytes: Bytes of one part; the last one may be smaller.
+        ahead: Pieces, of 1 MiB at most, that a thread of its own prepares while a part is sent; 0 for none.
+        advance: Told of the bytes read from the share.
+
+    Attributes:
+        digest: Digest of all parts, once they are exhausted.
+        size: Their bytes.
+    """
+
+    def __init__(
+        self,
+        content: Content,
+        opened: OpenCandidate,
+        services: Services,
+        pool: ThreadPoolExecutor,
+        *,
+        part_bytes: int,
+        ahead: int,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._content = content
+        self._opened = opened
+        self._services = services
+        self._pool = pool
+        self._part_bytes = part_bytes
+        self._ahead = ahead
+        self._advance = advance
+        self.digest = ""
+        self.size = 0
+
+    def parts(self) -> Generator[Part]:
+        """Yield the blob; when this ends without an error, every byte of it is proven.
+
+        The digest of a stored blob is that of the bytes that were read. A plain layer is proven by
+        its compressed digest where that is the one that was recorded at the export, and signed with
+        ``candidate.json``; only where it is another, or none was recorded, by its ``diff_id``.
+
+        Raises:
+            IntegrityError: The archive is not what was recorded.
+            RemoteError: The share failed.
+        """
+        content = self._content
+        pieces = self._packed(prove=not content.blob) if content.plain else self._stored()
+        with read_ahead(pieces, self._ahead) as found:
+            yield from self._gathered(found)
+        if content.plain and content.blob not in {"", self.digest}:
+            self._prove_again()
+
+    def _stored(self) -> Iterator[bytes]:
+        """Yield bytes that go to the registry as they are."""
+        sha256 = hashlib.sha256()
+        for piece in self._read():
+            sha256.update(piece)
+            yield piece
+        self.digest = self._checked(f"sha256:{sha256.hexdigest()}")
+
+    def _packed(self, *, prove: bool) -> Iterator[bytes]:
+        """Yield a plain layer compressed; with ``prove`` its plain bytes are hashed too."""
+        depth = max(2, BLOCKS // self._services.configuration.promote.workers)
+        packed, sha256 = BlockGzip(self._pool, depth), hashlib.sha256()
+        try:
+            for piece in self._read():
+                # Compressing goes on in other threads meanwhile.
+                yield from packed.update(piece)
+                if prove:
+                    sha256.update(piece)
+            yield from packed.finish()
+        finally:
+            packed.abandon()
+        if prove:
+            self._checked(f"sha256:{sha256.hexdigest()}")
+        self.digest = packed.digest
+
+    def _prove_again(self) -> None:
+        """Read the layer once more: its plain bytes decide, and they must be those that were sent."""
+        sent = self.digest
+        for _ in self._packed(prove=True):
+            continue
+        if self.digest != sent:
+            raise IntegrityError(f"{self._where} changed while it was read twice", hint=ALTERED)
+
+    def _read(self) -> Iterator[bytes]:
+        content = self._content
+        path = f"{self._services.candidates.folder(self._opened.ref)}/{content.archive}"
+        # The registry is slower than the share: half of what one transfer asks for is enough for all workers.
+        ahead = max(_LEAST_AHEAD, AHEAD // 2 // self._services.configuration.promote.workers)
+        share = self._services.share
+        for piece in share.read(path, offset=content.offset, length=content.size, ahead=ahead):
+            check()
+            self._advance(len(piece))
+            yield piece
+
+    def _gathered(self, pieces: Iterator[bytes]) -> Iterator[Part]:
+        waiting: list[memoryview] = []
+        held = 0
+        for piece in pieces:
+            rest = memoryview(piece)
+            self.size += len(rest)
+            while held + len(rest) >= self._part_bytes:
+                taken = self._part_bytes - held
+                yield Part((*waiting, rest[:taken]))
+                waiting, held, rest = [], 0, rest[taken:]
+            if rest:
+                waiting.append(rest)
+                held += len(rest)
+        if waiting:
+            yield Part(waiting)
+
+    def _checked(self, found: str) -> str:
+        if found != self._content.digest:
+            raise IntegrityError(
+                f"{self._where}: expected {self._content.digest}, found {found}", hint=ALTERED
+            )
+        return found
+
+    @property
+    def _where(self) -> str:
+        content = self._content
+        what = "the config" if content.layer is None else "the layer"
+        place = self._services.candidates.shown(self._opened.ref, content.archive)
+        return f"{place}: {what} of {content.size} bytes at byte {content.offset}"

@@ -1,0 +1,85 @@
+"""Proof that an image in the registry has the layers that QA validated, whoever pushed it.
+
+A manifest names the config, which names the ``diff_ids``; nothing but the layers' own bytes says that they
+are these. So a manifest that this run did not push itself is accepted only if each of its layers is proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jenkins_release.images import layer_proof
+from jenkins_release.oci.manifests import Descriptor
+from jenkins_release.records.attestation import PROMOTION
+from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.registry.protocol import StoredImage
+from jenkins_release.steps.candidate.authority import release_refusals
+from jenkins_release.steps.candidate.opened import OpenCandidate, evidence_of
+from jenkins_release.steps.context.services import Services
+
+Promoted = frozenset[tuple[str, str]]
+"""Repository and manifest digest of each image."""
+
+
+def promoted_digests(opened: OpenCandidate, services: Services) -> Promoted:
+    """Return repository and manifest digest of each image that a promotion of the candidate recorded.
+
+    Only signatures by a promotion key count, of promotions that the policy allows: those manifests were
+    proven when they were pushed.
+    """
+    if release_refusals(opened, services, {PROMOTION}):
+        return frozenset()
+    evidence = evidence_of(opened, services)
+    return frozenset(
+        (str(image.get("repository")), str(image.get("digest")))
+        for item in evidence.of(PROMOTION)
+        for image in _images(item.statement.predicate.get("images"))
+    )
+
+
+def _images(value: object) -> Iterator[dict[str, object]]:
+    if isinstance(value, list):
+        yield from (image for image in value if isinstance(image, dict))
+
+
+def prove_layers(
+    stored: StoredImage,
+    record: ImageRecord,
+    promoted: Promoted,
+    services: Services,
+) -> None:
+    """Prove the layers of an image that somebody pushed.
+
+    A layer with the digest that the candidate records is proven by that. Any other is read from the
+    registry, decompressed, and compared with its ``diff_id``.
+
+    Args:
+        stored: What the registry holds, with the right config and number of layers.
+        record: What ``candidate.json`` says of it.
+        promoted: Repository and digest of manifests that were proven before.
+        services: The registry.
+
+    Raises:
+        IntegrityError: A layer is another one.
+        RemoteError: The registry failed, after the retries.
+    """
+    if record.manifest is not None or (stored.repository, stored.digest) in promoted:
+        return  # a fixed manifest was compared as a whole
+    what = f"{stored.repository}@{stored.digest}"
+
+    def read(blob: Descriptor) -> Iterator[bytes]:
+        with services.progress.task(f"check {blob.digest}", blob.size) as task:
+            for piece in services.blobs.read(stored.repository, blob.digest):
+                task.advance(len(piece))
+                yield piece
+
+    def prove() -> None:
+        layer_proof.prove_layers(stored.content, read, what, known=record.known_layers(), hint=_HINT)
+
+    services.retry(f"check the layers of {what}", prove)
+
+
+_HINT = (
+    "this manifest has the right config around other layers, and no promotion pushed it: find out who did, "
+    "remove it, and run the promotion again"
+)

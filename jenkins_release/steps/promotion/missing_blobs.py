@@ -1,0 +1,80 @@
+"""Which blobs the registry lacks, and which of a product's other repositories could lend them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from jenkins_release.registry.protocol import RepositoryNotFound
+from jenkins_release.steps.context.services import Services
+
+
+class MissingBlobs:
+    """What is known of the blobs in a product's repositories; safe to share between threads.
+
+    Args:
+        repositories: Every repository of the product that exists.
+        services: The registry.
+    """
+
+    def __init__(self, repositories: Sequence[str], services: Services) -> None:
+        self._repositories = tuple(dict.fromkeys(repositories))
+        self._services = services
+        self._held: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def mounts(self) -> bool:
+        """Whether a blob of one repository can be mounted into another."""
+        return self._services.retry(
+            "ask whether blobs can be mounted", lambda: self._services.registry.mounts_blobs()
+        )
+
+    def look(self, wanted: Mapping[str, Sequence[str]]) -> None:
+        """Ask for blobs by digest, and for what is missing in the other repositories too.
+
+        Args:
+            wanted: Digests by repository.
+        """
+        self._services.each(lambda item: self._ask(*item), wanted.items())
+        lacking = {each for name, digests in wanted.items() for each in digests if self.lacks(name, each)}
+        several = len({*wanted, *self._repositories}) > 1
+        if not lacking or not several or not self.mounts:
+            return
+        others = [(name, sorted(lacking - set(wanted.get(name, ())))) for name in self._repositories]
+        self._services.each(lambda item: self._ask(*item), others)
+
+    def lacks(self, repository: str, digest: str) -> bool:
+        """Whether the repository is not known to hold the blob."""
+        with self._lock:
+            return digest not in self._held.get(repository, ())
+
+    def lender(self, repository: str, digest: str) -> str | None:
+        """Return another repository that holds the blob and can lend it."""
+        with self._lock:
+            names = [name for name, held in self._held.items() if name != repository and digest in held]
+        return names[0] if names and self.mounts else None
+
+    def note(self, repository: str, digest: str) -> None:
+        """Note that the repository holds the blob now."""
+        with self._lock:
+            self._held.setdefault(repository, set()).add(digest)
+
+    def forget(self, repository: str) -> None:
+        """Forget what the repository holds."""
+        with self._lock:
+            self._held.pop(repository, None)
+
+    def _ask(self, name: str, digests: Sequence[str]) -> None:
+        if not digests:
+            return
+        try:
+            missing = self._services.retry(
+                f"ask which layers {name} holds",
+                lambda: self._services.registry.missing_layers(name, digests),
+            )
+        except RepositoryNotFound:
+            return
+        with self._lock:
+            self._held.setdefault(name, set()).update(set(digests) - missing)

@@ -1,0 +1,286 @@
+"""Plan: what a promotion of a candidate would do, from what the registry holds now."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.tags import fill, may_pin, registry_tags, released_versions
+from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.notify.protocol import Delivery
+from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
+from jenkins_release.registry.protocol import StoredImage
+from jenkins_release.rules.gate.clearance import is_image
+from jenkins_release.rules.gate.conditions import Facts
+from jenkins_release.rules.gate.decision import Decision
+from jenkins_release.rules.gate.policy import policy_digest
+from jenkins_release.rules.notices.events import only_approval_is_missing, who_may_approve
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.candidate.opened import OpenCandidate, gate_decision, open_candidate
+from jenkins_release.steps.context.local_files import write_file
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.notices.announce import Happened, announce
+from jenkins_release.steps.promotion.push_size import count_push_bytes
+from jenkins_release.steps.promotion.registry_survey import Held, survey
+
+
+def plan_promotion(ref: CandidateRef, services: Services) -> tuple[Plan, Decision]:
+    """Compute what promoting a candidate would do, and what the gate says to it. Changes nothing.
+
+    Raises:
+        ConfigurationError: No such candidate, or an image that ``release.toml`` does not name.
+        IntegrityError: The candidate, or a manifest in the registry, is not what it should be.
+        RemoteError: Share or registry failed, after the retries.
+    """
+    opened = open_candidate(ref, services)
+    plan, facts = make_plan(opened, services)
+    return plan, gate_decision(opened, services, facts=facts, plan=plan)
+
+
+def make_plan(opened: OpenCandidate, services: Services, *, requester: str = "") -> tuple[Plan, Facts]:
+    """Compute the plan for a candidate that was read already.
+
+    Args:
+        opened: The candidate.
+        services: Registry and policy.
+        requester: Who asks; ``services.user()`` by default.
+
+    Returns:
+        The plan, and what the gate has to know of the registry: both of the same look at it.
+
+    Raises:
+        ConfigurationError: An image that ``release.toml`` does not name.
+        IntegrityError: A manifest in the registry is not what it should be.
+        RemoteError: Share or registry failed, after the retries.
+    """
+    version = ReleaseVersion.parse(opened.ref.version)
+    section = services.configuration.ecr
+    tags = dict.fromkeys(registry_tags(section.tags, version, opened.ref.build), False)
+    moving = registry_tags(section.moving_tags, version, opened.ref.build)
+    names = [_repository_name(image, services) for image in opened.record.images]
+    # The first use asks ECR, which the threads of the survey must not do all at once.
+    host = services.retry("ask ECR for the registry", lambda: services.registry.host) if names else ""
+    held = survey(names, list(dict.fromkeys([candidate_tag(opened), *tags, *moving])), services)
+    tags_there = sorted({tag for each in held.values() for tag in each.tags})
+    released = released_versions(section.tags, tags_there)
+    for template in section.moving_tags:
+        (tag,) = registry_tags([template], version, opened.ref.build)
+        # A patch of an older line does not take `latest` back from the newer one.
+        ahead = [v for v in released if v > version and fill(template, v, opened.ref.build) == tag]
+        if tag not in tags and not ahead:
+            tags[tag] = True
+    occupied: list[str] = []
+    obstacles: list[str] = []
+    images = [
+        _planned(image, opened, tags, held[name], services, occupied, obstacles)
+        for name, image in zip(names, opened.record.images, strict=True)
+    ]
+    plan = Plan(
+        product=opened.record.product,
+        version=opened.ref.version,
+        build=opened.ref.build,
+        candidate=opened.digest,
+        policy=policy_digest(services.policy, services.trusted_keys),
+        requester=requester or services.user(),
+        registry=host,
+        images=count_push_bytes(images, opened.record.images, services),
+        installers=tuple(installer.path for installer in opened.record.installers),
+        release_area=_release_area(opened, services),
+        occupied=tuple(occupied),
+        obstacles=tuple(obstacles),
+    )
+    return plan, _facts(plan, tags_there, services)
+
+
+def _release_area(opened: OpenCandidate, services: Services) -> str:
+    """Where the installers will stand; without asking the share."""
+    if not opened.record.installers or not services.configuration.share.releases:
+        return ""
+    return services.releases.shown(opened.ref.version)
+
+
+def _facts(plan: Plan, tags: Sequence[str], services: Services) -> Facts:
+    pins = _pins(plan, [tag for tag in tags if may_pin(tag, plan.version, plan.build)], services)
+    released = {*released_versions(services.configuration.ecr.tags, tags)}
+    if plan.release_area:
+        released |= _published(services)
+    return Facts(services.now(), tuple(sorted(released)), pins=pins)
+
+
+def _pins(plan: Plan, tags: Sequence[str], services: Services) -> tuple[str, ...]:
+    """Return those of the tags that keep an image of exactly this candidate."""
+    found = set()
+    for image in plan.images if tags else ():
+        if not image.repository_exists:
+            continue
+        stored = services.retry(
+            f"read {image.repository}", partial(services.registry.images, image.repository, tags)
+        )
+        found |= {tag for tag, each in stored.items() if each.config_digest == image.config_digest}
+    return tuple(sorted(found))
+
+
+def _published(services: Services) -> set[ReleaseVersion]:
+    found = set()
+    for name in services.retry("list the published releases", services.releases.versions):
+        with contextlib.suppress(ConfigurationError):
+            found.add(ReleaseVersion.parse(name))
+    return found
+
+
+def require_free_way(plan: Plan, so_far: str) -> None:
+    """Refuse a plan that cannot be carried out as the registry stands.
+
+    Args:
+        plan: The plan as it would be made now.
+        so_far: What was not done, for the message, such as ``nothing was pushed``.
+
+    Raises:
+        IntegrityError: A release tag names other content.
+        ConfigurationError: Configuration or repositories do not allow it.
+    """
+    if plan.occupied:
+        raise IntegrityError(
+            f"a release tag is taken by other content: {plan.occupied[0]}",
+            hint=f"a released version never changes: promote under a new version; {so_far}",
+            reasons=[*plan.occupied, *plan.obstacles],
+        )
+    if plan.obstacles:
+        raise ConfigurationError(
+            f"the promotion cannot run: {plan.obstacles[0]}",
+            hint=so_far,
+            reasons=plan.obstacles,
+        )
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Write a plan in its canonical form, for approval.
+
+    Raises:
+        ConfigurationError: The file cannot be written.
+    """
+    write_file(path, plan.to_bytes(), "the plan")
+
+
+def ask_for_approval(plan: Plan, decision: Decision, services: Services) -> tuple[Delivery, ...]:
+    """Tell the notifiers that a plan waits for approval, where nothing but that is missing.
+
+    Each call tells it again: whoever writes a plan for approval wants it approved now.
+
+    Args:
+        plan: The plan, as it was written for approval.
+        decision: What the gate says to it.
+        services: The notifiers.
+
+    Returns:
+        What became of each notification. Raises nothing.
+    """
+    waits = only_approval_is_missing(plan, decision)
+    return announce(lambda: _waiting(plan, decision, services) if waits else None, services)
+
+
+def candidate_tag(opened: OpenCandidate) -> str:
+    """The temporary tag of exactly this candidate: its name, and the beginning of its digest."""
+    # Cut before the digest, as the tags that pin withdrawn images are: a tag has at most 128 characters.
+    head = f"candidate-{opened.ref.version}-{opened.ref.build}"[:115]
+    return f"{head}-{opened.digest[7:19]}"
+
+
+def _planned(
+    image: ImageRecord,
+    opened: OpenCandidate,
+    tags: dict[str, bool],
+    held: Held,
+    services: Services,
+    occupied: list[str],
+    obstacles: list[str],
+) -> PlannedImage:
+    name = _repository_name(image, services)
+    temporary = candidate_tag(opened)
+    repository, stored = held.repository, held.images
+    if repository is None and not _managed(services):
+        obstacles.append(
+            f"the repository {name} does not exist in {services.registry.host}: create it, "
+            "or set ecr.create_repositories = true"
+        )
+    for tag, moving in tags.items():
+        found = stored.get(tag)
+        if found is None or is_image(found, image):
+            continue
+        if not moving:
+            occupied.append(
+                f"tag {tag} in {name} names {found.digest} with config {found.config_digest}, "
+                f"the candidate's image {image.name} has config {image.config_digest}"
+                + (f" and the manifest {image.manifest.digest}" if image.manifest is not None else "")
+            )
+        elif repository is not None and not repository.can_allow_moving(tag):
+            obstacles.append(
+                f"the moving tag {tag} in {name} cannot be moved: the repository is {repository.mutability}, "
+                "and a filter makes this tag immutable; take it out of the filters"
+            )
+        elif repository is not None and repository.is_immutable(tag) and not _managed(services):
+            obstacles.append(
+                f"the moving tag {tag} in {name} cannot be moved: the repository is {repository.mutability}; "
+                "exclude the tag there, or let this tool do it with ecr.create_repositories = true"
+            )
+    # A release tag's manifest comes before the temporary tag's: it is what customers may have pulled.
+    right = [stored[tag] for tag in [*tags, temporary] if tag in stored and is_image(stored[tag], image)]
+    released = all(tag in stored and is_image(stored[tag], image) for tag in tags)
+    state: ImageState = "released" if released else "pushed" if right else "absent"
+    return PlannedImage(
+        name=image.name,
+        config_digest=image.config_digest,
+        repository=name,
+        repository_exists=repository is not None,
+        candidate_tag=temporary,
+        candidate_tag_set=temporary in stored,
+        state=state,
+        digest=right[0].digest if right else None,
+        tags=tuple(_tag_now(tag, moving, stored.get(tag)) for tag, moving in tags.items()),
+        push_bytes=0 if right else image.size,
+    )
+
+
+def _managed(services: Services) -> bool:
+    """Whether the configuration lets this tool create and set up repositories."""
+    return services.configuration.ecr.create_repositories
+
+
+def _tag_now(tag: str, moving: bool, found: StoredImage | None) -> TagNow:
+    if found is None:
+        return TagNow(tag=tag, moving=moving)
+    return TagNow(tag=tag, moving=moving, digest=found.digest, config_digest=found.config_digest)
+
+
+def _repository_name(image: ImageRecord, services: Services) -> str:
+    for section in services.configuration.images:
+        if section.name == image.name:
+            return section.repository
+    raise ConfigurationError(
+        f"the candidate holds the image {image.name}, for which release.toml names no repository",
+        hint="add an [[images]] entry with this name: every image of a candidate is promoted",
+    )
+
+
+def _waiting(plan: Plan, decision: Decision, services: Services) -> Happened:
+    """A plan lacks nothing but its approval: an approver's turn."""
+    return Happened(
+        "waiting",
+        plan.version,
+        plan.build,
+        by=plan.requester,
+        location=plan.registry or plan.release_area,
+        facts=[
+            ("plan", plan.digest),
+            ("installers", str(len(plan.installers) or "")),
+            ("candidate.json", plan.candidate),
+            *(("missing", reason.message) for reason in decision.unmet),
+            ("who may approve", who_may_approve(plan, decision, services.policy)),
+        ],
+        next_step="An approver looks at exactly this plan and approves it, in the Jenkins build or by hand:",
+        command="jenkins-release promote approve plan.json --approver NAME --reason WHY",
+    )

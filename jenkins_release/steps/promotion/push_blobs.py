@@ -1,0 +1,119 @@
+"""The way without a Docker daemon: blobs from the share to the registry, and a manifest around them.
+
+Only blobs that the repositories lack are read. Every byte that is sent was proven before the
+registry is told to keep it. Blobs become no image by themselves: customers see nothing of them
+until a manifest names them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from jenkins_release.base.parallel import map_parallel
+from jenkins_release.oci.manifests import Descriptor, RawManifest, build_manifest
+from jenkins_release.registry.protocol import LayersNotFound
+from jenkins_release.steps.candidate.opened import OpenCandidate
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.promotion.blob_jobs import BlobSender, Job
+from jenkins_release.steps.promotion.blob_source import Content, config_content, layer_content
+from jenkins_release.steps.promotion.image_push import ImagePush
+from jenkins_release.steps.promotion.missing_blobs import MissingBlobs
+
+_log = logging.getLogger(__name__)
+
+
+class DirectPusher:
+    """Pushes without a daemon; see :class:`~jenkins_release.steps.promotion.image_push.ImagePusher`.
+
+    Args:
+        opened: The candidate.
+        repositories: Every repository of the product that exists.
+        services: Share and registry.
+    """
+
+    def __init__(self, opened: OpenCandidate, repositories: Sequence[str], services: Services) -> None:
+        self._opened = opened
+        self._services = services
+        self._missing = MissingBlobs(repositories, services)
+        self._sender = BlobSender(opened, self._missing, services)
+        self._again: set[str] = set()
+
+    def prepare(self, pushes: Sequence[ImagePush]) -> None:
+        """Send every blob that is missing, several at a time.
+
+        Raises:
+            IntegrityError: A layer or config on the share is not what was recorded.
+            RemoteError: Share or registry failed, after the retries.
+        """
+        jobs = self._jobs(pushes)
+        total = sum(job.content.size for job in jobs)
+        if not jobs:
+            return
+        workers = self._services.configuration.promote.workers
+        with self._services.progress.task(f"push {len(jobs)} layers", total) as task:
+            map_parallel(lambda job: self._sender.send(job, task.advance), jobs, workers=workers)
+
+    def push(self, push: ImagePush) -> str:
+        """Put the manifest under the candidate's tag and return its digest.
+
+        Raises:
+            IntegrityError: The registry names another digest.
+            RemoteError: The registry failed.
+        """
+        manifest, name = self._manifest(push), push.repository.name
+        try:
+            return self._services.blobs.put_manifest(name, push.tag, manifest.media_type, manifest.data)
+        except LayersNotFound as error:
+            if name in self._again:
+                raise
+            # A registry may have let go of a blob that no image names (ECR API, LayersNotFoundException).
+            self._again.add(name)
+            _log.warning("%s: %s; sending its layers again", name, error)
+            self._missing.forget(name)
+            self.prepare([push])
+            return self.push(push)
+
+    def clean(self, push: ImagePush) -> None:
+        """Nothing is left anywhere."""
+
+    def __enter__(self) -> DirectPusher:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._sender.close()
+
+    def _jobs(self, pushes: Sequence[ImagePush]) -> list[Job]:
+        """Return what has to be sent where, the largest first; each content once."""
+        wanted: dict[tuple[str, str], tuple[Content, list[str]]] = {}
+        for push in pushes:
+            contents = [layer_content(push.record, layer) for layer in push.record.layers]
+            for content in [config_content(push.record), *contents]:
+                _, repositories = wanted.setdefault((content.digest, content.blob), (content, []))
+                if push.repository.name not in repositories:
+                    repositories.append(push.repository.name)
+        self._missing.look(
+            {
+                name: [content.blob for content, names in wanted.values() if content.blob and name in names]
+                for name in dict.fromkeys(push.repository.name for push in pushes)
+            }
+        )
+        jobs = []
+        for content, names in wanted.values():
+            lacking = [name for name in names if not content.blob or self._missing.lacks(name, content.blob)]
+            if lacking:
+                jobs.append(Job(content, tuple(lacking)))
+        return sorted(jobs, key=lambda job: -job.content.size)
+
+    def _manifest(self, push: ImagePush) -> RawManifest:
+        image = push.record
+        if image.manifest is not None:
+            fixed = image.manifest
+            return RawManifest(fixed.digest, fixed.media_type, fixed.data.encode())
+        layers = []
+        for layer in image.layers:
+            digest, size = self._sender.stored(push.repository.name, layer_content(image, layer))
+            layers.append(
+                Descriptor(digest, size, "gzip" if layer.compression == "none" else layer.compression)
+            )
+        return build_manifest(Descriptor(image.config_digest, image.config_size), layers)

@@ -1,0 +1,61 @@
+"""What a promotion with the registry engine will send, before it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.plan import PlannedImage
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.promotion.blob_source import config_content, layer_content
+from jenkins_release.steps.promotion.image_push import pushes_directly
+from jenkins_release.steps.promotion.missing_blobs import MissingBlobs
+
+
+def count_push_bytes(
+    images: Sequence[PlannedImage], records: Sequence[ImageRecord], services: Services
+) -> tuple[PlannedImage, ...]:
+    """Say of each image how many bytes will be sent.
+
+    Exact where the compressed digest of every layer was recorded at the export: what a repository
+    holds, and what can be mounted into it, is not sent. Without recorded digests, and with a Docker
+    daemon, which compresses layers in its own way, it is the size of the layers in the archive.
+
+    Args:
+        images: The plan's images.
+        records: The candidate's images.
+        services: Configuration and registry.
+
+    Raises:
+        RemoteError: The registry failed, after the retries.
+    """
+    absent = [image for image in images if image.state == "absent"]
+    if not pushes_directly(records, services) or not absent:
+        return tuple(images)
+    by_name = {record.name: record for record in records}
+    known = {image.name: _known(by_name[image.name]) for image in absent}
+    existing = [image.repository for image in images if image.repository_exists]
+    missing = MissingBlobs(existing, services)
+    missing.look({i.repository: sorted(known[i.name]) for i in absent if i.repository_exists})
+    counted: dict[str, PlannedImage] = {}
+    sent: set[str] = set()
+    several = len(images) > 1
+    for image in absent:
+        unknown = sum(layer.size for layer in by_name[image.name].layers if layer.blob is None)
+        total = unknown
+        for digest, size in known[image.name].items():
+            if not missing.lacks(image.repository, digest) or missing.lender(image.repository, digest):
+                continue
+            if digest in sent and several and missing.mounts:
+                continue
+            sent.add(digest)
+            total += size
+        exact = not unknown
+        counted[image.name] = image.model_copy(update={"push_bytes": total, "push_exact": exact})
+    return tuple(counted.get(image.name, image) for image in images)
+
+
+def _known(record: ImageRecord) -> dict[str, int]:
+    """Return the blobs of an image whose digests are known: digest to bytes, each once."""
+    contents = [config_content(record), *(layer_content(record, layer) for layer in record.layers)]
+    return {content.blob: content.blob_size for content in contents if content.blob}

@@ -1,0 +1,67 @@
+"""Request: who asks for a release, signed, so that nobody else's name in a plan lets them approve it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jenkins_release.records.attestation import REQUEST
+from jenkins_release.records.plan import Plan
+from jenkins_release.rules.gate.decision import Decision
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.candidate.attest import Claim, attest
+from jenkins_release.steps.candidate.opened import gate_decision, open_candidate, require_unaltered
+from jenkins_release.steps.candidate.speaker import speaker
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.promotion.plan import make_plan
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """Asking for the release of a candidate.
+
+    Attributes:
+        candidate: The candidate.
+        key: URI of the request key; ``signing.request_key`` by default. A person's key asks in its owner's
+            name, a notary's in that of the user who started the Jenkins build.
+    """
+
+    candidate: CandidateRef
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class PlanRequestReport:
+    """A plan that somebody asks for.
+
+    Attributes:
+        plan: The plan.
+        decision: What the gate says to it.
+        file: File name of the attestation; of the earlier one if the same person asked for this plan before
+            with the same key.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
+    """
+
+    plan: Plan
+    decision: Decision
+    file: str
+    head: str = ""
+
+
+def request_plan(request: PlanRequest, services: Services) -> PlanRequestReport:
+    """Make a plan and record, signed, who asks for it.
+
+    Raises:
+        ConfigurationError: No such candidate, or a key that the gate would not count.
+        GateRefused: The key does not speak for who asks.
+        IntegrityError: The candidate was altered.
+        RemoteError: Share or registry failed, after the retries.
+    """
+    signer = services.signer("request", request.key or services.configuration.signing.request_key)
+    requester = speaker("requester", services.user(), "request", signer, services)
+    opened = open_candidate(request.candidate, services)
+    require_unaltered(opened, services)
+    plan, facts = make_plan(opened, services)
+    claim = Claim(REQUEST, {"planDigest": plan.digest}, {"requester": requester}, {})
+    file, opened, _ = attest(opened, claim, signer, services)
+    decision = gate_decision(opened, services, facts=facts, plan=plan)
+    return PlanRequestReport(plan, decision, file, opened.head)

@@ -1,0 +1,90 @@
+"""Status: where a promotion stands, told from the registry and the share alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jenkins_release.records.attestation import PROMOTION, RETIREMENT, WITHDRAWAL
+from jenkins_release.records.journal import JournalEntry
+from jenkins_release.records.plan import Plan
+from jenkins_release.rules.gate.decision import Decision
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.candidate.authority import release_refusals
+from jenkins_release.steps.candidate.opened import OpenCandidate, evidence_of, gate_decision, open_candidate
+from jenkins_release.steps.candidate.promotion_journal import read_promotion_journal
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.promotion.plan import make_plan
+
+PromotionState = Literal["not started", "pushing", "pushed", "tagging", "released", "recorded", "withdrawn"]
+
+
+@dataclass(frozen=True)
+class PromotionStatus:
+    """Where a promotion stands.
+
+    Attributes:
+        plan: What the registry holds now.
+        decision: What the gate says.
+        state: ``not started``: no image is there; ``pushing``: some are; ``pushed``: all are, no
+            release tag is set; ``tagging``: some release tags are; ``released``: all are;
+            ``recorded``: and the promotion attestation stands on the share; ``withdrawn``: the
+            release was taken back, and no new promotion of the candidate is on its way.
+        attestation: File name of the promotion attestation, or an empty string.
+        journal: What the runs noted, oldest first; information, nothing of the above rests on it.
+    """
+
+    plan: Plan
+    decision: Decision
+    state: PromotionState
+    attestation: str
+    journal: tuple[JournalEntry, ...] = ()
+
+
+def promotion_status(ref: CandidateRef, services: Services) -> PromotionStatus:
+    """Tell where the promotion of a candidate stands. Changes nothing.
+
+    Raises:
+        ConfigurationError: No such candidate.
+        IntegrityError: The candidate or a manifest in the registry is not what it should be.
+        RemoteError: Share or registry failed, after the retries.
+    """
+    opened = open_candidate(ref, services)
+    plan, facts = make_plan(opened, services)
+    attestation = promotion_attestation(opened, services) or ""
+    decision = gate_decision(opened, services, facts=facts, plan=plan)
+    journal = read_promotion_journal(opened, plan.registry, services).entries
+    state = _state(plan, attestation)
+    if _is_withdrawn(opened, plan, services):
+        state = "withdrawn"
+    return PromotionStatus(plan, decision, state, attestation, journal)
+
+
+def promotion_attestation(opened: OpenCandidate, services: Services) -> str | None:
+    """Return the file name of the promotion attestation that holds, or None.
+
+    It is the last one by a trusted key, unless the release was withdrawn or retired after it, or the policy
+    does not allow it.
+    """
+    evidence = evidence_of(opened, services)
+    last = evidence.of(PROMOTION, WITHDRAWAL, RETIREMENT)[-1:]
+    if not last or last[0].statement.predicate_type != PROMOTION:
+        return None
+    return None if release_refusals(opened, services, {PROMOTION}) else last[0].file
+
+
+def _is_withdrawn(opened: OpenCandidate, plan: Plan, services: Services) -> bool:
+    evidence = evidence_of(opened, services)
+    again = any(image.candidate_tag_set for image in plan.images)
+    return evidence.latest(WITHDRAWAL) > evidence.latest(PROMOTION) and not again
+
+
+def _state(plan: Plan, attestation: str) -> PromotionState:
+    if plan.done:
+        return "recorded" if attestation else "released"
+    if any(now.config_digest == i.config_digest for i in plan.images for now in i.tags if not now.moving):
+        return "tagging"
+    present = [image for image in plan.images if image.state != "absent"]
+    if not present:
+        return "not started"
+    return "pushed" if len(present) == len(plan.images) else "pushing"

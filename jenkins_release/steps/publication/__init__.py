@@ -1,0 +1,1 @@
+"""Publishing installers to the release area."""

@@ -1,0 +1,407 @@
+"""Publish: the installers of a validated candidate to the release area, all or nothing.
+
+Everything is copied into a staging folder, read back there and compared with what QA validated, and
+renamed into place in one step. Then all of it is read once more, at its place, and only after that look
+the publication is signed. A publication that died is finished by running it again: what was signed and is
+as it was signed is success, what was not signed is written anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jenkins_release.base.errors import GateRefused, IntegrityError, ReleaseError
+from jenkins_release.base.version import PROGRAM
+from jenkins_release.records.attestation import PUBLICATION, WITHDRAWAL
+from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
+from jenkins_release.rules.gate.decision import Decision
+from jenkins_release.rules.gate.evidence import Counted
+from jenkins_release.rules.gate.policy import policy_digest
+from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
+from jenkins_release.share.protocol import Lease, PathNotFound, ShareFull
+from jenkins_release.share.releases import RELEASE, ReleaseArea
+from jenkins_release.share.staging import Staging
+from jenkins_release.steps.candidate.attest import Claim, approval_claims, attest, catch_up, override_claims
+from jenkins_release.steps.candidate.authority import release_refusals
+from jenkins_release.steps.candidate.opened import (
+    OpenCandidate,
+    check_sizes,
+    gate_decision,
+    open_candidate,
+    reopen,
+    require_open_gate,
+    require_unaltered,
+)
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.notices.announce import Happened, announced, by_candidate, overridden_facts
+from jenkins_release.steps.promotion.plan import make_plan
+from jenkins_release.steps.publication.published_files import (
+    FoundRelease,
+    SourceFile,
+    altered_files,
+    check_files,
+    check_record,
+    copy_file,
+    files_to_publish,
+    read_published,
+)
+from jenkins_release.steps.release.releases import evidence_of
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PublishRequest:
+    """What to publish.
+
+    Attributes:
+        candidate: The candidate.
+        setup_zip: The zip with which customers deploy the images, where the candidate does not hold it.
+        key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
+        dry_run: Check everything, tell what would be published, change nothing.
+    """
+
+    candidate: CandidateRef
+    setup_zip: Path | None = None
+    key: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class PublicationReport:
+    """What was published.
+
+    Attributes:
+        candidate: The candidate.
+        location: The release's folder in the release area.
+        files: Its files.
+        copied: Bytes that the server of the shares copied by itself.
+        decision: What the gate said.
+        changed: Whether anything had to be done.
+        unprotected: Files that the server does not let this user make read-only.
+        attestation: File name of the publication attestation; empty after a dry run.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
+    """
+
+    candidate: CandidateRef
+    location: str
+    files: tuple[PublishedFile, ...]
+    copied: int
+    decision: Decision
+    changed: bool
+    unprotected: tuple[str, ...]
+    attestation: str
+    head: str = ""
+
+
+def _happened(_: PublishRequest, report: PublicationReport, __: Services) -> Happened | None:
+    """Support can upload it; nothing to tell where it was published before."""
+    if not report.changed:
+        return None
+    return Happened(
+        "published",
+        report.candidate.version,
+        report.candidate.build,
+        location=report.location,
+        facts=[
+            *overridden_facts(report.decision),
+            *((file.kind, f"{file.path}, {file.size} bytes, SHA-256 {file.sha256}") for file in report.files),
+            ("not read-only", ", ".join(report.unprotected)),
+            ("recorded in", report.attestation),
+        ],
+        next_step="Support takes it from there to the customers. What else is published:",
+        command="jenkins-release release list",
+    )
+
+
+@announced("release publish", by_candidate, _happened)
+def publish_release(request: PublishRequest, services: Services) -> PublicationReport:
+    """Publish the installers of a candidate, or finish a publication that died.
+
+    Raises:
+        ConfigurationError: No such candidate, nothing to publish in it, no key, no release area.
+        GateRefused: The gate is shut, or a setup zip goes with images that are not promoted.
+        IntegrityError: The candidate was altered, a file is not what QA validated, or another release
+            of the version is published: that is never overwritten. Or what became visible was altered:
+            it is taken out of sight, and not signed.
+        RemoteError: A share failed, after the retries, or has no room.
+        LeaseHeld: Another publication of the version, or a promotion of the candidate, is running.
+    """
+    signer = services.promotion_signer(request.key, dry_run=request.dry_run)
+    area = services.releases
+    opened = open_candidate(request.candidate, services)
+    sources = files_to_publish(opened, request.setup_zip, services)
+    check_sizes(opened, services)
+    require_unaltered(opened, services)
+    version = opened.ref.version
+    found = _find(opened, sources, area, services)
+    recorded = ""
+    if found is not None and _signed(opened, services):
+        check_files(found, area, services)
+        recorded = _recorded(opened, found, services)
+        if recorded and not request.dry_run:
+            decision = gate_decision(opened, services)
+            unprotected = _protect(version, found.record, area, services)
+            return _report(opened, found.record, 0, decision, unprotected, recorded, area, changed=False)
+    decision = _require_may_publish(opened, sources, services)
+    if request.dry_run:
+        planned = tuple(source.record for source in sources)
+        return PublicationReport(
+            opened.ref, area.shown(version), planned, 0, decision, not recorded, (), "", opened.head
+        )
+    assert signer is not None  # a dry run has ended
+    copied = 0
+    holder = services.holder()
+    with (
+        services.holding_candidate(opened.ref),
+        services.holding(area.shown(version), lambda: area.lease(version, holder)) as lease,
+    ):
+        opened = catch_up(reopen(opened, services), services)
+        found = _find(opened, sources, area, services)
+        if found is not None and _signed(opened, services):
+            decision = _require_may_publish(opened, sources, services)
+            unprotected = _protect(version, found.record, area, services)
+            check_files(found, area, services)
+        else:
+            if found is not None:
+                _clear(found, area, services)
+            found, copied, decision = _publish(opened, sources, area, lease, services)
+            unprotected = _protect(version, found.record, area, services)
+            _look_again(found, area, services)
+        attestation = _recorded(opened, found, services)
+        if not attestation:
+            lease.confirm()
+            claim = _claim(found, decision, area, services)
+            attestation, opened, _ = attest(
+                opened, claim, signer, services, there=lambda now: _recorded(now, found, services)
+            )
+    return _report(opened, found.record, copied, decision, unprotected, attestation, area, changed=True)
+
+
+def _find(
+    opened: OpenCandidate, sources: Sequence[SourceFile], area: ReleaseArea, services: Services
+) -> FoundRelease | None:
+    """Read what is published of the version; None if nothing is.
+
+    Raises:
+        IntegrityError: It is something else than would be published, or ``release.json`` is not the one
+            that was signed.
+    """
+    version = opened.ref.version
+    found = services.retry(f"look for {area.shown(version)}", lambda: read_published(version, area))
+    if found is None:
+        return None
+    check_record(found, opened, sources, area)
+    signed = _signed(opened, services)
+    if signed and signed[-1].statement.subjects.get(RELEASE) != found.digest.removeprefix("sha256:"):
+        # Who published it, when and in which build would be anybody's word.
+        raise IntegrityError(
+            f"{area.shown(version, RELEASE)} is not what was published of {opened.ref}: "
+            f"{signed[-1].file} names another one",
+            hint="find out who changed the release area, and restore the file; if it is lost, remove the "
+            "folder and run 'release publish' again",
+        )
+    return found
+
+
+def _require_may_publish(
+    opened: OpenCandidate, sources: Sequence[SourceFile], services: Services
+) -> Decision:
+    plan, facts = make_plan(opened, services)
+    decision = require_open_gate(opened, facts, plan, services, to_be="published")
+    if any(source.record.kind == "setup" for source in sources) and not plan.done:
+        raise GateRefused(
+            f"the images of {opened.ref} are not promoted: nobody could deploy what the setup zip names",
+            hint="'jenkins-release promote run' promotes them",
+            reasons=[f"{i.repository} is {i.state}" for i in plan.images if i.state != "released"],
+        )
+    return decision
+
+
+def _publish(
+    opened: OpenCandidate,
+    sources: Sequence[SourceFile],
+    area: ReleaseArea,
+    lease: Lease,
+    services: Services,
+) -> tuple[FoundRelease, int, Decision]:
+    version = opened.ref.version
+    made: dict[bytes, tuple[FoundRelease, int, Decision]] = {}
+
+    def attempt() -> tuple[FoundRelease, int, Decision]:
+        # An attempt before may have lost the answer to the last step, and the share with it.
+        found = read_published(version, area) if made else None
+        if found is not None and (mine := made.get(found.data)):
+            _log.warning("%s is visible already: only the answer was lost", area.shown(version))
+            return mine
+        _check_space(sources, area, services)
+        with area.stage(version) as staging:
+            copied = sum(copy_file(source, opened, staging, services) for source in sources)
+            # A revocation or a withdrawal during the copy still counts: nothing is visible so far.
+            services.refresh_trust()
+            decision = _require_may_publish(reopen(opened, services), sources, services)
+            record = _record(opened, sources, services)
+            release = FoundRelease(record.to_bytes(), record)
+            _write_records(release, staging)
+            lease.confirm()
+            made[release.data] = release, copied, decision
+            staging.commit()
+        return made[release.data]
+
+    return services.retry(f"publish {opened.ref}", attempt)
+
+
+def _clear(found: FoundRelease, area: ReleaseArea, services: Services) -> None:
+    """Make room for a release that is there, complete and unsigned: a publication died, or it is forged.
+
+    The files are those that will be published. Nothing proves who published them, when and in which build.
+
+    Raises:
+        IntegrityError: The files are others; they are taken out of sight.
+        RemoteError: The release area failed, after the retries.
+    """
+    _look_again(found, area, services)
+    version = found.record.version
+    shown = area.shown(version)
+    _log.warning("no publication of %s was signed: it is published again", shown)
+    services.retry(f"set {shown} aside", lambda: area.set_aside(version, "incoming"))
+
+
+def _look_again(made: FoundRelease, area: ReleaseArea, services: Services) -> None:
+    """Read what has become visible, and take it out of sight if it is anything but what was written.
+
+    Whoever can write to the release area could change the folder until it was renamed, and since.
+
+    Raises:
+        IntegrityError: It is something else. The message says where it is now.
+        RemoteError: The release area failed, after the retries; nothing is signed.
+    """
+    problems = altered_files(made, area, services)
+    if not problems:
+        return
+    version = made.record.version
+    shown = area.shown(version)
+    try:
+        aside = services.retry(f"set {shown} aside", lambda: area.set_aside(version, "altered"))
+    except ReleaseError as error:
+        raise IntegrityError(
+            f"{shown} was altered while it was published, and is still there: {problems[0]}",
+            hint="it is not signed, so it is not in force. Remove the folder, find out who changed the "
+            "release area, and run 'release publish' again",
+            reasons=[*problems, f"it could not be taken out of sight: {error.message}"],
+        ) from error
+    raise IntegrityError(
+        f"{shown} was altered while it was published: {problems[0]}",
+        hint=f"it is not published; what was there is now in {aside}. Find out who changed the release area, "
+        "remove that folder, and run 'release publish' again",
+        reasons=problems,
+    )
+
+
+def _check_space(sources: Sequence[SourceFile], area: ReleaseArea, services: Services) -> None:
+    needed = sum(source.record.size for source in sources)
+    free = services.retry("ask for free space", area.share.free_space)
+    if free is not None and free < needed:
+        raise ShareFull(
+            f"the release needs {needed} bytes, {area.share.name} has {free} free",
+            hint="make room on the share: nothing was published",
+        )
+
+
+def _record(opened: OpenCandidate, sources: Sequence[SourceFile], services: Services) -> PublishedRelease:
+    return PublishedRelease(
+        product=opened.record.product,
+        version=opened.ref.version,
+        build=opened.ref.build,
+        candidate_digest=opened.digest,
+        revision=opened.record.revision,
+        published_at=services.now(),
+        published_by=services.user(),
+        build_url=services.environ.get("BUILD_URL", ""),
+        publisher=PROGRAM,
+        files=tuple(source.record for source in sources),
+    )
+
+
+def _write_records(made: FoundRelease, staging: Staging) -> None:
+    staging.write(CHECKSUMS, release_checksum_lines(made.data, made.record.files))
+    staging.write(RELEASE, made.data)
+
+
+def _protect(
+    version: str, record: PublishedRelease, area: ReleaseArea, services: Services
+) -> tuple[str, ...]:
+    """Make every file read-only; return those where the server does not let us."""
+    left = []
+    for path in (*(file.path for file in record.files), CHECKSUMS, RELEASE):
+        full = f"{area.folder(version)}/{path}"
+        try:
+            if not services.retry(f"protect {full}", partial(area.share.protect, full)):
+                left.append(path)
+        except PathNotFound:
+            left.append(path)  # whoever looks next will miss it
+    return tuple(left)
+
+
+def _signed(opened: OpenCandidate, services: Services) -> list[Counted]:
+    """Return the publications that count, withdrawn since or not."""
+    return evidence_of(opened, services).of(PUBLICATION)
+
+
+def _recorded(opened: OpenCandidate, found: FoundRelease, services: Services) -> str:
+    """Return the file name of the publication attestation that holds for a release; empty for none."""
+    evidence = evidence_of(opened, services)
+    last = evidence.of(PUBLICATION)[-1:]
+    if not last or last[0].statement.sequence < evidence.latest(WITHDRAWAL):
+        return ""
+    if last[0].statement.subjects.get(RELEASE) != found.digest.removeprefix("sha256:"):
+        return ""
+    return "" if release_refusals(opened, services, {PUBLICATION}) else last[0].file
+
+
+def _claim(found: FoundRelease, decision: Decision, area: ReleaseArea, services: Services) -> Claim:
+    record, digest = found.record, found.digest
+    predicate: dict[str, Any] = {
+        "location": area.shown(record.version),
+        "release": digest,
+        "files": [file.model_dump(mode="json") for file in record.files],
+        "policy": policy_digest(services.policy, services.trusted_keys),
+        **services.trust.claim,
+        "approvals": approval_claims(decision),
+        "overridden": override_claims(decision),
+        "buildUrl": services.environ.get("BUILD_URL", ""),
+        "program": PROGRAM,
+    }
+    subjects = {file.path: file.sha256 for file in record.files}
+    subjects[RELEASE] = digest.removeprefix("sha256:")
+    return Claim(PUBLICATION, predicate, {"publishedBy": services.user()}, subjects)
+
+
+def _report(
+    opened: OpenCandidate,
+    record: PublishedRelease,
+    copied: int,
+    decision: Decision,
+    unprotected: tuple[str, ...],
+    attestation: str,
+    area: ReleaseArea,
+    *,
+    changed: bool,
+) -> PublicationReport:
+    location = area.shown(record.version)
+    return PublicationReport(
+        opened.ref,
+        location,
+        record.files,
+        copied,
+        decision,
+        changed,
+        unprotected,
+        attestation,
+        opened.head,
+    )

@@ -1,0 +1,379 @@
+"""Files of a published release: what goes there, how it gets there, and whether it is still that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.base.stream import at_most
+from jenkins_release.records.attestation import PROMOTION
+from jenkins_release.records.candidate import InstallerKind, manifest_digest
+from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
+from jenkins_release.records.setup import setup_zip_name
+from jenkins_release.records.setup_zip import MAX_ZIP_BYTES
+from jenkins_release.rules.setup_zip.proof import SetupProof, prove_setup_zip
+from jenkins_release.share.candidates import CHECKSUMS
+from jenkins_release.share.protocol import Listed, PathNotFound, Share
+from jenkins_release.share.releases import INSTALLERS, RELEASE, ReleaseArea
+from jenkins_release.share.staging import Staging
+from jenkins_release.steps.candidate.authority import require_allowed
+from jenkins_release.steps.candidate.opened import OpenCandidate
+from jenkins_release.steps.candidate.read_back import hash_of
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.release.releases import release_of
+from jenkins_release.steps.setup_zip.sources import setup_scripts
+from jenkins_release.steps.setup_zip.verify import prove_setup_file
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that will be published.
+
+    Attributes:
+        record: What it will be in the release area.
+        origin: Its path in the candidate; empty for a setup zip of this machine.
+        data: The bytes of that setup zip, as they were proven.
+    """
+
+    record: PublishedFile
+    origin: str = ""
+    data: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
+class FoundRelease:
+    """A release that is published.
+
+    Attributes:
+        data: The bytes of ``release.json``.
+        record: What they say.
+    """
+
+    data: bytes
+    record: PublishedRelease
+
+    @property
+    def digest(self) -> str:
+        """Digest of ``release.json``."""
+        return manifest_digest(self.data)
+
+
+def files_to_publish(opened: OpenCandidate, setup_zip: Path | None, services: Services) -> list[SourceFile]:
+    """Return what is published of a candidate, sorted by path.
+
+    Args:
+        opened: The candidate.
+        setup_zip: The zip with which customers deploy the images, where the candidate does not hold it.
+        services: Keys and time, to prove that zip.
+
+    Raises:
+        ConfigurationError: There is nothing to publish, two setup zips, or one without images.
+        IntegrityError: The setup zip is not that of the promoted images.
+    """
+    record = opened.record
+    found = []
+    for installer in record.installers:
+        file = record.file(installer.path)
+        path = installer.name if installer.kind == "setup" else f"{INSTALLERS}/{installer.name}"
+        found.append(SourceFile(_file(path, installer.kind, file.size, file.sha256), installer.path))
+    if setup_zip is not None:
+        if any(source.record.kind == "setup" for source in found):
+            raise ConfigurationError(
+                f"candidate {opened.ref} holds a setup zip already, and {setup_zip} is given",
+                hint="publish the one that QA validated: leave out --setup-zip",
+            )
+        found.append(_setup_zip(setup_zip, opened, services))
+    if not found:
+        raise ConfigurationError(
+            f"candidate {opened.ref} holds no installers, there is nothing to publish",
+            hint="[[installers]] in release.toml says what an export takes; --setup-zip adds a setup zip",
+        )
+    return sorted(found, key=lambda source: source.record.path)
+
+
+def _file(path: str, kind: InstallerKind, size: int, digest: str) -> PublishedFile:
+    return PublishedFile(path=path, kind=kind, size=size, sha256=digest)
+
+
+def _setup_zip(path: Path, opened: OpenCandidate, services: Services) -> SourceFile:
+    if not opened.record.images:
+        raise ConfigurationError(
+            f"candidate {opened.ref} holds no images, a setup zip would deploy nothing",
+            hint="leave out --setup-zip",
+        )
+    expected = setup_zip_name(opened.record.product, opened.ref.version)
+    if path.name != expected:
+        raise ConfigurationError(
+            f"the setup zip {path} is not named {expected}", hint="'jenkins-release bundle build' makes it"
+        )
+    proof, data = prove_setup_file(path, services.trusted_keys, services.now())
+    _require_of(opened, proof, str(path), services)
+    return SourceFile(_file(path.name, "setup", proof.size, proof.sha256), data=data)
+
+
+def _require_of(opened: OpenCandidate, proof: SetupProof, where: str, services: Services) -> None:
+    """Refuse a setup zip of another candidate, or of other images than its promotion on the share names.
+
+    What the zip's own attestations say of a promotion is the promotion key's word: the promotion on the share
+    is held against the policy.
+    """
+    if proof.release.digest != opened.digest:
+        raise IntegrityError(
+            f"{where} is of {proof.release.record.ident} with candidate.json {proof.release.digest}, not of "
+            f"{opened.ref} with {opened.digest}",
+            hint="'jenkins-release bundle build' makes the right one",
+        )
+    require_allowed(opened, services, {PROMOTION})
+    release = release_of(opened, services)
+    here = {(i.repository, i.digest) for i in release.promoted().images} if release is not None else set()
+    promoted = proof.release.promoted
+    if promoted is None or {(i.repository, i.digest) for i in promoted.images} != here:
+        raise IntegrityError(
+            f"{where} names other images than the promotion of {opened.ref} on the share",
+            hint="'jenkins-release bundle build' makes the right one",
+        )
+
+
+def prove_published_setup(
+    found: FoundRelease, opened: OpenCandidate, area: ReleaseArea, services: Services
+) -> None:
+    """Prove the setup zip that is published, unless it is the candidate's own, which QA validated.
+
+    Raises:
+        IntegrityError: It is not that of the promoted images, or no attestation names its files.
+        RemoteError: The release area failed, after the retries.
+    """
+    version = found.record.version
+    own = {opened.record.file(each.path).sha256 for each in opened.record.installers if each.kind == "setup"}
+    for file in found.record.files:
+        if file.kind != "setup" or file.sha256 in own:
+            continue
+        shown = area.shown(version, file.path)
+        read = partial(_read_whole, area, version, file)
+        data = services.retry(f"read {shown}", read) if file.size <= MAX_ZIP_BYTES else b""
+        if (len(data), sha256(data).hexdigest()) != (file.size, file.sha256):
+            raise IntegrityError(
+                f"{shown} is not the setup zip that was published",
+                hint="find out who changed the release area",
+            )
+        scripts = setup_scripts()
+        proof = prove_setup_zip(data, shown, services.trusted_keys, services.now(), scripts=scripts)
+        _require_of(opened, proof, shown, services)
+
+
+def _read_whole(area: ReleaseArea, version: str, file: PublishedFile) -> bytes:
+    return b"".join(at_most(area.read(version, file.path), file.size))
+
+
+def read_published(version: str, area: ReleaseArea) -> FoundRelease | None:
+    """Read what is published of a version, None where nothing is.
+
+    Raises:
+        IntegrityError: The folder is there, and ``release.json`` in it is missing, no record, or that of
+            another release.
+    """
+    if not area.exists(version):
+        return None
+    data, where = area.read_small(version, RELEASE), area.shown(version, RELEASE)
+    record = PublishedRelease.from_bytes(data, where)
+    if (record.product, record.version) != (area.product, version):
+        raise IntegrityError(
+            f"{where}: expected {area.product} {version}, found {record.product} {record.version}",
+            hint="the folder was renamed or copied by hand, or differs from another in its case only",
+        )
+    return FoundRelease(data, record)
+
+
+def check_record(
+    found: FoundRelease, opened: OpenCandidate, sources: Sequence[SourceFile], area: ReleaseArea
+) -> None:
+    """Check that ``release.json`` names this candidate and exactly the files that would be published.
+
+    Who published it, when and in which build is not compared: only a signature proves that.
+
+    Raises:
+        IntegrityError: Another candidate or other files are published.
+    """
+    version = opened.ref.version
+    wanted = {source.record.path: source.record for source in sources}
+    there = {file.path: file for file in found.record.files}
+    revision = opened.record.revision
+    told = (found.record.candidate, found.record.candidate_digest, found.record.revision)
+    if (told, wanted) != ((str(opened.ref), opened.digest, revision), there):
+        lines = [
+            f"published: {found.record.candidate} with candidate.json {found.record.candidate_digest}",
+            f"to publish: {opened.ref} with candidate.json {opened.digest}",
+        ]
+        if found.record.revision != revision:
+            lines.append(f"revision: expected {revision or 'none'}, found {found.record.revision or 'none'}")
+        lines += [f"{path} differs" for path in sorted(wanted) if there.get(path) not in {None, wanted[path]}]
+        lines += [f"{path} is not published" for path in sorted(wanted.keys() - there.keys())]
+        lines += [f"{path} is published too" for path in sorted(there.keys() - wanted.keys())]
+        raise IntegrityError(
+            f"{area.shown(version)} is published already, with other content",
+            hint="a published release never changes: release a new version",
+            reasons=lines,
+        )
+
+
+def check_files(found: FoundRelease, area: ReleaseArea, services: Services) -> None:
+    """Read a published release again, and check that all of it is as ``release.json`` records it.
+
+    Raises:
+        IntegrityError: A file was altered, is missing, or does not belong there; ``reasons`` has every one.
+        RemoteError: The release area failed, after the retries.
+    """
+    problems = altered_files(found, area, services)
+    if problems:
+        raise IntegrityError(
+            f"the published release {found.record.version} was altered: {problems[0]}",
+            hint="find out who changed the release area, and restore the file from the candidate",
+            reasons=problems,
+        )
+
+
+def altered_files(found: FoundRelease, area: ReleaseArea, services: Services) -> list[str]:
+    """Read a published release again and say what is not as ``release.json`` records it.
+
+    ``release.json`` is compared too, byte for byte, and nothing else may be in the folder.
+
+    Raises:
+        RemoteError: The release area failed, after the retries.
+    """
+    version = found.record.version
+    problems: dict[str, str] = {}
+    for file in found.record.files:
+        shown, path = area.shown(version, file.path), f"{area.folder(version)}/{file.path}"
+        try:
+            with services.progress.task(f"check {file.path}", file.size) as task:
+                size, digest = services.retry(
+                    f"read {shown}", partial(hash_of, area.share, path, task.advance)
+                )
+        except PathNotFound:
+            problems[file.path] = f"{shown} is missing"
+            continue
+        if (size, digest) != (file.size, file.sha256):
+            problems[file.path] = (
+                f"{shown}: expected {file.size} bytes with SHA-256 {file.sha256}, found {size} with {digest}"
+            )
+    for path, data in _records(found).items():
+        shown = area.shown(version, path)
+        try:
+            there = services.retry(f"read {shown}", partial(area.read_small, version, path))
+        except (IntegrityError, ConfigurationError) as error:
+            problems[path] = error.message
+            continue
+        if there != data:
+            problems[path] = (
+                f"{shown}: expected SHA-256 {sha256(data).hexdigest()}, found {sha256(there).hexdigest()}"
+            )
+    return [*(misplaced_files([found], area, services)[version] | problems).values()]
+
+
+def misplaced_files(
+    releases: Sequence[FoundRelease], area: ReleaseArea, services: Services
+) -> dict[str, dict[str, str]]:
+    """List the folders of published releases, and say what is missing, too much, or has another size.
+
+    No file is read: one of the same name and size is not told from the one that was published.
+
+    Returns:
+        By version, path to what is wrong with it.
+
+    Raises:
+        RemoteError: The release area failed, after the retries.
+    """
+    folders = [(each, folder) for each in releases for folder in _folders(each)]
+    paths = [f"{area.folder(each.record.version)}/{folder}".rstrip("/") for each, folder in folders]
+    listings = services.retry(
+        "list the files of the published releases", partial(_list_each, area.share, paths)
+    )
+    found: dict[str, dict[str, str]] = {each.record.version: {} for each in releases}
+    there: dict[str, dict[str, int]] = {each.record.version: {} for each in releases}
+    for (each, folder), listed in zip(folders, listings, strict=True):
+        version = each.record.version
+        if isinstance(listed, RemoteError):
+            if not isinstance(listed, PathNotFound):
+                found[version][folder] = listed.message
+            continue
+        for entry in listed:
+            path = f"{folder}/{entry.name}".lstrip("/")
+            if not entry.is_folder:
+                there[version][path] = entry.size
+            elif path not in _folders(each):
+                found[version][path] = f"{area.shown(version, path)} does not belong there"
+    for each in releases:
+        version = each.record.version
+        sizes = {file.path: file.size for file in each.record.files}
+        sizes |= {path: len(data) for path, data in _records(each).items()}
+        for path in sorted(sizes.keys() | there[version].keys()):
+            expected, size, shown = sizes.get(path), there[version].get(path), area.shown(version, path)
+            if expected is None:
+                found[version][path] = f"{shown} does not belong there"
+            elif size is None:
+                found[version].setdefault(path, f"{shown} is missing")
+            elif size != expected:
+                found[version][path] = f"{shown}: expected {expected} bytes, found {size}"
+    return found
+
+
+def _records(found: FoundRelease) -> dict[str, bytes]:
+    """Return the files beside those that customers download, as they have to be."""
+    return {CHECKSUMS: release_checksum_lines(found.data, found.record.files), RELEASE: found.data}
+
+
+def _folders(found: FoundRelease) -> list[str]:
+    return sorted({"", *(file.path.rpartition("/")[0] for file in found.record.files)})
+
+
+def _list_each(share: Share, paths: Sequence[str]) -> Sequence[Listed]:
+    listings = share.list_each(paths)
+    for listed in listings:
+        if isinstance(listed, RemoteError) and listed.retryable:
+            raise listed
+    return listings
+
+
+def copy_file(source: SourceFile, opened: OpenCandidate, staging: Staging, services: Services) -> int:
+    """Copy a file into the release area, and compare what stands there with what was validated.
+
+    The server copies it by itself where both shares are on one server; then, and through the wire too,
+    it is read back from the destination.
+
+    Returns:
+        Bytes that the server copied by itself.
+
+    Raises:
+        IntegrityError: What stands there is something else; nothing is visible so far.
+        RemoteError: A share failed.
+    """
+    file = source.record
+    copied = False
+    with (
+        staging.create(file.path) as writer,
+        services.progress.task(f"publish {file.path}", file.size) as task,
+    ):
+        if source.origin:
+            origin = f"{services.candidates.folder(opened.ref)}/{source.origin}"
+            copied = services.share.copy_into(writer, origin)
+            pieces = iter(()) if copied else at_most(services.share.read(origin), file.size)
+        else:
+            pieces = iter([source.data])
+        for piece in pieces:
+            writer.write(piece)
+            task.advance(len(piece))
+        if copied:
+            task.advance(file.size)
+    with services.progress.task(f"read back {file.path}", file.size) as task:
+        size, digest = hash_of(staging.share, staging.path(file.path), task.advance, expected=file.size)
+    if (size, digest) != (file.size, file.sha256):
+        raise IntegrityError(
+            f"{file.path} in {staging.share.name}: expected {file.size} bytes with SHA-256 {file.sha256} as "
+            f"QA validated, found {size} with {digest}",
+            hint="'candidate verify' tells whether the candidate was altered; nothing was published",
+        )
+    return file.size if copied else 0

@@ -1,0 +1,1 @@
+"""QA: the signed verdict, its test results, and taking it back."""

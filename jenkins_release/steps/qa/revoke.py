@@ -1,0 +1,65 @@
+"""Revoke: take back the sign-offs of a candidate, signed and with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jenkins_release.records.attestation import REVOCATION
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.candidate.attest import AttestationReport, Claim, attest, named, report
+from jenkins_release.steps.candidate.opened import open_candidate
+from jenkins_release.steps.candidate.speaker import speaker
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.notices.announce import Happened, announced, by_candidate
+
+
+@dataclass(frozen=True)
+class RevocationRequest:
+    """Taking back every sign-off given so far.
+
+    Attributes:
+        candidate: The candidate.
+        tester: Who revokes; the key's owner by default.
+        reason: Why; recorded and shown by the gate.
+        key: URI of the tester's key; ``signing.qa_key`` by default.
+        dry_run: Check everything, write nothing.
+    """
+
+    candidate: CandidateRef
+    tester: str
+    reason: str
+    key: str = ""
+    dry_run: bool = False
+
+
+def _happened(request: RevocationRequest, report: AttestationReport, services: Services) -> Happened | None:
+    """QA took its sign-offs back: nobody's turn but QA's."""
+    if report.found:
+        return None
+    ref = report.candidate
+    return Happened(
+        "revoked",
+        ref.version,
+        ref.build,
+        by=request.tester,
+        location=services.candidates.shown(ref),
+        facts=[("reason", request.reason), ("recorded in", report.file)],
+        next_step="It is not promoted before QA passes it again.",
+    )
+
+
+@announced("qa revoke", by_candidate, _happened)
+def revoke_sign_off(request: RevocationRequest, services: Services) -> AttestationReport:
+    """Take back every sign-off that a candidate has so far; a later pass opens the gate again.
+
+    Raises:
+        ConfigurationError: No such candidate, no reason, or a key that the gate would not count.
+    """
+    reason = named("reason", request.reason)
+    signer = services.signer("qa", request.key or services.configuration.signing.qa_key)
+    tester = speaker("tester", request.tester, "qa", signer, services)
+    opened = open_candidate(request.candidate, services)
+
+    claim = Claim(REVOCATION, {}, {"tester": tester, "reason": reason}, {})
+    done = attest(opened, claim, signer, services, dry_run=request.dry_run)
+    return report(done, services, tester)

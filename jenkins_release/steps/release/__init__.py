@@ -1,0 +1,1 @@
+"""Releases on the share, and what proves one."""

@@ -1,0 +1,234 @@
+"""Attestations: a released candidate's whole evidence in one file, for those who have no share.
+
+The verification summary at its end is an attestation like the others. It is added to the candidate
+once; as long as nothing changes, everybody who can read the share writes the same bundle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
+from jenkins_release.records.attestation import SUMMARY
+from jenkins_release.records.base import timestamp
+from jenkins_release.records.bundle import read_bundle, write_bundle
+from jenkins_release.rules.gate.released import Release
+from jenkins_release.rules.release.consumer import examine, judge, up_to_date
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.candidate.attest import Claim, attest, catch_up
+from jenkins_release.steps.candidate.authority import release_refusals
+from jenkins_release.steps.candidate.opened import OpenCandidate, reopen, require_unaltered
+from jenkins_release.steps.context.local_files import write_file
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.notices.announce import announced, by_version
+from jenkins_release.steps.release.releases import published_alone, releases
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class AttestationsRequest:
+    """Which release's attestations to write.
+
+    Attributes:
+        version: The version.
+        out: File to write.
+        build: The build, where several of the version were promoted.
+        key: URI of the promotion key; ``signing.promotion_key`` by default. Not needed for a dry
+            run, nor where the candidate has its summary.
+        dry_run: Check everything, write nothing.
+    """
+
+    version: str
+    out: Path
+    build: str = ""
+    key: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class AttestationsReport:
+    """What was written.
+
+    Attributes:
+        candidate: The candidate.
+        digest: Digest of ``candidate.json``.
+        out: The file.
+        sha256: SHA-256 of its bytes in hex; empty after a dry run.
+        attestations: Envelopes in it.
+        added: File name of the summary that was added to the candidate; empty where it was there.
+        problems: Why the summary says FAILED; empty where the release is validated and in force.
+        head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
+    """
+
+    candidate: CandidateRef
+    digest: str
+    out: Path
+    sha256: str
+    attestations: int
+    added: str
+    problems: tuple[str, ...]
+    head: str = ""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The evidence of a release, not yet in a file.
+
+    Attributes:
+        ref: The candidate.
+        release: What its attestations say of it as a release.
+        data: The attestation bundle; without a new summary in a dry run.
+        attestations: Envelopes in it.
+        added: File name of the summary that was added to the candidate; empty where it was there.
+        head: SHA-256 in hex of the last attestation's file.
+    """
+
+    ref: CandidateRef
+    release: Release
+    data: bytes = field(repr=False)
+    attestations: int
+    added: str
+    head: str
+
+
+@announced("release attestations", by_version)
+def write_attestations(request: AttestationsRequest, services: Services) -> AttestationsReport:
+    """Write the attestation bundle of a candidate that was promoted or published.
+
+    A release that was withdrawn, whose sign-off was revoked, or that the policy does not allow gets a summary
+    that says so: those who verify with the new bundle are refused.
+
+    Raises:
+        ConfigurationError: The version was not released, or by several builds, or there is no key for
+            a summary that is missing, or the file cannot be written.
+        IntegrityError: The candidate was altered.
+        RemoteError: The share failed, after the retries.
+    """
+    found = gather_attestations(request, services)
+    if not request.dry_run:
+        write_file(request.out, found.data, "the bundle")
+    return AttestationsReport(
+        found.ref,
+        found.release.digest,
+        request.out,
+        "" if request.dry_run else sha256(found.data).hexdigest(),
+        found.attestations,
+        found.added,
+        found.release.problems,
+        found.head,
+    )
+
+
+def gather_attestations(
+    request: AttestationsRequest, services: Services, opened: OpenCandidate | None = None
+) -> Gathered:
+    """Gather a promoted candidate's attestations, and sign the summary that is missing. Writes no file.
+
+    Args:
+        request: The version, and the key for a summary.
+        services: Share and keys.
+        opened: The candidate that it was released from; found by its version by default.
+
+    Raises:
+        ConfigurationError: The version was not promoted, or by several builds, or there is no key for
+            a summary that is missing.
+        IntegrityError: The candidate was altered.
+        RemoteError: The share failed, after the retries.
+    """
+    opened = opened or released_candidate(request, services)
+    opened, release, added = _summarized(opened, request, services)
+    envelopes = [opened.attestations[name] for name in sorted(opened.attestations)]
+    data = write_bundle(opened.manifest, envelopes, services.trust.documents)
+    if not request.dry_run:
+        _require_readable(data, release, request, services)
+    return Gathered(opened.ref, release, data, len(envelopes), added, opened.head)
+
+
+def released_candidate(request: AttestationsRequest, services: Services) -> OpenCandidate:
+    """Return the candidate that a version was released from. Raises ConfigurationError without one."""
+    if request.build:
+        ref = CandidateRef.parse(f"{request.version}/{request.build}")
+        found = [release for release in releases(request.version, services) if release.ref == ref]
+    else:
+        found = releases(request.version, services)
+        # A withdrawn build stands aside for the one that replaced it.
+        found = [release for release in found if release.withdrawal is None] or found[-1:]
+    alone = published_alone(request.version, request.build, services) if not found else None
+    if alone is not None:
+        return alone.opened
+    if not found:
+        what = f"{request.version}/{request.build}" if request.build else request.version
+        raise ConfigurationError(
+            f"{what} of {services.candidates.product} was not released: there is nothing to attest",
+            hint="'jenkins-release candidate list' shows what is there; 'promote run' promotes",
+        )
+    if len(found) > 1:
+        builds = ", ".join(release.ref.build for release in found)
+        raise ConfigurationError(
+            f"several builds of {request.version} are promoted: {builds}", hint="give --build"
+        )
+    return found[0].opened
+
+
+def _summarized(
+    opened: OpenCandidate, request: AttestationsRequest, services: Services
+) -> tuple[OpenCandidate, Release, str]:
+    """Return the candidate with a summary of all that stands before it, which is added if need be."""
+    added = ""
+    for _ in range(_ATTEMPTS):
+        opened = reopen(opened, services)
+        require_unaltered(opened, services)
+        release = _examined(opened, services)
+        if up_to_date(release, passed=not release.problems):
+            return (opened if request.dry_run else catch_up(opened, services)), release, added
+        signer = services.promotion_signer(request.key, dry_run=request.dry_run)
+        claim = _claim(release, services)
+        if signer is None:
+            return opened, release, ""
+        # Somebody else may add an attestation meanwhile, which the summary would not cover: look again.
+        added, opened, _ = attest(opened, claim, signer, services, dry_run=request.dry_run)
+        if request.dry_run:
+            return opened, release, ""
+    raise RemoteError(
+        f"others keep adding attestations to {opened.ref}: a summary of all of them is out of date at once",
+        hint="try again",
+        retryable=True,
+    )
+
+
+def _examined(opened: OpenCandidate, services: Services) -> Release:
+    """Return what the attestations say; that the policy does not allow the release is a problem of it."""
+    release = examine(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    problems = dict.fromkeys((*release.problems, *release_refusals(opened, services)))
+    return replace(release, problems=tuple(problems))
+
+
+def _claim(release: Release, services: Services) -> Claim:
+    subjects = release.subjects
+    if subjects is None:
+        raise IntegrityError(
+            f"the release of {release.record.ident} cannot be summarized",
+            hint="'jenkins-release candidate show' tells what it says",
+            reasons=release.problems,
+        )
+    # A summary that ends the chain and is out of date is one of the attestations before the new one.
+    predicate = release.superseding().expected_summary(passed=not release.problems)
+    predicate["timeVerified"] = timestamp(services.now())
+    return Claim(SUMMARY, predicate, {}, subjects)
+
+
+def _require_readable(
+    data: bytes, release: Release, request: AttestationsRequest, services: Services
+) -> None:
+    """Judge the bundle as its consumers will: one that they could not use is not handed out."""
+    bundle = read_bundle(data, str(request.out))
+    _, reasons = judge(bundle, services.trusted_keys, services.now())
+    if reasons and not release.problems:
+        raise IntegrityError(
+            f"the bundle of {release.record.ident} would not be accepted: {reasons[0]}",
+            hint="'jenkins-release candidate show' tells what is recorded",
+            reasons=reasons,
+        )

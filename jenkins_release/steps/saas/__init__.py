@@ -1,0 +1,1 @@
+"""The SaaS stack: refreshed, rolled back, compared with what was released."""

@@ -1,0 +1,312 @@
+"""The stack as the share knows it: its history, its releases, its lease, and its next record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import sha256
+
+from securesystemslib.signer import Signer
+
+from jenkins_release.base.errors import (
+    ConfigurationError,
+    GateRefused,
+    IntegrityError,
+    ReleaseError,
+    RemoteError,
+)
+from jenkins_release.base.version import PROGRAM
+from jenkins_release.records.attestation import KINDS, PROMOTION, PUBLICATION, REFRESH, WITHDRAWAL
+from jenkins_release.records.refresh import RefreshRecord, StackState
+from jenkins_release.records.release import Promotion
+from jenkins_release.rules.gate.ledger import Recorded
+from jenkins_release.rules.saas.running import ReleasedImages, releases_of
+from jenkins_release.rules.saas.stack import StackEntry, StackHistory, stack_history
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.share.protocol import Lease
+from jenkins_release.steps.candidate.attest import Claim, attest
+from jenkins_release.steps.candidate.authority import require_allowed
+from jenkins_release.steps.candidate.ledger_standing import gone_standing, recorded_refs, standing_of
+from jenkins_release.steps.candidate.listing import candidate_order
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidates
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.publication.in_force import require_believed
+from jenkins_release.steps.release.releases import evidence_of
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LostRecord:
+    """A statement about a stack, or several of one candidate, that cannot be read any more.
+
+    Attributes:
+        name: What is lost, the same at each look.
+        why: How that shows, for people.
+    """
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class StackKnowledge:
+    """What the share knows about the stack.
+
+    Attributes:
+        history: Its refreshes.
+        released: Every release, in the order of versions and builds.
+        notes: What cannot be read, or does not fit.
+        lost: Statements that were on the share once and cannot be read, and that no later one accepts as
+            lost; the notes have them too.
+    """
+
+    history: StackHistory
+    released: tuple[ReleasedImages, ...]
+    notes: tuple[str, ...]
+    lost: tuple[LostRecord, ...] = ()
+
+    def named(self, state: StackState, services: Services) -> StackState:
+        """Say which release a state is: the one that was recorded, where it is one of several."""
+        wanted = {service.name: service.containers for service in services.configuration.saas.services}
+        found = set.intersection(
+            *(
+                {each.release for each in releases_of(part.images, wanted[part.name], self.released)}
+                for part in state.parts
+            )
+        )
+        recorded = self.history.state.release
+        names = [each.release for each in self.released if each.release in found]
+        release = recorded if recorded in found else names[-1] if names else ""
+        return state.model_copy(update={"release": release})
+
+
+def read_knowledge(services: Services) -> StackKnowledge:
+    """Read every candidate's attestations, in a few round trips.
+
+    Raises:
+        RemoteError: The share failed, after the retries.
+    """
+    known = recorded_refs(services)
+    refs = services.retry("list candidates", services.candidates.refs)
+    entries: list[StackEntry] = []
+    released: list[ReleasedImages] = []
+    notes: list[str] = []
+    lost: list[LostRecord] = []
+    ordered = sorted(refs, key=candidate_order)
+    for ref, opened in open_candidates(ordered, services).items():
+        if isinstance(opened, ReleaseError):
+            notes.append(f"{ref} cannot be read: {opened.message}")
+            lost += _lost_whole(ref, services) or _unreadable(ref, opened, services)
+            continue
+        lost += _lost(opened, services)
+        try:
+            entries += _entries(opened, services)
+            released += _released(opened, services)
+        except IntegrityError as error:
+            notes.append(f"{ref}: {error.message}")
+    for ref in known:
+        lost += _lost_whole(ref, services) if ref not in refs else []
+    history = stack_history(services.configuration.saas.stack, entries)
+    accepted = {name for entry in history.entries for name in entry.record.accepted_lost}
+    lost = [each for each in lost if each.name not in accepted]
+    told = (*notes, *dict.fromkeys(each.why for each in lost), *history.notes)
+    for note in told:
+        _log.warning("%s", note)
+    return StackKnowledge(history, tuple(released), told, tuple(lost))
+
+
+def _lost(opened: OpenCandidate, services: Services) -> list[LostRecord]:
+    """Say which statements about stacks are gone from a chain, or were replaced.
+
+    The ledger knows each. Without one, an altered chain in which such statements are may lack some; that they
+    were removed from its end does not show.
+    """
+    ref = opened.ref
+    if opened.lines is not None:
+        standing = standing_of(ref, opened.digest, opened.attestations, opened.lines, services)
+        there = {sha256(data).hexdigest() for data in opened.attestations.values()}
+        gone = [e for e in standing.entries if e.entry.kind == KINDS[REFRESH] and e.entry.sha256 not in there]
+        return _recorded(ref, gone, standing.altered)
+    evidence = evidence_of(opened, services)
+    counted = {item.file for item in evidence.counted}
+    uncounted = [name for name in opened.attestations if _is_refresh(name) and name not in counted]
+    if not uncounted and not (evidence.altered and any(map(_is_refresh, opened.attestations))):
+        return []
+    digests = "".join(sha256(data).hexdigest() for data in opened.attestations.values())
+    why = evidence.altered[0] if evidence.altered else f"{uncounted[0]} does not count"
+    return [LostRecord(f"{ref} {sha256(digests.encode()).hexdigest()}", f"{ref}: {why}")]
+
+
+def _lost_whole(ref: CandidateRef, services: Services) -> list[LostRecord]:
+    """Say the same of a candidate that is gone or cannot be read: all of its statements are lost."""
+    standing = gone_standing(ref, services)
+    gone = [each for each in standing.entries if each.entry.kind == KINDS[REFRESH]]
+    if standing.altered and not standing.entries:
+        return [LostRecord(f"{ref} {standing.altered[0]}", f"{ref}: {standing.altered[0]}")]
+    return _recorded(ref, gone, standing.altered)
+
+
+def _recorded(ref: CandidateRef, gone: Sequence[Recorded], altered: Sequence[str]) -> list[LostRecord]:
+    """Name each statement that only the ledger has, all with what shows it first."""
+    return [
+        LostRecord(
+            f"{ref} {each.entry.number:04d} {each.entry.sha256}",
+            next((f"{ref}: {line}" for line in altered if each.entry.sha256 in line), f"{ref}: {altered[0]}"),
+        )
+        for each in gone
+    ]
+
+
+def _unreadable(ref: CandidateRef, error: ReleaseError, services: Services) -> list[LostRecord]:
+    """Say it of a candidate that cannot be read and, by the names of its files, has such statements."""
+    area = services.candidates
+    try:
+        names, strange = services.retry(f"list {ref}", lambda: area.look_at_attestations(ref))
+    except (RemoteError, IntegrityError) as again:
+        if again.retryable:
+            raise
+        return [LostRecord(f"{ref} {again.message}", f"{ref}: {again.message}")]
+    found = [name for name in (*names, *strange) if _is_refresh(name)]
+    return [LostRecord(f"{ref} {name}", f"{ref} cannot be read: {error.message}") for name in found]
+
+
+def _is_refresh(name: str) -> bool:
+    """Whether a file name says so. It is not signed: it only has more counted as lost, never less."""
+    return f"-{KINDS[REFRESH]}." in name
+
+
+def _released(opened: OpenCandidate, services: Services) -> list[ReleasedImages]:
+    """Return the release that a candidate became, by promotion or publication; none where it is none."""
+    evidence = evidence_of(opened, services)
+    promotions = evidence.of(PROMOTION)
+    last = max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
+    if not last:
+        return []
+    promoted = Promotion.of(promotions[-1].statement, promotions[-1].file).images if promotions else ()
+    digests = {image.name: image.digest for image in promoted}
+    unproven = ""
+    try:
+        require_believed(opened, services)
+        require_allowed(opened, services)
+    except (IntegrityError, GateRefused) as error:
+        unproven = error.message
+    return [ReleasedImages(str(opened.ref), digests, evidence.latest(WITHDRAWAL) > last, unproven)]
+
+
+def _entries(opened: OpenCandidate, services: Services) -> list[StackEntry]:
+    return [
+        StackEntry(
+            str(opened.ref),
+            item.file,
+            sha256(opened.attestations[item.file]).hexdigest(),
+            str(item.statement.extension.get("refreshedBy", "?")),
+            item.statement.signed_at,
+            RefreshRecord.of(item.statement, item.file),
+        )
+        for item in evidence_of(opened, services).of(REFRESH)
+    ]
+
+
+def candidate_of(entry: StackEntry, services: Services) -> OpenCandidate:
+    """Open the candidate in whose chain a statement stands."""
+    ref = CandidateRef.parse(entry.candidate)
+    opened = open_candidates([ref], services)[ref]
+    if isinstance(opened, ReleaseError):
+        raise opened
+    return opened
+
+
+@contextmanager
+def stack_lease(services: Services) -> Iterator[Lease]:
+    """Hold the lease of those who change the stack.
+
+    Raises:
+        LeaseHeld: Another refresh or rollback of this stack is running.
+    """
+    share, product = services.share, services.candidates.product
+    folder = f"{product}/.leases"
+    services.retry(f"make {folder}", lambda: share.make_folder(folder))
+    stack = services.configuration.saas.stack
+    path = f"{folder}/saas-{stack}.refresh"
+    with services.holding(f"the stack {stack}", lambda: share.lease(path, services.holder())) as lease:
+        yield lease
+
+
+@dataclass
+class Recorder:
+    """Appends the statements of one run, each behind the one before.
+
+    Attributes:
+        opened: The candidate in whose chain they stand.
+        signer: The promotion key.
+        services: Share, clock and user.
+        history: The stack's history before this run.
+        run: Number of the statement with which the run began.
+        accepted: Lost records that are not to stop anything any more.
+        because: Why.
+    """
+
+    opened: OpenCandidate
+    signer: Signer
+    services: Services
+    history: StackHistory
+    run: int = 0
+    accepted: tuple[LostRecord, ...] = ()
+    because: str = ""
+
+    def resume(self, entry: StackEntry) -> None:
+        """Go on with a run that died after this statement."""
+        self.run = entry.record.number
+
+    def add(self, record: RefreshRecord) -> str:
+        """Append a statement; its number and what it follows are filled in. Returns its file name."""
+        number, previous = self.history.follows()
+        said: dict[str, object] = {"number": number, "previous": previous}
+        if self.accepted:
+            names = tuple(each.name for each in self.accepted)
+            said |= {"accepted_lost": names, "accepted_because": self.because}
+        record = record.model_copy(update=said)
+        silent = set() if self.accepted else {"accepted_lost", "accepted_because"}
+        predicate = {
+            **record.model_dump(mode="json", by_alias=True, exclude=silent),
+            "finishedOn": self.services.now().isoformat(),
+            "buildUrl": self.services.environ.get("BUILD_URL", ""),
+            "program": PROGRAM,
+        }
+        user = self.services.user()
+        claim = Claim(REFRESH, predicate, {"refreshedBy": user}, {})
+        file, self.opened, _ = attest(
+            self.opened, claim, self.signer, self.services, there=lambda now: self._recorded(now, record)
+        )
+        digest = sha256(self.opened.attestations[file]).hexdigest()
+        entry = StackEntry(str(self.opened.ref), file, digest, user, self.services.now(), record)
+        self.history = replace(self.history, entries=(*self.history.entries, entry))
+        if record.outcome == "started":
+            self.run = number
+        return file
+
+    def _recorded(self, opened: OpenCandidate, record: RefreshRecord) -> str:
+        """Return the file name of a statement in exactly this place of the history; empty for none.
+
+        A run that died before the ledger had it has written it; times and what checks counted may differ.
+        """
+
+        def place(said: RefreshRecord) -> tuple[object, ...]:
+            where = said.stack, said.number, said.previous
+            return *where, said.action, said.outcome, said.release, said.before, said.after
+
+        found = (each for each in _entries(opened, self.services) if place(each.record) == place(record))
+        return next((each.file for each in found), "")
+
+
+def new_record(services: Services, started_on: datetime, **values: object) -> RefreshRecord:
+    """Make a record of this stack; number and place are the :class:`Recorder`'s business."""
+    section = services.configuration.saas
+    if section.strategy == "none":
+        raise ConfigurationError("no SaaS stack is configured")
+    fixed = {"stack": section.stack, "strategy": section.strategy, "number": 1, "startedOn": started_on}
+    return RefreshRecord.model_validate({**fixed, **values})

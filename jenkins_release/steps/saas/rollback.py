@@ -1,0 +1,144 @@
+"""Rollback: the SaaS stack back to the state before the last refresh.
+
+Running it twice is running it once: to go further back, refresh the stack to an older release that is
+in force.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
+from jenkins_release.records.refresh import StackState
+from jenkins_release.rules.saas.stack import StackEntry
+from jenkins_release.steps.candidate.opened import require_unaltered
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.context.watcher import StackWatcher
+from jenkins_release.steps.notices.announce import announced, by_stack
+from jenkins_release.steps.saas.driver import Driver, saas_section
+from jenkins_release.steps.saas.health import require_healthy
+from jenkins_release.steps.saas.history import (
+    Recorder,
+    StackKnowledge,
+    candidate_of,
+    read_knowledge,
+    stack_lease,
+)
+from jenkins_release.steps.saas.run import Move, RefreshReport, Run, refreshed, unchanged
+from jenkins_release.steps.saas.strategy import open_driver
+
+
+@dataclass(frozen=True)
+class RollbackRequest:
+    """How to return.
+
+    Attributes:
+        key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
+        dry_run: Check everything and tell what would be done, change nothing.
+    """
+
+    key: str = ""
+    dry_run: bool = False
+
+
+@announced("saas rollback", by_stack, refreshed)
+def rollback_stack(
+    request: RollbackRequest, services: Services, watcher: StackWatcher | None = None
+) -> RefreshReport:
+    """Return to the state before the last refresh, or finish a rollback that died.
+
+    The record stands in the chain of the candidate that the stack leaves. There is no way back from a
+    rollback that fails: what it leaves was to be left.
+
+    Raises:
+        ConfigurationError: No stack, no key, nothing to return to, or a task definition that is gone.
+        GateRefused: The release to return to was withdrawn.
+        IntegrityError: The candidate was altered, or what runs is not what was recorded.
+        RemoteError: The stack did not settle or is not healthy; or share or AWS failed.
+        LeaseHeld: A refresh of the stack, or somebody else's deployment, is running.
+    """
+    watcher = watcher or StackWatcher()
+    saas_section(services)
+    signer = services.promotion_signer(request.key, dry_run=request.dry_run)
+    driver = open_driver(services, watcher)
+    if request.dry_run:
+        knowledge = read_knowledge(services)
+        _, move = _move(knowledge, driver, services)
+        return unchanged(move, services, changed=not _there(move, knowledge))
+    assert signer is not None  # a dry run has ended
+    with stack_lease(services) as lease:
+        knowledge = read_knowledge(services)
+        last, move = _move(knowledge, driver, services)
+        opened = candidate_of(last, services)
+        require_unaltered(opened, services)
+        if _there(move, knowledge) and driver.runs(move.after):
+            told = "it was returned already, and nothing was changed"
+            health = require_healthy(move.after.release, told, services, watcher)
+            return unchanged(move, services, health=health)
+        run = Run(move, driver, Recorder(opened, signer, services, knowledge.history), services, watcher)
+        run.begin()
+        driver.guard = lease.confirm
+        return run.forward(or_back=False)
+
+
+def _move(knowledge: StackKnowledge, driver: Driver, services: Services) -> tuple[StackEntry, Move]:
+    """Return the last statement, and where the rollback goes."""
+    if knowledge.lost:
+        raise IntegrityError(
+            f"nobody can tell what {services.configuration.saas.stack} ran before: {knowledge.lost[0].why}",
+            hint="restore the file from a backup of the share, or refresh the stack: "
+            "saas refresh VERSION --accept-lost REASON",
+            reasons=list(dict.fromkeys(each.why for each in knowledge.lost)),
+        )
+    history = knowledge.history
+    last, after = history.last, history.undone
+    if last is None or not after.known:
+        raise ConfigurationError(
+            f"no state of {services.configuration.saas.stack} is recorded to return to",
+            hint="refresh it to an older release that is in force: saas refresh VERSION",
+        )
+    for each in knowledge.released:
+        if each.release == after.release and each.withdrawn:
+            raise GateRefused(
+                f"{after.release}, which ran before, was withdrawn",
+                hint="refresh the stack to a release that is in force: saas refresh VERSION",
+            )
+    _require_proven(after.release, knowledge)
+    driver.require_alone(history.unsettled)
+    driver.check(after)
+    return last, Move("rollback", last.record.release, _left(knowledge, driver, services), after)
+
+
+def _require_proven(release: str, knowledge: StackKnowledge) -> None:
+    """Refuse to return to a release of which it cannot be proven that it was released and not withdrawn.
+
+    A state without a name is none of ours: what ran before the first refresh.
+    """
+    if not release:
+        return
+    found = [each for each in knowledge.released if each.release == release]
+    about = (f"{release}:", f"{release} ")  # not those about 8.1/42 where 8.1/4 is meant
+    why = found[0].unproven if found else next((n for n in knowledge.notes if n.startswith(about)), "")
+    if not found or why:
+        missing = "it is not on the share"
+        raise IntegrityError(
+            f"{release}, which ran before, cannot be proven to be in force: {why or missing}",
+            hint="refresh the stack to a release that is in force: saas refresh VERSION",
+        )
+
+
+def _left(knowledge: StackKnowledge, driver: Driver, services: Services) -> StackState:
+    """Return the state that is left: what a run that died or failed went to, or else what runs."""
+    history = knowledge.history
+    if history.unsettled is not None:
+        said = history.unsettled.record
+        return said.before if said.action == "rollback" else said.after
+    observed = driver.observe()
+    return knowledge.named(observed, services) if observed.parts else history.state
+
+
+def _there(move: Move, knowledge: StackKnowledge) -> bool:
+    """Whether the last statement says that the stack was returned, and it runs what it was returned to."""
+    history = knowledge.history
+    settled = history.unsettled is None and history.state == history.undone
+    return settled and move.before.definitions == move.after.definitions

@@ -1,0 +1,280 @@
+"""A stack of instances with installers: Run Command installs a version, some instances at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from jenkins_release.aws.ssm import FINAL, Command, CommandOrder, Invocation
+from jenkins_release.base.errors import ReleaseError
+from jenkins_release.base.tags import fill
+from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.config.saas import SsmSection
+from jenkins_release.records.refresh import InstanceResult, RunningPart, StackState, Strategy
+from jenkins_release.rules.gate.evidence import CLOCK_SKEW
+from jenkins_release.rules.saas.stack import StackEntry
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.context.watcher import StackWatcher
+from jenkins_release.steps.publication.in_force import require_intact
+from jenkins_release.steps.saas.driver import RolloutFailed, StackBusy, Wait
+
+if TYPE_CHECKING:
+    from jenkins_release.steps.saas.target import Released
+
+MAX_OUTPUT = 2000
+"""Characters of one instance's output that a failure shows, the last ones."""
+_SHOWN = 5
+"""Instances whose output a failure shows."""
+_LATE_S = 10.0
+"""Seconds after which a command that may have been sent would be in SSM's list, which lags behind."""
+_SETTLE_S = 60.0
+"""Seconds that SSM may take to tell how a command that ended did so on each instance."""
+_CANCEL_S = 120.0
+"""Seconds that a cancelled command may take to end: what runs on an instance is waited for."""
+
+
+class SsmStack:
+    """The instances that ``saas.ssm.targets`` names.
+
+    Args:
+        services: The outside world.
+        watcher: Told how the instances fare.
+    """
+
+    strategy: Strategy = "ssm"
+
+    def __init__(self, services: Services, watcher: StackWatcher) -> None:
+        self.touched = False
+        self.guard: Callable[[], None] = lambda: None
+        self.instances: tuple[InstanceResult, ...] = ()
+        self._unsure = False  # whether a command of ours may have been sent that SSM does not list yet
+        self._services = services
+        self._watcher = watcher
+        self._section = services.configuration.saas
+        assert self._section.ssm is not None
+        self._ssm: SsmSection = self._section.ssm
+
+    def observe(self) -> StackState:
+        """Run Command does not tell which version an instance has: the record does."""
+        return StackState()
+
+    def require_alone(self, own: StackEntry | None) -> None:
+        """Refuse while a command for the same instances is under way that is not ours."""
+        command = self._services.run_command
+        running = self._services.retry(
+            "look for running commands", lambda: command.unfinished(self._ssm.document)
+        )
+        for each in running:
+            if own is not None and each.comment.startswith(f"{self._comment(str(own.record.number))} "):
+                continue
+            if self._same_instances(each):
+                raise StackBusy(
+                    f"the command {each.ident} of somebody else is running on these instances: "
+                    f"{each.comment or each.document}",
+                    hint="wait until it has ended, or cancel it",
+                )
+
+    def prepare(self, target: Released, *, dry_run: bool) -> StackState:  # noqa: ARG002
+        """There is nothing to make: the document fetches what it installs."""
+        return StackState(release=target.release)
+
+    def check(self, state: StackState) -> None:
+        """Any version that was installed once can be installed again."""
+
+    def runs(self, state: StackState) -> bool:  # noqa: ARG002
+        """Nobody knows: what runs already is the record's business."""
+        return True
+
+    def bring(self, state: StackState, origin: StackState, run: str, since: StackEntry | None) -> StackState:  # noqa: ARG002
+        """Send the command, and wait until it has ended on every instance.
+
+        What the instances will fetch is read first: a release area that somebody changed is refused.
+        """
+        require_intact(CandidateRef.parse(state.release), self._services)
+        version, _, build = state.release.partition("/")
+        parsed = ReleaseVersion.parse(version)
+        order = CommandOrder(
+            document=self._ssm.document,
+            version=self._ssm.document_version,
+            targets=self._ssm.targets,
+            parameters={
+                name: [fill(word, parsed, build) for word in words]
+                for name, words in self._ssm.parameters.items()
+            },
+            max_concurrency=self._ssm.max_concurrency,
+            max_errors=self._ssm.max_errors,
+            delivery_s=self._ssm.delivery_s,
+            comment=f"{self._comment(run)} {state.release}"[:100],
+        )
+        began = since.when if since is not None else self._services.now()
+        self._unsure = since is not None
+        ident = self._sent(order, began - CLOCK_SKEW)
+        command, invocations = self._until_ended(ident)
+        self.instances = tuple(
+            InstanceResult(instance=each.instance, status=each.detail or each.status) for each in invocations
+        )
+        if command.status != "Success" or not invocations or any(i.status != "Success" for i in invocations):
+            raise self._failure(command, invocations)
+        parts = tuple(RunningPart(name=each.instance) for each in invocations)
+        return state.model_copy(update={"parts": parts})
+
+    def _comment(self, run: str) -> str:
+        return f"jenkins-release {self._section.stack} #{run}"
+
+    def _same_instances(self, command: Command) -> bool:
+        """Whether a command may reach an instance of ours, as far as its tags tell."""
+        ours = {tag: frozenset(values) for tag, values in self._ssm.targets.items()}
+        return all(command.tags[tag] & values for tag, values in ours.items() if tag in command.tags)
+
+    def _sent(self, order: CommandOrder, since: datetime) -> str:
+        """Send the command, or find the one that was sent: an answer may be lost, a run may have died."""
+        command = self._services.run_command
+
+        def attempt() -> str:
+            earlier = self._listed(order, since)
+            found = next((each for each in earlier if not each.ended or each.status == "Success"), None)
+            if found is not None:
+                self.touched = True
+                self._watcher.event(found.ident, "was sent already: it is followed")
+                return found.ident
+            self.guard()
+            self._unsure = True
+            try:
+                ident = command.send(order)
+            except ReleaseError as error:
+                self._unsure = error.retryable  # then it may have arrived
+                self.touched |= error.retryable
+                raise
+            self._unsure, self.touched = False, True
+            self._watcher.event(ident, f"sent: {order.comment}")
+            return ident
+
+        try:
+            return self._services.retry(f"send the command {order.document}", attempt)
+        except BaseException as error:
+            if not isinstance(error, ReleaseError):  # an abort: it may have been sent all the same
+                self._cancel_sent(order, since)
+            raise
+
+    def _listed(self, order: CommandOrder, since: datetime) -> list[Command]:
+        """List the commands that were sent so; one that may be among them is waited for."""
+        end = self._services.now() + timedelta(seconds=_LATE_S)
+        while True:
+            found = self._services.run_command.sent(order.document, order.comment, since)
+            if found or not self._unsure or self._services.now() >= end:
+                return found
+            self._services.wait(min(1.0, self._section.poll_s), "SSM to list the command")
+
+    def _cancel_sent(self, order: CommandOrder, since: datetime) -> None:
+        try:
+            sent = self._listed(order, since)
+        except ReleaseError as error:
+            self._watcher.event(order.document, f"may have been sent, and was not found: {error.message}")
+            return
+        for each in sent:
+            if not each.ended:
+                self._cancel(each.ident)
+
+    def _until_ended(self, ident: str) -> tuple[Command, list[Invocation]]:
+        wait = Wait(self._services, self._section, self._watcher)
+        try:
+            command = self._follow(ident, wait)
+            if command is None:
+                seconds = self._section.deadline_s
+                self._watcher.event(ident, f"has not ended after {seconds:g} s: it is cancelled")
+                self._cancel(ident)
+                wait.end = self._services.now() + timedelta(seconds=_CANCEL_S)
+                command = self._follow(ident, wait)
+            if command is None:
+                raise RolloutFailed(
+                    f"the command {ident} was cancelled, and has not ended after {_CANCEL_S:g} s more",
+                    hint="it may still run on instances: look at it in the console before anything else",
+                )
+        except BaseException as error:
+            if not isinstance(error, ReleaseError):  # an abort: nobody would look after it any more
+                self._cancel(ident)
+            raise
+        return command, self._ended(command, wait)
+
+    def _ended(self, command: Command, wait: Wait) -> list[Invocation]:
+        """Return how a command that ended did so on each of its instances.
+
+        Raises:
+            RolloutFailed: SSM did not tell it of all of them in time.
+        """
+        run_command, ident = self._services.run_command, command.ident
+        wait.end = self._services.now() + timedelta(seconds=_SETTLE_S)
+        while True:
+            found = wait.look(ident, lambda: run_command.invocations(ident)) or []
+            told = [each for each in found if each.status in FINAL]
+            if len(told) == len(found) >= command.instances:
+                return found
+            if wait.over():
+                raise RolloutFailed(
+                    f"the command {ident} ended with {command.detail or command.status}, and SSM tells of "
+                    f"{len(told)} of {max(len(found), command.instances)} instances that it ended there",
+                    hint="look at the command in the console of Run Command",
+                    reasons=[self._shown(ident, each) for each in told if each.status != "Success"],
+                )
+            wait.pause()
+
+    def _follow(self, ident: str, wait: Wait) -> Command | None:
+        """Wait for the end; None where it does not come in time."""
+        run_command, told = self._services.run_command, dict[str, str]()
+        while True:
+            command = wait.look(ident, lambda: run_command.command(ident))
+            for each in wait.look(ident, lambda: run_command.invocations(ident)) or []:
+                if told.get(each.instance) != each.status:
+                    told[each.instance] = each.status
+                    self._watcher.event(each.instance, each.detail or each.status)
+            if command is not None and command.ended:
+                return command
+            if wait.over():
+                return None
+            wait.pause()
+
+    def _cancel(self, ident: str) -> None:
+        run_command = self._services.run_command
+        policy = replace(self._services.retry_policy, deadline_s=_LATE_S, setting="")
+        try:
+            self._services.retry(f"cancel {ident}", lambda: run_command.cancel(ident), policy=policy)
+        except ReleaseError as error:
+            # The reason why it is cancelled is what the caller has to see.
+            self._watcher.event(ident, f"could not be cancelled: {error.message}")
+
+    def _failure(self, command: Command, invocations: list[Invocation]) -> RolloutFailed:
+        bad = [each for each in invocations if each.status != "Success"]
+        if not invocations:
+            self.touched = False
+            tags = ", ".join(f"{tag}={'|'.join(values)}" for tag, values in self._ssm.targets.items())
+            return RolloutFailed(
+                f"the command {command.ident} reached no instance: {command.detail or command.status}",
+                hint=f"no managed instance has the tags {tags}: check saas.ssm.targets and saas.region",
+            )
+        reasons = [self._shown(command.ident, each) for each in bad[:_SHOWN]]
+        if len(bad) > _SHOWN:
+            reasons.append(f"and {len(bad) - _SHOWN} more: " + ", ".join(i.instance for i in bad[_SHOWN:]))
+        return RolloutFailed(
+            f"the command {command.ident} ended with {command.detail or command.status}: "
+            f"{len(bad)} of {len(invocations)} instances did not succeed",
+            hint="the output of each instance stands in its reason; all of it in the console of Run Command",
+            reasons=reasons,
+        )
+
+    def _shown(self, ident: str, invocation: Invocation) -> str:
+        state = invocation.detail or invocation.status
+        try:
+            output = self._services.retry(
+                f"read the output on {invocation.instance}",
+                lambda: self._services.run_command.output(ident, invocation.instance),
+            )
+        except ReleaseError as error:
+            return f"{invocation.instance}: {state}; its output cannot be read: {error.message}"
+        output = self._services.redaction(output)
+        if not output:
+            return f"{invocation.instance}: {state}, without output"
+        cut = "..." if len(output) > MAX_OUTPUT else ""
+        return f"{invocation.instance}: {state}: {cut}{output[-MAX_OUTPUT:]}"

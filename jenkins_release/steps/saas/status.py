@@ -1,0 +1,162 @@
+"""What runs on the SaaS stack, by digest, against what was released."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jenkins_release.config.saas import ServiceSection
+from jenkins_release.records.refresh import StackState
+from jenkins_release.rules.saas.rollout import rollout
+from jenkins_release.rules.saas.running import MIXED, NOT_A_RELEASE, NOTHING, verdict
+from jenkins_release.rules.saas.stack import StackEntry
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.context.watcher import StackWatcher
+from jenkins_release.steps.saas.driver import saas_section
+from jenkins_release.steps.saas.ecs_images import task_digests
+from jenkins_release.steps.saas.history import StackKnowledge, read_knowledge
+from jenkins_release.steps.saas.strategy import open_driver
+
+UNKNOWN = "unknown"
+"""Verdict on a part of which nobody knows what it runs."""
+
+
+@dataclass(frozen=True)
+class ContainerDigests:
+    """What the tasks of a service run in one container.
+
+    Attributes:
+        container: Its name.
+        image: Short name of the image that it is to run.
+        digests: Manifest digest to the number of tasks that run it; empty text where ECS does not tell.
+    """
+
+    container: str
+    image: str
+    digests: dict[str, int]
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """A service, or an instance.
+
+    Attributes:
+        name: Its name.
+        verdict: The release that it runs, or why there is none to name.
+        definition: ARN of its task definition; empty for an instance.
+        rollout: How its deployment stands, in words; empty for an instance.
+        containers: What its tasks run; none for an instance.
+        starts: Container to the manifest digest that its task definition pins; none for an instance.
+    """
+
+    name: str
+    verdict: str
+    definition: str = ""
+    rollout: str = ""
+    containers: tuple[ContainerDigests, ...] = ()
+    starts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StackStatus:
+    """What runs where.
+
+    Attributes:
+        stack: Name of the stack.
+        strategy: How it is refreshed.
+        verdict: The release that all parts run, or why there is none to name.
+        parts: Every service, or every instance as it was recorded last.
+        recorded: The state that the last refresh left.
+        last: The last statement about the stack, None where there is none.
+        notes: What cannot be read on the share, or does not fit.
+        lost: Records of refreshes that were there and cannot be read any more; the notes have them too.
+    """
+
+    stack: str
+    strategy: str
+    verdict: str
+    parts: tuple[PartStatus, ...]
+    recorded: StackState
+    last: StackEntry | None
+    notes: tuple[str, ...]
+    lost: tuple[str, ...] = ()
+
+
+def stack_status(services: Services) -> StackStatus:
+    """Read what runs, and name the release that it is.
+
+    ECS is asked for the digests that its tasks pulled. Instances tell nothing: for them it is the record of
+    the last refresh that speaks.
+
+    Raises:
+        ConfigurationError: No stack is configured, or a service of it does not exist.
+        RemoteError: Share or AWS failed, after the retries.
+    """
+    section = saas_section(services)
+    knowledge = read_knowledge(services)
+    history = knowledge.history
+    parts = _services(knowledge, services) if section.strategy == "ecs" else _instances(knowledge)
+    said = history.state if history.last is not None and history.unsettled is None else StackState()
+    whole, notes = _whole(parts), knowledge.notes
+    lost = tuple(dict.fromkeys(each.why for each in knowledge.lost))
+    return StackStatus(section.stack, section.strategy, whole, parts, said, history.last, notes, lost)
+
+
+def _services(knowledge: StackKnowledge, services: Services) -> tuple[PartStatus, ...]:
+    state = open_driver(services, StackWatcher()).observe()  # says what is wrong with the configuration
+    ecs, sections = services.ecs, services.configuration.saas.services
+    found = services.retry("describe the services", lambda: ecs.services([each.name for each in sections]))
+    starts = {part.name: part.images for part in state.parts}
+    parts = []
+    for section in sections:
+        definition, service = state.definitions[section.name], found[section.name]
+        tasks = services.retry(
+            f"read the tasks of {section.name}",
+            lambda name=section.name: ecs.tasks(name),  # type: ignore[misc]
+        )
+        running = [task_digests(task.digests, task.images) for task in tasks]
+        recorded = knowledge.history.state.release
+        parts.append(
+            PartStatus(
+                section.name,
+                verdict(running, section.containers, knowledge.released, recorded),
+                definition,
+                rollout(service, definition).told,
+                _counted(section, running),
+                starts[section.name],
+            )
+        )
+    return tuple(parts)
+
+
+def _counted(section: ServiceSection, running: Sequence[dict[str, str]]) -> tuple[ContainerDigests, ...]:
+    found = []
+    for container, image in section.containers.items():
+        digests: dict[str, int] = {}
+        for task in running:
+            digest = task.get(container, "")
+            digests[digest] = digests.get(digest, 0) + 1
+        found.append(ContainerDigests(container, image, digests))
+    return tuple(found)
+
+
+def _instances(knowledge: StackKnowledge) -> tuple[PartStatus, ...]:
+    history = knowledge.history
+    withdrawn = {each.release for each in knowledge.released if each.withdrawn}
+    if history.last is None:
+        return ()
+    if history.unsettled is not None:
+        reached = history.last.record.instances
+        return tuple(PartStatus(each.instance, UNKNOWN) for each in reached)
+    release = history.state.release
+    shown = f"{release} (withdrawn)" if release in withdrawn else release or UNKNOWN
+    return tuple(PartStatus(part.name, shown) for part in history.state.parts)
+
+
+def _whole(parts: Sequence[PartStatus]) -> str:
+    verdicts = {part.verdict for part in parts if part.verdict != NOTHING}
+    if not verdicts:
+        return NOTHING if parts else UNKNOWN
+    if len(verdicts) == 1:
+        return verdicts.pop()
+    return NOT_A_RELEASE if NOT_A_RELEASE in verdicts else MIXED

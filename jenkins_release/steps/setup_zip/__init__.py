@@ -1,0 +1,1 @@
+"""The setup zip with which a customer deploys."""

@@ -1,0 +1,1 @@
+"""The trust document: drafted, signed, published."""
