@@ -23,7 +23,10 @@ ATTEMPTS = 5
 CONNECT_TIMEOUT_S = 5
 """Seconds until a connection attempt is given up."""
 CONNECTIONS = 16
-"""Connections that a client keeps: as many as calls are made at a time (:mod:`jenkins_release.base.parallel`)."""
+"""Connections that a client keeps: as many as calls are made at a time.
+
+See :mod:`jenkins_release.base.parallel`.
+"""
 _ENDPOINT_HINT = "check AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, and endpoint_url of the AWS profile"
 _MOST_PRINTED = 1024 * 1024
 """Bytes that a program may print to hand over credentials; they have some 2 KiB."""

@@ -73,7 +73,7 @@ class ReleaseError(Exception):
         message: What went wrong: the thing, what was expected, what was found.
         hint: What to do about it; may be empty.
         reasons: Every single reason, where there are several (a gate, a configuration file).
-        retryable: Whether the same call may succeed later; only :mod:`jenkins_release.base.retry` looks at it.
+        retryable: Whether the same call may succeed later; only :mod:`jenkins_release.base.retry` reads it.
         retry_after: Seconds that the server asked to wait before the next attempt, if it did.
     """
 

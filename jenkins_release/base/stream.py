@@ -72,7 +72,8 @@ class _Consumer(threading.Thread):
 def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
     """Give every chunk of ``source`` to every sink, each sink in a thread.
 
-    They are a :class:`~jenkins_release.base.waits.Group`: a failure, or Ctrl-C, ends what the others wait for.
+    They are a :class:`~jenkins_release.base.waits.Group`: a failure, or Ctrl-C, ends what the others wait
+    for.
 
     Args:
         source: The chunks; read in the calling thread, and closed if it is a generator.

@@ -32,4 +32,4 @@ __all__ = [
     "open_share",
 ]
 
-__getattr__ = imported_on_use(__name__, {"SmbShare": "smb"})
+__getattr__ = imported_on_use(__name__, {"SmbShare": "smb.share"})

@@ -161,7 +161,8 @@ class Share(Protocol):
         """Yield a file's bytes from ``offset``, ``length`` of them (or to its end), in pieces.
 
         At most ``ahead`` pieces, of at most 1 MiB each, are read before they are asked for. Fewer bytes
-        than asked for raise :class:`jenkins_release.base.errors.IntegrityError`. Raises :class:`PathNotFound`.
+        than asked for raise :class:`~jenkins_release.base.errors.IntegrityError`. Raises
+        :class:`PathNotFound`.
         """
         ...
 

@@ -114,9 +114,9 @@ def test_help_and_version_import_no_heavy_library(words):
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("steps.listing", ["docker", "smbprotocol"]),
-        ("steps.plan", ["docker", "smbprotocol"]),
-        ("steps._archives", ["docker", "smbprotocol"]),
+        ("steps.candidate.listing", ["docker", "smbprotocol"]),
+        ("steps.promotion.plan", ["docker", "smbprotocol"]),
+        ("steps.candidate.archive_reader", ["docker", "smbprotocol"]),
     ],
 )
 def test_a_step_imports_only_the_services_that_it_opens(module, absent):

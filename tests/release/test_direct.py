@@ -14,7 +14,7 @@ from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.front.server import EcrServer
 from jenkins_release.sandbox.sample_images import SERVICES, build_images
-from jenkins_release.steps.promotion import blob_source as _blob_source
+from jenkins_release.steps.promotion import blob_source
 from tests.fixtures.damage import flip
 from tests.fixtures.release import WITHOUT_DAEMON, Product, another_registry
 
@@ -127,7 +127,7 @@ def test_nothing_is_read_from_the_archive_when_the_registry_has_every_layer(daem
     """A second build of the same images is released by its manifests daemonless."""
     daemonless.ok("promote", "run", "8.1.0/42")
     daemonless.edit("[ecr]\n", '[ecr]\ntags = ["{version}-{build}"]\n')
-    monkeypatch.setattr(_blob_source.BlobSource, "parts", _never)
+    monkeypatch.setattr(blob_source.BlobSource, "parts", _never)
     daemonless.sandbox.ecr.forget_requests()
     daemonless.ok("promote", "run", "8.1.0/42")
     assert uploaded(daemonless) == 0
@@ -168,8 +168,8 @@ def test_a_recorded_compressed_digest_proves_a_plain_layer(product: Product, mon
     if not same:
         monkeypatch.setattr("jenkins_release.images.gzip_blocks.LEVEL", 2)
     again = []
-    prove = _blob_source.BlobSource._prove_again
-    monkeypatch.setattr(_blob_source.BlobSource, "_prove_again", lambda self: again.append(1) or prove(self))
+    prove = blob_source.BlobSource._prove_again
+    monkeypatch.setattr(blob_source.BlobSource, "_prove_again", lambda self: again.append(1) or prove(self))
     product.ok("promote", "run", "8.1.0/42")
     recorded = {layer["gzip"]["digest"] for image in record(product)["images"] for layer in image["layers"]}
     released = {

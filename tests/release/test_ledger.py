@@ -16,7 +16,7 @@ from jenkins_release import SignOffRequest, load_configuration
 from jenkins_release.ledger import MAX_LINE_BYTES, MAX_LINES
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.staging import Staging
-from jenkins_release.steps.candidate import attest as _attest
+from jenkins_release.steps.candidate import attest
 from jenkins_release.steps.trust.document import _document
 from tests.fixtures.command import Outcome, fails
 from tests.fixtures.ledger import folder_ledger, with_ledger, without_ledger
@@ -132,7 +132,7 @@ class TestBehind:
             raise Died
 
         with monkeypatch.context() as patch:
-            patch.setattr(_attest, "record_chain", die)
+            patch.setattr(attest, "record_chain", die)
             assert sign_off(shop, verdict).status == 70
 
     def test_a_pass_counts_once_it_is_in_the_ledger(
@@ -248,14 +248,14 @@ class TestUnreachable:
         folder = tmp_path / "ledger"
         with_ledger(shop, folder_ledger(folder))
         export(shop)
-        before = _attest.record_chain
+        before = attest.record_chain
 
         def lose(*arguments: object) -> object:
             folder.rename(tmp_path / "elsewhere")
             return before(*arguments)  # type: ignore[arg-type]
 
         with monkeypatch.context() as patch:
-            patch.setattr(_attest, "record_chain", lose)
+            patch.setattr(attest, "record_chain", lose)
             done = sign_off(shop)
         fails(done, 5, "0002-qa.dsse.json of 8.1.0/42 is on the share and counts once it is in the ledger")
         assert "'jenkins-release ledger adopt 8.1.0/42' enters it" in done.err

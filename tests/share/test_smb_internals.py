@@ -86,7 +86,7 @@ def test_the_coupling_stands_in_one_place() -> None:
         "_check_worker_running",
     )
     for path in sorted((ROOT / "jenkins_release").rglob("*.py")):
-        if path.name != "smb_internals.py":
+        if path.name != "internals.py":
             found = [name for name in private if re.search(rf"\.{name}\b", path.read_text())]
             assert found == [], path
 

@@ -2,8 +2,8 @@
 
 The holder of the promotion key can sign a promotion of anything. So the key is not believed for what others
 have to say: the gate is asked again, as it was when a promotion or publication was signed, about the
-attestations that stood before it. Those who receive a release ask (:mod:`jenkins_release.rules.release.consumer`),
-and so does every step that shows or serves one.
+attestations that stood before it. Those who receive a release ask
+(:mod:`jenkins_release.rules.release.consumer`), and so does every step that shows or serves one.
 """
 
 from __future__ import annotations
