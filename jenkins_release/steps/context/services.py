@@ -19,21 +19,25 @@ from jenkins_release.base.moments import second
 from jenkins_release.base.parallel import map_parallel
 from jenkins_release.base.progress import Progress, SilentProgress
 from jenkins_release.base.retry import RetryPolicy, retry_call
-from jenkins_release.base.waits import pause
+from jenkins_release.base.tags import moving_filters
+from jenkins_release.base.waits import Limits, pause
 from jenkins_release.config import (
+    JENKINS_TOKEN,
+    JENKINS_USER,
     KEY_PASSPHRASE,
     SMB_PASSWORD,
     SMB_USER,
+    SMTP_PASSWORD,
+    SMTP_USER,
     Configuration,
     secret,
 )
+from jenkins_release.config.jenkins import check_controller_url
+from jenkins_release.config.notify import NotifySection
+from jenkins_release.config.redaction import Redaction, known_secrets
+from jenkins_release.notify.protocol import Delivery
 from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.rules.gate.policy import Policy, policy_from
-from jenkins_release.steps.context.aws_services import AwsServices
-from jenkins_release.steps.context.jenkins_services import JenkinsServices
-from jenkins_release.steps.context.notify_services import NotifyServices
-from jenkins_release.steps.context.portal_services import PortalServices
-from jenkins_release.steps.context.saas_services import SaasServices
 from jenkins_release.steps.context.trust_root import (
     PinFile,
     Trust,
@@ -46,10 +50,23 @@ from jenkins_release.steps.context.trust_store import FOLDER, TrustStore, read_v
 from jenkins_release.steps.context.trusted_keys import load_trusted_keys
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
     from securesystemslib.signer import Signer
 
+    from jenkins_release.aws.ecs import EcsCluster
+    from jenkins_release.aws.iam import IamAccount
+    from jenkins_release.aws.s3 import BucketSettings
+    from jenkins_release.aws.secrets import SecretStore
+    from jenkins_release.aws.ssm import RunCommand
+    from jenkins_release.config.ledger import LedgerSection
+    from jenkins_release.config.portal import PortalSection
+    from jenkins_release.http.probe import Prober
     from jenkins_release.images.protocol import ImageEngine
+    from jenkins_release.jenkins import BuildServer, Controller, JobStore
     from jenkins_release.ledger import Ledger
+    from jenkins_release.notify import Notifier
+    from jenkins_release.portal import Portal
+    from jenkins_release.registry.protocol import BlobStore, Registry
     from jenkins_release.rules.gate.authority import Authority
     from jenkins_release.share.candidates import CandidateArea, CandidateRef
     from jenkins_release.share.factory import ClosableShare
@@ -80,7 +97,7 @@ def _now() -> datetime:
 
 
 @dataclass
-class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, PortalServices):
+class Services:
     """The outside world of a step, made from a configuration. A context manager that closes what it opened.
 
     Attributes:
@@ -194,6 +211,223 @@ class Services(AwsServices, JenkinsServices, NotifyServices, SaasServices, Porta
             environ=self.environ,
             progress=self.progress,
         )
+
+    @property
+    def limits(self) -> Limits:
+        """How long a call of the registry, of AWS or of the portal's storage may take."""
+        section = self.configuration.network
+        return Limits(section.answer_s, section.least_rate, "network.answer_s")
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Amazon ECR."""
+        from jenkins_release.registry import EcrRegistry, RepositorySettings
+
+        section = self.configuration.ecr
+        settings = RepositorySettings(
+            immutable=section.immutable,
+            exclusions=moving_filters(section.moving_tags, section.tags),
+            scan_on_push=section.scan_on_push,
+            kms_key=section.kms_key,
+            tags=section.repository_tags,
+        )
+        return EcrRegistry(
+            section.region,
+            account=section.account,
+            platform=self.configuration.export.platform,
+            create=settings,
+            limits=self.limits,
+        )
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """The registry's blobs and manifests, for a promotion without a Docker daemon."""
+        from jenkins_release.registry.transport import Transport
+        from jenkins_release.registry.uploads import RegistryUploads
+
+        return RegistryUploads(Transport(lambda: self.registry.login(), limits=self.limits))
+
+    @cached_property
+    def iam(self) -> IamAccount:
+        """IAM of the account that owns the registry."""
+        from jenkins_release.aws.iam import IamAccount
+
+        section = self.configuration.ecr
+        return IamAccount(section.region, section.account, limits=self.limits)
+
+    @cached_property
+    def secret_store(self) -> SecretStore:
+        """AWS Secrets Manager in the registry's region."""
+        from jenkins_release.aws.secrets import SecretStore
+
+        return SecretStore(self.configuration.ecr.region, limits=self.limits)
+
+    def bucket_settings(self, section: LedgerSection | PortalSection) -> BucketSettings:
+        """Return how the bucket that a section names is used."""
+        return {
+            "default_region": self.configuration.ecr.region,
+            "encryption": section.encryption,
+            "kms_key": section.kms_key,
+            "limits": self.limits,
+        }
+
+    @cached_property
+    def portal(self) -> Portal:
+        """The portal. Raises ConfigurationError where none is configured."""
+        section = self.configuration.portal
+        if section.kind == "share":
+            from jenkins_release.portal import SharePortal
+
+            return SharePortal(self._open_share(section.location), self.holder())
+        if section.kind == "s3":
+            from jenkins_release.portal import S3Portal
+
+            return S3Portal(
+                section.bucket,
+                section.region,
+                prefix=section.prefix,
+                cache_control=section.caching,
+                part_size=section.part_size_mib * 1024 * 1024,
+                workers=section.workers,
+                **self.bucket_settings(section),
+            )
+        raise ConfigurationError(
+            "there is no download portal",
+            hint='set portal.kind to "s3" or "share"; docs/portal.md tells more',
+        )
+
+    @property
+    def saas_region(self) -> str:
+        """The region of the stack: ``saas.region``, or that of the registry."""
+        return self.configuration.saas.region or self.configuration.ecr.region
+
+    @cached_property
+    def ecs(self) -> EcsCluster:
+        """The cluster of the stack."""
+        from jenkins_release.aws.ecs import Ecs
+
+        return Ecs(self.saas_region, self.configuration.saas.cluster, limits=self.limits)
+
+    @cached_property
+    def run_command(self) -> RunCommand:
+        """Run Command in the region of the stack."""
+        from jenkins_release.aws.ssm import Ssm
+
+        return Ssm(self.saas_region, limits=self.limits)
+
+    @cached_property
+    def prober(self) -> Prober:
+        """Asks the health checks' URLs."""
+        from jenkins_release.http.probe import HttpProber
+
+        return HttpProber()
+
+    @property
+    def jenkins_url(self) -> str:
+        """The controller's root: ``jenkins.url``, or ``JENKINS_URL`` in a build.
+
+        Raises:
+            ConfigurationError: Neither is set, or the variable is no URL of a controller.
+        """
+        url = self.configuration.jenkins.url or self.environ.get("JENKINS_URL", "")
+        if not url:
+            raise ConfigurationError(
+                "no Jenkins controller is named", hint="set jenkins.url to the root of the controller"
+            )
+        try:
+            return check_controller_url(url)
+        except ValueError as error:
+            raise ConfigurationError(f"JENKINS_URL {error}", hint="or set jenkins.url") from error
+
+    @property
+    def jenkins_folder(self) -> str:
+        """Full name of the folder with the product's jobs."""
+        return self.configuration.jenkins.folder or self.configuration.product.name
+
+    @property
+    def promote_job(self) -> str:
+        """Full name of the promote job."""
+        return f"{self.jenkins_folder}/{self.configuration.jenkins.promote_path}"
+
+    @cached_property
+    def _controller(self) -> Controller:
+        from jenkins_release.jenkins import Controller
+
+        user, token = secret(JENKINS_USER, self.environ), secret(JENKINS_TOKEN, self.environ)
+        if user is None or token is None:
+            missing = " and ".join(n for n, v in ((JENKINS_USER, user), (JENKINS_TOKEN, token)) if v is None)
+            raise ConfigurationError(
+                f"{missing} is not set: Jenkins has to know who asks",
+                hint="a token is made under the user's name in Jenkins, Security, API Token",
+            )
+        return Controller(
+            self.jenkins_url,
+            user.get_secret_value(),
+            token,
+            timeout_s=self.configuration.jenkins.timeout_s,
+            least_rate=self.configuration.network.least_rate,
+        )
+
+    @cached_property
+    def jenkins(self) -> BuildServer:
+        """Jenkins, to start and follow builds."""
+        return self._controller
+
+    @cached_property
+    def job_store(self) -> JobStore:
+        """Jenkins, to read and write job definitions."""
+        return self._controller
+
+    @cached_property
+    def notified(self) -> list[Delivery]:
+        """Every notification so far, in its order, whether it was delivered or not."""
+        return []
+
+    @property
+    def redaction(self) -> Redaction:
+        """Takes every secret that the environment holds out of a text."""
+        variables = [section.url_variable for section in self.configuration.notify]
+        return Redaction(known_secrets(self.environ, variables))
+
+    def notifier(self, section: NotifySection) -> Notifier:
+        """Open a notifier. Nothing is connected before it delivers.
+
+        Raises:
+            ConfigurationError: A secret is missing or cannot be used.
+        """
+        if section.kind == "mail":
+            from jenkins_release.notify.mail import MailNotifier
+
+            return MailNotifier(
+                section.host,
+                section.port,
+                section.tls,
+                sender=section.sender,
+                to=section.to,
+                login=self._smtp_login(),
+                ca_file=section.ca_file,
+            )
+        from jenkins_release.notify.webhook import WebhookNotifier
+
+        url = secret(section.url_variable, self.environ)
+        if url is None:
+            raise ConfigurationError(
+                f"{section.url_variable} is not set: it has to hold the URL of the webhook",
+                hint="the URL is a secret; in Jenkins it is the credential 'webhook' of a step",
+            )
+        return WebhookNotifier(url, section.url_variable, ca_file=section.ca_file)
+
+    def _smtp_login(self) -> tuple[str, SecretStr] | None:
+        user, password = secret(SMTP_USER, self.environ), secret(SMTP_PASSWORD, self.environ)
+        if user is None and password is None:
+            return None
+        if user is None or password is None:
+            missing = SMTP_USER if user is None else SMTP_PASSWORD
+            raise ConfigurationError(
+                f"{missing} is not set: a login at a mail server takes user and password",
+                hint="set both, or neither for a server that asks for none",
+            )
+        return user.get_secret_value(), password
 
     @property
     def retry_policy(self) -> RetryPolicy:
