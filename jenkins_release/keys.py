@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from securesystemslib.signer import CryptoSigner, Signer, SSlibKey
 
 from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.public_keys import parse_public_key
 from jenkins_release.base.waits import Limits
 from jenkins_release.config.home import expand_home
 
@@ -98,39 +99,6 @@ def load_public_key(path: Path) -> SSlibKey:
     except ValueError as error:
         raise ConfigurationError(f"public key {str(path)!r} cannot be read: {error}") from error
     return parse_public_key(pem, str(path))
-
-
-def parse_public_key(pem: bytes, where: str) -> SSlibKey:
-    """Read a public key from the bytes of its PEM.
-
-    Args:
-        pem: The bytes.
-        where: Where they come from, for the message.
-
-    Raises:
-        ConfigurationError: Not a public key, or of an unsupported kind.
-    """
-    try:
-        key = serialization.load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigurationError(
-            f"{where} is not a public key in PEM", hint="give the .pub file that 'keys generate' wrote"
-        ) from error
-    if not isinstance(key, ed25519.Ed25519PublicKey) and not (
-        isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
-    ):
-        raise ConfigurationError(f"public key {where} is neither Ed25519 nor ECDSA P-256")
-    return SSlibKey.from_crypto(key)
-
-
-def public_pem(key: SSlibKey) -> bytes:
-    """Return a public key in PEM, whatever form it was read in. Raises ValueError for another kind."""
-    text = str(key.keyval["public"])
-    if key.keytype != "ed25519":
-        return text.encode()
-    return ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(text)).public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
 
 
 def load_signer(

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
 from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.base.waits import Limits
+from jenkins_release.records.stack_service import Deployment, EcsService, ServiceEvent
 
 _SERVICES_AT_A_TIME = 10
 """Services in one DescribeServices."""
@@ -52,79 +53,6 @@ _WRONG: Mapping[str, str] = {
     "UnsupportedFeatureException": _AS_IT_STANDS,
 }
 """Codes of a request that ECS would not take the second time either, and what to do."""
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """A deployment of a service.
-
-    Attributes:
-        ident: Id, such as ``ecs-svc/0123456789``.
-        status: ``PRIMARY`` for the newest one, ``ACTIVE`` while an older one still has tasks.
-        task_definition: ARN of its task definition.
-        desired: Tasks that it is to have.
-        pending: Tasks that are starting.
-        running: Tasks that run.
-        failed: Tasks that did not come up, one after the other.
-        rollout: ``IN_PROGRESS``, ``COMPLETED`` or ``FAILED``; empty where ECS does not tell.
-        reason: What ECS says of that.
-    """
-
-    ident: str
-    status: str
-    task_definition: str
-    desired: int
-    pending: int
-    running: int
-    failed: int
-    rollout: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class ServiceEvent:
-    """A line of a service's event log; ECS keeps the last hundred."""
-
-    ident: str
-    created_at: datetime
-    message: str
-
-
-@dataclass(frozen=True)
-class EcsService:
-    """A service.
-
-    Attributes:
-        name: Its name.
-        status: ``ACTIVE``, ``DRAINING`` or ``INACTIVE``.
-        controller: ``ECS``, ``CODE_DEPLOY`` or ``EXTERNAL``.
-        desired: Tasks that it is to have.
-        deployments: The newest one first.
-        events: The newest one first.
-        strategy: How ECS itself deploys: ``ROLLING``, ``BLUE_GREEN``, ``LINEAR`` or ``CANARY``.
-    """
-
-    name: str
-    status: str
-    controller: str
-    desired: int
-    deployments: tuple[Deployment, ...]
-    events: tuple[ServiceEvent, ...]
-    strategy: str = "ROLLING"
-
-    @property
-    def not_rolling(self) -> str:
-        """Why rolling updates by ECS are not what happens to it; empty where they are."""
-        if self.controller != "ECS":
-            return f"{self.name} is deployed by {self.controller}, expected rolling updates by ECS"
-        if self.strategy != "ROLLING":
-            return f"{self.name} is deployed by the strategy {self.strategy}, expected ROLLING"
-        return ""
-
-    @property
-    def primary(self) -> Deployment | None:
-        """The newest deployment."""
-        return next((each for each in self.deployments if each.status == "PRIMARY"), None)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from jenkins_release.base.version import PROGRAM
 from jenkins_release.base.waits import Call
+from jenkins_release.records.health_answer import Answer
 
 if TYPE_CHECKING:
     import requests
@@ -14,21 +14,6 @@ if TYPE_CHECKING:
 MAX_BODY = 256 * 1024
 """Bytes of an answer that are looked at."""
 _BLOCK = 16 * 1024
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a server answered.
-
-    Attributes:
-        status: HTTP status; 0 where there was no answer.
-        body: The first :data:`MAX_BODY` bytes of its body.
-        problem: Why there was no answer; empty where there was one.
-    """
-
-    status: int
-    body: bytes = b""
-    problem: str = ""
 
 
 class Prober(Protocol):

@@ -28,9 +28,9 @@ from jenkins_release.images.archive.blobs import Blob
 from jenkins_release.images.archive.catalog import BLOB_FOLDER
 from jenkins_release.images.archive.docker_layout import MANIFEST
 from jenkins_release.images.archive.header import docker_takes_for, is_header
-from jenkins_release.images.archive.index import Compression
 from jenkins_release.images.archive.tar import TarMember
 from jenkins_release.images.gzip_blocks import BlockGzip, compression_pool
+from jenkins_release.records.archive_index import Compression
 
 SPOOL = 4 << 20
 """Bytes of one compressed layer that are held in memory; more go to a temporary file."""

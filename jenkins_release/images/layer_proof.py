@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.strict_json import strict_json
 from jenkins_release.images.archive.blobs import BlobHasher, as_layer
-from jenkins_release.images.archive.index import ArchiveLimits
+from jenkins_release.images.archive.limits import ArchiveLimits
 from jenkins_release.oci.manifests import Content, Descriptor, is_digest, sha256_digest
 from jenkins_release.oci.shapes import check_config
 

@@ -14,12 +14,12 @@ from jenkins_release.base.moments import moment_of
 from jenkins_release.ledger.protocol import (
     MAX_LINE_BYTES,
     MAX_LINES,
-    Line,
     NotInLedger,
     check_count,
     check_line,
     other_line,
 )
+from jenkins_release.records.ledger_line import Line
 from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import rename_whole, shown_path
 

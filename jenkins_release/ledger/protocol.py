@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.records.ledger_line import Line
 
 MAX_LINE_BYTES = 16 * 1024
 """Largest line that is read; one has a few hundred bytes."""
@@ -16,23 +15,6 @@ MAX_LINES = 5000
 
 class NotInLedger(RemoteError):
     """There is no line under that path."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the ledger.
-
-    Attributes:
-        path: Its path below the ledger's root.
-        data: Its bytes, as they were first written.
-        arrived: When the ledger took it, UTC, by the ledger's own clock.
-        problem: Why it is not to be believed, such as a second version of it; empty if it is sound.
-    """
-
-    path: str
-    data: bytes
-    arrived: datetime
-    problem: str = ""
 
 
 class Ledger(Protocol):

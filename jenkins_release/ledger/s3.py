@@ -20,12 +20,12 @@ from jenkins_release.base.parallel import map_parallel
 from jenkins_release.ledger.protocol import (
     MAX_LINE_BYTES,
     MAX_LINES,
-    Line,
     NotInLedger,
     check_count,
     check_line,
     other_line,
 )
+from jenkins_release.records.ledger_line import Line
 
 
 class S3Ledger(BucketFolder):

@@ -21,8 +21,8 @@ from jenkins_release.base.errors import ConfigurationError, ReleaseError, Remote
 from jenkins_release.base.waits import Call
 from jenkins_release.config.notify import PORTS, mail_address
 from jenkins_release.notify.answers import quoted
-from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
+from jenkins_release.records.message import Message
 
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 _LONGEST_REPLY = 200

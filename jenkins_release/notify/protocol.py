@@ -3,29 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
-
-@dataclass(frozen=True)
-class Message:
-    """A message, made for the medium that carries it.
-
-    Attributes:
-        id: Unique id of the event; letters and digits.
-        at: When it happened, UTC.
-        subject: The event in one line.
-        text: The message as plain text.
-        html: The message as HTML, for mail.
-        document: The body for a webhook: JSON in UTF-8.
-    """
-
-    id: str
-    at: datetime
-    subject: str
-    text: str
-    html: str = ""
-    document: bytes = b""
+from jenkins_release.records.message import Message
 
 
 class Notifier(Protocol):

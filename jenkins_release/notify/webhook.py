@@ -23,8 +23,8 @@ from jenkins_release.base.waits import Call
 from jenkins_release.config.redaction import Redaction
 from jenkins_release.http.exchange import FOREIGN, SessionWithoutRedirects, is_late
 from jenkins_release.notify.answers import quoted
-from jenkins_release.notify.protocol import Message
 from jenkins_release.notify.tls import verifying_context
+from jenkins_release.records.message import Message
 
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 _LONGEST_ANSWER = 1024

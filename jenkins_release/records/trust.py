@@ -21,9 +21,9 @@ from tuf.api.metadata import Metadata, Role, Root
 from tuf.api.serialization import SerializationError
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.public_keys import parse_public_key, public_pem
 from jenkins_release.base.strict_json import strict_json
 from jenkins_release.config.model import PolicySection, TrustedKeySection, key_problems
-from jenkins_release.keys import parse_public_key, public_pem
 from jenkins_release.records.base import Record, canonical_json
 
 FIELD = "jenkins-release"

@@ -10,17 +10,11 @@ from urllib.parse import urlsplit
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.base.waits import Limits
 from jenkins_release.oci import manifests
+from jenkins_release.records.registry_image import HeldImage, StoredImage
+from jenkins_release.records.scan import Scan
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, failed
 from jenkins_release.registry.ecr_tags import put_tag
-from jenkins_release.registry.protocol import (
-    HeldImage,
-    RegistryLogin,
-    Repository,
-    RepositoryNotFound,
-    Scan,
-    StoredImage,
-    TagConflict,
-)
+from jenkins_release.registry.protocol import RegistryLogin, Repository, RepositoryNotFound, TagConflict
 from jenkins_release.registry.settings import RepositorySettings, make_room, mutability
 from jenkins_release.registry.token import mint
 

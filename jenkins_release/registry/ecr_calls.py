@@ -21,8 +21,9 @@ from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.parallel import map_parallel
 from jenkins_release.base.waits import Limits
 from jenkins_release.oci.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
+from jenkins_release.records.scan import Scan
 from jenkins_release.registry.inspector import Inspector, severity_in_ecr
-from jenkins_release.registry.protocol import RepositoryNotFound, Scan
+from jenkins_release.registry.protocol import RepositoryNotFound
 
 _log = logging.getLogger(__name__)
 _NOT_TOLD = frozenset(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from jenkins_release.aws import error_code, translate
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.oci import manifests
+from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.registry.ecr_calls import EcrCalls, changed
-from jenkins_release.registry.protocol import StoredImage, TagConflict
+from jenkins_release.registry.protocol import TagConflict
 
 _ALREADY = "ImageAlreadyExistsException"
 _TAG_TAKEN = "ImageTagAlreadyExistsException"

@@ -15,7 +15,7 @@ from typing import Any
 from jenkins_release.aws import aws_client, translate
 from jenkins_release.aws.answers import next_page
 from jenkins_release.base.waits import Limits
-from jenkins_release.registry.protocol import Scan
+from jenkins_release.records.scan import Scan
 
 _UNTRIAGED = "UNTRIAGED"
 _FINDINGS_PAGE, _COVERAGE_PAGE = 100, 200

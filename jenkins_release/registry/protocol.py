@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Protocol
 
 from jenkins_release.base.errors import RemoteError
-from jenkins_release.oci.manifests import Content
+from jenkins_release.records.registry_image import HeldImage, StoredImage
+from jenkins_release.records.scan import Scan
 
 
 class UploadLost(RemoteError):
@@ -72,89 +72,6 @@ class Repository:
         exclusions of an immutable one would turn all of them round.
         """
         return self.mutability != "MUTABLE_WITH_EXCLUSION" or not self.is_immutable(tag)
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """An image that the registry holds, read back and checked.
-
-    Attributes:
-        repository: Name of its repository.
-        digest: Digest of ``manifest``, recomputed here.
-        media_type: Media type of ``manifest``.
-        manifest: The manifest's exact bytes (an image manifest or an index).
-        content: What the (only) platform's manifest names.
-    """
-
-    repository: str
-    digest: str
-    media_type: str
-    manifest: bytes = field(repr=False)
-    content: Content
-
-    @property
-    def config_digest(self) -> str:
-        """Digest of the config JSON."""
-        return self.content.config_digest
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Digests of the stored layers, base first."""
-        return self.content.layers
-
-    @property
-    def size(self) -> int:
-        """Bytes of config and layers as stored."""
-        return self.content.size
-
-
-@dataclass(frozen=True)
-class HeldImage:
-    """An image, as the registry lists it.
-
-    Attributes:
-        digest: Digest of its manifest.
-        tags: Its tags; none for what an index lists, or what lost its last tag to another image.
-        pulled: When it was last pulled; None where it never was.
-        children: Digests that it lists, where it is an index.
-    """
-
-    digest: str
-    tags: tuple[str, ...]
-    pulled: datetime | None = None
-    children: frozenset[str] = frozenset()
-
-
-_MAY_COME = frozenset(
-    {"none", "PENDING", "IN_PROGRESS", "COMPLETE", "ACTIVE", "PENDING_INITIAL_SCAN", "SCAN_IN_PROGRESS"}
-)
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What the registry says of an image's scan for vulnerabilities.
-
-    Attributes:
-        status: ECR's ``ImageScanStatus`` (ECR API reference), Inspector's ``ScanStatusReason`` (Inspector
-            API reference), or ``none`` where there is no scan.
-        findings: Severity to number of findings; nothing for a clean image.
-        counted: Whether ECR or Inspector says that the scan is done and that these are all findings.
-            An answer without counts is none: ECR gives it before anything was looked at.
-    """
-
-    status: str
-    findings: Mapping[str, int] = field(default_factory=dict)
-    counted: bool = False
-
-    @property
-    def complete(self) -> bool:
-        """Whether the findings are all of them: basic scans end as COMPLETE, enhanced ones stay ACTIVE."""
-        return self.counted and self.status in {"COMPLETE", "ACTIVE"}
-
-    @property
-    def coming(self) -> bool:
-        """Whether it may be complete later: a scan on push begins some time after the push."""
-        return not self.complete and self.status in _MAY_COME
 
 
 class Registry(Protocol):

@@ -18,7 +18,8 @@ import pytest
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
 from jenkins_release.ledger import FolderLedger
 from jenkins_release.records.attestation import REQUEST, TEST_RESULT, Place, read_envelope, sign_statement
-from jenkins_release.registry.protocol import Repository, StoredImage
+from jenkins_release.records.registry_image import StoredImage
+from jenkins_release.registry.protocol import Repository
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.export import ExportRequest, export_candidate
 from jenkins_release.steps.end_of_life.retire import RetireRequest, retire_releases

@@ -11,7 +11,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.oci.manifests import Content, Descriptor, build_manifest
 from jenkins_release.records.candidate import Candidate, manifest_digest
 from jenkins_release.records.plan import Plan, PlannedImage, TagNow
-from jenkins_release.registry.protocol import StoredImage
+from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.rules.gate.clearance import Clearance, ProvenImage
 from jenkins_release.rules.gate.decision import Decision
 from tests.fixtures.gate import CANDIDATE, candidate

@@ -8,7 +8,7 @@ import pytest
 
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.candidate import manifest_digest
-from jenkins_release.registry.protocol import Scan
+from jenkins_release.records.scan import Scan
 from jenkins_release.rules.gate.conditions import Reason, verdicts
 from jenkins_release.rules.gate.evidence import collect
 from jenkins_release.rules.gate.policy import Freeze, Policy

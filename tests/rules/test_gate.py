@@ -17,7 +17,7 @@ from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import KINDS, TEST_RESULT, Place, TrustedKey
 from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.records.plan import Plan
-from jenkins_release.registry.protocol import Scan
+from jenkins_release.records.scan import Scan
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.decision import OVERRIDABLE, Decision, decide
 from jenkins_release.rules.gate.policy import Freeze, Policy

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jenkins_release.config.saas import HealthSection
-from jenkins_release.http.probe import Answer
+from jenkins_release.records.health_answer import Answer
 from jenkins_release.rules.saas.health import Streak, expected_version, fault
 
 

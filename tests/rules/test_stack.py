@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jenkins_release.aws.ecs import Deployment, EcsService
 from jenkins_release.records.refresh import RefreshRecord, RunningPart, StackState
+from jenkins_release.records.stack_service import Deployment, EcsService
 from jenkins_release.rules.saas.rollout import rollout
 from jenkins_release.rules.saas.running import MIXED, NOT_A_RELEASE, NOTHING, ReleasedImages, verdict
 from jenkins_release.rules.saas.stack import StackEntry, stack_history

@@ -11,9 +11,9 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
+from jenkins_release.base.public_keys import public_pem
 from jenkins_release.config import Configuration
 from jenkins_release.config.model import PolicySection, TrustedKeySection
-from jenkins_release.keys import public_pem
 from jenkins_release.records.trust import (
     TrustDocument,
     TrustVersion,

@@ -11,7 +11,8 @@ from isal import igzip_lib
 
 from jenkins_release.images.archive import zstd_frames
 from jenkins_release.images.archive.header import BLOCK, docker_takes_for, is_header
-from jenkins_release.images.archive.index import ArchiveLimits, Compression
+from jenkins_release.images.archive.limits import ArchiveLimits
+from jenkins_release.records.archive_index import Compression
 
 # The type stubs of isal describe its error as an instance.
 _GZIP_ERRORS = (cast("type[Exception]", igzip_lib.IsalError), EOFError)

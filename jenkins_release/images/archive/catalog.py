@@ -8,7 +8,7 @@ from typing import Any
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.blobs import Blob
 from jenkins_release.images.archive.documents import parse_document
-from jenkins_release.images.archive.index import ArchiveLimits
+from jenkins_release.images.archive.limits import ArchiveLimits
 from jenkins_release.images.archive.tar import Kind, TarMember
 
 _OLD_LAYER = re.compile(r"[0-9a-f]{64}/layer\.tar")

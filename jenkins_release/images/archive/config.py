@@ -12,9 +12,9 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.blobs import Blob, as_layer
 from jenkins_release.images.archive.catalog import Catalog
 from jenkins_release.images.archive.documents import check_digest
-from jenkins_release.images.archive.index import ArchivedImage, ArchivedLayer
 from jenkins_release.images.archive.platforms import Platform, normalise
 from jenkins_release.oci.shapes import check_config
+from jenkins_release.records.archive_index import ArchivedImage, ArchivedLayer
 
 
 @dataclass(frozen=True)

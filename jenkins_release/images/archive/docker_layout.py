@@ -12,11 +12,11 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.strict_json import check_shape
 from jenkins_release.images.archive.catalog import Catalog
 from jenkins_release.images.archive.config import archived_image, match_layers, read_config
-from jenkins_release.images.archive.index import ArchivedImage
 from jenkins_release.images.archive.references import check_reference
 from jenkins_release.oci import shapes
 from jenkins_release.oci.manifests import LAYER_TYPES
 from jenkins_release.oci.shapes import check_descriptor
+from jenkins_release.records.archive_index import ArchivedImage
 
 MANIFEST = "manifest.json"
 """Name of the document that lists an archive's images."""

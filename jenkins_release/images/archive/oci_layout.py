@@ -17,13 +17,13 @@ from jenkins_release.base.strict_json import check_shape
 from jenkins_release.images.archive.catalog import BLOB_FOLDER, Catalog
 from jenkins_release.images.archive.config import archived_image, match_layers, read_config
 from jenkins_release.images.archive.documents import digest
-from jenkins_release.images.archive.index import ArchivedImage
 from jenkins_release.images.archive.platforms import Platform, normalise
 from jenkins_release.images.archive.references import check_reference
 from jenkins_release.oci.manifests import LAYER_TYPES
 from jenkins_release.oci.shapes import INDEX as INDEX_SHAPE
 from jenkins_release.oci.shapes import LAYOUT as LAYOUT_SHAPE
 from jenkins_release.oci.shapes import MANIFEST, check_descriptor
+from jenkins_release.records.archive_index import ArchivedImage
 
 INDEX = "index.json"
 """Name of the document that lists a layout's images."""

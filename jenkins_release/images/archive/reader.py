@@ -13,7 +13,7 @@ from jenkins_release.base.errors import IntegrityError, ReleaseError
 from jenkins_release.images.archive.blobs import Blob, BlobHasher
 from jenkins_release.images.archive.catalog import Catalog
 from jenkins_release.images.archive.docker_layout import MANIFEST, read_docker_layout
-from jenkins_release.images.archive.index import ArchivedImage, ArchiveIndex, ArchiveLimits
+from jenkins_release.images.archive.limits import ArchiveLimits
 from jenkins_release.images.archive.oci_layout import (
     INDEX,
     LAYOUT,
@@ -24,6 +24,7 @@ from jenkins_release.images.archive.oci_layout import (
 )
 from jenkins_release.images.archive.platforms import Platform, parse_platform
 from jenkins_release.images.archive.tar import Kind, TarMember, TarStream
+from jenkins_release.records.archive_index import ArchivedImage, ArchiveIndex
 
 _PARALLEL_BYTES = 64 << 10
 _UNHASHED = 8

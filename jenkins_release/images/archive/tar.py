@@ -13,7 +13,7 @@ from typing import Protocol
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.header import BLOCK, Header, parse_header, parse_pax, text
-from jenkins_release.images.archive.index import ArchiveLimits
+from jenkins_release.images.archive.limits import ArchiveLimits
 
 
 class Kind(StrEnum):

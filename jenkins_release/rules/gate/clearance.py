@@ -13,7 +13,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.records.candidate import Candidate, ImageRecord, manifest_digest
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.registry.protocol import StoredImage
+from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.rules.gate.decision import Decision
 
 _HINT = "no release tag was set; find out who changed the share or the registry, and run the promotion again"

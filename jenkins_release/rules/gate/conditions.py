@@ -19,7 +19,7 @@ from jenkins_release.records.attestation import (
     Statement,
 )
 from jenkins_release.records.candidate import Candidate
-from jenkins_release.registry.protocol import Scan
+from jenkins_release.records.scan import Scan
 from jenkins_release.rules.gate.evidence import Counted, Evidence
 from jenkins_release.rules.gate.policy import Policy
 from jenkins_release.rules.gate.tested import UNKNOWN, Binding, binding

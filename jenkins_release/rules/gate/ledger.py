@@ -15,9 +15,9 @@ from hashlib import sha256
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import second
-from jenkins_release.ledger.protocol import Line
 from jenkins_release.records.attestation import KINDS, PROVENANCE, read_envelope
 from jenkins_release.records.ledger import LedgerEntry
+from jenkins_release.records.ledger_line import Line
 from jenkins_release.rules.gate.evidence import Arrival
 
 CANDIDATE = "candidate"

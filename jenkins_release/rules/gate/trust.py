@@ -16,9 +16,9 @@ from pydantic import BaseModel
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.base.moments import day, minute
+from jenkins_release.base.public_keys import parse_public_key
 from jenkins_release.config import Configuration
 from jenkins_release.config.model import TrustedKeySection
-from jenkins_release.keys import parse_public_key
 from jenkins_release.records.trust import TrustVersion
 
 _PIN = re.compile(r"(sha256:[0-9a-f]{64}):([1-9][0-9]{0,5})")

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.text import shortened, web_address
-from jenkins_release.notify.protocol import Message
 from jenkins_release.records.event import ReleaseEvent
+from jenkins_release.records.message import Message
 from jenkins_release.rules.notices.mail import plain_text, shown_facts, shown_reasons
 
 Template = Literal["teams", "slack", "json"]

@@ -7,8 +7,8 @@ from html import escape
 from jenkins_release.base.moments import minute
 from jenkins_release.base.text import web_address
 from jenkins_release.base.version import PROGRAM
-from jenkins_release.notify.protocol import Message
 from jenkins_release.records.event import ReleaseEvent
+from jenkins_release.records.message import Message
 
 _SENT_BY = f"Sent by {PROGRAM}. Answers to this address are not read."
 _CELL = "padding:2px 12px 2px 0;vertical-align:top"

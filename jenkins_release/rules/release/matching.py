@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jenkins_release.images.archive import ArchiveIndex
+from jenkins_release.records.archive_index import ArchiveIndex
 from jenkins_release.records.candidate import Candidate, ImageRecord
 from jenkins_release.records.release import ReleasedImage
 from jenkins_release.rules.gate.released import Release

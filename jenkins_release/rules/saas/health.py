@@ -11,7 +11,7 @@ from typing import Any
 from jenkins_release.base.tags import fill
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.config.saas import HealthSection
-from jenkins_release.http.probe import Answer
+from jenkins_release.records.health_answer import Answer
 from jenkins_release.records.refresh import HealthResult
 
 _SHOWN = 120

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jenkins_release.aws.ecs import EcsService
+from jenkins_release.records.stack_service import EcsService
 
 State = Literal["steady", "moving", "failed", "returned", "replaced"]
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Iterable
 
 from jenkins_release.base.errors import ReleaseError
 from jenkins_release.images.archive.catalog import BLOB_FOLDER
-from jenkins_release.images.archive.index import ArchiveIndex, ArchiveLimits
+from jenkins_release.images.archive.limits import ArchiveLimits
 from jenkins_release.images.archive.tar import Kind, TarMember, TarStream
+from jenkins_release.records.archive_index import ArchiveIndex
 from jenkins_release.share.protocol import Share, ShareFull, Writer
 from jenkins_release.steps.candidate.known_layers import LEAST, KnownLayers, Stretch
 

@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import TypeVar
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
-from jenkins_release.ledger.protocol import Ledger, Line
+from jenkins_release.ledger.protocol import Ledger
 from jenkins_release.records.ledger import LedgerEntry
+from jenkins_release.records.ledger_line import Line
 from jenkins_release.rules.gate.ledger import NO_LEDGER, Standing, compare, compare_gone, entries_of
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.services import Services

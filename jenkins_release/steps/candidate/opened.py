@@ -18,8 +18,8 @@ from jenkins_release.base.errors import (
     RemoteError,
 )
 from jenkins_release.images import compressed_with
-from jenkins_release.ledger.protocol import Line
 from jenkins_release.records.candidate import Candidate, manifest_digest
+from jenkins_release.records.ledger_line import Line
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.decision import Decision, decide

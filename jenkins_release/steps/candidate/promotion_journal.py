@@ -29,7 +29,7 @@ from jenkins_release.records.journal import (
     sign_entry,
 )
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.registry.protocol import StoredImage
+from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.journal import JournalFolder
 from jenkins_release.share.protocol import Lease

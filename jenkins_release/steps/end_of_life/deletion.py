@@ -20,8 +20,9 @@ from jenkins_release.base.names import check_identifier
 from jenkins_release.base.tags import pin_tag
 from jenkins_release.base.version import PROGRAM
 from jenkins_release.records.attestation import DELETION
+from jenkins_release.records.registry_image import HeldImage
 from jenkins_release.records.release import Promotion, ReleasedImage
-from jenkins_release.registry.protocol import HeldImage, RepositoryNotFound
+from jenkins_release.registry.protocol import RepositoryNotFound
 from jenkins_release.rules.gate.evidence import Counted
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, attest, named

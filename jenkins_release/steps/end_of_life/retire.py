@@ -19,8 +19,9 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import day
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import RETIREMENT
+from jenkins_release.records.registry_image import HeldImage
 from jenkins_release.records.release import Promotion
-from jenkins_release.registry.protocol import HeldImage, RepositoryNotFound
+from jenkins_release.registry.protocol import RepositoryNotFound
 from jenkins_release.rules.release.support import (
     Retirement,
     StoredTag,

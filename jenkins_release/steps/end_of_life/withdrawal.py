@@ -9,8 +9,9 @@ from functools import partial
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.tags import pin_tag, registry_tags
 from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.records.release import MovedTag, ReleasedImage, WithdrawnImage
-from jenkins_release.registry.protocol import Repository, RepositoryNotFound, StoredImage
+from jenkins_release.registry.protocol import Repository, RepositoryNotFound
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.plan import candidate_tag
 from jenkins_release.steps.publication.in_force import pinned_in_registry

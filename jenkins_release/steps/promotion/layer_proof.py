@@ -12,7 +12,7 @@ from jenkins_release.images import layer_proof
 from jenkins_release.oci.manifests import Descriptor
 from jenkins_release.records.attestation import PROMOTION
 from jenkins_release.records.candidate import ImageRecord
-from jenkins_release.registry.protocol import StoredImage
+from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.steps.candidate.authority import release_refusals
 from jenkins_release.steps.candidate.opened import OpenCandidate, evidence_of
 from jenkins_release.steps.context.services import Services

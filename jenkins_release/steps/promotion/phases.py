@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.registry.protocol import Repository, RepositoryNotFound, Scan, TagConflict
+from jenkins_release.records.scan import Scan
+from jenkins_release.registry.protocol import Repository, RepositoryNotFound, TagConflict
 from jenkins_release.rules.gate.clearance import Clearance, ProvenImage, difference, is_image
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.share.protocol import Lease

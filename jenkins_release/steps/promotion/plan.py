@@ -13,7 +13,7 @@ from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.notify.protocol import Delivery
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
-from jenkins_release.registry.protocol import StoredImage
+from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.rules.gate.clearance import is_image
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.decision import Decision

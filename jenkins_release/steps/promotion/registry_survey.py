@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from jenkins_release.registry.protocol import Repository, StoredImage
+from jenkins_release.records.registry_image import StoredImage
+from jenkins_release.registry.protocol import Repository
 from jenkins_release.steps.context.services import Services
 
 

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from jenkins_release.aws.ecs import EcsService, RunningTask, TaskDefinition
+from jenkins_release.aws.ecs import RunningTask, TaskDefinition
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError, RemoteError
 from jenkins_release.records.refresh import InstanceResult, RunningPart, StackState, Strategy
+from jenkins_release.records.stack_service import EcsService
 from jenkins_release.rules.saas.rollout import Rollout, rollout
 from jenkins_release.rules.saas.stack import StackEntry
 from jenkins_release.steps.context.services import Services

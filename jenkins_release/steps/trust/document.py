@@ -18,10 +18,11 @@ from securesystemslib.signer import Signer, SSlibKey
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.base.files import read_named
 from jenkins_release.base.moments import minute
+from jenkins_release.base.public_keys import public_pem
 from jenkins_release.base.strict_json import NotText
 from jenkins_release.config import KEY_PASSPHRASE, Configuration, secret
 from jenkins_release.config.model import TrustedKeySection
-from jenkins_release.keys import load_public_key, load_signer, public_pem
+from jenkins_release.keys import load_public_key, load_signer
 from jenkins_release.records.trust import (
     MAX_TRUST_BYTES,
     TrustDocument,

@@ -1,0 +1,20 @@
+"""What a server answered to a health check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered.
+
+    Attributes:
+        status: HTTP status; 0 where there was no answer.
+        body: The first :data:`MAX_BODY` bytes of its body.
+        problem: Why there was no answer; empty where there was one.
+    """
+
+    status: int
+    body: bytes = b""
+    problem: str = ""

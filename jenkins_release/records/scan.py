@@ -1,0 +1,37 @@
+"""What a registry says of an image's scan for vulnerabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_MAY_COME = frozenset(
+    {"none", "PENDING", "IN_PROGRESS", "COMPLETE", "ACTIVE", "PENDING_INITIAL_SCAN", "SCAN_IN_PROGRESS"}
+)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the registry says of an image's scan for vulnerabilities.
+
+    Attributes:
+        status: ECR's ``ImageScanStatus`` (ECR API reference), Inspector's ``ScanStatusReason`` (Inspector
+            API reference), or ``none`` where there is no scan.
+        findings: Severity to number of findings; nothing for a clean image.
+        counted: Whether ECR or Inspector says that the scan is done and that these are all findings.
+            An answer without counts is none: ECR gives it before anything was looked at.
+    """
+
+    status: str
+    findings: Mapping[str, int] = field(default_factory=dict)
+    counted: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the findings are all of them: basic scans end as COMPLETE, enhanced ones stay ACTIVE."""
+        return self.counted and self.status in {"COMPLETE", "ACTIVE"}
+
+    @property
+    def coming(self) -> bool:
+        """Whether it may be complete later: a scan on push begins some time after the push."""
+        return not self.complete and self.status in _MAY_COME
