@@ -60,10 +60,11 @@ fuzz: setup ## Thousands of archives and manifests for us, Docker and skopeo, an
 test-jenkins: setup ## Run the Jenkins scenarios against the controller that JENKINS_URL names
 	@PYTHON=$(BIN)/python scripts/test-jenkins $(PYTEST_ARGS)
 
-lint: machine-lint $(STAMP) $(GROOVY_LINT) ## Run the quality gate: ruff, mypy, shellcheck, npm-groovy-lint
+lint: machine-lint $(STAMP) $(GROOVY_LINT) ## Run the quality gate: ruff, mypy, import-linter, shellcheck, npm-groovy-lint
 	@$(BIN)/ruff check . $(PROGRAMS)
 	@$(BIN)/ruff format --check . $(PROGRAMS)
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 	@shellcheck scripts/check-machine scripts/debian-packages scripts/docker-daemon scripts/install-debian-packages scripts/test-jenkins scripts/write-constraints scripts/write-library-branch .ci/run
 	@shellcheck --shell=sh --external-sources jenkins_release/bundle/*.sh jenkins_release/bundle/lib/*.sh
 	@shellcheck --severity=warning tests/bundle/*.bats tests/bundle/helper.bash
