@@ -47,7 +47,12 @@ _NEEDS_ROOT = frozenset({"customer_host", "docker", "place", "small_daemon", "un
 
 
 _LONG = (
+    "tests/end_of_life/",
+    "tests/promotion/",
     "tests/release/",
+    "tests/candidate/",
+    "tests/publication/",
+    "tests/ledger/test_chains.py",
     "tests/docs/test_examples.py",
     "tests/groovy/test_pipelines.py",
     "tests/benchmarks/test_quick_run.py",

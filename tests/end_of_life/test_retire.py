@@ -10,8 +10,8 @@ import requests
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.ecr.faults import Fault
+from tests.end_of_life.test_withdraw import move_tags, publish
 from tests.fixtures.release import Product, another_registry
-from tests.release.test_withdraw import move_tags, publish
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.fixtures.approval import REF, Release
 from tests.fixtures.configuration import trusted_key
-from tests.release.test_approval import BEFORE
+from tests.promotion.test_approval import BEFORE
 
 
 def entry(release: Release, name: str, more: str) -> None:

@@ -14,7 +14,7 @@ from tests.fixtures.configuration import trusted_key
 from tests.fixtures.ledger import folder_ledger, with_ledger
 from tests.fixtures.portal import Shop
 from tests.fixtures.saas import SaasStack
-from tests.release.test_ledger import REF, export, sign_off
+from tests.ledger.test_chains import REF, export, sign_off
 
 LACKS = "the share lacks the attestation"
 

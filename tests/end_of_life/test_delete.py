@@ -17,14 +17,14 @@ from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.state import REGION
 from jenkins_release.sandbox.saas import CLUSTER
 from jenkins_release.sandbox.sample_images import build_images
+from tests.end_of_life.test_withdraw import READS, attestations, pin, predicate, publish, same_images, small
 from tests.fixtures.command import fails
 from tests.fixtures.ecr_push import OCI_INDEX, digest_of
 from tests.fixtures.release import Product
 from tests.fixtures.saas import SaasStack
+from tests.promotion.test_foreign_manifest import push_first_image
 from tests.release.boundaries import Moment, watched_services
 from tests.release.runner import Runner
-from tests.release.test_foreign_manifest import push_first_image
-from tests.release.test_withdraw import READS, attestations, pin, predicate, publish, same_images, small
 
 __all__ = ["small"]
 WORDS = ("release", "withdraw", "8.1.2", "--reason", "holds a customer's data", "--delete")

@@ -1,0 +1,1 @@
+"""Release candidates: exported, listed, read, tampered with."""

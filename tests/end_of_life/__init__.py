@@ -1,0 +1,1 @@
+"""Withdrawing, retiring and deleting releases."""

@@ -1,0 +1,1 @@
+"""Promotions: plan, approval, push, and everything that goes wrong on the way."""

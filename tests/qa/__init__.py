@@ -1,0 +1,1 @@
+"""QA's part: what was loaded, what was tested."""

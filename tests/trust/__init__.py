@@ -1,0 +1,1 @@
+"""The trust root outside the workspace."""
