@@ -12,6 +12,7 @@ from jenkins_release.config import Configuration as Configuration
 from jenkins_release.config import load_configuration as load_configuration
 from jenkins_release.notify.protocol import Delivery as Delivery
 from jenkins_release.records.candidate import Candidate as Candidate
+from jenkins_release.records.junit import TestResults as TestResults
 from jenkins_release.records.plan import Plan as Plan
 from jenkins_release.rules.gate.decision import Decision as Decision
 from jenkins_release.rules.release.forecast import Forecast as Forecast
@@ -89,6 +90,8 @@ from jenkins_release.steps.notices.try_out import NotifyTestRequest as NotifyTes
 from jenkins_release.steps.notices.try_out import try_notifiers as try_notifiers
 from jenkins_release.steps.overview.history import VersionHistory as VersionHistory
 from jenkins_release.steps.overview.history import release_history as release_history
+from jenkins_release.steps.overview.listing import ListedRelease as ListedRelease
+from jenkins_release.steps.overview.listing import list_releases as list_releases
 from jenkins_release.steps.portal.link import PortalLink as PortalLink
 from jenkins_release.steps.portal.link import PortalLinkRequest as PortalLinkRequest
 from jenkins_release.steps.portal.link import portal_link as portal_link
@@ -110,8 +113,16 @@ from jenkins_release.steps.promotion.plan import write_plan as write_plan
 from jenkins_release.steps.promotion.promote import PromoteRequest as PromoteRequest
 from jenkins_release.steps.promotion.promote import PromotionReport as PromotionReport
 from jenkins_release.steps.promotion.promote import promote as promote
+from jenkins_release.steps.promotion.request import PlanRequest as PlanRequest
+from jenkins_release.steps.promotion.request import PlanRequestReport as PlanRequestReport
+from jenkins_release.steps.promotion.request import request_plan as request_plan
 from jenkins_release.steps.promotion.status import PromotionStatus as PromotionStatus
 from jenkins_release.steps.promotion.status import promotion_status as promotion_status
+from jenkins_release.steps.publication.publish import PublicationReport as PublicationReport
+from jenkins_release.steps.publication.publish import PublishRequest as PublishRequest
+from jenkins_release.steps.publication.publish import publish_release as publish_release
+from jenkins_release.steps.qa.results import read_results as read_results
+from jenkins_release.steps.qa.results import remove_results as remove_results
 from jenkins_release.steps.qa.revoke import RevocationRequest as RevocationRequest
 from jenkins_release.steps.qa.revoke import revoke_sign_off as revoke_sign_off
 from jenkins_release.steps.qa.sign_off import SignOffRequest as SignOffRequest
@@ -141,6 +152,7 @@ from jenkins_release.steps.trust.document import TrustPublication as TrustPublic
 from jenkins_release.steps.trust.document import TrustShown as TrustShown
 from jenkins_release.steps.trust.document import init_trust as init_trust
 from jenkins_release.steps.trust.document import publish_trust as publish_trust
+from jenkins_release.steps.trust.document import show_draft as show_draft
 from jenkins_release.steps.trust.document import show_trust as show_trust
 from jenkins_release.steps.trust.document import sign_trust as sign_trust
 from jenkins_release.steps.trust.document import update_trust as update_trust

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -148,6 +151,59 @@ def test_the_python_api_on_the_page_is_the_packages():
     named = {n for cells in rows for cell in cells[1:] for n in re.findall(r"`([A-Z]\w+)`", cell)}
     assert named <= set(jenkins_release.__all__)
     assert all(hasattr(jenkins_release, n) for n in jenkins_release.__all__)
+
+
+def _leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for each in command.list_commands(context := click.Context(command)):
+            found = command.get_command(context, each)
+            assert found is not None
+            yield from _leaves(found, f"{path} {each}".strip())
+    else:
+        yield path, command
+
+
+def _called(command: click.Command) -> set[str]:
+    """Return what a command imports from the steps, itself or through functions of its module."""
+    assert command.callback is not None
+    callback = inspect.unwrap(command.callback)
+    body = ast.parse(Path(inspect.getfile(callback)).read_text()).body
+    functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+    todo, seen, found = [callback.__name__], set(), set()
+    while todo:
+        each = todo.pop()
+        if each in seen or each not in functions:
+            continue
+        seen.add(each)
+        for node in ast.walk(functions[each]):
+            if isinstance(node, ast.Name):
+                todo.append(node.id)
+            elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("jenkins_release.steps."):
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _is_verb(path: str) -> bool:
+    """Whether it is a function that takes services, and nothing that only steps can make."""
+    module, _, each = path.rpartition(".")
+    thing = getattr(import_module(module), each)
+    if not inspect.isfunction(thing):
+        return False
+    annotations = inspect.get_annotations(thing)
+    return "services" in annotations and "OpenCandidate" not in str(annotations)
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), [*_leaves(cli)], ids=lambda value: str(getattr(value, "name", value))
+)
+def test_what_a_command_does_is_in_the_python_api(path: str, command: click.Command):
+    """Its verb, and every request and report that it builds or shows; keys and sandbox use no steps."""
+    called = _called(command)
+    shown = {each.rpartition(".")[2] for each in called}
+    assert {each.rpartition(".")[2] for each in called if _is_verb(each)} <= set(jenkins_release.__all__)
+    assert {each for each in shown if each.endswith(("Request", "Report"))} <= set(jenkins_release.__all__)
+    if path.split()[0] not in {"keys", "sandbox"}:
+        assert {each for each in shown if each.islower()} & set(jenkins_release.__all__), called
 
 
 def test_the_targets_of_make_are_the_ones_described():
