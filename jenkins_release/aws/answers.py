@@ -96,6 +96,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "s3.HeadObject": ("ContentLength", "ETag"),
     "s3.ListMultipartUploads": ("Uploads?[].Key", "Uploads?[].UploadId", "Uploads?[].Initiated"),
     "s3.ListObjectVersions": (
+        "IsTruncated",
         "Versions?[].Key",
         "Versions?[].VersionId",
         "Versions?[].LastModified",
@@ -103,7 +104,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
         "DeleteMarkers?[].LastModified",
         "CommonPrefixes?[].Prefix",
     ),
-    "s3.ListObjectsV2": ("Contents?[].Key", "Contents?[].Size"),
+    "s3.ListObjectsV2": ("IsTruncated", "Contents?[].Key", "Contents?[].Size"),
     "s3.ListParts": ("Parts?[].PartNumber", "Parts?[].ETag", "Parts?[].Size"),
     "s3.PutObject": ("ETag",),
     "s3.UploadPart": ("ETag",),

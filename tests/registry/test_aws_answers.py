@@ -172,6 +172,16 @@ def test_an_answer_without_a_list_is_not_an_empty_list(client: Callable[..., Any
         getattr(made, action)(**EMPTY[call])
 
 
+@pytest.mark.parametrize("call", ["list_objects_v2", "list_object_versions"])
+def test_an_empty_document_is_not_an_empty_bucket(client: Callable[..., Any], call: str):
+    """A portal without releases, a ledger without lines: S3 says in every list whether it is all."""
+    made = client("s3", attempts=1)
+    body = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>'
+    Line(made, (200, "application/xml", body))
+    with pytest.raises(RemoteError, match="the answer lacks"), aws_errors("do it"):
+        getattr(made, call)(Bucket="skydrm")
+
+
 WRONG = {
     "PlatformUnknownException": "platform version",
     "ServiceNotActiveException": "saas.services",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
+import sys
 import threading
 import time
 import tracemalloc
@@ -496,6 +498,22 @@ class TestRemove:
         """A file goes."""
         put(share, "file", b"x")
         share.remove("file")
+        assert share.list("") == []
+
+    def test_a_tree_deeper_than_the_call_stack(self, share: Share, folder: Path) -> None:
+        """Whoever can write to the share can make one, also where a command stages its files."""
+        room = 90
+        folder.joinpath(*["deep"] * room).mkdir(parents=True)
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(len(inspect.stack(0)) + room)
+        try:
+            if isinstance(share, DirectoryShare):
+                with pytest.raises(RemoteError, match="too many folders inside each other"):
+                    share.remove("deep")
+                return
+            share.remove("deep")
+        finally:
+            sys.setrecursionlimit(limit)
         assert share.list("") == []
 
     @pytest.mark.parametrize("path", ["nothing", "nothing/below"])

@@ -158,7 +158,13 @@ class DirectoryShare:
         ):
             found = os.stat(names[-1], dir_fd=folder, follow_symlinks=False)
             if stat.S_ISDIR(found.st_mode):
-                shutil.rmtree(names[-1], dir_fd=folder)
+                try:
+                    shutil.rmtree(names[-1], dir_fd=folder)
+                except RecursionError as error:
+                    raise RemoteError(
+                        f"{self._place(path)} has too many folders inside each other to be removed",
+                        hint="remove it by hand, and find out who made it",
+                    ) from error
             else:
                 os.unlink(names[-1], dir_fd=folder)
             os.fsync(folder)

@@ -115,22 +115,32 @@ def rename(connection: SmbConnection, source: str, target: str) -> None:
 
 def remove(connection: SmbConnection, path: str) -> None:
     """Remove a file, or a folder with all that is in it; a missing one is fine."""
+    # Not a function that calls itself: a folder of somebody else's may be deeper than Python's stack.
+    todo = [(path, False)]
+    while todo:
+        here, emptied = todo.pop()
+        if _removed(connection, here):
+            continue
+        if emptied:
+            with connection.doing("remove", here):
+                # Someone put something in between; the server says so in its own words.
+                raise DirectoryNotEmpty()
+        todo.append((here, True))
+        inside = list_folder(connection, here, bounded=False)
+        todo.extend((f"{here}/{entry.name}", False) for entry in inside)
+
+
+def _removed(connection: SmbConnection, path: str) -> bool:
+    """Remove one thing; False for a folder that is not empty."""
     with connection.doing("remove", path):
         try:
-            folder = _delete(connection, path)
+            return not _delete(connection, path)
         except CannotDelete:
             # Read-only: what protects it from others does not protect it from its owner.
             _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_NORMAL)
-            folder = _delete(connection, path)
+            return not _delete(connection, path)
         except (ObjectNameNotFound, ObjectPathNotFound):
-            return
-    if folder:
-        for entry in list_folder(connection, path, bounded=False):
-            remove(connection, f"{path}/{entry.name}")
-        with connection.doing("remove", path):
-            if _delete(connection, path):
-                # Someone put something in between; the server says so in its own words.
-                raise DirectoryNotEmpty()
+            return True
 
 
 def protect(connection: SmbConnection, path: str) -> bool:
