@@ -171,6 +171,6 @@ def test_the_limits_of_commands_without_a_configuration_are_on_the_pages(page: s
     """Nothing changes them, so they have to be right."""
     text = " ".join((ROOT / page).read_text().split())
     limits = Limits()
-    assert f"{limits.answer_s:g} s for an answer" in text
-    assert f"at {limits.least_rate // 1024} KiB a second at least" in text
+    assert f"within {limits.answer_s:g} s" in text
+    assert f"at {limits.least_rate // 1024} KiB/s or more" in text
     assert limits.told == "60 s"
