@@ -345,20 +345,23 @@ class Call:
         _listen()
         begun = time.monotonic()
         wait = _Running(self.what, begun, begun + self._left, threading.get_ident(), self._sockets)
-        self._waits.begin(wait)
-        self._wait = wait
-        self._outer, _thread.call = getattr(_thread, "call", None), self
+        try:
+            self._waits.begin(wait)
+            self._wait = wait
+            self._outer, _thread.call = getattr(_thread, "call", None), self
+        except BaseException:
+            # Nobody leaves a block that was not entered; an interrupt may come anywhere in it.
+            self._over(wait)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        wait, self._wait = self._wait, None
-        self._leave()
+        wait = self._wait
+        self._over(wait)
         if wait is None:
             return
-        self._waits.finish(wait)
-        wait.finish()
         took = time.monotonic() - wait.since
         self._left -= took
         if not wait.ended or not isinstance(error, Exception | None):
@@ -367,6 +370,17 @@ class Call:
         if self._waits.stopping or wait.left:
             raise Stopped from error
         raise TimeoutError(f"{self.what}: not done after {took:.0f} s") from error
+
+    def _over(self, wait: _Running | None) -> None:
+        """Take the wait out; first of all it shuts no more sockets down, whatever interrupts this."""
+        try:
+            if wait is not None:
+                wait.finish()
+        finally:
+            self._wait = None
+            if wait is not None:
+                self._waits.finish(wait)
+            self._leave()
 
     def _leave(self) -> None:
         """Let the calls inside of it, if any, be inside of the one around it."""
@@ -483,7 +497,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     if event not in _EVENTS:
         return
     call = getattr(_thread, "call", None)
-    if call is None:
+    if call is None or call._wait is None:
         return
     used = arguments[0] if event == "socket.connect" else getattr(arguments[0], "sock", None)
     call.uses(used, alone=True)

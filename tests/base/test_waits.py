@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import requests
 
+from jenkins_release.base import waits as waits_module
 from jenkins_release.base.waits import Call, Group, Stopped, Wait, Waits, apart
 from tests.fixtures.worker import Worker
 
@@ -426,10 +427,16 @@ def _interrupted(waits: Waits, at: int, action: Callable[[Waits], object]) -> li
     """
     seen, found, before = 0, None, sys.gettrace()
 
-    def trace(_: FrameType, event: str, __: object) -> Any:
+    def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal seen, found
-        # The interpreter looks for signals where a function begins, and where a call has come back.
-        if event in {"call", "return"}:
+        # The interpreter looks for signals where a function begins, and where a call has come back. Between
+        # a block and what leaves it nothing can be done about them.
+        between = (event, frame.f_code) in {
+            ("return", Call.__enter__.__code__),
+            ("call", Call.__exit__.__code__),
+            ("call", Call._over.__code__),
+        }
+        if event in {"call", "return"} and not between:
             seen += 1
             if seen == at:
                 found = list(waits._going_on.values())
@@ -460,8 +467,14 @@ def test_an_interrupt_at_any_moment_leaves_nothing_locked(action: Callable[[Wait
         found = _interrupted(waits, at, action)
         if found is None:
             break
+        left = waits.active()
         for end in (*(wait.end for wait in found), waits.stop, waits.active):
             _ends(end)
+        # It would shut down whatever this thread connects from now on.
+        assert [wait for wait in left if not getattr(wait, "_over", True)] == []
+        call, waits_module._thread.call = waits_module._thread.call, None
+        assert call is None or call._wait is None
+        waits._going_on.clear()
     assert at > 10
 
 
