@@ -276,7 +276,8 @@ class TestWriters:
         """The lease orders them; each entry is there once, and the chain agrees with the ledger."""
         export(ledgered)
         # On a slow machine one of them may wait for two others.
-        ledgered.edit("attempts = 3", "attempts = 300")
+        ledgered.edit("attempts = 3", "attempts = 20")
+        ledgered.edit("max_wait_s = 0.05", "max_wait_s = 1.0")
         (ledgered.folder / "junit.xml").write_text(JUNIT)
         services = [ledgered.services() for _ in range(3)]
 
