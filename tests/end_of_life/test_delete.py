@@ -17,10 +17,19 @@ from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.state import REGION
 from jenkins_release.sandbox.saas import CLUSTER
 from jenkins_release.sandbox.sample_images import build_images
-from tests.end_of_life.test_withdraw import READS, attestations, pin, predicate, publish, same_images, small
+from tests.end_of_life.test_withdraw import (
+    READS,
+    attestations,
+    pin,
+    predicate,
+    publish,
+    release_both,
+    same_images,
+    small,
+)
 from tests.fixtures.command import fails
 from tests.fixtures.ecr_push import OCI_INDEX, digest_of
-from tests.fixtures.release import Product
+from tests.fixtures.release import Begin, Product
 from tests.fixtures.saas import SaasStack
 from tests.promotion.test_foreign_manifest import push_first_image
 from tests.release.boundaries import Moment, watched_services
@@ -32,10 +41,15 @@ CONFIRMED = (*WORDS, "--confirm", "8.1.2/2")
 
 
 @pytest.fixture
-def taken(small: Product) -> Product:
-    """8.1.1 is in force, 8.1.2 was withdrawn."""
-    small.ok("release", "withdraw", "8.1.2", "--reason", "loses documents")
-    return small
+def taken(begin: Begin, engine: DockerEngine) -> Product:
+    """8.1.1 of two images is in force, 8.1.2 was withdrawn."""
+
+    def prepare(product: Product) -> None:
+        product.keep_images(2)
+        release_both(product, engine)
+        product.ok("release", "withdraw", "8.1.2", "--reason", "loses documents")
+
+    return begin("8.1.2 withdrawn", prepare)
 
 
 def digests(product: Product) -> set[str]:

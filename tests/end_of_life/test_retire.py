@@ -11,17 +11,20 @@ import requests
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.ecr.faults import Fault
 from tests.end_of_life.test_withdraw import move_tags, publish
-from tests.fixtures.release import Product, another_registry
+from tests.fixtures.release import Begin, Product, another_registry
 
 
 @pytest.fixture
-def three_lines(product: Product, engine: DockerEngine) -> Product:
+def three_lines(begin: Begin, engine: DockerEngine) -> Product:
     """7.9.0, 8.0.0 and 8.1.0 of two images, with tags that move."""
-    product.keep_images(2)
-    move_tags(product)
-    for build, version in enumerate(("7.9.0", "8.0.0", "8.1.0"), start=1):
-        publish(product, engine, version, str(build))
-    return product
+
+    def prepare(product: Product) -> None:
+        product.keep_images(2)
+        move_tags(product)
+        for build, version in enumerate(("7.9.0", "8.0.0", "8.1.0"), start=1):
+            publish(product, engine, version, str(build))
+
+    return begin("three lines", prepare)
 
 
 def test_a_line_outside_the_window_leaves_the_registry_and_can_come_back(three_lines: Product):

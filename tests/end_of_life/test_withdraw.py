@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
 from jenkins_release.sandbox.sample_images import SERVICES, build_images, demo_references
 from tests.fixtures.command import fails
-from tests.fixtures.release import Product, another_registry
+from tests.fixtures.release import Begin, Product, another_registry
 from tests.release.runner import Ended, Runner
 
 WITHDRAW = ("release", "withdraw", "8.1.2", "--reason", "loses documents")
@@ -68,24 +67,26 @@ def pin(digest: str, ident: str = "8.1.2-2") -> str:
 
 
 @pytest.fixture
-def released(product: Product, engine: DockerEngine) -> Iterator[Product]:
+def released(begin: Begin, engine: DockerEngine) -> Product:
     """8.1.1, and 8.1.2 after it, with tags that move."""
-    yield from release_both(product, engine)
+    return begin("8.1.1 and 8.1.2", lambda product: release_both(product, engine))
 
 
 @pytest.fixture
-def small(product: Product, engine: DockerEngine) -> Iterator[Product]:
+def small(begin: Begin, engine: DockerEngine) -> Product:
     """The same with two images: for what is done many times."""
-    product.keep_images(2)
-    yield from release_both(product, engine)
+
+    def prepare(product: Product) -> None:
+        product.keep_images(2)
+        release_both(product, engine)
+
+    return begin("8.1.1 and 8.1.2 of two images", prepare)
 
 
-def release_both(product: Product, engine: DockerEngine) -> Iterator[Product]:
+def release_both(product: Product, engine: DockerEngine) -> None:
     move_tags(product)
     product.old = publish(product, engine, "8.1.1", "1")  # type: ignore[attr-defined]
     product.bad = publish(product, engine, "8.1.2", "2")  # type: ignore[attr-defined]
-    yield product
-    product.sandbox.ecr.cancel_faults()
 
 
 def withdrawn_tags(product: Product) -> dict[str, dict[str, str]]:

@@ -18,7 +18,7 @@ from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs.pages import ROOT
 from tests.fixtures.command import Outcome, fails
-from tests.fixtures.release import Product
+from tests.fixtures.release import Product, Shelf, validate
 from tests.fixtures.share import in_own_mounts
 from tests.release.boundaries import Moment, watched_services
 from tests.release.runner import Runner
@@ -28,11 +28,10 @@ SETUP = "SkyDRM-setup-8.1.0.zip"
 
 
 @pytest.fixture
-def shipping(product: Product) -> Product:
+def shipping(product: Product, shelf: Shelf) -> Product:
     """A product of installers alone, of which 8.1.0/42 is validated."""
     product.installers(MSI, RPM, images=False)
-    product.export()
-    product.sign_off()
+    shelf.on_share("shipping", product, validate)
     return product
 
 

@@ -78,6 +78,23 @@ def test_repositories_are_forgotten_by_their_prefix(server: EcrServer) -> None:
     assert [each["repositoryName"] for each in found] == ["one2/rms"]
 
 
+def test_repositories_are_put_back_as_they_were_saved(server: EcrServer) -> None:
+    """With their images and tags; what was made below the prefix since then is gone."""
+    registry = EcrRegistry(REGION)
+    registry.create_repository("one/rms")
+    token = registry.login()
+    Pusher(f"http://{token.registry}", token.password).image("one/rms", "first", "1")
+    saved = server.saved_repositories("one")
+    before = registry.images("one/rms", ["1"])
+    registry.remove_tag("one/rms", "1")
+    registry.create_repository("one/viewer")
+    registry.create_repository("one2/rms")
+    server.restore_repositories("one", saved)
+    found = Session().client("ecr", region_name=REGION).describe_repositories()["repositories"]
+    assert sorted(each["repositoryName"] for each in found) == ["one/rms", "one2/rms"]
+    assert registry.images("one/rms", ["1"]) == before
+
+
 def test_control_paths_refuse_what_they_do_not_understand(server: EcrServer) -> None:
     """A wrong order is an error, without quoting what was sent."""
     wrong = requests.post(f"{server.endpoint}/_sandbox/faults", json={"statuz": "SECRET"}, timeout=10)

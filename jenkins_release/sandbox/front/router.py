@@ -9,7 +9,8 @@ The control paths under ``/_sandbox/`` need no credentials: only this machine ca
 ``POST users``             ``{user, statements, access_key?, secret?}``: lets a user exist
 ``POST keys``              ``{access_key, active}``: switches an access key on or off
 ``POST scans``             orders a :class:`ScanOrder`: what the scan of an image is to be
-``DELETE repositories/P``  forgets the repositories below the prefix P, with their images
+``GET repositories/P``     the repositories below the prefix P; ``PUT`` puts them back as they were
+``DELETE repositories/P``  forgets them, with their images
 ``GET app/C/S``            answers as the ECS service S of the cluster C does, with its version
 ``POST misbehaviours``     orders a :class:`Misbehaviour` of ECS tasks; ``DELETE`` cancels them
 ``POST instances``         lets a managed :class:`Instance` exist
@@ -39,7 +40,7 @@ from jenkins_release.sandbox.ecr.api import CONTENT_TYPE, TARGET, Call, check_re
 from jenkins_release.sandbox.ecr.faults import NO_FAULT, Fault, Faults, RequestLog
 from jenkins_release.sandbox.ecr.http import ConnectionReset, Exchange
 from jenkins_release.sandbox.ecr.images import ACTIONS
-from jenkins_release.sandbox.ecr.state import EcrState, ScanOrder, Statement
+from jenkins_release.sandbox.ecr.state import EcrState, RepositoryState, ScanOrder, Statement
 from jenkins_release.sandbox.ecr.store import RegistryStore
 from jenkins_release.sandbox.ecr.v2 import V2Api, repository_name
 
@@ -245,13 +246,27 @@ class Router:
             case "POST instances":
                 instance = Instance.model_validate_json(body)
                 self.ssm.instances[instance.ident] = instance
-            case _ if what.startswith("DELETE repositories/"):
-                prefix = what.removeprefix("DELETE repositories/")
-                with self._state.change() as document:
-                    for name in [name for name in document.repositories if name.startswith(f"{prefix}/")]:
-                        del document.repositories[name]
+            case _ if " repositories/" in what:
+                method, _, prefix = what.partition(" repositories/")
+                return self._repositories(method, prefix, body)
             case _:
                 return None
+        return {}
+
+    def _repositories(self, method: str, prefix: str, body: bytes) -> Any:
+        """Show, replace or forget the repositories below a prefix; blobs and manifests stay."""
+        with self._state.read() as document:
+            below = {n: each for n, each in document.repositories.items() if n.startswith(f"{prefix}/")}
+        if method == "GET":
+            return {name: each.model_dump() for name, each in below.items()}
+        if method not in {"PUT", "DELETE"}:
+            return None
+        saved = json.loads(body) if method == "PUT" else {}
+        with self._state.change() as document:
+            for name in below:
+                del document.repositories[name]
+            for name, each in saved.items():
+                document.repositories[name] = RepositoryState.model_validate(each)
         return {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,14 @@ class EcrServer(LoopbackServer):
     def forget_requests(self) -> None:
         """Forget the requests so far."""
         self._control("DELETE", "requests")
+
+    def saved_repositories(self, prefix: str) -> dict[str, Any]:
+        """Return the repositories below a prefix, for :meth:`restore_repositories`."""
+        return dict(self._control("GET", f"repositories/{prefix}"))
+
+    def restore_repositories(self, prefix: str, saved: Mapping[str, Any]) -> None:
+        """Let the repositories below a prefix be what they were when they were saved."""
+        self._control("PUT", f"repositories/{prefix}", dict(saved))
 
     def forget_repositories(self, prefix: str) -> None:
         """Forget the repositories below a prefix, with the images in them."""
