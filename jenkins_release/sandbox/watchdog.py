@@ -29,7 +29,9 @@ def main(pid: int, grace_s: float) -> None:
     server = None
     with contextlib.suppress(ProcessLookupError):
         server = os.pidfd_open(pid)
-    os.write(sys.stdout.fileno(), WATCHES)
+    # Who started this may be gone by now: all the more it has to watch.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), WATCHES)
     if server is None:
         return
     ended, _, _ = select.select([server, sys.stdin.fileno()], [], [])
