@@ -86,7 +86,7 @@ class RunningTask:
 
     Attributes:
         definition: ARN of its task definition.
-        digests: Container to manifest digest that the agent pulled; empty where ECS does not tell.
+        digests: Container to manifest digest that the agent pulled; empty if ECS does not tell.
         images: Container to image as it was asked for.
     """
 

@@ -1,6 +1,6 @@
 """Translation of botocore's errors at the edge where they appear.
 
-What AWS says is passed on only where it cannot hold a secret: the answer to a wrong signature
+What AWS says is passed on only if it cannot hold a secret: the answer to a wrong signature
 quotes the request's headers, a session token among them, and is therefore left out.
 """
 
@@ -184,7 +184,7 @@ def translate(error: Exception, what: str, *, clock: Callable[[], float] = time.
         clock: Seconds since the epoch; only a Retry-After that is a date needs it.
 
     Returns:
-        ConfigurationError where no usable credentials, profile or region are set, for a quota that is
+        ConfigurationError if no usable credentials, profile or region are set, for a quota that is
         reached, and for what the caller named and AWS does not have; RemoteError for everything else:
         retryable for throttling, 5xx and broken connections, not for refusals.
     """

@@ -139,7 +139,7 @@ class AwsExchange:
     def again(
         self, response: Any, attempts: int, caught_exception: Any, operation: Any, **_: Any
     ) -> float | None:
-        """Wait for the next attempt and return 0; return None where there is none, or botocore decides."""
+        """Wait for the next attempt and return 0; return None if there is none, or botocore decides."""
         if attempts >= self._attempts:
             return None
         asked = None

@@ -30,7 +30,7 @@ class AccessKey:
         key_id: Its id.
         active: Whether it works.
         created: When it was made.
-        last_used: When it was last used, None where it never was. IAM notices it with a delay.
+        last_used: When it was last used, None if it never was. IAM notices it with a delay.
     """
 
     key_id: str
@@ -57,7 +57,7 @@ class IamUser:
         path: IAM path.
         created: When it was made.
         tags: Its tags.
-        boundary: ARN of its permissions boundary; empty where it has none.
+        boundary: ARN of its permissions boundary; empty if it has none.
     """
 
     name: str
@@ -94,7 +94,7 @@ class IamAccount(IamCalls):
         return {str(name): int(value) for name, value in answer["SummaryMap"].items()}
 
     def user(self, name: str) -> IamUser | None:
-        """Return a user with its tags, None where there is none."""
+        """Return a user with its tags, None if there is none."""
         answer = self.call("get_user", f"read the user {name}", absent={}, UserName=name)
         return _user(answer["User"], self.tags(name)) if answer else None
 
@@ -272,7 +272,7 @@ class IamAccount(IamCalls):
         )
 
     def managed_policy(self, arn: str) -> Mapping[str, Any] | None:
-        """Return the document in force of a managed policy, None where there is none."""
+        """Return the document in force of a managed policy, None if there is none."""
         answer = self.call("get_policy", f"read the policy {arn}", absent={}, PolicyArn=arn)
         if not answer:
             return None
@@ -302,7 +302,7 @@ class IamAccount(IamCalls):
         takes makes a version.
 
         Raises:
-            RemoteError: IAM refused or failed; retryable where it counts more versions than it showed.
+            RemoteError: IAM refused or failed; retryable if it counts more versions than it showed.
         """
         what = f"replace the policy {arn}"
         if self.managed_policy(arn) == json.loads(text):

@@ -39,7 +39,7 @@ class KmsSigner(AWSSigner):
 
     Args:
         uri: ``awskms:`` and a key id, key ARN, alias name or alias ARN.
-        region: AWS region where neither the URI nor the environment tells it.
+        region: AWS region if neither the URI nor the environment tells it.
         client: A boto3 ``kms`` client instead of one from boto3's credential chain.
         environ: The environment, for the region.
         limits: How long a call may take.

@@ -128,7 +128,7 @@ class Bucket:
         """The client of the region that the bucket is in, as S3 itself says it.
 
         botocore follows S3 into another region and says nothing; but links are signed for the region of
-        the client. HeadBucket names the region even where it refuses (Amazon S3 API reference,
+        the client. HeadBucket names the region even if it refuses (Amazon S3 API reference,
         "HeadBucket"). A store that names none is taken to be in the region that is configured.
 
         Raises:

@@ -39,7 +39,7 @@ class SecretStore:
         self._client.close()
 
     def owner(self, name: str) -> str | None:
-        """Return the user that a secret is for (``DescribeSecret``); None where there is no such secret.
+        """Return the user that a secret is for (``DescribeSecret``); None if there is no such secret.
 
         Of a secret that nobody marked the owner is empty.
 

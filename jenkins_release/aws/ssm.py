@@ -119,7 +119,7 @@ class RunCommand(Protocol):
         ...
 
     def command(self, ident: str) -> Command | None:
-        """Return how a command stands, None where it is not to be seen yet."""
+        """Return how a command stands, None if it is not to be seen yet."""
         ...
 
     def invocations(self, ident: str) -> list[Invocation]:

@@ -50,7 +50,7 @@ def may_be_one_person(first: str, second: str) -> bool:
 
     Domains, the wrapping of mail addresses and punctuation tell nobody apart, and neither do further
     words: ``root``, ``root.``, ``CORP\root`` and ``root <root@x>`` may be one person, and so may ``Alex``
-    and ``Alex Baker``. Used only where that is the careful answer. An empty name is nobody's.
+    and ``Alex Baker``. Used only if that is the careful answer. An empty name is nobody's.
     """
     return any(
         {*one} <= {*other} or {*other} <= {*one} or "".join(one) == "".join(other)
@@ -108,7 +108,7 @@ class People:
         return person_key(spelling) in self._accounts
 
     def is_known(self, spelling: str) -> bool:
-        """Whether it is certain who this is; never where nobody is listed."""
+        """Whether it is certain who this is; never if nobody is listed."""
         return self.listed and (self.person(spelling) is not None or self.is_machine(spelling))
 
     def same(self, first: str, second: str) -> bool:

@@ -28,7 +28,7 @@ class Partition:
 
 
 def partition_of(region: str) -> Partition | None:
-    """Return the partition of a region such as ``eu-central-1``, or None where that is no region."""
+    """Return the partition of a region such as ``eu-central-1``, or None if that is no region."""
     for named, pattern, partition in _partitions():
         if region in named or pattern.fullmatch(region):
             return partition

@@ -29,7 +29,7 @@ class ReleaseVersion:
         text: The version as it was written; folder names and tags use this form.
         numbers: The numbers, missing ones filled with 0 up to four.
         word: The suffix's word in lower case (``hotfix``, ``rc``), or an empty string.
-        count: The suffix's number, 0 where there is none.
+        count: The suffix's number, 0 if there is none.
     """
 
     text: str
@@ -67,7 +67,7 @@ class ReleaseVersion:
 
     @property
     def patch(self) -> int:
-        """Third number, 0 where there is none."""
+        """Third number, 0 if there is none."""
         return self.numbers[2]
 
     def _key(self) -> tuple[tuple[int, int, int, int], int, int, str, int]:

@@ -14,7 +14,7 @@ Threads that work on one result are a :class:`Group`: if one of them fails for g
 
 The garbage collector may close a forgotten generator at any moment, in any thread, and with it leave a call.
 So a lock can be taken again by the thread that holds it, and nothing is iterated over that leaving a call
-changes. A signal may interrupt the main thread at any moment, also where it has just taken a lock by a method
+changes. A signal may interrupt the main thread at any moment, also if it has just taken a lock by a method
 of Python's, such as that of a ``Condition``: it would keep it. So the waits are held without a lock, by
 operations on a dictionary that are atomic.
 """

@@ -24,7 +24,7 @@ def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
     Args:
         decision: What the gate found.
         path: The file.
-        settled: Why nothing hangs on the conditions any more; empty where the gate decided something. What
+        settled: Why nothing hangs on the conditions any more; empty if the gate decided something. What
             was altered is a failure all the same.
 
     Raises:

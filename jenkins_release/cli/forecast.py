@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def forecast_text(forecast: Forecast) -> str:
-    """Return a line about the time, with a line feed before it; empty where there is nothing to push."""
+    """Return a line about the time, with a line feed before it; empty if there is nothing to push."""
     if not forecast.bytes:
         return ""
     if forecast.seconds is None:
@@ -22,7 +22,7 @@ def forecast_text(forecast: Forecast) -> str:
 
 
 def forecast_json(forecast: Forecast) -> dict[str, Any]:
-    """Return the forecast for programs: bytes, seconds, bytes per second; null where unknown."""
+    """Return the forecast for programs: bytes, seconds, bytes per second; null if unknown."""
     return {
         "bytes": forecast.bytes,
         "seconds": None if forecast.seconds is None else round(forecast.seconds, 1),

@@ -47,7 +47,7 @@ def trust_text(decision: Decision) -> str:
 
 
 def overridden_text(decision: Decision) -> str:
-    """Return what an override let pass, so that nobody overlooks it; empty where there is nothing."""
+    """Return what an override let pass, so that nobody overlooks it; empty if there is nothing."""
     lines = [
         f"{waived.reason.condition}: {waived.reason.message} -- overridden by {waived.override.by}: "
         f"{waived.override.reason}"

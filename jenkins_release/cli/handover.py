@@ -95,7 +95,7 @@ def handover_of(
     terminal: bool,
     force_terminal: bool,
 ) -> HandOver | None:
-    """Return the hand-over that the options ask for, None where they ask for none.
+    """Return the hand-over that the options ask for, None if they ask for none.
 
     Raises:
         ConfigurationError: They exclude each other, or one cannot be used.

@@ -24,7 +24,7 @@ def notified_json(deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
 
 
 def notified_text(deliveries: Sequence[Delivery]) -> str:
-    """Return a line about who was told, with a line feed before it; empty where nobody was.
+    """Return a line about who was told, with a line feed before it; empty if nobody was.
 
     What failed is in the log already.
     """

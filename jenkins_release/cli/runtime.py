@@ -90,7 +90,7 @@ class Runtime:
         *,
         reasons: Sequence[str] = (),
     ) -> None:
-        """Write a result in full even where it is bad news, then end with the error's exit status.
+        """Write a result in full even if it is bad news, then end with the error's exit status.
 
         The JSON document has the error beside the result, under the key that a failure has.
 
@@ -144,7 +144,7 @@ class Runtime:
         return self.services.notified if "services" in self.__dict__ else []
 
     def _notified(self) -> dict[str, Any]:
-        """Return who was told, under a key of its own; empty where nobody was to be told."""
+        """Return who was told, under a key of its own; empty if nobody was to be told."""
         deliveries = self._deliveries()
         return {"notified": notified_json(deliveries)} if deliveries else {}
 

@@ -54,7 +54,7 @@ def saas() -> None:
 @common_options
 @pass_runtime
 def refresh(runtime: Runtime, release: str, key: str, accept_lost: str, dry_run: bool) -> None:
-    """Bring a released version onto the stack; it returns by itself where that is not healthy."""
+    """Bring a released version onto the stack; it returns by itself if that is not healthy."""
     from jenkins_release.steps.saas.refresh import RefreshRequest, refresh_stack
 
     request = RefreshRequest(release, key, dry_run, accept_lost)

@@ -35,7 +35,7 @@ def _job_path(value: str) -> str:
 
 
 def check_controller_url(value: str) -> str:
-    """Return a controller's root with a slash at its end. Raises ValueError where it cannot be one."""
+    """Return a controller's root with a slash at its end. Raises ValueError if it cannot be one."""
     if not value:
         return value
     parts = urlsplit(value)

@@ -34,7 +34,7 @@ _ONLY_WEBHOOK = ("template", "template_file", "url_variable")
 
 
 def mail_address(value: str) -> Address:
-    """Read ``qa@nextlabs.com`` or ``QA <qa@nextlabs.com>``. Raises ValueError where it is neither."""
+    """Read ``qa@nextlabs.com`` or ``QA <qa@nextlabs.com>``. Raises ValueError if it is neither."""
     # Here, because loading it takes longer than reading a configuration without mail.
     from email.headerregistry import Address
 

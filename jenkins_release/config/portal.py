@@ -40,7 +40,7 @@ Encryption = Literal["bucket", "AES256", "aws:kms"]
 
 
 def check_encryption(encryption: Encryption, kms_key: str) -> None:
-    """Check that a key is given only where one is used. Raises ValueError."""
+    """Check that a key is given only if one is used. Raises ValueError."""
     if kms_key and encryption == "AES256":
         raise ValueError('encryption = "AES256" uses no kms_key: take one of them out')
 

@@ -25,7 +25,7 @@ KEY_PASSPHRASE = "JENKINS_RELEASE_KEY_PASSPHRASE"  # noqa: S105 - the name of a 
 
 
 def secret(name: str, environ: Mapping[str, str]) -> SecretStr | None:
-    """Return the secret ``name``, or None where neither it nor ``<name>_FILE`` is set.
+    """Return the secret ``name``, or None if neither it nor ``<name>_FILE`` is set.
 
     Args:
         name: Variable name, such as ``JENKINS_RELEASE_SMB_PASSWORD``.

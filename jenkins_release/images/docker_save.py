@@ -61,7 +61,7 @@ def _plainly(client: Daemon, names: Sequence[str]) -> Iterator[bytes] | None:
     pieces of 32 KiB, each of which costs as much as reading a MiB.
 
     Returns:
-        The archive; None where the SDK has to ask instead: another kind of connection, or an answer
+        The archive; None if the SDK has to ask instead: another kind of connection, or an answer
         that is no archive.
     """
     connection = _connection(client.url, client.timeout_s)

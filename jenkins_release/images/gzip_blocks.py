@@ -5,7 +5,7 @@ block is compressed by itself and ends on a byte boundary, as ``pigz --independe
 output depends on the input and on the compressor only, never on how the input came in pieces or on
 the number of threads. igzip has code of its own for each generation of processors, so another
 machine may compress the same input to other bytes: a digest of compressed bytes proves the
-content only where it is equal.
+content only if it is equal.
 """
 
 from __future__ import annotations

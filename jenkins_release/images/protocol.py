@@ -26,12 +26,12 @@ class LocalImage:
 
     Attributes:
         reference: The name it was asked for.
-        platform: ``os/architecture`` or ``os/architecture/variant``; empty where the image states none.
+        platform: ``os/architecture`` or ``os/architecture/variant``; empty if the image states none.
         size: Bytes of its layers, uncompressed, as the daemon counts.
         diff_ids: Digests of the uncompressed layers, base first.
         image_id: The daemon's name for the content. It says whether a reference still names the same
             content in this daemon, and nothing more.
-        config_digest: Digest of the config JSON; empty where the daemon's image store does not tell it.
+        config_digest: Digest of the config JSON; empty if the daemon's image store does not tell it.
     """
 
     reference: str

@@ -26,7 +26,7 @@ class CheckResult:
     Attributes:
         signed: Whether it ended with status 0, and its output has what was expected.
         output: The end of what it printed, one stream, at most 2000 characters.
-        problem: Why the file does not count as signed; empty where it does.
+        problem: Why the file does not count as signed; empty if it does.
     """
 
     signed: bool

@@ -63,7 +63,7 @@ class Item:
     Attributes:
         kind: Element name of the document: ``FOLDER``, ``PIPELINE``, or that of something else.
         description: Description, with the mark of who manages it.
-        parameters: Parameters, in the order of the form. None where they are not ours to manage.
+        parameters: Parameters, in the order of the form. None if they are not ours to manage.
         source: Where the script comes from; None for a folder, and for a script in the job itself.
         other: What stands in the place of a source that we would write, named for people.
     """

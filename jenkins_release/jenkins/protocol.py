@@ -17,7 +17,7 @@ class Parameter:
     Attributes:
         name: Its name, also of the variable that the build sees.
         kind: What values it takes; ``other`` for kinds of plugins.
-        default: Its default as text; None where it has none.
+        default: Its default as text; None if it has none.
         choices: The values to choose from, of a ``choice``.
         description: What the form says about it.
     """
@@ -37,7 +37,7 @@ class JobInfo:
         path: Full name: the folders and the job, with ``/`` between them.
         url: Its page.
         buildable: Whether it can be started: it is not disabled.
-        parameters: Its parameters, or None where it has none defined.
+        parameters: Its parameters, or None if it has none defined.
     """
 
     path: str

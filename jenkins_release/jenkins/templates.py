@@ -128,6 +128,6 @@ def mark_of(product: str) -> str:
 
 
 def managed_for(description: str) -> str | None:
-    """Return the product that an item is managed for, or None where it is somebody else's."""
+    """Return the product that an item is managed for, or None if it is somebody else's."""
     found = _MARK.search(description)
     return found[1] if found else None

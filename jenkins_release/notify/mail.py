@@ -231,7 +231,7 @@ class _Replies:
         self._left = _MOST_OF_REPLY
 
     def readline(self, limit: int) -> bytes:
-        """Read a line. Raises OSError where the reply does not end."""
+        """Read a line. Raises OSError if the reply does not end."""
         line: bytes = self._lines.readline(limit)
         self._left -= len(line)
         if self._left < 0:

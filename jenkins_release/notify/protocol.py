@@ -24,7 +24,7 @@ class Notifier(Protocol):
 
         Raises:
             ConfigurationError: It cannot work as configured: certificate, login, an address.
-            RemoteError: The server failed or refused; ``retryable`` only where it certainly did not
+            RemoteError: The server failed or refused; ``retryable`` only if it certainly did not
                 take the message. No text of an error and no cause of it holds a secret.
         """
 
@@ -37,9 +37,9 @@ class Delivery:
         notifier: Name of the notifier.
         event: What happened, such as ``promoted``.
         delivered: Whether a server took the message for everybody.
-        problem: Why not, in one line; empty where it was delivered.
+        problem: Why not, in one line; empty if it was delivered.
         hint: What to do about it.
-        shown: Where the message went, without any secret; empty where that is not known.
+        shown: Where the message went, without any secret; empty if that is not known.
     """
 
     notifier: str

@@ -116,7 +116,7 @@ class Portal(Protocol):
         ...
 
     def read_small(self, path: str) -> bytes:
-        """Read a record or page. Raises :class:`NotAtPortal`; IntegrityError where it is far too large."""
+        """Read a record or page. Raises :class:`NotAtPortal`; IntegrityError if it is far too large."""
         ...
 
     def remove(self, path: str) -> None:

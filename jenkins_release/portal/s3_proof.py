@@ -31,7 +31,7 @@ def by_checksum(there: Mapping[str, Any], whole: str, parts: Sequence[bytes]) ->
     Args:
         there: Answer to HeadObject with ``ChecksumMode``.
         whole: SHA-256 in hex of all bytes.
-        parts: SHA-256 of each part that they were sent in; empty where that is not known.
+        parts: SHA-256 of each part that they were sent in; empty if that is not known.
     """
     checksum, _, count = str(there.get("ChecksumSHA256", "")).partition("-")
     if not count:

@@ -41,7 +41,7 @@ class ArchivedImage:
         config_digest: ``sha256:`` and the hash of the config JSON.
         config_offset: Bytes from the beginning of the archive to the config's first byte.
         config_size: Bytes of the config.
-        platform: ``os/architecture`` or ``os/architecture/variant``, normalised; empty where none is stated.
+        platform: ``os/architecture`` or ``os/architecture/variant``, normalised; empty if none is stated.
         diff_ids: Digests of the uncompressed layers, base first.
         layers: Where those layers stand, in the same order; images may share them.
     """

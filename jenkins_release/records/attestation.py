@@ -180,7 +180,7 @@ class Statement:
 
     @property
     def kind(self) -> str:
-        """Short word for listings; the predicate type itself where it is unknown."""
+        """Short word for listings; the predicate type itself if it is unknown."""
         return KINDS.get(self.predicate_type, self.predicate_type)
 
     @property
@@ -309,7 +309,7 @@ def _read_statement(payload: bytes, where: str) -> Statement:
 
 
 def verified_by(envelope: Envelope, trusted: Sequence[TrustedKey]) -> TrustedKey | None:
-    """Return the trusted key that signed the envelope, or None where no trusted key is named.
+    """Return the trusted key that signed the envelope, or None if no trusted key is named.
 
     Where one public key is trusted under several names, a revocation of any of them holds.
 

@@ -50,7 +50,7 @@ class SignatureRecord(Part):
 
     Attributes:
         command: Program and arguments; ``{file}`` stands for the installer.
-        expects: Regular expression that its output matched; empty where nothing was expected.
+        expects: Regular expression that its output matched; empty if nothing was expected.
         output: The end of what it printed.
     """
 
@@ -65,7 +65,7 @@ class InstallerRecord(Part):
     Attributes:
         path: Path of its file.
         kind: ``installer``, or ``setup`` for the zip with which a customer deploys the images.
-        signature: That it is signed; None where nobody asked.
+        signature: That it is signed; None if nobody asked.
     """
 
     path: SharePath
@@ -193,7 +193,7 @@ class Candidate(Record):
         product: Product name.
         version: Version.
         build: Build number.
-        revision: Source revision that it was built from; empty where unknown.
+        revision: Source revision that it was built from; empty if unknown.
         build_url: URL of the Jenkins build; empty outside Jenkins.
         built_by: Who started the build.
         exported_at: When the export ended, UTC.

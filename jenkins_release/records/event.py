@@ -49,7 +49,7 @@ class ReleaseEvent(Record):
         title: The event in one line.
         product: Product name.
         version: Version.
-        build: Build; empty where the event is about no single one.
+        build: Build; empty if the event is about no single one.
         at: When, UTC.
         by: Who did it.
         build_url: URL of the Jenkins build that it happened in; empty outside Jenkins.

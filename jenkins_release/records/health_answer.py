@@ -10,9 +10,9 @@ class Answer:
     """What a server answered.
 
     Attributes:
-        status: HTTP status; 0 where there was no answer.
+        status: HTTP status; 0 if there was no answer.
         body: The first :data:`MAX_BODY` bytes of its body.
-        problem: Why there was no answer; empty where there was one.
+        problem: Why there was no answer; empty if there was one.
     """
 
     status: int

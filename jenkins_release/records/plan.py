@@ -17,7 +17,7 @@ class TagNow(Part):
     Attributes:
         tag: The tag.
         moving: Whether the tag may be moved from one release to the next.
-        digest: Manifest digest that it names, None where the tag is free.
+        digest: Manifest digest that it names, None if the tag is free.
         config_digest: Config digest behind it.
     """
 
@@ -41,7 +41,7 @@ class PlannedImage(Part):
         digest: Manifest digest in the registry, None while absent.
         candidate_tag_set: Whether the temporary tag is there at the moment.
         tags: Release tags and what they name now.
-        push_bytes: Bytes of layers that may have to be pushed, 0 where the image is in the registry:
+        push_bytes: Bytes of layers that may have to be pushed, 0 if the image is in the registry:
             as they stand in the archive, an upper bound.
         push_exact: Whether ``push_bytes`` is exactly what will be sent, config included: every digest
             is known, and what the registry holds or can mount is not counted.
@@ -70,10 +70,10 @@ class Plan(Record):
         candidate: Digest of ``candidate.json``.
         policy: Digest of the policy and of the keys that it trusts.
         requester: Who asked for the promotion; never the approver.
-        registry: Registry host; empty where there are no images.
+        registry: Registry host; empty if there are no images.
         images: Every image of the candidate.
         installers: Every installer of the candidate, by path.
-        release_area: Where installers will be published; empty where there are none, or no area.
+        release_area: Where installers will be published; empty if there are none, or no area.
         occupied: Release tags that name other content, each a full sentence with both digests.
         obstacles: What the configuration or the repositories do not allow, each a full sentence.
     """

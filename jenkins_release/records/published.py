@@ -29,7 +29,7 @@ class PublishedRelease(Record):
         version: Version.
         build: Build number of the candidate that it was published from.
         candidate_digest: Digest of that candidate's ``candidate.json``, which QA signed.
-        revision: Source revision; empty where unknown.
+        revision: Source revision; empty if unknown.
         published_at: When, UTC.
         published_by: Who started the publication.
         build_url: URL of the Jenkins build that published it; empty outside Jenkins.

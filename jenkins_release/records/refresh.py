@@ -40,7 +40,7 @@ class StackState(Part):
     """What runs on a stack.
 
     Attributes:
-        release: ``version/build`` that it is; empty where it is no release, or nobody knows.
+        release: ``version/build`` that it is; empty if it is no release, or nobody knows.
         parts: Every service, or every instance that was reached.
     """
 
@@ -72,7 +72,7 @@ class HealthResult(Part):
         answers: Answers in all.
         good: Good answers among them.
         needed: Good answers in a row that were needed.
-        problem: What was wrong with the last bad answer; empty where all were good.
+        problem: What was wrong with the last bad answer; empty if all were good.
     """
 
     url: str
@@ -105,7 +105,7 @@ class RefreshRecord(Predicate):
         after: What was to run.
         health: What the health checks found.
         instances: How Run Command ended, instance by instance.
-        problem: Why it did not work; empty where it did.
+        problem: Why it did not work; empty if it did.
         started_on: When the run started.
         accepted_lost: Earlier records that were lost when the run began, and not to stop it any more.
         accepted_because: Why; empty without any.

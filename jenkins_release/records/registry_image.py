@@ -49,7 +49,7 @@ class HeldImage:
     Attributes:
         digest: Digest of its manifest.
         tags: Its tags; none for what an index lists, or what lost its last tag to another image.
-        pulled: When it was last pulled; None where it never was.
+        pulled: When it was last pulled; None if it never was.
         children: Digests that it lists, where it is an index.
     """
 

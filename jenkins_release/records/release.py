@@ -127,7 +127,7 @@ class WithdrawnImage(Part):
         name: Short name.
         repository: Repository.
         digest: Manifest digest, which the registry keeps.
-        pinned_by: Tag that keeps it; empty where the registry did not hold the image any more.
+        pinned_by: Tag that keeps it; empty if the registry did not hold the image any more.
         tags_removed: Tags that are gone, fixed ones, and moving ones without a release to return to.
         moved_tags: Moving tags that return to the release before.
     """

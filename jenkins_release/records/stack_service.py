@@ -18,7 +18,7 @@ class Deployment:
         pending: Tasks that are starting.
         running: Tasks that run.
         failed: Tasks that did not come up, one after the other.
-        rollout: ``IN_PROGRESS``, ``COMPLETED`` or ``FAILED``; empty where ECS does not tell.
+        rollout: ``IN_PROGRESS``, ``COMPLETED`` or ``FAILED``; empty if ECS does not tell.
         reason: What ECS says of that.
     """
 
@@ -66,7 +66,7 @@ class EcsService:
 
     @property
     def not_rolling(self) -> str:
-        """Why rolling updates by ECS are not what happens to it; empty where they are."""
+        """Why rolling updates by ECS are not what happens to it; empty if they are."""
         if self.controller != "ECS":
             return f"{self.name} is deployed by {self.controller}, expected rolling updates by ECS"
         if self.strategy != "ROLLING":

@@ -159,7 +159,7 @@ class TrustVersion:
         return TrustVersion.read(canonical_json(value), f"the version before, in {self.where}")
 
     def unsigned(self, previous: TrustVersion | None) -> list[str]:
-        """Say which signatures are missing; empty where this version may follow ``previous``.
+        """Say which signatures are missing; empty if this version may follow ``previous``.
 
         Both thresholds count, that of the version before and its own (TUF specification, "Update the
         root role"), each over distinct keys.

@@ -65,8 +65,8 @@ class ImageReference:
     Attributes:
         host: Registry host, with port if any.
         repository: Repository.
-        tag: Tag; empty where none is given.
-        digest: Manifest digest, which counts before the tag; empty where none is given.
+        tag: Tag; empty if none is given.
+        digest: Manifest digest, which counts before the tag; empty if none is given.
     """
 
     host: str

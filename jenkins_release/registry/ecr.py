@@ -302,7 +302,7 @@ class EcrRegistry:
         wildcard makes room, so the tag of an old line stays where it points.
 
         Returns:
-            The repository as it is now; unchanged where the tag could be moved already.
+            The repository as it is now; unchanged if the tag could be moved already.
 
         Raises:
             RepositoryNotFound: There is no such repository.

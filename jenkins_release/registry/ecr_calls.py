@@ -165,7 +165,7 @@ class EcrCalls:
             page = {"nextToken": token}
 
     def blob_mounting(self) -> bool:
-        """Return the account setting ``BLOB_MOUNTING``; False where the caller may not read it."""
+        """Return the account setting ``BLOB_MOUNTING``; False if the caller may not read it."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         what = "ask whether blobs can be mounted"
@@ -237,7 +237,7 @@ class EcrCalls:
         return Scan(status, Counter(scan.findings) | Counter(seen.findings), counted=seen.counted)
 
     def tag_digest(self, repository: str, tag: str) -> str | None:
-        """Return the digest that a tag names, or None where there is no such tag."""
+        """Return the digest that a tag names, or None if there is no such tag."""
         found = self.manifests(repository, [tag])
         return found[tag].digest if tag in found else None
 

@@ -215,7 +215,7 @@ class BlobStore(Protocol):
         ...
 
     def mount(self, repository: str, digest: str, source: str) -> bool:
-        """Let the repository have a blob of another one; False where the registry does not do that."""
+        """Let the repository have a blob of another one; False if the registry does not do that."""
         ...
 
     def upload(self, repository: str) -> Upload:

@@ -83,7 +83,7 @@ def _checked_endpoint(endpoint: str, account: str | None) -> str:
 
 
 def _credentials(token: str) -> tuple[str, str]:
-    """Split a token into user and password; both empty where it is none, so that no error quotes it."""
+    """Split a token into user and password; both empty if it is none, so that no error quotes it."""
     try:
         user, _, password = base64.b64decode(token, validate=True).decode().partition(":")
     except ValueError:  # no base64, no ASCII, no UTF-8

@@ -81,7 +81,7 @@ class RegistryUploads:
         """Let the repository have a blob of another one.
 
         Returns:
-            False where the registry began an upload instead, which is cancelled.
+            False if the registry began an upload instead, which is cancelled.
 
         Raises:
             RepositoryNotFound: There is no such repository.
@@ -202,7 +202,7 @@ class _Upload:
         return self._store.holds(self._repository, digest, self._arrived)
 
     def cancel(self) -> None:
-        """Cancel the upload; the registry forgets it by itself where that fails."""
+        """Cancel the upload; the registry forgets it by itself if that fails."""
         self._finished = True
         limits = self._transport.limits
         limits = replace(limits, answer_s=min(limits.answer_s, _CANCEL_S))
@@ -261,7 +261,7 @@ class _Upload:
 
 
 def _arrived(answer: Answer, what: str) -> int | None:
-    """Return the bytes that an upload has, from its ``Range`` header; None where there is none."""
+    """Return the bytes that an upload has, from its ``Range`` header; None if there is none."""
     stated = answer.headers.get("Range")
     if stated is None:
         return None

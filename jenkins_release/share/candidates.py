@@ -193,7 +193,7 @@ class CandidateArea:
         return any(read_bounded(self.share, f"{folder}/{name}") == data for name in same)
 
     def read_attestation(self, ref: CandidateRef, name: str) -> bytes:
-        """Read an attestation that was listed. Raises IntegrityError where it cannot be read."""
+        """Read an attestation that was listed. Raises IntegrityError if it cannot be read."""
         path = f"{ATTESTATIONS}/{name}"
         try:
             return self._read(ref, path)

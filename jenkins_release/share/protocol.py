@@ -215,7 +215,7 @@ class Share(Protocol):
             length: Bytes; None for all that follow.
 
         Returns:
-            False where it is not possible this way; nothing was appended then, read and write the bytes.
+            False if it is not possible this way; nothing was appended then, read and write the bytes.
 
         Raises:
             PathNotFound: There is no such file.
@@ -243,7 +243,7 @@ class Share(Protocol):
         """Make a file read-only; :meth:`remove` still removes it.
 
         Returns:
-            False where the server does not let this user do so; the file stays as it is.
+            False if the server does not let this user do so; the file stays as it is.
 
         Raises:
             PathNotFound: There is no such file.
@@ -251,7 +251,7 @@ class Share(Protocol):
         ...
 
     def free_space(self) -> int | None:
-        """Bytes that the caller may still write, or None where the server does not tell."""
+        """Bytes that the caller may still write, or None if the server does not tell."""
         ...
 
     def lease(self, path: str, holder: str) -> AbstractContextManager[Lease]:

@@ -23,7 +23,7 @@ class ImageConfig:
 
     Attributes:
         blob: The config's bytes; their digest is the image's identity.
-        platform: Platform that the image runs on; empty where the config states none. Docker loads such
+        platform: Platform that the image runs on; empty if the config states none. Docker loads such
             an image for its own platform.
         diff_ids: Digests of the uncompressed layers, base first.
     """

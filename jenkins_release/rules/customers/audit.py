@@ -41,7 +41,7 @@ class SeenUser:
     Attributes:
         name: User name.
         tags: Its tags.
-        boundary: ARN of its boundary; empty where it has none.
+        boundary: ARN of its boundary; empty if it has none.
         keys: Its access keys.
         inline: Name to document of its inline policies.
         managed: ARNs of what is attached.

@@ -44,7 +44,7 @@ def evaluate(policies: Iterable[Policy], call: Call, boundary: Policy | None = N
     Args:
         policies: Everything attached to the user, inline, managed and through groups.
         call: The call.
-        boundary: The permissions boundary; None where the user has none.
+        boundary: The permissions boundary; None if the user has none.
     """
     identity = [statement for policy in policies for statement in statements(policy)]
     limits = None if boundary is None else statements(boundary)

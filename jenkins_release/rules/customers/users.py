@@ -126,7 +126,7 @@ def delivered_keys(tags: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def day_of(tags: Mapping[str, str], tag: str) -> date | None:
-    """Return a date that stands in a tag; None where there is none or it cannot be read."""
+    """Return a date that stands in a tag; None if there is none or it cannot be read."""
     try:
         return date.fromisoformat(tags.get(tag, "")[:10])
     except ValueError:
@@ -134,7 +134,7 @@ def day_of(tags: Mapping[str, str], tag: str) -> date | None:
 
 
 def moment_of(tags: Mapping[str, str], tag: str) -> datetime | None:
-    """Return a moment that stands in a tag; None where there is none or it cannot be read."""
+    """Return a moment that stands in a tag; None if there is none or it cannot be read."""
     try:
         found = datetime.fromisoformat(tags.get(tag, ""))
     except ValueError:

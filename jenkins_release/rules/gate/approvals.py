@@ -46,7 +46,7 @@ class Override:
 
 
 def approved_plan(item: Counted) -> Plan | None:
-    """Return the plan that an approval or override names, or None where it does not name one.
+    """Return the plan that an approval or override names, or None if it does not name one.
 
     The statement holds the whole plan and its digest: the two have to agree.
     """
@@ -68,7 +68,7 @@ def approvals(
         found: The verdicts, for who tested.
         candidate: The candidate, for who built it.
         policy: What is asked for.
-        plan: The plan as it would be made now; None where nobody asked the registry: approvals are
+        plan: The plan as it would be made now; None if nobody asked the registry: approvals are
             not looked at then.
 
     Returns:
@@ -133,7 +133,7 @@ def given_twice(
     policy: Policy,
     plan: Plan,
 ) -> list[Reason]:
-    """Say that an approval adds nothing where one is still missing: the same person gave it before.
+    """Say that an approval adds nothing if one is still missing: the same person gave it before.
 
     Args:
         item: The approval that is to be given; it is in the evidence too.

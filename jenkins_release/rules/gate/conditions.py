@@ -83,7 +83,7 @@ class Facts:
     Attributes:
         now: The time, UTC.
         released: Versions that the registry holds.
-        scans: Image name to the registry's scan of it. None where nobody looked: an image cannot be
+        scans: Image name to the registry's scan of it. None if nobody looked: an image cannot be
             scanned before it is pushed.
         pins: Tags in the registry that keep images of this candidate because it was withdrawn.
     """
@@ -97,7 +97,7 @@ class Facts:
 def verdicts(evidence: Evidence, policy: Policy | None = None) -> tuple[Verdict, ...]:
     """Return the latest verdict of each tester with each key, after the last revocation.
 
-    A pass replaces a fail only where the same person gave it with the same key. A fail counts whoever it
+    A pass replaces a fail only if the same person gave it with the same key. A fail counts whoever it
     names: it is the verdict of the key's owner. A revocation takes back every pass, and a fail only if its
     key may speak for who revokes.
 

@@ -16,7 +16,7 @@ def drift(approved: Plan, now: Plan) -> list[str]:
         now: The plan as it would be made now.
 
     Returns:
-        Full sentences; empty where the approval holds.
+        Full sentences; empty if the approval holds.
     """
     moved = []
     for what in (

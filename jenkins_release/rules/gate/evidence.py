@@ -85,7 +85,7 @@ class Evidence:
         return [item for item in self.counted if item.statement.predicate_type in predicate_types]
 
     def latest(self, predicate_type: str) -> int:
-        """Return the number of the last counted statement of a type; 0 where there is none."""
+        """Return the number of the last counted statement of a type; 0 if there is none."""
         return max((item.statement.sequence for item in self.of(predicate_type)), default=0)
 
 

@@ -53,7 +53,7 @@ class Policy:
         separate: Whom an approver must not be: ``requester``, ``builder``, ``tester``.
         allow_downgrade: Whether a version older than one that is released in its line may go out.
         freezes: Times in which nothing is released.
-        scan: Worst severities that ECR's image scan must not find; empty where no scan is asked for.
+        scan: Worst severities that ECR's image scan must not find; empty if no scan is asked for.
         people: Name of each person to the other ways in which the person is written.
         machines: Accounts that are no person.
         accept_notary: Roles in which a notary's word for a person suffices: ``request``, ``qa``,

@@ -25,12 +25,12 @@ class Release:
         evidence: Its attestations, sorted out.
         verdicts: Latest verdict of each tester.
         promotion: The last promotion that counts.
-        promoted: What it left in the registry; None where there is none that can be read.
+        promoted: What it left in the registry; None if there is none that can be read.
         publication: The last publication that counts.
-        published: What it left in the release area; None where there is none that can be read.
+        published: What it left in the release area; None if there is none that can be read.
         approvals: The approvals that promotion and publication name, by trusted keys.
         summary: The verification summary, where one that counts ends the chain.
-        summary_sha256: SHA-256 in hex of that summary's envelope; empty where there is none.
+        summary_sha256: SHA-256 in hex of that summary's envelope; empty if there is none.
         inputs: Every attestation but that one.
         problems: Why the release is not validated and in force, the summary not looked at.
     """
@@ -60,7 +60,7 @@ class Release:
 
     @property
     def subjects(self) -> Mapping[str, str] | None:
-        """What a summary is about besides ``candidate.json``; None where nothing was released."""
+        """What a summary is about besides ``candidate.json``; None if nothing was released."""
         if self.record.images:
             return summary_subjects(self.promoted) if self.promoted else None
         return self.published.subjects if self.published else None

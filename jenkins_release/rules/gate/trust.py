@@ -111,7 +111,7 @@ def in_force(versions: Sequence[TrustVersion], now: datetime) -> TrustVersion:
 
 
 def misfits(version: TrustVersion, configuration: Configuration) -> list[str]:
-    """Say what in a ``release.toml`` is against the trust document; empty where nothing is."""
+    """Say what in a ``release.toml`` is against the trust document; empty if nothing is."""
     document = version.document
     problems = []
     if configuration.product.name != document.product:

@@ -60,7 +60,7 @@ def make_event(
         event_id: Unique id.
         product: Product name.
         version: Version, as it was asked for.
-        build: Build; empty where it is about no single one.
+        build: Build; empty if it is about no single one.
         at: When, UTC.
         by: Who did it.
         build_url: URL of the Jenkins build.

@@ -57,7 +57,7 @@ def judge(
         now: The time, UTC.
 
     Returns:
-        The release, None where the bundle's ``candidate.json`` cannot be read; and every reason why it
+        The release, None if the bundle's ``candidate.json`` cannot be read; and every reason why it
         is not validated and in force, none where it is.
     """
     try:
@@ -200,7 +200,7 @@ class Judgement:
     """What a bundle proves under a trust document.
 
     Attributes:
-        release: The release; None where the bundle's ``candidate.json`` cannot be read.
+        release: The release; None if the bundle's ``candidate.json`` cannot be read.
         authority: The version that it was judged under.
         problems: Why it is not proven, promoted and in force.
         refused: Why its promotion or publication is not one that the policy allows.

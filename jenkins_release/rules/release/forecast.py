@@ -38,7 +38,7 @@ class Forecast:
 
     Attributes:
         bytes: Bytes of layers to push at most.
-        seconds: The guess, in seconds; None where nothing was seen.
+        seconds: The guess, in seconds; None if nothing was seen.
         rate: Bytes per second that it rests on; None likewise.
         seen: The earlier promotions that it rests on.
     """
@@ -77,7 +77,7 @@ def seen_rate(candidate: str, predicate: Mapping[str, Any]) -> SeenRate | None:
         predicate: The attestation's predicate.
 
     Returns:
-        None where it pushed nothing, or does not say, or not in numbers.
+        None if it pushed nothing, or does not say, or not in numbers.
     """
     told = predicate.get(PUSHED)
     size, seconds = (told.get("bytes"), told.get("seconds")) if isinstance(told, Mapping) else (None, None)

@@ -20,8 +20,8 @@ class Match:
         name: What the consumer named.
         digest: The digest that was found: of the manifest, the config, or the file.
         parts: Names of the release's images, or the path of its file.
-        note: How it agrees; empty where it does not.
-        problems: Why it is not part of the release; empty where it is.
+        note: How it agrees; empty if it does not.
+        problems: Why it is not part of the release; empty if it is.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Match:
 
 
 def promoted_image(release: Release, registry: str, repository: str) -> ReleasedImage | None:
-    """Return what the promotion left in a repository, None where it did not push there (a mirror)."""
+    """Return what the promotion left in a repository, None if it did not push there (a mirror)."""
     if release.promoted is None or release.promoted.registry != registry:
         return None
     return next((image for image in release.promoted.images if image.repository == repository), None)

@@ -37,8 +37,8 @@ class Event:
 
     Attributes:
         file: File name.
-        statement: What it says; None where it cannot be read.
-        key: Name of the trusted key whose signature holds; empty where there is none.
+        statement: What it says; None if it cannot be read.
+        key: Name of the trusted key whose signature holds; empty if there is none.
         counts: Whether it is believed.
         notes: Why it is not, and what is wrong with it.
         notary: Whether the key is a notary's, which says whom Jenkins authenticated.
@@ -72,12 +72,12 @@ class Story:
     """What became of one candidate.
 
     Attributes:
-        record: ``candidate.json``; None where it cannot be read.
+        record: ``candidate.json``; None if it cannot be read.
         digest: Its digest.
         state: Where the release stands, by what counts.
         events: Every attestation, in the order of the chain; unreadable ones last.
         altered: Signs that something was altered, removed, copied or put in another order.
-        head: SHA-256 in hex of the last attestation's file; empty where there is none.
+        head: SHA-256 in hex of the last attestation's file; empty if there is none.
     """
 
     record: Candidate | None
@@ -98,7 +98,7 @@ def tell(
     """Tell the story of a candidate. Opens nothing and raises nothing.
 
     Args:
-        candidate: The bytes of ``candidate.json``; empty where it is missing.
+        candidate: The bytes of ``candidate.json``; empty if it is missing.
         attestations: File name to bytes, everything in the attestations folder.
         trusted: Keys that are believed.
         now: The time, UTC.

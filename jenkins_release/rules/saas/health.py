@@ -22,10 +22,10 @@ def expected_version(check: HealthSection, release: str) -> str | None:
 
     Args:
         check: The check.
-        release: ``version/build`` that is to run; empty where what runs is no release.
+        release: ``version/build`` that is to run; empty if what runs is no release.
 
     Returns:
-        The version; None where none is asked for or nobody knows which.
+        The version; None if none is asked for or nobody knows which.
     """
     if not check.version_field or not release:
         return None
@@ -34,7 +34,7 @@ def expected_version(check: HealthSection, release: str) -> str | None:
 
 
 def fault(check: HealthSection, answer: Answer, expected: str | None) -> str:
-    """Say what is wrong with an answer; empty where it is good."""
+    """Say what is wrong with an answer; empty if it is good."""
     if answer.problem:
         return answer.problem
     if answer.status != check.status:

@@ -18,7 +18,7 @@ class ReleasedImages:
         release: ``version/build``.
         digests: Short name of an image to its manifest digest.
         withdrawn: Whether it was withdrawn.
-        unproven: Why it cannot be proven that it is in force; empty where it can.
+        unproven: Why it cannot be proven that it is in force; empty if it can.
     """
 
     release: str

@@ -65,7 +65,7 @@ class StackHistory:
 
     @property
     def state(self) -> StackState:
-        """The state that the stack was left in, or should be returned to; empty where nobody knows."""
+        """The state that the stack was left in, or should be returned to; empty if unknown."""
         return self.last.record.state if self.last else StackState()
 
     def good_state(self, observed: StackState) -> StackState:

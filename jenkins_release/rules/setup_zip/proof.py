@@ -63,7 +63,7 @@ class SetupProof:
         release: The release that its attestations prove.
         sha256: SHA-256 of the zip in hex.
         size: Its bytes.
-        scripts_compared: Whether the scripts are those of this program; not compared where another
+        scripts_compared: Whether the scripts are those of this program; not compared if another
             version wrote the zip.
         attested: The attestation of its files.
     """

@@ -49,7 +49,7 @@ class JsonApi:
         self._invalid = invalid
 
     def action(self, target: str, path: str) -> str:
-        """Return the action that a request is for, empty where it is another service's.
+        """Return the action that a request is for, empty if it is another service's.
 
         Args:
             target: The header ``X-Amz-Target``, which JSON 1.1 has.

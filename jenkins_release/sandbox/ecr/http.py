@@ -43,7 +43,7 @@ class RequestRecord:
         action: Action of the ECR API; empty on ``/v2/``.
         repository: Repository, where the request names one.
         principal: ARN of the caller, once it is known.
-        status: HTTP status of the answer; 0 where there was none.
+        status: HTTP status of the answer; 0 if there was none.
         received: Bytes of the request's body that were read.
         sent: Bytes of the answer's body that were sent.
         fault: Whether a fault was put on this request.

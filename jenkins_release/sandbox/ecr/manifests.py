@@ -84,7 +84,7 @@ def remove_image(state: EcrState, name: str, tag: str | None, digest: str | None
     """Remove a tag, or an image with all its tags; with its last tag an image goes too.
 
     Returns:
-        What was removed, as ``imageIds`` of BatchDeleteImage; empty where there was no such image.
+        What was removed, as ``imageIds`` of BatchDeleteImage; empty if there was no such image.
 
     Raises:
         ApiFault: ImageTagDoesNotMatchDigest, ImageReferencedByManifestList; these are codes of

@@ -105,7 +105,7 @@ class RegistryStore:
                 connection.close()
 
     def has_blob(self, storage: str, digest: str) -> int | None:
-        """Return the size of a blob in bytes, or None where the repository lacks it."""
+        """Return the size of a blob in bytes, or None if the repository lacks it."""
         with self.request("HEAD", f"/v2/{storage}/blobs/{digest}") as answer:
             return int(answer.headers["Content-Length"]) if answer.status == 200 else None
 

@@ -2,7 +2,7 @@
 
 ECR differs from a plain registry: the caller needs a token and the matching IAM permission for
 each request, a repository has to exist before the first push, an immutable tag cannot be pushed
-again even with the same content, and a layer is mounted from another repository only where the
+again even with the same content, and a layer is mounted from another repository only if the
 account opted in (ECR user guide, "Blob mounting in Amazon ECR").
 """
 
@@ -201,7 +201,7 @@ class V2Api:
         exchange.reply(200, data, {"Content-Type": image.media_type, "Docker-Content-Digest": image.digest})
 
     def _upload_query(self, exchange: Exchange, arn: str) -> str:
-        """Return the query of a POST that begins an upload, with a mount only where it is possible."""
+        """Return the query of a POST that begins an upload, with a mount only if it is possible."""
         source, digest = exchange.query.get("from"), exchange.query.get("mount")
         if digest is None:
             return exchange.raw_query

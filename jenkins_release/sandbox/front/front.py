@@ -54,7 +54,7 @@ class EcrFront(OnLoopback):
         iam: URL of the sandbox's IAM, whose users may call too.
         key_delay_s: Seconds in which a new key of IAM's is not known yet.
         layer_host: Host and port that a client is sent to for a layer, as ECR sends it to S3; the front
-            serves layers itself where it is empty.
+            serves layers itself if it is empty.
         clock: Seconds since the epoch.
     """
 

@@ -58,7 +58,7 @@ class IamUsers:
         self._ask("POST", {"access_key": key_id, "at": self._clock()})
 
     def answer(self, arn: str, action: str, resource: str, address: str) -> Answer | None:
-        """Return what IAM answers to a call of a user; None where it has no such user."""
+        """Return what IAM answers to a call of a user; None if it has no such user."""
         user = self._ask("GET").get(arn)
         if user is None:
             return None

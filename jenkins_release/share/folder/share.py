@@ -170,7 +170,7 @@ class DirectoryShare:
             os.fsync(folder)
 
     def protect(self, path: str) -> bool:
-        """Take the permission to write from everybody; False where this user may not."""
+        """Take the permission to write from everybody; False if this user may not."""
         names = check_below_root(path)
         with self._doing("protect", path):
             file = self._open_file(names, os.O_RDONLY)

@@ -89,7 +89,7 @@ class SmbConnection:
             lost.add(self.target, int(self.session.session_id or 0), silent=silent)
 
     def close(self) -> bool:
-        """Log off and close; False where the server did not answer."""
+        """Log off and close; False if the server did not answer."""
         self._lost = None
         return self.wire.hang_up()
 

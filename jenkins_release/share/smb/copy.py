@@ -96,7 +96,7 @@ class ServerCopy:
             length: Bytes; None for all that follow.
 
         Returns:
-            Bytes copied, None where the server does not offer it.
+            Bytes copied, None if the server does not offer it.
 
         Raises:
             IntegrityError: The source has fewer bytes.

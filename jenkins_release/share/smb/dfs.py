@@ -82,7 +82,7 @@ def referral_targets(
         folder: The names below the share up to where the answer is wanted.
 
     Returns:
-        The targets with the rest of the location's folder appended; empty where there is no
+        The targets with the rest of the location's folder appended; empty if there is no
         referral. A referral carries no port, so the location's own port goes for its targets.
     """
     if not wire.server_capabilities.has_flag(Capabilities.SMB2_GLOBAL_CAP_DFS):

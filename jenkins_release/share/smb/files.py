@@ -144,7 +144,7 @@ def _removed(connection: SmbConnection, path: str) -> bool:
 
 
 def protect(connection: SmbConnection, path: str) -> bool:
-    """Set a file's attribute ``read-only`` (MS-FSCC section 2.6); False where the server refuses."""
+    """Set a file's attribute ``read-only`` (MS-FSCC section 2.6); False if the server refuses."""
     with connection.doing("protect", path):
         try:
             _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_READONLY)

@@ -64,7 +64,7 @@ class Resumption:
             reopen: Connects and opens the file again.
 
         Raises:
-            ReleaseError: The break itself where it is not worth another attempt, or the last failure; not
+            ReleaseError: The break itself if it is not worth another attempt, or the last failure; not
                 retryable once the policy is used up by breaks.
         """
         if not error.retryable:

@@ -220,7 +220,7 @@ class SmbShare:
         )
 
     def protect(self, path: str) -> bool:
-        """Set the attribute ``read-only``; False where the server does not let this user."""
+        """Set the attribute ``read-only``; False if the server does not let this user."""
         check_below_root(path)
         return self._settled(
             lambda here: smb_files.protect(here, path), lambda here: smb_files.is_protected(here, path)
@@ -251,7 +251,7 @@ class SmbShare:
                 first, so nothing is done later.
 
         Returns:
-            What ``change`` returned; True where its answer was lost.
+            What ``change`` returned; True if its answer was lost.
         """
         with self._pool.slot() as slot:
             try:

@@ -89,7 +89,7 @@ class SmbWriter(Finished):
             length: Bytes; None for all that follow.
 
         Returns:
-            False where the server is another one, or does not offer it; then nothing was appended.
+            False if the server is another one, or does not offer it; then nothing was appended.
 
         Raises:
             PathNotFound: There is no such file.

@@ -32,8 +32,8 @@ class Protection:
 
     Attributes:
         session_id: The session.
-        signer: Signs and checks; None where it is encrypted.
-        sealer: Encrypts and decrypts; None where it is signed only.
+        signer: Signs and checks; None if it is encrypted.
+        sealer: Encrypts and decrypts; None if it is signed only.
     """
 
     session_id: int

@@ -243,7 +243,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         self._transport = None if other is None else BulkTcp(other, self)
 
     def send_parts(self, parts: list[Part]) -> None:
-        """Send one packet made of parts; raises SMBConnectionClosed where the connection has ended."""
+        """Send one packet made of parts; raises SMBConnectionClosed if the connection has ended."""
         self._check_worker_running()
         if self._transport is None:
             raise SMBConnectionClosed("there is no connection")

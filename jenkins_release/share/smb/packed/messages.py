@@ -92,7 +92,7 @@ def request_header(
         message_id: Number of the request.
         session_id: The session.
         tree_id: The tree connect.
-        charge: Credits that it uses; 0 where the server has no multi-credit requests.
+        charge: Credits that it uses; 0 if the server has no multi-credit requests.
         wanted: Credits that the server is asked to grant.
         signed: Whether a signature will be filled in.
     """

@@ -45,7 +45,7 @@ class Signer(Protocol):
 
         Args:
             message_id: The message's number, which AES-GMAC makes its nonce of.
-            parts: The message, with zeros where the signature goes.
+            parts: The message, with zeros if the signature goes.
             answer: Whether a server sends it.
         """
 
@@ -78,7 +78,7 @@ def signer(dialect: int, algorithm: int | None, key: bytes) -> Signer:
 
     Args:
         dialect: Negotiated dialect.
-        algorithm: Negotiated signing algorithm of SMB 3.1.1; None where the server named none.
+        algorithm: Negotiated signing algorithm of SMB 3.1.1; None if the server named none.
         key: Signing key of the session.
 
     Raises:
