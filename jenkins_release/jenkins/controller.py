@@ -1,16 +1,17 @@
 """A Jenkins controller, over python-jenkins.
 
-python-jenkins makes the URLs, the login, the crumb and the session; the requests themselves are made
-here, because its own methods drop what a caller has to know: the queue item of a duplicate trigger,
-the status of a refusal, the offset of a console.
+python-jenkins makes the URLs, the login, the crumb and the session. Its own methods are used unless they
+drop what a caller has to know: the queue item of a duplicate trigger, the causes of a build, the offset of
+a console, and whether an item was created or existed before.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -84,13 +85,13 @@ class Controller:
 
     def user(self) -> str:
         """Return the id of the user whose token is used."""
-        return self._json("ask who this user is", "me/api/json?tree=id", lambda answer: str(answer["id"]))
+        with jenkins_errors("ask who this user is", self.url):
+            return str(_clean(self._server.get_whoami())["id"])
 
     def job(self, path: str) -> JobInfo:
         """Return a job. Raises ItemNotFound."""
-        return self._json(
-            f"read the job {path}", f"{_job(path)}api/json", lambda answer: job_of(path, answer)
-        )
+        with jenkins_errors(f"read the job {path}", self.url):
+            return job_of(path, _clean(self._server.get_job_info(path)))
 
     def trigger(self, path: str, parameters: Mapping[str, str]) -> int:
         """Start a job with parameters, which travel in the body: no log of a proxy has them.
@@ -127,9 +128,8 @@ class Controller:
 
     def queue_item(self, number: int) -> QueueItem:
         """Return a queue item. Raises ItemNotFound some five minutes after it left the queue."""
-        return self._json(
-            f"read the queue item {number}", f"queue/item/{number}/api/json?depth=0", queue_item_of
-        )
+        with jenkins_errors(f"read the queue item {number}", self.url):
+            return queue_item_of(_clean(self._server.get_queue_item(number)))
 
     def builds(self, path: str) -> list[Build]:
         """Return the last builds of a job, newest first; no more than ``LAST_BUILDS``."""
@@ -221,25 +221,30 @@ class Controller:
 
     def update(self, path: str, config: str) -> None:
         """Replace the ``config.xml`` of an item."""
-        with jenkins_errors(f"change the definition of {path}", self.url):
-            self._post(f"{_job(path)}config.xml", data=config.encode(), headers=jenkins.DEFAULT_HEADERS)
+        with jenkins_errors(f"change the definition of {path}", self.url), self._crumb():
+            self._server.reconfig_job(path, config)
 
     def _json(self, what: str, path: str, read: Callable[[Any], T]) -> T:
         with jenkins_errors(what, self.url):
-            return read(_document(self._server.jenkins_open(self._request("GET", path))))
+            return read(_clean(json.loads(self._server.jenkins_open(self._request("GET", path)))))
 
     def _post(
         self, path: str, *, data: Any = None, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
         request = self._request("POST", path, data=data, headers=headers)
-        try:
+        with self._crumb():
             answer: requests.Response = self._server.jenkins_request(request)
+        return answer
+
+    @contextlib.contextmanager
+    def _crumb(self) -> Iterator[None]:
+        try:
+            yield
         except jenkins.JenkinsException as error:
             if isinstance(translate(error, "", self.url), CrumbRefused):
                 # A restart ends the session that the crumb belongs to: the next attempt fetches another.
                 self._server.crumb = None
             raise
-        return answer
 
     def _request(self, method: str, path: str, **more: Any) -> requests.Request:
         return requests.Request(method, f"{self.url}{path}", **more)
@@ -249,9 +254,8 @@ def _job(path: str) -> str:
     return "".join(f"job/{quote(name, safe='')}/" for name in path.split("/"))
 
 
-def _document(text: str) -> Any:
-    """Parse JSON. Raises ValueError, RecursionError, also for text that cannot be written anywhere."""
-    found = json.loads(text)
-    if "\\u" in text and not is_text(json.dumps(found, ensure_ascii=False)):
+def _clean(document: Any) -> Any:
+    """Return what JSON said. Raises ValueError for text that cannot be written anywhere."""
+    if not is_text(json.dumps(document, ensure_ascii=False)):
         raise ValueError("half a surrogate pair")
-    return found
+    return document

@@ -104,8 +104,12 @@ def translate(error: Exception, what: str, url: str) -> ReleaseError:
 
 def _answer_of(error: Exception) -> requests.Response | None:
     """Return the HTTP answer behind an exception: python-jenkins keeps it as the context only."""
-    # No further than that: beyond it stands what was being handled when the call was made.
-    found = error.__context__ if isinstance(error, jenkins.JenkinsException) else error
+    found: BaseException | None = error
+    if isinstance(found, jenkins.JenkinsException) and not isinstance(found, jenkins.NotFoundException):
+        found = found.__context__
+    if isinstance(found, jenkins.NotFoundException):
+        found = found.__context__
+    # No further than that: beyond it is what was being handled when the call was made.
     return found.response if isinstance(found, requests.HTTPError) else None
 
 
