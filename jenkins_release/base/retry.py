@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import tenacity
 
@@ -26,6 +26,7 @@ from jenkins_release.base.waits import pause
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _TOLD_S = 30 * 86400.0
 """A longer wait that a server asks for is no moment that somebody waits for, in seconds."""
@@ -53,8 +54,8 @@ class RetryPolicy:
 
 
 def retry_call(
-    action: Callable[[], T],
-    *,
+    action: Callable[[*Ts], T],
+    *arguments: *Ts,
     what: str,
     policy: RetryPolicy,
     sleep: Callable[[float], None] = pause,
@@ -67,6 +68,7 @@ def retry_call(
 
     Args:
         action: The call; a :class:`ReleaseError` with ``retryable`` set asks for another attempt.
+        arguments: What it is called with, the same in each attempt.
         what: What is tried, for the log, such as ``push skydrm/rms:8.1.0``.
         policy: Attempts, deadline and waits.
         sleep: Waits the given number of seconds.
@@ -106,7 +108,7 @@ def retry_call(
     )
     end = time.monotonic() + policy.deadline_s
     try:
-        return retrying(action)
+        return retrying(action, *arguments)
     except ReleaseError as error:
         asked = error.retry_after
         if error.retryable and asked and time.monotonic() + asked > end:

@@ -32,20 +32,20 @@ class Staging:
 
     def __init__(self, share: Share, folder: str, target: str, lease: Lease | None = None) -> None:
         self.share = share
-        self._folder = folder
+        self.folder = folder
         self._target = target
         self._lease = lease
         self.committed = False
 
     def path(self, path: str) -> str:
         """Where a file of the folder stands below the share's root until the commit."""
-        return f"{self._folder}/{path}"
+        return f"{self.folder}/{path}"
 
     def create(self, path: str) -> AbstractContextManager[Writer]:
         """Create a file below the folder, through breaks of the connection."""
         parent, _, _ = path.rpartition("/")
         if parent:
-            self.share.make_folder(f"{self._folder}/{parent}")
+            self.share.make_folder(f"{self.folder}/{parent}")
         return self.share.create(self.path(path), resumable=True)
 
     def remove(self, path: str) -> None:
@@ -61,7 +61,7 @@ class Staging:
         """Rename the whole folder into place in one step, under the lease. Raises PathExists."""
         if self._lease is not None:
             self._lease.confirm()
-        rename_whole(self.share, self._folder, self._target)
+        rename_whole(self.share, self.folder, self._target)
         self.committed = True
 
 
@@ -174,7 +174,7 @@ def rename_whole(share: Share, source: str, target: str) -> None:
     """
     what = f"rename {source} to {target}"
     try:
-        failure = retry_call(lambda: _rename(share, source, target), what=what, policy=_WHILE_HELD)
+        failure = retry_call(_rename, share, source, target, what=what, policy=_WHILE_HELD)
     except _Held as error:
         if error.in_use:
             raise

@@ -46,6 +46,21 @@ def test_a_retryable_failure_is_tried_again_with_growing_waits():
     assert call(Flaky(4, error), attempts=5, max_wait_s=5.0) == (5, [1.0, 2.0, 4.0, 5.0])
 
 
+def test_each_attempt_gets_the_arguments():
+    """No lambda has to bind what a loop changes."""
+    seen: list[tuple[str, int]] = []
+
+    def action(name: str, size: int) -> str:
+        seen.append((name, size))
+        if len(seen) < 3:
+            raise RemoteError("busy", retryable=True)
+        return f"{name} {size}"
+
+    policy = RetryPolicy(attempts=3)
+    assert retry_call(action, "x", 7, what="push x", policy=policy, sleep=lambda _: None) == "x 7"
+    assert seen == [("x", 7)] * 3
+
+
 def test_the_last_failure_is_raised_as_it_was():
     """No wrapper around it."""
     error = RemoteError("busy", retryable=True)

@@ -204,7 +204,7 @@ def _require_unmoved(images: Sequence[LocalImage], services: Services) -> None:
     """
     for image in images:
         reference = image.reference
-        now = services.retry(f"inspect {reference}", lambda r=reference: services.engine.inspect(r))  # type: ignore[misc]
+        now = services.retry(f"inspect {reference}", services.engine.inspect, reference)
         if now.image_id != image.image_id:
             raise _moved(image, f"it was {image.image_id}, and is {now.image_id} now")
 

@@ -231,7 +231,7 @@ def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_W
             mistakes.append((error.message, error.hint))
             continue
         try:
-            local = services.retry(f"inspect {reference}", lambda r=reference: services.engine.inspect(r))  # type: ignore[misc]
+            local = services.retry(f"inspect {reference}", services.engine.inspect, reference)
         except ImageNotFound as error:
             # Whatever else is wrong is the daemon's: it is the same for every image.
             mistakes.append((error.message, _BUILD_THEM))
@@ -288,6 +288,6 @@ def _write_archives(
         reused += written.reused
         files.append(FileRecord(path=path, size=written.index.size, sha256=written.index.sha256))
         records = [written.record(image.name, image.local, path) for image in group]
-        known.add_layers(records, staging.path, str(ref))
+        known.add_layers(records, staging.folder, str(ref))
         images += records
     return tuple(files), tuple(images), reused

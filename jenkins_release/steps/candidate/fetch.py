@@ -52,7 +52,7 @@ def fetch_candidate(ref: CandidateRef, folder: Path, services: Services) -> Fetc
     if (folder / MANIFEST).exists():
         raise ConfigurationError(f"{folder} holds a candidate already", hint="give an empty folder")
     for file in opened.record.files:
-        services.retry(f"fetch {file.path}", lambda file=file: _fetch(file, opened, folder, services))  # type: ignore[misc]
+        services.retry(f"fetch {file.path}", _fetch, file, opened, folder, services)
     _write(folder / CHECKSUMS, checksum_lines(opened.manifest, opened.record.files))
     for name, data in opened.attestations.items():
         _write(folder / ATTESTATIONS / name, data)

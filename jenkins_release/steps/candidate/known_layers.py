@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jenkins_release.base.errors import ReleaseError
@@ -56,16 +56,16 @@ class KnownLayers:
         if stretch.size >= LEAST:
             self._found.setdefault(stretch.digest, stretch)
 
-    def add_layers(self, images: Iterable[ImageRecord], place: Callable[[str], str], origin: str) -> None:
+    def add_layers(self, images: Iterable[ImageRecord], folder: str, origin: str) -> None:
         """Remember the layers of a candidate's images.
 
         Args:
             images: Their records.
-            place: From the archive's path in the candidate to the one below the share's root.
+            folder: Where the candidate's files are now, below the share's root.
             origin: The candidate.
         """
         for image in images:
-            path = place(image.archive)
+            path = f"{folder}/{image.archive}"
             for layer in image.layers:
                 self.add(Stretch(layer.digest, layer.size, path, layer.offset, origin))
 
@@ -109,7 +109,7 @@ def find_known_layers(ref: CandidateRef, services: Services) -> KnownLayers:
             record = Candidate.from_bytes(manifests[found], area.shown(found, MANIFEST))
         except (KeyError, ReleaseError):
             continue
-        known.add_layers(record.images, lambda path, found=found: f"{area.folder(found)}/{path}", str(found))  # type: ignore[misc]
+        known.add_layers(record.images, area.folder(found), str(found))
     return known
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.ledger.protocol import Ledger
@@ -15,6 +15,7 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.services import Services
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 def read_lines(ref: CandidateRef, services: Services) -> tuple[Line, ...] | None:
@@ -33,7 +34,7 @@ def read_lines(ref: CandidateRef, services: Services) -> tuple[Line, ...] | None
     if ledger is None:
         return None
     folder = services.candidates.folder(ref)
-    return tuple(_insist(f"read the ledger of {ref}", lambda: ledger.read(folder), ledger, services))
+    return tuple(_insist(services, ledger, f"read the ledger of {ref}", ledger.read, folder))
 
 
 def read_lines_of_each(
@@ -71,7 +72,7 @@ def recorded_refs(services: Services) -> list[CandidateRef]:
     product = services.candidates.product
 
     def below(folder: str) -> list[str]:
-        return _insist(f"list the ledger of {folder}", lambda: ledger.folders(folder), ledger, services)
+        return _insist(services, ledger, f"list the ledger of {folder}", ledger.folders, folder)
 
     versions = below(product)
     builds = services.each(lambda version: below(f"{product}/{version}"), versions)
@@ -128,15 +129,15 @@ def enter(entries: Sequence[LedgerEntry], services: Services) -> tuple[Line, ...
 
     def add(entry: LedgerEntry) -> Line:
         what = f"record {entry.kind} {entry.number:04d} of {entry.version}/{entry.build}"
-        return _insist(what, lambda: ledger.add(entry.path, entry.to_bytes()), ledger, services)
+        return _insist(services, ledger, what, ledger.add, entry.path, entry.to_bytes())
 
     return tuple(add(entry) for entry in entries)
 
 
-def _insist(what: str, action: Callable[[], T], ledger: Ledger, services: Services) -> T:
+def _insist(services: Services, ledger: Ledger, what: str, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
     """Ask the ledger with retries; a step that is itself tried again does not multiply them."""
     try:
-        return services.retry(what, action)
+        return services.retry(what, action, *arguments)
     except RemoteError as error:
         raise RemoteError(
             f"the ledger {ledger.name} cannot be used: {error.message}",

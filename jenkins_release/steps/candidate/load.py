@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.progress import telling_waits
-from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.candidate import FileRecord, ImageRecord
 from jenkins_release.records.receipt import ReceivedImage
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.archive_reader import verified_archive
@@ -63,7 +63,7 @@ def load_candidate(ref: CandidateRef, services: Services) -> LoadReport:
 
 def _received(image: ImageRecord, services: Services) -> ReceivedImage:
     what = f"describe the image {image.reference}"
-    held = services.retry(what, lambda: services.engine.inspect(image.reference))
+    held = services.retry(what, services.engine.inspect, image.reference)
     return ReceivedImage(reference=image.reference, config_digest=image.config_digest, image_id=held.image_id)
 
 
@@ -74,32 +74,29 @@ def load_images(opened: OpenCandidate, images: Sequence[ImageRecord], services: 
         IntegrityError: As :func:`load_candidate`.
     """
     for file in opened.record.archives():
-        if not any(image.archive == file.path for image in images):
-            continue
-
-        def attempt(file=file) -> None:  # type: ignore[no-untyped-def]
-            with services.progress.task(f"load {file.path}", file.size) as task:
-                archive = verified_archive(file, opened, services, advance=task.advance)
-                daemon = "the Docker daemon"
-                services.engine.load(
-                    telling_waits(
-                        archive,
-                        task,
-                        source=services.share.name,
-                        sink=daemon,
-                        last=f"{daemon} to unpack the images",
-                    )
-                )
-
-        services.retry(f"load {file.path}", attempt)
+        if any(image.archive == file.path for image in images):
+            services.retry(f"load {file.path}", _load, file, opened, services)
     for image in images:
-        found = services.retry(
-            f"read the config digest of {image.reference}",
-            lambda image=image: services.engine.config_digest(image.reference),  # type: ignore[misc]
-        )
+        what = f"read the config digest of {image.reference}"
+        found = services.retry(what, services.engine.config_digest, image.reference)
         if found != image.config_digest:
             raise IntegrityError(
                 f"image {image.reference} in the daemon: expected config digest {image.config_digest}, "
                 f"found {found}",
                 hint="another job loads or tags the same name on this machine at the same time",
             )
+
+
+def _load(file: FileRecord, opened: OpenCandidate, services: Services) -> None:
+    with services.progress.task(f"load {file.path}", file.size) as task:
+        archive = verified_archive(file, opened, services, advance=task.advance)
+        daemon = "the Docker daemon"
+        services.engine.load(
+            telling_waits(
+                archive,
+                task,
+                source=services.share.name,
+                sink=daemon,
+                last=f"{daemon} to unpack the images",
+            )
+        )

@@ -104,7 +104,7 @@ def reopen(opened: OpenCandidate, services: Services) -> OpenCandidate:
     area, ref = services.candidates, opened.ref
     require_same_manifest(opened, services)
     lines = read_lines(ref, services)
-    attestations = services.retry(f"read the attestations of {ref}", lambda: area.attestations(ref))
+    attestations = services.retry(f"read the attestations of {ref}", area.attestations, ref)
     return grown(opened, attestations, lines, services)
 
 
@@ -118,7 +118,7 @@ def require_same_manifest(opened: OpenCandidate, services: Services) -> None:
     area, ref = services.candidates, opened.ref
     shown = area.shown(ref, MANIFEST)
     try:
-        found = services.retry(f"read {shown}", lambda: area.read_small(ref, MANIFEST))
+        found = services.retry(f"read {shown}", area.read_small, ref, MANIFEST)
     except ConfigurationError as error:
         raise _changed(opened, f"{shown} is gone") from error
     if found != opened.manifest:
@@ -179,7 +179,7 @@ def open_candidates(
     """
     area = services.candidates
     lines = read_lines_of_each(refs, services)
-    records = services.retry(f"read {len(refs)} candidates", lambda: read_records(area, refs))
+    records = services.retry(f"read {len(refs)} candidates", read_records, area, refs)
     found: dict[CandidateRef, OpenCandidate | ReleaseError] = {}
     for ref in refs:
         recorded = lines[ref]
@@ -226,7 +226,7 @@ def check_sizes(opened: OpenCandidate, services: Services) -> None:
     for record in opened.record.files:
         path, shown = f"{area.folder(opened.ref)}/{record.path}", area.shown(opened.ref, record.path)
         try:
-            size = services.retry(f"stat {path}", lambda path=path: services.share.stat(path).size)  # type: ignore[misc]
+            size = services.retry(f"stat {path}", services.share.stat, path).size
         except PathNotFound:
             beside = present(services.share, f"{path}.gz")
             compressed |= beside
@@ -249,7 +249,7 @@ def _compression(path: str, services: Services) -> str:
     """Say what an image archive on the share was compressed with by somebody; empty if it was not."""
     if not path.endswith(".tar"):
         return ""
-    (head,) = services.retry(f"read {path}", lambda: services.share.read_heads([path]))
+    (head,) = services.retry(f"read {path}", services.share.read_heads, [path])
     return "" if isinstance(head, RemoteError) else compressed_with(head)
 
 

@@ -93,7 +93,7 @@ def verify_candidate(ref: CandidateRef, services: Services, *, head: str = "") -
     try:
         opened = open_candidate(ref, services)
     except IntegrityError as error:
-        _, strange = services.retry(f"list {ref}", lambda: services.candidates.look_at_attestations(ref))
+        _, strange = services.retry(f"list {ref}", services.candidates.look_at_attestations, ref)
         problems = [f"{text}{when(f'{ATTESTATIONS}/{name}'.rstrip('/'))}" for name, text in strange.items()]
         raise _altered(ref, problems or [f"{error.message}{when(MANIFEST)}"]) from error
     problems = _manifest(opened, when, services)
@@ -151,7 +151,7 @@ def _clock(ref: CandidateRef, services: Services) -> Callable[[str], str]:
     def when(path: str) -> str:
         full = f"{area.folder(ref)}/{path}"
         try:
-            entry = services.retry(f"stat {full}", lambda: services.share.stat(full))
+            entry = services.retry(f"stat {full}", services.share.stat, full)
         except PathNotFound:
             return ""
         moment = moment_of(entry.modified)
@@ -241,7 +241,7 @@ def _strangers(opened: OpenCandidate, when: Callable[[str], str], services: Serv
 
     def look(folder: str) -> None:
         path = f"{area.folder(ref)}/{folder}".rstrip("/")
-        for entry in services.retry(f"list {path}", lambda: services.share.list(path)):
+        for entry in services.retry(f"list {path}", services.share.list, path):
             name = f"{folder}/{entry.name}".lstrip("/")
             if entry.is_folder and name in {*folders, *above}:
                 look(name)

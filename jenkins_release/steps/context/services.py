@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple
 from urllib.parse import urlsplit
 
 from jenkins_release.base.environment import require_text
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from jenkins_release.share.releases import ReleaseArea
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
 
 
@@ -448,9 +449,15 @@ class Services:
         else:
             self.sleep(seconds)
 
-    def retry(self, what: str, action: Callable[[], T], *, policy: RetryPolicy | None = None) -> T:
-        """Call ``action`` under the configured retry policy or another; ``what`` names it in the log."""
-        return retry_call(action, what=what, policy=policy or self.retry_policy, sleep=self.sleep)
+    def retry(
+        self, what: str, action: Callable[[*Ts], T], *arguments: *Ts, policy: RetryPolicy | None = None
+    ) -> T:
+        """Call ``action`` with the arguments, under the configured retry policy or another.
+
+        ``what`` names it in the log.
+        """
+        policy = policy or self.retry_policy
+        return retry_call(action, *arguments, what=what, policy=policy, sleep=self.sleep)
 
     @contextmanager
     def holding(self, what: str, take: Callable[[], AbstractContextManager[Lease]]) -> Iterator[Lease]:

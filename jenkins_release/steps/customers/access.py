@@ -6,7 +6,6 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from jenkins_release.base.environment import in_build
@@ -288,7 +287,7 @@ def hand_key_over(
         raise
     region, host = services.configuration.ecr.region, services.registry.host
     key = HandedKey(customer.name, customer.user, customer.product, region, host, credentials)
-    services.retry(f"hand the key {credentials.key_id} over", partial(handover.give, key))
+    services.retry(f"hand the key {credentials.key_id} over", handover.give, key)
     return (*handed, credentials.key_id)
 
 

@@ -147,7 +147,7 @@ def _read(policies: RepositoryPolicies, services: Services) -> list[tuple[str, d
 
     def read(name: str) -> dict[str, Any]:
         try:
-            return services.retry(f"read the policy of {name}", partial(policies.read, name))
+            return services.retry(f"read the policy of {name}", policies.read, name)
         except RepositoryNotFound:
             return {"Statement": []}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Literal
 
 from jenkins_release.aws.iam import AccessKey, IamUser
@@ -132,7 +131,7 @@ def _standing(services: Services) -> set[ReleaseVersion]:
     found: set[ReleaseVersion] = set()
     for name in place_of(services).scope.repositories:
         try:
-            tags = services.retry(f"list the tags of {name}", partial(services.registry.tags, name))
+            tags = services.retry(f"list the tags of {name}", services.registry.tags, name)
         except RepositoryNotFound:
             continue
         found.update(released_versions(templates, tags))

@@ -235,8 +235,7 @@ def _bring_boundary(place: Place, done: _Doing, services: Services, *, new_user:
     """See that the boundary of all customers of the product is there and current."""
     boundary = boundary_policy(place.scope)
     text = policy_text(boundary, MAX_MANAGED)
-    read = partial(services.iam.managed_policy, place.boundary)
-    found = services.retry(f"read the policy {place.boundary}", read)
+    found = services.retry(f"read the policy {place.boundary}", services.iam.managed_policy, place.boundary)
     if new_user:
         _check_quotas(services, new_policy=found is None)
     name = boundary_name(services.configuration.product.name)

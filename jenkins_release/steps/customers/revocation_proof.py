@@ -88,7 +88,7 @@ class OwnKey:
 def _some_tag(repository: str, services: Services) -> str:
     """Return a tag that is there, so that nothing but the revocation refuses its pull."""
     try:
-        tags = services.retry(f"list the tags of {repository}", lambda: services.registry.tags(repository))
+        tags = services.retry(f"list the tags of {repository}", services.registry.tags, repository)
     except ReleaseError as error:
         _log.warning("%s", error.message)
         tags = []

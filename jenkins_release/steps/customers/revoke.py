@@ -223,7 +223,7 @@ def _delete(customer: Customer, user: IamUser, request: RevokeRequest, services:
     if request.dry_run:
         return RevokeReport(customer.name, "deleted", keys, done=done)
     # A list from before may leave something out, and IAM refuses to delete the user then.
-    services.retry(f"delete {user.name}", lambda: _remove(user.name, services))
+    services.retry(f"delete {user.name}", _remove, user.name, services)
     settle(
         f"that {user.name} is deleted",
         lambda: services.iam.user(user.name),

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import partial
 from typing import Literal
 
 from jenkins_release.aws.iam import AccessKey
@@ -161,7 +160,7 @@ def _begin(
         tags = {**tags, **begun}
     handed = hand_key_over(customer, tags, handover, services, keep=frozenset({old}))
     note = {tag.DELIVERED: " ".join(handed), **_from_now(services)}
-    services.retry("note the hand-over", partial(services.iam.tag, customer.user, note))
+    services.retry("note the hand-over", services.iam.tag, customer.user, note)
     settle_tags(customer.user, note, services)
     settle_keys(customer.user, {handed[-1]: True}, services)
     then = "the customer takes the new key into use; then run this again"

@@ -13,7 +13,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.base.names import check_identifier
@@ -204,7 +203,7 @@ def _not_withdrawn(what: str) -> GateRefused:
 def _inventory(name: str, services: Services) -> dict[str, HeldImage]:
     """Return what a repository holds by digest. Nothing is pulled: the time of the last pull has to stay."""
     try:
-        held = services.retry(f"list {name}", partial(services.registry.inventory, name))
+        held = services.retry(f"list {name}", services.registry.inventory, name)
     except RepositoryNotFound:
         return {}
     return {each.digest: each for each in held}
@@ -425,11 +424,11 @@ def _delete(images: Sequence[DeletedImage], services: Services) -> None:
         for tag in image.tags:
             if held is not None and tag in held.tags:
                 what = f"{name}:{tag}"
-                services.retry(f"remove {what}", partial(registry.remove_tag, name, tag))
+                services.retry(f"remove {what}", registry.remove_tag, name, tag)
                 _log.info("removed %s", what)
         if held is not None and not held.tags and not image.kept_for:
             what = f"delete {name} {digest}"
-            services.retry(what, partial(registry.remove_image, name, digest))
+            services.retry(what, registry.remove_image, name, digest)
             _log.info("%s", what)
 
 

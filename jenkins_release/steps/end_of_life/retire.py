@@ -176,7 +176,7 @@ def _outside(window: Window, services: Services) -> Retirement:
 
 def _held(name: str, services: Services) -> list[HeldImage]:
     try:
-        return services.retry(f"list {name}", partial(services.registry.inventory, name))
+        return services.retry(f"list {name}", services.registry.inventory, name)
     except RepositoryNotFound:
         return []
 
@@ -250,6 +250,6 @@ def _remove(tags: list[StoredTag], services: Services) -> None:
     """Remove tags; each is read once more, and one that names something else by now is left alone."""
     for each in tags:
         what = f"{each.repository}:{each.tag}"
-        now = services.retry(f"read {what}", partial(services.registry.images, each.repository, [each.tag]))
+        now = services.retry(f"read {what}", services.registry.images, each.repository, [each.tag])
         if each.tag in now and now[each.tag].digest == each.digest:
-            services.retry(f"remove {what}", partial(services.registry.remove_tag, each.repository, each.tag))
+            services.retry(f"remove {what}", services.registry.remove_tag, each.repository, each.tag)

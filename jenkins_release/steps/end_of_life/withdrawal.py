@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
 
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.tags import pin_tag, registry_tags
@@ -89,10 +88,10 @@ def prepare(release: Release, todos: list[Todo], services: Services) -> None:
             _set(todo.stored, _pin(release, todo.image.digest), services)
         if todo.repository is None:
             continue
-        services.retry(f"remove {name}:{temporary}", partial(registry.remove_tag, name, temporary))
+        services.retry(f"remove {name}:{temporary}", registry.remove_tag, name, temporary)
         for tag in todo.returns:
             if todo.repository.is_immutable(tag):
-                services.retry(f"let {name}:{tag} move", partial(registry.allow_moving, todo.repository, tag))
+                services.retry(f"let {name}:{tag} move", registry.allow_moving, todo.repository, tag)
 
 
 def take_back(todos: list[Todo], services: Services) -> None:
@@ -108,7 +107,7 @@ def take_back(todos: list[Todo], services: Services) -> None:
         name = todo.image.repository
         for tag in todo.image.tags_removed:
             if _current(todo.image, tag, services) == todo.image.digest:
-                services.retry(f"remove {name}:{tag}", partial(services.registry.remove_tag, name, tag))
+                services.retry(f"remove {name}:{tag}", services.registry.remove_tag, name, tag)
                 _log.info("removed %s:%s", name, tag)
 
 
@@ -156,8 +155,8 @@ def _read(
     registry, name = services.registry, image.repository
     references = [image.digest, _pin(release, image.digest), *image.tags]
     try:
-        repository = services.retry(f"describe {name}", lambda: registry.repository(name))
-        stored = services.retry(f"read {name}", lambda: registry.images(name, references))
+        repository = services.retry(f"describe {name}", registry.repository, name)
+        stored = services.retry(f"read {name}", registry.images, name, references)
     except RepositoryNotFound:
         return None, {}
     return repository, stored
@@ -239,8 +238,7 @@ def _way_back(template: str, tag: str, bad: Release, services: Services) -> TagR
 def _held(image: ReleasedImage, services: Services) -> StoredImage | None:
     try:
         found = services.retry(
-            f"read {image.repository}",
-            lambda: services.registry.images(image.repository, [image.digest]),
+            f"read {image.repository}", services.registry.images, image.repository, [image.digest]
         )
     except RepositoryNotFound:
         return None
@@ -250,12 +248,12 @@ def _held(image: ReleasedImage, services: Services) -> StoredImage | None:
 
 def _current(image: WithdrawnImage, tag: str, services: Services) -> str | None:
     found = services.retry(
-        f"read {image.repository}:{tag}", lambda: services.registry.images(image.repository, [tag])
+        f"read {image.repository}:{tag}", services.registry.images, image.repository, [tag]
     )
     return _names(found, tag)
 
 
 def _set(image: StoredImage, tag: str, services: Services) -> None:
     what = f"set {image.repository}:{tag}"
-    services.retry(what, lambda: services.registry.set_tag(image, tag))
+    services.retry(what, services.registry.set_tag, image, tag)
     _log.info("%s to %s", what, image.digest)

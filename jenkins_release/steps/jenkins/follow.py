@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from jenkins_release.base.errors import (
     Category,
@@ -29,6 +29,7 @@ from jenkins_release.steps.jenkins.run import Run, find_run, outage_policy, pick
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _SAID = re.compile(rf"ERROR: ({'|'.join(Category)}): (.*)")
 _NUMBERS = re.compile(r"[\d.]+")
 _REJECTED = re.compile(r"Rejected by (.+)")
@@ -108,11 +109,11 @@ class Follower:
         jenkins = self.services.jenkins
         number = run.item.number if run.item else 0
         try:
-            item = self._ask(f"look after {run.job} in the queue", lambda: jenkins.queue_item(number))
+            item = self._ask(f"look after {run.job} in the queue", jenkins.queue_item, number)
         except ItemNotFound as error:
             # Jenkins forgets an item after some minutes, and a crash of the controller loses it.
             found = self._ask(
-                f"look for the build of {run.job}", lambda: find_run(run.job, run.request_id, self.services)
+                f"look for the build of {run.job}", find_run, run.job, run.request_id, self.services
             )
             if found is None:
                 raise RemoteError(
@@ -124,13 +125,13 @@ class Follower:
         if item.build is None:
             return run
         reached = item.build
-        build = self._ask(f"read {run.job} #{reached}", lambda: jenkins.build(run.job, reached))
+        build = self._ask(f"read {run.job} #{reached}", jenkins.build, run.job, reached)
         return replace(run, build=build)
 
     def _build(self, run: Run) -> Build:
         number = _number(run)
         try:
-            return self._ask(f"follow {run.name}", lambda: self.services.jenkins.build(run.job, number))
+            return self._ask(f"follow {run.name}", self.services.jenkins.build, run.job, number)
         except ItemNotFound as error:
             raise RemoteError(
                 f"{run.name} was deleted while it was followed",
@@ -143,8 +144,7 @@ class Follower:
             start = run.console_end
             try:
                 part = self._ask(
-                    f"read the console of {run.name}",
-                    lambda job=run.job, start=start: self.services.jenkins.console(job, number, start),  # type: ignore[misc]
+                    f"read the console of {run.name}", self.services.jenkins.console, run.job, number, start
                 )
             except ItemNotFound:
                 return run  # the build tells whether it was deleted
@@ -174,8 +174,7 @@ class Follower:
             return run
         try:
             questions = self._ask(
-                f"ask what {run.name} waits for",
-                lambda: self.services.jenkins.pending_inputs(run.job, number),
+                f"ask what {run.name} waits for", self.services.jenkins.pending_inputs, run.job, number
             )
         except ItemNotFound:
             # The plugin is missing, or the build is gone, which the next look at it tells.
@@ -223,8 +222,8 @@ class Follower:
         kind = type(self._said)
         return run, kind(f"{ended}: {self._said.message}", hint=hint, reasons=self._said.reasons)
 
-    def _ask(self, what: str, action: Callable[[], T]) -> T:
-        return self.services.retry(what, action, policy=outage_policy(self.services))
+    def _ask(self, what: str, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return self.services.retry(what, action, *arguments, policy=outage_policy(self.services))
 
     def _pause(self, run: Run) -> None:
         wait = self.services.configuration.jenkins.poll_s

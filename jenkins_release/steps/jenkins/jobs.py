@@ -177,7 +177,7 @@ def _apply(change: JobChange, item: Item, config: str | None, services: Services
     store = services.job_store
     if config is not None:
         changed = changed_config(change.path, config, item)
-        services.retry(f"update {change.path}", lambda: store.update(change.path, changed))
+        services.retry(f"update {change.path}", store.update, change.path, changed)
         return
 
     def create() -> None:
@@ -205,10 +205,7 @@ def _compare(
     for path, wanted in items.items():
         kind: Literal["folder", "job"] = "folder" if wanted.kind == FOLDER else "job"
         try:
-            config = services.retry(
-                f"read {path}",
-                lambda path=path: services.job_store.config(path),  # type: ignore[misc]
-            )
+            config = services.retry(f"read {path}", services.job_store.config, path)
         except ItemNotFound:
             yield JobChange(path, kind, "create", "", _diff(path, [], wanted)), wanted, None
             continue
@@ -288,7 +285,7 @@ def _inherited(found: _Found, services: Services) -> Iterator[InheritedKeys]:
 
 def _inside(folder: str, services: Services) -> list[FolderEntry]:
     try:
-        return services.retry(f"read what is in {folder}", lambda: services.job_store.inside(folder))
+        return services.retry(f"read what is in {folder}", services.job_store.inside, folder)
     except ItemNotFound:
         return []
 

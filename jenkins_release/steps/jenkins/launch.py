@@ -100,7 +100,7 @@ def launch(request: LaunchRequest, services: Services, watcher: Watcher | None =
     job = promote_job(services)
     parameters = check_parameters(job, _parameters(request, job, services))
     found = services.retry(
-        "look for the request", lambda: find_run(path, request.request_id, services), policy=policy
+        "look for the request", find_run, path, request.request_id, services, policy=policy
     )
     if found is not None:
         _check_same(found, parameters)
@@ -116,7 +116,7 @@ def launch(request: LaunchRequest, services: Services, watcher: Watcher | None =
     if request.dry_run:
         return report
     run = found or services.retry(
-        f"start {path}", lambda: _start(path, request.request_id, parameters, services), policy=policy
+        f"start {path}", _start, path, request.request_id, parameters, services, policy=policy
     )
     deadline = None if request.timeout_s is None else services.now() + timedelta(seconds=request.timeout_s)
     follower = Follower(services, watcher, request.approve, deadline)

@@ -56,11 +56,11 @@ def promote_job(services: Services) -> JobInfo:
     """
     path, policy = services.promote_job, outage_policy(services)
     try:
-        return services.retry(f"read the job {path}", lambda: services.jenkins.job(path), policy=policy)
+        return services.retry(f"read the job {path}", services.jenkins.job, path, policy=policy)
     except ItemNotFound as error:
         before = f"{services.jenkins_folder}/{services.configuration.jenkins.promote_job}"
         try:
-            services.retry(f"read the job {before}", lambda: services.jenkins.job(before), policy=policy)
+            services.retry(f"read the job {before}", services.jenkins.job, before, policy=policy)
         except ItemNotFound:
             raise error from error.__cause__
         raise ConfigurationError(

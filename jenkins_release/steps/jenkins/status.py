@@ -68,7 +68,7 @@ def job_status(request: JobStatusRequest, services: Services, watcher: Watcher |
     policy = outage_policy(services)
     promote_job(services)
     run = services.retry(
-        f"look for {request.ref} in {services.promote_job}", lambda: _find(request, services), policy=policy
+        f"look for {request.ref} in {services.promote_job}", _find, request, services, policy=policy
     )
     run = replace(run, console_end=request.console_from)
     if request.follow:
@@ -82,7 +82,7 @@ def job_status(request: JobStatusRequest, services: Services, watcher: Watcher |
     build = run.build
     try:
         questions = services.retry(
-            f"ask what {run.name} waits for", lambda: services.jenkins.pending_inputs(run.job, build.number)
+            f"ask what {run.name} waits for", services.jenkins.pending_inputs, run.job, build.number
         )
     except ItemNotFound:
         questions = ()

@@ -117,7 +117,7 @@ def _area(version: str, builds: Sequence[BuildHistory], services: Services) -> t
     area = services.releases
     shown = area.shown(version, RELEASE)
     try:
-        found = services.retry(f"read {shown}", lambda: read_published(version, area))
+        found = services.retry(f"read {shown}", read_published, version, area)
     except IntegrityError as error:
         return (error.message,)
     except RemoteError as error:
@@ -150,7 +150,7 @@ def _publication(build: BuildHistory) -> Statement | None:
 def _build(ref: CandidateRef, services: Services) -> BuildHistory:
     area = services.candidates
     try:
-        manifest, missing = services.retry(f"read {ref}", lambda: area.read_small(ref, MANIFEST)), ""
+        manifest, missing = services.retry(f"read {ref}", area.read_small, ref, MANIFEST), ""
     except IntegrityError as error:
         manifest, missing = b"", error.message
     lines = read_lines_of_each([ref], services)[ref]
@@ -179,12 +179,12 @@ def _build(ref: CandidateRef, services: Services) -> BuildHistory:
 def _attestations(ref: CandidateRef, services: Services) -> tuple[dict[str, bytes], list[str]]:
     """Read all attestations; one that is far too large is told as unreadable, and hides no other."""
     area = services.candidates
-    names, strange = services.retry(f"list the attestations of {ref}", lambda: area.look_at_attestations(ref))
+    names, strange = services.retry(f"list the attestations of {ref}", area.look_at_attestations, ref)
     found: dict[str, bytes] = {}
     unread = list(strange.values())
     for name in names:
         try:
-            found[name] = services.retry(f"read {name}", lambda name=name: area.read_attestation(ref, name))  # type: ignore[misc]
+            found[name] = services.retry(f"read {name}", area.read_attestation, ref, name)
         except IntegrityError as error:
             found[name] = b""
             unread.append(error.message)

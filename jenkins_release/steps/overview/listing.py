@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from jenkins_release.base.errors import (
     ConfigurationError,
@@ -108,7 +107,7 @@ def _published(services: Services) -> dict[str, FoundRelease | ReleaseError]:
     found: dict[str, FoundRelease | ReleaseError] = {}
     for version in services.retry("list the published releases", area.versions):
         try:
-            release = services.retry(f"read {area.shown(version)}", partial(read_published, version, area))
+            release = services.retry(f"read {area.shown(version)}", read_published, version, area)
         except (IntegrityError, ConfigurationError) as error:
             found[version] = error
             continue
@@ -211,7 +210,7 @@ def _released(ref: CandidateRef, services: Services) -> bool:
     """Whether a candidate that cannot be read seems to have been released."""
     area = services.candidates
     try:
-        names, strange = services.retry(f"list {ref}", lambda: area.look_at_attestations(ref))
+        names, strange = services.retry(f"list {ref}", area.look_at_attestations, ref)
     except RemoteError as error:
         if error.retryable:
             raise

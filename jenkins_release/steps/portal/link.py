@@ -95,8 +95,7 @@ def portal_link(request: PortalLinkRequest, services: Services) -> PortalLink:
     file = _file(request.file, record.files, record.version)
     path = f"{product}/{record.version}/{file.path}"
     link = services.retry(
-        f"make a link to {path}",
-        lambda: portal.link(path, customer=customer, expires=request.expires),
+        f"make a link to {path}", lambda: portal.link(path, customer=customer, expires=request.expires)
     )
     expires_at = services.now() + link.lasts
     _log.info("link to %s for %s, works until %s", path, customer, expires_at.isoformat())

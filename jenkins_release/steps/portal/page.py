@@ -93,7 +93,7 @@ def look(services: Services, *, without: str = "") -> AtPortal:
         RemoteError: Portal or release area failed, after the retries.
     """
     product, portal = services.configuration.product.name, services.portal
-    listed = services.retry(f"list {portal.name}", lambda: portal.files(product))
+    listed = services.retry(f"list {portal.name}", portal.files, product)
     sizes = {file.path.removeprefix(f"{product}/"): file.size for file in listed}
     complete: dict[str, FoundRelease] = {}
     incomplete = []
@@ -163,7 +163,7 @@ def lost_since(opened: OpenCandidate, remembered: Remembered | None, services: S
 def _memory(services: Services) -> dict[str, Remembered]:
     path = f"{services.configuration.product.name}/{INDEX}"
     try:
-        data = services.retry(f"read {path}", lambda: services.portal.read_small(path))
+        data = services.retry(f"read {path}", services.portal.read_small, path)
     except NotAtPortal:
         return {}
     return read_memory(data, f"{services.portal.name}/{path}")
@@ -217,7 +217,7 @@ def write_index(
         return render_page(replace(_page(found, seen[-1], services), memory=memory_text(memory)))
 
     path = f"{product}/{INDEX}"
-    changed = services.retry(f"write {path}", lambda: portal.write_page(path, make, HTML))
+    changed = services.retry(f"write {path}", portal.write_page, path, make, HTML)
     if seen[-1].withdrawn:
         _log.warning("withdrawn, and still at %s: %s", portal.name, ", ".join(seen[-1].withdrawn))
     for version, why in seen[-1].unproven.items():
@@ -247,11 +247,11 @@ def _record(version: str, services: Services) -> FoundRelease | None:
     product, portal = services.configuration.product.name, services.portal
     path = f"{product}/{version}/{RELEASE}"
     try:
-        data = services.retry(f"read {path}", lambda: portal.read_small(path))
+        data = services.retry(f"read {path}", portal.read_small, path)
     except NotAtPortal:  # somebody removes it at this moment
         return None
     area = services.releases
-    published = services.retry(f"read {area.shown(version)}", lambda: read_published(version, area))
+    published = services.retry(f"read {area.shown(version)}", read_published, version, area)
     if published is not None and published.data != data:
         raise IntegrityError(
             f"{portal.name}/{path} is not the one in the release area",
@@ -287,7 +287,7 @@ def _source(found: AtPortal, name: str, services: Services) -> str:
         return ""
     full = f"{services.configuration.product.name}/{path}"
     try:
-        data = services.retry(f"read {full}", lambda: services.portal.read_small(full))
+        data = services.retry(f"read {full}", services.portal.read_small, full)
     except NotAtPortal:
         return ""
     return data.decode("utf-8", "replace")

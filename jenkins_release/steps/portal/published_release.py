@@ -50,7 +50,7 @@ def open_published(version: str, services: Services) -> Published:
     area = services.releases
     check_identifier("version", version)
     shown = area.shown(version, RELEASE)
-    found = services.retry(f"read {shown}", lambda: read_published(version, area))
+    found = services.retry(f"read {shown}", read_published, version, area)
     if found is None:
         raise ConfigurationError(
             f"{area.product} {version} is not published in {area.share.name}",
@@ -62,7 +62,7 @@ def open_published(version: str, services: Services) -> Published:
             f"{shown}: expected {area.product} {version}, found {record.product} {record.version}",
             hint="the folder was renamed or copied by hand",
         )
-    checksums = services.retry(f"read {version} {CHECKSUMS}", lambda: area.read_small(version, CHECKSUMS))
+    checksums = services.retry(f"read {version} {CHECKSUMS}", area.read_small, version, CHECKSUMS)
     if checksums != release_checksum_lines(found.data, record.files):
         raise IntegrityError(
             f"{area.shown(version, CHECKSUMS)} does not match {RELEASE}",
@@ -104,7 +104,7 @@ def check_files(published: Published, services: Services) -> None:
     def problem(file: PublishedFile) -> str:
         path = f"{area.folder(version)}/{file.path}"
         try:
-            size = services.retry(f"stat {path}", lambda: area.share.stat(path)).size
+            size = services.retry(f"stat {path}", area.share.stat, path).size
         except PathNotFound:
             return f"{area.shown(version, file.path)} is missing"
         if size != file.size:

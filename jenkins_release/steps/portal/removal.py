@@ -137,7 +137,7 @@ def _release(version: str, there: AtPortal, services: Services) -> FoundRelease 
     """Return the release from the release area, or else as the portal itself describes it."""
     area, product = services.releases, services.configuration.product.name
     try:
-        found = services.retry(f"read {area.shown(version)}", lambda: read_published(version, area))
+        found = services.retry(f"read {area.shown(version)}", read_published, version, area)
     except IntegrityError as error:
         _log.warning("%s", error.message)
         found = None
@@ -145,7 +145,7 @@ def _release(version: str, there: AtPortal, services: Services) -> FoundRelease 
         return found
     path = f"{product}/{version}/{RELEASE}"
     try:
-        data = services.retry(f"read {path}", lambda: services.portal.read_small(path))
+        data = services.retry(f"read {path}", services.portal.read_small, path)
         return FoundRelease(data, PublishedRelease.from_bytes(data, f"{services.portal.name}/{path}"))
     except (NotAtPortal, IntegrityError) as error:
         _log.warning("%s", error.message)
@@ -192,11 +192,11 @@ def _remove(version: str, files: dict[str, int], services: Services) -> None:
     first = [path for path in (RELEASE, CHECKSUMS) if path in files]
     for path in [*first, *(path for path in files if path not in first)]:
         full = f"{product}/{version}/{path}"
-        services.retry(f"remove {full}", lambda full=full: portal.remove(full))  # type: ignore[misc]
+        services.retry(f"remove {full}", portal.remove, full)
     folder = f"{product}/{version}"
-    services.retry(f"clear {folder}", lambda: portal.discard_unfinished(folder))
+    services.retry(f"clear {folder}", portal.discard_unfinished, folder)
     notes = f"{product}/{SOURCES}/{version}.md"
-    services.retry(f"remove {notes}", lambda: portal.remove(notes))
+    services.retry(f"remove {notes}", portal.remove, notes)
 
 
 def _claim(

@@ -282,7 +282,7 @@ def _check_there(
 
 def _put(upload: Upload, services: Services) -> Sent:
     with services.progress.task(f"upload {upload.path}", upload.size) as task:
-        return services.retry(f"upload {upload.path}", lambda: services.portal.put(upload, task.advance))
+        return services.retry(f"upload {upload.path}", services.portal.put, upload, task.advance)
 
 
 def _claim(published: Published, services: Services) -> Claim:

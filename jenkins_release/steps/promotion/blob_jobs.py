@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
+from typing import TypeVarTuple
 
 from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.base.waits import check
@@ -21,6 +21,7 @@ from jenkins_release.steps.promotion.blob_source import BlobSource, Content
 from jenkins_release.steps.promotion.missing_blobs import MissingBlobs
 
 _log = logging.getLogger(__name__)
+Ts = TypeVarTuple("Ts")
 _MAX_THREADS = 8
 _AHEAD = 2
 
@@ -91,8 +92,8 @@ class BlobSender:
             if lender is None:
                 left.append(name)
                 continue
-            mount = partial(_Mount(self._services.blobs, name, blob).attempt, lender)
-            if self._services.retry(f"mount {digest} into {name}", mount):
+            mount = _Mount(self._services.blobs, name, blob)
+            if self._services.retry(f"mount {digest} into {name}", mount.attempt, lender):
                 _log.debug("%s: mounted %s from %s", name, digest, lender)
                 self._keep(name, content, blob)
             else:
@@ -146,17 +147,16 @@ class BlobSender:
             for part in stack.enter_context(closing(source.parts())):
                 check()
                 for name, upload in uploads.items():
-                    self._persist(f"send a part of {content.digest} to {name}", partial(upload.send, part))
+                    self._persist(f"send a part of {content.digest} to {name}", upload.send, part)
             for name, upload in uploads.items():
-                done = partial(upload.finish, source.digest)
-                self._persist(f"finish {source.digest} in {name}", done)
+                self._persist(f"finish {source.digest} in {name}", upload.finish, source.digest)
                 self._keep(name, content, (source.digest, source.size))
         return source.digest, source.size
 
-    def _persist(self, what: str, action: Callable[[], None]) -> None:
+    def _persist(self, what: str, action: Callable[[*Ts], None], *arguments: *Ts) -> None:
         """Insist on one request; what fails in the end is not tried again with the whole blob."""
         try:
-            self._services.retry(what, action)
+            self._services.retry(what, action, *arguments)
         except UploadLost:
             raise
         except ReleaseError as error:

@@ -36,9 +36,7 @@ def _seen(plan: Plan, services: Services) -> list[SeenRate]:
         refs = services.retry("list candidates", area.refs)
         others = [ref for ref in refs if ref != CandidateRef(plan.version, plan.build)]
         newest = sorted(others, key=candidate_order, reverse=True)[:LOOKED_AT]
-        names = services.each(
-            lambda ref: services.retry(f"list {ref}", lambda: area.attestation_names(ref)), newest
-        )
+        names = services.each(lambda ref: services.retry(f"list {ref}", area.attestation_names, ref), newest)
         last = [
             (ref, next((name for name in reversed(found) if _KIND in name), ""))
             for ref, found in zip(newest, names, strict=True)

@@ -27,9 +27,7 @@ class MissingBlobs:
     @cached_property
     def mounts(self) -> bool:
         """Whether a blob of one repository can be mounted into another."""
-        return self._services.retry(
-            "ask whether blobs can be mounted", lambda: self._services.registry.mounts_blobs()
-        )
+        return self._services.retry("ask whether blobs can be mounted", self._services.registry.mounts_blobs)
 
     def look(self, wanted: Mapping[str, Sequence[str]]) -> None:
         """Ask for blobs by digest, and for what is missing in the other repositories too.
@@ -71,8 +69,7 @@ class MissingBlobs:
             return
         try:
             missing = self._services.retry(
-                f"ask which layers {name} holds",
-                lambda: self._services.registry.missing_layers(name, digests),
+                f"ask which layers {name} holds", self._services.registry.missing_layers, name, digests
             )
         except RepositoryNotFound:
             return

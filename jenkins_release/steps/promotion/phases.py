@@ -65,12 +65,8 @@ def _pusher(opened: OpenCandidate, plan: Plan, services: Services) -> ImagePushe
 def _repository(planned: PlannedImage, services: Services) -> Repository:
     registry = services.registry
     if planned.repository_exists:
-        return services.retry(
-            f"describe {planned.repository}", lambda: registry.repository(planned.repository)
-        )
-    return services.retry(
-        f"create {planned.repository}", lambda: registry.create_repository(planned.repository)
-    )
+        return services.retry(f"describe {planned.repository}", registry.repository, planned.repository)
+    return services.retry(f"create {planned.repository}", registry.create_repository, planned.repository)
 
 
 def _push(push: ImagePush, pusher: ImagePusher, promoted: Promoted, services: Services) -> ProvenImage:
@@ -113,7 +109,7 @@ def _read_back(push: ImagePush, digest: str, promoted: Promoted, services: Servi
 
 def _until_proven(push: ImagePush, digest: str, services: Services) -> ProvenImage:
     """Read an image back until it shows with all its layers: what was just pushed may show late."""
-    return services.retry(f"read {push.record.name} back", lambda: _proven(push, digest, services))
+    return services.retry(f"read {push.record.name} back", _proven, push, digest, services)
 
 
 def _proven(push: ImagePush, digest: str, services: Services) -> ProvenImage:
@@ -192,7 +188,7 @@ def set_release_tags(cleared: Clearance, lease: Lease, services: Services) -> bo
                 if moving and now.digest is not None:
                     _let_move(planned, now.tag, services)
                 what = f"set {planned.repository}:{now.tag}"
-                services.retry(what, lambda image=image, tag=now.tag: services.registry.set_tag(image, tag))  # type: ignore[misc]
+                services.retry(what, services.registry.set_tag, image, now.tag)
                 _log.info("%s to %s", what, image.digest)
                 changed = True
     return changed
@@ -201,11 +197,9 @@ def set_release_tags(cleared: Clearance, lease: Lease, services: Services) -> bo
 def _let_move(planned: PlannedImage, tag: str, services: Services) -> None:
     """A tag that moves on is excluded from the repository's immutability first."""
     registry = services.registry
-    repository = services.retry(
-        f"describe {planned.repository}", lambda: registry.repository(planned.repository)
-    )
+    repository = services.retry(f"describe {planned.repository}", registry.repository, planned.repository)
     if repository.is_immutable(tag):
-        services.retry(f"let {planned.repository}:{tag} move", lambda: registry.allow_moving(repository, tag))
+        services.retry(f"let {planned.repository}:{tag} move", registry.allow_moving, repository, tag)
 
 
 def remove_candidate_tags(plan: Plan, lease: Lease, services: Services) -> bool:
@@ -214,9 +208,7 @@ def remove_candidate_tags(plan: Plan, lease: Lease, services: Services) -> bool:
     for planned in plan.images:
         if planned.candidate_tag_set or planned.state == "absent":
             lease.confirm()
-            services.retry(
-                f"remove {planned.repository}:{planned.candidate_tag}",
-                lambda p=planned: services.registry.remove_tag(p.repository, p.candidate_tag),  # type: ignore[misc]
-            )
+            what = f"remove {planned.repository}:{planned.candidate_tag}"
+            services.retry(what, services.registry.remove_tag, planned.repository, planned.candidate_tag)
             changed = True
     return changed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
@@ -117,9 +116,7 @@ def _pins(plan: Plan, tags: Sequence[str], services: Services) -> tuple[str, ...
     for image in plan.images if tags else ():
         if not image.repository_exists:
             continue
-        stored = services.retry(
-            f"read {image.repository}", partial(services.registry.images, image.repository, tags)
-        )
+        stored = services.retry(f"read {image.repository}", services.registry.images, image.repository, tags)
         found |= {tag for tag, each in stored.items() if each.config_digest == image.config_digest}
     return tuple(sorted(found))
 

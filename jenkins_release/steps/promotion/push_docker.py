@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 
 from jenkins_release.base.errors import ReleaseError
 from jenkins_release.images import ImageNotFound
@@ -44,7 +43,7 @@ class DockerPusher:
             if image.archive in archives:
                 try:
                     self._services.retry(
-                        f"inspect {image.reference}", partial(self._services.engine.inspect, image.reference)
+                        f"inspect {image.reference}", self._services.engine.inspect, image.reference
                     )
                 except ImageNotFound:
                     self._loaded.append(image.reference)

@@ -51,13 +51,13 @@ def survey(names: Sequence[str], references: Sequence[str], services: Services) 
         return {}
     registry = services.registry
     shown = wanted[0] if len(wanted) == 1 else f"{len(wanted)} repositories"
-    found = services.retry(f"describe {shown}", lambda: registry.repositories(wanted))
+    found = services.retry(f"describe {shown}", registry.repositories, wanted)
 
     def tags(name: str) -> list[str]:
-        return services.retry(f"list the tags of {name}", lambda: registry.tags(name))
+        return services.retry(f"list the tags of {name}", registry.tags, name)
 
     def images(name: str) -> dict[str, StoredImage]:
-        return services.retry(f"read {name}", lambda: registry.images(name, references))
+        return services.retry(f"read {name}", registry.images, name, references)
 
     there = [name for name in wanted if name in found]
     questions: list[Callable[[], Any]] = [partial(ask, name) for name in there for ask in (tags, images)]

@@ -88,7 +88,7 @@ def require_intact(ref: CandidateRef, services: Services) -> None:
         RemoteError: A share failed, after the retries.
     """
     area, version = services.releases, ref.version
-    found = services.retry(f"read {area.shown(version)}", lambda: read_published(version, area))
+    found = services.retry(f"read {area.shown(version)}", read_published, version, area)
     if found is None:
         raise IntegrityError(
             f"{area.shown(version)} is gone", hint="find out who removed it; 'release publish' brings it back"
@@ -172,7 +172,7 @@ def pinned_in_registry(
 
     def tags(name: str) -> list[str]:
         try:
-            return services.retry(f"list the tags of {name}", lambda: services.registry.tags(name))
+            return services.retry(f"list the tags of {name}", services.registry.tags, name)
         except RepositoryNotFound:
             return []
 

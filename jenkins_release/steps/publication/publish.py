@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +192,7 @@ def _find(
             that was signed.
     """
     version = opened.ref.version
-    found = services.retry(f"look for {area.shown(version)}", lambda: read_published(version, area))
+    found = services.retry(f"look for {area.shown(version)}", read_published, version, area)
     if found is None:
         return None
     check_record(found, opened, sources, area)
@@ -269,7 +268,7 @@ def _clear(found: FoundRelease, area: ReleaseArea, services: Services) -> None:
     version = found.record.version
     shown = area.shown(version)
     _log.warning("no publication of %s was signed: it is published again", shown)
-    services.retry(f"set {shown} aside", lambda: area.set_aside(version, "incoming"))
+    services.retry(f"set {shown} aside", area.set_aside, version, "incoming")
 
 
 def _look_again(made: FoundRelease, area: ReleaseArea, services: Services) -> None:
@@ -287,7 +286,7 @@ def _look_again(made: FoundRelease, area: ReleaseArea, services: Services) -> No
     version = made.record.version
     shown = area.shown(version)
     try:
-        aside = services.retry(f"set {shown} aside", lambda: area.set_aside(version, "altered"))
+        aside = services.retry(f"set {shown} aside", area.set_aside, version, "altered")
     except ReleaseError as error:
         raise IntegrityError(
             f"{shown} was altered while it was published, and is still there: {problems[0]}",
@@ -341,7 +340,7 @@ def _protect(
     for path in (*(file.path for file in record.files), CHECKSUMS, RELEASE):
         full = f"{area.folder(version)}/{path}"
         try:
-            if not services.retry(f"protect {full}", partial(area.share.protect, full)):
+            if not services.retry(f"protect {full}", area.share.protect, full):
                 left.append(path)
         except PathNotFound:
             left.append(path)  # whoever looks next will miss it

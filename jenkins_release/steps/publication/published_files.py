@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -153,8 +152,9 @@ def prove_published_setup(
         if file.kind != "setup" or file.sha256 in own:
             continue
         shown = area.shown(version, file.path)
-        read = partial(_read_whole, area, version, file)
-        data = services.retry(f"read {shown}", read) if file.size <= MAX_ZIP_BYTES else b""
+        data = b""
+        if file.size <= MAX_ZIP_BYTES:
+            data = services.retry(f"read {shown}", _read_whole, area, version, file)
         if (len(data), sha256(data).hexdigest()) != (file.size, file.sha256):
             raise IntegrityError(
                 f"{shown} is not the setup zip that was published",
@@ -250,9 +250,7 @@ def altered_files(found: FoundRelease, area: ReleaseArea, services: Services) ->
         shown, path = area.shown(version, file.path), f"{area.folder(version)}/{file.path}"
         try:
             with services.progress.task(f"check {file.path}", file.size) as task:
-                size, digest = services.retry(
-                    f"read {shown}", partial(hash_of, area.share, path, task.advance)
-                )
+                size, digest = services.retry(f"read {shown}", hash_of, area.share, path, task.advance)
         except PathNotFound:
             problems[file.path] = f"{shown} is missing"
             continue
@@ -263,7 +261,7 @@ def altered_files(found: FoundRelease, area: ReleaseArea, services: Services) ->
     for path, data in _records(found).items():
         shown = area.shown(version, path)
         try:
-            there = services.retry(f"read {shown}", partial(area.read_small, version, path))
+            there = services.retry(f"read {shown}", area.read_small, version, path)
         except (IntegrityError, ConfigurationError) as error:
             problems[path] = error.message
             continue
@@ -289,9 +287,7 @@ def misplaced_files(
     """
     folders = [(each, folder) for each in releases for folder in _folders(each)]
     paths = [f"{area.folder(each.record.version)}/{folder}".rstrip("/") for each, folder in folders]
-    listings = services.retry(
-        "list the files of the published releases", partial(_list_each, area.share, paths)
-    )
+    listings = services.retry("list the files of the published releases", _list_each, area.share, paths)
     found: dict[str, dict[str, str]] = {each.record.version: {} for each in releases}
     there: dict[str, dict[str, int]] = {each.record.version: {} for each in releases}
     for (each, folder), listed in zip(folders, listings, strict=True):

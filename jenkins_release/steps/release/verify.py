@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from jenkins_release.base.errors import (
     ConfigurationError,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from jenkins_release.registry.distribution import DistributionRegistry, ImageReference
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _CHUNK = 1 << 20
 _RETRY = RetryPolicy(attempts=3, deadline_s=60.0, first_wait_s=0.5, max_wait_s=5.0, jitter_s=0.5)
 
@@ -251,15 +252,15 @@ class _Verification:
         for path in self.request.files:
             yield partial(self._file, release, path)
 
-    def _retry(self, what: str, action: Callable[[], T]) -> T:
-        return retry_call(action, what=what, policy=_RETRY, sleep=self.sleep)
+    def _retry(self, what: str, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return retry_call(action, *arguments, what=what, policy=_RETRY, sleep=self.sleep)
 
     def _stored(self, release: Release, name: str, reference: ImageReference) -> Match:
         from jenkins_release.registry.distribution import DistributionRegistry
 
         registry = DistributionRegistry(reference.host, self._login(reference.host))
         try:
-            return self._retry(f"read {name}", lambda: _read_stored(release, name, reference, registry))
+            return self._retry(f"read {name}", _read_stored, release, name, reference, registry)
         finally:
             registry.close()
 
@@ -268,8 +269,8 @@ class _Verification:
 
         host = self.request.docker_host or None
         with DockerEngine(host, environ=self.environ, progress=self.progress) as engine:
-            digest = self._retry(f"inspect {name}", lambda: engine.config_digest(name))
-            diff_ids = self._retry(f"inspect {name}", lambda: engine.inspect(name).diff_ids)
+            digest = self._retry(f"inspect {name}", engine.config_digest, name)
+            diff_ids = self._retry(f"inspect {name}", engine.inspect, name).diff_ids
         return match_local(release, name, digest, diff_ids)
 
     def _archive(self, release: Release, path: Path) -> Match:

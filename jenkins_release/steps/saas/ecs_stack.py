@@ -250,7 +250,7 @@ class EcsStack:
     def _described(self) -> dict[str, EcsService]:
         """Describe all services. Raises ConfigurationError that names every unusable one."""
         names, ecs = [service.name for service in self._section.services], self._services.ecs
-        found = self._services.retry("describe the services", lambda: ecs.services(names))
+        found = self._services.retry("describe the services", ecs.services, names)
         wrong, hint = [], "check saas.cluster, saas.region, saas.services and the account"
         for name in names:
             service = found.get(name)
@@ -279,7 +279,7 @@ class EcsStack:
 
     def _definition(self, name: str) -> TaskDefinition:
         ecs = self._services.ecs
-        return self._services.retry(f"read {name}", lambda: ecs.task_definition(name))
+        return self._services.retry(f"read {name}", ecs.task_definition, name)
 
     def _containers(self, name: str) -> Mapping[str, str]:
         return next(each.containers for each in self._section.services if each.name == name)

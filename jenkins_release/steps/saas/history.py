@@ -165,7 +165,7 @@ def _unreadable(ref: CandidateRef, error: ReleaseError, services: Services) -> l
     """Say it of a candidate that cannot be read and, by the names of its files, has such statements."""
     area = services.candidates
     try:
-        names, strange = services.retry(f"list {ref}", lambda: area.look_at_attestations(ref))
+        names, strange = services.retry(f"list {ref}", area.look_at_attestations, ref)
     except (RemoteError, IntegrityError) as again:
         if again.retryable:
             raise
@@ -229,7 +229,7 @@ def stack_lease(services: Services) -> Iterator[Lease]:
     """
     share, product = services.share, services.candidates.product
     folder = f"{product}/.leases"
-    services.retry(f"make {folder}", lambda: share.make_folder(folder))
+    services.retry(f"make {folder}", share.make_folder, folder)
     stack = services.configuration.saas.stack
     path = f"{folder}/saas-{stack}.refresh"
     with services.holding(f"the stack {stack}", lambda: share.lease(path, services.holder())) as lease:

@@ -64,9 +64,7 @@ class SsmStack:
     def require_alone(self, own: StackEntry | None) -> None:
         """Refuse while a command for the same instances is under way that is not ours."""
         command = self._services.run_command
-        running = self._services.retry(
-            "look for running commands", lambda: command.unfinished(self._ssm.document)
-        )
+        running = self._services.retry("look for running commands", command.unfinished, self._ssm.document)
         for each in running:
             if own is not None and each.comment.startswith(f"{self._comment(str(own.record.number))} "):
                 continue
@@ -240,7 +238,7 @@ class SsmStack:
         run_command = self._services.run_command
         policy = replace(self._services.retry_policy, deadline_s=_LATE_S, setting="")
         try:
-            self._services.retry(f"cancel {ident}", lambda: run_command.cancel(ident), policy=policy)
+            self._services.retry(f"cancel {ident}", run_command.cancel, ident, policy=policy)
         except ReleaseError as error:
             # The reason why it is cancelled is what the caller has to see.
             self._watcher.event(ident, f"could not be cancelled: {error.message}")
@@ -267,10 +265,8 @@ class SsmStack:
     def _shown(self, ident: str, invocation: Invocation) -> str:
         state = invocation.detail or invocation.status
         try:
-            output = self._services.retry(
-                f"read the output on {invocation.instance}",
-                lambda: self._services.run_command.output(ident, invocation.instance),
-            )
+            what = f"read the output on {invocation.instance}"
+            output = self._services.retry(what, self._services.run_command.output, ident, invocation.instance)
         except ReleaseError as error:
             return f"{invocation.instance}: {state}; its output cannot be read: {error.message}"
         output = self._services.redaction(output)

@@ -105,15 +105,12 @@ def stack_status(services: Services) -> StackStatus:
 def _services(knowledge: StackKnowledge, services: Services) -> tuple[PartStatus, ...]:
     state = open_driver(services, StackWatcher()).observe()  # says what is wrong with the configuration
     ecs, sections = services.ecs, services.configuration.saas.services
-    found = services.retry("describe the services", lambda: ecs.services([each.name for each in sections]))
+    found = services.retry("describe the services", ecs.services, [each.name for each in sections])
     starts = {part.name: part.images for part in state.parts}
     parts = []
     for section in sections:
         definition, service = state.definitions[section.name], found[section.name]
-        tasks = services.retry(
-            f"read the tasks of {section.name}",
-            lambda name=section.name: ecs.tasks(name),  # type: ignore[misc]
-        )
+        tasks = services.retry(f"read the tasks of {section.name}", ecs.tasks, section.name)
         running = [task_digests(task.digests, task.images) for task in tasks]
         recorded = knowledge.history.state.release
         parts.append(

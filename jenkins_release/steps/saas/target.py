@@ -100,7 +100,7 @@ def _require_none_altered(version: str, build: str, services: Services) -> None:
 def _published(version: str, build: str, services: Services) -> Released:
     area = services.releases
     shown = area.shown(version, RELEASE)
-    found = services.retry(f"read the release {version}", lambda: read_published(version, area))
+    found = services.retry(f"read the release {version}", read_published, version, area)
     if found is None:
         raise GateRefused(
             f"{version} was not published: only a released version may run on the stack",

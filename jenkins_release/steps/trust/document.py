@@ -264,7 +264,7 @@ def publish_trust(draft: Path, services: Services, *, dry_run: bool = False) -> 
         )
     if not dry_run:
         data = version.to_bytes()
-        services.retry(f"publish {store.name}", lambda: store.write(version.number, data))
+        services.retry(f"publish {store.name}", store.write, version.number, data)
         read_back = read_versions(store, services.retry).get(version.number)
         if read_back != data:
             raise IntegrityError(
