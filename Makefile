@@ -14,7 +14,7 @@ PROGRAMS := scripts/write-schemas scripts/lint-groovy
 # In order: a target looks at the machine, then installs what is missing, then works.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help machine-demo machine-setup machine-test machine-lint setup demo test adversary faults fuzz test-jenkins lint groovy-logs library format bench clean
+.PHONY: help machine-demo machine-setup machine-test machine-lint setup demo test snapshots adversary faults fuzz test-jenkins lint groovy-logs library format bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ demo: machine-demo $(STAMP) ## Run a whole release for real on loopback servers 
 
 test: machine-test $(STAMP) $(GROOVY_LINT) $(S3RVER) ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+snapshots: setup ## Write the snapshots of what users rely on; git shows what changed
+	@$(BIN)/python -m pytest -q --update-snapshots $(PYTEST_ARGS)
 
 adversary: setup ## Change the share between any two calls of a step, and count what gets out
 	@$(BIN)/python -m tests.release.adversary $(ADVERSARY_ARGS)

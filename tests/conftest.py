@@ -20,6 +20,7 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 pytest_plugins = [
+    "tests.fixtures.snapshots",
     "tests.fixtures.raw_server",
     "tests.fixtures.share",
     "tests.fixtures.liar",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
 import re
@@ -187,16 +186,6 @@ def keep_log(name: str, outcome: Outcome) -> None:
     """Write the console of a whole run to ``build/groovy-logs``, for people: ``make groovy-logs``."""
     LOGS.mkdir(parents=True, exist_ok=True)
     (LOGS / f"{name}.log").write_text(outcome.console)
-
-
-def same_as_golden(name: str, text: str) -> None:
-    """Compare with a file of ``golden/``; UPDATE_GOLDEN=1 in the environment writes it instead."""
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get("UPDATE_GOLDEN"):
-        path.write_text(text)
-    expected = path.read_text()
-    difference = difflib.unified_diff(expected.splitlines(), text.splitlines(), str(path), "now", lineterm="")
-    assert text == expected, "\n".join(difference)
 
 
 def _java_home() -> str:

@@ -13,8 +13,9 @@ import pytest
 from jenkins_release.steps.customers.revoke import RevokeRequest, revoke_customer
 from jenkins_release.steps.customers.rotate import RotateRequest, rotate_customer
 from tests.fixtures.customers import CustomerLab
+from tests.fixtures.snapshots import Snapshots
 from tests.groovy import agent
-from tests.groovy.jenkins import ROOT, Jenkins, Job, Outcome, keep_log, same_as_golden
+from tests.groovy.jenkins import GOLDEN, ROOT, Jenkins, Job, Outcome, keep_log
 
 SCRIPT = (ROOT / "jobs" / "customer-access.Jenkinsfile").read_text()
 ISSUE = {"ACTION": "issue", "CUSTOMER": "ACME", "TICKET": "DEVOPS-7"}
@@ -57,13 +58,15 @@ def asked(outcome: Outcome) -> bool:
     return any(call.strip().startswith("input(") for call in outcome.calls)
 
 
-def test_the_whole_run_that_shows_lets_and_issues_an_access(jenkins: Jenkins, desk: Desk):
+def test_the_whole_run_that_shows_lets_and_issues_an_access(
+    jenkins: Jenkins, desk: Desk, snapshots: Snapshots
+):
     """The key works, leaves as a file for the customer only, and is nowhere else."""
     recipient = str(desk.lab.identity.to_public())
     outcome = desk.run(jenkins, **ISSUE, RECIPIENT=recipient)
     outcome.ok()
     stack = outcome.stack(desk.job.workspace).replace(recipient, "<recipient>")
-    same_as_golden("customer-access.Jenkinsfile", stack)
+    snapshots.same("customer-access.Jenkinsfile.txt", stack, GOLDEN)
     assert outcome.description == "issue ACME, let by dave"
     keep_log("customerAccessPipeline", outcome)
     (name,) = [name for name in outcome.artifacts if name.endswith(".age")]

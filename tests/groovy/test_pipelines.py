@@ -13,8 +13,9 @@ from defusedxml import ElementTree
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import read_envelope
+from tests.fixtures.snapshots import Snapshots
 from tests.groovy.conftest import SkyDrm
-from tests.groovy.jenkins import ROOT, VARS, Jenkins, Outcome, keep_log, same_as_golden
+from tests.groovy.jenkins import GOLDEN, ROOT, VARS, Jenkins, Outcome, keep_log
 
 BUILD = (ROOT / "Jenkinsfile").read_text()
 QA = (ROOT / "jobs" / "qa.Jenkinsfile").read_text()
@@ -25,13 +26,15 @@ SPELLED_OUT = (VARS / "promotePipeline.groovy").read_text() + f"\ncall({_CALL}"
 PARAMETERS = {"VERSION": "8.1.0", "BUILD": "42", "REASON": "8.1.0 is what the customers wait for"}
 
 
-def test_the_build_pipeline_exports_what_it_built(jenkins: Jenkins, skydrm: SkyDrm, engine: DockerEngine):
+def test_the_build_pipeline_exports_what_it_built(
+    jenkins: Jenkins, skydrm: SkyDrm, engine: DockerEngine, snapshots: Snapshots
+):
     """The product's own make, one candidate with this build's number and revision, and a mail to QA."""
     with_installers(skydrm)
     job = dataclasses.replace(skydrm.job, build="1001")
     outcome = jenkins.run(job, BUILD, sandboxed=True)
     outcome.ok()
-    same_as_golden("Jenkinsfile", outcome.stack(job.workspace))
+    snapshots.same("Jenkinsfile.txt", outcome.stack(job.workspace), GOLDEN)
     record = json.loads((skydrm.product.candidate("8.1.0/1001") / "candidate.json").read_text())
     assert record["revision"] == job.checkout["commit"]
     assert {image["reference"]: image["config_digest"] for image in record["images"]} == {
@@ -76,12 +79,12 @@ def test_the_whole_run_from_the_build_to_the_customers(jenkins: Jenkins, skydrm:
     keep_log("promotePipeline", promoted)
 
 
-def test_the_promote_job_plans_asks_and_promotes(jenkins: Jenkins, promoting: SkyDrm):
+def test_the_promote_job_plans_asks_and_promotes(jenkins: Jenkins, promoting: SkyDrm, snapshots: Snapshots):
     """The question comes after the plan and outside any node; the lock is held while it promotes."""
     job = promoting.job
     outcome = jenkins.run(job, PROMOTE, params=PARAMETERS, approver="bob")
     outcome.ok()
-    same_as_golden("promote.Jenkinsfile", outcome.stack(job.workspace))
+    snapshots.same("promote.Jenkinsfile.txt", outcome.stack(job.workspace), GOLDEN)
     assert [set(tags) for tags in promoting.product.tags().values()] == [{"8.1.0"}] * 4
     plan = (job.workspace / "plan.json").read_bytes()
     approval = json.loads((job.workspace / "approval.json").read_text())

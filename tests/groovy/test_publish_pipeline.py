@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.snapshots import Snapshots
 from tests.groovy.conftest import SkyDrm
-from tests.groovy.jenkins import ROOT, Jenkins, keep_log, same_as_golden
+from tests.groovy.jenkins import GOLDEN, ROOT, Jenkins, keep_log
 from tests.groovy.test_pipelines import PARAMETERS, PROMOTE, approval, calls, evidence
 
 PUBLISH = (ROOT / "jobs" / "publish.Jenkinsfile").read_text()
@@ -30,12 +31,12 @@ def publishing(skydrm: SkyDrm) -> SkyDrm:
     return skydrm.signed_off()
 
 
-def test_the_whole_run_of_the_publish_job(jenkins: Jenkins, publishing: SkyDrm):
+def test_the_whole_run_of_the_publish_job(jenkins: Jenkins, publishing: SkyDrm, snapshots: Snapshots):
     """Plan, question, approval in the name of who answered, publication, history."""
     job = publishing.job
     outcome = jenkins.run(job, PUBLISH, params=PARAMETERS, approver="bob")
     outcome.ok()
-    same_as_golden("publish.Jenkinsfile", outcome.stack(job.workspace))
+    snapshots.same("publish.Jenkinsfile.txt", outcome.stack(job.workspace), GOLDEN)
     assert (release_area(publishing) / "8.1.0" / "installers" / "SkyDRM-8.1.0.msi").exists()
     assert evidence(publishing) == ["build", "qa", "approval", "publication"]
     assert (approval(publishing)["approver"], approval(publishing)["requester"]) == ("bob", "alice")

@@ -14,8 +14,9 @@ import pytest
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import Statement, read_envelope
 from tests.fixtures.damage import flip
+from tests.fixtures.snapshots import Snapshots
 from tests.groovy.conftest import SkyDrm
-from tests.groovy.jenkins import ROOT, Jenkins, keep_log, same_as_golden
+from tests.groovy.jenkins import GOLDEN, ROOT, Jenkins, keep_log
 
 QA = (ROOT / "jobs" / "qa.Jenkinsfile").read_text()
 TESTED = {"VERSION": "8.1.0", "BUILD": "42"}
@@ -52,13 +53,13 @@ def verdict(skydrm: SkyDrm) -> tuple[str, dict[str, object]]:
 
 
 def test_the_verdict_is_signed_in_the_name_of_who_gave_it(
-    jenkins: Jenkins, exported: SkyDrm, engine: DockerEngine
+    jenkins: Jenkins, exported: SkyDrm, engine: DockerEngine, snapshots: Snapshots
 ):
     """Loaded and tested on an agent, asked outside of any, signed with the report of the tests."""
     answers = {"VERDICT": "pass", "NOTE": "looks good"}
     outcome = jenkins.run(exported.job, QA, params=TESTED, approver="quinn", answers=answers)
     outcome.ok()
-    same_as_golden("qa.Jenkinsfile", outcome.stack(exported.job.workspace))
+    snapshots.same("qa.Jenkinsfile.txt", outcome.stack(exported.job.workspace), GOLDEN)
     result, said = verdict(exported)
     assert result == "PASSED"
     assert (said["tester"], said["note"]) == ("quinn", "looks good")
@@ -151,12 +152,12 @@ def test_an_unanswered_question_signs_nothing(jenkins: Jenkins, exported: SkyDrm
     assert not list((exported.product.candidate() / "attestations").glob("*-qa.dsse.json"))
 
 
-def test_the_whole_run_of_a_build_ends_with_a_mail(jenkins: Jenkins, skydrm: SkyDrm):
+def test_the_whole_run_of_a_build_ends_with_a_mail(jenkins: Jenkins, skydrm: SkyDrm, snapshots: Snapshots):
     """The mail names the candidate and its digest; the description does too."""
     job = dataclasses.replace(skydrm.job, build="1003")
     outcome = jenkins.run(job, CANDIDATE)
     outcome.ok()
-    same_as_golden("candidatePipeline", outcome.stack(job.workspace))
+    snapshots.same("candidatePipeline.txt", outcome.stack(job.workspace), GOLDEN)
     document = json.loads((job.workspace / "candidate.json").read_text())
     (mail,) = outcome.mails
     assert mail["to"] == "qa@nextlabs.com"

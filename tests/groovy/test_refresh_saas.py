@@ -6,8 +6,9 @@ import shutil
 
 from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
 from tests.fixtures.release import Product
+from tests.fixtures.snapshots import Snapshots
 from tests.groovy.conftest import SkyDrm
-from tests.groovy.jenkins import Jenkins, same_as_golden
+from tests.groovy.jenkins import GOLDEN, Jenkins
 
 REFRESH = """
 node('docker') {
@@ -19,13 +20,15 @@ node('docker') {
 """
 
 
-def test_a_release_is_brought_onto_the_stack(jenkins: Jenkins, promoted: Product, skydrm: SkyDrm):
+def test_a_release_is_brought_onto_the_stack(
+    jenkins: Jenkins, promoted: Product, skydrm: SkyDrm, snapshots: Snapshots
+):
     """The step returns what the command tells; a second one finds nothing to do."""
     skydrm.add_stack()
     planned = jenkins.run(skydrm.job, REFRESH % "dryRun: true,").ok()
     assert (planned["dryRun"], planned["changed"]) == (True, True)
     refreshing = jenkins.run(skydrm.job, REFRESH % "build: 42,")
-    same_as_golden("refresh", refreshing.stack(skydrm.job.workspace))
+    snapshots.same("refresh.txt", refreshing.stack(skydrm.job.workspace), GOLDEN)
     refreshed = refreshing.ok()
     assert (refreshed["release"], refreshed["changed"]) == ("8.1.0/42", True)
     (part,) = refreshed["after"]["parts"]

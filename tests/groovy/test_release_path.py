@@ -8,8 +8,9 @@ from hashlib import sha256
 
 import pytest
 
+from tests.fixtures.snapshots import Snapshots
 from tests.groovy.conftest import SkyDrm
-from tests.groovy.jenkins import Jenkins, same_as_golden
+from tests.groovy.jenkins import GOLDEN, Jenkins
 
 EXPORT = """
 node('docker') {
@@ -43,11 +44,11 @@ node('docker') {
 """
 
 
-def test_from_export_to_promotion(jenkins: Jenkins, skydrm: SkyDrm):
+def test_from_export_to_promotion(jenkins: Jenkins, skydrm: SkyDrm, snapshots: Snapshots):
     """The steps return what the command line tells, and the gate stands between them."""
     job, product = skydrm.job, skydrm.product
     exported = jenkins.run(job, EXPORT)
-    same_as_golden("export", exported.stack(job.workspace))
+    snapshots.same("export.txt", exported.stack(job.workspace), GOLDEN)
     candidate = exported.ok()
     record = json.loads((product.candidate() / "candidate.json").read_text())
     assert candidate["candidate"] == "8.1.0/42"
@@ -76,7 +77,7 @@ def test_from_export_to_promotion(jenkins: Jenkins, skydrm: SkyDrm):
 
     product.sign_off()
     planning = jenkins.run(job, PLAN)
-    same_as_golden("plan", planning.stack(job.workspace))
+    snapshots.same("plan.txt", planning.stack(job.workspace), GOLDEN)
     planned = planning.ok()
     assert planned["planDigest"] == f"sha256:{sha256((job.workspace / 'plan.json').read_bytes()).hexdigest()}"
     assert planned["requester"] == "alice"
@@ -86,7 +87,7 @@ def test_from_export_to_promotion(jenkins: Jenkins, skydrm: SkyDrm):
     assert "1 approval of this plan required, found 0" in unapproved
 
     approving = jenkins.run(job, APPROVE, approver="bob")
-    same_as_golden("approve", approving.stack(job.workspace))
+    snapshots.same("approve.txt", approving.stack(job.workspace), GOLDEN)
     approved = approving.ok()
     assert (approved["candidate"], approved["planDigest"]) == ("8.1.0/42", planned["planDigest"])
     assert approved["gate"]["open"] is True
@@ -96,7 +97,7 @@ def test_from_export_to_promotion(jenkins: Jenkins, skydrm: SkyDrm):
     assert product.tags() == {}
 
     promoted = jenkins.run(job, PROMOTE % "")
-    same_as_golden("promote", promoted.stack(job.workspace))
+    snapshots.same("promote.txt", promoted.stack(job.workspace), GOLDEN)
     release = promoted.ok()
     assert release["changed"] is True
     assert product.tags() == {image["repository"]: {"8.1.0": image["digest"]} for image in release["images"]}

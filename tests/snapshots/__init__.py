@@ -1,0 +1,1 @@
+"""What users of the package rely on, compared with the files beside the tests."""
