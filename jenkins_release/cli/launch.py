@@ -25,7 +25,7 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.watcher import Watcher
 
 if TYPE_CHECKING:
-    from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
+    from jenkins_release.jenkins.model import Build, PendingInput, QueueItem
     from jenkins_release.steps.jenkins.run import Run
 
 T = TypeVar("T")

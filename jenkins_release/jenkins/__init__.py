@@ -2,13 +2,11 @@
 
 from jenkins_release.jenkins.controller import Controller
 from jenkins_release.jenkins.errors import AnswerRefused, ItemNotFound
-from jenkins_release.jenkins.protocol import (
+from jenkins_release.jenkins.model import (
     Build,
-    BuildServer,
     ConsolePart,
     FolderEntry,
     JobInfo,
-    JobStore,
     Parameter,
     PendingInput,
     QueueItem,
@@ -17,13 +15,11 @@ from jenkins_release.jenkins.protocol import (
 __all__ = [
     "AnswerRefused",
     "Build",
-    "BuildServer",
     "ConsolePart",
     "Controller",
     "FolderEntry",
     "ItemNotFound",
     "JobInfo",
-    "JobStore",
     "Parameter",
     "PendingInput",
     "QueueItem",

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from urllib.parse import unquote, urlsplit
 
 from jenkins_release.jenkins.job_xml import FOLDER
-from jenkins_release.jenkins.protocol import (
+from jenkins_release.jenkins.model import (
     Build,
     FolderEntry,
     JobInfo,

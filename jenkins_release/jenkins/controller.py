@@ -26,7 +26,7 @@ from jenkins_release.base.waits import LEAST_RATE, Limits
 from jenkins_release.http.exchange import close_session
 from jenkins_release.jenkins.answers import build_of, entries_of, job_of, pending_input_of, queue_item_of
 from jenkins_release.jenkins.errors import AnswerRefused, CrumbRefused, jenkins_errors, translate
-from jenkins_release.jenkins.protocol import Build, ConsolePart, FolderEntry, JobInfo, PendingInput, QueueItem
+from jenkins_release.jenkins.model import Build, ConsolePart, FolderEntry, JobInfo, PendingInput, QueueItem
 from jenkins_release.jenkins.session import bound
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class Controller:
-    """A controller and one user on it. Implements ``BuildServer`` and ``JobStore``.
+    """A controller and one user on it: starts and follows builds, reads and writes job definitions.
 
     Args:
         url: The controller's root; builds and jobs are looked for below it, whatever Jenkins itself

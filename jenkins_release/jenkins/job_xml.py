@@ -15,7 +15,7 @@ from defusedxml import ElementTree as SafeET
 from defusedxml.common import DefusedXmlException
 
 from jenkins_release.base.errors import RemoteError
-from jenkins_release.jenkins.protocol import Parameter, ParameterKind
+from jenkins_release.jenkins.model import Parameter, ParameterKind
 
 FOLDER = "com.cloudbees.hudson.plugins.folder.Folder"
 PIPELINE = "flow-definition"

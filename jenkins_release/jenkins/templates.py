@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from jenkins_release.jenkins.job_xml import FOLDER, PIPELINE, Item, Source
-from jenkins_release.jenkins.protocol import Parameter
+from jenkins_release.jenkins.model import Parameter
 
 PRODUCT, VERSION, BUILD, REASON, TICKET = "PRODUCT", "VERSION", "BUILD", "REASON", "TICKET"
 DRY_RUN, REQUEST_ID = "DRY_RUN", "REQUEST_ID"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.jenkins.protocol import Parameter
+from jenkins_release.jenkins.model import Parameter
 from jenkins_release.jenkins.templates import TEMPLATES
 from tests.groovy.jenkins import ROOT, VARS, Jenkins
 

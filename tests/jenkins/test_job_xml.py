@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.jenkins.job_xml import PIPELINE, Item, Source, changed_config, new_config, read_item
-from jenkins_release.jenkins.protocol import Parameter
+from jenkins_release.jenkins.model import Parameter
 from jenkins_release.jenkins.templates import PROMOTE, folder_item, job_item, managed_for
 from tests.docs.pages import ROOT
 from tests.fixtures.jenkins_double.items import parse

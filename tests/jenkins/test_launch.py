@@ -13,7 +13,7 @@ import pytest
 
 from jenkins_release.base import signals
 from jenkins_release.base.errors import ConfigurationError, GateRefused, RemoteError
-from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
+from jenkins_release.jenkins.model import Build, PendingInput, QueueItem
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.context.watcher import Watcher

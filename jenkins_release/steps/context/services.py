@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from jenkins_release.config.portal import PortalSection
     from jenkins_release.http.probe import Prober
     from jenkins_release.images.protocol import ImageEngine
-    from jenkins_release.jenkins import BuildServer, Controller, JobStore
+    from jenkins_release.jenkins import Controller
     from jenkins_release.ledger import Ledger
     from jenkins_release.notify import Notifier
     from jenkins_release.portal import Portal
@@ -88,7 +88,7 @@ class Closable(Protocol):
 C = TypeVar("C", bound=Closable)
 _CLOSED = (
     *("share", "release_share", "portal", "ledger", "engine", "blobs", "registry"),
-    *("iam", "secret_store", "ecs", "run_command", "trust_store", "_controller"),
+    *("iam", "secret_store", "ecs", "run_command", "trust_store", "jenkins"),
 )
 """What is closed with the services, where it was opened and has something to close."""
 
@@ -351,7 +351,8 @@ class Services:
         return f"{self.jenkins_folder}/{self.configuration.jenkins.promote_path}"
 
     @cached_property
-    def _controller(self) -> Controller:
+    def jenkins(self) -> Controller:
+        """The Jenkins controller. Raises ConfigurationError without a login."""
         from jenkins_release.jenkins import Controller
 
         user, token = secret(JENKINS_USER, self.environ), secret(JENKINS_TOKEN, self.environ)
@@ -368,16 +369,6 @@ class Services:
             timeout_s=self.configuration.jenkins.timeout_s,
             least_rate=self.configuration.network.least_rate,
         )
-
-    @cached_property
-    def jenkins(self) -> BuildServer:
-        """Jenkins, to start and follow builds."""
-        return self._controller
-
-    @cached_property
-    def job_store(self) -> JobStore:
-        """Jenkins, to read and write job definitions."""
-        return self._controller
 
     @cached_property
     def notified(self) -> list[Delivery]:

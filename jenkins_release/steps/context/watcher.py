@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
+    from jenkins_release.jenkins.model import Build, PendingInput, QueueItem
 
 
 class Watcher:

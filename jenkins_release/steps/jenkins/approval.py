@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jenkins_release.base.errors import GateRefused, RemoteError
+from jenkins_release.jenkins.controller import Controller
 from jenkins_release.jenkins.errors import AnswerRefused, ItemNotFound
-from jenkins_release.jenkins.protocol import Build, BuildServer, PendingInput
+from jenkins_release.jenkins.model import Build, PendingInput
 from jenkins_release.steps.context.services import Services
 
 
@@ -101,7 +102,7 @@ class _Answer:
     """
 
     def __init__(
-        self, job: str, build: Build, question: PendingInput, user: str, jenkins: BuildServer
+        self, job: str, build: Build, question: PendingInput, user: str, jenkins: Controller
     ) -> None:
         self._job = job
         self._number = build.number

@@ -20,7 +20,7 @@ from jenkins_release.base.errors import (
 )
 from jenkins_release.jenkins.console import ConsoleLines
 from jenkins_release.jenkins.errors import ItemNotFound
-from jenkins_release.jenkins.protocol import Build, QueueItem
+from jenkins_release.jenkins.model import Build, QueueItem
 from jenkins_release.jenkins.session import CONSOLE_PIECE
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.context.watcher import Watcher

@@ -35,7 +35,7 @@ from jenkins_release.steps.context.services import Services
 
 if TYPE_CHECKING:
     from jenkins_release.config.jenkins import JenkinsSection
-    from jenkins_release.jenkins.protocol import FolderEntry
+    from jenkins_release.jenkins.model import FolderEntry
 
 JobAction = Literal["create", "update", "keep"]
 
@@ -174,7 +174,7 @@ def apply_jobs(request: JobsRequest, services: Services) -> JobsReport:
 
 
 def _apply(change: JobChange, item: Item, config: str | None, services: Services) -> None:
-    store = services.job_store
+    store = services.jenkins
     if config is not None:
         changed = changed_config(change.path, config, item)
         services.retry(f"update {change.path}", store.update, change.path, changed)
@@ -205,7 +205,7 @@ def _compare(
     for path, wanted in items.items():
         kind: Literal["folder", "job"] = "folder" if wanted.kind == FOLDER else "job"
         try:
-            config = services.retry(f"read {path}", services.job_store.config, path)
+            config = services.retry(f"read {path}", services.jenkins.config, path)
         except ItemNotFound:
             yield JobChange(path, kind, "create", "", _diff(path, [], wanted)), wanted, None
             continue
@@ -285,7 +285,7 @@ def _inherited(found: _Found, services: Services) -> Iterator[InheritedKeys]:
 
 def _inside(folder: str, services: Services) -> list[FolderEntry]:
     try:
-        return services.retry(f"read what is in {folder}", services.job_store.inside, folder)
+        return services.retry(f"read what is in {folder}", services.jenkins.inside, folder)
     except ItemNotFound:
         return []
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused, ReleaseError
-from jenkins_release.jenkins.protocol import JobInfo, Parameter
+from jenkins_release.jenkins.model import JobInfo, Parameter
 from jenkins_release.jenkins.templates import BUILD, DRY_RUN, PRODUCT, REASON, REQUEST_ID, VERSION
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.services import Services

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.retry import RetryPolicy
 from jenkins_release.jenkins.errors import ItemNotFound
-from jenkins_release.jenkins.protocol import Build, JobInfo, QueueItem
+from jenkins_release.jenkins.model import Build, JobInfo, QueueItem
 from jenkins_release.jenkins.templates import BUILD, REQUEST_ID, VERSION
 from jenkins_release.steps.context.services import Services
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from jenkins_release.base.errors import ConfigurationError, ReleaseError
 from jenkins_release.jenkins.errors import ItemNotFound
-from jenkins_release.jenkins.protocol import Build, PendingInput, QueueItem
+from jenkins_release.jenkins.model import Build, PendingInput, QueueItem
 from jenkins_release.jenkins.templates import BUILD, REQUEST_ID, VERSION
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.services import Services

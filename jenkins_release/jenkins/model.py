@@ -1,10 +1,10 @@
-"""What the steps ask of Jenkins, and what it answers."""
+"""What Jenkins has: jobs, parameters, queue items, builds, questions, consoles, folders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 ParameterKind = Literal["string", "text", "boolean", "choice", "password", "other"]
 Result = Literal["SUCCESS", "UNSTABLE", "FAILURE", "NOT_BUILT", "ABORTED"]
@@ -135,53 +135,3 @@ class ConsolePart:
     data: bytes
     end: int
     more: bool
-
-
-class BuildServer(Protocol):
-    """Starting and following builds."""
-
-    def user(self) -> str:
-        """Return the id of the user whose token is used."""
-
-    def job(self, path: str) -> JobInfo:
-        """Return a job. Raises ItemNotFound."""
-
-    def trigger(self, path: str, parameters: Mapping[str, str]) -> int:
-        """Start a job and return the id of its queue item; of the same one for a duplicate."""
-
-    def queued(self, path: str) -> list[QueueItem]:
-        """Return what waits in the queue for a job."""
-
-    def queue_item(self, number: int) -> QueueItem:
-        """Return a queue item. Raises ItemNotFound some five minutes after it left the queue."""
-
-    def builds(self, path: str) -> list[Build]:
-        """Return the last builds of a job, newest first."""
-
-    def build(self, path: str, number: int) -> Build:
-        """Return a build. Raises ItemNotFound."""
-
-    def pending_inputs(self, path: str, number: int) -> tuple[PendingInput, ...]:
-        """Return the questions that a build waits with."""
-
-    def proceed(self, path: str, number: int, ident: str) -> None:
-        """Answer a question with its proceed button. Raises AnswerRefused, ItemNotFound."""
-
-    def console(self, path: str, number: int, start: int) -> ConsolePart:
-        """Return what the console has from byte ``start`` on, a bounded piece of it."""
-
-
-class JobStore(Protocol):
-    """Reading and writing the definitions of jobs and folders."""
-
-    def config(self, path: str) -> str:
-        """Return the ``config.xml`` of an item. Raises ItemNotFound."""
-
-    def inside(self, path: str) -> list[FolderEntry]:
-        """Return what a folder holds, and the user may see. Raises ItemNotFound."""
-
-    def create(self, path: str, config: str) -> None:
-        """Create an item from its ``config.xml``; its folder has to exist."""
-
-    def update(self, path: str, config: str) -> None:
-        """Replace the ``config.xml`` of an item."""
