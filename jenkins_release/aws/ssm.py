@@ -69,7 +69,7 @@ class CommandOrder:
 
 
 @dataclass(frozen=True)
-class Command:
+class SentCommand:
     """A command that was sent.
 
     Attributes:
@@ -118,7 +118,7 @@ class RunCommand(Protocol):
         """Send a command and return its id."""
         ...
 
-    def command(self, ident: str) -> Command | None:
+    def command(self, ident: str) -> SentCommand | None:
         """Return how a command stands, None if it is not to be seen yet."""
         ...
 
@@ -134,11 +134,11 @@ class RunCommand(Protocol):
         """
         ...
 
-    def unfinished(self, document: str) -> list[Command]:
+    def unfinished(self, document: str) -> list[SentCommand]:
         """Return the commands of a document that have not ended."""
         ...
 
-    def sent(self, document: str, comment: str, since: datetime) -> list[Command]:
+    def sent(self, document: str, comment: str, since: datetime) -> list[SentCommand]:
         """Return the commands of a document with a comment, sent since a moment; the newest first."""
         ...
 
@@ -200,7 +200,7 @@ class Ssm:
             raise found from error
         return str(answer["Command"]["CommandId"])
 
-    def command(self, ident: str) -> Command | None:
+    def command(self, ident: str) -> SentCommand | None:
         """Read a command."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -262,20 +262,20 @@ class Ssm:
         output, errors = (_stream(answer, name) for name in ("StandardOutput", "StandardError"))
         return "\n".join(filter(None, [output, errors and f"errors: {errors}"]))
 
-    def unfinished(self, document: str) -> list[Command]:
+    def unfinished(self, document: str) -> list[SentCommand]:
         """List the commands in progress."""
         found = []
         for status in ("Pending", "InProgress", "Cancelling"):
             found += self._list(document, {"key": "Status", "value": status})
         return [each for each in found if not each.ended]
 
-    def sent(self, document: str, comment: str, since: datetime) -> list[Command]:
+    def sent(self, document: str, comment: str, since: datetime) -> list[SentCommand]:
         """List the commands with a comment; ListCommands tells the newest first."""
         after = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         found = self._list(document, {"key": "InvokedAfter", "value": after})
         return [each for each in found if each.comment == comment]
 
-    def _list(self, document: str, narrowed: Mapping[str, str]) -> list[Command]:
+    def _list(self, document: str, narrowed: Mapping[str, str]) -> list[SentCommand]:
         found = []
         with aws_errors(f"list the commands of {document}"):
             pages = self._client.get_paginator("list_commands").paginate(
@@ -307,13 +307,13 @@ def _stream(answer: Mapping[str, Any], name: str) -> str:
     return f"{text.strip()} [SSM keeps the first {_KEPT[name]} characters{f': see {place}' if place else ''}]"
 
 
-def _command(said: Mapping[str, Any]) -> Command:
+def _command(said: Mapping[str, Any]) -> SentCommand:
     tags = {
         each["Key"].removeprefix("tag:"): frozenset(each.get("Values", []))
         for each in said.get("Targets", [])
         if each.get("Key", "").startswith("tag:")
     }
-    return Command(
+    return SentCommand(
         ident=said["CommandId"],
         document=said.get("DocumentName", ""),
         status=said.get("Status", ""),

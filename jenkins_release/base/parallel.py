@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from jenkins_release.base.waits import Group, Stopped, check
+from jenkins_release.base.waits import Stopped, ThreadGroup, check
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,8 +18,9 @@ WORKERS = 16
 def map_parallel(action: Callable[[T], R], items: Iterable[T], *, workers: int = WORKERS) -> list[R]:
     """Call ``action`` with each item in threads, and return the results in the order of the items.
 
-    One item, or one worker, needs no thread. The threads are a :class:`~jenkins_release.base.waits.Group`:
-    after a failure, or Ctrl-C, calls that have not begun are left out, and the waits of those under way end.
+    One item, or one worker, needs no thread. The threads are a
+    :class:`~jenkins_release.base.waits.ThreadGroup`: after a failure, or Ctrl-C, calls that have not begun
+    are left out, and the waits of those under way end.
 
     Args:
         action: What is done with an item; must stand several threads.
@@ -32,7 +33,7 @@ def map_parallel(action: Callable[[T], R], items: Iterable[T], *, workers: int =
     wanted = list(items)
     if len(wanted) < 2 or workers == 1:
         return [action(item) for item in wanted]
-    group = Group()
+    group = ThreadGroup()
 
     def member(item: T) -> R:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from jenkins_release.base.waits import Group, Stopped, check
+from jenkins_release.base.waits import Stopped, ThreadGroup, check
 
 Sink = Callable[[bytes], None]
 
@@ -36,7 +36,7 @@ def at_most(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
 
 
 class _Consumer(threading.Thread):
-    def __init__(self, sink: Sink, group: Group) -> None:
+    def __init__(self, sink: Sink, group: ThreadGroup) -> None:
         super().__init__(daemon=True, name="stream-consumer")
         self._sink = sink
         self._group = group
@@ -72,8 +72,8 @@ class _Consumer(threading.Thread):
 def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
     """Give every chunk of ``source`` to every sink, each sink in a thread.
 
-    They are a :class:`~jenkins_release.base.waits.Group`: a failure, or Ctrl-C, ends what the others wait
-    for.
+    They are a :class:`~jenkins_release.base.waits.ThreadGroup`: a failure, or Ctrl-C, ends what the others
+    wait for.
 
     Args:
         source: The chunks; read in the calling thread, and closed if it is a generator.
@@ -86,7 +86,7 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
         BaseException: The first failure of a sink, or of the source. Nothing more is read after
             a failure, and every thread has ended when the call returns.
     """
-    group = Group()
+    group = ThreadGroup()
     consumers = [_Consumer(sink, group) for sink in sinks]
     for consumer in consumers:
         consumer.start()
@@ -112,7 +112,7 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
     return total
 
 
-def _feed(source: Iterable[bytes], consumers: Sequence[_Consumer], group: Group) -> int:
+def _feed(source: Iterable[bytes], consumers: Sequence[_Consumer], group: ThreadGroup) -> int:
     total = 0
     for chunk in source:
         if group.ended:
@@ -147,7 +147,7 @@ def read_ahead(source: Iterator[bytes], depth: int) -> Iterator[Iterator[bytes]]
 
     Yields:
         The chunks. A failure of the source is raised where its next chunk is asked for. A failure of the
-        block ends what the source waits for, as in a :class:`~jenkins_release.base.waits.Group`.
+        block ends what the source waits for, as in a :class:`~jenkins_release.base.waits.ThreadGroup`.
     """
     if depth == 0:
         try:
@@ -157,7 +157,7 @@ def read_ahead(source: Iterator[bytes], depth: int) -> Iterator[Iterator[bytes]]
         return
     ended = threading.Event()
     waiting: queue.Queue[bytes | _End] = queue.Queue(depth)
-    group = Group()
+    group = ThreadGroup()
 
     def read() -> None:
         end = _End()

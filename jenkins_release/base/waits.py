@@ -10,7 +10,8 @@ and shuts down the sockets of one that is late, or that has to stop, which ends 
 once. The interpreter itself says which sockets a call uses: ``http.client`` and ``socket`` raise auditing
 events (PEP 578; Python library reference, "Audit events table"), whatever library sits on top of them.
 
-Threads that work on one result are a :class:`Group`: if one of them fails for good, the others end early too.
+Threads that work on one result are a :class:`ThreadGroup`: if one of them fails for good, the others end
+early too.
 
 The garbage collector may close a forgotten generator at any moment, in any thread, and with it leave a call.
 So a lock can be taken again by the thread that holds it, and nothing is iterated over that leaving a call
@@ -47,7 +48,7 @@ _LOOK_S = 0.2
 
 
 class Stopped(KeyboardInterrupt):
-    """A wait ended because the process, or the :class:`Group` of its thread, was asked to stop.
+    """A wait ended because the process, or the :class:`ThreadGroup` of its thread, was asked to stop.
 
     What cleans up after Ctrl-C cleans up after it.
     """
@@ -226,7 +227,7 @@ class Wait:
     since: float
     until: float
     thread: int
-    group: Group | None = None
+    group: ThreadGroup | None = None
 
     def end(self) -> None:
         """Wake the thread, where it does not wake by itself."""
@@ -252,7 +253,7 @@ class _Pause(Wait):
     stop = leave = end
 
 
-class Group:
+class ThreadGroup:
     """Threads that work on one result; those that one of them starts may join.
 
     Where the result cannot come any more, :meth:`end` ends what they wait for with :class:`Stopped`, except
@@ -290,7 +291,7 @@ class Group:
             _thread.group = outer
 
 
-def current_group() -> Group | None:
+def current_group() -> ThreadGroup | None:
     """Return the group of this thread."""
     return getattr(_thread, "group", None)
 

@@ -13,7 +13,7 @@ from jenkins_release.cli.output import plain, size, table, tell
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, releases_option, share_option
 
 if TYPE_CHECKING:
-    from jenkins_release.steps.portal.page import Window
+    from jenkins_release.steps.portal.page import PortalSupport
     from jenkins_release.steps.portal.removal import PortalRemoval
 
 _LINK_EXPIRES = "24h"
@@ -178,7 +178,7 @@ def _link(runtime: Runtime, version: str, file: str, customer: str, expires: str
     runtime.succeed(result, link.url)
 
 
-def _window_json(window: Window) -> dict[str, Any]:
+def _window_json(window: PortalSupport) -> dict[str, Any]:
     return {
         "supported": list(window.supported),
         "withdrawnThere": list(window.withdrawn),
@@ -187,7 +187,7 @@ def _window_json(window: Window) -> dict[str, Any]:
     }
 
 
-def _window_lines(window: Window) -> list[str]:
+def _window_lines(window: PortalSupport) -> list[str]:
     lines = [f"on the page: {', '.join(window.supported) or 'no version'}"]
     for versions, word in ((window.withdrawn, "withdrawn"), (window.outside, "unsupported")):
         lines += [f"{word}, still there: {v} ('release portal {v} --remove')" for v in versions]

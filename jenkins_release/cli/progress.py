@@ -76,7 +76,7 @@ class WaitTeller:
     def _look(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
             wait, now = long_wait(), time.monotonic()
-            if wait is None or _LiveBars.shown or any(each.stands_still for each in list(_Wait.named)):
+            if wait is None or _LiveBars.shown or any(each.stands_still for each in list(_Stall.named)):
                 continue
             # The next wait for the same is no news: whoever looks every few seconds waits all the time.
             if wait.what != self._told or now - self._last >= STEP_SECONDS:
@@ -90,10 +90,10 @@ class _LiveBars:
     shown = 0
 
 
-class _Wait:
+class _Stall:
     """How long no byte has moved, and what is waited for."""
 
-    named: ClassVar[list[_Wait]] = []
+    named: ClassVar[list[_Stall]] = []
     """Those of transfers that said what they wait for."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -141,7 +141,7 @@ class PlainTask:
     """A transfer that writes a line every 10 %, or every 15 seconds, also while it waits."""
 
     def __init__(self, title: str, total: int | None, stream: TextIO, clock: Callable[[], float]) -> None:
-        self._wait = _Wait(clock)
+        self._wait = _Stall(clock)
         self._lock = threading.Lock()
         self._told_wait = False
         self._title = title
@@ -246,7 +246,7 @@ class LiveProgress:
         from rich.progress import Progress as Bars
         from rich.text import Text
 
-        wait = _Wait(time.monotonic)
+        wait = _Stall(time.monotonic)
 
         class WithWait(Bars):
             def get_renderables(self) -> Iterator[RenderableType]:
@@ -272,7 +272,7 @@ class LiveProgress:
 
 
 class _BarTask:
-    def __init__(self, advance: Callable[..., None], ident: int, wait: _Wait) -> None:
+    def __init__(self, advance: Callable[..., None], ident: int, wait: _Stall) -> None:
         self._advance = advance
         self._ident = ident
         self._wait = wait

@@ -14,7 +14,7 @@ from jenkins_release.cli.output import plain
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.cli.runtime import Runtime, pass_runtime, result_options
 from jenkins_release.rules.gate.evidence import Counted
-from jenkins_release.rules.gate.released import Release
+from jenkins_release.rules.gate.released import AttestedRelease
 from jenkins_release.rules.gate.tested import UNKNOWN
 from jenkins_release.rules.release.matching import Match
 
@@ -105,7 +105,7 @@ def verify(
     runtime.succeed(result, "\n".join(lines))
 
 
-def _release_lines(release: Release) -> list[str]:
+def _release_lines(release: AttestedRelease) -> list[str]:
     record, promoted = release.record, release.promotion
     lines = [f"release {record.product} {record.ident}, candidate.json {release.digest}"]
     if release.attested is not None:
@@ -145,7 +145,7 @@ def _match_line(match: Match) -> str:
     return plain(f"verified {kind} {match.name}: {', '.join(match.parts)}, {match.note}, {match.digest}")
 
 
-def _release_json(release: Release) -> dict[str, Any]:
+def _release_json(release: AttestedRelease) -> dict[str, Any]:
     record = release.record
     return {
         "candidate": record.ident,

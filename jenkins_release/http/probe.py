@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jenkins_release.base.version import PROGRAM
 from jenkins_release.base.waits import Call
-from jenkins_release.records.health_answer import Answer
+from jenkins_release.records.health_answer import HealthAnswer
 
 if TYPE_CHECKING:
     import requests
@@ -19,7 +19,7 @@ _BLOCK = 16 * 1024
 class Prober(Protocol):
     """Asks a URL."""
 
-    def ask(self, url: str, timeout_s: float) -> Answer:
+    def ask(self, url: str, timeout_s: float) -> HealthAnswer:
         """Ask once.
 
         Args:
@@ -32,7 +32,7 @@ class Prober(Protocol):
 class HttpProber:
     """Asks over HTTP. That there is no answer is an answer too: nothing is raised."""
 
-    def ask(self, url: str, timeout_s: float) -> Answer:
+    def ask(self, url: str, timeout_s: float) -> HealthAnswer:
         """Ask once. A redirect is answered as it stands: what it leads to was not asked for."""
         from jenkins_release.http.exchange import SLACK_S, NoAnswer, Untrusted, open_session, translated
 
@@ -47,13 +47,13 @@ class HttpProber:
                     url, headers=headers, timeout=timeout_s + SLACK_S, allow_redirects=False, stream=True
                 ) as response,
             ):
-                return Answer(response.status_code, _body(response))
+                return HealthAnswer(response.status_code, _body(response))
         except TimeoutError:
-            return Answer(0, problem=f"no answer within {timeout_s:g} s")
+            return HealthAnswer(0, problem=f"no answer within {timeout_s:g} s")
         except Untrusted as error:
-            return Answer(0, problem=f"the TLS certificate is not accepted: {error.cause}")
+            return HealthAnswer(0, problem=f"the TLS certificate is not accepted: {error.cause}")
         except NoAnswer as error:
-            return Answer(0, problem=f"no answer: {error.cause}")
+            return HealthAnswer(0, problem=f"no answer: {error.cause}")
 
 
 def _body(response: requests.Response) -> bytes:

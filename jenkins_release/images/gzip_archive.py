@@ -22,7 +22,7 @@ from typing import IO
 
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.stream import fan_out
-from jenkins_release.base.waits import Group, check
+from jenkins_release.base.waits import ThreadGroup, check
 from jenkins_release.images.archive import ArchivedImage, ArchivedLayer, ArchiveIndex, ArchiveReader
 from jenkins_release.images.archive.blobs import Blob
 from jenkins_release.images.archive.catalog import BLOB_FOLDER
@@ -97,7 +97,7 @@ class GzipArchive:
             RemoteError: The temporary file cannot be written.
             BaseException: What ``source`` raises.
         """
-        group = Group()
+        group = ThreadGroup()
         reading = threading.Thread(
             target=group.run, args=(self._read, source), daemon=True, name="compress-archive"
         )

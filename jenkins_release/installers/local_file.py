@@ -14,7 +14,7 @@ _PIECE = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class _State:
+class _FileState:
     """What tells whether a file is still the one that was looked at."""
 
     device: int
@@ -23,7 +23,7 @@ class _State:
     modified_ns: int
 
     @classmethod
-    def of(cls, found: os.stat_result) -> _State:
+    def of(cls, found: os.stat_result) -> _FileState:
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
@@ -38,7 +38,7 @@ class LocalFile:
 
     path: Path
     size: int
-    _state: _State
+    _state: _FileState
 
     @classmethod
     def at(cls, path: Path) -> LocalFile:
@@ -53,7 +53,7 @@ class LocalFile:
             raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
         if not stat.S_ISREG(found.st_mode):
             raise ConfigurationError(f"{path} is no plain file")
-        return cls(path, found.st_size, _State.of(found))
+        return cls(path, found.st_size, _FileState.of(found))
 
     def pieces(self) -> Iterator[bytes]:
         """Yield its bytes in pieces of at most 1 MiB.
@@ -72,7 +72,7 @@ class LocalFile:
             raise ConfigurationError(f"{self.path} cannot be read: {error.strerror}") from error
 
     def _same(self, descriptor: int) -> None:
-        if _State.of(os.fstat(descriptor)) != self._state:
+        if _FileState.of(os.fstat(descriptor)) != self._state:
             raise IntegrityError(
                 f"{self.path} was changed while it was exported",
                 hint="export when the build has ended: nothing may write to its output any more",

@@ -135,7 +135,7 @@ class MailNotifier:
                 _SecureServer(self._host, self._port, local_hostname=me, timeout=within_s, context=context),
                 None,
             )
-        server = _Server(self._host, self._port, local_hostname=me, timeout=within_s)
+        server = _BoundedSmtp(self._host, self._port, local_hostname=me, timeout=within_s)
         return self._entered(server, context)
 
     def _entered(self, server: smtplib.SMTP, context: ssl.SSLContext | None) -> smtplib.SMTP:
@@ -243,7 +243,7 @@ class _Replies:
         self._lines.close()
 
 
-class _Server(smtplib.SMTP):
+class _BoundedSmtp(smtplib.SMTP):
     """A server whose replies are bounded: smtplib reads lines until one says that it is the last."""
 
     def getreply(self) -> tuple[int, bytes]:
@@ -255,7 +255,7 @@ class _Server(smtplib.SMTP):
         return super().getreply()
 
 
-class _SecureServer(_Server, smtplib.SMTP_SSL):
+class _SecureServer(_BoundedSmtp, smtplib.SMTP_SSL):
     """The same, with TLS from the first byte."""
 
 

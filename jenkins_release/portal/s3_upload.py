@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from jenkins_release.aws.s3 import Bucket, Denied, Unsupported, UploadGone
 from jenkins_release.base.errors import IntegrityError, ReleaseError
-from jenkins_release.base.waits import Group, Stopped
+from jenkins_release.base.waits import Stopped, ThreadGroup
 from jenkins_release.portal.protocol import Advance, Sent, Upload, check_read
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class OtherContent(Exception):
 
 
 @dataclass(frozen=True)
-class Part:
+class StoredPart:
     """A part that is at S3: number, tag, checksum as S3 writes it, and whether it was there before."""
 
     number: int
@@ -84,7 +84,7 @@ class Multipart:
         self._settings = settings
         self._what = f"upload s3://{bucket.name}/{key}"
 
-    def send(self, advance: Advance) -> tuple[str, list[Part]]:
+    def send(self, advance: Advance) -> tuple[str, list[StoredPart]]:
         """Bring every part to S3, continuing what an earlier call left.
 
         Returns:
@@ -112,7 +112,7 @@ class Multipart:
             self.give_up(upload_id)
             raise
 
-    def complete(self, upload_id: str, parts: list[Part]) -> str:
+    def complete(self, upload_id: str, parts: list[StoredPart]) -> str:
         """Make the object of its parts, unless there is one already, and return its tag.
 
         Raises:
@@ -152,7 +152,7 @@ class Multipart:
         )
         return str(answer["UploadId"])
 
-    def _unfinished(self) -> tuple[str, dict[int, Part]]:
+    def _unfinished(self) -> tuple[str, dict[int, StoredPart]]:
         """Return the newest unfinished upload that this one may continue, or a new one."""
         try:
             pages = self._bucket.pages(
@@ -167,19 +167,19 @@ class Multipart:
             _log.info("%s; an upload that broke off is not continued, and %s", error.message, _LEFT)
         return self._begin(), {}
 
-    def _present(self, upload_id: str) -> dict[int, Part]:
+    def _present(self, upload_id: str) -> dict[int, StoredPart]:
         pages = self._bucket.pages(
             "list_parts", f"list the parts of {self._what}", Key=self._key, UploadId=upload_id
         )
         return {
-            part["PartNumber"]: Part(
+            part["PartNumber"]: StoredPart(
                 part["PartNumber"], part["ETag"], part.get("ChecksumSHA256", ""), part["Size"], kept=True
             )
             for page in pages
             for part in page.get("Parts", [])
         }
 
-    def _fits(self, part: Part) -> bool:
+    def _fits(self, part: StoredPart) -> bool:
         """Whether a part has the number and size of one of ours, and a checksum of our kind.
 
         S3 takes no SHA-256 for an upload that another program began without.
@@ -188,12 +188,12 @@ class Multipart:
         fits = start < self._upload.size and part.size == min(self._part_size, self._upload.size - start)
         return fits and bool(part.checksum)
 
-    def _parts(self, upload_id: str, present: Mapping[int, Part], advance: Advance) -> list[Part]:
-        whole, size, done = sha256(), 0, list[Part]()
-        under_way: deque[Future[Part]] = deque()
-        group, stopped = Group(), None
+    def _parts(self, upload_id: str, present: Mapping[int, StoredPart], advance: Advance) -> list[StoredPart]:
+        whole, size, done = sha256(), 0, list[StoredPart]()
+        under_way: deque[Future[StoredPart]] = deque()
+        group, stopped = ThreadGroup(), None
 
-        def send(number: int, data: bytearray) -> Part:
+        def send(number: int, data: bytearray) -> StoredPart:
             try:
                 return self._part(upload_id, number, data, present.get(number))
             except BaseException:
@@ -238,7 +238,7 @@ class Multipart:
             raise
         return done
 
-    def _part(self, upload_id: str, number: int, data: bytearray, present: Part | None) -> Part:
+    def _part(self, upload_id: str, number: int, data: bytearray, present: StoredPart | None) -> StoredPart:
         checksum = b64encode(sha256(data).digest()).decode()
         if present is not None:
             if present.checksum != checksum:
@@ -254,15 +254,15 @@ class Multipart:
             ContentLength=len(data),
             ChecksumSHA256=checksum,
         )
-        return Part(number, str(answer["ETag"]), checksum, len(data), kept=False)
+        return StoredPart(number, str(answer["ETag"]), checksum, len(data), kept=False)
 
 
-def _failure(part: Future[Part]) -> BaseException | None:
+def _failure(part: Future[StoredPart]) -> BaseException | None:
     """Return how sending a part failed, if it did and is known by now."""
     return part.exception() if part.done() and not part.cancelled() else None
 
 
-def sent(parts: list[Part]) -> Sent:
+def sent(parts: list[StoredPart]) -> Sent:
     """Count the bytes of parts that were sent, and of those that were there."""
     kept = sum(part.size for part in parts if part.kept)
     return Sent(sum(part.size for part in parts) - kept, kept)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Answer:
+class HealthAnswer:
     """What a server answered.
 
     Attributes:

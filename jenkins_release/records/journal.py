@@ -30,7 +30,7 @@ _MAX_BYTES = 64 * 1024
 JournalEvent = Literal["started", "pushing", "pushed", "tagged", "done"]
 
 
-class Run(Part):
+class PromotionRun(Part):
     """One run of the promotion command.
 
     Attributes:
@@ -88,7 +88,7 @@ class JournalEntry(Record):
 
     candidate: Digest
     registry: str
-    run: Run
+    run: PromotionRun
     number: int
     event: JournalEvent
     at: AwareDatetime
@@ -170,7 +170,7 @@ def push_of(
     return None
 
 
-def runs_of(entries: Sequence[JournalEntry], since: datetime | None = None) -> list[Run]:
+def runs_of(entries: Sequence[JournalEntry], since: datetime | None = None) -> list[PromotionRun]:
     """Return the runs in the order of their start.
 
     Args:

@@ -147,7 +147,7 @@ class Registry(Protocol):
         ...
 
 
-class Part:
+class BlobPart:
     """Consecutive bytes of a blob in several buffers, which nobody changes and nobody joins.
 
     Args:
@@ -164,23 +164,23 @@ class Part:
     def __iter__(self) -> Iterator[memoryview]:
         return iter(self._buffers)
 
-    def after(self, count: int) -> Part:
+    def after(self, count: int) -> BlobPart:
         """Return what follows the first ``count`` bytes."""
         left = []
         for buffer in self._buffers:
             if count < len(buffer):
                 left.append(buffer[count:])
             count = max(0, count - len(buffer))
-        return Part(left)
+        return BlobPart(left)
 
 
-class Upload(Protocol):
+class BlobUpload(Protocol):
     """A blob on its way to a registry; use it as a context manager.
 
     Leaving the block without :meth:`finish` cancels the upload.
     """
 
-    def send(self, part: Part) -> None:
+    def send(self, part: BlobPart) -> None:
         """Append a part. Called again with the same part after a failure it goes on where that was.
 
         Raises:
@@ -198,7 +198,7 @@ class Upload(Protocol):
         """
         ...
 
-    def __enter__(self) -> Upload: ...
+    def __enter__(self) -> BlobUpload: ...
 
     def __exit__(self, *exc: object) -> None: ...
 
@@ -218,7 +218,7 @@ class BlobStore(Protocol):
         """Let the repository have a blob of another one; False if the registry does not do that."""
         ...
 
-    def upload(self, repository: str) -> Upload:
+    def upload(self, repository: str) -> BlobUpload:
         """Begin to upload a blob. Raises :class:`RepositoryNotFound`."""
         ...
 

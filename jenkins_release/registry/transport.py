@@ -32,8 +32,8 @@ from jenkins_release.http.exchange import (
     shown,
 )
 from jenkins_release.registry.protocol import (
+    BlobPart,
     LayersNotFound,
-    Part,
     RegistryLogin,
     RepositoryNotFound,
     TagConflict,
@@ -80,7 +80,7 @@ class Transport:
         method: str,
         target: str,
         what: str,
-        data: bytes | Part = b"",
+        data: bytes | BlobPart = b"",
         headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> Answer:

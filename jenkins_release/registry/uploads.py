@@ -20,7 +20,7 @@ from jenkins_release.base.numbers import whole_number
 from jenkins_release.base.waits import Stopped, apart, stopping
 from jenkins_release.http.exchange import Answer, NoAnswer, location, shown
 from jenkins_release.oci.manifests import sha256_digest
-from jenkins_release.registry.protocol import Part, Upload, UploadLost
+from jenkins_release.registry.protocol import BlobPart, BlobUpload, UploadLost
 from jenkins_release.registry.transport import Transport, check_digest, refusal
 
 PART = 5 << 20
@@ -102,7 +102,7 @@ class RegistryUploads:
             return False
         raise refusal(answer, what)
 
-    def upload(self, repository: str) -> Upload:
+    def upload(self, repository: str) -> BlobUpload:
         """Begin to upload a blob.
 
         Raises:
@@ -145,12 +145,12 @@ class RegistryUploads:
         """Close the connections; a later call opens new ones."""
         self._transport.close()
 
-    def _begun(self, repository: str, answer: Answer, what: str) -> _Upload:
-        return _Upload(self, self._transport, repository, _location(answer, self._transport, what))
+    def _begun(self, repository: str, answer: Answer, what: str) -> _UploadSession:
+        return _UploadSession(self, self._transport, repository, _location(answer, self._transport, what))
 
 
-class _Upload:
-    """A blob on its way; see :class:`~jenkins_release.registry.protocol.Upload`."""
+class _UploadSession:
+    """A blob on its way; see :class:`~jenkins_release.registry.protocol.BlobUpload`."""
 
     def __init__(self, store: RegistryUploads, transport: Transport, repository: str, location: str) -> None:
         self._store = store
@@ -164,7 +164,7 @@ class _Upload:
         self._asked_to_keep = False
         self._finished = False
 
-    def send(self, part: Part) -> None:
+    def send(self, part: BlobPart) -> None:
         """Append a part; called again with the same part it sends what did not arrive."""
         if self._uncertain:
             self._ask()
@@ -213,7 +213,7 @@ class _Upload:
         except ReleaseError as error:
             _log.debug("%s", error)
 
-    def _patch(self, data: Part) -> None:
+    def _patch(self, data: BlobPart) -> None:
         first, last = self._arrived, self._arrived + len(data) - 1
         what = f"send bytes {first} to {last} of a layer to {self._repository}"
         headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{first}-{last}"}
@@ -248,7 +248,7 @@ class _Upload:
             hint="the layer is sent again from its beginning",
         )
 
-    def __enter__(self) -> Upload:
+    def __enter__(self) -> BlobUpload:
         return self
 
     def __exit__(self, *exc: object) -> None:

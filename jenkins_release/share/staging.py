@@ -175,7 +175,7 @@ def rename_whole(share: Share, source: str, target: str) -> None:
     what = f"rename {source} to {target}"
     try:
         failure = retry_call(_rename, share, source, target, what=what, policy=_WHILE_HELD)
-    except _Held as error:
+    except _RenameRefused as error:
         if error.in_use:
             raise
         raise AccessRefused(error.message, hint=_HELD_HINT) from error.__cause__
@@ -193,7 +193,7 @@ _HELD_HINT = (
 )
 
 
-class _Held(RemoteError):
+class _RenameRefused(RemoteError):
     """A rename was refused, perhaps because somebody has the file open."""
 
     in_use = False
@@ -204,7 +204,7 @@ def _rename(share: Share, source: str, target: str) -> RemoteError | None:
     try:
         share.rename(source, target)
     except (AccessRefused, InUse) as error:
-        held = _Held(error.message, hint=error.hint, retryable=True)
+        held = _RenameRefused(error.message, hint=error.hint, retryable=True)
         held.in_use = isinstance(error, InUse)
         raise held from error
     except RemoteError as error:

@@ -20,7 +20,7 @@ from jenkins_release.notify import Message
 from jenkins_release.notify.webhook import WebhookNotifier
 from jenkins_release.registry.distribution import DistributionRegistry
 from jenkins_release.registry.key_access import KeyAccess
-from jenkins_release.registry.protocol import Part, RegistryLogin
+from jenkins_release.registry.protocol import BlobPart, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from tests.fixtures.foreign import Breaking, Made, classes, ending, http_makers, makers, raises
@@ -39,7 +39,7 @@ def uploads() -> RegistryUploads:
 
 def send() -> None:
     with uploads().upload("skydrm/rms") as upload:
-        upload.send(Part([b"a layer"]))
+        upload.send(BlobPart([b"a layer"]))
         upload.finish(DIGEST)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from jenkins_release.base.stream import DEPTH, at_most, fan_out, read_ahead
-from jenkins_release.base.waits import Call, Group, Stopped, pause
+from jenkins_release.base.waits import Call, Stopped, ThreadGroup, pause
 from tests.fixtures.silence import GENEROUS_S, silent_server
 
 
@@ -228,7 +228,7 @@ def test_a_failing_source_ends_the_wait_of_a_sink(chunks: int):
 
 def test_whoever_waits_for_a_stalled_source_ends_with_its_group():
     """Another layer failed meanwhile."""
-    group, released = Group(), threading.Event()
+    group, released = ThreadGroup(), threading.Event()
 
     def source() -> Iterator[bytes]:
         threading.Timer(0.3, group.end).start()

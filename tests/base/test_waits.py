@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from jenkins_release.base import waits as waits_module
-from jenkins_release.base.waits import Call, Group, Stopped, Wait, Waits, apart
+from jenkins_release.base.waits import Call, Stopped, ThreadGroup, Wait, Waits, apart
 from tests.fixtures.worker import Worker
 
 GENEROUS_S = 10.0
@@ -242,7 +242,7 @@ def test_tls(server: socket.socket, waits: Waits):
 
 def test_a_group_that_has_ended_waits_for_nothing(server: socket.socket, waits: Waits):
     """A call and a pause of its threads end; others go on."""
-    group, found = Group(waits), []
+    group, found = ThreadGroup(waits), []
     _serving(server, b"")
 
     def call() -> None:
@@ -275,7 +275,7 @@ def test_a_group_that_has_ended_waits_for_nothing(server: socket.socket, waits: 
 def test_a_connection_of_others_outlives_a_group(waits: Waits):
     """A share's connection carries the lease too: its waits keep their limits."""
     ours, theirs = socket.socketpair()
-    group, got = Group(waits), []
+    group, got = ThreadGroup(waits), []
 
     def wait() -> None:
         with Call("the share", 60.0, waits=waits) as call:
@@ -295,8 +295,8 @@ def test_a_connection_of_others_outlives_a_group(waits: Waits):
 
 
 def test_a_group_within_another_ends_with_it(waits: Waits):
-    outer = Group(waits)
-    inner = outer.run(lambda: Group(waits))
+    outer = ThreadGroup(waits)
+    inner = outer.run(lambda: ThreadGroup(waits))
     assert not inner.ended
     outer.end()
     with pytest.raises(Stopped):
@@ -307,7 +307,7 @@ def test_a_group_within_another_ends_with_it(waits: Waits):
 
 def test_whoever_cleans_up_leaves_the_group(server: socket.socket, waits: Waits):
     _serving(server, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-    group = Group(waits)
+    group = ThreadGroup(waits)
     group.end()
 
     def clean() -> str:
@@ -335,7 +335,7 @@ class _Knot:
         self.source, self.itself = source, self
 
 
-def _forgotten(waits: Waits, server: socket.socket, group: Group | None = None) -> None:
+def _forgotten(waits: Waits, server: socket.socket, group: ThreadGroup | None = None) -> None:
     """Leave a generator behind that is suspended in the middle of a call."""
 
     def source() -> Iterator[bytes]:
@@ -371,7 +371,7 @@ def test_the_garbage_collector_leaves_a_call_that_is_being_ended(
     server: socket.socket, waits: Waits, uncollected: None, monkeypatch: pytest.MonkeyPatch
 ):
     """It may run wherever something is made: here, where the socket of the call is copied."""
-    group = Group(waits)
+    group = ThreadGroup(waits)
     _forgotten(waits, server, group)
     dup = os.dup
 

@@ -18,7 +18,7 @@ import requests
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.setup_zip import write_zip
 from jenkins_release.sandbox.ecr.faults import Fault
-from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.process import find_program, free_port
 from jenkins_release.sandbox.sample_images import build_images
 from jenkins_release.sandbox.stack import Sandbox
@@ -32,7 +32,7 @@ from tests.fixtures.story import Story
 
 HERE = Path(__file__).parent
 TEMPLATES = ROOT / "examples" / "skydrm" / "bundle"
-LOG_IN = Statement(actions=["ecr:GetAuthorizationToken"])
+LOG_IN = PolicyStatement(actions=["ecr:GetAuthorizationToken"])
 OVERRIDE = """\
 services:
   rms: &quick
@@ -130,11 +130,11 @@ def digest_in(unpacked: Path, name: str) -> str:
     return next(word.partition("@")[2] for word in words if word.partition("@")[0].endswith(f"/{name}"))
 
 
-def pull_from(product: Product) -> Statement:
+def pull_from(product: Product) -> PolicyStatement:
     """What a customer may do, besides logging in."""
     repositories = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{product.prefix}/*"
     pull = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"]
-    return Statement(actions=pull, resources=[repositories])
+    return PolicyStatement(actions=pull, resources=[repositories])
 
 
 def answers_for(host: Host, port: int, key: str, secret: str) -> Path:

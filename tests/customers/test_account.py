@@ -15,7 +15,7 @@ from jenkins_release.rules.customers.accounts import own_statements, shared_acco
 from jenkins_release.rules.customers.iam_policy import repository_statement
 from jenkins_release.rules.customers.users import customer_named
 from jenkins_release.sandbox.ecr.faults import Fault
-from jenkins_release.sandbox.ecr.state import Statement
+from jenkins_release.sandbox.ecr.state import PolicyStatement
 from tests.faults.http_proxy import Exchange, HttpProxy, Order
 from tests.fixtures.customers import CustomerLab
 
@@ -28,7 +28,7 @@ def test_an_account_that_is_let_in_pulls_the_product_and_nothing_else(lab: Custo
 
     state = lab.front.state
     arn = "arn:aws:iam::210987654321:role/deploy"
-    state.add_user(arn, [Statement(actions=["ecr:*"])])
+    state.add_user(arn, [PolicyStatement(actions=["ecr:*"])])
     token, _ = state.issue_token(arn)
     assert lab.pull(token) == 403
     client = aws_client("ecr", "us-east-1")
@@ -92,7 +92,7 @@ def test_an_account_is_listed_and_taken_away_again(lab: CustomerLab):
 
     state = lab.front.state
     arn = "arn:aws:iam::210987654321:role/deploy"
-    state.add_user(arn, [Statement(actions=["ecr:*"])])
+    state.add_user(arn, [PolicyStatement(actions=["ecr:*"])])
     token, _ = state.issue_token(arn)
     client = aws_client("ecr", "us-east-1")
     other = {"Sid": "other", "Effect": "Allow", "Principal": {"AWS": "x"}, "Action": ["ecr:ListImages"]}

@@ -194,9 +194,9 @@ def test_a_deny_that_is_not_in_force_is_no_revocation(lab: CustomerLab):
 
 
 def _all():
-    from jenkins_release.sandbox.ecr.state import Statement
+    from jenkins_release.sandbox.ecr.state import PolicyStatement
 
-    return [Statement(actions=["*"])]
+    return [PolicyStatement(actions=["*"])]
 
 
 def test_a_revocation_can_be_undone_until_it_is_deleted(lab: CustomerLab):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.stack import Sandbox
 from jenkins_release.steps.context.trust_root import PIN_VARIABLE
 from tests.docs.pages import ROOT, marked
@@ -99,14 +99,14 @@ def _plain(line: str) -> str:
     return _MEASURED.sub("(measured)", " ".join(line.split()))
 
 
-def policy(mark: str, repositories: str) -> list[Statement]:
+def policy(mark: str, repositories: str) -> list[PolicyStatement]:
     """Return a policy of docs/devops.md as the sandbox takes it, for the given repositories."""
     documented = "arn:aws:ecr:eu-central-1:123456789012:repository/skydrm/"
     here = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repositories}"
     return statements("devops.md", mark, {f"{documented}{name}": here for name in ("*", "rms", "viewer")})
 
 
-def statements(page: str, mark: str, places: Mapping[str, str]) -> list[Statement]:
+def statements(page: str, mark: str, places: Mapping[str, str]) -> list[PolicyStatement]:
     """Return a policy of a page as the sandbox takes it.
 
     Args:
@@ -121,7 +121,7 @@ def statements(page: str, mark: str, places: Mapping[str, str]) -> list[Statemen
         assert set(resources) <= {"*", *places}, resources
         actions = each["Action"] if isinstance(each["Action"], list) else [each["Action"]]
         here = [places.get(resource, resource) for resource in resources]
-        found.append(Statement(effect=each["Effect"], actions=actions, resources=here))
+        found.append(PolicyStatement(effect=each["Effect"], actions=actions, resources=here))
     return found
 
 
@@ -137,7 +137,7 @@ def bare(folder: Path) -> Place:
     return Place(folder, environ | program())
 
 
-def _as_user(sandbox: Sandbox, user: str, statements: list[Statement]) -> dict[str, str]:
+def _as_user(sandbox: Sandbox, user: str, statements: list[PolicyStatement]) -> dict[str, str]:
     key, secret = sandbox.ecr.add_user(user, statements)
     return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
 

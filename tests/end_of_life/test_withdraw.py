@@ -14,7 +14,7 @@ import pytest
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.ecr.faults import Fault
-from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.sample_images import SERVICES, build_images, demo_references
 from tests.fixtures.command import fails
 from tests.fixtures.release import Begin, Product, another_registry
@@ -470,8 +470,8 @@ def test_without_the_rights_nothing_is_recorded_and_no_tag_goes(
     key, secret = promoted.sandbox.ecr.add_user(
         f"reader-{promoted.prefix}",
         [
-            Statement(actions=["ecr:*"], resources=["*"]),
-            Statement(effect="Deny", actions=[action], resources=[resource]),
+            PolicyStatement(actions=["ecr:*"], resources=["*"]),
+            PolicyStatement(effect="Deny", actions=[action], resources=[resource]),
         ],
     )
     before = promoted.tags()

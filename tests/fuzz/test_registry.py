@@ -19,7 +19,7 @@ from jenkins_release.base.waits import Limits
 from jenkins_release.http.probe import HttpProber
 from jenkins_release.oci.manifests import OCI_CONFIG, OCI_MANIFEST, sha256_digest
 from jenkins_release.registry.distribution import DistributionRegistry
-from jenkins_release.registry.protocol import Part, RegistryLogin
+from jenkins_release.registry.protocol import BlobPart, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from tests.fixtures.key_access import key_access
@@ -75,7 +75,7 @@ def well(request: Request, host: str) -> bytes:
 def _send(host: str) -> None:
     blobs = _blobs(host)
     with blobs.upload(NAME) as upload:
-        upload.send(Part([DATA]))
+        upload.send(BlobPart([DATA]))
         upload.finish(DIGEST)
     blobs.close()
 

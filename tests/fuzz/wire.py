@@ -28,7 +28,7 @@ from jenkins_release.ledger import S3Ledger
 from jenkins_release.oci.manifests import OCI_MANIFEST
 from jenkins_release.registry import EcrRegistry
 from jenkins_release.registry.distribution import DistributionRegistry
-from jenkins_release.registry.protocol import Part, RegistryLogin
+from jenkins_release.registry.protocol import BlobPart, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from tests.fixtures.raw_server import Request
@@ -97,7 +97,7 @@ def registry_calls(url: str) -> Calls:
 
     def send() -> None:
         with blobs.upload(NAME) as upload:
-            upload.send(Part([LAYER]))
+            upload.send(BlobPart([LAYER]))
             upload.finish(digest(LAYER))
 
     return {

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 from jenkins_release.base.version import __version__
-from jenkins_release.sandbox.ecr.state import Statement
+from jenkins_release.sandbox.ecr.state import PolicyStatement
 from tests.fixtures.release import Product
 from tests.groovy.jenkins import ROOT, Job
 
@@ -99,7 +99,9 @@ _READING = (
 
 def _reader(product: Product) -> dict[str, str]:
     """A login that may look at the registry and change nothing there."""
-    key, secret = product.sandbox.ecr.add_user(f"reader-{product.prefix}", [Statement(actions=[*_READING])])
+    key, secret = product.sandbox.ecr.add_user(
+        f"reader-{product.prefix}", [PolicyStatement(actions=[*_READING])]
+    )
     return {"kind": "usernamePassword", "username": key, "password": secret}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jenkins_release.config import load_configuration
 from jenkins_release.oci.manifests import Descriptor, build_manifest, sha256_digest
-from jenkins_release.registry.protocol import Part
+from jenkins_release.registry.protocol import BlobPart
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.opened import open_candidate
 from jenkins_release.steps.context.services import Services
@@ -64,7 +64,7 @@ def push_first_image(product: Product, ref: str, reference: str, *, packed: bool
             layers = [gzip.compress(data, 3) for data in plain]
         for data in (config, *layers):
             with services.blobs.upload(name) as upload:
-                upload.send(Part([data]))
+                upload.send(BlobPart([data]))
                 upload.finish(sha256_digest(data))
         described = [Descriptor(sha256_digest(data), len(data)) for data in layers]
         made = build_manifest(Descriptor(sha256_digest(config), len(config)), described)

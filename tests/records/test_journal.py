@@ -16,7 +16,7 @@ from jenkins_release.records.base import canonical_json
 from jenkins_release.records.journal import (
     JournalEntry,
     JournalImage,
-    Run,
+    PromotionRun,
     push_of,
     read_journal,
     runs_of,
@@ -33,12 +33,14 @@ START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ATTESTATION = sign_statement(PROMOTION, {}, {}, place=Place(1, ""), signed_at=START, signer=SIGNER)
 
 
-def run(name: str = "r1", *, minutes: int = 0) -> Run:
+def run(name: str = "r1", *, minutes: int = 0) -> PromotionRun:
     start = START + timedelta(minutes=minutes)
-    return Run(id=name, by=f"user-{name}", host="agent-1", pid=7, started_on=start, plan=OTHER)
+    return PromotionRun(id=name, by=f"user-{name}", host="agent-1", pid=7, started_on=start, plan=OTHER)
 
 
-def entry(event: str = "pushed", number: int = 1, *, of: Run | None = None, **more: Any) -> JournalEntry:
+def entry(
+    event: str = "pushed", number: int = 1, *, of: PromotionRun | None = None, **more: Any
+) -> JournalEntry:
     by = of or run()
     image = None
     if event in {"pushing", "pushed"}:

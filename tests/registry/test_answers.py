@@ -16,11 +16,11 @@ from jenkins_release.base.waits import Limits
 from jenkins_release.http import exchange
 from jenkins_release.oci.manifests import OCI_MANIFEST, sha256_digest
 from jenkins_release.registry.distribution import DistributionRegistry
-from jenkins_release.registry.protocol import Part, RegistryLogin
+from jenkins_release.registry.protocol import BlobPart, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from tests.fixtures.key_access import key_access
-from tests.fixtures.raw_server import Part as Said
+from tests.fixtures.raw_server import BlobPart as Said
 from tests.fixtures.raw_server import RawServer, Request, Speech, answer, drip, flood, stall
 from tests.fixtures.silence import GENEROUS_S
 
@@ -61,7 +61,7 @@ def registry(request: Request) -> bytes:
 
 def send(blobs: RegistryUploads) -> None:
     with blobs.upload(NAME) as upload:
-        upload.send(Part([DATA]))
+        upload.send(BlobPart([DATA]))
         upload.finish(DIGEST)
 
 
@@ -348,7 +348,7 @@ def test_a_blob_whose_answer_was_lost_is_looked_up(
 
     raw_server.speech = lose_first
     with blobs.upload(NAME) as upload:
-        upload.send(Part([DATA]))
+        upload.send(BlobPart([DATA]))
         with pytest.raises(RemoteError):
             upload.finish(DIGEST)
         upload.finish(DIGEST)

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr.access import authorize
-from jenkins_release.sandbox.ecr.state import REGION, Statement
+from jenkins_release.sandbox.ecr.state import REGION, PolicyStatement
 from jenkins_release.sandbox.front.front import EcrFront
 from tests.fixtures.ecr import PULL_ONLY
 from tests.fixtures.ecr_push import OCI_MANIFEST, Pusher, digest_of
@@ -263,7 +263,7 @@ def test_an_old_signature_is_refused(front: Callable[..., EcrFront]) -> None:
     assert "Signature expired" in message
 
 
-def client_of(ecr: EcrFront, statements: list[Statement]) -> Any:
+def client_of(ecr: EcrFront, statements: list[PolicyStatement]) -> Any:
     """Return a client of a user who may do this."""
     key, secret = ecr.state.add_user("customer", statements)
     return Session().client("ecr", region_name=REGION, aws_access_key_id=key, aws_secret_access_key=secret)
@@ -288,7 +288,7 @@ def test_a_customer_may_pull_from_their_repositories_and_nothing_else(immutable:
 
 def test_an_explicit_deny_wins(ecr: EcrFront) -> None:
     """As in IAM, nothing allows what a statement denies."""
-    ecr.state.add_user("revoked", [*PULL_ONLY, Statement(effect="Deny", actions=["*"])])
+    ecr.state.add_user("revoked", [*PULL_ONLY, PolicyStatement(effect="Deny", actions=["*"])])
     with pytest.raises(ApiFault, match="with an explicit deny"):
         authorize(ecr.state, ecr.state.user_arn("revoked"), "ecr:GetAuthorizationToken")
 

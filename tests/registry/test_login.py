@@ -16,7 +16,7 @@ from jenkins_release.aws import aws_client
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.registry import EcrRegistry
 from jenkins_release.sandbox.ecr.faults import Fault
-from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.front.front import EcrFront
 
 
@@ -119,7 +119,7 @@ def test_missing_rights_name_the_action_and_the_principal(
     ecr: EcrFront, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refusal says who may not do what, and what would have to be allowed."""
-    key, secret = ecr.state.add_user("nobody", [Statement(actions=["ecr:DescribeImages"])])
+    key, secret = ecr.state.add_user("nobody", [PolicyStatement(actions=["ecr:DescribeImages"])])
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     with pytest.raises(RemoteError, match="user/nobody is not authorized") as caught:

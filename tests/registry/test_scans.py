@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.registry import EcrRegistry, RepositoryNotFound, Scan
-from jenkins_release.sandbox.ecr.state import REGION, ScanOrder, Statement
+from jenkins_release.sandbox.ecr.state import REGION, PolicyStatement, ScanOrder
 from jenkins_release.sandbox.front.front import EcrFront
 from tests.fixtures.ecr_push import Pusher
 
@@ -167,7 +167,7 @@ class TestEnhanced:
     def test_who_may_not_ask_inspector(self, ecr: EcrFront, scanned: str, monkeypatch: pytest.MonkeyPatch):
         """An answer of ECR's that proves nothing is no reason to go on."""
         self.order(ecr, counts="none")
-        key, secret = ecr.state.add_user("promoter", [Statement(actions=["ecr:*"], resources=["*"])])
+        key, secret = ecr.state.add_user("promoter", [PolicyStatement(actions=["ecr:*"], resources=["*"])])
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
         with pytest.raises(ReleaseError, match="Inspector's coverage") as raised:

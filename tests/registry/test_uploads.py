@@ -11,8 +11,8 @@ import requests
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.registry import EcrRegistry, RegistryLogin
 from jenkins_release.registry.protocol import (
+    BlobPart,
     LayersNotFound,
-    Part,
     RepositoryNotFound,
     TagConflict,
     UploadLost,
@@ -40,7 +40,7 @@ def blobs(registry: EcrRegistry) -> Iterator[RegistryUploads]:
 def send(blobs: RegistryUploads, data: bytes, name: str = NAME, part: int = PART) -> str:
     with blobs.upload(name) as upload:
         for start in range(0, len(data), part):
-            upload.send(Part([data[start : start + part]]))
+            upload.send(BlobPart([data[start : start + part]]))
         upload.finish(digest_of(data))
     return digest_of(data)
 
@@ -98,8 +98,8 @@ def test_an_interrupted_part_goes_on_where_it_broke_off(
     """The registry is asked how far it has come; the parts that it has are not sent again."""
     ecr.faults.add(Fault(method="PATCH", skip=1, reset_request_after=after))
     with blobs.upload(NAME) as upload:
-        upload.send(Part([DATA[:PART]]))
-        assert persistently(lambda: upload.send(Part([DATA[PART:] + DATA[:PART]]))) == 1
+        upload.send(BlobPart([DATA[:PART]]))
+        assert persistently(lambda: upload.send(BlobPart([DATA[PART:] + DATA[:PART]]))) == 1
         upload.finish(digest_of(DATA + DATA[:PART]))
     assert ecr.faults.pending() == []
     assert pusher.call("GET", f"{NAME}/blobs/{digest_of(DATA + DATA[:PART])}").content == DATA + DATA[:PART]
@@ -110,8 +110,8 @@ def test_a_lost_answer_does_not_send_a_part_twice(blobs: RegistryUploads, ecr: E
     """The part had arrived: only the question is new."""
     ecr.faults.add(Fault(method="PATCH", reset_response_after=0))
     with blobs.upload(NAME) as upload:
-        assert persistently(lambda: upload.send(Part([DATA[:PART]]))) == 1
-        upload.send(Part([DATA[PART:]]))
+        assert persistently(lambda: upload.send(BlobPart([DATA[:PART]]))) == 1
+        upload.send(BlobPart([DATA[PART:]]))
         upload.finish(digest_of(DATA))
     received = sum(r.received for r in ecr.requests.all() if r.method == "PATCH")
     assert received == len(DATA)
@@ -123,17 +123,17 @@ def test_an_upload_that_the_registry_forgot_is_told_apart(
     """Whoever sends starts over."""
     ecr.faults.add(Fault(method="PATCH", skip=1, reset_request_after=0))
     with pytest.raises(UploadLost), blobs.upload(NAME) as upload:
-        upload.send(Part([DATA[:PART]]))
+        upload.send(BlobPart([DATA[:PART]]))
         with pytest.raises(RemoteError):
-            upload.send(Part([DATA[PART:]]))
+            upload.send(BlobPart([DATA[PART:]]))
         pusher.call("DELETE", ecr.endpoint + upload._location)
-        upload.send(Part([DATA[PART:]]))
+        upload.send(BlobPart([DATA[PART:]]))
 
 
 def test_an_unfinished_upload_is_cancelled(blobs: RegistryUploads, ecr: EcrFront):
     """Nothing is left in the registry."""
     with pytest.raises(IntegrityError), blobs.upload(NAME) as upload:
-        upload.send(Part([DATA[:PART]]))
+        upload.send(BlobPart([DATA[:PART]]))
         raise IntegrityError("the layer is not what was recorded")
     assert ecr.requests.all()[-1].method == "DELETE"
 
@@ -141,7 +141,7 @@ def test_an_unfinished_upload_is_cancelled(blobs: RegistryUploads, ecr: EcrFront
 def test_another_digest_than_was_sent_is_refused(blobs: RegistryUploads):
     """Bytes that were changed on the way never become a blob."""
     with pytest.raises(IntegrityError, match="DIGEST_INVALID"), blobs.upload(NAME) as upload:
-        upload.send(Part([b"something"]))
+        upload.send(BlobPart([b"something"]))
         upload.finish(digest_of(b"something else"))
     assert not blobs.holds(NAME, digest_of(b"something else"))
 

@@ -11,7 +11,7 @@ import pytest
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import read_envelope
-from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.process import as_root, free_port
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from tests.fixtures.command import fails
@@ -324,8 +324,8 @@ def test_aws_credentials_without_rights(validated: Product, monkeypatch):
     key, secret = validated.sandbox.ecr.add_user(
         f"reader-{validated.prefix}",
         [
-            Statement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
-            Statement(actions=[f"ecr:{action}" for action in reading], resources=[resource]),
+            PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
+            PolicyStatement(actions=[f"ecr:{action}" for action in reading], resources=[resource]),
         ],
     )
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jenkins_release.config.saas import HealthSection
-from jenkins_release.records.health_answer import Answer
+from jenkins_release.records.health_answer import HealthAnswer
 from jenkins_release.rules.saas.health import Streak, expected_version, fault
 
 
@@ -23,29 +23,29 @@ BODY = json.dumps({"status": "up", "build": {"version": "8.1.0", "number": 42}})
 @pytest.mark.parametrize(
     ("more", "answer", "expected", "problem"),
     [
-        ({}, Answer(200, BODY), None, ""),
-        ({}, Answer(503, b""), None, "status 503, expected 200"),
-        ({"status": 204}, Answer(204), None, ""),
-        ({"status": 302}, Answer(302), None, ""),
-        ({}, Answer(0, problem="no answer within 10 s"), None, "no answer within 10 s"),
-        ({"contains": '"up"'}, Answer(200, BODY), None, ""),
-        ({"contains": "down"}, Answer(200, BODY), None, "the body does not contain 'down'"),
-        ({"matches": r'"number": \d+'}, Answer(200, BODY), None, ""),
-        ({"matches": "^nothing$"}, Answer(200, BODY), None, "the body does not match '^nothing$'"),
-        ({"version_field": "build.version"}, Answer(200, BODY), "8.1.0", ""),
-        ({"version_field": "build.number"}, Answer(200, BODY), "42", ""),
+        ({}, HealthAnswer(200, BODY), None, ""),
+        ({}, HealthAnswer(503, b""), None, "status 503, expected 200"),
+        ({"status": 204}, HealthAnswer(204), None, ""),
+        ({"status": 302}, HealthAnswer(302), None, ""),
+        ({}, HealthAnswer(0, problem="no answer within 10 s"), None, "no answer within 10 s"),
+        ({"contains": '"up"'}, HealthAnswer(200, BODY), None, ""),
+        ({"contains": "down"}, HealthAnswer(200, BODY), None, "the body does not contain 'down'"),
+        ({"matches": r'"number": \d+'}, HealthAnswer(200, BODY), None, ""),
+        ({"matches": "^nothing$"}, HealthAnswer(200, BODY), None, "the body does not match '^nothing$'"),
+        ({"version_field": "build.version"}, HealthAnswer(200, BODY), "8.1.0", ""),
+        ({"version_field": "build.number"}, HealthAnswer(200, BODY), "42", ""),
         (
             {"version_field": "build.version"},
-            Answer(200, BODY),
+            HealthAnswer(200, BODY),
             "8.1.1",
             "build.version is '8.1.0', expected '8.1.1'",
         ),
-        ({"version_field": "build.name"}, Answer(200, BODY), "8", "the body has no field 'build.name'"),
-        ({"version_field": "status.of"}, Answer(200, BODY), "8", "the body has no field 'status.of'"),
-        ({"version_field": "version"}, Answer(200, b"<html>"), "8", "the body is not JSON"),
-        ({"version_field": "version"}, Answer(200, b"[" * 100_000), "8", "the body is not JSON"),
-        ({"version_field": "version"}, Answer(200, b"\xff\xfe"), "8", "the body is not JSON"),
-        ({"version_field": "version"}, Answer(200, b"<html>"), None, ""),
+        ({"version_field": "build.name"}, HealthAnswer(200, BODY), "8", "the body has no field 'build.name'"),
+        ({"version_field": "status.of"}, HealthAnswer(200, BODY), "8", "the body has no field 'status.of'"),
+        ({"version_field": "version"}, HealthAnswer(200, b"<html>"), "8", "the body is not JSON"),
+        ({"version_field": "version"}, HealthAnswer(200, b"[" * 100_000), "8", "the body is not JSON"),
+        ({"version_field": "version"}, HealthAnswer(200, b"\xff\xfe"), "8", "the body is not JSON"),
+        ({"version_field": "version"}, HealthAnswer(200, b"<html>"), None, ""),
     ],
 )
 def test_a_good_answer_has_status_text_and_version(more, answer, expected, problem):

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from jenkins_release.base.errors import ConfigurationError
-from jenkins_release.rules.customers.iam_evaluate import Call, evaluate, matches
+from jenkins_release.rules.customers.iam_evaluate import IamCall, evaluate, matches
 from jenkins_release.rules.customers.iam_policy import (
     PULL_ACTIONS,
     TOKEN_ACTION,
@@ -59,7 +59,7 @@ def is_pull(action: str, resource: str) -> bool:
 @given(actions, resources)
 def test_the_policy_allows_a_pull_and_denies_everything_else(action: str, resource: str):
     """For every action and resource, with the boundary and without."""
-    call = Call(action, resource)
+    call = IamCall(action, resource)
     expected = "allow" if is_pull(action, resource) else "implicit deny"
     assert evaluate([POLICY], call, BOUNDARY) == expected
     assert evaluate([POLICY], call) == expected
@@ -68,14 +68,14 @@ def test_the_policy_allows_a_pull_and_denies_everything_else(action: str, resour
 @given(actions, resources)
 def test_the_boundary_holds_whatever_is_attached_later(action: str, resource: str):
     """Even an administrator's policy on the user opens nothing more."""
-    answer = evaluate([POLICY, EVERYTHING], Call(action, resource), BOUNDARY)
+    answer = evaluate([POLICY, EVERYTHING], IamCall(action, resource), BOUNDARY)
     assert answer == ("allow" if is_pull(action, resource) else "implicit deny")
 
 
 @given(actions, resources)
 def test_a_revoked_customer_may_do_nothing_whatever_else_allows_it(action: str, resource: str):
     """The explicit deny wins."""
-    assert evaluate([EVERYTHING, POLICY, deny_policy()], Call(action, resource)) == "explicit deny"
+    assert evaluate([EVERYTHING, POLICY, deny_policy()], IamCall(action, resource)) == "explicit deny"
 
 
 @pytest.mark.parametrize("action", ECR_ACTIONS)
@@ -83,7 +83,7 @@ def test_every_action_of_ecr_is_decided(action: str):
     """None of those that botocore knows slips through, on our repositories and on all."""
     for resource in ("*", *SCOPE.resources, ARN + "other", ARN + "skydrm/rms-internal", ARN + "skydrm/*"):
         expected = "allow" if is_pull(action, resource) else "implicit deny"
-        assert evaluate([POLICY], Call(action, resource), BOUNDARY) == expected
+        assert evaluate([POLICY], IamCall(action, resource), BOUNDARY) == expected
 
 
 @given(st.lists(names, min_size=1, max_size=6), names)
@@ -93,8 +93,8 @@ def test_a_repository_that_is_not_the_products_is_never_opened(own: list[str], o
     scope = PullScope(REGION, ACCOUNT, tuple(own))
     assert not any("*" in arn or "?" in arn for arn in scope.resources)
     for action in PULL_ACTIONS:
-        assert evaluate([pull_policy(scope)], Call(action, ARN + other)) == "implicit deny"
-        assert evaluate([pull_policy(scope)], Call(action, ARN + own[0])) == "allow"
+        assert evaluate([pull_policy(scope)], IamCall(action, ARN + other)) == "implicit deny"
+        assert evaluate([pull_policy(scope)], IamCall(action, ARN + own[0])) == "allow"
 
 
 @given(st.ip_addresses(v=4))
@@ -103,9 +103,9 @@ def test_an_address_outside_the_networks_is_denied(address):
     policy = pull_policy(SCOPE, ("203.0.113.0/24",))
     inside = str(address).startswith("203.0.113.")
     for action, resource in ((TOKEN_ACTION, "*"), (PULL_ACTIONS[0], SCOPE.resources[0])):
-        found = evaluate([policy], Call(action, resource, {"aws:SourceIp": str(address)}))
+        found = evaluate([policy], IamCall(action, resource, {"aws:SourceIp": str(address)}))
         assert found == ("allow" if inside else "implicit deny")
-        assert evaluate([policy], Call(action, resource)) == "implicit deny"
+        assert evaluate([policy], IamCall(action, resource)) == "implicit deny"
 
 
 @given(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)))
@@ -115,26 +115,26 @@ def test_a_call_after_the_last_day_is_denied(moment):
     inside = moment < datetime(2027, 7, 1)
     context = {"aws:CurrentTime": f"{moment.isoformat()}Z"}
     for action, resource in ((TOKEN_ACTION, "*"), (PULL_ACTIONS[0], SCOPE.resources[0])):
-        found = evaluate([policy], Call(action, resource, context), BOUNDARY)
+        found = evaluate([policy], IamCall(action, resource, context), BOUNDARY)
         assert found == ("allow" if inside else "implicit deny")
-        assert evaluate([policy], Call(action, resource), BOUNDARY) == "implicit deny"
+        assert evaluate([policy], IamCall(action, resource), BOUNDARY) == "implicit deny"
 
 
 def test_an_access_until_the_last_day_there_is():
     """The tag may say 9999-12-31: there is no day after it."""
     policy = pull_policy(SCOPE, expires=date.max)
     context = {"aws:CurrentTime": "2027-06-30T10:00:00Z"}
-    assert evaluate([policy], Call(TOKEN_ACTION, "*", context), BOUNDARY) == "allow"
+    assert evaluate([policy], IamCall(TOKEN_ACTION, "*", context), BOUNDARY) == "allow"
 
 
 def test_a_date_that_cannot_be_read_allows_nothing():
     """Neither in the policy nor in the call."""
     policy = pull_policy(SCOPE, expires=date(2027, 6, 30))
     for text in ("soon", "", "2027-06-30T25:00:00Z", "2027-06-30T10:00:00"):
-        assert evaluate([policy], Call(TOKEN_ACTION, "*", {"aws:CurrentTime": text})) == "implicit deny"
+        assert evaluate([policy], IamCall(TOKEN_ACTION, "*", {"aws:CurrentTime": text})) == "implicit deny"
     for statement in policy["Statement"]:
         statement["Condition"]["DateLessThan"]["aws:CurrentTime"] = "soon"
-    call = Call(TOKEN_ACTION, "*", {"aws:CurrentTime": "2027-06-30T10:00:00Z"})
+    call = IamCall(TOKEN_ACTION, "*", {"aws:CurrentTime": "2027-06-30T10:00:00Z"})
     assert evaluate([policy], call) == "implicit deny"
 
 
@@ -194,7 +194,7 @@ def test_only_star_and_question_mark_are_wildcards(pattern: str, text: str):
 )
 def test_the_evaluator_follows_the_policy_language(statement, expected):
     """IAM user guide, "Policy evaluation logic"; what is unknown never helps the caller."""
-    assert evaluate([{"Statement": [statement]}], Call("ecr:PutImage", ARN + "x")) == expected
+    assert evaluate([{"Statement": [statement]}], IamCall("ecr:PutImage", ARN + "x")) == expected
 
 
 def test_documents_are_compared_by_what_they_say():

@@ -8,7 +8,7 @@ from jenkins_release.aws import aws_client
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
 from jenkins_release.sandbox.ecr.faults import Fault
-from jenkins_release.sandbox.ecr.state import REGION, Statement
+from jenkins_release.sandbox.ecr.state import REGION, PolicyStatement
 from jenkins_release.sandbox.saas import CLUSTER
 from jenkins_release.share.folder.share import DirectoryShare
 from tests.fixtures.saas import SaasStack
@@ -349,8 +349,8 @@ def test_a_look_that_fails_is_no_failure_of_the_deployment(stack: SaasStack):
 
 def limited(stack: SaasStack, monkeypatch: pytest.MonkeyPatch, *denied: str) -> None:
     """Let the refresh run as a user that may not do some things."""
-    allowed = Statement(actions=["ecs:*"], resources=["*"])
-    statements = [allowed, Statement(effect="Deny", actions=list(denied), resources=["*"])]
+    allowed = PolicyStatement(actions=["ecs:*"], resources=["*"])
+    statements = [allowed, PolicyStatement(effect="Deny", actions=list(denied), resources=["*"])]
     key, secret = stack.front.state.add_user("refresher", statements)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)

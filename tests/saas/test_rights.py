@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from jenkins_release.base.errors import ReleaseError
-from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from tests.docs.scenarios import statements
 from tests.fixtures.saas import SaasStack
 
@@ -23,7 +23,7 @@ SSM = {
 }
 
 
-def work_as(stack: SaasStack, granted: list[Statement], monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def work_as(stack: SaasStack, granted: list[PolicyStatement], monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Refresh, see, fail and return with these rights only; returns the actions that were called."""
     key, secret = stack.front.state.add_user("refresher", granted)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
@@ -43,7 +43,7 @@ def work_as(stack: SaasStack, granted: list[Statement], monkeypatch: pytest.Monk
     return {each.label for each in stack.front.requests.all() if each.principal.endswith("user/refresher")}
 
 
-def actions(granted: list[Statement]) -> set[str]:
+def actions(granted: list[PolicyStatement]) -> set[str]:
     """All actions of a policy."""
     return {action for each in granted for action in each.actions}
 

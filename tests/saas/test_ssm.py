@@ -19,7 +19,7 @@ from jenkins_release.base.errors import ConfigurationError, GateRefused, Integri
 from jenkins_release.sandbox.aws.moto_server import MotoServer
 from jenkins_release.sandbox.aws.ssm_api import LOOKS, CommandState, Instance, SsmState
 from jenkins_release.sandbox.ecr.faults import Fault
-from jenkins_release.sandbox.ecr.state import REGION, Statement
+from jenkins_release.sandbox.ecr.state import REGION, PolicyStatement
 from tests.fixtures.process import Ended, signalled, started
 from tests.fixtures.saas import SaasStack
 
@@ -194,8 +194,8 @@ def test_of_several_steps_the_one_that_failed_is_shown(refreshed: SaasStack):
 
 def test_without_the_right_to_read_the_streams_the_list_is_shown(refreshed: SaasStack, monkeypatch):
     """An older policy does not have ssm:GetCommandInvocation: what the list has is better than nothing."""
-    deny = Statement(effect="Deny", actions=["ssm:GetCommandInvocation"], resources=["*"])
-    allow = Statement(actions=["ssm:*"], resources=["*"])
+    deny = PolicyStatement(effect="Deny", actions=["ssm:GetCommandInvocation"], resources=["*"])
+    allow = PolicyStatement(actions=["ssm:*"], resources=["*"])
     key, value = refreshed.front.state.add_user("refresher", [allow, deny])
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", value)

@@ -12,7 +12,7 @@ from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.aws.api import JsonApi
 from jenkins_release.sandbox.aws.ecs_state import EcsState
 from jenkins_release.sandbox.aws.ssm_api import Instance
-from jenkins_release.sandbox.ecr.state import REGION, Statement
+from jenkins_release.sandbox.ecr.state import REGION, PolicyStatement
 from jenkins_release.sandbox.saas import CLUSTER, create_services
 from tests.fixtures.saas import SaasStack
 
@@ -122,7 +122,7 @@ def test_a_service_that_does_not_exist_is_a_failure_in_the_answer(ecs: Any):
 
 def test_rights_are_those_of_the_policy(bare_stack: SaasStack, ecs: Any, monkeypatch):
     """On the service's ARN; a wrong secret is no right at all."""
-    mine = Statement(
+    mine = PolicyStatement(
         actions=["ecs:DescribeServices"], resources=[f"arn:aws:ecs:{REGION}:123456789012:service/skydrm/rms"]
     )
     key, secret = bare_stack.front.state.add_user("reader", [mine])

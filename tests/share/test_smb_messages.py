@@ -12,7 +12,7 @@ from smbprotocol.header import Commands, Smb2Flags, SMB2HeaderRequest
 from smbprotocol.open import SMB2ReadRequest, SMB2WriteRequest
 
 from jenkins_release.share.smb.packed import messages
-from jenkins_release.share.smb.packed.exchange import Done, Exchange, Protection
+from jenkins_release.share.smb.packed.exchange import Done, PackedExchange, Protection
 from jenkins_release.share.smb.packed.protection import (
     AES_128_CCM,
     AES_128_GCM,
@@ -155,7 +155,7 @@ class TestExchange:
     def test_silence_ends_the_wait_and_a_sign_of_life_prolongs_it(self) -> None:
         """The limit counts from the last byte heard, or from the last request."""
         now = [100.0]
-        exchange = Exchange(lambda count: None, clock=lambda: now[0], least_rate=1)
+        exchange = PackedExchange(lambda count: None, clock=lambda: now[0], least_rate=1)
         exchange.use(Protection(1, None, None))
         exchange.pack(5, Done(0, 10, reading=True), bytes(64), b"", None)
         now[0] += 9
@@ -164,7 +164,7 @@ class TestExchange:
         threading.Timer(0.05, exchange.fail, [ValueError("enough")]).start()
         with pytest.raises(Exception, match="enough"):
             exchange.take(10.0)
-        silent = Exchange(lambda count: None, clock=lambda: now[0])
+        silent = PackedExchange(lambda count: None, clock=lambda: now[0])
         now[0] += 11
         with pytest.raises(TimeoutError, match="10 s"):
             silent.take(10.0)
@@ -172,7 +172,7 @@ class TestExchange:
     def test_signs_of_life_that_move_nothing_do_not_prolong_it_for_ever(self) -> None:
         """A request has the limit, and what its bytes take at the least rate."""
         now = [100.0]
-        exchange = Exchange(lambda count: None, clock=lambda: now[0], least_rate=10)
+        exchange = PackedExchange(lambda count: None, clock=lambda: now[0], least_rate=10)
         exchange.use(Protection(1, None, None))
         exchange.pack(5, Done(0, 30, reading=True), bytes(64), b"", None)
         for _ in range(14):
@@ -183,7 +183,7 @@ class TestExchange:
 
     def test_what_nobody_asked_for_is_handed_on_untouched(self) -> None:
         """Messages of smbprotocol pass through, byte for byte."""
-        exchange = Exchange(lambda count: None)
+        exchange = PackedExchange(lambda count: None)
         exchange.use(Protection(1, None, None))
         exchange.pack(5, Done(0, 10, reading=True), bytes(64), b"", None)
         for message in (

@@ -64,7 +64,7 @@ class OciImage:
 
 
 @dataclass(frozen=True)
-class _Descriptor:
+class _IndexEntry:
     media_type: str
     digest: str
     size: int
@@ -73,10 +73,10 @@ class _Descriptor:
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    manifest: _Descriptor
+class _Choice:
+    manifest: _IndexEntry
     platform: Platform
-    config: _Descriptor | None
+    config: _IndexEntry | None
 
 
 def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> list[OciImage]:
@@ -117,7 +117,7 @@ def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> li
 
 
 def _image(
-    catalog: Catalog, top: _Descriptor, candidates: list[_Candidate], wanted: Platform | None
+    catalog: Catalog, top: _IndexEntry, candidates: list[_Choice], wanted: Platform | None
 ) -> OciImage:
     reference = _reference(top)
     label = reference or top.digest
@@ -155,7 +155,7 @@ def _image(
     )
 
 
-def _choose(label: str, candidates: list[_Candidate], wanted: Platform | None) -> _Candidate:
+def _choose(label: str, candidates: list[_Choice], wanted: Platform | None) -> _Choice:
     present = [c for c in candidates if c.config]
     available = sorted({c.platform for c in present})
     if wanted is None:
@@ -205,7 +205,7 @@ def _listed(platforms: list[Platform]) -> str:
     return ", ".join(str(each) or "one that states no platform" for each in platforms) or "no platform of it"
 
 
-def _candidates(catalog: Catalog, descriptor: _Descriptor, parent: str, depth: int) -> Iterator[_Candidate]:
+def _candidates(catalog: Catalog, descriptor: _IndexEntry, parent: str, depth: int) -> Iterator[_Choice]:
     platform = descriptor.platform
     if platform is not None and platform.is_unknown:
         return
@@ -219,7 +219,7 @@ def _candidates(catalog: Catalog, descriptor: _Descriptor, parent: str, depth: i
         if parent == INDEX or platform is None:
             catalog.blob_of(descriptor.digest, parent)
         else:
-            yield _Candidate(descriptor, platform, None)
+            yield _Choice(descriptor, platform, None)
         return
     where = f"manifest {descriptor.digest}"
     blob = catalog.blob_of(descriptor.digest, parent)
@@ -242,10 +242,10 @@ def _candidates(catalog: Catalog, descriptor: _Descriptor, parent: str, depth: i
         )
     if platform is None:
         platform = read_config(catalog, catalog.blob_of(config.digest, where)).platform
-    yield _Candidate(descriptor, platform, config)
+    yield _Choice(descriptor, platform, config)
 
 
-def _name_all(catalog: Catalog, descriptor: _Descriptor, depth: int) -> None:
+def _name_all(catalog: Catalog, descriptor: _IndexEntry, depth: int) -> None:
     """Count what a descriptor leads to as named, also attestations and other platforms."""
     if depth < 0 or not catalog.has_digest(descriptor.digest):
         return
@@ -262,7 +262,7 @@ def _name_all(catalog: Catalog, descriptor: _Descriptor, depth: int) -> None:
             catalog.name(BLOB_FOLDER + digest(entry, "digest", where).removeprefix("sha256:"))
 
 
-def _reference(descriptor: _Descriptor) -> str:
+def _reference(descriptor: _IndexEntry) -> str:
     where = f"annotations of {descriptor.digest}"
     name: str = descriptor.annotations.get(_FULL_NAME) or ""
     short: str = descriptor.annotations.get(_SHORT_NAME) or ""
@@ -292,17 +292,17 @@ def _version_2(document: dict[str, Any], where: str) -> dict[str, Any]:
     return document
 
 
-def _descriptors(document: dict[str, Any], key: str, where: str) -> Iterator[_Descriptor]:
+def _descriptors(document: dict[str, Any], key: str, where: str) -> Iterator[_IndexEntry]:
     for number, entry in enumerate(document[key], 1):
         yield _descriptor(entry, f"entry {number} of {key!r} in {where}")
 
 
-def _descriptor(entry: dict[str, Any], where: str) -> _Descriptor:
+def _descriptor(entry: dict[str, Any], where: str) -> _IndexEntry:
     """Read a descriptor whose shape was checked."""
     check_descriptor(entry, where)
     platform = entry.get("platform") or {}
     named = bool(platform.get("os") or platform.get("architecture"))
-    return _Descriptor(
+    return _IndexEntry(
         media_type=entry["mediaType"],
         digest=digest(entry, "digest", where),
         size=entry["size"],
@@ -315,7 +315,7 @@ def _descriptor(entry: dict[str, Any], where: str) -> _Descriptor:
     )
 
 
-def _check_size(descriptor: _Descriptor, found: int, where: str) -> None:
+def _check_size(descriptor: _IndexEntry, found: int, where: str) -> None:
     if descriptor.size != found:
         raise IntegrityError(
             f"{where} gives {descriptor.digest} a size of {descriptor.size} bytes, found {found}"

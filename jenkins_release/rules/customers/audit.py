@@ -60,7 +60,7 @@ class SeenUser:
 
 
 @dataclass(frozen=True)
-class Limits:
+class AuditLimits:
     """What the audit holds customers to.
 
     Attributes:
@@ -99,7 +99,7 @@ class Finding:
     hint: str
 
 
-def audit_boundary(document: Policy | None, limits: Limits) -> list[Finding]:
+def audit_boundary(document: Policy | None, limits: AuditLimits) -> list[Finding]:
     """Compare the boundary of all customers with the generated one."""
     if document is None:
         return [
@@ -115,7 +115,7 @@ def audit_boundary(document: Policy | None, limits: Limits) -> list[Finding]:
     return []
 
 
-def audit_user(user: SeenUser, limits: Limits, now: datetime) -> list[Finding]:
+def audit_user(user: SeenUser, limits: AuditLimits, now: datetime) -> list[Finding]:
     """Return everything that is wrong with a user."""
     if user.tags.get(tag.PRODUCT) != limits.product or not user.tags.get(tag.CUSTOMER):
         hint = "find out who made it; access is issued by 'customer issue' only"
@@ -126,7 +126,7 @@ def audit_user(user: SeenUser, limits: Limits, now: datetime) -> list[Finding]:
     return [*_rights(user, limits), *_ways_in(user), *_keys(user, limits, now), *_state(user, limits, now)]
 
 
-def _rights(user: SeenUser, limits: Limits) -> list[Finding]:
+def _rights(user: SeenUser, limits: AuditLimits) -> list[Finding]:
     again = "'customer issue' with the same customer and ticket mends it"
     found = []
     networks = tuple(user.tags.get(tag.NETWORKS, "").split())
@@ -166,7 +166,7 @@ def _ways_in(user: SeenUser) -> list[Finding]:
     return found
 
 
-def _keys(user: SeenUser, limits: Limits, now: datetime) -> list[Finding]:
+def _keys(user: SeenUser, limits: AuditLimits, now: datetime) -> list[Finding]:
     found = []
     delivered = delivered_keys(user.tags)
     for key in user.keys:
@@ -187,7 +187,7 @@ def _keys(user: SeenUser, limits: Limits, now: datetime) -> list[Finding]:
     return found
 
 
-def _state(user: SeenUser, limits: Limits, now: datetime) -> list[Finding]:
+def _state(user: SeenUser, limits: AuditLimits, now: datetime) -> list[Finding]:
     found = []
     renew = "'customer issue' with --expires-days renews it; or revoke"
     revoked, expires = moment_of(user.tags, tag.REVOKED_AT), day_of(user.tags, tag.EXPIRES)

@@ -24,7 +24,7 @@ Answer = Literal["allow", "implicit deny", "explicit deny"]
 
 
 @dataclass(frozen=True)
-class Call:
+class IamCall:
     """A call that IAM is asked about.
 
     Attributes:
@@ -38,7 +38,7 @@ class Call:
     context: Mapping[str, str] = field(default_factory=dict)
 
 
-def evaluate(policies: Iterable[Policy], call: Call, boundary: Policy | None = None) -> Answer:
+def evaluate(policies: Iterable[Policy], call: IamCall, boundary: Policy | None = None) -> Answer:
     """Return what IAM answers to a call of a user.
 
     Args:
@@ -73,7 +73,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(pieces.get(letter, re.escape(letter)) for letter in pattern), re.DOTALL)
 
 
-def _applies(statement: Mapping[str, Any], call: Call, effect: str) -> bool:
+def _applies(statement: Mapping[str, Any], call: IamCall, effect: str) -> bool:
     if statement.get("Effect") != effect:
         return False
     action = call.action.lower()
@@ -101,7 +101,7 @@ def _texts(value: Any) -> Sequence[str]:
     return [value] if isinstance(value, str) else [str(each) for each in value]
 
 
-def _conditions_hold(conditions: Any, call: Call, effect: str) -> bool:
+def _conditions_hold(conditions: Any, call: IamCall, effect: str) -> bool:
     if not isinstance(conditions, Mapping):
         return effect == "Deny"
     context = {name.lower(): value for name, value in call.context.items()}

@@ -31,7 +31,7 @@ from jenkins_release.rules.gate.decision import decide
 from jenkins_release.rules.gate.drift import drift
 from jenkins_release.rules.gate.evidence import Arrival, Counted, collect
 from jenkins_release.rules.gate.policy import NOTARY_ROLES, Policy, policy_digest
-from jenkins_release.rules.gate.released import Release
+from jenkins_release.rules.gate.released import AttestedRelease
 
 RELEASING = (PROMOTION, PUBLICATION)
 """What makes a candidate a release."""
@@ -113,7 +113,10 @@ def authority_of(said: Statement, authorities: Sequence[Authority]) -> Authority
 
 
 def refusals(
-    release: Release, chain: Chain, authorities: Sequence[Authority], kinds: Collection[str] = RELEASING
+    release: AttestedRelease,
+    chain: Chain,
+    authorities: Sequence[Authority],
+    kinds: Collection[str] = RELEASING,
 ) -> tuple[str, ...]:
     """Say why a release is none that the trust document allows; nothing if it is allowed.
 
@@ -128,7 +131,7 @@ def refusals(
 
 
 def workspace_refusals(
-    release: Release,
+    release: AttestedRelease,
     chain: Chain,
     policy: Policy,
     trusted: Sequence[TrustedKey],
@@ -158,12 +161,14 @@ def workspace_refusals(
     return tuple(dict.fromkeys(found))
 
 
-def _made(release: Release, kinds: Collection[str]) -> list[Counted]:
+def _made(release: AttestedRelease, kinds: Collection[str]) -> list[Counted]:
     made = (release.promotion, release.publication)
     return [each for each in made if each is not None and each.statement.predicate_type in kinds]
 
 
-def _against(made: Counted, release: Release, chain: Chain, authorities: Sequence[Authority]) -> list[str]:
+def _against(
+    made: Counted, release: AttestedRelease, chain: Chain, authorities: Sequence[Authority]
+) -> list[str]:
     said = made.statement
     found = authority_of(said, authorities)
     authority = found or authorities[-1]
@@ -194,7 +199,7 @@ def _against(made: Counted, release: Release, chain: Chain, authorities: Sequenc
 
 def _unmet(
     made: Counted,
-    release: Release,
+    release: AttestedRelease,
     chain: Chain,
     policy: Policy,
     digest: str,
@@ -221,7 +226,7 @@ def _unmet(
 
 
 def _plan_of(
-    made: Counted, release: Release, before: Chain, policy: str, trusted: Sequence[TrustedKey]
+    made: Counted, release: AttestedRelease, before: Chain, policy: str, trusted: Sequence[TrustedKey]
 ) -> Plan:
     """Return the plan that was carried out, for approvals and overrides to be held against."""
     evidence = collect(
@@ -235,7 +240,7 @@ def _plan_of(
     return carried[0] if carried else released_plan(None, made, release, policy)
 
 
-def released_plan(approved: Plan | None, made: Counted, release: Release, policy: str) -> Plan:
+def released_plan(approved: Plan | None, made: Counted, release: AttestedRelease, policy: str) -> Plan:
     """Return the plan as it was carried out: what a release's records name, the rest as it was approved.
 
     Raises:
@@ -250,7 +255,7 @@ def released_plan(approved: Plan | None, made: Counted, release: Release, policy
         ) from error
 
 
-def _released_plan(approved: Plan | None, made: Counted, release: Release, policy: str) -> Plan:
+def _released_plan(approved: Plan | None, made: Counted, release: AttestedRelease, policy: str) -> Plan:
     record, promoted = release.record, release.promoted
     planned = {image.name: image for image in approved.images} if approved else {}
     images = []

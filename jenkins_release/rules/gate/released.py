@@ -17,7 +17,7 @@ from jenkins_release.rules.gate.evidence import Counted, Evidence
 
 
 @dataclass(frozen=True)
-class Release:
+class AttestedRelease:
     """What the attestations of a candidate say of it as a release.
 
     Attributes:
@@ -89,7 +89,7 @@ class Release:
         )
         return tuple(dict.fromkeys(lines))
 
-    def superseding(self) -> Release:
+    def superseding(self) -> AttestedRelease:
         """Return the release as a new summary has to tell of it: an older one is an input too."""
         if self.summary is None:
             return self

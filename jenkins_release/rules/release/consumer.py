@@ -43,12 +43,12 @@ from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.drift import drift
 from jenkins_release.rules.gate.evidence import CLOCK_SKEW, Arrival, Counted, Evidence, collect
 from jenkins_release.rules.gate.policy import NOTARY_ROLES, Policy
-from jenkins_release.rules.gate.released import Release, read_promotion, read_publication
+from jenkins_release.rules.gate.released import AttestedRelease, read_promotion, read_publication
 
 
 def judge(
     bundle: Bundle, trusted: Sequence[TrustedKey], now: datetime
-) -> tuple[Release | None, tuple[str, ...]]:
+) -> tuple[AttestedRelease | None, tuple[str, ...]]:
     """Judge a bundle. Opens nothing and raises nothing.
 
     Args:
@@ -76,7 +76,7 @@ def examine(
     trusted: Sequence[TrustedKey],
     now: datetime,
     arrivals: Mapping[str, Arrival] | None = None,
-) -> Release:
+) -> AttestedRelease:
     """Tell what a candidate's attestations say of it as a release.
 
     Args:
@@ -110,7 +110,7 @@ def examine(
     problems = [*evidence.altered, *evidence.objections]
     problems += [r.message for r in conditions.sign_offs(evidence, found, policy, Facts(now))]
     problems += _withdrawn(evidence, PROMOTION if record.images else PUBLICATION)
-    return Release(
+    return AttestedRelease(
         record=record,
         evidence=evidence,
         verdicts=found,
@@ -126,7 +126,7 @@ def examine(
     )
 
 
-def summary_problems(release: Release) -> list[str]:
+def summary_problems(release: AttestedRelease) -> list[str]:
     """Say why the verification summary is none, or does not fit the release."""
     if release.summary is None:
         return ["no verification summary by a trusted promotion key ends the chain of attestations"]
@@ -154,7 +154,7 @@ def summary_problems(release: Release) -> list[str]:
     return problems
 
 
-def up_to_date(release: Release, *, passed: bool) -> bool:
+def up_to_date(release: AttestedRelease, *, passed: bool) -> bool:
     """Whether the summary that ends the chain says what a new one would say."""
     if release.summary is None or release.subjects is None:
         return False
@@ -179,7 +179,7 @@ def _approvals(
     return tuple(item for item in evidence.of(APPROVAL) if item.statement.sequence in named)
 
 
-def _credible(levels: Any, release: Release) -> bool:
+def _credible(levels: Any, release: AttestedRelease) -> bool:
     """Whether the levels may be claimed: who does not trust the build key takes the verifier's word."""
     if not isinstance(levels, list) or not levels or FAILED in levels:
         return False
@@ -207,7 +207,7 @@ class Judgement:
         unchecked: What could not be looked at.
     """
 
-    release: Release | None
+    release: AttestedRelease | None
     authority: Authority
     problems: tuple[str, ...]
     refused: tuple[str, ...]
@@ -257,7 +257,7 @@ def judge_under(bundle: Bundle, authorities: Sequence[Authority], now: datetime)
 
 
 def approval_problems(
-    release: Release, trusted: Sequence[TrustedKey]
+    release: AttestedRelease, trusted: Sequence[TrustedKey]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Check the approvals that promotion and publication name, without knowing the policy.
 
@@ -287,7 +287,7 @@ def approval_problems(
     return tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(unchecked))
 
 
-def _approval_problem(named: NamedApproval, made: Counted, release: Release) -> list[str]:
+def _approval_problem(named: NamedApproval, made: Counted, release: AttestedRelease) -> list[str]:
     """Say why an approval that is named does not stand for what was released."""
     item = next((item for item in release.approvals if item.statement.sequence == named.sequence), None)
     if item is None:
@@ -317,7 +317,7 @@ def _named_authority(chain: Chain, authorities: Sequence[Authority]) -> Authorit
     return found or authorities[-1]
 
 
-def _unseen(release: Release, authorities: Sequence[Authority]) -> list[str]:
+def _unseen(release: AttestedRelease, authorities: Sequence[Authority]) -> list[str]:
     """Say what the policy asks for and only the registry knows."""
     found = []
     for made in (release.promotion, release.publication):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jenkins_release.records.archive_index import ArchiveIndex
 from jenkins_release.records.candidate import Candidate, ImageRecord
 from jenkins_release.records.release import ReleasedImage
-from jenkins_release.rules.gate.released import Release
+from jenkins_release.rules.gate.released import AttestedRelease
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Match:
     problems: tuple[str, ...] = ()
 
 
-def promoted_image(release: Release, registry: str, repository: str) -> ReleasedImage | None:
+def promoted_image(release: AttestedRelease, registry: str, repository: str) -> ReleasedImage | None:
     """Return what the promotion left in a repository, None if it did not push there (a mirror)."""
     if release.promoted is None or release.promoted.registry != registry:
         return None
@@ -40,7 +40,7 @@ def promoted_image(release: Release, registry: str, repository: str) -> Released
 
 
 def match_stored(
-    release: Release, name: str, target: tuple[str, str], digest: str, config_digest: str, layers: int
+    release: AttestedRelease, name: str, target: tuple[str, str], digest: str, config_digest: str, layers: int
 ) -> Match:
     """Compare an image in a registry.
 
@@ -74,7 +74,7 @@ def match_stored(
     return Match("image", name, digest, (image.name,), note)
 
 
-def match_local(release: Release, name: str, config_digest: str, diff_ids: Sequence[str]) -> Match:
+def match_local(release: AttestedRelease, name: str, config_digest: str, diff_ids: Sequence[str]) -> Match:
     """Compare an image of a Docker daemon.
 
     Args:
@@ -92,7 +92,7 @@ def match_local(release: Release, name: str, config_digest: str, diff_ids: Seque
     return Match("local-image", name, config_digest, (image.name,), "the validated config")
 
 
-def match_archive(release: Release, name: str, index: ArchiveIndex) -> Match:
+def match_archive(release: AttestedRelease, name: str, index: ArchiveIndex) -> Match:
     """Compare an archive: every image in it has to be one of the release's.
 
     Args:
@@ -124,7 +124,7 @@ def match_archive(release: Release, name: str, index: ArchiveIndex) -> Match:
     return Match("archive", name, digest, ordered, "" if problems else note, tuple(problems))
 
 
-def match_file(release: Release, name: str, size: int, digest: str) -> Match:
+def match_file(release: AttestedRelease, name: str, size: int, digest: str) -> Match:
     """Compare a file with the files of the candidate.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 from jenkins_release.base.tags import fill
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.config.saas import HealthSection
-from jenkins_release.records.health_answer import Answer
+from jenkins_release.records.health_answer import HealthAnswer
 from jenkins_release.records.refresh import HealthResult
 
 _SHOWN = 120
@@ -33,7 +33,7 @@ def expected_version(check: HealthSection, release: str) -> str | None:
     return fill(check.version, ReleaseVersion.parse(version), build)
 
 
-def fault(check: HealthSection, answer: Answer, expected: str | None) -> str:
+def fault(check: HealthSection, answer: HealthAnswer, expected: str | None) -> str:
     """Say what is wrong with an answer; empty if it is good."""
     if answer.problem:
         return answer.problem

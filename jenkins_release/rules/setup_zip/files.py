@@ -29,7 +29,7 @@ from jenkins_release.records.setup import (
     setup_folder,
 )
 from jenkins_release.records.setup_zip import Member
-from jenkins_release.rules.gate.released import Release
+from jenkins_release.rules.gate.released import AttestedRelease
 from jenkins_release.rules.setup_zip.settings import read_settings
 
 NOTES = "notes.md"
@@ -70,7 +70,7 @@ class Target:
 
 
 def setup_members(
-    release: Release,
+    release: AttestedRelease,
     target: Target,
     *,
     scripts: Mapping[str, Member],
@@ -110,7 +110,7 @@ def setup_members(
 
 
 def with_evidence(
-    release: Release, members: Mapping[str, Member], attestations: bytes
+    release: AttestedRelease, members: Mapping[str, Member], attestations: bytes
 ) -> tuple[SetupBundle, dict[str, Member]]:
     """Return the record of a setup zip, and its files with the evidence, the record and the checksums.
 
@@ -162,13 +162,13 @@ def setup_claim(folder: str, writer: str, members: Mapping[str, Member]) -> Setu
     return SetupClaim({"folder": folder, "writer": writer}, subjects)
 
 
-def release_claim(release: Release, members: Mapping[str, Member]) -> SetupClaim:
+def release_claim(release: AttestedRelease, members: Mapping[str, Member]) -> SetupClaim:
     """Return what has to be attested of the files that this program makes of a release."""
     folder = setup_folder(release.record.product, release.record.version)
     return setup_claim(folder, PROGRAM, members)
 
 
-def _promotion(release: Release) -> tuple[Promotion, datetime]:
+def _promotion(release: AttestedRelease) -> tuple[Promotion, datetime]:
     if not release.record.images:
         raise ConfigurationError(
             f"{release.record.ident} has no images: there is nothing to deploy with Docker Compose",

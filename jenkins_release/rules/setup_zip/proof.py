@@ -36,7 +36,7 @@ from jenkins_release.records.setup import (
 from jenkins_release.records.setup_zip import Member, read_zip, write_zip
 from jenkins_release.rules.gate.authority import Authority
 from jenkins_release.rules.gate.evidence import Counted
-from jenkins_release.rules.gate.released import Release
+from jenkins_release.rules.gate.released import AttestedRelease
 from jenkins_release.rules.release.consumer import judge, judge_under
 from jenkins_release.rules.setup_zip.files import (
     README,
@@ -69,14 +69,14 @@ class SetupProof:
     """
 
     bundle: SetupBundle
-    release: Release
+    release: AttestedRelease
     sha256: str
     size: int
     scripts_compared: bool
     attested: Counted
 
 
-def setup_attestation(release: Release) -> Counted | None:
+def setup_attestation(release: AttestedRelease) -> Counted | None:
     """Return the last attestation of a setup zip's files that counts."""
     return next(reversed(release.evidence.of(SETUP)), None)
 
@@ -89,7 +89,7 @@ def attests(said: Counted | None, claim: SetupClaim) -> bool:
 def first_proof(
     candidate: bytes,
     attestations: Mapping[str, bytes],
-    release: Release,
+    release: AttestedRelease,
     claim: SetupClaim,
     trusted: Sequence[TrustedKey],
     now: datetime,
@@ -170,7 +170,7 @@ def prove_setup_zip(
 
 def _judged(
     evidence: Bundle, trusted: Sequence[TrustedKey], authorities: Sequence[Authority], now: datetime
-) -> tuple[Release | None, tuple[str, ...]]:
+) -> tuple[AttestedRelease | None, tuple[str, ...]]:
     if not authorities:
         return judge(evidence, trusted, now)
     found = judge_under(evidence, authorities, now)
@@ -229,7 +229,9 @@ def _script_problems(members: Mapping[str, Member], scripts: Mapping[str, Member
     ]
 
 
-def _release_problems(bundle: SetupBundle, release: Release, members: Mapping[str, Member]) -> list[str]:
+def _release_problems(
+    bundle: SetupBundle, release: AttestedRelease, members: Mapping[str, Member]
+) -> list[str]:
     record, promoted = release.record, release.promoted
     problems = []
     said = (bundle.product, bundle.version, bundle.build, bundle.candidate_digest)

@@ -16,7 +16,7 @@ from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.sandbox.demo.teller import Teller
-from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, Statement
+from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.product import write_product
 from jenkins_release.sandbox.remains import removed_in_any_case
 from jenkins_release.sandbox.stack import Sandbox, ended_after
@@ -154,8 +154,8 @@ class _Demo:
             "A customer pulls with a key that may do nothing else: it is what QA validated, and it runs"
         )
         statements = [
-            Statement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
-            Statement(
+            PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
+            PolicyStatement(
                 actions=[
                     "ecr:BatchGetImage",
                     "ecr:GetDownloadUrlForLayer",

@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from jenkins_release.sandbox.api_fault import ApiFault
-from jenkins_release.sandbox.ecr.state import AccessKey, EcrState
+from jenkins_release.sandbox.ecr.state import EcrState, PrincipalKey
 from jenkins_release.sandbox.iam.users import IamKey
 from jenkins_release.sandbox.process import LOOPBACK
 
@@ -59,7 +59,7 @@ def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes, s
     if parts is None:
         raise ApiFault("IncompleteSignatureException", "Authorization header is malformed.")
     with state.read() as document:
-        key: AccessKey | IamKey | None = document.keys.get(parts["key"])
+        key: PrincipalKey | IamKey | None = document.keys.get(parts["key"])
     if key is None and state.iam is not None:
         key = state.iam.key(parts["key"])
     if key is None or not key.active:

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Call:
+class ApiCall:
     """One call of an action.
 
     Attributes:
@@ -75,7 +75,7 @@ class Call:
         return items[start:end], more
 
 
-Action = Callable[[Call], dict[str, Any]]
+Action = Callable[[ApiCall], dict[str, Any]]
 
 
 @cache
@@ -114,7 +114,7 @@ def invalid(why: str) -> ApiFault:
     return ApiFault("InvalidParameterException", f"Invalid parameter: {why}")
 
 
-def check_registry(call: Call) -> None:
+def check_registry(call: ApiCall) -> None:
     """Refuse a ``registryId`` of another account, as ECR does where no policy shares a repository."""
     registry = call.parameters.get("registryId", call.state.account)
     if registry != call.state.account:
@@ -134,21 +134,21 @@ def repository_of(action: str, parameters: Mapping[str, Any]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def _get_authorization_token(call: Call) -> dict[str, Any]:
+def _get_authorization_token(call: ApiCall) -> dict[str, Any]:
     token, expires = call.state.issue_token(call.arn)
     encoded = base64.b64encode(f"AWS:{token}".encode()).decode()
     data = {"authorizationToken": encoded, "expiresAt": expires, "proxyEndpoint": f"http://{call.host}"}
     return {"authorizationData": [data]}
 
 
-def _get_account_setting(call: Call) -> dict[str, Any]:
+def _get_account_setting(call: ApiCall) -> dict[str, Any]:
     name = call.parameters["name"]
     if name != "BLOB_MOUNTING":
         raise ApiFault("ValidationException", f"the sandbox does not know the account setting {name}")
     return {"name": name, "value": "ENABLED" if call.blob_mounting else "DISABLED"}
 
 
-def _create_repository(call: Call) -> dict[str, Any]:
+def _create_repository(call: ApiCall) -> dict[str, Any]:
     given, name = call.parameters, call.parameters["repositoryName"]
     filters = [each["filter"] for each in given.get("imageTagMutabilityExclusionFilters", [])]
     mutability = given.get("imageTagMutability", "MUTABLE")
@@ -174,7 +174,7 @@ def _create_repository(call: Call) -> dict[str, Any]:
     return {"repository": _described(call, created)}
 
 
-def _describe_repositories(call: Call) -> dict[str, Any]:
+def _describe_repositories(call: ApiCall) -> dict[str, Any]:
     names = call.parameters.get("repositoryNames")
     with call.state.read() as document:
         everything = [document.repositories[name] for name in sorted(document.repositories)]
@@ -186,7 +186,7 @@ def _describe_repositories(call: Call) -> dict[str, Any]:
     return {"repositories": [_described(call, each) for each in chosen], **more}
 
 
-def _delete_repository(call: Call) -> dict[str, Any]:
+def _delete_repository(call: ApiCall) -> dict[str, Any]:
     with call.state.change() as document:
         repository = call.repository()
         if repository.images and not call.parameters.get("force"):
@@ -199,7 +199,7 @@ def _delete_repository(call: Call) -> dict[str, Any]:
     return {"repository": _described(call, repository)}
 
 
-def _put_image_tag_mutability(call: Call) -> dict[str, Any]:
+def _put_image_tag_mutability(call: ApiCall) -> dict[str, Any]:
     filters = [each["filter"] for each in call.parameters.get("imageTagMutabilityExclusionFilters", [])]
     mutability = call.parameters["imageTagMutability"]
     _check_filters(mutability, filters)
@@ -211,7 +211,7 @@ def _put_image_tag_mutability(call: Call) -> dict[str, Any]:
     return {name: described[name] for name in wanted if name in described}
 
 
-def _list_tags_for_resource(call: Call) -> dict[str, Any]:
+def _list_tags_for_resource(call: ApiCall) -> dict[str, Any]:
     found = _ARN_NAME.fullmatch(call.parameters["resourceArn"])
     if found is None:
         raise invalid("the resourceArn is not the ARN of a repository")
@@ -219,7 +219,7 @@ def _list_tags_for_resource(call: Call) -> dict[str, Any]:
     return {"tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
-def _get_repository_policy(call: Call) -> dict[str, Any]:
+def _get_repository_policy(call: ApiCall) -> dict[str, Any]:
     repository = call.repository()
     if not repository.policy:
         raise ApiFault(
@@ -229,7 +229,7 @@ def _get_repository_policy(call: Call) -> dict[str, Any]:
     return {"repositoryName": repository.name, "policyText": repository.policy}
 
 
-def _set_repository_policy(call: Call) -> dict[str, Any]:
+def _set_repository_policy(call: ApiCall) -> dict[str, Any]:
     text = call.parameters["policyText"]
     if not json.loads(text).get("Statement"):
         raise invalid("Invalid parameter at 'PolicyText': 'Invalid repository policy provided'")
@@ -238,7 +238,7 @@ def _set_repository_policy(call: Call) -> dict[str, Any]:
     return _get_repository_policy(call)
 
 
-def _delete_repository_policy(call: Call) -> dict[str, Any]:
+def _delete_repository_policy(call: ApiCall) -> dict[str, Any]:
     answer = _get_repository_policy(call)
     with call.state.change():
         call.repository().policy = ""
@@ -250,7 +250,7 @@ def _check_filters(mutability: str, filters: Sequence[str]) -> None:
         raise invalid(f"imageTagMutability {mutability} does not go with {len(filters)} exclusion filters")
 
 
-def _described(call: Call, repository: RepositoryState) -> dict[str, Any]:
+def _described(call: ApiCall, repository: RepositoryState) -> dict[str, Any]:
     described: dict[str, Any] = {
         "repositoryArn": call.state.repository_arn(repository.name),
         "registryId": call.state.account,

@@ -66,7 +66,7 @@ class RequestRecord:
         return self.action or f"{self.method} {self.path}"
 
 
-class Exchange:
+class ServedRequest:
     """A request that is being answered.
 
     Args:

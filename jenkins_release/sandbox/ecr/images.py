@@ -9,7 +9,7 @@ from typing import Any
 from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr.access import download_path
-from jenkins_release.sandbox.ecr.api import REPOSITORY_ACTIONS, Action, Call, invalid
+from jenkins_release.sandbox.ecr.api import REPOSITORY_ACTIONS, Action, ApiCall, invalid
 from jenkins_release.sandbox.ecr.manifests import remove_image, store_image
 from jenkins_release.sandbox.ecr.scans import describe_image_scan_findings
 from jenkins_release.sandbox.ecr.state import Image, RepositoryState
@@ -17,7 +17,7 @@ from jenkins_release.sandbox.ecr.state import Image, RepositoryState
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def _batch_get_image(call: Call) -> dict[str, Any]:
+def _batch_get_image(call: ApiCall) -> dict[str, Any]:
     repository = call.repository()
     accepted = call.parameters.get("acceptedMediaTypes")
     images, failures = [], []
@@ -41,7 +41,7 @@ def _batch_get_image(call: Call) -> dict[str, Any]:
     return {"images": images, "failures": failures}
 
 
-def _batch_check_layer_availability(call: Call) -> dict[str, Any]:
+def _batch_check_layer_availability(call: ApiCall) -> dict[str, Any]:
     repository = call.repository()
     layers, failures = [], []
     for digest in call.parameters["layerDigests"]:
@@ -60,7 +60,7 @@ def _batch_check_layer_availability(call: Call) -> dict[str, Any]:
     return {"layers": layers, "failures": failures}
 
 
-def _put_image(call: Call) -> dict[str, Any]:
+def _put_image(call: ApiCall) -> dict[str, Any]:
     given, repository = call.parameters, call.repository()
     data = given["imageManifest"].encode()
     digest = sha256_digest(data)
@@ -86,7 +86,7 @@ def _put_image(call: Call) -> dict[str, Any]:
     }
 
 
-def _batch_delete_image(call: Call) -> dict[str, Any]:
+def _batch_delete_image(call: ApiCall) -> dict[str, Any]:
     repository = call.repository()
     removed, failures = [], []
     for wanted in call.parameters["imageIds"]:
@@ -103,7 +103,7 @@ def _batch_delete_image(call: Call) -> dict[str, Any]:
     return {"imageIds": removed, "failures": failures}
 
 
-def _describe_images(call: Call) -> dict[str, Any]:
+def _describe_images(call: ApiCall) -> dict[str, Any]:
     repository = call.repository()
     if wanted := call.parameters.get("imageIds"):
         if "maxResults" in call.parameters or "nextToken" in call.parameters:
@@ -118,7 +118,7 @@ def _describe_images(call: Call) -> dict[str, Any]:
     return {"imageDetails": [_detail(call, repository, image) for image in page], **more}
 
 
-def _list_images(call: Call) -> dict[str, Any]:
+def _list_images(call: ApiCall) -> dict[str, Any]:
     repository = call.repository()
     status = _tag_status(call)
     ids: list[dict[str, str]] = []
@@ -131,11 +131,11 @@ def _list_images(call: Call) -> dict[str, Any]:
     return {"imageIds": list(page), **more}
 
 
-def _describe_image_scan_findings(call: Call) -> dict[str, Any]:
+def _describe_image_scan_findings(call: ApiCall) -> dict[str, Any]:
     return describe_image_scan_findings(call, _must_find(call, call.repository(), call.parameters["imageId"]))
 
 
-def _get_download_url_for_layer(call: Call) -> dict[str, Any]:
+def _get_download_url_for_layer(call: ApiCall) -> dict[str, Any]:
     repository, digest = call.repository(), call.parameters["layerDigest"]
     if call.store.has_blob(repository.storage, digest) is None:
         raise ApiFault(
@@ -147,7 +147,7 @@ def _get_download_url_for_layer(call: Call) -> dict[str, Any]:
     return {"downloadUrl": f"http://{call.host}{path}", "layerDigest": digest}
 
 
-def _initiate_layer_upload(call: Call) -> dict[str, Any]:
+def _initiate_layer_upload(call: ApiCall) -> dict[str, Any]:
     """Begin an upload that only ``/v2/`` can go on with: tells who may push."""
     call.repository()
     return {"uploadId": str(uuid.uuid4()), "partSize": 20 * 1024 * 1024}
@@ -170,7 +170,7 @@ def _look_up(repository: RepositoryState, wanted: dict[str, str]) -> tuple[Image
     return image, ("", "")
 
 
-def _must_find(call: Call, repository: RepositoryState, wanted: dict[str, str]) -> Image:
+def _must_find(call: ApiCall, repository: RepositoryState, wanted: dict[str, str]) -> Image:
     image, _ = _look_up(repository, wanted)
     if image is None:
         tag, digest = wanted.get("imageTag", "null"), wanted.get("imageDigest", "null")
@@ -182,7 +182,7 @@ def _must_find(call: Call, repository: RepositoryState, wanted: dict[str, str]) 
     return image
 
 
-def _tag_status(call: Call) -> str:
+def _tag_status(call: ApiCall) -> str:
     return str(call.parameters.get("filter", {}).get("tagStatus", "ANY"))
 
 
@@ -190,7 +190,7 @@ def _status(repository: RepositoryState, image: Image) -> str:
     return "TAGGED" if repository.tags_of(image.digest) else "UNTAGGED"
 
 
-def _detail(call: Call, repository: RepositoryState, image: Image) -> dict[str, Any]:
+def _detail(call: ApiCall, repository: RepositoryState, image: Image) -> dict[str, Any]:
     detail: dict[str, Any] = {
         "registryId": call.state.account,
         "repositoryName": repository.name,

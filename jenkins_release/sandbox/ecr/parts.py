@@ -13,7 +13,7 @@ import threading
 from urllib.parse import parse_qsl, urlencode
 
 from jenkins_release.sandbox.api_fault import ApiFault
-from jenkins_release.sandbox.ecr.http import Exchange
+from jenkins_release.sandbox.ecr.http import ServedRequest
 
 SMALLEST_PART = 5 << 20
 LARGEST_PART = 10 << 20
@@ -33,7 +33,7 @@ class UploadParts:
         self._next: dict[str, int] = {}
         self._queries: dict[str, str] = {}
 
-    def part(self, exchange: Exchange, upload: str) -> bytearray | None:
+    def part(self, exchange: ServedRequest, upload: str) -> bytearray | None:
         """Return the part that a request brings, once it is there as a whole; None for any other request.
 
         Raises:

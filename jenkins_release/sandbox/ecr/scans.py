@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from jenkins_release.sandbox.api_fault import ApiFault
-from jenkins_release.sandbox.ecr.api import Call
+from jenkins_release.sandbox.ecr.api import ApiCall
 from jenkins_release.sandbox.ecr.state import EcrState, Image, RepositoryState, ScanOrder
 
 _PAGE = 100
 _LOOKED = frozenset({"COMPLETE", "ACTIVE"})
 
 
-def describe_image_scan_findings(call: Call, image: Image) -> dict[str, Any]:
+def describe_image_scan_findings(call: ApiCall, image: Image) -> dict[str, Any]:
     """Answer ``DescribeImageScanFindings`` for one image (ECR API reference).
 
     Raises:

@@ -79,7 +79,7 @@ class RepositoryState(BaseModel):
         return self.images.get(self.tags.get(reference, reference))
 
 
-class Statement(BaseModel):
+class PolicyStatement(BaseModel):
     """A statement of a policy, as in IAM: ``*`` and ``?`` are wildcards, an explicit Deny wins."""
 
     effect: Literal["Allow", "Deny"] = "Allow"
@@ -87,7 +87,7 @@ class Statement(BaseModel):
     resources: list[str] = ["*"]
 
 
-class AccessKey(BaseModel):
+class PrincipalKey(BaseModel):
     """An access key of a principal."""
 
     secret: str = Field(repr=False)
@@ -144,8 +144,8 @@ class ScanOrder(BaseModel):
 
 class _Document(BaseModel):
     repositories: dict[str, RepositoryState] = {}
-    principals: dict[str, list[Statement]] = {}
-    keys: dict[str, AccessKey] = {}
+    principals: dict[str, list[PolicyStatement]] = {}
+    keys: dict[str, PrincipalKey] = {}
     tokens: dict[str, Token] = {}
     scans: list[ScanOrder] = []
     download_key: str = Field(default_factory=secrets.token_hex, repr=False)
@@ -187,7 +187,7 @@ class EcrState:
             self._document = _Document.model_validate_json(self.file.read_bytes())
             self._latest = self._written()
         else:
-            self.add_user(ADMIN, [Statement(actions=["*"])])
+            self.add_user(ADMIN, [PolicyStatement(actions=["*"])])
 
     @contextlib.contextmanager
     def change(self) -> Iterator[_Document]:
@@ -255,7 +255,7 @@ class EcrState:
         return f"arn:aws:ecr:{self.region}:{self.account}:repository/{name}"
 
     def add_user(
-        self, user: str, statements: list[Statement], *, access_key: str = "", secret: str = ""
+        self, user: str, statements: list[PolicyStatement], *, access_key: str = "", secret: str = ""
     ) -> tuple[str, str]:
         """Let a user exist with these statements and one access key; statements of before are replaced.
 
@@ -273,7 +273,7 @@ class EcrState:
         secret = secret or secrets.token_urlsafe(30)
         with self.change() as document:
             document.principals[arn] = statements
-            document.keys[access_key] = AccessKey(secret=secret, arn=arn)
+            document.keys[access_key] = PrincipalKey(secret=secret, arn=arn)
         return access_key, secret
 
     def set_key_active(self, access_key: str, active: bool) -> None:

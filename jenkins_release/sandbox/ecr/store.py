@@ -15,7 +15,7 @@ _TIMEOUT_S = 60
 _HOP_BY_HOP = frozenset({"connection", "transfer-encoding", "date", "server", "keep-alive"})
 
 
-class Answer:
+class RegistryAnswer:
     """An answer of the registry behind.
 
     Attributes:
@@ -73,7 +73,7 @@ class RegistryStore:
         headers: Mapping[str, str] | None = None,
         body: Iterable[bytes | memoryview] = (),
         length: int | None = 0,
-    ) -> Iterator[Answer]:
+    ) -> Iterator[RegistryAnswer]:
         """Send a request, and hand out the answer for as long as the block lasts.
 
         Args:
@@ -88,7 +88,7 @@ class RegistryStore:
         """
         connection = self._connection()
         try:
-            answer = Answer(_send(connection, method, target, headers or {}, body, length))
+            answer = RegistryAnswer(_send(connection, method, target, headers or {}, body, length))
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise ApiFault("ServerException", f"the registry behind failed: {error}", 500) from error

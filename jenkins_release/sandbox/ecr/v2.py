@@ -22,7 +22,7 @@ from jenkins_release.sandbox.ecr.access import (
     token_holder,
 )
 from jenkins_release.sandbox.ecr.faults import Fault
-from jenkins_release.sandbox.ecr.http import Exchange
+from jenkins_release.sandbox.ecr.http import ServedRequest
 from jenkins_release.sandbox.ecr.manifests import immutable_message, store_image
 from jenkins_release.sandbox.ecr.parts import UploadParts
 from jenkins_release.sandbox.ecr.state import EcrState, Image
@@ -91,7 +91,7 @@ class V2Api:
         self._expired_status = expired_status
         self._parts = UploadParts()
 
-    def answer(self, exchange: Exchange, fault: Fault) -> None:
+    def answer(self, exchange: ServedRequest, fault: Fault) -> None:
         """Answer a request; an error leaves as JSON of the distribution API."""
         try:
             self._route(exchange, fault)
@@ -100,7 +100,12 @@ class V2Api:
             self.refuse(exchange, status, code, error.message)
 
     def refuse(
-        self, exchange: Exchange, status: int, code: str, message: str, headers: dict[str, str] | None = None
+        self,
+        exchange: ServedRequest,
+        status: int,
+        code: str,
+        message: str,
+        headers: dict[str, str] | None = None,
     ) -> None:
         """Answer with an error of the distribution API."""
         headers = dict(headers or {})
@@ -108,7 +113,7 @@ class V2Api:
             headers["WWW-Authenticate"] = f'Basic realm="http://{self._host()}/",service="ecr.amazonaws.com"'
         exchange.json(status, {"errors": [{"code": code, "message": message}]}, headers)
 
-    def download(self, exchange: Exchange) -> None:
+    def download(self, exchange: ServedRequest) -> None:
         """Serve a layer by a URL of GetDownloadUrlForLayer, without credentials."""
         try:
             storage, digest = check_download(self._state, exchange.path, exchange.query)
@@ -116,7 +121,7 @@ class V2Api:
         except ApiFault as error:
             self.refuse(exchange, error.status, error.code, error.message)
 
-    def _route(self, exchange: Exchange, fault: Fault) -> None:
+    def _route(self, exchange: ServedRequest, fault: Fault) -> None:
         arn = token_holder(self._state, exchange.headers.get("authorization"), self._expired_status)
         exchange.record.principal = arn
         version = {"Docker-Distribution-Api-Version": "registry/2.0"}
@@ -148,7 +153,7 @@ class V2Api:
             path = f"/v2/{repository.storage}/{kind}/{rest}"
             self._forward(exchange, path, query, f"/v2/{name}/", f"/v2/{repository.storage}/")
 
-    def _upload(self, exchange: Exchange, name: str, storage: str, upload: str) -> None:
+    def _upload(self, exchange: ServedRequest, name: str, storage: str, upload: str) -> None:
         """Pass on a request about an upload, or answer how far it has come."""
         arrived = self._parts.arrived(upload)
         place = f"/v2/{name}/blobs/uploads/{upload}"
@@ -166,7 +171,7 @@ class V2Api:
         }:
             self._parts.forget(upload)
 
-    def _put_manifest(self, exchange: Exchange, name: str, reference: str) -> None:
+    def _put_manifest(self, exchange: ServedRequest, name: str, reference: str) -> None:
         data = exchange.body()
         digest = sha256_digest(data)
         by_digest = reference.startswith("sha256:")
@@ -188,7 +193,7 @@ class V2Api:
         location = f"http://{self._host()}/v2/{name}/manifests/{digest}"
         exchange.reply(201, b"", {"Location": location, "Docker-Content-Digest": digest})
 
-    def _get_manifest(self, exchange: Exchange, name: str, reference: str, fault: Fault) -> None:
+    def _get_manifest(self, exchange: ServedRequest, name: str, reference: str, fault: Fault) -> None:
         repository = self._state.repository(name)
         image = repository.find(reference)
         if image is None or not _accepts(exchange, image):
@@ -200,7 +205,7 @@ class V2Api:
         data = fault.spoil(self._store.manifest(repository.storage, image.digest, image.media_type))
         exchange.reply(200, data, {"Content-Type": image.media_type, "Docker-Content-Digest": image.digest})
 
-    def _upload_query(self, exchange: Exchange, arn: str) -> str:
+    def _upload_query(self, exchange: ServedRequest, arn: str) -> str:
         """Return the query of a POST that begins an upload, with a mount only if it is possible."""
         source, digest = exchange.query.get("from"), exchange.query.get("mount")
         if digest is None:
@@ -212,7 +217,7 @@ class V2Api:
 
     def _forward(
         self,
-        exchange: Exchange,
+        exchange: ServedRequest,
         path: str,
         query: str,
         shown: str,
@@ -238,7 +243,7 @@ class V2Api:
             return answer.status < 300
 
 
-def _accepts(exchange: Exchange, image: Image) -> bool:
+def _accepts(exchange: ServedRequest, image: Image) -> bool:
     """Whether the client takes the image's media type; without an Accept header it takes any."""
     accept = exchange.headers.get("accept", "*/*")
     kinds = {each.split(";")[0].strip() for each in accept.split(",")}

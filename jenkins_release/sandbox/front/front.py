@@ -24,7 +24,7 @@ from typing import Any
 from jenkins_release.sandbox.aws.ecs_state import EcsState
 from jenkins_release.sandbox.aws.ssm_api import SsmState
 from jenkins_release.sandbox.ecr.faults import Faults, RequestLog
-from jenkins_release.sandbox.ecr.http import BadRequest, ConnectionReset, Exchange
+from jenkins_release.sandbox.ecr.http import BadRequest, ConnectionReset, ServedRequest
 from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, TOKEN_LIFETIME_S, EcrState
 from jenkins_release.sandbox.ecr.store import RegistryStore
 from jenkins_release.sandbox.front.router import Router
@@ -89,7 +89,7 @@ class EcrFront(OnLoopback):
             blob_mounting=blob_mounting,
             expired_status=expired_status,
         )
-        self._server = _Server((LOOPBACK, port), self._router)
+        self._server = _ThreadingServer((LOOPBACK, port), self._router)
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -162,9 +162,9 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def _serve(self) -> None:
-        exchange: Exchange | None = None
+        exchange: ServedRequest | None = None
         try:
-            exchange = Exchange(self)
+            exchange = ServedRequest(self)
             self.server.router.serve(exchange)  # type: ignore[attr-defined]  # the server is a _Server
         except ConnectionReset:
             if exchange is not None:
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         _log.debug("%s", format % args)
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class _ThreadingServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False

@@ -36,11 +36,18 @@ from jenkins_release.sandbox.aws.ecs_state import EcsState, Misbehaviour
 from jenkins_release.sandbox.aws.inspector_api import InspectorApi
 from jenkins_release.sandbox.aws.ssm_api import Instance, SsmApi, SsmState
 from jenkins_release.sandbox.ecr.access import DOWNLOADS, authorize, authorize_on, caller
-from jenkins_release.sandbox.ecr.api import CONTENT_TYPE, TARGET, Call, check_registry, parse, repository_of
+from jenkins_release.sandbox.ecr.api import (
+    CONTENT_TYPE,
+    TARGET,
+    ApiCall,
+    check_registry,
+    parse,
+    repository_of,
+)
 from jenkins_release.sandbox.ecr.faults import NO_FAULT, Fault, Faults, RequestLog
-from jenkins_release.sandbox.ecr.http import ConnectionReset, Exchange
+from jenkins_release.sandbox.ecr.http import ConnectionReset, ServedRequest
 from jenkins_release.sandbox.ecr.images import ACTIONS
-from jenkins_release.sandbox.ecr.state import EcrState, RepositoryState, ScanOrder, Statement
+from jenkins_release.sandbox.ecr.state import EcrState, PolicyStatement, RepositoryState, ScanOrder
 from jenkins_release.sandbox.ecr.store import RegistryStore
 from jenkins_release.sandbox.ecr.v2 import V2Api, repository_name
 
@@ -54,7 +61,7 @@ class UserRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     user: str
-    statements: list[Statement]
+    statements: list[PolicyStatement]
     access_key: str = ""
     secret: str = Field("", repr=False)
 
@@ -101,7 +108,7 @@ class Router:
         self._others: tuple[JsonApi, ...] = (EcsApi(self.ecs), SsmApi(self.ssm), InspectorApi(state))
         self._v2 = V2Api(state, store, host, blob_mounting=blob_mounting, expired_status=expired_status)
 
-    def serve(self, exchange: Exchange) -> None:
+    def serve(self, exchange: ServedRequest) -> None:
         """Answer one request.
 
         Raises:
@@ -145,7 +152,7 @@ class Router:
             with self._state.earlier(fault.stale) if fault.stale else nullcontext():
                 self._v2.answer(exchange, fault)
 
-    def _begin(self, exchange: Exchange, fault: Fault) -> None:
+    def _begin(self, exchange: ServedRequest, fault: Fault) -> None:
         if fault.latency_s:
             self._stopping.wait(fault.latency_s)
         if fault.expire_tokens:
@@ -155,14 +162,14 @@ class Router:
         if exchange.record.action and fault.reset_request_after is not None:
             raise ConnectionReset("a fault resets the connection here")
 
-    def _fail(self, exchange: Exchange, fault: Fault, status: int) -> None:
+    def _fail(self, exchange: ServedRequest, fault: Fault, status: int) -> None:
         headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
         if exchange.record.action:
             self._refuse(exchange, ApiFault(fault.code, fault.message, status), headers)
         else:
             self._v2.refuse(exchange, status, fault.code, fault.message, headers)
 
-    def _other(self, exchange: Exchange, api: JsonApi, body: bytes) -> None:
+    def _other(self, exchange: ServedRequest, api: JsonApi, body: bytes) -> None:
         action = exchange.record.action.partition(":")[2]
         try:
             url = f"http://{exchange.headers.get('host', '')}{exchange.path}"
@@ -176,7 +183,7 @@ class Router:
             return
         exchange.reply(200, answer, _api_headers())
 
-    def _api(self, exchange: Exchange, body: bytes, fault: Fault) -> None:
+    def _api(self, exchange: ServedRequest, body: bytes, fault: Fault) -> None:
         action = exchange.record.action
         try:
             url = f"http://{exchange.headers.get('host', '')}{exchange.path}"
@@ -185,7 +192,9 @@ class Router:
             if action not in ACTIONS:
                 raise ApiFault("UnknownOperationException", f"the sandbox does not know {action}")
             authorize(self._state, arn, f"ecr:{action}", repository_of(action, parameters))
-            call = Call(self._state, self._store, self._host(), arn, parameters, fault, self._blob_mounting)
+            call = ApiCall(
+                self._state, self._store, self._host(), arn, parameters, fault, self._blob_mounting
+            )
             check_registry(call)
             answer = json.dumps(ACTIONS[action](call)).encode()
         except ApiFault as error:
@@ -193,11 +202,13 @@ class Router:
             return
         exchange.reply(200, answer, _api_headers())
 
-    def _refuse(self, exchange: Exchange, error: ApiFault, headers: dict[str, str] | None = None) -> None:
+    def _refuse(
+        self, exchange: ServedRequest, error: ApiFault, headers: dict[str, str] | None = None
+    ) -> None:
         body = json.dumps({"__type": error.code, "message": error.message}).encode()
         exchange.reply(error.status, body, {**_api_headers(), **(headers or {})})
 
-    def _control(self, exchange: Exchange) -> None:
+    def _control(self, exchange: ServedRequest) -> None:
         what = f"{exchange.method} {exchange.path.removeprefix(CONTROL)}"
         if what.startswith("GET app/"):
             cluster, _, service = what.removeprefix("GET app/").partition("/")

@@ -13,7 +13,7 @@ from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.http import RequestRecord
-from jenkins_release.sandbox.ecr.state import REGION, EcrState, ScanOrder, Statement
+from jenkins_release.sandbox.ecr.state import REGION, EcrState, PolicyStatement, ScanOrder
 from jenkins_release.sandbox.front.front import boto_environment
 from jenkins_release.sandbox.front.router import CONTROL
 from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer
@@ -95,7 +95,7 @@ class EcrServer(LoopbackServer):
         """Forget the repositories below a prefix, with the images in them."""
         self._control("DELETE", f"repositories/{prefix}")
 
-    def add_user(self, user: str, statements: list[Statement]) -> tuple[str, str]:
+    def add_user(self, user: str, statements: list[PolicyStatement]) -> tuple[str, str]:
         """Let a user exist with these statements; returns a new access key id and its secret."""
         given = [each.model_dump() for each in statements]
         answer = self._control("POST", "users", {"user": user, "statements": given})

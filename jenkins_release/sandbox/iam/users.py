@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from jenkins_release.rules.customers.iam_evaluate import Answer, Call, evaluate
+from jenkins_release.rules.customers.iam_evaluate import Answer, IamCall, evaluate
 from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.iam.moto import SNAPSHOT
 
@@ -63,7 +63,7 @@ class IamUsers:
         if user is None:
             return None
         moment = datetime.fromtimestamp(self._clock(), UTC)
-        call = Call(action, resource, {"aws:SourceIp": address, "aws:CurrentTime": moment.isoformat()})
+        call = IamCall(action, resource, {"aws:SourceIp": address, "aws:CurrentTime": moment.isoformat()})
         return evaluate(user["policies"], call, user["boundary"])
 
     def _ask(self, method: str, document: Any = None) -> Mapping[str, Any]:

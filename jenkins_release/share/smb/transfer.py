@@ -1,7 +1,7 @@
 """The bytes of one file over one connection, several requests under way at once.
 
 A round trip per request would bound the rate by the distance to the server; with sixteen requests of
-1 MiB outstanding the wire stays full. :class:`Upload` and :func:`download` know nothing of paths or
+1 MiB outstanding the wire stays full. :class:`FileUpload` and :func:`download` know nothing of paths or
 errors of this package, nor how a request is made: that is the affair of a :class:`Lane`.
 """
 
@@ -118,7 +118,7 @@ class _Piece:
     acknowledged: bool = False
 
 
-class Upload:
+class FileUpload:
     """Bytes appended to an open file.
 
     Args:

@@ -33,7 +33,7 @@ from jenkins_release.share.smb.files import describe, remove
 from jenkins_release.share.smb.lanes import open_lane
 from jenkins_release.share.smb.pool import Slot
 from jenkins_release.share.smb.resume import Resumption
-from jenkins_release.share.smb.transfer import Confirmed, Lane, Upload, download
+from jenkins_release.share.smb.transfer import Confirmed, FileUpload, Lane, download
 
 _log = logging.getLogger(__name__)
 _ACCESS = WRITE_DATA | READ_ATTRIBUTES | DELETE
@@ -66,7 +66,7 @@ class SmbWriter(Finished):
                 raise
             handle = resumption.go_on(error, -1, self._create_again)
         recover = self._recover if resumption is not None else None
-        self._upload = Upload(open_lane(self._connection), handle, recover)
+        self._upload = FileUpload(open_lane(self._connection), handle, recover)
 
     @property
     def _connection(self) -> SmbConnection:

@@ -22,7 +22,7 @@ from jenkins_release.records.journal import (
     JournalEvent,
     JournalImage,
     JournalReading,
-    Run,
+    PromotionRun,
     push_of,
     read_journal,
     runs_of,
@@ -91,7 +91,7 @@ class PromotionJournal:
         self._entries = list(read_promotion_journal(opened, plan.registry, services).entries)
         self._number = 0
         self._unwritable = False
-        self.run = Run(
+        self.run = PromotionRun(
             id=token(8),
             by=services.user(),
             host=socket.gethostname(),

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Place:
+class IamPlace:
     """Where a product's customers stand in IAM.
 
     Attributes:
@@ -51,7 +51,7 @@ class Place:
     scope: PullScope
 
 
-def place_of(services: Services) -> Place:
+def place_of(services: Services) -> IamPlace:
     """Return where the configured product's customers stand."""
     section, ecr = services.configuration.customers, services.configuration.ecr
     product = services.configuration.product.name
@@ -59,7 +59,7 @@ def place_of(services: Services) -> Place:
     repositories = tuple(image.repository for image in services.configuration.images)
     scope = PullScope(ecr.region, ecr.account, repositories)
     arn = f"arn:{arn_partition(ecr.region)}:iam::{ecr.account}:policy{path}{boundary_name(product)}"
-    return Place(path, arn, scope)
+    return IamPlace(path, arn, scope)
 
 
 def named_customer(name: str, services: Services) -> Customer:

@@ -14,8 +14,8 @@ from jenkins_release.registry.protocol import RepositoryNotFound
 from jenkins_release.rules.customers import users as tag
 from jenkins_release.rules.customers.accounts import SharedAccount
 from jenkins_release.rules.customers.audit import (
+    AuditLimits,
     Finding,
-    Limits,
     SeenKey,
     SeenUser,
     audit_boundary,
@@ -152,10 +152,10 @@ def audit_customers(services: Services) -> AuditReport:
     return AuditReport(len(users), tuple(findings))
 
 
-def limits_of(services: Services) -> Limits:
+def limits_of(services: Services) -> AuditLimits:
     """Return what the configuration holds customers to."""
     section, place = services.configuration.customers, place_of(services)
-    return Limits(
+    return AuditLimits(
         product=services.configuration.product.name,
         scope=place.scope,
         boundary=place.boundary,

@@ -15,7 +15,7 @@ from jenkins_release.base.errors import GateRefused, ReleaseError
 from jenkins_release.base.moments import day
 from jenkins_release.rules.customers import users as tag
 from jenkins_release.rules.customers.audit import audit_user
-from jenkins_release.rules.customers.iam_evaluate import Call, evaluate
+from jenkins_release.rules.customers.iam_evaluate import IamCall, evaluate
 from jenkins_release.rules.customers.iam_policy import PULL_ACTIONS, TOKEN_ACTION
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.customers.access import (
@@ -160,8 +160,8 @@ def _policy_checks(user: IamUser, services: Services, address: str) -> list[Chec
     context = {"aws:CurrentTime": services.now().isoformat()}
     if address or networks:
         context["aws:SourceIp"] = address or networks[0].partition("/")[0]
-    calls = [Call(TOKEN_ACTION, "*", context)]
-    calls += [Call(action, arn, context) for arn in scope.resources for action in PULL_ACTIONS]
+    calls = [IamCall(TOKEN_ACTION, "*", context)]
+    calls += [IamCall(action, arn, context) for arn in scope.resources for action in PULL_ACTIONS]
     refused = []
     for call in calls:
         answer = evaluate(policies, call, boundary)

@@ -34,7 +34,7 @@ from jenkins_release.rules.customers.users import (
 )
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.customers.access import (
-    Place,
+    IamPlace,
     hand_key_over,
     named_customer,
     place_of,
@@ -177,7 +177,7 @@ class _Doing:
             self._services.retry(what, action)
 
 
-def _check_existing(user: IamUser, customer: Customer, place: Place) -> None:
+def _check_existing(user: IamUser, customer: Customer, place: IamPlace) -> None:
     """Check a user that is there. Raises ConfigurationError, or GateRefused for a revoked one."""
     same_customer(user.tags, customer)
     if user.path != place.path:
@@ -231,7 +231,7 @@ def _bring_tags(user: IamUser, wanted: Mapping[str, str], done: _Doing, services
     return tags
 
 
-def _bring_boundary(place: Place, done: _Doing, services: Services, *, new_user: bool) -> None:
+def _bring_boundary(place: IamPlace, done: _Doing, services: Services, *, new_user: bool) -> None:
     """See that the boundary of all customers of the product is there and current."""
     boundary = boundary_policy(place.scope)
     text = policy_text(boundary, MAX_MANAGED)
@@ -254,7 +254,7 @@ def _bring_boundary(place: Place, done: _Doing, services: Services, *, new_user:
         _await_boundary(place, boundary, services)
 
 
-def _await_boundary(place: Place, boundary: Mapping[str, Any], services: Services) -> None:
+def _await_boundary(place: IamPlace, boundary: Mapping[str, Any], services: Services) -> None:
     """Wait until the boundary shows, which may have been made before, and elsewhere. Raises RemoteError."""
     read = partial(services.iam.managed_policy, place.boundary)
     try:

@@ -84,7 +84,7 @@ def answer_question(
             hint=f"answer it on its page: {build.url}input/",
         )
     try:
-        ask(f"answer {job} #{build.number}", _Answer(job, build, question, user, services.jenkins).give)
+        ask(f"answer {job} #{build.number}", _Approval(job, build, question, user, services.jenkins).give)
     except ItemNotFound:
         return ""
     except AnswerRefused as error:
@@ -95,7 +95,7 @@ def answer_question(
     return user
 
 
-class _Answer:
+class _Approval:
     """An answer that is given once: where Jenkins' word on it was lost, the build is asked whether it has it.
 
     The question may be gone then, or another one may have its id.

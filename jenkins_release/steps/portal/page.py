@@ -26,7 +26,7 @@ from jenkins_release.rules.release.portal import line_name, supported_versions
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.publication.in_force import Standing, standings
+from jenkins_release.steps.publication.in_force import ReleaseStanding, standings
 from jenkins_release.steps.publication.published_files import FoundRelease, read_published
 from jenkins_release.steps.release.releases import evidence_of
 
@@ -65,7 +65,7 @@ class AtPortal:
 
 
 @dataclass(frozen=True)
-class Window:
+class PortalSupport:
     """Which versions at the portal customers are supported on.
 
     Attributes:
@@ -114,7 +114,7 @@ def look(services: Services, *, without: str = "") -> AtPortal:
     return AtPortal(complete, tuple(incomplete), sizes, altered, _memory(services))
 
 
-def standings_at(found: AtPortal, services: Services) -> dict[str, Standing]:
+def standings_at(found: AtPortal, services: Services) -> dict[str, ReleaseStanding]:
     """Say how each complete version at the portal stands, by its candidate and by what the page remembers."""
     said = standings(found.complete, services)
     for version, each in said.items():
@@ -124,7 +124,7 @@ def standings_at(found: AtPortal, services: Services) -> dict[str, Standing]:
     return said
 
 
-def window(found: AtPortal, services: Services) -> Window:
+def window(found: AtPortal, services: Services) -> PortalSupport:
     """Say which of the versions at the portal are supported.
 
     What is not proven to be in force is not shown. It opens no line either: a line that is not proven
@@ -133,14 +133,14 @@ def window(found: AtPortal, services: Services) -> Window:
     return _window(found, standings_at(found, services), services)
 
 
-def _window(found: AtPortal, said: Mapping[str, Standing], services: Services) -> Window:
+def _window(found: AtPortal, said: Mapping[str, ReleaseStanding], services: Services) -> PortalSupport:
     parsed = [ReleaseVersion.parse(version) for version in said]
     inside = supported(parsed, {v for v in parsed if not said[v.text].in_force}, services)
     shown = tuple(version.text for version in inside)
     unproven = {**found.altered, **{v: each.unproven for v, each in said.items() if each.unproven}}
     withdrawn = tuple(v for v, each in said.items() if each.withdrawn and v not in unproven)
     outside = tuple(v.text for v in parsed if v.text not in {*shown, *withdrawn, *unproven})
-    return Window(shown, withdrawn, outside, unproven)
+    return PortalSupport(shown, withdrawn, outside, unproven)
 
 
 _SPEAKS = (TEST_RESULT, REVOCATION, PROMOTION, PUBLICATION, WITHDRAWAL)
@@ -170,7 +170,7 @@ def _memory(services: Services) -> dict[str, Remembered]:
 
 
 def _remember(
-    before: Mapping[str, Remembered], said: Mapping[str, Standing], services: Services
+    before: Mapping[str, Remembered], said: Mapping[str, ReleaseStanding], services: Services
 ) -> dict[str, Remembered]:
     """Return what the next page remembers: all that the one before it did, and what is proven now."""
     memory = dict(before)
@@ -194,7 +194,7 @@ def supported(
 
 def write_index(
     services: Services, *, without: str = "", leaving: OpenCandidate | None = None
-) -> tuple[bool, Window]:
+) -> tuple[bool, PortalSupport]:
     """Write the page anew; the last thing of an upload, the first of a removal.
 
     Args:
@@ -206,13 +206,13 @@ def write_index(
         Whether the page changed, and what it shows.
     """
     product, portal = services.configuration.product.name, services.portal
-    seen: list[Window] = []
+    seen: list[PortalSupport] = []
 
     def make() -> bytes:
         found = look(services, without=without)
         said = standings_at(found, services)
         seen.append(_window(found, said, services))
-        left = {without: Standing(opened=leaving)} if leaving is not None else {}
+        left = {without: ReleaseStanding(opened=leaving)} if leaving is not None else {}
         memory = _remember(found.memory, {**said, **left}, services)
         return render_page(replace(_page(found, seen[-1], services), memory=memory_text(memory)))
 
@@ -264,7 +264,7 @@ def _record(version: str, services: Services) -> FoundRelease | None:
     return FoundRelease(data, record)
 
 
-def _page(found: AtPortal, shown: Window, services: Services) -> Page:
+def _page(found: AtPortal, shown: PortalSupport, services: Services) -> Page:
     section, product = services.configuration.portal, services.configuration.product.name
     releases = []
     for text in shown.supported:

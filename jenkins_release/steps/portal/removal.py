@@ -25,7 +25,7 @@ from jenkins_release.steps.notices.announce import announced, by_version_alone
 from jenkins_release.steps.portal.page import (
     SOURCES,
     AtPortal,
-    Window,
+    PortalSupport,
     look,
     standings_at,
     supported,
@@ -78,7 +78,7 @@ class PortalRemoval:
     portal: str
     why: str
     files: dict[str, int]
-    window: Window
+    window: PortalSupport
     changed: bool
     attestation: str
     head: str = ""

@@ -29,7 +29,7 @@ from jenkins_release.steps.portal.page import (
     MARKDOWN,
     SOURCES,
     AtPortal,
-    Window,
+    PortalSupport,
     look,
     lost_since,
     read_text,
@@ -101,7 +101,7 @@ class PortalReport:
     release_digest: str
     files: tuple[PortalFileReport, ...]
     page: str
-    window: Window
+    window: PortalSupport
     changed: bool
     attestation: str
     head: str = ""
@@ -240,7 +240,7 @@ def _require_as_published(
     )
 
 
-def _require_on_page(version: str, shown: Window, services: Services) -> None:
+def _require_on_page(version: str, shown: PortalSupport, services: Services) -> None:
     """Refuse to record an upload that did not get onto the page, which is made from a look of its own.
 
     A version that is not supported any more is not on the page either: that is no reason to refuse.
@@ -303,7 +303,7 @@ def _report(
     published: Published,
     uploads: dict[str, Upload],
     sent: list[Sent],
-    shown: Window,
+    shown: PortalSupport,
     changed: bool,
     attestation: str,
     services: Services,

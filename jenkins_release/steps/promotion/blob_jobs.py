@@ -17,7 +17,7 @@ from jenkins_release.registry.protocol import BlobStore, RepositoryNotFound, Upl
 from jenkins_release.registry.uploads import PART
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.promotion.blob_source import BlobSource, Content
+from jenkins_release.steps.promotion.blob_source import BlobContent, BlobSource
 from jenkins_release.steps.promotion.missing_blobs import MissingBlobs
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _AHEAD = 2
 class Job:
     """A blob, and the repositories that lack it."""
 
-    content: Content
+    content: BlobContent
     repositories: tuple[str, ...]
 
 
@@ -75,7 +75,7 @@ class BlobSender:
         if left:
             self._insistently(content, left, advance)
 
-    def stored(self, repository: str, content: Content) -> tuple[str, int]:
+    def stored(self, repository: str, content: BlobContent) -> tuple[str, int]:
         """Return digest and bytes of what a repository holds of a content, once it is there."""
         with self._lock:
             return self._stored.get((repository, content.digest)) or (content.blob, content.blob_size)
@@ -84,7 +84,7 @@ class BlobSender:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _mounted(self, content: Content, blob: tuple[str, int], repositories: Sequence[str]) -> list[str]:
+    def _mounted(self, content: BlobContent, blob: tuple[str, int], repositories: Sequence[str]) -> list[str]:
         """Mount a blob where another repository can lend it; return the repositories that still lack it."""
         left, digest = [], blob[0]
         for name in repositories:
@@ -100,13 +100,13 @@ class BlobSender:
                 left.append(name)
         return left
 
-    def _keep(self, repository: str, content: Content, blob: tuple[str, int]) -> None:
+    def _keep(self, repository: str, content: BlobContent, blob: tuple[str, int]) -> None:
         self._missing.note(repository, blob[0])
         with self._lock:
             self._stored[repository, content.digest] = blob
 
     def _insistently(
-        self, content: Content, repositories: Sequence[str], advance: Callable[[int], None]
+        self, content: BlobContent, repositories: Sequence[str], advance: Callable[[int], None]
     ) -> tuple[str, int]:
         read = 0
 
@@ -130,7 +130,7 @@ class BlobSender:
         return self._services.retry(f"push {content.blob or content.digest}", attempt)
 
     def _send(
-        self, content: Content, repositories: Sequence[str], count: Callable[[int], None]
+        self, content: BlobContent, repositories: Sequence[str], count: Callable[[int], None]
     ) -> tuple[str, int]:
         source = BlobSource(
             content,

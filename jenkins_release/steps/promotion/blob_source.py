@@ -12,7 +12,7 @@ from jenkins_release.base.stream import read_ahead
 from jenkins_release.base.waits import check
 from jenkins_release.images.gzip_blocks import BLOCKS, BlockGzip
 from jenkins_release.records.candidate import ImageRecord, LayerRecord
-from jenkins_release.registry.protocol import Part
+from jenkins_release.registry.protocol import BlobPart
 from jenkins_release.share.protocol import AHEAD
 from jenkins_release.steps.candidate.archive_reader import ALTERED
 from jenkins_release.steps.candidate.opened import OpenCandidate
@@ -22,7 +22,7 @@ _LEAST_AHEAD = 4
 
 
 @dataclass(frozen=True)
-class Content:
+class BlobContent:
     """What is to be sent: a layer or a config, wherever an archive holds it.
 
     Attributes:
@@ -49,17 +49,17 @@ class Content:
         return self.layer is not None and self.layer.compression == "none"
 
 
-def layer_content(image: ImageRecord, layer: LayerRecord) -> Content:
+def layer_content(image: ImageRecord, layer: LayerRecord) -> BlobContent:
     """Return a layer of an image as something to be sent."""
     blob = layer.blob
     known = ("", 0) if blob is None else (blob.digest, blob.size)
-    return Content(image.archive, layer, layer.offset, layer.size, layer.digest, *known)
+    return BlobContent(image.archive, layer, layer.offset, layer.size, layer.digest, *known)
 
 
-def config_content(image: ImageRecord) -> Content:
+def config_content(image: ImageRecord) -> BlobContent:
     """Return the config of an image as something to be sent."""
     digest, size = image.config_digest, image.config_size
-    return Content(image.archive, None, image.config_offset, size, digest, digest, size)
+    return BlobContent(image.archive, None, image.config_offset, size, digest, digest, size)
 
 
 class BlobSource:
@@ -81,7 +81,7 @@ class BlobSource:
 
     def __init__(
         self,
-        content: Content,
+        content: BlobContent,
         opened: OpenCandidate,
         services: Services,
         pool: ThreadPoolExecutor,
@@ -100,7 +100,7 @@ class BlobSource:
         self.digest = ""
         self.size = 0
 
-    def parts(self) -> Generator[Part]:
+    def parts(self) -> Generator[BlobPart]:
         """Yield the blob; when this ends without an error, every byte of it is proven.
 
         The digest of a stored blob is that of the bytes that were read. A plain layer is proven by
@@ -162,7 +162,7 @@ class BlobSource:
             self._advance(len(piece))
             yield piece
 
-    def _gathered(self, pieces: Iterator[bytes]) -> Iterator[Part]:
+    def _gathered(self, pieces: Iterator[bytes]) -> Iterator[BlobPart]:
         waiting: list[memoryview] = []
         held = 0
         for piece in pieces:
@@ -170,13 +170,13 @@ class BlobSource:
             self.size += len(rest)
             while held + len(rest) >= self._part_bytes:
                 taken = self._part_bytes - held
-                yield Part((*waiting, rest[:taken]))
+                yield BlobPart((*waiting, rest[:taken]))
                 waiting, held, rest = [], 0, rest[taken:]
             if rest:
                 waiting.append(rest)
                 held += len(rest)
         if waiting:
-            yield Part(waiting)
+            yield BlobPart(waiting)
 
     def _checked(self, found: str) -> str:
         if found != self._content.digest:

@@ -16,7 +16,7 @@ from jenkins_release.registry.protocol import LayersNotFound
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.blob_jobs import BlobSender, Job
-from jenkins_release.steps.promotion.blob_source import Content, config_content, layer_content
+from jenkins_release.steps.promotion.blob_source import BlobContent, config_content, layer_content
 from jenkins_release.steps.promotion.image_push import ImagePush
 from jenkins_release.steps.promotion.missing_blobs import MissingBlobs
 
@@ -85,7 +85,7 @@ class DirectPusher:
 
     def _jobs(self, pushes: Sequence[ImagePush]) -> list[Job]:
         """Return what has to be sent where, the largest first; each content once."""
-        wanted: dict[tuple[str, str], tuple[Content, list[str]]] = {}
+        wanted: dict[tuple[str, str], tuple[BlobContent, list[str]]] = {}
         for push in pushes:
             contents = [layer_content(push.record, layer) for layer in push.record.layers]
             for content in [config_content(push.record), *contents]:

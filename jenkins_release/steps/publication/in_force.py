@@ -110,7 +110,7 @@ def _other_files(record: PublishedRelease, opened: OpenCandidate, shown: str) ->
 
 
 @dataclass(frozen=True)
-class Standing:
+class ReleaseStanding:
     """Whether customers may have a published release.
 
     Attributes:
@@ -129,7 +129,7 @@ class Standing:
         return not self.withdrawn and not self.unproven
 
 
-def standings(found: Mapping[str, FoundRelease], services: Services) -> dict[str, Standing]:
+def standings(found: Mapping[str, FoundRelease], services: Services) -> dict[str, ReleaseStanding]:
     """Say of each of some published releases how it stands; what is wrong with one is told of that one.
 
     Args:
@@ -187,19 +187,21 @@ def pinned_in_registry(
     }
 
 
-def _standing(found: FoundRelease, opened: OpenCandidate | ReleaseError, services: Services) -> Standing:
+def _standing(
+    found: FoundRelease, opened: OpenCandidate | ReleaseError, services: Services
+) -> ReleaseStanding:
     if isinstance(opened, ReleaseError):
-        return Standing(unproven=opened.message)
+        return ReleaseStanding(unproven=opened.message)
     try:
         require_believed(opened, services)
         evidence = evidence_of(opened, services)
         if is_withdrawn(evidence):
             told = withdrawn_error([(opened.ref, evidence.of(WITHDRAWAL)[-1])], "")
-            return Standing(withdrawn=told.message, opened=opened)
+            return ReleaseStanding(withdrawn=told.message, opened=opened)
         require_published(found, opened, services, if_withdrawn="")
     except (GateRefused, IntegrityError) as error:
-        return Standing(unproven=error.message, opened=opened)
-    return Standing(opened=opened)
+        return ReleaseStanding(unproven=error.message, opened=opened)
+    return ReleaseStanding(opened=opened)
 
 
 def is_withdrawn(evidence: Evidence) -> bool:

@@ -14,7 +14,7 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError, Remo
 from jenkins_release.records.attestation import SUMMARY
 from jenkins_release.records.base import timestamp
 from jenkins_release.records.bundle import read_bundle, write_bundle
-from jenkins_release.rules.gate.released import Release
+from jenkins_release.rules.gate.released import AttestedRelease
 from jenkins_release.rules.release.consumer import examine, judge, up_to_date
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, attest, catch_up
@@ -87,7 +87,7 @@ class Gathered:
     """
 
     ref: CandidateRef
-    release: Release
+    release: AttestedRelease
     data: bytes = field(repr=False)
     attestations: int
     added: str
@@ -175,7 +175,7 @@ def released_candidate(request: AttestationsRequest, services: Services) -> Open
 
 def _summarized(
     opened: OpenCandidate, request: AttestationsRequest, services: Services
-) -> tuple[OpenCandidate, Release, str]:
+) -> tuple[OpenCandidate, AttestedRelease, str]:
     """Return the candidate with a summary of all that stands before it, which is added if need be."""
     added = ""
     for _ in range(_ATTEMPTS):
@@ -199,14 +199,14 @@ def _summarized(
     )
 
 
-def _examined(opened: OpenCandidate, services: Services) -> Release:
+def _examined(opened: OpenCandidate, services: Services) -> AttestedRelease:
     """Return what the attestations say; that the policy does not allow the release is a problem of it."""
     release = examine(opened.manifest, opened.attestations, services.trusted_keys, services.now())
     problems = dict.fromkeys((*release.problems, *release_refusals(opened, services)))
     return replace(release, problems=tuple(problems))
 
 
-def _claim(release: Release, services: Services) -> Claim:
+def _claim(release: AttestedRelease, services: Services) -> Claim:
     subjects = release.subjects
     if subjects is None:
         raise IntegrityError(
@@ -221,7 +221,7 @@ def _claim(release: Release, services: Services) -> Claim:
 
 
 def _require_readable(
-    data: bytes, release: Release, request: AttestationsRequest, services: Services
+    data: bytes, release: AttestedRelease, request: AttestationsRequest, services: Services
 ) -> None:
     """Judge the bundle as its consumers will: one that they could not use is not handed out."""
     bundle = read_bundle(data, str(request.out))

@@ -33,7 +33,7 @@ from jenkins_release.images.unpacked import unpacked
 from jenkins_release.records.bundle import MAX_BUNDLE_BYTES, Bundle, read_bundle
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.rules.gate.authority import Authority
-from jenkins_release.rules.gate.released import Release
+from jenkins_release.rules.gate.released import AttestedRelease
 from jenkins_release.rules.release.consumer import approval_problems, judge, judge_under
 from jenkins_release.rules.release.matching import (
     Match,
@@ -99,7 +99,7 @@ class ReleaseVerification:
         authority: The version of the trust document that it fulfils; None without a trust root.
     """
 
-    release: Release
+    release: AttestedRelease
     matches: tuple[Match, ...]
     unchecked: tuple[str, ...] = ()
     authority: Authority | None = None
@@ -184,7 +184,7 @@ class _Verification:
 
     def _judged(
         self, bundle: Bundle, now: datetime
-    ) -> tuple[Release | None, Sequence[str], Sequence[str], tuple[str, ...], Authority | None]:
+    ) -> tuple[AttestedRelease | None, Sequence[str], Sequence[str], tuple[str, ...], Authority | None]:
         """Return the release, what is not proven, what is not allowed, what is unchecked, and under what."""
         if self.request.trust_root:
             found = judge_under(bundle, self._authorities(bundle), now)
@@ -207,7 +207,7 @@ class _Verification:
             versions = numbered(bundle.trust, where)
         return authorities(walk([pin], versions, where))
 
-    def _other_release(self, release: Release | None) -> list[str]:
+    def _other_release(self, release: AttestedRelease | None) -> list[str]:
         wanted = self.request.release
         if release is None or wanted in {"", release.record.version, release.record.ident}:
             return []
@@ -241,7 +241,7 @@ class _Verification:
         return RegistryLogin(host, user, password.get_secret_value()) if user and password else None
 
     def _looks(
-        self, release: Release, references: list[tuple[str, ImageReference]]
+        self, release: AttestedRelease, references: list[tuple[str, ImageReference]]
     ) -> Iterator[Callable[[], Match]]:
         for name, reference in references:
             yield partial(self._stored, release, name, reference)
@@ -255,7 +255,7 @@ class _Verification:
     def _retry(self, what: str, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
         return retry_call(action, *arguments, what=what, policy=_RETRY, sleep=self.sleep)
 
-    def _stored(self, release: Release, name: str, reference: ImageReference) -> Match:
+    def _stored(self, release: AttestedRelease, name: str, reference: ImageReference) -> Match:
         from jenkins_release.registry.distribution import DistributionRegistry
 
         registry = DistributionRegistry(reference.host, self._login(reference.host))
@@ -264,7 +264,7 @@ class _Verification:
         finally:
             registry.close()
 
-    def _local(self, release: Release, name: str) -> Match:
+    def _local(self, release: AttestedRelease, name: str) -> Match:
         from jenkins_release.images import DockerEngine
 
         host = self.request.docker_host or None
@@ -273,7 +273,7 @@ class _Verification:
             diff_ids = self._retry(f"inspect {name}", engine.inspect, name).diff_ids
         return match_local(release, name, digest, diff_ids)
 
-    def _archive(self, release: Release, path: Path) -> Match:
+    def _archive(self, release: AttestedRelease, path: Path) -> Match:
         platforms = {image.platform for image in release.record.images}
         try:
             with ArchiveReader(platforms.pop() if len(platforms) == 1 else None) as reader:
@@ -287,7 +287,7 @@ class _Verification:
             raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from error
         return match_archive(release, str(path), index)
 
-    def _file(self, release: Release, path: Path) -> Match:
+    def _file(self, release: AttestedRelease, path: Path) -> Match:
         hashed, size = sha256(), 0
         for chunk in self._read(path):
             hashed.update(chunk)
@@ -315,7 +315,7 @@ def _together(failures: Sequence[ReleaseError]) -> ReleaseError:
 
 
 def _read_stored(
-    release: Release, name: str, reference: ImageReference, registry: DistributionRegistry
+    release: AttestedRelease, name: str, reference: ImageReference, registry: DistributionRegistry
 ) -> Match:
     repository = reference.repository
     promoted = promoted_image(release, reference.host, repository)

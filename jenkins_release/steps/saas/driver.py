@@ -87,7 +87,7 @@ class Driver(Protocol):
 
 
 @dataclass
-class Wait:
+class StackWait:
     """A wait for the stack, bounded by our own clock.
 
     Attributes:

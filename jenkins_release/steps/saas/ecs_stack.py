@@ -14,7 +14,7 @@ from jenkins_release.rules.saas.rollout import Rollout, rollout
 from jenkins_release.rules.saas.stack import StackEntry
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.context.watcher import StackWatcher
-from jenkins_release.steps.saas.driver import Interfered, RolloutFailed, StackBusy, Wait
+from jenkins_release.steps.saas.driver import Interfered, RolloutFailed, StackBusy, StackWait
 from jenkins_release.steps.saas.ecs_images import pinned_digests, pinned_settings, require_known, task_digests
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class EcsStack:
 
     def bring(self, state: StackState, origin: StackState, run: str, since: StackEntry | None) -> StackState:  # noqa: ARG002
         """Update the services in their order, each when the one before is steady."""
-        wait = Wait(self._services, self._section, self._watcher)
+        wait = StackWait(self._services, self._section, self._watcher)
         for part in state.parts:
             self._note_events(self._one(part.name))
             deployment = self._deploy(part)
@@ -176,7 +176,7 @@ class EcsStack:
         self._watcher.event(name, f"updated to {part.definition}")
         return deployment
 
-    def _until_steady(self, part: RunningPart, before: str, deployment: str, wait: Wait) -> None:
+    def _until_steady(self, part: RunningPart, before: str, deployment: str, wait: StackWait) -> None:
         """Wait until a service is steady.
 
         Nothing is concluded before its deployment was seen once: an answer from before the update looks as

@@ -16,7 +16,7 @@ from jenkins_release.steps.saas.driver import RolloutFailed
 
 
 @dataclass
-class _Check:
+class _Watch:
     section: HealthSection
     streak: Streak
     end: datetime
@@ -41,7 +41,7 @@ def ask_health(
     """
     begin = services.now()
     checks = [
-        _Check(
+        _Watch(
             section,
             Streak(section.url, section.successes),
             begin + timedelta(seconds=section.deadline_s),
@@ -65,7 +65,7 @@ def ask_health(
     return tuple(each.streak.result() for each in checks), unhealthy
 
 
-def _ask(check: _Check, release: str, services: Services, watcher: StackWatcher) -> None:
+def _ask(check: _Watch, release: str, services: Services, watcher: StackWatcher) -> None:
     section = check.section
     answer = services.prober.ask(section.url, section.timeout_s)
     problem = fault(section, answer, expected_version(section, release))

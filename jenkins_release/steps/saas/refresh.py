@@ -18,7 +18,7 @@ from jenkins_release.steps.notices.announce import announced, by_release
 from jenkins_release.steps.saas.driver import Driver, saas_section
 from jenkins_release.steps.saas.health import require_healthy
 from jenkins_release.steps.saas.history import Recorder, StackKnowledge, read_knowledge, stack_lease
-from jenkins_release.steps.saas.run import Move, RefreshReport, Run, refreshed, unchanged
+from jenkins_release.steps.saas.run import Move, RefreshReport, RefreshRun, refreshed, unchanged
 from jenkins_release.steps.saas.strategy import open_driver
 from jenkins_release.steps.saas.target import Released, find_released
 
@@ -77,7 +77,7 @@ def refresh_stack(
         recorder = Recorder(
             target.opened, signer, services, knowledge.history, accepted=knowledge.lost, because=because
         )
-        run = Run(move, driver, recorder, services, watcher)
+        run = RefreshRun(move, driver, recorder, services, watcher)
         run.begin()
         driver.guard = lease.confirm
         return run.forward(or_back=True)

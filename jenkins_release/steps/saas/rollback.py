@@ -24,7 +24,7 @@ from jenkins_release.steps.saas.history import (
     read_knowledge,
     stack_lease,
 )
-from jenkins_release.steps.saas.run import Move, RefreshReport, Run, refreshed, unchanged
+from jenkins_release.steps.saas.run import Move, RefreshReport, RefreshRun, refreshed, unchanged
 from jenkins_release.steps.saas.strategy import open_driver
 
 
@@ -75,7 +75,9 @@ def rollback_stack(
             told = "it was returned already, and nothing was changed"
             health = require_healthy(move.after.release, told, services, watcher)
             return unchanged(move, services, health=health)
-        run = Run(move, driver, Recorder(opened, signer, services, knowledge.history), services, watcher)
+        run = RefreshRun(
+            move, driver, Recorder(opened, signer, services, knowledge.history), services, watcher
+        )
         run.begin()
         driver.guard = lease.confirm
         return run.forward(or_back=False)

@@ -82,7 +82,7 @@ def unchanged(
     )
 
 
-class Run:
+class RefreshRun:
     """A run, under the stack's lease.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jenkins_release.aws.ssm import FINAL, Command, CommandOrder, Invocation
+from jenkins_release.aws.ssm import FINAL, CommandOrder, Invocation, SentCommand
 from jenkins_release.base.errors import ReleaseError
 from jenkins_release.base.tags import fill
 from jenkins_release.base.versions import ReleaseVersion
@@ -19,7 +19,7 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.context.watcher import StackWatcher
 from jenkins_release.steps.publication.in_force import require_intact
-from jenkins_release.steps.saas.driver import RolloutFailed, StackBusy, Wait
+from jenkins_release.steps.saas.driver import RolloutFailed, StackBusy, StackWait
 
 if TYPE_CHECKING:
     from jenkins_release.steps.saas.target import Released
@@ -122,7 +122,7 @@ class SsmStack:
     def _comment(self, run: str) -> str:
         return f"jenkins-release {self._section.stack} #{run}"
 
-    def _same_instances(self, command: Command) -> bool:
+    def _same_instances(self, command: SentCommand) -> bool:
         """Whether a command may reach an instance of ours, as far as its tags tell."""
         ours = {tag: frozenset(values) for tag, values in self._ssm.targets.items()}
         return all(command.tags[tag] & values for tag, values in ours.items() if tag in command.tags)
@@ -157,7 +157,7 @@ class SsmStack:
                 self._cancel_sent(order, since)
             raise
 
-    def _listed(self, order: CommandOrder, since: datetime) -> list[Command]:
+    def _listed(self, order: CommandOrder, since: datetime) -> list[SentCommand]:
         """List the commands that were sent so; one that may be among them is waited for."""
         end = self._services.now() + timedelta(seconds=_LATE_S)
         while True:
@@ -176,8 +176,8 @@ class SsmStack:
             if not each.ended:
                 self._cancel(each.ident)
 
-    def _until_ended(self, ident: str) -> tuple[Command, list[Invocation]]:
-        wait = Wait(self._services, self._section, self._watcher)
+    def _until_ended(self, ident: str) -> tuple[SentCommand, list[Invocation]]:
+        wait = StackWait(self._services, self._section, self._watcher)
         try:
             command = self._follow(ident, wait)
             if command is None:
@@ -197,7 +197,7 @@ class SsmStack:
             raise
         return command, self._ended(command, wait)
 
-    def _ended(self, command: Command, wait: Wait) -> list[Invocation]:
+    def _ended(self, command: SentCommand, wait: StackWait) -> list[Invocation]:
         """Return how a command that ended did so on each of its instances.
 
         Raises:
@@ -219,7 +219,7 @@ class SsmStack:
                 )
             wait.pause()
 
-    def _follow(self, ident: str, wait: Wait) -> Command | None:
+    def _follow(self, ident: str, wait: StackWait) -> SentCommand | None:
         """Wait for the end; None where it does not come in time."""
         run_command, told = self._services.run_command, dict[str, str]()
         while True:
@@ -243,7 +243,7 @@ class SsmStack:
             # The reason why it is cancelled is what the caller has to see.
             self._watcher.event(ident, f"could not be cancelled: {error.message}")
 
-    def _failure(self, command: Command, invocations: list[Invocation]) -> RolloutFailed:
+    def _failure(self, command: SentCommand, invocations: list[Invocation]) -> RolloutFailed:
         bad = [each for each in invocations if each.status != "Success"]
         if not invocations:
             self.touched = False

@@ -16,7 +16,7 @@ from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import SETUP
 from jenkins_release.records.setup import SetupBundle, setup_zip_name
 from jenkins_release.records.setup_zip import Member, write_zip
-from jenkins_release.rules.gate.released import Release
+from jenkins_release.rules.gate.released import AttestedRelease
 from jenkins_release.rules.release.consumer import examine
 from jenkins_release.rules.setup_zip.files import (
     SetupClaim,
@@ -136,11 +136,11 @@ def build_bundle(request: BundleRequest, services: Services) -> BundleReport:
 @dataclass(frozen=True)
 class _Found:
     opened: OpenCandidate
-    release: Release
+    release: AttestedRelease
     added: str
 
 
-def _release(opened: OpenCandidate, services: Services) -> tuple[OpenCandidate, Release]:
+def _release(opened: OpenCandidate, services: Services) -> tuple[OpenCandidate, AttestedRelease]:
     opened = reopen(opened, services)
     require_unaltered(opened, services)
     require_allowed(opened, services)

@@ -64,7 +64,7 @@ class Done:
     answer: bytes = b""
 
 
-class Exchange:
+class PackedExchange:
     """The requests under way on one connection.
 
     Args:
@@ -230,7 +230,7 @@ class Exchange:
         self._settle(header, request, start, data)
         return None
 
-    def _settle(self, header: wire.Header, request: Done, start: bytes, data: bytes) -> None:
+    def _settle(self, header: wire.MessageHeader, request: Done, start: bytes, data: bytes) -> None:
         if not header.flags & wire.FLAG_ANSWER:
             raise ValueError("it is a request")
         if header.command != (wire.READ if request.reading else wire.WRITE):
@@ -264,7 +264,7 @@ class Exchange:
         return self._protection
 
 
-def _check_size(start: bytes, header: wire.Header, request: Done, length: int) -> None:
+def _check_size(start: bytes, header: wire.MessageHeader, request: Done, length: int) -> None:
     # Before the rest is received or copied: a server cannot make this side hold more than it asked for.
     most = request.size if request.reading and header.status == wire.SUCCESS else 0
     if length > wire.FIXED + most + _SLACK:

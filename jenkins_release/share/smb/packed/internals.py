@@ -38,7 +38,7 @@ from smbprotocol.transport import Tcp
 from smbprotocol.tree import TreeConnect
 
 from jenkins_release.base.waits import LEAST_RATE, Call
-from jenkins_release.share.smb.packed.exchange import Exchange, Protection
+from jenkins_release.share.smb.packed.exchange import PackedExchange, Protection
 from jenkins_release.share.smb.packed.messages import HEADER, UNSOLICITED
 from jenkins_release.share.smb.packed.protection import Part, sealer, signer, unknown
 from jenkins_release.share.smb.patience import POLL_S, Patience
@@ -227,7 +227,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         self.timeout_s = timeout_s
         self.least_rate = least_rate
         self.waits_for: Callable[[], str] = lambda: f"{server}:{port} to answer"
-        self.exchange = Exchange(self._grant, least_rate=least_rate)
+        self.exchange = PackedExchange(self._grant, least_rate=least_rate)
         self._transport: BulkTcp | None = None
         super().__init__(guid, server, port, require_signing=True)
         # As the locks of the socket: the garbage collector comes by.

@@ -41,7 +41,7 @@ _PADDING = 0x50
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class MessageHeader:
     """What a received header says.
 
     Attributes:
@@ -129,7 +129,7 @@ def write_body(file_id: bytes, offset: int, length: int) -> bytes:
     return _WRITE.pack(49, _HEADER_AND_WRITE, length, offset, file_id, 0, 0, 0, 0, 0)
 
 
-def parse_header(message: bytes) -> Header:
+def parse_header(message: bytes) -> MessageHeader:
     """Read a received header.
 
     Raises:
@@ -142,7 +142,7 @@ def parse_header(message: bytes) -> Header:
     )
     if magic != PLAIN_MAGIC or size != HEADER:
         raise ValueError("a message does not begin with an SMB 2 header")
-    return Header(status, command, credit, flags, following, number, session_id)
+    return MessageHeader(status, command, credit, flags, following, number, session_id)
 
 
 def signature_of(message: bytes) -> bytes:
