@@ -20,7 +20,7 @@ from jenkins_release.registry.protocol import BlobPart, RegistryLogin
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from tests.fixtures.key_access import key_access
-from tests.fixtures.raw_server import BlobPart as Said
+from tests.fixtures.raw_server import Part as Said
 from tests.fixtures.raw_server import RawServer, Request, Speech, answer, drip, flood, stall
 from tests.fixtures.silence import GENEROUS_S
 
