@@ -13,7 +13,7 @@ Names are imported on first use, so that ``import jenkins_release`` loads neithe
 
 from __future__ import annotations
 
-from jenkins_release.base.lazy import imported_on_use
+from jenkins_release.base.lazy_imports import imported_on_use
 from jenkins_release.base.version import __version__
 
 _HOMES = {

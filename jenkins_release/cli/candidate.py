@@ -136,7 +136,7 @@ def list_(runtime: Runtime, version: str | None) -> None:
 @pass_runtime
 def show(runtime: Runtime, ref: CandidateRef) -> None:
     """Show one candidate: images, attestations, and what the gate says."""
-    from jenkins_release.rules.gate.tested import binding
+    from jenkins_release.rules.gate.binding import binding
     from jenkins_release.steps.candidate.listing import show_candidate
 
     shown = show_candidate(ref, runtime.services)
@@ -295,7 +295,7 @@ def _contents(record: Candidate) -> str:
 
 
 def _said(said: Statement) -> str:
-    from jenkins_release.rules.gate.tested import tested_text
+    from jenkins_release.rules.gate.binding import tested_text
 
     predicate, extension = said.predicate, said.extension
     words = []

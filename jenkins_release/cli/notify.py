@@ -9,7 +9,7 @@ import click
 
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.cli.command import Group
-from jenkins_release.cli.notified import notified_json
+from jenkins_release.cli.notices import notified_json
 from jenkins_release.cli.output import table
 from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime
 

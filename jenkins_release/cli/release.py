@@ -69,7 +69,7 @@ def history(runtime: Runtime, version: str, out: Path | None) -> None:
 @pass_runtime
 def publish(runtime: Runtime, ref: CandidateRef, setup_zip: Path | None, key: str, dry_run: bool) -> None:
     """Copy a candidate's installers to the release area, or finish a publication that died."""
-    from jenkins_release.cli.published import publication_json, publication_text
+    from jenkins_release.cli.publications import publication_json, publication_text
     from jenkins_release.steps.publication.publish import PublishRequest, publish_release
 
     report = publish_release(PublishRequest(ref, setup_zip, key, dry_run), runtime.services)
@@ -83,7 +83,7 @@ def publish(runtime: Runtime, ref: CandidateRef, setup_zip: Path | None, key: st
 @pass_runtime
 def list_(runtime: Runtime) -> None:
     """List what was released. Exit status 4 where a release is not provable, or was altered."""
-    from jenkins_release.cli.published import releases_json, releases_text
+    from jenkins_release.cli.publications import releases_json, releases_text
     from jenkins_release.steps.overview.listing import altered_releases, list_releases
 
     found = list_releases(runtime.services)
@@ -165,7 +165,7 @@ def withdraw(
         return
     if confirm:
         raise ConfigurationError("--confirm belongs to --delete", hint="'release withdraw --help' tells more")
-    from jenkins_release.cli.attested import withdrawn_table
+    from jenkins_release.cli.statements import withdrawn_table
     from jenkins_release.steps.end_of_life.withdraw import WithdrawRequest, withdraw_release
 
     report = withdraw_release(WithdrawRequest(version, reason, build, key, dry_run), runtime.services)

@@ -15,7 +15,7 @@ import click
 
 from jenkins_release.base.environment import require_text
 from jenkins_release.base.errors import ConfigurationError, ReleaseError, without_logins
-from jenkins_release.cli.notified import notified_json, notified_text
+from jenkins_release.cli.notices import notified_json, notified_text
 from jenkins_release.cli.output import bullets, plain, tell
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.share.candidates import CandidateRef

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from jenkins_release.cli.attested import in_build, what_is_said
 from jenkins_release.cli.output import bullets, counted, plain, table
+from jenkins_release.cli.statements import in_build, what_is_said
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.release.story import Event
 from jenkins_release.steps.overview.history import BuildHistory, VersionHistory

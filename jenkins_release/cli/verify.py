@@ -13,9 +13,9 @@ from jenkins_release.cli.command import Command
 from jenkins_release.cli.output import plain
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.cli.runtime import Runtime, pass_runtime, result_options
+from jenkins_release.rules.gate.attested_release import AttestedRelease
+from jenkins_release.rules.gate.binding import UNKNOWN
 from jenkins_release.rules.gate.evidence import Counted
-from jenkins_release.rules.gate.released import AttestedRelease
-from jenkins_release.rules.gate.tested import UNKNOWN
 from jenkins_release.rules.release.matching import Match
 
 _EXISTING = click.Path(path_type=Path, exists=True)

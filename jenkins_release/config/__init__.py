@@ -1,5 +1,6 @@
 """Configuration: ``release.toml``, its overrides, and secrets from the environment."""
 
+from jenkins_release.config.key_sections import read_key_sections
 from jenkins_release.config.load import load_configuration
 from jenkins_release.config.model import Configuration, TrustedKeySection
 from jenkins_release.config.secrets import (
@@ -17,7 +18,6 @@ from jenkins_release.config.secrets import (
     SMTP_USER,
     secret,
 )
-from jenkins_release.config.trusted import read_key_sections
 
 __all__ = [
     "CUSTOMER_KEY_ID",

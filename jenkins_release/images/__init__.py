@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jenkins_release.base.lazy import imported_on_use
+from jenkins_release.base.lazy_imports import imported_on_use
 from jenkins_release.images.archive import (
     ArchivedImage,
     ArchivedLayer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jenkins_release.base.lazy import imported_on_use
+from jenkins_release.base.lazy_imports import imported_on_use
 from jenkins_release.portal.protocol import Advance, Link, NotAtPortal, Portal, PortalFile, Sent, Upload
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jenkins_release.base.lazy import imported_on_use
+from jenkins_release.base.lazy_imports import imported_on_use
 from jenkins_release.share.factory import ClosableShare, open_share
 from jenkins_release.share.folder.share import DirectoryShare
 from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share, ShareFull, Writer

@@ -22,7 +22,7 @@ from jenkins_release.images import DockerEngine
 from jenkins_release.keys import load_signer
 from jenkins_release.records.attestation import PUBLICATION, Place, read_envelope, sign_statement
 from jenkins_release.records.candidate import manifest_digest
-from jenkins_release.records.published import PublishedRelease, release_checksum_lines
+from jenkins_release.records.published_release import PublishedRelease, release_checksum_lines
 from jenkins_release.records.setup import RECORD, SUMS, SetupBundle, setup_checksum_lines
 from jenkins_release.records.setup_zip import Member, read_zip, write_zip
 from jenkins_release.rules.setup_zip.files import file_records

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jenkins_release.records.published import PublishedRelease, release_checksum_lines
+from jenkins_release.records.published_release import PublishedRelease, release_checksum_lines
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs.pages import ROOT

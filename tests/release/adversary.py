@@ -47,7 +47,7 @@ from jenkins_release.records.attestation import (
 from jenkins_release.records.base import canonical_json
 from jenkins_release.records.bundle import read_bundle
 from jenkins_release.records.candidate import Candidate, manifest_digest
-from jenkins_release.records.published import PublishedRelease, release_checksum_lines
+from jenkins_release.records.published_release import PublishedRelease, release_checksum_lines
 from jenkins_release.records.refresh import RefreshRecord
 from jenkins_release.registry.protocol import TagConflict
 from jenkins_release.sandbox.product import write_product

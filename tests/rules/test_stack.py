@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jenkins_release.records.refresh import RefreshRecord, RunningPart, StackState
 from jenkins_release.records.stack_service import Deployment, EcsService
 from jenkins_release.rules.saas.rollout import rollout
-from jenkins_release.rules.saas.running import MIXED, NOT_A_RELEASE, NOTHING, ReleasedImages, verdict
+from jenkins_release.rules.saas.running_release import MIXED, NOT_A_RELEASE, NOTHING, ReleasedImages, verdict
 from jenkins_release.rules.saas.stack import StackEntry, stack_history
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

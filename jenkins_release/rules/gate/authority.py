@@ -26,12 +26,12 @@ from jenkins_release.records.attestation import (
 )
 from jenkins_release.records.plan import Plan, PlannedImage, TagNow
 from jenkins_release.rules.gate.approvals import approved_plan
+from jenkins_release.rules.gate.attested_release import AttestedRelease
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.decision import decide
 from jenkins_release.rules.gate.drift import drift
 from jenkins_release.rules.gate.evidence import Arrival, Counted, collect
 from jenkins_release.rules.gate.policy import NOTARY_ROLES, Policy, policy_digest
-from jenkins_release.rules.gate.released import AttestedRelease
 
 RELEASING = (PROMOTION, PUBLICATION)
 """What makes a candidate a release."""

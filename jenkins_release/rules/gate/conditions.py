@@ -20,9 +20,9 @@ from jenkins_release.records.attestation import (
 )
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.scan import Scan
+from jenkins_release.rules.gate.binding import UNKNOWN, Binding, binding
 from jenkins_release.rules.gate.evidence import Counted, Evidence
 from jenkins_release.rules.gate.policy import Policy
-from jenkins_release.rules.gate.tested import UNKNOWN, Binding, binding
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.gate import conditions
 from jenkins_release.rules.gate.approvals import Override, approvals, overrides
+from jenkins_release.rules.gate.binding import UNKNOWN
 from jenkins_release.rules.gate.conditions import Facts, Reason, Verdict
 from jenkins_release.rules.gate.evidence import Arrival, Counted, Evidence, collect
 from jenkins_release.rules.gate.policy import Policy
-from jenkins_release.rules.gate.tested import UNKNOWN
 
 OVERRIDABLE = frozenset(
     {

@@ -38,12 +38,12 @@ from jenkins_release.records.summary import (
 )
 from jenkins_release.rules.gate import conditions
 from jenkins_release.rules.gate.approvals import approved_plan
+from jenkins_release.rules.gate.attested_release import AttestedRelease, read_promotion, read_publication
 from jenkins_release.rules.gate.authority import Authority, Chain, authority_of, refusals, released_plan
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.drift import drift
 from jenkins_release.rules.gate.evidence import CLOCK_SKEW, Arrival, Counted, Evidence, collect
 from jenkins_release.rules.gate.policy import NOTARY_ROLES, Policy
-from jenkins_release.rules.gate.released import AttestedRelease, read_promotion, read_publication
 
 
 def judge(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jenkins_release.records.archive_index import ArchiveIndex
 from jenkins_release.records.candidate import Candidate, ImageRecord
 from jenkins_release.records.release import ReleasedImage
-from jenkins_release.rules.gate.released import AttestedRelease
+from jenkins_release.rules.gate.attested_release import AttestedRelease
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from jenkins_release.records.setup import (
     setup_folder,
 )
 from jenkins_release.records.setup_zip import Member
-from jenkins_release.rules.gate.released import AttestedRelease
+from jenkins_release.rules.gate.attested_release import AttestedRelease
 from jenkins_release.rules.setup_zip.settings import read_settings
 
 NOTES = "notes.md"

@@ -34,9 +34,9 @@ from jenkins_release.records.setup import (
     setup_checksum_lines,
 )
 from jenkins_release.records.setup_zip import Member, read_zip, write_zip
+from jenkins_release.rules.gate.attested_release import AttestedRelease
 from jenkins_release.rules.gate.authority import Authority
 from jenkins_release.rules.gate.evidence import Counted
-from jenkins_release.rules.gate.released import AttestedRelease
 from jenkins_release.rules.release.consumer import judge, judge_under
 from jenkins_release.rules.setup_zip.files import (
     README,

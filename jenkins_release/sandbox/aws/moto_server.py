@@ -17,7 +17,7 @@ from typing import Any
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION
 from jenkins_release.sandbox.iam.moto import complete_iam, with_snapshot
-from jenkins_release.sandbox.iam.moto_late import Late
+from jenkins_release.sandbox.iam.moto_lag import Late
 from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer, listening
 
 _CHANGING = {"iam": ("users", "access_keys", "managed_policies", "tagger"), "secretsmanager": ("secrets",)}

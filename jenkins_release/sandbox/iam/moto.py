@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from jenkins_release.sandbox.iam.moto_late import Application
+from jenkins_release.sandbox.iam.moto_lag import Application
 
 SNAPSHOT = "/_sandbox/iam"
 """Path of the snapshot; ``POST`` with ``{"access_key": ID, "at": SECONDS}`` notes a use."""

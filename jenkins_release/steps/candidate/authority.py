@@ -9,8 +9,8 @@ from collections.abc import Collection
 
 from jenkins_release.base.errors import GateRefused, IntegrityError
 from jenkins_release.records.attestation import PROMOTION
+from jenkins_release.rules.gate.attested_release import read_promotion
 from jenkins_release.rules.gate.authority import RELEASING, Chain, refusals, workspace_refusals
-from jenkins_release.rules.gate.released import read_promotion
 from jenkins_release.rules.release.consumer import examine
 from jenkins_release.steps.candidate.ledger_standing import standing_of
 from jenkins_release.steps.candidate.opened import OpenCandidate

@@ -38,7 +38,7 @@ from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.portal.page import look
 from jenkins_release.steps.portal.page import window as portal_window
 from jenkins_release.steps.portal.removal import PortalRemoval, PortalRemovalRequest, remove_from_portal
-from jenkins_release.steps.publication.in_force import pinned_in_registry
+from jenkins_release.steps.publication.standing import pinned_in_registry
 from jenkins_release.steps.release.releases import Release, all_releases, release_of
 
 _log = logging.getLogger(__name__)

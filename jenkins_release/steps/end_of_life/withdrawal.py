@@ -13,7 +13,7 @@ from jenkins_release.records.release import MovedTag, ReleasedImage, WithdrawnIm
 from jenkins_release.registry.protocol import Repository, RepositoryNotFound
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.plan import candidate_tag
-from jenkins_release.steps.publication.in_force import pinned_in_registry
+from jenkins_release.steps.publication.standing import pinned_in_registry
 from jenkins_release.steps.release.releases import Release, earlier_releases, promoted_here
 
 _log = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.authority import require_allowed
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidates
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.publication.in_force import require_believed, require_recorded
 from jenkins_release.steps.publication.published_files import FoundRelease, misplaced_files, read_published
+from jenkins_release.steps.publication.standing import require_believed, require_recorded
 from jenkins_release.steps.release.releases import build_order, evidence_of
 
 

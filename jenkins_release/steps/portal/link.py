@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
-from jenkins_release.records.published import PublishedFile
+from jenkins_release.records.published_release import PublishedFile
 from jenkins_release.steps.candidate.attest import named
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.portal.page import look, standings_at

@@ -21,13 +21,13 @@ from jenkins_release.records.attestation import (
     TEST_RESULT,
     WITHDRAWAL,
 )
-from jenkins_release.records.published import PublishedRelease
+from jenkins_release.records.published_release import PublishedRelease
 from jenkins_release.rules.release.portal import line_name, supported_versions
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.publication.in_force import ReleaseStanding, standings
 from jenkins_release.steps.publication.published_files import FoundRelease, read_published
+from jenkins_release.steps.publication.standing import ReleaseStanding, standings
 from jenkins_release.steps.release.releases import evidence_of
 
 _log = logging.getLogger(__name__)

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.base.names import check_identifier
 from jenkins_release.records.attestation import PORTAL
-from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
+from jenkins_release.records.published_release import PublishedFile, PublishedRelease, release_checksum_lines
 from jenkins_release.records.release import PortalRecord
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, reopen
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.publication.in_force import pinned_in_registry, require_published
 from jenkins_release.steps.publication.published_files import FoundRelease, read_published
+from jenkins_release.steps.publication.standing import pinned_in_registry, require_published
 from jenkins_release.steps.release.releases import evidence_of
 
 

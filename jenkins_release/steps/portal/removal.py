@@ -15,7 +15,7 @@ from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.portal import NotAtPortal
 from jenkins_release.records.attestation import PORTAL
 from jenkins_release.records.candidate import manifest_digest
-from jenkins_release.records.published import PublishedRelease
+from jenkins_release.records.published_release import PublishedRelease
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps.candidate.attest import Claim, attest, named

@@ -17,7 +17,7 @@ from typing import Any
 from jenkins_release.base.errors import GateRefused, IntegrityError, ReleaseError
 from jenkins_release.base.version import PROGRAM
 from jenkins_release.records.attestation import PUBLICATION, WITHDRAWAL
-from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
+from jenkins_release.records.published_release import PublishedFile, PublishedRelease, release_checksum_lines
 from jenkins_release.rules.gate.decision import Decision
 from jenkins_release.rules.gate.evidence import Counted
 from jenkins_release.rules.gate.policy import policy_digest

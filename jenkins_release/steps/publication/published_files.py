@@ -11,7 +11,7 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError, Remo
 from jenkins_release.base.stream import at_most
 from jenkins_release.records.attestation import PROMOTION
 from jenkins_release.records.candidate import InstallerKind, manifest_digest
-from jenkins_release.records.published import PublishedFile, PublishedRelease, release_checksum_lines
+from jenkins_release.records.published_release import PublishedFile, PublishedRelease, release_checksum_lines
 from jenkins_release.records.setup import setup_zip_name
 from jenkins_release.records.setup_zip import MAX_ZIP_BYTES
 from jenkins_release.rules.setup_zip.proof import SetupProof, prove_setup_zip

@@ -14,7 +14,7 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError, Remo
 from jenkins_release.records.attestation import SUMMARY
 from jenkins_release.records.base import timestamp
 from jenkins_release.records.bundle import read_bundle, write_bundle
-from jenkins_release.rules.gate.released import AttestedRelease
+from jenkins_release.rules.gate.attested_release import AttestedRelease
 from jenkins_release.rules.release.consumer import examine, judge, up_to_date
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, attest, catch_up

@@ -28,12 +28,12 @@ from jenkins_release.base.retry import RetryPolicy, retry_call
 from jenkins_release.base.waits import pause
 from jenkins_release.config import REGISTRY_PASSWORD, REGISTRY_USER, read_key_sections, secret
 from jenkins_release.images.archive import ArchiveReader
+from jenkins_release.images.decompression import unpacked
 from jenkins_release.images.layer_proof import prove_layers
-from jenkins_release.images.unpacked import unpacked
 from jenkins_release.records.bundle import MAX_BUNDLE_BYTES, Bundle, read_bundle
 from jenkins_release.registry.protocol import RegistryLogin
+from jenkins_release.rules.gate.attested_release import AttestedRelease
 from jenkins_release.rules.gate.authority import Authority
-from jenkins_release.rules.gate.released import AttestedRelease
 from jenkins_release.rules.release.consumer import approval_problems, judge, judge_under
 from jenkins_release.rules.release.matching import (
     Match,

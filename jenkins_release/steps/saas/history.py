@@ -23,7 +23,7 @@ from jenkins_release.records.attestation import KINDS, PROMOTION, PUBLICATION, R
 from jenkins_release.records.refresh import RefreshRecord, StackState
 from jenkins_release.records.release import Promotion
 from jenkins_release.rules.gate.ledger import Recorded
-from jenkins_release.rules.saas.running import ReleasedImages, releases_of
+from jenkins_release.rules.saas.running_release import ReleasedImages, releases_of
 from jenkins_release.rules.saas.stack import StackEntry, StackHistory, stack_history
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.protocol import Lease
@@ -33,7 +33,7 @@ from jenkins_release.steps.candidate.ledger_standing import gone_standing, recor
 from jenkins_release.steps.candidate.listing import candidate_order
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidates
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.publication.in_force import require_believed
+from jenkins_release.steps.publication.standing import require_believed
 from jenkins_release.steps.release.releases import evidence_of
 
 _log = logging.getLogger(__name__)

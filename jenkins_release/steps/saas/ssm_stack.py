@@ -18,7 +18,7 @@ from jenkins_release.rules.saas.stack import StackEntry
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.context.watcher import StackWatcher
-from jenkins_release.steps.publication.in_force import require_intact
+from jenkins_release.steps.publication.standing import require_intact
 from jenkins_release.steps.saas.driver import RolloutFailed, StackBusy, StackWait
 
 if TYPE_CHECKING:

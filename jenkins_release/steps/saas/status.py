@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from jenkins_release.config.saas import ServiceSection
 from jenkins_release.records.refresh import StackState
 from jenkins_release.rules.saas.rollout import rollout
-from jenkins_release.rules.saas.running import MIXED, NOT_A_RELEASE, NOTHING, verdict
+from jenkins_release.rules.saas.running_release import MIXED, NOT_A_RELEASE, NOTHING, verdict
 from jenkins_release.rules.saas.stack import StackEntry
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.context.watcher import StackWatcher

@@ -12,8 +12,8 @@ from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps.candidate.authority import require_allowed
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, require_unaltered
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.publication.in_force import require_believed, require_published, withdrawn_error
 from jenkins_release.steps.publication.published_files import read_published
+from jenkins_release.steps.publication.standing import require_believed, require_published, withdrawn_error
 from jenkins_release.steps.release.releases import releases
 
 _IF_WITHDRAWN = "refresh the stack to a release that is in force; 'saas rollback' returns to the one before"

@@ -16,7 +16,7 @@ from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import SETUP
 from jenkins_release.records.setup import SetupBundle, setup_zip_name
 from jenkins_release.records.setup_zip import Member, write_zip
-from jenkins_release.rules.gate.released import AttestedRelease
+from jenkins_release.rules.gate.attested_release import AttestedRelease
 from jenkins_release.rules.release.consumer import examine
 from jenkins_release.rules.setup_zip.files import (
     SetupClaim,

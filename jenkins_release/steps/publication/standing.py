@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from jenkins_release.base.errors import GateRefused, IntegrityError, ReleaseError
 from jenkins_release.base.tags import pin_tag
 from jenkins_release.records.attestation import PUBLICATION, WITHDRAWAL
-from jenkins_release.records.published import PublishedRelease
+from jenkins_release.records.published_release import PublishedRelease
 from jenkins_release.registry.protocol import RepositoryNotFound
+from jenkins_release.rules.gate.attested_release import read_publication
 from jenkins_release.rules.gate.evidence import Counted, Evidence
-from jenkins_release.rules.gate.released import read_publication
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps.candidate.authority import require_allowed

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jenkins_release.records.published import PublishedRelease, release_checksum_lines
+from jenkins_release.records.published_release import PublishedRelease, release_checksum_lines
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.steps.overview.history import release_history
 from jenkins_release.steps.overview.listing import list_releases

@@ -7,7 +7,7 @@ from typing import Any
 
 from jenkins_release.cli.output import counted, plain, table
 from jenkins_release.records.provenance import OUTSIDE_JENKINS
-from jenkins_release.rules.gate.tested import tested_text
+from jenkins_release.rules.gate.binding import tested_text
 from jenkins_release.rules.release.story import Event
 
 _REFRESHED = {

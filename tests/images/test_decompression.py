@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from jenkins_release.base.errors import IntegrityError
-from jenkins_release.images.unpacked import unpacked
+from jenkins_release.images.decompression import unpacked
 from tests.fixtures.archives import docker_members, join, layer_tar
 
 ARCHIVE = join(docker_members({"skydrm/rms:1": [layer_tar("a"), layer_tar("b")]}))
