@@ -30,7 +30,7 @@ class Store:
 AMAZON = Store(checksums=True)
 
 
-def examine(bucket: Bucket, key: str) -> Store:
+def try_store(bucket: Bucket, key: str) -> Store:
     """Try out what uploads rely on.
 
     Args:

@@ -124,10 +124,10 @@ def _promotion(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"promoted by {plain(facts.get('promotedBy', '?'))} to {plain(facts.get('registry', '?'))}"]
     lines += _overridden(facts)
     started, ended = plain(facts.get("startedOn", "?")), plain(facts.get("finishedOn", "?"))
-    lines.append(f"from {started} to {ended}, {in_build(facts.get('buildUrl'))}")
+    lines.append(f"from {started} to {ended}, {shown_build(facts.get('buildUrl'))}")
     for run in map(_mapping, _list(facts.get("runs"))):
         by, host, plan = (plain(run.get(name, "?")) for name in ("by", "host", "planDigest"))
-        lines.append(f"run by {by} on {host} for plan {plan}, {in_build(run.get('buildUrl'))}")
+        lines.append(f"run by {by} on {host} for plan {plan}, {shown_build(run.get('buildUrl'))}")
     for approval in map(_mapping, _list(facts.get("approvals"))):
         number, approver = plain(approval.get("sequence", "?")), plain(approval.get("approver", "?"))
         lines.append(f"on the approval by {approver} (attestation {number})")
@@ -169,7 +169,7 @@ def _deletion(facts: Mapping[str, Any]) -> list[str]:
 def _publication(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"published by {plain(facts.get('publishedBy', '?'))} in {plain(facts.get('location', '?'))}"]
     lines += _overridden(facts)
-    lines.append(f"release.json {plain(facts.get('release', '?'))}, {in_build(facts.get('buildUrl'))}")
+    lines.append(f"release.json {plain(facts.get('release', '?'))}, {shown_build(facts.get('buildUrl'))}")
     rows = [
         [plain(file.get("path", "?")), plain(file.get("kind", "?")), plain(file.get("sha256", "?"))]
         for file in map(_mapping, _list(facts.get("files")))
@@ -192,7 +192,7 @@ def _refresh(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"{plain(facts.get('refreshedBy', '?'))} {said}"]
     lines.append(
         f"by {plain(facts.get('strategy', '?'))}, from {_state(before)}, record "
-        f"{plain(facts.get('number', '?'))} of this stack, {in_build(facts.get('buildUrl'))}"
+        f"{plain(facts.get('number', '?'))} of this stack, {shown_build(facts.get('buildUrl'))}"
     )
     if facts.get("acceptedBecause"):
         count = counted(len(_list(facts.get("acceptedLost"))), "lost record")
@@ -224,7 +224,7 @@ def _state(state: Mapping[str, Any]) -> str:
 
 
 def _portal(facts: Mapping[str, Any]) -> list[str]:
-    portal, build = plain(facts.get("portal", "?")), in_build(facts.get("buildUrl"))
+    portal, build = plain(facts.get("portal", "?")), shown_build(facts.get("buildUrl"))
     files = list(map(_mapping, _list(facts.get("files"))))
     if facts.get("action") == "removal":
         forced = "although supported and not withdrawn: " if facts.get("forced") else ""
@@ -265,7 +265,7 @@ _SAID: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
 }
 
 
-def in_build(url: Any) -> str:
+def shown_build(url: Any) -> str:
     """Say in which Jenkins build something was done."""
     return f"in {plain(url)}" if url else "outside Jenkins"
 

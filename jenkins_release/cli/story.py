@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jenkins_release.cli.output import bullets, counted, plain, table
-from jenkins_release.cli.statements import in_build, what_is_said
+from jenkins_release.cli.statements import shown_build, what_is_said
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.rules.release.story import Event
 from jenkins_release.steps.overview.history import BuildHistory, VersionHistory
@@ -113,7 +113,7 @@ def _exported(record: Candidate) -> list[str]:
     if record.installers:
         rows = [[i.name, i.kind, record.file(i.path).sha256] for i in record.installers]
         parts.append(_block(table(["installer", "kind", "SHA-256"], rows)))
-    revision, build = plain(record.revision) or "unknown", in_build(record.build_url)
+    revision, build = plain(record.revision) or "unknown", shown_build(record.build_url)
     return [
         f"{_when(record.exported_at)}built and exported by {plain(record.built_by)}",
         f"{_INDENT}revision {revision}, {build}, with {plain(record.exporter)}",

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any, Unpack
 
 from jenkins_release.aws.s3 import Bucket, BucketFolder, BucketSettings, Precondition, UploadGone
-from jenkins_release.aws.s3_store import AMAZON, Store, examine
+from jenkins_release.aws.s3_store import AMAZON, Store, try_store
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.numbers import whole_number
 from jenkins_release.portal.protocol import (
@@ -27,7 +27,7 @@ from jenkins_release.portal.protocol import (
     taken,
 )
 from jenkins_release.portal.s3_link import LONGEST_LINK, presigned
-from jenkins_release.portal.s3_proof import by_checksum, read_back
+from jenkins_release.portal.s3_proof import by_checksum, read_sha256
 from jenkins_release.portal.s3_upload import (
     MIN_PART,
     PART_SIZE,
@@ -226,7 +226,7 @@ class S3Portal(BucketFolder):
         """Return what the store can do; one that is not Amazon's own is tried out before it is used."""
         if self._seen is None:
             key = self._key(f"{path.partition('/')[0]}/.store-check-{secrets.token_hex(4)}")
-            self._seen = AMAZON if self._bucket.is_amazon else examine(self._bucket, key)
+            self._seen = AMAZON if self._bucket.is_amazon else try_store(self._bucket, key)
         return self._seen
 
     def _is_there(self, upload: Upload, parts: Sequence[bytes] = ()) -> bool:
@@ -241,7 +241,7 @@ class S3Portal(BucketFolder):
             return f"{size} bytes"
         if self._store(upload.path).checksums and by_checksum(there, upload.sha256, parts):
             return ""
-        found = read_back(self._bucket, self._key(upload.path), there, self._shown(upload.path))
+        found = read_sha256(self._bucket, self._key(upload.path), there, self._shown(upload.path))
         return "" if found == upload.sha256 else f"{size} bytes with SHA-256 {found}"
 
     def _arrived_otherwise(self, upload: Upload, etag: str) -> RemoteError:

@@ -39,7 +39,7 @@ def by_checksum(there: Mapping[str, Any], whole: str, parts: Sequence[bytes]) ->
     return count == str(len(parts)) and checksum == composite(parts)
 
 
-def read_back(bucket: Bucket, key: str, there: Mapping[str, Any], shown: str) -> str:
+def read_sha256(bucket: Bucket, key: str, there: Mapping[str, Any], shown: str) -> str:
     """Read an object and return its SHA-256 in hex.
 
     Args:

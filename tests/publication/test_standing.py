@@ -15,7 +15,7 @@ from jenkins_release.records.published_release import PublishedRelease, release_
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.steps.overview.history import release_history
 from jenkins_release.steps.overview.listing import list_releases
-from jenkins_release.steps.portal.page import look, window
+from jenkins_release.steps.portal.page import look_at_portal, window
 from tests.fixtures.portal import Shop
 from tests.fixtures.share import USER
 
@@ -319,7 +319,7 @@ class TestAnySubset:
             kept = next((i for i, how in enumerate(ways) if how != "keep"), len(ways))
             proven = kept > published and all(how == "remove" for how in ways[kept:])
             with shop.services() as services:
-                supported = "8.1.0" in window(look(services), services).supported
+                supported = "8.1.0" in window(look_at_portal(services), services).supported
                 (listed,) = [each for each in list_releases(services) if each.version == "8.1.0"]
                 problem = release_history("8.1.0", services).problem()
             in_force = not listed.problem and not listed.withdrawn

@@ -21,7 +21,7 @@ from jenkins_release.rules.customers.iam_policy import (
     pull_policy,
     same_policy,
 )
-from jenkins_release.rules.customers.users import day_of, delivered_keys, moment_of
+from jenkins_release.rules.customers.users import day_of, delivered_keys, moment_in
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _keys(user: SeenUser, limits: AuditLimits, now: datetime) -> list[Finding]:
 def _state(user: SeenUser, limits: AuditLimits, now: datetime) -> list[Finding]:
     found = []
     renew = "'customer issue' with --expires-days renews it; or revoke"
-    revoked, expires = moment_of(user.tags, tag.REVOKED_AT), day_of(user.tags, tag.EXPIRES)
+    revoked, expires = moment_in(user.tags, tag.REVOKED_AT), day_of(user.tags, tag.EXPIRES)
     if user.tags.get(tag.STATE) != tag.ISSUED:
         hint = "finish it: 'customer issue' with the same customer and ticket"
         found.append(Finding(user.name, "unfinished-issue", "was never issued completely", hint))
@@ -198,7 +198,7 @@ def _state(user: SeenUser, limits: AuditLimits, now: datetime) -> list[Finding]:
         found.append(Finding(user.name, "expiry-missing", "no day is set on which the access ends", renew))
     elif expires < now.date() and revoked is None:
         found.append(Finding(user.name, "expired", f"the access ended on {expires}", renew))
-    rotation = moment_of(user.tags, tag.ROTATION_AT)
+    rotation = moment_in(user.tags, tag.ROTATION_AT)
     if rotation is not None and now - rotation > limits.rotation and revoked is None:
         message = f"the rotation begun on {day(rotation)} is not finished"
         found.append(Finding(user.name, "rotation-open", message, "customer rotate"))

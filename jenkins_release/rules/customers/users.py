@@ -133,7 +133,7 @@ def day_of(tags: Mapping[str, str], tag: str) -> date | None:
         return None
 
 
-def moment_of(tags: Mapping[str, str], tag: str) -> datetime | None:
+def moment_in(tags: Mapping[str, str], tag: str) -> datetime | None:
     """Return a moment that stands in a tag; None if there is none or it cannot be read."""
     try:
         found = datetime.fromisoformat(tags.get(tag, ""))

@@ -144,16 +144,16 @@ def configured(configuration: Configuration, key: str) -> Any:
     value: Any = configuration
     for part in key.split("."):
         value = getattr(value, part, None) if isinstance(value, BaseModel) else None
-    return plain(value)
+    return as_json(value)
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """Return a value as JSON has it."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    return {key: plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return [as_json(item) for item in value]
+    return {key: as_json(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def differences(before: TrustVersion, after: TrustVersion) -> list[str]:
@@ -167,7 +167,7 @@ def differences(before: TrustVersion, after: TrustVersion) -> list[str]:
     if before.expires != after.expires:
         changes.append(f"expires: {day(before.expires)} -> {day(after.expires)}")
     old, new = before.document, after.document
-    changes += _changes("policy.", plain(old.policy), plain(new.policy))
+    changes += _changes("policy.", as_json(old.policy), as_json(new.policy))
     changes += _changes("fixed: ", old.fixed, new.fixed)
     changes += _changes("", {"repositories": [*old.repositories]}, {"repositories": [*new.repositories]})
     keys = [{key.name: key for key in each.trusted_keys} for each in (old, new)]
@@ -194,7 +194,7 @@ def key_words(section: TrustedKeySection) -> str:
 
 
 def _with_key_id(section: TrustedKeySection) -> dict[str, Any]:
-    values: dict[str, Any] = plain(section)
+    values: dict[str, Any] = as_json(section)
     values.pop("public_key")
     return values | {"key id": _key_id(section)}
 

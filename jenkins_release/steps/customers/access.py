@@ -51,7 +51,7 @@ class IamPlace:
     scope: PullScope
 
 
-def place_of(services: Services) -> IamPlace:
+def iam_place(services: Services) -> IamPlace:
     """Return where the configured product's customers stand."""
     section, ecr = services.configuration.customers, services.configuration.ecr
     product = services.configuration.product.name
@@ -232,7 +232,7 @@ def key_access(credentials: Credentials, services: Services) -> KeyAccess:
     """Return ECR as the holder of a key sees it."""
     from jenkins_release.registry.key_access import KeyAccess
 
-    scope = place_of(services).scope
+    scope = iam_place(services).scope
     return services.closed_at_end(
         KeyAccess(credentials, scope.region, scope.account, now=services.now, limits=services.limits)
     )
@@ -307,7 +307,7 @@ def prove_key(credentials: Credentials, services: Services, *, limited: bool = F
         GateRefused: It may push.
         RemoteError: It is refused, after the retries, or ECR failed.
     """
-    repositories = place_of(services).scope.repositories
+    repositories = iam_place(services).scope.repositories
     access = key_access(credentials, services)
 
     def attempt() -> dict[str, Tried]:

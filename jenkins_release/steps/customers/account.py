@@ -19,7 +19,7 @@ from jenkins_release.rules.customers.accounts import (
 from jenkins_release.rules.customers.iam_policy import arn_partition, repository_statement, same_policy
 from jenkins_release.rules.customers.users import Customer, checked_ticket
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.customers.access import named_customer, place_of, seen
+from jenkins_release.steps.customers.access import iam_place, named_customer, seen
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def issue_account(request: AccountRequest, services: Services) -> AccountReport:
             pulls from another account already.
         RemoteError: ECR refused or failed; what was done stays, and running it again goes on.
     """
-    customer, scope = named_customer(request.customer, services), place_of(services).scope
+    customer, scope = named_customer(request.customer, services), iam_place(services).scope
     sid = sid_of(customer, checked_ticket(request.ticket))
     statement = repository_statement(sid, request.account, arn_partition(scope.region))
     if request.account == scope.account:
@@ -138,7 +138,7 @@ def list_accounts(services: Services) -> list[SharedAccount]:
 
 
 def _policies(services: Services) -> RepositoryPolicies:
-    scope = place_of(services).scope
+    scope = iam_place(services).scope
     return services.closed_at_end(RepositoryPolicies(scope.region, scope.account, limits=services.limits))
 
 
@@ -151,7 +151,7 @@ def _read(policies: RepositoryPolicies, services: Services) -> list[tuple[str, d
         except RepositoryNotFound:
             return {"Statement": []}
 
-    names = place_of(services).scope.repositories
+    names = iam_place(services).scope.repositories
     return list(zip(names, services.each(read, names), strict=True))
 
 

@@ -24,7 +24,7 @@ from jenkins_release.rules.customers.audit import (
 )
 from jenkins_release.rules.release.support import support_window
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.customers.access import place_of
+from jenkins_release.steps.customers.access import iam_place
 from jenkins_release.steps.customers.account import list_accounts
 
 ListedState = Literal["issued", "issuing", "rotating", "revoked", "unknown"]
@@ -101,7 +101,7 @@ def list_customers(services: Services) -> CustomerList:
     Raises:
         RemoteError: AWS refused or failed.
     """
-    users = tuple(_listed(user, services) for user in services.iam.users(place_of(services).path))
+    users = tuple(_listed(user, services) for user in services.iam.users(iam_place(services).path))
     section = services.configuration.support
     window = support_window(_standing(services), count=section.lines, kind=section.line)
     return CustomerList(users, tuple(list_accounts(services)), window.names)
@@ -129,7 +129,7 @@ def _standing(services: Services) -> set[ReleaseVersion]:
     """Return the versions that stand in the registry: withdrawn and retired ones do not."""
     templates = services.configuration.ecr.tags
     found: set[ReleaseVersion] = set()
-    for name in place_of(services).scope.repositories:
+    for name in iam_place(services).scope.repositories:
         try:
             tags = services.retry(f"list the tags of {name}", services.registry.tags, name)
         except RepositoryNotFound:
@@ -145,16 +145,16 @@ def audit_customers(services: Services) -> AuditReport:
         RemoteError: AWS refused or failed.
     """
     limits, now = limits_of(services), services.now()
-    users = services.iam.users(place_of(services).path)
+    users = services.iam.users(iam_place(services).path)
     findings = audit_boundary(services.iam.managed_policy(limits.boundary), limits) if users else []
     for user in users:
-        findings += audit_user(seen(user, services), limits, now)
+        findings += audit_user(read_user(user, services), limits, now)
     return AuditReport(len(users), tuple(findings))
 
 
 def limits_of(services: Services) -> AuditLimits:
     """Return what the configuration holds customers to."""
-    section, place = services.configuration.customers, place_of(services)
+    section, place = services.configuration.customers, iam_place(services)
     return AuditLimits(
         product=services.configuration.product.name,
         scope=place.scope,
@@ -166,7 +166,7 @@ def limits_of(services: Services) -> AuditLimits:
     )
 
 
-def seen(user: IamUser, services: Services) -> SeenUser:
+def read_user(user: IamUser, services: Services) -> SeenUser:
     """Read everything about a user that an audit looks at."""
     attached = services.iam.attachments(user.name)
     keys = services.iam.keys(user.name)

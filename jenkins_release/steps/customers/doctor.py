@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING
 from jenkins_release.base.errors import GateRefused, ReleaseError
 from jenkins_release.base.moments import day
 from jenkins_release.rules.customers import users as tag
-from jenkins_release.rules.customers.audit import audit_user
+from jenkins_release.rules.customers.audit import SeenUser, audit_user
 from jenkins_release.rules.customers.iam_evaluate import IamCall, evaluate
 from jenkins_release.rules.customers.iam_policy import PULL_ACTIONS, TOKEN_ACTION
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.customers.access import (
+    iam_place,
     key_access,
     named_customer,
     own_credentials,
-    place_of,
     require_user,
 )
-from jenkins_release.steps.customers.audit import limits_of, seen
+from jenkins_release.steps.customers.audit import limits_of, read_user
 
 if TYPE_CHECKING:
-    from jenkins_release.aws.iam import IamUser
     from jenkins_release.registry.key_access import KeyAccess, Tried
 
 
@@ -104,18 +103,17 @@ def examine_customer(
     if credentials is not None:
         checks = _with_key(key_access(credentials, services), reference, services)
         return DoctorReport(customer.name, tuple(checks))
-    user = require_user(customer, services)
-    found = seen(user, services)
-    checks = [*_state_checks(user, services), *_key_checks(user, services)]
+    user = read_user(require_user(customer, services), services)
+    checks = [*_state_checks(user, services), *_key_checks(user)]
     checks += _policy_checks(user, services, address)
     checks += _repository_checks(services)
     remarks = [
-        f"{each.message} [{each.check}]" for each in audit_user(found, limits_of(services), services.now())
+        f"{each.message} [{each.check}]" for each in audit_user(user, limits_of(services), services.now())
     ]
     return DoctorReport(customer.name, tuple(checks), tuple(remarks))
 
 
-def _state_checks(user: IamUser, services: Services) -> list[Check]:
+def _state_checks(user: SeenUser, services: Services) -> list[Check]:
     revoked = user.tags.get(tag.REVOKED_AT, "")
     issued = user.tags.get(tag.STATE) == tag.ISSUED
     expires = tag.day_of(user.tags, tag.EXPIRES)
@@ -137,23 +135,21 @@ def _state_checks(user: IamUser, services: Services) -> list[Check]:
     ]
 
 
-def _key_checks(user: IamUser, services: Services) -> list[Check]:
-    keys = services.iam.keys(user.name)
+def _key_checks(user: SeenUser) -> list[Check]:
     shown = [
         f"{key.key_id} {'active' if key.active else 'inactive'}, last used "
         + (day(key.last_used) if key.last_used else "never")
-        for key in keys
+        for key in user.keys
     ]
     handed = tag.delivered_keys(user.tags)
-    good = any(key.active and key.key_id in handed for key in keys)
+    good = any(key.active and key.key_id in handed for key in user.keys)
     return [Check("key", good, "; ".join(shown) or "none", "'customer rotate' makes a new one")]
 
 
-def _policy_checks(user: IamUser, services: Services, address: str) -> list[Check]:
-    scope, place = place_of(services).scope, place_of(services)
-    attached = services.iam.attachments(user.name)
-    policies = [*attached.inline.values()]
-    policies += [services.iam.managed_policy(arn) or {} for arn in attached.managed]
+def _policy_checks(user: SeenUser, services: Services, address: str) -> list[Check]:
+    place = iam_place(services)
+    policies = [*user.inline.values()]
+    policies += [services.iam.managed_policy(arn) or {} for arn in user.managed]
     # A boundary that is gone allows nothing.
     boundary = (services.iam.managed_policy(user.boundary) or {}) if user.boundary else None
     networks = user.tags.get(tag.NETWORKS, "").split()
@@ -161,7 +157,7 @@ def _policy_checks(user: IamUser, services: Services, address: str) -> list[Chec
     if address or networks:
         context["aws:SourceIp"] = address or networks[0].partition("/")[0]
     calls = [IamCall(TOKEN_ACTION, "*", context)]
-    calls += [IamCall(action, arn, context) for arn in scope.resources for action in PULL_ACTIONS]
+    calls += [IamCall(action, arn, context) for arn in place.scope.resources for action in PULL_ACTIONS]
     refused = []
     for call in calls:
         answer = evaluate(policies, call, boundary)
@@ -177,7 +173,7 @@ def _policy_checks(user: IamUser, services: Services, address: str) -> list[Chec
 
 def _repository_checks(services: Services) -> list[Check]:
     checks = []
-    for name in place_of(services).scope.repositories:
+    for name in iam_place(services).scope.repositories:
         try:
             services.registry.repository(name)
             checks.append(Check(f"repository {name}", True, "is there"))
@@ -189,7 +185,7 @@ def _repository_checks(services: Services) -> list[Check]:
 def _with_key(access: KeyAccess, reference: str, services: Services) -> list[Check]:
     """Try what Docker does, in its order; what comes after something that failed is not tried."""
     checks = [_checked("docker login", access.token)]
-    for name in place_of(services).scope.repositories if checks[0].good else ():
+    for name in iam_place(services).scope.repositories if checks[0].good else ():
         allowed = _checked(f"right to pull {name}", partial(access.pull, name))
         checks.append(allowed)
         if allowed.good:

@@ -36,8 +36,8 @@ from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.customers.access import (
     IamPlace,
     hand_key_over,
+    iam_place,
     named_customer,
-    place_of,
     require_no_console,
     require_place,
     seen,
@@ -112,7 +112,7 @@ def issue_customer(request: IssueRequest, services: Services) -> IssueReport:
     """
     customer = named_customer(request.customer, services)
     ticket, networks = checked_ticket(request.ticket), source_networks(request.networks)
-    place = place_of(services)
+    place = iam_place(services)
     user = services.iam.user(customer.user)
     unfinished = user is None or user.tags.get(tag.STATE) != tag.ISSUED
     if user is not None:

@@ -13,11 +13,11 @@ from jenkins_release.rules.customers import users as tag
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.customers.access import (
     await_key,
+    iam_place,
     key_access,
     name_lost_key,
     new_key,
     own_credentials,
-    place_of,
     settle_keys,
 )
 
@@ -66,7 +66,7 @@ class OwnKey:
         shown = f"the key {self._credentials.key_id}"
         proof = _refused(self._access, self._services, lambda verdict: verdict != "allowed", shown)
         if self._logged_in:
-            for name in place_of(self._services).scope.repositories:
+            for name in iam_place(self._services).scope.repositories:
                 proof.append(self._pull_refused(name))
         return proof
 
@@ -148,7 +148,7 @@ def _remove_unknown(user: IamUser, known: list[str], services: Services) -> None
 def _refused(access: KeyAccess, services: Services, enough: Callable[[str], bool], shown: str) -> list[str]:
     def attempt() -> list[str]:
         tries = [("docker login", access.token())]
-        tries += [(f"pull of {name}", access.pull(name)) for name in place_of(services).scope.repositories]
+        tries += [(f"pull of {name}", access.pull(name)) for name in iam_place(services).scope.repositories]
         for what, tried in tries:
             if not enough(tried.verdict):
                 raise _still(what, shown, tried.verdict)

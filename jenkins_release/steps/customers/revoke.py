@@ -18,7 +18,7 @@ from jenkins_release.base.errors import ConfigurationError, GateRefused
 from jenkins_release.config import CUSTOMER_KEY_ID, CUSTOMER_KEY_SECRET
 from jenkins_release.rules.customers import users as tag
 from jenkins_release.rules.customers.iam_policy import MAX_INLINE, deny_policy, policy_text
-from jenkins_release.rules.customers.users import Customer, moment_of, tag_value
+from jenkins_release.rules.customers.users import Customer, moment_in, tag_value
 from jenkins_release.steps.candidate.attest import named
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.customers.access import (
@@ -247,5 +247,5 @@ def _remove(name: str, services: Services) -> None:
 
 def _delete_from(tags: Mapping[str, str], services: Services) -> str:
     days = services.configuration.customers.delete_after_days
-    revoked = moment_of(tags, tag.REVOKED_AT) or services.now()
+    revoked = moment_in(tags, tag.REVOKED_AT) or services.now()
     return (revoked + timedelta(days=days)).date().isoformat()

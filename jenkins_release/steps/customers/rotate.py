@@ -18,7 +18,7 @@ from typing import Literal
 from jenkins_release.aws.iam import AccessKey
 from jenkins_release.base.errors import ConfigurationError, GateRefused
 from jenkins_release.rules.customers import users as tag
-from jenkins_release.rules.customers.users import Customer, moment_of
+from jenkins_release.rules.customers.users import Customer, moment_in
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.customers.access import (
     hand_key_over,
@@ -182,7 +182,7 @@ def _switch_off(
     services: Services,
 ) -> RotationReport:
     days = services.configuration.customers.rotation_grace_days
-    begun = moment_of(tags, tag.ROTATION_AT) or new.created
+    begun = moment_in(tags, tag.ROTATION_AT) or new.created
     over = services.now() >= begun + timedelta(days=days)
     if not over and not _in_use(new, old, begun):
         until = (begun + timedelta(days=days)).date().isoformat()

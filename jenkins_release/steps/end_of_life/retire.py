@@ -35,7 +35,7 @@ from jenkins_release.steps.candidate.attest import Claim, attest
 from jenkins_release.steps.candidate.authority import release_refusals
 from jenkins_release.steps.candidate.opened import OpenCandidate, require_unaltered
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.portal.page import look
+from jenkins_release.steps.portal.page import look_at_portal
 from jenkins_release.steps.portal.page import window as portal_window
 from jenkins_release.steps.portal.removal import PortalRemoval, PortalRemovalRequest, remove_from_portal
 from jenkins_release.steps.publication.standing import pinned_in_registry
@@ -124,7 +124,7 @@ def _from_portal(request: RetireRequest, services: Services) -> tuple[PortalRemo
     """Remove what lies outside the window of those releases that the portal has."""
     return tuple(
         remove_from_portal(PortalRemovalRequest(version, key=request.key, dry_run=request.dry_run), services)
-        for version in portal_window(look(services), services).outside
+        for version in portal_window(look_at_portal(services), services).outside
     )
 
 

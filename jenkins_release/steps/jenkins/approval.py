@@ -15,7 +15,7 @@ from jenkins_release.jenkins.model import Build, PendingInput
 from jenkins_release.steps.context.services import Services
 
 
-def refusals(user: str, started_by: tuple[str, ...], services: Services) -> list[str]:
+def answer_refusals(user: str, started_by: tuple[str, ...], services: Services) -> list[str]:
     """Say why the gate would not count an approval by ``user``; empty where nothing is known against it.
 
     Who built and who tested the candidate is not known here; the build asks the whole gate.
@@ -71,7 +71,7 @@ def answer_question(
         RemoteError: The question wants values that only a person can give.
     """
     user = str(ask("ask who this user is", services.jenkins.user))
-    against = refusals(user, build.started_by, services)
+    against = answer_refusals(user, build.started_by, services)
     if against:
         raise GateRefused(
             f"{user} cannot approve {job} #{build.number}, which waits on: {against[0]}",

@@ -14,7 +14,7 @@ from jenkins_release.jenkins.templates import BUILD, DRY_RUN, PRODUCT, REASON, R
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.context.watcher import Watcher
-from jenkins_release.steps.jenkins.approval import refusals
+from jenkins_release.steps.jenkins.approval import answer_refusals
 from jenkins_release.steps.jenkins.follow import Follower
 from jenkins_release.steps.jenkins.run import Run, find_run, outage_policy, promote_job
 
@@ -106,7 +106,7 @@ def launch(request: LaunchRequest, services: Services, watcher: Watcher | None =
         _check_same(found, parameters)
     elif not job.buildable:
         raise ConfigurationError(f"the job {path} is disabled", hint=f"enable it in Jenkins: {job.url}")
-    elif request.approve and (against := refusals(user, (user,), services)):
+    elif request.approve and (against := answer_refusals(user, (user,), services)):
         raise GateRefused(
             f"{user} cannot launch and approve: {against[0]}; nothing was started",
             hint="launch without --approve; an approver then launches with --request-id and --approve",

@@ -10,7 +10,7 @@ from jenkins_release.base.errors import ConfigurationError, GateRefused, Integri
 from jenkins_release.records.published_release import PublishedFile
 from jenkins_release.steps.candidate.attest import named
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.portal.page import look, standings_at
+from jenkins_release.steps.portal.page import look_at_portal, standings_at
 
 _log = logging.getLogger(__name__)
 _LONGEST_CUSTOMER = 100
@@ -73,7 +73,7 @@ def portal_link(request: PortalLinkRequest, services: Services) -> PortalLink:
             f"the customer has {len(customer)} characters, at most {_LONGEST_CUSTOMER} are possible"
         )
     portal, product = services.portal, services.configuration.product.name
-    there = look(services)
+    there = look_at_portal(services)
     release = there.complete.get(request.version)
     if release is None:
         if request.version in there.altered:

@@ -81,7 +81,7 @@ class PortalSupport:
     unproven: Mapping[str, str] = field(default_factory=dict)
 
 
-def look(services: Services, *, without: str = "") -> AtPortal:
+def look_at_portal(services: Services, *, without: str = "") -> AtPortal:
     """Look at what the portal holds.
 
     Args:
@@ -209,7 +209,7 @@ def write_index(
     seen: list[PortalSupport] = []
 
     def make() -> bytes:
-        found = look(services, without=without)
+        found = look_at_portal(services, without=without)
         said = standings_at(found, services)
         seen.append(_window(found, said, services))
         left = {without: ReleaseStanding(opened=leaving)} if leaving is not None else {}

@@ -93,7 +93,7 @@ def still_published(published: Published, services: Services) -> Published:
     return replace(published, opened=opened)
 
 
-def check_files(published: Published, services: Services) -> None:
+def require_files(published: Published, services: Services) -> None:
     """Check that every file of the release is there with its size, before the first is sent.
 
     Raises:

@@ -26,7 +26,7 @@ from jenkins_release.steps.portal.page import (
     SOURCES,
     AtPortal,
     PortalSupport,
-    look,
+    look_at_portal,
     standings_at,
     supported,
     window,
@@ -98,7 +98,7 @@ def remove_from_portal(request: PortalRemovalRequest, services: Services) -> Por
     force = named("reason", request.force, option="force") if request.force else ""
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
     name = services.portal.name
-    there = look(services, without=version)
+    there = look_at_portal(services, without=version)
     found = _release(version, there, services)
     opened = _candidate(found, services)
     files = there.files(version)

@@ -30,7 +30,7 @@ from jenkins_release.steps.portal.page import (
     SOURCES,
     AtPortal,
     PortalSupport,
-    look,
+    look_at_portal,
     lost_since,
     read_text,
     window,
@@ -38,9 +38,9 @@ from jenkins_release.steps.portal.page import (
 )
 from jenkins_release.steps.portal.published_release import (
     Published,
-    check_files,
     last_at_portal,
     open_published,
+    require_files,
     still_published,
 )
 from jenkins_release.steps.publication.published_files import prove_published_setup
@@ -125,11 +125,11 @@ def upload_release(request: PortalRequest, services: Services) -> PortalReport:
     """
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
     published = open_published(request.version, services)
-    check_files(published, services)
+    require_files(published, services)
     prove_published_setup(published.found, published.opened, services.releases, services)
     texts = _texts(request.version, services)
     uploads = _uploads(published, services)
-    there = look(services)
+    there = look_at_portal(services)
     _require_as_published(there, published, services, dry_run=request.dry_run)
     _check_there(there, published, uploads, services)
     name = services.portal.name
