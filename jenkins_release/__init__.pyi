@@ -1,4 +1,4 @@
-"""Types of the public names; ``__init__.py`` imports each on first use."""
+"""The public names, and where each is; ``__init__.py`` reads this list and imports a name on first use."""
 
 from jenkins_release.base.errors import Category as Category
 from jenkins_release.base.errors import ConfigurationError as ConfigurationError

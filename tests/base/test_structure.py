@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import jenkins_release
+from jenkins_release.base.lazy_imports import homes_in_stub
 
 ROOT = Path(jenkins_release.__file__).parent
 
@@ -51,17 +52,38 @@ def test_everything_that_is_exported_can_be_imported():
     for name in jenkins_release.__all__:
         assert getattr(jenkins_release, name) is not None
     assert set(jenkins_release.__all__) <= set(dir(jenkins_release))
-
-
-def test_the_types_of_what_is_exported_come_from_where_it_is():
-    """The stub names every public name, from the module that it is loaded from."""
-    body = ast.parse((ROOT / "__init__.pyi").read_text()).body
-    imports = [node for node in body if isinstance(node, ast.ImportFrom)]
-    typed = {alias.name: str(node.module) for node in imports for alias in node.names}
-    homes = {
-        name: f"jenkins_release.{home}" for home, names in jenkins_release._HOMES.items() for name in names
-    }
-    assert typed == {**homes, "__version__": "jenkins_release.base.version"}
-    assert set(typed) == set(jenkins_release.__all__)
     with pytest.raises(AttributeError):
         _ = jenkins_release.no_such_name
+
+
+def test_each_exported_name_is_the_one_of_its_line_in_the_stub():
+    """What type checkers see is what a program gets, and no module passes on what another one defines."""
+    for name, home in homes_in_stub("jenkins_release", ROOT / "__init__.pyi").items():
+        module = import_module(f"jenkins_release.{home}")
+        assert getattr(jenkins_release, name) is getattr(module, name)
+        assert name in {"__version__", "Configuration", "load_configuration"} or (
+            getattr(module, name).__module__ == module.__name__
+        )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from package.module import Other",
+        "from package.module import Other as Another",
+        "from package.module import Name as Name",
+        "from .module import Other as Other",
+        "from typing import Any as Any",
+        "import package.module",
+        "Other: int",
+    ],
+)
+def test_a_stub_that_is_no_list_of_names_is_refused(tmp_path: Path, line: str):
+    """A name would be missing from the package without a word."""
+    stub = tmp_path / "__init__.pyi"
+    good = '"""Names."""\n\nfrom package.module import Name as Name\n'
+    stub.write_text(good)
+    assert homes_in_stub("package", stub) == {"Name": "module"}
+    stub.write_text(f"{good}{line}\n")
+    with pytest.raises(ValueError, match="line 4"):
+        homes_in_stub("package", stub)
