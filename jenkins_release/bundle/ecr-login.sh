@@ -1,5 +1,5 @@
 #!/bin/sh
-# Log Docker in to the registry, and have that renewed: a login is good for twelve hours.
+# Log Docker in to the registry, and renew the login: it is valid for twelve hours.
 set -eu
 
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -15,15 +15,15 @@ Log Docker in to $REGISTRY.
 usage: ecr-login.sh [options]
 
   --dir DIR        folder of the installation  [default: $(default_folder)]
-  --method M       curl: sign the request here, with curl and nothing of AWS  [default, where there is curl]
+  --method M       curl: sign the request here, with curl and no AWS software  [default if curl is installed]
                    aws: the AWS command line
                    helper: set up Docker's credential helper 'docker-credential-ecr-login', which fetches
-                   a login whenever one is needed; no timer then
-  --install-timer  log in now, and again every six hours: a timer of systemd, or else a line for cron. It has the
+                   a login whenever one is needed, without a timer
+  --install-timer  log in now, and again every six hours, with a systemd timer, or else a line for cron. It uses the
                    settings that this shell has for Docker, proxies and certificates; run it again to change them.
-                   The login is tried out as the timer will run it; if that fails, there is no timer
-  --remove-timer   take that back
-  --quiet          say nothing when it works
+                   The login is tried as the timer will run it; if that fails, no timer is set up
+  --remove-timer   undo that
+  --quiet          print nothing on success
   --help           this text
 EOF
 }
@@ -54,13 +54,13 @@ esac
     die "the folder $DIR belongs to user $(owner_of "$DIR")" \
         "run this as that user, without sudo: Docker keeps a login for each user"
 [ -n "${HOME:-}" ] || die "HOME is not set, and user $(id -u) has no home in the list of users" \
-    "set HOME to the folder below which Docker keeps the login, in .docker/config.json"
+    "set HOME to the folder in which Docker keeps the login, as .docker/config.json"
 UNIT=$PROJECT-ecr-login
 UNITS=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user SYSTEMCTL='systemctl --user'
 if [ "$(id -u)" = 0 ]; then UNITS=/etc/systemd/system SYSTEMCTL=systemctl; fi
 MARK="# $UNIT $DIR"
 USER_NAME=$(user_name)
-# Where there was no login session, as below su or cloud-init, systemctl does not find the user's manager without it.
+# Without a login session, as under su or cloud-init, systemctl needs it to find the user's manager.
 if [ -z "${XDG_RUNTIME_DIR:-}" ] && [ -d "/run/user/$(id -u)" ]; then
     XDG_RUNTIME_DIR=/run/user/$(id -u)
     export XDG_RUNTIME_DIR
@@ -73,11 +73,11 @@ log_in() {
         die "there is no access key in $(credentials_file)" "run setup.sh with the key that support sent"
     is_private "$(credentials_file)" || die "others can read $(credentials_file)" "chmod 600 it, and ask for a new key"
     token=$(ecr_token "$METHOD") || token=
-    [ -n "$token" ] || die "no login for $REGISTRY" "setup.sh --check tells more"
-    # The token goes through a pipe; where Docker says why it refuses, that is shown.
+    [ -n "$token" ] || die "no login for $REGISTRY" "setup.sh --check says more"
+    # The token goes through a pipe; if Docker says why it refuses, that is shown.
     answer=$(printf '%s' "$token" | docker login --username AWS --password-stdin "$REGISTRY" 2>&1) ||
         die "Docker refuses the login: $(printf '%s' "$answer" | grep -v '^WARNING' | tail -n 1)"
-    quiet_say "logged in to $REGISTRY; good for twelve hours"
+    quiet_say "logged in to $REGISTRY; valid for twelve hours"
 }
 
 set_up_helper() {
@@ -109,16 +109,16 @@ set_up_helper() {
     fi
 }
 
-# What the timer runs: a script of mode 0600, since everybody can read units, crontabs and command lines, and a proxy's
+# What the timer runs: a script of mode 0600, because everyone can read units, crontabs and command lines, and a proxy's
 # address may hold a password.
 RENEWAL=$DIR/secrets/renew-login
-# What may have made the login work, and is not set where a timer runs.
+# What may be needed for the login, and is not set when a timer runs.
 SETTINGS='PATH HOME TMPDIR XDG_CONFIG_HOME XDG_RUNTIME_DIR HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy
     https_proxy no_proxy all_proxy CURL_CA_BUNDLE CURL_HOME SSL_CERT_FILE SSL_CERT_DIR OPENSSL_CONF AWS_CA_BUNDLE
     REQUESTS_CA_BUNDLE AWS_CONFIG_FILE AWS_ENDPOINT_URL AWS_ENDPOINT_URL_ECR DOCKER_HOST DOCKER_CONFIG DOCKER_CONTEXT
     DOCKER_API_VERSION DOCKER_CERT_PATH DOCKER_TLS DOCKER_TLS_VERIFY GNUPGHOME PASSWORD_STORE_DIR'
 
-word() { # word TEXT: as a word of sh
+word() { # word TEXT: quoted as one word of sh
     printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"
 }
 renewal_text() {
@@ -128,7 +128,7 @@ renewal_text() {
         case $name:$set_to in
         *: | *:/*) ;;
         *_BUNDLE:* | *_FILE:* | *_DIR:* | *_CONFIG:* | *_CONF:* | *HOME:* | *_PATH:* | TMPDIR:*)
-            # A timer runs in another folder.
+            # A timer runs in a different folder.
             [ ! -e "$set_to" ] || set_to=$PWD/$set_to
             ;;
         esac
@@ -142,8 +142,8 @@ try_out() { # try_out WHO NAME=VALUE... COMMAND: end unless the command logs in,
     try_said=$(cd / && env -i "$@" 2>&1 </dev/null) && return 0
     remove_timer
     printf '%s\n' "$try_said" >&2
-    die "the login works here, but not as $try_who runs it: there is no timer now" \
-        "settings of Docker, proxies and certificates were passed on; what else this shell has set is missing there"
+    die "the login works here, but not as $try_who runs it: no timer is set up" \
+        "settings of Docker, proxies and certificates were passed on; other settings of this shell were not"
 }
 
 unit_text() { # unit_text TEXT: between double quotes in a unit file (systemd.syntax(7)), % doubled
@@ -172,17 +172,17 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 EOF
-    # systemd complains about units that it alone can read; nothing in them is secret.
+    # systemd complains about units that only it can read; nothing in them is secret.
     chmod 644 "$UNITS/$UNIT.service" "$UNITS/$UNIT.timer"
     $SYSTEMCTL daemon-reload && $SYSTEMCTL enable --now "$UNIT.timer" >/dev/null 2>&1 || return 1
     # The manager may have other groups and rights than this shell.
     $SYSTEMCTL start "$UNIT.service" >/dev/null 2>&1 || {
         remove_timer
-        die "the login works here, but not as systemd runs it: there is no timer now" \
-            "see 'journalctl${SYSTEMCTL#systemctl} -u $UNIT.service'; if you have just come into the group docker, log out and in"
+        die "the login works here, but not as systemd runs it: no timer is set up" \
+            "see 'journalctl${SYSTEMCTL#systemctl} -u $UNIT.service'; if you have just been added to the group docker, log out and in"
     }
     if [ "$(id -u)" != 0 ]; then
-        # Without lingering a user's timers run only while that user is logged in (loginctl(1)).
+        # Without lingering, a user's timers run only while that user is logged in (loginctl(1)).
         loginctl enable-linger "$USER_NAME" >/dev/null 2>&1 ||
             warn "the timer runs only while you are logged in: ask root for 'loginctl enable-linger $USER_NAME'"
     fi
@@ -194,7 +194,7 @@ other_lines() { # the crontab without the line of this installation
 install_cron() { # install_cron COMMAND: in a crontab % is written as \% (crontab(5))
     { other_lines && printf '%s */6 * * * %s %s\n' "$(($$ % 60))" "$(printf '%s' "$1" | sed 's/%/\\%/g')" "$MARK"; } | crontab -
 }
-cron_runs() { # whether a daemon does what crontabs say; also if this user may not see that (hidepid of proc(5))
+cron_runs() { # whether a daemon runs crontabs; true if this user may not see that (hidepid of proc(5))
     [ ! -r /proc/1/comm ] || cat /proc/[0-9]*/comm 2>/dev/null | grep -qxE 'f?crond?'
 }
 remove_timer() {
@@ -211,7 +211,7 @@ remove_timer() {
 
 if [ "$TIMER" = remove ]; then
     remove_timer
-    quiet_say "the login is not renewed any more"
+    quiet_say "the login is no longer renewed"
     exit 0
 fi
 if [ "$METHOD" = helper ]; then
@@ -228,7 +228,7 @@ if have systemctl && $SYSTEMCTL is-system-running 2>/dev/null | grep -Eq '^(runn
     [ "$(id -u)" = 0 ] || set -- "$@" HOME="$HOME" XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-}"
     try_out systemd "$@" /bin/sh "$RENEWAL"
     if install_systemd; then
-        quiet_say "renewed every six hours by the systemd timer $UNIT.timer of $USER_NAME, which was tried out"
+        quiet_say "renewed every six hours by the systemd timer $UNIT.timer of $USER_NAME, which was tried"
         exit 0
     fi
     rm -f -- "$UNITS/$UNIT.timer" "$UNITS/$UNIT.service"
@@ -238,7 +238,7 @@ if have crontab; then
     # What cron sets (crontab(5)).
     try_out cron HOME="$HOME" LOGNAME="$USER_NAME" SHELL=/bin/sh PATH=/usr/bin:/bin /bin/sh -c "$command"
     if install_cron "$command"; then
-        quiet_say "renewed every six hours by the crontab of $USER_NAME; its command was tried out as cron runs it"
+        quiet_say "renewed every six hours by the crontab of $USER_NAME; its command was tried as cron runs it"
         cron_runs || warn "no cron is running: start it, or the login is not renewed"
         exit 0
     fi

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Set the product up on this machine: ask or read the settings, check them, write the configuration.
+# Set up the product on this machine: ask for the settings or read them, check them, write the configuration.
 # Run it again to change settings: what it replaces is kept in backups/.
 set -eu
 
@@ -20,19 +20,19 @@ Set up $PRODUCT $VERSION on this machine.
 usage: setup.sh [options]
 
   --dir DIR          folder of the installation  [default: $(default_folder)]
-  --answers FILE     answers, one NAME=value a line; mode 0600. The access key for the registry too, as
+  --answers FILE     answers, one NAME=value per line; mode 0600. Also the access key for the registry, as
                      AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
   --set NAME=VALUE   an answer; not for passwords. May be repeated
-  --non-interactive  ask nothing: every answer that is missing is an error
-  --check            change nothing: tell whether this machine is ready, and whether the key may pull
+  --non-interactive  ask nothing: every missing answer is an error
+  --check            change nothing: say whether this machine is ready, and whether the key may pull
   --no-login         do not log in to the registry
   --offline          do not ask the registry whether this release was withdrawn, and do not log in
   --timer            renew the login every six hours, see ecr-login.sh
-  --start            pull the images, start $PRODUCT and wait until it is well
+  --start            pull the images, start $PRODUCT and wait until it is healthy
   --help             this text
 
 Before a release is installed or started, the registry is asked whether its release tag still names these images. If
-it does not, the release was withdrawn: nothing is changed, exit status 3. Without an answer nothing is changed either.
+it does not, the release was withdrawn: nothing is changed, exit status 3. If there is no answer, nothing is changed either.
 
 Settings:
 EOF
@@ -71,7 +71,7 @@ start_answers
 check_answers
 
 if [ -n "$CHECK" ]; then
-    # Ports and hosts as they are set; what is not settled yet is checked with its default.
+    # Ports and hosts as they are set; what is not set yet is checked with its default.
     if [ -r "$DIR/.env" ]; then cat -- "$DIR/.env" >"$ANSWERED"; fi
     printf '%s' "$GIVEN" >>"$ANSWERED"
     if [ -n "$ANSWERS" ]; then sed -n "s/^\([A-Z_0-9]*\)='*\([^']*\)'*\$/\1='\2'/p" "$ANSWERS" >>"$ANSWERED"; fi
@@ -85,13 +85,13 @@ if [ -n "$CHECK" ]; then
         exit 0
     fi
     [ "$STANDING" != withdrawn ] || withdrawn "$VERSION"
-    die "$FAILED of the checks failed" "mend what is marked FAIL and check again"
+    die "$FAILED of the checks failed" "fix what is marked FAIL and check again"
 fi
 
 installed=$(value VERSION "$DIR/release.env")
-[ ! -e "$DIR/.upgrading" ] || die "an upgrade of $DIR was cut off" "run upgrade.sh --dir '$DIR' first"
+[ ! -e "$DIR/.upgrading" ] || die "an upgrade of $DIR was interrupted" "run upgrade.sh --dir '$DIR' first"
 [ -z "$installed" ] || [ "$installed" = "$VERSION" ] ||
-    die "$PRODUCT $installed is installed in $DIR" "to bring it to $VERSION run upgrade.sh, not setup.sh"
+    die "$PRODUCT $installed is installed in $DIR" "to upgrade it to $VERSION, run upgrade.sh, not setup.sh"
 require_sight
 
 collect
@@ -100,14 +100,14 @@ collect
     exit 2
 }
 
-# The access key: given, or as it was; then asked for. Checked for its form only, ecr-login.sh tries it.
+# The access key: given, or as it was, or else asked for. Only its form is checked; ecr-login.sh tries it.
 key_id='' key_secret=''
 if [ -n "$ANSWERS" ] && is_set AWS_ACCESS_KEY_ID "$ANSWERS"; then
     key_id=$(value AWS_ACCESS_KEY_ID "$ANSWERS") key_secret=$(value AWS_SECRET_ACCESS_KEY "$ANSWERS")
 fi
 key_before=$(credential aws_access_key_id)
 if [ -z "$key_id" ] && [ -n "$INTERACTIVE" ] && [ -n "$LOGIN" ]; then
-    key_id=$(ask "Access key id of AWS, as support sent it" "$key_before" "") || die "no more answers: nothing was written"
+    key_id=$(ask "AWS access key id, as support sent it" "$key_before" "") || die "no more answers: nothing was written"
     [ -z "$key_id" ] || [ "$key_id" = "$key_before" ] ||
         key_secret=$(ask "Its secret access key" "" yes) || die "no more answers: nothing was written"
 fi
@@ -115,10 +115,10 @@ if [ -n "$key_id" ] && [ "$key_id$key_secret" != "$key_before" ]; then
     printf '%s\n' "$key_id" | grep -Eq '^[A-Z0-9]{16,128}$' ||
         usage_error "the access key id is 16 or more capital letters and digits, such as AKIAIOSFODNN7EXAMPLE"
     printf '%s\n' "$key_secret" | grep -Eq '^[A-Za-z0-9/+=_-]{16,128}$' ||
-        usage_error "the secret access key of $key_id is missing or not complete"
+        usage_error "the secret access key of $key_id is missing or incomplete"
 fi
 
-# Before anything is written. What is installed already may be set up again in another way, also without an answer.
+# Before anything is written. What is already installed may be set up again differently, even without an answer.
 ECR_ENDPOINT=$(own_endpoint)
 if [ -n "$key_id" ] && [ "$key_id$key_secret" != "$key_before" ]; then
     CREDENTIALS=$PRIVATE/aws-credentials
@@ -152,15 +152,15 @@ fi
 if [ -n "$LOGIN" ] && [ -z "$OFFLINE" ] && [ -n "$(credential aws_access_key_id)" ]; then
     /bin/sh "$HERE/ecr-login.sh" --dir "$DIR" ${TIMER:+--install-timer}
 elif [ -n "$TIMER" ]; then
-    warn "the login is not renewed, as there was none: run ecr-login.sh --install-timer in $DIR"
+    warn "the login is not renewed, because there was none: run ecr-login.sh --install-timer in $DIR"
 fi
 if [ -n "$START" ]; then
     require_compose
     # shellcheck disable=SC2046 # one word, or none
-    compose pull $(pull_option) || die "the images cannot be pulled" "setup.sh --check --dir '$DIR' tells why"
+    compose pull $(pull_option) || die "the images cannot be pulled" "setup.sh --check --dir '$DIR' says why"
     compose up -d --remove-orphans || die "$PRODUCT does not start" "see '$COMPOSE logs' in $DIR"
-    wait_healthy 300 || die "$PRODUCT is not well" "see '$COMPOSE ps' and '$COMPOSE logs' in $DIR"
-    say "$PRODUCT $VERSION is up and well"
+    wait_healthy 300 || die "$PRODUCT is not healthy" "see '$COMPOSE ps' and '$COMPOSE logs' in $DIR"
+    say "$PRODUCT $VERSION is up and healthy"
 else
     say "start it: cd '$DIR' && docker compose up -d"
 fi

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Bring an installation to this release, or back. Run it from the unpacked zip of the new release. When the
-# new release does not become well, the one before it comes back, with the images that it had.
+# Upgrade an installation to this release, or go back. Run it from the unpacked zip of the new release. If the
+# new release does not become healthy, the previous one comes back, with its images.
 set -eu
 
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -13,7 +13,7 @@ HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 
 help() {
     cat <<EOF
-Bring an installation of $PRODUCT to $VERSION.
+Upgrade an installation of $PRODUCT to $VERSION.
 
 usage: upgrade.sh [options]
 
@@ -21,18 +21,18 @@ usage: upgrade.sh [options]
   --answers FILE     answers to questions that are new in this release, as for setup.sh
   --set NAME=VALUE   such an answer; not for passwords. May be repeated
   --non-interactive  ask nothing
-  --timeout S        seconds until it has to be well  [default: 300]
-  --downgrade        also to an older release
-  --rollback         go back to the release before the last upgrade
+  --timeout S        seconds within which it has to be healthy  [default: 300]
+  --downgrade        allow an older release
+  --rollback         return to the release before the last upgrade
   --no-login         do not log in to the registry
   --offline          do not ask the registry whether the release was withdrawn, and do not log in
   --help             this text
 
-docker-compose.override.yml, .env, config/ and secrets/ stay. Save your data before: a release may change
-its database, and going back does not change that back.
+docker-compose.override.yml, .env, config/ and secrets/ stay. Save your data first: a release may change
+its database, and going back does not undo that.
 
-If the registry says that the release was withdrawn, nothing is changed and what runs goes on; the exit status is 3.
-If the registry cannot be asked, nothing is changed either. --rollback warns then, and goes back all the same.
+If the registry says that the release was withdrawn, nothing is changed and what runs keeps running; the exit status is 3.
+If the registry cannot be asked, nothing is changed either. --rollback warns then, and goes back anyway.
 EOF
 }
 
@@ -74,14 +74,14 @@ BEFORE=$(value VERSION "$DIR/release.env")
 PREVIOUS=$DIR/previous
 
 start_up() { compose up -d --remove-orphans && wait_healthy "$TIMEOUT"; }
-restore() { # put back what keep_previous kept: the release, .env and config/
+restore() { # restore what keep_previous kept: the release, .env and config/
     copy_file "$PREVIOUS/.env" "$DIR/.env"
     for restore_file in "$PREVIOUS"/config/*; do
         [ ! -f "$restore_file" ] || cp -p -- "$restore_file" "$DIR/config/"
     done
     install_release "$PREVIOUS"
 }
-keep_previous() { # the release as it stands, whole: renamed into place, so that there is never half of it
+keep_previous() { # the whole present release: renamed into place, so that there is never half of it
     rm -rf -- "$PREVIOUS.part"
     mkdir -p -- "$PREVIOUS.part/config"
     shipped "$DIR" | while IFS= read -r kept_path; do
@@ -92,7 +92,7 @@ keep_previous() { # the release as it stands, whole: renamed into place, so that
     for kept_path in "$DIR"/config/*; do
         [ ! -f "$kept_path" ] || cp -p -- "$kept_path" "$PREVIOUS.part/config/"
     done
-    # Where the upgrade fails, the release before the present one is the previous one again.
+    # If the upgrade fails, the release before the present one becomes the previous one again.
     rm -rf -- "$PREVIOUS.before"
     [ ! -e "$PREVIOUS" ] || mv -- "$PREVIOUS" "$PREVIOUS.before"
     mv -- "$PREVIOUS.part" "$PREVIOUS"
@@ -108,10 +108,10 @@ go_back() { # go_back WHY: to the release before
     restore
     if start_up; then
         rm -f -- "$DIR/.upgrading"
-        say "$PRODUCT $back is up and well again"
+        say "$PRODUCT $back is up and healthy again"
         return 0
     fi
-    die "$PRODUCT $back does not become well either" "see '$COMPOSE ps' and '$COMPOSE logs' in $DIR; then call support"
+    die "$PRODUCT $back does not become healthy either" "see '$COMPOSE ps' and '$COMPOSE logs' in $DIR; then call support"
 }
 
 if [ -n "$ROLLBACK" ]; then
@@ -120,7 +120,7 @@ if [ -n "$ROLLBACK" ]; then
         say "nothing to do: $PRODUCT $BEFORE is the release before the last upgrade"
         exit 0
     fi
-    # An upgrade that was cut off is repaired without a question: it has to end somewhere.
+    # An upgrade that was interrupted is repaired without asking: it has to end somewhere.
     [ -e "$DIR/.upgrading" ] || [ -n "$OFFLINE" ] || {
         private_folder
         IMAGES=$(value IMAGES "$PREVIOUS/release.env") RELEASE_TAG=$(value RELEASE_TAG "$PREVIOUS/release.env")
@@ -142,13 +142,13 @@ fi
 start_answers
 require_released
 if [ -e "$DIR/.upgrading" ]; then
-    # previous/ is whole before this mark is made: what stands in DIR now may be half one, half the other.
-    say "an upgrade was cut off: starting from $PRODUCT $(value VERSION "$PREVIOUS/release.env") again"
+    # previous/ is whole before this mark is made: DIR may now be half one release, half the other.
+    say "an upgrade was interrupted: starting from $PRODUCT $(value VERSION "$PREVIOUS/release.env") again"
     restore
     BEFORE=$(value VERSION "$DIR/release.env")
 fi
 if newer "$BEFORE" "$VERSION" && [ -z "$DOWNGRADE" ]; then
-    die "$PRODUCT $BEFORE is installed, $VERSION is older" "give --downgrade if that is meant"
+    die "$PRODUCT $BEFORE is installed, $VERSION is older" "give --downgrade if that is intended"
 fi
 
 check_answers
@@ -161,13 +161,13 @@ collect
 
 # Every image is here before anything stops.
 say "pulling the images of $PRODUCT $VERSION"
-# Docker from the snap store sees the installation, but perhaps not the unpacked zip, and never /tmp.
+# Docker from the snap store sees the installation, but maybe not the unpacked zip, and never /tmp.
 settings_file >"$DIR/.env.next.new"
 cp -- "$HERE/docker-compose.yml" "$DIR/.compose.next.new"
 set -- --project-directory . --env-file .env.next.new -f .compose.next.new
 [ ! -f "$DIR/docker-compose.override.yml" ] || set -- "$@" -f docker-compose.override.yml
 # shellcheck disable=SC2046 # one word, or none
-compose "$@" pull $(pull_option) || die "the images cannot be pulled; nothing was changed" "setup.sh --check --dir '$DIR' tells why"
+compose "$@" pull $(pull_option) || die "the images cannot be pulled; nothing was changed" "setup.sh --check --dir '$DIR' says why"
 rm -f -- "$DIR/.env.next.new" "$DIR/.compose.next.new"
 
 [ -e "$DIR/.upgrading" ] || keep_previous
@@ -177,9 +177,9 @@ write_settings
 if start_up; then
     rm -f -- "$DIR/.upgrading"
     rm -rf -- "$PREVIOUS.before"
-    say "$PRODUCT $VERSION is up and well; upgrade.sh --rollback goes back to $BEFORE"
+    say "$PRODUCT $VERSION is up and healthy; upgrade.sh --rollback returns to $BEFORE"
     exit 0
 fi
-go_back "$PRODUCT $VERSION does not become well"
+go_back "$PRODUCT $VERSION does not become healthy"
 forget_failed
 die "the upgrade to $VERSION failed; $PRODUCT $BEFORE runs as before" "send the lines above to support"

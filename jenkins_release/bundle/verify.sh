@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prove a release without any connection: that every file is one that the vendor attested, and that the images
-# which it names are those that were promoted, by signatures that a public key of the vendor verifies.
+# Prove a release offline: that the vendor attested every file, and that the images which it names were promoted,
+# by signatures that a public key of the vendor verifies.
 set -eu
 
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -9,16 +9,16 @@ HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 
 help() {
     cat <<EOF
-Prove $PRODUCT $VERSION without any connection.
+Prove $PRODUCT $VERSION offline.
 
 usage: verify.sh [options]
 
-  --key FILE    public key of the vendor for promotions, such as promotion.pem.pub: from where you found it
-                before, not from this zip. May be repeated, if the vendor has changed keys
-  --dir DIR     prove another unpacked setup zip, or an installation, with this script  [default: this folder].
+  --key FILE    the vendor's public key for promotions, such as promotion.pem.pub: the one that you got before,
+                not from this zip. May be repeated if the vendor has changed keys
+  --dir DIR     use this script to prove another unpacked setup zip, or an installation  [default: this folder].
                 A folder with a .env is taken for an installation: docker-compose.override.yml, .env, config/ and
                 secrets/ are yours there, and not proven
-  --images      also that the images of this Docker are those of the release, where they were pulled
+  --images      also prove that this Docker has pulled the images of the release
   --help        this text
 
 Proven with sh, sha256sum and openssl: the vendor attested every file; docker-compose.yml names the promoted
@@ -26,7 +26,7 @@ images; the last attestation says PASSED and lists all attestations before it. B
 the key. An ECDSA P-256 key needs openssl 1.1.1 or newer, an Ed25519 key openssl 3.0 or newer.
 Not proven here: QA's own signatures and the rules of the chain, and whether the release was withdrawn since:
 'jenkins-release bundle verify' and 'setup.sh --check' do that. A script in a zip that was replaced can say
-anything: check a zip with a verify.sh that you have from an earlier release, and --dir.
+anything: check a zip with --dir and the verify.sh of an earlier release.
 EOF
 }
 
@@ -50,7 +50,7 @@ add_key() { # add_key FILE
     case $(kind_of "$PRIVATE/key.$KEYS") in
     prime256v1) ;;
     Ed25519)
-        # pkeyutl reads what Ed25519 signs, a whole message, from OpenSSL 3.0 on only.
+        # Only since OpenSSL 3.0 can pkeyutl read a whole message, which Ed25519 signs.
         openssl pkeyutl -help 2>&1 | grep -q -e '-rawin' ||
             die "$(openssl version) cannot verify the Ed25519 key $1: nothing is proven" \
                 "use openssl 3.0 or newer, on this machine or another one"
@@ -99,7 +99,7 @@ base64_decode() { if have base64; then base64 -d; else openssl base64 -d -A; fi;
 BASE64='[A-Za-z0-9+/][A-Za-z0-9+/]*=*'
 FORM="^{\"payload\":\"\\($BASE64\\)\",\"payloadType\":\"application/vnd\\.in-toto+json\",\"signatures\":\\[{\"keyid\":\"[^\"\\\\]*\",\"sig\":\"\\($BASE64\\)\"}\\]}\$"
 STATEMENT='^{"_type":"https://in-toto\.io/Statement/v1","predicate":{.*},"predicateType":"\([^"\\]*\)","subject":\[\({"digest".*}\)\]}$'
-read_line() { # read_line NUMBER: take a line of attestations.jsonl apart: payload, signature, type
+read_line() { # read_line NUMBER: split a line of attestations.jsonl into payload, signature and type
     sed -n "$1p" "$WHERE/attestations.jsonl" >"$PRIVATE/line"
     sed -n "s#$FORM#\\1#p" "$PRIVATE/line" | base64_decode >"$PRIVATE/payload" 2>/dev/null || return 1
     sed -n "s#$FORM#\\2#p" "$PRIVATE/line" | base64_decode >"$PRIVATE/signature" 2>/dev/null || return 1
@@ -168,7 +168,7 @@ check_attestations() { # what the vendor says; leaves the list of attested files
         bad "the last attestation is not signed with the key"
     fi
 }
-# JSON in pieces, one a line: a quote inside a text is escaped, so no piece of a text looks like a field.
+# JSON in pieces, one per line: a quote inside a text is escaped, so no piece of a text looks like a field.
 # shellcheck disable=SC2020 # busybox's tr knows no [x*]
 field() { # field NAME < JSON: the strings of that name
     tr ',{}[]' '\n\n\n\n\n' | sed -n "s/^\"$1\":\"\(.*\)\"\$/\1/p"
@@ -193,7 +193,7 @@ check_summary() { # what the last line says
     else
         bad "the summary is about another candidate.json"
     fi
-    # In the order of the chain, so that it is known which list of files is the last one.
+    # In the order of the chain, which shows which list of files is the last one.
     tr '[' '\n' <"$PRIVATE/payload" | sed -n '/^{"digest".*"uri"/p' | sed 's/\].*//' | field sha256 >"$PRIVATE/listed"
     if cmp -s -- "$PRIVATE/here" "$PRIVATE/listed"; then
         good "every attestation that it rests on is here, unaltered and in order"
@@ -293,4 +293,4 @@ if [ -n "$IMAGES_TOO" ]; then
     done
 fi
 [ "$BAD" = 0 ] || die "$PRODUCT $VERSION is not proven" "do not use it; tell support what is marked FAIL"
-[ "$KEYS" = 0 ] || say "$PRODUCT $VERSION: proven${INSTALLATION:+, but for what is yours in this installation}"
+[ "$KEYS" = 0 ] || say "$PRODUCT $VERSION: proven${INSTALLATION:+, except for what is yours in this installation}"

@@ -401,11 +401,11 @@ held = socket.create_server(('127.0.0.1', 0)); print(held.getsockname()[1], flus
     answers ACME_HOST=docs.acme.example
     set_up_asking
     status_is 1
-    says 'there is no access key to ask the registry with'
+    says 'there is no access key for asking the registry'
     [ ! -e "$DIR" ]
     set_up_asking --offline
     status_is 0
-    says 'with --offline it is not checked whether SkyDRM 8.1.0 was withdrawn'
+    says 'with --offline, it is not checked whether SkyDRM 8.1.0 was withdrawn'
 }
 
 @test "what is installed can be set up in another way after a withdrawal, but not be started" {

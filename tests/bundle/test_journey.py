@@ -194,7 +194,7 @@ def test_from_the_portal_to_a_running_stack_and_back(
     succeeds(host.run(str(first / "setup.sh"), "--dir", str(place), "--answers", str(answers), "--check"))
     assert not (place / ".env").exists()
     done = host.run(str(first / "setup.sh"), "--dir", str(place), "--answers", str(answers), "--start")
-    succeeds(done, "logged in to", "SkyDRM 8.1.0 is up and well")
+    succeeds(done, "logged in to", "SkyDRM 8.1.0 is up and healthy")
     assert secret not in done.text
     assert host.get(port) == "SkyDRM router 8.1.0\n"
     assert digests(host, place) == promoted_digests(product, "8.1.0")
@@ -215,14 +215,14 @@ def test_from_the_portal_to_a_running_stack_and_back(
     promote(product, engine, "8.1.1/50")
     promote(product, engine, "8.1.2/60", broken=("rms",))
     second, third = (unpack(bundle(product, version), host) for version in ("8.1.1", "8.1.2"))
-    succeeds(host.run(str(second / "upgrade.sh"), "--dir", str(place)), "SkyDRM 8.1.1 is up and well")
+    succeeds(host.run(str(second / "upgrade.sh"), "--dir", str(place)), "SkyDRM 8.1.1 is up and healthy")
     assert host.get(port) == "SkyDRM router 8.1.1\n"
 
     # A broken release goes back to the one before, by its digests.
     fails(
         host.run(str(third / "upgrade.sh"), "--dir", str(place)),
         1,
-        "8.1.2 does not become well",
+        "8.1.2 does not become healthy",
         "8.1.1 runs",
     )
     assert host.get(port) == "SkyDRM router 8.1.1\n"
@@ -274,7 +274,7 @@ def test_debians_compose_does_it_too(product: Product, customer_host: Host, zipp
         succeeds(host.run(str(first / "setup.sh"), "--dir", str(place), "--answers", str(answers)))
         second = unpack(product.folder / "SkyDRM-setup-8.1.1.zip", host)
         done = host.run(str(second / "upgrade.sh"), "--dir", str(place))
-        succeeds(done, "SkyDRM 8.1.1 is up and well")
+        succeeds(done, "SkyDRM 8.1.1 is up and healthy")
         assert host.get(port) == "SkyDRM router 8.1.1\n"
         succeeds(host.run("docker-compose", "down", "-v", cwd=place))
     finally:

@@ -156,7 +156,7 @@ def test_somebody_at_a_terminal_is_asked(shell: str, place: Path, tmp_path: Path
     assert "is no number" in shown
     assert "correct-horse" not in shown
     assert secret not in shown
-    assert "with --offline it is not checked whether SkyDRM 8.1.0 was withdrawn" in shown
+    assert "with --offline, it is not checked whether SkyDRM 8.1.0 was withdrawn" in shown
     settings = (home / ".env").read_text()
     for line in ("ACME_HOST='docs.acme.example'", "ACME_PORT='8443'", "ACME_TITLE='My files'"):
         assert line in settings

@@ -42,7 +42,7 @@ whole() { # every file of the release is that release's
     password=$(setting ACME_PASSWORD)
     upgrade
     status_is 0
-    says '8.1.1 is up and well' 'goes back to 8.1.0'
+    says '8.1.1 is up and healthy' 'returns to 8.1.0'
     is 8.1.1 "$(version)"
     is "$password" "$(setting ACME_PASSWORD)"
     is 7 "$(setting ACME_NEW)"
@@ -75,7 +75,7 @@ whole() { # every file of the release is that release's
         before=$(cat "$DIR/.env" "$DIR/config/acme.conf")
         upgrade
         status_is 1
-        says '8.1.1 does not become well: back to SkyDRM 8.1.0' '8.1.0 is up and well again' 'failed'
+        says '8.1.1 does not become healthy: back to SkyDRM 8.1.0' '8.1.0 is up and healthy again' 'failed'
         is 8.1.0 "$(version)"
         is "$before" "$(cat "$DIR/.env" "$DIR/config/acme.conf")"
         is '8.1.1
@@ -91,11 +91,11 @@ whole() { # every file of the release is that release's
     echo 8.1.0 >"$STATE/ill"
     upgrade
     status_is 1
-    says '8.1.0 does not become well either' 'is unhealthy'
+    says '8.1.0 does not become healthy either' 'is unhealthy'
     rm "$STATE/broken" "$STATE/ill"
     upgrade
     status_is 0
-    says 'an upgrade was cut off' '8.1.1 is up and well'
+    says 'an upgrade was interrupted' '8.1.1 is up and healthy'
     whole
 }
 
@@ -113,7 +113,7 @@ whole() { # every file of the release is that release's
         rm -rf "${TMPDIR:?}"/*
         set_up
         status_is 1
-        says 'was cut off'
+        says 'was interrupted'
         if [ $((at % 2)) = 0 ]; then
             upgrade
             status_is 0
@@ -133,7 +133,7 @@ whole() { # every file of the release is that release's
     upgrade
     run $UNDER "$DIR/upgrade.sh" --rollback </dev/null
     status_is 0
-    says 'whether the release before was withdrawn cannot be checked: there is no access key' '8.1.0 is up and well again'
+    says 'whether the release before was withdrawn cannot be checked: there is no access key' '8.1.0 is up and healthy again'
     is 8.1.0 "$(version)"
     whole
     run $UNDER "$DIR/upgrade.sh" --rollback </dev/null
@@ -240,7 +240,7 @@ EOF
     fake_snap
     upgrade
     status_is 0
-    says '8.1.1 is up and well'
+    says '8.1.1 is up and healthy'
     whole
     nothing_left
     grep -q -- '--env-file .* -f .* -f docker-compose.override.yml pull' "$STATE/calls"

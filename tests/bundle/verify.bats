@@ -35,7 +35,7 @@ copy_bundle() {
     run $UNDER "$DIR/verify.sh" --key "$KEYS/promotion.pub" </dev/null
     status_is 0
     says 'note  changed by you since delivery: docker-compose.override.yml' 'ok    13 files are those' \
-        'attested by no one: .env config/acme.conf' 'SkyDRM 8.1.0: proven, but for what is yours in this installation'
+        'attested by no one: .env config/acme.conf' 'SkyDRM 8.1.0: proven, except for what is yours in this installation'
 }
 
 @test "without a key the files are compared, and it says that this proves nothing more" {
@@ -134,7 +134,7 @@ EOF
     run $UNDER "$NEXT/verify.sh" --dir "$BUNDLE" --key "$KEYS/promotion.pub" </dev/null
     status_is 0
     says 'note  changed by you since delivery: docker-compose.override.yml' 'note  there is a .env here' \
-        'SkyDRM 8.1.0: proven, but for what is yours in this installation'
+        'SkyDRM 8.1.0: proven, except for what is yours in this installation'
 }
 
 @test "settings that lead Docker Compose to other files are found" {

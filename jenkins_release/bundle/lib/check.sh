@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# The preflight: what this machine and this access key need, each with what to do where it is not so.
+# The preflight: what this machine and this access key need, each with what to do if it is missing.
 
 FAILED=0
 good() { printf 'ok    %s\n' "$1"; }
@@ -32,7 +32,7 @@ check_programs() {
 }
 check_docker() {
     if ! have docker; then
-        bad "Docker is not installed" "https://docs.docker.com/engine/install/ tells how to install it"
+        bad "Docker is not installed" "https://docs.docker.com/engine/install/ says how to install it"
         return 0
     fi
     d_posing=$(posing)
@@ -47,7 +47,7 @@ check_docker() {
     d_version=$(docker version -f '{{.Server.Version}}' 2>/dev/null) || d_version=
     if [ -z "$d_version" ]; then
         bad "the Docker daemon does not answer to $(user_name)" \
-            "start it, or let this user into the group docker and log in again"
+            "start it, or add this user to the group docker and log in again"
         return 0
     fi
     if at_least "$d_version" "$MIN_DOCKER"; then
@@ -61,7 +61,7 @@ check_docker() {
     *) bad "this machine is $d_platform" "the images of $PRODUCT are for $PLATFORM" ;;
     esac
     if ! find_compose; then
-        bad "Docker Compose is not installed" "https://docs.docker.com/compose/install/ tells how"
+        bad "Docker Compose is not installed" "https://docs.docker.com/compose/install/ says how"
         return 0
     fi
     d_compose=$($COMPOSE version --short 2>/dev/null)
@@ -92,7 +92,7 @@ check_space() {
 }
 check_ports() {
     if [ -n "${COMPOSE:-}" ] && [ -f "$DIR/docker-compose.yml" ] && [ -n "$(compose ps -q 2>/dev/null)" ]; then
-        note "$PRODUCT is there already: its ports are not checked"
+        note "$PRODUCT is already running: its ports are not checked"
         return 0
     fi
     settings | grep '|port' | cut -d'|' -f1,3 | tr '|' ' ' >"$PRIVATE/ports"
@@ -101,7 +101,7 @@ check_ports() {
         p_port=${p_port:-${p_default:-}}
         is_number "$p_port" || continue
         if listens "$p_port"; then
-            bad "port $p_port ($p_name) is in use" "end what listens there, or choose another port"
+            bad "port $p_port ($p_name) is in use" "stop what listens there, or choose another port"
         else
             good "port $p_port ($p_name) is free"
         fi
@@ -131,7 +131,7 @@ check_network() {
         [ "$w_status$w_url" != "0$w_ecr" ] || check_clock "$w_headers"
     done
 }
-check_clock() { # check_clock HEADERS: AWS refuses signatures that are 15 minutes off, and says Date itself
+check_clock() { # check_clock HEADERS: AWS refuses signatures that are 15 minutes off, and sends its own Date
     k_date=$(printf '%s\n' "$1" | tr -d '\r' | sed -n 's/^[Dd]ate: //p' | tail -n 1)
     k_there=$(printf '%s\n' "$k_date" | awk '{
         split("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec", names, " ")
@@ -151,7 +151,7 @@ check_clock() { # check_clock HEADERS: AWS refuses signatures that are 15 minute
     if [ "$k_off" -le 240 ]; then
         good "the clock is right to $k_off s"
     else
-        bad "the clock is $k_off s off" "set it, best with NTP: AWS refuses what is 15 minutes off"
+        bad "the clock is $k_off s off" "set it, preferably with NTP: AWS refuses signatures that are 15 minutes off"
     fi
 }
 check_access() { # whether this key can pull, and if not, why
@@ -179,9 +179,9 @@ check_access() { # whether this key can pull, and if not, why
         case $a_status in
         200) good "${a_image%@*} may be pulled" ;;
         403) bad "${a_image%@*} may not be pulled" "ask support: the key has no right to it, or was revoked" ;;
-        404) bad "${a_image%@*} is not in the registry" "this release was withdrawn or is not supported any more" ;;
+        404) bad "${a_image%@*} is not in the registry" "this release was withdrawn or is no longer supported" ;;
         401) bad "${a_image%@*}: the registry does not take the login" "run ecr-login.sh again" ;;
-        *) bad "${a_image%@*}: the registry answers with HTTP status $a_status" "try again; then tell support" ;;
+        *) bad "${a_image%@*}: the registry answers with HTTP status $a_status" "try again; if it fails again, tell support" ;;
         esac
     done
     check_standing "$a_token"
@@ -190,7 +190,7 @@ check_standing() { # check_standing TOKEN: whether the release was withdrawn
     ask_registry "$1"
     case $STANDING in
     released) good "$PRODUCT $VERSION is still released: its images have the tag $RELEASE_TAG" ;;
-    withdrawn) bad "$PRODUCT $VERSION was withdrawn: $WHY" "get the newest setup zip from where this one came from, or ask support" ;;
-    *) bad "whether $PRODUCT $VERSION was withdrawn cannot be checked: $WHY" "try again; then tell support" ;;
+    withdrawn) bad "$PRODUCT $VERSION was withdrawn: $WHY" "get the newest setup zip from where you got this one, or ask support" ;;
+    *) bad "whether $PRODUCT $VERSION was withdrawn cannot be checked: $WHY" "try again; if it fails again, tell support" ;;
     esac
 }

@@ -1,13 +1,13 @@
 # shellcheck shell=sh
-# What all scripts have in common. POSIX sh; read with ".", never run.
+# What all scripts share. POSIX sh; sourced with ".", never run.
 #
-# Set before: HERE, the folder of the script. Set here: PRODUCT, VERSION and the rest of release.env.
-# Exit status of the scripts: 0 done, 1 it failed, 2 wrong options or answers, 3 the release was withdrawn.
+# The caller sets HERE, the folder of the script. This file sets PRODUCT, VERSION and the rest of release.env.
+# Exit status of the scripts: 0 done, 1 failed, 2 wrong options or answers, 3 the release was withdrawn.
 
 umask 077
 LC_ALL=C
 export LC_ALL
-# They would lead Compose to other files or another project than those of this folder.
+# They would point Compose to files or a project other than those of this folder.
 unset COMPOSE_FILE COMPOSE_PROJECT_NAME COMPOSE_PROFILES COMPOSE_ENV_FILES CDPATH
 
 say() { printf '%s\n' "$*"; }
@@ -19,7 +19,7 @@ die() { # die MESSAGE [HINT]
 }
 usage_error() { # usage_error MESSAGE
     printf 'error: %s\n' "$1" >&2
-    printf '  "sh %s --help" tells more\n' "$0" >&2
+    printf '  "sh %s --help" says more\n' "$0" >&2
     exit 2
 }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -29,11 +29,11 @@ need() { # need PROGRAM...
     done
 }
 
-[ -r "$HERE/release.env" ] || die "$HERE/release.env is missing" "unpack the setup zip again, all of it"
+[ -r "$HERE/release.env" ] || die "$HERE/release.env is missing" "unpack the whole setup zip again"
 # shellcheck source=/dev/null
 . "$HERE/release.env"
 
-CR=$(printf '\r') # at the end of each line, where an editor of Windows was at work
+CR=$(printf '\r') # at the end of each line after an editor on Windows
 value() { # value NAME FILE: what NAME is set to at last in a file of NAME=value lines, without its quotes
     [ ! -r "$2" ] ||
         sed -n "/^$1=/{s/^$1=//;s/$CR\$//;s/^'\\(.*\\)'\$/\\1/;s/^\"\\(.*\\)\"\$/\\1/;h;};\${x;p;}" "$2"
@@ -44,7 +44,7 @@ is_set() { # is_set NAME FILE
 home_of() { # home_of USER-ID: the home that the list of users has for it, if any
     if have getent; then getent passwd "$1"; else awk -F: -v id="$1" '$3 == id' /etc/passwd; fi 2>/dev/null | head -n 1 | cut -d: -f6
 }
-# A unit of root's and cloud-init set no HOME: Docker, Compose and the AWS command line would look elsewhere.
+# Root's units and cloud-init set no HOME: Docker, Compose and the AWS command line would look elsewhere.
 [ -n "${HOME:-}" ] || HOME=$(home_of "$(id -u)")
 if [ -n "$HOME" ]; then export HOME; else unset HOME; fi
 user_name() { # or its number, if the user is in no list
@@ -106,22 +106,22 @@ set_folder() { # set_folder PATH: DIR becomes its full name; it need not exist y
 default_folder() { # where an installation is: here, or in a folder below the user's home
     if [ -f "$HERE/.env" ]; then printf '%s\n' "$HERE"; else printf '%s\n' "${HOME:-$HERE}/$PROJECT"; fi
 }
-open_folder() { # open_folder: make DIR, and see that it can be written to
+open_folder() { # open_folder: make DIR, and check that it can be written to
     mkdir -p -- "$DIR" 2>/dev/null || die "the folder $DIR cannot be made" "choose another one with --dir"
     open_owner=$(owner_of "$DIR/.")
     if [ "$open_owner" != "$(id -u)" ]; then
         die "the folder $DIR belongs to user $open_owner" "run this as that user, without sudo"
     fi
     case $(ls -ld -- "$DIR/.") in
-    ????????w*) die "every user can write to the folder $DIR" "chmod o-w it, and see that nothing in it is a stranger's" ;;
+    ????????w*) die "every user can write to the folder $DIR" "chmod o-w it, and check that nothing in it is a stranger's" ;;
     esac
-    # A name that nobody can have put a link at: who may write here beside the owner is not known.
+    # A name at which no one can have put a link: others than the owner may be able to write here.
     open_probe=$(mktemp "$DIR/.writable.XXXXXX" 2>/dev/null) ||
         die "the folder $DIR cannot be written to by $(user_name)" \
-            "choose another one with --dir, or give it to this user"
+            "choose another one with --dir, or make this user its owner"
     rm -f -- "$open_probe"
 }
-lock_folder() { # one script at a time changes DIR; a lock whose process is gone does not count
+lock_folder() { # only one script at a time changes DIR; a lock whose process is gone does not count
     if ! mkdir -- "$DIR/.lock" 2>/dev/null; then
         lock_pid=$(cat "$DIR/.lock/pid" 2>/dev/null || echo 0)
         if [ "$lock_pid" -gt 0 ] 2>/dev/null && kill -0 "$lock_pid" 2>/dev/null; then
@@ -131,11 +131,11 @@ lock_folder() { # one script at a time changes DIR; a lock whose process is gone
         mkdir -- "$DIR/.lock" 2>/dev/null || die "another script is changing $DIR" "wait until it has ended"
     fi
     echo "$$" >"$DIR/.lock/pid"
-    # What a run left that was killed in the middle of a file.
+    # What a run left behind that was killed in the middle of a file.
     rm -f -- "$DIR"/*.new "$DIR"/.*.new "$DIR"/*/*.new
 }
 PRIVATE= # folder for the temporary files of this run, which may hold secrets
-private_folder() { # private_folder: make it, of mode 0700, under a name that nobody can know beforehand
+private_folder() { # private_folder: make it, with mode 0700, under a name that cannot be guessed
     private_base=${TMPDIR:-/tmp}
     # Without the sticky bit another user could put a folder of their own in its place.
     case $(ls -ld -- "$private_base/." 2>/dev/null) in
@@ -209,9 +209,9 @@ shipped() { # shipped FOLDER: the files that a release consists of, one a line
     sed -n 's/^[0-9a-f]\{64\}  //p' "$1/SHA256SUMS" | grep -v '^docker-compose\.override\.yml$'
     echo SHA256SUMS
 }
-install_release() { # install_release FROM: the files of a release come to DIR; a customer's own stay
+install_release() { # install_release FROM: copy the files of a release to DIR; a customer's own stay
     [ "$1" != "$DIR" ] || return 0
-    # release.env last: it names the version, so that a run that was cut off is seen.
+    # release.env last: it names the version, so that an interrupted run shows.
     { shipped "$1" | grep -v '^release\.env$' && echo release.env; } | while IFS= read -r install_path; do
         copy_file "$1/$install_path" "$DIR/$install_path"
         case $install_path in
@@ -231,7 +231,7 @@ copy_file() { # copy_file FROM TO: as put, without a backup: releases are kept w
 
 # --- Docker -------------------------------------------------------------------------------------------
 
-posing() { # posing: what is here in Docker's place, such as "the command docker is Podman 4.3.1"; nothing for Docker
+posing() { # posing: what is here instead of Docker, such as "the command docker is Podman 4.3.1"; nothing for Docker
     posing_version=$(docker --version 2>/dev/null) || posing_version=
     case $posing_version in
     [Pp]odman*) printf 'the command docker is Podman %s\n' "${posing_version##* }" && return 0 ;;
@@ -242,9 +242,9 @@ posing() { # posing: what is here in Docker's place, such as "the command docker
         ;;
     esac
 }
-NO_PODMAN="$PRODUCT runs with Docker only: https://docs.docker.com/engine/install/ tells how to install it"
+NO_PODMAN="$PRODUCT runs with Docker only: https://docs.docker.com/engine/install/ says how to install it"
 require_docker() {
-    have docker || die "Docker is not installed" "https://docs.docker.com/engine/install/ tells how to install it"
+    have docker || die "Docker is not installed" "https://docs.docker.com/engine/install/ says how to install it"
     require_posing=$(posing)
     [ -z "$require_posing" ] || die "$require_posing" "$NO_PODMAN"
 }
@@ -255,7 +255,7 @@ is_snap() { # whether the command docker is that of the snap store: a link to sn
     return 1
 }
 # Docker from the snap store is confined by snapd's interface "home". It sees what is in the user's home, but neither
-# ~/snap nor names there that begin with a dot; it has a /tmp of its own; and drives are shown to it on request only.
+# ~/snap nor names there that begin with a dot; it has its own /tmp; and it sees drives on request only.
 sees() { # sees FOLDER: yes, no, or "asked" for a drive: whether Docker sees the folder, which need not exist yet
     if ! have docker || ! is_snap; then
         echo yes && return 0
@@ -277,7 +277,7 @@ nearest() { # nearest PATH: the path, or the folder above it that exists
 }
 BLIND="Docker is from the snap store, and does not see the folder"
 ON_REQUEST="only after 'snap connect docker:removable-media'"
-elsewhere() { printf "choose one in your home with --dir, such as '%s', or install Docker from docker.com\n" "${HOME:-}/$PROJECT"; }
+elsewhere() { printf "choose a folder in your home with --dir, such as '%s', or install Docker from docker.com\n" "${HOME:-}/$PROJECT"; }
 require_sight() { # end unless Docker sees DIR
     case $(sees "$DIR") in
     no) die "$BLIND $DIR" "$(elsewhere)" ;;
@@ -296,14 +296,14 @@ find_compose() { # COMPOSE becomes the command that runs Compose
 require_compose() {
     require_docker
     docker version >/dev/null 2>&1 ||
-        die "the Docker daemon does not answer" "start it, or let this user into the group docker"
-    find_compose || die "Docker Compose is not installed" "https://docs.docker.com/compose/install/ tells how"
+        die "the Docker daemon does not answer" "start it, or add this user to the group docker"
+    find_compose || die "Docker Compose is not installed" "https://docs.docker.com/compose/install/ says how"
 }
 compose() { # compose WORDS: run Compose on the installation
     # shellcheck disable=SC2086 # two words, or one
     (cd -- "$DIR" && $COMPOSE "$@")
 }
-pull_option() { # on a terminal one sees how far it is
+pull_option() { # on a terminal, the progress is shown
     [ -t 2 ] || echo -q
 }
 containers() { # one line each: name, status, exit code, health, restarts, restart policy
@@ -312,7 +312,7 @@ containers() { # one line each: name, status, exit code, health, restarts, resta
             "$containers_id" 2>/dev/null || true
     done | sed 's/^\///'
 }
-wait_healthy() { # wait_healthy SECONDS: until every container is well; says which one is not
+wait_healthy() { # wait_healthy SECONDS: until every container is healthy; says which one is not
     wait_end=$(($(date +%s) + $1))
     while :; do
         wait_state=$(containers)

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # The access key, and a registry token for it: with the AWS command line, or with curl alone.
 #
-# No secret ever stands in a command line, where every user of the machine could read it: secrets pass
+# No secret ever appears on a command line, where every user of the machine could read it: secrets pass
 # through variables, pipes and files of mode 0600. The signature is AWS's Signature Version 4 (IAM user
 # guide, "Create a signed AWS API request"), HMAC is RFC 2104.
 
@@ -16,7 +16,7 @@ credentials_text() { printf '[default]\naws_access_key_id = %s\naws_secret_acces
 save_credentials() { # save_credentials ID SECRET
     credentials_text "$1" "$2" | put "$(credentials_file)" 600
 }
-ecr_endpoint() { # the URL of the ECR API; a VPC endpoint's where the settings name one
+ecr_endpoint() { # the URL of the ECR API; a VPC endpoint's if the settings name one
     ecr_own=${ECR_ENDPOINT:-$(value ECR_ENDPOINT "$DIR/.env")}
     ecr_own=${ecr_own:-${AWS_ENDPOINT_URL_ECR:-${AWS_ENDPOINT_URL:-}}}
     case $REGISTRY in
@@ -120,11 +120,11 @@ explain_refusal() { # explain_refusal ANSWER: what AWS means, and what to do
         ;;
     *'Signature expired'* | *'not yet current'* | *RequestTimeTooSkewed*)
         explain="the clock of this machine is wrong: it shows $(date -u +%H:%M:%S) UTC"
-        explain_hint="set it, best with NTP"
+        explain_hint="set it, preferably with NTP"
         ;;
     *InvalidSignatureException* | *SignatureDoesNotMatch*)
         explain="the secret does not belong to this access key"
-        explain_hint="run setup.sh again and give both anew"
+        explain_hint="run setup.sh again and enter both again"
         ;;
     *AccessDenied*)
         explain="this access key may not log in to the registry"
@@ -132,7 +132,7 @@ explain_refusal() { # explain_refusal ANSWER: what AWS means, and what to do
         ;;
     *)
         explain="the ECR API refused the login: $(printf '%s' "$1" | tr '\n' ' ' | cut -c1-200)"
-        explain_hint="try again; if it stays, send this line to support"
+        explain_hint="try again; if the error stays, send this line to support"
         ;;
     esac
     printf 'error: %s\n  %s\n' "$explain" "$explain_hint"
@@ -166,11 +166,11 @@ may_pull() { # may_pull TOKEN REPOSITORY@DIGEST: prints the HTTP status of askin
         curl -sS -I --connect-timeout 10 --max-time 60 -o /dev/null -w '%{http_code}' -K - 2>/dev/null || true
 }
 
-# Whether the release is still one. A withdrawal takes the release tags away and leaves the images, so that asking for
-# an image by digest tells nothing: the release tag has to name that very digest.
-STANDING= # released, withdrawn, or unknown; WHY tells more
+# Whether the release is still one. A withdrawal removes the release tags and leaves the images, so an image that is
+# found by digest proves nothing: the release tag has to name exactly that digest.
+STANDING= # released, withdrawn, or unknown; WHY says why
 WHY=
-tag_by_curl() { # tag_by_curl TOKEN REPOSITORY: the digest of what the release tag names, gone, or why nobody knows
+tag_by_curl() { # tag_by_curl TOKEN REPOSITORY: the digest of what the release tag names, gone, or why it is unknown
     rm -f -- "$PRIVATE/manifest"
     tag_status=$(manifest_request "$1" "$2" "$RELEASE_TAG" |
         curl -sS --connect-timeout 10 --max-time 60 -o "$PRIVATE/manifest" -w '%{http_code}' -K - 2>"$PRIVATE/error") ||
@@ -178,7 +178,7 @@ tag_by_curl() { # tag_by_curl TOKEN REPOSITORY: the digest of what the release t
     case $tag_status in
     200) printf 'sha256:%s\n' "$(sha256 <"$PRIVATE/manifest")" ;;
     404)
-        # A proxy that knows no such page is not the registry.
+        # The answer may come from a proxy, not from the registry.
         if grep -q -e MANIFEST_UNKNOWN -e NAME_UNKNOWN "$PRIVATE/manifest" 2>/dev/null; then
             echo gone
         else
@@ -204,7 +204,7 @@ tag_by_aws() { # tag_by_aws REPOSITORY: the same with the AWS command line
 ask_registry() { # ask_registry [TOKEN]: set STANDING and WHY
     STANDING=unknown WHY="" ask_token=${1:-}
     if [ -z "$(credential aws_access_key_id)" ]; then
-        WHY="there is no access key to ask the registry with"
+        WHY="there is no access key for asking the registry"
         return 0
     fi
     if [ -z "$ask_token" ] && have curl; then
@@ -228,18 +228,18 @@ ask_registry() { # ask_registry [TOKEN]: set STANDING and WHY
 }
 require_released() { # before anything is changed: end with status 3 if the release was withdrawn
     if [ -n "$OFFLINE" ]; then
-        warn "with --offline it is not checked whether $PRODUCT $VERSION was withdrawn: ask where the zip came from"
+        warn "with --offline, it is not checked whether $PRODUCT $VERSION was withdrawn: ask where you got the zip"
         return 0
     fi
     ask_registry ""
     case $STANDING in
     withdrawn) withdrawn "$VERSION" ;;
     unknown) die "whether $PRODUCT $VERSION was withdrawn cannot be checked: $WHY" \
-        "nothing was changed; 'setup.sh --check' tells more; --offline goes on without this check" ;;
+        "nothing was changed; 'setup.sh --check' says more; --offline continues without this check" ;;
     esac
 }
 withdrawn() { # withdrawn VERSION: say so, and end with the status for it
     printf 'error: %s %s was withdrawn: %s\n' "$PRODUCT" "$1" "$WHY" >&2
-    printf '  nothing was changed; get the newest setup zip from where this one came from, or ask support\n' >&2
+    printf '  nothing was changed; get the newest setup zip from where you got this one, or ask support\n' >&2
     exit 3
 }

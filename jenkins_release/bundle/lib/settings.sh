@@ -1,16 +1,16 @@
 # shellcheck shell=sh
-# The settings of the product: asked for, checked, and written. settings.txt has one line for each:
+# The settings of the product: they are asked for, checked and written. settings.txt has one line for each:
 # NAME|type|default|question. While a script runs, answers are in the file "$ANSWERED", in "$PRIVATE".
 
 ANSWERS=     # file with answers of the customer; from start_answers on a copy, without what editors add
-INTERACTIVE= # "yes" where somebody can be asked
-GIVEN=       # answers of the command line, a line each
-WRONG=0      # answers that cannot be taken
+INTERACTIVE= # "yes" if someone can be asked
+GIVEN=       # answers of the command line, one per line
+WRONG=0      # answers that are not accepted
 
 settings() { grep -v -e '^#' -e '^[[:space:]]*$' "$HERE/settings.txt" | sed 's/ *| */|/g'; }
 setting_names() { settings | cut -d'|' -f1; }
 answer() { value "$1" "$ANSWERED"; }
-complain() { # complain MESSAGE: one more answer that cannot be taken
+complain() { # complain MESSAGE: one more answer that is not accepted
     printf 'error: %s\n' "$1" >&2
     WRONG=$((WRONG + 1))
 }
@@ -30,7 +30,7 @@ set_answer() { # set_answer NAME=VALUE, from the command line
     GIVEN="$GIVEN$set_name='${1#*=}'
 "
 }
-check_answers() { # the file of --answers: nothing in it that would be overlooked
+check_answers() { # the file of --answers: it must hold nothing that would be ignored
     [ -n "$ANSWERS" ] || return 0
     check_known=" $(setting_names | tr '\n' ' ') AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY ECR_ENDPOINT "
     while IFS= read -r check_line || [ -n "$check_line" ]; do
@@ -59,9 +59,9 @@ start_answers() { # a private place for what is settled; removed by the script's
     ANSWERS_FILE=$ANSWERS ANSWERS=$PRIVATE/given
     cat -- "$ANSWERS_FILE" >"$PRIVATE/as-given"
     case $(od -An -tx1 -N2 "$PRIVATE/as-given" | tr -d ' \n') in
-    fffe | feff) usage_error "$ANSWERS_FILE is UTF-16, as Windows' programs write it: save it as UTF-8" ;;
+    fffe | feff) usage_error "$ANSWERS_FILE is UTF-16, as programs on Windows write it: save it as UTF-8" ;;
     esac
-    # Nor does a byte order mark or CRLF, from an editor of Windows, belong to an answer.
+    # A byte order mark or CRLF, from an editor on Windows, is not part of an answer.
     sed "1s/^$(printf '\357\273\277')//; s/$CR\$//" "$PRIVATE/as-given" >"$ANSWERS"
 }
 ask() { # ask QUESTION DEFAULT SECRET: what is typed, or the default
@@ -107,7 +107,7 @@ $c_name='"*) c_given_by=option ;;
         fi
         c_secret=
         [ "$c_type" != password ] || c_secret=yes
-        [ "$c_secret$c_default" != yesgenerate ] || c_question="$c_question (empty: one is made)" c_default=
+        [ "$c_secret$c_default" != yesgenerate ] || c_question="$c_question (empty: one is generated)" c_default=
         while :; do
             if [ -z "$c_given" ] && [ -n "$INTERACTIVE" ]; then
                 c_value=$(ask "$c_question" "$c_default" "$c_secret") || die "no more answers: nothing was written"
@@ -139,7 +139,7 @@ problem_of() { # problem_of NAME TYPE OPTIONAL VALUE: says what is wrong with it
     fi
     case $4 in
     *\'* | *\"* | *\\* | *\$* | *\`* | *\|*)
-        echo "may not hold quotes, backslashes, \$, | or \`: Compose would read them in its own way"
+        echo "may not hold quotes, backslashes, \$, | or \`: Compose would interpret them"
         return 1
         ;;
     *[[:cntrl:]]*)
@@ -190,7 +190,7 @@ is_number() {
     esac
 }
 
-# A certificate or key that was taken over before is good enough when its file is gone since.
+# A certificate or key that was copied before is good enough if its file is gone.
 pem_source() { # pem_source NAME PATH
     if [ ! -e "$2" ] && [ "$2" = "$(value "$1" "$DIR/.env")" ] && [ -s "$DIR/secrets/$1.pem" ]; then
         printf '%s\n' "$DIR/secrets/$1.pem"
@@ -212,7 +212,7 @@ certificate_problem() { # certificate_problem PATH
         openssl x509 -in "$cert_file" -noout -checkhost "$cert_host" | grep -q 'does match' ||
         { echo "is not for the host $cert_host: $1" && return 1; }
 }
-key_problem() { # key_problem PATH NAME: the key has to be that of the certificate before it
+key_problem() { # key_problem PATH NAME: the key has to belong to the certificate before it
     key_file=$(pem_source "$2" "$1")
     [ -r "$key_file" ] || { echo "cannot be read: $1" && return 1; }
     have openssl || return 0
@@ -229,7 +229,7 @@ first_of() { # first_of TYPE: the answer to the first setting of that type
     [ -z "$first_name" ] || answer "$first_name"
 }
 
-container_user() { # container_user uid|gid: what containers run as: who can read the files here; never root
+container_user() { # container_user uid|gid: what containers run as: the user who can read the files here, never root
     if [ "$(id -u)" != 0 ]; then
         case $1 in
         uid) id -u ;;
@@ -240,7 +240,7 @@ container_user() { # container_user uid|gid: what containers run as: who can rea
         printf '%s\n' "${container_before:-1000}"
     fi
 }
-settings_file() { # the text of .env from what is settled; lines of the customer's own stay
+settings_file() { # the text of .env from what is settled; the customer's own lines stay
     echo "# Settings of $PRODUCT, read by Docker Compose. Made by setup.sh: run it again to change them."
     echo "# Lines of your own, for docker-compose.override.yml, are kept."
     echo "COMPOSE_PROJECT_NAME='$(project_name)'"
@@ -258,7 +258,7 @@ write_settings() { # write .env, secrets/ and config/ from what is settled
         case $w_type in
         certificate* | key*)
             w_path=$(answer "$w_name")
-            # An empty file where there is none: Docker would make a folder of that name.
+            # Without one, an empty file: Docker would make a folder of that name.
             if [ -z "$w_path" ]; then w_path=/dev/null; else w_path=$(pem_source "$w_name" "$w_path"); fi
             cat -- "$w_path" >"$PRIVATE/pem"
             put "$DIR/secrets/$w_name.pem" 600 <"$PRIVATE/pem"
