@@ -1,4 +1,4 @@
-// Signs the approval of exactly one plan, in the name of who approved it. See approvePromotion.txt.
+// Signs the approval of exactly one plan, in the name of the approver. See approvePromotion.txt.
 Map call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('approvePromotion', arguments, [
         plan: null,              // file that planPromotion wrote, such as 'plan.json'

@@ -1,4 +1,4 @@
-// A product's build job as one step: build, export the candidate, tell QA. See candidatePipeline.txt.
+// A product's build job as one step: build, export the candidate, notify QA. See candidatePipeline.txt.
 void call(Map arguments = [:], Closure build) {
     Map given = jenkinsReleaseArguments('candidatePipeline', arguments, [
         version: null,           // product version, such as '8.1.0'
@@ -43,7 +43,7 @@ private String nameOf(Map candidate) {
     return candidate.product + ' ' + candidate.candidate
 }
 
-/** A mail that cannot be sent is no reason to fail: the candidate is on the share. */
+/** A mail that cannot be sent must not fail the build: the candidate is on the share. */
 private void tell(String addresses, Map candidate) {
     if (!addresses) {
         return

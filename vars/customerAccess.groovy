@@ -1,4 +1,4 @@
-// Gives a customer access to the images, renews it, ends it, or looks at it. See customerAccess.txt.
+// Gives a customer access to the images, renews it, ends it, or reports on it. See customerAccess.txt.
 import com.cloudbees.groovy.cps.NonCPS
 
 Map call(Map arguments = [:]) {
@@ -9,18 +9,18 @@ Map call(Map arguments = [:]) {
         reason: '',              // for revoke: why
         kind: '',                // for issue and revoke: 'iam-user' or 'aws-account'
         accountId: '',           // for issue: the customer's AWS account
-        networks: '',            // for issue: networks that may pull, with blanks between them
+        networks: '',            // for issue: networks that may pull, separated by blanks
         expiresDays: '',         // for issue: days until the access ends
         secret: '',              // for issue and rotate: secret in AWS Secrets Manager that gets the key
         folder: '',              // or a folder for a hand-over file, encrypted
-        recipient: '',           // public key of who may open the file: age1..., ssh-ed25519 ...
+        recipient: '',           // public key that opens the file: age1..., ssh-ed25519 ...
         address: '',             // for doctor: public address of the customer
         tag: '',                 // for doctor: tag to pull with the customer's key
         undo: false,             // for rotate and revoke: take it back
         delete: false,           // for revoke: delete what is left, after the grace period
         config: 'release.toml',  // relative to the current directory
         credentials: [:],        // ids: aws, customerKey, handoverPassphrase
-        dryRun: false,           // for issue, rotate and revoke: tell what would be done, change nothing
+        dryRun: false,           // for issue, rotate and revoke: say what would be done, change nothing
         report: '',              // file for the result, to archive it
     ], ['aws', 'customerKey', 'handoverPassphrase'])
     Map takes = [

@@ -3,7 +3,7 @@ import com.cloudbees.groovy.cps.NonCPS
 
 void call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('customerAccessPipeline', arguments, [
-        submitter: null,         // who may let a change happen: user ids and groups, separated by commas
+        submitter: null,         // who may allow a change: user ids and groups, separated by commas
         label: 'release-customers', // label of the agents, on which nothing is built
         config: 'release.toml',  // relative to the workspace
         approvalDays: 3,         // how long the question stays
@@ -55,7 +55,7 @@ void call(Map arguments = [:]) {
                 }
                 steps {
                     script {
-                        if (!env.TO_DO) { // restarted from here: what is asked is what would be done now
+                        if (!env.TO_DO) { // restarted from here: ask about what would be done now
                             node(given.label) {
                                 checkout scm
                                 look(given)
@@ -64,7 +64,7 @@ void call(Map arguments = [:]) {
                         if (env.TO_DO == 'nothing') {
                             currentBuild.description += ', nothing to do'
                         } else {
-                            // Outside of any node: who waits holds no executor.
+                            // Outside any node: waiting holds no executor.
                             String approver = input(message: params.CUSTOMER + ': ' + env.TO_DO + '?', ok: 'Do it',
                                 submitter: given.submitter, submitterParameter: 'APPROVER')
                             currentBuild.description += ', let by ' + approver
@@ -84,7 +84,7 @@ private boolean isChange() {
     return params.ACTION in ['issue', 'rotate', 'revoke']
 }
 
-/** What the action finds; of a change, what it would do, tried by a dry run of the very same command. */
+/** What the action finds, or, for a change, what a dry run of the same command says that it would do. */
 private void look(Map given) {
     jenkinsReleaseForm.require(neededFields(params), misplacedFields(params))
     currentBuild.description = whatFor(params)
@@ -98,7 +98,7 @@ private void look(Map given) {
 private void change(Map given) {
     dir('access') { deleteDir() }
     try {
-        // Not an option of the stage: that would be held while the question waits.
+        // Not an option of the stage: the lock would be held while the question waits.
         lock(resource: given.lock) {
             customerAccess(asked(given, false))
         }
@@ -133,7 +133,7 @@ private List<String> neededFields(Map form) {
     return needed
 }
 
-/** Fields that would be left out without a word: who filled them in expects something else. */
+/** Fields that would be silently ignored: whoever filled them in expects something else. */
 @NonCPS
 private List<String> misplacedFields(Map form) {
     Map takes = [
@@ -169,7 +169,7 @@ private List<String> misplacedFields(Map form) {
     return found
 }
 
-/** The arguments of the one step: what does not go with the action is left out. */
+/** The arguments of the step: what does not belong to the action is left out. */
 private Map asked(Map given, boolean dryRun) {
     Map all = [
         action: params.ACTION, customer: params.CUSTOMER, config: given.config, dryRun: dryRun,

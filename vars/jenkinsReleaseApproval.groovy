@@ -1,4 +1,4 @@
-// Internal: what the pipelines share that ask for an approval. See jenkinsReleaseApproval.txt.
+// Internal: what the pipelines that ask for an approval share. See jenkinsReleaseApproval.txt.
 
 /** The ids for one step: those of the kinds that are given, and key and passphrase of one role. */
 Map credentialsFor(Map credentials, List<String> kinds, String role) {
@@ -15,7 +15,7 @@ Map credentialsFor(Map credentials, List<String> kinds, String role) {
     return found
 }
 
-/** The ids for a step that changes nothing in the registry: with the AWS key that may only read there. */
+/** The ids for a step that changes nothing in the registry, with the AWS key that may only read there. */
 Map reading(Map credentials, String role) {
     Map found = credentialsFor(credentials, ['smb', 'mail', 'webhook'], role)
     if (credentials.awsRead) {
@@ -41,7 +41,7 @@ String reason() {
     return params.REASON + (params.TICKET ? ' [' + params.TICKET + ']' : '')
 }
 
-/** Asks for the approval of the stashed plan, and records it. Outside of any node: who waits holds no executor. */
+/** Asks for the approval of the stashed plan, and records it. Outside any node: waiting holds no executor. */
 void ask(Map given, String what) {
     String approver = input(message: what + '? Reason: ' + params.REASON + '. The plan is in plan.json.', ok: 'Approve',
         submitter: given.submitter, submitterParameter: 'APPROVER')
@@ -54,12 +54,12 @@ void ask(Map given, String what) {
     }
 }
 
-/** What has to be mended before anybody is asked, if somebody is; approvals are settled by the answer. */
+/** What has to be fixed before the question, if there is one; the answer settles the approvals. */
 List<String> missing(Map plan, boolean asks) {
     List<String> found = []
     found.addAll(plan.gate.altered)
     if (!plan.gate.open) {
-        // Tags that are taken, and what configuration or registry do not allow: no approval counts then.
+        // Tags that are taken, and what the configuration or registry does not allow: no approval counts then.
         found.addAll(plan.occupied)
         found.addAll(plan.obstacles)
     }
@@ -77,7 +77,7 @@ List<String> missing(Map plan, boolean asks) {
     return found
 }
 
-/** Says what a build is about that was restarted behind the stage that says it. */
+/** Describes a build that was restarted after the stage that describes it. */
 void describe(String text) {
     currentBuild.description = currentBuild.description ?: text
 }

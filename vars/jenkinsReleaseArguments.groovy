@@ -4,7 +4,7 @@ import com.cloudbees.groovy.cps.NonCPS
 /**
  * Returns the arguments of a public step with its defaults filled in, or fails with every mistake.
  *
- * The defaults name all arguments that there are: null is required, a boolean is a boolean, an empty Map
+ * The defaults name all arguments: null is required, a boolean is a boolean, an empty Map
  * holds credentials ids, a Map with entries holds values with these names and defaults, anything else is
  * text. Blank text counts as not given.
  */

@@ -14,8 +14,8 @@ import groovy.json.JsonSlurper
  *                handoverPassphrase
  *   report       file that gets the result too, '' for none
  *   reportRefusal  whether report also gets the result of a verb that ends with a refusal
- *   names        regular expression, such as an option, to what steps call it and what forms call it, which
- *                begins with a field: for all that is not spelled like its option
+ *   names        regular expression, such as an option, to its name in steps and its name in forms, which begins
+ *                with a field: for whatever is not spelled like its option
  */
 Map call(Map request) {
     if (!env.WORKSPACE) {
@@ -56,7 +56,7 @@ String version() {
     return '0.1.0'
 }
 
-/** Makes sure of the program while no credential is bound: pip has none to tell. */
+/** Finds or installs the program while no credential is bound, so that pip cannot leak one. */
 private int findProgram() {
     return sh(label: 'find jenkins-release', returnStatus: true, script: '''#!/bin/sh
 set -eu +x
@@ -132,7 +132,7 @@ printf '%s\\n' "$program" >"$JENKINS_RELEASE_CALL/program"
 ''')
 }
 
-/** Runs the program with the credentials bound. What Jenkins says of a wrong id gets a category. */
+/** Runs the program with the credentials bound. Jenkins' error about a wrong id gets a category. */
 private int runBound(Map request) {
     int status = 0
     try {
@@ -205,7 +205,7 @@ private List bindings(Map credentials) {
     return found
 }
 
-/** Users that started this build, from Jenkins itself: a parameter cannot pretend to be one. */
+/** Users who started this build, from Jenkins itself: a parameter cannot pretend to be one. */
 private List<String> userIds(Object build) {
     List<String> found = []
     for (cause in build.getBuildCauses('hudson.model.Cause$UserIdCause')) {
@@ -224,7 +224,7 @@ private List<String> surroundings(Map request, String folder, List<String> users
     found << 'BUILD_USER_ID=' + (users ? users[0].replace('$', '$$') : '')
     found << 'BUILD_USER='
     if (request.credentials.aws) {
-        // An empty value unsets it: the token of another login does not fit the bound key.
+        // An empty value unsets it: the token of another login does not belong to the bound key.
         found << 'AWS_SESSION_TOKEN='
     }
     return found
@@ -259,7 +259,7 @@ private String argumentLines(Map request) {
     return lines.join('\n') + '\n'
 }
 
-/** Calls an option what the caller knows: the field of the job's form, or else the argument of the step. */
+/** Names an option as the caller knows it: as the field of the job's form, or else as the step's argument. */
 @NonCPS
 private String inWordsOfTheCaller(String failure, Map request, Map form) {
     Map known = ['--key file2:PATH or awskms:KEY': ['credentials.key', '']]

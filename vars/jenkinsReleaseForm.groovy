@@ -1,4 +1,4 @@
-// Internal: what the pipelines ask of the form that a person filled in. See jenkinsReleaseForm.txt.
+// Internal: what the pipelines require of the form that a person filled in. See jenkinsReleaseForm.txt.
 import com.cloudbees.groovy.cps.NonCPS
 
 /** Fails with every mistake in the form, by the names of its fields: what is missing, has several lines, and more. */

@@ -1,4 +1,4 @@
-// Loads a candidate's images into the agent's Docker daemon, checked on the way. See loadCandidate.txt.
+// Loads a candidate's images into the agent's Docker daemon, and verifies them. See loadCandidate.txt.
 Map call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('loadCandidate', arguments, [
         version: null,           // product version, such as '8.1.0'

@@ -1,4 +1,4 @@
-// Plans a promotion and writes the plan to a file, to have it approved. See planPromotion.txt.
+// Plans a promotion and writes the plan to a file for approval. See planPromotion.txt.
 Map call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('planPromotion', arguments, [
         version: null,           // product version, such as '8.1.0'

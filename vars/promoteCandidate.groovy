@@ -1,4 +1,4 @@
-// Brings a candidate to Amazon ECR, all or nothing, once the gate is open. See promoteCandidate.txt.
+// Promotes a candidate to Amazon ECR, all or nothing, once the gate is open. See promoteCandidate.txt.
 Map call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('promoteCandidate', arguments, [
         version: null,           // product version, such as '8.1.0'

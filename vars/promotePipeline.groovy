@@ -42,7 +42,7 @@ void call(Map arguments = [:]) {
                 }
                 steps {
                     script {
-                        if (!env.PLAN_DIGEST) { // restarted from here: what is asked is what holds now
+                        if (!env.PLAN_DIGEST) { // restarted from here: ask about the plan as it is now
                             node(given.labels.plan) {
                                 checkout scm
                                 preparePlan(given)
@@ -95,7 +95,7 @@ private String candidate() {
     return params.VERSION + '/' + params.BUILD
 }
 
-/** Plans, and fails where something is missing that has to be there before anybody is asked. */
+/** Plans, and fails if something is missing that the question needs. */
 private void preparePlan(Map given) {
     jenkinsReleaseForm.require(['VERSION', 'BUILD'], params.PRODUCT && params.PRODUCT != given.product ?
         ['PRODUCT is ' + params.PRODUCT + ', but this job promotes ' + given.product] : [])
@@ -104,7 +104,7 @@ private void preparePlan(Map given) {
     archiveArtifacts artifacts: 'plan.json'
     stash name: 'plan', includes: 'plan.json'
     currentBuild.description = given.product + ' ' + candidate() + ' to ' + plan.registry + ', plan ' + plan.planDigest
-    // Nobody is asked for what was done before.
+    // What was done before needs no question.
     List<String> missing = plan.promoted ? [] : jenkinsReleaseApproval.missing(plan, !params.DRY_RUN)
     if (missing) {
         error 'refused: nobody is asked for approval yet\n  - ' + missing.join('\n  - ')

@@ -1,4 +1,4 @@
-// The publish job of a product as one step: plan, ask where nobody approved yet, publish. See publishPipeline.txt.
+// The publish job of a product as one step: plan, ask if it is not approved yet, publish. See publishPipeline.txt.
 void call(Map arguments = [:], Closure prepare = null) {
     Map given = jenkinsReleaseArguments('publishPipeline', arguments, [
         product: null,           // product name, as in release.toml
@@ -41,7 +41,7 @@ void call(Map arguments = [:], Closure prepare = null) {
                 }
                 steps {
                     script {
-                        if (!env.APPROVED) { // restarted from here: what is asked is what holds now
+                        if (!env.APPROVED) { // restarted from here: ask about the plan as it is now
                             node(given.labels.plan) {
                                 checkout scm
                                 preparePlan(given)
@@ -91,7 +91,7 @@ private String candidate() {
     return params.VERSION + '/' + params.BUILD
 }
 
-/** Plans, and fails where something is missing that has to be there before anybody is asked. */
+/** Plans, and fails if something is missing that the question needs. */
 private void preparePlan(Map given) {
     jenkinsReleaseForm.require(['VERSION', 'BUILD'], [])
     Map plan = planPromotion(version: params.VERSION, build: params.BUILD, plan: 'plan.json', config: given.config,
@@ -100,12 +100,12 @@ private void preparePlan(Map given) {
     stash name: 'plan', includes: 'plan.json'
     currentBuild.description = given.product + ' ' + candidate() + ' to ' + plan.release_area +
         ', plan ' + plan.planDigest
-    // Nobody is asked for what was done before.
+    // What was done before needs no question.
     List<String> missing = plan.published ? [] :
         jenkinsReleaseApproval.missing(plan, !params.DRY_RUN && !plan.gate.open)
     if (missing) {
         error 'refused: nobody is asked for approval yet\n  - ' + missing.join('\n  - ')
     }
-    // An approval of the promotion is one of the publication too: both are in the plan.
+    // An approval of the promotion covers the publication too: both are in the plan.
     env.APPROVED = (plan.gate.open || plan.published) as String
 }

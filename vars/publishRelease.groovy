@@ -3,7 +3,7 @@ Map call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('publishRelease', arguments, [
         version: null,           // product version, such as '8.1.0'
         build: null,             // the build that QA validated, not the publishing one
-        setupZip: '',            // zip with which customers deploy the images, where the candidate has none
+        setupZip: '',            // zip with which customers deploy the images, if the candidate has none
         config: 'release.toml',  // relative to the current directory
         credentials: [:],        // ids: smb, aws, key, passphrase, mail, webhook
         dryRun: false,           // check everything, publish nothing

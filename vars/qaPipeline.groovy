@@ -33,7 +33,7 @@ void call(Map arguments = [:], Closure test) {
                         // Before the tests run: they may write to the workspace.
                         writeFile file: 'tested.digest', text: loaded.digest
                         stash name: 'tested', includes: 'tested.digest'
-                        // What the tests of another candidate left on this agent is no result of these.
+                        // What the tests of another candidate left on this agent is not a result of these.
                         reports(given.results, ['--remove': true], '')
                         test()
                         keep(reports(given.results, [:], 'tested.digest'))
@@ -59,7 +59,7 @@ void call(Map arguments = [:], Closure test) {
                             }
                             currentBuild.description = params.VERSION + '/' + params.BUILD + ', ' + env.TESTED_DIGEST
                         }
-                        // Outside of any node: who waits holds no executor.
+                        // Outside any node: waiting holds no executor.
                         Map answer = input(
                             message: 'The verdict on ' + params.VERSION + '/' + params.BUILD + ', ' +
                                 env.TESTED_DIGEST + '? ' + env.TEST_RESULTS,
@@ -89,9 +89,9 @@ void call(Map arguments = [:], Closure test) {
     }
 }
 
-/** Takes what was tested, and the reports, from the build that tested; without them nobody can be asked. */
+/** Takes what was tested, and the reports, from the build that tested; without them there is no question. */
 private void takeStashes(String results) {
-    // Other reports may lie here, of another build or of the checkout: a pattern would find them too.
+    // There may be other reports here, of another build or of the checkout: a pattern would find them too.
     reports(results, ['--remove': true], '')
     try {
         unstash 'tested'
@@ -106,7 +106,7 @@ private void takeStashes(String results) {
     env.TESTED_DIGEST = readFile(file: 'tested.digest', encoding: 'UTF-8').trim()
 }
 
-/** Keeps what the tests say for the question: a pass that lacks a reason would be refused after the answer. */
+/** Keeps the test results for the question: a pass that lacks a reason would be refused after the answer. */
 private void keep(Map found) {
     env.TESTS_FAILED = (found.failed || found.contradictions) as String
     env.TEST_RESULTS = 'Tests: ' + found.passed + ' passed, ' + found.failed + ' failed, ' +

@@ -2,7 +2,7 @@
 Map call(Map arguments = [:]) {
     Map given = jenkinsReleaseArguments('refreshSaas', arguments, [
         version: null,           // released product version, such as '8.1.0'
-        build: '',               // where several builds of the version are released
+        build: '',               // if several builds of the version are released
         config: 'release.toml',  // relative to the current directory
         credentials: [:],        // ids: smb, aws, key, passphrase, mail, webhook
         dryRun: false,           // check everything, change nothing

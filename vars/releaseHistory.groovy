@@ -4,7 +4,7 @@ Map call(Map arguments = [:]) {
         version: null,           // product version, such as '8.1.0'
         config: 'release.toml',  // relative to the current directory
         credentials: [:],        // ids: smb
-        page: '',                // file for the story as people read it, to archive it
+        page: '',                // file for the story as text, to archive it
         report: '',              // file for the result, to archive it
     ], ['smb'])
     return jenkinsReleaseCli(

@@ -173,7 +173,7 @@ class TestHtml:
     def test_a_page_without_releases(self) -> None:
         """It says so."""
         html = render_page(replace(PAGE, releases=(), guide=""))
-        assert b"There is no version of SkyDRM to download at present" in html
+        assert b"There is currently no version of SkyDRM to download" in html
         assert Outline(html).of("table") == []
 
     def test_the_same_page_twice_is_the_same_bytes(self) -> None:
