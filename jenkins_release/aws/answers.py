@@ -16,6 +16,8 @@ from typing import Any
 from jenkins_release.base.environment import is_text
 from jenkins_release.base.errors import RemoteError
 
+ODD = "something between here and AWS changes its answers"
+"""What to say of an answer that AWS does not give."""
 _PAGE = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _BEGINS = {"json": b"{", "rest-json": b"{", "query": b"<"}
 """Protocol to how its answers begin."""
@@ -28,7 +30,11 @@ _LONGEST_INTEGER = 2**63
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "ecr.BatchGetImage": ("images[].imageId", "images[].imageManifest"),
     "ecr.BatchCheckLayerAvailability": ("layers[].layerDigest",),
-    "ecr.CreateRepository": ("repository.repositoryName", "repository.repositoryUri"),
+    "ecr.CreateRepository": (
+        "repository.repositoryName",
+        "repository.repositoryUri",
+        "repository.imageTagMutabilityExclusionFilters?[].filter",
+    ),
     "ecr.DescribeImages": ("imageDetails[].imageDigest",),
     "ecr.DescribeRepositories": (
         "repositories[].repositoryName",
@@ -162,7 +168,7 @@ def next_page(token: str | None, before: str | None, operation: str) -> str | No
     if token and token == before:
         raise RemoteError(
             f"AWS answers {operation} with the same page again and again",
-            hint="something between here and AWS changes its answers",
+            hint=ODD,
             retryable=True,
         )
     return token or None

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from jenkins_release.aws.answers import next_page
+from jenkins_release.aws.answers import ODD, next_page
 from jenkins_release.aws.errors import error_code, translate
 from jenkins_release.aws.session import aws_client
 from jenkins_release.base.errors import RemoteError
@@ -112,7 +112,7 @@ def document_of(document: Any) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RemoteError(
             f"IAM answers with a policy that is no JSON ({type(error).__name__})",
-            hint="something between here and AWS changes its answers",
+            hint=ODD,
             retryable=True,
         ) from error
     return found if isinstance(found, dict) else {}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from jenkins_release.aws.answers import ODD
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.base.waits import Limits
 from jenkins_release.oci import manifests
@@ -88,12 +89,14 @@ class EcrRegistry:
 
         Raises:
             RepositoryNotFound: There is none.
-            RemoteError: ECR refused or failed.
+            RemoteError: ECR refused or failed, or described another one.
         """
         what = f"describe the repository {name}"
-        return _repository(
-            self._api.call("describe_repositories", what, repositoryNames=[name])["repositories"][0]
-        )
+        answer = self._api.call("describe_repositories", what, repositoryNames=[name])
+        for described in answer["repositories"]:
+            if described["repositoryName"] == name:
+                return _repository(described)
+        raise RemoteError(f"cannot {what}: the answer is not about it", hint=ODD, retryable=True)
 
     def repositories(self, names: Sequence[str]) -> dict[str, Repository]:
         """Describe several repositories (``DescribeRepositories``, 100 names in a call).
@@ -128,6 +131,12 @@ class EcrRegistry:
             except RepositoryNotFound as error:
                 error.retryable = True  # it was made a moment ago, and does not show yet
                 raise
+        if answer["repository"]["repositoryName"] != name:
+            raise RemoteError(
+                f"cannot create the repository {name}: the answer is about another one",
+                hint=ODD,
+                retryable=True,
+            )
         return _repository(answer["repository"])
 
     def images(self, repository: str, references: Sequence[str]) -> dict[str, StoredImage]:

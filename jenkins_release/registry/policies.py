@@ -9,6 +9,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+from jenkins_release.aws.answers import ODD
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.base.waits import Limits
 from jenkins_release.registry.ecr_calls import EcrCalls
@@ -59,7 +60,7 @@ class RepositoryPolicies:
         except (ValueError, RecursionError) as error:
             raise RemoteError(
                 f"ECR answers with a policy of {repository} that is not JSON ({type(error).__name__})",
-                hint="something between here and AWS changes its answers",
+                hint=ODD,
                 retryable=True,
             ) from error
         if not isinstance(policy, dict) or not _are_statements(policy.get("Statement")):

@@ -32,7 +32,10 @@ from tests.fuzz.wire import (
 
 CASES = int(os.environ.get("FUZZ_CASES", "200"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-REGRESSIONS: dict[str, tuple[int, ...]] = {"aws": (106, 797, 11808, 14343), "s3": (818,)}
+REGRESSIONS: dict[str, tuple[int, ...]] = {
+    "aws": (106, 797, 5274, 6497, 7527, 11808, 14343, 18594),
+    "s3": (818,),
+}
 """Numbers of cases that ended otherwise once."""
 DOCUMENTED = {2, 3, 4, 5, 6}
 LONGEST_S = 30.0

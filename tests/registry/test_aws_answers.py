@@ -13,6 +13,7 @@ from urllib3 import HTTPResponse
 
 from jenkins_release.aws import aws_client, aws_errors, translate
 from jenkins_release.base.errors import ConfigurationError, RemoteError
+from jenkins_release.registry import EcrRegistry
 from tests.registry.test_aws_errors import answered
 
 LATER = [
@@ -170,6 +171,36 @@ def test_an_answer_without_a_list_is_not_an_empty_list(client: Callable[..., Any
     Line(made, (200, "application/json", b"{}"))
     with pytest.raises(RemoteError, match="the answer lacks"), aws_errors("do it"):
         getattr(made, action)(**EMPTY[call])
+
+
+_DESCRIBED = {"repositoryName": "skydrm/router", "repositoryUri": "u", "repositoryArn": "a"}
+
+
+@pytest.mark.parametrize("found", [[], [_DESCRIBED]])
+def test_the_description_of_another_repository_is_none(client: Callable[..., Any], found: list[Any]):
+    made = client("ecr", attempts=1)
+    Line(made, (200, "application/json", json.dumps({"repositories": found}).encode()))
+    with pytest.raises(RemoteError, match="the answer is not about it") as caught:
+        EcrRegistry("eu-central-1", client=made).repository("skydrm/rms")
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"repositoryName": "skydrm/rms", "imageTagMutabilityExclusionFilters": [{}]},
+            "the answer lacks repository.imageTagMutabilityExclusionFilters",
+        ),
+        ({}, "the answer is about another one"),
+    ],
+)
+def test_the_answer_to_a_creation_is_looked_at(client: Callable[..., Any], changed: Any, said: str):
+    made = client("ecr", attempts=1)
+    answer = {"repository": {**_DESCRIBED, **changed}}
+    Line(made, (200, "application/json", json.dumps(answer).encode()))
+    with pytest.raises(RemoteError, match=said):
+        EcrRegistry("eu-central-1", client=made).create_repository("skydrm/rms")
 
 
 @pytest.mark.parametrize("call", ["list_objects_v2", "list_object_versions"])

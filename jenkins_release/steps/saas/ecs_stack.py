@@ -96,7 +96,7 @@ class EcsStack:
         parts = []
         for name, (current, settings) in wanted.items():
             arn = self._revision(current, settings, dry_run=dry_run)
-            images = {each["name"]: each["image"] for each in settings["containerDefinitions"]}
+            images = {each["name"]: each.get("image", "") for each in settings["containerDefinitions"]}
             parts.append(
                 RunningPart(name=name, definition=arn, images=pinned_digests(self._containers(name), images))
             )
