@@ -168,7 +168,7 @@ class TestHtml:
         assert [
             a["href"] for a in Outline(html).of("a") if not str(a["href"]).startswith(("#", "https"))
         ] == []
-        assert b"support sends you an address" in html
+        assert b"support team sends you a link" in html
 
     def test_a_page_without_releases(self) -> None:
         """It says so."""
