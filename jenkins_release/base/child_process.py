@@ -10,13 +10,17 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from jenkins_release.base.signals import before_the_end, whole
 from jenkins_release.base.waits import check, remaining
 
 _LOOK_S = 0.2
 """How often a program that prints nothing is looked at, in seconds."""
 _KILLED_S = 1.0
 """Longest wait for the end of a program that was killed: one of another user's is not to be killed."""
+_STARTED_S = 0.2
+"""Longest wait for a program that is being started when this process is ended, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +65,65 @@ def run_child(
         Stopped: The process was asked to stop.
     """
     end = time.monotonic() + remaining(limit_s)
-    process = subprocess.Popen(
-        words, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=env, start_new_session=True
-    )
+    run = _Run()
     try:
-        return _followed(process, end, most)
+        run.start(words, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=env)
+        assert run.process is not None
+        return _followed(run.process, end, most)
     finally:
-        if process.returncode is None:
+        run.end()
+
+
+class _Run:
+    """A program from before its start until it is waited for. Whatever ends this process, ends it too."""
+
+    _going_on: ClassVar[dict[int, _Run]] = {}
+    _ended: ClassVar[list[bool]] = []
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @whole
+    def start(self, words: Sequence[str], **options: Any) -> None:
+        """Start it. Raises OSError."""
+        self._going_on[id(self)] = self
+        try:
+            self.process = subprocess.Popen(words, start_new_session=True, **options)
+        finally:
+            if self.process is None:
+                del self._going_on[id(self)]
+        if self._ended:
+            self._kill()
+
+    def end(self) -> None:
+        """End it if it has not ended, with all that it started."""
+        if self.process is None:
+            return
+        self._kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_KILLED_S)
+        self._going_on.pop(id(self), None)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def _kill(self) -> None:
+        if self.process is not None and self.process.returncode is None:
             # Not waited for yet: nobody else has its number.
             with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_KILLED_S)
-        assert process.stdout is not None
-        process.stdout.close()
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    @classmethod
+    def end_all(cls) -> None:
+        """End those that run, and those that are being started, of which the numbers are not known yet."""
+        cls._ended.append(True)
+        end = time.monotonic() + _STARTED_S
+        while any(run.process is None for run in list(cls._going_on.values())) and time.monotonic() < end:
+            time.sleep(0.01)
+        for run in list(cls._going_on.values()):
+            run._kill()
+
+
+before_the_end(_Run.end_all)
 
 
 def _followed(process: subprocess.Popen[bytes], end: float, most: int) -> Ran:

@@ -16,9 +16,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
+from types import CodeType, FrameType
+from typing import Any, TypeVar
 
 from jenkins_release.base.waits import stop
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -28,6 +31,8 @@ _WORDS = {signal.SIGINT: b"interrupted\n", signal.SIGTERM: b"terminated\n"}
 _SWITCH_S = 0.0005
 _LAST_S = 0.5
 """Seconds that the last words may take after that."""
+_AGAIN_S = 0.005
+"""How soon a main thread that was not to be interrupted is looked at again, in seconds."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -49,7 +54,29 @@ def interrupt_commands() -> None:
 
     The main thread gets one exception for the first signal, and none while it cleans up.
     """
+    for function in _standard_library():
+        whole(function)
+    sys.unraisablehook = _Swallowed(sys.unraisablehook)
     _Ending().listen()
+
+
+def whole(function: F) -> F:
+    """Let no signal interrupt a function: what it has begun would have no owner. It must be short.
+
+    Args:
+        function: A function of Python's.
+    """
+    _whole.add(function.__code__)
+    return function
+
+
+def before_the_end(action: Callable[[], object]) -> None:
+    """Do something right before a process is ended that did not end by itself.
+
+    Args:
+        action: Called in another thread; has less than half a second.
+    """
+    _at_the_end.append(action)
 
 
 def last_words(speak: Callable[[int], None]) -> None:
@@ -107,6 +134,9 @@ def first_signal() -> int | None:
     return _first[0] if _first else None
 
 
+_whole: set[CodeType] = set()
+_at_the_end: list[Callable[[], object]] = []
+_due: list[bool] = []
 _first: list[int] = []
 _last_words: list[Callable[[int], None]] = []
 _ended: list[int] = []
@@ -127,12 +157,7 @@ class _Ending:
         threading.Thread(target=self._watch, daemon=True, name="signals").start()
         for number in _WORDS:
             if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._raise)
-
-    def _raise(self, number: int, _: FrameType | None) -> None:
-        if not _first:
-            _first.append(number)
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+                signal.signal(number, _hear)
 
     def _watch(self) -> None:
         first, end = 0, None
@@ -140,8 +165,14 @@ class _Ending:
         signals.register(self._heard, selectors.EVENT_READ)
         while True:
             left = None if end is None else max(0.0, end - time.monotonic())
-            if not signals.select(left):
+            heard = signals.select(None if left is None else min(left, _AGAIN_S))
+            if left == 0.0:
                 break
+            if _due:  # until it has heard: it may have begun to block right after one
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+                time.sleep(_AGAIN_S)
+            if not heard:
+                continue
             # A byte for each signal that has a handler of Python's (signal.set_wakeup_fd).
             numbers = [number for number in os.read(self._heard, 16) if number in _WORDS]
             if not numbers:
@@ -157,11 +188,87 @@ class _Ending:
         _end_now(first)
 
 
+def _hear(number: int, frame: FrameType | None) -> None:
+    if not _first:
+        _first.append(number)
+        _interrupt(frame)
+
+
+def _hear_again(_: int, frame: FrameType | None) -> None:
+    if _due:
+        _interrupt(frame)
+
+
+def _interrupt(frame: FrameType | None) -> None:
+    if _is_whole(frame):
+        _put_off()
+        return
+    _due.clear()
+    raise Terminated if _first[0] == signal.SIGTERM else KeyboardInterrupt
+
+
+def _put_off() -> None:
+    """Have the main thread interrupted in a moment: a signal wakes it, whatever it blocks in by then."""
+    signal.signal(signal.SIGALRM, _hear_again)
+    _due[:] = [True]
+
+
+class _Swallowed:
+    """Raises once more what the interpreter drops: an interrupt in a finalizer, or in a callback.
+
+    Args:
+        others: The hook for all other exceptions.
+    """
+
+    def __init__(self, others: Callable[[sys.UnraisableHookArgs], object]) -> None:
+        self._others = others
+
+    def __call__(self, dropped: sys.UnraisableHookArgs) -> None:
+        ours = threading.current_thread() is threading.main_thread()
+        if ours and _first and dropped.exc_type in {KeyboardInterrupt, Terminated}:
+            _put_off()
+        else:
+            self._others(dropped)
+
+
+def _is_whole(frame: FrameType | None) -> bool:
+    """Whether a frame, or one that waits for it, is not to be interrupted."""
+    while frame is not None:
+        if frame.f_code in _whole:
+            return True
+        # It gives the lock back, then waits in a block that takes it again.
+        if frame.f_code is threading.Condition.wait.__code__ and "gotit" not in frame.f_locals:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _standard_library() -> Iterator[Callable[..., Any]]:
+    """Yield what takes a lock, or gives it back, in Python.
+
+    Conditions, and what is built of them (events, queues, futures); several futures at once; the log.
+    """
+    # Not before a signal ends the process without a traceback: they take time.
+    import logging
+    from concurrent.futures import _base
+
+    for home, names in (
+        (threading.Condition, ("__enter__", "__exit__", "_release_save", "_acquire_restore", "notify")),
+        (_base._AcquireFutures, ("__enter__", "__exit__")),
+        (logging.Handler, ("acquire", "release")),
+        (logging, ("_acquireLock", "_releaseLock")),  # gone in Python 3.13
+    ):
+        yield from (getattr(home, name) for name in names if hasattr(home, name))
+
+
 def _end_now(number: int) -> None:
     status = _ended[0] if _ended else 128 + number
     guard = threading.Timer(_LAST_S, os._exit, [status])
     guard.daemon = True
     guard.start()
+    for action in _at_the_end:
+        with contextlib.suppress(Exception):
+            action()
     # The main thread may not have heard of the signal yet, and will.
     if not _said.acquire(blocking=False):
         _spoken.wait()

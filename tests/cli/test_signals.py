@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from jenkins_release.cli.main import LazyGroup
 from jenkins_release.cli.runtime import Runtime
 from tests.fixtures.configuration import release_toml
 from tests.fixtures.process import says, signalled, started
+from tests.fixtures.share import in_own_mounts
 from tests.fixtures.silence import silent_server
 
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
@@ -355,3 +357,35 @@ def test_a_signal_while_the_failure_is_written(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(Runtime, "result_only", interrupted)
     assert main(["result"]) == 130
     assert json.loads((tmp_path / "result").read_text())["error"]["category"] == "interrupted"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("where", ["main thread", "other threads"])
+def test_a_name_that_no_name_server_answers_does_not_hold_up_the_end(tmp_path: Path, where: str):
+    """The C library waits for the name server, and nothing but the end of the process ends that."""
+    config = tmp_path / "resolv.conf"
+    code = """
+import socket, sys
+from jenkins_release.base import signals, waits
+from jenkins_release.base.parallel import map_parallel
+signals.interrupt_commands()
+def look(_):
+    with waits.Call("the registry to answer", 60.0):
+        print("looking", flush=True)
+        socket.getaddrinfo("registry.example", 443)
+map_parallel(look, range(int(sys.argv[1])))
+"""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.53.53.53", 53))
+        config.write_text("nameserver 127.53.53.53\noptions timeout:30 attempts:5\n")
+        own = in_own_mounts("mount --bind {} /etc/resolv.conf", str(config))
+        count = "1" if where == "main thread" else "3"
+        process = started([*own, sys.executable, "-c", code, count], os.environ)
+
+        def asked() -> bool:
+            return says(process, "looking") and bool(silent.recv(512))
+
+        ended = signalled(process, signal.SIGINT, asked)
+    assert ended.status == 130, ended.err
+    assert ended.err.endswith("interrupted\n")
+    assert ended.took_s < 5.0
