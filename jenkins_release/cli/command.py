@@ -1,4 +1,4 @@
-"""Commands that take an option with one value once."""
+"""Commands that take an option with one value once, and whose help is output like any other."""
 
 from __future__ import annotations
 
@@ -6,8 +6,21 @@ from typing import Any
 
 import click
 
+from jenkins_release.cli.output import tell
 
-class Command(click.Command):
+
+class Helped(click.Command):
+    """A command that ends with 0 after its help, also if that cannot be written; click would end with 1."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return the option that shows the help."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+
+class Command(Helped):
     """A command that refuses an option which is given twice, instead of dropping the first value."""
 
     def make_parser(self, ctx: click.Context) -> Any:
@@ -29,10 +42,16 @@ class Command(click.Command):
         return parser
 
 
-class Group(click.Group):
+class Group(Helped, click.Group):
     """A group of such commands."""
 
     command_class = Command
+
+
+def _show_help(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        tell(ctx.get_help())
+        ctx.exit()
 
 
 def _takes_one(option: click.Parameter) -> bool:

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -52,7 +52,7 @@ def main(
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if wrong := next((word for word in words if not is_text(word)), None):
-        click.echo(f"error: the argument {wrong!a} is not UTF-8", err=True)
+        tell(f"error: the argument {wrong!a} is not UTF-8", err=True)
         return EXIT_STATUS[Category.CONFIGURATION]
     runtime: Runtime | None = None
     with ExitStack() as teller:
@@ -82,10 +82,10 @@ def main(
 def _failed(error: Exception, runtime: Runtime | None) -> int:
     """Say how a command failed, and return its status."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        error.show()
+        _show(error)
         return EXIT_STATUS[Category.CONFIGURATION]
     if isinstance(error, click.UsageError):
-        error.show()
+        _show(error)
         if runtime is not None:
             runtime.result_only(ConfigurationError(error.format_message()))
         return EXIT_STATUS[Category.CONFIGURATION]
@@ -99,6 +99,12 @@ def _failed(error: Exception, runtime: Runtime | None) -> int:
         hint="please report it with the log above",
     )
     return runtime.fail(found) if runtime else found.exit_status
+
+
+def _show(error: click.ClickException) -> None:
+    """Let click say what is wrong. Its status says it too, if stderr takes nothing."""
+    with suppress(OSError, ValueError):
+        error.show()
 
 
 def _close(runtime: Runtime) -> None:

@@ -51,11 +51,20 @@ class TerminalHandOver:
         return False
 
     def give(self, key: HandedKey) -> None:
-        """Show the key."""
+        """Show the key. Raises ConfigurationError if stdout takes nothing."""
         shown = key.credentials
-        click.echo("shown once, and stored nowhere:")
-        click.echo(f"  AWS_ACCESS_KEY_ID={shown.key_id}")
-        click.echo(f"  AWS_SECRET_ACCESS_KEY={shown.secret.get_secret_value()}")
+        lines = [
+            "shown once, and stored nowhere:",
+            f"  AWS_ACCESS_KEY_ID={shown.key_id}",
+            f"  AWS_SECRET_ACCESS_KEY={shown.secret.get_secret_value()}",
+        ]
+        try:
+            click.echo("\n".join(lines))
+        except OSError as error:
+            raise ConfigurationError(
+                f"the key {shown.key_id} cannot be shown: stdout cannot be written: {error.strerror}",
+                hint="give --file or --secret",
+            ) from error
 
     def place(self, user: str, key_id: str) -> str:  # noqa: ARG002 - there is no other place
         """Say that it was shown."""

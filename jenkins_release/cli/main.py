@@ -10,6 +10,8 @@ from typing import Any, cast
 import click
 
 from jenkins_release.base.version import __version__
+from jenkins_release.cli.command import Helped
+from jenkins_release.cli.output import tell
 
 _GROUPS = {
     "candidate": "Export, list, check and load release candidates.",
@@ -49,7 +51,7 @@ def _carried() -> Iterator[None]:
         raise Carried(error) from error
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Helped, click.Group):
     """A group whose commands stand in modules that are imported on first use."""
 
     def make_context(self, *given: Any, **named: Any) -> click.Context:
@@ -78,6 +80,12 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(_GROUPS.items()))
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        tell(f"jenkins-release, version {__version__}")
+        ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -87,6 +95,13 @@ class LazyGroup(click.Group):
         "6 someone else holds the lease, 70 a bug, 130 interrupted, 143 terminated."
     ),
 )
-@click.version_option(__version__, prog_name="jenkins-release")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Promote exactly what QA validated, from Jenkins to Amazon ECR."""

@@ -269,6 +269,28 @@ def test_what_was_done_stays_done_if_stdout_takes_nothing(tmp_path: Path, where:
     assert (tmp_path / "err").read_text() == f"warning: stdout cannot be written: {reason}\n"
 
 
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["candidate", "--help"], ["candidate", "list", "-h"]]
+)
+@pytest.mark.parametrize("where", ["disk", "pipe"])
+def test_help_ends_like_any_other_output_if_stdout_takes_nothing(where: str, words: list[str]):
+    """`jenkins-release --help | true`: with 0, and a warning, as a result does."""
+    with unwritable(where) as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "jenkins_release", *words], check=False, timeout=60, stdout=out, stderr=-1
+        )
+    reason = {"disk": "No space left on device", "pipe": "Broken pipe"}[where]
+    told = f"warning: stdout cannot be written: {reason}\n"
+    assert (done.returncode, done.stderr.decode()) == (0, told)
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["candidate"], ["candidate", "list", "x"], [b"\xff"]])
+@pytest.mark.parametrize("where", ["disk", "pipe"])
+def test_wrong_usage_keeps_its_status_if_stderr_takes_nothing(where: str, words: list[str]):
+    with unwritable(where) as out:
+        assert _ended(words, stdout=out, stderr=out) == 2
+
+
 @pytest.mark.parametrize("where", ["disk", "pipe"])
 def test_a_failure_keeps_its_status_if_nothing_can_be_written(tmp_path: Path, where: str):
     result = tmp_path / "r.json"

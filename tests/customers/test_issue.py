@@ -6,7 +6,9 @@ import json
 import os
 import pty
 import stat
+import sys
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -255,6 +257,19 @@ def test_the_folder_of_the_file_is_made_and_no_link_in_it_is_followed(lab: Custo
     assert victim.read_text() == "untouched"
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert [path.name for path in folder.iterdir()] == [target.name]
+
+
+def test_a_key_that_stdout_does_not_take_is_not_handed_over(monkeypatch: pytest.MonkeyPatch):
+    """Nobody has seen its secret, so the command fails, and says which key it is."""
+    credentials = Credentials("AKIAEXAMPLE000000000", SecretStr("s3cr3t"))
+    key = HandedKey("ACME", "skydrm-acme", "SkyDRM", REGION, "host", credentials)
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(
+            ConfigurationError, match="AKIAEXAMPLE000000000 cannot be shown: stdout"
+        ) as caught:
+            TerminalHandOver({}, force=True).give(key)
+    assert "s3cr3t" not in str(caught.value)
 
 
 def test_a_passphrase_opens_the_file_too(lab: CustomerLab):
