@@ -10,6 +10,7 @@ from jenkins_release.jenkins.templates import PROMOTE
 from tests.docs.pages import ROOT
 from tests.fixtures.jenkins import FOLDERS, JOB, Desk
 from tests.fixtures.jenkins_double.items import parse
+from tests.fixtures.jenkins_double.server import Request
 
 
 def actions(report: dict) -> dict[str, str]:
@@ -163,6 +164,28 @@ def test_a_connection_that_is_lost_while_creating_makes_no_second_job(empty_desk
     empty_desk.more["JENKINS_RELEASE_RETRY_FIRST_WAIT_S"] = "0"
     assert empty_desk.run("jobs", "apply").status == 0
     assert set(empty_desk.double.controller.items) == {*FOLDERS, JOB}
+
+
+@pytest.mark.parametrize(
+    "when", ["GET /job/SkyDRM/job/release/job/promote/config.xml", "POST /job/SkyDRM/job/release/createItem"]
+)
+def test_a_job_that_somebody_else_makes_meanwhile_is_not_taken_for_ours(empty_desk: Desk, when: str):
+    """Before it looks for its own, or between that and its own attempt, which Jenkins refuses."""
+    other = "<flow-definition><description>mine</description><properties/></flow-definition>"
+    asked: list[str] = []
+
+    def make(request: Request) -> None:
+        asked.append(f"{request.method} {request.path}")
+        controller = empty_desk.double.controller
+        # The first look is the survey's.
+        if asked[-1].startswith(when) and asked.count(asked[-1]) == (2 if when.startswith("GET") else 1):
+            controller.create(JOB, other)
+
+    empty_desk.double.before = make
+    done = empty_desk.run("jobs", "apply")
+    assert done.status == 5
+    assert "made meanwhile" in done.err if when.startswith("GET") else "already exists" in done.err
+    assert empty_desk.double.controller.items[JOB].config == other
 
 
 def test_without_the_permission_it_says_which_one(empty_desk: Desk):

@@ -183,9 +183,15 @@ def _apply(change: JobChange, item: Item, config: str | None, services: Services
     def create() -> None:
         # An answer may get lost after the item was made: creating it twice is an error for Jenkins.
         try:
-            store.config(change.path)
+            there = read_item(change.path, store.config(change.path))
         except ItemNotFound:
             store.create(change.path, new_config(item))
+            return
+        if there.kind != item.kind or (item.kind != FOLDER and _diff(change.path, there.lines(), item)):
+            raise RemoteError(
+                f"cannot create {change.path}: it was made meanwhile, and not as release.toml has it",
+                hint="'jobs diff' shows the difference; find out who made it, then apply again",
+            )
 
     services.retry(f"create {change.path}", create)
 
