@@ -105,3 +105,32 @@ def test_what_was_released_to_another_registry_opens_no_line(
     with another_registry(tmp_path, monkeypatch):
         shown = promoted.ok("release", "retire", "--dry-run")
     assert (shown["supported"], shown["removed"]) == ([], [])
+
+
+def test_what_the_registry_holds_afterwards_is_looked_at(three_lines: Product):
+    """An answer from before the last change is asked for again."""
+    product = three_lines
+    name = sorted(product.tags())[-1]
+    late = Fault(action="BatchGetImage", repository=name, after="BatchDeleteImage", skip=2, stale=1)
+    product.sandbox.ecr.order(late)
+    done = product.run("release", "retire")
+    assert done.status == 0, done.text
+    assert "the registry still shows it" in done.err
+    assert not product.sandbox.ecr.pending_faults()
+    assert not {"7.9.0", "7.9"} & {tag for tags in product.tags().values() for tag in tags}
+
+
+def test_a_tag_that_names_something_else_by_then_is_not_told_as_removed(three_lines: Product):
+    """The list of images was from before somebody moved it."""
+    product = three_lines
+    name = sorted(product.tags())[-1]
+    client = product.client()
+    other = client.batch_get_image(repositoryName=name, imageIds=[{"imageTag": "8.1.0"}])["images"][0]
+    client.batch_delete_image(repositoryName=name, imageIds=[{"imageTag": "7.9.0"}])
+    client.put_image(repositoryName=name, imageManifest=other["imageManifest"], imageTag="7.9.0")
+    product.sandbox.ecr.order(Fault(action="DescribeImages", repository=name, count=None, stale=2))
+    done = product.ok("release", "retire")
+    kept = {(each["repository"], each["tag"]): each["reason"] for each in done["kept"]}
+    assert kept[name, "7.9.0"] == f"names {other['imageId']['imageDigest']} by now"
+    assert (name, "7.9.0") not in {(each["repository"], each["tag"]) for each in done["removed"]}
+    assert product.tags()[name]["7.9.0"] == other["imageId"]["imageDigest"]

@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from jenkins_release.base.errors import IntegrityError
+from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.moments import day
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import RETIREMENT
@@ -115,7 +115,9 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
                 heads[release.ref] = opened.head
                 lease.confirm()
                 _remove(tags, services)
-    removed = tuple(each for _, tags in owners for each in tags)
+                kept += _require_gone(tags, services)
+    stay = {each for each, _ in kept}
+    removed = tuple(each for _, tags in owners for each in tags if each not in stay)
     gone = _from_portal(request, services) if request.portal else ()
     return RetireReport(window.names, removed, (*found.kept, *kept), attestations, gone, heads)
 
@@ -253,3 +255,34 @@ def _remove(tags: list[StoredTag], services: Services) -> None:
         now = services.retry(f"read {what}", services.registry.images, each.repository, [each.tag])
         if each.tag in now and now[each.tag].digest == each.digest:
             services.retry(f"remove {what}", services.registry.remove_tag, each.repository, each.tag)
+
+
+def _require_gone(tags: list[StoredTag], services: Services) -> list[tuple[StoredTag, str]]:
+    """Read everything back. Returns the tags that name something else by now, each with the reason.
+
+    Raises:
+        RemoteError: The registry shows a tag as it was.
+    """
+    names = dict.fromkeys(each.repository for each in tags)
+    wanted = {name: [each for each in tags if each.repository == name] for name in names}
+
+    def attempt() -> list[tuple[StoredTag, str]]:
+        other = []
+        for name, removed in wanted.items():
+            try:
+                found = services.registry.images(name, [each.tag for each in removed])
+            except RepositoryNotFound:
+                continue
+            for each in removed:
+                if each.tag not in found:
+                    continue
+                if found[each.tag].digest == each.digest:
+                    raise RemoteError(
+                        f"{name}: the tag {each.tag} was removed, and the registry still shows it",
+                        hint="someone else changes the repository; run the retirement again",
+                        retryable=True,  # or the answer was from before
+                    )
+                other.append((each, f"names {found[each.tag].digest} by now"))
+        return other
+
+    return services.retry("see the tags gone", attempt)
