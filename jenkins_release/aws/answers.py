@@ -200,6 +200,14 @@ def _check(status: int, headers: Mapping[str, str], body: bytes, operation: Any)
         return  # botocore makes a 500 of it
     for path in _NEEDED.get(f"{service.service_name}.{operation.name}", ()):
         _check_there(parsed, path.split("."), path)
+    _check_leads_on(parsed)
+
+
+def _check_leads_on(parsed: Mapping[str, Any]) -> None:
+    """Check that a list which is cut off says where it goes on: botocore would take it for all of it."""
+    names = [name for name in parsed if name == "Marker" or name.startswith("Next")]
+    if parsed.get("IsTruncated") and not any(parsed[name] for name in names):
+        raise BadAnswer("the answer is cut off and does not say where it goes on")
 
 
 def _check_error(parsed: Any, given: Mapping[str, Any], operation: Any, parser: Any) -> None:

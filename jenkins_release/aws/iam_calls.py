@@ -105,14 +105,16 @@ def document_of(document: Any) -> Mapping[str, Any]:
     """Return a policy document, which boto3 decodes and other clients leave URL-encoded (RFC 3986).
 
     Raises:
-        RemoteError: It is no JSON.
+        RemoteError: It is no JSON object.
     """
     try:
         found = json.loads(unquote(document)) if isinstance(document, str) else document
-    except (ValueError, RecursionError) as error:
+        if not isinstance(found, dict):
+            raise TypeError
+    except (TypeError, ValueError, RecursionError) as error:
         raise RemoteError(
-            f"IAM answers with a policy that is no JSON ({type(error).__name__})",
+            f"IAM answers with a policy that is no JSON object ({type(error).__name__})",
             hint=ODD,
             retryable=True,
         ) from error
-    return found if isinstance(found, dict) else {}
+    return found

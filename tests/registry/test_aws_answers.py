@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSResponse
 from urllib3 import HTTPResponse
 
 from jenkins_release.aws import aws_client, aws_errors, translate
+from jenkins_release.aws.iam import IamAccount
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.registry import EcrRegistry
 from tests.registry.test_aws_errors import answered
@@ -211,6 +212,82 @@ def test_an_empty_document_is_not_an_empty_bucket(client: Callable[..., Any], ca
     Line(made, (200, "application/xml", body))
     with pytest.raises(RemoteError, match="the answer lacks"), aws_errors("do it"):
         getattr(made, call)(Bucket="skydrm")
+
+
+XML = "text/xml"
+POLICIES = (
+    "<ListUserPoliciesResponse xmlns='https://iam.amazonaws.com/doc/2010-05-08/'><ListUserPoliciesResult>"
+    "{}</ListUserPoliciesResult></ListUserPoliciesResponse>"
+)
+POLICY = (
+    "<GetUserPolicyResponse xmlns='https://iam.amazonaws.com/doc/2010-05-08/'><GetUserPolicyResult>"
+    "<UserName>u</UserName><PolicyName>{}</PolicyName><PolicyDocument>{{}}</PolicyDocument>"
+    "</GetUserPolicyResult></GetUserPolicyResponse>"
+)
+
+
+def policies(*names: str, more: str) -> tuple[int, str, bytes]:
+    """A page of the inline policies of a user."""
+    members = "".join(f"<member>{name}</member>" for name in names)
+    return 200, XML, POLICIES.format(f"<PolicyNames>{members}</PolicyNames>{more}").encode()
+
+
+def test_all_pages_of_a_users_policies_are_read(client: Callable[..., Any]):
+    """What gives a user rights may be on the second one."""
+    made = client("iam", attempts=1)
+    more = "<IsTruncated>true</IsTruncated><Marker>m</Marker>"
+    last = "<IsTruncated>false</IsTruncated>"
+    read = [(200, XML, POLICY.format(name).encode()) for name in "ab"]
+    none = [
+        (200, XML, f"<{name}Response><{name}Result>{inner}</{name}Result></{name}Response>".encode())
+        for name, inner in (
+            ("ListAttachedUserPolicies", "<AttachedPolicies/>"),
+            ("ListGroupsForUser", "<Groups/>"),
+            ("GetLoginProfile", ""),
+        )
+    ]
+    line = Line(made, policies("a", more=more), policies("b", more=last), *read, *none)
+    found = IamAccount("eu-central-1", "123456789012", client=made).attachments("u")
+    assert list(found.inline) == ["a", "b"]
+    assert line.calls == 7
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, XML, POLICIES.format("<IsTruncated>false</IsTruncated>").encode()),
+        policies("a", more="<IsTruncated>true</IsTruncated>"),
+        policies("a", more="<IsTruncated>true</IsTruncated><Marker></Marker>"),
+        (200, XML, policies("a", "b", more="")[2][:-80]),
+    ],
+    ids=["no list", "cut off", "cut off, empty marker", "half a document"],
+)
+def test_policies_of_a_user_that_are_not_all_there_are_an_error(
+    client: Callable[..., Any], answer: tuple[int, str, bytes]
+):
+    """An audit must not say that a user has no more rights than it saw."""
+    made = client("iam", attempts=1)
+    Line(made, answer)
+    with pytest.raises(RemoteError):
+        IamAccount("eu-central-1", "123456789012", client=made).attachments("u")
+
+
+@pytest.mark.parametrize(
+    ("call", "root"),
+    [
+        ("list_objects_v2", "ListBucketResult"),
+        ("list_object_versions", "ListVersionsResult"),
+        ("list_multipart_uploads", "ListMultipartUploadsResult"),
+    ],
+)
+def test_a_list_that_is_cut_off_says_where_it_goes_on(client: Callable[..., Any], call: str, root: str):
+    """The library would take what came for all of it."""
+    made = client("s3", attempts=1)
+    space = "http://s3.amazonaws.com/doc/2006-03-01/"
+    body = f'<{root} xmlns="{space}"><IsTruncated>true</IsTruncated></{root}>'.encode()
+    Line(made, (200, "application/xml", body))
+    with pytest.raises(RemoteError, match="cut off"), aws_errors("do it"):
+        list(made.get_paginator(call).paginate(Bucket="skydrm"))
 
 
 WRONG = {
