@@ -1,34 +1,42 @@
-"""Parts of steps that go wrong at moments which a whole run does not come to by itself."""
+"""What goes wrong at moments which a whole run does not come to by itself: real steps, simulated services."""
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from jenkins_release.aws.ecs import RunningTask
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
-from jenkins_release.base.retry import RetryPolicy, retry_call
-from jenkins_release.config.saas import SaasSection
 from jenkins_release.http.exchange import NoAnswer, location
-from jenkins_release.images.protocol import ImageNotFound
-from jenkins_release.records.refresh import RunningPart, StackState
-from jenkins_release.steps.context.watcher import StackWatcher
-from jenkins_release.steps.promotion import push_docker as _docker_push
+from jenkins_release.images.protocol import LocalImage
+from jenkins_release.rules.saas.stack import StackHistory
+from jenkins_release.steps.candidate.opened import open_candidate
+from jenkins_release.steps.promotion.image_push import ImagePush
+from jenkins_release.steps.promotion.promote import PromoteRequest, promote
+from jenkins_release.steps.promotion.push_docker import DockerPusher
 from jenkins_release.steps.saas import rollback
-from jenkins_release.steps.saas.ecs_stack import EcsStack
-from tests.fixtures.memory import HOST, MemoryCluster
+from jenkins_release.steps.saas.history import StackKnowledge
+from jenkins_release.steps.saas.refresh import RefreshRequest, refresh_stack
+from jenkins_release.steps.trust import document as trust
+from tests.fixtures.memory import MemoryCluster, MemoryEngine, MemoryRegistry
+from tests.fixtures.raw_server import RawServer, Request
+from tests.release.adversary import NAMES, REF, Scene, World
+from tests.rules.test_trust import draft
 
-GONE = RemoteError("no Docker daemon answers", retryable=True)
+ATTEMPTS = 2
+"""Those of the scene's ``release.toml``."""
 
 
-def at_once(what: str, action: Any, *, policy: RetryPolicy | None = None) -> Any:
-    del policy
-    return retry_call(action, what=what, policy=RetryPolicy(3, 60.0, 0.001, 0.001), sleep=lambda *_: None)
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """A product with an approved candidate, promoted through a Docker daemon."""
+    return Scene(tmp_path_factory.mktemp("parts"), "docker", "plain")
 
 
 class LateTasks(MemoryCluster):
@@ -42,94 +50,91 @@ class LateTasks(MemoryCluster):
         return [] if self.late >= 0 else super().tasks(service)
 
 
-@pytest.mark.parametrize(("late", "proven"), [(0, True), (2, True), (3, False)])
-def test_a_service_is_proven_by_its_tasks(late: int, proven: bool) -> None:
+@pytest.mark.parametrize(("late", "proven"), [(0, True), (ATTEMPTS - 1, True), (ATTEMPTS, False)])
+def test_a_service_is_proven_by_its_tasks(scene: Scene, late: int, proven: bool) -> None:
     """No task in the list says nothing about what the service runs."""
-    cluster = LateTasks(["rms"])
-    digest = f"sha256:{'1' * 64}"
-    container = {"name": "rms", "image": f"{HOST}/rms@{digest}"}
-    arn = cluster.register({"family": "skydrm-rms", "containerDefinitions": [container]})
+    world = scene.world(scene.files)
+    promote(PromoteRequest(REF), world.services)
+    cluster = LateTasks(NAMES)
+    world.services.__dict__["ecs"] = cluster
     cluster.late = late
-    section = SaasSection.model_construct(poll_s=0.001, deadline_s=60.0, services=())
-    services: Any = SimpleNamespace(
-        ecs=cluster,
-        retry=at_once,
-        wait=lambda *_: None,
-        now=lambda: datetime.now(UTC),
-        configuration=SimpleNamespace(saas=section),
-    )
-    stack = EcsStack(services, StackWatcher())
-    state = StackState(parts=(RunningPart(name="rms", definition=arn, images={"rms": digest}),))
     if proven:
-        assert stack.bring(state, StackState(), "run", None) == state
+        assert refresh_stack(RefreshRequest(str(REF)), world.services).changed
     else:
-        with pytest.raises(RemoteError, match="lists 0 of 1 tasks of rms"):
-            stack.bring(state, StackState(), "run", None)
+        with pytest.raises(RemoteError, match=f"lists 0 of 1 tasks of {NAMES[0]}"):
+            refresh_stack(RefreshRequest(str(REF)), world.services)
 
 
 def test_a_return_quotes_the_note_about_its_own_release() -> None:
     """8.1/4 is not 8.1/42."""
-    knowledge: Any = SimpleNamespace(released=(), notes=("8.1/42: of 42", "8.1/4 cannot be read: of 4"))
+    knowledge = StackKnowledge(StackHistory(), (), ("8.1/42: of 42", "8.1/4 cannot be read: of 4"))
     with pytest.raises(IntegrityError, match=r"in force: 8\.1/4 cannot be read: of 4"):
         rollback._require_proven("8.1/4", knowledge)
     with pytest.raises(IntegrityError, match="in force: it is not on the share"):
         rollback._require_proven("8.1", knowledge)
 
 
-class Engine:
-    """A daemon that fails at first."""
+class FailingEngine(MemoryEngine):
+    """A daemon that fails at first.
 
-    def __init__(self, failures: int) -> None:
+    Args:
+        registry: Where it pushes to.
+        failures: How often it does not answer.
+    """
+
+    def __init__(self, registry: MemoryRegistry, failures: int) -> None:
+        super().__init__(registry)
         self.failures = failures
 
-    def inspect(self, reference: str) -> None:
+    def inspect(self, reference: str) -> LocalImage:
         self._answer()
-        raise ImageNotFound(reference)
-
-    def tag(self, reference: str, target: str) -> None:
-        """It is tagged."""
-
-    def push(self, reference: str, login: object) -> str:
-        return "sha256:1"
+        return super().inspect(reference)
 
     def untag(self, reference: str) -> None:
         self._answer()
+        super().untag(reference)
 
     def _answer(self) -> None:
         self.failures -= 1
         if self.failures >= 0:
-            raise GONE
+            raise RemoteError("no Docker daemon answers", retryable=True)
 
 
-def pusher(engine: Engine) -> _docker_push.DockerPusher:
-    image = SimpleNamespace(reference="rms:1", archive="images.tar")
-    opened: Any = SimpleNamespace(record=SimpleNamespace(images=(image,)))
-    registry = SimpleNamespace(login=lambda: None)
-    services: Any = SimpleNamespace(engine=engine, retry=at_once, registry=registry)
-    return _docker_push.DockerPusher(opened, services)
+def failing(scene: Scene, failures: int) -> tuple[World, FailingEngine]:
+    """Return a world whose daemon fails at first."""
+    world = scene.world(scene.files)
+    engine = FailingEngine(world.registry, failures)
+    world.services.__dict__["engine"] = engine
+    return world, engine
 
 
-def test_a_daemon_that_fails_for_a_moment_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As an export and a load do."""
-    monkeypatch.setattr(_docker_push, "load_images", lambda *_: None)
-    push: Any = SimpleNamespace(record=SimpleNamespace(archive="images.tar"))
-    engine = Engine(failures=2)
-    made = pusher(engine)
-    made.prepare([push])
-    assert engine.failures == -1
-    assert made._loaded == ["rms:1"]
+def test_a_daemon_that_fails_for_a_moment_is_asked_again(scene: Scene) -> None:
+    """As an export and a load do; and the images that were not there before do not stay."""
+    world, engine = failing(scene, ATTEMPTS - 1)
+    report = promote(PromoteRequest(REF), world.services)
+    assert {image.name for image in report.plan.images} == set(NAMES)
+    assert engine.failures < 0
+    assert engine.images == {}
 
 
-def test_what_this_run_did_not_push_is_cleaned_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_this_run_did_not_push_is_cleaned_without_a_warning(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
     """An image that is in the registry already needs no daemon; nothing of this run stays on it."""
-    push: Any = SimpleNamespace(target="host/rms:1", record=SimpleNamespace(reference="rms:1"))
+    world, engine = failing(scene, 0)
+    opened = open_candidate(REF, world.services)
+    record = opened.record.images[0]
+    push = ImagePush(record, world.registry.create_repository("skydrm/rms"), "a-tag")
     caplog.set_level(logging.INFO)
-    made = pusher(Engine(failures=2))
-    made.clean(push)
-    assert caplog.text == ""
-    made.push(push)
-    made.clean(push)
-    assert "host/rms:1 stays on the Docker daemon" in caplog.text
+    with DockerPusher(opened, world.services) as pusher:
+        engine.failures = 1
+        pusher.clean(push)
+        assert caplog.text == ""
+        pusher.prepare([push])
+        pusher.push(push)
+        engine.failures = 1
+        pusher.clean(push)
+    assert f"{push.target} stays on the Docker daemon" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -148,16 +153,37 @@ def test_a_location_that_cannot_be_used_is_told_without_its_secrets(stated: str,
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_root_key_in_kms_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_root_key_in_kms_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_aws: None) -> None:
     """Its connections end with the command, also if it is no root key of the draft."""
-    from jenkins_release.steps.trust import document as trust
-    from tests.base.test_kms import Kms
-    from tests.rules.test_trust import draft
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    answer = {
+        "PublicKey": base64.b64encode(public.public_bytes(serialization.Encoding.DER, form)).decode(),
+        "KeySpec": "ECC_NIST_P256",
+        "KeyUsage": "SIGN_VERIFY",
+        "SigningAlgorithms": ["ECDSA_SHA_256"],
+    }
+    body = json.dumps(answer).encode()
 
-    kms = Kms()
-    monkeypatch.setattr("jenkins_release.aws.kms.aws_client", lambda *_, **__: kms)
+    def speech(_: Request) -> bytes:
+        kind = b"Content-Type: application/x-amz-json-1.1"
+        return b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %d\r\n\r\n%s" % (kind, len(body), body)
+
     file = tmp_path / "draft.json"
     file.write_bytes(draft().to_bytes(draft=True))
-    with pytest.raises(ConfigurationError, match="is no root key of"):
-        trust.sign_trust(trust.SignTrustRequest(file, "awskms:alias/root", "eu-central-1"), environ={})
-    assert kms.closed
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with RawServer(speech) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", server.url)
+        before = _connections(server)
+        with pytest.raises(ConfigurationError, match="is no root key of"):
+            trust.sign_trust(trust.SignTrustRequest(file, "awskms:alias/root", "eu-central-1"), environ={})
+        assert server.requests
+        assert _connections(server) == before
+
+
+def _connections(server: RawServer) -> int:
+    """Count this process's own ends of established connections to a server."""
+    port = f":{int(server.host.rpartition(':')[2]):04X}"
+    lines = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return sum(line[2].endswith(port) and line[3] == "01" for line in lines)
