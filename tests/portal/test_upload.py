@@ -19,6 +19,8 @@ import pytest
 from tests.docs.pages import ROOT, marked
 from tests.fixtures.portal import Shop
 from tests.fixtures.s3 import Call, Fault, S3Double
+from tests.fixtures.trust import Ceremony
+from tests.release.boundaries import Moment, watched_services
 
 MIB = 1024 * 1024
 FILES = [
@@ -202,6 +204,23 @@ class TestRefusals:
         done = shop.run("release", "portal", "8.1.0", "--json")
         assert done.status == 3
         assert "something speaks against 8.1.0/42" in done.json["error"]["message"]
+
+    def test_a_key_that_is_revoked_while_it_is_uploaded(self, shop: Shop) -> None:
+        """The trust document is read once more before the page is made."""
+        ceremony = Ceremony(shop, shop.folder / "roots")
+        ceremony.begin()
+        shop.publish()
+        shop.edit('name = "promotion"', 'name = "promotion"\nrevoked = true')
+        draft = ceremony.update()
+        ceremony.sign(draft, "alice", "bob")
+        moment = Moment("release_share.read piece", 1, lambda: ceremony.try_publish(draft))
+        with watched_services(moment):
+            done = shop.run("release", "portal", "8.1.0", "--json")
+        assert moment.came
+        assert done.status in {3, 4}
+        assert "revoked" in done.text
+        assert not (shop.www / "SkyDRM" / "index.html").exists()
+        assert events(shop) == []
 
     def test_a_version_that_is_not_published(self, shop: Shop) -> None:
         """Exit status 2, and where to look."""
