@@ -27,7 +27,9 @@ def interrupted(action, at):
     seen = 0
     def trace(frame, event, _):
         nonlocal seen
-        # The interpreter looks for signals where a function begins, and where a call has come back.
+        # The interpreter looks for signals where a function begins, and where a call has come back; between
+        # a block and what leaves it there is a line, and it does not.
+        frame.f_trace_lines = False
         if event in {"call", "return"} and frame.f_code.co_filename in LOCKING:
             seen += 1
             if seen == at:
