@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import pty
 import stat
 import sys
 from datetime import date, timedelta
-from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -259,16 +260,20 @@ def test_the_folder_of_the_file_is_made_and_no_link_in_it_is_followed(lab: Custo
     assert [path.name for path in folder.iterdir()] == [target.name]
 
 
+class FullDisk(io.StringIO):
+    """A stream whose bytes have no room."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_key_that_stdout_does_not_take_is_not_handed_over(monkeypatch: pytest.MonkeyPatch):
     """Nobody has seen its secret, so the command fails, and says which key it is."""
     credentials = Credentials("AKIAEXAMPLE000000000", SecretStr("s3cr3t"))
     key = HandedKey("ACME", "skydrm-acme", "SkyDRM", REGION, "host", credentials)
-    with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        with pytest.raises(
-            ConfigurationError, match="AKIAEXAMPLE000000000 cannot be shown: stdout"
-        ) as caught:
-            TerminalHandOver({}, force=True).give(key)
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    with pytest.raises(ConfigurationError, match="AKIAEXAMPLE000000000 cannot be shown: stdout") as caught:
+        TerminalHandOver({}, force=True).give(key)
     assert "s3cr3t" not in str(caught.value)
 
 
