@@ -94,6 +94,6 @@ print("done" if status == 0 else f"ended with {status}", flush=True)
 def test_an_interrupt_at_any_moment_leaves_no_lock_taken(action: str):
     """Threads that are waited for in the clean-up would wait for it."""
     process = started([sys.executable, "-c", PROGRAM.replace("{action}", action)], os.environ)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=250)
     assert out.endswith("done\n"), (out[-20:], err)
     assert err == ""
