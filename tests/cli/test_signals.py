@@ -371,7 +371,7 @@ from jenkins_release.base.parallel import map_parallel
 signals.interrupt_commands()
 def look(_):
     with waits.Call("the registry to answer", 60.0):
-        os.write(1, b"looking\n")
+        os.write(1, b"looking\\n")
         socket.getaddrinfo("registry.example", 443)
 map_parallel(look, range(int(sys.argv[1])))
 """
