@@ -1,8 +1,8 @@
 """Signing keys: PEM files on this machine, or AWS KMS, by securesystemslib's URIs.
 
 ``file2:PATH`` is Ed25519 or ECDSA P-256. A private key is written encrypted with a passphrase; one
-that is not encrypted is accepted only while nobody but its owner can read it (a Jenkins *secret
-file*). ``awskms:KEY`` is ECDSA P-256 (:mod:`jenkins_release.aws.kms`).
+that is not encrypted is accepted only if no one but its owner can read it (a Jenkins *secret file*).
+``awskms:KEY`` is ECDSA P-256 (:mod:`jenkins_release.aws.kms`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def generate_key(path: Path, kind: KeyType, passphrase: SecretStr) -> SSlibKey:
 
     Args:
         path: Private key file to make; ``.pub`` is appended for the public one.
-        kind: Ed25519, or ECDSA on P-256 where policy asks for NIST curves.
+        kind: Ed25519, or ECDSA on P-256 if your policy requires NIST curves.
         passphrase: Encrypts the private key; never empty.
 
     Returns:
@@ -74,7 +74,7 @@ def public_key_of(uri: str, *, region: str = "") -> SSlibKey:
 
     Args:
         uri: ``awskms:KEY``.
-        region: AWS region where the URI does not tell it.
+        region: AWS region if the URI does not name it.
 
     Raises:
         ConfigurationError: No such key, or not of a usable kind.
@@ -114,15 +114,15 @@ def load_signer(
 
     Args:
         uri: ``file2:<path>``, or ``awskms:`` and a key id, key ARN, alias name or alias ARN.
-        passphrase: Decrypts the key where it is encrypted.
-        region: AWS region of the KMS key where neither URI nor environment tells it.
+        passphrase: Decrypts the key if it is encrypted.
+        region: AWS region of the KMS key if neither the URI nor the environment names it.
         environ: The environment, for the region.
         kms: A boto3 ``kms`` client instead of one from boto3's credential chain.
-        limits: How long a call of KMS may take.
+        limits: How long a KMS call may take.
 
     Raises:
-        ConfigurationError: The key is not there, not readable, unprotected, of a kind that is not
-            supported, or the passphrase is wrong.
+        ConfigurationError: The key is missing, unreadable, unprotected or of an unsupported kind, or the
+            passphrase is wrong.
         RemoteError: KMS refused or failed.
     """
     if uri.startswith(_KMS):
@@ -148,7 +148,7 @@ def load_signer(
         )
     if encrypted and passphrase is None:
         raise ConfigurationError(
-            f"private key {path} is encrypted and no passphrase is set",
+            f"private key {path} is encrypted, but no passphrase is set",
             hint="set JENKINS_RELEASE_KEY_PASSPHRASE or JENKINS_RELEASE_KEY_PASSPHRASE_FILE",
         )
     secret = passphrase.get_secret_value().encode() if encrypted and passphrase else None
@@ -171,7 +171,7 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     except FileExistsError as error:
         raise ConfigurationError(
             f"{path} exists already; nothing was changed",
-            hint="choose another name: keys are never overwritten",
+            hint="choose another name; keys are never overwritten",
         ) from error
     except OSError as error:
         raise ConfigurationError(
@@ -183,9 +183,10 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
             file.flush()
             os.fsync(file.fileno())
     except BaseException as error:
-        path.unlink(missing_ok=True)  # half a key would only be in the way of the next run
+        path.unlink(missing_ok=True)  # half a key would block the next run
         if not isinstance(error, OSError):
             raise
         raise ConfigurationError(
-            f"{path} cannot be written: {error.strerror}", hint="make room there, or choose another folder"
+            f"{path} cannot be written: {error.strerror}",
+            hint="free some space there, or choose another folder",
         ) from error

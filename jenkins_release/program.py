@@ -14,7 +14,7 @@ from jenkins_release.base.signals import end_at_once, interrupt_commands
 def run() -> None:
     """Run the command line and end the process with its status.
 
-    Names of files, arguments and variables are UTF-8, whatever the locale says: in another one Python begins
+    File names, arguments and variables are UTF-8, whatever the locale says: in another locale, Python starts
     again in its UTF-8 mode (PEP 540).
     """
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
@@ -25,7 +25,7 @@ def run() -> None:
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Names on a share and what servers say may hold what the terminal's encoding cannot show.
+            # Names on a share and text from servers may contain what the terminal's encoding cannot show.
             stream.reconfigure(errors="backslashreplace")
     interrupt_commands()
     status = main()
@@ -35,7 +35,7 @@ def run() -> None:
 
 
 def _drop_what_cannot_be_written(stream: TextIO | None) -> None:
-    """Keep the interpreter from trying again at its end: it would end with a status of its own, 120."""
+    """Keep the interpreter from trying again at exit: it would then exit with status 120."""
     if stream is None:
         return
     try:

@@ -1,1 +1,1 @@
-"""What every part uses, and what uses no part: errors, waits, retries, names, versions."""
+"""What every part uses, and what imports none of them: errors, waits, retries, names, versions."""

@@ -1,4 +1,4 @@
-"""What is behind an error: libraries wrap the errors of sockets and of TLS, each in its own way."""
+"""The causes of an error: each library wraps the errors of sockets and TLS in its own way."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _CHANGED = "BAD_RECORD_MAC"
 
 
 def causes(error: BaseException, *, context: bool = True) -> Iterator[BaseException]:
-    """Yield an error and all that it wraps.
+    """Yield an error and everything that it wraps.
 
     urllib3 keeps it as ``reason``, requests in ``args``, botocore in ``kwargs``.
 
     Args:
         error: The error.
-        context: Whether what was being handled when it was raised counts too: of a call that cleans up, that
+        context: Whether to include what was being handled when it was raised. In a call that cleans up, that
             is the error of another call.
     """
     waiting, seen = [error], set[int]()
@@ -38,7 +38,7 @@ def causes(error: BaseException, *, context: bool = True) -> Iterator[BaseExcept
 
 
 def is_broken_tls(error: BaseException) -> bool:
-    """Whether TLS failed as its connection ended, or its bytes were changed: another attempt may mend it."""
+    """Whether TLS failed because its connection ended or its bytes were changed: another attempt may help."""
     if not isinstance(error, ssl.SSLError):
         return False
     # Only OpenSSL's own errors have a reason.
@@ -46,5 +46,5 @@ def is_broken_tls(error: BaseException) -> bool:
 
 
 def caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
-    """Whether an error is of one of some kinds, or wraps one that is."""
+    """Whether an error is of one of these kinds, or wraps one that is."""
     return any(isinstance(each, kinds) for each in causes(error))

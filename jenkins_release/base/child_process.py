@@ -1,4 +1,4 @@
-"""Programs that this one runs: bounded in time and output, and ended when this process has to stop."""
+"""Child processes: bounded in time and output, and ended when this process has to stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jenkins_release.base.signals import before_the_end, whole
 from jenkins_release.base.waits import check, remaining
 
 _LOOK_S = 0.2
-"""How often a program that prints nothing is looked at, in seconds."""
+"""How often a silent program is checked, in seconds."""
 _KILLED_S = 1.0
 """Longest wait for the end of a program that was killed: one of another user's is not to be killed."""
 _STARTED_S = 0.2
@@ -28,8 +28,8 @@ class Ran:
     """What a program did.
 
     Attributes:
-        status: Its exit status, as ``subprocess`` has it; None if it was ended.
-        output: What it printed; its beginning if that is too much.
+        status: Its exit status, as ``subprocess`` reports it; None if it was ended.
+        output: What it printed; only the beginning if it is too long.
         late: Whether it was ended because it took too long.
     """
 
@@ -47,18 +47,19 @@ def run_child(
     stdin: int | None = subprocess.DEVNULL,
     env: Mapping[str, str] | None = None,
 ) -> Ran:
-    """Run a program in a session of its own, and wait for its end.
+    """Run a program in a new session, and wait for it to end.
 
-    One that takes too long or prints too much is ended with all that it started, and so is one that runs when
-    this process has to stop. What a program that ended by itself has started goes on.
+    A program that takes too long or prints too much is ended, with everything that it started. So is a
+    program that is running when this process has to stop. If a program ends by itself, what it started goes
+    on.
 
     Args:
         words: Program and arguments; no shell is involved.
         limit_s: Longest time, in seconds.
         most: Bytes that it may print.
-        stderr: Where its errors go, as ``subprocess`` has it: nowhere, or with the rest.
-        stdin: What it reads: nothing, or with None what this process reads.
-        env: Its environment; None for that of this process.
+        stderr: Where its errors go, as for ``subprocess``: nowhere, or with the rest.
+        stdin: What it reads: nothing, or this process' input if None.
+        env: Its environment; None for this process' own.
 
     Raises:
         OSError: It cannot be started.
@@ -146,5 +147,5 @@ def _followed(process: subprocess.Popen[bytes], end: float, most: int) -> Ran:
                 if len(printed) > most:
                     return Ran(None, bytes(printed[:most]))
             elif process.poll() is not None:
-                break  # what it has started may keep the pipe open
+                break  # a child of it may keep the pipe open
     return Ran(process.returncode, bytes(printed))

@@ -17,11 +17,11 @@ def parse_duration(text: str) -> timedelta:
     """Read a length of time: numbers with the units ``d h m s``, the largest first, such as ``1d12h``.
 
     Raises:
-        ConfigurationError: It is none; a number without a unit is none either.
+        ConfigurationError: It is not a length of time, or has no unit.
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match.groupdict().values()):
         raise ConfigurationError(
-            f"{text!r} is no length of time", hint="write 7d, 12h, 30m, 90s, or several such as 1d12h"
+            f"{text!r} is not a length of time", hint="write 7d, 12h, 30m, 90s, or several such as 1d12h"
         )
     return timedelta(**{_UNITS[unit]: int(value) for unit, value in match.groupdict().items() if value})

@@ -1,4 +1,4 @@
-"""The environment as text: what this program reads of it is UTF-8, or a mistake with a name."""
+"""The environment as text: what this program reads of it must be UTF-8."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NAMES = frozenset(
 
 
 def in_build(environ: Mapping[str, str]) -> bool:
-    """Whether a build server runs this: what a terminal shows goes into a log there."""
+    """Whether a build server runs this: its output goes into a log, not to a terminal."""
     return any(environ.get(name) for name in ("JENKINS_URL", "BUILD_URL", "CI"))
 
 
 def is_text(value: str) -> bool:
-    """Whether the bytes of an argument or a variable were UTF-8; others arrive as surrogates (PEP 383)."""
+    """Whether the bytes of an argument or variable were UTF-8; other bytes arrive as surrogates (PEP 383)."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -28,13 +28,13 @@ def is_text(value: str) -> bool:
 
 
 def require_text(environ: Mapping[str, str]) -> None:
-    """Refuse variables that are no text: they would go into records, URLs and requests.
+    """Refuse variables that are not text: they would go into records, URLs and requests.
 
-    Only names that this program, boto3 or docker read count: Jenkins puts a build's parameters there too,
-    in whatever encoding. Folders such as ``HOME`` may have any name.
+    Only variables that this program, boto3 or docker read are checked: Jenkins also puts a build's parameters
+    there, in any encoding. Folders such as ``HOME`` may have any name.
 
     Raises:
-        ConfigurationError: ``reasons`` has every variable. Values are not told: they may be secrets.
+        ConfigurationError: ``reasons`` names every variable. Values are left out: they may be secrets.
     """
     wrong = [
         f"the environment variable {name} is not UTF-8"

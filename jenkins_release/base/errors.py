@@ -1,8 +1,8 @@
-"""The errors of the package: a category and an exit status each.
+"""The errors of the package, each with a category and an exit status.
 
 A foreign exception (docker, botocore, smbprotocol, requests) is translated into one of these at
 the edge where it appears, with ``raise ... from error``. A message names the thing, what was
-expected and what was found; the hint says what to do. None of them holds the login or the token of a URL.
+expected and what was found; the hint says what to do. No error contains the login or token of a URL.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TOKEN = re.compile(
 def without_logins(text: str) -> str:
     """Return a text with every login in a URL replaced.
 
-    The user alone in ``ssh://git@host`` is no secret; in every other URL it may be a token.
+    A user alone, as in ``ssh://git@host``, is not a secret there; in any other URL it may be a token.
     """
     return _LOGIN.sub(_login, text)
 
@@ -43,7 +43,7 @@ def _login(found: re.Match[str]) -> str:
 
 
 class Category(StrEnum):
-    """What kind of failure it is; decides the exit status."""
+    """The kind of failure; decides the exit status."""
 
     CONFIGURATION = "configuration"
     REFUSED = "refused"
@@ -72,9 +72,9 @@ class ReleaseError(Exception):
     Args:
         message: What went wrong: the thing, what was expected, what was found.
         hint: What to do about it; may be empty.
-        reasons: Every single reason, where there are several (a gate, a configuration file).
+        reasons: All reasons, if there are several (from the gate, or a configuration file).
         retryable: Whether the same call may succeed later; only :mod:`jenkins_release.base.retry` reads it.
-        retry_after: Seconds that the server asked to wait before the next attempt, if it did.
+        retry_after: Seconds that the server asked to wait before the next attempt, if any.
     """
 
     category: ClassVar[Category] = Category.BUG
@@ -112,7 +112,7 @@ class ReleaseError(Exception):
 
 
 class ConfigurationError(ReleaseError):
-    """The request or the configuration is wrong; the caller can mend it."""
+    """The request or the configuration is wrong; the caller can fix it."""
 
     category = Category.CONFIGURATION
 
@@ -142,6 +142,6 @@ class RemoteError(ReleaseError):
 
 
 class LeaseHeld(ReleaseError):
-    """Someone else works on the same candidate; the message names the holder."""
+    """Someone else is working on the same candidate; the message names the holder."""
 
     category = Category.LEASE

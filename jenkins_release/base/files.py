@@ -8,12 +8,12 @@ from jenkins_release.base.errors import ConfigurationError
 
 
 def read_named(path: Path, limit: int, *, hint: str, what: str = "") -> bytes:
-    """Read a file, and of a longer one a byte more than the limit: whoever parses it refuses that.
+    """Read a file, at most one byte more than the limit, so that its parser refuses a longer one.
 
     Args:
         path: The file.
-        limit: How many bytes it may have.
-        hint: How people get one.
+        limit: Its maximum size in bytes.
+        hint: How to get one.
         what: What it is, for the message.
 
     Raises:

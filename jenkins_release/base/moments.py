@@ -1,6 +1,6 @@
-"""Moments as people read them: always in UTC, wherever they come from.
+"""Moments for people, always in UTC, wherever they come from.
 
-Times of ``release.toml`` have the zone that somebody wrote, and boto3's have the machine's own.
+Times in ``release.toml`` have any time zone, and boto3's have the machine's.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ _LAST = datetime.max.replace(microsecond=0, tzinfo=UTC)
 
 
 def moment_of(seconds: float) -> datetime:
-    """Return the moment so many seconds after the epoch, in UTC.
+    """Return the moment that is this many seconds after the epoch, in UTC.
 
-    A file's time may be any number. What is beyond the years 1 to 9999 is the first or the last moment in
-    them.
+    A file's time may be any number. Outside the years 1 to 9999, the first or last moment of that range is
+    returned.
     """
     try:
         return datetime.fromtimestamp(seconds, UTC)

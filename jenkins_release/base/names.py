@@ -1,4 +1,4 @@
-"""Names that may stand in a path on the share, on Linux and on Windows alike.
+"""Names that are valid in a path on the share, on Linux and Windows alike.
 
 The reserved names and characters are those of "Naming Files, Paths, and Namespaces" in
 Microsoft's Win32 documentation; SMB servers on Linux accept more, Windows clients do not.
@@ -26,11 +26,11 @@ def name_problem(name: str) -> str | None:
     if not name:
         return "is empty"
     if len(name) > MAX_NAME:
-        return f"has {len(name)} characters, at most {MAX_NAME} are possible"
+        return f"has {len(name)} characters, at most {MAX_NAME} are allowed"
     if name in {".", ".."}:
         return "names a folder above or the same folder"
     if found := _ILLEGAL.search(name):
-        return f"contains {found.group()!r}, which cannot stand in a file name"
+        return f"contains {found.group()!r}, which is not allowed in a file name"
     if name.endswith((" ", ".")):
         return "ends with a space or a full stop, which Windows drops"
     if _RESERVED.fullmatch(name):
@@ -53,7 +53,7 @@ def check_identifier(what: str, value: str) -> str:
     """
     problem = name_problem(value)
     if problem is None and not _PLAIN.fullmatch(value):
-        problem = "must begin with a letter or digit and hold only letters, digits and . _ + -"
+        problem = "must begin with a letter or digit and contain only letters, digits and . _ + -"
     if problem is not None:
         shown = value if len(value) <= 60 else f"{value[:57]}..."
         raise ConfigurationError(
@@ -73,14 +73,14 @@ def check_path(path: str) -> list[str]:
         The names; an empty list for the root.
 
     Raises:
-        ConfigurationError: A name is not possible, or the whole is too long.
+        ConfigurationError: A name is invalid, or the path is too long.
     """
     if path == "":
         return []
     if len(path) > MAX_PATH:
         raise ConfigurationError(
-            f"path {path[:60]!r}... has {len(path)} characters, at most {MAX_PATH} are possible",
-            hint="shorten the product, version or file name: Windows clients see 260 characters in all",
+            f"path {path[:60]!r}... has {len(path)} characters, at most {MAX_PATH} are allowed",
+            hint="shorten the product, version or file name: Windows clients allow 260 characters in all",
         )
     names = path.split("/")
     for name in names:

@@ -6,8 +6,8 @@ _MOST_DIGITS = 15
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number that a text of at most 15 ASCII digits stands for; None for any other text.
+    """Return the number in a text of at most 15 ASCII digits; None for any other text.
 
-    ``str.isdigit`` is true for superscripts, which ``int`` does not take.
+    ``str.isdigit`` is true for superscripts, which ``int`` refuses.
     """
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None

@@ -1,4 +1,4 @@
-"""The same for each of many things, several at a time: round trips overlap, the order stays."""
+"""One action for many items, several at a time: round trips overlap, and the order is kept."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def map_parallel(action: Callable[[T], R], items: Iterable[T], *, workers: int =
     are left out, and the waits of those under way end.
 
     Args:
-        action: What is done with an item; must stand several threads.
+        action: What to do with an item; must be thread-safe.
         items: The items.
-        workers: Most calls under way at a time.
+        workers: Maximum number of calls at a time.
 
     Raises:
-        Exception: That of the first item, in their order, whose call failed by itself.
+        Exception: The error of the first item, in order, whose call failed by itself.
     """
     wanted = list(items)
     if len(wanted) < 2 or workers == 1:

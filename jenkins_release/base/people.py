@@ -1,8 +1,8 @@
 """People: who a name, a mail address or an account is, so that no spelling makes a second person.
 
-With a list of people (``policy.people``) a spelling is looked up: it is a person's, a machine's, or unknown,
-and the unknown is never taken for someone else. Without a list there are only spellings; two of them are
-then taken for one person's as soon as one could be a way of writing the other.
+With a list of people (``policy.people``), a spelling is looked up: it belongs to a person or a machine, or is
+unknown, and is then never taken for someone else. Without a list, there are only spellings: two of them count
+as one person if one could be a way of writing the other.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def person_key(name: str) -> str:
     folded, before = name, None
     while folded != before:
         before = folded
-        # A letter and its accent meet only when what stood invisibly between them is gone.
+        # A letter and its accent combine only once invisible characters between them are gone.
         visible = "".join(letter for letter in folded if not _shows_nothing(letter))
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
     return " ".join(folded.split())
@@ -46,11 +46,11 @@ def _shows_nothing(letter: str) -> bool:
 
 
 def may_be_one_person(first: str, second: str) -> bool:
-    r"""Whether two spellings could be one person's, with nothing to look them up in.
+    r"""Whether two spellings could be one person's, without a list to look them up in.
 
-    Domains, the wrapping of mail addresses and punctuation tell nobody apart, and neither do further
-    words: ``root``, ``root.``, ``CORP\root`` and ``root <root@x>`` may be one person, and so may ``Alex``
-    and ``Alex Baker``. Used only if that is the careful answer. An empty name is nobody's.
+    Domains, the wrapping of mail addresses, punctuation and further words do not tell people apart: ``root``,
+    ``root.``, ``CORP\root`` and ``root <root@x>`` may be one person, and so may ``Alex`` and ``Alex Baker``.
+    Use it only where that is the safe answer. An empty name belongs to no one.
     """
     return any(
         {*one} <= {*other} or {*other} <= {*one} or "".join(one) == "".join(other)
@@ -79,8 +79,8 @@ class People:
 
     Attributes:
         people: Name of each person to the other ways in which the person is written: login, mail address,
-            ``DOMAIN\user``, Jenkins user id. Empty where nobody is listed.
-        machines: Accounts that are no person, such as Jenkins' own.
+            ``DOMAIN\user``, Jenkins user id. Empty if no people are listed.
+        machines: Accounts that are not people, such as Jenkins' own.
     """
 
     people: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -104,11 +104,11 @@ class People:
         return self._spellings.get(person_key(spelling))
 
     def is_machine(self, spelling: str) -> bool:
-        """Whether it is a listed account that is no person."""
+        """Whether it is a listed account of a machine."""
         return person_key(spelling) in self._accounts
 
     def is_known(self, spelling: str) -> bool:
-        """Whether it is certain who this is; never if nobody is listed."""
+        """Whether it is certain who this is; always False without a list."""
         return self.listed and (self.person(spelling) is not None or self.is_machine(spelling))
 
     def same(self, first: str, second: str) -> bool:
@@ -118,13 +118,13 @@ class People:
         return may_be_one_person(first, second)
 
     def surely_same(self, first: str, second: str) -> bool:
-        """Whether two spellings are certainly one person's; an empty name is nobody's."""
+        """Whether two spellings are certainly one person's; an empty name belongs to no one."""
         if self.listed and (found := self.person(first)) is not None:
             return found == self.person(second)
         return bool(person_key(first)) and person_key(first) == person_key(second)
 
     def shown(self, spelling: str) -> str:
-        """Return a spelling with the person's name behind it, where the two differ."""
+        """Return a spelling, followed by the person's name if the two differ."""
         found = self.person(spelling)
         return spelling if found is None or found == spelling else f"{spelling} ({found})"
 
@@ -147,11 +147,11 @@ class People:
 
 
 def people_with_keys(pairs: Iterable[tuple[str, str]], people: People | None = None) -> int:
-    """Count people who each have a key of their own.
+    """Count the people who each have their own key.
 
     Args:
-        pairs: A person and the key id that they signed with. Neither one person with several keys
-            nor one key under several names counts more than once.
+        pairs: A person and the key id that they signed with. One person with several keys counts once, and so
+            does one key under several names.
         people: Who is who.
 
     Returns:
@@ -178,7 +178,7 @@ def people_with_keys(pairs: Iterable[tuple[str, str]], people: People | None = N
 def _groups(names: Sequence[str], people: People) -> list[int]:
     """Return a number for each name; names that may be one person's have the same one.
 
-    "Alex Baker" and "Alex Stone" may both be "Alex": where all three are given, they count once.
+    "Alex Baker" and "Alex Stone" may both be "Alex": if all three are given, they count once.
     """
     groups = list(range(len(names)))
     for place, name in enumerate(names):

@@ -1,9 +1,8 @@
-"""Progress as an interface that is handed down: the library never prints.
+"""Progress as an interface that is passed down: the library never prints.
 
 A transfer calls :meth:`Progress.task` and then :meth:`Task.advance`; a retry that rewinds calls
-``advance`` with a negative number. Whoever may have to wait says for what, with :meth:`Task.waits_for`.
-Which form a person sees is the command line's choice
-(:mod:`jenkins_release.cli.progress`).
+``advance`` with a negative number. Code that may have to wait says for what, with :meth:`Task.waits_for`. The
+command line chooses how people see it (:mod:`jenkins_release.cli.progress`).
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from typing import Protocol
 
 
 class Task(Protocol):
-    """One transfer of which bytes are counted."""
+    """One transfer, whose bytes are counted."""
 
     def advance(self, count: int) -> None:
         """Count ``count`` more bytes; negative when a retry starts over."""
 
     def waits_for(self, what: str) -> None:
-        """Say what the next bytes have to wait for, such as ``the Docker daemon to prepare 4 images``."""
+        """Say what the next bytes wait for, such as ``the Docker daemon to prepare 4 images``."""
 
 
 class Progress(Protocol):
@@ -32,7 +31,7 @@ class Progress(Protocol):
 
         Args:
             title: What is moved, such as ``export SkyDRM 8.1.0/42``.
-            total: Bytes in all, where known.
+            total: Total bytes, if known.
         """
         ...
 
@@ -54,7 +53,7 @@ class _SilentTask:
 
 
 class SilentProgress:
-    """Progress that nobody watches; the default of the Python API."""
+    """Progress that is not shown; the default of the Python API."""
 
     def task(self, title: str, total: int | None = None) -> AbstractContextManager[Task]:  # noqa: ARG002
         """Begin a transfer that reports nothing."""
@@ -64,15 +63,15 @@ class SilentProgress:
 def telling_waits(
     chunks: Iterable[bytes], task: Task, *, source: str, sink: str, first: str = "", last: str = ""
 ) -> Iterator[bytes]:
-    """Yield the chunks, and say who is waited for meanwhile.
+    """Yield the chunks, and report what is being waited for.
 
     Args:
         chunks: The bytes.
         task: Their transfer.
         source: Who sends them, such as ``the Docker daemon``.
         sink: Who takes them.
-        first: What the first chunk waits for, if it is something else.
-        last: What is waited for when all chunks have been taken.
+        first: What the first chunk waits for, if not the source.
+        last: What is waited for once all chunks have been taken.
     """
     task.waits_for(first or source)
     for chunk in chunks:

@@ -1,4 +1,4 @@
-"""Names of images as Docker takes them, in the short form that it shows.
+"""Image names as Docker accepts them, in the short form that it shows.
 
 Follows ``reference.ParseNormalizedNamed`` and ``FamiliarString`` of github.com/distribution/reference.
 """
@@ -22,7 +22,7 @@ def familiar(text: str) -> str | None:
         text: The name.
 
     Returns:
-        The short form, or None where Docker would not take the name, or would take it for an image's id.
+        The short form, or None if Docker would refuse the name or take it for an image id.
     """
     host, _, rest = text.partition("/")
     if not rest or (not re.search(r"[.:]", host) and host != "localhost"):

@@ -1,7 +1,7 @@
-"""Regions of AWS and their partitions, as botocore's data knows them.
+"""AWS regions and their partitions, from botocore's data.
 
-A new region of a known partition fits the pattern of the partition; a new partition comes with a newer
-botocore. The file is read without importing botocore, which takes long.
+A new region matches the pattern of its partition; a new partition comes with a newer botocore. The file is
+read without importing botocore, which is slow.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Partition:
-    """A group of regions with endpoints and ARNs of its own.
+    """A group of regions with its own endpoints and ARNs.
 
     Attributes:
-        ident: What ARNs begin with behind ``arn:``, such as ``aws-cn``.
+        ident: What follows ``arn:`` in ARNs, such as ``aws-cn``.
         dns_suffix: What the names of its endpoints end with, such as ``amazonaws.com.cn``.
     """
 
@@ -28,7 +28,7 @@ class Partition:
 
 
 def partition_of(region: str) -> Partition | None:
-    """Return the partition of a region such as ``eu-central-1``, or None if that is no region."""
+    """Return the partition of a region such as ``eu-central-1``, or None if it is not a region."""
     for named, pattern, partition in _partitions():
         if region in named or pattern.fullmatch(region):
             return partition
@@ -42,7 +42,7 @@ def _partitions() -> list[tuple[frozenset[str], re.Pattern[str], Partition]]:
     document = json.loads(Path(folder, "data", "partitions.json").read_bytes())
     return [
         (
-            # A partition's pseudo-region, such as aws-cn-global, is none that holds anything.
+            # A partition's pseudo-region, such as aws-cn-global, holds nothing.
             frozenset(name for name in each["regions"] if not name.endswith("-global")),
             re.compile(each["regionRegex"]),
             Partition(each["id"], each["outputs"]["dnsSuffix"]),

@@ -1,8 +1,8 @@
 """The only retry layer of the package.
 
-An edge marks what is worth another attempt (``ReleaseError.retryable``) and hands on what the
-server asked for (``retry_after``). Single calls of AWS are repeated in
-:mod:`jenkins_release.aws.exchange`, for seconds.
+The code that talks to the outside marks what is worth another attempt (``ReleaseError.retryable``) and passes
+on what the server asked for (``retry_after``). Single AWS calls are repeated for seconds in
+:mod:`jenkins_release.aws.exchange`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _TOLD_S = 30 * 86400.0
-"""A longer wait that a server asks for is no moment that somebody waits for, in seconds."""
+"""Longest wait, in seconds, whose end is worth naming as a time."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RetryPolicy:
     """How often and how long to try.
 
     Attributes:
-        attempts: Attempts at most, the first one included. None: as many as the deadline allows.
+        attempts: Maximum number of attempts, including the first one. None: as many as the deadline allows.
         deadline_s: No new attempt starts later than this many seconds after the first one started.
         first_wait_s: Wait before the second attempt; doubles after each further one.
         max_wait_s: Upper bound of a single wait; a server's ``Retry-After`` may exceed it.
@@ -61,10 +61,9 @@ def retry_call(
     sleep: Callable[[float], None] = pause,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> T:
-    """Call ``action`` until it succeeds, fails for good, or the policy is used up.
+    """Call ``action`` until it succeeds, fails for good, or the policy is exhausted.
 
-    Everything that must be fresh in each attempt (an ECR token, an open file) is made inside
-    ``action``.
+    ``action`` itself creates whatever must be fresh in each attempt (an ECR token, an open file).
 
     Args:
         action: The call; a :class:`ReleaseError` with ``retryable`` set asks for another attempt.
@@ -78,8 +77,8 @@ def retry_call(
         What ``action`` returned.
 
     Raises:
-        ReleaseError: The last failure, as it was raised. If the server asked for a wait beyond the
-            deadline, the hint names it.
+        ReleaseError: The last failure, as it was raised. If the server asked to wait beyond the deadline, the
+            hint says so.
         Stopped: The process was asked to stop.
     """
 
@@ -118,9 +117,9 @@ def retry_call(
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Empty the frames of an attempt that failed: what they hold must not stay open until the next one.
+    """Clear the frames of a failed attempt: what they hold must not stay open until the next one.
 
-    Such as a file of the share that is half read, and that nobody may change meanwhile.
+    One example is a half-read file on the share, which cannot be changed while it is open.
     """
     seen: set[int] = set()
     waiting = [error]
@@ -138,7 +137,7 @@ def asked_wait(header: str, now: Callable[[], datetime] = lambda: datetime.now(U
 
     Args:
         header: Its value: seconds, or a date (RFC 9110 section 10.2.3).
-        now: Tells the time, UTC.
+        now: Returns the time, UTC.
     """
     if (seconds := whole_number(header.strip())) is not None:
         return float(seconds)

@@ -1,9 +1,9 @@
-"""SIGINT and SIGTERM: what a person sends with Ctrl-C, and Jenkins when a build is aborted.
+"""SIGINT, which Ctrl-C sends, and SIGTERM, which Jenkins sends when a build is aborted.
 
-Both end a command in the same way: cleaned up, with one line and the result file. Only the status tells
-them apart, as shells count it: 128 and the number of the signal. A command ends within two seconds whatever
-it waits for, and at once on a second signal: a thread of its own hears of signals even while the main
-thread is inside of a library.
+Both end a command in the same way: it cleans up, prints one line and writes the result file. Only the exit
+status differs: 128 plus the number of the signal, as in shells. A command ends within two seconds whatever it
+waits for, and at once on a second signal: a separate thread learns of signals even while the main thread is
+inside a library.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 END_S = 1.4
-"""Seconds after a signal at which the process ends, whatever it still does."""
+"""Seconds after a signal at which the process ends, whatever it is doing."""
 _WORDS = {signal.SIGINT: b"interrupted\n", signal.SIGTERM: b"terminated\n"}
 _SWITCH_S = 0.0005
 _LAST_S = 0.5
@@ -36,13 +36,13 @@ _AGAIN_S = 0.005
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM; who cleans up after Ctrl-C cleans up after it."""
+    """SIGTERM; code that cleans up after Ctrl-C also cleans up after it."""
 
 
 def end_at_once() -> None:
-    """Let both signals end the process without a traceback, while nothing is there to clean up.
+    """Let both signals end the process without a traceback, while there is nothing to clean up.
 
-    A signal that is ignored stays so: a shell ignores SIGINT for what it starts in the background.
+    An ignored signal stays ignored: a shell ignores SIGINT for what it starts in the background.
     """
     for number in _WORDS:
         if signal.getsignal(number) != signal.SIG_IGN:
@@ -50,7 +50,7 @@ def end_at_once() -> None:
 
 
 def interrupt_commands() -> None:
-    """Let both signals interrupt a command, SIGTERM as :class:`Terminated`, where they are not ignored.
+    """Let both signals interrupt a command, SIGTERM as :class:`Terminated`, unless ignored.
 
     The main thread gets one exception for the first signal, and none while it cleans up.
     """
@@ -102,9 +102,9 @@ def other_last_words(speak: Callable[[int], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def speaking() -> Iterator[bool]:
-    """Yield whether the caller is the first to say that the process was interrupted; said once.
+    """Yield whether the caller is the first to report that the process was interrupted; it is reported once.
 
-    Nothing ends the process before the first one has spoken, or taken too long.
+    Nothing ends the process before the first caller has reported it, or taken too long.
     """
     first = not _first or _said.acquire(blocking=False)
     if not first:
@@ -116,7 +116,7 @@ def speaking() -> Iterator[bool]:
 
 
 def conclude(status: int) -> None:
-    """Note that the command has ended and said how: a signal from now on changes neither.
+    """Note that the command has ended and reported its result: a later signal changes neither.
 
     Args:
         status: Its exit status.
@@ -125,12 +125,12 @@ def conclude(status: int) -> None:
 
 
 def fresh_line(terminal: bool) -> str:
-    """Return what begins a line anew on a terminal, which has written ``^C`` into it; else nothing."""
+    """Return what restarts the line on a terminal, which has written ``^C`` into it; empty otherwise."""
     return "\r\x1b[K" if terminal else ""
 
 
 def first_signal() -> int | None:
-    """Return the signal that ends this command; None if there was none."""
+    """Return the signal that ends this command; None if there is none."""
     return _first[0] if _first else None
 
 
@@ -151,7 +151,7 @@ class _Ending:
         self._heard, self._tell = os.pipe()
 
     def listen(self) -> None:
-        """Install the handlers, and the thread that sees to the end."""
+        """Install the handlers, and the thread that ends the process."""
         os.set_blocking(self._tell, False)
         signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
         threading.Thread(target=self._watch, daemon=True, name="signals").start()
@@ -179,9 +179,9 @@ class _Ending:
                 continue
             if not first:
                 first, end = numbers.pop(0), time.monotonic() + END_S
-                # A main thread that computes must not keep this one from its work.
+                # A busy main thread must not hold this one up.
                 sys.setswitchinterval(_SWITCH_S)
-                # Nor must what ends the waits.
+                # Nor must the code that ends the waits.
                 threading.Thread(target=stop, daemon=True, name="stop").start()
             if numbers:
                 break

@@ -1,4 +1,4 @@
-"""Moving one stream of bytes to several consumers at the same time, with bounded memory."""
+"""Move one stream of bytes to several consumers at the same time, with bounded memory."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from jenkins_release.base.waits import Stopped, ThreadGroup, check
 Sink = Callable[[bytes], None]
 
 DEPTH = 4
-"""Chunks that may wait for each consumer; with chunks of 1 MiB that many MiB at most."""
+"""Chunks that may wait for each consumer: with chunks of 1 MiB, at most that many MiB."""
 
 
 _POLL_S = 0.1
-"""How soon whoever waits for the other side of a queue notices that it has to end, in seconds."""
+"""How soon a thread that waits for the other side of a queue notices that it has to end, in seconds."""
 
 
 def at_most(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """Yield pieces until they are more than so many bytes: that they are too many is then known.
+    """Yield pieces until they exceed this many bytes, which is enough to know that they are too many.
 
-    Whoever writes to a share may put a file of any size in the place of one that is recorded.
+    Anyone who can write to a share may replace a recorded file with one of any size.
     """
     total = 0
     for piece in pieces:
@@ -58,7 +58,7 @@ class _Consumer(threading.Thread):
             self._sink(chunk)
 
     def give(self, chunk: bytes | None) -> None:
-        """Put a chunk into the queue, or the end; without a thread that takes it any more it goes nowhere."""
+        """Put a chunk or the end into the queue; it is dropped if no thread takes from the queue any more."""
         while not self.ended.is_set():
             try:
                 self.queue.put(chunk, timeout=_POLL_S)
@@ -70,7 +70,7 @@ class _Consumer(threading.Thread):
 
 
 def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
-    """Give every chunk of ``source`` to every sink, each sink in a thread.
+    """Pass every chunk of ``source`` to every sink, each sink in a thread.
 
     They are a :class:`~jenkins_release.base.waits.ThreadGroup`: a failure, or Ctrl-C, ends what the others
     wait for.
@@ -94,7 +94,7 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
     try:
         total = group.run(_feed, source, consumers, group)
     except Stopped as error:
-        # A sink that failed ends the wait for the source; its failure is what is told.
+        # A sink that failed ends the wait for the source; its failure is the one to report.
         stopped = error
         group.end()
     except BaseException:
@@ -102,11 +102,12 @@ def fan_out(source: Iterable[bytes], sinks: Sequence[Sink]) -> int:
         _end(consumers)
         raise
     finally:
-        # After a failure it is in the middle of its work: what it holds is not for the garbage collector.
+        # After a failure it is in the middle of its work: do not leave what it holds to the garbage
+        # collector.
         if isinstance(source, Generator):
             source.close()
     _end(consumers)
-    # Out of the handler, or it would lose what caused it.
+    # Outside the handler, or it would lose its cause.
     if failure := _failure(consumers) or stopped:
         raise failure
     return total
@@ -131,7 +132,7 @@ def _end(consumers: Sequence[_Consumer]) -> None:
 
 
 def _failure(consumers: Sequence[_Consumer]) -> BaseException | None:
-    """Return the first failure, and one that a sink had by itself before one that its end caused."""
+    """Return the first failure; one that a sink had by itself comes before one that being ended caused."""
     raised = [consumer.error for consumer in consumers if consumer.error is not None]
     own = (error for error in raised if not isinstance(error, Stopped))
     return next(own, raised[0] if raised else None)
@@ -139,7 +140,7 @@ def _failure(consumers: Sequence[_Consumer]) -> BaseException | None:
 
 @contextmanager
 def read_ahead(source: Iterator[bytes], depth: int) -> Iterator[Iterator[bytes]]:
-    """Let a thread of its own ask ``source`` for what comes next while the block works.
+    """Read ahead from ``source`` in a thread while the block works.
 
     Args:
         source: The chunks; closed at the end of the block.

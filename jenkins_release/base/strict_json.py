@@ -1,9 +1,9 @@
-"""JSON of others, read so that Go reads the same; what it could read differently is refused.
+"""Untrusted JSON, read as Go reads it; what Go could read differently is refused.
 
-Docker, containerd and skopeo read with Go's ``encoding/json``: a field's name matches without regard
-to case, of several the last one counts, and text that is not Unicode becomes U+FFFD
-(https://pkg.go.dev/encoding/json#Unmarshal). :func:`strict_json` refuses what is ambiguous in any
-document, :func:`check_shape` what a Go program with the given fields would read differently.
+Docker, containerd and skopeo read with Go's ``encoding/json``: field names match without regard to case, the
+last of several counts, and text that is not Unicode becomes U+FFFD
+(https://pkg.go.dev/encoding/json#Unmarshal). :func:`strict_json` refuses what is ambiguous in any document;
+:func:`check_shape` refuses what a Go program with the given fields would read differently.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from jenkins_release.base.errors import IntegrityError
 MAX_JSON_BYTES = 16 * 1024 * 1024
 """Largest document that is read; a candidate with 40 images of 60 layers has about 1 MiB."""
 MAX_DEPTH = 100
-"""Objects and lists inside one another; Go takes 10,000, Python's own reader about 900."""
+"""Levels of nesting; Go allows 10,000, Python's own reader about 900."""
 
-_HINT = "it was altered or written only in part"
+_HINT = "it was altered or only partly written"
 _MAX_INT64 = 2**63 - 1
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _RFC3339 = re.compile(
@@ -33,7 +33,7 @@ _RFC3339 = re.compile(
 
 
 class NotText(IntegrityError):
-    """What should be JSON holds something that is no Unicode text."""
+    """What should be JSON contains something that is not Unicode text."""
 
 
 def fold(key: str) -> str:
@@ -47,17 +47,17 @@ def strict_json(data: bytes, what: str, *, limit: int = MAX_JSON_BYTES, maps: bo
     Args:
         data: The bytes.
         what: What they are, for the message.
-        limit: Most bytes that are looked at.
-        maps: Whether objects may have keys that differ in case only, as labels and annotations may;
-            the document has to be given to :func:`check_shape` then.
+        limit: Maximum size in bytes.
+        maps: Whether objects may have keys that differ only in case, as labels and annotations may; the
+            document must then be passed to :func:`check_shape`.
 
     Raises:
         NotText: Not UTF-8, or text that is not Unicode.
-        IntegrityError: Too large, not JSON, a key twice in one object, NaN, a number beyond any float, or
-            nested too deeply.
+        IntegrityError: Too large, not JSON, a duplicate key in an object, NaN, a number that no float can
+            hold, or nested too deeply.
     """
     if len(data) > limit:
-        raise IntegrityError(f"{what} has {len(data)} bytes, at most {limit} are expected")
+        raise IntegrityError(f"{what} has {len(data)} bytes, expected at most {limit}")
     try:
         value = json.loads(
             data.decode("utf-8"), object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float
@@ -69,7 +69,7 @@ def strict_json(data: bytes, what: str, *, limit: int = MAX_JSON_BYTES, maps: bo
         ) from error
     except _Surrogate as error:
         raise NotText(
-            f"{what} is not valid JSON: it holds half a surrogate pair, which is no text, in {_place(value)}",
+            f"{what} is not valid JSON: it has half a surrogate pair, which is not text, in {_place(value)}",
             hint=_HINT,
         ) from error
     except (ValueError, RecursionError) as error:
@@ -97,19 +97,19 @@ class Items:
 
 @dataclass(frozen=True)
 class Keyed:
-    """An object with any keys, such as labels; Go reads them as they are written."""
+    """An object with any keys, such as labels; Go reads them as written."""
 
     of: Shape
 
 
 @dataclass(frozen=True)
 class Fields:
-    """An object of which a Go program knows some fields. It ignores all others.
+    """An object with some fields that a Go program knows. It ignores all others.
 
     Attributes:
         known: Name to shape.
-        required: Fields that have to be there.
-        foreign: Fields of another kind of document, which must not be there.
+        required: Fields that must be present.
+        foreign: Fields of another kind of document, which must be absent.
     """
 
     known: Mapping[str, Shape]
@@ -125,9 +125,9 @@ Shape = Scalar | Items | Keyed | Fields
 
 
 def check_shape(value: Any, shape: Shape, where: str) -> None:
-    """Check that a Go program reads the same from a value.
+    """Check that a Go program reads a value in the same way.
 
-    A field that is null counts as missing, as it does for Go.
+    A null field counts as missing, as in Go.
 
     Args:
         value: What :func:`strict_json` returned, or a part of it.
@@ -170,8 +170,8 @@ def check_names(value: Mapping[str, Any], names: Mapping[str, str], where: str) 
         meant = names.get(fold(key))
         if meant is not None and meant != key:
             raise IntegrityError(
-                f"{where} has {key!r} where {meant!r} is meant: programs differ in which one they read",
-                hint="do not use it: find out who wrote it",
+                f"{where} has {key!r} instead of {meant!r}: programs differ in which one they read",
+                hint="do not use it, and find out who wrote it",
             )
 
 
@@ -227,7 +227,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(document) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice[:100]!r} is there twice in one object")
+        raise ValueError(f"the key {twice[:100]!r} occurs twice in one object")
     return document
 
 
@@ -238,7 +238,7 @@ def _constant(name: str) -> NoReturn:
 def _float(text: str) -> float:
     value = float(text)
     if value in {float("inf"), float("-inf")}:
-        raise ValueError(f"{text[:40]} is beyond any number")
+        raise ValueError(f"{text[:40]} is too large for a number")
     return value
 
 
@@ -247,7 +247,7 @@ class _Surrogate(Exception):
 
 
 def _place(value: Any) -> str:
-    """Return where in a document the first text is that is none, such as ``images[0].name``."""
+    """Return where a document first contains something that is not text, such as ``images[0].name``."""
     left: list[tuple[str, Any]] = [("", value)]
     while left:
         place, found = left.pop()
@@ -270,7 +270,7 @@ def _look_through(value: Any, *, maps: bool, escaped: bool) -> None:
             if not maps and len({fold(key) for key in found}) != len(found):
                 alike = sorted(found, key=fold)
                 pair = next((a, b) for a, b in pairwise(alike) if fold(a) == fold(b))
-                raise ValueError(f"the keys {pair[0][:100]!r} and {pair[1][:100]!r} differ in case only")
+                raise ValueError(f"the keys {pair[0][:100]!r} and {pair[1][:100]!r} differ only in case")
         if escaped:
             texts = [item for item in level if isinstance(item, str)]
             texts += [key for found in objects for key in found]

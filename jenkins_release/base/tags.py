@@ -1,4 +1,4 @@
-"""Names made from templates: image references, registry tags."""
+"""Names made from templates: image references and registry tags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jenkins_release.base.references import familiar
 from jenkins_release.base.versions import ReleaseVersion
 
 FIELDS = ("version", "build", "major", "minor", "patch")
-"""What a template may name between braces."""
+"""The fields that a template may use in braces."""
 
 _FIELD = re.compile(r"\{[a-z]+\}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -20,7 +20,7 @@ _REPOSITORY = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a
 
 
 def template_problem(template: str) -> str | None:
-    """Say why a template cannot be filled in, or None when it can."""
+    """Return why a template cannot be filled in, or None if it can."""
     try:
         fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
@@ -32,7 +32,7 @@ def template_problem(template: str) -> str | None:
 
 
 def pattern_problem(pattern: str) -> str | None:
-    """Say why ``pattern`` cannot pick files of the build's output, or None when it can."""
+    """Return why ``pattern`` cannot select files of the build's output, or None if it can."""
     if not pattern:
         return "is empty"
     if "\\" in pattern:
@@ -47,7 +47,7 @@ def pattern_problem(pattern: str) -> str | None:
 
 
 def repository_problem(name: str) -> str | None:
-    """Say why ``name`` cannot be an ECR repository, or None when it can.
+    """Return why ``name`` cannot be an ECR repository, or None if it can.
 
     The rule is CreateRepository's in the Amazon ECR API reference: 2 to 256 characters,
     lower case, with ``. _ - /`` between letters and digits.
@@ -67,17 +67,17 @@ def fill(template: str, version: ReleaseVersion, build: str) -> str:
 
 
 def registry_tags(templates: Iterable[str], version: ReleaseVersion, build: str) -> tuple[str, ...]:
-    """Fill in tag templates, each tag once and in order.
+    """Fill in tag templates; return each tag once, in order.
 
     Raises:
-        ConfigurationError: A result is not a tag (Docker allows 128 letters, digits and ``_ . -``).
+        ConfigurationError: A result is not a valid tag (Docker allows 128 letters, digits and ``_ . -``).
     """
     tags: dict[str, None] = {}
     for template in templates:
         tag = fill(template, version, build)
         if not _TAG.fullmatch(tag):
             raise ConfigurationError(
-                f"the tag {tag!r} from the template {template!r} is not possible",
+                f"the tag {tag!r} from the template {template!r} is not valid",
                 hint="a tag has at most 128 letters, digits, _ . and - and does not begin with . or -",
             )
         tags[tag] = None
@@ -85,11 +85,11 @@ def registry_tags(templates: Iterable[str], version: ReleaseVersion, build: str)
 
 
 def released_versions(templates: Iterable[str], tags: Iterable[str]) -> tuple[ReleaseVersion, ...]:
-    """Read the versions back from release tags that were made from templates.
+    """Read the versions from release tags that were made from templates.
 
     Args:
-        templates: Templates of release tags; one without ``{version}`` tells no version.
-        tags: Tags of a repository; those that no template could have made are passed over.
+        templates: Templates of release tags; one without ``{version}`` gives no version.
+        tags: Tags of a repository; tags that no template could have made are ignored.
     """
     found = set()
     patterns = []
@@ -113,15 +113,15 @@ def released_versions(templates: Iterable[str], tags: Iterable[str]) -> tuple[Re
 
 
 def pin_tag(version: str, build: str, digest: str) -> str:
-    """Return the tag that keeps one withdrawn image: its candidate, and its own digest."""
+    """Return the tag that keeps one withdrawn image: it names the candidate and the image's digest."""
     return f"{_pin_head(version, build)}-{digest.removeprefix('sha256:')[:12]}"
 
 
 def may_pin(tag: str, version: str, build: str) -> bool:
     """Whether a tag may be one that keeps an image of this candidate.
 
-    Two candidates may share such tags, 8.1.0 with build 42-7 and 8.1.0-42 with build 7: only what the
-    tag names tells them apart.
+    Two candidates can have the same prefix, such as 8.1.0 build 42-7 and 8.1.0-42 build 7: only the image
+    that the tag names tells them apart.
     """
     return re.fullmatch(f"{re.escape(_pin_head(version, build))}-[0-9a-f]{{12}}", tag) is not None
 

@@ -1,4 +1,4 @@
-"""Text that somebody else wrote, made fit for a page, a log or a message."""
+"""Untrusted text, made safe for a page, a log or a message."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _CUT = "..."
 
 
 def plain(text: object) -> str:
-    """Return text that somebody else wrote, with whatever could change the page made visible.
+    """Return untrusted text with everything that could change the page made visible.
 
-    Control, format and line separating characters become escapes: nobody draws a line of their own
-    into the page, moves the cursor, or turns the direction of the text.
+    Control, format and line separator characters become escapes, so that the text cannot add a line to the
+    page, move the cursor, or change the text direction.
     """
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
@@ -20,7 +20,7 @@ def plain(text: object) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return text of at most ``limit`` characters; dots stand for what was cut off."""
+    """Return text of at most ``limit`` characters; dots replace what was cut off."""
     return text if len(text) <= limit else text[: limit - len(_CUT)].rstrip() + _CUT
 
 

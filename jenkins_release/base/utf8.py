@@ -1,10 +1,10 @@
-"""Text of files that people write: what programs of Windows write in place of UTF-8 is named."""
+"""Text of files that people write; errors name the encodings that Windows programs use instead of UTF-8."""
 
 from __future__ import annotations
 
 
 class NotUtf8(ValueError):
-    """The bytes are no text in UTF-8; the message says what to do, and shows none of them."""
+    """The bytes are not UTF-8 text; the message says what to do, and shows none of them."""
 
 
 def read_utf8(data: bytes) -> str:
@@ -14,7 +14,7 @@ def read_utf8(data: bytes) -> str:
         NotUtf8: It is UTF-16, as ``>`` of Windows PowerShell writes it, or another encoding.
     """
     if b"\0" in data or data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise NotUtf8("it is UTF-16, as programs of Windows write it: save it as UTF-8")
+        raise NotUtf8("it is UTF-16, as Windows programs write it: save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

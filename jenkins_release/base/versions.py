@@ -1,8 +1,8 @@
-"""Product versions: how they are written and which one is newer.
+"""Product versions: how they are written, and which one is newer.
 
 PEP 440 and SemVer do not fit what products ship (``8.1.0-hotfix2``, ``2018.3``, ``10.4.0.1``), so
-the order is our own: numbers first, then pre-releases before the release itself, then everything
-that mends it.
+the order is our own: numbers first, then pre-releases before the release itself, then everything that fixes
+it.
 """
 
 from __future__ import annotations

@@ -1,23 +1,23 @@
-"""The waits of this process: how long each may take, which are going on, and how all of them end early.
+"""The waits of this process: how long each may take, which are under way, and how all of them end early.
 
-A wait for a server is a :class:`Call`, a pause is :func:`pause`. Whoever waits by other means asks
-:func:`remaining` for how long, and :func:`check` whether to go on. A limit for each read is no limit: a
-server that sends a byte now and then keeps a read waiting for ever. So a call has a deadline for all of it,
-and every byte that moves buys a little more time, at the least rate that counts as progress.
+A wait for a server is a :class:`Call`, a pause is :func:`pause`. Code that waits by other means asks
+:func:`remaining` for how long, and :func:`check` whether to go on. A limit for each read is not enough: a
+server that sends a byte now and then could keep a read waiting for ever. So a call as a whole has a deadline,
+and every byte that moves buys a little more time, at the lowest rate that counts as progress.
 
-Libraries block in their sockets and offer no way out of there. A thread looks after the calls that go on,
-and shuts down the sockets of one that is late, or that has to stop, which ends the read or the connect at
-once. The interpreter itself says which sockets a call uses: ``http.client`` and ``socket`` raise auditing
-events (PEP 578; Python library reference, "Audit events table"), whatever library sits on top of them.
+Libraries block in their sockets and offer no way out. A thread watches the calls that are under way, and
+shuts down the sockets of a call that is late or has to stop, which ends its read or connect at once. The
+interpreter itself reports which sockets a call uses: ``http.client`` and ``socket`` raise auditing events
+(PEP 578; Python library reference, "Audit events table"), whatever library sits on top of them.
 
 Threads that work on one result are a :class:`ThreadGroup`: if one of them fails for good, the others end
 early too.
 
-The garbage collector may close a forgotten generator at any moment, in any thread, and with it leave a call.
-So a lock can be taken again by the thread that holds it, and nothing is iterated over that leaving a call
-changes. A signal may interrupt the main thread at any moment, also if it has just taken a lock by a method
-of Python's, such as that of a ``Condition``: it would keep it. So the waits are held without a lock, by
-operations on a dictionary that are atomic.
+The garbage collector may close a forgotten generator at any moment, in any thread, and so leave a call.
+Therefore a lock can be taken again by the thread that holds it, and nothing is iterated over that leaving a
+call changes. A signal may interrupt the main thread at any moment, even just after it took a lock inside a
+Python method, such as one of ``Condition``, and the lock would stay taken. Therefore the waits are kept
+without a lock, with atomic operations on a dictionary.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 LEAST_RATE = 16 * 1024
-"""Bytes a second below which a transfer makes no progress, by default."""
+"""Bytes a second below which a transfer does not count as progress, by default."""
 GRACE_S = 1.0
-"""Seconds that cleaning up on servers may take once the process was asked to stop."""
+"""Seconds that clean-up on servers may take once the process was asked to stop."""
 _LOOK_S = 0.2
-"""How often the calls that go on are looked at, in seconds."""
+"""How often the calls under way are checked, in seconds."""
 
 
 class Stopped(KeyboardInterrupt):
     """A wait ended because the process, or the :class:`ThreadGroup` of its thread, was asked to stop.
 
-    What cleans up after Ctrl-C cleans up after it.
+    Code that cleans up after Ctrl-C also cleans up after it.
     """
 
 
@@ -59,8 +59,8 @@ class Limits:
     """How long a call may take.
 
     Attributes:
-        answer_s: Longest wait for an answer, in seconds; what is sent or received meanwhile adds to it.
-        least_rate: Bytes a second; slower than that, bytes that move do not count.
+        answer_s: Longest wait for an answer, in seconds; bytes that are sent or received meanwhile extend it.
+        least_rate: Bytes a second; at a lower rate, bytes that move do not count.
         setting: Key of ``release.toml`` that ``answer_s`` comes from; empty if nothing changes it.
     """
 
@@ -74,7 +74,7 @@ class Limits:
         return f"{self.setting} is {self.answer_s:g} s" if self.setting else f"{self.answer_s:g} s"
 
     def call(self, what: str, size: int = 0) -> Call:
-        """Return a call that may take the wait for an answer, and ``size`` bytes at the least rate.
+        """Return a call that may take the wait for an answer plus ``size`` bytes at the least rate.
 
         Args:
             what: What is waited for: ``ECR to answer GetAuthorizationToken``.
@@ -94,38 +94,38 @@ class Waits:
         self._begun: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def begin(self, wait: Wait) -> None:
-        """Enter a wait. Raises Stopped if this thread may not wait any more."""
+        """Enter a wait. Raises Stopped if this thread must not wait any more."""
         self._check_process()
         wait.group = current_group()
         self._going_on[id(wait)] = wait
-        # After that: whoever stops the process meanwhile has found this one, or else is found here.
+        # Only now: a stop in between has either found this wait, or is noticed here.
         if self._stop_at is not None:
             wait.until = min(wait.until, self._stop_at)
         if self._looks.acquire(blocking=False):
             threading.Thread(target=self._look, daemon=True, name="waits").start()
         elif self._idle:
             self._begun.put(None)
-        # It is late already, or the process was asked to stop after the check.
+        # Already late, or asked to stop after the check.
         self._look_at(wait)
 
     def finish(self, wait: Wait) -> None:
-        """Take a wait out."""
+        """Remove a wait."""
         self._going_on.pop(id(wait), None)
 
     def active(self) -> list[Wait]:
-        """Return what is waited for at the moment, what began first before the others."""
+        """Return what is being waited for, oldest first."""
         waits = list(self._going_on.values())
         return sorted(waits, key=lambda wait: wait.since)
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """End all waits: those of the main thread, which cleans up, after the grace, the others at once."""
+        """End all waits: at once, but those of the main thread, which cleans up, after the grace period."""
         self._stop_at = end = time.monotonic() + grace_s
         for wait in self.active():
             wait.until = min(wait.until, end)
         self.look()
 
     def look(self) -> None:
-        """End what has to end, now; it happens by itself a little later."""
+        """End what has to end now, rather than at the next check."""
         for wait in self.active():
             self._look_at(wait)
 
@@ -135,9 +135,9 @@ class Waits:
         return self._stop_at is not None
 
     def check(self) -> None:
-        """Raise Stopped if this thread has to stop: in the main thread after the grace, in others at once.
+        """Raise Stopped if this thread has to stop: the main thread after the grace period, others at once.
 
-        So it does in a thread whose group has ended.
+        A thread whose group has ended has to stop too.
         """
         self._check_process()
         group = current_group()
@@ -149,20 +149,20 @@ class Waits:
             raise Stopped
 
     def remaining(self, limit_s: float) -> float:
-        """Return how many seconds of a limit this process still has."""
+        """Return how many seconds of a limit this process has left."""
         end = self._stop_at
         return limit_s if end is None else max(0.0, min(limit_s, end - time.monotonic()))
 
     @contextlib.contextmanager
     def waiting(self, what: str, seconds: float) -> Iterator[None]:
-        """Enter what is waited for in many steps, so that people see all of it; nothing ends it.
+        """Enter a wait of many steps, so that people see all of it; nothing ends it.
 
         Args:
             what: What is waited for: ``the stack to be refreshed``.
-            seconds: How long at most.
+            seconds: How long it may take.
 
         Raises:
-            Stopped: This thread may not wait any more.
+            Stopped: This thread must not wait any more.
         """
         begun = time.monotonic()
         wait = Wait(what, begun, begun + seconds, threading.get_ident())
@@ -173,7 +173,7 @@ class Waits:
             self.finish(wait)
 
     def pause(self, seconds: float, what: str = "the next attempt") -> None:
-        """Wait so many seconds. Raises Stopped, at once, when the process is asked to stop."""
+        """Wait this many seconds. Raises Stopped as soon as the process is asked to stop."""
         begun = time.monotonic()
         wait = _Pause(what, begun, begun + seconds, threading.get_ident())
         self.begin(wait)
@@ -193,12 +193,13 @@ class Waits:
 
     def _look(self) -> None:
         while True:
-            # In this order: a wait that begins meanwhile is found here, or finds that there is one to wake.
+            # In this order: a wait that begins meanwhile is either found here, or sees that it has to be
+            # woken.
             self._idle = True
             while not self._going_on:
                 self._begun.get()
             self._idle = False
-            # Not a wait for a change: waits that begin one after the other would put the look off for ever.
+            # Not a wait for a change: waits that begin one after the other would postpone the check for ever.
             time.sleep(_LOOK_S)
             self.look()
 
@@ -218,7 +219,7 @@ class Wait:
     Attributes:
         what: What it is, for people: ``ECR to answer GetAuthorizationToken``.
         since: When it began, in seconds of :func:`time.monotonic`.
-        until: When it ends at the latest, likewise.
+        until: When it ends at the latest, on the same clock.
         thread: The thread that waits.
         group: The group for which it waits.
     """
@@ -230,21 +231,21 @@ class Wait:
     group: ThreadGroup | None = None
 
     def end(self) -> None:
-        """Wake the thread, where it does not wake by itself."""
+        """Wake the thread, unless it wakes by itself."""
 
     def stop(self) -> None:
-        """Wake the thread if it waits for nothing that cleaning up needs: the process was asked to stop."""
+        """The process was asked to stop: wake the thread, unless the clean-up needs this wait."""
 
     def leave(self) -> None:
-        """Wake the thread, if no other group is hurt by it: its group has ended."""
+        """Its group has ended: wake the thread, unless that affects another group."""
 
 
 class _Pause(Wait):
-    """A pause, which any reason ends."""
+    """A pause, which any of these reasons ends."""
 
     def __init__(self, what: str, since: float, until: float, thread: int) -> None:
         super().__init__(what, since, until, thread)
-        # Not an event: that has a Condition.
+        # Not an Event: that has a Condition.
         self.woken: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def end(self) -> None:
@@ -256,8 +257,8 @@ class _Pause(Wait):
 class ThreadGroup:
     """Threads that work on one result; those that one of them starts may join.
 
-    Where the result cannot come any more, :meth:`end` ends what they wait for with :class:`Stopped`, except
-    on connections that other threads use too: those waits keep their limits.
+    Once the result can no longer come, :meth:`end` ends their waits with :class:`Stopped`, except waits on
+    connections that other threads use too: those keep their limits.
 
     Args:
         waits: Those of the process.
@@ -270,14 +271,14 @@ class ThreadGroup:
 
     @property
     def ended(self) -> bool:
-        """Whether the result cannot come any more: that of this group, or of one around it."""
+        """Whether the result can no longer come: of this group, or of one around it."""
         return time.monotonic() >= self._ends or (self._outer is not None and self._outer.ended)
 
     def end(self, grace_s: float = 0.0) -> None:
         """End the waits of its threads.
 
         Args:
-            grace_s: For so many seconds they may still wait.
+            grace_s: Seconds that they may still wait.
         """
         self._ends = min(self._ends, time.monotonic() + grace_s)
         self._waits.look()
@@ -298,7 +299,7 @@ def current_group() -> ThreadGroup | None:
 
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
-    """Leave the group for the block: for what has to be cleaned up after it has ended."""
+    """Leave the group for the block, to clean up after the group has ended."""
     group, _thread.group = current_group(), None
     try:
         yield
@@ -309,19 +310,19 @@ def apart() -> Iterator[None]:
 class Call:
     """The wait for a server, from the request to the last byte of its answer.
 
-    A context manager, which may be entered again: sockets that are used inside of it, by this thread, are
-    shut down when it takes too long.
+    A context manager, which may be entered again: sockets that this thread uses inside it are shut down if it
+    takes too long.
 
     Args:
         what: What is waited for: ``ECR to answer GetAuthorizationToken``.
         answer_s: Longest wait for the answer, in seconds.
         size: Bytes that are sent with it.
-        least_rate: Bytes a second below which a transfer makes no progress.
+        least_rate: Bytes a second below which a transfer does not count as progress.
         waits: Those of the process.
 
     Raises:
-        TimeoutError: At the end of the block, when it was late.
-        Stopped: Likewise, or at the beginning, when the process was asked to stop.
+        TimeoutError: At the end of the block, if it was late.
+        Stopped: Likewise, or at its beginning, if the process was asked to stop.
     """
 
     def __init__(
@@ -351,7 +352,7 @@ class Call:
             self._wait = wait
             self._outer, _thread.call = getattr(_thread, "call", None), self
         except BaseException:
-            # Nobody leaves a block that was not entered; an interrupt may come anywhere in it.
+            # A block that was not entered is never left; an interrupt may come anywhere in it.
             self._over(wait)
             raise
         return self
@@ -367,13 +368,13 @@ class Call:
         self._left -= took
         if not wait.ended or not isinstance(error, Exception | None):
             return
-        # Without an error too: http.client takes headers that break off for whole ones.
+        # Even without an error: http.client takes truncated headers for complete ones.
         if self._waits.stopping or wait.left:
             raise Stopped from error
         raise TimeoutError(f"{self.what}: not done after {took:.0f} s") from error
 
     def _over(self, wait: _Running | None) -> None:
-        """Take the wait out; first of all it shuts no more sockets down, whatever interrupts this."""
+        """Remove the wait; first stop it from shutting down sockets, whatever interrupts this."""
         try:
             if wait is not None:
                 wait.finish()
@@ -384,7 +385,7 @@ class Call:
             self._leave()
 
     def _leave(self) -> None:
-        """Let the calls inside of it, if any, be inside of the one around it."""
+        """Move the calls inside it, if any, into the one around it."""
         call = getattr(_thread, "call", None)
         if call is self:
             _thread.call = self._outer
@@ -396,15 +397,15 @@ class Call:
             call = call._outer
 
     def moved(self, count: int) -> None:
-        """Count bytes that came or went outside of the block: they buy time for the next one."""
+        """Count bytes that came or went outside the block: they buy time for the next one."""
         self._left = min(self._most_s, self._left + count / self._rate)
 
     def pieces(self, pieces: Iterable[T], size: int = 1 << 20) -> Iterator[T]:
-        """Yield what comes in pieces; only the time in which none is there counts.
+        """Yield what comes in pieces; only the time spent waiting for a piece counts.
 
         Args:
             pieces: The body of the answer.
-            size: Bytes of a piece at most: it may not be there before all of them came.
+            size: Maximum size of a piece in bytes: it may come only once all of them are there.
         """
         source = iter(pieces)
         self._most_s = self._left = self._answer_s + size / self._rate
@@ -417,11 +418,11 @@ class Call:
             yield piece
 
     def uses(self, used: Any, *, alone: bool = False) -> None:
-        """Note a socket that is shut down when the call is late; one that is closed is passed over.
+        """Note a socket to shut down when the call is late; a closed one is ignored.
 
         Args:
             used: The socket.
-            alone: Whether no other thread uses it: then it is also shut down when the group ends.
+            alone: Whether no other thread uses it: it is then also shut down when the group ends.
         """
         with contextlib.suppress(OSError, ValueError, AttributeError):
             found = _Socket(used.fileno(), os.fstat(used.fileno()).st_ino, alone)
@@ -430,7 +431,7 @@ class Call:
 
 
 class _Running(Wait):
-    """A call that goes on."""
+    """A call that is under way."""
 
     def __init__(self, what: str, since: float, until: float, thread: int, sockets: list[_Socket]) -> None:
         super().__init__(what, since, until, thread)
@@ -441,10 +442,10 @@ class _Running(Wait):
         self.left = False
 
     def end(self) -> None:
-        """Shut the call's sockets down; again each time, for one that was made meanwhile."""
+        """Shut down the call's sockets; repeated each time, for one that was made meanwhile."""
         with self._lock:
             if self._over:
-                return  # the next call may have the sockets by now
+                return  # the next call may own the sockets by now
             self.ended = True
             for used in list(self._sockets):
                 used.shut_down()
@@ -463,14 +464,14 @@ class _Running(Wait):
 
 @dataclass(frozen=True)
 class _Socket:
-    """A socket by its descriptor: TLS takes that out of the object that was connected."""
+    """A socket by its descriptor: TLS takes it from the object that was connected."""
 
     descriptor: int
     inode: int
     alone: bool
 
     def shut_down(self) -> None:
-        # A copy: what is checked is what is shut down, whoever closes the descriptor meanwhile.
+        # A copy: what is checked is what is shut down, even if the descriptor is closed meanwhile.
         with contextlib.suppress(OSError):
             copy = os.dup(self.descriptor)
             try:
@@ -489,7 +490,7 @@ _listening = threading.Lock()
 
 
 def _listen() -> None:
-    # A hook stays for the life of the process: one, and not before the first call.
+    # A hook lives as long as the process: install one only, and not before the first call.
     if _listening.acquire(blocking=False):
         sys.addaudithook(_hear)
 
@@ -517,7 +518,7 @@ stop = PROCESS.stop
 
 
 def process_waits() -> Waits:
-    """Return the waits of this process, for those who enter one by hand."""
+    """Return the waits of this process, for code that enters one by hand."""
     return PROCESS
 
 

@@ -367,7 +367,7 @@ class Configuration(Section):
             raise ValueError("; ".join(problems))
         unknown = set(self.policy.sign_off_keys) - {key.name for key in self.trusted_keys}
         if unknown:
-            raise ValueError(f"policy.sign_off_keys names {min(unknown)!r}, which is no trusted key")
+            raise ValueError(f"policy.sign_off_keys names {min(unknown)!r}, which is not a trusted key")
         images = {image.name for image in self.images}
         for service in self.saas.services:
             for container, image in service.containers.items():

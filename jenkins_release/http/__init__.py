@@ -1,1 +1,1 @@
-"""HTTP as our clients speak it: one exchange in bounded time, and a probe."""
+"""HTTP for our clients: one exchange in bounded time, and a probe."""

@@ -1,7 +1,7 @@
 """One request over HTTP and its answer, bounded in time and in bytes, whatever the server sends.
 
-requests and urllib3 read bodies without bound, follow redirects by themselves, and let errors of several
-libraries through. Here an answer is either one that can be used, or a :class:`NoAnswer` says why not.
+requests and urllib3 read bodies without a limit, follow redirects by themselves, and let errors of several
+libraries through. Here, either the answer can be used, or a :class:`NoAnswer` says why not.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from jenkins_release.base.pools import close_pools
 from jenkins_release.base.waits import Call, Limits, check
 
 MOST_TOLD = 64 * 1024
-"""Bytes of an answer that only says what went wrong, or nothing that is used."""
+"""Maximum bytes of an answer that only says what went wrong, or is not used."""
 _PIECE = 1 << 20
 _MOST_LOCATION = 16 * 1024
 _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?([^/?#]*)")
 """Scheme, user and password, and the host of a URL."""
 _TOLD = 200
 SLACK_S = 10.0
-"""Seconds that requests' own limit, for each read, is longer: a call knows better what was late."""
+"""Seconds by which requests' own limit for each read is longer: a call knows better what was late."""
 FOREIGN = (
     requests.RequestException,
     CookieConflictError,
@@ -44,13 +44,13 @@ FOREIGN = (
     OSError,
     ValueError,
 )
-"""What requests raises, and lets through of urllib3, http.client and sockets."""
+"""What requests raises, or lets through from urllib3, http.client and sockets."""
 
 
 def is_late(error: BaseException) -> bool:
-    """Whether nothing moved for too long, by a call or by a limit that a library has for each read and write.
+    """Whether nothing moved for too long, by the limit of a call or by a library's for each read and write.
 
-    A call gives a piece of a body some more time to come, so the library's limit may be the first to end.
+    A call gives each piece of a body some more time, so the library's limit may end first.
 
     Args:
         error: What a call, requests, urllib3 or botocore raised.
@@ -60,7 +60,7 @@ def is_late(error: BaseException) -> bool:
 
 
 class NoAnswer(OSError):
-    """A server gave no answer that can be used; the text names the server, and says what happened.
+    """A server gave no usable answer; the text names the server and says what happened.
 
     Args:
         message: The text.
@@ -78,12 +78,12 @@ class Untrusted(NoAnswer):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that has come.
+    """A complete answer.
 
     Attributes:
         status: Its status.
         headers: Its headers; names match in any case.
-        body: Its body, or the beginning of it.
+        body: Its body, or the beginning of its body.
     """
 
     status: int
@@ -109,16 +109,16 @@ class Exchange:
         self.host = host
 
     def pieces(self, size: int = _PIECE) -> Iterator[bytes]:
-        """Yield the body as it was sent, in pieces of so many bytes at most; the caller bounds them.
+        """Yield the body as it was sent, in pieces of at most this many bytes; the caller bounds the total.
 
         Raises:
-            NoAnswer: It breaks off, comes too slowly, or is encoded, which nobody asked for.
+            NoAnswer: It breaks off, comes too slowly, or has an encoding that was not requested.
             Stopped: The process was asked to stop.
         """
         encoding = self.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
-            raise NoAnswer(f"{self.host} answers in the encoding {shown(encoding)}, which was not asked for")
-        # Not requests' iter_content: that decodes.
+            raise NoAnswer(f"{self.host} answers in the encoding {shown(encoding)}, which was not requested")
+        # Not requests' iter_content, which decodes.
         source = self._call.pieces(self._answer.raw.stream(size, decode_content=False), size)
         while True:
             with translated(self.host, self._setting):
@@ -138,12 +138,12 @@ class Exchange:
         return bytes(data)
 
     def told(self) -> Answer:
-        """Return the answer with the beginning of its body, which explains the status at most.
+        """Return the answer with the beginning of its body, which explains the status at best.
 
-        What cannot be read of the body of an error is left out.
+        If the body of an error cannot be read, the rest is left out.
 
         Raises:
-            NoAnswer: The body of a success breaks off or comes too slowly: a header may be missing too.
+            NoAnswer: The body of a success breaks off or comes too slowly: a header may be missing as well.
         """
         data = bytearray()
         try:
@@ -168,20 +168,20 @@ def exchange(
     size: int = 0,
     **how: Any,
 ) -> Iterator[Exchange]:
-    """Send a request and yield its answer; no redirect is followed.
+    """Send a request and yield its answer, without following redirects.
 
     Args:
         session: One of :func:`open_session`.
         method: HTTP method.
         url: Where.
-        what: What it is for, as an infinitive: people are told while it takes long.
+        what: What it is for, as an infinitive: shown to people while it takes long.
         limits: How long it may take.
         size: Bytes of its body.
         **how: As ``requests.Session.request``.
 
     Raises:
         Untrusted: The server's certificate is not trusted.
-        NoAnswer: There is no answer, or none that can be used.
+        NoAnswer: There is no usable answer.
         Stopped: The process was asked to stop.
     """
     host = shown(urlsplit(url).netloc.rpartition("@")[2])
@@ -207,9 +207,9 @@ def exchange(
 
 
 class _Response(http.client.HTTPResponse):
-    """Refuses what http.client passes over: headers that break off or are none, chunks of a negative size.
+    """Refuses what http.client lets pass: truncated or malformed headers, and chunks of a negative size.
 
-    For such a chunk it reads on until the server closes.
+    It reads such a chunk until the server closes the connection.
     """
 
     def begin(self) -> None:
@@ -223,7 +223,7 @@ class _Response(http.client.HTTPResponse):
         try:
             assert_header_parsing(self.msg)
         except HTTPError as error:
-            # urllib3 would only log it, with a traceback, and the rest of the headers is lost.
+            # urllib3 would only log it, with a traceback, and lose the rest of the headers.
             raise http.client.HTTPException("a header line is malformed") from error
 
     def _safe_read(self, amt: int) -> bytes:
@@ -284,7 +284,7 @@ _POOLS = {"http": _Pool, "https": _SecurePool}
 
 
 def close_session(session: requests.Session) -> None:
-    """Close the connections of a session, also if an answer of one of them is still at hand."""
+    """Close the connections of a session, even if an answer from one of them is still referenced."""
     for adapter in session.adapters.values():
         if isinstance(adapter, HTTPAdapter):
             close_pools(adapter.poolmanager, *adapter.proxy_manager.values())
@@ -294,7 +294,7 @@ def close_session(session: requests.Session) -> None:
 class SessionWithoutRedirects(requests.Session):
     """Leaves redirects to the caller.
 
-    To tell where one leads, requests reads all of its body, also if it is not to follow it.
+    To find a redirect's target, requests reads its whole body, even if it is not to follow it.
     """
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
@@ -307,9 +307,9 @@ class SessionWithoutRedirects(requests.Session):
 
 
 def open_session() -> requests.Session:
-    """Return a session that follows no redirect, and sends no login unless it is given one.
+    """Return a session that follows no redirects, and sends a login only if it is given one.
 
-    requests takes one from ``~/.netrc``.
+    requests would take one from ``~/.netrc``.
     """
     session = SessionWithoutRedirects()
     session.auth = _no_login
@@ -331,17 +331,17 @@ def location(stated: str, base: str, host: str) -> SplitResult:
         host: The server that said so, for the message.
 
     Raises:
-        NoAnswer: It is no URL over http or https.
+        NoAnswer: It is not an http or https URL.
     """
     try:
         if not 0 < len(stated) <= _MOST_LOCATION or not all("!" <= char <= "~" for char in stated):
-            raise ValueError("it is empty, too long, or has characters that no URL has")
+            raise ValueError("it is empty, too long, or has characters that are invalid in a URL")
         url = urlsplit(urljoin(base, stated))
-        _ = url.port  # parsed only when it is asked for
+        _ = url.port  # parsed only on access
         if url.scheme not in {"http", "https"} or not url.hostname:
-            raise ValueError("it is not over http or https")
+            raise ValueError("it is not an http or https URL")
     except ValueError as error:
-        # The rest may be a signature or a password, which opens what it leads to.
+        # The rest may contain a signature or a password that gives access to the target.
         found = _AUTHORITY.match(stated)
         where = f" at {shown(found[1])!r}" if found and found[1] else ""
         raise NoAnswer(f"{host} returned an unusable Location{where}: {error}") from error
@@ -354,7 +354,7 @@ def translated(host: str, setting: str = "") -> Iterator[None]:
 
     Args:
         host: The server, for the message.
-        setting: What the longest wait for an answer is called where it can be changed.
+        setting: Name of the setting for the longest wait, if it can be changed.
     """
     try:
         yield
@@ -367,7 +367,7 @@ def translated(host: str, setting: str = "") -> Iterator[None]:
         if is_late(error):
             # A call says what was late and for how long.
             called = isinstance(error, TimeoutError)
-            late = shown(str(error).rpartition(": ")[2]) if called else "nothing moved any more"
+            late = shown(str(error).rpartition(": ")[2]) if called else "no more data moved"
             where = f" ({setting})" if setting else ""
             raise NoAnswer(f"{host} did not answer in time: {late}{where}", late) from error
         raise NoAnswer(f"the connection to {host} broke: {reason}", reason) from error
@@ -376,7 +376,7 @@ def translated(host: str, setting: str = "") -> Iterator[None]:
 def _cause(error: BaseException) -> str:
     """Return the innermost reason of an error, in a few words: requests wraps it three times.
 
-    No URL is in it, which may hold a signature.
+    It contains no URL, which may hold a signature.
     """
     reason: BaseException = error
     for _ in range(10):
@@ -391,7 +391,7 @@ def _cause(error: BaseException) -> str:
 
 
 def shown(text: str, most: int = _TOLD) -> str:
-    """Return what a server said in one line, without what a terminal would act on.
+    """Return what a server said in one line, without terminal control characters.
 
     Args:
         text: What it said.

@@ -1,4 +1,4 @@
-"""Asking an HTTP server for one answer, as a stranger: no login, no cookie, no redirect."""
+"""Asks an HTTP server for one answer, as a stranger: no login, no cookie, no redirect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import requests
 
 MAX_BODY = 256 * 1024
-"""Bytes of an answer that are looked at."""
+"""Bytes of an answer that are read."""
 _BLOCK = 16 * 1024
 
 
@@ -30,7 +30,7 @@ class Prober(Protocol):
 
 
 class HttpProber:
-    """Asks over HTTP. That there is no answer is an answer too: nothing is raised."""
+    """Asks over HTTP. No answer is a result too: nothing is raised."""
 
     def ask(self, url: str, timeout_s: float) -> HealthAnswer:
         """Ask once. A redirect is answered as it stands: what it leads to was not asked for."""
@@ -38,7 +38,7 @@ class HttpProber:
 
         headers = {"User-Agent": PROGRAM, "Accept": "*/*", "Cache-Control": "no-cache"}
         try:
-            # One call for all of it: bytes that come buy no time here.
+            # One call for all of it: bytes that arrive buy no time here.
             with (
                 Call(f"{url} to answer", timeout_s),
                 translated(url),

@@ -60,7 +60,7 @@ def prove_layers(
         hint: What to do about other layers.
 
     Raises:
-        IntegrityError: Config or layer does not have its digest or size, the config is none, or a layer is
+        IntegrityError: Config or layer does not match its digest or size, the config is none, or a layer is
             not what the config says.
     """
     diff_ids = _diff_ids(content.config, read, what)

@@ -1,1 +1,1 @@
-"""Manifests, indexes and configs as the OCI specifications have them."""
+"""Manifests, indexes and configs as the OCI specifications define them."""

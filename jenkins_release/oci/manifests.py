@@ -1,7 +1,7 @@
-"""Manifests as a registry stores them: bytes that are checked before they are believed.
+"""Manifests as a registry stores them: bytes that are checked before they are trusted.
 
 Formats: OCI image specification 1.1 (``manifest.md``, ``image-index.md``) and Docker's "Image
-Manifest Version 2, Schema 2". Docker and skopeo read them with Go: what Go could read differently is
+Manifest Version 2, Schema 2". Docker and skopeo read them with Go, so what Go could read differently is
 refused (ADR 27).
 """
 
@@ -45,9 +45,9 @@ _COMPRESSIONS = {
     f"{_OCI_LAYER}gzip": "gzip",
     f"{_OCI_LAYER}zstd": "zstd",
 }
-"""How the layers of each media type are compressed; foreign layers are not among them."""
+"""How the layers of each media type are compressed; foreign layers are not listed."""
 _VARIANTS = {"linux/arm64": "v8", "linux/arm": "v7"}
-"""The variant that is meant where none is named."""
+"""The default variant of each architecture."""
 LAYER_TYPES = frozenset(_COMPRESSIONS)
 """Media types of the layers of an image."""
 
@@ -63,7 +63,7 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class RawManifest:
-    """A manifest's bytes, of which the digest was checked.
+    """A manifest's bytes, whose digest was checked.
 
     Attributes:
         digest: ``sha256:...`` of ``data``.
@@ -77,7 +77,7 @@ class RawManifest:
 
     @property
     def is_index(self) -> bool:
-        """Whether it lists manifests instead of being one."""
+        """Whether it is an index, which lists manifests."""
         return self.media_type in INDEX_TYPES
 
 
@@ -122,8 +122,8 @@ def is_digest(reference: str) -> bool:
 def build_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> RawManifest:
     """Return the manifest of an image: the same bytes for the same content, on every machine.
 
-    Docker's own type where every layer is gzip, as the Docker engine pushes it; Docker's
-    specification has no zstd ("Image Manifest Version 2, Schema 2"), so OCI's type otherwise.
+    Docker's own type if every layer is gzip, as the Docker engine pushes it; otherwise OCI's type, because
+    Docker's specification has no zstd ("Image Manifest Version 2, Schema 2").
     """
     docker = all(layer.compression == "gzip" for layer in layers)
     media_type = DOCKER_MANIFEST if docker else OCI_MANIFEST
@@ -160,7 +160,7 @@ def read_content(manifest: RawManifest, what: str) -> Content:
     """
     if manifest.media_type not in MANIFEST_TYPES:
         raise _malformed(
-            what, manifest, f"its media type {manifest.media_type!r} is none of an image manifest"
+            what, manifest, f"its media type {manifest.media_type!r} is not that of an image manifest"
         )
     document = _document(manifest, MANIFEST, what)
     if document["config"]["mediaType"] not in _CONFIG_TYPES:
@@ -168,7 +168,7 @@ def read_content(manifest: RawManifest, what: str) -> Content:
     docker = manifest.media_type == DOCKER_MANIFEST
     for layer in document["layers"]:
         kind = layer["mediaType"]
-        # In a manifest of Docker's own, skopeo and Podman take no layer of OCI's.
+        # In a Docker manifest, skopeo and Podman accept no OCI layers.
         if kind not in _COMPRESSIONS or (docker and kind.startswith(_OCI_LAYER.removesuffix("+"))):
             raise _malformed(what, manifest, f"one of its layers is {kind!r}")
     return Content(
@@ -180,16 +180,16 @@ def read_content(manifest: RawManifest, what: str) -> Content:
 def platform_digest(index: RawManifest, platform: str, what: str) -> tuple[str, int]:
     """Return digest and size of the only platform's manifest in an index.
 
-    Attestation manifests, which BuildKit lists with the platform ``unknown/unknown``, run nowhere
-    and are passed over.
+    Attestation manifests, which BuildKit lists with the platform ``unknown/unknown``, run nowhere and are
+    ignored.
 
     Args:
         index: The index.
-        platform: The platform that it has to be for: ``os/architecture`` or ``os/architecture/variant``.
+        platform: The expected platform: ``os/architecture`` or ``os/architecture/variant``.
         what: Which image it is, for messages.
 
     Raises:
-        IntegrityError: It is malformed, or it holds another platform or more than one.
+        IntegrityError: It is malformed, or holds another platform or more than one.
     """
     document = _document(index, INDEX, what)
     real: list[tuple[str, str, int]] = []
@@ -205,8 +205,8 @@ def platform_digest(index: RawManifest, platform: str, what: str) -> tuple[str, 
     if len(real) != 1 or not _matches(names[0], platform):
         found = ", ".join(names) or "no platform at all"
         raise IntegrityError(
-            f"{what}: the index {index.digest} must hold exactly {platform}, it holds {found}",
-            hint="push a build of that one platform",
+            f"{what}: the index {index.digest} holds {found}, expected exactly {platform}",
+            hint="push a build of that one platform only",
         )
     return real[0][1], real[0][2]
 
@@ -219,14 +219,14 @@ def _document(manifest: RawManifest, shape: Fields, what: str) -> dict[str, Any]
         check_shape(document, shape, _IT)
         for name in ("artifactType", "subject"):
             if document.get(name):
-                raise IntegrityError(f"{_IT} has {name!r}: it is no image")
+                raise IntegrityError(f"{_IT} has {name!r}: it is not an image")
     except IntegrityError as error:
         raise _malformed(what, manifest, error.message) from error
     if document.get("mediaType") != manifest.media_type:
         raise _malformed(
             what,
             manifest,
-            f"it says it is {document.get('mediaType')!r}, the registry says {manifest.media_type!r}",
+            f"it says {document.get('mediaType')!r}, but the registry says {manifest.media_type!r}",
         )
     return document
 
@@ -238,7 +238,9 @@ def _descriptor(value: Any, what: str, manifest: RawManifest) -> Descriptor:
         raise _malformed(what, manifest, error.message) from error
     if not is_digest(value["digest"]):
         raise _malformed(
-            what, manifest, f"a descriptor in it has the digest {value['digest'][:100]!r}, no sha256 digest"
+            what,
+            manifest,
+            f"a descriptor in it has the digest {value['digest'][:100]!r}, which is not a sha256 digest",
         )
     return Descriptor(value["digest"], value["size"], _COMPRESSIONS.get(value["mediaType"], "none"))
 
@@ -251,7 +253,7 @@ def _platform(value: Any) -> str:
 
 
 def _matches(found: str, wanted: str) -> bool:
-    """Whether the platforms are the same for Docker and skopeo; the usual variant may be left out."""
+    """Whether the platforms are the same for Docker and skopeo; the default variant may be left out."""
     return _usual(found) == _usual(wanted)
 
 
@@ -262,7 +264,7 @@ def _usual(platform: str) -> str:
 def _malformed(what: str, manifest: RawManifest, why: str) -> IntegrityError:
     return IntegrityError(
         f"{what}: the manifest {manifest.digest} cannot be used: {why}",
-        hint="do not release it: find out who pushed this manifest",
+        hint="do not release it, and find out who pushed this manifest",
     )
 
 

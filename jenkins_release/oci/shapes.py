@@ -1,8 +1,8 @@
-"""The documents of an image as Go programs declare them: which fields they know, and of which type.
+"""The documents of an image as Go programs declare them: known fields and their types.
 
 Sources: OCI image specification 1.1 (``manifest.md``, ``image-index.md``, ``config.md``,
 ``descriptor.md``, ``image-layout.md``), Docker's "Image Manifest Version 2, Schema 2", and Docker image
-specification 1.2. A field that is not here is read by neither Docker nor skopeo.
+specification 1.2. Neither Docker nor skopeo reads any other field.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ ARCHIVE_MANIFEST = Items(
 )
 """``manifest.json`` of an archive."""
 REPOSITORIES = Keyed(Keyed(_TEXT))
-"""``repositories`` of an archive: name to tag to the layer that only Docker before 1.10 looks for."""
+"""``repositories`` of an archive: name to tag to the layer, which only Docker before 1.10 reads."""
 _CONTAINER = Fields(
     {
         **dict.fromkeys(
@@ -131,10 +131,10 @@ CONFIG = Fields(
 
 
 def check_descriptor(value: Any, where: str) -> None:
-    """Check what a descriptor of an image may say; its shape was checked.
+    """Check the content of an image's descriptor, whose shape was checked before.
 
     Raises:
-        IntegrityError: Its content is elsewhere (``urls``) or in itself (``data``), or is no image
+        IntegrityError: Its content is elsewhere (``urls``) or embedded (``data``), or is not an image
             (``artifactType``): programs differ in which of these they follow.
     """
     for name in ("urls", "data", "artifactType"):
@@ -151,7 +151,7 @@ def check_config(document: Any, where: str) -> list[str]:
     """Check the config of an image, and return its ``diff_ids``.
 
     Raises:
-        IntegrityError: A Go program would read something else or refuse it.
+        IntegrityError: A Go program would read it differently or refuse it.
     """
     check_shape(document, CONFIG, where)
     if (kind := document["rootfs"]["type"]) != "layers":
@@ -159,5 +159,5 @@ def check_config(document: Any, where: str) -> list[str]:
     diff_ids: list[str] = document["rootfs"].get("diff_ids") or []
     made = sum(not entry.get("empty_layer") for entry in document.get("history") or [])
     if made > len(diff_ids):
-        raise IntegrityError(f"the history of {where} tells of {made} layers, it has {len(diff_ids)}")
+        raise IntegrityError(f"the history of {where} names {made} layers, but it has {len(diff_ids)}")
     return diff_ids

@@ -12,7 +12,7 @@ Compression = Literal["none", "gzip", "zstd"]
 
 @dataclass(frozen=True)
 class ArchivedLayer:
-    """One layer of an image, and where its bytes stand in the archive.
+    """One layer of an image, and where its bytes are in the archive.
 
     Attributes:
         diff_id: Digest of the uncompressed layer, as the image's config names it.
@@ -20,7 +20,7 @@ class ArchivedLayer:
         offset: Bytes from the beginning of the archive to the layer's first byte.
         size: Bytes stored in the archive.
         compression: How those bytes are compressed.
-        begins_as: What some programs take them for nevertheless, by the name of the layer's first file.
+        begins_as: What some programs take them for instead, because of the name of the layer's first file.
     """
 
     diff_id: str
@@ -43,7 +43,7 @@ class ArchivedImage:
         config_size: Bytes of the config.
         platform: ``os/architecture`` or ``os/architecture/variant``, normalised; empty if none is stated.
         diff_ids: Digests of the uncompressed layers, base first.
-        layers: Where those layers stand, in the same order; images may share them.
+        layers: Where those layers are, in the same order; images may share them.
     """
 
     references: tuple[str, ...]
@@ -57,16 +57,16 @@ class ArchivedImage:
 
 @dataclass(frozen=True)
 class ArchiveIndex:
-    """A whole archive, every hash of which was computed from the bytes that were read.
+    """A whole archive; every hash was computed from the bytes that were read.
 
     Attributes:
         size: Bytes of the archive.
         sha256: Hash of the archive, 64 hexadecimal digits without a prefix (as in SHA256SUMS).
         images: The images in the archive's order, one for each config digest.
-        others: Config digests of the same images for other platforms, whose layers were not looked at. On a
-            machine of such a platform Docker with containerd's image store runs them.
+        others: Config digests of the same images for other platforms, whose layers were not read. On a
+            machine of such a platform, Docker with containerd's image store runs them.
         listed: Digests of what ``index.json`` lists under a name, and of the image's manifest in it: Docker
-            with containerd's image store calls the image by one of them. Empty without that document.
+            with containerd's image store names the image by one of them. Empty without that document.
     """
 
     size: int

@@ -2,8 +2,8 @@
 
 Sources: https://github.com/in-toto/attestation/tree/main/spec/v1 (Statement, test-result v0.1),
 https://slsa.dev/spec/v1.0/provenance, https://slsa.dev/spec/v1.0/verification_summary and
-https://github.com/secure-systems-lab/dsse. Our own fields stand in the predicate under one name, see
-:func:`extension_field`, where other verifiers ignore them.
+https://github.com/secure-systems-lab/dsse. Our own fields are in the predicate under one name, which other
+verifiers ignore: see :func:`extension_field`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ KINDS: Mapping[str, str] = {
     SETUP: "setup",
     SUMMARY: "summary",
 }
-"""Predicate type to the short word that file names and listings show."""
+"""Predicate type to its short name in file names and listings."""
 
 ROLES: Mapping[str, str] = {
     PROVENANCE: "build",
@@ -111,17 +111,17 @@ _OWN = Fields({"sequence": Scalar.INTEGER, "previous": Scalar.TEXT, "signedAt": 
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """A public key that is believed, for some roles and some time.
+    """A public key that is trusted, for some roles and some time.
 
     Attributes:
         name: Its name, for messages.
         roles: ``build``, ``qa``, ``request``, ``approval``, ``override``, ``promotion``.
         key: The public key.
-        valid_from: Signatures from before this moment do not count; None for no bound.
-        valid_until: Signatures from this moment on do not count; None for no bound.
-        revoked: Whether nothing that the key ever signed counts any more.
-        owner: The one person that the key speaks for; empty for none.
-        notary: Whether Jenkins holds the key, and says with it whom it authenticated.
+        valid_from: Earlier signatures do not count; None for no limit.
+        valid_until: Signatures from this moment on do not count; None for no limit.
+        revoked: Whether the key is revoked: nothing that it ever signed counts.
+        owner: The only person that the key speaks for; empty for none.
+        notary: Whether Jenkins holds the key, and states with it whom it authenticated.
     """
 
     name: str
@@ -153,7 +153,7 @@ class Place:
 
     @classmethod
     def after(cls, attestations: Mapping[str, bytes]) -> Place:
-        """Return the place behind attestations that are given by file name, in order."""
+        """Return the place after these attestations, which are given by file name, in order."""
         last = list(attestations.values())[-1:]
         return cls(len(attestations) + 1, sha256(last[0]).hexdigest() if last else "")
 
@@ -168,7 +168,7 @@ class Statement:
         predicate: The predicate, as it was signed.
         sequence: Place among the candidate's attestations, from 1.
         previous: SHA-256 in hex of the attestation before it; empty for the first.
-        signed_at: When it was signed, UTC, as the signer's clock told.
+        signed_at: When it was signed, UTC, by the signer's clock.
     """
 
     predicate_type: str
@@ -180,7 +180,7 @@ class Statement:
 
     @property
     def kind(self) -> str:
-        """Short word for listings; the predicate type itself if it is unknown."""
+        """Short name for listings; the predicate type itself if it is unknown."""
         return KINDS.get(self.predicate_type, self.predicate_type)
 
     @property
@@ -191,7 +191,7 @@ class Statement:
 
 
 def extension_field(predicate_type: str) -> str:
-    """Return the name under which our own fields stand in a predicate.
+    """Return the name of our own fields in a predicate.
 
     in-toto asks for a name that does not collide ("Parsing rules"), SLSA provenance for
     ``<vendor>_<fieldname>`` ("Extension fields"), and a verification summary for a URI ("Parsing rules").
@@ -257,12 +257,12 @@ def open_envelope(data: bytes, payload_type: str, where: str, *, limit: int = MA
 
     Args:
         data: The bytes of the file.
-        payload_type: What it has to hold.
+        payload_type: The expected payload type.
         where: Which file it is, for messages.
-        limit: Most bytes that are looked at.
+        limit: Maximum size in bytes.
 
     Raises:
-        IntegrityError: Not a signed DSSE envelope of that type, or one that programs read differently.
+        IntegrityError: Not a signed DSSE envelope of that type, or programs could read it differently.
     """
     value = strict_json(data, where, limit=limit)
     check_shape(value, _ENVELOPE, where)
@@ -271,12 +271,12 @@ def open_envelope(data: bytes, payload_type: str, where: str, *, limit: int = MA
         if envelope.payload_type != payload_type:
             raise ValueError(f"payload type {envelope.payload_type!r}, expected {payload_type!r}")
         if not envelope.signatures:
-            raise ValueError("nobody signed it")
+            raise ValueError("it has no signature")
         if not all(isinstance(name, str) and name.isprintable() for name in envelope.signatures):
             raise ValueError("a key id is not printable text")
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(
-            f"{where} is not a DSSE envelope: {error}", hint="it was altered or written only in part"
+            f"{where} is not a DSSE envelope: {error}", hint="it was altered or only partly written"
         ) from error
     return envelope
 
@@ -299,23 +299,22 @@ def _read_statement(payload: bytes, where: str) -> Statement:
             raise ValueError("signedAt needs a time zone, sequence a number, previous a digest")
         kind = str(value["predicateType"])
         if not kind.isprintable():
-            raise ValueError("the predicate type holds control characters")
+            raise ValueError("the predicate type contains control characters")
         return Statement(kind, subjects, value["predicate"], sequence, previous, signed_at.astimezone(UTC))
     except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError(
-            f"{where} holds no in-toto statement of a candidate: {error!r}",
+            f"{where} contains no in-toto statement about a candidate: {error!r}",
             hint="it was altered, or made by another program",
         ) from error
 
 
 def verified_by(envelope: Envelope, trusted: Sequence[TrustedKey]) -> TrustedKey | None:
-    """Return the trusted key that signed the envelope, or None if no trusted key is named.
+    """Return the trusted key that signed the envelope, or None if the envelope names no trusted key.
 
-    Where one public key is trusted under several names, a revocation of any of them holds.
+    If one public key is trusted under several names, revoking any of them revokes it.
 
     Raises:
-        IntegrityError: A trusted key is named, but the signature is not its own: the envelope
-            was altered.
+        IntegrityError: A trusted key is named, but did not make the signature: the envelope was altered.
     """
     named = sorted(
         (key for key in trusted if key.key.keyid in envelope.signatures), key=lambda key: not key.revoked

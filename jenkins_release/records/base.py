@@ -18,7 +18,7 @@ MAX_RECORD_BYTES = MAX_JSON_BYTES
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the one byte form of a JSON value: sorted keys, no spaces, UTF-8, a final newline.
+    """Return the canonical bytes of a JSON value: sorted keys, no spaces, UTF-8, a final newline.
 
     For what records hold (strings, integers, booleans, lists, objects with ASCII keys) this is
     RFC 8785's form, plus the newline that text tools expect of a file.
@@ -31,7 +31,7 @@ def canonical_json(value: Any) -> bytes:
         return text.encode() + b"\n"
     except UnicodeEncodeError as error:
         raise IntegrityError(
-            f"cannot write {text[max(error.start - 20, 0) : error.end + 20]!a} down: it is not text",
+            f"cannot write {text[max(error.start - 20, 0) : error.end + 20]!a}: it is not text",
             hint="half a surrogate pair, or bytes that are not UTF-8, came from outside",
         ) from error
 
@@ -42,7 +42,7 @@ def timestamp(moment: datetime) -> str:
 
 
 class Part(BaseModel):
-    """A piece of a record. Unknown fields read back are kept and never looked at."""
+    """A part of a record. Unknown fields are kept when it is read, and never used."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
@@ -59,7 +59,7 @@ class Part(BaseModel):
 
 @cache
 def _names(part: type[Part]) -> Mapping[str, str]:
-    """Return the names of a part's fields in a document, by what a reader without regard to case sees."""
+    """Return the names of a part's fields in a document, as a case-insensitive reader sees them."""
     names = [info.alias or name for name, info in part.model_fields.items()]
     return {fold(name): name for name in names}
 
@@ -87,7 +87,7 @@ class Record(Part):
 
         Args:
             data: The bytes of the file.
-            where: Where they stand, for the message.
+            where: Where they come from, for the message.
 
         Raises:
             IntegrityError: Not JSON, of another schema or major version, or a field is wrong.
@@ -97,7 +97,7 @@ class Record(Part):
         if found != cls.SCHEMA:
             raise IntegrityError(
                 f"{where}: expected a record of schema {cls.SCHEMA!r}, found {found!r}",
-                hint="another file, or written by a newer release of jenkins-release: upgrade it",
+                hint="it is another file, or a newer jenkins-release wrote it: upgrade",
             )
         try:
             return cls.model_validate(value)

@@ -1,9 +1,9 @@
-"""The attestation bundle: a release's whole evidence in one file that can be checked without the share.
+"""The attestation bundle: all evidence of a release in one file, which can be checked without the share.
 
 JSON Lines, as in-toto bundles are (https://github.com/in-toto/attestation/blob/main/spec/v1/bundle.md).
-The first line holds the bytes of ``candidate.json``, each further one a DSSE envelope, byte for byte
-as it stands on the share and in the order of the chain: tools that do not know the first line ignore
-it, as that specification asks. With a pinned trust root that line holds the trust document's versions too.
+The first line holds the bytes of ``candidate.json``, and each further line a DSSE envelope, byte for byte as
+on the share and in the order of the chain. Tools that do not know the first line ignore it, as that
+specification asks. With a pinned trust root, that line also holds the trust document's versions.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from jenkins_release.records.base import MAX_RECORD_BYTES, canonical_json
 
 SCHEMA = "jenkins-release/bundle/v1"
 MAX_BUNDLE_BYTES = 64 * 1024 * 1024
-"""Largest bundle that is read; one of a release with 40 images has about 2 MiB."""
+"""Largest bundle that is read; for a release with 40 images it has about 2 MiB."""
 MAX_LINES = 1000
 _HEAD = Fields({"schema": Scalar.TEXT, "candidate": Scalar.TEXT})
-_HINT = "it was altered or copied only in part: get it again from where the release came from"
+_HINT = "it was altered or only partly copied: get it again from where the release came from"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle, read and not yet believed.
+    """A bundle that was read but not verified.
 
     Attributes:
         candidate: The bytes of ``candidate.json``.
@@ -49,13 +49,13 @@ def write_bundle(candidate: bytes, attestations: Sequence[bytes], trust: Sequenc
         trust: Versions of the trust document.
 
     Raises:
-        IntegrityError: An envelope is not one line of JSON: its digest would not survive.
+        IntegrityError: An envelope is not one line of JSON: its digest would change.
     """
     for place, envelope in enumerate(attestations, 1):
         if envelope.count(b"\n") != 1 or not envelope.endswith(b"\n"):
             raise IntegrityError(
                 f"attestation {place:04d} is not one line of JSON, as it was written",
-                hint="it was formatted by hand: the chain of attestations is broken",
+                hint="it was reformatted, which breaks the chain of attestations",
             )
     head: dict[str, object] = {"candidate": base64.b64encode(candidate).decode(), "schema": SCHEMA}
     if trust:
@@ -64,7 +64,7 @@ def write_bundle(candidate: bytes, attestations: Sequence[bytes], trust: Sequenc
 
 
 def read_bundle(data: bytes, where: str) -> Bundle:
-    """Take a bundle apart, without trusting anything in it.
+    """Parse a bundle, without trusting anything in it.
 
     Args:
         data: The bytes of the file.
@@ -74,12 +74,14 @@ def read_bundle(data: bytes, where: str) -> Bundle:
         IntegrityError: It is too large, truncated, or not a bundle.
     """
     if len(data) > MAX_BUNDLE_BYTES:
-        raise IntegrityError(f"{where} has more than {MAX_BUNDLE_BYTES} bytes, it is no bundle", hint=_HINT)
+        raise IntegrityError(
+            f"{where} has more than {MAX_BUNDLE_BYTES} bytes, so it is not a bundle", hint=_HINT
+        )
     if not data.endswith(b"\n"):
         raise IntegrityError(f"{where} ends in the middle of a line: it is truncated", hint=_HINT)
     first, *lines = data[:-1].split(b"\n", MAX_LINES)
     if len(lines) >= MAX_LINES:
-        raise IntegrityError(f"{where} has more than {MAX_LINES} lines, it is no bundle", hint=_HINT)
+        raise IntegrityError(f"{where} has more than {MAX_LINES} lines, so it is not a bundle", hint=_HINT)
     head = strict_json(first, f"line 1 of {where}", limit=2 * MAX_RECORD_BYTES)
     check_shape(head, _HEAD, f"line 1 of {where}")
     found = head.get("schema")
@@ -100,5 +102,5 @@ def read_bundle(data: bytes, where: str) -> Bundle:
 
 def _list(value: object) -> list[str]:
     if not isinstance(value, list):
-        raise TypeError("trust is no list")
+        raise TypeError("trust is not a list")
     return value

@@ -46,10 +46,10 @@ class FileRecord(Part):
 
 
 class SignatureRecord(Part):
-    """That a command found an installer signed.
+    """The proof that a command found an installer signed.
 
     Attributes:
-        command: Program and arguments; ``{file}`` stands for the installer.
+        command: Program and arguments; ``{file}`` is the installer.
         expects: Regular expression that its output matched; empty if nothing was expected.
         output: The end of what it printed.
     """
@@ -65,7 +65,7 @@ class InstallerRecord(Part):
     Attributes:
         path: Path of its file.
         kind: ``installer``, or ``setup`` for the zip with which a customer deploys the images.
-        signature: That it is signed; None if nobody asked.
+        signature: The proof that it is signed; None if that was not checked.
     """
 
     path: SharePath
@@ -100,16 +100,16 @@ class ManifestRecord(Part):
 
 
 class LayerRecord(Part):
-    """A layer inside an archive, so that it can be read without the rest.
+    """A layer inside an archive, which can be read without the rest.
 
     Attributes:
         diff_id: Digest of the uncompressed layer.
-        digest: Digest of the bytes as they stand in the archive.
-        offset: Byte offset of those in the archive.
+        digest: Digest of the bytes in the archive.
+        offset: Offset of those bytes in the archive.
         size: Their number.
         compression: How they are compressed in the archive.
-        gzip: What this program made of a plain layer when it was exported; a registry stores that
-            where the promoting machine makes the same of it.
+        gzip: What this program compressed a plain layer to at the export; a registry stores that if the
+            promoting machine gets the same result.
     """
 
     diff_id: Digest
@@ -121,7 +121,7 @@ class LayerRecord(Part):
 
     @property
     def blob(self) -> BlobRecord | None:
-        """What a registry stores of it, as far as that is known before a promotion."""
+        """What a registry will store, if that is known before a promotion."""
         return self.gzip if self.compression == "none" else BlobRecord(digest=self.digest, size=self.size)
 
 
@@ -137,8 +137,8 @@ class ImageRecord(Part):
         config_offset: Byte offset of the config JSON in the archive.
         config_size: Its bytes.
         layers: Layers, base first.
-        manifest: The manifest that customers will pull, where every layer stands in the archive as a
-            registry stores it; the promotion must end with exactly this one.
+        manifest: The manifest that customers will pull, if every layer is in the archive as a registry stores
+            it; the promotion must end with exactly this one.
     """
 
     name: Identifier
@@ -156,7 +156,7 @@ class ImageRecord(Part):
         if self.manifest is not None:
             found = RawManifest(self.manifest.digest, self.manifest.media_type, self.manifest.data.encode())
             if sha256_digest(found.data) != found.digest:
-                raise ValueError(f"the manifest of image {self.name} does not have its digest")
+                raise ValueError(f"the manifest of image {self.name} does not match its digest")
             try:
                 content = read_content(found, f"image {self.name}")
             except IntegrityError as error:
@@ -167,7 +167,7 @@ class ImageRecord(Part):
                 tuple(layer.digest for layer in self.layers),
                 size,
             ):
-                raise ValueError(f"the manifest of image {self.name} is that of another image")
+                raise ValueError(f"the manifest of image {self.name} belongs to another image")
         return self
 
     @property
@@ -182,7 +182,7 @@ class ImageRecord(Part):
 
     @property
     def size(self) -> int:
-        """Bytes of the layers as they stand in the archive."""
+        """Bytes of the layers in the archive."""
         return sum(layer.size for layer in self.layers)
 
 
@@ -221,8 +221,8 @@ class Candidate(Record):
     def from_bytes(cls, data: bytes, where: str) -> Candidate:
         """Read a record back; arguments and errors as in :meth:`Record.from_bytes`.
 
-        A step reads the same bytes several times, and each rule once more by itself: the last ones
-        are remembered. Records are frozen, and only what was valid is.
+        Steps and rules read the same bytes several times, so the last valid records are cached. Records are
+        frozen.
         """
         try:
             return _remembered(data)
@@ -259,7 +259,7 @@ class Candidate(Record):
         archives = {image.archive for image in self.images}
         for installer in self.installers:
             if installer.path not in sizes or installer.path in archives:
-                raise ValueError(f"the installer {installer.path} is not a file of its own")
+                raise ValueError(f"the installer {installer.path} is not a separate file")
         if len({installer.name.casefold() for installer in self.installers}) != len(self.installers):
             raise ValueError("two installers have the same name")
         return self

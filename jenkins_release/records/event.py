@@ -1,4 +1,4 @@
-"""What happened to a release, as notifications tell it. No proof of anything: attestations are that."""
+"""What happened to a release, for notifications. It proves nothing: attestations do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class EventFact(Part):
     """A fact about the event.
 
     Attributes:
-        name: What it is, in a word or two.
+        name: Its name, in a word or two.
         value: The fact, in one line.
     """
 
@@ -30,7 +30,7 @@ class EventFailure(Part):
         category: ``configuration``, ``refused``, ``integrity``, ``remote``, ``lease`` or ``bug``.
         message: What went wrong, in one line.
         hint: What to do about it; may be empty.
-        reasons: Every single reason, where there are several.
+        reasons: All reasons, if there are several.
     """
 
     step: str
@@ -55,11 +55,11 @@ class ReleaseEvent(Record):
         build_url: URL of the Jenkins build that it happened in; empty outside Jenkins.
         location: Where to look: a folder of the share, a registry, a release area; may be empty.
         verdict: QA's, with the event ``signed-off``.
-        facts: More about it, in the order in which people read it.
+        facts: Details, in reading order.
         next_step: What comes next, and who does it; may be empty.
         command: The command for that; may be empty.
         failure: Why a step failed, with the event ``failed``.
-        test: Whether it never happened, and ``notify test`` made it up.
+        test: Whether it is a test event of ``notify test``.
     """
 
     SCHEMA: ClassVar[str] = "jenkins-release/event/v1"

@@ -1,9 +1,9 @@
 """The journal of a promotion: which run pushed which image, and when. ECR cannot know that.
 
-What is done is never read from here: a promotion asks the registry. The entries are signed with the
-promotion key (DSSE, https://github.com/secure-systems-lab/dsse, under a payload type of their own, so
-that none passes for an attestation), and only a genuine one is repeated in the promotion attestation.
-One that is altered, cut short, copied from elsewhere or missing is as if it had never been written.
+A promotion never reads from here what is done: it asks the registry. The entries are signed with the
+promotion key (DSSE, https://github.com/secure-systems-lab/dsse, under a separate payload type, so that none
+passes for an attestation), and only genuine ones are repeated in the promotion attestation. An entry that is
+altered, truncated, copied from elsewhere or missing counts as never written.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PromotionRun(Part):
         pid: The process there.
         build_url: URL of the Jenkins build, or an empty string.
         started_on: When it took the lease, UTC.
-        plan: Digest of the plan that it found then.
+        plan: Digest of its plan at that time.
     """
 
     id: str
@@ -79,7 +79,7 @@ class JournalEntry(Record):
         event: ``started``: the lease is held; ``pushing``: the image is absent and about to be pushed;
             ``pushed``: it was pushed and proven; ``tagged``: every release tag is set; ``done``: the
             promotion is recorded.
-        at: When, UTC, as the run's clock told.
+        at: When, UTC, by the run's clock.
         image: The image of ``pushing`` and ``pushed``.
         attestation: File name of the promotion attestation, with ``done``.
     """
@@ -103,11 +103,11 @@ class JournalEntry(Record):
 
 @dataclass(frozen=True)
 class JournalReading:
-    """What the journal tells.
+    """What the journal says.
 
     Attributes:
         entries: The genuine entries, oldest first.
-        ignored: Why each other file is none.
+        ignored: Why each other file is not one.
     """
 
     entries: tuple[JournalEntry, ...] = ()
@@ -130,7 +130,7 @@ def read_journal(
         files: File name to bytes, everything in the journal.
         candidate: Digest of ``candidate.json``.
         registry: Registry host; entries of other registries are left out. None for all of them.
-        trusted: Keys that are believed.
+        trusted: Trusted keys.
     """
     found: dict[tuple[str, int], JournalEntry] = {}
     ignored = []
@@ -150,10 +150,10 @@ def read_journal(
 def push_of(
     entries: Sequence[JournalEntry], repository: str, digest: str, config_digest: str
 ) -> JournalEntry | None:
-    """Return the entry that tells who pushed an image that the registry holds, and when.
+    """Return the entry that says who pushed an image that the registry holds, and when.
 
-    A run writes ``pushing`` only while the image is absent. So the last entry about an image that is
-    there is by the run that brought it, also when that run died before it could write ``pushed``.
+    A run writes ``pushing`` only while the image is absent. So the last entry about an image in the registry
+    is by the run that pushed it, even if that run died before it could write ``pushed``.
 
     Args:
         entries: Genuine entries, oldest first.
@@ -185,7 +185,7 @@ def _read(data: bytes, where: str, trusted: Sequence[TrustedKey]) -> JournalEntr
     try:
         envelope = open_envelope(data, PAYLOAD_TYPE, where, limit=_MAX_BYTES)
     except IntegrityError as error:
-        raise IntegrityError(f"{where} is no entry of a journal: {error.message}") from error
+        raise IntegrityError(f"{where} is not a journal entry: {error.message}") from error
     key = verified_by(envelope, trusted)
     if key is None or _ROLE not in key.roles or key.revoked:
         raise IntegrityError(f"{where} is not signed by a trusted key with the role {_ROLE!r}")

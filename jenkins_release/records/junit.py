@@ -1,9 +1,9 @@
-"""What JUnit reports say of each test: the evidence behind a verdict.
+"""What JUnit reports say about each test: the evidence behind a verdict.
 
-There is no standard of the format. Jenkins' ``junit`` step fails a test for a ``failure`` or ``error``
-in it, and a suite that has an ``error`` of its own. A test counts as passed here only if Jenkins would
-say so and nothing else in the report speaks against it: its own ``status`` and ``result``, elements that
-nobody knows, and the numbers in the headers.
+The format has no standard. Jenkins' ``junit`` step fails a test for a ``failure`` or ``error`` in it, and a
+suite for its own ``error``. Here, a test counts as passed only if Jenkins would say so and nothing else in
+the report contradicts it: its own ``status`` and ``result``, unknown elements, and the numbers in the
+headers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from jenkins_release.base.errors import ConfigurationError
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 _MAX_NAMES = 2000
 _MAX_DEPTH = 100
-"""Levels of elements; test tools write fewer than ten."""
+"""Maximum nesting of elements; test tools write fewer than ten levels."""
 _HINT = "give the JUnit XML that the test run wrote"
 _ROOTS = ("testsuites", "testsuite", "testrun")
 _Outcome = Literal["passed", "failed", "skipped"]
 
 _FAILING = frozenset({"failure", "error", "rerunFailure", "rerunError"})
 _SKIPPING = frozenset({"skipped", "ignored", "disabled"})
-# A flaky test passed in the end: surefire, Gradle and Jenkins call it passed.
+# A flaky test passed in the end: surefire, Gradle and Jenkins count it as passed.
 _HARMLESS = frozenset(
     {"system-out", "system-err", "properties", "property", "output", "attachments"}
     | {"flakyFailure", "flakyError"}
@@ -49,15 +49,14 @@ class TestResults:
     Attributes:
         reports: Name and SHA-256 (in hex) of each report.
         passed: Names of passed tests.
-        failed: Names of failed tests, of those that ended with an error, and of those of which it is
-            not clear that they passed.
+        failed: Names of tests that failed, ended with an error, or did not clearly pass.
         skipped: Names of tests that did not run.
-        suites: Names of the test suites of which at least one test ran.
-        unclear: Why a test counts as failed that has neither ``failure`` nor ``error``, by name.
-        contradictions: What the headers of the reports say and the tests in them do not.
+        suites: Names of the test suites in which at least one test ran.
+        unclear: Test name to why it counts as failed without a ``failure`` or ``error``.
+        contradictions: Where the headers of the reports contradict their tests.
     """
 
-    __test__ = False  # the name begins with Test; pytest shall not collect it
+    __test__ = False  # keeps pytest from collecting it by its name
 
     reports: tuple[tuple[str, str], ...]
     passed: tuple[str, ...]
@@ -72,7 +71,7 @@ class TestResults:
         return f"{len(self.passed)} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
 
     def predicate(self) -> dict[str, Any]:
-        """Return the names as test-result v0.1 has them; passed ones only while they are few."""
+        """Return the names as in test-result v0.1; those that passed only if they are few."""
         names: dict[str, Any] = {
             "configuration": [{"name": name, "digest": {"sha256": digest}} for name, digest in self.reports],
             "failedTests": list(self.failed[:_MAX_NAMES]),
@@ -82,7 +81,7 @@ class TestResults:
         return names
 
     def counts(self) -> dict[str, Any]:
-        """Return counts and suites, which test-result v0.1 has no field for."""
+        """Return counts and suites, for which test-result v0.1 has no field."""
         return {
             "passed": len(self.passed),
             "failed": len(self.failed),
@@ -91,7 +90,7 @@ class TestResults:
         }
 
     def failures(self) -> list[str]:
-        """Return the failed tests, each with the reason where the report has no plain failure."""
+        """Return the failed tests, each with the reason if the report has no plain failure."""
         return [f"{name}: {self.unclear[name]}" if name in self.unclear else name for name in self.failed]
 
 
@@ -116,11 +115,11 @@ def read_junit(data: bytes, name: str) -> TestResults:
         name: Its file name.
 
     Raises:
-        ConfigurationError: Not a JUnit report, or one without a single test that ran.
+        ConfigurationError: Not a JUnit report, or no test in it ran.
     """
     if len(data) > MAX_REPORT_BYTES:
         raise ConfigurationError(
-            f"{name} has more than {MAX_REPORT_BYTES} bytes, which are not read", hint=_HINT
+            f"{name} has more than {MAX_REPORT_BYTES} bytes, which is too large", hint=_HINT
         )
     try:
         root = ElementTree.fromstring(data)
@@ -141,7 +140,9 @@ def read_junit(data: bytes, name: str) -> TestResults:
             unclear[test.name] = test.why
     passed, failed, skipped = (tuple(outcomes[each]) for each in ("passed", "failed", "skipped"))
     if not passed and not failed:
-        raise ConfigurationError(f"{name} holds no test that ran", hint="a verdict needs results: " + _HINT)
+        raise ConfigurationError(
+            f"{name} contains no test that ran", hint="a verdict needs results: " + _HINT
+        )
     suites = tuple(dict.fromkeys(suite.name for suite in top.walk() if suite.listed and suite.ran))
     contradictions = tuple(f"{name}: {reason}" for suite in top.walk() for reason in suite.contradictions())
     digest = sha256(data).hexdigest()
@@ -165,7 +166,7 @@ class _Suite:
         self.listed = _kind(element) == "testsuite"
         self._element = element
         self._inner = [_Suite(child) for child in _children(element, "testsuite")]
-        # A class that could not be loaded has an error and no test; Jenkins calls it <init>.
+        # A class that could not be loaded has an error but no test; Jenkins calls it <init>.
         broken = sum(_kind(child) in _FAILING for child in element)
         loaded = _Test(".".join(filter(None, (self.name, "<init>"))), "failed", "", broken, listed=False)
         self._own = [
@@ -180,7 +181,7 @@ class _Suite:
             yield from suite.walk()
 
     def tests(self) -> Iterator[_Test]:
-        """Return all tests, also those of the suites in it."""
+        """Return all tests, including those of nested suites."""
         yield from self._own
         for suite in self._inner:
             yield from suite.tests()
@@ -191,10 +192,10 @@ class _Suite:
         return any(test.outcome != "skipped" for test in self.tests())
 
     def contradictions(self) -> Iterator[str]:
-        """Return what the header says and the tests do not.
+        """Return how the header contradicts the tests.
 
-        Some tools count what is directly in a suite, others what is in its suites too; some leave out
-        the tests that did not run, or count a test once that has two results.
+        Some tools count only what is directly in a suite, others also what is in nested suites. Some leave
+        out tests that did not run, or count a test with two results once.
         """
         where = f"suite {self.name}" if self.name else f"<{_kind(self._element)}>"
         numbers = {}
@@ -221,7 +222,7 @@ class _Suite:
 
     @property
     def _counts_assertions(self) -> bool:
-        # Catch2 does; the host name that it makes up is all that tells it apart.
+        # Catch2 does; only the host name that it makes up identifies it.
         return self._element.get("hostname") == "tbd"
 
 
@@ -239,7 +240,7 @@ def _test(case: Element) -> _Test:
     if "failure" in kinds or "error" in kinds:
         return _Test(name, "failed", failures=failures)
     if failures:
-        return _Test(name, "failed", "it was run again, and nothing says that it passed then", failures)
+        return _Test(name, "failed", "it was run again, and nothing says that it passed", failures)
     for attribute in ("status", "result"):
         said = case.get(attribute, "").strip()
         if said.lower() in _DID_NOT_RUN:
@@ -249,9 +250,7 @@ def _test(case: Element) -> _Test:
     if any(kind in _SKIPPING for kind in kinds):
         return _Test(name, "skipped")
     if strange := [kind for kind in kinds if kind not in _HARMLESS]:
-        return _Test(
-            name, "failed", f"it has the element <{strange[0]}>, of which it is not known what it says"
-        )
+        return _Test(name, "failed", f"it has the element <{strange[0]}>, whose meaning is unknown")
     return _Test(name, "passed")
 
 
@@ -265,7 +264,7 @@ def _is_deep(root: Element) -> bool:
 
 
 def _kind(element: Element) -> str:
-    """Return the name of an element without its namespace, which Jenkins does not look at either."""
+    """Return the name of an element without its namespace, which Jenkins ignores too."""
     return str(element.tag).rpartition("}")[2]
 
 

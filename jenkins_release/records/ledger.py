@@ -1,4 +1,4 @@
-"""What the ledger says of one attestation: a line that is written once and never changed."""
+"""What the ledger says about one attestation: an entry that is written once and never changed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SHA256 = r"^[0-9a-f]{64}$"
 
 
 class LedgerEntry(Record):
-    """A line of the ledger: one attestation of a candidate, or the candidate itself.
+    """A ledger entry: one attestation of a candidate, or the candidate itself.
 
-    When it arrived is not part of it: the ledger tells that by its own clock.
+    When it arrived is not part of it: that is for the ledger's own clock to say.
 
     Attributes:
         product: Product.
@@ -22,9 +22,9 @@ class LedgerEntry(Record):
         build: Build.
         candidate: Digest of ``candidate.json``, ``sha256:`` and 64 hexadecimal digits.
         number: Number of the attestation in the candidate's chain, from 1; 0 for the candidate itself.
-        kind: Short word for what it is, such as ``qa``; ``candidate`` for the candidate itself.
+        kind: Short name, such as ``qa``; ``candidate`` for the candidate itself.
         sha256: SHA-256 in hex of the attestation's file; of ``candidate.json`` for the candidate itself.
-        adopted: Whether it was entered long after it was made: from before there was a ledger.
+        adopted: Whether it was entered long after it was made, because it is older than the ledger.
     """
 
     SCHEMA: ClassVar[str] = "jenkins-release/ledger-entry/v1"
@@ -40,6 +40,6 @@ class LedgerEntry(Record):
 
     @property
     def path(self) -> str:
-        """Where it is in the ledger: the number alone decides, so a second entry for it is refused."""
+        """Its path in the ledger: only the number decides, so a second entry for a number is refused."""
         folder = f"{self.product}/{self.version}/{self.build}/{self.candidate.removeprefix('sha256:')}"
         return f"{folder}/{self.number:04d}.json"

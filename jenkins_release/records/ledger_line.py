@@ -14,7 +14,7 @@ class Line:
         path: Its path below the ledger's root.
         data: Its bytes, as they were first written.
         arrived: When the ledger took it, UTC, by the ledger's own clock.
-        problem: Why it is not to be believed, such as a second version of it; empty if it is sound.
+        problem: Why it cannot be trusted, such as a second version of it; empty if it is sound.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""A message to people, made for the medium that carries it."""
+"""A message to people, formatted for the medium that carries it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Message:
-    """A message, made for the medium that carries it.
+    """A message, formatted for the medium that carries it.
 
     Attributes:
         id: Unique id of the event; letters and digits.

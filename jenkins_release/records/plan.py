@@ -12,7 +12,7 @@ ImageState = Literal["absent", "pushed", "released"]
 
 
 class TagNow(Part):
-    """What a release tag names in the registry at the moment.
+    """What a release tag currently names in the registry.
 
     Attributes:
         tag: The tag.
@@ -34,17 +34,17 @@ class PlannedImage(Part):
         name: Short name.
         config_digest: The identity that QA validated.
         repository: Repository in the registry.
-        repository_exists: Whether it is there already.
+        repository_exists: Whether it exists.
         candidate_tag: Temporary tag that the image is pushed under before the release tags are set.
         state: ``absent``: to be pushed; ``pushed``: verified under the candidate tag, release tags
             not all set; ``released``: every release tag names it.
         digest: Manifest digest in the registry, None while absent.
-        candidate_tag_set: Whether the temporary tag is there at the moment.
+        candidate_tag_set: Whether the temporary tag currently exists.
         tags: Release tags and what they name now.
-        push_bytes: Bytes of layers that may have to be pushed, 0 if the image is in the registry:
-            as they stand in the archive, an upper bound.
-        push_exact: Whether ``push_bytes`` is exactly what will be sent, config included: every digest
-            is known, and what the registry holds or can mount is not counted.
+        push_bytes: Bytes of layers that may have to be pushed, 0 if the image is in the registry: their size
+            in the archive, an upper bound.
+        push_exact: Whether ``push_bytes`` is exactly what will be sent, including the config: every digest is
+            known, and what the registry holds or can mount is not counted.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Plan(Record):
         registry: Registry host; empty if there are no images.
         images: Every image of the candidate.
         installers: Every installer of the candidate, by path.
-        release_area: Where installers will be published; empty if there are none, or no area.
+        release_area: Where installers will be published; empty without installers or a release area.
         occupied: Release tags that name other content, each a full sentence with both digests.
         obstacles: What the configuration or the repositories do not allow, each a full sentence.
     """

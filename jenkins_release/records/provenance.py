@@ -35,7 +35,7 @@ def provenance(record: Candidate, *, started: datetime, finished: datetime) -> d
     if _GIT_COMMIT.fullmatch(record.revision):
         resolved.append({"name": "source", "digest": {"gitCommit": record.revision}})
     elif record.revision:
-        # A digest is hexadecimal (digest_set.md); what another system calls a revision is a parameter.
+        # A digest is hexadecimal (digest_set.md); any other revision goes into the parameters.
         parameters["revision"] = record.revision
     return {
         "buildDefinition": {
@@ -55,9 +55,9 @@ def provenance(record: Candidate, *, started: datetime, finished: datetime) -> d
 
 
 def builder_id(record: Candidate) -> str:
-    """Return the URI of the platform that built: the Jenkins controller, not the single build.
+    """Return the URI of the build platform: the Jenkins controller, not the single build.
 
-    "Builder" in the specification: the identifier of what is trusted, in normal form (RFC 3986,
+    The specification's "builder": the identifier of what is trusted, in normal form (RFC 3986,
     section 6.2.2.1: scheme and host in lower case).
     """
     try:

@@ -1,4 +1,4 @@
-"""``release.json``: what a published release is made of, beside its files in the release area."""
+"""``release.json``: what a published release is made of; it is next to its files in the release area."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A receipt: what somebody loaded or fetched on a machine, so that a sign-off can say what was tested."""
+"""A receipt: what a user loaded or fetched on a machine, so that a sign-off can say what was tested."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jenkins_release.records.candidate import Digest, FileRecord, Identifier
 
 
 class ReceivedImage(Part):
-    """An image that the Docker daemon held afterwards.
+    """An image that the Docker daemon held after the load.
 
     Attributes:
         reference: Its name there.
-        config_digest: Its config digest, as the candidate has it.
-        image_id: The daemon's own name for its content.
+        config_digest: Its config digest, as in the candidate.
+        image_id: The daemon's id for its content.
     """
 
     reference: str
@@ -25,7 +25,7 @@ class ReceivedImage(Part):
 
 
 class Receipt(Record):
-    """What one user got of one candidate on one machine. It is not signed: only that user may write it.
+    """What one user got of one candidate on one machine. It is not signed: only that user can write it.
 
     Attributes:
         product: Product.

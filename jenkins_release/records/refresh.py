@@ -1,8 +1,8 @@
-"""What the refresh attestations say: what was to run on the SaaS stack, and what came of it.
+"""What the refresh attestations say: what should run on the SaaS stack, and the outcome.
 
-Every run leaves two statements in the chain of the candidate that it is about: one before the first
-change, with the state to return to, and one with the outcome. The statements about one stack form a
-chain of their own over all candidates: numbered, each with the digest of the one before.
+Every run leaves two statements in the chain of its candidate: one before the first change, with the state to
+return to, and one with the outcome. The statements about one stack form a separate chain over all candidates:
+numbered, each with the digest of the one before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jenkins_release.records.release import Name, Predicate
 Strategy = Literal["ecs", "ssm"]
 Action = Literal["refresh", "rollback"]
 Outcome = Literal["started", "done", "returned", "failed"]
-"""``returned``: it failed, and the state from before runs again. ``failed``: it does not."""
+"""``returned``: it failed, and the earlier state runs again. ``failed``: it failed and did not return."""
 
 
 class RunningPart(Part):
@@ -40,7 +40,7 @@ class StackState(Part):
     """What runs on a stack.
 
     Attributes:
-        release: ``version/build`` that it is; empty if it is no release, or nobody knows.
+        release: ``version/build``; empty if it is not a release, or unknown.
         parts: Every service, or every instance that was reached.
     """
 
@@ -50,7 +50,7 @@ class StackState(Part):
     @property
     def shown(self) -> str:
         """The state in words."""
-        return self.release or "what ran before, which is no release"
+        return self.release or "what ran before, which is not a release"
 
     @property
     def definitions(self) -> dict[str, str]:
@@ -68,10 +68,10 @@ class HealthResult(Part):
 
     Attributes:
         url: What was asked.
-        healthy: Whether enough good answers came in a row.
-        answers: Answers in all.
+        healthy: Whether there were enough good answers in a row.
+        answers: Number of answers.
         good: Good answers among them.
-        needed: Good answers in a row that were needed.
+        needed: Good answers in a row that were required.
         problem: What was wrong with the last bad answer; empty if all were good.
     """
 
@@ -84,7 +84,7 @@ class HealthResult(Part):
 
 
 class InstanceResult(Part):
-    """How Run Command ended on an instance; its output is not recorded, which may hold anything."""
+    """How Run Command ended on an instance; its output may hold anything, so it is not recorded."""
 
     instance: Name
     status: str
@@ -97,18 +97,18 @@ class RefreshRecord(Predicate):
         stack: Name of the stack.
         strategy: How it is refreshed.
         action: Whether it went to a release, or back from one.
-        outcome: What came of it.
+        outcome: The outcome.
         number: Place among the statements about this stack, from 1.
         previous: SHA-256 in hex of the statement before it about this stack; empty for the first.
-        release: ``version/build`` that was to run; of a rollback, the one that it leaves.
+        release: ``version/build`` that should run; of a rollback, the one that it leaves.
         before: The last good state.
-        after: What was to run.
+        after: What should run.
         health: What the health checks found.
         instances: How Run Command ended, instance by instance.
-        problem: Why it did not work; empty if it did.
+        problem: Why it failed; empty if it did not.
         started_on: When the run started.
-        accepted_lost: Earlier records that were lost when the run began, and not to stop it any more.
-        accepted_because: Why; empty without any.
+        accepted_lost: Lost earlier records that were accepted when the run began.
+        accepted_because: Why they were accepted; empty without any.
     """
 
     stack: Name
@@ -129,12 +129,12 @@ class RefreshRecord(Predicate):
 
     @property
     def settled(self) -> bool:
-        """Whether the stack was left in a state that is known."""
+        """Whether the stack was left in a known state."""
         return self.outcome in {"done", "returned"}
 
     @property
     def state(self) -> StackState:
-        """The state that the stack was left in, or, of an unsettled run, should be brought to."""
+        """The state that the stack was left in; after an unsettled run, the state to bring it to."""
         if self.action == "rollback" or self.outcome == "done":
             return self.after
         return self.before

@@ -17,7 +17,7 @@ class StoredImage:
         digest: Digest of ``manifest``, recomputed here.
         media_type: Media type of ``manifest``.
         manifest: The manifest's exact bytes (an image manifest or an index).
-        content: What the (only) platform's manifest names.
+        content: What the manifest of the (only) platform names.
     """
 
     repository: str
@@ -48,9 +48,9 @@ class HeldImage:
 
     Attributes:
         digest: Digest of its manifest.
-        tags: Its tags; none for what an index lists, or what lost its last tag to another image.
+        tags: Its tags; none if an index lists it, or if its last tag moved to another image.
         pulled: When it was last pulled; None if it never was.
-        children: Digests that it lists, where it is an index.
+        children: Digests that it lists, if it is an index.
     """
 
     digest: str

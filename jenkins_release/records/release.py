@@ -1,4 +1,4 @@
-"""What attestations of promotion, publication, portal and withdrawal say: their predicates, read back."""
+"""The predicates of promotion, publication, portal and withdrawal attestations."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Predicate(Part):
-    """The predicate of a statement of ours."""
+    """The predicate of one of our statements."""
 
     @classmethod
     def of(cls, statement: Statement, where: str) -> Self:
         """Read the predicate of a statement whose signature was verified.
 
         Raises:
-            IntegrityError: A field is missing or wrong; the key's holder signed something else.
+            IntegrityError: A field is missing or wrong: the key's holder signed something else.
         """
         try:
             return cls.model_validate(statement.predicate)
@@ -31,7 +31,7 @@ class Predicate(Part):
             place = ".".join(str(part) for part in first["loc"])
             raise IntegrityError(
                 f"{where}: the {statement.kind} predicate cannot be read: {place}: {first['msg']}",
-                hint="written by another program or a newer release of jenkins-release",
+                hint="another program or a newer jenkins-release wrote it",
             ) from error
 
 
@@ -73,7 +73,7 @@ class Promotion(Predicate):
     Attributes:
         registry: Host of the registry.
         images: Every image.
-        approvals: The approvals that it rests on.
+        approvals: The approvals that it relies on.
     """
 
     registry: Name
@@ -97,7 +97,7 @@ class Publication(Predicate):
         location: Folder in the release area.
         release: Digest of ``release.json``.
         files: Every file.
-        approvals: The approvals that it rests on.
+        approvals: The approvals that it relies on.
     """
 
     location: Name
@@ -107,14 +107,14 @@ class Publication(Predicate):
 
     @property
     def subjects(self) -> dict[str, str]:
-        """What the statement is about besides ``candidate.json``: each file, and ``release.json``."""
+        """The subjects besides ``candidate.json``: each file, and ``release.json``."""
         return {file.path: file.sha256 for file in self.files} | {
             "release.json": self.release.removeprefix("sha256:")
         }
 
 
 class MovedTag(Part):
-    """Where a moving tag went: the digest of the bad release, and that of the release before."""
+    """How a moving tag moves: from the digest of the bad release to that of the release before."""
 
     origin: Digest = Field(alias="from")
     target: Digest = Field(alias="to")
@@ -127,8 +127,8 @@ class WithdrawnImage(Part):
         name: Short name.
         repository: Repository.
         digest: Manifest digest, which the registry keeps.
-        pinned_by: Tag that keeps it; empty if the registry did not hold the image any more.
-        tags_removed: Tags that are gone, fixed ones, and moving ones without a release to return to.
+        pinned_by: Tag that keeps it; empty if the registry no longer held the image.
+        tags_removed: Removed tags: fixed ones, and moving ones without a release to return to.
         moved_tags: Moving tags that return to the release before.
     """
 
@@ -145,7 +145,7 @@ class WithdrawnImage(Part):
         return bool(self.tags_removed or self.moved_tags)
 
     def covers(self, other: WithdrawnImage) -> bool:
-        """Whether all that ``other`` does to the same image is part of this."""
+        """Whether this includes everything that ``other`` does to the same image."""
         return (
             (self.repository, self.digest) == (other.repository, other.digest)
             and {*other.tags_removed} <= {*self.tags_removed}
@@ -166,7 +166,8 @@ class PortalRecord(Predicate):
     Attributes:
         action: ``upload`` or ``removal``.
         portal: The portal's name, such as ``s3://downloads/products``.
-        release_digest: Digest of ``release.json``; empty for the removal of what never had one there.
+        release_digest: Digest of ``release.json``; empty for the removal of a release that never had one
+            there.
     """
 
     action: Literal["upload", "removal"]

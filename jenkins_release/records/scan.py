@@ -1,4 +1,4 @@
-"""What a registry says of an image's scan for vulnerabilities."""
+"""What a registry says about an image's vulnerability scan."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _MAY_COME = frozenset(
 
 @dataclass(frozen=True)
 class Scan:
-    """What the registry says of an image's scan for vulnerabilities.
+    """What the registry says about an image's vulnerability scan.
 
     Attributes:
         status: ECR's ``ImageScanStatus`` (ECR API reference), Inspector's ``ScanStatusReason`` (Inspector
             API reference), or ``none`` where there is no scan.
-        findings: Severity to number of findings; nothing for a clean image.
-        counted: Whether ECR or Inspector says that the scan is done and that these are all findings.
-            An answer without counts is none: ECR gives it before anything was looked at.
+        findings: Severity to number of findings; empty for a clean image.
+        counted: Whether ECR or Inspector says that the scan is done and these are all findings. An answer
+            without counts does not say so: ECR gives it before it has scanned anything.
     """
 
     status: str
@@ -28,10 +28,10 @@ class Scan:
 
     @property
     def complete(self) -> bool:
-        """Whether the findings are all of them: basic scans end as COMPLETE, enhanced ones stay ACTIVE."""
+        """Whether these are all findings: basic scans end as COMPLETE, enhanced ones stay ACTIVE."""
         return self.counted and self.status in {"COMPLETE", "ACTIVE"}
 
     @property
     def coming(self) -> bool:
-        """Whether it may be complete later: a scan on push begins some time after the push."""
+        """Whether it may still complete: a scan on push begins some time after the push."""
         return not self.complete and self.status in _MAY_COME

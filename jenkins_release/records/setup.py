@@ -1,4 +1,4 @@
-"""``bundle.json``: what a setup zip is made of. It stands in the zip, beside the files that it names."""
+"""``bundle.json``: what a setup zip is made of. It is in the zip, next to the files that it names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RECORD = "bundle.json"
 SUMS = "SHA256SUMS"
 ATTESTATIONS = "attestations.jsonl"
 NOT_ATTESTED = frozenset({RECORD, SUMS, ATTESTATIONS})
-"""Files that no attestation can name: the attestations themselves, and what holds their digest."""
+"""Files that no attestation can name: the attestations themselves, and the files with their digest."""
 COMPOSE = "docker-compose.yml"
 OVERRIDE = "docker-compose.override.yml"
 SETTINGS = "settings.txt"
@@ -47,7 +47,7 @@ class SetupBundle(Record):
         images: Every image of the release.
         promoted_at: When it was promoted, UTC; the time that files in the zip carry.
         writer: Program that made the zip, with its version.
-        files: Every file of the zip but this record and ``SHA256SUMS``, sorted by path.
+        files: Every file of the zip except this record and ``SHA256SUMS``, sorted by path.
     """
 
     SCHEMA: ClassVar[str] = "jenkins-release/setup/v1"

@@ -1,8 +1,8 @@
-"""The setup zip as bytes: written the same everywhere and at any time, read back with suspicion.
+"""The setup zip as bytes: always written the same way, and never trusted when read.
 
-Members are stored, not compressed: deflate streams differ between builds of zlib, and nobody could
-make the same bytes elsewhere. The format is PKWARE's APPNOTE.TXT; modes stand in the upper half of the
-external attributes, as Info-ZIP's ``unzip`` reads them.
+Members are stored, not compressed: deflate streams differ between builds of zlib, so the bytes could not be
+reproduced elsewhere. The format is PKWARE's APPNOTE.TXT; modes are in the upper half of the external
+attributes, where Info-ZIP's ``unzip`` reads them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_ZIP_BYTES = 96 * 1024 * 1024
 MAX_MEMBERS = 1000
 _UNIX = 3
 _MODES = {True: stat.S_IFREG | 0o755, False: stat.S_IFREG | 0o644}
-_HINT = "it was altered, or another program made it: get it again from where the release came from"
+_HINT = "it was altered, or another program made it; get it again from where the release came from"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def write_zip(folder: str, members: Mapping[str, Member], moment: datetime) -> b
     Args:
         folder: The folder that everything unpacks to.
         members: Path below it to the file.
-        moment: Time of every file; zip keeps it to two seconds, from 1980 on.
+        moment: Time of every file; zip stores it with a resolution of two seconds, from 1980 on.
     """
     at = moment.astimezone(UTC)
     written = (max(at.year, 1980), at.month, at.day, at.hour, at.minute, at.second)
@@ -59,7 +59,7 @@ def write_zip(folder: str, members: Mapping[str, Member], moment: datetime) -> b
 
 
 def read_zip(data: bytes, where: str) -> tuple[str, dict[str, Member]]:
-    """Take a zip apart that somebody else may have written.
+    """Parse a zip from an untrusted source.
 
     Args:
         data: The bytes of the file.
@@ -69,27 +69,29 @@ def read_zip(data: bytes, where: str) -> tuple[str, dict[str, Member]]:
         The folder that it unpacks to, and path below it to the file.
 
     Raises:
-        IntegrityError: It is no zip that :func:`write_zip` made; ``reasons`` has every finding.
+        IntegrityError: It is not a zip that :func:`write_zip` made; ``reasons`` has every finding.
     """
     if len(data) > MAX_ZIP_BYTES:
-        raise IntegrityError(f"{where} has more than {MAX_ZIP_BYTES} bytes, it is no setup zip", hint=_HINT)
+        raise IntegrityError(
+            f"{where} has more than {MAX_ZIP_BYTES} bytes, so it is not a setup zip", hint=_HINT
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
             reasons = _problems(infos)
             members = {} if reasons else {info.filename: _member(archive, info) for info in infos}
-    # zipfile says NotImplementedError of a version that it does not know.
+    # zipfile raises NotImplementedError for a version that it does not know.
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
         raise IntegrityError(f"{where} is not a zip that can be read: {error}", hint=_HINT) from error
     if reasons:
-        raise IntegrityError(f"{where} is no setup zip: {reasons[0]}", hint=_HINT, reasons=reasons)
+        raise IntegrityError(f"{where} is not a setup zip: {reasons[0]}", hint=_HINT, reasons=reasons)
     folder = next(iter(members)).partition("/")[0]
     return folder, {name.partition("/")[2]: member for name, member in members.items()}
 
 
 def _problems(infos: list[zipfile.ZipInfo]) -> list[str]:
     if not infos or len(infos) > MAX_MEMBERS:
-        return [f"it has {len(infos)} files, from 1 to {MAX_MEMBERS} are expected"]
+        return [f"it has {len(infos)} files, expected 1 to {MAX_MEMBERS}"]
     reasons = []
     for info in infos:
         mode = info.external_attr >> 16
@@ -99,17 +101,17 @@ def _problems(infos: list[zipfile.ZipInfo]) -> list[str]:
             reasons.append(error.message)
             continue
         if info.orig_filename != info.filename or "/" not in info.filename:
-            reasons.append(f"{info.orig_filename!r} does not stand in the zip's own folder")
+            reasons.append(f"{info.orig_filename!r} is not in the zip's own folder")
         elif info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 0x1:
             reasons.append(f"{info.filename} is compressed or encrypted")
         elif info.create_system != _UNIX or mode not in _MODES.values():
-            reasons.append(f"{info.filename} is no plain file of mode 0644 or 0755, but {mode:o}")
+            reasons.append(f"{info.filename} is not a plain file of mode 0644 or 0755, but {mode:o}")
     names = [info.filename.casefold() for info in infos]
     reasons += [
         f"{name} is there more than once" for name in sorted({n for n in names if names.count(n) > 1})
     ]
     if len({info.filename.partition("/")[0] for info in infos}) > 1:
-        reasons.append("its files stand in several folders")
+        reasons.append("its files are in several folders")
     return reasons
 
 

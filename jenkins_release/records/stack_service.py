@@ -14,12 +14,12 @@ class Deployment:
         ident: Id, such as ``ecs-svc/0123456789``.
         status: ``PRIMARY`` for the newest one, ``ACTIVE`` while an older one still has tasks.
         task_definition: ARN of its task definition.
-        desired: Tasks that it is to have.
+        desired: Tasks that it should have.
         pending: Tasks that are starting.
-        running: Tasks that run.
-        failed: Tasks that did not come up, one after the other.
-        rollout: ``IN_PROGRESS``, ``COMPLETED`` or ``FAILED``; empty if ECS does not tell.
-        reason: What ECS says of that.
+        running: Running tasks.
+        failed: Tasks that failed to start, one after the other.
+        rollout: ``IN_PROGRESS``, ``COMPLETED`` or ``FAILED``; empty if ECS does not say.
+        reason: ECS's reason for it.
     """
 
     ident: str
@@ -50,7 +50,7 @@ class EcsService:
         name: Its name.
         status: ``ACTIVE``, ``DRAINING`` or ``INACTIVE``.
         controller: ``ECS``, ``CODE_DEPLOY`` or ``EXTERNAL``.
-        desired: Tasks that it is to have.
+        desired: Tasks that it should have.
         deployments: The newest one first.
         events: The newest one first.
         strategy: How ECS itself deploys: ``ROLLING``, ``BLUE_GREEN``, ``LINEAR`` or ``CANARY``.
@@ -66,7 +66,7 @@ class EcsService:
 
     @property
     def not_rolling(self) -> str:
-        """Why rolling updates by ECS are not what happens to it; empty if they are."""
+        """Why ECS does not deploy it with rolling updates; empty if it does."""
         if self.controller != "ECS":
             return f"{self.name} is deployed by {self.controller}, expected rolling updates by ECS"
         if self.strategy != "ROLLING":

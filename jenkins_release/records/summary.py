@@ -1,7 +1,7 @@
 """SLSA Verification Summary Attestation v1 of a release (https://slsa.dev/spec/v1.0/verification_summary).
 
-It says to those who trust the promotion key, in terms that other tools know, that the images in the
-registry were verified against the release's policy, and from which attestations that follows.
+In terms that other tools know, it tells those who trust the promotion key that the images in the registry
+were verified against the release's policy, and from which attestations that follows.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PASSED = "PASSED"
 FAILED = "FAILED"
 SLSA_VERSION = "1.0"
 ATTESTED = "SLSA_BUILD_LEVEL_1"
-"""Provenance exists and a trusted key signed it. More depends on the build platform, which nobody here
-can see (https://slsa.dev/spec/v1.0/levels)."""
+"""Provenance exists and a trusted key signed it. Higher levels depend on the build platform, which cannot be
+seen from here (https://slsa.dev/spec/v1.0/levels)."""
 NOT_ATTESTED = "SLSA_BUILD_LEVEL_0"
 
 
 @dataclass(frozen=True)
 class Input:
-    """An attestation that a verification rests on.
+    """An attestation that a verification relies on.
 
     Attributes:
         sequence: Its number in the chain.
@@ -85,8 +85,7 @@ def summary_predicate(
 def summary_subjects(promotion: Promotion) -> Mapping[str, str]:
     """Return the subjects besides ``candidate.json``: manifest and config of every image.
 
-    The manifest stands under the name that customers pull, its config under the same name and
-    ``#config``.
+    The manifest has the name that customers pull, and its config the same name with ``#config``.
     """
     return dict(_subjects(promotion))
 

@@ -2,7 +2,7 @@
 
 Each version is root metadata of The Update Framework (https://theupdateframework.github.io/specification/
 latest/, "File formats: root.json"), read and verified by python-tuf. The role ``root`` holds the root keys
-and their threshold; our document is a further field of what they sign. The other roles have no keys.
+and their threshold; our document is an additional field of what they sign. The other roles have no keys.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from jenkins_release.config.model import PolicySection, TrustedKeySection, key_p
 from jenkins_release.records.base import Record, canonical_json
 
 FIELD = "jenkins-release"
-"""The field of the signed root metadata that holds our document, as the text of its canonical JSON: TUF's own
-canonical JSON knows no fractions, and a text is what was signed to the last byte."""
+"""The field of the signed root metadata with our document, as the text of its canonical JSON: TUF's own
+canonical JSON has no fractions, and a text is exactly what was signed."""
 MAX_TRUST_BYTES = 2 * 1024 * 1024
-"""Largest version that is read; one with 50 keys has about 30 KiB."""
+"""Largest version that is read; with 50 keys it has about 30 KiB."""
 _PREVIOUS = "previous"
 _ALTERED = "it was altered or written by another program; do not sign or use it"
 
 
 class TrustDocument(Record):
-    """What is in force for a product, whatever a workspace says.
+    """What applies to a product, whatever a workspace says.
 
     Attributes:
         product: Product name.
         made_at: When this version was drafted, UTC.
         policy: ``[policy]`` of ``release.toml``.
         trusted_keys: ``[[trusted_keys]]``, each with its public key in PEM in place of a file.
-        fixed: Keys of ``release.toml`` that weaken a decision, such as ``ecr.account``, and the value
-            that each has to have.
-        repositories: Repositories that images may go to: names, or prefixes that end with ``/``.
+        fixed: Keys of ``release.toml`` that could weaken a decision, such as ``ecr.account``, and their
+            required values.
+        repositories: Repositories that images may be pushed to: names, or prefixes that end with ``/``.
     """
 
     SCHEMA: ClassVar[str] = "jenkins-release/trust/v1"
@@ -65,12 +65,12 @@ class TrustDocument(Record):
             raise ValueError(f"two trusted keys are named {twice[0]!r}")
         unknown = sorted({*self.policy.sign_off_keys} - {*names})
         if unknown:
-            raise ValueError(f"policy.sign_off_keys names {unknown[0]!r}, which is no trusted key")
+            raise ValueError(f"policy.sign_off_keys names {unknown[0]!r}, which is not a trusted key")
         misfit = key_problems(self.policy, self.trusted_keys)
         if misfit:
             raise ValueError(misfit[0])
         for key in self.trusted_keys:
-            # The name of a file would leave it to each machine which key is believed.
+            # With a file name, each machine would decide which key is trusted.
             try:
                 parse_public_key(key.public_key.encode(), f"the public key of {key.name!r}")
             except ConfigurationError as error:
@@ -80,7 +80,7 @@ class TrustDocument(Record):
 
 @dataclass(frozen=True)
 class TrustVersion:
-    """One version of the trust document, read and not yet believed.
+    """One version of the trust document, read but not verified.
 
     Attributes:
         metadata: The signed root metadata.
@@ -97,11 +97,11 @@ class TrustVersion:
         """Read a version, without trusting its signatures.
 
         Raises:
-            IntegrityError: Not root metadata with our document in it, or its root keys cannot be counted.
+            IntegrityError: Not root metadata with our document, or its root keys cannot be counted.
         """
         value = strict_json(data, where, limit=MAX_TRUST_BYTES)
         try:
-            # from_dict() takes apart what it is given.
+            # from_dict() changes its argument.
             metadata: Metadata[Root] = Metadata.from_dict(json.loads(json.dumps(value)))
             if not isinstance(metadata.signed, Root):
                 raise ValueError(f"it is {metadata.signed.type} metadata, not root metadata")
@@ -110,7 +110,7 @@ class TrustVersion:
             _check_roles(metadata.signed)
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError, SerializationError) as error:
             raise IntegrityError(
-                f"{where} is no version of a trust document: {error}", hint=_ALTERED
+                f"{where} is not a version of a trust document: {error}", hint=_ALTERED
             ) from error
         return found
 
@@ -136,12 +136,12 @@ class TrustVersion:
 
     @property
     def expires(self) -> datetime:
-        """First moment at which it is no longer in force, UTC."""
+        """When it expires, UTC."""
         return self.root.expires
 
     @property
     def threshold(self) -> int:
-        """Root keys that have to sign the next version, and this one."""
+        """How many root keys have to sign the next version, and this one."""
         return self.root.roles[Root.type].threshold
 
     @property
@@ -152,7 +152,7 @@ class TrustVersion:
 
     @property
     def previous(self) -> TrustVersion | None:
-        """The version before it, which a draft holds for those who sign offline; not verified."""
+        """The version before it, which a draft includes for those who sign offline; not verified."""
         value = self.metadata.unrecognized_fields.get(_PREVIOUS)
         if value is None:
             return None
@@ -161,7 +161,7 @@ class TrustVersion:
     def unsigned(self, previous: TrustVersion | None) -> list[str]:
         """Say which signatures are missing; empty if this version may follow ``previous``.
 
-        Both thresholds count, that of the version before and its own (TUF specification, "Update the
+        The thresholds of both versions apply (TUF specification, "Update the
         root role"), each over distinct keys.
 
         Raises:
@@ -171,7 +171,7 @@ class TrustVersion:
         if self.number != expected:
             raise IntegrityError(
                 f"{self.where} is version {self.number} of the trust document, expected version {expected}",
-                hint="versions follow each other without a gap: 'trust update' drafts the next one",
+                hint="versions have no gaps: 'trust update' drafts the next one",
             )
         before = None if previous is None else previous.root
         result = self.root.get_root_verification_result(before, self.signed_bytes, self.metadata.signatures)
@@ -199,7 +199,7 @@ class TrustVersion:
         return keyid in signed
 
     def to_bytes(self, *, draft: bool = False) -> bytes:
-        """Return the file's bytes; a draft carries the version before it."""
+        """Return the file's bytes; a draft includes the version before it."""
         value = self.metadata.to_dict()
         if not draft:
             value.pop(_PREVIOUS, None)
@@ -214,13 +214,13 @@ def draft_version(
     previous: TrustVersion | None,
     where: str,
 ) -> TrustVersion:
-    """Make the next version, which nobody has signed.
+    """Make the next version, without signatures.
 
     Args:
         document: What it says.
         root_keys: The root keys from this version on.
-        threshold: How many of them have to sign.
-        expires: First moment at which it is no longer in force, UTC.
+        threshold: How many of them must sign.
+        expires: When it expires, UTC.
         previous: The version before it; None for the first.
         where: Name of the draft, for messages.
 
@@ -252,7 +252,7 @@ def draft_version(
 
 
 def with_signature(version: TrustVersion, signer: Signer) -> TrustVersion:
-    """Return the version with a signature more."""
+    """Return the version with one more signature."""
     value = json.loads(version.to_bytes(draft=True))
     metadata: Metadata[Root] = Metadata.from_dict(value)
     metadata.sign(signer, append=True)
@@ -260,21 +260,21 @@ def with_signature(version: TrustVersion, signer: Signer) -> TrustVersion:
 
 
 def named_key(key: SSlibKey, name: str) -> SSlibKey:
-    """Return a root key that carries a name, for messages."""
+    """Return a root key with a name, for messages."""
     return SSlibKey(key.keyid, key.keytype, key.scheme, dict(key.keyval), {"name": name})
 
 
 def _document(root: Root, where: str) -> TrustDocument:
     text = root.unrecognized_fields.get(FIELD)
     if not isinstance(text, str):
-        raise ValueError(f"it holds no {FIELD} document")
+        raise ValueError(f"it contains no {FIELD} document")
     return TrustDocument.from_bytes(text.encode(), f"the document in {where}")
 
 
 def _check_roles(root: Root) -> None:
-    """Refuse root keys of which one could be counted as two.
+    """Refuse root keys if one of them could be counted as two.
 
-    TUF counts key ids, and whoever writes the metadata chooses them: each has to be that of its key.
+    TUF counts key ids, which the author of the metadata chooses, so each must be the id of its key.
     """
     role = root.roles[Root.type]
     if not role.threshold <= len(role.keyids):

@@ -140,7 +140,7 @@ class TestPicking:
         product.installers(f"{'x' * 110}-8.1.0.msi", images=False)
         version = "8.1.0-" + "a" * 90
         product.append("version_in_name = false\n")
-        fails(export(product, version=version), 2, "characters, at most 220 are possible")
+        fails(export(product, version=version), 2, "characters, at most 220 are allowed")
 
     def test_a_file_that_changes_while_it_is_exported(self, product: Product) -> None:
         """Nothing becomes visible of a build that was still writing."""

@@ -57,7 +57,7 @@ def test_a_manifest_with_two_faces_is_refused(consumer: Consumer, registry_doubl
         check=True,
     )
     assert read.stdout == EVIL_CONFIG, "skopeo does not fall for it: the attack is none"
-    refused(consumer.verify("--image", name), "'Config' where 'config' is meant")
+    refused(consumer.verify("--image", name), "'Config' instead of 'config'")
 
 
 def test_a_manifest_with_two_faces_is_not_read_back_from_ecr(
@@ -70,7 +70,7 @@ def test_a_manifest_with_two_faces_is_not_read_back_from_ecr(
     document = json.loads(pushed.manifest)
     data = to_json(document | {"Config": other, "Layers": [other]})
     assert pusher.manifest("skydrm/rms", "8.1.0", data, document["mediaType"]).status_code == 201
-    with pytest.raises(IntegrityError, match="'Config' where 'config' is meant"):
+    with pytest.raises(IntegrityError, match="'Config' instead of 'config'"):
         registry.images("skydrm/rms", ["8.1.0"])
 
 
@@ -141,7 +141,7 @@ def test_layers_that_are_not_the_configs_are_found_in_a_mirror(
     [
         (b'"built_by":"', b'"built_by":"\\ud800', "surrogate"),
         (b'"built_by":"', b'"built_by":"\xff', "not UTF-8"),
-        (b'"product":', b'"Product":"Other","product":', "'Product' and 'product' differ in case only"),
+        (b'"product":', b'"Product":"Other","product":', "'Product' and 'product' differ only in case"),
         (b'"images":', b'"note":' + b"[" * 200 + b"]" * 200 + b',"images":', "nested too deeply"),
     ],
 )

@@ -216,7 +216,7 @@ def test_what_is_not_utf_8_is_told_as_that(tmp_path, write, encoding):
     """``>`` of Windows PowerShell writes UTF-16; as a password it would cost a login."""
     path = write(GOOD)
     path.write_bytes(path.read_text().replace("SkyDRM", "Skyé").encode(encoding))
-    told = "is not UTF-8" if encoding == "latin-1" else "it is UTF-16, as programs of Windows write it"
+    told = "is not UTF-8" if encoding == "latin-1" else "it is UTF-16, as Windows programs write it"
     with pytest.raises(ConfigurationError, match=rf"release\.toml is not TOML: .*{told}: save it as UTF-8"):
         load_configuration(path, environ={})
     file = tmp_path / "password"

@@ -585,7 +585,10 @@ class TestS3:
             (["--link", "SkyDRM-8.1.0.msi", "--customer", "a\nb"], "control characters"),
             (["--link", "SkyDRM-8.1.0.msi", "--customer", "A" * 101], "at most 100"),
             (["--link", "SkyDRM-8.1.0.msi", "--customer", "ACME", "--expires", "8d"], "at most 7 days"),
-            (["--link", "SkyDRM-8.1.0.msi", "--customer", "ACME", "--expires", "7"], "is no length of time"),
+            (
+                ["--link", "SkyDRM-8.1.0.msi", "--customer", "ACME", "--expires", "7"],
+                "is not a length of time",
+            ),
             (["--link", "SkyDRM-8.1.0.msi", "--customer", "ACME", "--remove"], "exclude each other"),
             (["--force", "x"], "--force belongs to --remove"),
             (["--expires", "7d"], "belong to --link"),

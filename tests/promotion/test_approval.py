@@ -155,7 +155,7 @@ def test_a_plan_file_that_was_touched_is_not_approved(tested: Release):
     status, message = attempt(json.dumps(value, indent=2).encode())
     assert (status, "not in the form that 'promote plan --out' writes" in message) == (4, True)
     status, message = attempt(good.replace(b'"riley"', b'"\\ud800"'))
-    assert (status, "half a surrogate pair, which is no text, in requester" in message) == (2, True), message
+    assert (status, "half a surrogate pair, which is not text, in requester" in message) == (2, True), message
     assert tested.override("approvals").status == 2
     assert attempt(good.replace(b'"riley"', b'"\xff"'))[0] == 2
     assert attempt(good[:-20])[0] == 4

@@ -170,7 +170,7 @@ def test_a_fixed_manifest_has_to_be_the_images():
     for made in (other, longer):
         with pytest.raises(IntegrityError, match="another image"):
             Candidate.from_bytes(with_manifest(digest=made.digest, data=made.data.decode()), "x")
-    with pytest.raises(IntegrityError, match="does not have its digest"):
+    with pytest.raises(IntegrityError, match="does not match its digest"):
         Candidate.from_bytes(with_manifest(digest=OTHER), "x")
     with pytest.raises(IntegrityError, match="not valid JSON"):
         Candidate.from_bytes(with_manifest(digest="sha256:" + sha256(b"{").hexdigest(), data="{"), "x")

@@ -93,8 +93,8 @@ def revoked(key: TrustedKey) -> TrustedKey:
     ("data", "reason"),
     [
         (b"", "not valid JSON"),
-        (b"null", "no entry of a journal"),
-        (b"{}", "no entry of a journal"),
+        (b"null", "not a journal entry"),
+        (b"{}", "not a journal entry"),
         (b"[" * 50_000, "not valid JSON"),
         (b" " * 70_000, "at most"),
         (sign_entry(entry(), SIGNER)[:-20], "not valid JSON"),

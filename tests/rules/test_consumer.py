@@ -213,10 +213,10 @@ def test_duplicate_keys_and_other_json_are_refused():
     """In the first line and in every other one."""
     first, *rest = GOOD.splitlines(keepends=True)
     twice = first.replace(b'{"candidate"', b'{"candidate":"","candidate"')
-    with pytest.raises(IntegrityError, match="is there twice"):
+    with pytest.raises(IntegrityError, match="occurs twice"):
         read_bundle(twice + b"".join(rest), "x")
     doubled = rest[0].replace(b'{"payload"', b'{"payload":"","payload"')
-    assert any("is there twice" in r for r in reasons(first + doubled + b"".join(rest[1:])))
+    assert any("occurs twice" in r for r in reasons(first + doubled + b"".join(rest[1:])))
     assert any("line 6" in r for r in reasons(GOOD + b"[]\n"))
     assert any("line 6" in r for r in reasons(GOOD + b"\n"))
 

@@ -35,7 +35,7 @@ def test_numbers_with_units(text: str, expected: timedelta) -> None:
 )
 def test_what_is_no_length_of_time(text: str) -> None:
     """A number without a unit is a mistake, not a guess."""
-    with pytest.raises(ConfigurationError, match="is no length of time"):
+    with pytest.raises(ConfigurationError, match="is not a length of time"):
         parse_duration(text)
 
 

@@ -247,7 +247,7 @@ def test_each_build_takes_the_same_attestations_until_something_counts_against_t
         ("/etc/passwd", "is empty"),
         ("C:\\x", "contains"),
         ("F/a\\b", "contains"),
-        ("top.txt", "does not stand in the zip's own folder"),
+        ("top.txt", "is not in the zip's own folder"),
         ("G/other", "several folders"),
         ("SkyDRM-setup-8.1.0/SETUP.SH", "more than once"),
         ("SkyDRM-setup-8.1.0/nul", "reserves"),

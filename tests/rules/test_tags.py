@@ -28,7 +28,7 @@ def test_tags_are_filled_in_once_and_in_order():
 @pytest.mark.parametrize("template", ["-{version}", "{version}/x", "é", "x" * 129])
 def test_an_impossible_tag_names_its_template(template):
     """Docker's rules for tags hold."""
-    with pytest.raises(ConfigurationError, match="is not possible"):
+    with pytest.raises(ConfigurationError, match="is not valid"):
         registry_tags([template], VERSION, "42")
 
 

@@ -105,7 +105,12 @@ def test_of_several_pins_the_one_that_fits_counts():
         ({1: FIRST, 3: THIRD}, PIN, IntegrityError, "version 2 of the trust document is missing in here"),
         ({2: SECOND, 3: THIRD}, PIN, IntegrityError, "version 1 of the trust document is missing in here"),
         ({1: FIRST, 2: THIRD}, PIN, IntegrityError, "2.root.json in here is version 3"),
-        ({1: FIRST, 2: b"{}"}, PIN, IntegrityError, "2.root.json in here is no version of a trust document"),
+        (
+            {1: FIRST, 2: b"{}"},
+            PIN,
+            IntegrityError,
+            "2.root.json in here is not a version of a trust document",
+        ),
     ],
 )
 def test_missing_rolled_back_exchanged_and_torn_documents_are_told_apart(versions, pin, error, message):

@@ -32,7 +32,7 @@ def test_a_refresh_and_a_rollback_are_told(stack: SaasStack, told: Hook):
     assert event["title"] == "SkyDRM 8.1.0/42 runs in the SaaS stack"
     facts = {fact["name"]: fact["value"] for fact in event["facts"]}
     assert (facts["stack"], facts["runs"]) == ("rehearsal, by refresh", "8.1.0/42")
-    assert facts["before"] == "what ran before, which is no release"
+    assert facts["before"] == "what ran before, which is not a release"
     assert facts["rms"] == stack.arn("rms")
     assert run(stack, told, "refresh", "8.1.0") == []
     run(stack, told, "refresh", "8.1.1")

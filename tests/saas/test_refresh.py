@@ -23,7 +23,7 @@ def test_a_released_version_runs_by_digest(stack: SaasStack):
     assert done.status == 0, done.text
     assert stack.running() == stack.pinned("8.1.0/42")
     first, *rest = done.out.splitlines()
-    assert first == "refreshed rehearsal to 8.1.0/42, from what ran before, which is no release"
+    assert first == "refreshed rehearsal to 8.1.0/42, from what ran before, which is not a release"
     assert rest[-1] == "recorded in 0004-refresh.dsse.json"
     for told in ("rms: registered arn:", "has reached a steady state.", "3 good answers in a row"):
         assert told in done.err + done.out

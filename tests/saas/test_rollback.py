@@ -245,6 +245,6 @@ def test_what_somebody_deployed_by_hand_is_the_state_to_return_to(upgraded: Saas
     upgraded.settle()
     upgraded.release("8.1.2/60")
     upgraded.misbehave("pull", "8.1.2/60", service="viewer")
-    with pytest.raises(RemoteError, match="was returned to what ran before, which is no release"):
+    with pytest.raises(RemoteError, match="was returned to what ran before, which is not a release"):
         upgraded.refresh("8.1.2")
     assert upgraded.arn("rms") == arn

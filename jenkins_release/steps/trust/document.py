@@ -189,7 +189,7 @@ def sign_trust(request: SignTrustRequest, *, environ: Mapping[str, str] = os.env
     Raises:
         ConfigurationError: The draft or the key cannot be read, or the key is no root key of the draft
             or of the version before it.
-        IntegrityError: The draft is no version of a trust document.
+        IntegrityError: The draft is not a version of a trust document.
     """
     version = read_draft(request.draft)
     signer = load_signer(request.key, secret(KEY_PASSPHRASE, environ), region=request.region, environ=environ)
