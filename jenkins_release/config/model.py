@@ -148,14 +148,14 @@ class EcrSection(Section):
     @classmethod
     def _region(cls, value: str) -> str:
         if value and partition_of(value) is None:
-            raise ValueError("is no AWS region, such as us-east-1")
+            raise ValueError("is not an AWS region, such as us-east-1")
         return value
 
     @field_validator("account")
     @classmethod
     def _account(cls, value: str) -> str:
         if value and not re.fullmatch(r"\d{12}", value):
-            raise ValueError("is no AWS account id: twelve digits, in quotes")
+            raise ValueError("is not an AWS account id: twelve digits, in quotes")
         return value
 
 

@@ -29,7 +29,7 @@ def _stack_name(value: str) -> str:
 
 def _region(value: str) -> str:
     if value and partition_of(value) is None:
-        raise ValueError("is no AWS region, such as us-east-1")
+        raise ValueError("is not an AWS region, such as us-east-1")
     return value
 
 

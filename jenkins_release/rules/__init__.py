@@ -1,1 +1,1 @@
-"""Decisions without I/O: names, versions, tags, the gate."""
+"""Decisions without I/O: the gate, releases, customers, the SaaS stack, the setup zip, notices."""

@@ -132,7 +132,7 @@ def test_templates_that_cannot_be_used_are_told_all_at_once(ready: Product, tmp_
     done = ready.run(*words, "--json", **there)
     assert done.status == 2
     reasons = done.json["error"]["reasons"]
-    assert [reason for reason in reasons if "nginx:latest is none of the release" in reason]
+    assert [reason for reason in reasons if "nginx:latest is not one of the release" in reason]
     assert "notes.md: there is no value for {{colour}}" in reasons
     (folder / "config" / "link.in").symlink_to("/etc/passwd")
     done = ready.run(*words, **there)

@@ -36,7 +36,7 @@ def test_a_complete_section_is_taken(file: Path, text: str):
         ('[saas]\nstrategy = "ssm"\n' + HEALTH, "saas: the strategy 'ssm' needs ssm"),
         (ECS + SERVICE, "saas: health is missing: without a check nobody knows whether to return"),
         (ECS + SERVICE + SERVICE + HEALTH, "saas: services names rms more than once"),
-        ('[saas]\nregion = "europe"\n', "saas.region: is no AWS region, such as us-east-1"),
+        ('[saas]\nregion = "europe"\n', "saas.region: is not an AWS region, such as us-east-1"),
         ('[saas]\nstack = "eu/west"\n', "saas.stack: 'eu/west' contains '/'"),
         (f'[saas]\nstack = "{"e" * 61}"\n', "has 61 characters, at most 60 are possible"),
         (SSM.replace("Install", ""), "saas.ssm.document: "),

@@ -147,7 +147,7 @@ def test_a_user_of_somebody_else_under_the_name_is_left_alone(lab: CustomerLab):
     """It has no tags of ours."""
     lab.iam.create_user(UserName="skydrm-acme", Path="/skydrm/customers/")
     before = lab.state()
-    with pytest.raises(ConfigurationError, match="no customer of SkyDRM"):
+    with pytest.raises(ConfigurationError, match="not a customer of SkyDRM"):
         lab.issue()
     assert lab.state() == before
 

@@ -26,7 +26,7 @@ from tests.fixtures.trust import Ceremony
 UNTESTED = "1 passing QA sign-off by trusted keys required for this candidate, found 0"
 UNAPPROVED = "1 approval of this plan required, found 0"
 OTHER_IMAGES = "the promotion names other images than candidate.json"
-NO_DOCUMENT = "the publication names no trust document, its policy came from a workspace"
+NO_DOCUMENT = "the publication names no trust document: its policy came from a workspace"
 
 
 @pytest.fixture

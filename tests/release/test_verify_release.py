@@ -182,7 +182,7 @@ def test_the_python_api_returns_what_was_proven(consumer: Consumer):
         verify_release(
             VerifyReleaseRequest(consumer.bundle, (consumer.keys,), files=(consumer.bundle,)), environ={}
         )
-    assert "is no file of SkyDRM 8.1.0/42" in raised.value.reasons[0]
+    assert "is not a file of SkyDRM 8.1.0/42" in raised.value.reasons[0]
 
 
 @pytest.mark.parametrize("kind", ["image", "offline"])
@@ -426,7 +426,7 @@ def test_usage_and_unreachable_services_have_their_own_status(consumer: Consumer
     assert done.err.count("it is a path, expected a URL") == 1
     # What is wrong counts more than what could not be looked at.
     mixed = consumer.verify("--image", f"{nowhere}/a/b", "--files", str(consumer.bundle))
-    refused(mixed, "is no file of", "could not be looked at")
+    refused(mixed, "is not a file of", "could not be looked at")
 
 
 def test_a_release_that_was_taken_back_is_refused_with_the_new_bundle(promoted: Product, tmp_path: Path):

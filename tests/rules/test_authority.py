@@ -134,7 +134,7 @@ def test_a_release_that_the_policy_allows_is_proven():
     [
         (
             lambda: passed().out(trust={}, policy=OTHER),
-            "the promotion names no trust document, its policy came from",
+            "the promotion names no trust document: its policy came from",
         ),
         (lambda: passed().out(trust={}), "1 approval of this plan required, found 0"),
         (lambda: passed().out(), "1 approval of this plan required, found 0"),

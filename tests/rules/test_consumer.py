@@ -299,6 +299,6 @@ def test_local_images_and_files_match_by_digest_alone():
     assert match_file(released(), "renamed.tar", 4096, "c" * 64).parts == ("images/skydrm.tar",)
     wrong = match_file(released(), "some/skydrm.tar", 4096, "0" * 64).problems
     assert "c" * 64 in wrong[0] and "0" * 64 in wrong[0]
-    assert "is no file of SkyDRM 8.1.0/42" in match_file(released(), "x", 1, "0" * 64).problems[0]
+    assert "is not a file of SkyDRM 8.1.0/42" in match_file(released(), "x", 1, "0" * 64).problems[0]
     own = match_file(released(), "candidate.json", 1, sha256(candidate()).hexdigest())
     assert own.parts == ("candidate.json",)

@@ -86,16 +86,16 @@ def test_every_mistake_in_the_templates_is_told_at_once():
         }
     )
     for expected in (
-        "the image nginx:latest is none of the release",
-        "docker-compose.yml: build: is not possible here",
-        "each image has to stand on a line of its own",
+        "the image nginx:latest is not one of the release",
+        "docker-compose.yml: build: is not allowed here",
+        "each image must be on a separate line",
         "there is no value for {{image.z}}",
         "'lower' is no name",
         "notes.md: there is no value for {{nothing}}",
         "config/b.conf.in cannot be read: line 1 is not UTF-8: save it as UTF-8",
-        "config/a.conf.in is there in upper and in lower case",
-        "deep/er.txt is none of",
-        "config/c.conf is none of",
+        "config/a.conf.in exists in upper and lower case",
+        "deep/er.txt is not one of",
+        "config/c.conf is not one of",
     ):
         assert any(expected in reason for reason in found), (expected, found)
 
@@ -104,7 +104,7 @@ def test_a_missing_or_empty_compose_file_and_unused_images_are_told():
     """A customer would not get an image that was promoted."""
     found = mistakes({"docker-compose.yml": b"services: {}\n"}, without=("settings.txt",))
     assert "settings.txt is missing" in found
-    assert "docker-compose.yml: the image viewer of the release is not used" in found
+    assert "docker-compose.yml: the image viewer of the release is unused" in found
 
 
 @pytest.mark.parametrize("name", ["../up.in", "config/..", "config\\x.in", "config/nul.in", "/abs", "a\x00b"])
@@ -128,15 +128,15 @@ def test_a_setting_that_a_config_template_names_has_to_exist():
         ("a|host||q", "is no name"),
         ("COMPOSE_FILE|text||q", "Docker, AWS or the scripts use"),
         ("PATH|text||q", "Docker, AWS or the scripts use"),
-        ("A_B|hots||q", "is none of host"),
-        ("A_B|choice()||q", "is none of host"),
-        ("A_B|choice(a,b)|c|q", "is none of a, b"),
-        ("A_B|password|hunter2|q", "everybody can read"),
-        ("A_B|text|$(reboot)|q", "may not hold"),
-        ("A_B|text|`reboot`|q", "may not hold"),
-        ("A_B|text|it's|q", "may not hold"),
-        ("A_B|text||", "may not hold"),
-        ("A_B|host||q\nA_B|port||q", "is there twice"),
+        ("A_B|hots||q", "is not one of host"),
+        ("A_B|choice()||q", "is not one of host"),
+        ("A_B|choice(a,b)|c|q", "is not one of a, b"),
+        ("A_B|password|hunter2|q", "everyone can read"),
+        ("A_B|text|$(reboot)|q", "must not contain"),
+        ("A_B|text|`reboot`|q", "must not contain"),
+        ("A_B|text|it's|q", "must not contain"),
+        ("A_B|text||", "must not contain"),
+        ("A_B|host||q\nA_B|port||q", "occurs twice"),
     ],
 )
 def test_wrong_settings_are_refused(line: str, expected: str):
@@ -159,5 +159,5 @@ def test_what_goes_to_a_shell_is_checked():
     """A host with a quote would be code."""
     from dataclasses import replace
 
-    with pytest.raises(ConfigurationError, match="cannot be handed to a shell"):
+    with pytest.raises(ConfigurationError, match="cannot be passed to a shell"):
         setup_files(target=replace(TARGET, layer_host="x'; reboot; '"))

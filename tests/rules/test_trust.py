@@ -94,7 +94,7 @@ def test_of_several_pins_the_one_that_fits_counts():
             {1: FIRST},
             Pin(read(SECOND).digest, 2),
             GateRefused,
-            "version 1, and the pin asks for version 2 or",
+            "version 1, but the pin requires version 2 or",
         ),
         (
             {1: FIRST},
@@ -289,7 +289,7 @@ def test_release_toml_is_held_to_what_the_document_fixes():
     """Every key that is against it, at once; nothing where it fits."""
     fixed = {"ecr.account": "123456789012", "ecr.tags": ["{version}"], "no.such": 1}
     version = draft(fixed=fixed, repositories=("skydrm/",))
-    assert misfits(version, configuration()) == ["no.such is None, the trust document asks for 1"]
+    assert misfits(version, configuration()) == ["no.such is None, but the trust document requires 1"]
     bad = configuration(
         product={"name": "Other"},
         images=[{"name": "rms", "source": "x:{version}", "repository": "evil/rms"}],
@@ -297,10 +297,10 @@ def test_release_toml_is_held_to_what_the_document_fixes():
     )
     assert misfits(version, bad) == [
         "product.name is 'Other', the trust document is that of 'SkyDRM'",
-        "ecr.account is '999999999999', the trust document asks for '123456789012'",
-        "ecr.tags is ['x-{version}'], the trust document asks for ['{version}']",
-        "no.such is None, the trust document asks for 1",
-        "images 'rms': the repository evil/rms is none of skydrm/, which the trust document allows",
+        "ecr.account is '999999999999', but the trust document requires '123456789012'",
+        "ecr.tags is ['x-{version}'], but the trust document requires ['{version}']",
+        "no.such is None, but the trust document requires 1",
+        "images 'rms': the repository evil/rms is not one of skydrm/, which the trust document allows",
     ]
 
 

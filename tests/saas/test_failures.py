@@ -434,7 +434,7 @@ def test_somebody_else_who_deploys_meanwhile_is_not_overruled(refreshed: SaasSta
     hand: list[str] = []
     refreshed.clock.while_asleep = [lambda: hand.append(foreign(refreshed))]
     with pytest.raises(
-        RemoteError, match=r"it is left as it is, somebody else changed it: .* somebody else deployed"
+        RemoteError, match=r"it is left as it is, somebody else changed it: .* someone else has deployed"
     ):
         refreshed.refresh("8.1.1")
     assert refreshed.arn("rms") == hand[0]

@@ -196,7 +196,7 @@ def test_a_rehearsal_with_trust_root_and_ledger(tmp_path, environ, monkeypatch, 
         config.write_text(config.read_text().partition("[ledger]")[0])
         status, text = run("promote", "run", "8.1.0/42")
         assert status == 3, text
-        assert "ledger.kind is 'none', the trust document asks for 'folder'" in text
+        assert "ledger.kind is 'none', but the trust document requires 'folder'" in text
         assert main(["sandbox", "stop", *words[:2]], environ=environ) == 0
         # Without the option: the ledger that is there is kept.
         assert main(["sandbox", "start", *words[:2]], environ=environ) == 0

@@ -160,7 +160,7 @@ def test_a_customer_with_the_trust_root_checks_policy_and_approvals(tested: Rele
     other = Customer(customer.bundle, customer.archive, f"sha256:{'0' * 64}:1")
     fails(other.verify(), 4, "is not the pinned one: expected sha256:0000")
     late = Customer(customer.bundle, customer.archive, f"sha256:{'0' * 64}:2")
-    fails(late.verify(), 3, "the pin asks for version 2 or a newer one: it was rolled back")
+    fails(late.verify(), 3, "the pin requires version 2 or a newer one: it was rolled back")
 
 
 def test_a_promotion_under_a_workspace_policy_is_refused_by_the_official_root(
@@ -173,7 +173,7 @@ def test_a_promotion_under_a_workspace_policy_is_refused_by_the_official_root(
     assert done.status == 0, done.text
     customer = customer_of(tested, pin)
     done = customer.verify("--trust", str(ceremony.place))
-    fails(done, 3, "FAILED", "names no trust document, its policy came from a workspace")
+    fails(done, 3, "FAILED", "names no trust document: its policy came from a workspace")
     assert "1 approval of this plan required, found 0" in done.err
     keys = tested.product.folder / "keys"
     told = customer.verify("--trusted-keys", str(keys))
@@ -215,9 +215,9 @@ def test_missing_rolled_back_expired_and_unreachable_documents_stop_every_decisi
     kept = second.read_bytes()
     ceremony.pin(late)
     second.unlink()
-    fails(tested.promote(), 3, "the pin asks for version 2 or a newer one: it was rolled back")
+    fails(tested.promote(), 3, "the pin requires version 2 or a newer one: it was rolled back")
     first.rename(product.folder / "first")
-    fails(tested.promote(), 3, "a trust root is pinned, and there is no trust document in")
+    fails(tested.promote(), 3, "a trust root is pinned, but there is no trust document in")
     second.write_bytes(kept.replace(b"alice", b"alibi"))
     fails(tested.promote(), 4, "is not the pinned one")
     second.write_bytes(kept)
@@ -241,8 +241,8 @@ def test_release_toml_cannot_leave_what_the_document_fixes(tested: Release, cere
     )
     done = tested.promote()
     fails(done, 3, "release.toml is against version 1 of the trust document")
-    assert "ecr.tags is ['{version}-x'], the trust document asks for ['{version}']" in done.err
-    assert "the repository evil/rms is none of" in done.err
+    assert "ecr.tags is ['{version}-x'], but the trust document requires ['{version}']" in done.err
+    assert "the repository evil/rms is not one of" in done.err
 
 
 def test_the_ceremony_refuses_what_is_not_signed_as_it_has_to_be(tested: Release, tmp_path: Path):

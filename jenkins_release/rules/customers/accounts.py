@@ -1,8 +1,8 @@
-"""AWS accounts of customers' own, as statements in the policies of repositories.
+"""Customers' own AWS accounts, as statements in repository policies.
 
-Each repository of the product gets one statement for a customer. Its id is the statement's ``Sid``,
-which takes letters and digits: product and customer, a hash that tells ``acme-x`` and ``acmex``
-apart, and the ticket. Statements of others are not touched.
+Each repository of the product gets one statement for a customer. Its ``Sid`` allows only letters and digits,
+and consists of product and customer, a hash that tells ``acme-x`` and ``acmex`` apart, and the ticket. Other
+statements are not touched.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class SharedAccount:
     """An account that may pull.
 
     Attributes:
-        customer: Name of the customer, as far as a statement can hold it: letters and digits.
+        customer: Name of the customer, reduced to what a statement can hold: letters and digits.
         account: The account.
-        ticket: Ticket that the access was given for, letters and digits of it.
+        ticket: Ticket that the access was granted for, reduced to letters and digits.
         repositories: Repositories that let it in.
     """
 
@@ -53,7 +53,7 @@ def own_statements(customer: Customer, policy: Mapping[str, Any]) -> list[Mappin
 
 
 def shared_accounts(product: str, policies: Iterable[tuple[str, Mapping[str, Any]]]) -> list[SharedAccount]:
-    """Read from the policies of the repositories who was let in.
+    """Read from the repository policies who has access.
 
     Args:
         product: Name of the product.
@@ -72,7 +72,7 @@ def shared_accounts(product: str, policies: Iterable[tuple[str, Mapping[str, Any
 
 
 def account_of(statement: Mapping[str, Any]) -> str:
-    """Return the account that a statement lets in; the whole principal where it is no single account."""
+    """Return the account that a statement lets in; the whole principal if it is not a single account."""
     principal = statement.get("Principal")
     arn = principal.get("AWS", "") if isinstance(principal, Mapping) else ""
     found = re.search(r":iam::([0-9]{12}):root$", str(arn)) or re.fullmatch(r"([0-9]{12})", str(arn))

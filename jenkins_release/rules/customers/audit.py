@@ -1,7 +1,7 @@
-"""What is wrong with a customer's access: drift, further ways in, old and unused keys.
+"""What is wrong with a customer's access: drift, additional access, old and unused keys.
 
-A decision over what IAM shows, without a call of its own. Each finding says what was expected, what
-was found and what to do.
+Decides from what IAM shows, without calling it. Each finding says what was expected, what was found and what
+to do.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SeenKey:
 
 @dataclass(frozen=True)
 class SeenUser:
-    """A user under the product's path, with all that gives it rights.
+    """A user under the product's path, with everything that grants it rights.
 
     Attributes:
         name: User name.
@@ -68,7 +68,7 @@ class AuditLimits:
         scope: What they may pull.
         boundary: ARN of their boundary.
         key_max_age: Age from which a key is too old.
-        unused: Time without use from which a key is not needed.
+        unused: Time without use after which a key counts as unused.
         rotation: Time that a rotation may take.
         delete_after: Time from which a revoked customer may be deleted.
     """
@@ -84,10 +84,10 @@ class AuditLimits:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be.
+    """Something that is wrong.
 
     Attributes:
-        user: User name; the boundary's ARN where the finding is about that.
+        user: User name; the boundary's ARN if the finding is about that.
         check: Short name of the check, for a nightly job to tell findings apart.
         message: What was found and expected.
         hint: What to do.
@@ -104,13 +104,13 @@ def audit_boundary(document: Policy | None, limits: AuditLimits) -> list[Finding
     if document is None:
         return [
             Finding(
-                limits.boundary, "boundary-missing", "there is no such policy", "'customer issue' makes it"
+                limits.boundary, "boundary-missing", "the policy does not exist", "'customer issue' makes it"
             )
         ]
     if not same_policy(document, boundary_policy(limits.scope)):
-        message = "the boundary is not the one of the product's repositories"
+        message = "the boundary does not match the product's repositories"
         return [
-            Finding(limits.boundary, "boundary-drift", message, "'customer issue' of any customer mends it")
+            Finding(limits.boundary, "boundary-drift", message, "'customer issue' for any customer fixes it")
         ]
     return []
 
@@ -118,9 +118,9 @@ def audit_boundary(document: Policy | None, limits: AuditLimits) -> list[Finding
 def audit_user(user: SeenUser, limits: AuditLimits, now: datetime) -> list[Finding]:
     """Return everything that is wrong with a user."""
     if user.tags.get(tag.PRODUCT) != limits.product or not user.tags.get(tag.CUSTOMER):
-        hint = "find out who made it; access is issued by 'customer issue' only"
+        hint = "find out who created it; only 'customer issue' issues access"
         return [
-            Finding(user.name, "unknown-user", "stands under the customers' path without their tags", hint),
+            Finding(user.name, "unknown-user", "is under the customers' path, but lacks their tags", hint),
             *_ways_in(user),
         ]
     return [*_rights(user, limits), *_ways_in(user), *_keys(user, limits, now), *_state(user, limits, now)]
@@ -172,7 +172,7 @@ def _keys(user: SeenUser, limits: AuditLimits, now: datetime) -> list[Finding]:
     for key in user.keys:
         if key.key_id not in delivered:
             message = f"the key {key.key_id} was not handed over by this program"
-            hint = "find out who made it, and delete it; a run that died is finished by running it again"
+            hint = "find out who created it, and delete it; if a run died, run it again to finish it"
             found.append(Finding(user.name, "unknown-key", message, hint))
         if not key.active:
             continue
@@ -195,21 +195,23 @@ def _state(user: SeenUser, limits: AuditLimits, now: datetime) -> list[Finding]:
         hint = "finish it: 'customer issue' with the same customer and ticket"
         found.append(Finding(user.name, "unfinished-issue", "was never issued completely", hint))
     if expires is None:
-        found.append(Finding(user.name, "expiry-missing", "no day is set on which the access ends", renew))
+        found.append(Finding(user.name, "expiry-missing", "no end date is set for the access", renew))
     elif expires < now.date() and revoked is None:
         found.append(Finding(user.name, "expired", f"the access ended on {expires}", renew))
     rotation = moment_in(user.tags, tag.ROTATION_AT)
     if rotation is not None and now - rotation > limits.rotation and revoked is None:
-        message = f"the rotation begun on {day(rotation)} is not finished"
+        message = f"the rotation that began on {day(rotation)} is not finished"
         found.append(Finding(user.name, "rotation-open", message, "customer rotate"))
     if revoked is not None:
         if tag.REVOKED not in user.inline:
             found.append(
-                Finding(user.name, "revoked-without-deny", "is revoked and no policy denies", "revoke again")
+                Finding(
+                    user.name, "revoked-without-deny", "is revoked, but has no deny policy", "revoke again"
+                )
             )
         for key in user.keys:
             if key.active:
-                message = f"is revoked and the key {key.key_id} is active"
+                message = f"is revoked, but the key {key.key_id} is active"
                 found.append(Finding(user.name, "revoked-with-key", message, "revoke again"))
         if now - revoked > limits.delete_after:
             message = f"was revoked on {day(revoked)} and can be deleted"

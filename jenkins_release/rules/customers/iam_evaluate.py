@@ -1,11 +1,11 @@
 """What IAM would answer: the evaluation of identity policies under a permissions boundary.
 
 After "Policy evaluation logic" of the IAM user guide: an explicit deny wins; otherwise an action
-needs an allow from the identity's policies and, where there is a boundary, one from the boundary.
-Actions are compared without case, resources with it; ``*`` and ``?`` are the only wildcards. What
-this module does not know never helps the caller: an unknown condition, or a policy variable, does not
-fulfil an Allow, and fulfils a Deny. A repository's own policy is not looked at: it may let a user of
-the account in whatever boundary the user has ("Permissions boundaries for IAM entities", same guide).
+needs an allow from the identity's policies and, if there is a boundary, one from the boundary.
+Actions are compared without case, resources with it; ``*`` and ``?`` are the only wildcards. What this module
+does not know never favours the caller: an unknown condition or a policy variable never meets an Allow, and
+always meets a Deny. A repository's own policy is not evaluated: it can grant a user of the account access
+whatever boundary the user has ("Permissions boundaries for IAM entities", same guide).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class IamCall:
     """A call that IAM is asked about.
 
     Attributes:
-        action: Such as ``ecr:BatchGetImage``.
-        resource: ARN that it is done to; ``*`` for actions without one.
+        action: For example ``ecr:BatchGetImage``.
+        resource: ARN that the action is for; ``*`` for actions without one.
         context: Condition keys, such as ``aws:SourceIp``.
     """
 
@@ -56,7 +56,7 @@ def evaluate(policies: Iterable[Policy], call: IamCall, boundary: Policy | None 
 
 
 def statements(policy: Policy) -> list[Mapping[str, Any]]:
-    """Return the statements of a policy, one that stands alone too; what is none is left out."""
+    """Return the statements of a policy, which may be a single one; anything else is left out."""
     found = policy.get("Statement", [])
     many = found if isinstance(found, list) else [found]
     return [each for each in many if isinstance(each, Mapping)]
@@ -93,7 +93,7 @@ def _covers(statement: Mapping[str, Any], element: str, effect: str, holds: Call
 
 
 def _holds(pattern: str, holds: Callable[[str], bool], unknown: bool) -> bool:
-    """Whether a pattern names the call; ``unknown`` where a policy variable stands in it."""
+    """Whether a pattern names the call; ``unknown`` if it contains a policy variable."""
     return unknown if "${" in pattern else holds(pattern)
 
 

@@ -1,11 +1,11 @@
 """The IAM policies of customers, made from the product's repositories.
 
-A customer may mint a registry token and pull from the product's repositories, and nothing else in
-the account. ``ecr:GetAuthorizationToken`` takes no resource, so it stands on ``*``; a pull needs
-the three actions of "Amazon ECR Pull only" (ECR user guide, "Required permissions"). AWS's managed
-``AmazonEC2ContainerRegistryPullOnly`` opens every repository of the account and is not used. ECR
-has no access control by tag, so which versions are there is a matter of retention, and neither a
-new release nor a new customer changes a policy.
+A customer may get a registry token and pull from the product's repositories, and nothing else in the account.
+``ecr:GetAuthorizationToken`` takes no resource, so it is allowed on ``*``; a pull needs the three actions of
+"Amazon ECR Pull only" (ECR user guide, "Required permissions"). AWS's managed
+``AmazonEC2ContainerRegistryPullOnly`` opens every repository of the account and is not used. ECR has no
+access control by tag, so retention decides which versions there are, and neither a new release nor a new
+customer changes a policy.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ PULL_ACTIONS = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:Get
 VERSION = "2012-10-17"
 """Version of the policy language (IAM user guide, "Version" element)."""
 MAX_INLINE = 2048
-"""Characters of all inline policies of a user, white space apart (IAM user guide, "IAM and STS quotas")."""
+"""Most characters in a user's inline policies, without spaces (IAM user guide, "IAM and STS quotas")."""
 MAX_TAG = 256
-"""Characters of the value of a tag (IAM API reference, Tag)."""
+"""Maximum characters of a tag value (IAM API reference, Tag)."""
 MAX_MANAGED = 6144
-"""Characters of a managed policy, white space not counted (the same page)."""
+"""Maximum characters of a managed policy, without white space (same page)."""
 
 Policy = Mapping[str, Any]
 _SPACE = re.compile(r"\s")
@@ -42,7 +42,7 @@ _PRIVATE = tuple(
 )
 """Addresses that no request comes from over the internet: RFC 1918, 6598, 4193 and 4291."""
 ANY_NETWORK = "any"
-"""Lifts a limit to networks."""
+"""Removes the limit to networks."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class PullScope:
             problem = repository_problem(name)
             if problem is not None:
                 # A wildcard here would open more than the product's repositories.
-                raise ConfigurationError(f"the repository {name!r} cannot stand in a policy: it {problem}")
+                raise ConfigurationError(f"the repository {name!r} is not allowed in a policy: it {problem}")
         if not self.repositories:
-            raise ConfigurationError("the product has no repository: there is nothing to pull")
+            raise ConfigurationError("the product has no repository, so there is nothing to pull")
 
     @property
     def resources(self) -> tuple[str, ...]:
@@ -79,10 +79,10 @@ class PullScope:
 
 
 def arn_partition(region: str) -> str:
-    """Return what the ARNs of a region begin with behind ``arn:``. Raises ConfigurationError."""
+    """Return what follows ``arn:`` in the ARNs of a region. Raises ConfigurationError."""
     partition = partition_of(region)
     if partition is None:
-        raise ConfigurationError(f"{region!r} is no AWS region", hint="such as eu-central-1")
+        raise ConfigurationError(f"{region!r} is not an AWS region", hint="such as eu-central-1")
     return partition.ident
 
 
@@ -90,11 +90,11 @@ def source_networks(given: Sequence[str]) -> tuple[str, ...]:
     """Check and normalise networks for ``aws:SourceIp``.
 
     Args:
-        given: Addresses or networks in CIDR form, IPv4 or IPv6; ``any`` alone is no limit.
+        given: Addresses or networks in CIDR form, IPv4 or IPv6; ``any`` alone means no limit.
 
     Raises:
         ConfigurationError: One is not a network, is the whole internet, or is private: AWS sees the
-            public address that a customer's requests come from. Or they are too many for a tag.
+            public address that a customer's requests come from. Or there are too many for a tag.
     """
     if tuple(given) == (ANY_NETWORK,):
         return ()
@@ -112,13 +112,13 @@ def source_networks(given: Sequence[str]) -> tuple[str, ...]:
         if any(network.version == each.version and network.subnet_of(each) for each in _PRIVATE):  # type: ignore[arg-type]
             raise ConfigurationError(
                 f"{text!r} is private: AWS sees the public address that requests come from",
-                hint="ask the customer for the address behind which the network is",
+                hint="ask the customer for the public address of the network",
             )
         found.add(str(network))
     if len(" ".join(found)) > MAX_TAG:
         raise ConfigurationError(
-            f"{len(found)} networks are too many: written down they have more than {MAX_TAG} characters",
-            hint="give larger networks",
+            f"{len(found)} networks are too many for an IAM tag: they have more than {MAX_TAG} characters",
+            hint="give fewer, larger networks",
         )
     return tuple(sorted(found))
 
@@ -130,10 +130,10 @@ def pull_policy(
 
     Args:
         scope: What may be pulled.
-        networks: Networks that requests have to come from; any if empty. Layers come from S3 by
-            signed URLs, which do not look at the address again.
-        expires: Last day of the access, in UTC; None for no end. IAM compares the time of each call (IAM
-            user guide, "Date condition operators"), so a registry token from before ends with it too.
+        networks: Networks that requests must come from; any if empty. Layers come from S3 through signed
+            URLs, which do not check the address again.
+        expires: Last day of the access, in UTC; None for no end. IAM compares the time of each call (IAM user
+            guide, "Date condition operators"), so earlier registry tokens end with it too.
     """
     conditions: dict[str, Any] = {}
     if networks:
@@ -165,7 +165,7 @@ def boundary_policy(scope: PullScope) -> dict[str, Any]:
 def deny_policy() -> dict[str, Any]:
     """Return the policy of a revoked customer: an explicit deny wins over every allow.
 
-    It also holds for registry tokens that were minted before, which outlive an access key.
+    It also covers registry tokens that were issued earlier, which outlive an access key.
     """
     return {
         "Version": VERSION,
@@ -174,9 +174,9 @@ def deny_policy() -> dict[str, Any]:
 
 
 def room_for_pull() -> int:
-    """Return how long the pull policy may be: the inline policies of a user share one quota.
+    """Return the maximum length of the pull policy: the inline policies of a user share one quota.
 
-    A revocation writes its deny beside the pull policy, and must not find the quota used up.
+    A revocation adds its deny to the pull policy, and must find enough quota left.
     """
     return MAX_INLINE - len(json.dumps(deny_policy(), separators=(",", ":")))
 
@@ -184,10 +184,10 @@ def room_for_pull() -> int:
 def repository_statement(user: str, account: str, partition: str = "aws") -> dict[str, Any]:
     """Return the statement of a repository policy that lets another AWS account pull.
 
-    Its administrator decides which principals may; ``GetAuthorizationToken`` is granted there.
+    Its administrator decides which principals may, and grants ``GetAuthorizationToken`` there.
 
     Args:
-        user: Name that the statement is known by, made of the product's and the customer's.
+        user: Name of the statement, made from product and customer.
         account: The customer's account, twelve digits.
         partition: Partition of both accounts.
 
@@ -196,7 +196,7 @@ def repository_statement(user: str, account: str, partition: str = "aws") -> dic
     """
     if not re.fullmatch(r"[0-9]{12}", account):
         raise ConfigurationError(
-            f"{account!r} is no AWS account id", hint="give --account-id and twelve digits"
+            f"{account!r} is not an AWS account id", hint="give --account-id and twelve digits"
         )
     return {
         "Sid": user,
@@ -210,20 +210,20 @@ def policy_text(policy: Policy, limit: int) -> str:
     """Return a policy as IAM stores it.
 
     Raises:
-        ConfigurationError: It is longer than IAM takes.
+        ConfigurationError: It is longer than IAM allows.
     """
     text = json.dumps(policy, separators=(",", ":"))
     length = len(_SPACE.sub("", text))
     if length > limit:
         raise ConfigurationError(
-            f"the policy has {length} characters, IAM takes at most {limit}",
-            hint="give the product fewer repositories: one may hold several images under different tags",
+            f"the policy has {length} characters, IAM allows at most {limit}",
+            hint="give the product fewer repositories: one can hold several images under different tags",
         )
     return text
 
 
 def same_policy(one: Policy, other: Policy) -> bool:
-    """Whether two documents say the same in the same words, order and single values aside."""
+    """Whether two documents are the same, apart from order and single values."""
     return bool(_canonical(one) == _canonical(other))
 
 

@@ -1,9 +1,9 @@
-"""Customers as IAM users: names, tags, and what of them says how far an issue came.
+"""Customers as IAM users: their names and tags, which show how far an issue got.
 
 IAM compares user names without case (IAM user guide, "IAM identifiers"): ``ACME`` and ``acme`` are
-one user. The tags of a user are its record: everything that a command needs to go on where another
-one died stands there, none of it secret. Values hold letters, digits, spaces and ``_ . : / = + - @``
-(IAM API reference, Tag).
+one user. The tags of a user are its record: they hold everything that a command needs to continue after
+another one died, and nothing secret. Values hold letters, digits, spaces and ``_ . : / = + - @`` (IAM API
+reference, Tag).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from jenkins_release.base.errors import ConfigurationError
 CUSTOMER, TICKET, ISSUED_BY, EXPIRES = "customer", "ticket", "issued-by", "expires"
 ISSUED_AT, PRODUCT, STATE, NETWORKS = "issued-at", "product", "state", "source-ips"
 DELIVERED = "delivered-keys"
-"""Ids of the access keys whose secret was handed over, with spaces between them."""
+"""Ids of the access keys whose secret was handed over, separated by spaces."""
 ROTATES, ROTATION_AT = "rotates-key", "rotation-at"
 REVOKED_AT, REVOKED_BY, REVOKED_KEYS = "revoked-at", "revoked-by", "revoked-keys"
 REVOKED_BECAUSE = "revoked-because"
 PROBE = "probe"
-"""Set while a revocation has a key of its own to try with: ids of the keys that were there before."""
+"""Set while a revocation has its own key for a test: ids of the keys that existed before."""
 ISSUING, ISSUED = "issuing", "issued"
 
 PULL, REVOKED = "pull", "revoked"
-"""Names of the inline policies: what a customer may do, and the deny of a revoked one."""
+"""Names of the inline policies: what a customer may do, and the deny after a revocation."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38}[A-Za-z0-9])?")
 _TICKET = re.compile(r"[A-Za-z][A-Za-z0-9_]*-[0-9]{1,9}")
 _MAX_USER = 64
@@ -39,7 +39,7 @@ class Customer:
     """A customer of a product.
 
     Attributes:
-        name: As the ticket writes it.
+        name: As in the ticket.
         product: Name of the product.
     """
 
@@ -56,7 +56,7 @@ def customer_named(name: str, product: str) -> Customer:
     """Check a customer's name.
 
     Raises:
-        ConfigurationError: It could not be an IAM user, a file name and a word in a shell at once.
+        ConfigurationError: It is not valid as an IAM user, a file name and a shell word.
     """
     if not _NAME.fullmatch(name) or "--" in name:
         shown = name if len(name) <= 60 else f"{name[:57]}..."
@@ -67,7 +67,7 @@ def customer_named(name: str, product: str) -> Customer:
     customer = Customer(name, product)
     if len(customer.user) > _MAX_USER:
         raise ConfigurationError(
-            f"the IAM user {customer.user} would have {len(customer.user)} characters, IAM takes {_MAX_USER}",
+            f"the IAM user {customer.user} would have {len(customer.user)} characters, at most {_MAX_USER}",
             hint="give the customer a shorter name",
         )
     return customer
@@ -87,7 +87,7 @@ def checked_ticket(ticket: str) -> str:
 
 
 def tag_value(text: str) -> str:
-    """Return a text as the value of an IAM tag: what IAM does not take becomes ``_``, 256 characters."""
+    """Return a text as an IAM tag value: characters that IAM refuses become ``_``, at most 256 characters."""
     return _NOT_IN_A_TAG.sub("_", text)[:256]
 
 
@@ -97,12 +97,12 @@ def default_path(product: str) -> str:
 
 
 def boundary_name(product: str) -> str:
-    """Return the name of the managed policy that bounds a product's customers."""
+    """Return the name of the managed policy that is the boundary of a product's customers."""
     return f"{product.lower()}-customer-boundary"
 
 
 def same_customer(tags: Mapping[str, str], customer: Customer) -> None:
-    """Refuse a user that stands for somebody else under the same name.
+    """Refuse a user with the same name that is someone else.
 
     Raises:
         ConfigurationError: The user was not made by this program, or is written in another case.
@@ -110,12 +110,12 @@ def same_customer(tags: Mapping[str, str], customer: Customer) -> None:
     found = tags.get(CUSTOMER)
     if found is None or tags.get(PRODUCT) != customer.product:
         raise ConfigurationError(
-            f"the IAM user {customer.user} exists and is no customer of {customer.product}",
-            hint="find out whose it is; 'customer audit' lists such users",
+            f"the IAM user {customer.user} exists, but is not a customer of {customer.product}",
+            hint="find out who owns it; 'customer audit' lists such users",
         )
     if found != customer.name:
         raise ConfigurationError(
-            f"the customer {customer.name!r} exists as {found!r}: IAM does not tell case apart",
+            f"the customer {customer.name!r} exists as {found!r}: IAM ignores case",
             hint=f"write {found}",
         )
 
@@ -126,7 +126,7 @@ def delivered_keys(tags: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def day_of(tags: Mapping[str, str], tag: str) -> date | None:
-    """Return a date that stands in a tag; None if there is none or it cannot be read."""
+    """Return the date in a tag; None if there is none or it cannot be read."""
     try:
         return date.fromisoformat(tags.get(tag, "")[:10])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Approvals and overrides: whose count, for which plan, and what they do not cover."""
+"""Approvals and overrides: which count, for which plan, and what they do not cover."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jenkins_release.rules.gate.evidence import Counted, Evidence
 from jenkins_release.rules.gate.policy import Policy
 
 ATTESTED_REQUESTER = "attestedRequester"
-"""Field of an approval by a notary: whom Jenkins authenticated when the build was started that asks."""
+"""Field of an approval by a notary: whom Jenkins authenticated when the requesting build was started."""
 _AGAIN = "make the plan again and have it approved"
 
 
@@ -61,18 +61,18 @@ def approved_plan(item: Counted) -> Plan | None:
 def approvals(
     evidence: Evidence, found: Sequence[Verdict], candidate: Candidate, policy: Policy, plan: Plan | None
 ) -> tuple[list[Reason], tuple[Counted, ...]]:
-    """Whether enough people approved exactly this plan, each of them entitled to.
+    """Whether enough people who may approve have approved exactly this plan.
 
     Args:
         evidence: The attestations.
         found: The verdicts, for who tested.
         candidate: The candidate, for who built it.
         policy: What is asked for.
-        plan: The plan as it would be made now; None if nobody asked the registry: approvals are
-            not looked at then.
+        plan: The plan as it would be made now; None without a look at the registry: approvals are then not
+            checked.
 
     Returns:
-        Why not, none where there are enough; and the approvals that count.
+        Why not, empty if there are enough; and the approvals that count.
     """
     if not policy.approvals or plan is None:
         return [], ()
@@ -133,10 +133,10 @@ def given_twice(
     policy: Policy,
     plan: Plan,
 ) -> list[Reason]:
-    """Say that an approval adds nothing if one is still missing: the same person gave it before.
+    """Say, while one is still missing, that an approval adds nothing: the same person gave it before.
 
     Args:
-        item: The approval that is to be given; it is in the evidence too.
+        item: The new approval; the evidence includes it.
         evidence: The attestations.
         found: The verdicts, for who tested.
         candidate: The candidate, for who built it.
@@ -156,7 +156,7 @@ def given_twice(
 
 
 def _voice(item: Counted) -> tuple[str, str]:
-    """Return who approves, and what that person has to have alone to be counted."""
+    """Return who approves, and what must be unique to that person for the approval to count."""
     approver = str(item.statement.extension.get("approver", ""))
     return approver, voice(item.key.key.keyid, approver, notary=item.key.notary)
 
@@ -166,7 +166,7 @@ def same_key(
 ) -> list[Reason]:
     """Say why a key may not sign an approval: one key under two names is one person.
 
-    A notary's key speaks for many; there the names tell them apart.
+    A notary's key speaks for many people, whom their names tell apart.
 
     Args:
         who: The approval, for the message.
@@ -225,7 +225,7 @@ def speaking(who: str, key: TrustedKey, approver: str, policy: Policy) -> list[R
     Args:
         who: The approval, for the message.
         key: The key.
-        approver: In whose name it approves.
+        approver: The person in whose name it approves.
         policy: Who is who, and whether a notary's word suffices.
     """
     problem = policy.voice_problem(key, approver, "approval")
@@ -236,18 +236,18 @@ def speaking(who: str, key: TrustedKey, approver: str, policy: Policy) -> list[R
 def unproven_request(
     who: str, plan: Plan, key: TrustedKey, told: str, evidence: Evidence, policy: Policy
 ) -> list[Reason]:
-    """Say that nothing proves who asked for a plan: the name in it is only what somebody wrote.
+    """Say that nothing proves who asked for a plan: anyone could have written the name in it.
 
-    A signed request proves it, and so does the notary that approves, with the name of whom Jenkins
-    authenticated when the build was started that asks. Without a list of people it is not asked for.
+    A signed request proves it. So does a notary's approval that names whom Jenkins authenticated when the
+    requesting build was started. Without a list of people, no proof is required.
 
     Args:
         who: The approval, for the message.
         plan: The plan that is approved.
         key: The key that approves.
-        told: Who asked, in the word of the notary that approves; empty for none.
+        told: Who asked, according to the approving notary; empty if it does not say.
         evidence: The attestations, for the signed request.
-        policy: Who is who, and who has to be apart.
+        policy: Who is who, and who must be different people.
     """
     people = policy.directory
     if not people.listed or "requester" not in policy.separate:
@@ -319,14 +319,14 @@ def entitlement(
 
 
 def overrides(evidence: Evidence, plan: Plan | None, policy: Policy) -> tuple[list[Override], list[str]]:
-    """Return the overrides that count for the plan as it is now, and why others of it do not.
+    """Return the overrides that count for the current plan, and why others for it do not.
 
-    One from before a withdrawal does not count after it, whatever it names: who signed it did not
-    know why the release would be withdrawn.
+    An override does not count after a later withdrawal, whatever it names: its signer did not know why the
+    release would be withdrawn.
 
     Args:
         evidence: The attestations.
-        plan: The plan as it would be made now; nothing counts without one.
+        plan: The plan as it would be made now; without one, nothing counts.
         policy: Who is who, and whether a notary's word suffices.
     """
     if plan is None:

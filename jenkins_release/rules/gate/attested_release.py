@@ -1,4 +1,4 @@
-"""What the attestations of a candidate say of it as a release: what was promoted, what was published."""
+"""What a candidate's attestations say about it as a release: what was promoted and published."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class AttestedRelease:
         evidence: Its attestations, sorted out.
         verdicts: Latest verdict of each tester.
         promotion: The last promotion that counts.
-        promoted: What it left in the registry; None if there is none that can be read.
+        promoted: What it left in the registry; None if there is no readable one.
         publication: The last publication that counts.
-        published: What it left in the release area; None if there is none that can be read.
+        published: What it left in the release area; None if there is no readable one.
         approvals: The approvals that promotion and publication name, by trusted keys.
-        summary: The verification summary, where one that counts ends the chain.
+        summary: The verification summary, if one that counts ends the chain.
         summary_sha256: SHA-256 in hex of that summary's envelope; empty if there is none.
-        inputs: Every attestation but that one.
-        problems: Why the release is not validated and in force, the summary not looked at.
+        inputs: Every attestation except the summary.
+        problems: Why the release is not validated and in force, apart from the summary.
     """
 
     record: Candidate
@@ -67,7 +67,7 @@ class AttestedRelease:
 
     @property
     def attested(self) -> Counted | None:
-        """The build attestation, where one counts."""
+        """The build attestation, if one counts."""
         return next(iter(self.evidence.of(PROVENANCE)), None)
 
     @property
@@ -98,10 +98,10 @@ class AttestedRelease:
         return replace(self, summary=None, inputs=(*self.inputs, given))
 
     def expected_summary(self, *, passed: bool) -> dict[str, Any]:
-        """Return the summary's predicate as it has to be, ``timeVerified`` left out.
+        """Return the expected predicate of the summary, without ``timeVerified``.
 
         Raises:
-            IntegrityError: There is no promotion or publication to summarize.
+            IntegrityError: There is no promotion or publication to summarise.
         """
         policy = self.released_by.statement.predicate.get("policy") if self.released_by else None
         if not isinstance(policy, str):

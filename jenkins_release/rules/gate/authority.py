@@ -1,9 +1,9 @@
-"""Whether the policy allows what was released, whoever signed that it was.
+"""Whether the policy allows what was released, whoever signed the release.
 
-The holder of the promotion key can sign a promotion of anything. So the key is not believed for what others
-have to say: the gate is asked again, as it was when a promotion or publication was signed, about the
-attestations that stood before it. Those who receive a release ask
-(:mod:`jenkins_release.rules.release.consumer`), and so does every step that shows or serves one.
+The holder of the promotion key can sign a promotion of anything. So the key is not trusted for what others
+have to say: the gate decides again, as of the time when a promotion or publication was signed, from the
+attestations before it. Those who receive a release do so (:mod:`jenkins_release.rules.release.consumer`), and
+so does every step that shows or serves one.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from jenkins_release.rules.gate.policy import NOTARY_ROLES, Policy, policy_diges
 RELEASING = (PROMOTION, PUBLICATION)
 """What makes a candidate a release."""
 LEAST = Policy(accept_notary=NOTARY_ROLES, allow_downgrade=True)
-"""What every policy asks for: one pass of QA."""
+"""What every policy requires: one QA pass."""
 
 
 @dataclass(frozen=True)
 class Authority:
-    """A version of a trust document, as those who judge a release need it.
+    """A version of a trust document, for those who judge a release.
 
     Attributes:
         number: Its number.
         digest: Digest of what its root keys signed.
-        policy: What it asks for.
-        policy_digest: Digest of that and of its keys, which promotions and approvals name.
-        trusted: Its keys; one that a later version revokes is revoked here too.
-        expires: First moment at which it was no longer in force, UTC.
-        product: The product that it is about.
+        policy: Its policy.
+        policy_digest: Digest of the policy and the keys, which promotions and approvals name.
+        trusted: Its keys; keys that a later version revokes are revoked here too.
+        expires: When it expires, UTC.
+        product: Its product.
     """
 
     number: int
@@ -77,17 +77,17 @@ class Chain:
     arrivals: Mapping[str, Arrival] | None = None
 
     def statements(self) -> dict[str, Statement]:
-        """Return name to statement of every attestation that can be read; signatures are not looked at."""
+        """Return name to statement of every readable attestation; signatures are not checked."""
         found = {}
         for name, data in self.attestations.items():
             try:
                 found[name] = read_envelope(data, name)[1]
             except IntegrityError:
-                continue  # collect() has it among what was altered
+                continue  # collect() reports it as altered
         return found
 
     def before(self, made: Counted) -> Chain:
-        """Return what stood before a promotion or publication."""
+        """Return the attestations before a promotion or publication."""
         earlier = {
             name: self.attestations[name]
             for name, said in self.statements().items()
@@ -97,10 +97,10 @@ class Chain:
 
 
 def authority_of(said: Statement, authorities: Sequence[Authority]) -> Authority | None:
-    """Return the version that a promotion or publication names; None if it is none of those believed.
+    """Return the version that a promotion or publication names; None if it is not a trusted one.
 
-    One from before the trust root names no version. It falls under the newest one with exactly its policy
-    and keys. What it names is not believed: it only chooses among versions that are.
+    One from before the trust root names no version, and falls under the newest version with exactly its
+    policy and keys. What it names is not trusted: it only selects among trusted versions.
     """
     named = said.predicate.get("trust")
     if named is None:
@@ -118,13 +118,13 @@ def refusals(
     authorities: Sequence[Authority],
     kinds: Collection[str] = RELEASING,
 ) -> tuple[str, ...]:
-    """Say why a release is none that the trust document allows; nothing if it is allowed.
+    """Say why the trust document does not allow a release; empty if it does.
 
     Args:
         release: What its attestations say.
         chain: Those attestations.
-        authorities: The versions that are believed, from the pinned one to the newest.
-        kinds: Predicate types that are looked at.
+        authorities: The trusted versions, from the pinned one to the newest.
+        kinds: Predicate types to check.
     """
     found = [line for made in _made(release, kinds) for line in _against(made, release, chain, authorities)]
     return tuple(dict.fromkeys(found))
@@ -137,17 +137,17 @@ def workspace_refusals(
     trusted: Sequence[TrustedKey],
     kinds: Collection[str] = RELEASING,
 ) -> tuple[str, ...]:
-    """Say why a release is none that a policy without a trust root allows; nothing if it is allowed.
+    """Say why a policy without a trust root does not allow a release; empty if it does.
 
     Policies change, and without a trust root nothing shows which one was in force. A release that was made
-    under another policy than this one is held against what every policy asks for.
+    under another policy is checked against what every policy requires.
 
     Args:
         release: What its attestations say.
         chain: Those attestations.
         policy: The policy of ``release.toml``.
         trusted: Its keys.
-        kinds: Predicate types that are looked at.
+        kinds: Predicate types to check.
     """
     found = []
     own = policy_digest(policy, trusted)
@@ -178,7 +178,7 @@ def _against(
         version = named.get("version") if isinstance(named, dict) else None
         numbers = f"{authorities[0].number} to {authorities[-1].number}"
         refused.append(
-            f"{made.file}: the {said.kind} names no trust document, its policy came from a workspace"
+            f"{made.file}: the {said.kind} names no trust document: its policy came from a workspace"
             if named is None
             else f"{made.file}: the {said.kind} names version {version!r} of a trust document that is none "
             f"of the versions {numbers} that the trust root leads to"
@@ -205,7 +205,7 @@ def _unmet(
     digest: str,
     trusted: Sequence[TrustedKey],
 ) -> list[str]:
-    """Ask the gate again, as it was when a promotion or publication was signed."""
+    """Let the gate decide again, as of the time when a promotion or publication was signed."""
     before = chain.before(made)
     try:
         plan = _plan_of(made, release, before, digest, trusted)
@@ -220,7 +220,7 @@ def _unmet(
         plan=plan,
         arrivals=before.arrivals,
     )
-    # A candidate that the gate cannot judge has no unmet condition.
+    # If the gate cannot judge a candidate, it has no unmet condition.
     unjudged = [line for line in decision.altered if line not in release.problems]
     return [reason.message for reason in decision.unmet] + unjudged
 
@@ -228,7 +228,7 @@ def _unmet(
 def _plan_of(
     made: Counted, release: AttestedRelease, before: Chain, policy: str, trusted: Sequence[TrustedKey]
 ) -> Plan:
-    """Return the plan that was carried out, for approvals and overrides to be held against."""
+    """Return the plan that was carried out, to compare approvals and overrides with."""
     evidence = collect(
         before.candidate, before.attestations, trusted, made.statement.signed_at, before.arrivals
     )
@@ -244,7 +244,7 @@ def released_plan(approved: Plan | None, made: Counted, release: AttestedRelease
     """Return the plan as it was carried out: what a release's records name, the rest as it was approved.
 
     Raises:
-        IntegrityError: The records name what no plan can name.
+        IntegrityError: The records name something that no plan can name.
     """
     try:
         return _released_plan(approved, made, release, policy)
@@ -285,7 +285,7 @@ def _released_plan(approved: Plan | None, made: Counted, release: AttestedReleas
     area = approved.release_area if approved else ""
     registry = promoted.registry if promoted else ""
     if made is release.publication:
-        # It releases files; images are the promotion's, which may come later.
+        # It releases files; images are part of the promotion, which may come later.
         images, registry = (list(approved.images), approved.registry) if approved else ([], "")
         area = release.published.location if release.published is not None else area
     return Plan(

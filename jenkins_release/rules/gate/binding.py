@@ -1,4 +1,4 @@
-"""What a verdict says about how its tester knew which candidate was tested."""
+"""How a tester knew which candidate was tested, according to the verdict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def binding(said: Statement) -> Binding:
     """Return how a verdict is bound to the candidate that it is about.
 
     ``receipt``: by what the tester had loaded; ``digest``: the tester named the candidate's digest.
-    ``unknown`` is everything else, also a verdict about one candidate whose tester tested another.
+    ``unknown`` is everything else, including a verdict about one candidate whose tester tested another.
     """
     claim = said.extension.get("tested")
     if not isinstance(claim, dict) or claim.get("digest") != f"sha256:{said.subjects.get(_MANIFEST)}":
@@ -26,7 +26,7 @@ def binding(said: Statement) -> Binding:
 
 
 def tested_text(said: Statement) -> str:
-    """Say in words how a verdict is bound; whoever signed it may have put anything into it."""
+    """Say in words how a verdict is bound; its content is not trusted."""
     found = said.extension.get("tested")
     claim: dict[str, Any] = found if isinstance(found, dict) else {}
     match binding(said):

@@ -1,6 +1,6 @@
-"""Clearance: which images may get release tags, tied to the decision that says so.
+"""Clearance: which images may get release tags, bound to the decision that allows it.
 
-A clearance cannot be made unless the decision was about exactly these images of exactly this candidate.
+A clearance can be made only if the decision was about exactly these images of exactly this candidate.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.rules.gate.decision import Decision
 
-_HINT = "no release tag was set; find out who changed the share or the registry, and run the promotion again"
+_HINT = "no release tag was set; find out who changed the share or the registry, then run the promotion again"
 
 
 @dataclass(frozen=True)
 class ProvenImage:
-    """An image that the registry holds, with the record that it was proven against.
+    """An image in the registry, with the record that it was verified against.
 
     Attributes:
         record: What ``candidate.json`` says of the image.
@@ -47,14 +47,14 @@ class ProvenImage:
 def is_image(stored: StoredImage, record: ImageRecord) -> bool:
     """Whether what the registry holds can be the image that QA validated.
 
-    A manifest that was fixed at the export has to be exactly that one. Without one, the config digest covers
-    the ``diff_ids`` of all layers, and that the layers are these has to be proven by their bytes.
+    If the export fixed a manifest, it must be exactly that one. Otherwise the config digest covers the
+    ``diff_ids`` of all layers, and the bytes of the layers must prove that they match.
     """
     return not difference(stored, record)
 
 
 def difference(stored: StoredImage, record: ImageRecord) -> str:
-    """Say what is not as QA validated it; an empty string if nothing is."""
+    """Say what differs from what QA validated; empty if nothing does."""
     if stored.config_digest != record.config_digest or len(stored.layers) != len(record.layers):
         return (
             f"expected config {record.config_digest} with {len(record.layers)} layers, "
@@ -87,7 +87,7 @@ class Clearance:
     images: Mapping[str, ProvenImage]
 
     def __post_init__(self) -> None:
-        """Compare all of it, and keep the images where the caller cannot change them."""
+        """Compare everything, and keep the images where the caller cannot change them."""
         object.__setattr__(self, "images", MappingProxyType(dict(self.images)))
         digest = manifest_digest(self.candidate)
         _same("the plan's candidate", self.plan.candidate, digest)

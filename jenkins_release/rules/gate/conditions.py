@@ -1,4 +1,4 @@
-"""The single conditions of the gate, each a function that returns what is not met."""
+"""The conditions of the gate: each is a function that returns what is not met."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Verdict:
         file: Name of the attestation's file.
         suites: Test suites that the results cover.
         notary: Whether Jenkins vouches for the tester, with a key that is not the tester's.
-        problem: Why the key may not speak for the tester; a pass does not count then. Empty: it may.
-        tested: How it is bound to the candidate.
+        problem: Why the key must not speak for the tester, so that a pass does not count; empty if it may.
+        tested: How the verdict is bound to the candidate.
     """
 
     tester: str
@@ -78,13 +78,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the gate has to know besides the candidate's own folder.
+    """What the gate has to know in addition to the candidate's folder.
 
     Attributes:
         now: The time, UTC.
         released: Versions that the registry holds.
-        scans: Image name to the registry's scan of it. None if nobody looked: an image cannot be
-            scanned before it is pushed.
+        scans: Image name to the registry's scan of it. None without a look: an image cannot be scanned before
+            it is pushed.
         pins: Tags in the registry that keep images of this candidate because it was withdrawn.
     """
 
@@ -97,9 +97,9 @@ class Facts:
 def verdicts(evidence: Evidence, policy: Policy | None = None) -> tuple[Verdict, ...]:
     """Return the latest verdict of each tester with each key, after the last revocation.
 
-    A pass replaces a fail only if the same person gave it with the same key. A fail counts whoever it
-    names: it is the verdict of the key's owner. A revocation takes back every pass, and a fail only if its
-    key may speak for who revokes.
+    A pass replaces a fail only if the same person gave it with the same key. A fail counts whomever it names:
+    it is the verdict of the key's owner. A revocation takes back every pass, but a fail only if its key may
+    speak for the person who revokes.
 
     Args:
         evidence: The attestations.
@@ -143,11 +143,11 @@ def verdicts(evidence: Evidence, policy: Policy | None = None) -> tuple[Verdict,
 
 
 def unheard_verdict(item: Counted, evidence: Evidence, policy: Policy, now: datetime) -> list[Reason]:
-    """Say why a verdict does not count, or no more. What is unknown of what was tested is no such reason.
+    """Say why a verdict does not count, or no longer counts. Not knowing what was tested is not a reason.
 
     Args:
-        item: The verdict; without a file name if it is not given yet.
-        evidence: The attestations, it among them.
+        item: The verdict; without a file name if it has not been given yet.
+        evidence: The attestations, including the verdict.
         policy: What is asked for.
         now: The time, UTC.
     """
@@ -210,7 +210,7 @@ def sign_offs(evidence: Evidence, found: Sequence[Verdict], policy: Policy, fact
     old = [verdict for verdict in passed if _is_old(verdict, policy, facts.now)]
     unbound = [v for v in passed if policy.tested and v.tested == "unknown"]
     if _lacks([v for v in passed if v not in old and v not in unbound], policy):
-        # A sign-off that nobody needs any more harms nobody.
+        # A sign-off that is no longer needed does no harm.
         reasons += [
             Reason(
                 "age",
@@ -252,7 +252,7 @@ def _sign_offs(passed: Sequence[Verdict], policy: Policy) -> int:
 
 
 def voice(keyid: str, name: str, *, notary: bool) -> str:
-    """Return what a person has to have alone to be counted: the key, or a notary's word for that person."""
+    """Return what must be unique to a person who counts: the key, or a notary's word for that person."""
     return f"{keyid} for {person_key(name)}" if notary else keyid
 
 
@@ -276,7 +276,7 @@ def _revoked(evidence: Evidence, passed: Sequence[Verdict]) -> str:
 
 
 def build(evidence: Evidence, candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
-    """Attested by the build, and rested long enough since then."""
+    """Attested by the build, and old enough."""
     reasons = []
     if policy.build_attestation and not evidence.of(PROVENANCE):
         reasons.append(
@@ -332,7 +332,7 @@ _UNCOUNTED = frozenset({"COMPLETE", "ACTIVE"})
 
 
 def scans(candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
-    """Every image scanned, with none of the severities found. A missing scan is not clean."""
+    """Every image is scanned, without any of these severities. A missing scan does not count as clean."""
     if not policy.scan or facts.scans is None:
         return []
     reasons = []
@@ -351,13 +351,13 @@ def scans(candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
 
 
 def withdrawn(evidence: Evidence, candidate: Candidate, pins: Sequence[str] = ()) -> list[Reason]:
-    """Not withdrawn after it was released, neither on the share nor in the registry.
+    """Not withdrawn after its release, neither on the share nor in the registry.
 
-    The registry remembers a withdrawal that somebody removed from the end of the chain.
+    The registry remembers a withdrawal that was removed from the end of the chain.
 
     Args:
         evidence: The attestations.
-        candidate: The candidate: one without images is released by publishing it.
+        candidate: The candidate; publishing releases one without images.
         pins: Tags in the registry that keep images of the candidate because it was withdrawn.
     """
     last = evidence.of(WITHDRAWAL)[-1:]

@@ -1,6 +1,6 @@
 """The gate: a pure function from the bytes on the share to a decision with every reason.
 
-It opens nothing and takes the time as an argument.
+It opens nothing, and takes the time as an argument.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ OVERRIDABLE = frozenset(
         "unknown-key",
     }
 )
-"""Conditions that a signed override may waive. That something was altered can never be waived."""
+"""Conditions that a signed override may waive. Alterations can never be waived."""
 
 BY_SPELLING = (
     "people are told apart by the spelling of their names, and the plan is believed who asked for it: "
     "policy.people lists no one"
 )
-"""Said with every decision on approvals under a policy that lists no people."""
+"""The note on every decision about approvals under a policy that lists no people."""
 
 
 @dataclass(frozen=True)
 class Waived:
-    """A condition that is not met, and the override that lets it pass."""
+    """An unmet condition, and the override that waives it."""
 
     reason: Reason
     override: Override
@@ -61,17 +61,17 @@ class Decision:
     """What the gate found.
 
     Attributes:
-        unmet: Every condition that is not met; the gate is open when there is none.
-        altered: Signs that something was altered; they close the gate too, and cannot be waived.
+        unmet: Every unmet condition; the gate is open if there are none.
+        altered: Signs of alterations; they shut the gate too, and cannot be waived.
         verdicts: Latest verdict of each tester.
         ignored: Attestations that did not count, each with the reason.
-        waived: Conditions that are not met and were overridden.
-        complete: Whether approvals were looked at too, where the policy asks for some.
-        scanned: Whether image scans were looked at too, where the policy asks for them.
-        approved: The approvals that count, where the policy asks for some.
-        notes: What the decision rests on that is weaker than it could be.
-        candidate: Digest of the ``candidate.json`` that was decided about.
-        plan: Digest of the plan that was decided about; empty if there was none.
+        waived: Unmet conditions that were overridden.
+        complete: Whether approvals were checked too, if the policy requires any.
+        scanned: Whether image scans were checked too, if the policy requires them.
+        approved: The approvals that count, if the policy requires any.
+        notes: The weak points that the decision relies on.
+        candidate: Digest of the ``candidate.json`` of the decision.
+        plan: Digest of the plan of the decision; empty without a plan.
         trust: Where policy and trusted keys come from, in a line.
     """
 
@@ -95,7 +95,7 @@ class Decision:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Every unmet condition as a sentence with its hint, and what was not counted."""
+        """Every unmet condition as a sentence with its hint, and what did not count."""
         if not self.unmet:
             return ()
         return (*(str(reason) for reason in self.unmet), *(f"not counted: {line}" for line in self.ignored))
@@ -116,11 +116,11 @@ def decide(
     Args:
         candidate: The bytes of ``candidate.json``.
         attestations: File name to bytes, everything in the attestations folder.
-        trusted: Keys that are believed.
-        policy: What is asked for.
+        trusted: Trusted keys.
+        policy: The policy.
         facts: The time, and what the registry holds.
-        plan: The plan as it would be made now; without it approvals and overrides are not looked
-            at, as for a listing.
+        plan: The plan as it would be made now; without it, as for a listing, approvals and overrides are not
+            checked.
         arrivals: File name to the time of arrival in the ledger; None if there is no ledger.
 
     Returns:
@@ -159,7 +159,7 @@ def decide(
 
 
 def _untested(found: Sequence[Verdict], unmet: Sequence[Reason]) -> list[str]:
-    """Say of which passes nobody knows what was tested, if the policy lets them count."""
+    """Name the passes for which it is unknown what was tested, if the policy lets them count."""
     if any(reason.condition == "tested" for reason in unmet):
         return []
     return [

@@ -1,4 +1,4 @@
-"""What has moved between a plan that was approved and the world as it is now."""
+"""What has changed between an approved plan and now."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from jenkins_release.records.plan import Plan, PlannedImage
 
 
 def drift(approved: Plan, now: Plan) -> list[str]:
-    """Say what is different from the approved plan, apart from progress of that very plan.
+    """Say what differs from the approved plan, apart from that plan's own progress.
 
-    A promotion that died half-way has pushed images and set tags: what then stands in the registry
-    is what the plan says will stand there, and is no difference.
+    A promotion that died half-way has pushed images and set tags. What is then in the registry is what the
+    plan says will be there, so it is not a difference.
 
     Args:
         approved: The plan that was approved.

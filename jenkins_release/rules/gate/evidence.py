@@ -1,15 +1,15 @@
 """What the attestations of a candidate prove: verified, in order, and bound to exactly this candidate.
 
 Order is decided by the chain inside the signed statements (number, and digest of the one before),
-never by clocks or file names. What is not signed by a trusted key never counts in favour; a failing
-verdict, a revocation or a withdrawal is never ignored, whoever signed it.
+never by clocks or file names. What no trusted key signed never counts in favour; a failing verdict, a
+revocation or a withdrawal is never ignored, whoever signed it.
 
-The chain shows what is missing before its last attestation. That the last one itself was removed
-shows only in a ledger outside the share (:mod:`jenkins_release.rules.gate.ledger`).
+The chain shows what is missing before its last attestation. Only a ledger outside the share shows that the
+last one itself was removed (:mod:`jenkins_release.rules.gate.ledger`).
 
-Whoever holds a key dates a signature as he likes. So the signature of a key that is not valid any more
-needs something else to show when it was made: the time at which it arrived in the ledger, or, without
-one, a later statement in the chain by another key that is valid now, made while the first one was valid.
+The holder of a key can put any date on a signature. So the signature of a key that is no longer valid needs
+other proof of when it was made: its arrival time in the ledger or, without a ledger, a later statement in the
+chain by another key that is valid now, made while the first one was valid.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Arrival:
 
     Attributes:
         at: The time by the ledger's clock, UTC.
-        adopted: Whether it was entered long after it was signed: from before there was a ledger.
+        adopted: Whether it was entered long after it was signed, because it is older than the ledger.
     """
 
     at: datetime
@@ -69,9 +69,9 @@ class Evidence:
         digest: Digest of ``candidate.json``.
         counted: Statements that count, in the order of the chain.
         ignored: Why each other attestation does not count.
-        objections: Failing verdicts, revocations, withdrawals and what nobody knows that cannot be
-            trusted, and are not ignored.
-        altered: Signs that something was altered, removed, copied or put in another order.
+        objections: Failing verdicts, revocations, withdrawals and unknown statements that cannot be trusted
+            but are not ignored.
+        altered: Signs that something was altered, removed, copied or reordered.
     """
 
     digest: str
@@ -103,8 +103,7 @@ def collect(
         attestations: File name to bytes, everything in the attestations folder.
         trusted: Keys that are believed.
         now: The time, UTC.
-        arrivals: File name to the time of arrival in the ledger, of those that are there; None if there
-            is no ledger.
+        arrivals: File name to arrival time, for those in the ledger; None if there is no ledger.
     """
     digest = manifest_digest(candidate)
     exported_at = _exported_at(candidate)
@@ -147,12 +146,12 @@ def collect(
 def _unproven(
     items: Sequence[Counted], now: datetime, arrivals: Mapping[str, Arrival] | None
 ) -> dict[str, str]:
-    """Say of which statements nothing shows that they were signed while their keys were valid.
+    """Name the statements for which nothing proves that they were signed while their keys were valid.
 
     Args:
-        items: Statements that count as far as their own words go, in the order of the chain.
+        items: Statements that count by what they say, in the order of the chain.
         now: The time, UTC.
-        arrivals: File name to the time of arrival; None if there is no ledger.
+        arrivals: File name to arrival time; None if there is no ledger.
     """
     found: dict[str, str] = {}
     witnesses: list[Counted] = []
@@ -180,7 +179,7 @@ def _late(
             return f"arrived in the ledger at {when}, outside the validity of {key.name!r}"
     elif key.valid_at(now):
         return None
-    # What follows names the digest of what it follows: it was there when the other key signed.
+    # Each statement names the digest of the one before, which therefore existed when the next key signed.
     if any(
         other.key.key.keyid != key.key.keyid and _within(key, other.statement.signed_at)
         for other in witnesses
@@ -279,10 +278,10 @@ def _broken_links(read: Sequence[tuple[str, Statement]], attestations: Mapping[s
 
 
 def misnamed(attestations: Mapping[str, bytes]) -> list[str]:
-    """Name the attestations whose file names do not say what is signed inside: they were renamed.
+    """Name the attestations whose file names do not match what is signed inside: they were renamed.
 
-    The chain rests on what is signed, so a renamed file deceives no rule; but it deceives people, and
-    the next attestation is appended behind the last file.
+    The chain uses only what is signed, so a renamed file deceives no rule. But it deceives people, and the
+    next attestation is appended after the last file.
     """
     found = []
     for name, data in attestations.items():

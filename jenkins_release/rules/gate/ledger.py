@@ -1,9 +1,9 @@
-"""How a candidate's chain of attestations compares to what the ledger recorded of it.
+"""How a candidate's chain of attestations compares with what the ledger recorded.
 
-The ledger is kept where those who write to the share have no rights. So a chain that lacks an
-attestation of the ledger, or has another one in its place, was altered on the share. A chain that goes
-on behind the ledger's end is none: its last writer may have been interrupted, and the next one enters
-what is missing. Until then it does not count for a release (:mod:`jenkins_release.rules.gate.evidence`).
+The ledger is kept where those who write to the share have no rights. So if a chain lacks an attestation of
+the ledger, or has another one in its place, it was altered on the share. A chain that goes on past the
+ledger's end was not: its last writer may have been interrupted, and the next one enters what is missing.
+Until then, the rest does not count for a release (:mod:`jenkins_release.rules.gate.evidence`).
 """
 
 from __future__ import annotations
@@ -34,14 +34,13 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a chain compares to the ledger.
+    """How a chain compares with the ledger.
 
     Attributes:
-        entries: What the ledger has of this candidate, by number; the candidate itself first.
-        arrivals: File name of each attestation that the ledger has to the time of its arrival; None if
-            there is no ledger.
-        unknown: What is said if the ledger does not know the candidate, and has no other one of the build;
-            among ``altered`` too.
+        entries: The ledger's entries for this candidate, by number; the candidate itself first.
+        arrivals: File name of each attestation in the ledger to its arrival time; None if there is no ledger.
+        unknown: The message if the ledger does not know the candidate, and has no other one of the build;
+            also in ``altered``.
         missing: Whether the ledger does not know the candidate.
         behind: Attestations of the chain that the ledger does not have yet.
         altered: Signs that the chain, or the ledger, was altered.
@@ -56,19 +55,19 @@ class Standing:
 
 
 NO_LEDGER = Standing()
-"""The standing of every chain if no ledger is configured."""
+"""The state of every chain if no ledger is configured."""
 
 
 def entries_of(
     place: tuple[str, str, str], digest: str, attestations: Mapping[str, bytes], *, adopted: bool = False
 ) -> list[LedgerEntry]:
-    """Return what the ledger has to say of a chain: the candidate itself, then each attestation.
+    """Return the entries that the ledger should have for a chain: the candidate, then each attestation.
 
     Args:
         place: Product, version and build.
         digest: Digest of ``candidate.json``.
         attestations: File name to bytes, in the order of their numbers.
-        adopted: Whether the chain is from before the ledger.
+        adopted: Whether the chain is older than the ledger.
     """
     product, version, build = place
 
@@ -100,13 +99,13 @@ def compare(
     lines: Sequence[Line] | None,
     name: str = "",
 ) -> Standing:
-    """Compare a chain on the share to the ledger. Opens nothing and raises nothing.
+    """Compare a chain on the share with the ledger. Opens nothing and raises nothing.
 
     Args:
         place: Product, version and build.
         digest: Digest of ``candidate.json``.
-        attestations: File name to bytes, read after ``lines``, so that what was recorded is there.
-        lines: Everything that the ledger has below the build; None if there is no ledger.
+        attestations: File name to bytes, read after ``lines``, so that everything recorded is there.
+        lines: Everything in the ledger below the build; None if there is no ledger.
         name: The ledger, for messages.
     """
     if lines is None:
@@ -157,14 +156,14 @@ def _read(line: Line, place: tuple[str, str, str], altered: list[str]) -> Record
 
 
 def compare_gone(place: tuple[str, str, str], lines: Sequence[Line], name: str) -> Standing:
-    """Say what the ledger has of a build that is not on the share. Opens nothing and raises nothing.
+    """Say what the ledger has about a build that is not on the share. Opens nothing and raises nothing.
 
-    An export enters the candidate and its build before the candidate is visible. So without anything else
-    the export may have died; what was signed later was signed about a candidate that was there.
+    An export enters the candidate and its build attestation before the candidate is visible. So without other
+    entries, the export may have died; later entries prove that the candidate was there.
 
     Args:
         place: Product, version and build.
-        lines: Everything that the ledger has below the build.
+        lines: Everything in the ledger below the build.
         name: The ledger, for messages.
     """
     altered: list[str] = []

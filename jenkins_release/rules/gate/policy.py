@@ -1,4 +1,4 @@
-"""What a release has to fulfil: the policy, and its digest, which an approval names."""
+"""What a release must meet: the policy, and its digest, which an approval names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from jenkins_release.records.attestation import TrustedKey
 from jenkins_release.records.base import canonical_json
 
 SEPARATE = ("requester", "builder", "tester")
-"""Who may not be the approver."""
+"""Who must not be the approver."""
 NOTARY_ROLES = ("request", "qa", "approval", "override")
-"""Roles in which a key speaks for a person, and in which a policy may accept a notary's word instead."""
+"""Roles in which a key speaks for a person, and for which a policy may accept a notary's word instead."""
 
 
 @dataclass(frozen=True)
@@ -36,26 +36,26 @@ class Freeze:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the gate asks for.
+    """What the gate requires.
 
     Attributes:
-        sign_offs: Testers, each with a key of their own, whose latest verdict must be a pass.
-        sign_off_keys: Names of the keys that may sign off; any QA key where empty.
-        sign_off_max_age_days: Days after which a sign-off is too old; 0 for no bound.
-        soak_hours: Hours that a candidate has to rest between export and release.
-        tested: Whether only passing sign-offs count that are bound to what was tested, by a receipt or by
+        sign_offs: Number of testers, each with their own key, whose latest verdict must be a pass.
+        sign_off_keys: Names of the keys that may sign off; any QA key if empty.
+        sign_off_max_age_days: Days after which a sign-off is too old; 0 for no limit.
+        soak_hours: Minimum hours between export and release.
+        tested: Whether a passing sign-off counts only if it is bound to what was tested, by a receipt or by
             the digest that the tester gave.
-        required_suites: Test suites that the passing sign-offs have to cover between them.
+        required_suites: Test suites that the passing sign-offs must cover together.
         build_attestation: Whether a build attestation by a trusted build key is required.
-        approvals: People, each with a key of their own, who have to approve the plan.
-        approvers: Who may approve, names or ``group:NAME``; anyone with an approval key where empty.
+        approvals: Number of people, each with their own key, who must approve the plan.
+        approvers: Who may approve, names or ``group:NAME``; anyone with an approval key if empty.
         groups: Group name to people.
         separate: Whom an approver must not be: ``requester``, ``builder``, ``tester``.
-        allow_downgrade: Whether a version older than one that is released in its line may go out.
+        allow_downgrade: Whether a version may be released that is older than a released one in its line.
         freezes: Times in which nothing is released.
         scan: Worst severities that ECR's image scan must not find; empty if no scan is asked for.
         people: Name of each person to the other ways in which the person is written.
-        machines: Accounts that are no person.
+        machines: Accounts that are not people.
         accept_notary: Roles in which a notary's word for a person suffices: ``request``, ``qa``,
             ``approval``, ``override``.
     """
@@ -85,7 +85,7 @@ class Policy:
 
     @property
     def named_approvers(self) -> tuple[str, ...]:
-        """Everybody in ``approvers``, groups resolved, each name once."""
+        """Everyone in ``approvers``, with groups resolved, each name once."""
         named: list[str] = []
         for name in self.approvers:
             group = name.removeprefix("group:")
@@ -98,14 +98,14 @@ class Policy:
         return not self.approvers or any(same(person, name) for name in self.named_approvers)
 
     def voice_problem(self, key: TrustedKey, name: str, role: str) -> str | None:
-        """Say why a key may not speak in a person's name, or None if it may.
+        """Return why a key must not speak for a person, or None if it may.
 
-        Without a list of people nothing tells whether a name is its owner's; owners are not looked at then.
+        Without a list of people, nothing shows whether a name is the owner's, so owners are not checked.
 
         Args:
-            key: The key that signs, or signed.
-            name: The person, as the statement writes it.
-            role: What is said: ``request``, ``qa``, ``approval`` or ``override``.
+            key: The signing key.
+            name: The person, as named in the statement.
+            role: The role: ``request``, ``qa``, ``approval`` or ``override``.
         """
         who = self.directory
         if who.listed and key.owner and who.person(name) != key.owner:
@@ -125,7 +125,7 @@ class Policy:
 
 
 def policy_from(section: PolicySection, trusted: Sequence[TrustedKey]) -> Policy:
-    """Return the policy of a configuration; with a trusted build key, builds have to be attested."""
+    """Return the policy of a configuration; with a trusted build key, builds must be attested."""
     freezes = tuple(Freeze(each.start, each.end, each.reason) for each in section.freezes)
     values = section.model_dump(exclude={"freezes"})
     builders = any("build" in key.roles and not key.revoked for key in trusted)
@@ -133,9 +133,9 @@ def policy_from(section: PolicySection, trusted: Sequence[TrustedKey]) -> Policy
 
 
 def policy_digest(policy: Policy, trusted: Sequence[TrustedKey]) -> str:
-    """Return the digest of a policy and of the keys that it trusts.
+    """Return the digest of a policy and its trusted keys.
 
-    An approval names it: a policy that was loosened afterwards is not the one that was approved.
+    An approval names it, so a policy that was loosened later is not the one that was approved.
     """
     keys = [
         {
@@ -152,7 +152,7 @@ def policy_digest(policy: Policy, trusted: Sequence[TrustedKey]) -> str:
     ]
     values = asdict(policy)
     for name in ("people", "machines", "accept_notary"):
-        # A policy that says nothing about people has one digest, however that is written.
+        # A policy that names no people has one digest, however that is written.
         if not values[name]:
             del values[name]
     values["freezes"] = [

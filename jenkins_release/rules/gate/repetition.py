@@ -1,7 +1,7 @@
-"""Whether what is to be signed is in the chain already: a command that died is run again with the same input.
+"""Whether a statement is in the chain already: a command that died is run again with the same input.
 
-Only a statement that counts is found, by the same key and in the same words, and nothing that was said since
-may speak against it. Whoever says something else, or says it again after it was taken back, signs anew.
+Only a statement that counts is found, by the same key and with the same wording, if nothing later contradicts
+it. Anyone who says something else, or repeats it after it was taken back, signs again.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ class Wording:
 
     @property
     def speaker(self) -> str:
-        """Who says it, if it names somebody: one key may speak for several."""
+        """Who says it, if it names a person: one key may speak for several."""
         own = self.predicate.get(extension_field(self.kind))
         names = [own.get(name) for name in _SPEAKERS] if isinstance(own, Mapping) else []
         return next((name for name in names if isinstance(name, str) and name), "")
 
     @property
     def forward(self) -> bool:
-        """Whether it lets a release go on."""
+        """Whether it helps a release to go on."""
         return self.kind in _FORWARD or (self.kind == TEST_RESULT and not self._failed)
 
     @property
@@ -78,7 +78,7 @@ class Wording:
         return self.predicate.get("result") != "PASSED"
 
     def same_as(self, other: Wording) -> bool:
-        """Whether both say the same, of the same."""
+        """Whether both say the same about the same subjects."""
         return self._bytes == other._bytes
 
     @property
@@ -86,19 +86,19 @@ class Wording:
         return canonical_json([self.kind, dict(self.subjects), dict(self.predicate)])
 
     def against(self, other: Wording) -> bool:
-        """Whether it takes back, or goes beyond, what another one said before it."""
-        # A revocation takes back verdicts of either kind, and none that is given after it.
+        """Whether it takes back, or replaces, an earlier statement."""
+        # A revocation takes back earlier verdicts of either kind, and no later ones.
         revoked = {self.kind, other.kind} == {REVOCATION, TEST_RESULT}
         return revoked or (self.forward and other.back) or (self.back and other.forward)
 
 
 def repeated(wanted: Wording, keyid: str, evidence: Evidence) -> Counted | None:
-    """Return the statement that says already what is to be signed; None if it has to be signed.
+    """Return the statement that already says this; None if it has to be signed.
 
     Args:
-        wanted: What is to be signed.
+        wanted: What to sign.
         keyid: Key that would sign it.
-        evidence: The attestations, none of them altered.
+        evidence: The attestations, without alterations.
     """
     if evidence.objections:
         return None

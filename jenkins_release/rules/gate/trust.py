@@ -1,7 +1,7 @@
-"""Which version of the trust document is in force: from the pin, forward, by the rule of TUF.
+"""Which version of the trust document is in force: from the pin forward, by TUF's rules.
 
-A pin names a version and the digest of what its root keys signed. It is the beginning, since its root
-keys are believed without further proof, and the floor, since no older version is.
+A pin names a version and the digest of what its root keys signed. It is the starting point, since its root
+keys are trusted without further proof, and the minimum, since no older version is trusted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jenkins_release.config.model import TrustedKeySection
 from jenkins_release.records.trust import TrustVersion
 
 _PIN = re.compile(r"(sha256:[0-9a-f]{64}):([1-9][0-9]{0,5})")
-_RESTORE = "put the published files back: 'trust publish' wrote them, and each holder of a root key has them"
+_RESTORE = "restore the published files: 'trust publish' wrote them, and each holder of a root key has them"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Pin:
 
     Attributes:
         digest: Digest of what the root keys of the version signed.
-        version: Its number: the oldest version that is believed.
+        version: Its number: the oldest trusted version.
     """
 
     digest: str
@@ -54,20 +54,20 @@ class Pin:
 
 
 def walk(pins: Sequence[Pin], versions: Mapping[int, bytes], where: str) -> tuple[TrustVersion, ...]:
-    """Return the versions that are believed, from the pinned one to the newest.
+    """Return the trusted versions, from the pinned one to the newest.
 
     Args:
-        pins: Where trust begins; of several, one for each product, the one that fits counts.
-        versions: Number to bytes of every version that is there.
+        pins: Where trust begins; of several, one for each product, the matching one counts.
+        versions: Number to bytes of every version that exists.
         where: Where they are, for messages.
 
     Raises:
-        GateRefused: There is no version, or only ones that are older than the pinned one.
-        IntegrityError: The pinned version is another one, one is missing in between, or one is not signed
-            as its predecessor and itself ask for.
+        GateRefused: There is no version, or only older ones than the pinned one.
+        IntegrityError: The pinned version is a different one, one in between is missing, or one is not signed
+            as its predecessor and itself require.
     """
     if not versions:
-        raise GateRefused(f"a trust root is pinned, and there is no trust document in {where}", hint=_RESTORE)
+        raise GateRefused(f"a trust root is pinned, but there is no trust document in {where}", hint=_RESTORE)
     pin = _fitting(pins, versions, where)
     found = [_read(pin.version, versions, where)]
     if not found[0].self_signed():
@@ -77,14 +77,14 @@ def walk(pins: Sequence[Pin], versions: Mapping[int, bytes], where: str) -> tupl
     for number in range(pin.version + 1, max(versions) + 1):
         if number not in versions:
             raise IntegrityError(
-                f"version {number} of the trust document is missing in {where}, and a later one is there",
+                f"version {number} of the trust document is missing in {where}, but a later one exists",
                 hint=_RESTORE,
             )
         version = _read(number, versions, where)
         missing = version.unsigned(found[-1])
         if missing:
             raise IntegrityError(
-                f"{version.where} is not signed as it has to be: it has {missing[0]}",
+                f"{version.where} is not signed as required: it has {missing[0]}",
                 hint=f"find out who wrote it; {_RESTORE}",
                 reasons=missing,
             )
@@ -92,14 +92,14 @@ def walk(pins: Sequence[Pin], versions: Mapping[int, bytes], where: str) -> tupl
             raise IntegrityError(
                 f"{version.where} is about the product {version.document.product}, "
                 f"the one before about {found[0].document.product}",
-                hint="each product has a trust document for itself",
+                hint="each product has its own trust document",
             )
         found.append(version)
     return tuple(found)
 
 
 def in_force(versions: Sequence[TrustVersion], now: datetime) -> TrustVersion:
-    """Return the newest version. Raises GateRefused where it has expired."""
+    """Return the newest version. Raises GateRefused if it has expired."""
     newest = versions[-1]
     if now >= newest.expires:
         raise GateRefused(
@@ -111,7 +111,7 @@ def in_force(versions: Sequence[TrustVersion], now: datetime) -> TrustVersion:
 
 
 def misfits(version: TrustVersion, configuration: Configuration) -> list[str]:
-    """Say what in a ``release.toml`` is against the trust document; empty if nothing is."""
+    """Say how a ``release.toml`` contradicts the trust document; empty if it does not."""
     document = version.document
     problems = []
     if configuration.product.name != document.product:
@@ -122,9 +122,9 @@ def misfits(version: TrustVersion, configuration: Configuration) -> list[str]:
     for key, wanted in sorted(document.fixed.items()):
         found = configured(configuration, key)
         if found != wanted:
-            problems.append(f"{key} is {found!r}, the trust document asks for {wanted!r}")
+            problems.append(f"{key} is {found!r}, but the trust document requires {wanted!r}")
     problems += [
-        f"images {image.name!r}: the repository {image.repository} is none of "
+        f"images {image.name!r}: the repository {image.repository} is not one of "
         f"{', '.join(document.repositories)}, which the trust document allows"
         for image in configuration.images
         if not allowed(image.repository, document.repositories)
@@ -133,14 +133,14 @@ def misfits(version: TrustVersion, configuration: Configuration) -> list[str]:
 
 
 def allowed(repository: str, names: Sequence[str]) -> bool:
-    """Whether a repository is among names and prefixes that end with ``/``; any is without them."""
+    """Whether a repository is among names and prefixes that end with ``/``; always True if there are none."""
     return not names or any(
         repository == name or (name.endswith("/") and repository.startswith(name)) for name in names
     )
 
 
 def configured(configuration: Configuration, key: str) -> Any:
-    """Return the value of a key such as ``ecr.account``, as JSON has it; None for an unknown key."""
+    """Return the JSON value of a key such as ``ecr.account``; None for an unknown key."""
     value: Any = configuration
     for part in key.split("."):
         value = getattr(value, part, None) if isinstance(value, BaseModel) else None
@@ -157,7 +157,7 @@ def as_json(value: Any) -> Any:
 
 
 def differences(before: TrustVersion, after: TrustVersion) -> list[str]:
-    """Say what one version changes against another, a line for each change."""
+    """Say what one version changes compared with another, a line for each change."""
     changes = []
     if before.threshold != after.threshold:
         changes.append(f"threshold: {before.threshold} -> {after.threshold}")
@@ -182,9 +182,9 @@ def differences(before: TrustVersion, after: TrustVersion) -> list[str]:
 
 
 def key_words(section: TrustedKeySection) -> str:
-    """Describe a trusted key of a document: for what it is trusted, whose it is, until when, and its key id.
+    """Describe a trusted key of a document: its roles, owner, validity and key id.
 
-    The key id is there in full: a shorter one could be met by another key.
+    The key id is given in full: another key could match a shorter one.
     """
     whose = f", of {section.owner}" if section.owner else ", a notary's" if section.notary else ""
     since = f", from {day(section.valid_from)}" if section.valid_from else ""
@@ -203,7 +203,7 @@ def _key_id(section: TrustedKeySection) -> str:
     try:
         return parse_public_key(section.public_key.encode(), f"the trusted key {section.name}").keyid
     except ConfigurationError:
-        return f"none: {section.public_key!r} is no public key"
+        return f"none: {section.public_key!r} is not a public key"
 
 
 def _changes(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -230,7 +230,7 @@ def _fitting(pins: Sequence[Pin], versions: Mapping[int, bytes], where: str) -> 
     newest = max(versions)
     if newest < floor:
         raise GateRefused(
-            f"the newest trust document in {where} is version {newest}, and the pin asks for version {floor} "
+            f"the newest trust document in {where} is version {newest}, but the pin requires version {floor} "
             "or a newer one: it was rolled back",
             hint=_RESTORE,
         )

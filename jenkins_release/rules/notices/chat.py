@@ -1,7 +1,7 @@
-"""An event as the document that a webhook takes: Teams, Slack, our own, or a template of somebody's.
+"""An event as the document for a webhook: for Teams, for Slack, ours, or from a template.
 
-Nothing in an event may address people: a version, a reason or an error may have been written by
-anybody who can start a build.
+Nothing in an event may mention people: anyone who can start a build may have written a version, a reason or
+an error.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ MAX_TEAMS_BYTES = 27_000
 MAX_SLACK_BYTES = 36_000
 _SLACK_HEADER = 150
 _SLACK_SECTION = 3000
-"""Characters of a header and of a section's text (Slack: "Block Kit reference", header and section)."""
+"""Maximum characters of a header and a section's text (Slack: "Block Kit reference", header and section)."""
 _SIZES = ((1000, 40), (300, 20), (120, 10), (60, 4))
-"""Characters of a value, and how many facts and reasons: the next line where the document is too long."""
+"""Limits for a value, for facts and for reasons: if the document is too long, the next line applies."""
 _FIELD = re.compile(r"\{\{|\}\}|\{([a-z_]+)\}|[{}]")
 _WORD_JOINER = "\u2060"
 
 
 def webhook_message(event: ReleaseEvent, template: Template, own: str = "") -> Message:
-    """Return an event as a webhook takes it.
+    """Return an event as a webhook accepts it.
 
     Args:
         event: The event.
-        template: Whose form.
-        own: Text of a template file, which then counts instead.
+        template: The format.
+        own: Text of a template file, which is used instead.
 
     Raises:
-        ConfigurationError: The template is not JSON, or has a field that there is not.
+        ConfigurationError: The template is not JSON, or names an unknown field.
     """
     if own:
         document: Any = fill_template(own, event)
@@ -53,16 +53,16 @@ def webhook_message(event: ReleaseEvent, template: Template, own: str = "") -> M
 
 
 def fill_template(own: str, event: ReleaseEvent) -> Any:
-    """Fill a JSON template: ``{title}`` and other fields within its strings, ``{{`` for a brace.
+    """Fill a JSON template: ``{title}`` and other fields in its strings, ``{{`` for a brace.
 
     It is read as JSON first and filled afterwards, so no value can change its structure.
 
     Raises:
-        ConfigurationError: It is not JSON, or has a field that there is not.
+        ConfigurationError: It is not JSON, or names an unknown field.
     """
     try:
         document = json.loads(own)
-        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is not text
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigurationError(
@@ -75,8 +75,8 @@ def fill_template(own: str, event: ReleaseEvent) -> Any:
             return match[0][0]
         if match[1] not in fields:
             raise ConfigurationError(
-                f"notify.template_file has {match[0]}, which is no field",
-                hint=f"fields are {', '.join(fields)}; a brace is written twice",
+                f"notify.template_file has {match[0]}, which is not a field",
+                hint=f"fields are {', '.join(fields)}; write a literal brace twice",
             )
         return fields[match[1]]
 
@@ -122,7 +122,7 @@ def template_fields(event: ReleaseEvent) -> dict[str, str]:
 def _fitting(
     event: ReleaseEvent, make: Callable[[ReleaseEvent, int, int], dict[str, Any]], limit: int
 ) -> dict[str, Any]:
-    """Return the document with as much in it as the receiver takes."""
+    """Return the document with as much in it as the receiver accepts."""
     document: dict[str, Any] = {}
     for characters, number in _SIZES:
         document = make(event, characters, number)
@@ -132,11 +132,11 @@ def _fitting(
 
 
 def _listed(event: ReleaseEvent, characters: int, number: int) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return facts and reasons, shortened and defused."""
+    """Return facts and reasons, shortened and escaped."""
     facts = [
         (_without_mentions(name), shortened(_without_mentions(value), characters))
         for name, value in shown_facts(event)
-        if value != event.build_url or not web_address(value)  # that one becomes a link
+        if value != event.build_url or not web_address(value)  # the build URL becomes a link
     ]
     reasons = [shortened(_without_mentions(reason), characters) for reason in shown_reasons(event)]
     left_out = max(0, len(facts) - number) + max(0, len(reasons) - number)
@@ -145,10 +145,10 @@ def _listed(event: ReleaseEvent, characters: int, number: int) -> tuple[list[tup
 
 
 def _teams(event: ReleaseEvent, characters: int, number: int) -> dict[str, Any]:
-    """Return the envelope that a Teams workflow takes, with an Adaptive Card.
+    """Return the envelope for a Teams workflow, with an Adaptive Card.
 
-    Text runs are shown as they are; TextBlock and FactSet would read Markdown in them. Somebody is
-    mentioned only by an entry in ``msteams.entities``, and there is none.
+    Text runs are shown literally; TextBlock and FactSet would interpret Markdown. Only an entry in
+    ``msteams.entities`` mentions people, and there is none.
     """
     facts, reasons = _listed(event, characters, number)
     title = _run(_without_mentions(event.title), size="Large", weight="Bolder")
@@ -188,7 +188,7 @@ def _runs(*inlines: dict[str, Any]) -> dict[str, Any]:
 
 
 def _slack(event: ReleaseEvent, characters: int, number: int) -> dict[str, Any]:
-    """Return a message of blocks, with the title as the text of the notification.
+    """Return a message with blocks, with the title as the notification text.
 
     Values are plain text objects; ``verbatim`` and ``parse`` keep Slack from reading names in the rest.
     """
@@ -211,7 +211,7 @@ def _slack(event: ReleaseEvent, characters: int, number: int) -> dict[str, Any]:
 
 
 def _pages(lines: list[str]) -> list[str]:
-    """Return the lines, escaped, in texts that each fit into a section."""
+    """Return the lines, escaped, in texts that each fit a section."""
     pages: list[str] = []
     for line in lines:
         escaped = _cut(_escaped(line), _SLACK_SECTION)
@@ -240,12 +240,12 @@ def _escaped(text: str) -> str:
 
 
 def _cut(escaped: str, limit: int) -> str:
-    """Shorten escaped text, never within an escape."""
+    """Shorten escaped text, but never inside an escape."""
     return escaped if len(escaped) <= limit else re.sub(r"&[a-z]{0,3}\Z", "", escaped[: limit - 3]) + "..."
 
 
 def _without_mentions(text: str) -> str:
-    """Part ``@`` and ``<`` from what follows, invisibly: neither @channel nor <users/all> is read."""
+    """Separate ``@`` and ``<`` invisibly from what follows, so that @channel and <users/all> do not work."""
     return re.sub(r"[@<](?=\S)", lambda match: match[0] + _WORD_JOINER, text)
 
 

@@ -1,4 +1,4 @@
-"""Events of a release: their titles, what comes next, which failures are told, and their bounds."""
+"""Events of a release: their titles and limits, the next step, and which failures are reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jenkins_release.rules.gate.policy import Policy
 
 MAX_TITLE = 200
 MAX_TEXT = 1000
-"""Characters of a value, message or reason: an error may quote a page of somebody else's program."""
+"""Maximum characters of a value, message or reason: an error may quote a page of another program's output."""
 MAX_FACTS = 40
 MAX_REASONS = 20
 _TITLES: dict[EventKind, str] = {
@@ -31,7 +31,7 @@ _TITLES: dict[EventKind, str] = {
     "failed": "{}: {} failed",
 }
 _ANSWERS = frozenset({Category.CONFIGURATION, Category.REFUSED, Category.LEASE})
-"""Failures that answer the person who asked: a wrong request, a shut gate, somebody else at work."""
+"""Failures that answer the person who asked: a wrong request, a shut gate, a held lease."""
 
 
 def make_event(
@@ -53,14 +53,14 @@ def make_event(
     test: bool = False,
     redact: Callable[[str], str] = lambda text: text,
 ) -> ReleaseEvent:
-    """Make an event, every text of it in one line, bounded, and without secrets.
+    """Make an event. Every text in it is one line, bounded, and without secrets.
 
     Args:
         kind: What happened.
         event_id: Unique id.
         product: Product name.
         version: Version, as it was asked for.
-        build: Build; empty if it is about no single one.
+        build: Build; empty if it is not about a single one.
         at: When, UTC.
         by: Who did it.
         build_url: URL of the Jenkins build.
@@ -71,7 +71,7 @@ def make_event(
         command: The command for that.
         failure: Why a step failed.
         test: Whether it never happened.
-        redact: Takes secrets out of a text.
+        redact: Removes secrets from a text.
     """
     about = subject(product, version, build)
     title = _TITLES[kind].format(about, failure.step if failure else verdict)
@@ -80,7 +80,7 @@ def make_event(
         told = [*told[: MAX_FACTS - 1], ("more", f"{len(told) - MAX_FACTS + 1} facts are left out")]
 
     def clean(text: str, limit: int = MAX_TEXT) -> str:
-        # Redacted before it is cut: half a secret would not be found.
+        # Redact before cutting: half a secret would not be found.
         return shortened(plain(redact(text)), limit)
 
     values: dict[str, Any] = {
@@ -118,7 +118,7 @@ def _bounded(failure: EventFailure, clean: Callable[..., str]) -> EventFailure:
 
 
 def failure_of(error: Exception, step: str) -> EventFailure:
-    """Return what a failed step is told with. Of a bug only its kind is told: anything may stand in it."""
+    """Return how a failed step is reported. Of a bug, only the type: its text may contain anything."""
     if isinstance(error, ReleaseError):
         return EventFailure(step=step, **error.diagnostics())
     return EventFailure(
@@ -130,34 +130,34 @@ def failure_of(error: Exception, step: str) -> EventFailure:
 
 
 def is_told(failure: EventFailure, build_url: str) -> bool:
-    """Whether a failure is told to others than who ran the step.
+    """Whether a failure is reported to anyone besides the user who ran the step.
 
-    In a Jenkins build everything is told. Outside of one a person reads the answer on the terminal: of a
-    wrong request, a shut gate or a held lease nobody else needs to hear.
+    In a Jenkins build, every failure is reported. Outside, a person reads the answer on the terminal, and no
+    one else needs to hear of a wrong request, a shut gate or a held lease.
 
     Args:
         failure: The failure.
-        build_url: URL of the Jenkins build; empty outside of one.
+        build_url: URL of the Jenkins build; empty outside Jenkins.
     """
     return bool(build_url) or failure.category not in _ANSWERS
 
 
 def only_approval_is_missing(plan: Plan, decision: Decision) -> bool:
-    """Whether a plan waits for approval, and for nothing else."""
+    """Whether a plan waits only for approval."""
     missing = {reason.condition for reason in decision.unmet}
     in_the_way = decision.altered or plan.occupied or plan.obstacles
-    # Installers go out by a publication, which the registry knows nothing of.
+    # Installers are released by a publication, which the registry does not know.
     left = not plan.done or bool(plan.installers)
     return left and bool(missing) and missing <= {"approvals", "separation"} and not in_the_way
 
 
 def who_may_approve(plan: Plan, decision: Decision, policy: Policy) -> str:
-    """Say who may approve a plan, as far as the policy names people.
+    """Say who may approve a plan, if the policy names people.
 
     Args:
         plan: The plan, whose requester may be excluded.
-        decision: What the gate said to it; the testers may be excluded.
-        policy: What is asked for.
+        decision: The gate's decision about it; the testers may be excluded.
+        policy: The policy.
     """
     excluded = {
         "requester": (f"who asked for it ({plan.requester})", [plan.requester]),
@@ -170,7 +170,7 @@ def who_may_approve(plan: Plan, decision: Decision, policy: Policy) -> str:
         name for name in policy.named_approvers if not any(policy.directory.same(name, each) for each in out)
     ]
     if policy.approvers:
-        who = ", ".join(named) or "nobody of policy.approvers"
+        who = ", ".join(named) or "no one in policy.approvers"
     else:
-        who = "everybody with an approval key"
+        who = "everyone with an approval key"
     return f"{who}; never {', '.join(text for text, _ in others)}" if others else who

@@ -1,4 +1,4 @@
-"""An event as mail, and what every medium shows of it."""
+"""An event as mail, and what every medium shows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from jenkins_release.base.version import PROGRAM
 from jenkins_release.records.event import ReleaseEvent
 from jenkins_release.records.message import Message
 
-_SENT_BY = f"Sent by {PROGRAM}. Answers to this address are not read."
+_SENT_BY = f"Sent by {PROGRAM}. Replies to this address are not read."
 _CELL = "padding:2px 12px 2px 0;vertical-align:top"
 _CODE = "font-family:monospace;background:#f2f2f2;padding:8px;white-space:pre-wrap"
 
 
 def shown_facts(event: ReleaseEvent) -> list[tuple[str, str]]:
-    """Return what is told about an event, name and value, in the order in which people read it."""
+    """Return the facts about an event, as name and value, in reading order."""
     found = [
         ("by", event.by),
         ("when", minute(event.at)),
@@ -28,11 +28,11 @@ def shown_facts(event: ReleaseEvent) -> list[tuple[str, str]]:
 
 
 def shown_reasons(event: ReleaseEvent) -> list[str]:
-    """Return why a step failed: the message, then every single reason; nothing for other events."""
+    """Return why a step failed: the message, then all reasons; empty for other events."""
     if event.failure is None:
         return []
     message = f"{event.failure.category}: {event.failure.message}"
-    # A message with one reason mostly says what the reason says.
+    # A message with one reason mostly repeats that reason.
     return [message, *(reason for reason in event.failure.reasons if reason not in message)]
 
 

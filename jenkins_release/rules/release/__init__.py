@@ -1,1 +1,1 @@
-"""Rules about releases: support window, timeline, what a customer has in hand."""
+"""Rules about releases: support window, timeline, proof for customers."""

@@ -1,8 +1,8 @@
-"""Whether a release is validated and in force, told from its attestations and trusted keys alone.
+"""Whether a release is validated and in force, judged only by its attestations and trusted keys.
 
-This is the gate of those who receive a release. It does not know the share, and the policy only with a trust
-root: QA's pass, the promotion (of a candidate without images the publication) and the verification summary
-have to be there, signed by trusted keys and in an unbroken chain, and nothing may stand against them. An
+This is the gate for those who receive a release. It does not know the share, and knows the policy only with a
+trust root. QA's pass, the promotion (or publication, for a candidate without images) and the verification
+summary must be there, signed by trusted keys and in an unbroken chain, and nothing may contradict them. An
 override does not replace a pass.
 """
 
@@ -53,12 +53,12 @@ def judge(
 
     Args:
         bundle: The bundle.
-        trusted: Keys that are believed.
+        trusted: Trusted keys.
         now: The time, UTC.
 
     Returns:
-        The release, None if the bundle's ``candidate.json`` cannot be read; and every reason why it
-        is not validated and in force, none where it is.
+        The release, None if the bundle's ``candidate.json`` cannot be read; and every reason why it is not
+        validated and in force, empty if it is.
     """
     try:
         release = examine(bundle.candidate, bundle.attestations, trusted, now)
@@ -82,16 +82,16 @@ def examine(
     Args:
         candidate: The bytes of ``candidate.json``.
         attestations: Name to bytes of every attestation.
-        trusted: Keys that are believed.
+        trusted: Trusted keys.
         now: The time, UTC.
-        arrivals: Name to the time of arrival in the ledger; None if there is no ledger.
+        arrivals: Name to arrival time in the ledger; None if there is no ledger.
 
     Raises:
         IntegrityError: The candidate cannot be read.
     """
     record = Candidate.from_bytes(candidate, "candidate.json")
     evidence = collect(candidate, attestations, trusted, now, arrivals)
-    policy = Policy(accept_notary=NOTARY_ROLES)  # whether that suffices is the releaser's to say
+    policy = Policy(accept_notary=NOTARY_ROLES)  # whether that suffices is for the releaser to decide
     found = conditions.verdicts(evidence, policy)
     statements = Chain(candidate, attestations).statements()
     last = max(statements, key=lambda name: statements[name].sequence, default="")
@@ -174,7 +174,7 @@ def _withdrawn(evidence: Evidence, released: str) -> list[str]:
 def _approvals(
     evidence: Evidence, promoted: Promotion | None, published: Publication | None
 ) -> tuple[Counted, ...]:
-    """Return the approvals that promotion and publication name, as far as they are by trusted keys."""
+    """Return the approvals by trusted keys that promotion and publication name."""
     named = {approval.sequence for made in (promoted, published) if made for approval in made.approvals}
     return tuple(item for item in evidence.of(APPROVAL) if item.statement.sequence in named)
 
@@ -201,10 +201,10 @@ class Judgement:
 
     Attributes:
         release: The release; None if the bundle's ``candidate.json`` cannot be read.
-        authority: The version that it was judged under.
+        authority: The version by which it was judged.
         problems: Why it is not proven, promoted and in force.
-        refused: Why its promotion or publication is not one that the policy allows.
-        unchecked: What could not be looked at.
+        refused: Why the policy does not allow its promotion or publication.
+        unchecked: What could not be checked.
     """
 
     release: AttestedRelease | None
@@ -217,12 +217,12 @@ class Judgement:
 def judge_under(bundle: Bundle, authorities: Sequence[Authority], now: datetime) -> Judgement:
     """Judge a bundle under the trust document that was in force. Opens nothing and raises nothing.
 
-    The promotion key is not believed for what others have to say: sign-offs and approvals are counted
-    here, under the policy of the version that the promotion names.
+    The promotion key is not trusted for what others have to say: sign-offs and approvals are counted here,
+    under the policy of the version that the promotion names.
 
     Args:
         bundle: The bundle.
-        authorities: The versions that are believed, from the pinned one to the newest.
+        authorities: The trusted versions, from the pinned one to the newest.
         now: The time, UTC.
     """
     chain = Chain(bundle.candidate, bundle.attestations)
@@ -263,7 +263,7 @@ def approval_problems(
 
     Args:
         release: The release.
-        trusted: Keys that are believed.
+        trusted: Trusted keys.
 
     Returns:
         What is wrong with them, and what could not be checked.
@@ -309,9 +309,9 @@ def _approval_problem(named: NamedApproval, made: Counted, release: AttestedRele
 
 
 def _named_authority(chain: Chain, authorities: Sequence[Authority]) -> Authority:
-    """Return the version that the last promotion or publication names; the newest where it names none."""
+    """Return the version that the last promotion or publication names; the newest if it names none."""
     made = [said for said in chain.statements().values() if said.predicate_type in {PROMOTION, PUBLICATION}]
-    # A candidate with images is released by its promotion.
+    # The promotion releases a candidate with images.
     made.sort(key=lambda said: (said.predicate_type == PROMOTION, said.sequence))
     found = authority_of(made[-1], authorities) if made else None
     return found or authorities[-1]

@@ -1,4 +1,4 @@
-"""How long a promotion will take, from how fast earlier ones were. A guess for people: it decides nothing."""
+"""How long a promotion will take, estimated from earlier ones. For people only: it decides nothing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 PUSHED = "pushed"
-"""Field of a promotion attestation's predicate: what its run pushed, and in what time."""
+"""Field of a promotion attestation's predicate: what its run pushed, and how fast."""
 
 
 @dataclass(frozen=True)
 class SeenRate:
-    """How fast an earlier promotion pushed.
+    """The speed of an earlier promotion.
 
     Attributes:
-        candidate: Which one, such as ``8.1.0/41``.
-        bytes: Bytes of the layers that it pushed, counted as a plan counts them.
+        candidate: The candidate, such as ``8.1.0/41``.
+        bytes: Bytes of the layers that it pushed, counted as in a plan.
         seconds: Time from the first byte read to the last image proven.
     """
 
@@ -34,13 +34,13 @@ class SeenRate:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a promotion will move, and in what time.
+    """What a promotion will move, and how long it will take.
 
     Attributes:
-        bytes: Bytes of layers to push at most.
-        seconds: The guess, in seconds; None if nothing was seen.
-        rate: Bytes per second that it rests on; None likewise.
-        seen: The earlier promotions that it rests on.
+        bytes: Maximum bytes of layers to push.
+        seconds: The estimate, in seconds; None without earlier promotions.
+        rate: Bytes per second that it is based on; None likewise.
+        seen: The earlier promotions that it is based on.
     """
 
     bytes: int
@@ -50,7 +50,7 @@ class Forecast:
 
 
 def forecast(size: int, seen: Sequence[SeenRate]) -> Forecast:
-    """Guess the time for so many bytes: the median of the rates, which one slow day does not move.
+    """Estimate the time for this many bytes from the median rate, which one slow day does not change.
 
     Args:
         size: Bytes to push.
@@ -65,7 +65,7 @@ def forecast(size: int, seen: Sequence[SeenRate]) -> Forecast:
 
 
 def pushed_claim(size: int, seconds: float) -> dict[str, Any]:
-    """Return what a promotion attestation says of its push: the counterpart of :func:`seen_rate`."""
+    """Return what a promotion attestation says about its push: the counterpart of :func:`seen_rate`."""
     return {"bytes": size, "seconds": round(seconds, 3)}
 
 
@@ -77,7 +77,7 @@ def seen_rate(candidate: str, predicate: Mapping[str, Any]) -> SeenRate | None:
         predicate: The attestation's predicate.
 
     Returns:
-        None if it pushed nothing, or does not say, or not in numbers.
+        None if it pushed nothing, or does not say so in numbers.
     """
     told = predicate.get(PUSHED)
     size, seconds = (told.get("bytes"), told.get("seconds")) if isinstance(told, Mapping) else (None, None)

@@ -1,4 +1,4 @@
-"""Whether the name of an installer tells the version that it is."""
+"""Whether the name of an installer contains its version."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _SEPARATORS = "-._~+"
 
 
 def names_version(name: str, version: str, build: str) -> bool:
-    """Whether a file name tells this version, and not another one that contains it.
+    """Whether a file name contains this version, and not a longer one.
 
-    The separators ``- . _ ~ +`` stand for each other, since package formats write them differently: an RPM
-    cannot have ``-`` in its version. ``18.1.0`` and ``8.1.0.1`` are not ``8.1.0``, except where the
-    additional number is the build's.
+    The separators ``- . _ ~ +`` are equivalent, since package formats write them differently: an RPM cannot
+    have ``-`` in its version. ``18.1.0`` and ``8.1.0.1`` are not ``8.1.0``, unless the additional number is
+    the build's.
 
     Args:
         name: File name.

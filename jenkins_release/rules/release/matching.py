@@ -1,4 +1,4 @@
-"""Whether something that a consumer holds is part of a release: compared by digests, never by names."""
+"""Whether something that a consumer has is part of a release: compared by digests, never by names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jenkins_release.rules.gate.attested_release import AttestedRelease
 
 @dataclass(frozen=True)
 class Match:
-    """What was compared, and what came of it.
+    """What was compared, and the result.
 
     Attributes:
         kind: ``image``, ``local-image``, ``archive`` or ``file``.
-        name: What the consumer named.
+        name: The name that the consumer gave.
         digest: The digest that was found: of the manifest, the config, or the file.
         parts: Names of the release's images, or the path of its file.
-        note: How it agrees; empty if it does not.
+        note: How it matches; empty if it does not.
         problems: Why it is not part of the release; empty if it is.
     """
 
@@ -44,9 +44,9 @@ def match_stored(
 ) -> Match:
     """Compare an image in a registry.
 
-    In the repository that the promotion names, the manifest has to be the promoted one, byte for
-    byte. A mirror may have compressed the layers anew: there the config is the identity, which holds
-    the ``diff_ids`` of the layers that Docker compares when it pulls.
+    In the repository that the promotion names, the manifest must be the promoted one, byte for byte. A mirror
+    may have recompressed the layers: there the config is the identity, which holds the ``diff_ids`` of the
+    layers that Docker compares when it pulls.
 
     Args:
         release: The release.
@@ -68,7 +68,7 @@ def match_stored(
     image = _by_config(release.record, config_digest)
     if image is None or layers != len(image.layers):
         found = f"config {config_digest} with {layers} layers"
-        problem = f"{name}: {found} is no image of {release.record.product} {release.record.ident}"
+        problem = f"{name}: {found} is not an image of {release.record.product} {release.record.ident}"
         return Match("image", name, digest, problems=(problem,))
     note = "the validated config, in another registry than the promotion's"
     return Match("image", name, digest, (image.name,), note)
@@ -85,9 +85,8 @@ def match_local(release: AttestedRelease, name: str, config_digest: str, diff_id
     """
     image = _by_config(release.record, config_digest)
     if image is None or tuple(diff_ids) != image.diff_ids:
-        problem = (
-            f"{name}: config {config_digest} is no image of {release.record.product} {release.record.ident}"
-        )
+        whole = f"{release.record.product} {release.record.ident}"
+        problem = f"{name}: config {config_digest} is not an image of {whole}"
         return Match("local-image", name, config_digest, problems=(problem,))
     return Match("local-image", name, config_digest, (image.name,), "the validated config")
 
@@ -107,16 +106,16 @@ def match_archive(release: AttestedRelease, name: str, index: ArchiveIndex) -> M
         image = _by_config(record, held.config_digest)
         if image is None or held.diff_ids != image.diff_ids:
             what = ", ".join(held.references) or "an image without a name"
-            problems.append(f"{name}: {what} with config {held.config_digest} is no image of {whole}")
+            problems.append(f"{name}: {what} with config {held.config_digest} is not an image of {whole}")
         else:
             parts.append(image.name)
     if not index.images:
-        problems.append(f"{name} holds no image")
+        problems.append(f"{name} contains no image")
     ordered = tuple(image.name for image in record.images if image.name in parts)
     same = any(file.sha256 == index.sha256 for file in record.archives())
     if not same:
         problems += [
-            f"{name}: config {config} for another platform is no image of {whole}"
+            f"{name}: config {config} for another platform is not an image of {whole}"
             for config in index.others
             if _by_config(record, config) is None
         ]
@@ -130,7 +129,7 @@ def match_file(release: AttestedRelease, name: str, size: int, digest: str) -> M
     Args:
         release: The release.
         name: The file as the consumer named it.
-        size: Its bytes.
+        size: Its size in bytes.
         digest: Its SHA-256 in hex.
     """
     record = release.record
@@ -153,7 +152,7 @@ def match_file(release: AttestedRelease, name: str, size: int, digest: str) -> M
             f"found {size} bytes with {shown}"
         )
     else:
-        problem = f"{name}: {shown} is no file of {record.product} {record.ident}"
+        problem = f"{name}: {shown} is not a file of {record.product} {record.ident}"
     return Match("file", name, shown, problems=(problem,))
 
 

@@ -1,4 +1,4 @@
-"""What belongs on a download portal, and how a browser is to treat it."""
+"""What belongs on a download portal, and how browsers should treat it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def supported_versions(
     count: int = 2,
     kind: LineKind = "major.minor",
 ) -> list[ReleaseVersion]:
-    """Return the versions at a portal that customers are supported on, newest first.
+    """Return the supported versions at a portal, newest first.
 
     Args:
         released: Versions that are there.
-        withdrawn: Those of them that were taken back: never supported, and they open no line.
+        withdrawn: Withdrawn versions: never supported, and they open no line.
         count: Number of supported lines, N included.
         kind: What makes a line.
     """

@@ -1,7 +1,6 @@
-"""The story of a candidate: every attestation as an event, and what of it is to be believed.
+"""The history of a candidate: every attestation as an event, and what can be trusted.
 
-Nothing is left out: what does not count, is signed by nobody we know, or was altered is told with
-the reason, because a history that hides is none.
+Nothing is left out: what does not count, has no known signer, or was altered is included with the reason.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ class Event:
         file: File name.
         statement: What it says; None if it cannot be read.
         key: Name of the trusted key whose signature holds; empty if there is none.
-        counts: Whether it is believed.
-        notes: Why it is not, and what is wrong with it.
-        notary: Whether the key is a notary's, which says whom Jenkins authenticated.
+        counts: Whether it counts.
+        notes: Why it does not count, and what is wrong with it.
+        notary: Whether the key belongs to a notary, who says whom Jenkins authenticated.
     """
 
     file: str
@@ -53,12 +52,12 @@ class Event:
 
     @property
     def kind(self) -> str:
-        """Short word of its type; ``unreadable`` where it cannot be read."""
+        """Short name of its type; ``unreadable`` where it cannot be read."""
         return self.statement.kind if self.statement else "unreadable"
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """All that it says, its place in the chain apart; whoever signed it may have put anything here."""
+        """Everything that it says, except its place in the chain; the content is not trusted."""
         if self.statement is None:
             return {}
         field = extension_field(self.statement.predicate_type)
@@ -69,14 +68,14 @@ class Event:
 
 @dataclass(frozen=True)
 class Story:
-    """What became of one candidate.
+    """The history of one candidate.
 
     Attributes:
         record: ``candidate.json``; None if it cannot be read.
         digest: Its digest.
-        state: Where the release stands, by what counts.
+        state: The state of the release, by what counts.
         events: Every attestation, in the order of the chain; unreadable ones last.
-        altered: Signs that something was altered, removed, copied or put in another order.
+        altered: Signs that something was altered, removed, copied or reordered.
         head: SHA-256 in hex of the last attestation's file; empty if there is none.
     """
 
@@ -95,14 +94,14 @@ def tell(
     now: datetime,
     arrivals: Mapping[str, Arrival] | None = None,
 ) -> Story:
-    """Tell the story of a candidate. Opens nothing and raises nothing.
+    """Return the history of a candidate. Opens nothing and raises nothing.
 
     Args:
         candidate: The bytes of ``candidate.json``; empty if it is missing.
         attestations: File name to bytes, everything in the attestations folder.
         trusted: Keys that are believed.
         now: The time, UTC.
-        arrivals: File name to the time of arrival in the ledger; None if there is no ledger.
+        arrivals: File name to arrival time in the ledger; None if there is no ledger.
     """
     evidence = collect(candidate, attestations, trusted, now, arrivals)
     altered = [*evidence.altered, *misnamed(attestations)]

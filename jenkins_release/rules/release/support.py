@@ -1,9 +1,9 @@
-"""The support window: which released versions customers may pull, and what lies outside.
+"""The support window: which released versions customers may pull, and what is outside it.
 
 A line is ``major.minor`` by default. N and N-1 are the two newest released lines with all their
-patch releases. A line is released when a version of it is in force that is not a pre-release: a
-release candidate of 9.0 does not push 8.0 out. A withdrawn version opens no line. What nobody can
-name a version for is never touched.
+patch releases. A line is released once a version of it is in force that is not a pre-release: a release
+candidate of 9.0 does not push 8.0 out. A withdrawn version opens no line. Anything without a known version is
+never touched.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Window:
 
     Attributes:
         kind: What makes a line.
-        lines: The supported lines, newest first; fewer than ``count`` where fewer are released.
-        count: Number of lines that are to be supported.
+        lines: The supported lines, newest first; fewer than ``count`` if fewer are released.
+        count: Number of lines to support.
     """
 
     kind: LineKind
@@ -37,8 +37,8 @@ class Window:
     def supports(self, version: ReleaseVersion) -> bool:
         """Whether customers may rely on a version.
 
-        Newer ones than N are not taken away either, and none is while fewer lines than ``count`` are
-        known to be released: what cannot be proven retires nothing.
+        Newer versions than N stay too, and so does every version while fewer than ``count`` lines are known
+        to be released: without proof, nothing is retired.
         """
         return len(self.lines) < self.count or line_of(version, self.kind) >= self.lines[-1]
 
@@ -70,7 +70,7 @@ class StoredTag:
 
 @dataclass(frozen=True)
 class TagTemplates:
-    """How the product's tags are made: fixed release tags, and those that move."""
+    """The product's tag templates: fixed release tags and moving ones."""
 
     fixed: tuple[str, ...]
     moving: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class TagTemplates:
 
 @dataclass(frozen=True)
 class Retirement:
-    """What lies outside the window, and what of it is kept.
+    """What is outside the window, and what of it is kept.
 
     Attributes:
         remove: Tags to remove.
@@ -105,7 +105,7 @@ def support_window(
 
     Args:
         released: Versions that were released.
-        withdrawn: Those that were taken back; they count as never released.
+        withdrawn: Withdrawn versions; they count as never released.
         count: Number of supported lines, N included.
         kind: What makes a line.
     """
@@ -116,7 +116,7 @@ def support_window(
 
 
 def versions_of(templates: Sequence[str], tag: str) -> tuple[ReleaseVersion, ...]:
-    """Return every version that a fixed tag may have been made for: each template by itself."""
+    """Return every version that a fixed tag may have been made for, by each template."""
     return tuple({version for template in templates for version in released_versions([template], [tag])})
 
 
@@ -132,10 +132,10 @@ def retirement(
 
     Args:
         tags: Every tag of the product's repositories.
-        window: What is supported.
-        templates: How release tags are made; a tag that none of them makes is not looked at.
+        window: The support window.
+        templates: The tag templates; tags that match none of them are ignored.
         children: Digest of an index to the digests that it lists.
-        pulled: Repository and digest to the day on which somebody still pulled it, for protection.
+        pulled: Repository and digest to the day of a recent pull, which protects it.
     """
     everything = list(tags)
     versions = {v for each in everything for v in versions_of(templates.fixed, each.tag)}
@@ -146,7 +146,7 @@ def retirement(
     for repository, digest in list(inside):
         inside |= {(repository, child) for child in (children or {}).get(digest, frozenset())}
     reasons = _pulled(outside, templates, pulled or {})
-    # A tag beside one that is kept names the same image: removing it would take nothing away but its name.
+    # Next to a kept tag of the same image, removing a tag would remove only a name.
     spared = {(each.repository, each.digest): reason for each, reason in reasons.items()}
     remove, kept = [], []
     for each in sorted(outside, key=lambda tag: (tag.repository, tag.tag)):
@@ -163,9 +163,9 @@ def retirement(
 def _pulled(
     outside: Iterable[StoredTag], templates: TagTemplates, pulled: Mapping[tuple[str, str], str]
 ) -> dict[StoredTag, str]:
-    """Return the tags that stay because somebody still pulls them, each with the reason.
+    """Return the tags that stay because they are still pulled, each with the reason.
 
-    A version stays in all its repositories or in none: nobody gets half a release.
+    A version stays in all its repositories or in none, so that no one gets half a release.
     """
     found: dict[StoredTag, str] = {}
     versions: dict[ReleaseVersion, str] = {}

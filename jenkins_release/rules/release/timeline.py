@@ -1,4 +1,4 @@
-"""When something happened, told from the attestations around it."""
+"""When something happened, judged by the attestations around it."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def between(moment: datetime, known: Sequence[Mark]) -> str:
     """Say between which attestations a moment lies.
 
     Args:
-        moment: A modified time, as the share tells it. Whoever may write there may also set it: it
-            says when an honest program wrote last, not when a careful intruder did.
-        known: The attestations, in the order of their time.
+        moment: A modification time from the share. Anyone who can write there can also set it: it says when
+            an honest program last wrote, not when a careful intruder did.
+        known: The attestations, oldest first.
     """
     before = [mark for mark in known if mark.signed_at <= moment]
     after = [mark for mark in known if mark.signed_at > moment]

@@ -1,1 +1,1 @@
-"""Rules about the SaaS stack: what runs, what is to run, and whether it is healthy."""
+"""Rules about the SaaS stack: what runs, what should run, and whether it is healthy."""

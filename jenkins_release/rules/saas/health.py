@@ -1,4 +1,4 @@
-"""Whether a stack is well: what a good answer is, and how many in a row are enough."""
+"""Whether a stack is healthy: what a good answer is, and how many in a row are enough."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SHOWN = 120
 
 
 def expected_version(check: HealthSection, release: str) -> str | None:
-    """Return the version that a check has to find.
+    """Return the version that a check must find.
 
     Args:
         check: The check.
-        release: ``version/build`` that is to run; empty if what runs is no release.
+        release: ``version/build`` that should run; empty if what runs is not a release.
 
     Returns:
-        The version; None if none is asked for or nobody knows which.
+        The version; None if none is required or it is unknown.
     """
     if not check.version_field or not release:
         return None
@@ -68,12 +68,12 @@ class Streak:
     """Good answers in a row.
 
     Attributes:
-        url: What is asked.
-        needed: How many are enough.
+        url: The URL.
+        needed: Good answers in a row that are enough.
         answers: Answers so far.
         good: Good ones among them.
         row: Good ones since the last bad one.
-        longest: The longest row.
+        longest: The most good answers in a row.
         problem: What was wrong with the last bad one.
     """
 
@@ -97,12 +97,12 @@ class Streak:
 
     @property
     def enough(self) -> bool:
-        """Whether enough came in a row."""
+        """Whether there were enough in a row."""
         return self.row >= self.needed
 
     @property
     def told(self) -> str:
-        """How it stands, in words. An answer that comes and goes is named: it flaps."""
+        """The state in words. Answers that come and go are reported: it flaps."""
         if self.enough:
             return f"healthy, {self.row} good answers in a row"
         if not self.answers:
@@ -117,7 +117,7 @@ class Streak:
         )
 
     def result(self) -> HealthResult:
-        """Return what is recorded."""
+        """Return the record."""
         return HealthResult(
             url=self.url,
             healthy=self.enough,

@@ -1,8 +1,8 @@
-"""Where the deployment of an ECS service stands, told from one look at the service.
+"""The state of an ECS service's deployment, from one description of the service.
 
 Sources: "Deployment" in the ECS API reference, and "How the Amazon ECS deployment circuit breaker
-detects failures" in its developer guide. A service is steady when one deployment is left and all of
-its tasks run, which is what botocore's waiter ``services_stable`` looks for too.
+detects failures" in its developer guide. A service is steady if one deployment is left and all its tasks run,
+as for botocore's waiter ``services_stable``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ State = Literal["steady", "moving", "failed", "returned", "replaced"]
 
 @dataclass(frozen=True)
 class Rollout:
-    """Where a deployment stands.
+    """The state of a deployment.
 
     Attributes:
-        state: ``steady``: it runs, and nothing else. ``moving``: not yet. ``failed``: ECS has given it
-            up. ``returned``: ECS has given it up and went back by itself. ``replaced``: somebody else
-            deployed something else.
+        state: ``steady``: it runs, and nothing else. ``moving``: not yet. ``failed``: ECS gave it up.
+            ``returned``: ECS gave it up and rolled back by itself. ``replaced``: someone else deployed
+            something else.
         told: The same in words.
     """
 
@@ -31,12 +31,12 @@ class Rollout:
 
 
 def rollout(service: EcsService, target: str, before: str = "") -> Rollout:
-    """Say where the deployment of a task definition stands.
+    """Return the state of a task definition's deployment.
 
     Args:
         service: The service.
         target: ARN of the task definition that it was updated to.
-        before: ARN of the one that ran before; a service that has it again was returned by ECS.
+        before: ARN of the one that ran before; if the service has it again, ECS rolled back.
     """
     primary = service.primary
     if service.status != "ACTIVE" or primary is None:
@@ -63,7 +63,7 @@ def _lost(service: EcsService, target: str, before: str) -> Rollout:
         reason = next((each.reason for each in ours if each.reason), primary.reason)
         why = f": {reason}" if reason else ""
         return Rollout("returned", f"ECS gave it up and returned to {primary.task_definition}{why}")
-    return Rollout("replaced", f"somebody else deployed {primary.task_definition} meanwhile")
+    return Rollout("replaced", f"someone else has deployed {primary.task_definition}")
 
 
 def _failures(service: EcsService) -> str:

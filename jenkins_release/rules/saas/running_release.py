@@ -1,4 +1,4 @@
-"""Which release it is that runs: digests that were pulled against digests that were promoted."""
+"""Which release runs: compares pulled digests with promoted digests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOTHING = "nothing runs"
 
 @dataclass(frozen=True)
 class ReleasedImages:
-    """A release, as the registry has it.
+    """A release in the registry.
 
     Attributes:
         release: ``version/build``.
@@ -37,7 +37,7 @@ class ReleasedImages:
 def releases_of(
     running: Mapping[str, str], containers: Mapping[str, str], released: Sequence[ReleasedImages]
 ) -> list[ReleasedImages]:
-    """Return the releases that one task may be: several where none of its images changed between them.
+    """Return the releases that a task may be running: several if its images did not change between them.
 
     Args:
         running: Container to manifest digest.
@@ -63,14 +63,14 @@ def verdict(
     """Say in words which release a service runs.
 
     Args:
-        tasks: Container to manifest digest, for each task that runs.
+        tasks: Container to manifest digest, for each running task.
         containers: Container to short name of its image, as configured.
         released: Every release.
-        expected: The release that was recorded last; named where it is one of several.
+        expected: The last recorded release; preferred if several match.
 
     Returns:
-        The release; :data:`MIXED` where tasks or containers differ; :data:`NOT_A_RELEASE`;
-        :data:`NOTHING` where no task runs.
+        The release; :data:`MIXED` if tasks or containers differ; :data:`NOT_A_RELEASE`; :data:`NOTHING` if no
+        task runs.
     """
     if not tasks:
         return NOTHING

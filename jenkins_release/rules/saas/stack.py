@@ -1,4 +1,4 @@
-"""The history of a SaaS stack, put together from the attestations of all candidates.
+"""The history of a SaaS stack, collected from the attestations of all candidates.
 
 Order is decided by the signed numbers and digests, never by clocks. As with a candidate's own chain,
 a record that was removed from the very end leaves no trace.
@@ -19,7 +19,7 @@ class StackEntry:
     """A statement about the stack.
 
     Attributes:
-        candidate: ``version/build`` of the candidate whose chain it stands in.
+        candidate: ``version/build`` of the candidate in whose chain it is.
         file: File name of the attestation.
         sha256: SHA-256 in hex of the attestation.
         by: Who refreshed.
@@ -36,7 +36,7 @@ class StackEntry:
 
     @property
     def name(self) -> str:
-        """Where it stands."""
+        """Where it is."""
         return f"{self.candidate}/attestations/{self.file}"
 
 
@@ -45,8 +45,8 @@ class StackHistory:
     """All statements about one stack.
 
     Attributes:
-        entries: In their order.
-        notes: What is missing between them, or does not fit.
+        entries: In order.
+        notes: What is missing between them, or does not match.
     """
 
     entries: tuple[StackEntry, ...] = ()
@@ -59,7 +59,7 @@ class StackHistory:
 
     @property
     def unsettled(self) -> StackEntry | None:
-        """The last statement, where it leaves open what runs: a run that died, or that failed."""
+        """The last statement, if it leaves open what runs because its run died or failed."""
         last = self.last
         return last if last is not None and not last.record.settled else None
 
@@ -69,13 +69,13 @@ class StackHistory:
         return self.last.record.state if self.last else StackState()
 
     def good_state(self, observed: StackState) -> StackState:
-        """Return the state to return to when the next refresh fails.
+        """Return the state to return to if the next refresh fails.
 
-        It is what runs now. Only after a run that died or failed it is the state from before that
-        run, as long as nothing runs that neither that run nor the state before it knows.
+        It is what runs now. Only after a run that died or failed, it is the state from before that run,
+        unless something runs that is neither that run's nor in the state before.
 
         Args:
-            observed: What runs now; without parts where the stack itself cannot tell.
+            observed: What runs now; without parts if the stack itself cannot tell.
         """
         open_end = self.unsettled
         if not observed.parts:
@@ -90,10 +90,10 @@ class StackHistory:
 
     @property
     def undone(self) -> StackState:
-        """The state that a rollback goes to.
+        """The state that a rollback returns to.
 
-        The one before the last refresh. After a rollback or a refresh that was returned it is where
-        these went, so that running a rollback twice is running it once.
+        It is the state before the last refresh. After a rollback, or a refresh that was returned, it is the
+        state that this led to, so a second rollback changes nothing.
         """
         if self.last is None:
             return StackState()
@@ -101,11 +101,11 @@ class StackHistory:
         return said.after if said.action == "rollback" else said.before
 
     def follows(self) -> tuple[int, str]:
-        """Return number and digest of the one before for the next statement."""
+        """Return the number for the next statement, and the digest of the one before it."""
         return (self.last.record.number + 1, self.last.sha256) if self.last else (1, "")
 
     def resumes(self, action: str, release: str, before: StackState, after: StackState) -> StackEntry | None:
-        """Return the statement of a run that died, where it set out for exactly this."""
+        """Return the statement of a run that died, if it was about to do exactly this."""
         last = self.unsettled
         if last is None or last.record.outcome != "started":
             return None
@@ -119,7 +119,7 @@ def stack_history(stack: str, found: Iterable[StackEntry]) -> StackHistory:
 
     Args:
         stack: Its name.
-        found: Statements whose signatures count, of any stack and in any order.
+        found: Statements with signatures that count, of any stack and in any order.
     """
     entries = sorted(
         (each for each in found if each.record.stack == stack),

@@ -48,16 +48,16 @@ _SAFE = re.compile(r"[A-Za-z0-9._:/@+ -]*")
 
 @dataclass(frozen=True)
 class Target:
-    """What the scripts have to know of the registry and of the machines that they run on.
+    """What the scripts have to know about the registry and the machines that they run on.
 
     Attributes:
         region: AWS region of the registry.
         layer_host: Host that serves the layers.
-        docker_version: Oldest Docker that will do.
-        compose_version: Oldest Compose that will do.
+        docker_version: Minimum version of Docker.
+        compose_version: Minimum version of Compose.
         disk_gb: Free space that images and data need, in 10^9 bytes.
         memory_gb: Memory that the machine needs, in 10^9 bytes.
-        tags: Fixed release tags, as the configuration makes them.
+        tags: Fixed release tags, made from the configuration.
     """
 
     region: str
@@ -76,12 +76,12 @@ def setup_members(
     scripts: Mapping[str, Member],
     templates: Mapping[str, bytes],
 ) -> dict[str, Member]:
-    """Return the files of a setup zip that a customer runs, or that decide what runs: all that is attested.
+    """Return the attested files of a setup zip: those that a customer runs, or that decide what runs.
 
     Args:
         release: The release, validated and in force.
         target: What the scripts have to know.
-        scripts: The scripts and the README that every product has, by path.
+        scripts: The scripts and the README of every product, by path.
         templates: The product's own files, by path.
 
     Raises:
@@ -112,7 +112,7 @@ def setup_members(
 def with_evidence(
     release: AttestedRelease, members: Mapping[str, Member], attestations: bytes
 ) -> tuple[SetupBundle, dict[str, Member]]:
-    """Return the record of a setup zip, and its files with the evidence, the record and the checksums.
+    """Return the record of a setup zip, and all its files with evidence, record and checksums.
 
     Args:
         release: The release, validated and in force.
@@ -143,7 +143,7 @@ def with_evidence(
 
 @dataclass(frozen=True)
 class SetupClaim:
-    """What an attestation says of a setup zip.
+    """What an attestation says about a setup zip.
 
     Attributes:
         predicate: The folder that it unpacks to, and the program that made it.
@@ -155,7 +155,7 @@ class SetupClaim:
 
 
 def setup_claim(folder: str, writer: str, members: Mapping[str, Member]) -> SetupClaim:
-    """Return what the promotion key has to attest of the files of a setup zip."""
+    """Return what the promotion key has to attest about the files of a setup zip."""
     subjects = {
         path: sha256(member.data).hexdigest() for path, member in members.items() if path not in NOT_ATTESTED
     }
@@ -171,45 +171,45 @@ def release_claim(release: AttestedRelease, members: Mapping[str, Member]) -> Se
 def _promotion(release: AttestedRelease) -> tuple[Promotion, datetime]:
     if not release.record.images:
         raise ConfigurationError(
-            f"{release.record.ident} has no images: there is nothing to deploy with Docker Compose",
-            hint="'jenkins-release release publish' brings installers to customers",
+            f"{release.record.ident} has no images, so there is nothing to deploy with Docker Compose",
+            hint="'jenkins-release release publish' publishes installers",
         )
     if release.promotion is None or release.promoted is None:
         raise IntegrityError(
             f"the promotion of {release.record.ident} cannot be read",
-            hint="'jenkins-release candidate show' tells what it says",
+            hint="'jenkins-release candidate show' shows it",
             reasons=release.problems,
         )
     return release.promoted, release.promotion.statement.signed_at
 
 
 def reference(registry: str, repository: str, digest: str) -> str:
-    """Return an image's name by digest, as a Compose file has it."""
+    """Return an image's name by digest, as in a Compose file."""
     return f"{registry}/{repository}@{digest}"
 
 
 def compose_problems(text: str, promoted: Promotion) -> list[str]:
-    """Say what of a Compose file is not pinned to what was promoted.
+    """Say what in a Compose file is not pinned to what was promoted.
 
-    Every service has to name one of the promoted images by digest, and every image has to be used:
-    looked at line by line, so that no other way of writing YAML gets past it.
+    Every service must name one of the promoted images by digest, and every image must be used. The file is
+    checked line by line, so that no other way of writing YAML gets past it.
     """
     pinned = {reference(promoted.registry, i.repository, i.digest): i.name for i in promoted.images}
     text = _COMMENT.sub("", text)
     named = _IMAGE.findall(text)
     problems = [
-        f"{COMPOSE}: the image {name or '(on another line)'} is none of the release, by digest"
+        f"{COMPOSE}: the image {name or '(on another line)'} is not one of the release's images, by digest"
         for name in named
         if name not in pinned
     ]
     problems += [
-        f"{COMPOSE}: the image {name} of the release is not used"
+        f"{COMPOSE}: the image {name} of the release is unused"
         for full, name in sorted(pinned.items())
         if full not in named
     ]
-    problems += [f"{COMPOSE}: {word}: is not possible here" for word in _BUILD.findall(text)]
+    problems += [f"{COMPOSE}: {word}: is not allowed here" for word in _BUILD.findall(text)]
     if len(_ANY_IMAGE.findall(text)) != len(named):
-        problems.append(f"{COMPOSE}: each image has to stand on a line of its own: image: {{{{image.NAME}}}}")
+        problems.append(f"{COMPOSE}: each image must be on a separate line: image: {{{{image.NAME}}}}")
     return problems
 
 
@@ -225,10 +225,10 @@ def _texts(templates: Mapping[str, bytes]) -> tuple[dict[str, str], list[str]]:
         except NotUtf8 as error:
             mistakes.append(f"{path} cannot be read: {error}")
         if path not in _KNOWN and not _CONFIG.fullmatch(path):
-            mistakes.append(f"{path} is none of {', '.join(sorted(_KNOWN))} and config/NAME.in")
+            mistakes.append(f"{path} is not one of {', '.join(sorted(_KNOWN))} and config/NAME.in")
     folded = [path.casefold() for path in templates]
     mistakes += [
-        f"{path} is there in upper and in lower case" for path in {p for p in folded if folded.count(p) > 1}
+        f"{path} exists in upper and lower case" for path in {p for p in folded if folded.count(p) > 1}
     ]
     return texts, mistakes
 
@@ -251,7 +251,7 @@ def _values(record: Candidate, promoted: Promotion) -> dict[str, str]:
 
 
 def project_name(product: str) -> str:
-    """Return a product's name as Compose and systemd take it: small letters, digits, ``-`` and ``_``."""
+    """Return a product's name for Compose and systemd: lower-case letters, digits, ``-`` and ``_``."""
     return re.sub(r"[^a-z0-9_-]", "-", product.lower())
 
 
@@ -277,12 +277,12 @@ def _unknown_settings(texts: Mapping[str, str]) -> list[str]:
 
 
 def image_words(promoted: Promotion) -> str:
-    """Return the images as ``release.env`` has them: repository and digest, without the registry."""
+    """Return the images for ``release.env``: repository and digest, without the registry."""
     return " ".join(f"{image.repository}@{image.digest}" for image in promoted.images)
 
 
 def is_program(path: str) -> bool:
-    """Whether a file of the zip is a script that is run, and not one that others read."""
+    """Whether a file of the zip is a script to run, rather than one that others source."""
     return path.endswith(".sh") and "/" not in path
 
 
@@ -306,30 +306,30 @@ def _release_env(record: Candidate, promoted: Promotion, target: Target) -> byte
     }
     for name, value in values.items():
         if not _SAFE.fullmatch(value):
-            raise ConfigurationError(f"{name} cannot be handed to a shell: {value!r}")
+            raise ConfigurationError(f"{name} cannot be passed to a shell: {value!r}")
     lines = ["# What the scripts have to know of this release. Upgrades replace this file."]
     return ("\n".join([*lines, *(f"{name}='{value}'" for name, value in values.items())]) + "\n").encode()
 
 
 def release_tags(promoted: Promotion) -> set[str]:
-    """Return the tags, fixed and moving ones, that every image of a promotion was given."""
+    """Return the fixed and moving tags that every image of a promotion was given."""
     return set.intersection(*(set(image.tags) for image in promoted.images)) if promoted.images else set()
 
 
 def _release_tag(promoted: Promotion, fixed: Sequence[str]) -> str:
-    """Return the tag by which customers ask whether the release was withdrawn: a withdrawal removes it."""
+    """Return the tag that shows customers whether the release was withdrawn: a withdrawal removes it."""
     there = release_tags(promoted)
     for tag in fixed:
         if tag in there:
             return tag
     raise ConfigurationError(
         f"the promotion set none of the release tags that ecr.tags makes: {', '.join(fixed)}",
-        hint="ecr.tags was changed since the promotion: put back what it was, or promote again",
+        hint="ecr.tags has changed since the promotion: restore it, or promote again",
     )
 
 
 def file_records(members: Mapping[str, Member]) -> tuple[FileRecord, ...]:
-    """Return what ``bundle.json`` says of files."""
+    """Return the entries of ``bundle.json`` for files."""
     return tuple(
         FileRecord(path=path, size=len(member.data), sha256=sha256(member.data).hexdigest())
         for path, member in sorted(members.items())

@@ -1,8 +1,8 @@
-"""Whether a setup zip is what it says, told from its bytes and trusted keys alone.
+"""Whether a setup zip is genuine, judged only by its bytes and trusted keys.
 
-Proven is that each image that it names by digest is one of a release that is validated and in force by the
-attestations in it, and that the promotion key attested every file that runs or decides what runs. The
-scripts of the same version of this program are compared with its own, byte for byte, as well.
+The proof: each image that it names by digest belongs to a release that its attestations show to be validated
+and in force, and the promotion key attested every file that runs or decides what runs. Scripts of the same
+version of this program are also compared with its own, byte for byte.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ from jenkins_release.rules.setup_zip.files import (
 
 NOT_ATTESTED = "no attestation by a trusted promotion key names its files"
 _HARMLESS = {SUMMARY, SETUP, PUBLICATION, APPROVAL, REFRESH}
-"""What may come after a summary without a doubt about the images that it is about."""
-_HINT = "do not hand it out and do not use it: build it again with 'jenkins-release bundle build'"
+"""What may follow a summary without casting doubt on its images."""
+_HINT = "do not use it or pass it on: build it again with 'jenkins-release bundle build'"
 
 
 @dataclass(frozen=True)
 class SetupProof:
-    """What was proven of a setup zip.
+    """What was proven about a setup zip.
 
     Attributes:
         bundle: Its record.
         release: The release that its attestations prove.
         sha256: SHA-256 of the zip in hex.
         size: Its bytes.
-        scripts_compared: Whether the scripts are those of this program; not compared if another
-            version wrote the zip.
+        scripts_compared: Whether the scripts are those of this program; not compared if another version wrote
+            the zip.
         attested: The attestation of its files.
     """
 
@@ -82,7 +82,7 @@ def setup_attestation(release: AttestedRelease) -> Counted | None:
 
 
 def attests(said: Counted | None, claim: SetupClaim) -> bool:
-    """Whether an attestation says exactly what is claimed of a setup zip."""
+    """Whether an attestation says exactly what is claimed about a setup zip."""
     return said is not None and not _attestation_problems(said, claim)
 
 
@@ -94,17 +94,17 @@ def first_proof(
     trusted: Sequence[TrustedKey],
     now: datetime,
 ) -> bytes | None:
-    """Return the oldest attestation bundle that proves a setup zip, so that each build has the same one.
+    """Return the oldest attestation bundle that proves a setup zip, so that every build has the same one.
 
-    A publication or a refresh of the SaaS stack adds an attestation, and later bundles a summary that
-    covers it; a setup zip goes on with what stood before. After a verdict, a revocation, a withdrawal or
-    another promotion it does not.
+    A publication or a refresh of the SaaS stack adds an attestation, and later bundles have a summary that
+    covers it; a setup zip keeps the earlier bundle. After a verdict, a revocation, a withdrawal or another
+    promotion, it does not.
 
     Args:
         candidate: The bytes of ``candidate.json``.
         attestations: File name to bytes of every attestation.
-        release: What all of them say; validated and in force.
-        claim: What is to be attested of the files of the setup zip.
+        release: What they all say; validated and in force.
+        claim: What has to be attested about the files of the setup zip.
         trusted: Keys that are believed.
         now: The time, UTC.
     """
@@ -140,21 +140,21 @@ def prove_setup_zip(
         trusted: Keys that are believed.
         now: The time, UTC.
         scripts: The scripts of this version of the program, by path.
-        authorities: The versions of the trust document that are believed: their keys and policy decide then.
+        authorities: The trusted versions of the trust document: if given, their keys and policy decide.
 
     Raises:
-        IntegrityError: It does not prove it; ``reasons`` has every finding.
+        IntegrityError: It is not proven; ``reasons`` has every finding.
     """
     folder, members = read_zip(data, where)
     if RECORD not in members or ATTESTATIONS not in members:
         lacking = " and ".join(name for name in (RECORD, ATTESTATIONS) if name not in members)
-        raise IntegrityError(f"{where} is no setup zip: it has no {lacking}", hint=_HINT)
+        raise IntegrityError(f"{where} is not a setup zip: it has no {lacking}", hint=_HINT)
     bundle = SetupBundle.from_bytes(members[RECORD].data, f"{RECORD} of {where}")
     evidence = read_bundle(members[ATTESTATIONS].data, f"{ATTESTATIONS} of {where}")
     release, reasons = _judged(evidence, trusted, authorities, now)
     found = [*_file_problems(folder, bundle, members), *reasons]
     if not found and write_zip(folder, members, bundle.promoted_at) != data:
-        found.append("its files are right, and it is not the zip that 'bundle build' makes of them")
+        found.append("its files are right, but it is not the zip that 'bundle build' makes from them")
     compared = bundle.writer == PROGRAM
     if compared:
         found += _script_problems(members, scripts)
@@ -164,7 +164,7 @@ def prove_setup_zip(
         claim = setup_claim(folder, bundle.writer, members)
         found += [NOT_ATTESTED] if attested is None else _attestation_problems(attested, claim)
     if found or release is None or attested is None:
-        raise IntegrityError(f"{where} does not prove what it should: {found[0]}", hint=_HINT, reasons=found)
+        raise IntegrityError(f"{where} cannot be proven: {found[0]}", hint=_HINT, reasons=found)
     return SetupProof(bundle, release, sha256(data).hexdigest(), len(data), compared, attested)
 
 
@@ -178,7 +178,7 @@ def _judged(
 
 
 def _attestation_problems(said: Counted, claim: SetupClaim) -> list[str]:
-    """Say how a claim differs from an attestation. What it is about is named too, as every statement does."""
+    """Say how a claim differs from an attestation, including its subjects."""
     named = {path: digest for path, digest in said.statement.subjects.items() if path != "candidate.json"}
     problems = [
         f"{path} is missing, which {said.file} attests" for path in sorted(named.keys() - claim.subjects)
@@ -201,7 +201,7 @@ def _attestation_problems(said: Counted, claim: SetupClaim) -> list[str]:
 def _file_problems(folder: str, bundle: SetupBundle, members: Mapping[str, Member]) -> list[str]:
     problems = []
     if folder != bundle.folder:
-        problems.append(f"it unpacks to {folder}, {bundle.folder} is expected")
+        problems.append(f"it unpacks to {folder}, expected {bundle.folder}")
     recorded = {file.path: file for file in bundle.files}
     here = set(members) - {RECORD, SUMS}
     problems += [f"{path} is missing" for path in sorted(set(recorded) - here)]
@@ -209,7 +209,7 @@ def _file_problems(folder: str, bundle: SetupBundle, members: Mapping[str, Membe
     for path in sorted(here & set(recorded)):
         digest = sha256(members[path].data).hexdigest()
         if (digest, len(members[path].data)) != (recorded[path].sha256, recorded[path].size):
-            problems.append(f"{path}: sha256 {digest}, {recorded[path].sha256} is recorded")
+            problems.append(f"{path}: found sha256 {digest}, expected {recorded[path].sha256}")
     problems += [
         f"{path} is {'not ' if is_program(path) else ''}executable"
         for path, member in sorted(members.items())
@@ -223,7 +223,7 @@ def _file_problems(folder: str, bundle: SetupBundle, members: Mapping[str, Membe
 
 def _script_problems(members: Mapping[str, Member], scripts: Mapping[str, Member]) -> list[str]:
     return [
-        f"{path} is not the one of {PROGRAM}, which the zip says it is from"
+        f"{path} is not the one from {PROGRAM}, which the zip names"
         for path, member in sorted(scripts.items())
         if path != README and members.get(path) != member
     ]
@@ -261,5 +261,5 @@ def _release_problems(
             problems.append(f"{RELEASE}: {name} is not that of the release")
     tags = [line for line in lines if line.startswith("RELEASE_TAG=")]
     if tags not in [[f"RELEASE_TAG='{tag}'"] for tag in release_tags(promoted)]:
-        problems.append(f"{RELEASE}: RELEASE_TAG is no tag that the promotion set")
+        problems.append(f"{RELEASE}: RELEASE_TAG is not a tag that the promotion set")
     return problems

@@ -1,7 +1,7 @@
-"""``settings.txt``: what ``setup.sh`` asks a customer for, one line each.
+"""``settings.txt``: what ``setup.sh`` asks a customer for, one setting a line.
 
-``NAME|type|default|question``, read by Python here and by ``lib.sh`` at the customer's. A ``?`` behind the
-type lets the answer be empty. Lines that begin with ``#`` and empty ones are comments.
+``NAME|type|default|question``, read by Python here and by ``lib.sh`` on the customer's machine. A ``?`` after
+the type allows an empty answer. Empty lines and lines that begin with ``#`` are comments.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Setting:
         kind: One of :data:`TYPES`.
         optional: Whether it may be empty.
         default: Default; ``generate`` for a password that ``setup.sh`` makes.
-        question: What is asked.
-        choices: What may be answered, where the kind is ``choice``.
+        question: The question.
+        choices: The allowed answers, if the kind is ``choice``.
     """
 
     name: str
@@ -55,13 +55,11 @@ def read_settings(text: str, where: str) -> tuple[Setting, ...]:
         except ValueError as error:
             mistakes.append(f"{where} line {number}: {error}")
     names = [setting.name for setting in found]
-    mistakes += [
-        f"{where}: {name} is there twice" for name in sorted({n for n in names if names.count(n) > 1})
-    ]
+    mistakes += [f"{where}: {name} occurs twice" for name in sorted({n for n in names if names.count(n) > 1})]
     if mistakes:
         raise ConfigurationError(
             f"{where}: {mistakes[0]}",
-            hint="a line is NAME|type|default|question; docs/bundle.md tells the types",
+            hint="a line is NAME|type|default|question; docs/bundle.md lists the types",
             reasons=mistakes,
         )
     return tuple(found)
@@ -70,23 +68,25 @@ def read_settings(text: str, where: str) -> tuple[Setting, ...]:
 def _setting(line: str) -> Setting:
     parts = line.split("|")
     if len(parts) != 4:
-        raise ValueError(f"has {len(parts)} parts between |, four are expected: NAME|type|default|question")
+        raise ValueError(f"has {len(parts)} parts, expected four: NAME|type|default|question")
     name, kind, default, question = (part.strip() for part in parts)
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of capital letters, digits and _")
+        raise ValueError(f"{name!r} is not a name of capital letters, digits and _")
     if _RESERVED.fullmatch(name):
-        raise ValueError(f"{name} is a name that Docker, AWS or the scripts use themselves")
+        raise ValueError(f"{name} is a name that Docker, AWS or the scripts use")
     optional = kind.endswith("?")
     kind = kind.removesuffix("?")
     choice = _CHOICE.fullmatch(kind)
     choices = tuple(choice[1].split(",")) if choice else ()
     kind = "choice" if choice else kind
     if kind not in TYPES or (kind == "choice" and not choices):
-        raise ValueError(f"{name}: {kind!r} is none of {', '.join(TYPES[:-1])} and choice(a,b)")
+        raise ValueError(f"{name}: {kind!r} is not one of {', '.join(TYPES[:-1])} and choice(a,b)")
     if not question or not _VALUE.fullmatch(question) or not _VALUE.fullmatch(default):
-        raise ValueError(f"{name}: question and default may not hold quotes, backslashes, $ or `")
+        raise ValueError(f"{name}: question and default must not contain quotes, backslashes, $ or `")
     if kind == "password" and default not in {"", "generate"}:
-        raise ValueError(f"{name}: a password's default is 'generate' or empty: everybody can read this file")
+        raise ValueError(
+            f"{name}: a password's default must be 'generate' or empty: everyone can read this file"
+        )
     if default and choices and default not in choices:
-        raise ValueError(f"{name}: the default {default!r} is none of {', '.join(choices)}")
+        raise ValueError(f"{name}: the default {default!r} is not one of {', '.join(choices)}")
     return Setting(name, kind, optional, default, question, choices)

@@ -211,7 +211,7 @@ def _claim(release: AttestedRelease, services: Services) -> Claim:
     if subjects is None:
         raise IntegrityError(
             f"the release of {release.record.ident} cannot be summarized",
-            hint="'jenkins-release candidate show' tells what it says",
+            hint="'jenkins-release candidate show' shows it",
             reasons=release.problems,
         )
     # A summary that ends the chain and is out of date is one of the attestations before the new one.
