@@ -62,7 +62,7 @@ def aws_client(
 
     Raises:
         ConfigurationError: The region is empty, the profile does not exist, a setting or the credentials
-            cannot be read, or the endpoint that environment or profile name carries a login.
+            cannot be read, or the endpoint that environment or profile name contains a login.
     """
     limits = limits or Limits()
     # boto3 takes a noticeable part of a second to import: commands that stay off AWS do not pay for it.
@@ -243,6 +243,6 @@ def check_endpoint(service: str, endpoint: str) -> None:
     if "@" in parts.netloc:
         host = parts.netloc.rpartition("@")[2]
         raise ConfigurationError(
-            f"the endpoint of AWS {service} ({parts.scheme}://{host}) carries a login: take it out",
+            f"the endpoint of AWS {service} ({parts.scheme}://{host}) contains a login: take it out",
             hint=_ENDPOINT_HINT,
         )

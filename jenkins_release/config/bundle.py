@@ -16,7 +16,9 @@ _REGION, _SUFFIX = "{region}", "{dns_suffix}"
 
 def _host(value: str) -> str:
     if not _HOST.fullmatch(_filled(value, "eu-central-1")):
-        raise ValueError("is no host, such as layers.example.com; its fields are {region} and {dns_suffix}")
+        raise ValueError(
+            "is not a host, such as layers.example.com; its fields are {region} and {dns_suffix}"
+        )
     return value
 
 
@@ -30,12 +32,12 @@ Version = Annotated[str, Field(pattern=r"^\d{1,4}(\.\d{1,4}){0,2}$")]
 
 
 class BundleSection(Section):
-    """``[bundle]``: templates of the product, and what a customer's machine has to have.
+    """``[bundle]``: templates of the product, and the requirements for a customer's machine.
 
     ``templates`` is a folder. ``layer_host`` is where the registry sends clients for layers; ECR's own
     (ECR user guide, "Required permissions and endpoints") by default. ``docker_version`` and
-    ``compose_version`` are the oldest that will do, ``disk_gb`` and ``memory_gb`` are in 10^9 bytes.
-    ``openssl_version`` is the oldest with which ``verify.sh`` has to work: below 3.0 it cannot check Ed25519.
+    ``compose_version`` are minimum versions; ``disk_gb`` and ``memory_gb`` are in 10^9 bytes.
+    ``openssl_version`` is the oldest with which ``verify.sh`` must work: below 3.0 it cannot check Ed25519.
     """
 
     templates: Annotated[str, Field(min_length=1)] = "bundle"

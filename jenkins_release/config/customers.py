@@ -12,7 +12,7 @@ from jenkins_release.config.section import Section
 
 def _iam_path(value: str) -> str:
     if value and not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", value):
-        raise ValueError("is no IAM path, such as /skydrm/customers/")
+        raise ValueError("is not an IAM path, such as /skydrm/customers/")
     return value
 
 

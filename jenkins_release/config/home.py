@@ -11,12 +11,12 @@ def expand_home(path: str) -> Path:
     """Return a path with ``~`` or ``~user`` at its beginning replaced by that home folder.
 
     Raises:
-        ConfigurationError: No home folder is known: there is no such user, or no ``HOME`` for a user id
-            that no passwd file names, as in some containers.
+        ConfigurationError: The home folder is unknown: the user does not exist, or, as in some containers,
+            ``HOME`` is not set and the user id is in no passwd file.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:  # what pathlib raises for it
         raise ConfigurationError(
-            f"no home folder is known for {path}", hint="write the whole path, or set HOME"
+            f"the home folder of {path} is unknown", hint="write the full path, or set HOME"
         ) from error

@@ -1,4 +1,4 @@
-"""The sections ``[[installers]]`` of ``release.toml``: files of the build's output that are released."""
+"""The sections ``[[installers]]`` of ``release.toml``: files of the build's output to release."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def _pattern(value: str) -> str:
 
 
 class InstallerSection(Section):
-    """``[[installers]]``: files of the build's output, picked by a pattern.
+    """``[[installers]]``: files of the build's output, selected by a pattern.
 
-    ``kind`` is ``setup`` for the zip with which a customer deploys the images. ``check`` is a command,
-    without a shell, that has to end with status 0 for each file; ``{file}`` stands for its path.
+    ``kind`` is ``setup`` for the zip with which a customer deploys the images. ``check`` is a command, run
+    without a shell, that must exit with status 0 for each file; ``{file}`` is its path.
     """
 
     files: Annotated[str, AfterValidator(_pattern)]
@@ -39,13 +39,13 @@ class InstallerSection(Section):
         try:
             re.compile(value)
         except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from error
+            raise ValueError(f"is not a regular expression: {error}") from error
         return value
 
     @model_validator(mode="after")
     def _names_the_file(self) -> InstallerSection:
         if self.check and not any("{file}" in word for word in self.check):
-            raise ValueError("check names no {file}: it would say the same of every file")
+            raise ValueError("check does not contain {file}: its result would be the same for every file")
         if self.check_expects and not self.check:
-            raise ValueError("check_expects is given without check")
+            raise ValueError("check_expects needs check")
         return self

@@ -16,14 +16,14 @@ _ILLEGAL = re.compile(r"[\x00-\x1f?*\\%!@#$^&|<>\[\]:;]")
 
 
 def job_path_problem(path: str) -> str | None:
-    """Say why ``path`` cannot be the full name of an item in Jenkins, or None when it can."""
+    """Return why ``path`` cannot be the full name of an item in Jenkins, or None if it can."""
     for name in path.split("/"):
         if not name.strip() or name != name.strip():
             return "has an empty name between its slashes, or a name that begins or ends with a space"
         if name in {".", ".."} or name.endswith("."):
-            return f"has the name {name!r}, which Jenkins does not take"
+            return f"has the name {name!r}, which Jenkins does not allow"
         if found := _ILLEGAL.search(name):
-            return f"contains {found.group()!r}, which cannot stand in the name of a job"
+            return f"contains {found.group()!r}, which is not allowed in the name of a job"
     return None
 
 
@@ -35,22 +35,22 @@ def _job_path(value: str) -> str:
 
 
 def check_controller_url(value: str) -> str:
-    """Return a controller's root with a slash at its end. Raises ValueError if it cannot be one."""
+    """Return a controller's root URL with a slash at its end. Raises ValueError if it is not one."""
     if not value:
         return value
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is no URL of a controller, such as https://jenkins.nextlabs.com/")
+        raise ValueError("is not the URL of a controller, such as https://jenkins.nextlabs.com/")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("carries a login: user and token belong in the environment")
+        raise ValueError("contains a login: user and token belong in the environment")
     if parts.query or parts.fragment:
-        raise ValueError("goes on after the controller's root: leave out what begins with ? or #")
+        raise ValueError("has more than the controller's root: remove everything from ? or #")
     return value if value.endswith("/") else f"{value}/"
 
 
 def _git_url(value: str) -> str:
     if re.match(r"[a-z+]+://[^/@]*:[^/@]*@", value, re.IGNORECASE):
-        raise ValueError("carries a password: store it in Jenkins and name its id in jenkins.git_login")
+        raise ValueError("contains a password: store it in Jenkins, and set jenkins.git_login to its id")
     return value
 
 
@@ -59,30 +59,30 @@ JobPath = Annotated[str, AfterValidator(_job_path)]
 JobKind = Literal["candidate", "qa", "publish", "customer-access", "pipeline"]
 JobRole = Literal["build", "qa", "release", "customers", "saas"]
 ROLE_FOLDERS: tuple[JobRole, ...] = get_args(JobRole)
-"""Folders that jobs apply makes in the product's folder, as far as jobs are in them."""
+"""Folders that ``jobs apply`` creates in the product's folder, if they have jobs."""
 ROLE_OF: Mapping[str, JobRole] = {
     "candidate": "build",
     "qa": "qa",
     "promote": "release",
     "publish": "release",
     "customer-access": "customers",
-    # The folder with the fewest keys, unless the row names another one.
+    # The folder with the fewest keys, unless the job names another one.
     "pipeline": "build",
 }
-"""The role of each kind of job: the folder that it is in, with the credentials that it may bind."""
+"""The role of each kind of job: its folder, with the credentials that it may bind."""
 
 
 def _in_role(role: JobRole, name: str) -> str:
-    # Who has set jobs apart by their names already does not get two folders of one name.
+    # Names that already separate the jobs do not get two folders of one name.
     return name if name.casefold().startswith(f"{role}/") else f"{role}/{name}"
 
 
 class JobSection(Section):
-    """``[[jenkins.jobs]]``: one job beside the promote job.
+    """``[[jenkins.jobs]]``: one job in addition to the promote job.
 
-    An empty ``name`` is that of the kind, an empty ``script`` ``jobs/<kind>.Jenkinsfile``, or ``Jenkinsfile``
-    for a candidate; an empty ``branch`` is ``jenkins.git_branch``. A ``pipeline`` has no such defaults, and
-    is the only kind that may name its ``role``.
+    An empty ``name`` defaults to the kind, an empty ``script`` to ``jobs/<kind>.Jenkinsfile``, or
+    ``Jenkinsfile`` for a candidate, and an empty ``branch`` to ``jenkins.git_branch``. A ``pipeline`` has no
+    such defaults, and is the only kind that may set its ``role``.
     """
 
     kind: JobKind
@@ -93,12 +93,12 @@ class JobSection(Section):
 
     @property
     def job_name(self) -> str:
-        """Name of the job in the folder of its role."""
+        """Name of the job in its role's folder."""
         return self.name or self.kind
 
     @property
     def path(self) -> str:
-        """Path of the job in the product's folder: the folder of its role, and its name."""
+        """Path of the job in the product's folder: its role's folder, and its name."""
         return _in_role(self.role or ROLE_OF[self.kind], self.job_name)
 
     @model_validator(mode="after")
@@ -115,9 +115,9 @@ class JobSection(Section):
 class JenkinsSection(Section):
     """``[jenkins]``: the controller, and the jobs that ``jobs apply`` writes into it.
 
-    ``timeout_s`` is the longest wait for one answer; ``outage_s`` how long a restart of the controller
-    or a lost connection is waited for; ``poll_s`` is the time between two looks at queue, build and
-    console. All in seconds.
+    ``timeout_s`` is the longest wait for one answer, ``outage_s`` the longest wait for a restart of the
+    controller or a lost connection, and ``poll_s`` the interval at which queue, build and console are polled.
+    All in seconds.
     """
 
     url: ControllerUrl = ""
@@ -139,10 +139,10 @@ class JenkinsSection(Section):
 
     @model_validator(mode="after")
     def _one_job_of_a_name(self) -> JenkinsSection:
-        # On some file systems Jenkins takes names that differ in case for the same.
+        # On some file systems, Jenkins treats names that differ only in case as the same.
         seen = {self.promote_path.casefold()}
         for job in self.jobs:
             if job.path.casefold() in seen:
-                raise ValueError(f"two jobs have the name {job.path!r}: give one of them another")
+                raise ValueError(f"two jobs have the name {job.path!r}: rename one of them")
             seen.add(job.path.casefold())
         return self

@@ -1,4 +1,4 @@
-"""Trusted keys of somebody who has no ``release.toml``: a folder of public keys, or a list of them."""
+"""Trusted keys without a ``release.toml``: a folder of public keys, or a list of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUFFIX = ".pub"
 
 
 class _KeyFile(BaseModel):
-    """A file with ``[[trusted_keys]]``; ``release.toml`` is one too, its other sections are passed over."""
+    """A file with ``[[trusted_keys]]``, such as ``release.toml``; other sections are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -30,7 +30,7 @@ class _KeyFile(BaseModel):
 def read_key_sections(places: Sequence[Path]) -> tuple[TrustedKeySection, ...]:
     """Read trusted keys from folders and TOML files.
 
-    In a folder every ``*.pub`` is a key, and its name says the role: ``qa.pem.pub``,
+    In a folder, every ``*.pub`` is a key, and its name begins with the role: ``qa.pem.pub``,
     ``qa-quinn.pub`` and ``qa_2.pub`` may sign off. A TOML file has the ``[[trusted_keys]]`` of
     ``release.toml``, with paths relative to it: several roles for one key, validity, revocation.
 
@@ -41,8 +41,8 @@ def read_key_sections(places: Sequence[Path]) -> tuple[TrustedKeySection, ...]:
         The keys, with absolute paths.
 
     Raises:
-        ConfigurationError: A place cannot be read, or holds no key, or a name is taken twice;
-            ``reasons`` has every mistake.
+        ConfigurationError: A place cannot be read or has no key, or a name occurs twice; ``reasons`` has
+            every mistake.
     """
     found: list[TrustedKeySection] = []
     mistakes: list[str] = []
@@ -52,7 +52,7 @@ def read_key_sections(places: Sequence[Path]) -> tuple[TrustedKeySection, ...]:
         found += sections
         mistakes += wrong
         if not sections and not wrong:
-            mistakes.append(f"{place} holds no trusted key")
+            mistakes.append(f"{place} contains no trusted key")
     names = [section.name for section in found]
     mistakes += [f"two keys are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
     if mistakes or not found:

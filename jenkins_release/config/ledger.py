@@ -13,7 +13,7 @@ from jenkins_release.config.section import Section
 class LedgerSection(Section):
     """``[ledger]``: an S3 bucket or a folder where share writers have no rights.
 
-    The environment overrides no key of it: no job points a command at another ledger.
+    The environment cannot override its keys, so that no job can point a command at another ledger.
     """
 
     kind: Literal["none", "s3", "folder"] = "none"

@@ -1,4 +1,4 @@
-"""Reading ``release.toml``: defaults < file < environment < options, every mistake reported at once."""
+"""Read ``release.toml``: defaults < file < environment < options. All mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from jenkins_release.config.stray_secrets import stray_secrets
 S = TypeVar("S", bound=BaseModel)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LINES = "\t\n\r"
-"""What a text of several lines has, such as the commands of a document of Run Command; a path has none."""
+"""Allowed in texts of several lines, such as the commands of a Run Command document, but not in a path."""
 CONFIG_VARIABLE = "JENKINS_RELEASE_CONFIG"
 DEFAULT_FILE = "release.toml"
 PREFIX = "JENKINS_RELEASE_"
 _MAX_BYTES = 4 * 1024 * 1024
 _SOURCE = " from the variable "
 _LOGIN = re.compile(r"://[^/@\s]*@")
-"""A login within a URL: what is refused is quoted, its password is not."""
+"""A login in a URL: errors quote the wrong value, but not its password."""
 _UNQUOTED = ("url_variable",)
-"""Keys whose wrong value is not quoted: who misunderstands the key writes the secret itself there."""
+"""Keys whose wrong value is not quoted: it may be the secret itself, by misunderstanding."""
 
 
 def load_configuration(
@@ -49,7 +49,8 @@ def load_configuration(
         options: Overrides from the command line, ``section.key`` to value; None values are left out.
 
     Raises:
-        ConfigurationError: No file, no TOML, or wrong values; ``reasons`` holds every mistake.
+        ConfigurationError: The file is missing, is not TOML, or has wrong values; ``reasons`` has every
+            mistake.
     """
     path = path or Path(environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)
     values = _read(path)
@@ -58,8 +59,8 @@ def load_configuration(
         for key, why in stray_secrets(values, Configuration)
     ]
     mistakes += [
-        f"{key}: holds the control character {_named(letter)}, "
-        "which TOML makes of a backslash in double quotes; write it in single quotes"
+        f"{key}: contains the control character {_named(letter)}, "
+        "which TOML makes from a backslash in double quotes; write it in single quotes"
         for key, letter in _control_characters(values)
     ]
     given = {f"{section}.{key}": value for section, key, value in _from_environment(environ)}
@@ -91,8 +92,8 @@ def _read(path: Path) -> dict[str, Any]:
             data = file.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
             raise ConfigurationError(
-                f"{path} has more than {_MAX_BYTES} bytes, which no configuration has",
-                hint="is it the right file?",
+                f"{path} has more than {_MAX_BYTES} bytes, too many for a configuration",
+                hint="check that it is the right file",
             )
         return tomllib.loads(read_utf8(data))
     except FileNotFoundError as error:
@@ -103,9 +104,7 @@ def _read(path: Path) -> dict[str, Any]:
     except NotUtf8 as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(
-            f"{path} is not TOML: {error}", hint="mend the line that it names"
-        ) from error
+        raise ConfigurationError(f"{path} is not TOML: {error}", hint="fix that line") from error
     except RecursionError as error:
         raise ConfigurationError(f"{path} is not TOML: it is nested too deeply") from error
     except OSError as error:
@@ -113,16 +112,16 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _named(letter: str) -> str:
-    """Return a control character as people know it: ``U+000D (carriage return)``."""
+    """Return a readable name of a control character: ``U+000D (carriage return)``."""
     names = {"\0": "null", "\b": "backspace", "\t": "tab", "\n": "line feed", "\f": "form feed"}
     names |= {"\r": "carriage return", "\x1b": "escape", "\x7f": "delete"}
     return f"U+{ord(letter):04X}" + (f" ({names[letter]})" if letter in names else "")
 
 
 def _control_characters(value: Any, name: str = "") -> list[tuple[str, str]]:
-    r"""Find the first control character of each text that should have none.
+    r"""Find the first control character of each text that must not have any.
 
-    A path such as ``"\\server\release"`` in double quotes has a carriage return in it.
+    A path such as ``"\\server\release"`` in double quotes contains a carriage return.
     """
     if isinstance(value, Mapping):
         parts = [(f"{name}.{key}" if name else key, item) for key, item in value.items()]
@@ -140,7 +139,7 @@ def _from_environment(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
     for section, field in Configuration.model_fields.items():
         kind = field.annotation
         if section in {"policy", "ledger"}:
-            continue  # what the gate asks for is reviewed with the file: no job switches it off
+            continue  # the gate's requirements are reviewed with the file: no job switches them off
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             for key, inner in kind.model_fields.items():
                 value = environ.get(f"{PREFIX}{section}_{key}".upper())
@@ -179,7 +178,7 @@ def _mistake(error: Any) -> str:
 
 
 def _with_source(mistake: str, given: Mapping[str, str]) -> str:
-    """Say which variable a wrong value comes from: nobody finds it in the file."""
+    """Say which variable a wrong value comes from, since it is not in the file."""
     key = mistake.partition(":")[0]
     if key not in given:
         return mistake
@@ -188,7 +187,7 @@ def _with_source(mistake: str, given: Mapping[str, str]) -> str:
 
 
 def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configuration:
-    """Keys and other files are named relative to the file, wherever the command is run."""
+    """Keys and other files are relative to the configuration file, wherever the command is run."""
     keys = tuple(_anchored(key, folder, "public_key") for key in configuration.trusted_keys)
     notify = tuple(_anchored(each, folder, "ca_file", "template_file") for each in configuration.notify)
     signing = {
@@ -209,7 +208,7 @@ def _with_absolute_paths(configuration: Configuration, folder: Path) -> Configur
 
 
 def _ledger(section: LedgerSection, folder: Path) -> LedgerSection:
-    """A ledger in a local folder stays where it is, wherever the command is run."""
+    """A ledger in a local folder is the same wherever the command is run."""
     elsewhere = section.location.startswith("\\\\") or "://" in section.location
     return section if elsewhere else _anchored(section, folder, "location")
 

@@ -1,4 +1,4 @@
-"""The sections of ``release.toml``. No secret has a place here: see :mod:`jenkins_release.config.secrets`."""
+"""The sections of ``release.toml``, without secrets: see :mod:`jenkins_release.config.secrets`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ DfsTarget = Annotated[str, Field(pattern=r"^\.?[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za
 
 
 class ShareSection(Section):
-    r"""``[share]``: where candidates and published releases live.
+    r"""``[share]``: where candidates and published releases are stored.
 
     Each is a UNC path (``\\server\share\folder``), a URL (``smb://server:port/share/folder``) or a local or
     mounted folder. Without ``releases`` nothing is published.
@@ -90,10 +90,10 @@ class ShareSection(Section):
 
 
 class DockerSection(Section):
-    """``[docker]``: the daemon; ``DOCKER_HOST`` or the local socket where ``host`` is empty.
+    """``[docker]``: the daemon; ``DOCKER_HOST`` or the local socket if ``host`` is empty.
 
-    ``timeout_s`` is the longest silence of the daemon while it saves, loads or pushes: it may think
-    for minutes before the first byte of a large image.
+    ``timeout_s`` is the longest silence of the daemon while it saves, loads or pushes: it may take minutes
+    before the first byte of a large image.
     """
 
     host: str = ""
@@ -160,7 +160,7 @@ class EcrSection(Section):
 
 
 class FreezeSection(Section):
-    """``[[policy.freezes]]``: a time in which nothing is released."""
+    """``[[policy.freezes]]``: a period in which nothing is released."""
 
     start: datetime
     end: datetime
@@ -179,7 +179,7 @@ class FreezeSection(Section):
 
 
 class PolicySection(Section):
-    """``[policy]``: what the gate asks for."""
+    """``[policy]``: what the gate requires."""
 
     sign_offs: Annotated[int, Field(ge=1, le=20)] = 1
     sign_off_keys: tuple[str, ...] = ()
@@ -237,7 +237,7 @@ class SigningSection(Section):
 
 
 class TrustedKeySection(Section):
-    """``[[trusted_keys]]``: a public key that the gate believes, and for what."""
+    """``[[trusted_keys]]``: a public key that the gate trusts, and its roles."""
 
     name: Annotated[str, Field(min_length=1)]
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
@@ -251,7 +251,7 @@ class TrustedKeySection(Section):
     @model_validator(mode="after")
     def _one_voice(self) -> TrustedKeySection:
         if self.owner and self.notary:
-            raise ValueError("has an owner and is a notary's: a person's key speaks for that person only")
+            raise ValueError("has an owner, but notary = true: a person's key speaks only for that person")
         return self
 
     @field_validator("valid_from", "valid_until")
@@ -261,20 +261,20 @@ class TrustedKeySection(Section):
 
 
 def key_problems(policy: PolicySection, keys: Sequence[TrustedKeySection]) -> list[str]:
-    """Say which trusted keys do not fit the people of a policy.
+    """Say which trusted keys do not match the people of a policy.
 
     Args:
         policy: The policy, with its people.
         keys: The keys.
 
     Returns:
-        Full sentences: owners whom the policy does not list, and keys that would speak for nobody.
+        Full sentences: owners whom the policy does not list, and keys that would speak for no one.
     """
     who = People(policy.people, policy.machines)
     found = []
     for key in keys:
         if key.owner and key.owner not in policy.people:
-            found.append(f"trusted_keys {key.name!r}: its owner {key.owner!r} is no name in policy.people")
+            found.append(f"trusted_keys {key.name!r}: its owner {key.owner!r} is not a name in policy.people")
         elif who.listed and not (key.owner or key.notary or key.revoked) and {*key.roles} - {"build"}:
             found.append(
                 f"trusted_keys {key.name!r}: policy.people lists people, so the key needs an owner, "
@@ -287,7 +287,7 @@ class TrustSection(Section):
     """``[trust]``: where the versions of the trust document are published, with a pinned root.
 
     Empty for ``<product>/.trust`` on the share of the candidates; else a share, a folder or
-    ``s3://bucket/prefix``. ``region`` is that of the bucket; ``ecr.region`` where it is empty.
+    ``s3://bucket/prefix``. ``region`` is that of the bucket; ``ecr.region`` if empty.
     """
 
     location: str = ""
@@ -297,9 +297,9 @@ class TrustSection(Section):
 class NetworkSection(Section):
     """``[network]``: limits for the answers of the registry, AWS, the portal's storage and the webhooks.
 
-    ``answer_s`` is the longest wait for an answer. What is sent or received meanwhile adds to it, at
-    ``least_rate`` bytes a second: a server that is slower than that counts as one that is silent. The rate
-    holds for transfers with the share, the Docker daemon and Jenkins too, beside their own ``timeout_s``.
+    ``answer_s`` is the longest wait for an answer. Bytes that are sent or received meanwhile extend it, at
+    ``least_rate`` bytes a second: a slower server counts as silent. The rate also applies to transfers with
+    the share, the Docker daemon and Jenkins, in addition to their own ``timeout_s``.
     """
 
     answer_s: Annotated[float, Field(ge=0.5, le=3600)] = 60.0
@@ -307,7 +307,7 @@ class NetworkSection(Section):
 
 
 class RetrySection(Section):
-    """``[retry]``: how long a step insists before it gives up."""
+    """``[retry]``: how long a step retries before it gives up."""
 
     attempts: Annotated[int, Field(ge=1, le=20)] = 5
     deadline_s: Annotated[float, Field(gt=0, le=86400)] = 1800.0
@@ -344,7 +344,7 @@ class Configuration(Section):
     @model_validator(mode="after")
     def _something(self) -> Configuration:
         if not self.images and not self.installers:
-            raise ValueError("names nothing to release: add [[images]] or [[installers]]")
+            raise ValueError("has nothing to release: add [[images]] or [[installers]]")
         missing = [key for key in ("region", "account") if not getattr(self.ecr, key)]
         if self.images and missing:
             raise ValueError(" and ".join(f"ecr.{key}" for key in missing) + " missing: images go to ECR")
@@ -373,7 +373,7 @@ class Configuration(Section):
             for container, image in service.containers.items():
                 if image not in images:
                     raise ValueError(
-                        f"saas.services: the container {container} of {service.name} is to run the image "
-                        f"{image!r}, which [[images]] does not name"
+                        f"saas.services: the container {container} of {service.name} should run the image "
+                        f"{image!r}, which is not in [[images]]"
                     )
         return self

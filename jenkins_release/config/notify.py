@@ -1,4 +1,4 @@
-"""The sections ``[[notify]]`` of ``release.toml``: who is told what happened to a release. No secret."""
+"""The sections ``[[notify]]`` of ``release.toml``: who is notified about a release. No secret."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EventKind = Literal[
     "failed",
 ]
 PORTS = {"starttls": 587, "implicit": 465, "none": 25}
-"""Where mail is handed in (RFC 6409 section 3.1, RFC 8314 section 3.3, RFC 5321)."""
+"""Ports for mail submission (RFC 6409 section 3.1, RFC 8314 section 3.3, RFC 5321)."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _IPV6 = re.compile(r"[0-9A-Fa-f]*(:[0-9A-Fa-f]*){2,7}")
@@ -34,20 +34,20 @@ _ONLY_WEBHOOK = ("template", "template_file", "url_variable")
 
 
 def mail_address(value: str) -> Address:
-    """Read ``qa@nextlabs.com`` or ``QA <qa@nextlabs.com>``. Raises ValueError if it is neither."""
-    # Here, because loading it takes longer than reading a configuration without mail.
+    """Read ``qa@nextlabs.com`` or ``QA <qa@nextlabs.com>``. Raises ValueError otherwise."""
+    # Imported here: loading it takes longer than reading a configuration without mail.
     from email.headerregistry import Address
 
     found = _NAMED.fullmatch(value)
     name, address = (found["name"].strip('"'), found["address"]) if found else ("", value)
     if not value.isprintable() or not address.isascii():
-        raise ValueError(f"{value!r} is no mail address in ASCII")
+        raise ValueError(f"{value!r} is not a mail address in ASCII")
     try:
         read = Address(name, addr_spec=address)
     except Exception as error:
-        raise ValueError(f"{value!r} is no mail address, such as qa@nextlabs.com") from error
+        raise ValueError(f"{value!r} is not a mail address, such as qa@nextlabs.com") from error
     if not read.username or not _DOMAIN.fullmatch(read.domain):
-        raise ValueError(f"{value!r} is no mail address, such as qa@nextlabs.com")
+        raise ValueError(f"{value!r} is not a mail address, such as qa@nextlabs.com")
     return read
 
 
@@ -59,14 +59,14 @@ def _address(value: str) -> str:
 
 def _host(value: str) -> str:
     if value and not (_DOMAIN.fullmatch(value) or _IPV6.fullmatch(value)):
-        raise ValueError("is no name of a mail server; the port goes into notify.port")
+        raise ValueError("is not the name of a mail server; the port goes into notify.port")
     return value
 
 
 def _variable(value: str) -> str:
-    # What does not look like a variable is not quoted: it may be the URL itself.
+    # Anything that does not look like a variable is not quoted: it may be the URL itself.
     if not _VARIABLE.fullmatch(value):
-        raise ValueError("names the environment variable that holds the URL, such as SKYDRM_TEAMS_WEBHOOK")
+        raise ValueError("must name the environment variable with the URL, such as SKYDRM_TEAMS_WEBHOOK")
     return value
 
 
@@ -74,11 +74,11 @@ MailAddress = Annotated[str, AfterValidator(_address)]
 
 
 class NotifySection(Section):
-    """``[[notify]]``: one way of telling people, a mail server or a webhook.
+    """``[[notify]]``: one notifier, a mail server or a webhook.
 
-    ``events`` are what it tells; empty: everything. ``timeout_s`` bounds one notification, repetitions
-    included; all notifiers work at the same time. A webhook's URL carries its own token, so the file
-    names the variable that holds it.
+    ``events`` are the events that it sends; empty means all. ``timeout_s`` limits one notification, including
+    retries; all notifiers work at the same time. A webhook's URL contains its token, so the file only names
+    the variable with the URL.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w][\w .+-]*$")]
@@ -100,7 +100,7 @@ class NotifySection(Section):
         foreign = _ONLY_WEBHOOK if self.kind == "mail" else _ONLY_MAIL
         given = [key for key in foreign if key in self.model_fields_set]
         if given:
-            raise ValueError(f"{given[0]} says nothing for the kind {self.kind!r}: leave it out")
+            raise ValueError(f"{given[0]} has no effect with the kind {self.kind!r}: remove it")
         if self.kind == "mail":
             missing = [key for key in ("to", "sender", "host") if not getattr(self, key)]
             if missing:
@@ -108,5 +108,5 @@ class NotifySection(Section):
         return self
 
     def wants(self, event: EventKind) -> bool:
-        """Whether it tells this event."""
+        """Whether it sends this event."""
         return not self.events or event in self.events

@@ -18,16 +18,16 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def bucket_name(value: str) -> str:
-    """Check the name of a bucket; empty is fine. Raises ValueError."""
+    """Check the name of a bucket; it may be empty. Raises ValueError."""
     if value and (not _BUCKET.fullmatch(value) or ".." in value):
         raise ValueError(
-            "is no name of a bucket: 3 to 63 lower case letters, digits, full stops and hyphens, without s3://"
+            "is not a bucket name: 3 to 63 lower case letters, digits, full stops and hyphens, without s3://"
         )
     return value
 
 
 def folder_path(value: str) -> str:
-    """Check a folder in a bucket; empty is fine. Raises ValueError."""
+    """Check a folder in a bucket; it may be empty. Raises ValueError."""
     try:
         check_path(value)
     except ConfigurationError as error:
@@ -36,18 +36,18 @@ def folder_path(value: str) -> str:
 
 
 Encryption = Literal["bucket", "AES256", "aws:kms"]
-"""How objects are encrypted at rest: as the bucket's default says, or as S3 is told with each object."""
+"""How objects are encrypted at rest: by the bucket's default, or as requested with each object."""
 
 
 def check_encryption(encryption: Encryption, kms_key: str) -> None:
-    """Check that a key is given only if one is used. Raises ValueError."""
+    """Check that a key is given only if it is used. Raises ValueError."""
     if kms_key and encryption == "AES256":
-        raise ValueError('encryption = "AES256" uses no kms_key: take one of them out')
+        raise ValueError('encryption = "AES256" uses no kms_key: remove one of them')
 
 
 def _header(value: str) -> str:
     if value and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", value):
-        raise ValueError("is no value of a Cache-Control header, such as public, max-age=86400")
+        raise ValueError("is not a value for a Cache-Control header, such as public, max-age=86400")
     return value
 
 
@@ -56,11 +56,11 @@ def _address(value: str) -> str:
         return value
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is no address of a web server, such as https://downloads.nextlabs.com/")
+        raise ValueError("is not the address of a web server, such as https://downloads.nextlabs.com/")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("carries a login: it is shown to customers")
+        raise ValueError("contains a login, but it is shown to customers")
     if parts.query or parts.fragment:
-        raise ValueError("goes on after the portal's root: leave out what begins with ? or #")
+        raise ValueError("has more than the portal's root: remove everything from ? or #")
     return value.rstrip("/")
 
 
@@ -68,7 +68,7 @@ def _notes(value: str) -> str:
     if value and "{version}" not in value:
         raise ValueError("has no {version}: every release would have the same notes")
     if re.sub(r"\{version\}", "", value).count("{"):
-        raise ValueError("has another field than {version}")
+        raise ValueError("has a field other than {version}")
     return value
 
 
@@ -76,7 +76,7 @@ class PortalSection(Section):
     """``[portal]``: an S3 bucket or a folder that customers download from.
 
     ``release_notes`` and ``setup_guide`` are Markdown files relative to ``release.toml``. ``part_size_mib``
-    is in MiB: an upload needs ``workers + 1`` parts of memory.
+    is in MiB: an upload needs memory for ``workers + 1`` parts.
     """
 
     kind: Literal["none", "s3", "share"] = "none"
@@ -103,10 +103,10 @@ class PortalSection(Section):
         if self.kind == "share" and not self.location:
             raise ValueError('kind = "share" needs a location')
         if self.kind == "share" and self.access == "presigned":
-            raise ValueError('kind = "share" has no links that end: set access = "public"')
+            raise ValueError('kind = "share" has no expiring links: set access = "public"')
         return self
 
     @property
     def caching(self) -> str:
-        """``Cache-Control`` of files: a day, since releases are withdrawn, and no proxy keeps signed ones."""
+        """``Cache-Control`` of files: a day, since releases can be withdrawn; no proxy keeps signed ones."""
         return self.cache_control or f"{_CACHES[self.access]}, max-age=86400, immutable"

@@ -1,4 +1,4 @@
-"""Removing secrets from texts that leave this machine. The last net: no text is made from a secret."""
+"""Removes secrets from texts that leave this machine, as a last line of defence: no text is made from one."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _SPEAKS_OF_A_SECRET = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|API_?KEY|PRIVATE_?KEY|WEBHOOK", re.IGNORECASE
 )
 _SHORTEST = 4
-"""A shorter value would take ordinary words apart, and is no secret anyway."""
+"""Replacing shorter values would damage ordinary words, and they are not real secrets."""
 _SHORTEST_GUESSED = 8
-"""The same for a variable of which only the name says that it may be one."""
+"""The same for a variable whose name alone suggests a secret."""
 
 
 class Redaction:
-    """Replaces the secrets that it knows, wherever they stand in a text.
+    """Replaces known secrets anywhere in a text.
 
-    A secret is found as it is, percent-encoded as in URLs, and escaped as in JSON. Of a URL the path
-    with the query counts as well, because libraries quote that without the host.
+    A secret is found literally, percent-encoded as in URLs, and escaped as in JSON. Of a URL, path and query
+    alone count too, because libraries quote them without the host.
 
     Args:
         secrets: The secrets; short ones are left out.
@@ -56,7 +56,7 @@ class Redaction:
         forms: set[str] = set()
         for value in secrets:
             forms |= {form for form in _forms(value) if len(form) >= _SHORTEST}
-        # The longest first: a secret may be a part of another one.
+        # The longest first: a secret may be part of another one.
         self._forms = sorted(forms, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
@@ -73,12 +73,12 @@ def kept_secrets(environ: Mapping[str, str], variables: Iterable[str] = ()) -> l
     """Return the secrets of the environment that this program or boto3 reads.
 
     Args:
-        environ: The environment. A secret may stand in the file that ``..._FILE`` names.
+        environ: The environment. A secret may be in the file that ``..._FILE`` names.
         variables: Further variables that hold secrets, such as the URLs of webhooks.
     """
     found = []
     for name in (*_KNOWN, *variables):
-        # Whoever needs the secret is told what is wrong with it.
+        # The code that needs the secret reports what is wrong with it.
         with contextlib.suppress(ConfigurationError):
             value = secret(name, environ)
             found += [value.get_secret_value()] if value else []
@@ -86,10 +86,10 @@ def kept_secrets(environ: Mapping[str, str], variables: Iterable[str] = ()) -> l
 
 
 def known_secrets(environ: Mapping[str, str], variables: Iterable[str] = ()) -> list[str]:
-    """Return every secret of the environment: the known ones, and what is named like one.
+    """Return every secret of the environment: known variables, and those named like a secret.
 
     Args:
-        environ: The environment. A secret may stand in the file that ``..._FILE`` names.
+        environ: The environment. A secret may be in the file that ``..._FILE`` names.
         variables: Further variables that hold secrets, such as the URLs of webhooks.
     """
     return kept_secrets(environ, variables) + [
@@ -107,6 +107,6 @@ def _forms(value: str) -> set[str]:
             parts = urlsplit(value)
             path = f"{parts.path}?{parts.query}" if parts.query else parts.path
             forms |= {path, parts.query} if len(path) >= _SHORTEST_GUESSED else set()
-    # Bytes that were no UTF-8 are quoted as they were.
+    # Bytes that are not UTF-8 are quoted unchanged.
     quoted = {quote(form, safe="", errors="surrogateescape") for form in forms}
     return forms | quoted | {json.dumps(form)[1:-1] for form in forms}

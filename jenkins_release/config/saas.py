@@ -13,15 +13,15 @@ from jenkins_release.base.regions import partition_of
 from jenkins_release.base.tags import template_problem
 from jenkins_release.config.section import Section
 
-# "Naming" in the ECS API reference, CreateService and CreateCluster: both take the same names.
+# ECS API reference, CreateService and CreateCluster: both allow the same names.
 _ECS_NAME = r"^[A-Za-z0-9_-]{1,255}$"
-_LONGEST_STACK_NAME = 60  # it stands in the comment of a command, which takes 100 characters
+_LONGEST_STACK_NAME = 60  # it goes into the comment of a command, which allows 100 characters
 
 
 def _stack_name(value: str) -> str:
     problem = name_problem(value) if value else None
     if problem is None and len(value) > _LONGEST_STACK_NAME:
-        problem = f"has {len(value)} characters, at most {_LONGEST_STACK_NAME} are possible"
+        problem = f"has {len(value)} characters, at most {_LONGEST_STACK_NAME} are allowed"
     if problem is not None:
         raise ValueError(f"{value!r} {problem}")
     return value
@@ -43,11 +43,11 @@ def _template(value: str) -> str:
 def _url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is no http or https URL")
+        raise ValueError("is not an http or https URL")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("carries a login: a health check asks as a stranger")
+        raise ValueError("contains a login, but health checks do not log in")
     if parts.fragment:
-        raise ValueError("has a fragment, which no server sees")
+        raise ValueError("has a fragment, which is never sent to a server")
     return value
 
 
@@ -55,7 +55,7 @@ def _pattern(value: str) -> str:
     try:
         re.compile(value)
     except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from error
+        raise ValueError(f"is not a regular expression: {error}") from error
     return value
 
 
@@ -64,18 +64,18 @@ Errors = Annotated[str, Field(pattern=r"^(100%|[0-9]{1,2}%|[0-9]{1,7})$")]
 
 
 class ServiceSection(Section):
-    """``[[saas.services]]``: an ECS service; ``containers`` maps its containers to names of images."""
+    """``[[saas.services]]``: an ECS service; ``containers`` maps its containers to image names."""
 
     name: Annotated[str, Field(pattern=_ECS_NAME)]
     containers: Annotated[dict[str, str], Field(min_length=1)]
 
 
 class SsmSection(Section):
-    """``[saas.ssm]``: the Run Command that installs a version on the instances with some tags.
+    """``[saas.ssm]``: the Run Command document that installs a version on the instances with certain tags.
 
     Values of ``parameters`` are templates. ``max_concurrency`` and ``max_errors`` are a number of
-    instances or a percentage (SSM API reference, SendCommand). ``delivery_s`` is how long an
-    instance may take to pick the command up.
+    instances or a percentage (SSM API reference, SendCommand). ``delivery_s`` is how long an instance may
+    take to pick up the command.
     """
 
     document: Annotated[str, Field(min_length=1)]
@@ -97,10 +97,10 @@ class SsmSection(Section):
 
 
 class HealthSection(Section):
-    """``[[saas.health]]``: a URL that has to answer well, ``successes`` times in a row.
+    """``[[saas.health]]``: a URL that must give ``successes`` good answers in a row.
 
-    ``version_field`` is the path of a field in a JSON answer, with dots between its names; it has to
-    hold ``version``. Times in seconds.
+    ``version_field`` is the path of a field in a JSON answer, with dots between its names; it must equal
+    ``version``. Times in seconds.
     """
 
     url: Annotated[str, AfterValidator(_url)]
@@ -116,10 +116,10 @@ class HealthSection(Section):
 
 
 class SaasSection(Section):
-    """``[saas]``: how the stack is refreshed, and how it is known to be well.
+    """``[saas]``: how the stack is refreshed, and how its health is checked.
 
-    ``deadline_s`` bounds the wait for the stack to settle, there and again on the way back;
-    ``poll_s`` is the time between two looks. Both in seconds.
+    ``deadline_s`` limits the wait for the stack to settle, and again on a return; ``poll_s`` is the polling
+    interval. Both in seconds.
     """
 
     strategy: Literal["none", "ecs", "ssm"] = "none"
@@ -143,7 +143,7 @@ class SaasSection(Section):
         if missing:
             raise ValueError(f"the strategy {self.strategy!r} needs {' and '.join(missing)}")
         if self.strategy != "none" and not self.health:
-            raise ValueError("health is missing: without a check nobody knows whether to return")
+            raise ValueError("health is missing: without a check, a refresh cannot know whether to return")
         names = [service.name for service in self.services]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

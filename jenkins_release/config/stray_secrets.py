@@ -1,4 +1,4 @@
-"""Secrets that somebody wrote into ``release.toml``, which stands in a repository."""
+"""Secrets that were written into ``release.toml``, which is in a repository."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _LOOKS = {
     "an AWS secret access key": r"(?=[A-Za-z0-9+/]*[G-Zg-z+/])(?=[A-Za-z0-9+/]*[0-9])[A-Za-z0-9+/]{40}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*",
     "an age identity": r"AGE-SECRET-KEY-1.*",
-    "a token of GitHub": r"(gh[pousr]_|github_pat_)\w{20,}",
-    "a token of GitLab": r"glpat-[\w-]{20,}",
-    "a token of Slack": r"xox[abeprs]-[\w-]{10,}",
+    "a GitHub token": r"(gh[pousr]_|github_pat_)\w{20,}",
+    "a GitLab token": r"glpat-[\w-]{20,}",
+    "a Slack token": r"xox[abeprs]-[\w-]{10,}",
     "a webhook's address with its token": r"https://hooks\.slack\.com/services/.+",
     "a JSON web token": r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]*",
-    "an API token of Jenkins": r"11[0-9a-f]{32}",
+    "a Jenkins API token": r"11[0-9a-f]{32}",
 }
 _PATTERNS = {what: re.compile(pattern, re.DOTALL) for what, pattern in _LOOKS.items()}
 
@@ -30,21 +30,21 @@ def stray_secrets(
 ) -> Iterator[tuple[str, str]]:
     """Find secrets by what a value looks like, and by the names of our own keys.
 
-    The keys of a table such as ``ecr.repository_tags`` are names that others chose: only their values are
-    looked at.
+    The keys of a table such as ``ecr.repository_tags`` are names that users chose: only their values are
+    checked.
 
     Args:
         values: The table.
-        model: What it is checked against.
-        above: Name of the table, with a dot behind it.
+        model: The model of the table.
+        above: Name of the table, followed by a dot.
 
     Yields:
-        The key, and why it is taken for a secret.
+        The key, and why its value looks like a secret.
     """
     for key, value in values.items():
         name, field = f"{above}{key}", model.model_fields.get(key)
         if any(word in key.lower() for word in _WORDS) and not isinstance(value, Mapping | list):
-            yield name, "its name speaks of a secret"
+            yield name, "its name suggests a secret"
         else:
             yield from _within(value, field.annotation if field else None, name)
 
@@ -57,7 +57,7 @@ def _within(value: Any, annotation: Any, name: str) -> Iterator[tuple[str, str]]
             chosen = any(get_origin(each) in {dict, Mapping} for each in (annotation, *get_args(annotation)))
             for key, item in value.items():
                 if not chosen and any(word in key.lower() for word in _WORDS):
-                    yield f"{name}.{key}", "its name speaks of a secret"
+                    yield f"{name}.{key}", "its name suggests a secret"
                 else:
                     yield from _within(item, None, f"{name}.{key}")
     elif isinstance(value, list):

@@ -10,7 +10,7 @@ from jenkins_release.config.section import Section
 
 
 class SupportSection(Section):
-    """``[support]``: how many lines are supported, what a line is, and what ``retire`` spares."""
+    """``[support]``: how many lines are supported, what a line is, and what ``retire`` keeps."""
 
     lines: Annotated[int, Field(ge=1, le=20)] = 2
     line: Literal["major.minor", "major"] = "major.minor"

@@ -1,7 +1,7 @@
-r"""The share that candidates and releases stand on: SMB, or a folder in its place.
+r"""The share with candidates and releases: SMB, or a folder instead.
 
 :func:`open_share` decides by the location: ``\\server\share\folder`` and ``smb://server/share`` are
-SMB, anything else is a folder of this machine. What speaks SMB is imported on first use.
+SMB; anything else is a folder of this machine. The SMB code is imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What stands on a share about many candidates: read in a few round trips for all of them."""
+"""The records of many candidates on a share, read in a few round trips for all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jenkins_release.share.protocol import HEAD
 
 @dataclass(frozen=True)
 class Records:
-    """What stands on the share about a candidate.
+    """The records of a candidate on the share.
 
     Attributes:
         manifest: The bytes of ``candidate.json``.
@@ -35,8 +35,8 @@ def read_records(area: CandidateArea, refs: Sequence[CandidateRef]) -> dict[Cand
     """Read manifests and attestations of candidates.
 
     Returns:
-        The records by candidate. One that is not as usual, because something is missing, large or does
-        not belong there, is left out: the calls for a single candidate read it, or tell what is wrong.
+        The records by candidate. An unusual one, in which something is missing, large or out of place, is
+        left out: the calls for a single candidate read it, or report what is wrong.
 
     Raises:
         RemoteError: The share failed.

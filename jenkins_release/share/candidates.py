@@ -1,4 +1,4 @@
-r"""How candidates are laid out on a share.
+r"""The layout of candidates on a share.
 
 ``<product>/<version>/<build>/`` with ``candidate.json``, ``SHA256SUMS``, ``images/`` and
 ``attestations/``. A candidate is written into a sibling folder ``.incoming-<build>-<id>`` and
@@ -33,14 +33,14 @@ CHECKSUMS = "SHA256SUMS"
 ATTESTATIONS = "attestations"
 _SUFFIX = ".dsse.json"
 MAX_ATTESTATIONS = 1000
-"""Most attestations of a candidate."""
+"""Maximum number of attestations of a candidate."""
 MAX_ATTESTATIONS_BYTES = 64 * 1024 * 1024
-"""Most bytes of all attestations of a candidate: they are read into memory."""
+"""Maximum bytes of all attestations of a candidate together: they are read into memory."""
 _MAX_SPARE_BYTES = 1024 * 1024
-"""Most bytes of a file with another name than an attestation's that is looked into."""
+"""Maximum size in bytes of a file without an attestation's name that is read to see what it is."""
 _NAMED = re.compile(r"\d{4,}-[^.]+\.dsse\.json")
 _UNFINISHED = re.compile(r"\.\d{4,}-[a-z]+\.dsse\.json\.[0-9a-f]{8}")
-"""What a step that died while it added an attestation leaves behind; the next one removes it."""
+"""What a step leaves behind if it dies while it adds an attestation; the next one removes it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -77,7 +77,7 @@ class CandidateArea:
         return f"{self.product}/{ref.version}/{ref.build}"
 
     def shown(self, ref: CandidateRef, path: str = "") -> str:
-        """The candidate's folder, or a file in it, as a person reads it."""
+        """The readable path of the candidate's folder, or of a file in it."""
         return shown_path(self.share, f"{self.folder(ref)}/{path}")
 
     def refs(self) -> list[CandidateRef]:
@@ -108,7 +108,7 @@ class CandidateArea:
 
         Raises:
             ConfigurationError: There is no such candidate.
-            IntegrityError: The candidate is there, the file is not, or is far too large.
+            IntegrityError: The candidate exists, but the file does not, or is far too large.
         """
         try:
             return self._read(ref, path)
@@ -116,7 +116,7 @@ class CandidateArea:
             if not self.exists(ref):
                 raise ConfigurationError(
                     f"there is no candidate {ref} of {self.product} on {self.share.name}",
-                    hint="'jenkins-release candidate list' shows what is there",
+                    hint="'jenkins-release candidate list' lists the candidates",
                 ) from error
             raise IntegrityError(
                 f"candidate {ref} is incomplete: {self.shown(ref, path)} is missing",
@@ -131,7 +131,7 @@ class CandidateArea:
 
         Raises:
             IntegrityError: Something else is in their folder, one of them cannot be read, or there are far
-                too many. Passing over it would hide what was signed, such as a withdrawal.
+                too many. Ignoring that would hide what was signed, such as a withdrawal.
         """
         names, strange = self.look_at_attestations(ref)
         if strange:
@@ -141,7 +141,7 @@ class CandidateArea:
         total = 0
         for name in names:
             found[name] = self.read_attestation(ref, name)
-            # Counted again: what grows while it is read had another size in the listing.
+            # Counted again: a file that grows while it is read had another size in the listing.
             total += len(found[name])
             self._check_bounds(ref, len(found), total)
         return found
@@ -151,18 +151,18 @@ class CandidateArea:
         return self.look_at_attestations(ref)[0]
 
     def look_at_attestations(self, ref: CandidateRef) -> tuple[list[str], dict[str, str]]:
-        """List the attestations: their names in order, and each other name there with what it is, in words.
+        """List the attestations: their names in order, and every other name there with a description.
 
-        The folder itself has the empty name. What operating systems leave there is told and passed over. A
-        file with another name counts as an attestation if it looks like one and is no copy: somebody has
-        renamed it.
+        The folder itself has the empty name. Files that operating systems leave there are logged and ignored.
+        A file with another name counts as an attestation if it looks like one and is not a copy: it was
+        renamed.
         """
         folder = f"{self.folder(ref)}/{ATTESTATIONS}"
         try:
             entries = self.share.list(folder)
         except PathNotFound:
-            # An export makes the folder, also without attestations.
-            state = "is a file in the place of a folder" if present(self.share, folder) else "is missing"
+            # An export creates the folder even without attestations.
+            state = "is a file instead of a folder" if present(self.share, folder) else "is missing"
             return [], {"": f"{shown_path(self.share, folder)} {state}"}
         found = attestation_entries(entries)
         strange = {}
@@ -171,7 +171,7 @@ class CandidateArea:
             if self._is_litter(folder, entry, found):
                 if shown not in self._told:
                     self._told.add(shown)
-                    _log.warning("passed over: %s is no attestation, and does not belong there", shown)
+                    _log.warning("ignored %s: it is not an attestation, and does not belong there", shown)
             elif entry.is_folder or entry.name.startswith("."):
                 what = "folder" if entry.is_folder else "file"
                 strange[entry.name] = f"{shown} is a {what} that does not belong there"
@@ -187,7 +187,7 @@ class CandidateArea:
             return is_litter(entry.name, is_folder=entry.is_folder)
         data = read_bounded(self.share, f"{folder}/{entry.name}")
         if b'"payload' not in data and b'"signatures' not in data:
-            # A hidden file with an unknown name stays a sign that somebody hides something.
+            # A hidden file with an unknown name is still a sign that something is hidden.
             return is_litter(entry.name, is_folder=False) or not entry.name.startswith(".")
         same = (each.name for each in attestations if each.size == entry.size)
         return any(read_bounded(self.share, f"{folder}/{name}") == data for name in same)
@@ -201,7 +201,7 @@ class CandidateArea:
             if error.retryable:
                 raise
             raise IntegrityError(
-                f"{self.shown(ref, path)} is listed, and cannot be read: {error.message}",
+                f"{self.shown(ref, path)} is listed, but cannot be read: {error.message}",
                 hint="find out who changed the share",
             ) from error
 
@@ -211,15 +211,15 @@ class CandidateArea:
         raise IntegrityError(
             f"{self.shown(ref, ATTESTATIONS)} has {count} attestations with {size} bytes, expected at most "
             f"{MAX_ATTESTATIONS} with {MAX_ATTESTATIONS_BYTES} bytes",
-            hint="no candidate has as many: find out who put them there, and remove them",
+            hint="no candidate has that many: find out who put them there, and remove them",
         )
 
     @contextmanager
     def stage(self, ref: CandidateRef, holder: str) -> Iterator[Staging]:
-        """Prepare a candidate under a lease; what is not committed is removed.
+        """Prepare a candidate under a lease; it is removed if it is not committed.
 
-        Left-overs of an export of the same build that died are removed first: the lease says that
-        no other export is at work on it.
+        Leftovers of an export of the same build that died are removed first: the lease guarantees that no
+        other export is running.
 
         Raises:
             ConfigurationError: The candidate exists already.
@@ -240,19 +240,19 @@ class CandidateArea:
     def add_attestation(
         self, ref: CandidateRef, kind: str, make: Callable[[dict[str, bytes]], bytes | None], holder: str
     ) -> tuple[str, bytes] | None:
-        """Append an attestation behind those that are there.
+        """Append an attestation to the existing ones.
 
         Args:
             ref: The candidate.
-            kind: Short word for the file name, such as ``qa``.
-            make: Makes the envelope from the attestations that are there, in order; None to add nothing.
+            kind: Short name for the file name, such as ``qa``.
+            make: Makes the envelope from the existing attestations, in order; returns None to add nothing.
             holder: Who appends, for the lease.
 
         Returns:
             The file's name and bytes; None if nothing was added.
 
         Raises:
-            LeaseHeld: Another attestation is being added at this moment; retryable.
+            LeaseHeld: Another attestation is being added right now; retryable.
         """
         folder = f"{self.folder(ref)}/{ATTESTATIONS}"
         try:
@@ -280,12 +280,12 @@ class CandidateArea:
 
 
 def attestation_entries(entries: Sequence[Entry]) -> list[Entry]:
-    """Return those entries of an attestations folder that have the name of an attestation."""
+    """Return the entries of an attestations folder that are named like an attestation."""
     return [entry for entry in entries if not entry.is_folder and _NAMED.fullmatch(entry.name)]
 
 
 def spare_entries(entries: Sequence[Entry]) -> list[Entry]:
-    """Return those that have neither the name of an attestation nor that of an unfinished one."""
+    """Return the entries that are named neither like an attestation nor like an unfinished one."""
     return [
         entry
         for entry in entries
@@ -294,7 +294,7 @@ def spare_entries(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def within_bounds(count: int, size: int) -> bool:
-    """Whether a candidate may have so many attestations, with so many bytes in all."""
+    """Whether a candidate may have this many attestations with this total size."""
     return count <= MAX_ATTESTATIONS and size <= MAX_ATTESTATIONS_BYTES
 
 
@@ -308,6 +308,6 @@ def _folders(entries: Sequence[Entry]) -> list[Entry]:
 
 def _taken(area: CandidateArea, ref: CandidateRef) -> ConfigurationError:
     return ConfigurationError(
-        f"candidate {ref} of {area.product} is on the share already: {area.shown(ref)}",
-        hint="a candidate is never overwritten: export under another build number",
+        f"candidate {ref} of {area.product} already exists on the share: {area.shown(ref)}",
+        hint="candidates are never overwritten: export under another build number",
     )

@@ -1,4 +1,4 @@
-"""Checks of arguments that every implementation of a share makes the same way."""
+"""Checks of arguments that all share implementations have in common."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_below_root(path: str) -> list[str]:
     """Split a path that must not be the root itself.
 
     Raises:
-        ConfigurationError: A name in it is not possible, or it is empty.
+        ConfigurationError: A name in it is invalid, or it is empty.
     """
     names = check_path(path)
     if not names:
@@ -36,24 +36,24 @@ def check_range(offset: int, length: int | None) -> None:
 def too_short(place: str, offset: int, wanted: int, size: int) -> IntegrityError:
     """Return the error for a file that has fewer bytes than asked for."""
     return IntegrityError(
-        f"{place}: {wanted} bytes from offset {offset} were expected, the file ends at {size}",
-        hint="the file is not what was recorded: compare it with SHA256SUMS, and export it again",
+        f"{place}: {wanted} bytes expected from offset {offset}, but the file ends at {size}",
+        hint="the file differs from its record: compare it with SHA256SUMS, and export it again",
     )
 
 
 def check_listed(place: str, count: int) -> None:
-    """Check how many entries of a folder have come so far, before the next ones are asked for.
+    """Check how many entries of a folder have been read, before the next ones are requested.
 
     Raises:
-        IntegrityError: More than any folder of a release has.
+        IntegrityError: There are more than in any folder of a release.
     """
     if count > MAX_LISTED:
         raise IntegrityError(
-            f"{place} has more than {MAX_LISTED} entries: it is not listed",
-            hint="no folder of a release has as many: find out who put them there, and remove them",
+            f"{place} has more than {MAX_LISTED} entries, and is not listed",
+            hint="no folder of a release has that many: find out who put them there, and remove them",
         )
 
 
 def holder_line(holder: str) -> bytes:
-    """Return the line that a lock file holds while ``holder`` has the lease."""
+    """Return the line in a lock file while ``holder`` has the lease."""
     return (" ".join(holder.split())[:_MAX_HOLDER] + "\n").encode()

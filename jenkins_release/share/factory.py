@@ -15,10 +15,10 @@ from jenkins_release.share.smb.address import SmbAddress, is_smb
 
 
 class ClosableShare(Share, Protocol):
-    """A share that is given back when its user is done: a context manager, or :meth:`close`."""
+    """A share that is released after use: as a context manager, or with :meth:`close`."""
 
     def close(self) -> None:
-        """Log off and close what is open; the share connects anew when it is used again."""
+        """Log off and close what is open; the share connects again when it is next used."""
 
     def __enter__(self) -> ClosableShare: ...
 
@@ -37,26 +37,26 @@ def open_share(
     least_rate: int = LEAST_RATE,
     resume: RetryPolicy | None = None,
 ) -> ClosableShare:
-    r"""Return the share at a location; nothing is connected or opened yet.
+    r"""Return the share at a location, without connecting to it yet.
 
     Args:
         location: ``\\server\share\folder`` with either slash, ``smb://server:port/share/folder``, or the
             absolute path of a folder, local or mounted.
-        username: SMB account, with its domain where needed; not used for a folder.
+        username: SMB account, with its domain if needed; not used for a folder.
         password: Its password.
-        encrypt: Whether an SMB connection is encrypted; signed it is in any case.
+        encrypt: Whether an SMB connection is encrypted; it is always signed.
         timeout_s: Longest wait for one answer of an SMB server, in seconds.
         auth: SMB authentication: ``negotiate``, ``ntlm`` or ``kerberos``.
         dfs_targets: Servers that a DFS referral may lead to, besides the location's own and hosts below it;
-            ``.example.com`` stands for every host below that domain.
-        least_rate: Bytes a second below which a transfer over SMB makes no progress.
-        resume: How long to insist when a transfer over SMB breaks; as long as by default.
+            ``.example.com`` means every host below that domain.
+        least_rate: Bytes a second below which an SMB transfer does not count as progress.
+        resume: How long to retry when an SMB transfer breaks; the default policy if None.
 
     Raises:
-        ConfigurationError: The location is impossible, or an SMB share lacks a user or password.
+        ConfigurationError: The location is invalid, or an SMB share lacks a user or password.
     """
     if is_smb(location):
-        # smbprotocol takes a tenth of a second to import: commands on a folder do not pay for it.
+        # smbprotocol takes a tenth of a second to import, which commands on a folder do not need.
         from jenkins_release.share.smb.share import SmbShare
 
         address = SmbAddress.parse(location)

@@ -1,8 +1,8 @@
-"""Where the journal of a candidate's promotion stands on the share.
+"""The journal of a candidate's promotion on the share.
 
-``<product>/<version>/<build>/journal/NNNN-<what>.json``, one small file for each entry, written
-under a hidden name and renamed. It is no part of the candidate: ``candidate.json`` and
-``SHA256SUMS`` do not name it, and a candidate without it, or with a damaged one, is as good.
+``<product>/<version>/<build>/journal/NNNN-<what>.json``, one small file for each entry, written under a
+hidden name and renamed. It is not part of the candidate: ``candidate.json`` and ``SHA256SUMS`` do not name
+it, and a candidate without it, or with a damaged one, is just as good.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ JOURNAL = "journal"
 MAX_ENTRY_BYTES = 64 * 1024
 """Largest file that is read as an entry."""
 MAX_JOURNAL_BYTES = 16 * 1024 * 1024
-"""Most bytes of entries that are read; one has some hundred."""
+"""Maximum bytes of entries that are read; one entry has a few hundred."""
 MAX_ENTRIES = 2000
-"""Entries that are read, the last ones by name: 40 images make about 85 in one run."""
+"""Maximum entries that are read, the last ones by name: a run with 40 images writes about 85."""
 
 _NAME = re.compile(r"([0-9]{4,9})-[A-Za-z0-9._-]+\.json")
 
@@ -44,7 +44,7 @@ class JournalFolder:
     def read(self) -> dict[str, bytes]:
         """Read the entries: file name to bytes, in the order of their names.
 
-        What cannot be an entry is left out: folders, links, files that are too large or gone meanwhile.
+        Anything that cannot be an entry is left out: folders, links, files that are too large or gone.
 
         Raises:
             RemoteError: The share failed; retryable.
@@ -57,7 +57,7 @@ class JournalFolder:
             if total > MAX_JOURNAL_BYTES:
                 break
             try:
-                # As long as it was when it was listed: what grows meanwhile is no entry.
+                # The length is the listed one: a file that grows meanwhile is not an entry.
                 path = f"{self._path}/{entry.name}"
                 found[entry.name] = b"".join(self._share.read(path, length=entry.size))
             except ReleaseError as error:
@@ -72,7 +72,7 @@ class JournalFolder:
         Args:
             what: Short words for the file name, such as ``pushed-rms``.
             data: The entry.
-            lease: The lease, confirmed first: whoever has it now may be about to write.
+            lease: The lease, confirmed first: otherwise its current holder may be about to write.
 
         Returns:
             The file's name.
@@ -89,7 +89,7 @@ class JournalFolder:
         try:
             write_new(self._share, self._path, name, data)
         except ReleaseError:
-            self._next = 0  # looks again, should there be another attempt
+            self._next = 0  # look again at the next attempt
             raise
         self._next += 1
         return name

@@ -1,8 +1,8 @@
-"""Files that operating systems and file servers leave wherever somebody looks.
+"""Files that operating systems and file servers leave in folders that people open.
 
-Windows Explorer writes ``Thumbs.db`` and ``desktop.ini``, and copies of files that were dropped beside
-themselves; macOS ``.DS_Store`` and a file ``._NAME`` for each file that it touched (AppleDouble); a client
-of NFS or Samba ``.nfs...`` and ``.smbdelete...`` for what was removed while it was open.
+Windows Explorer writes ``Thumbs.db`` and ``desktop.ini``, and copies of files that are dropped into their own
+folder. macOS writes ``.DS_Store`` and a file ``._NAME`` for each file that it touches (AppleDouble). NFS and
+Samba clients write ``.nfs...`` and ``.smbdelete...`` for files that are removed while open.
 """
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ _FOLDERS = re.compile(
 
 
 def is_litter(name: str, *, is_folder: bool) -> bool:
-    """Whether a name is one that an operating system or file server makes by itself."""
+    """Whether an operating system or file server creates files with this name by itself."""
     return (_FOLDERS if is_folder else _FILES).fullmatch(name) is not None

@@ -1,4 +1,4 @@
-"""What the release process needs of a share, whatever carries it.
+"""What the release process needs from a share of any kind.
 
 Paths are relative to the share's root, with ``/`` between the parts (``SkyDRM/8.1.0/42``); an
 implementation checks every path with :func:`jenkins_release.base.names.check_path` before it
@@ -17,7 +17,7 @@ from jenkins_release.base.errors import RemoteError
 
 
 class PathNotFound(RemoteError):
-    """There is no such file or folder on the share."""
+    """The file or folder does not exist on the share."""
 
 
 class PathExists(RemoteError):
@@ -25,30 +25,30 @@ class PathExists(RemoteError):
 
 
 class AccessRefused(RemoteError):
-    """The user may not do that; or, on Windows, somebody has open what is to be renamed or removed."""
+    """The user lacks the permission; or, on Windows, the file to rename or remove is open somewhere."""
 
 
 class NameRefused(RemoteError):
-    """The server takes no file or folder of that name, whoever writes it."""
+    """The server refuses files and folders with that name from any user."""
 
 
 class InUse(RemoteError):
-    """Another process has it open in a way that leaves no room for others."""
+    """Another process has it open exclusively."""
 
 
 class ShareFull(RemoteError):
-    """The share has no room for the data. Not worth a retry: somebody has to make room."""
+    """The share has no space for the data. Not worth a retry: someone has to free some."""
 
 
 AHEAD = 16
-"""Pieces of a file that :meth:`Share.read` asks for in advance. At 10 ms of latency eight bound the rate of
-one transfer, sixteen do not; several transfers at once do with fewer each."""
+"""Pieces of a file that :meth:`Share.read` requests in advance. At 10 ms of latency, eight limit the rate of
+one transfer and sixteen do not; several transfers at once need fewer each."""
 HEAD = 65536
-"""Bytes at the beginning of a file that :meth:`Share.read_heads` brings; SMB asks one credit for them."""
+"""Bytes at the beginning of a file that :meth:`Share.read_heads` reads; they cost one SMB credit."""
 
 
 MAX_LISTED = 10_000
-"""Most entries of a folder that is listed: none of ours has as many, and whoever writes to a share may put
+"""Maximum entries of a folder that is listed: ours have fewer, but anyone who can write to the share may put
 any number there."""
 
 
@@ -60,7 +60,7 @@ class Entry:
         name: Name without its folder.
         is_folder: Whether it is a folder.
         size: Bytes; 0 for a folder.
-        modified: Seconds since the epoch, UTC, as the server tells.
+        modified: Seconds since the epoch, UTC, by the server's clock.
     """
 
     name: str
@@ -74,11 +74,10 @@ Listed = list[Entry] | RemoteError
 
 
 class Writer(Protocol):
-    """A file on its way to the share; use it as a context manager.
+    """A file that is being written to the share; use it as a context manager.
 
-    Leaving the block normally finishes the file: every byte is acknowledged, flushed to the
-    server's disk, and the server's size compared. Leaving it with an exception removes what was
-    written.
+    Leaving the block normally finishes the file: every byte is acknowledged and flushed to the server's disk,
+    and the size is compared. Leaving it with an exception removes what was written.
     """
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -90,14 +89,14 @@ class Writer(Protocol):
 
 
 class Finished(ABC):
-    """A writer that finishes its file when the block is left, and else abandons it."""
+    """A writer that finishes its file at the end of the block, or abandons it after an error."""
 
     def __enter__(self) -> Self:
         """Return it."""
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Finish the file; abandon it after an error, in the block or in finishing."""
+        """Finish the file; abandon it after an error in the block or while finishing."""
         if exc[0] is not None:
             self._abandon()
             return
@@ -109,7 +108,7 @@ class Finished(ABC):
 
     @abstractmethod
     def _finish(self) -> None:
-        """Make the file whole and durable."""
+        """Complete the file and make it durable."""
 
     @abstractmethod
     def _abandon(self) -> None:
@@ -117,24 +116,24 @@ class Finished(ABC):
 
 
 class Lease(Protocol):
-    """A lease that is held; ask it before a step that only its holder may take."""
+    """A held lease; confirm it before a step that only its holder may take."""
 
     def confirm(self) -> None:
         """Check with the server that the lease is still held.
 
-        One whose connection was lost is taken again, if no other process held it in the meantime.
+        If its connection was lost, the lease is taken again, unless another process held it in the meantime.
 
         Raises:
-            RemoteError: It was lost, or the server does not say; never retryable, since someone else
-                may hold it by now.
+            RemoteError: It was lost, or the server does not say; never retryable, since someone else may hold
+                it by now.
         """
 
 
 class Share(Protocol):
     """A folder tree that several machines see, over SMB or mounted.
 
-    Every method may raise :class:`RemoteError` (``retryable`` when the same call may succeed
-    later) besides the errors that it names.
+    In addition to the errors that it names, every method may raise :class:`RemoteError` (``retryable`` if the
+    same call may succeed later).
     """
 
     @property
@@ -146,7 +145,7 @@ class Share(Protocol):
         """List a folder, sorted by name.
 
         Raises:
-            PathNotFound: There is no such folder.
+            PathNotFound: The folder does not exist.
             IntegrityError: It has more than :data:`MAX_LISTED` entries.
         """
         ...
@@ -160,9 +159,8 @@ class Share(Protocol):
     ) -> Iterator[bytes]:
         """Yield a file's bytes from ``offset``, ``length`` of them (or to its end), in pieces.
 
-        At most ``ahead`` pieces, of at most 1 MiB each, are read before they are asked for. Fewer bytes
-        than asked for raise :class:`~jenkins_release.base.errors.IntegrityError`. Raises
-        :class:`PathNotFound`.
+        At most ``ahead`` pieces, of at most 1 MiB each, are read ahead. Fewer bytes than requested raise
+        :class:`~jenkins_release.base.errors.IntegrityError`. Raises :class:`PathNotFound`.
         """
         ...
 
@@ -170,8 +168,8 @@ class Share(Protocol):
         """Return the first :data:`HEAD` bytes of many files, in a few round trips for all of them.
 
         Returns:
-            In the order of the paths: the bytes, all of them where they are fewer than :data:`HEAD`, or
-            why that file cannot be read.
+            In the order of the paths: the bytes, all of them if fewer than :data:`HEAD`, or why that file
+            cannot be read.
 
         Raises:
             RemoteError: The share as a whole failed.
@@ -194,38 +192,38 @@ class Share(Protocol):
 
         Args:
             path: The new file.
-            resumable: Whether writing goes on over a new connection when the one it uses breaks. The
-                price: when the process itself dies, the partial file may stay. For folders that
-                are staged and cleared, not for final names.
+            resumable: Whether writing continues over a new connection if its connection breaks. The price: if
+                the process itself dies, the partial file may stay. For folders that are staged and cleared,
+                not for final names.
 
         Raises:
             PathExists: The name is taken.
-            ShareFull: There is no room.
+            ShareFull: There is no space.
         """
         ...
 
     def copy_into(self, writer: Writer, path: str, *, offset: int = 0, length: int | None = None) -> bool:
-        """Append a range of a file of this share to a file being written, without reading it here.
+        """Append a range of a file on this share to a file being written, without reading it here.
 
         Args:
-            writer: What :meth:`create` gave, of this share or of another one that stands on the same
-                server (for folders: the same machine).
+            writer: What :meth:`create` returned, for this share or another one on the same server (for
+                folders: on the same machine).
             path: The file to copy from.
             offset: First byte.
-            length: Bytes; None for all that follow.
+            length: Bytes; None for the rest of the file.
 
         Returns:
-            False if it is not possible this way; nothing was appended then, read and write the bytes.
+            False if that is not possible; nothing was appended then, so read and write the bytes.
 
         Raises:
-            PathNotFound: There is no such file.
+            PathNotFound: The file does not exist.
             jenkins_release.base.errors.IntegrityError: It has fewer bytes.
-            ShareFull: There is no room.
+            ShareFull: There is no space.
         """
         ...
 
     def make_folder(self, path: str) -> None:
-        """Create a folder and those above it that are missing; an existing one is fine."""
+        """Create a folder and its missing parents; it may exist already."""
         ...
 
     def rename(self, source: str, target: str) -> None:
@@ -236,33 +234,33 @@ class Share(Protocol):
         ...
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder with all that is in it; a missing one is fine."""
+        """Remove a file, or a folder with everything in it; it may be missing."""
         ...
 
     def protect(self, path: str) -> bool:
         """Make a file read-only; :meth:`remove` still removes it.
 
         Returns:
-            False if the server does not let this user do so; the file stays as it is.
+            False if the server does not allow it; the file is unchanged.
 
         Raises:
-            PathNotFound: There is no such file.
+            PathNotFound: The file does not exist.
         """
         ...
 
     def free_space(self) -> int | None:
-        """Bytes that the caller may still write, or None if the server does not tell."""
+        """Bytes that the caller may still write, or None if the server does not say."""
         ...
 
     def lease(self, path: str, holder: str) -> AbstractContextManager[Lease]:
-        """Hold a lease on ``path`` (a lock file) for the length of the block.
+        """Hold a lease on ``path`` (a lock file) for the block.
 
-        The server releases it when the holder's process or machine dies. Whoever changes something under it
-        calls :meth:`Lease.confirm` first; a lease that is lost after that is a warning in the log.
+        The server releases it when the holder's process or machine dies. Code that changes something under it
+        calls :meth:`Lease.confirm` first; if the lease is lost after that, a warning is logged.
 
         Args:
-            path: The lock file; made when missing, left in place afterwards.
-            holder: Who holds it, one line; shown to whoever comes second.
+            path: The lock file; created if missing, and not removed afterwards.
+            holder: Who holds it, in one line; shown to others who want the lease.
 
         Raises:
             LeaseHeld: Someone else holds it; the message has the holder's line.

@@ -1,4 +1,4 @@
-r"""How published releases are laid out in the release area.
+r"""The layout of published releases in the release area.
 
 ``<product>/<version>/`` with ``release.json``, ``SHA256SUMS``, ``installers/`` and the setup zip. A
 release is written into a sibling folder ``.incoming-<version>-<id>`` and renamed into place in one
@@ -40,7 +40,7 @@ class ReleaseArea:
         return f"{self.product}/{check_identifier('version', version)}"
 
     def shown(self, version: str, path: str = "") -> str:
-        """The release's folder, or a file in it, as a person reads it."""
+        """The readable path of the release's folder, or of a file in it."""
         return shown_path(self.share, f"{self.folder(version)}/{path}")
 
     def versions(self) -> list[str]:
@@ -64,7 +64,7 @@ class ReleaseArea:
 
         Raises:
             ConfigurationError: There is no such release.
-            IntegrityError: The release is there, the file is not, or is far too large.
+            IntegrityError: The release exists, but the file does not, or is far too large.
         """
         try:
             return read_bounded(self.share, f"{self.folder(version)}/{path}")
@@ -72,11 +72,11 @@ class ReleaseArea:
             if not self.exists(version):
                 raise ConfigurationError(
                     f"{self.product} {version} is not published in {self.share.name}",
-                    hint="'jenkins-release release list' shows what is published",
+                    hint="'jenkins-release release list' lists published releases",
                 ) from error
             raise IntegrityError(
                 f"the release {version} is incomplete: {self.shown(version, path)} is missing",
-                hint="find out who removed it: a published release never changes",
+                hint="find out who removed it: published releases never change",
             ) from error
 
     def read(self, version: str, path: str, *, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -84,14 +84,14 @@ class ReleaseArea:
         return self.share.read(f"{self.folder(version)}/{path}", offset=offset, length=length)
 
     def set_aside(self, version: str, why: str) -> str:
-        """Take a release out of sight, under :meth:`lease`: rename its folder to a hidden name beside it.
+        """Hide a release, under :meth:`lease`: rename its folder to a hidden name next to it.
 
         Args:
             version: Version.
-            why: ``incoming`` for what the next :meth:`stage` may remove; anything else is kept for a person.
+            why: ``incoming`` if the next :meth:`stage` may remove it; anything else is kept for a person.
 
         Returns:
-            Where it is now, as a person reads it.
+            Its new path, for people.
         """
         hidden = f"{self.product}/.{why}-{version}-{secrets.token_hex(4)}"
         rename_whole(self.share, self.folder(version), hidden)
@@ -99,19 +99,19 @@ class ReleaseArea:
 
     @contextmanager
     def stage(self, version: str) -> Iterator[Staging]:
-        """Prepare a release, under :meth:`lease`; what is not committed is removed.
+        """Prepare a release, under :meth:`lease`; it is removed if it is not committed.
 
         Raises:
             PathExists: The release exists already.
         """
         if self.exists(version):
-            raise PathExists(f"{self.shown(version)} is there already")
+            raise PathExists(f"{self.shown(version)} already exists")
         with stage_folder(self.share, self.product, version) as staging:
             yield staging
 
     @contextmanager
     def lease(self, version: str, holder: str) -> Iterator[Lease]:
-        """Hold the lease of those who write one release. Raises LeaseHeld."""
+        """Hold the lease for writing one release. Raises LeaseHeld."""
         folder = f"{self.product}/.leases"
         self.share.make_folder(folder)
         with self.share.lease(f"{folder}/{check_identifier('version', version)}.publish", holder) as lease:

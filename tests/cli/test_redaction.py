@@ -49,7 +49,7 @@ def test_a_login_in_an_endpoint_of_aws_is_not_shown(
     shown = "".join(capsys.readouterr()) + result.read_text()
     assert SECRET not in shown
     assert "http://127.0.0.1:9" in shown
-    assert "carries a login" in shown
+    assert "contains a login" in shown
 
 
 @pytest.mark.parametrize("service", ["ecr", "iam", "ecs", "ssm", "s3", "kms", "secretsmanager"])
@@ -63,13 +63,13 @@ def test_no_client_of_aws_takes_a_login(monkeypatch: pytest.MonkeyPatch, tmp_pat
     ):
         with monkeypatch.context() as place:
             place.setenv(variable, f"https://svc:{SECRET}@aws.example")
-            with pytest.raises(ConfigurationError, match="carries a login") as caught:
+            with pytest.raises(ConfigurationError, match="contains a login") as caught:
                 aws_client(service, "eu-central-1")
             assert SECRET not in str(caught.value.diagnostics())
     shared = tmp_path / "config"
     shared.write_text(f"[default]\nendpoint_url = https://svc:{SECRET}@aws.example\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(shared))
-    with pytest.raises(ConfigurationError, match="carries a login"):
+    with pytest.raises(ConfigurationError, match="contains a login"):
         aws_client(service, "eu-central-1")
 
 

@@ -49,13 +49,13 @@ def test_a_notifier_takes_every_event_unless_some_are_named(tmp_path: Path):
         ({**MAIL, "events": '["published!"]'}, "notify[0].events[0]: "),
         ({**MAIL, "to": "[]"}, "to must be given for the kind 'mail'"),
         ({"name": '"qa"', "kind": '"mail"'}, "to and sender and host must be given"),
-        ({**MAIL, "to": '["qa"]'}, "'qa' is no mail address"),
-        ({**MAIL, "sender": '"a@b\\r\\nBcc: c@d"'}, "is no mail address"),
-        ({**MAIL, "sender": '"qä@nextlabs.com"'}, "is no mail address in ASCII"),
-        ({**MAIL, "host": '"mail.nextlabs.com:25"'}, "notify[0].host: is no name of a mail server"),
-        ({**MAIL, "host": '"bad:25"'}, "notify[0].host: is no name of a mail server"),
-        ({**MAIL, "template": '"slack"'}, "template says nothing for the kind 'mail'"),
-        ({**HOOK, "port": "25"}, "port says nothing for the kind 'webhook'"),
+        ({**MAIL, "to": '["qa"]'}, "'qa' is not a mail address"),
+        ({**MAIL, "sender": '"a@b\\r\\nBcc: c@d"'}, "is not a mail address"),
+        ({**MAIL, "sender": '"qä@nextlabs.com"'}, "is not a mail address in ASCII"),
+        ({**MAIL, "host": '"mail.nextlabs.com:25"'}, "notify[0].host: is not the name of a mail server"),
+        ({**MAIL, "host": '"bad:25"'}, "notify[0].host: is not the name of a mail server"),
+        ({**MAIL, "template": '"slack"'}, "template has no effect with the kind 'mail'"),
+        ({**HOOK, "port": "25"}, "port has no effect with the kind 'webhook'"),
         ({**HOOK, "timeout_s": "0"}, "notify[0].timeout_s"),
         ({**HOOK, "name": '"two\\nlines"'}, "notify[0].name"),
         ({**HOOK, "webhook_token": '"x"'}, "notify[0].webhook_token: secrets do not belong in this file"),
@@ -100,7 +100,7 @@ def test_mail_addresses_may_have_a_name(written: str, name: str, address: str):
 )
 def test_what_is_no_mail_address_is_refused(written: str):
     """One address each."""
-    with pytest.raises(ValueError, match="is no mail address"):
+    with pytest.raises(ValueError, match="is not a mail address"):
         mail_address(written)
 
 

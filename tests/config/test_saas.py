@@ -34,11 +34,11 @@ def test_a_complete_section_is_taken(file: Path, text: str):
     [
         ('[saas]\nstrategy = "ecs"\n' + HEALTH, "saas: the strategy 'ecs' needs cluster and services"),
         ('[saas]\nstrategy = "ssm"\n' + HEALTH, "saas: the strategy 'ssm' needs ssm"),
-        (ECS + SERVICE, "saas: health is missing: without a check nobody knows whether to return"),
+        (ECS + SERVICE, "saas: health is missing: without a check, a refresh cannot know whether to return"),
         (ECS + SERVICE + SERVICE + HEALTH, "saas: services names rms more than once"),
         ('[saas]\nregion = "europe"\n', "saas.region: is not an AWS region, such as us-east-1"),
         ('[saas]\nstack = "eu/west"\n', "saas.stack: 'eu/west' contains '/'"),
-        (f'[saas]\nstack = "{"e" * 61}"\n', "has 61 characters, at most 60 are possible"),
+        (f'[saas]\nstack = "{"e" * 61}"\n', "has 61 characters, at most 60 are allowed"),
         (SSM.replace("Install", ""), "saas.ssm.document: "),
         (SSM + 'max_concurrency = "0"\n', "saas.ssm.max_concurrency: "),
         (SSM + 'max_errors = "101%"\n', "saas.ssm.max_errors: "),
@@ -46,8 +46,8 @@ def test_a_complete_section_is_taken(file: Path, text: str):
             SSM + 'parameters = { commands = ["echo {verison}"] }\n',
             "saas.ssm.parameters: commands: 'echo {verison}' names {verison}",
         ),
-        (HEALTH.replace("https", "ftp"), "saas.health[0].url: is no http or https URL"),
-        (HEALTH + 'matches = "("\n', "saas.health[0].matches: is no regular expression"),
+        (HEALTH.replace("https", "ftp"), "saas.health[0].url: is not an http or https URL"),
+        (HEALTH + 'matches = "("\n', "saas.health[0].matches: is not a regular expression"),
         (HEALTH + "successes = 0\n", "saas.health[0].successes: "),
         (HEALTH + 'version = "{verison}"\n', "saas.health[0].version: names {verison}"),
     ],
@@ -62,7 +62,7 @@ def test_a_container_has_to_run_an_image_of_the_product(file: Path):
     """A mistyped image would be found only at the next refresh."""
     file.write_text(GOOD + ECS + SERVICE.replace('"rms" }', '"rmz" }') + HEALTH)
     (mistake,) = mistakes(file)
-    assert "the container web of rms is to run the image 'rmz', which [[images]] does not name" in mistake
+    assert "the container web of rms should run the image 'rmz', which is not in [[images]]" in mistake
 
 
 def test_a_login_in_a_url_is_refused_and_not_shown(file: Path):
@@ -70,5 +70,5 @@ def test_a_login_in_a_url_is_refused_and_not_shown(file: Path):
     file.write_text(GOOD + HEALTH.replace("skydrm.example", "dana:hunter2@skydrm.example"))
     with pytest.raises(ConfigurationError) as caught:
         load_configuration(file, environ={})
-    assert "carries a login: a health check asks as a stranger" in caught.value.reasons[0]
+    assert "contains a login, but health checks do not log in" in caught.value.reasons[0]
     assert "hunter2" not in str(caught.value.reasons)

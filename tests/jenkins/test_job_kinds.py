@@ -150,7 +150,7 @@ def test_a_job_in_a_folder_of_its_own_gets_that_folder(empty_desk: Desk):
         ('kind = "publish"\nname = "Promote"', "two jobs have the name 'release/Promote'"),
         ('kind = "qa"\n[[jenkins.jobs]]\nkind = "qa"', "two jobs have the name 'qa/qa'"),
         ('kind = "qa"\nrole = "release"', "a job of the kind qa is in the folder qa: remove role"),
-        ('kind = "qa"\nname = "a?b"', "contains '?', which cannot stand in the name of a job"),
+        ('kind = "qa"\nname = "a?b"', "contains '?', which is not allowed in the name of a job"),
     ],
 )
 def test_a_wrong_row_is_told(empty_desk: Desk, rows: str, told: str):

@@ -649,13 +649,13 @@ def test_a_login_in_a_url_is_refused_and_not_shown(desk: Desk):
     desk.edit("https://git.nextlabs.com/", "https://git:s3cret@git.nextlabs.com/")
     done = desk.run(*LAUNCH, "--jenkins-url", url)
     assert done.status == 2
-    assert "jenkins.git_url: carries a password" in done.err
-    assert "jenkins.url: carries a login" in done.err
+    assert "jenkins.git_url: contains a password" in done.err
+    assert "jenkins.url: contains a login" in done.err
     assert "s3cret" not in done.text
     desk.edit("https://git:s3cret@git.nextlabs.com/", "https://git.nextlabs.com/")
     done = desk.run(*LAUNCH, JENKINS_RELEASE_JENKINS_URL="", JENKINS_URL=url)
     assert done.status == 2
-    assert "JENKINS_URL carries a login" in done.err
+    assert "JENKINS_URL contains a login" in done.err
     assert "s3cret" not in done.text
 
 

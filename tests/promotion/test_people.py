@@ -235,13 +235,13 @@ def test_a_list_that_contradicts_itself_is_refused(listed: Release):
             "ALEX' is claimed by 'Alex Baker' (as 'NEXTLABS",
         ),
         ('["jenkins"]', '["ROOT"]', "'ROOT' is claimed by 'Kim Root' (as 'root') and by 'policy.machines'"),
-        ('owner = "Casey"', 'owner = "Cassy"', "its owner 'Cassy' is no name in policy.people"),
+        ('owner = "Casey"', 'owner = "Cassy"', "its owner 'Cassy' is not a name in policy.people"),
         (
             'owner = "Casey"',
             "",
             "'override': policy.people lists people, so the key needs an owner",
         ),
-        ('owner = "Casey"', 'owner = "Casey"\nnotary = true', "has an owner and is a notary's"),
+        ('owner = "Casey"', 'owner = "Casey"\nnotary = true', "has an owner, but notary = true"),
         ("approvals = 1\n", 'approvals = 1\napprovers = ["Dana"]\n', "approvers names 'Dana', who is not in"),
     ):
         assert old in text

@@ -253,7 +253,7 @@ def test_a_candidate_is_loaded_even_if_no_receipt_can_be_kept(product: Product, 
 def no_home(product: Product, tmp_path: Path) -> str:
     """A home folder of somebody who is not on this machine, as for a user id that no passwd names."""
     product.environ["JENKINS_RELEASE_RECEIPTS"] = "~nobody-of-that-name/receipts"
-    return "no home folder is known for ~nobody-of-that-name/receipts"
+    return "the home folder of ~nobody-of-that-name/receipts is unknown"
 
 
 def loose(product: Product, tmp_path: Path) -> str:

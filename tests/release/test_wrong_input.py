@@ -62,7 +62,7 @@ def test_a_configuration_without_images_and_installers(product: Product):
     """A candidate without images is none."""
     product.keep_images(0)
     product.config.write_text(f"images = []\n{product.config.read_text()}")
-    fails(product.run(*EXPORT), 2, "names nothing to release")
+    fails(product.run(*EXPORT), 2, "has nothing to release")
 
 
 @pytest.mark.parametrize(

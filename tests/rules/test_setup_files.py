@@ -90,7 +90,7 @@ def test_every_mistake_in_the_templates_is_told_at_once():
         "docker-compose.yml: build: is not allowed here",
         "each image must be on a separate line",
         "there is no value for {{image.z}}",
-        "'lower' is no name",
+        "'lower' is not a name",
         "notes.md: there is no value for {{nothing}}",
         "config/b.conf.in cannot be read: line 1 is not UTF-8: save it as UTF-8",
         "config/a.conf.in exists in upper and lower case",
@@ -125,7 +125,7 @@ def test_a_setting_that_a_config_template_names_has_to_exist():
     [
         ("A_B|host|x", "has 3 parts"),
         ("A_B|host|x|y|z", "has 5 parts"),
-        ("a|host||q", "is no name"),
+        ("a|host||q", "is not a name"),
         ("COMPOSE_FILE|text||q", "Docker, AWS or the scripts use"),
         ("PATH|text||q", "Docker, AWS or the scripts use"),
         ("A_B|hots||q", "is not one of host"),

@@ -1,1 +1,1 @@
-"""A share that is a folder of this machine."""
+"""A folder of this machine as a share."""

@@ -1,4 +1,4 @@
-"""What :class:`~jenkins_release.share.DirectoryShare` asks of the kernel: walking, renaming, errors."""
+"""What :class:`~jenkins_release.share.DirectoryShare` needs from the kernel: walking, renaming, errors."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from jenkins_release.share.protocol import AccessRefused, PathExists, PathNotFou
 _RENAME_NOREPLACE = 1
 """linux/fs.h; see rename(2)."""
 _NOT_OFFERED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-"""What renameat2 answers where the file system has no RENAME_NOREPLACE, such as NFS."""
+"""What renameat2 answers if the file system, such as NFS, has no RENAME_NOREPLACE."""
 _COPY = 1 << 30
 _PIECE = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _MEANINGS: dict[int, tuple[type[RemoteError], str, str]] = {
-    errno.ENOENT: (PathNotFound, "there is no such file or folder", ""),
-    errno.ENOTDIR: (PathNotFound, "a name on the way is a file, not a folder", ""),
+    errno.ENOENT: (PathNotFound, "the file or folder does not exist", ""),
+    errno.ENOTDIR: (PathNotFound, "a name in the path is a file, not a folder", ""),
     errno.EISDIR: (PathNotFound, "it is a folder, not a file", ""),
     errno.EEXIST: (PathExists, "the name is taken", ""),
     errno.ENOTEMPTY: (PathExists, "the name is taken by a folder that is not empty", ""),
-    errno.ENOSPC: (ShareFull, "the file system is full", "make room, or use a larger volume"),
-    errno.EDQUOT: (ShareFull, "the quota is used up", "make room, or have the quota raised"),
+    errno.ENOSPC: (ShareFull, "the file system is full", "free some space, or use a larger volume"),
+    errno.EDQUOT: (ShareFull, "the quota is used up", "free some space, or have the quota raised"),
     errno.EFBIG: (ShareFull, "the file is larger than the file system or a limit allows", "raise the limit"),
     errno.EROFS: (RemoteError, "the file system is read-only", "mount it for writing"),
-    errno.EACCES: (AccessRefused, "the permission is missing", "give this user access to the folder"),
-    errno.EPERM: (AccessRefused, "the permission is missing", "give this user access to the folder"),
-    errno.ELOOP: (RemoteError, "a symbolic link is on the way", "use the path that the link leads to"),
+    errno.EACCES: (AccessRefused, "permission is missing", "give this user access to the folder"),
+    errno.EPERM: (AccessRefused, "permission is missing", "give this user access to the folder"),
+    errno.ELOOP: (RemoteError, "the path contains a symbolic link", "use the path that the link leads to"),
     errno.ENXIO: (RemoteError, "it is neither a file nor a folder", "remove it from the share"),
 }
 _PASSING = frozenset(
     {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN}
 )
-"""Failures of a mounted file system that may be over at the next attempt."""
+"""Failures of a mounted file system that may have passed by the next attempt."""
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def translated(tried: str) -> Iterator[None]:
     """Turn the ``OSError`` of the block into an error of this package.
 
     Args:
-        tried: What was tried, the beginning of the message.
+        tried: What was tried, for the beginning of the message.
     """
     try:
         yield
@@ -60,10 +60,10 @@ def translated(tried: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened_folder(root: Path, names: Sequence[str]) -> Iterator[int]:
-    """Open a folder below ``root`` name by name, following no symbolic link.
+    """Open a folder below ``root`` name by name, without following symbolic links.
 
-    Each step starts from the open folder before it, so renaming or replacing a folder meanwhile
-    cannot lead out of the root.
+    Each step starts from the previous open folder, so renaming or replacing a folder meanwhile cannot lead
+    out of the root.
 
     Args:
         root: Where to start; may itself be a symbolic link.
@@ -73,20 +73,20 @@ def opened_folder(root: Path, names: Sequence[str]) -> Iterator[int]:
         A file descriptor for calls with ``dir_fd``.
 
     Raises:
-        RemoteError: The root is not there.
+        RemoteError: The root does not exist.
     """
     try:
         folder = os.open(root, _FOLDER)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RemoteError(
-            f"share {root} is not there: {error.strerror}", hint="mount it, or correct its location"
+            f"share {root} does not exist: {error.strerror}", hint="mount it, or correct its location"
         ) from error
     try:
         for name in names:
             try:
                 below = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
             except NotADirectoryError as error:
-                # The kernel says the same of a file and of a link that must not be followed.
+                # The kernel gives the same error for a file and for a link that must not be followed.
                 if _is_link(name, folder):
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
                 raise
@@ -107,7 +107,7 @@ def rename_new(old_folder: int, old: str, new_folder: int, new: str) -> None:
         new: The target's name.
 
     Raises:
-        OSError: As ``rename`` does; ``EEXIST`` or ``ENOTEMPTY`` where the name is taken.
+        OSError: As ``rename`` does; ``EEXIST`` or ``ENOTEMPTY`` if the name is taken.
     """
     renameat2 = _find_renameat2()
     if renameat2 is not None:
@@ -125,7 +125,7 @@ def copy_part(source: int, target: int, length: int, offset: int) -> int:
     Args:
         source: Descriptor to read from.
         target: Descriptor to append to.
-        length: Bytes at most.
+        length: Maximum bytes.
         offset: Where in the source.
     """
     try:
@@ -144,9 +144,9 @@ def copy_part(source: int, target: int, length: int, offset: int) -> int:
 def rename_by_reservation(old_folder: int, old: str, new_folder: int, new: str) -> None:
     """Rename as :func:`rename_new` does, on file systems without RENAME_NOREPLACE.
 
-    A file gets its new name by ``link``, which never replaces one, and loses the old one. For a
-    folder the name is reserved by ``mkdir``, which never replaces one either, and the rename
-    replaces that empty folder; it fails when someone has put something into it meanwhile.
+    A file gets its new name by ``link``, which never replaces a file, and then loses the old one. For a
+    folder, ``mkdir``, which never replaces anything either, reserves the name, and the rename replaces that
+    empty folder; it fails if something was put into it meanwhile.
     """
     if not _is_folder(old, old_folder):
         os.link(old, new, src_dir_fd=old_folder, dst_dir_fd=new_folder, follow_symlinks=False)
@@ -156,7 +156,7 @@ def rename_by_reservation(old_folder: int, old: str, new_folder: int, new: str) 
     try:
         os.rename(old, new, src_dir_fd=old_folder, dst_dir_fd=new_folder)
     except OSError:
-        # rmdir removes nothing but the empty reservation.
+        # rmdir removes only the empty reservation.
         with contextlib.suppress(OSError):
             os.rmdir(new, dir_fd=new_folder)
         raise

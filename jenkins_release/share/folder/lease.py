@@ -1,8 +1,8 @@
 """A lease on a folder of this machine: ``flock``, which the kernel releases with the process.
 
-On a local file system it holds among the processes of this machine. NFS carries it to the server
-(nfs(5), ``local_lock``), a mounted SMB share does so depending on its mount options (mount.cifs(8),
-``nobrl``): several machines that promote through mounts need one of these, or the SMB share itself.
+On a local file system, it works between the processes of this machine. NFS passes it on to the server
+(nfs(5), ``local_lock``), and so does a mounted SMB share, depending on its mount options (mount.cifs(8),
+``nobrl``). Several machines that promote through mounts need one of these, or the SMB share itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_LINE = 4096
 
 
 class DirectoryLease:
-    """A lease that is held.
+    """A held lease.
 
     Args:
         file: Descriptor that has the lock.
@@ -42,14 +42,14 @@ class DirectoryLease:
         if not _is_still(self._file, self._folder, self._name):
             raise RemoteError(
                 f"the lease on {self._place} was lost before the work under it was done: "
-                "the lock file was replaced",
-                hint="see whether someone else worked on the same candidate meanwhile, then run it again",
+                "its lock file was replaced",
+                hint="check whether someone else worked on the same candidate meanwhile, then run it again",
             )
 
 
 @contextlib.contextmanager
 def held(folder: int, name: str, place: str, holder: str) -> Iterator[DirectoryLease]:
-    """Hold the lease on a lock file for the length of the block; one that is lost at its end is a warning.
+    """Hold the lease on a lock file for the block; if it is lost by the end, a warning is logged.
 
     Args:
         folder: Descriptor of the lock file's folder.
@@ -85,7 +85,7 @@ def _locked(folder: int, name: str, place: str) -> int:
         file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Someone may have removed the file between open and lock: then it locks nobody out.
+            # Someone may have removed the file between open and lock: then it locks no one out.
             if _is_still(file, folder, name):
                 return file
         except BlockingIOError as error:

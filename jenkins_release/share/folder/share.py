@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 
 class DirectoryShare:
-    """A folder of this machine in the place of an SMB share.
+    """A folder of this machine instead of an SMB share.
 
-    A path is walked name by name from the root, and no symbolic link on it is followed, so nothing
-    outside the root can be reached; the root itself may be one. Files and renames are on the disk
-    when a call returns. It may be used by several threads.
+    A path is walked name by name from the root without following symbolic links, so nothing outside the root
+    can be reached; the root itself may be a link. Files and renames are on disk when a call returns. Several
+    threads may use it.
 
     Args:
         root: The folder; it must exist when it is used.
@@ -62,7 +62,7 @@ class DirectoryShare:
         found = []
         with self._doing("list", path), self._folder(check_path(path)) as folder, os.scandir(folder) as rows:
             for row in rows:
-                # Gone since the folder was read: as if it had not been there.
+                # Gone since the folder was read: as if it had never been there.
                 with contextlib.suppress(FileNotFoundError):
                     found.append(_entry(row.name, row.stat(follow_symlinks=False)))
                 check_listed(self._place(path), len(found))
@@ -123,7 +123,7 @@ class DirectoryShare:
         return True
 
     def make_folder(self, path: str) -> None:
-        """Create a folder and those above it that are missing, below the root."""
+        """Create a folder and its missing parents, below the root."""
         names = check_path(path)
         with self._doing("make the folder", path):
             for depth in range(1, len(names) + 1):
@@ -149,7 +149,7 @@ class DirectoryShare:
             os.fsync(old_folder)
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder with all that is in it; a symbolic link itself."""
+        """Remove a file, a folder with everything in it, or a symbolic link itself."""
         names = check_below_root(path)
         with (
             contextlib.suppress(PathNotFound),
@@ -162,15 +162,15 @@ class DirectoryShare:
                     shutil.rmtree(names[-1], dir_fd=folder)
                 except RecursionError as error:
                     raise RemoteError(
-                        f"{self._place(path)} has too many folders inside each other to be removed",
-                        hint="remove it by hand, and find out who made it",
+                        f"{self._place(path)} is nested too deeply to be removed",
+                        hint="remove it by hand, and find out who created it",
                     ) from error
             else:
                 os.unlink(names[-1], dir_fd=folder)
             os.fsync(folder)
 
     def protect(self, path: str) -> bool:
-        """Take the permission to write from everybody; False if this user may not."""
+        """Remove write permission for everyone; False if this user may not."""
         names = check_below_root(path)
         with self._doing("protect", path):
             file = self._open_file(names, os.O_RDONLY)
@@ -183,7 +183,7 @@ class DirectoryShare:
         return True
 
     def free_space(self) -> int | None:
-        """Bytes that an ordinary user may still write, as ``statvfs`` tells."""
+        """Bytes that an ordinary user may still write, according to ``statvfs``."""
         with self._doing("ask for the room on", ""), self._folder([]) as folder:
             room = os.fstatvfs(folder)
         return room.f_bavail * room.f_frsize
@@ -262,7 +262,7 @@ class DirectoryShare:
         if not names:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         with self._folder(names[:-1]) as folder:
-            # Without waiting: a named pipe in the share must not hold us.
+            # Without waiting: a named pipe in the share must not block us.
             file = os.open(names[-1], how | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         mode = os.fstat(file).st_mode
         if not stat.S_ISREG(mode):

@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class DirectoryWriter(Finished):
-    """A new file in an open folder; what it cannot finish it removes."""
+    """A new file in an open folder; it is removed if it cannot be finished."""
 
     def __init__(self, file: int, folder: int, name: str, place: str) -> None:
         self._file = file
@@ -23,7 +23,7 @@ class DirectoryWriter(Finished):
         self._count = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append ``data``; it is with the kernel when the call returns."""
+        """Append ``data``; the kernel has it when the call returns."""
         view = memoryview(data).cast("B")
         with translated(f"cannot write {self._place}"):
             while view:
@@ -32,7 +32,7 @@ class DirectoryWriter(Finished):
                 view = view[count:]
 
     def copy(self, source: int, offset: int, length: int) -> int:
-        """Append bytes of another open file; return how many there were.
+        """Append bytes of another open file; return how many.
 
         Args:
             source: Its descriptor.
@@ -55,10 +55,10 @@ class DirectoryWriter(Finished):
             size = os.fstat(self._file).st_size
             os.fsync(self._folder)
         if size != self._count:
-            raise IntegrityError(f"{self._place}: {self._count} bytes were written, the file has {size}")
+            raise IntegrityError(f"{self._place}: {self._count} bytes were written, but the file has {size}")
 
     def _abandon(self) -> None:
         try:
             os.unlink(self._name, dir_fd=self._folder)
         except OSError as error:
-            _log.warning("the unfinished file %s stays: %s", self._place, error)
+            _log.warning("the unfinished file %s was not removed: %s", self._place, error)

@@ -103,7 +103,7 @@ class SmbLease:
         except ReleaseError as error:
             raise RemoteError(
                 f"the lease on {where} was lost {when}: {error.message}",
-                hint="see whether someone else worked on the same candidate meanwhile, then run it again",
+                hint="check whether someone else worked on the same candidate meanwhile, then run it again",
             ) from error
         _log.warning(
             "the lease on %s was lost with its connection, and taken again: nobody had it meanwhile%s",

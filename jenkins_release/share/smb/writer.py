@@ -244,4 +244,4 @@ class SmbWriter(Finished):
             try:
                 remove(self._slot.renew(), self._path)
             except ReleaseError as error:
-                _log.warning("the unfinished file %s stays: %s", where, error)
+                _log.warning("the unfinished file %s was not removed: %s", where, error)

@@ -153,7 +153,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
     local = tuple(image.local for image in wanted)
     if request.dry_run:
         if area.exists(ref):
-            raise ConfigurationError(f"candidate {ref} is on the share already: {area.shown(ref)}")
+            raise ConfigurationError(f"candidate {ref} already exists on the share: {area.shown(ref)}")
         return ExportReport(None, "", area.shown(ref), local, picked, 0, 0, 0.0, False)
     started, begin = services.now(), time.monotonic()
     made: dict[bytes, tuple[Candidate, int, str]] = {}

@@ -103,7 +103,7 @@ def release_history(version: str, services: Services) -> VersionHistory:
     if not refs:
         raise ConfigurationError(
             f"there is no candidate of {services.candidates.product} {version} on {services.share.name}",
-            hint="'jenkins-release candidate list' shows what is there",
+            hint="'jenkins-release candidate list' lists the candidates",
         )
     ordered = sorted(refs, key=lambda ref: build_order(ref.build))
     builds = tuple(_build(ref, services) for ref in ordered)

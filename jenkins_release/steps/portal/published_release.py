@@ -54,7 +54,7 @@ def open_published(version: str, services: Services) -> Published:
     if found is None:
         raise ConfigurationError(
             f"{area.product} {version} is not published in {area.share.name}",
-            hint="'jenkins-release release list' shows what is published",
+            hint="'jenkins-release release list' lists published releases",
         )
     record = found.record
     if (record.product, record.version) != (area.product, version):

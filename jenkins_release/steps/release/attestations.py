@@ -163,7 +163,7 @@ def released_candidate(request: AttestationsRequest, services: Services) -> Open
         what = f"{request.version}/{request.build}" if request.build else request.version
         raise ConfigurationError(
             f"{what} of {services.candidates.product} was not released: there is nothing to attest",
-            hint="'jenkins-release candidate list' shows what is there; 'promote run' promotes",
+            hint="'jenkins-release candidate list' lists the candidates; 'promote run' promotes",
         )
     if len(found) > 1:
         builds = ", ".join(release.ref.build for release in found)

@@ -97,7 +97,7 @@ def releases(version: str, services: Services) -> list[Release]:
     if not refs:
         raise ConfigurationError(
             f"there is no candidate of {services.candidates.product} {version} on {services.share.name}",
-            hint="'jenkins-release candidate list' shows what is there",
+            hint="'jenkins-release candidate list' lists the candidates",
         )
     found = [release_of(open_candidate(ref, services), services) for ref in refs]
     return [release for release in found if release is not None]
