@@ -1,4 +1,4 @@
-"""Folders that appear on a share whole or not at all, and the small files in them."""
+"""Folders that appear on a share completely or not at all, and the small files in them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from jenkins_release.share.protocol import AccessRefused, InUse, Lease, PathNotF
 
 _log = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
-"""The hidden name under which :func:`write_new` writes a file."""
+"""The hidden name for a file of :func:`write_new`."""
 _MAX_SMALL_FILE = 16 * 1024 * 1024
 _WHILE_HELD = RetryPolicy(attempts=None, deadline_s=60.0, first_wait_s=0.25, max_wait_s=5.0, jitter_s=0.0)
-"""How long a rename waits for whoever has the file open: a virus scanner looks at each new file."""
+"""How long a rename waits while the file is open elsewhere: a virus scanner reads each new file."""
 
 
 class Staging:
-    """A folder on its way: files are created here, :meth:`commit` makes all of them visible.
+    """A folder in preparation: files are created here, and :meth:`commit` makes all of them visible.
 
     Args:
         share: Where it is.
         folder: The staging folder, below the share's root.
-        target: Where it will stand.
-        lease: What has to be held when it becomes visible.
+        target: Its final path.
+        lease: What must be held when it becomes visible.
     """
 
     def __init__(self, share: Share, folder: str, target: str, lease: Lease | None = None) -> None:
@@ -42,14 +42,14 @@ class Staging:
         return f"{self.folder}/{path}"
 
     def create(self, path: str) -> AbstractContextManager[Writer]:
-        """Create a file below the folder, through breaks of the connection."""
+        """Create a file below the folder, continuing after breaks of the connection."""
         parent, _, _ = path.rpartition("/")
         if parent:
             self.share.make_folder(f"{self.folder}/{parent}")
         return self.share.create(self.path(path), resumable=True)
 
     def remove(self, path: str) -> None:
-        """Remove a file that is of no use; a missing one is fine."""
+        """Remove a useless file; it may be missing."""
         self.share.remove(self.path(path))
 
     def write(self, path: str, data: bytes) -> None:
@@ -69,24 +69,24 @@ class Staging:
 def stage_folder(
     share: Share, above: str, name: str, folders: Sequence[str] = (), lease: Lease | None = None
 ) -> Iterator[Staging]:
-    """Prepare the folder ``above/name`` under a hidden name; what is not committed is removed.
+    """Prepare the folder ``above/name`` under a hidden name; it is removed if it is not committed.
 
-    Only under a lease: left-overs of a writer that died are removed first.
+    Only under a lease: leftovers of a writer that died are removed first.
 
     Args:
         share: Where.
-        above: The folder that it will stand in; made where it is missing.
+        above: Its parent folder; created if missing.
         name: Its name.
-        folders: Folders in it to begin with.
+        folders: Folders to create in it.
         lease: The lease, confirmed before the commit; None if the caller does so.
     """
     prefix = f".incoming-{name}-"
-    # In full: the folder of 42-7 begins with the name of 42 too, and its writer may be at work.
+    # Compare the full name: the folder of 42-7 also begins with 42, and its writer may be running.
     own = re.compile(re.escape(prefix) + "[0-9a-f]{8}", re.IGNORECASE)
     share.make_folder(above)
     for entry in share.list(above):
         if own.fullmatch(entry.name):
-            _log.warning("removing %s, left by a step that died", entry.name)
+            _log.warning("removing %s, which a step left when it died", entry.name)
             share.remove(f"{above}/{entry.name}")
     folder = f"{above}/{prefix}{secrets.token_hex(4)}"
     for each in folders or [""]:
@@ -103,7 +103,7 @@ def _discard(share: Share, folder: str) -> None:
     try:
         share.remove(folder)
     except ReleaseError as error:
-        # The first failure is what the caller has to see; the next attempt removes the folder.
+        # The caller needs the first failure; the next attempt removes the folder.
         _log.warning("the unfinished folder %s could not be removed: %s", folder, error)
 
 
@@ -111,10 +111,10 @@ def read_bounded(share: Share, path: str) -> bytes:
     """Read a small file.
 
     Raises:
-        PathNotFound: It is not there.
+        PathNotFound: It does not exist.
         IntegrityError: It is far too large.
     """
-    # Bounded by what comes: to ask for the size first would double the way over a slow line.
+    # Bounded while reading: asking for the size first would double the round trips on a slow line.
     data = bytearray()
     for piece in share.read(path):
         data += piece
@@ -127,20 +127,20 @@ def read_bounded(share: Share, path: str) -> bytes:
 
 
 def shown_path(share: Share, path: str) -> str:
-    """Return a path below the share's root as a person reads it."""
+    """Return a path below the share's root for people."""
     root, tail = share.name, path.rstrip("/")
     return root + "\\" + tail.replace("/", "\\") if root.startswith("\\\\") else f"{root}/{tail}"
 
 
 def write_new(share: Share, folder: str, name: str, data: bytes, lease: Lease | None = None) -> None:
-    """Write a small file under a hidden name and rename it: it is there whole, or not at all.
+    """Write a small file under a hidden name and rename it: it appears completely or not at all.
 
     Args:
         share: Where.
         folder: Its folder.
         name: Its name.
         data: Its bytes.
-        lease: A lease that has to be held when the file gets its name.
+        lease: A lease that must be held when the file gets its name.
 
     Raises:
         PathExists: The name is taken; what was written stays until :func:`remove_unfinished`.
@@ -156,21 +156,21 @@ def write_new(share: Share, folder: str, name: str, data: bytes, lease: Lease | 
 def remove_unfinished(share: Share, folder: str) -> None:
     """Remove what :func:`write_new` left when it died; only under the lease of the writers."""
     for entry in share.list(folder):
-        # Another hidden file is not ours: it may be a record that somebody hid.
+        # Other hidden files are not ours: one may be a record that someone hid.
         if _TEMPORARY.fullmatch(entry.name) and not entry.is_folder:
             share.remove(f"{folder}/{entry.name}")
 
 
 def rename_whole(share: Share, source: str, target: str) -> None:
-    """Rename what was just written, through short interruptions.
+    """Rename what was just written, despite short interruptions.
 
-    Windows refuses to rename what somebody has open, and a folder with such a file in it, as it does for
-    a user without the right. Whoever could write a moment ago waits for a virus scanner. An answer that
-    was lost is no failure where the source is gone and the target is there.
+    Windows refuses to rename an open file, or a folder with one in it, with the same error as for a user
+    without permission. A user who could just write is probably waiting for a virus scanner. A lost answer is
+    not a failure if the source is gone and the target exists.
 
     Raises:
         PathExists: The target's name is taken.
-        RemoteError: It failed, or somebody had it open for a minute.
+        RemoteError: It failed, or it was open elsewhere for a minute.
     """
     what = f"rename {source} to {target}"
     try:
@@ -183,12 +183,12 @@ def rename_whole(share: Share, source: str, target: str) -> None:
         return
     if not failure.retryable or present(share, source) or not present(share, target):
         raise failure
-    _log.warning("%s was renamed to %s, its answer was lost: %s", source, target, failure)
+    _log.warning("%s was renamed to %s, but the answer was lost: %s", source, target, failure)
 
 
 _HELD_HINT = (
-    "somebody, such as a virus scanner, has one of its files open; or the user may write and not rename: "
-    "give it the permission to modify and delete, and leave the folders .incoming-* out of the scan; or a "
+    "one of its files is open, such as by a virus scanner; or the user may write but not rename: "
+    "give it the permission to modify and delete, and exclude the folders .incoming-* from the scan; or a "
     "file screen of the server, such as FSRM of Windows, blocks the new name"
 )
 
@@ -200,7 +200,7 @@ class _RenameRefused(RemoteError):
 
 
 def _rename(share: Share, source: str, target: str) -> RemoteError | None:
-    """Rename once; returns a failure that has nothing to do with who has it open."""
+    """Rename once; return a failure that is not about open files."""
     try:
         share.rename(source, target)
     except (AccessRefused, InUse) as error:

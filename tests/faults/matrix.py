@@ -288,7 +288,7 @@ def _without_fault(run: Play, result: Result) -> None:
             break
         time.sleep(0.5)
     result.next = done.status
-    if done.status == 2 and "is on the share already" in done.text:
+    if done.status == 2 and "already exists on the share" in done.text:
         result.next = 0
     if result.next:
         last = [line for line in done.text.splitlines() if line.strip()][-3:]

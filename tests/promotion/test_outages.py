@@ -170,7 +170,7 @@ def test_a_lost_lease_that_nobody_took_is_taken_again(
     moment = Moment(*at(way, "registry.missing_layers", 2), wire.cut)
     promote_here(lane, moment, share__release_candidate=share)
     assert moment.came
-    assert "taken again: nobody had it meanwhile" in caplog.text
+    assert "taken again: no one else had it meanwhile" in caplog.text
     assert all(VERSION in tags for tags in lane.tags().values())
     claim = lane.settled(lane.promote(by="sam"))
     assert lane.pushes() == ONCE

@@ -300,7 +300,7 @@ def test_an_export_that_cannot_know_whether_its_candidate_is_visible(
     report = export_candidate(ExportRequest("8.4.0", "1", folder=scene.folder / "8.4.0"), world.services)
     assert f"sha256:{sha256(share.files['SkyDRM/8.4.0/1/candidate.json']).hexdigest()}" == report.digest
     assert "is visible already" in caplog.text
-    with pytest.raises(ConfigurationError, match="is on the share already"):
+    with pytest.raises(ConfigurationError, match="already exists on the share"):
         export_candidate(ExportRequest("8.4.0", "1", folder=scene.folder / "8.4.0"), world.services)
 
 

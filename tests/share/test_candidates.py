@@ -88,10 +88,13 @@ def test_the_left_overs_of_a_dead_export_are_removed_by_the_next(area, tmp_path)
 def test_an_existing_candidate_is_refused(area, tmp_path):
     """Before anything is written, and also when it appears meanwhile."""
     write(area)
-    with pytest.raises(ConfigurationError, match="on the share already"):
+    with pytest.raises(ConfigurationError, match="already exists on the share"):
         write(area)
     other = CandidateRef("8.1.0", "43")
-    with pytest.raises(ConfigurationError, match="on the share already"), area.stage(other, "me") as staging:
+    with (
+        pytest.raises(ConfigurationError, match="already exists on the share"),
+        area.stage(other, "me") as staging,
+    ):
         (tmp_path / "SkyDRM" / "8.1.0" / "43").mkdir()
         staging.commit()
     assert visible(tmp_path) == ["42", "43"]

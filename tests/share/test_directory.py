@@ -69,7 +69,7 @@ class TestFaults:
         (tmp_path / "file").touch()
         share = DirectoryShare(tmp_path / root)
         for call in (lambda: share.list(""), lambda: share.make_folder("a"), share.free_space):
-            with pytest.raises(RemoteError, match=rf"share .*/{root} is not there") as caught:
+            with pytest.raises(RemoteError, match=rf"share .*/{root} does not exist") as caught:
                 call()
             assert not isinstance(caught.value, PathNotFound)
         assert [path.name for path in tmp_path.iterdir()] == ["file"]

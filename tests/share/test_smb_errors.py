@@ -72,7 +72,7 @@ def test_every_status_has_its_error(status: int, kind: type[RemoteError], retrya
 @pytest.mark.parametrize(
     ("status", "name", "words", "hint"),
     [
-        (0xC0000418, "STATUS_NTLM_BLOCKED", "the server does not take NTLM", "Kerberos"),
+        (0xC0000418, "STATUS_NTLM_BLOCKED", "the server does not accept NTLM", "Kerberos"),
         (0xC00000BB, "STATUS_NOT_SUPPORTED", "the server does not support it", "encryption"),
         (0xC000005E, "STATUS_NO_LOGON_SERVERS", "the server reached no domain controller", "is up"),
         (0xC0000133, "STATUS_TIME_DIFFERENCE_AT_DC", "the clocks of this machine", "chrony"),

@@ -58,7 +58,7 @@ class TestLogin:
         """A wrong location is no empty share, and is not made by accident."""
         share = open_smb(samba, "data", "no-such-root")
         for call in (lambda: share.list(""), lambda: share.make_folder("a")):
-            with pytest.raises(RemoteError, match=r"share .*no-such-root is not there") as caught:
+            with pytest.raises(RemoteError, match=r"share .*no-such-root does not exist") as caught:
                 call()
             assert not isinstance(caught.value, PathNotFound)
         assert not (samba.shares["data"].path / "no-such-root").exists()

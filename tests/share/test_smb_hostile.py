@@ -30,8 +30,8 @@ def share(samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb, lia
 LIES_ABOUT_READS: dict[str, tuple[Forge, str]] = {
     "another message id": (lambda m: number(m, 24, 8, 999_999), "999999 that was not made"),
     "the id of nothing asked yet": (lambda m: number(m, 24, 8, m[24] + 100), "that was not made"),
-    "more data than asked for": (lambda m: number(m, 68, 4, 2 << 20) + bytes(1 << 20), "were asked for"),
-    "announces more than asked for": (lambda m: number(m, 68, 4, 2 << 20), "were asked for"),
+    "more data than asked for": (lambda m: number(m, 68, 4, 2 << 20) + bytes(1 << 20), "expected at most"),
+    "announces more than asked for": (lambda m: number(m, 68, 4, 2 << 20), "expected at most"),
     "announces more than it has": (lambda m: m[:-1000], "it announces"),
     "data inside the header": (lambda m: number(m, 66, 1, 10), "malformed"),
     "data beyond its end": (lambda m: number(m, 66, 1, 255), "it announces"),
@@ -57,7 +57,7 @@ class TestReading:
     def test_fewer_bytes_than_asked_for(self, share: SmbShare, liar: Liar) -> None:
         """A short READ is a file that has become shorter: an integrity error."""
         liar.lie(READ, lambda m: number(m, 68, 4, int.from_bytes(m[68:72], "little") - 10)[:-10])
-        with pytest.raises(ReleaseError, match="expected from offset .*, but the file ends at"):
+        with pytest.raises(ReleaseError, match=r"expected from offset .*, but the file ends at"):
             b"".join(share.read("file"))
 
     def test_answers_in_any_order(self, share: SmbShare, liar: Liar, smb_folder: Path) -> None:
@@ -122,7 +122,7 @@ class TestWriting:
             (lambda m: number(m, 68, 4, 1 << 30), r"took 1073741824 of \d+ bytes"),
             (lambda m: number(m, 24, 8, 999_999), "999999 that was not made"),
             (lambda m: number(m, 64, 2, 9), "malformed"),
-            (lambda m: m + bytes(70_000), "were asked for"),
+            (lambda m: m + bytes(70_000), "expected at most"),
         ],
         ids=["short", "nothing", "too much", "another message id", "malformed", "oversized"],
     )

@@ -178,7 +178,7 @@ class TestExchange:
         for _ in range(14):
             now[0] += 1
             exchange.heard()
-        with pytest.raises(TimeoutError, match="did not move a piece in 13 s"):
+        with pytest.raises(TimeoutError, match="did not transfer a piece in 13 s"):
             exchange.take(10.0)
 
     def test_what_nobody_asked_for_is_handed_on_untouched(self) -> None:

@@ -18,7 +18,7 @@ _HINT = r"write \\server\share, \\server\share\folder or smb://server:port/share
 
 @dataclass(frozen=True)
 class SmbAddress:
-    r"""A folder of an SMB share, the root of what a :class:`~jenkins_release.share.SmbShare` sees.
+    r"""A folder of an SMB share: the root for a :class:`~jenkins_release.share.SmbShare` sees.
 
     Attributes:
         server: Host name or IP address; the domain for a domain-based DFS path.
@@ -36,20 +36,20 @@ class SmbAddress:
         return self.path("")
 
     def path(self, below: str) -> str:
-        r"""Return the UNC path of ``below`` (``/`` between its names), as people write it."""
+        r"""Return the UNC path of ``below`` (``/`` between its names), for people."""
         names = below.split("/") if below else []
         return "\\\\" + "\\".join([self.server, self.share, *self.folder, *names])
 
     @classmethod
     def parse(cls, location: str) -> SmbAddress:
-        r"""Read an address as configuration names it.
+        r"""Read an address from the configuration.
 
         Args:
             location: ``\\server\share\folder`` with either slash, or ``smb://server:port/share/folder``
                 with percent-escapes.
 
         Raises:
-            ConfigurationError: It is none of these, or it carries a user or password.
+            ConfigurationError: It is neither of these, or contains a user or password.
         """
         if location.lower().startswith("smb://"):
             server, port, names = _split_url(location)
@@ -79,7 +79,7 @@ def _split_unc(location: str) -> tuple[str, int, list[str]]:
     server, *names = plain[2:].rstrip("/").split("/")
     if ":" in server or "@" in server:
         raise ConfigurationError(
-            "an SMB address in the UNC form has neither a port nor a user in it",
+            "an SMB address in UNC form must not contain a port or a user",
             hint="for another port write smb://server:port/share; the user and password come separately",
         )
     return server, SMB_PORT, names
@@ -91,11 +91,11 @@ def _split_url(location: str) -> tuple[str, int, list[str]]:
         port = url.port
         server = url.hostname or ""
     except ValueError as error:
-        # The text of the location is left out on purpose: it may hold a password.
-        raise ConfigurationError("the smb:// address has an impossible server or port", hint=_HINT) from error
+        # The location is left out on purpose: it may contain a password.
+        raise ConfigurationError("the smb:// address has an invalid server or port", hint=_HINT) from error
     if url.username is not None or url.password is not None or url.query or url.fragment:
         raise ConfigurationError(
-            f"the smb:// address of {server!r} has a user, a password, a query or a fragment in it",
+            f"the smb:// address of {server!r} contains a user, a password, a query or a fragment",
             hint="write smb://server:port/share/folder; the user and password come separately",
         )
     names = [unquote(name) for name in url.path.strip("/").split("/")] if url.path.strip("/") else []

@@ -1,8 +1,8 @@
-"""Many small files and folders over one connection, without waiting for one before the next is asked for.
+"""Read many small files and folders over one connection, without waiting for each before requesting the next.
 
-Open, read and close, or open, list and close, travel as one compounded message (MS-SMB2 section
-3.2.4.1.4), and several of them are under way: a distant server costs a few round trips for all of
-them, not four for each.
+Open, read and close, or open, list and close, are sent as one compounded message (MS-SMB2 section 3.2.4.1.4),
+and several messages are under way at a time: a distant server costs a few round trips for all files, not four
+for each.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from jenkins_release.share.smb.files import list_folder
 T = TypeVar("T")
 
 _DEPTH = 48
-"""Messages under way at most."""
+"""Maximum messages under way."""
 _CREDITS = 4
 """Credits that a message uses: one for each request in it."""
 _SPARE = 1
@@ -47,12 +47,12 @@ _EPOCH_US = 11_644_473_600_000_000
 
 
 def read_heads(connection: SmbConnection, paths: Sequence[str]) -> list[bytes | RemoteError]:
-    """Return the first :data:`HEAD` bytes of files, or why one cannot be read; in the paths' order.
+    """Return, in the paths' order, the first :data:`HEAD` bytes of files, or why one cannot be read.
 
     Raises:
         RemoteError: The connection failed.
     """
-    # Between two files there is nothing in these two that differs: the handle is "of the request before".
+    # The same for every file: the handle is "of the request before".
     template = Open(connection.tree, "")
     read, _ = template.read(0, HEAD, send=False)
     close, _ = template.close(send=False)
@@ -71,7 +71,7 @@ def read_heads(connection: SmbConnection, paths: Sequence[str]) -> list[bytes | 
 
 
 def list_folders(connection: SmbConnection, paths: Sequence[str]) -> list[list[Entry] | RemoteError]:
-    """Return the entries of folders, sorted by name, or why one cannot be listed; in the paths' order.
+    """Return, in the paths' order, the sorted entries of folders, or why one cannot be listed.
 
     Raises:
         RemoteError: The connection failed.
@@ -129,7 +129,7 @@ def _all(
             opened, *answers = [_answer(connection, request) for request in requests]
             refused = any(_status(each) == NtStatus.STATUS_ACCESS_DENIED for each in (opened, *answers))
             if refused and connection.wire.may_refuse_altered(connection.session.session_id):
-                # A refusal that is meant comes again.
+                # A genuine refusal comes again.
                 opened, *answers = [_answer(connection, request) for request in post(path)]
             try:
                 found.append(take(opened, answers))
@@ -168,7 +168,7 @@ def _post(
 
 
 def _answer(connection: SmbConnection, request: Any) -> Any:
-    """Return an answer, or the error that it is; raise what the connection does not survive."""
+    """Return an answer, or its error; raise an error that the connection does not survive."""
     try:
         return connection.wire.receive(request)
     except SMBResponseException as error:

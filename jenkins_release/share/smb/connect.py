@@ -1,4 +1,4 @@
-"""From an address and a login to a connection whose root is there, through DFS referrals."""
+"""From an address and a login to a connection whose root exists, through DFS referrals."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _MAX_REFERRALS = 8
 
 
 def connect(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> SmbConnection:
-    """Connect to a share, through DFS referrals where there are any, and see that its root is there.
+    """Connect to a share, through any DFS referrals, and check that its root exists.
 
     Args:
         address: The share.
         login: How to log in.
-        lost: Sessions of connections that were lost, which their server shall end.
+        lost: Sessions of lost connections, which their server is to end.
 
     Raises:
         ConfigurationError: The server demands encryption, which is switched off, or a DFS referral leads
             only to servers that are not allowed.
-        RemoteError: The share cannot be reached or used; ``retryable`` tells whether to try again.
+        RemoteError: The share cannot be reached or used; ``retryable`` says whether to try again.
     """
     return _follow(address, address, login, _MAX_REFERRALS, lost)
 
@@ -46,7 +46,7 @@ def _follow(
         if hops == 0:
             raise RemoteError(
                 f"cannot use {shown}: more than {_MAX_REFERRALS} DFS referrals follow each other",
-                hint="correct the DFS links, they lead in a circle",
+                hint="correct the DFS links: they form a loop",
             ) from None
         targets = _allowed(referred.targets, shown, login)
     failure: RemoteError | None = None
@@ -57,7 +57,7 @@ def _follow(
             _log.warning("DFS target %s of %s: %s", next_target, shown, error)
             failure = error
             if isinstance(error, LoginRefused):
-                # Another target would refuse the same account, and count it as one more attempt.
+                # Another target would refuse the same account, and count one more failed attempt.
                 break
     raise failure or RemoteError(f"cannot use {shown}: its DFS referral names no target")
 
@@ -86,7 +86,7 @@ def _connect_here(
         try:
             tree.connect()
         except BadNetworkName:
-            # A domain controller does not serve the DFS root itself, it knows who does.
+            # A domain controller does not serve the DFS root itself, but knows who does.
             targets = referral_targets(wire, session, target, [])
             if not targets:
                 raise
@@ -118,7 +118,7 @@ def _check_root(connection: SmbConnection) -> None:
         translated = translate(error, "use", str(connection.shown))
         if isinstance(translated, PathNotFound):
             raise RemoteError(
-                f"share {connection.shown} is not there: {translated.message}",
-                hint="correct the location, or create the folder: the root itself is never made",
+                f"share {connection.shown} does not exist: {translated.message}",
+                hint="correct the location, or create the folder: the root is never created",
             ) from error
         raise

@@ -1,4 +1,4 @@
-"""A logged-in connection to one share, with the few requests that the file operations are made of."""
+"""A logged-in connection to one share, with the few requests that file operations consist of."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ class SmbConnection:
         wire: The connection.
         session: The session on it.
         tree: The connected share.
-        target: Where the tree is, behind any DFS referrals.
-        shown: The address that people know, for messages.
+        target: Where the tree is, after any DFS referrals.
+        shown: The configured address, for messages.
         packed: Whether file contents may take the fast data path.
-        lost: Told of the session when the connection is lost; None for one whose session another has.
+        lost: Notified of the session when the connection is lost; None if another connection owns the
+            session.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class SmbConnection:
         """Close the socket at once; the server closes every handle, or does so at the user's next login.
 
         Args:
-            silent: Whether the server did not answer any more.
+            silent: Whether the server has stopped answering.
         """
         self.wire.drop()
         lost, self._lost = self._lost, None
@@ -95,11 +96,11 @@ class SmbConnection:
 
     @contextlib.contextmanager
     def doing(self, what: str, path: str, *, to: str | None = None) -> Iterator[None]:
-        """Translate the failures of the block, and drop the connection when it is of no more use.
+        """Translate failures in the block, and drop the connection if it is no longer usable.
 
         Args:
-            what: What is done, a verb for the message.
-            path: Path below the root that it is done to.
+            what: A verb for the message.
+            path: Path below the root.
             to: Second path, of a rename.
         """
         self._task = (what, path)
@@ -116,7 +117,7 @@ class SmbConnection:
             )
             raise translate(error, what, where) from error
         except BaseException:
-            # An interrupted request leaves an answer on its way that nobody waits for.
+            # An interrupted request leaves an answer under way that is not waited for.
             self.drop()
             raise
 
@@ -138,8 +139,8 @@ class SmbConnection:
         Args:
             path: Names with ``/`` between them; empty for the root.
             access: Access mask.
-            share: What others may do to it meanwhile.
-            disposition: What to do when it exists and when it does not.
+            share: What others may do with it meanwhile.
+            disposition: What to do if it exists, and if not.
             options: Create options.
         """
         handle = Open(self.tree, self.wire_path(path, dfs=bool(self.tree.is_dfs_share)))
@@ -167,19 +168,19 @@ class SmbConnection:
         handle.close()
 
     def close_after(self, handle: Open, error: BaseException) -> None:
-        """Close a handle after a failure; without a word to a server that does not answer any more."""
+        """Close a handle after a failure, without contacting a server that has stopped answering."""
         if isinstance(error, ReleaseError) or connection_survives(error):
             handle.close()
         else:
             self.drop(silent=isinstance(error, TimeoutError))
 
     def wire_path(self, path: str, *, dfs: bool = False) -> str:
-        r"""Return a path below the root as requests carry it.
+        r"""Return a path below the root as used in requests.
 
         Args:
             path: Names with ``/`` between them.
-            dfs: Whether with server and share in front, as a CREATE on a DFS share wants it
-                (MS-SMB2 section 3.2.4.3); a rename wants it without.
+            dfs: Whether to put server and share in front, as a CREATE on a DFS share requires (MS-SMB2
+                section 3.2.4.3); a rename must not have them.
         """
         names = [*self.target.folder, *(path.split("/") if path else [])]
         if dfs:
@@ -203,10 +204,10 @@ class SmbConnection:
         self.wire.receive(self.send(change_message(handle, info)))
 
     def create_marked(self, path: str, access: int) -> Open:
-        """Create a file that nobody else may open and that vanishes when its handle closes.
+        """Create a file that no one else can open, and that is removed when its handle closes.
 
-        The marking travels with the CREATE in one message (MS-SMB2 section 3.2.4.1.4), so there is no
-        moment at which a lost connection leaves an empty file.
+        The mark is sent with the CREATE in one message (MS-SMB2 section 3.2.4.1.4), so a lost connection
+        never leaves an empty file.
 
         Args:
             path: The new file, below the root.
@@ -245,7 +246,7 @@ class SmbConnection:
             try:
                 self.wire.receive(second)
             except AccessDenied:
-                # The file is there now: only its mark is missing.
+                # The file exists now: only its mark is missing.
                 self.change(handle, deletion(deleted=True))
         except BaseException as error:
             self.close_after(handle, error)
@@ -253,7 +254,7 @@ class SmbConnection:
         return handle
 
     def send(self, message: Any, credit_request: int | None = None) -> Any:
-        """Send a request on this share and return it without waiting for the answer."""
+        """Send a request on this share, and return it without waiting for the answer."""
         return self.wire.send(
             message,
             sid=self.session.session_id,
@@ -263,7 +264,7 @@ class SmbConnection:
 
 
 def deletion(*, deleted: bool) -> FileDispositionInformation:
-    """Return what says whether an open file or folder vanishes when its handle closes.
+    """Return the structure that says whether an open file or folder is removed when its handle closes.
 
     MS-FSCC section 2.4.11; the handle needs :data:`DELETE` access.
     """

@@ -28,9 +28,9 @@ from jenkins_release.share.smb.errors import connection_survives, translate
 _CHUNK = 1024 * 1024
 _CHUNKS = 16
 _TOTAL = 16 * 1024 * 1024
-"""What Windows and Samba allow in one request by default; the server says when it allows less."""
+"""What Windows and Samba allow in one request by default; a server that allows less says so."""
 _LEAST = 4096
-"""A server that allows smaller chunks than this is not worth it."""
+"""Copying on the server is not worth it with smaller chunks than this."""
 _INVALID_PARAMETER = 0xC000000D
 _NOT_OFFERED = frozenset({0xC0000002, 0xC0000010, 0xC00000BB})
 """STATUS_NOT_IMPLEMENTED, STATUS_INVALID_DEVICE_REQUEST and STATUS_NOT_SUPPORTED (MS-ERREF 2.3.1)."""
@@ -65,7 +65,7 @@ class ServerCopy:
     def _open(self, here: SmbConnection) -> ServerCopy:
         tree = here.tree
         if self._source.share.lower() != here.target.share.lower():
-            # Of the same session: a resume key counts nowhere else.
+            # In the same session: a resume key is valid nowhere else.
             tree = TreeConnect(here.session, rf"\\{here.target.server}\{self._source.share}")
             tree.connect()
             self._tree = tree
@@ -96,7 +96,7 @@ class ServerCopy:
             length: Bytes; None for all that follow.
 
         Returns:
-            Bytes copied, None if the server does not offer it.
+            Bytes copied, None if the server does not support it.
 
         Raises:
             IntegrityError: The source has fewer bytes.
@@ -182,7 +182,7 @@ def _ask(connection: SmbConnection, handle: Open, code: int, order: Any, room: i
     wire = connection.wire
     request = wire.send(message, sid=connection.session.session_id, tid=handle.tree_connect.tree_connect_id)
     answer = SMB2IOCTLResponse()
-    # Copying may outlast the time limit while the server is alive otherwise.
+    # Copying may exceed the time limit while the server is otherwise alive.
     answer.unpack(wire.receive_slow(request, _COPY_S)["data"].get_value())
     return bytes(answer["buffer"].get_value())
 

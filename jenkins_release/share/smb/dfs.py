@@ -1,10 +1,10 @@
-r"""DFS referrals: which server and share a path of a distributed file system really is.
+r"""DFS referrals: the actual server and share of a path in a distributed file system.
 
-A location such as ``\\nextlabs.com\share\data`` may be served by another machine. The referral is
-asked for once, while connecting, for the location itself (MS-DFSC sections 3.1.4.1 and 3.1.5.4): a
-root referral when the server knows the name but does not serve it, a link referral when it answers
-STATUS_PATH_NOT_COVERED. Links further down are not followed, an operation there fails with that
-status: a rename could not cross them anyway.
+A location such as ``\\nextlabs.com\share\data`` may be served by another machine. The referral is requested
+once, on connecting, for the location itself (MS-DFSC sections 3.1.4.1 and 3.1.5.4): a root referral if the
+server knows the name but does not serve it, a link referral if it answers STATUS_PATH_NOT_COVERED. Links
+further down are not followed: an operation there fails with that status, and a rename could not cross them
+anyway.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAX_ANSWER = 56 * 1024
 
 
 class Referred(Exception):
-    """The server sends the client elsewhere; stays inside this package.
+    """The server refers the client elsewhere; internal to this package.
 
     Attributes:
         targets: Where to go, in the server's order of preference.
@@ -45,18 +45,18 @@ class Referred(Exception):
 def may_follow(target: str, configured: str, listed: Sequence[str]) -> bool:
     r"""Whether a server that a referral names may get the account's login.
 
-    A referral is not signed by anyone but the server that answers. NTLM proves the account to whoever
-    asks, so an answer to the wrong server is a password hash in the wrong hands.
+    Only the answering server signs a referral. NTLM proves the account to any server that asks, so an answer
+    to the wrong server puts a password hash into the wrong hands.
 
     Args:
         target: Host name or address from the referral.
         configured: Server or domain of the configured location.
-        listed: Further servers that are allowed; ``.example.com`` allows every host below that domain.
+        listed: More allowed servers; ``.example.com`` allows every host below that domain.
     """
     host, home = _host(target), _host(configured)
     if host == home:
         return True
-    # A short name or an address is no domain: nothing is below it.
+    # A short name or an address is not a domain: nothing is below it.
     if "." in home and not _IP_ADDRESS.fullmatch(home) and host.endswith(f".{home}"):
         return True
     for entry in listed:
@@ -78,12 +78,12 @@ def referral_targets(
     Args:
         wire: Connection to the server of ``address``.
         session: Session on it.
-        address: The location that is resolved.
+        address: The location to resolve.
         folder: The names below the share up to where the answer is wanted.
 
     Returns:
         The targets with the rest of the location's folder appended; empty if there is no
-        referral. A referral carries no port, so the location's own port goes for its targets.
+        referral. A referral has no port, so the location's own port is used for its targets.
     """
     if not wire.server_capabilities.has_flag(Capabilities.SMB2_GLOBAL_CAP_DFS):
         return []

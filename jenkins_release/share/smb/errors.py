@@ -1,8 +1,8 @@
-"""SMB failures in the words of this package.
+"""SMB failures as errors of this package.
 
 NTSTATUS codes and names are those of MS-ERREF section 2.3.1. What is worth another attempt: a lost
-connection, a time-out, a refused connect, and states of the server that pass by themselves. A
-refused login never is: each attempt brings the account closer to being locked.
+connection, a time-out, a refused connect, and temporary states of the server. A refused login never is: each
+attempt brings the account closer to being locked.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ a time before the first or after the last one, an identifier that no table has."
 
 
 class AnswerLost(RemoteError):
-    """The connection ended before the server answered: what was asked may have been done."""
+    """The connection ended before the server answered: the request may have been carried out."""
 
 
 class LoginRefused(RemoteError):
-    """The server refuses the account. Never retryable: each attempt brings it closer to a lock."""
+    """The server refuses the account. Never retryable: each attempt brings it closer to being locked."""
 
 
 @dataclass(frozen=True)
@@ -66,26 +66,26 @@ class _Meaning:
 
 _NO_LOGIN = "correct the user name or password first: further attempts may lock the account"
 _NO_ACCESS = "give the user the permission, on the share and on the folder, or use another user"
-_BUSY = "another process has it open: try again when that is over"
+_BUSY = "another process has it open: try again when it is closed"
 _AGAIN = "the server is busy or restarting: try again"
 _VETOED = (
-    "Samba refuses and hides what 'veto files' in its smb.conf matches: have the list changed, so that it "
-    "leaves out the names in docs/share-layout.md, also those that begin with a dot"
+    "Samba refuses and hides names that match 'veto files' in its smb.conf: change the list so that it "
+    "does not match the names in docs/share-layout.md, including those that begin with a dot"
 )
 _SCREENED = (
     "; or a file screen of the server, such as FSRM of Windows, blocks the name: have the folder excepted"
 )
 
 _MEANINGS: dict[int, tuple[str, _Meaning]] = {
-    0xC000000F: ("STATUS_NO_SUCH_FILE", _Meaning("there is no such file", kind=PathNotFound)),
+    0xC000000F: ("STATUS_NO_SUCH_FILE", _Meaning("the file does not exist", kind=PathNotFound)),
     0xC0000022: ("STATUS_ACCESS_DENIED", _Meaning("the server denies access", _NO_ACCESS, AccessRefused)),
     0xC0000033: (
         "STATUS_OBJECT_NAME_INVALID",
-        _Meaning("the server does not take such a name", _VETOED, kind=NameRefused),
+        _Meaning("the server refuses the name", _VETOED, kind=NameRefused),
     ),
-    0xC0000034: ("STATUS_OBJECT_NAME_NOT_FOUND", _Meaning("there is no such name", kind=PathNotFound)),
+    0xC0000034: ("STATUS_OBJECT_NAME_NOT_FOUND", _Meaning("the name does not exist", kind=PathNotFound)),
     0xC0000035: ("STATUS_OBJECT_NAME_COLLISION", _Meaning("the name is taken", kind=PathExists)),
-    0xC000003A: ("STATUS_OBJECT_PATH_NOT_FOUND", _Meaning("its folder is not there", kind=PathNotFound)),
+    0xC000003A: ("STATUS_OBJECT_PATH_NOT_FOUND", _Meaning("its folder does not exist", kind=PathNotFound)),
     0xC0000043: ("STATUS_SHARING_VIOLATION", _Meaning("it is in use", _BUSY, InUse, retryable=True)),
     0xC0000044: ("STATUS_QUOTA_EXCEEDED", _Meaning("the user's quota is used up", kind=ShareFull)),
     0xC0000054: ("STATUS_FILE_LOCK_CONFLICT", _Meaning("a part of it is locked", _BUSY, retryable=True)),
@@ -97,7 +97,7 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
         "STATUS_NO_LOGON_SERVERS",
         _Meaning(
             "the server reached no domain controller that knows the account",
-            "the login was not checked: see whether a domain controller is up, and reachable from the server",
+            "the login was not checked: is a domain controller up, and reachable from the server?",
             retryable=True,
         ),
     ),
@@ -137,14 +137,14 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
         "STATUS_NOT_SUPPORTED",
         _Meaning(
             "the server does not support it",
-            "it may ask for another version of SMB, for signing or for encryption: see share.encrypt and the "
+            "it may require another version of SMB, signing or encryption: see share.encrypt and the "
             "server's settings",
         ),
     ),
     0xC00000BA: ("STATUS_FILE_IS_A_DIRECTORY", _Meaning("it is a folder, not a file", kind=PathNotFound)),
     0xC00000C9: (
         "STATUS_NETWORK_NAME_DELETED",
-        _Meaning("the share was closed meanwhile", _AGAIN, retryable=True, ends_session=True),
+        _Meaning("the share was closed", _AGAIN, retryable=True, ends_session=True),
     ),
     0xC00000CC: (
         "STATUS_BAD_NETWORK_NAME",
@@ -153,7 +153,7 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
     0xC00000D0: ("STATUS_REQUEST_NOT_ACCEPTED", _Meaning("too many sessions", _AGAIN, retryable=True)),
     0xC0000101: (
         "STATUS_DIRECTORY_NOT_EMPTY",
-        _Meaning("someone writes into the folder", _BUSY, retryable=True),
+        _Meaning("someone is writing to the folder", _BUSY, retryable=True),
     ),
     0xC0000103: ("STATUS_NOT_A_DIRECTORY", _Meaning("it is a file, not a folder", kind=PathNotFound)),
     0xC0000121: ("STATUS_CANNOT_DELETE", _Meaning("it is marked read-only", "clear its read-only mark")),
@@ -185,23 +185,25 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
         "STATUS_PASSWORD_MUST_CHANGE",
         _Meaning("the password must be changed", _NO_LOGIN, kind=LoginRefused),
     ),
-    0xC0000225: ("STATUS_NOT_FOUND", _Meaning("there is no such name", kind=PathNotFound)),
+    0xC0000225: ("STATUS_NOT_FOUND", _Meaning("the name does not exist", kind=PathNotFound)),
     0xC0000234: (
         "STATUS_ACCOUNT_LOCKED_OUT",
         _Meaning("the account is locked", "have it unlocked", kind=LoginRefused),
     ),
     0xC0000257: (
         "STATUS_PATH_NOT_COVERED",
-        _Meaning("a DFS link leads to another share there", "give the location behind the DFS link itself"),
+        _Meaning(
+            "a DFS link leads to another share there", "configure the target of the DFS link as the location"
+        ),
     ),
     0xC000035C: (
         "STATUS_NETWORK_SESSION_EXPIRED",
-        _Meaning("the session's ticket ran out", _AGAIN, retryable=True, ends_session=True),
+        _Meaning("the session's ticket expired", _AGAIN, retryable=True, ends_session=True),
     ),
     0xC0000418: (
         "STATUS_NTLM_BLOCKED",
         _Meaning(
-            "the server does not take NTLM",
+            "the server does not accept NTLM",
             "Kerberos is needed: name the server as its service principal does, not by address, and log in "
             "with an account of the domain",
             kind=LoginRefused,
@@ -214,23 +216,23 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
         "STATUS_VIRUS_INFECTED",
         _Meaning(
             "the server's virus scanner found something in the file, and refuses it",
-            "look at the scanner's log on the server: it may be wrong, or the file is infected",
+            "check the scanner's log on the server: the file is infected, or it is a false alarm",
         ),
     ),
     0x8000002D: (
         "STATUS_STOPPED_ON_SYMLINK",
-        _Meaning("there is a symbolic link on the way, which is not followed", "use the path it leads to"),
+        _Meaning("the path contains a symbolic link, which is not followed", "use the path it leads to"),
     ),
 }
 _NO_NAME = 0xC0000034
 _MAKING = frozenset({"create", "make the folder", "take the lease on"})
-"""What makes the name that it is about."""
-_FULL_HINT = "make room on the share, or ask for a larger volume or quota"
-_LOST_HINT = "the next attempt opens a new connection; see the server's log if this repeats"
+"""Operations that create the name."""
+_FULL_HINT = "free some space on the share, or ask for a larger volume or quota"
+_LOST_HINT = "the next attempt opens a new connection; if this repeats, check the server's log"
 
 
 def connection_survives(error: BaseException) -> bool:
-    """Whether the session can go on after ``error``: the server answered, and it still knows us."""
+    """Whether the session can continue after ``error``: the server answered, and still knows us."""
     if not isinstance(error, SMBResponseException):
         return False
     known = _MEANINGS.get(error.status)
@@ -251,11 +253,11 @@ def translate(error: BaseException, doing: str, where: str) -> RemoteError:
 
     Args:
         error: One of :data:`FOREIGN`.
-        doing: What was tried, a verb such as ``write``.
-        where: The UNC path it was tried on.
+        doing: A verb such as ``write``.
+        where: The UNC path.
 
     Returns:
-        The error to raise ``from error``; ``retryable`` where another attempt may work.
+        The error to raise ``from error``; ``retryable`` if another attempt may work.
     """
     tried = f"cannot {doing} {where}"
     if isinstance(error, SMBResponseException):
@@ -271,7 +273,7 @@ def translate(error: BaseException, doing: str, where: str) -> RemoteError:
     if isinstance(error, ValueError) and str(error).startswith("Failed to connect"):
         return RemoteError(
             f"{tried}: {error}",
-            hint="check the server's name and port, and that it is up and no firewall is between",
+            hint="check the server's name and port, that it is up, and that no firewall blocks it",
             retryable=True,
         )
     if isinstance(error, SMBException):
@@ -280,10 +282,10 @@ def translate(error: BaseException, doing: str, where: str) -> RemoteError:
 
 
 def refused_name(status: int, tried: str) -> NameRefused:
-    """Say that the server refuses the name of what would be made: its folder is there.
+    """Return the error for a new name that the server refuses: its folder exists.
 
-    A folder that is missing is ``STATUS_OBJECT_PATH_NOT_FOUND`` (MS-SMB2 section 3.3.5.9); of the name
-    itself, which is to be made, nothing else can be "not found".
+    A folder that is missing is ``STATUS_OBJECT_PATH_NOT_FOUND`` (MS-SMB2 section 3.3.5.9); otherwise nothing
+    can be "not found", since the name itself is to be created.
     """
     return NameRefused(f"{tried}: the server refuses the name: {status_text(status)}", hint=_VETOED)
 

@@ -1,4 +1,4 @@
-"""Operations on the names of a share: list, describe, make, rename, remove, and the room that is left."""
+"""Operations on names on a share: list, describe, create, rename, remove, and free space."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from jenkins_release.share.smb.connection import (
 from jenkins_release.share.smb.errors import refused_name
 
 _LISTING = 1024 * 1024
-"""Bytes of one answer with folder entries, so that a usual folder takes one query."""
+"""Size of an answer with folder entries, so that a typical folder takes one query."""
 _CREDIT_SIZE = 65536
 _ITSELF = CreateOptions.FILE_OPEN_REPARSE_POINT
-"""Open a link itself, not what it leads to."""
+"""Open a link itself, not its target."""
 
 
 def list_folder(connection: SmbConnection, path: str, *, bounded: bool = True) -> Sequence[Entry]:
@@ -75,14 +75,14 @@ def list_folder(connection: SmbConnection, path: str, *, bounded: bool = True) -
 
 def describe(connection: SmbConnection, path: str) -> Entry:
     """Return what the server says about one file or folder."""
-    # An open for attributes alone is never refused because of someone's exclusive open.
+    # An open for attributes only is never refused because of another exclusive open.
     with connection.doing("find", path), connection.opened(path, READ_ATTRIBUTES) as handle:
         name = path.rpartition("/")[2]
         return _entry(name, handle.file_attributes, handle.end_of_file, handle.last_write_time)
 
 
 def make_folder(connection: SmbConnection, names: Sequence[str]) -> None:
-    """Create a folder and those above it that are missing."""
+    """Create a folder and its missing parents."""
     path = "/".join(names)
     with connection.doing("make the folder", path):
         try:
@@ -109,13 +109,14 @@ def rename(connection: SmbConnection, source: str, target: str) -> None:
             if _is_there(connection, folder):
                 raise refused_name(error.status, tried) from error
             raise PathNotFound(
-                f"{tried}: there is no folder {shown.path(folder)}", hint="make the target's folder first"
+                f"{tried}: the folder {shown.path(folder)} does not exist",
+                hint="create the target's folder first",
             ) from error
 
 
 def remove(connection: SmbConnection, path: str) -> None:
-    """Remove a file, or a folder with all that is in it; a missing one is fine."""
-    # Not a function that calls itself: a folder of somebody else's may be deeper than Python's stack.
+    """Remove a file, or a folder with everything in it; it may be missing."""
+    # Not recursive: a foreign folder may be deeper than Python's stack.
     todo = [(path, False)]
     while todo:
         here, emptied = todo.pop()
@@ -123,7 +124,7 @@ def remove(connection: SmbConnection, path: str) -> None:
             continue
         if emptied:
             with connection.doing("remove", here):
-                # Someone put something in between; the server says so in its own words.
+                # Someone added something in between; the server's own error says so.
                 raise DirectoryNotEmpty()
         todo.append((here, True))
         inside = list_folder(connection, here, bounded=False)
@@ -136,7 +137,7 @@ def _removed(connection: SmbConnection, path: str) -> bool:
         try:
             return not _delete(connection, path)
         except CannotDelete:
-            # Read-only: what protects it from others does not protect it from its owner.
+            # Read-only protects it from others, but not from its owner.
             _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_NORMAL)
             return not _delete(connection, path)
         except (ObjectNameNotFound, ObjectPathNotFound):

@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 def open_lane(connection: SmbConnection) -> Lane:
-    """Return the faster way that the connection allows; says in the log when it is the slower one.
+    """Return the fastest way that the connection allows; logs it if that is the slower one.
 
     Args:
-        connection: The connection, which nobody else uses meanwhile.
+        connection: The connection, which must not be used elsewhere meanwhile.
     """
     if not connection.packed:
         return LibraryLane(connection)
@@ -33,7 +33,7 @@ def open_lane(connection: SmbConnection) -> Lane:
     # Once for a connection: a candidate has many files.
     connection.packed = False
     _log.warning(
-        "%s negotiated %s, which the fast data path does not know: smbprotocol's own calls take its place",
+        "%s negotiated %s, which the fast data path does not support: using smbprotocol's own calls",
         connection.shown,
         found,
     )
@@ -44,7 +44,7 @@ class PackedLane(Lane):
     """Requests packed with ``struct``, their payload neither copied nor wrapped.
 
     Args:
-        connection: The connection, which nobody else uses meanwhile.
+        connection: The connection, which must not be used elsewhere meanwhile.
         protected: How messages are signed or encrypted on it.
     """
 
@@ -59,7 +59,7 @@ class PackedLane(Lane):
         self._exchange.use(protected)
 
     def __len__(self) -> int:
-        """Return how many requests are under way or not taken yet."""
+        """Return how many requests are under way or not yet taken."""
         return len(self._exchange)
 
     def write(self, handle: Open, data: memoryview, offset: int) -> None:
@@ -105,7 +105,7 @@ class LibraryLane(Lane):
     """Requests made by ``Open.read`` and ``Open.write`` of smbprotocol.
 
     Args:
-        connection: The connection, which nobody else uses meanwhile.
+        connection: The connection, which must not be used elsewhere meanwhile.
     """
 
     def __init__(self, connection: SmbConnection) -> None:

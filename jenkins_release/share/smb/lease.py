@@ -1,13 +1,13 @@
 """A lease on an SMB share: an exclusive open that the server enforces and releases.
 
-The holder has the lock file open for writing and lets others only read it (MS-SMB2 section 2.2.13,
-ShareAccess), so a second holder's open fails with STATUS_SHARING_VIOLATION and the first line in the file
-says who is first. The server closes the file as soon as the holder's TCP connection ends: at once
-when its process dies, after the keep-alive time of the server when its machine vanishes. No durable
-handle is asked for, so a lease never outlives its connection.
+The holder has the lock file open for writing, and lets others only read it (MS-SMB2 section 2.2.13,
+ShareAccess), so a second open fails with STATUS_SHARING_VIOLATION, and the first line in the file names the
+holder. The server closes the file as soon as the holder's TCP connection ends: at once if its process dies,
+or after the server's keep-alive time if its machine disappears. No durable handle is requested, so a lease
+never outlives its connection.
 
-A lease whose connection was lost is taken again when it is asked for, if nobody had it meanwhile: whoever
-takes it overwrites the file, and whoever gives it up empties it. The second line in it is one of a kind.
+If its connection was lost, a lease is taken again when it is confirmed, unless someone else had it meanwhile:
+taking a lease overwrites the file, and giving it up empties it. The second line in it is unique.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _log = logging.getLogger(__name__)
 _MAX_LINE = 4096
 _ONCE = RetryPolicy(attempts=1)
 _AGAIN_S = 120.0
-"""How long a server that restarts is waited for, to take a lease again, in seconds."""
+"""How long to wait for a server to restart before a lease can be taken again, in seconds."""
 
 
 class SmbLease:
-    """A lease that is held.
+    """A held lease.
 
     Args:
         slot: The lease's own connection.
         path: The lock file.
         handle: Its exclusive open.
-        mark: What the holder wrote into it.
+        mark: What the holder wrote to it.
         policy: The waits between attempts to take it again; None for a single attempt.
     """
 
@@ -60,11 +60,11 @@ class SmbLease:
         self._path = path
         self._handle = handle
         self._mark = mark
-        # Once it is lost for good, all that was done under it was in vain.
+        # Set once it is lost for good.
         self._policy = replace(policy, attempts=None, deadline_s=_AGAIN_S, setting="") if policy else _ONCE
 
     def confirm(self) -> None:
-        """Read the mark through the open that is the lease, or take it again. Raises RemoteError."""
+        """Read the mark through the handle that is the lease, or take the lease again. Raises RemoteError."""
         self._confirm("before the work under it was done", self._policy)
 
     def release(self) -> None:
@@ -77,7 +77,7 @@ class SmbLease:
                 self._slot.connection.change(self._handle, end)
                 self._handle.close()
         except AnswerLost as error:
-            # Its session ends with the next login. Nothing is lost with it any more.
+            # Its session ends with the next login; nothing can be lost now.
             _log.debug("%s", error)
             self._slot.renew()
 
@@ -93,7 +93,7 @@ class SmbLease:
             found = error
         if found is None and connection.alive:
             return
-        # What is left of the open must not look like a lease to others.
+        # The remaining handle must not look like a lease to others.
         connection.drop()
         where = connection.shown.path(self._path)
         try:
@@ -106,7 +106,7 @@ class SmbLease:
                 hint="check whether someone else worked on the same candidate meanwhile, then run it again",
             ) from error
         _log.warning(
-            "the lease on %s was lost with its connection, and taken again: nobody had it meanwhile%s",
+            "the lease on %s was lost with its connection and taken again: no one else had it meanwhile%s",
             where,
             f" ({found.message})" if found else "",
         )
@@ -127,13 +127,13 @@ class SmbLease:
 
 @contextlib.contextmanager
 def held(slot: Slot, path: str, holder: str, policy: RetryPolicy | None = None) -> Iterator[SmbLease]:
-    """Hold the lease on ``path`` for the length of the block.
+    """Hold the lease on ``path`` for the block.
 
-    A lease that is lost when the block ends is a warning: whoever changes something under it confirms it
-    first.
+    If the lease is lost when the block ends, a warning is logged: code that changes something under it
+    confirms it first.
 
     Args:
-        slot: A connection for this lease alone, so that a broken transfer does not end it.
+        slot: A separate connection for this lease, so that a broken transfer does not end it.
         path: The lock file.
         holder: Who holds it, one line.
         policy: The waits between attempts to take a lost lease again; None for a single attempt.
@@ -146,8 +146,8 @@ def held(slot: Slot, path: str, holder: str, policy: RetryPolicy | None = None) 
     try:
         handle = _take(slot.connection, path, mark)
     except AnswerLost as error:
-        # Whether it was taken or not: the next login ends the session that has it.
-        _log.warning("%s; it is taken again", error)
+        # Whether or not it was taken, the next login ends the session that has it.
+        _log.warning("%s; taking it again", error)
         handle = _take(slot.renew(), path, mark)
     lease = SmbLease(slot, path, handle, mark, policy)
     try:
@@ -165,7 +165,7 @@ def _take(connection: SmbConnection, path: str, mark: bytes) -> Open:
         try:
             handle.write(mark, 0)
         except FOREIGN as error:
-            # An open file that nobody closes would be a lease that nobody holds.
+            # A file that stays open would be a lease without a holder.
             connection.drop(silent=isinstance(error, TimeoutError))
             raise
     return handle
@@ -173,7 +173,7 @@ def _take(connection: SmbConnection, path: str, mark: bytes) -> Open:
 
 def _open(connection: SmbConnection, path: str) -> Open:
     try:
-        # Overwriting empties the file in the same step, so nobody reads the line of an earlier holder.
+        # Overwriting empties the file in the same step, so the line of an earlier holder is never read.
         return connection.open(
             path,
             READ_DATA | WRITE_DATA,

@@ -1,7 +1,7 @@
-"""Waits for an SMB server, in short steps: each ends when it is late, or when the process has to stop.
+"""Waits for an SMB server in short steps, which end when they are late or the process has to stop.
 
-smbprotocol blocks in events and sockets that cannot be left early. Here a wait asks after each step whether
-it goes on. Only one that lasts is entered among the waits of the process: a transfer has thousands.
+smbprotocol blocks in events and sockets that cannot be left early. Here, a wait checks after each step
+whether to go on. Only long waits are entered in the waits of the process: a transfer has thousands of waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jenkins_release.base.waits import Wait, process_waits
 POLL_S = 0.2
 """Longest step, in seconds."""
 _TOLD_S = 1.0
-"""A wait that lasts as long is entered among those of the process, in seconds."""
+"""How long a wait must last to be entered in the waits of the process, in seconds."""
 
 
 class Patience:
@@ -24,8 +24,8 @@ class Patience:
 
     Args:
         limit_s: Longest time in all, in seconds.
-        what: Says what is waited for: ``the share \\server\share to read file``.
-        clock: Tells the time in seconds, from any beginning.
+        what: Says what is being waited for: ``the share \\server\share to read file``.
+        clock: Returns the time in seconds, from any starting point.
     """
 
     def __init__(

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from jenkins_release.share.smb.connection import SmbConnection
 
 _IDLE = 4
-"""Connections kept open while nobody uses them."""
+"""Maximum idle connections that are kept open."""
 
 
 class Slot:
-    """A connection that is lent, and can be exchanged for a new one when it broke.
+    """A lent connection, which can be exchanged for a new one if it breaks.
 
     Args:
         connection: The connection.
-        connect: Makes another one, and has the server end the sessions that were lost.
+        connect: Makes another one, and has the server end the lost sessions.
     """
 
     def __init__(self, connection: SmbConnection, connect: Callable[[], SmbConnection]) -> None:
@@ -32,21 +32,21 @@ class Slot:
 
 
 class SmbPool:
-    """Connections that are lent to one user at a time, and reused; one that failed is dropped.
+    """Connections that are lent to one user at a time, and reused; failed ones are dropped.
 
     Args:
-        connect: Makes a connection, and has the server end the sessions that were lost.
+        connect: Makes a connection, and has the server end the lost sessions.
     """
 
     def __init__(self, connect: Callable[[], SmbConnection]) -> None:
         self._connect = connect
-        # Reading ends with a generator, which the garbage collector may close in the middle of a change.
+        # Reading uses a generator, which the garbage collector may close in the middle of a change.
         self._lock = threading.RLock()
         self._idle: list[SmbConnection] = []
 
     @contextlib.contextmanager
     def borrow(self) -> Iterator[SmbConnection]:
-        """Lend a connection for the length of the block."""
+        """Lend a connection for the block."""
         with self.slot() as slot:
             yield slot.connection
 
@@ -60,7 +60,7 @@ class SmbPool:
             self._give_back(slot.connection)
 
     def close(self) -> None:
-        """Log off from every connection that nobody uses, as long as the server answers."""
+        """Log off from every idle connection, as long as the server answers."""
         with self._lock:
             idle, self._idle = self._idle, []
         answers = True
@@ -81,7 +81,7 @@ class SmbPool:
 
     def _give_back(self, connection: SmbConnection) -> None:
         if not connection.alive:
-            # What broke one connection has most likely broken the idle ones too.
+            # Whatever broke one connection has probably broken the idle ones too.
             with self._lock:
                 broken, self._idle = self._idle, []
             for other in broken:

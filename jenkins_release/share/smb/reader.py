@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Version:
-    """What tells whether a file that is opened again is still the same."""
+    """What shows whether a reopened file is still the same."""
 
     size: int
     written: datetime
@@ -35,15 +35,15 @@ class _Version:
 def read_file(
     slot: Slot, path: str, offset: int, length: int | None, ahead: int, resumption: Resumption | None
 ) -> Generator[bytes, None, None]:
-    """Yield a file's bytes; until the last one nobody can change it while the connection holds.
+    """Yield a file's bytes; until the last one, no one can change it while the connection holds.
 
     Args:
         slot: The connection.
         path: The file.
         offset: First byte.
         length: Bytes, None for all that follow.
-        ahead: Pieces asked for in advance, at most.
-        resumption: Goes on after a break, None to raise it.
+        ahead: Maximum pieces requested in advance.
+        resumption: Continues after a break; None to raise it.
 
     Raises:
         PathNotFound: There is no such file.
@@ -65,7 +65,7 @@ def read_file(
             raise IntegrityError(
                 f"{where} was changed while it was read: it had {version.size} bytes of {version.written}, "
                 f"now {new.end_of_file} of {new.last_write_time}",
-                hint="find out who writes to the share; nothing that was read counts",
+                hint="find out who writes to the share; what was read is discarded",
             )
         return new
 
@@ -88,7 +88,7 @@ def read_file(
         finally:
             pieces.close()
             if connection.wire.receives_here:
-                # The garbage collector came by: nobody reads on, and no answer would come meanwhile.
+                # Closed by the garbage collector: nothing reads on, and no answer would come meanwhile.
                 connection.drop()
             elif connection.alive and connection is slot.connection:
                 _close_read(connection, handle, path, whole=got == wanted)

@@ -1,8 +1,8 @@
-"""One TCP connection to an SMB server, held to limits that smbprotocol leaves open.
+"""One TCP connection to an SMB server, with the limits that smbprotocol lacks.
 
-smbprotocol waits without end for an answer, and accepts unsigned answers on a signed session. The
-subclass here sets a time limit on every answer and refuses unprotected ones; what it needs of the
-inner workings of the library is in :mod:`jenkins_release.share.smb.packed.internals`.
+smbprotocol waits for an answer without a limit, and accepts unsigned answers on a signed session. The
+subclass here limits the wait for every answer and refuses unprotected ones. What it needs of the library's
+internals is in :mod:`jenkins_release.share.smb.packed.internals`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jenkins_release.share.smb.packed.internals import BulkConnection
 from jenkins_release.share.smb.sessions import LostSessions
 
 _CREDITS = 512
-"""Credits asked for after the login, enough for 16 requests of 1 MiB (MS-SMB2 section 3.2.4.1.2)."""
+"""Credits requested after the login, enough for 16 requests of 1 MiB (MS-SMB2 section 3.2.4.1.2)."""
 _ASKED_AGAIN = frozenset(
     {
         Commands.SMB2_TREE_CONNECT,
@@ -39,7 +39,7 @@ _ASKED_AGAIN = frozenset(
         Commands.SMB2_SET_INFO,
     }
 )
-"""What is asked again when it is refused: never a login, which counts as one more attempt."""
+"""Requests that are repeated if refused: never a login, which counts as one more attempt."""
 SLOW_S = 900.0
 """Longest wait for the server's disk at the end of a file, in seconds, while the server is alive."""
 _CLOSE_S = 5.0
@@ -50,10 +50,10 @@ _UNSOLICITED = 0xFFFFFFFFFFFFFFFF
 
 @dataclass(frozen=True)
 class SmbLogin:
-    r"""How to log in; its text form leaves the password out.
+    r"""How to log in; its text form omits the password.
 
     Attributes:
-        username: Account, with its domain where needed: ``user@domain`` or ``DOMAIN\user``.
+        username: Account, with its domain if needed: ``user@domain`` or ``DOMAIN\user``.
         password: Its password; None only for Kerberos with a ticket.
         encrypt: Whether everything is encrypted; the connection is always signed.
         auth: ``negotiate``, ``ntlm`` or ``kerberos``.
@@ -62,7 +62,7 @@ class SmbLogin:
         packed: Whether file contents take the fast data path, see docs/adr/0011.
         least_rate: Bytes a second below which a transfer makes no progress.
         dfs_targets: Servers besides the configured one and those below it that a DFS referral may lead
-            to; ``.example.com`` stands for every host below that domain.
+            to; ``.example.com`` means every host below that domain.
     """
 
     username: str | None
@@ -87,8 +87,7 @@ class SmbWire(BulkConnection):
         slow_s: Longest wait for the server's disk, in seconds, while the server answers otherwise.
 
     Attributes:
-        replaces: Session of a connection that was lost, which the server ends with the next login here;
-            0 for none.
+        replaces: Session of a lost connection, which the server ends at the next login here; 0 for none.
     """
 
     def __init__(
@@ -111,8 +110,8 @@ class SmbWire(BulkConnection):
     def send(self, message: Any, *args: Any, **how: Any) -> Any:
         """Send a request of smbprotocol.
 
-        A login names the session that it takes the place of (MS-SMB2 sections 2.2.5 and 3.3.5.5.3):
-        what that one holds open is free at once, not only when the server notices that it is gone.
+        A login names the session that it replaces (MS-SMB2 sections 2.2.5 and 3.3.5.5.3): what that session
+        holds open is released at once, not only when the server notices that it is gone.
         """
         if self.replaces and isinstance(message, SMB2SessionSetupRequest):
             message["previous_session_id"] = self.replaces
@@ -133,7 +132,7 @@ class SmbWire(BulkConnection):
         Symbolic links that the server reports are never followed: they could lead out of the root.
 
         Raises:
-            TimeoutError: Nothing came in time; the connection is of no use any more.
+            TimeoutError: Nothing came in time; the connection is no longer usable.
         """
         limit = self.timeout_s if timeout is None else timeout
         try:
@@ -145,7 +144,7 @@ class SmbWire(BulkConnection):
         return self._take(request, limit, wait=wait)
 
     def _asked_again(self, request: Any) -> Any:
-        """Send what was refused once more; None if the refusal counts."""
+        """Repeat a refused request; None if the refusal counts."""
         again = getattr(request, "again", None)
         if again is None or not self.may_refuse_altered(request.session_id):
             return None
@@ -158,19 +157,18 @@ class SmbWire(BulkConnection):
     def may_refuse_altered(self, session_id: int) -> bool:
         """Whether "access denied" may mean that a request was changed on its way.
 
-        That is the status for a request whose signature is wrong (MS-SMB2 section 3.3.5.2.4), which has no
-        effect. Samba signs that answer, so it looks like any refusal; one that is meant comes again when the
-        same is asked again. Windows may end the connection. What is encrypted cannot be changed unnoticed.
+        That is the status for a request with a wrong signature (MS-SMB2 section 3.3.5.2.4), which has no
+        effect. Samba signs that answer, so it looks like any refusal; a genuine refusal comes again if the
+        request is repeated. Windows may end the connection. Encrypted requests cannot be changed unnoticed.
         """
         session = self.session_table.get(session_id)
         return session is not None and not session.encrypt_data
 
     def receive_slow(self, request: Any, limit_s: float = SLOW_S) -> Any:
-        """Wait up to ``limit_s`` seconds, or the connection's own limit, while the server is alive otherwise.
+        """Wait up to ``limit_s`` seconds, or the connection's own limit, while the server is otherwise alive.
 
-        Flushing gigabytes to a disk may take longer than any sensible time-out. So after half of the
-        time-out without an answer an echo, which has the other half, tells a working server from a frozen
-        one.
+        Flushing gigabytes to a disk may take longer than any sensible time-out. So after half of the time-out
+        without an answer, an echo, which has the other half, tells a working server from a frozen one.
 
         Raises:
             TimeoutError: The echo or, after ``limit_s``, the answer itself did not come.
@@ -197,7 +195,7 @@ class SmbWire(BulkConnection):
             process_waits().finish(wait)
 
     def verify_signature(self, header: Any, session_id: int, force: bool = False) -> None:
-        """Check the signature of an answer that came unencrypted, and that there must not be one missing.
+        """Check the signature of an unencrypted answer, and that none is missing.
 
         MS-SMB2 sections 3.2.5.1.1 and 3.2.5.1.3: an unencrypted answer on an encrypted session, and
         an unsigned one on a signed session, are not accepted.
@@ -220,10 +218,10 @@ class SmbWire(BulkConnection):
                 logging.getLogger(__name__).debug("closing the connection to %s: %s", self.server_name, error)
 
     def hang_up(self) -> bool:
-        """Log off and close; a server that does not answer is left as it is.
+        """Log off and close, without waiting for a server that does not answer.
 
         Returns:
-            Whether it answered, or the connection had ended before.
+            Whether it answered, or the connection had already ended.
         """
         self.timeout_s = min(self.timeout_s, _CLOSE_S)
         try:
@@ -265,7 +263,7 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
         if session.encrypt_data and not login.encrypt:
             raise encryption_demanded(where)
         wire.echo(sid=session.session_id, timeout=login.timeout_s, credit_request=_CREDITS)
-        # A login names one session: the others get one each, on the same connection.
+        # A login names one session: the others get a login each, on the same connection.
         for each in ending[1:]:
             _new_session(wire, login, each).disconnect()
     except FOREIGN as error:
@@ -293,7 +291,7 @@ def _new_session(wire: SmbWire, login: SmbLogin, replaces: int) -> Session:
 
 
 def encryption_demanded(where: str) -> ConfigurationError:
-    """Return the error for a server that demands encryption which the configuration rules out."""
+    """Return the error for a server that demands encryption that the configuration rules out."""
     return ConfigurationError(
         f"the server of {where} demands encryption, which is switched off here",
         hint="switch encryption on for this share",
@@ -309,8 +307,8 @@ def _must_be_protected(header: Any) -> bool:
 
 
 def _keep_packets_out_of_the_log() -> None:
-    # Below WARNING these write whole packets, with paths, tokens and file contents. Set for each
-    # connection: a program may have set up its own logging since the last one.
+    # Below WARNING, these log whole packets, with paths, tokens and file contents. Set for each connection: a
+    # program may have configured its own logging since the last one.
     for name in ("smbprotocol", "spnego"):
         logger = logging.getLogger(name)
         if logger.level < logging.WARNING:

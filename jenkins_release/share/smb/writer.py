@@ -40,16 +40,16 @@ _ACCESS = WRITE_DATA | READ_ATTRIBUTES | DELETE
 
 
 class SmbWriter(Finished):
-    """A file on its way to the share, as :class:`~jenkins_release.share.protocol.Writer` promises.
+    """A file that is being written to the share, as :class:`~jenkins_release.share.protocol.Writer` promises.
 
-    The file is created exclusively, and nobody else can open it meanwhile. Without a resumption it is
-    marked for removal until it is complete: whatever ends this process or its connection, the server
-    leaves no partial file behind. With one it is not, or a break would remove what has to go on.
+    The file is created exclusively, and no one else can open it meanwhile. Without a resumption, it is marked
+    for removal until it is complete: whatever ends this process or its connection, the server leaves no
+    partial file behind. With a resumption it is not, or a break would remove what has to continue.
 
     Args:
-        slot: A connection for this file alone.
+        slot: A separate connection for this file.
         path: Where the file goes, below the root.
-        resumption: Goes on after a break, None to raise it.
+        resumption: Continues after a break; None to raise it.
     """
 
     def __init__(self, slot: Slot, path: str, resumption: Resumption | None = None) -> None:
@@ -62,7 +62,7 @@ class SmbWriter(Finished):
                 handle = self._create()
         except AnswerLost as error:
             if resumption is None:
-                # Whether it is there or not: it is marked, and goes with its session.
+                # Whether or not it exists: it is marked, and goes with its session.
                 raise
             handle = resumption.go_on(error, -1, self._create_again)
         recover = self._recover if resumption is not None else None
@@ -80,16 +80,16 @@ class SmbWriter(Finished):
         self._count += len(view)
 
     def copy(self, source: SmbAddress, path: str, offset: int, length: int | None) -> bool:
-        """Append a range of another file, which the server copies; no byte of it comes here.
+        """Append a range of another file, which the server copies without transferring it.
 
         Args:
             source: Root of the share that the other file is on.
             path: The file below it.
             offset: First byte.
-            length: Bytes; None for all that follow.
+            length: Bytes; None for the rest of the file.
 
         Returns:
-            False if the server is another one, or does not offer it; then nothing was appended.
+            False if the server is a different one or does not support it; then nothing was appended.
 
         Raises:
             PathNotFound: There is no such file.
@@ -113,7 +113,7 @@ class SmbWriter(Finished):
                     self._count += copied
                     return True
                 except FOREIGN as error:
-                    # Once more from the beginning of the range: copying is cheap.
+                    # Again from the beginning of the range: copying is cheap.
                     self._upload.restore(error)
 
     def _create(self) -> Open:
@@ -133,7 +133,7 @@ class SmbWriter(Finished):
             raise self._unfinished(error) from error
 
     def _create_again(self) -> Open:
-        """Create the file after an answer was lost, or open it: an empty one there is our own."""
+        """Create the file after a lost answer, or open it: an empty one is ours."""
         connection = self._slot.renew()
         with connection.doing("create", self._path):
             try:
@@ -148,8 +148,8 @@ class SmbWriter(Finished):
     def _unfinished(self, error: ObjectNameCollision | DeletePending) -> PathExists:
         return PathExists(
             f"cannot create {self._connection.shown.path(self._path)}: another session is writing it, "
-            f"or lost its connection a moment ago: {status_text(error.status)}",
-            hint="the server removes what is not finished as soon as it notices: try again",
+            f"or has just lost its connection: {status_text(error.status)}",
+            hint="the server removes the unfinished file when it notices: try again",
             retryable=True,
         )
 
@@ -182,7 +182,7 @@ class SmbWriter(Finished):
                     self._upload.restore(error)
 
     def _stayed(self, error: BaseException) -> bool:
-        """Whether a file that is whole lost its mark, though the answer to that was lost."""
+        """Whether a complete file lost its mark although the answer to that was lost."""
         if connection_survives(error):
             return False
         try:
@@ -191,7 +191,7 @@ class SmbWriter(Finished):
             _log.debug("looking whether it was done: %s", another)
             return False
         if found.size == self._count:
-            _log.warning("%s is complete, only the last answer was lost: %s", self._path, error)
+            _log.warning("%s is complete; only the last answer was lost: %s", self._path, error)
             return True
         return False
 
@@ -217,13 +217,13 @@ class SmbWriter(Finished):
                 for piece in download(connection, lane, handle, confirmed.since, length):
                     checksum = isal_zlib.crc32(piece, checksum)
             if handle.end_of_file < confirmed.size or checksum != confirmed.checksum:
-                # A server that lost power forgets what it acknowledged and had not put on its disk yet.
+                # After a power loss, a server has lost what it acknowledged but had not yet written to disk.
                 connection.change(handle, deletion(deleted=True))
                 handle.close()
                 raise IntegrityError(
                     f"{connection.shown.path(self._path)} lost bytes that the server had acknowledged, "
                     f"{confirmed.size} of them before the connection broke",
-                    hint="run it again from the beginning; the server's disk or power may need a look",
+                    hint="run it again from the beginning; check the server's disk and power",
                 )
             return lane, handle
 
@@ -238,7 +238,7 @@ class SmbWriter(Finished):
                 return
         except FOREIGN as error:
             _log.debug("abandoning %s: %s", where, error)
-            # Without its connection the server closes the file, and with that removes a marked one.
+            # When the connection ends, the server closes the file, and removes it if it is marked.
             self._connection.drop(silent=isinstance(error, TimeoutError))
         if self._resumption is not None:
             try:

@@ -1,9 +1,9 @@
 """READ and WRITE requests under way on a connection, matched with their answers in any order.
 
-One thread posts requests and takes what is done, the connection's receiving thread hands in what the
-server sends. An answer counts only when its protection fits (MS-SMB2 sections 3.2.5.1.1 and
-3.2.5.1.3), it belongs to a request, and it holds no more than was asked for; anything else ends the
-connection, and with it every request.
+One thread posts requests and takes the results; the connection's receiving thread passes in what the server
+sends. An answer counts only if its protection is right (MS-SMB2 sections 3.2.5.1.1 and 3.2.5.1.3), it belongs
+to a request, and it has no more than was requested. Anything else ends the connection, and with it every
+request.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from jenkins_release.share.smb.packed.protection import Part, Sealer, Signer, Un
 from jenkins_release.share.smb.patience import Patience
 
 Rest = Callable[[int], bytes]
-"""Receives exactly so many further bytes of the message."""
+"""Receives exactly this many more bytes of the message."""
 
 
 @dataclass(frozen=True)
 class Protection:
-    """How messages of a session are protected: exactly one of the two is set, or none.
+    """How messages of a session are protected: at most one of the two is set.
 
     Attributes:
         session_id: The session.
@@ -52,7 +52,7 @@ class Done:
         status: NTSTATUS of the answer.
         count: Bytes that the server wrote.
         data: Bytes that the server read.
-        answer: The whole answer, where its status is an error.
+        answer: The whole answer, if its status is an error.
     """
 
     offset: int
@@ -69,7 +69,7 @@ class PackedExchange:
 
     Args:
         grant: Called with the credits of each answer.
-        clock: Tells the time in seconds, from any beginning.
+        clock: Returns the time in seconds, from any starting point.
         least_rate: Bytes a second below which a transfer makes no progress.
     """
 
@@ -84,7 +84,7 @@ class PackedExchange:
         self._protection: Protection | None = None
         self._under_way: dict[int, Done] = {}
         self._done: deque[Done] = deque()
-        # Taken itself, never through the condition: an interrupt inside of its methods would leave it locked.
+        # Taken directly, never through the condition: an interrupt inside its methods would leave it locked.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._failure: BaseException | None = None
@@ -97,7 +97,7 @@ class PackedExchange:
         return len(self._under_way) + len(self._done)
 
     def use(self, protection: Protection) -> None:
-        """Set how what is posted from now on is protected."""
+        """Set how requests are protected from now on."""
         self._protection = protection
 
     def pack(
@@ -107,10 +107,10 @@ class PackedExchange:
 
         Args:
             message_id: Its number.
-            request: What is asked.
+            request: The request.
             header: Its header, see :func:`~jenkins_release.share.smb.packed.messages.request_header`.
             body: Its body without the payload.
-            payload: The bytes of a WRITE; not copied where they are only signed.
+            payload: The bytes of a WRITE; not copied if they are only signed.
         """
         protection = self._chosen()
         message = header + body
@@ -136,10 +136,10 @@ class PackedExchange:
         Args:
             timeout_s: Longest time in which the server sends nothing at all. A request may take longer,
                 as long as its bytes need at the least rate.
-            what: Says what is waited for.
+            what: Says what is being waited for.
 
         Raises:
-            TimeoutError: It sent nothing for so long, or too little.
+            TimeoutError: The server sent nothing for that long, or too little.
             SMBConnectionClosed: The connection ended.
         """
         limit_s = timeout_s + self._largest / self._least_rate
@@ -152,13 +152,13 @@ class PackedExchange:
                     left = patience.step(min(silent, late))
                 except TimeoutError as error:
                     if silent <= late:
-                        raise TimeoutError(f"nothing came from the server for {timeout_s:.0f} s") from error
-                    raise TimeoutError(f"the server did not move a piece in {limit_s:.0f} s") from error
+                        raise TimeoutError(f"the server sent nothing for {timeout_s:.0f} s") from error
+                    raise TimeoutError(f"the server did not transfer a piece in {limit_s:.0f} s") from error
                 self._changed.wait(left)
             return self._done.popleft()
 
     def heard(self) -> None:
-        """Note that something came from the server, be it a part of a message."""
+        """Note that the server sent something, even part of a message."""
         self._active = self._clock()
 
     def fail(self, error: BaseException) -> None:
@@ -169,17 +169,17 @@ class PackedExchange:
             self._changed.notify_all()
 
     def accept(self, length: int, rest: Rest) -> bytes | None:
-        """Take a message that is on its way in.
+        """Take an incoming message.
 
         Args:
-            length: Its bytes.
+            length: Its size in bytes.
             rest: Receives them.
 
         Returns:
-            The message where it answers no request of this exchange, else None.
+            The message if it answers no request of this exchange, else None.
 
         Raises:
-            SMBException: It answers one, and is not what it has to be.
+            SMBException: It answers one, but is invalid.
         """
         if not self._under_way:
             return rest(length)
@@ -189,7 +189,7 @@ class PackedExchange:
                 return self._sealed(start, rest(length - len(start)))
             return self._plain(start, length, rest)
         except (Unprotected, ValueError) as error:
-            raise SMBException(f"the server's answer is not believed: {error}") from error
+            raise SMBException(f"the server's answer is invalid: {error}") from error
 
     def _plain(self, start: bytes, length: int, rest: Rest) -> bytes | None:
         header = wire.parse_header(start)
@@ -249,7 +249,7 @@ class PackedExchange:
             if length and (begin or len(data) != length):
                 data = data[begin : begin + length]
             if len(data) != length:
-                raise ValueError(f"it announces {length} bytes, and has {len(data)}")
+                raise ValueError(f"it announces {length} bytes, but has {len(data)}")
             request.data = data
         else:
             request.count = wire.write_answer(start)
@@ -268,12 +268,12 @@ def _check_size(start: bytes, header: wire.MessageHeader, request: Done, length:
     # Before the rest is received or copied: a server cannot make this side hold more than it asked for.
     most = request.size if request.reading and header.status == wire.SUCCESS else 0
     if length > wire.FIXED + most + _SLACK:
-        raise ValueError(f"it has {length} bytes, {most} were asked for")
+        raise ValueError(f"it has {length} bytes, expected at most {most}")
     if most and header.command == wire.READ:
         told = wire.read_answer(start)[1]
         if told > most:
-            raise ValueError(f"it announces {told} bytes, {most} were asked for")
+            raise ValueError(f"it announces {told} bytes, expected at most {most}")
 
 
 _SLACK = 1024
-"""Bytes that an answer may have besides its data: padding, or the details of an error."""
+"""Bytes that an answer may have in addition to its data: padding, or the details of an error."""

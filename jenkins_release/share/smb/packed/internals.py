@@ -1,10 +1,10 @@
 """The only module that relies on how smbprotocol works inside.
 
-smbprotocol negotiates, logs in, connects trees, opens and closes files; a receiving thread of its
-own gives each answer to whoever waits for it. Here that thread reads from a socket of ours
-(:class:`BulkTcp` in the place of its ``Tcp``), which hands READ and WRITE answers to an
-:class:`~jenkins_release.share.smb.packed.exchange.Exchange` and everything else to smbprotocol as ever. What
-is used of the library beyond its documented calls:
+smbprotocol negotiates, logs in, connects trees, opens and closes files; its receiving thread passes each
+answer to the thread that waits for it. Here that thread reads from our own socket (:class:`BulkTcp` instead
+of its ``Tcp``), which passes READ and WRITE answers to an
+:class:`~jenkins_release.share.smb.packed.exchange.Exchange` and everything else to smbprotocol. Beyond its
+documented calls, this uses of the library:
 
 * ``Connection.connect`` assigns ``self.transport = Tcp(server, port, timeout)``, and its receiving
   thread calls ``transport.recv(seconds)``, which raises ``TimeoutError`` after silence;
@@ -46,23 +46,23 @@ from jenkins_release.share.smb.patience import POLL_S, Patience
 _log = logging.getLogger(__name__)
 
 _BEFORE_LIMITS = 1 << 20
-"""Largest packet before the server has told its limits, in bytes."""
+"""Largest packet before the server has announced its limits, in bytes."""
 _OVERHEAD = 1 << 16
 """Bytes that a packet may have besides the largest payload."""
 
 
 class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
-    """The socket of a connection: parts are sent as they are, bulk answers go their own way.
+    """The socket of a connection: parts are sent without copying, and bulk answers bypass smbprotocol.
 
     Args:
-        other: What it takes the place of, not connected yet.
+        other: The ``Tcp`` that it replaces, not connected yet.
         connection: The connection that it carries.
     """
 
     def __init__(self, other: Tcp, connection: BulkConnection) -> None:
         super().__init__(other.server, other.port, other.timeout)
         self._connection = connection
-        # The garbage collector may close a connection in the thread that sends or receives on it just now.
+        # The garbage collector may close a connection in the thread that is sending or receiving on it.
         self._sock_lock, self._close_lock = threading.RLock(), threading.RLock()
 
     def connect(self) -> None:
@@ -71,7 +71,7 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
         with Call(f"{self.server}:{self.port} to take a connection", limit_s):
             super().connect()
         tcp = self._sock
-        # Steps: a send or receive that moved a part before goes on.
+        # In steps: a send or receive that has already moved a part goes on.
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _interval(POLL_S))
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _interval(limit_s / _QUARTERS))
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -91,10 +91,10 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
         self.send_parts([header if isinstance(header, bytes) else header.pack()])
 
     def send_parts(self, parts: list[Part]) -> None:
-        """Send one packet made of parts; they may be reused when the call returns.
+        """Send one packet made of parts, which may be reused when the call returns.
 
         Raises:
-            TimeoutError: The server took nothing for the connection's time limit, or takes less than the
+            TimeoutError: The server accepted nothing within the connection's time limit, or less than the
                 least rate.
         """
         total = sum(len(part) for part in parts)
@@ -112,7 +112,7 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
                     try:
                         patience.step(taken + connection.timeout_s)
                     except TimeoutError as error:
-                        raise TimeoutError("the server takes no more data, or hardly any") from error
+                        raise TimeoutError("the server accepts no more data, or hardly any") from error
                     continue
                 taken = time.monotonic()
                 while views and sent >= len(views[0]):
@@ -122,11 +122,11 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
                     patience.step()
 
     def recv(self, timeout: float) -> bytes:
-        """Return the next packet that is smbprotocol's own affair; empty when the connection ended.
+        """Return the next packet for smbprotocol itself; empty when the connection has ended.
 
         Raises:
             TimeoutError: Nothing came within ``timeout`` seconds.
-            SMBException: The server sent what it may not send.
+            SMBException: The server sent something invalid.
         """
         exchange = self._connection.exchange
         try:
@@ -168,7 +168,7 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
                 with self._close_lock:
                     if not self.connected:
                         raise _Ended
-                    # One call in the usual case: the kernel waits until all of it is there.
+                    # Usually one call: the kernel waits until everything is there.
                     part = self._sock.recv(count, socket.MSG_WAITALL)
             except BlockingIOError as error:
                 waits += 1
@@ -192,7 +192,7 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
         number = int.from_bytes(packet[24:32], "little")
         known = self._connection.outstanding_requests
         if packet[:4] == b"\xfeSMB" and number not in known and number != UNSOLICITED:
-            raise SMBException(f"the server answers a request {number} that was not made")
+            raise SMBException(f"the server answers a request that was not made: {number}")
 
 
 _QUARTERS = 4
@@ -214,11 +214,11 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         guid: The client's identifier.
         server: Host name or IP address.
         port: TCP port.
-        timeout_s: Longest silence of the server while something is awaited, in seconds.
-        least_rate: Bytes a second below which a transfer makes no progress.
+        timeout_s: Longest silence of the server during a wait, in seconds.
+        least_rate: Bytes a second below which a transfer does not count as progress.
 
     Attributes:
-        waits_for: Says what is waited for on this connection.
+        waits_for: Says what this connection is waiting for.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         self.exchange = PackedExchange(self._grant, least_rate=least_rate)
         self._transport: BulkTcp | None = None
         super().__init__(guid, server, port, require_signing=True)
-        # As the locks of the socket: the garbage collector comes by.
+        # Reentrant like the socket's locks, because of the garbage collector.
         self.sequence_lock = threading.RLock()
 
     @property
@@ -255,7 +255,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         Args:
             request: The request.
             limit_s: Longest time, in seconds.
-            wait: Whether an interim answer (``STATUS_PENDING``) is not the one that is waited for.
+            wait: Whether to wait beyond an interim answer (``STATUS_PENDING``).
 
         Raises:
             TimeoutError: Nothing came in time.
@@ -263,7 +263,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         with Patience(limit_s, self.waits_for) as patience:
             while True:
                 while not request.response_event.wait(patience.step()):
-                    # Its end wakes only those that were there when it came.
+                    # Its end wakes only the threads that were waiting at that time.
                     self._check_worker_running()
                 with request.response_event_lock:
                     found = request.response
@@ -278,7 +278,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         return told + _OVERHEAD if told else _BEFORE_LIMITS
 
     def reserve(self, charge: int, spare: int) -> int | None:
-        """Take credits for a request; None where fewer than ``charge`` and ``spare`` are left.
+        """Take credits for a request; None if fewer than ``charge`` plus ``spare`` are left.
 
         Args:
             charge: Credits that it uses; it takes one number at least (MS-SMB2 section 3.2.4.1.6).
@@ -306,7 +306,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
 
     @property
     def receives_here(self) -> bool:
-        """Whether this is the thread that receives its answers: it can wait for none."""
+        """Whether this is the thread that receives its answers, which cannot wait for one."""
         return self._t_worker is not None and self._t_worker.ident == threading.get_ident()
 
     @property
@@ -315,7 +315,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
         return self.transport is not None and self.transport.connected and self._t_exc is None
 
     def _process_message_thread(self) -> None:
-        # A thread that ends with an error is the affair of whoever waits: nothing belongs on stderr.
+        # The waiting threads get the error that ends this one: nothing belongs on stderr.
         _keep_quiet()
         try:
             super()._process_message_thread()
@@ -332,7 +332,7 @@ class BulkConnection(Connection):  # type: ignore[misc]  # smbprotocol publishes
 
 
 class _NoTracebacks(logging.Filter):
-    """Leaves out what the receiving thread says of its own end: whoever waits gets the same as an error."""
+    """Drops what the receiving thread logs about its own end: the waiting threads get it as an error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info is None:
@@ -350,7 +350,7 @@ def _keep_quiet() -> None:
 
 
 def protection(connection: BulkConnection, session: Session, tree: TreeConnect) -> Protection | str:
-    """Return how READ and WRITE on a tree are protected; where that is unknown here, what is.
+    """Return how READ and WRITE on a tree are protected; if that is not supported here, its name.
 
     Args:
         connection: The connection, negotiated.

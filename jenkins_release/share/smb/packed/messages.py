@@ -1,7 +1,7 @@
-"""READ and WRITE of SMB 2 and 3 as bytes: packed and taken apart without a field object each.
+"""READ and WRITE of SMB 2 and 3 as bytes: packed and parsed without an object for each field.
 
 The layouts are those of MS-SMB2 sections 2.2.1 (header), 2.2.19 to 2.2.22 (READ and WRITE, request
-and response) and 2.2.41 (transform header). Nothing here knows a socket, a key or smbprotocol.
+and response) and 2.2.41 (transform header). Nothing here uses a socket, a key or smbprotocol.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TRANSFORM = struct.Struct("<4s16s16sIHHQ")
 _HEADER_AND_WRITE = HEADER + _WRITE.size
 _NOTHING = bytes(16)
 _PADDING = 0x50
-"""Where a READ response shall put its data: right behind its fixed part."""
+"""Where a READ response should put its data: right after its fixed part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class MessageHeader:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What a transform header says of the encrypted message behind it.
+    """The transform header of an encrypted message.
 
     Attributes:
         tag: Authentication tag.
@@ -133,7 +133,7 @@ def parse_header(message: bytes) -> MessageHeader:
     """Read a received header.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a header.
     """
     if len(message) < HEADER:
         raise ValueError(f"a message of {len(message)} bytes has no header")
@@ -154,7 +154,7 @@ def read_answer(message: bytes) -> tuple[int, int]:
     """Return offset (from the beginning of the message) and length of a READ response's data.
 
     Raises:
-        ValueError: It is no READ response.
+        ValueError: It is not a READ response.
     """
     if len(message) < FIXED:
         raise ValueError(f"a READ response has {len(message)} bytes")
@@ -168,7 +168,7 @@ def write_answer(message: bytes) -> int:
     """Return how many bytes a WRITE response says were written.
 
     Raises:
-        ValueError: It is no WRITE response.
+        ValueError: It is not a WRITE response.
     """
     if len(message) < FIXED:
         raise ValueError(f"a WRITE response has {len(message)} bytes")
@@ -189,7 +189,7 @@ def with_tag(transform: bytes, tag: bytes) -> bytes:
 
 
 def authenticated(transform: bytes) -> bytes:
-    """Return what of a transform header the tag covers besides the message."""
+    """Return the part of a transform header that the tag covers in addition to the message."""
     return transform[20:TRANSFORM]
 
 
@@ -197,7 +197,7 @@ def parse_transform(packet: bytes) -> Sealed:
     """Read a received transform header.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a header.
     """
     if len(packet) < TRANSFORM:
         raise ValueError(f"an encrypted message of {len(packet)} bytes has no header")

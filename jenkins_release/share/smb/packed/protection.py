@@ -1,4 +1,4 @@
-"""Signatures and encryption of SMB 2 and 3 messages, over parts that are never put together.
+"""Signatures and encryption of SMB 2 and 3 messages, over parts that are never joined.
 
 A signature covers the whole message with its own field zero (MS-SMB2 section 3.1.4.1), encryption
 the whole message, with the rest of the transform header authenticated (section 3.1.4.3). The numbers
@@ -25,7 +25,7 @@ Part = bytes | bytearray | memoryview
 
 SMB_2_1, SMB_3_0, SMB_3_0_2, SMB_3_1_1 = 0x0210, 0x0300, 0x0302, 0x0311
 DIALECTS = {SMB_2_1: "2.1", SMB_3_0: "3.0", SMB_3_0_2: "3.0.2", SMB_3_1_1: "3.1.1"}
-"""Dialects that the data path knows, and their names."""
+"""Dialects that the data path supports, and their names."""
 HMAC_SHA256, AES_CMAC, AES_GMAC = 0, 1, 2
 AES_128_CCM, AES_128_GCM, AES_256_CCM, AES_256_GCM = 1, 2, 3, 4
 _GCM = {AES_128_GCM, AES_256_GCM}
@@ -34,7 +34,7 @@ _TAG = 16
 
 
 class Unprotected(Exception):
-    """A received message is not protected as the session asks for; stays inside this package."""
+    """A received message is not protected as the session requires; internal to this package."""
 
 
 class Signer(Protocol):
@@ -44,8 +44,8 @@ class Signer(Protocol):
         """Return 16 bytes.
 
         Args:
-            message_id: The message's number, which AES-GMAC makes its nonce of.
-            parts: The message, with zeros if the signature goes.
+            message_id: The message's number, from which AES-GMAC makes its nonce.
+            parts: The message, with zeros in place of the signature.
             answer: Whether a server sends it.
         """
 
@@ -69,12 +69,12 @@ class Sealer(Protocol):
             The first :data:`FIXED` bytes of the message, and what comes after them.
 
         Raises:
-            Unprotected: The tag does not fit.
+            Unprotected: The tag does not match.
         """
 
 
 def signer(dialect: int, algorithm: int | None, key: bytes) -> Signer:
-    """Return what signs on a session.
+    """Return the signer of a session.
 
     Args:
         dialect: Negotiated dialect.
@@ -97,7 +97,7 @@ def signer(dialect: int, algorithm: int | None, key: bytes) -> Signer:
 
 
 def sealer(dialect: int, cipher: int | None, encrypt_key: bytes, decrypt_key: bytes) -> Sealer:
-    """Return what encrypts and decrypts on a session.
+    """Return the sealer of a session, which encrypts and decrypts.
 
     Args:
         dialect: Negotiated dialect.
@@ -117,7 +117,7 @@ def sealer(dialect: int, cipher: int | None, encrypt_key: bytes, decrypt_key: by
 
 
 def unknown(dialect: int, signing: int | None, cipher: int | None, *, sealed: bool) -> str | None:
-    """Name what was negotiated that this module does not know; None when it knows all.
+    """Name what was negotiated and is not supported here; None if everything is.
 
     Args:
         dialect: Negotiated dialect.
@@ -202,7 +202,7 @@ class _GcmSealer:
         try:
             cipher.finalize()
         except InvalidTag as error:
-            raise Unprotected("an encrypted answer does not fit its authentication tag") from error
+            raise Unprotected("an encrypted answer does not match its authentication tag") from error
         return start, data
 
 
@@ -224,7 +224,7 @@ class _CcmSealer:
         try:
             plain = self._decrypt.decrypt(head.nonce[: self.nonce_size], sealed, authenticated(packet))
         except InvalidTag as error:
-            raise Unprotected("an encrypted answer does not fit its authentication tag") from error
+            raise Unprotected("an encrypted answer does not match its authentication tag") from error
         return plain[:FIXED], plain[FIXED:]
 
 
