@@ -1,6 +1,6 @@
 """Docker images: the daemon, and the archives that ``docker save`` writes.
 
-The daemon's client is imported on first use: what only reads archives does not pay for it.
+The daemon's client is imported on first use: reading archives does not need it.
 """
 
 from __future__ import annotations

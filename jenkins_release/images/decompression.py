@@ -1,4 +1,4 @@
-"""Archives as ``docker save | gzip`` makes them, which ``docker load`` takes as they are."""
+"""Archives of ``docker save | gzip``, which ``docker load`` accepts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PIECE = 1 << 20
 
 
 def unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Return the bytes of an archive, decompressed if it is gzip (RFC 1952, also in several members).
+    """Return the bytes of an archive, decompressed if it is gzip (RFC 1952, also with several members).
 
     Args:
         chunks: The bytes of the file; the first chunk is not shorter than a magic number.

@@ -1,7 +1,7 @@
-"""Where a Docker daemon listens: ``DOCKER_HOST``, a Docker context, or an address that was given.
+"""Where a Docker daemon listens: ``DOCKER_HOST``, a Docker context, or a given address.
 
-Found in the order of the Docker command line. An address of a form that cannot work is refused before
-anything is asked of a daemon: the SDK takes some of them for others, and fails late.
+The order is that of the Docker command line. Invalid addresses are refused before a daemon is contacted: the
+SDK misinterprets some of them, and fails late.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from docker.tls import TLSConfig
 from jenkins_release.base.errors import ConfigurationError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
-"""Where a daemon listens unless it is told otherwise."""
+"""Where a daemon listens by default."""
 
 _HOST_AND_PORT = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):[0-9]+")
 _QUOTES = "'\"`\u2018\u2019\u201c\u201d"
@@ -37,8 +37,8 @@ class DaemonAddress:
     """Where a daemon listens.
 
     Attributes:
-        url: The address in the form that the Docker SDK takes.
-        tls: Certificates, where TLS is used.
+        url: The address in the form for the Docker SDK.
+        tls: Certificates, if TLS is used.
     """
 
     url: str
@@ -47,7 +47,7 @@ class DaemonAddress:
 
 @dataclass(frozen=True)
 class _Stated:
-    """An address as somebody wrote it, and where."""
+    """An address as configured, and where."""
 
     text: str
     place: str
@@ -61,15 +61,15 @@ class _Stated:
 
 
 def find_daemon(given: str | None, environ: Mapping[str, str]) -> DaemonAddress:
-    """Return where the daemon is and how to reach it; nothing is connected.
+    """Return where the daemon is and how to reach it, without connecting.
 
     Args:
         given: Its address; None takes ``DOCKER_HOST``, else the context that ``DOCKER_CONTEXT`` or
             ``docker context use`` names, else the local socket.
-        environ: The environment: also ``DOCKER_TLS_VERIFY``, ``DOCKER_CERT_PATH`` and ``DOCKER_CONFIG``.
+        environ: The environment, including ``DOCKER_TLS_VERIFY``, ``DOCKER_CERT_PATH`` and ``DOCKER_CONFIG``.
 
     Raises:
-        ConfigurationError: The address or its TLS settings cannot be used, or there is no such context.
+        ConfigurationError: The address or its TLS settings cannot be used, or the context does not exist.
     """
     given = (given or "").strip()
     stated = _stated(given, environ)
@@ -120,7 +120,7 @@ def _context(name: str, place: str, folder: Path | None) -> _Stated:
     if folder is None or not isinstance(host, str) or not host:
         raise ConfigurationError(
             f"there is no Docker context {name!r}{place}",
-            hint="`docker context ls` shows which there are for this user; DOCKER_HOST goes before a context",
+            hint="`docker context ls` lists this user's contexts; DOCKER_HOST takes precedence",
         )
     return _Stated(
         host.strip(),
@@ -134,20 +134,20 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        # As Docker does: a file that it cannot read counts as none.
+        # As in Docker, an unreadable file counts as missing.
         return None
 
 
 def _checked(stated: _Stated) -> str:
-    """Return the address in the form that the SDK takes."""
+    """Return the address in the form for the SDK."""
     text = stated.text
     if text[0] in _QUOTES or text[-1] in _QUOTES:
         raise stated.refused(
-            "it has quotes around it",
-            "write it without quotes: in a file of environment variables they belong to the value",
+            "it is in quotes",
+            "write it without quotes: in a file of environment variables, they are part of the value",
         )
     if not text.isprintable() or " " in text:
-        raise stated.refused("there is a space or a control character in it")
+        raise stated.refused("it contains a space or a control character")
     scheme, mark, rest = text.partition("://")
     if not mark:
         return _without_scheme(stated)
@@ -156,13 +156,13 @@ def _checked(stated: _Stated) -> str:
         return _socket(stated, rest)
     if scheme == "fd":
         raise stated.refused(
-            "fd:// is how systemd hands its socket to the daemon, no program connects there",
+            "fd:// is how systemd passes its socket to the daemon; programs cannot connect to it",
             f"write {DEFAULT_URL}",
         )
     if scheme == "npipe":
-        raise stated.refused("named pipes are there on Windows only")
+        raise stated.refused("named pipes exist only on Windows")
     if scheme not in {"tcp", "http", "https", "ssh"}:
-        raise stated.refused(f"nothing is known about {scheme}://")
+        raise stated.refused(f"{scheme}:// is not supported")
     return _host(stated, scheme)
 
 
@@ -182,10 +182,10 @@ def _socket(stated: _Stated, path: str) -> str:
     if not path.startswith("/"):
         raise stated.refused("the path of a socket begins with /", f"write unix:///{path}")
     if "?" in path or "#" in path:
-        raise stated.refused("the path of a socket cannot have ? or # in it")
+        raise stated.refused("the path of a socket must not contain ? or #")
     if len(path.encode()) > _SOCKET_PATH_BYTES:
         raise stated.refused(
-            f"its path has {len(path.encode())} bytes, a socket's has {_SOCKET_PATH_BYTES} at most",
+            f"its path has {len(path.encode())} bytes, at most {_SOCKET_PATH_BYTES} are allowed for a socket",
             "use a link with a shorter path",
         )
     return f"unix://{path}"
@@ -198,21 +198,21 @@ def _host(stated: _Stated, scheme: str) -> str:
     except ValueError as error:
         raise stated.refused(str(error)) from error
     if parts.password is not None:
-        # Refused before the SDK, which would show it in its own messages.
+        # Refused here, because the SDK would show it in its messages.
         raise ConfigurationError(
-            f"the Docker daemon's URL ({scheme}://{parts.hostname}){stated.place} holds a password",
-            hint="take it out of DOCKER_HOST: Docker authenticates by TLS certificates or over SSH",
+            f"the Docker daemon's URL ({scheme}://{parts.hostname}){stated.place} contains a password",
+            hint="remove it from DOCKER_HOST: Docker authenticates with TLS certificates or over SSH",
         )
     if not _is_host(parts.hostname):
-        raise stated.refused("it names no host" if not parts.hostname else "its host is no name of a host")
+        raise stated.refused("it names no host" if not parts.hostname else "its host name is invalid")
     if parts.query or parts.fragment:
-        raise stated.refused("it has ? or # in it")
+        raise stated.refused("it contains ? or #")
     if scheme == "ssh":
         return _over_ssh(stated, parts)
     if not port:
         raise stated.refused(
             "it names no port",
-            f"write {scheme}://{parts.hostname}:2376 for a daemon with TLS, :2375 for one without",
+            f"write {scheme}://{parts.hostname}:2376 for a daemon with TLS, or :2375 for one without",
         )
     return stated.text
 
@@ -227,7 +227,8 @@ def _is_host(name: str | None) -> bool:
 def _over_ssh(stated: _Stated, parts: SplitResult) -> str:
     if parts.path.strip("/"):
         raise stated.refused(
-            "ssh:// takes no path", "the account's own DOCKER_HOST over there tells where the daemon listens"
+            "ssh:// must not have a path",
+            "DOCKER_HOST of the account on that host says where the daemon listens",
         )
     if not _has_paramiko():
         raise stated.refused(
@@ -264,12 +265,12 @@ def _tls(folder: Path, place: str, verify: bool) -> TLSConfig:
         )
     try:
         context = ssl.create_default_context(cafile=authority if verify else None)
-        # Whoever has a key with a passphrase is not to be asked for it in the middle of a build.
+        # Docker must not ask for a key's passphrase in the middle of a build.
         context.load_cert_chain(certificate, key, password="")
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"the Docker TLS settings cannot be used: {place}the certificates in {folder} cannot be read, or "
-            f"do not fit the key: {error}",
+            f"do not match the key: {error}",
             hint=hint,
         ) from error
     return TLSConfig(client_cert=(certificate, key), ca_cert=authority, verify=verify)

@@ -1,4 +1,4 @@
-"""Connecting to a Docker daemon, and translating what goes wrong between here and it."""
+"""Connects to a Docker daemon, and translates its errors and those of the connection."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FOREIGN = (*FOREIGN, DockerException, SocketError, StoreError, StreamParseError
 
 
 def connection_settings(base_url: str | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return where the daemon is and how to reach it, as the SDK takes it.
+    """Return where the daemon is and how to reach it, for the SDK.
 
     Args:
         base_url: Its address; None looks for it as the Docker command line does.
@@ -56,24 +56,24 @@ def connect(settings: Mapping[str, Any], timeout_s: float, least_rate: int = LEA
     Args:
         settings: As :func:`connection_settings` returns them.
         timeout_s: Longest silence of the daemon, in seconds.
-        least_rate: Bytes a second below which a transfer makes no progress.
+        least_rate: Bytes a second below which a transfer does not count as progress.
 
     Raises:
-        RemoteError: No daemon answers; ``retryable`` unless the socket may not be used.
-        ConfigurationError: The URL is not one of a daemon.
+        RemoteError: No daemon answers; ``retryable`` unless permission for the socket is missing.
+        ConfigurationError: The URL does not belong to a daemon.
     """
     url = settings["base_url"]
     path = Path(url.removeprefix("unix://"))
     with translated(url, "connect"):
         if str(path) != url and path.exists() and not path.is_socket():
             raise ConfigurationError(
-                f"the Docker daemon's address {url!r} cannot be used: {path} is no socket",
-                hint="a daemon of this machine listens on /var/run/docker.sock unless it was told otherwise",
+                f"the Docker daemon's address {url!r} cannot be used: {path} is not a socket",
+                hint="by default, a local daemon listens on /var/run/docker.sock",
             )
         try:
             return Daemon(settings, timeout_s, least_rate)
         except (DockerException, ValueError, TypeError, AttributeError) as error:
-            # Without a cause it is not the network: the URL itself cannot be used. Docker answers with JSON.
+            # Without a cause, it is not the network: the URL itself is unusable. Docker answers with JSON.
             cause = error.__cause__
             if url.startswith("ssh://") and not isinstance(error, DockerException):
                 raise  # what paramiko could not read
@@ -99,7 +99,7 @@ def translated(url: str, what: str) -> Iterator[None]:
 
     Raises:
         RemoteError: The daemon or the way to it failed.
-        ConfigurationError: Daemon and settings do not go together.
+        ConfigurationError: Daemon and settings do not match.
     """
     try:
         yield
@@ -110,7 +110,7 @@ def translated(url: str, what: str) -> Iterator[None]:
 
 
 def with_tag(reference: str) -> str:
-    """Return the reference with its tag: without one, Docker would take all tags, not ``latest``."""
+    """Return the reference with a tag: without one, Docker would take all tags, not ``latest``."""
     _, tag = parse_repository_tag(reference)
     if tag or _IMAGE_ID.fullmatch(reference):
         return reference
@@ -118,40 +118,40 @@ def with_tag(reference: str) -> str:
 
 
 def api_url(client: Daemon, path: str) -> str:
-    """Return the URL of a path of the daemon's API, for requests that the SDK has no method for."""
+    """Return the URL of a path of the daemon's API, for requests that have no method in the SDK."""
     return f"{client.base_url}/v{client.api_version}{path}"
 
 
 def no_such_image(url: str, reference: str) -> ImageNotFound:
-    """Return the error that a daemon does not have an image."""
+    """Return the error for an image that a daemon does not have."""
     return ImageNotFound(
         f"the Docker daemon at {url} has no image {reference}",
-        hint="build, load or pull it first; `docker image ls` shows what there is",
+        hint="build, load or pull it first; `docker image ls` lists the images",
     )
 
 
 def not_a_daemon(url: str, what: str) -> RemoteError:
-    """Return the error for an answer that no daemon gives."""
+    """Return the error for an answer that cannot be from a daemon."""
     return RemoteError(
         f"{what}: the answer from {url} is not a Docker daemon's JSON",
-        hint="look at what listens there, and at the daemon's log",
+        hint="check what listens there, and the daemon's log",
         retryable=True,
     )
 
 
 def daemon_error(url: str, what: str, message: str) -> RemoteError:
-    """Return the error for a message of the daemon's own."""
+    """Return the error for a message from the daemon itself."""
     if "no space left on device" in message:
         return RemoteError(
             f"{what}: the disk of the Docker daemon at {url} is full: {message}",
-            hint="free disk space on the daemon's data root (docker system prune, docker info)",
+            hint="free some space on the daemon's data root (docker system prune, docker info)",
         )
     return RemoteError(f"{what}: the Docker daemon at {url} says: {message}", retryable=is_transient(message))
 
 
 def _foreign(url: str) -> tuple[type[Exception], ...]:
-    """Return what the SDK raises, and lets through."""
-    # Whatever ends the thread of paramiko, which reads what the host sends, it raises in the caller's.
+    """Return what the SDK raises or lets through."""
+    # paramiko raises in the caller's thread whatever ends its reading thread.
     return (Exception,) if url.startswith("ssh://") else _FOREIGN
 
 
@@ -180,7 +180,7 @@ def _translate(error: BaseException, url: str, what: str) -> ReleaseError:
         )
     if any(isinstance(cause, requests.JSONDecodeError) for cause in found):
         return not_a_daemon(url, what)
-    # For urllib3 every connection that fails is a kind of timeout.
+    # In urllib3, every failed connection is a kind of timeout.
     late, failed = urllib3.exceptions.TimeoutError, urllib3.exceptions.NewConnectionError
     if any(
         isinstance(cause, TimeoutError | requests.Timeout | late) and not isinstance(cause, failed)
@@ -188,12 +188,12 @@ def _translate(error: BaseException, url: str, what: str) -> ReleaseError:
     ):
         return RemoteError(
             f"{what}: the Docker daemon at {url} did not answer in time",
-            hint="look at the daemon's load and its log, or give it more time with docker.timeout_s",
+            hint="check the daemon's load and log, or increase docker.timeout_s",
             retryable=True,
         )
-    hint = "the daemon may have been stopped: look at its log"
+    hint = "the daemon may have been stopped: check its log"
     if url.startswith("ssh://"):
-        hint = f"`ssh {url.removeprefix('ssh://')} docker version` has to work without a question"
+        hint = f"`ssh {url.removeprefix('ssh://')} docker version` must work without a prompt"
     return RemoteError(
         f"{what}: the connection to the Docker daemon at {url} broke: {str(error) or type(error).__name__}",
         hint=hint,
@@ -204,27 +204,27 @@ def _translate(error: BaseException, url: str, what: str) -> ReleaseError:
 def _settings_error(
     error: BaseException, found: list[BaseException], url: str, what: str
 ) -> ConfigurationError | None:
-    """Return the error if daemon and settings do not go together, which no other attempt mends."""
+    """Return the error if daemon and settings do not match, which another attempt cannot fix."""
     if _WANTS_TLS in str(error):
         return ConfigurationError(
-            f"{what}: the Docker daemon at {url} wants TLS",
+            f"{what}: the Docker daemon at {url} requires TLS",
             hint="set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder with ca.pem, cert.pem, key.pem",
         )
     for cause in found:
         if isinstance(cause, ssl.SSLError) and not is_broken_tls(cause):
-            # ``reason`` is set by OpenSSL's errors only.
+            # Only OpenSSL's errors set ``reason``.
             reason = getattr(cause, "reason", None) or cause
             return ConfigurationError(
-                f"{what}: the TLS settings do not fit the Docker daemon at {url}: {reason}",
-                hint="check DOCKER_TLS_VERIFY, DOCKER_CERT_PATH and the port: 2376 has TLS, 2375 has none",
+                f"{what}: the TLS settings do not match the Docker daemon at {url}: {reason}",
+                hint="check DOCKER_TLS_VERIFY, DOCKER_CERT_PATH and the port: 2376 uses TLS, 2375 does not",
             )
     paramiko = sys.modules.get("paramiko")
     if paramiko is None:
         return None
     if isinstance(error, paramiko.hostkeys.InvalidHostKey):
         return ConfigurationError(
-            f"{what}: a line of ~/.ssh/known_hosts holds no key: {error.line}",
-            hint="take the line out; `ssh-keyscan` prints the key of a host as it has to be",
+            f"{what}: a line of ~/.ssh/known_hosts has no valid key: {error.line}",
+            hint="remove the line; `ssh-keyscan` prints the key of a host in the right form",
         )
     if not isinstance(error, paramiko.SSHException):
         return None
@@ -232,6 +232,6 @@ def _settings_error(
     if isinstance(error, refused) or re.search("known_hosts|No authentication methods", str(error)):
         return ConfigurationError(
             f"{what}: no connection by SSH to the Docker daemon at {url}: {error}",
-            hint="the host's key has to be in ~/.ssh/known_hosts, the account's key in ~/.ssh or an agent",
+            hint="the host's key must be in ~/.ssh/known_hosts, and the account's key in ~/.ssh or an agent",
         )
     return None

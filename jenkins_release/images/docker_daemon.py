@@ -1,7 +1,7 @@
-"""The Docker SDK's client with an end to each wait, and a bound to each answer.
+"""The Docker SDK's client with a limit on each wait and each answer.
 
-The SDK is a session of requests: all of its calls go through :meth:`Daemon.send`. It reads answers without
-bound, and takes their JSON for what a daemon says; both are checked there, before the SDK sees them.
+The SDK is a session of requests: all its calls go through :meth:`Daemon.send`. It reads answers without a
+limit, and trusts their JSON; both are checked there, before the SDK sees them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jenkins_release.base.errors import RemoteError
 from jenkins_release.base.waits import LEAST_RATE, Call
 
 MOST = 16 * 1024 * 1024
-"""Bytes of an answer that is read as a whole; an image's description has some KiB."""
+"""Maximum bytes of an answer that is read as a whole; an image's description has a few KiB."""
 _MOST_OF_ERROR = 64 * 1024
 _LONGEST_LINE = 1024 * 1024
 _LONGEST_MESSAGE = 2000
@@ -30,15 +30,15 @@ _ERROR = 400
 
 
 class Daemon(docker.APIClient):
-    """A daemon, connected, with a version of the API that it speaks.
+    """A connected daemon, with an API version that it supports.
 
     Args:
-        settings: Where it is, as the SDK takes it: ``base_url``, and ``tls``.
+        settings: Where it is, for the SDK: ``base_url``, and ``tls``.
         timeout_s: Longest silence, in seconds.
         least_rate: Bytes a second below which a transfer makes no progress.
 
     Raises:
-        DockerException: It does not answer as a daemon does.
+        DockerException: It does not answer like a daemon.
         TimeoutError: It did not answer in time.
         Stopped: The process was asked to stop.
     """
@@ -59,12 +59,12 @@ class Daemon(docker.APIClient):
         """Return a wait for the daemon.
 
         Args:
-            what: What it is to do, such as ``save``.
-            size: Bytes of a piece that is sent or received at a time.
+            what: What it should do, such as ``save``.
+            size: Size in bytes of the pieces that are sent or received.
         """
         what = f"the Docker daemon at {self.url} ({what})"
         call = Call(what, self.timeout_s, size=size, least_rate=self._least_rate)
-        # By SSH it is paramiko's thread that uses the socket.
+        # Over SSH, paramiko's thread uses the socket.
         ssh = getattr(self.adapters.get("http+docker://ssh"), "ssh_client", None) if self._ready else None
         if ssh is not None and (transport := ssh.get_transport()) is not None:
             call.uses(transport.sock)
@@ -75,14 +75,14 @@ class Daemon(docker.APIClient):
         return hasattr(self, "adapters")
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        """Follow no redirect, as Docker's own client; requests would read all of its body too."""
+        """Follow no redirects, like Docker's own client; requests would also read the whole body."""
         return None
 
     def send(self, request: requests.PreparedRequest, **given: Any) -> requests.Response:
-        """Send a request and read its answer; one that is a stream is left to the caller, and its call.
+        """Send a request and read its answer; a stream is left to the caller and its call.
 
         Raises:
-            RemoteError: It leads to another place, or is too long.
+            RemoteError: The answer is a redirect, or is too long.
         """
         if given.get("stream"):
             return self._here(super().send(request, **given))
@@ -101,13 +101,13 @@ class Daemon(docker.APIClient):
         if _REDIRECT <= answer.status_code < _ERROR:
             answer.close()
             raise RemoteError(
-                f"the Docker daemon at {self.url} leads to another place (status {answer.status_code})",
-                hint="no daemon does so: look at what listens there",
+                f"the Docker daemon at {self.url} answers with a redirect (status {answer.status_code})",
+                hint="a daemon never does that: check what listens there",
             )
         return answer
 
     def body(self, answer: requests.Response, call: Call) -> bytes:
-        """Read an answer up to a bound; of an error the beginning.
+        """Read an answer up to a limit; only the beginning of an error.
 
         Raises:
             RemoteError: It is longer.
@@ -121,20 +121,20 @@ class Daemon(docker.APIClient):
                     body.clear()  # the error holds this frame
                     raise RemoteError(
                         f"the Docker daemon at {self.url} answers with more than {most} bytes",
-                        hint="look at what listens there",
+                        hint="check what listens there",
                     )
                 if len(body) > most:
                     break
         return bytes(body[:most])
 
     def message(self, answer: requests.Response, call: Call) -> str:
-        """Return the daemon's message in an answer that is not a success, and close it."""
+        """Return the daemon's message in an answer that reports a failure, and close it."""
         return _message(answer.status_code, self.body(answer, call))
 
     def lines(self, answer: requests.Response, call: Call, what: str) -> Iterator[dict[str, Any]]:
-        """Yield the JSON documents of an answer that goes on for as long as the daemon works.
+        """Yield the JSON documents of an answer that continues while the daemon works.
 
-        Only what is new counts against its silence: a line that was not there before, or bytes of a layer.
+        Only news ends a silence: a new line, or bytes of a layer.
 
         Args:
             answer: The answer, as a stream.
@@ -142,7 +142,7 @@ class Daemon(docker.APIClient):
             what: What the daemon does, for messages.
 
         Raises:
-            RemoteError: A line is too long, or no JSON object.
+            RemoteError: A line is too long, or is not a JSON object.
         """
         seen: set[tuple[str, str]] = set()
         moved: dict[str, int] = {}
@@ -153,8 +153,8 @@ class Daemon(docker.APIClient):
                 document = None
             if not isinstance(document, dict):
                 raise RemoteError(
-                    f"{what}: the Docker daemon at {self.url} answers with something else than JSON objects",
-                    hint="look at what listens there, and at the daemon's log",
+                    f"{what}: the Docker daemon at {self.url} answers with something other than JSON objects",
+                    hint="check what listens there, and the daemon's log",
                     retryable=True,
                 )
             layer = str(document.get("id", ""))
@@ -170,7 +170,7 @@ class Daemon(docker.APIClient):
             yield document
 
     def sending(self, body: Iterable[bytes], call: Call) -> Iterator[bytes]:
-        """Yield a body that is sent inside of a call; the time that it takes to make a piece does not count.
+        """Yield a body that is sent inside a call; the time to make a piece does not count.
 
         Args:
             body: The body.
@@ -206,7 +206,7 @@ def _stream(answer: requests.Response) -> Iterator[bytes]:
 
 
 def _split(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines that are not blank. A line that never ends is cut, and is no JSON then."""
+    """Yield non-blank lines. An endless line is cut, and then is not JSON."""
     held = bytearray()
     for piece in pieces:
         held += piece
@@ -221,15 +221,15 @@ def _split(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _parsed(body: bytes) -> Any:
-    """Parse JSON. Raises requests.JSONDecodeError, also for what cannot be text, and for what is too deep."""
+    """Parse JSON. Raises requests.JSONDecodeError, also for invalid text and deep nesting."""
     try:
         text = body.decode()
         found = json.loads(text)
         whole = "\\u" not in text or is_text(json.dumps(found, ensure_ascii=False))
     except (ValueError, RecursionError) as error:
-        raise requests.JSONDecodeError(f"no JSON that can be read: {type(error).__name__}", "", 0) from error
+        raise requests.JSONDecodeError(f"unreadable JSON: {type(error).__name__}", "", 0) from error
     if not whole:
-        raise requests.JSONDecodeError("no JSON that can be read: half a surrogate pair", "", 0)
+        raise requests.JSONDecodeError("unreadable JSON: half a surrogate pair", "", 0)
     return found
 
 

@@ -1,7 +1,7 @@
-"""A Docker daemon, driven through the low-level client of the Docker SDK.
+"""A Docker daemon, used through the low-level client of the Docker SDK.
 
-The high-level client reports a failed push as success (docker-py #2226) and saves one image per
-call; here every line of an answer is read, and one call saves all images.
+The high-level client reports a failed push as a success (docker-py #2226) and saves one image per call. Here,
+every line of an answer is read, and one call saves all images.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ _CLASSIC_DRIVERS = {
 
 
 class DockerEngine:
-    """The daemon at a URL. Nothing is connected before the first call.
+    """The daemon at a URL. The first call connects to it.
 
     Args:
         base_url: The daemon's URL; None looks for it as the Docker command line does.
         timeout_s: Longest silence of the daemon in a short call, in seconds.
-        stream_timeout_s: Longest silence in save, load and push, in seconds; before the first byte
-            of a save the daemon writes all layers to its disk.
-        least_rate: Bytes a second below which a save, load or push makes no progress.
+        stream_timeout_s: Longest silence in save, load and push, in seconds; before the first byte of a save,
+            the daemon writes all layers to its disk.
+        least_rate: Bytes a second below which a save, load or push does not count as progress.
         environ: The environment.
-        progress: Told of the bytes that pushes send, and of those that are read for a config digest.
+        progress: Receives the bytes that pushes send, and those that are read for a config digest.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class DockerEngine:
         return str(connection_settings(self._base_url, self._environ)["base_url"])
 
     def ping(self) -> None:
-        """Check that the daemon answers. Raises RemoteError, ConfigurationError when it does not."""
+        """Check that the daemon answers. Raises RemoteError or ConfigurationError if it does not."""
         with translated(self.url, "ping"):
             self._client().ping()
 
@@ -120,7 +120,7 @@ class DockerEngine:
     def save(self, references: Iterable[str]) -> Iterator[bytes]:
         """Stream one archive of all the images, shared layers once (``docker save a b c``).
 
-        The request is made when the first chunk is asked for; closing the iterator ends it.
+        The request is made when the first chunk is requested; closing the iterator ends it.
 
         Args:
             references: Names of the images; one without a tag means ``latest``.
@@ -129,8 +129,8 @@ class DockerEngine:
             The archive in chunks of about 1 MiB.
 
         Raises:
-            ConfigurationError: The daemon lacks one of the images, or none was asked for.
-            RemoteError: The daemon failed or the stream was cut; what came is no archive.
+            ConfigurationError: The daemon lacks one of the images, or none was requested.
+            RemoteError: The daemon failed or the stream was cut; what came is not an archive.
         """
         names = list(dict.fromkeys(with_tag(reference) for reference in references))
         if not names:
@@ -140,7 +140,7 @@ class DockerEngine:
     def load(self, archive: Iterable[bytes]) -> None:
         """Load an archive; the images get the references that the archive names.
 
-        When ``archive`` raises, nothing is loaded and its error is raised unchanged.
+        If ``archive`` raises, nothing is loaded and its error is raised unchanged.
 
         Raises:
             IntegrityError: The daemon finds the archive damaged or incomplete.
@@ -150,10 +150,10 @@ class DockerEngine:
         _log.debug("%s: %s", self.url, "; ".join(loaded))
 
     def config_digest(self, reference: str) -> str:
-        """Return ``sha256:...`` of the image's config JSON, whatever store the daemon uses.
+        """Return ``sha256:...`` of the image's config JSON, for any image store of the daemon.
 
-        The classic store's image ID is that digest. Any other store's is not: there the image is
-        saved and the config hashed, which costs the time to read the whole image.
+        In the classic store, the image ID is that digest. In other stores it is not: there the image is saved
+        and the config hashed, which takes as long as reading the whole image.
 
         Raises:
             ConfigurationError: The daemon has no such image.
@@ -196,14 +196,14 @@ class DockerEngine:
             RepositoryNotFound: The registry has no such repository.
             TagConflict: The tag is immutable and names another image.
             ConfigurationError: The daemon has no such image, or the login is for another registry.
-            RemoteError: Anything else; ``retryable`` where another attempt may succeed.
+            RemoteError: Anything else; ``retryable`` if another attempt may succeed.
         """
         reference = with_tag(reference)
         repository, tag = parse_repository_tag(reference)
         registry = _registry_of(reference)
         if registry != _bare_host(login.registry):
             raise ConfigurationError(
-                f"{reference} goes to the registry {registry}, the login is for {login.registry}",
+                f"{reference} goes to the registry {registry}, but the login is for {login.registry}",
                 hint="tag the image with the registry's name first",
             )
         auth = {"username": login.username, "password": login.password, "serveraddress": login.registry}
@@ -229,7 +229,7 @@ class DockerEngine:
                 return read_push_answer(reference, tag or "", lines, task)
 
     def untag(self, reference: str) -> None:
-        """Remove a reference; the image goes with its last one. A missing reference is fine.
+        """Remove a reference, and the image with its last one. The reference may be missing.
 
         Raises:
             RemoteError: A container uses the image, or the daemon failed.
@@ -288,7 +288,7 @@ class DockerEngine:
 
 
 def _image(found: Any, url: str, what: str) -> dict[str, Any]:
-    """Check the types of what is read of an image's description."""
+    """Check the types of the fields that are read from an image's description."""
     texts = ("Id", "Os", "Architecture", "Variant")
     if not isinstance(found, dict):
         raise not_a_daemon(url, what)

@@ -1,4 +1,4 @@
-"""Loading an archive into a daemon (``POST /images/load``), all of it or nothing."""
+"""Loads an archive into a daemon (``POST /images/load``), all of it or nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def load_archive(client: Daemon, archive: Iterable[bytes]) -> list[str]:
             with call:
                 answer = client.post(
                     api_url(client, "/images/load"),
-                    # Without quiet a daemon may answer before it has read the body, which ends the load.
+                    # Without ``quiet``, a daemon may answer before it has read the body, which ends the load.
                     params={"quiet": "1"},
                     headers={"Content-Type": "application/x-tar"},
                     data=client.sending(body, call),
@@ -62,7 +62,7 @@ def load_archive(client: Daemon, archive: Iterable[bytes]) -> list[str]:
                         loaded.append(str(line["stream"]).strip())
     except BaseException:
         if body.failure is not None:
-            raise body.failure  # noqa: B904 - the transport's error only follows from this one
+            raise body.failure  # noqa: B904 - the transport's error is only a consequence of this one
         raise
     if not loaded:
         raise IntegrityError(f"load: the Docker daemon at {url} found no image in the archive")
@@ -72,10 +72,9 @@ def load_archive(client: Daemon, archive: Iterable[bytes]) -> list[str]:
 class LoadBody:
     """The body of a load request.
 
-    A daemon may act on an archive as soon as it has seen the end-of-archive blocks, before the
-    request has ended. The last bytes are therefore held back until the source has said that it is
-    done: a source that fails, even after its last byte, leaves the daemon with a truncated archive
-    and a broken request.
+    A daemon may act on an archive as soon as it has seen the end-of-archive blocks, before the request has
+    ended. So the last bytes are held back until the source has reported that it is done: a source that fails,
+    even after its last byte, leaves the daemon with a truncated archive and a broken request.
 
     Args:
         archive: The source.
@@ -84,7 +83,7 @@ class LoadBody:
     def __init__(self, archive: Iterable[bytes]) -> None:
         self._archive = archive
         self.failure: BaseException | None = None
-        """What the source raised, if it did: the transport may have wrapped it in an error of its own."""
+        """What the source raised, if anything: the transport may have wrapped it in its own error."""
 
     def __iter__(self) -> Iterator[bytes]:
         held = b""
@@ -105,8 +104,8 @@ def _load_error(url: str, message: str) -> ReleaseError:
     if _BAD_LAYER.search(message):
         return IntegrityError(
             f"load: the Docker daemon at {url} cannot decompress a layer: {message}",
-            hint="the archive is damaged, or a layer begins as compressed data does, with the name of its "
-            'first file: export.layers = "gzip" helps then',
+            hint="the archive is damaged, or a layer looks compressed because of the name of its "
+            'first file: then set export.layers = "gzip"',
         )
     if "no space left on device" not in message and _BAD_ARCHIVE.search(message):
         return IntegrityError(

@@ -1,4 +1,4 @@
-"""Saving images from a daemon (``GET /images/get``): one stream for all of them."""
+"""Saves images from a daemon (``GET /images/get``): one stream for all of them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _ERROR_LINE = re.compile(rb'"error" *: *"((?:[^"\\]|\\.)*)"')
 def save_images(client: Daemon, names: Sequence[str]) -> Iterator[bytes]:
     """Stream one archive of the images.
 
-    A daemon that fails half-way ends the stream normally with a line of JSON in place of the
-    archive's end (moby, ``getImagesGet``), or drops the connection; both are told from an archive
-    that ends as it should.
+    A daemon that fails half-way ends the stream normally with a line of JSON instead of the archive's end
+    (moby, ``getImagesGet``), or drops the connection; both are told apart from an archive that ends
+    correctly.
 
     Args:
         client: The daemon.
@@ -55,14 +55,14 @@ def save_images(client: Daemon, names: Sequence[str]) -> Iterator[bytes]:
 
 
 def _plainly(client: Daemon, names: Sequence[str]) -> Iterator[bytes] | None:
-    """Ask by HTTP/1.0 on a connection of its own, where the daemon listens on a socket of this machine.
+    """Ask by HTTP/1.0 on a separate connection, if the daemon listens on a local socket.
 
     An HTTP/1.0 answer has no chunks (RFC 9112 section 7.1): the daemon would cut the archive into
     pieces of 32 KiB, each of which costs as much as reading a MiB.
 
     Returns:
-        The archive; None if the SDK has to ask instead: another kind of connection, or an answer
-        that is no archive.
+        The archive; None if the SDK has to ask instead: another kind of connection, or an answer that is not
+        an archive.
     """
     connection = _connection(client.url, client.timeout_s)
     if connection is None:
@@ -73,7 +73,7 @@ def _plainly(client: Daemon, names: Sequence[str]) -> Iterator[bytes] | None:
         opened.callback(connection.close)
         with call:
             connection.request("GET", f"/v{client.api_version}/images/get?{query}")
-            # The answer has the socket from now on: it is the last one of the connection.
+            # The answer owns the socket from now on: it is the last one on the connection.
             answer = opened.enter_context(contextlib.closing(connection.getresponse()))
         if answer.status != requests.codes.ok:
             return None
@@ -121,7 +121,7 @@ def _through_the_sdk(client: Daemon, what: str, names: Sequence[str]) -> Iterato
 
 
 def _chunks(answer: requests.Response, call: Call) -> Iterator[bytes]:
-    # The daemon flushes every 32 KiB: larger pieces cost the consumers fewer calls.
+    # The daemon flushes every 32 KiB; larger pieces mean fewer calls for the consumers.
     pieces: list[bytes] = []
     size = 0
     for piece in call.pieces(answer.raw.stream(_CHUNK, decode_content=False), _CHUNK):
@@ -139,7 +139,7 @@ def _refused(
 ) -> ReleaseError:
     message = client.message(answer, call)
     if answer.status_code == requests.codes.not_found:
-        # The daemon does not say which of the names it lacks.
+        # The daemon does not say which image is missing.
         for name in names:
             try:
                 client.inspect_image(name)  # type: ignore[no-untyped-call]  # untyped in types-docker
@@ -153,6 +153,6 @@ def _cut_short(url: str, what: str, tail: bytes) -> RemoteError:
         return daemon_error(url, what, found[1].decode("utf-8", "replace"))
     return RemoteError(
         f"{what}: the stream of the Docker daemon at {url} ended without the end of an archive",
-        hint="the daemon may have been stopped or its disk be full: look at its log",
+        hint="the daemon may have been stopped, or its disk may be full: check its log",
         retryable=True,
     )

@@ -1,10 +1,10 @@
-"""A plain image archive turned into one whose layers are gzip, while it streams.
+"""Converts a plain image archive into one with gzip layers, as a stream.
 
-Each layer is compressed once, to one gzip file, which is the very blob that a registry stores; the
-archive is in the layout of ``manifest.json``, which every Docker loads. A tar member begins with
-its size, so a layer's compressed bytes are gathered until it is complete: in memory, and beyond
-:data:`SPOOL` bytes in a temporary file that has no name and ends with the process. Layers that are
-compressed already stay as they are. What belongs to no image is left out where it is known.
+Each layer is compressed once, to one gzip file, which is exactly the blob that a registry stores. The archive
+has the layout of ``manifest.json``, which every Docker loads. A tar member begins with its size, so a layer's
+compressed bytes are collected until it is complete: in memory, and beyond :data:`SPOOL` bytes in a temporary
+file without a name, which ends with the process. Layers that are already compressed are not changed. Whatever
+is known to belong to no image is left out.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _SMALLEST_LAYER = _BLOCK
 """An empty layer has two blocks of zeros; Docker's ``VERSION`` files have three bytes."""
 _WAITING = 1
 _POLL_S = 0.1
-"""How soon whoever waits for a layer notices that nothing is wanted any more, in seconds."""
+"""How soon a thread that waits for a layer notices that it has to end, in seconds."""
 _PATIENCE = 20
-"""Times 0.05 s that the reading thread gets to end by itself."""
+"""How many times 0.05 s the reading thread gets to end by itself."""
 
 
 @dataclass
@@ -58,16 +58,16 @@ class _Stored:
 
 
 class GzipArchive:
-    """Turns one archive into another; :meth:`convert` may be used once.
+    """Converts one archive into another; :meth:`convert` may be used once.
 
     Args:
         platform: Platform to choose, as :class:`~jenkins_release.images.archive.ArchiveReader`.
         threads: Threads that compress.
-        announce: Told of each layer's offset in the new archive, its digest and its bytes, before
-            :meth:`convert` yields any of those.
+        announce: Receives each layer's offset in the new archive, its digest and size, before :meth:`convert`
+            yields any of its bytes.
 
     Attributes:
-        images: The images as they stand in the new archive, once it is complete.
+        images: The images in the new archive, once it is complete.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class GzipArchive:
         """Yield the new archive while the old one is read in another thread.
 
         Raises:
-            IntegrityError: The source is no acceptable archive.
+            IntegrityError: The source is not a valid archive.
             RemoteError: The temporary file cannot be written.
             BaseException: What ``source`` raises.
         """
@@ -112,7 +112,7 @@ class GzipArchive:
             yield from self._documents(self._reader.finish())
         finally:
             self._stopping.set()
-            # Where the source waits on a connection that others use too, its next bytes end the thread.
+            # If the source waits on a connection that others use too, its next bytes end the thread.
             group.end()
             for _ in range(_PATIENCE):
                 self._drain()
@@ -123,9 +123,10 @@ class GzipArchive:
             self._pool.shutdown(cancel_futures=True)
 
     def index(self, sha256: str, size: int) -> ArchiveIndex:
-        """Return the index of the new archive, given hash and bytes of what :meth:`convert` yielded.
+        """Return the index of the new archive, given hash and size of what :meth:`convert` yielded.
 
-        What ``index.json`` lists is the old archive's: it identifies the images, and is not in the new one.
+        What ``index.json`` lists is from the old archive: it identifies the images, but is not in the new
+        one.
         """
         return ArchiveIndex(size, sha256, self.images, listed=self._reader.finish().listed)
 
@@ -154,7 +155,7 @@ class GzipArchive:
             return
         if stored is not None:
             stored.spool.close()
-            raise RemoteError("the archive is not wanted any more")
+            raise RemoteError("the archive is no longer needed")
 
     def _next(self) -> _Stored | None:
         while True:
@@ -198,7 +199,7 @@ class GzipArchive:
                     yield from self._like_a_document(layer)
             layers = tuple(self._places[layer.offset] for layer in image.layers)
             if [layer.diff_id for layer in layers] != [layer.diff_id for layer in image.layers]:
-                raise IntegrityError("a layer is compressed data and the header of a tar archive at once")
+                raise IntegrityError("a layer begins with both compressed data and a tar header")
             images.append(replace(image, config_offset=self._written[image.config_digest][0], layers=layers))
             entries.append(
                 {
@@ -213,7 +214,7 @@ class GzipArchive:
         self.images = tuple(images)
 
     def _like_a_document(self, layer: ArchivedLayer) -> Iterator[bytes]:
-        """Write a small layer that the reader kept whole: the name of its first file begins with ``[``."""
+        """Write a small layer that the reader kept because the name of its first file begins with ``[``."""
         packed = BlockGzip(self._pool)
         data = b"".join([*packed.update(self._reader.document(layer.digest)), *packed.finish()])
         source = Blob("", layer.offset, layer.size, layer.digest, layer.diff_id, "none", "", None)
@@ -235,7 +236,7 @@ class GzipArchive:
 
 
 class _Layers:
-    """Compresses each layer that the reader passes, and hands on what is complete."""
+    """Compresses each layer that the reader passes, and passes on complete ones."""
 
     def __init__(self, pool: ThreadPoolExecutor, done: Callable[[_Stored], None]) -> None:
         self._pool = pool
@@ -251,14 +252,14 @@ class _Layers:
         self._size = member.size
         self._decided = False
         self._head = bytearray()
-        # Closed by whoever writes it to the archive, in another thread.
+        # Closed by the thread that writes it to the archive.
         self._spool = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115
 
     def data(self, piece: memoryview) -> None:
         if self._decided:
             self._take(piece)
             return
-        # The first bytes tell whether it is compressed; they may come one by one.
+        # The first bytes show whether it is compressed; they may come one by one.
         self._head += piece
         if len(self._head) < min(_BLOCK, self._size):
             return
@@ -286,7 +287,7 @@ class _Layers:
         self._done(stored)
 
     def close(self) -> None:
-        """Let go of a layer that did not come to its end."""
+        """Discard an incomplete layer."""
         if self._gzip is not None:
             self._gzip.abandon()
             self._gzip = None
@@ -299,7 +300,7 @@ class _Layers:
 
     def _write(self, pieces: Iterable[bytes | memoryview]) -> None:
         if self._spool is None:
-            raise RemoteError("a layer's bytes came outside of a layer")
+            raise RemoteError("bytes of a layer came outside a layer")
         for piece in pieces:
             try:
                 self._spool.write(piece)
@@ -307,7 +308,7 @@ class _Layers:
                 raise RemoteError(
                     f"the temporary file for a compressed layer in {tempfile.gettempdir()} cannot be "
                     f"written: {error.strerror}",
-                    hint='make room there, let TMPDIR name a larger disk, or set export.layers = "plain"',
+                    hint='free some space there, set TMPDIR to a larger disk, or set export.layers = "plain"',
                 ) from error
 
 

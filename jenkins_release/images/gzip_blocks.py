@@ -1,11 +1,10 @@
-"""gzip of a stream in independent blocks, compressed by several threads, always to the same bytes.
+"""Compresses a stream with gzip in independent blocks, by several threads, always to the same bytes.
 
-One gzip member (RFC 1952) whose deflate data (RFC 1951) is cut at fixed offsets of the input: each
-block is compressed by itself and ends on a byte boundary, as ``pigz --independent`` does. The
-output depends on the input and on the compressor only, never on how the input came in pieces or on
-the number of threads. igzip has code of its own for each generation of processors, so another
-machine may compress the same input to other bytes: a digest of compressed bytes proves the
-content only if it is equal.
+The result is one gzip member (RFC 1952) whose deflate data (RFC 1951) is cut at fixed offsets of the input:
+each block is compressed by itself and ends on a byte boundary, as with ``pigz --independent``. The output
+depends only on the input and the compressor, never on the pieces of the input or the number of threads. igzip
+has separate code for each generation of processors, so another machine may compress the same input to other
+bytes: a digest of compressed bytes proves the content only if it is equal.
 """
 
 from __future__ import annotations
@@ -26,23 +25,22 @@ LEVEL = 1
 """igzip's level: about 290 MB/s on one core at 2:1 for programs and libraries."""
 _RAW_DEFLATE = -15
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-"""No name, no time, unknown system: nothing that differs from one run to the next."""
+"""No name, no time, unknown system: nothing that differs between runs."""
 _FINAL_BLOCK = b"\x03\x00"
 """An empty last block with fixed Huffman codes (RFC 1951 section 3.2.6)."""
 
 
 def compression_pool(threads: int) -> ThreadPoolExecutor:
-    """Return the threads that compress; igzip lets other threads run meanwhile."""
+    """Return the compressing threads; igzip lets other threads run meanwhile."""
     return ThreadPoolExecutor(threads, "compress")
 
 
 class BlockGzip:
-    """One gzip stream in the making.
+    """One gzip stream while it is written.
 
     Args:
         pool: Threads that compress.
-        depth: Blocks that may be under way; as many MiB of input are held at most, and the output
-            of as many.
+        depth: Blocks that may be under way; at most that many MiB of input are held, and their output.
 
     Attributes:
         taken: Bytes of input so far.
@@ -66,10 +64,10 @@ class BlockGzip:
         return f"sha256:{self._sha256.hexdigest()}"
 
     def update(self, data: bytes | memoryview) -> Iterator[bytes]:
-        """Take further input and yield the output that is ready; has to be exhausted.
+        """Take more input and yield the output that is ready; must be exhausted.
 
         Args:
-            data: Bytes that nobody changes any more; whole blocks are not copied.
+            data: Bytes that no longer change; whole blocks are not copied.
         """
         view = memoryview(data).cast("B")
         self.taken += len(view)
@@ -97,7 +95,7 @@ class BlockGzip:
         yield self._emit(_FINAL_BLOCK + struct.pack("<II", self._crc, self.taken & 0xFFFFFFFF))
 
     def abandon(self) -> None:
-        """Forget what is under way."""
+        """Discard what is under way."""
         for future in self._under_way:
             future.cancel()
         self._under_way.clear()

@@ -1,4 +1,4 @@
-"""What the plain layers of an archive are when compressed: digests only, nothing is kept."""
+"""The digests of an archive's plain layers after compression, without keeping the bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jenkins_release.images.gzip_blocks import BlockGzip, compression_pool
 
 
 class GzipDigests:
-    """Observes an archive reader and compresses each plain layer for its digest.
+    """Observes an archive reader, and compresses each plain layer to get its digest.
 
     A context manager: its threads end with the block.
 
@@ -29,13 +29,13 @@ class GzipDigests:
         self._gzip = BlockGzip(self._pool)
 
     def data(self, piece: memoryview) -> None:
-        """Compress further bytes."""
+        """Compress more bytes."""
         if self._gzip is not None:
             for _ in self._gzip.update(piece):
                 continue
 
     def end(self, blob: Blob) -> None:
-        """Remember what became of it, if it can be a plain layer."""
+        """Remember the result, if it can be a plain layer."""
         if self._gzip is None:
             return
         for _ in self._gzip.finish():

@@ -1,7 +1,7 @@
-"""That the layers of a manifest are those of its config, proven by their content.
+"""Proof by content that the layers of a manifest are those of its config.
 
-A registry stores any layers beside any config. Docker compares them when it pulls, other programs may
-not, and a manifest that someone else wrote proves nothing before its layers were decompressed and hashed.
+A registry stores any layers with any config. Docker compares them when it pulls, but other programs may not,
+and a manifest from someone else proves nothing until its layers have been decompressed and hashed.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from jenkins_release.oci.shapes import check_config
 
 MAX_CONFIG_BYTES = 4 << 20
 """Largest config that is read, as in an archive."""
-HINT = "do not release or run it: find out who pushed this image"
+HINT = "do not release or run it, and find out who pushed this image"
 
 ReadBlob = Callable[[Descriptor], Iterable[bytes]]
-"""Returns a blob's bytes as the registry sends them, neither hashed nor measured."""
+"""Returns a blob's bytes as the registry sends them, without checking digest or size."""
 
 
 @dataclass(frozen=True)
 class LayerProof:
-    """What the layers of a manifest are.
+    """The layers of a manifest, proven.
 
     Attributes:
-        diff_ids: Digests of the uncompressed layers, base first: of the config, and of the bytes.
+        diff_ids: Digests of the uncompressed layers, base first, the same in the config and of the bytes.
         downloaded: Bytes of the layers that had to be read; the others were known.
     """
 
@@ -46,27 +46,28 @@ def prove_layers(
     limits: ArchiveLimits | None = None,
     hint: str = HINT,
 ) -> LayerProof:
-    """Prove that a manifest's layers are its config's.
+    """Prove that a manifest's layers are those of its config.
 
-    Reads the config, and every layer that is not known; memory stays flat.
+    Reads the config, and every layer that is not known, with constant memory.
 
     Args:
         content: What the manifest names, from ``read_content``.
         read: Reads a blob of the manifest's repository.
         what: Which image it is, for messages.
-        known: Digest of a stored layer to its ``diff_id``, as an export computed it from the bytes. A
-            layer that is not in it, or is with another ``diff_id``, is read.
-        limits: Bounds on decompression.
-        hint: What to do about other layers.
+        known: Digest of a stored layer to its ``diff_id``, as an export computed it from the bytes. A layer
+            that is not in it, or has another ``diff_id`` there, is read.
+        limits: Limits on decompression.
+        hint: What to do about wrong layers.
 
     Raises:
-        IntegrityError: Config or layer does not match its digest or size, the config is none, or a layer is
-            not what the config says.
+        IntegrityError: Config or layer does not match its digest or size, the config is invalid, or a layer
+            is not what the config says.
     """
     diff_ids = _diff_ids(content.config, read, what)
     if len(diff_ids) != len(content.blobs):
         raise IntegrityError(
-            f"{what}: the manifest names {len(content.blobs)} layers, its config {len(diff_ids)}", hint=hint
+            f"{what}: the manifest names {len(content.blobs)} layers, but its config {len(diff_ids)}",
+            hint=hint,
         )
     downloaded = 0
     proven: dict[str, str] = {}
@@ -80,7 +81,7 @@ def prove_layers(
             downloaded += layer.size
         if proven[layer.digest] != diff_id:
             raise IntegrityError(
-                f"{what}: layer {number}, {layer.digest}, is not the config's: expected {diff_id}, "
+                f"{what}: layer {number}, {layer.digest}, is not in the config: expected {diff_id}, "
                 f"found {proven[layer.digest]}",
                 hint=hint,
             )
@@ -102,7 +103,7 @@ def _diff_ids(config: Descriptor, read: ReadBlob, what: str) -> list[str]:
     where = f"{what}: the config {config.digest}"
     diff_ids = check_config(strict_json(bytes(data), where, maps=True), where)
     if not all(map(is_digest, diff_ids)):
-        raise IntegrityError(f"{where} has a diff_id that is no sha256 digest", hint=HINT)
+        raise IntegrityError(f"{where} has a diff_id that is not a sha256 digest", hint=HINT)
     return diff_ids
 
 
@@ -121,7 +122,7 @@ def _hash(layer: Descriptor, diff_id: str, read: ReadBlob, what: str, limits: Ar
         raise IntegrityError(f"{what}, {layer.digest}, cannot be read: {found.problem}", hint=HINT)
     if found.compression != layer.compression:
         raise IntegrityError(
-            f"{what}, {layer.digest}, is compressed with {found.compression}, its media type says "
+            f"{what}, {layer.digest}, is compressed with {found.compression}, but its media type says "
             f"{layer.compression}",
             hint=HINT,
         )
@@ -130,6 +131,6 @@ def _hash(layer: Descriptor, diff_id: str, read: ReadBlob, what: str, limits: Ar
 
 def _other_bytes(what: str, blob: Descriptor, size: int, digest: str) -> IntegrityError:
     return IntegrityError(
-        f"{what} should be {blob.digest} of {blob.size} bytes, the registry sends {digest}, {size} bytes",
-        hint="the registry is broken, or something between here and there changes what it sends",
+        f"{what} should be {blob.digest} of {blob.size} bytes, the registry sends {digest} of {size} bytes",
+        hint="the registry is broken, or something on the way changes what it sends",
     )

@@ -1,9 +1,8 @@
-"""What the release process needs of a Docker daemon.
+"""What the release process needs from a Docker daemon.
 
 An image's identity is its config digest (sha256 of the config JSON) and its ``diff_ids``, read
-from an archive. The *image ID* that a daemon reports is the config digest on the classic image
-store and the manifest digest on the containerd store (the default of a fresh Docker 29), so it is
-never used as an identity.
+from an archive. The *image ID* that a daemon reports is the config digest in the classic image store and the
+manifest digest in the containerd store (the default of a new Docker 29), so it is never used as an identity.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ from jenkins_release.registry.protocol import RegistryLogin
 
 
 class ImageNotFound(ConfigurationError):
-    """The daemon answers, and does not have the image."""
+    """The daemon answers, but does not have the image."""
 
 
 @dataclass(frozen=True)
 class LocalImage:
-    """An image as a daemon describes it.
+    """An image, as described by a daemon.
 
     Attributes:
-        reference: The name it was asked for.
+        reference: The requested name.
         platform: ``os/architecture`` or ``os/architecture/variant``; empty if the image states none.
         size: Bytes of its layers, uncompressed, as the daemon counts.
         diff_ids: Digests of the uncompressed layers, base first.
-        image_id: The daemon's name for the content. It says whether a reference still names the same
-            content in this daemon, and nothing more.
+        image_id: The daemon's id of the content. It only shows whether a reference still names the same
+            content in this daemon.
         config_digest: Digest of the config JSON; empty if the daemon's image store does not tell it.
     """
 
@@ -43,7 +42,7 @@ class LocalImage:
 
 
 class ImageEngine(Protocol):
-    """A Docker daemon, or something that can stand in for one."""
+    """A Docker daemon, or a substitute."""
 
     @property
     def url(self) -> str:
@@ -78,5 +77,5 @@ class ImageEngine(Protocol):
         ...
 
     def untag(self, reference: str) -> None:
-        """Remove a reference; the image goes with its last one. A missing reference is fine."""
+        """Remove a reference, and the image with its last one. The reference may be missing."""
         ...

@@ -1,9 +1,9 @@
 """What a daemon's answer to a push means.
 
-The daemon answers a push with status 200 and a line of JSON for everything that happens; a
-failure is one of these lines, and its text is all there is to tell one failure from another. The
-words before the first colon are the error codes of the OCI distribution specification v1.1
-("Error Codes") in lower case; ECR's sentences are those of its "Common errors" page.
+The daemon answers a push with status 200 and a line of JSON for every event. A failure is one of these lines,
+and only its text tells failures apart. The words before the first colon are the error codes of the OCI
+distribution specification v1.1 ("Error Codes") in lower case; ECR's sentences are those of its "Common
+errors" page.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TAG_IS_TAKEN = re.compile(r"cannot be overwritten|tag .*\bimmutable\b|^tag inva
 _EXPIRED = re.compile(r"token has expired|token is expired|expired token|credentials? (?:has|have) expired")
 _NO_REPOSITORY = re.compile(
     r"^name unknown\b|^repository name not known|repository with name .* does not exist"
-    # A containerd store hands on the status of a request, not the registry's words.
+    # A containerd store passes on the status of a request, not the registry's message.
     r"|from POST request to \S+/blobs/uploads/\S*: 404\b|from PUT request to \S+/manifests/\S+: 404\b"
 )
 _DENIED = re.compile(r"(?:^|: )denied\b|^forbidden\b|access denied|is not authorized to perform")
@@ -66,7 +66,7 @@ _LONGEST_MESSAGE = 2000
 
 
 def is_transient(message: str) -> bool:
-    """Whether a daemon's or registry's message tells of something that may pass by itself."""
+    """Whether a daemon's or registry's message is about a temporary failure."""
     status = _status(message)
     return status >= 500 or status == 429 or bool(_TRANSIENT.search(message) or _BUSY.search(message))
 
@@ -80,9 +80,9 @@ def push_error(reference: str, message: str) -> ReleaseError:
 
     Returns:
         The error to raise: :class:`~jenkins_release.registry.protocol.RepositoryNotFound`,
-        :class:`~jenkins_release.registry.protocol.TagConflict`, ConfigurationError for an image
-        that the daemon does not have, else RemoteError; ``retryable`` where another attempt, with
-        a fresh login, may succeed.
+        :class:`~jenkins_release.registry.protocol.TagConflict`, ConfigurationError for an image that the
+        daemon does not have, else RemoteError; ``retryable`` if another attempt with a fresh login may
+        succeed.
     """
     text = f"push of {reference} failed: {message}"
     status = _status(message)
@@ -127,13 +127,13 @@ def read_push_answer(reference: str, tag: str, lines: Iterable[Mapping[str, Any]
         reference: What was pushed.
         tag: Its tag.
         lines: The answer, decoded.
-        task: Told of the bytes sent; bytes that the daemon sends again count backwards first.
+        task: Receives the bytes sent; bytes that the daemon sends again are first subtracted.
 
     Returns:
         The digest of the manifest as the registry named it.
 
     Raises:
-        ReleaseError: As :func:`push_error`; RemoteError when no line names a digest.
+        ReleaseError: As :func:`push_error`; RemoteError if no line names a digest.
     """
     digest = ""
     sent: dict[str, int] = {}
@@ -148,7 +148,7 @@ def read_push_answer(reference: str, tag: str, lines: Iterable[Mapping[str, Any]
         if isinstance(aux, Mapping) and aux.get("Tag", tag) == tag:
             digest = str(aux.get("Digest") or digest)
         elif summary := _SUMMARY.fullmatch(str(line.get("status", ""))):
-            # All that a daemon with a containerd store says.
+            # All that a daemon with a containerd store reports.
             digest = summary[2] if summary[1] == tag else digest
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise RemoteError(

@@ -114,7 +114,7 @@ def test_images_without_an_operating_system_are_told_in_one_go(product: Product,
     product.append(f'\n[export]\narchives = "{archives}"\n')
     done = product.run("candidate", "export", "--version", "8.1.0", "--build", "42")
     told = names if archives == "single" else names[:1]
-    fails(done, 2, "hint: state os and architecture in the image's config", *told)
+    fails(done, 2, "hint: set os and architecture in the image's config", *told)
     assert "save the image for that platform" not in done.text
     assert not product.candidate().exists()
 

@@ -129,7 +129,7 @@ def test_layers_that_are_not_the_configs_are_found_in_a_mirror(
     twice = serve("twice", packed_twice, *layers[1:])
     refused(consumer.verify("--image", twice), "is not the config's")
     plain = serve("plain", *layers, kind="application/vnd.docker.image.rootfs.diff.tar")
-    refused(consumer.verify("--image", plain), "is compressed with gzip, its media type says none")
+    refused(consumer.verify("--image", plain), "is compressed with gzip, but its media type says none")
     registry_double.blobs[sha256(layers[0])] = layers[0][:-1] + b"x"
     refused(consumer.verify("--image", serve("broken", *layers)), "the registry sends sha256:")
     registry_double.blobs[sha256(layers[0])] = layers[0] + b"x"

@@ -130,7 +130,9 @@ def test_a_plain_layer_may_begin_as_zstd_does(start):
 def test_a_plain_layer_that_docker_takes_for_compressed_is_told(start):
     """Docker's classic image store decompresses by the first bytes. Compressed once more it is loaded."""
     layer = layer_beginning(STARTS[start])
-    with pytest.raises(IntegrityError, match=f"not compressed, but its first file .* as {start} data does"):
+    with pytest.raises(
+        IntegrityError, match=f"not compressed, but the name of its first file begins like {start} data"
+    ):
         read(_archive(layer, layer))
     (image,) = read(_archive(layer, layer), repacked=True).images
     assert (image.layers[0].compression, image.layers[0].digest) == ("none", sha256(layer))

@@ -275,7 +275,7 @@ def test_an_image_that_states_no_platform_is_intact(stated):
     )
     (image,) = read(data, None).images
     assert (image.platform, image.diff_ids) == ("", (sha256(BASE),))
-    with pytest.raises(ConfigurationError, match="the archive holds one that states no platform"):
+    with pytest.raises(ConfigurationError, match="the archive holds an unstated platform"):
         read(data)
 
 

@@ -35,16 +35,16 @@ WRONG = {
     "tcp://build.example:port": ("Port could not be cast", ""),
     "tcp://build.example:99999": ("Port out of range", ""),
     "tcp://[::1": ("Invalid IPv6 URL", ""),
-    "tcp://build..example:2375": ("no name of a host", ""),
+    "tcp://build..example:2375": ("its host name is invalid", ""),
     "tcp://build.example:2375?tls=1": ("? or #", ""),
     "build.example": ("names no scheme", "tcp://host:2376"),
-    "npipe:////./pipe/docker_engine": ("on Windows only", ""),
-    "carrier-pigeon://loft": ("nothing is known about carrier-pigeon://", "unix:///var/run/docker.sock"),
-    "'unix:///var/run/docker.sock'": ("quotes around it", "without quotes"),
-    '"tcp://build.example:2376"': ("quotes around it", "without quotes"),
+    "npipe:////./pipe/docker_engine": ("only on Windows", ""),
+    "carrier-pigeon://loft": ("carrier-pigeon:// is not supported", "unix:///var/run/docker.sock"),
+    "'unix:///var/run/docker.sock'": ("it is in quotes", "without quotes"),
+    '"tcp://build.example:2376"': ("it is in quotes", "without quotes"),
     "tcp://build.example :2375": ("a space", ""),
     "ssh://": ("names no host", ""),
-    "ssh://build.example/run/docker.sock": ("takes no path", "DOCKER_HOST over there"),
+    "ssh://build.example/run/docker.sock": ("must not have a path", "DOCKER_HOST of the account"),
 }
 
 
@@ -178,12 +178,12 @@ def test_what_listens_there_may_be_no_daemon_or_want_tls(answering, tmp_path: Pa
     url, said = answering
     plain = {"Content_Type": "text/plain", "Connection": "close"}
     said[0] = answer(400, b"Client sent an HTTP request to an HTTPS server.\n", **plain)
-    with pytest.raises(ConfigurationError, match=f"the Docker daemon at {url} wants TLS") as caught:
+    with pytest.raises(ConfigurationError, match=f"the Docker daemon at {url} requires TLS") as caught:
         DockerEngine(url, environ={}).ping()
     assert "DOCKER_TLS_VERIFY=1" in caught.value.hint
     certificates(tmp_path)
     stated = {"DOCKER_HOST": url, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}
-    with pytest.raises(ConfigurationError, match=f"the TLS settings do not fit the Docker daemon at {url}"):
+    with pytest.raises(ConfigurationError, match=f"the TLS settings do not match the Docker daemon at {url}"):
         DockerEngine(environ=stated).ping()
     others = [b"<h1>Welcome</h1>", b'{"name": "something else"}', b"[]", b'{"ApiVersion": "x"}']
     for status, body in (*((200, body) for body in others), (404, b"<h1>Nothing</h1>")):
@@ -197,5 +197,5 @@ def test_a_path_that_is_no_socket_is_a_mistake(tmp_path: Path):
     for path in (tmp_path, tmp_path / "docker.sock"):
         if path != tmp_path:
             path.touch()
-        with pytest.raises(ConfigurationError, match=f"{path} is no socket"):
+        with pytest.raises(ConfigurationError, match=f"{path} is not a socket"):
             DockerEngine(f"unix://{path}").ping()

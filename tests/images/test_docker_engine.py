@@ -291,7 +291,7 @@ def test_absent_daemon_is_worth_a_retry(tmp_path):
 
 def test_url_with_a_password_is_refused_without_showing_it():
     """Docker has no use for one, and the SDK would show it."""
-    with pytest.raises(ConfigurationError, match="holds a password") as caught:
+    with pytest.raises(ConfigurationError, match="contains a password") as caught:
         DockerEngine("tcp://user:s3cret@127.0.0.1:1").ping()
     assert "s3cret" not in f"{caught.value} {caught.value.diagnostics()}"
 

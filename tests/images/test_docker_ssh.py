@@ -129,4 +129,4 @@ def test_an_ssh_host_that_is_unknown_or_lets_nobody_in_is_a_mistake(host: Host):
     with pytest.raises(RemoteError) as broken:
         DockerEngine(url).ping()
     assert broken.value.retryable
-    assert broken.value.hint == f"`ssh ci@{host.name} docker version` has to work without a question"
+    assert broken.value.hint == f"`ssh ci@{host.name} docker version` must work without a prompt"

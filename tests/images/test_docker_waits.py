@@ -153,7 +153,7 @@ def test_a_redirect_is_not_followed(call: Callable[[DockerEngine], Any]):
             error = _failed(server, call)
         assert other.requests == []
     assert isinstance(error, RemoteError)
-    assert "leads to another place (status 307)" in error.message
+    assert "answers with a redirect (status 307)" in error.message
 
 
 def test_a_redirect_without_end():

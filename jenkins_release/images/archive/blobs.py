@@ -1,4 +1,4 @@
-"""The bytes of one archive member: hashed, decompressed and, if small JSON, kept."""
+"""The bytes of one archive member: hashed, decompressed and, if they are small JSON, kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STEP = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A file of an archive after all its bytes have passed.
+    """A file of an archive, once all its bytes have passed.
 
     Attributes:
         name: Name in the archive, normalised.
@@ -30,10 +30,10 @@ class Blob:
         digest: ``sha256:...`` of its bytes.
         diff_id: ``sha256:...`` of its uncompressed bytes; empty when ``problem`` is set.
         compression: How its bytes are compressed.
-        problem: Why it cannot be a layer; empty when it can.
-        document: Its bytes, when they were kept because they may be a JSON document.
-        header_like: What Docker takes it for by its first bytes, which are the header of a tar archive too;
-            empty if they are one thing only. See :func:`as_layer`.
+        problem: Why it cannot be a layer; empty if it can.
+        document: Its bytes, if they were kept because they may be a JSON document.
+        header_like: What Docker takes it for because of its first bytes, although they are also the header of
+            a tar archive; empty if there is no doubt. See :func:`as_layer`.
     """
 
     name: str
@@ -48,36 +48,36 @@ class Blob:
 
 
 def as_layer(blob: Blob, diff_id: str, *, repacked: bool = False) -> Blob:
-    """Return what a blob is as the layer of a ``diff_id``, which tells if its first bytes do not.
+    """Return a blob as the layer of a ``diff_id``, which decides what it is if its first bytes do not.
 
-    A plain layer begins with the name of its first file, and that may begin as compressed data does. Only
-    its own digest proves it plain: whatever a program takes it for, it gets these bytes or refuses. Seen: one
-    that looks like zstd is loaded by Docker 20.10 and not by 26.1; one that looks like bzip2 or xz by 26.1
-    with containerd's image store alone; one that looks like gzip by none.
+    A plain layer begins with the name of its first file, which may look like the beginning of compressed
+    data. Only its own digest proves that it is plain: whatever a program takes it for, it gets these bytes or
+    refuses. As seen: Docker 20.10 loads one that looks like zstd, and 26.1 does not; only 26.1 with
+    containerd's image store loads one that looks like bzip2 or xz; none loads one that looks like gzip.
 
     Args:
         blob: The blob.
-        diff_id: Digest of the uncompressed layer, of the config.
-        repacked: Whether it will be compressed before Docker sees it: then it does not matter how it begins.
+        diff_id: Digest of the uncompressed layer, from the config.
+        repacked: Whether it will be compressed before Docker sees it, so that its beginning does not matter.
     """
     if not blob.header_like or blob.digest != diff_id:
         return blob
     if repacked or blob.header_like == "zstd":
         return replace(blob, diff_id=blob.digest, compression="none", problem="")
     problem = (
-        f"it is not compressed, but its first file has a name that begins as {blob.header_like} data does, "
-        "and Docker's classic image store takes the layer for that; rename the file, or set export.layers to "
+        f"it is not compressed, but the name of its first file begins like {blob.header_like} data, and "
+        "Docker's classic image store takes the layer for that; rename the file, or set export.layers to "
         "gzip"
     )
     return replace(blob, problem=problem)
 
 
 class _Problem(Exception):
-    """The compressed bytes cannot be decompressed; the text says why."""
+    """The bytes cannot be decompressed; the text says why."""
 
 
 class BlobHasher:
-    """Hashes one member as its bytes pass, also uncompressed where they are compressed.
+    """Hashes one member as its bytes pass, and also its uncompressed bytes.
 
     Compression is recognised by magic bytes, as Docker does; see :func:`as_layer`. Output of a decompressor
     is hashed in bounded steps and dropped, so a decompression bomb costs time, never memory.
@@ -112,7 +112,7 @@ class BlobHasher:
         self._decompress(piece)
 
     def finish(self, name: str, offset: int, size: int) -> Blob:
-        """Return what was learnt of the member."""
+        """Return what was learnt about the member."""
         if not self._decided:
             self._decide()
         digest = f"sha256:{self._stored.hexdigest()}"
@@ -134,8 +134,8 @@ class BlobHasher:
         head = bytes(self._head)
         compression = docker_takes_for(head)
         if zstd_frames.is_skippable(head[:4]):
-            # Docker looks behind such a frame, skopeo takes the layer for one without compression.
-            self._problem = "it begins with a skippable zstd frame, expected one that holds data"
+            # Docker looks past such a frame; skopeo takes the layer for uncompressed.
+            self._problem = "it begins with a skippable zstd frame, expected one with data"
         elif compression == "gzip":
             self._decompressor = _Gzip(self._limits)
         elif compression == "zstd":
@@ -163,7 +163,7 @@ class BlobHasher:
 
 
 class _BoundedHash:
-    """A hash that refuses to go on for ever."""
+    """A hash with a limit on its input."""
 
     def __init__(self, limit: int) -> None:
         self._hash = hashlib.sha256()
@@ -212,7 +212,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """zstd frames (RFC 8878), also skippable ones behind the first, as Docker and skopeo read them."""
+    """zstd frames (RFC 8878), including skippable ones after the first, as Docker and skopeo read them."""
 
     compression: Compression = "zstd"
 

@@ -1,4 +1,4 @@
-"""The members of an archive by name: what they are, and where links lead."""
+"""The members of an archive by name: their kinds, and where links lead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOB_FOLDER = "blobs/sha256/"
 
 
 class Catalog:
-    """Members seen so far; complete when :meth:`check` has passed.
+    """Members seen so far; complete once :meth:`check` has passed.
 
     Args:
         limits: Bounds on documents.
@@ -48,9 +48,9 @@ class Catalog:
         """
         name = _normalise(member.name)
         if not name and member.kind is not Kind.DIRECTORY:
-            raise IntegrityError(f"archive member {member.name!r} has no name of its own")
+            raise IntegrityError(f"archive member {member.name!r} has no proper name")
         if name in self or name in self._folders:
-            raise IntegrityError(f"archive member {name or '.'!r} comes twice")
+            raise IntegrityError(f"archive member {name or '.'!r} occurs twice")
         if member.kind is Kind.DIRECTORY:
             self._folders.add(name)
         elif member.kind is Kind.SYMLINK:
@@ -67,7 +67,7 @@ class Catalog:
         self._blobs[blob.name] = blob
 
     def check(self) -> None:
-        """Check what can only be known at the end: links, and names below names.
+        """Check what is only known at the end: links, and names below names.
 
         Raises:
             IntegrityError: A link leads nowhere, or a file is used as a folder.
@@ -79,18 +79,20 @@ class Catalog:
             for depth in range(1, len(parents) + 1):
                 parent = "/".join(parents[:depth])
                 if parent in self:
-                    raise IntegrityError(f"archive member {name!r} is below {parent!r}, which is no folder")
+                    raise IntegrityError(
+                        f"archive member {name!r} is below {parent!r}, which is not a folder"
+                    )
 
     def blob(self, name: str, wanted_by: str, *, links: bool = False) -> Blob:
-        """Return the file of that name, which counts as named by a document from now on.
+        """Return the file of that name, and count it as named by a document.
 
         Args:
             name: Name as a document gives it.
             wanted_by: The document, for the message.
-            links: Whether there may be a link in its place, as for a layer that images share.
+            links: Whether it may be a link, as for a layer that images share.
 
         Raises:
-            IntegrityError: There is no such file.
+            IntegrityError: The file does not exist.
         """
         normal = _normalise(name)
         if normal not in self:
@@ -110,19 +112,19 @@ class Catalog:
         self._named.add(name)
 
     def name_old_layers(self) -> None:
-        """Count links to named layers as named that skopeo and podman write for Docker before 1.10."""
+        """Count links to named layers as named: skopeo and podman write them for Docker before 1.10."""
         for name, target in self._links.items():
             folder = name.removesuffix("/layer.tar")
             if _OLD_LAYER.fullmatch(name) and target in self._named:
                 self._named |= {name, f"{folder}/VERSION", f"{folder}/json"}
 
     def check_named(self) -> None:
-        """Check that a document names every member; other readers could find a use for the rest.
+        """Check that a document names every member: other readers might use the rest.
 
-        Docker 25 to 27 leave configs of image format 1 among the blobs, which only a digest leads to.
+        Docker 25 to 27 leave configs of image format 1 among the blobs, to which only a digest leads.
 
         Raises:
-            IntegrityError: A member is there for no reason.
+            IntegrityError: No document names a member.
         """
         folders = {name.rpartition("/")[0] for name in self._named} | {""}
         for name in tuple(folders):
@@ -138,7 +140,7 @@ class Catalog:
             raise IntegrityError(
                 f"no document of the archive names {spare[0]!r}"
                 + (f", nor {len(spare) - 1} more of its members" if len(spare) > 1 else ""),
-                hint="`docker save` writes no such archive: save the images again",
+                hint="`docker save` does not write such archives: save the images again",
             )
 
     def _is_old_config(self, blob: Blob) -> bool:
@@ -152,15 +154,15 @@ class Catalog:
         return BLOB_FOLDER + digest.removeprefix("sha256:") in self
 
     def blob_of(self, digest: str, wanted_by: str) -> Blob:
-        """Return a blob of the OCI layout. Raises IntegrityError when it is missing."""
+        """Return a blob of the OCI layout. Raises IntegrityError if it is missing."""
         return self.blob(BLOB_FOLDER + digest.removeprefix("sha256:"), wanted_by)
 
     def kept(self, digest: str) -> bytes:
-        """Return the bytes of a document by its digest. Raises IntegrityError when it is not there."""
+        """Return the bytes of a document by its digest. Raises IntegrityError if it is missing."""
         for blob in self._blobs.values():
             if blob.digest == digest and blob.document is not None:
                 return blob.document
-        raise IntegrityError(f"the archive holds no document with the digest {digest}")
+        raise IntegrityError(f"the archive has no document with the digest {digest}")
 
     def document(self, blob: Blob) -> Any:
         """Return a file's JSON.
@@ -172,7 +174,7 @@ class Catalog:
             what = (
                 f"has {blob.size} bytes, expected at most {self._limits.document_bytes}"
                 if blob.size > self._limits.document_bytes
-                else "does not begin like one, or the archive's documents are too large together"
+                else "does not begin like one, or the archive's documents are too large in total"
             )
             raise IntegrityError(f"{blob.name} should be a JSON document but {what}")
         if blob.name not in self._parsed:
@@ -201,7 +203,7 @@ def _normalise(name: str) -> str:
         raise IntegrityError(f"archive member {name!r} has an absolute name")
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if len(name.encode()) > _MAX_NAME or any(len(part.encode()) > _MAX_PART for part in parts):
-        raise IntegrityError(f"archive member {name[:100]!r}... has a name that no file system takes")
+        raise IntegrityError(f"archive member {name[:100]!r}... has a name that no file system allows")
     if ".." in parts:
         raise IntegrityError(f"archive member {name!r} has '..' in its name")
     return "/".join(parts)

@@ -1,4 +1,4 @@
-"""An image's config: its identity, its platform, and the layers that it vouches for.
+"""An image's config: its identity, its platform, and its layers.
 
 Follows the OCI image specification, config.md ("Properties") and descriptor.md.
 """
@@ -19,12 +19,12 @@ from jenkins_release.records.archive_index import ArchivedImage, ArchivedLayer
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """What a config says that identifies an image.
+    """The parts of a config that identify an image.
 
     Attributes:
         blob: The config's bytes; their digest is the image's identity.
-        platform: Platform that the image runs on; empty if the config states none. Docker loads such
-            an image for its own platform.
+        platform: Platform that the image runs on; empty if the config states none. Docker loads such an image
+            for its own platform.
         diff_ids: Digests of the uncompressed layers, base first.
     """
 
@@ -59,17 +59,17 @@ def match_layers(
     """Check stored layers against the config, one by one.
 
     Args:
-        config: The config that vouches for them.
+        config: The config.
         layers: The layers as stored, base first.
         where: The document that lists them, for the message.
         repacked: As :func:`~jenkins_release.images.archive.blobs.as_layer`.
 
     Raises:
-        IntegrityError: There are more or fewer, one cannot be read, or is not the config's.
+        IntegrityError: There are more or fewer, one cannot be read, or one is not in the config.
     """
     if len(layers) != len(config.diff_ids):
         raise IntegrityError(
-            f"{where} lists {len(layers)} layers, its config {config.blob.name} has "
+            f"{where} lists {len(layers)} layers, but its config {config.blob.name} has "
             f"{len(config.diff_ids)} diff_ids"
         )
     layers = [as_layer(*pair, repacked=repacked) for pair in zip(layers, config.diff_ids, strict=True)]
@@ -78,7 +78,7 @@ def match_layers(
             raise IntegrityError(f"layer {number} of {where}, {layer.name}, cannot be read: {layer.problem}")
         if layer.diff_id != diff_id:
             raise IntegrityError(
-                f"layer {number} of {where}, {layer.name}, is not the config's: expected {diff_id}, "
+                f"layer {number} of {where}, {layer.name}, is not in the config: expected {diff_id}, "
                 f"found {layer.diff_id}"
             )
     return tuple(
@@ -97,7 +97,7 @@ def match_layers(
 def archived_image(
     references: Sequence[str], config: ImageConfig, platform: Platform, layers: tuple[ArchivedLayer, ...]
 ) -> ArchivedImage:
-    """Put together what is known of one image."""
+    """Combine what is known about one image."""
     blob = config.blob
     return ArchivedImage(
         references=tuple(references),

@@ -1,4 +1,4 @@
-"""``manifest.json``: the layout that every Docker writes, and the only one up to Docker 24.
+"""``manifest.json``: the layout that every version of Docker writes, and the only one up to Docker 24.
 
 Follows the Docker image specification v1.2, "Combined Image JSON + Filesystem Changeset Format".
 """
@@ -28,7 +28,7 @@ _HEX_NAME = re.compile(r"(?:.*/)?(?:sha256:)?([0-9a-f]{64})(?:\.json)?")
 
 
 def read_docker_layout(catalog: Catalog) -> list[ArchivedImage]:
-    """Read the images that ``manifest.json`` lists, every config and layer checked.
+    """Read the images that ``manifest.json`` lists, and check every config and layer.
 
     Raises:
         IntegrityError: The list is empty or malformed, or a config or layer is missing or wrong.
@@ -67,7 +67,7 @@ def _image(catalog: Catalog, entry: dict[str, Any], where: str) -> ArchivedImage
     paths: list[str] = entry.get("Layers") or []
     layers = [catalog.blob(layer, where, links=True) for layer in paths]
     for path in paths:
-        # What Docker before 1.10 loaded an image by; later ones write it, and read it no more.
+        # Docker before 1.10 loaded images by it; later versions write it, but do not read it.
         if (folder := path.removesuffix("/layer.tar")) != path:
             catalog.name(f"{folder}/VERSION")
             catalog.name(f"{folder}/json")
@@ -85,4 +85,4 @@ def _check_repositories(catalog: Catalog, images: list[ArchivedImage]) -> None:
         check_reference(f"{name}:{tag}", REPOSITORIES) for name, tags in document.items() for tag in tags
     }
     if spare := names - {reference for image in images for reference in image.references}:
-        raise IntegrityError(f"{REPOSITORIES} names {min(spare)}, {MANIFEST} does not")
+        raise IntegrityError(f"{REPOSITORIES} names {min(spare)}, but {MANIFEST} does not")

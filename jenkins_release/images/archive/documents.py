@@ -1,4 +1,4 @@
-"""JSON documents of an archive, read so that no two readers can understand them differently.
+"""JSON documents of an archive, read so that no reader can understand them differently.
 
 Docker reads them with Go's ``encoding/json``; :mod:`jenkins_release.base.strict_json` says what that means.
 """
@@ -16,20 +16,20 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def parse_document(name: str, data: bytes) -> Any:
-    """Parse a JSON document strictly; its shape has to be checked too.
+    """Parse a JSON document strictly; its shape must be checked as well.
 
     Args:
-        name: The member that holds it, for the message.
+        name: The member that contains it, for the message.
         data: Its bytes.
 
     Raises:
-        IntegrityError: It is not such a document.
+        IntegrityError: It is not a valid document.
     """
     return strict_json(data, name, maps=True)
 
 
 def digest(document: dict[str, Any], key: str, where: str) -> str:
-    """Return a field that must be a ``sha256:`` digest; the document's shape was checked."""
+    """Return a field that must be a ``sha256:`` digest; the document's shape must have been checked."""
     return check_digest(document[key], f"{key!r} of {where}")
 
 

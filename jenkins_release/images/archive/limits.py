@@ -1,4 +1,4 @@
-"""How much of an archive a reader is willing to keep in memory."""
+"""How much of an archive a reader keeps in memory."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """Bounds on what an archive can make its reader keep or do.
+    """Limits on what an archive can make its reader keep or do.
 
     Attributes:
-        members: Members of the tar, extension headers included.
+        members: Members of the tar, including extension headers.
         extension_bytes: Bytes of one GNU long name or pax header.
         document_bytes: Bytes of one JSON document (containerd refuses manifests above 8 MiB).
         documents_bytes: Bytes of all JSON documents kept.
         layer_bytes: Bytes that one compressed layer may expand to.
-        zstd_window_bytes: Memory that one zstd frame may ask of the decoder.
+        zstd_window_bytes: Memory that one zstd frame may request from the decoder.
         index_depth: Indexes inside indexes.
     """
 

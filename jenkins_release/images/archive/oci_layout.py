@@ -2,7 +2,7 @@
 
 Follows the OCI image specification v1.1: image-layout.md, image-index.md, manifest.md. Names of
 images are containerd's annotation ``io.containerd.image.name``, else
-``org.opencontainers.image.ref.name``. BuildKit's attestations are told by their platform
+``org.opencontainers.image.ref.name``. BuildKit's attestations are recognised by their platform
 ``unknown/unknown`` (BuildKit, docs/attestations/attestation-storage.md).
 """
 
@@ -44,18 +44,18 @@ _CONFIG_TYPES = {
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 }
-_FOREIGN = "programs differ in what they make of it: do not load it, find out who made the archive"
+_FOREIGN = "programs treat it differently: do not load it, and find out who made the archive"
 
 
 @dataclass(frozen=True)
 class OciImage:
-    """An image of the chosen platform, and what else its name could mean.
+    """An image of the chosen platform, and what else its name could refer to.
 
     Attributes:
         image: The image.
-        configs: Config digests of every platform under the same name, for the comparison with
-            ``manifest.json``, which names the platform of the machine that saved.
-        listed: Digest of what ``index.json`` lists, and of the image's manifest if that is an index.
+        configs: Config digests of every platform under the same name, to compare with ``manifest.json``,
+            which names the platform of the machine that saved the image.
+        listed: Digest that ``index.json`` lists, and that of the image's manifest if the first is an index.
     """
 
     image: ArchivedImage
@@ -80,16 +80,16 @@ class _Choice:
 
 
 def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> list[OciImage]:
-    """Read the images that ``index.json`` lists, in the wanted platform.
+    """Read the images that ``index.json`` lists, for the wanted platform.
 
     Args:
         catalog: The archive's members.
-        wanted: The platform; None for the only one that there is.
-        depth: How many indexes may be inside one another.
+        wanted: The platform; None for the only one.
+        depth: How deeply indexes may be nested.
 
     Raises:
         IntegrityError: A document, config or layer is missing or wrong.
-        ConfigurationError: An image is not there in the wanted platform.
+        ConfigurationError: An image does not exist for the wanted platform.
     """
     layout = catalog.document(catalog.blob(LAYOUT, INDEX))
     check_shape(layout, LAYOUT_SHAPE, LAYOUT)
@@ -102,7 +102,7 @@ def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> li
         _name_all(catalog, descriptor, depth)
         candidates = list(_candidates(catalog, descriptor, INDEX, depth))
         if not candidates:
-            # Docker and skopeo find an image by its name, whatever platform it is said to be for.
+            # Docker and skopeo find an image by its name, whatever its stated platform.
             raise IntegrityError(f"entry {number} of {INDEX} is an image for no platform", hint=_FOREIGN)
         try:
             found.append(_image(catalog, descriptor, candidates, wanted))
@@ -133,7 +133,7 @@ def _image(
         chosen.platform.architecture,
     ):
         raise IntegrityError(
-            f"{label}: the index says {chosen.platform}, the config {config_blob.name} says {config.platform}"
+            f"{label}: the index says {chosen.platform}, but {config_blob.name} says {config.platform}"
         )
     layers = []
     manifest = catalog.document(catalog.blob_of(chosen.manifest.digest, label))
@@ -175,13 +175,13 @@ def _choose(label: str, candidates: list[_Choice], wanted: Platform | None) -> _
 def no_such_platform(
     label: str, wanted: Platform, available: list[Platform], *, listed: set[Platform] | None = None
 ) -> ConfigurationError:
-    """Return the error that an image is not there in the wanted platform."""
-    note = f" ({wanted} is listed, its content is not there)" if wanted in (listed or ()) else ""
+    """Return the error for an image that does not exist for the wanted platform."""
+    note = f" ({wanted} is listed, but its content is missing)" if wanted in (listed or ()) else ""
     hint = "save the image for that platform, or configure a platform that it has"
     if available and not any(map(str, available)):
         hint = (
-            "state os and architecture in the image's config, as 'docker build' does: Docker runs an image "
-            "without them as one of its own platform, other programs do not"
+            "set os and architecture in the image's config, as 'docker build' does: Docker runs an image "
+            "without them as one for its own platform, but other programs do not"
         )
     return ConfigurationError(
         f"{label} is not in the archive for {wanted}{note}; the archive holds {_listed(available)}", hint=hint
@@ -189,7 +189,7 @@ def no_such_platform(
 
 
 def raise_all(errors: Sequence[ConfigurationError]) -> None:
-    """Raise the errors of several images as one; nothing if there are none."""
+    """Raise the errors of several images as one, if there are any."""
     if not errors:
         return
     if len(errors) == 1:
@@ -202,7 +202,7 @@ def raise_all(errors: Sequence[ConfigurationError]) -> None:
 
 
 def _listed(platforms: list[Platform]) -> str:
-    return ", ".join(str(each) or "one that states no platform" for each in platforms) or "no platform of it"
+    return ", ".join(str(each) or "an unstated platform" for each in platforms) or "none of its platforms"
 
 
 def _candidates(catalog: Catalog, descriptor: _IndexEntry, parent: str, depth: int) -> Iterator[_Choice]:
@@ -210,9 +210,9 @@ def _candidates(catalog: Catalog, descriptor: _IndexEntry, parent: str, depth: i
     if platform is not None and platform.is_unknown:
         return
     if descriptor.media_type not in _INDEX_TYPES | _MANIFEST_TYPES:
-        # skopeo chooses by the platform, and then finds out by itself what the document is.
+        # skopeo chooses by platform, and then detects by itself what the document is.
         raise IntegrityError(
-            f"{parent} lists {descriptor.digest} of the type {descriptor.media_type!r}, which is no image",
+            f"{parent} lists {descriptor.digest} of the type {descriptor.media_type!r}, not an image",
             hint=_FOREIGN,
         )
     if not catalog.has_digest(descriptor.digest):
@@ -228,17 +228,17 @@ def _candidates(catalog: Catalog, descriptor: _IndexEntry, parent: str, depth: i
     own_type = document.get("mediaType") if isinstance(document, dict) else None
     if own_type not in {None, descriptor.media_type}:
         # An image to one program and an index to another: CVE-2021-41190.
-        raise IntegrityError(f"{where} is {own_type} by itself, {descriptor.media_type} in {parent}")
+        raise IntegrityError(f"{where} says that it is {own_type}, but {parent} says {descriptor.media_type}")
     if descriptor.media_type in _INDEX_TYPES:
         if depth == 0:
-            raise IntegrityError(f"{parent} has too many indexes inside one another")
+            raise IntegrityError(f"{parent} has too many nested indexes")
         for child in _descriptors(_index(document, where), "manifests", where):
             yield from _candidates(catalog, child, where, depth - 1)
         return
     config = _descriptor(_manifest(document, where)["config"], f"config of {where}")
     if config.media_type not in _CONFIG_TYPES:
         raise IntegrityError(
-            f"{where} has a config of the type {config.media_type!r}, which is no image's", hint=_FOREIGN
+            f"{where} has a config of the type {config.media_type!r}, which is not an image's", hint=_FOREIGN
         )
     if platform is None:
         platform = read_config(catalog, catalog.blob_of(config.digest, where)).platform

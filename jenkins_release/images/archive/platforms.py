@@ -1,4 +1,4 @@
-"""Platforms, compared the way containerd compares them.
+"""Platforms, compared as in containerd.
 
 Follows ``normalizeOS`` and ``normalizeArch`` of github.com/containerd/platforms: ``arm64`` and
 ``arm64/v8`` are the same, ``amd64/v1`` is ``amd64``, ``arm`` alone is ``arm/v7``.
@@ -29,7 +29,7 @@ class Platform:
     Attributes:
         os: Operating system, such as ``linux``.
         architecture: Go's name of the architecture, such as ``amd64``.
-        variant: Variant where it is not the usual one, such as ``v7``; else empty.
+        variant: Variant if it is not the default one, such as ``v7``; else empty.
     """
 
     os: str

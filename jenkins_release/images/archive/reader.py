@@ -1,4 +1,4 @@
-"""Reading an image archive while it flows past: no file, no seeking, flat memory."""
+"""Reads an image archive as a stream: no file, no seeking, constant memory."""
 
 from __future__ import annotations
 
@@ -28,42 +28,41 @@ from jenkins_release.records.archive_index import ArchivedImage, ArchiveIndex
 
 _PARALLEL_BYTES = 64 << 10
 _UNHASHED = 8
-"""Chunks that the hash of the whole archive may be behind; of 1 MiB each where a daemon sends them."""
+"""How many chunks the hash of the whole archive may lag behind; from a daemon, chunks are 1 MiB."""
 _DOCUMENTS = {MANIFEST, INDEX, LAYOUT}
 _JSON_STARTS = b"{[ \t\r\n"
 
 
 class MemberObserver(Protocol):
-    """Who wants the bytes of the layers too, as they pass: every file that is no JSON document."""
+    """Receives the bytes of the layers as they pass: every file that is not a JSON document."""
 
     def begin(self, member: TarMember) -> None:
         """A file begins."""
 
     def data(self, piece: memoryview) -> None:
-        """Further bytes of it. They do not change any more if ``bytes`` were fed to the reader."""
+        """More bytes of it. They no longer change if ``bytes`` were fed to the reader."""
 
     def end(self, blob: Blob) -> None:
-        """It is complete, and this is what was learnt of it."""
+        """It is complete; ``blob`` is what was learnt about it."""
 
 
 class ArchiveReader:
-    """Reads a ``docker save`` archive from the bytes that are pushed into it.
+    """Reads a ``docker save`` archive from bytes that are pushed to it.
 
-    Both layouts are understood: ``manifest.json`` (every Docker) and the OCI layout (Docker 25 and
-    later, either image store). Every hash is computed here, never taken from the archive, and
-    everything the archive says of itself is compared with it. Where both layouts are present they
-    must agree.
+    Both layouts are supported: ``manifest.json`` (every Docker) and the OCI layout (Docker 25 and later,
+    either image store). Every hash is computed here, never taken from the archive, and everything that the
+    archive says about itself is compared with it. If both layouts are present, they must agree.
 
-    Not for use by several threads at once; :meth:`feed` may be called from any one thread. A context manager:
-    the thread of a reader that is not fed to the end ends with the block.
+    Not for use by several threads at once; :meth:`feed` may be called from any one thread. As a context
+    manager, it ends the thread of a reader that was not fed to the end.
 
     Args:
-        platform: Platform to choose, such as ``linux/amd64``; None takes the only one there is.
-        limits: Bounds on what the archive can make the reader keep or do.
-        parallel: Whether the hash of the whole archive is computed beside that of its members, in
-            a thread of its own; nearly twice as fast where a second core is free.
+        platform: Platform to choose, such as ``linux/amd64``; None takes the only one.
+        limits: Limits on what the archive can make the reader keep or do.
+        parallel: Whether the hash of the whole archive is computed in a separate thread; nearly twice as fast
+            if a second core is free.
         hashed: Whether the whole archive is hashed; the index has an empty ``sha256`` otherwise.
-        observer: Told of the bytes of the layers.
+        observer: Receives the bytes of the layers.
         repacked: Whether the plain layers will be compressed before Docker sees them.
 
     Raises:
@@ -99,9 +98,9 @@ class ArchiveReader:
         self._stop_worker()
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes of the archive, any number.
+        """Take the next bytes of the archive.
 
-        A ``bytearray`` is free again afterwards; ``bytes`` may be held until a few chunks later.
+        A ``bytearray`` may be reused afterwards; ``bytes`` may be held for a few more chunks.
 
         Raises:
             IntegrityError: The archive is not acceptable; further calls raise the same error.
@@ -109,7 +108,7 @@ class ArchiveReader:
         if self._failure is not None:
             raise self._failure
         if self._index is not None:
-            raise ReleaseError("more bytes were fed to an archive reader that has finished")
+            raise ReleaseError("bytes were fed to an archive reader that has finished")
         view = memoryview(chunk).cast("B")
         self._hash(chunk, view)
         try:
@@ -122,7 +121,7 @@ class ArchiveReader:
                 self._catch_up(0)
 
     def finish(self) -> ArchiveIndex:
-        """Check the whole and return what the archive holds.
+        """Check the archive as a whole, and return its content.
 
         Raises:
             IntegrityError: The archive is truncated or contradicts itself.
@@ -146,7 +145,7 @@ class ArchiveReader:
         return self._index
 
     def document(self, digest: str) -> bytes:
-        """Return the bytes of a config, or of anything else that was kept, once all bytes have passed."""
+        """Return the bytes of a config, or of any other kept document, once all bytes have passed."""
         return self._catalog.kept(digest)
 
     def _hash(self, chunk: bytes | bytearray | memoryview, view: memoryview) -> None:
@@ -155,7 +154,7 @@ class ArchiveReader:
         if self._worker is None or (len(view) < _PARALLEL_BYTES and not self._behind):
             self._sha256.update(view)
             return
-        # A hash that may lag behind does not make the parser wait for it at every chunk.
+        # The hash may lag behind, so that the parser does not wait for it at every chunk.
         self._behind.append(self._worker.submit(self._sha256.update, view))
         self._catch_up(_UNHASHED if isinstance(chunk, bytes) else 1)
 
@@ -261,7 +260,7 @@ def _check_platforms(images: Sequence[ArchivedImage], wanted: Platform) -> None:
 
 
 def _merge(images: Iterable[ArchivedImage]) -> tuple[ArchivedImage, ...]:
-    """Join the entries that are the same image: one for each config digest, the first one's layers."""
+    """Merge the entries of the same image: one for each config digest, with the layers of the first."""
     merged: dict[str, ArchivedImage] = {}
     owner: dict[str, str] = {}
     for image in images:
@@ -277,24 +276,24 @@ def _merge(images: Iterable[ArchivedImage]) -> tuple[ArchivedImage, ...]:
 
 
 def _compare(docker: list[ArchivedImage], oci: list[OciImage]) -> None:
-    """Check that ``manifest.json`` and ``index.json`` say the same."""
+    """Check that ``manifest.json`` and ``index.json`` agree."""
     by_reference = {name: entry for entry in oci for name in entry.image.references}
     every_config = frozenset().union(*(entry.configs for entry in oci))
     for image in docker:
         for name in image.references:
             if name not in by_reference:
-                raise IntegrityError(f"{MANIFEST} names {name}, {INDEX} does not")
+                raise IntegrityError(f"{MANIFEST} names {name}, but {INDEX} does not")
             expected = by_reference[name].configs
             if image.config_digest not in expected:
                 raise IntegrityError(
                     f"{name} has the config {image.config_digest} in {MANIFEST}, "
-                    f"{', '.join(sorted(expected))} in {INDEX}"
+                    f"but {', '.join(sorted(expected))} in {INDEX}"
                 )
         if image.config_digest not in every_config:
-            raise IntegrityError(f"{MANIFEST} lists the config {image.config_digest}, {INDEX} does not")
+            raise IntegrityError(f"{MANIFEST} lists the config {image.config_digest}, but {INDEX} does not")
     named = {name for image in docker for name in image.references}
     if missing := by_reference.keys() - named:
         raise IntegrityError(
-            f"{INDEX} names {min(missing)}, {MANIFEST} does not",
+            f"{INDEX} names {min(missing)}, but {MANIFEST} does not",
             hint="Docker 25 wrote such archives (moby #47065): update Docker and save the images again",
         )

@@ -1,4 +1,4 @@
-"""Names of images as ``docker load`` takes them."""
+"""Image names as ``docker load`` accepts them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_reference(text: str, where: str) -> str:
         The short form: ``docker.io/library/base:1`` is ``base:1``.
 
     Raises:
-        IntegrityError: Docker would not take it.
+        IntegrityError: Docker would not accept it.
     """
     name = familiar(text)
     if name is None:

@@ -1,8 +1,8 @@
-"""The framing of a tar archive, followed while its bytes flow past.
+"""The framing of a tar archive, parsed as a stream.
 
 Follows POSIX.1-2001 pax interchange format (ustar and pax headers) and the GNU extensions that
-Go's ``archive/tar`` writes: long names and base-256 numbers. What no ``docker save`` writes, and
-what two readers could understand differently, is refused.
+Go's ``archive/tar`` writes: long names and base-256 numbers. Anything that ``docker save`` does not write, or
+that two readers could understand differently, is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jenkins_release.images.archive.limits import ArchiveLimits
 
 
 class Kind(StrEnum):
-    """What a member of an archive is; everything else is refused."""
+    """The accepted kinds of members; everything else is refused."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -40,7 +40,7 @@ _IDENTITY_RECORDS = {"path", "linkpath", "size"}
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """One member as its header describes it.
+    """One member, as described by its header.
 
     Attributes:
         name: Name as written, not yet checked.
@@ -58,24 +58,24 @@ class TarMember:
 
 
 class MemberSink(Protocol):
-    """Who is told of the members as they come."""
+    """Receives the members as they come."""
 
     def begin(self, member: TarMember) -> None:
         """A member begins; its data follows, if it has any."""
 
     def data(self, piece: memoryview) -> None:
-        """Further bytes of the member's data; the piece is only valid during the call."""
+        """More bytes of the member's data; the piece is valid only during the call."""
 
     def end(self) -> None:
         """The member is complete."""
 
 
 class TarStream:
-    """Splits pushed bytes into members.
+    """Splits a stream of bytes into members.
 
     Args:
-        sink: Who is told of the members.
-        limits: Bounds on members and extension headers.
+        sink: Receives the members.
+        limits: Limits on members and extension headers.
     """
 
     def __init__(self, sink: MemberSink, limits: ArchiveLimits) -> None:
@@ -123,7 +123,7 @@ class TarStream:
                 self._block.clear()
 
     def finish(self) -> None:
-        """Check that the archive is whole.
+        """Check that the archive is complete.
 
         Go's ``archive/tar``, which writes every ``docker save``, always ends an archive with two
         zero blocks, so their absence means that the end is missing.
@@ -141,7 +141,7 @@ class TarStream:
                 self._offset, f"after a member's data, {self._padding_left} bytes of padding are missing"
             )
         if self._block:
-            raise _truncated(self._offset, f"in a header, {len(self._block)} of {BLOCK} bytes are there")
+            raise _truncated(self._offset, f"in a header, {len(self._block)} of {BLOCK} bytes exist")
         if self._zero_blocks < 2:
             raise _truncated(
                 self._offset, f"without its end: expected two zero blocks, found {self._zero_blocks}"
@@ -168,7 +168,7 @@ class TarStream:
         if rest:
             raise IntegrityError(
                 f"the archive goes on after its end, at byte {self._offset + len(piece) - len(rest)}: "
-                f"expected nothing but zeros, found {rest[:40]!r}"
+                f"expected only zeros, found {rest[:40]!r}"
             )
         return len(piece)
 
@@ -176,7 +176,7 @@ class TarStream:
         start = self._offset - BLOCK
         if not block.strip(b"\0"):
             if self._extensions:
-                raise IntegrityError(f"the archive ends at byte {start} where a member was announced")
+                raise IntegrityError(f"the archive ends at byte {start} where a member was expected")
             self._zero_blocks += 1
             return
         if self._zero_blocks:
@@ -187,7 +187,7 @@ class TarStream:
         self._members += 1
         if self._members > self._limits.members:
             raise IntegrityError(
-                f"the archive has more than {self._limits.members} members, which no saved image has"
+                f"the archive has more than {self._limits.members} members, which saved images do not have"
             )
         header = parse_header(block, start)
         if header.type in _EXTENSIONS:
@@ -198,9 +198,10 @@ class TarStream:
     def _begin_extension(self, header: Header, start: int) -> None:
         what = _EXTENSIONS[header.type]
         if header.type in self._extensions or (self._extensions and b"x" in {*self._extensions, header.type}):
-            # Go lets a second pax header replace the first, and GNU's name win over a pax header's.
+            # In Go, a second pax header replaces the first, and GNU's name takes precedence over a pax
+            # header's.
             raise IntegrityError(
-                f"the {what} at byte {start} is one too many: programs differ in which one counts"
+                f"the {what} at byte {start} is duplicate: programs differ in which one counts"
             )
         self._extensions.add(header.type)
         if not 0 < header.size <= self._limits.extension_bytes:
@@ -223,7 +224,7 @@ class TarStream:
         if kind is Kind.FILE and name.endswith("/"):
             if header.type != b"\0":
                 raise IntegrityError(f"archive member {name!r} is a file with the name of a folder")
-            # Before POSIX a folder was a file whose name ends with a slash.
+            # Before POSIX, a folder was a file whose name ends with a slash.
             kind = Kind.DIRECTORY
         if kind is not Kind.FILE and size:
             raise IntegrityError(
@@ -260,5 +261,5 @@ class TarStream:
 def _truncated(offset: int, where: str) -> IntegrityError:
     return IntegrityError(
         f"the archive is truncated: it ends after {offset} bytes {where}",
-        hint="the transfer or the `docker save` that wrote it was cut short: make the archive again",
+        hint="the transfer or the `docker save` was cut short: make the archive again",
     )

@@ -1,7 +1,7 @@
 """Where zstd frames begin and end.
 
-``zstandard`` decompresses pushed bytes with bounded output, but does not tell whether the last
-frame is complete. The frame format is RFC 8878, section 3.1.
+``zstandard`` decompresses a stream with bounded output, but does not say whether the last frame is complete.
+The frame format is RFC 8878, section 3.1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def is_skippable(magic: bytes) -> bool:
 
 
 class FrameWalker:
-    """Follows frames and blocks by their headers, without decompressing anything."""
+    """Follows frames and blocks by their headers, without decompressing them."""
 
     def __init__(self) -> None:
         self._field = bytearray()
