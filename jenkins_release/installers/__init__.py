@@ -1,4 +1,4 @@
-"""Installers on the build machine: finding them, reading them, and having their signatures checked."""
+"""Installers on the build machine: finds and reads them, and checks their signatures."""
 
 from jenkins_release.installers.local_file import LocalFile, find_files
 from jenkins_release.installers.signature import CheckResult, SignatureCheck

@@ -1,4 +1,4 @@
-"""Files of the build's output: picked by a pattern, and read without being changed meanwhile."""
+"""Files of the build's output: selected by a pattern, and read only if they do not change."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LocalFile:
         """Look at a file.
 
         Raises:
-            ConfigurationError: It is not there, or is no plain file.
+            ConfigurationError: It does not exist, or is not a plain file.
         """
         try:
             found = path.stat()
@@ -59,8 +59,8 @@ class LocalFile:
         """Yield its bytes in pieces of at most 1 MiB.
 
         Raises:
-            IntegrityError: It was changed since it was looked at, or while it was read.
-            ConfigurationError: It cannot be read any more.
+            IntegrityError: It was changed since it was found, or while it was read.
+            ConfigurationError: It can no longer be read.
         """
         try:
             with self.path.open("rb", buffering=0) as file:
@@ -75,16 +75,16 @@ class LocalFile:
         if _FileState.of(os.fstat(descriptor)) != self._state:
             raise IntegrityError(
                 f"{self.path} was changed while it was exported",
-                hint="export when the build has ended: nothing may write to its output any more",
+                hint="export after the build has ended, when nothing writes to its output any more",
             )
 
 
 def find_files(folder: Path, pattern: str) -> list[Path]:
-    """Return the files below a folder that a pattern picks, sorted; folders are left out.
+    """Return the files below a folder that match a pattern, sorted; folders are left out.
 
     Args:
         folder: The build's output.
-        pattern: As :meth:`pathlib.Path.glob` takes it; ``**`` stands for folders at any depth.
+        pattern: As for :meth:`pathlib.Path.glob`; ``**`` matches folders at any depth.
 
     Raises:
         ConfigurationError: The folder cannot be read, or a file is a link that leads out of it.
@@ -100,6 +100,6 @@ def find_files(folder: Path, pattern: str) -> list[Path]:
     if outside:
         raise ConfigurationError(
             f"{outside[0]} is a link that leads out of {folder}",
-            hint="only what the build left in its own folder is released",
+            hint="only files in the build's own folder are released",
         )
     return found

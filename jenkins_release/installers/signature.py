@@ -1,4 +1,4 @@
-"""Whether a file is signed, as a configured command says: Authenticode, RPM, a detached signature."""
+"""Whether a file is signed, according to a configured command: Authenticode, RPM, a detached signature."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MOST_PRINTED = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a command said of one file.
+    """The result of a command for one file.
 
     Attributes:
-        signed: Whether it ended with status 0, and its output has what was expected.
-        output: The end of what it printed, one stream, at most 2000 characters.
+        signed: Whether it ended with status 0 and its output matches.
+        output: The end of its output, with stderr, at most 2000 characters.
         problem: Why the file does not count as signed; empty if it does.
     """
 
@@ -35,14 +35,14 @@ class CheckResult:
 
 
 class SignatureCheck:
-    """A command that tells whether a file is signed; no shell is involved.
+    """A command that checks whether a file is signed; no shell is involved.
 
-    It does not see this program's own secrets: variables whose names begin with ``JENKINS_RELEASE_`` or
-    ``AWS_`` are taken out of its environment.
+    It does not get this program's secrets: variables whose names begin with ``JENKINS_RELEASE_`` or ``AWS_``
+    are removed from its environment.
 
     Args:
-        command: Program and arguments; ``{file}`` in one stands for the file's absolute path.
-        expects: Regular expression that has to be found in the output; empty for none.
+        command: Program and arguments; ``{file}`` is replaced by the file's absolute path.
+        expects: Regular expression that must match in the output; empty for none.
         timeout_s: Longest time for one file, in seconds.
         environ: The environment.
     """

@@ -1,7 +1,7 @@
 """The ledger: where attestations are recorded outside the share, written once and never changed.
 
-It holds small lines under paths, and tells of each when it arrived. What a line says, and what follows
-from it, is decided by :mod:`jenkins_release.rules.gate.ledger`.
+It stores small lines under paths, and reports when each one arrived. What a line means is decided by
+:mod:`jenkins_release.rules.gate.ledger`.
 """
 
 from jenkins_release.ledger.folder import FolderLedger

@@ -1,8 +1,8 @@
-"""A ledger in a folder with permissions of its own: local, mounted, or on an SMB server.
+"""A ledger in a folder with separate permissions: local, mounted, or on an SMB server.
 
-The folder is as good as its permissions: share writers must not be able to write to it, and those who
-write lines must not be able to delete or change them. A line arrived when its file was last modified,
-as the file system tells; its owner can change that time, which an S3 bucket does not allow.
+The folder is only as safe as its permissions: users who can write to the share must not be able to write to
+it, and those who write lines must not be able to delete or change them. A line's arrival time is its file's
+modification time; its owner can change that, which an S3 bucket does not allow.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Shar
 from jenkins_release.share.staging import rename_whole, shown_path
 
 _DEPTH = 6
-"""Folders between the root and a line, at most."""
+"""Maximum folders between the root and a line."""
 
 
 class FolderLedger:
-    """A folder that takes each line once.
+    """A folder that accepts each line once.
 
     Args:
         share: The folder.
@@ -39,7 +39,7 @@ class FolderLedger:
 
     @property
     def name(self) -> str:
-        """The folder, as people write it."""
+        """The readable path of the folder."""
         return self._share.name
 
     def close(self) -> None:
@@ -49,15 +49,15 @@ class FolderLedger:
             close()
 
     def add(self, path: str, data: bytes) -> Line:
-        """Write a line once: under a hidden name, flushed, protected, renamed without ever replacing one."""
+        """Write a line once: under a hidden name, flushed, protected, and renamed without replacing one."""
         found = self._line(path)
         if found is None:
             self._write(path, data)
             found = self._line(path)
         if found is None:
             raise NotInLedger(
-                f"{self._shown(path)} was written a moment ago and is not there",
-                hint="find out who removes files of the ledger",
+                f"{self._shown(path)} was just written, but does not exist",
+                hint="find out who removes files from the ledger",
                 retryable=True,
             )
         if found.data != data:
@@ -72,7 +72,7 @@ class FolderLedger:
         return sorted((line for line in found if line is not None), key=lambda line: line.path)
 
     def folders(self, folder: str) -> list[str]:
-        """Return the names of the folders directly below a folder; hidden ones are left-overs."""
+        """Return the names of the folders directly below a folder; hidden ones are leftovers."""
         found = [entry.name for entry in self._entries(folder) if entry.is_folder]
         return sorted(name for name in found if not name.startswith("."))
 
@@ -87,13 +87,13 @@ class FolderLedger:
         try:
             rename_whole(self._share, temporary, path)
         except PathExists:
-            self._discard(temporary)  # another writer was quicker; add() compares the two
+            self._discard(temporary)  # another writer was faster; add() compares the two
 
     def _discard(self, temporary: str) -> None:
         try:
             self._share.remove(temporary)
         except RemoteError:
-            return  # a folder that only takes files keeps it; hidden names are never read
+            return  # an append-only folder keeps it; hidden names are never read
 
     def _line(self, path: str) -> Line | None:
         try:

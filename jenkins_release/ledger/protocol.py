@@ -1,4 +1,4 @@
-"""What the release process needs of a ledger, wherever it is kept."""
+"""What the release process needs from a ledger of any kind."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from jenkins_release.records.ledger_line import Line
 MAX_LINE_BYTES = 16 * 1024
 """Largest line that is read; one has a few hundred bytes."""
 MAX_LINES = 5000
-"""Most lines that are read from below one folder: a build has as many as its chain of attestations."""
+"""Maximum lines that are read below one folder: a build has one for each attestation in its chain."""
 
 
 class NotInLedger(RemoteError):
-    """There is no line under that path."""
+    """The path has no line."""
 
 
 class Ledger(Protocol):
-    """A store that takes each line once. Every method may raise :class:`RemoteError`."""
+    """A store that accepts each line once. Every method may raise :class:`RemoteError`."""
 
     @property
     def name(self) -> str:
-        """The ledger as people write it, such as ``s3://bucket/prefix``; never with a login."""
+        """The readable name of the ledger, such as ``s3://bucket/prefix``; never with a login."""
         ...
 
     def add(self, path: str, data: bytes) -> Line:
-        """Write a line once, and return it as the ledger has it.
+        """Write a line once, and return it as stored.
 
-        The same bytes under the same path are success, whoever wrote them: so an attempt whose answer was
-        lost is looked up, and two writers of one line do not disturb each other.
+        The same bytes under the same path are a success, whoever wrote them: so an attempt whose answer was
+        lost is looked up, and two writers of one line do not conflict.
 
         Raises:
-            IntegrityError: There is another line under the path; nothing was changed.
+            IntegrityError: The path has another line; nothing was changed.
         """
         ...
 
     def read(self, folder: str) -> list[Line]:
-        """Return every line below a folder, sorted by path; none if there is no such folder.
+        """Return every line below a folder, sorted by path; empty if the folder does not exist.
 
         Raises:
             IntegrityError: There are more than :data:`MAX_LINES`, or one is far too large.
@@ -45,7 +45,7 @@ class Ledger(Protocol):
         ...
 
     def folders(self, folder: str) -> list[str]:
-        """Return the names of the folders directly below a folder, sorted; none if there is none."""
+        """Return the names of the folders directly below a folder, sorted; empty if there are none."""
         ...
 
 
@@ -53,7 +53,7 @@ def check_line(data: bytes, shown: str) -> bytes:
     """Return a line's bytes. Raises IntegrityError if they are too many."""
     if len(data) > MAX_LINE_BYTES:
         raise IntegrityError(
-            f"{shown} has {len(data)} bytes, a line of the ledger has at most {MAX_LINE_BYTES}",
+            f"{shown} has {len(data)} bytes, but a line of the ledger has at most {MAX_LINE_BYTES}",
             hint="find out who wrote it",
         )
     return data
@@ -63,15 +63,15 @@ def check_count(count: int, shown: str) -> None:
     """Check how many lines there are. Raises IntegrityError if they are too many."""
     if count > MAX_LINES:
         raise IntegrityError(
-            f"there are more than {MAX_LINES} lines below {shown}, no build has as many attestations",
+            f"there are more than {MAX_LINES} lines below {shown}, but no build has that many attestations",
             hint="find out who wrote them",
         )
 
 
 def other_line(shown: str, wanted: bytes, found: bytes) -> IntegrityError:
-    """Make the error of a path that is taken by another line; it quotes both."""
+    """Return the error for a path that has another line; it quotes both."""
     return IntegrityError(
-        f"{shown} is in the ledger with other content: expected {_quoted(wanted)}, found {_quoted(found)}",
+        f"{shown} has different content in the ledger: expected {_quoted(wanted)}, found {_quoted(found)}",
         hint="find out who wrote the other line; nothing in the ledger is ever replaced",
     )
 

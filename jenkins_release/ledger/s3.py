@@ -1,9 +1,9 @@
 """A ledger in an Amazon S3 bucket: one object for each line, written with ``If-None-Match: *``.
 
-S3 takes such a write only if there is no object under the key, and tells of each object when it was
-made (``LastModified``), by its own clock. In a bucket with versioning an object that was deleted or
-written over keeps its first version; that one is read, and the line says what happened. A bucket's
-default retention (object lock) applies to each line by itself.
+S3 accepts such a write only if the key has no object, and reports by its own clock when each object was
+created (``LastModified``). In a bucket with versioning, an object that was deleted or overwritten keeps its
+first version: that one is read, and the line says what happened. A bucket's default retention (object lock)
+applies to each line.
 
 Sources: Amazon S3 User Guide, "Conditional requests" and "Retaining multiple versions of objects".
 """
@@ -29,12 +29,12 @@ from jenkins_release.records.ledger_line import Line
 
 
 class S3Ledger(BucketFolder):
-    """A folder of an S3 bucket that takes each line once.
+    """A folder of an S3 bucket that accepts each line once.
 
     Args:
-        bucket: Name of the bucket; it has to exist.
-        region: AWS region that it is configured to be in; empty for the one that it is in.
-        prefix: Folder in it; empty for all of it.
+        bucket: Name of the bucket, which must exist.
+        region: Configured AWS region; empty for the bucket's actual one.
+        prefix: Folder in it; empty for the whole bucket.
         settings: How the bucket is used.
     """
 
@@ -44,7 +44,7 @@ class S3Ledger(BucketFolder):
         super().__init__(Bucket(bucket, region, section="ledger", missing=NotInLedger, **settings), prefix)
 
     def add(self, path: str, data: bytes) -> Line:
-        """Write a line once; if S3 refuses or does not answer, what is there is looked up and compared."""
+        """Write a line once; if S3 refuses or does not answer, the existing object is read and compared."""
         try:
             self._bucket.put_once(f"write {self._shown(path)}", self._key(path), data)
         except RemoteError as error:
@@ -58,7 +58,7 @@ class S3Ledger(BucketFolder):
         return map_parallel(lambda item: self._first(*item), sorted(versions.items()))
 
     def folders(self, folder: str) -> list[str]:
-        """Return the names of the folders directly below a folder, those of deleted lines too."""
+        """Return the names of the folders directly below a folder, including those of deleted lines."""
         prefix = self._key(folder) + ("/" if folder else "")
         what = f"list {self._shown(folder)}"
         pages = self._bucket.pages("list_object_versions", what, Prefix=prefix, Delimiter="/")
@@ -66,11 +66,11 @@ class S3Ledger(BucketFolder):
         return sorted(name for each in found if (name := each.removeprefix(prefix).strip("/")))
 
     def _looked_up(self, path: str, data: bytes, error: ReleaseError) -> Line:
-        """Tell a write that was refused or failed from one whose answer was lost."""
+        """Distinguish a write that was refused or failed from one whose answer was lost."""
         try:
             found = self._get(path)
         except ReleaseError:
-            raise error from error.__cause__  # the better message: what is the matter with the write
+            raise error from error.__cause__  # the better message: why the write failed
         return self._same(path, data, found)
 
     def _same(self, path: str, data: bytes, found: Line) -> Line:
@@ -79,7 +79,7 @@ class S3Ledger(BucketFolder):
         return found
 
     def _versions(self, folder: str) -> dict[str, list[dict[str, Any]]]:
-        """List the versions of each key below a folder; a delete marker is one too."""
+        """List the versions of each key below a folder, including delete markers."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         found: dict[str, list[dict[str, Any]]] = {}
@@ -91,7 +91,7 @@ class S3Ledger(BucketFolder):
             )
             for page in pages:
                 for each in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
-                    if not each["Key"].endswith("/"):  # what the console makes for an empty folder
+                    if not each["Key"].endswith("/"):  # what the console creates for an empty folder
                         found.setdefault(each["Key"], []).append(each)
                 if len(found) > MAX_LINES:
                     break
@@ -103,11 +103,11 @@ class S3Ledger(BucketFolder):
         path = key.removeprefix(self._prefix)
         if len(versions) == 1 and "ETag" in versions[0]:
             return self._get(path)
-        # Markers have no content; of two in one second, the list has the later one first.
+        # Markers have no content; of two in the same second, the later one is first in the list.
         real = [each for each in versions if "ETag" in each]
         removed = len(versions) - len(real)
         problem = f"{self._shown(path)} was " + (
-            "deleted" if removed else f"written over: it has {len(real)} versions"
+            "deleted" if removed else f"overwritten: it has {len(real)} versions"
         )
         if not real:
             moment = min(each["LastModified"] for each in versions)

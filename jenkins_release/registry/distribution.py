@@ -1,4 +1,4 @@
-"""Any registry over the distribution API: reading manifests, and nothing else.
+"""Reads manifests and blobs from any registry over the distribution API.
 
 Sources: OCI Distribution Specification 1.1 ("Pulling manifests") and, for tokens, "Token
 Authentication Specification" of the CNCF distribution project. Amazon ECR answers with a ``Basic``
@@ -43,13 +43,13 @@ from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.registry.transport import is_protected, root_url
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-"""Largest manifest that registries have to take (OCI Distribution Specification, "Pushing Manifests")."""
+"""Largest manifest that registries must accept (OCI Distribution Specification, "Pushing Manifests")."""
 _MAX_ANSWER_BYTES = 1024 * 1024
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PARAMETER = re.compile(r'\b(\w+)="([^"]*)"')
 _TOKEN = re.compile(r"[!-~]+")
-"""What a header can carry; how a token is made is the registry's own matter (RFC 6750 section 2.1)."""
+"""What a header can contain; how a token is made is up to the registry (RFC 6750 section 2.1)."""
 _REFERENCE = re.compile(
     r"(?P<host>localhost(?::\d+)?|\[::1\](?::\d+)?|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::\d+)?)"
     r"/(?P<repository>[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)"
@@ -60,13 +60,13 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True)
 class ImageReference:
-    """An image in a registry, as ``docker pull`` names it.
+    """An image in a registry, named as for ``docker pull``.
 
     Attributes:
         host: Registry host, with port if any.
         repository: Repository.
-        tag: Tag; empty if none is given.
-        digest: Manifest digest, which counts before the tag; empty if none is given.
+        tag: Tag; empty if not given.
+        digest: Manifest digest, which takes precedence over the tag; empty if not given.
     """
 
     host: str
@@ -81,13 +81,13 @@ class ImageReference:
         if found is None or not re.search(r"[.:]|^localhost$", found["host"]):
             raise ConfigurationError(
                 f"{text!r} does not name an image in a registry",
-                hint="write REGISTRY/REPOSITORY, with :TAG or @sha256:DIGEST if need be",
+                hint="write REGISTRY/REPOSITORY, with :TAG or @sha256:DIGEST if needed",
             )
         return cls(found["host"], found["repository"], found["tag"] or "", found["digest"] or "")
 
 
 class _Anonymous(AuthBase):
-    """Sends no credentials: without it requests would look for some in ``~/.netrc``."""
+    """Sends no credentials: without it, requests would look for some in ``~/.netrc``."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
@@ -103,14 +103,14 @@ class _Bearer(AuthBase):
 
 
 class DistributionRegistry:
-    """A registry at a host, reached over https; over http on loopback only.
+    """A registry at a host, over https; over http only on loopback.
 
-    Proxies and private certificate authorities are those of the process's environment
+    Proxies and private certificate authorities come from the process' environment
     (``HTTPS_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``).
 
     Args:
-        host: Registry host, with port if any, as it stands before the first ``/`` of a reference.
-        login: Credentials; None to read as anybody.
+        host: Registry host, with port if any: what precedes the first ``/`` of a reference.
+        login: Credentials; None to read anonymously.
         limits: How long a request may take.
     """
 
@@ -128,9 +128,9 @@ class DistributionRegistry:
         """Read a manifest by tag or digest; its digest is computed from its bytes.
 
         Raises:
-            IntegrityError: The bytes do not have the digest that was asked for or that the registry
-                names, or they are too many.
-            ConfigurationError: The registry asks for a login, or has no such image.
+            IntegrityError: The bytes do not match the digest that was requested or that the registry names,
+                or there are too many.
+            ConfigurationError: The registry requires a login, or does not have the image.
             RemoteError: The registry does not answer, or refuses.
         """
         what = f"{self.host}/{repository}{'@' if is_digest(reference) else ':'}{reference}"
@@ -149,12 +149,12 @@ class DistributionRegistry:
         return RawManifest(digest, kind, data)
 
     def content(self, repository: str, manifest: RawManifest, platform: str) -> Content:
-        """Return what a manifest names; an index is followed to its only platform.
+        """Return the content of a manifest, following an index to its only platform.
 
         Args:
             repository: Repository that it was read from.
             manifest: The manifest.
-            platform: Platform that an index has to be for.
+            platform: The expected platform of an index.
 
         Raises:
             IntegrityError: It is malformed, or not for exactly that platform.
@@ -167,10 +167,10 @@ class DistributionRegistry:
         return read_content(manifest, what)
 
     def blob(self, repository: str, digest: str) -> Iterator[bytes]:
-        """Yield a blob's bytes as they come; whoever takes them hashes and measures them.
+        """Yield a blob's bytes as they come; the caller checks digest and size.
 
         Raises:
-            ConfigurationError: The registry asks for a login, or has no such blob.
+            ConfigurationError: The registry requires a login, or does not have the blob.
             RemoteError: The registry does not answer, refuses, or breaks off.
         """
         what = f"{self.host}/{repository}@{digest}"
@@ -193,7 +193,7 @@ class DistributionRegistry:
             yield answer
 
     def _get(self, url: str, what: str, auth: AuthBase, stack: ExitStack) -> Exchange:
-        """Ask for a URL; a redirect is followed without the login, and over https or on loopback only."""
+        """Request a URL; redirects are followed without the login, and only over https or on loopback."""
         headers = {"Accept": ", ".join(ACCEPTED_TYPES)} if "/manifests/" in url else {}
         for _ in range(_MOST_REDIRECTS):
             request = exchange(
@@ -205,9 +205,9 @@ class DistributionRegistry:
             answer.told()
             place = location(answer.headers.get("Location", ""), url, answer.host)
             if not is_protected(place):
-                raise RemoteError(f"{what}: {answer.host} leads to a server without TLS")
+                raise RemoteError(f"{what}: {answer.host} redirects to a server without TLS")
             url, auth = place.geturl(), _Anonymous()
-        raise NoAnswer(f"{self.host} leads from one place to another without an end")
+        raise NoAnswer(f"{self.host} redirects too often")
 
     def _answer_challenge(self, answer: Answer, repository: str, what: str) -> AuthBase:
         challenge = answer.headers.get("WWW-Authenticate", "")
@@ -224,8 +224,8 @@ class DistributionRegistry:
         realm = location(stated, self._root, self.host)
         if not is_protected(realm):
             raise RemoteError(
-                f"{what}: the registry sends the login to {shown(stated)!r}, which is not https",
-                hint="a password is only sent over https, or on loopback",
+                f"{what}: the registry asks to send the login to {shown(stated)!r}, which is not https",
+                hint="passwords are sent only over https or on loopback",
             )
         query = {"service": given.get("service", ""), "scope": f"repository:{repository}:pull"}
         url = realm._replace(query="&".join(filter(None, (realm.query, urlencode(query))))).geturl()
@@ -251,11 +251,11 @@ class DistributionRegistry:
             yield
         except Untrusted as error:
             raise RemoteError(
-                f"{what}: {error}", hint="REQUESTS_CA_BUNDLE names a file with further authorities"
+                f"{what}: {error}", hint="set REQUESTS_CA_BUNDLE to a file with the certificate authority"
             ) from error
         except NoAnswer as error:
             raise RemoteError(
-                f"{what}: the registry {self.host} does not answer as one: {error}",
+                f"{what}: the registry {self.host} does not answer like one: {error}",
                 hint="check the name, the network, and HTTPS_PROXY",
                 retryable=True,
             ) from error
@@ -279,7 +279,7 @@ def _check_status(answer: Exchange, what: str, *, logged_in: bool) -> None:
     if status == 404:
         raise ConfigurationError(
             f"{what}: the registry has no such image",
-            hint="check repository and tag; some registries answer so without a login too",
+            hint="check repository and tag; without a login, some registries answer like this",
         )
     raise RemoteError(
         f"{what}: the registry answers with status {status}",
@@ -290,6 +290,6 @@ def _check_status(answer: Exchange, what: str, *, logged_in: bool) -> None:
 
 def _login_needed(what: str, *, logged_in: bool) -> ConfigurationError:
     return ConfigurationError(
-        f"{what}: the registry {'refuses the login' if logged_in else 'asks for a login'}",
+        f"{what}: the registry {'refuses the login' if logged_in else 'requires a login'}",
         hint="set JENKINS_RELEASE_REGISTRY_USER and JENKINS_RELEASE_REGISTRY_PASSWORD or ..._PASSWORD_FILE",
     )

@@ -1,4 +1,4 @@
-"""Amazon ECR through its own API: tags as data, verified reads, and tokens minted on demand."""
+"""Amazon ECR through its own API: tags as data, verified reads, and tokens on demand."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from jenkins_release.registry.token import mint
 
 
 class EcrRegistry:
-    """The registry of one AWS account in one region; may be shared between threads.
+    """The registry of an AWS account in a region; may be shared between threads.
 
     Args:
         region: AWS region, such as ``eu-central-1``.
-        account: Account that owns the registry; the credentials' own account when None.
-        platform: The platform that an index has to be for, and for nothing else.
+        account: Account that owns the registry; the credentials' own account if None.
+        platform: The only platform that an index may be for.
         create: How repositories are created.
         profile: Profile of the shared AWS configuration.
         client: A boto3 ``ecr`` client instead of one from boto3's credential chain.
-        now: The current time; a token's lifetime is measured against it.
+        now: Returns the current time, to check a token's lifetime.
         limits: How long a call may take.
     """
 
@@ -71,7 +71,7 @@ class EcrRegistry:
         return urlsplit(self.endpoint).netloc
 
     def login(self) -> RegistryLogin:
-        """Mint a fresh token: ``GetAuthorizationToken``, valid for 12 hours.
+        """Get a new token: ``GetAuthorizationToken``, valid for 12 hours.
 
         A token works for every registry that its principal may use (ECR user guide, "Private
         registry authentication"), so it also serves another account's registry.
@@ -102,7 +102,7 @@ class EcrRegistry:
         """Describe several repositories (``DescribeRepositories``, 100 names in a call).
 
         Returns:
-            The repositories found, by name; a missing one is left out.
+            The existing repositories, by name.
 
         Raises:
             RemoteError: ECR refused or failed.
@@ -110,7 +110,7 @@ class EcrRegistry:
         return {each["repositoryName"]: _repository(each) for each in self._api.repositories(names)}
 
     def create_repository(self, name: str) -> Repository:
-        """Create a repository as configured (``CreateRepository``); an existing one is returned as it is.
+        """Create a repository as configured (``CreateRepository``); an existing one is returned unchanged.
 
         Raises:
             RemoteError: ECR refused or failed.
@@ -129,7 +129,7 @@ class EcrRegistry:
             try:
                 return self.repository(name)
             except RepositoryNotFound as error:
-                error.retryable = True  # it was made a moment ago, and does not show yet
+                error.retryable = True  # it was just created, and is not visible yet
                 raise
         if answer["repository"]["repositoryName"] != name:
             raise RemoteError(
@@ -142,15 +142,15 @@ class EcrRegistry:
     def images(self, repository: str, references: Sequence[str]) -> dict[str, StoredImage]:
         """Read images by tag or digest (``BatchGetImage``) and check every byte of their manifests.
 
-        An index is followed to the manifest of ``platform``, which is checked just the same.
+        An index is followed to the manifest of ``platform``, which is checked in the same way.
 
         Returns:
-            The images found, keyed by the reference asked for; a missing one is left out.
+            The existing images, by requested reference.
 
         Raises:
-            RepositoryNotFound: There is no such repository.
-            IntegrityError: The bytes of a manifest do not have its digest, or it is malformed, or an
-                index is not for exactly ``platform``.
+            RepositoryNotFound: The repository does not exist.
+            IntegrityError: The bytes of a manifest do not match its digest, it is malformed, or an index is
+                not for exactly ``platform``.
             RemoteError: ECR refused or failed.
         """
         found = self._api.manifests(repository, references)
@@ -169,7 +169,7 @@ class EcrRegistry:
                     raise IntegrityError(
                         f"{what}: its index names {digest} of {size} bytes, which ECR does not hold",
                         hint="push the image again",
-                        retryable=True,  # the index may show before what it lists
+                        retryable=True,  # the index may be visible before what it lists
                     )
                 single = children[digest]
             content = manifests.read_content(single, what)
@@ -186,7 +186,7 @@ class EcrRegistry:
         """Return the blobs that the repository lacks (``BatchCheckLayerAvailability``).
 
         Raises:
-            RepositoryNotFound: There is no such repository.
+            RepositoryNotFound: The repository does not exist.
             RemoteError: ECR refused, failed, or did not accept a digest.
         """
         missing = set(digests)
@@ -205,7 +205,7 @@ class EcrRegistry:
     def mounts_blobs(self) -> bool:
         """Whether the account opted in to blob mounting (``GetAccountSetting``, ``BLOB_MOUNTING``).
 
-        A caller that may not ask is told no: a blob is then uploaded to each repository.
+        Returns False if the caller may not ask: a blob is then uploaded to each repository.
 
         Raises:
             RemoteError: ECR failed.
@@ -216,27 +216,27 @@ class EcrRegistry:
         """Return every tag of a repository (``ListImages``, all pages).
 
         Raises:
-            RepositoryNotFound: There is no such repository.
+            RepositoryNotFound: The repository does not exist.
             RemoteError: ECR refused or failed.
         """
         return self._api.tags(repository)
 
     def scan(self, repository: str, digest: str) -> Scan:
-        """Return where the scan of an image stands, and what it found (``DescribeImageScanFindings``).
+        """Return the status and findings of an image's scan (``DescribeImageScanFindings``).
 
         Raises:
-            RepositoryNotFound: There is no such repository.
+            RepositoryNotFound: The repository does not exist.
             RemoteError: ECR refused or failed.
         """
         return self._api.scan(repository, digest)
 
     def inventory(self, repository: str) -> list[HeldImage]:
-        """Return every image, tagged or not (``DescribeImages``); manifests are only read of indexes.
+        """Return every image, tagged or not (``DescribeImages``); only manifests of indexes are read.
 
-        ECR notes a pull at least once in 24 hours (ECR API reference, ImageDetail).
+        ECR records a pull at least once in 24 hours (ECR API reference, ImageDetail).
 
         Raises:
-            RepositoryNotFound: There is no such repository.
+            RepositoryNotFound: The repository does not exist.
             IntegrityError: An index cannot be read.
             RemoteError: ECR refused or failed.
         """
@@ -259,41 +259,41 @@ class EcrRegistry:
     def set_tag(self, image: StoredImage, tag: str) -> None:
         """Let ``tag`` name exactly ``image`` (``PutImage``).
 
-        The tag is looked at first: ECR refuses to set a tag again even to the same content, in a
-        mutable repository too (ECR API reference, PutImage; aws/containers-roadmap #2380).
+        The tag is read first: ECR refuses to set a tag again even to the same content, also in a mutable
+        repository (ECR API reference, PutImage; aws/containers-roadmap #2380).
 
         Raises:
             TagConflict: The tag is immutable and names other content; nothing was changed.
-            IntegrityError: The bytes of ``image`` do not have its digest.
-            RepositoryNotFound: There is no such repository.
+            IntegrityError: The bytes of ``image`` do not match its digest.
+            RepositoryNotFound: The repository does not exist.
             RemoteError: ECR refused or failed, or lacks a layer of the image.
         """
         try:
             put_tag(self._api, image, tag)
         except TagConflict as error:
-            # A tag that may be moved since a moment is refused as if it might not.
+            # Just after a tag was made movable, ECR may still refuse to move it.
             error.retryable = not self.repository(image.repository).is_immutable(tag)
             raise
 
     def remove_tag(self, repository: str, tag: str) -> None:
-        """Remove a tag (``BatchDeleteImage``); a missing one is fine.
+        """Remove a tag (``BatchDeleteImage``); it may be missing.
 
-        **With its last tag ECR deletes the image itself** (ECR API reference, BatchDeleteImage).
-        Whoever wants to keep the image sets another tag first.
+        **With its last tag, ECR deletes the image itself** (ECR API reference, BatchDeleteImage). To keep the
+        image, set another tag first.
 
         Raises:
-            RepositoryNotFound: There is no such repository.
+            RepositoryNotFound: The repository does not exist.
             RemoteError: ECR refused or failed.
         """
         self._remove(f"remove the tag {repository}:{tag}", repository, {"imageTag": tag})
 
     def remove_image(self, repository: str, digest: str) -> None:
-        """Delete an image with all its tags (``BatchDeleteImage``); a missing one is fine.
+        """Delete an image with all its tags (``BatchDeleteImage``); it may be missing.
 
         ECR refuses an image that an index in the repository lists (``ImageReferencedByManifestList``).
 
         Raises:
-            RepositoryNotFound: There is no such repository.
+            RepositoryNotFound: The repository does not exist.
             RemoteError: ECR refused or failed.
         """
         self._remove(f"delete the image {repository}@{digest}", repository, {"imageDigest": digest})
@@ -305,18 +305,18 @@ class EcrRegistry:
                 raise failed(what, next(iter(image.values())), failure)
 
     def allow_moving(self, repository: Repository, tag: str) -> Repository:
-        """Let a tag of an immutable repository be moved (``PutImageTagMutability``).
+        """Make a tag of an immutable repository movable (``PutImageTagMutability``).
 
-        The tag becomes an exclusion filter of its own. ECR takes five: the oldest filter without a
-        wildcard makes room, so the tag of an old line stays where it points.
+        The tag becomes a separate exclusion filter. ECR allows five: the oldest filter without a wildcard is
+        dropped if necessary, so the tag of an old line stays fixed.
 
         Returns:
-            The repository as it is now; unchanged if the tag could be moved already.
+            The repository as it is now; unchanged if the tag was already movable.
 
         Raises:
-            RepositoryNotFound: There is no such repository.
-            ConfigurationError: Five wildcard filters leave no room, or the repository is mutable and excludes
-                the tag.
+            RepositoryNotFound: The repository does not exist.
+            ConfigurationError: There are already five wildcard filters, or the repository is mutable and
+                excludes the tag.
             RemoteError: ECR refused or failed.
         """
         now = self.repository(repository.name)
@@ -326,7 +326,7 @@ class EcrRegistry:
             raise ConfigurationError(
                 f"the tag {tag} of {now.name} cannot be moved: the repository is {now.mutability}, and its "
                 f"filters {', '.join(now.exclusions)} are its immutable tags",
-                hint="make the repository IMMUTABLE_WITH_EXCLUSION, or take the tag out of its filters",
+                hint="make the repository IMMUTABLE_WITH_EXCLUSION, or remove the tag from its filters",
             )
         filters = make_room(now.exclusions, tag, repository.name)
         self._api.call(
@@ -338,8 +338,8 @@ class EcrRegistry:
         now = self.repository(repository.name)
         if now.is_immutable(tag):
             raise RemoteError(
-                f"ECR does not show yet that the tag {tag} of {repository.name} may be moved, which was set "
-                "a moment ago",
+                f"ECR does not show yet that the tag {tag} of {repository.name} may be moved, which was just "
+                "set",
                 hint="run the command again",
                 retryable=True,
             )

@@ -1,10 +1,9 @@
 """Calls of the ECR API: batched, checked, and with every error translated.
 
-Quotas that the batches respect (Amazon ECR user guide, "Service quotas", and the API reference):
+The batches respect these quotas (Amazon ECR user guide, "Service quotas", and the API reference):
 100 identifiers in BatchGetImage, BatchCheckLayerAvailability and BatchDeleteImage; per second and
-region 2,000 BatchGetImage, 1,000 BatchCheckLayerAvailability and about 10 PutImage. Calls above
-the rate are throttled: the client repeats them with back-off, and what still fails leaves here as a
-retryable RemoteError.
+region 2,000 BatchGetImage, 1,000 BatchCheckLayerAvailability and about 10 PutImage. Calls above the rate are
+throttled: the client repeats them with back-off, and raises a retryable RemoteError if they still fail.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ _log = logging.getLogger(__name__)
 _NOT_TOLD = frozenset(
     {"AccessDeniedException", "ValidationException", "InvalidParameterException", "UnknownOperationException"}
 )
-"""Answers of an account that does not tell the setting, or a region that does not know it."""
+"""Errors of an account that does not allow reading the setting, or a region that does not know it."""
 BATCH = 100
-"""Identifiers in one batch call at most (ECR API reference)."""
+"""Maximum identifiers in one batch call (ECR API reference)."""
 
 
 class EcrCalls:
@@ -62,7 +61,7 @@ class EcrCalls:
         self._lock = threading.Lock()
 
     def client(self) -> Any:
-        """Return the boto3 client, made at first use."""
+        """Return the boto3 client, created on first use."""
         with self._lock:
             if self._made is None:
                 self._made = aws_client("ecr", self.region, profile=self._profile, limits=self._limits)
@@ -79,12 +78,12 @@ class EcrCalls:
 
         Args:
             action: boto3's name of the action, such as ``put_image``.
-            what: What it is for, as an infinitive, for messages.
-            passing: Codes of errors that leave untranslated, as botocore's ``ClientError``.
+            what: The purpose, as an infinitive, for messages.
+            passing: Error codes that are raised untranslated, as botocore's ``ClientError``.
             **parameters: The action's arguments; the registry is added.
 
         Raises:
-            RepositoryNotFound: The registry has no such repository.
+            RepositoryNotFound: The repository does not exist.
             ReleaseError: Any other failure, translated.
         """
         from botocore.exceptions import BotoCoreError, ClientError
@@ -103,14 +102,14 @@ class EcrCalls:
             raise translate(error, what) from error
 
     def manifests(self, repository: str, references: Sequence[str]) -> dict[str, RawManifest]:
-        """Read manifests by tag or digest (``BatchGetImage``); each one's digest is recomputed.
+        """Read manifests by tag or digest (``BatchGetImage``), and recompute each digest.
 
         Returns:
-            The manifests found, keyed by the reference asked for; a missing one is left out.
+            The existing manifests, by requested reference.
 
         Raises:
-            RepositoryNotFound: The registry has no such repository.
-            IntegrityError: Bytes do not have their digest, or another digest came than was asked for.
+            RepositoryNotFound: The repository does not exist.
+            IntegrityError: Bytes do not match their digest, or the digest is not the requested one.
             RemoteError: ECR refused or failed, or left a reference out of its answer.
         """
         found: dict[str, RawManifest] = {}
@@ -121,9 +120,9 @@ class EcrCalls:
     def repositories(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Describe repositories; those that do not exist are left out.
 
-        A call that names a missing repository is refused as a whole, with the name of one only (ECR
-        API reference, DescribeRepositories); so may be one where the caller's policy covers only some
-        of the names. Then each is asked for by itself.
+        ECR refuses the whole call if one repository is missing, and names only one (ECR API reference,
+        DescribeRepositories). It may also refuse if the caller's policy covers only some of the names. Then
+        each repository is described by a separate call.
         """
         found: list[dict[str, Any]] = []
         for batch in batches(names):
@@ -193,10 +192,10 @@ class EcrCalls:
             page = {"nextToken": token}
 
     def scan(self, repository: str, digest: str) -> Scan:
-        """Return where the scan of an image stands, and what it found.
+        """Return the status and findings of an image's scan.
 
-        ECR's own word counts where it counts the findings. An enhanced scan without any count says
-        nothing: Inspector has not looked yet, or has found nothing.
+        If ECR counts the findings, its answer is used. An enhanced scan without counts says nothing:
+        Inspector has not scanned yet, or has found nothing.
         """
         from botocore.exceptions import ClientError
 
@@ -213,7 +212,7 @@ class EcrCalls:
             if error_code(error) == "ScanNotFoundException":
                 return Scan("none")
             refused = translate(error, what)
-            refused.retryable = True  # an image that was just pushed may not be known there yet
+            refused.retryable = True  # Inspector may not know an image yet that was just pushed
             raise refused from error
         status = str((answer.get("imageScanStatus") or {}).get("status") or "none")
         found = answer.get("imageScanFindings") or {}
@@ -267,8 +266,8 @@ class EcrCalls:
         if strangers:
             asked = ", ".join(sorted(unanswered) or batch)
             raise IntegrityError(
-                f"{repository}: ECR was asked for {asked} and answered with {', '.join(strangers)}",
-                hint="do not release it: something between here and ECR changes its answers",
+                f"{repository}: requested {asked}, but ECR answered with {', '.join(strangers)}",
+                hint="do not release it: something on the way from ECR changes its answers",
             )
         if unanswered:
             raise RemoteError(
@@ -286,22 +285,22 @@ class EcrCalls:
 
 
 def batches(items: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the items in their order, each once, in lists of at most :data:`BATCH`."""
+    """Yield the items in order, each once, in lists of at most :data:`BATCH`."""
     once = list(dict.fromkeys(items))
     for start in range(0, len(once), BATCH):
         yield once[start : start + BATCH]
 
 
 def changed(what: str, expected: str, found: str) -> IntegrityError:
-    """Return the error for content that does not have the digest it should have."""
+    """Return the error for content that does not match its digest."""
     return IntegrityError(
-        f"{what}: the manifest must have the digest {expected}, its bytes have {found}",
+        f"{what}: the manifest has the digest {found}, expected {expected}",
         hint="do not release it: the manifest was changed, here or on the way",
     )
 
 
 def failed(what: str, which: str, failure: Mapping[str, Any]) -> RemoteError:
-    """Return the error for one item that a batch call did not do."""
+    """Return the error for one item that failed in a batch call."""
     code = failure.get("failureCode", "unknown")
     return RemoteError(f"cannot {what}: {which}: ECR answered {code}: {failure.get('failureReason', '')}")
 

@@ -1,4 +1,4 @@
-"""Setting a tag in ECR, so that it names exactly one image and never silently another."""
+"""Sets a tag in ECR so that it names exactly one image, and is never moved silently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OTHER_DIGEST = "ImageDigestDoesNotMatchException"
 
 
 def put_tag(api: EcrCalls, image: StoredImage, tag: str) -> None:
-    """Let ``tag`` name exactly ``image`` (``PutImage``). See ``Registry.set_tag`` for what it raises."""
+    """Let ``tag`` name exactly ``image`` (``PutImage``). See ``Registry.set_tag`` for its errors."""
     from botocore.exceptions import ClientError
 
     name = f"{image.repository}:{tag}"
@@ -44,26 +44,26 @@ def put_tag(api: EcrCalls, image: StoredImage, tag: str) -> None:
 
 
 def _not_put(api: EcrCalls, image: StoredImage, tag: str, error: Exception) -> None:
-    """Judge a refused PutImage; returns where the tag names the image after all."""
+    """Handle a refused PutImage; return if the tag names the image after all."""
     name, code = f"{image.repository}:{tag}", error_code(error)
     if code == _OTHER_DIGEST:
         raise IntegrityError(
-            f"{name}: ECR computes another digest of the manifest than {image.digest}",
+            f"{name}: ECR computes a digest of the manifest that differs from {image.digest}",
             hint="do not release it: the manifest was changed on the way",
         ) from error
-    # Someone else may have set it since it was looked at.
+    # Someone else may have set it since it was read.
     present = api.tag_digest(image.repository, tag)
     if present == image.digest:
         return
     if present is None:
         raise RemoteError(
-            f"cannot set the tag {name}: ECR answers {code}, and does not show the tag",
-            hint="run the command again: a tag that was just set takes some moments to show",
+            f"cannot set the tag {name}: ECR answers {code}, but does not show the tag",
+            hint="run the command again: a new tag takes a moment to become visible",
             retryable=True,
         ) from error
     if code == _TAG_TAKEN:
         raise TagConflict(
             f"{name} is immutable and names {present}: it cannot name {image.digest}",
-            hint="release under a new version: a published tag is never moved",
+            hint="release under a new version: published tags are never moved",
         ) from error
     raise translate(error, f"set the tag {name}") from error

@@ -1,8 +1,8 @@
-"""Amazon Inspector, which does ECR's enhanced scans: whether it has looked at an image, and what it found.
+"""Amazon Inspector, which does ECR's enhanced scans: whether it has scanned an image, and its findings.
 
-ECR says ACTIVE of an image as soon as Inspector is to scan it, with an empty list of findings and no
-counts; and it says the same where Inspector found nothing. Only Inspector's coverage tells the two apart
-(Inspector API reference, ``ListCoverage``, ``ListFindings``).
+ECR reports ACTIVE with an empty list of findings and no counts as soon as Inspector is to scan an image, and
+the same if Inspector has found nothing. Only Inspector's coverage tells the two apart (Inspector API
+reference, ``ListCoverage``, ``ListFindings``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FINDINGS_PAGE, _COVERAGE_PAGE = 100, 200
 
 
 class Inspector:
-    """Inspector of one account and region.
+    """Inspector in one account and region.
 
     Args:
         region: AWS region, such as ``eu-central-1``.
@@ -55,7 +55,7 @@ class Inspector:
             self._client.close()
 
     def scan(self, repository: str, arn: str, digest: str) -> Scan:
-        """Return where the scan of an image stands, and what it found.
+        """Return the status and findings of an image's scan.
 
         Args:
             repository: Name of the image's repository.
@@ -114,7 +114,7 @@ class Inspector:
 
 
 def severity_in_ecr(severity: object) -> str:
-    """Return a severity in ECR's words: Inspector's ``UNTRIAGED``, or none at all, is ``UNDEFINED``."""
+    """Return a severity in ECR's terms: Inspector's ``UNTRIAGED``, or none at all, is ``UNDEFINED``."""
     named = str(severity or _UNTRIAGED).upper()
     return "UNDEFINED" if named == _UNTRIAGED else named
 

@@ -1,8 +1,8 @@
-"""What an access key can do at ECR at this moment: tried for real, with the key itself.
+"""What an access key can do in ECR right now, tried with the key itself.
 
-The answer is the account's own: IAM's, with every policy, boundary and delay that applies. A pull is
-tried as Docker does it: a token, the manifest from the registry, a layer from where the registry
-sends the client (ECR user guide, "Amazon ECR private image manifest": layers come from S3).
+The answer comes from the account itself: from IAM, with every policy, boundary and delay that applies. A pull
+is tried like Docker's: a token, the manifest from the registry, and a layer from where the registry sends the
+client (ECR user guide, "Amazon ECR private image manifest": layers come from S3).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _UNKNOWN = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "In
 _ABSENT = frozenset({"RepositoryNotFoundException", "ImageNotFoundException"})
 _ATTEMPTS = 2
 _MOST_MANIFEST = 4 * 1024 * 1024
-"""As registries take them at most (OCI Distribution Specification, "Pushing Manifests")."""
+"""The largest that registries must accept (OCI Distribution Specification, "Pushing Manifests")."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Tried:
     """One thing that was tried with a key.
 
     Attributes:
-        action: Such as ``ecr:BatchGetImage``.
-        verdict: ``unknown key`` is also what AWS answers to a key that is inactive, deleted, or
-            too new to be known everywhere.
-        said: What AWS said where it refused.
+        action: For example ``ecr:BatchGetImage``.
+        verdict: ``unknown key`` is also AWS's answer for a key that is inactive, deleted, or too new to be
+            known everywhere.
+        said: AWS's message if it refused.
     """
 
     action: str
@@ -54,15 +54,15 @@ class Tried:
 
 
 class KeyAccess:
-    """ECR as the holder of a key sees it.
+    """ECR, used with a customer's key.
 
     Args:
         credentials: The key.
         region: AWS region of the registry.
         account: Account that owns it.
-        now: Tells the time; a token's lifetime is measured against it.
-        client: A boto3 ``ecr`` client made with the key, instead of one made here.
-        limits: How long an answer of the registry, or of the layers' host, may take.
+        now: Returns the current time, to check a token's lifetime.
+        client: A boto3 ``ecr`` client with the key, instead of one created here.
+        limits: How long an answer from the registry or the layers' host may take.
     """
 
     def __init__(
@@ -116,15 +116,14 @@ class KeyAccess:
     def fetch(self, repository: str, reference: str) -> Tried:
         """Pull for real with the token of :meth:`token`: the manifest, and the first byte of a layer.
 
-        A token outlives the key that minted it by up to twelve hours; what it may do is decided anew
-        for each request.
+        A token outlives its key by up to twelve hours; its rights are checked on each request.
 
         Args:
             repository: Repository.
-            reference: Tag or digest; one that is missing shows all the same whether it may be pulled.
+            reference: Tag or digest; even a missing one shows whether pulls are allowed.
 
         Raises:
-            RemoteError: No token was minted, or registry or layer host do not answer.
+            RemoteError: There is no token, or the registry or layer host does not answer.
         """
         action = f"GET /v2/{repository}/manifests/{reference}"
         if self._login is None:
@@ -146,7 +145,7 @@ class KeyAccess:
         return Tried(action, "allowed")
 
     def _first_byte(self, login: RegistryLogin, repository: str, manifest: bytes) -> None:
-        """Read from a layer, or from the configuration where there is none; of an index nothing."""
+        """Read from a layer, or from the config if there is none; read nothing for an index."""
         what = f"read a layer of {repository}"
         document = strict_json(manifest, f"the manifest of {repository}", maps=True)
         if isinstance(document, dict) and "manifests" in document:
@@ -166,7 +165,7 @@ class KeyAccess:
         place = location(answer.headers.get("Location", ""), root_url(login.registry), answer.host)
         host = place.netloc.rpartition("@")[2]
         if not is_protected(place):
-            raise RemoteError(f"cannot {what}: the registry leads to {host}, a server without TLS")
+            raise RemoteError(f"cannot {what}: the registry redirects to {host}, a server without TLS")
         try:
             with (
                 open_session() as session,
@@ -174,14 +173,14 @@ class KeyAccess:
             ):
                 found = layer.status
         except NoAnswer as error:
-            # The text has no address: its signature opens the layer.
+            # The text has no URL: its signature gives access to the layer.
             raise RemoteError(
-                f"cannot {what}: {host} serves the layers and does not answer: {error}",
-                hint=f"firewall and proxy have to let {host} through",
+                f"cannot {what}: {host}, which serves the layers, does not answer: {error}",
+                hint=f"allow {host} in firewall and proxy",
                 retryable=True,
             ) from None
         if found >= 400:
-            raise RemoteError(f"cannot {what}: {host} serves the layers and answers {found}")
+            raise RemoteError(f"cannot {what}: {host}, which serves the layers, answers {found}")
 
     @contextmanager
     def _get(
@@ -230,7 +229,7 @@ def _client(credentials: Credentials, region: str, limits: Limits) -> Any:
         connect_timeout=min(CONNECT_TIMEOUT_S, limits.answer_s),
         read_timeout=limits.answer_s,
     )
-    # Every credential is given: a session token of the caller's own would not belong to this key.
+    # All credentials are set: the caller's own session token would not belong to this key.
     session = boto_session(
         aws_access_key_id=credentials.key_id,
         aws_secret_access_key=credentials.secret.get_secret_value(),

@@ -15,7 +15,7 @@ from jenkins_release.base.waits import Limits
 from jenkins_release.registry.ecr_calls import EcrCalls
 
 _NONE = "RepositoryPolicyNotFoundException"
-"""Code of a repository without a policy."""
+"""Error code for a repository without a policy."""
 
 
 class RepositoryPolicies:
@@ -38,7 +38,7 @@ class RepositoryPolicies:
         self._calls.close()
 
     def read(self, repository: str) -> dict[str, Any]:
-        """Return the policy of a repository (``GetRepositoryPolicy``); an empty one where it has none.
+        """Return the policy of a repository (``GetRepositoryPolicy``); an empty one if it has none.
 
         Raises:
             RepositoryNotFound: There is no such repository.
@@ -65,7 +65,7 @@ class RepositoryPolicies:
             ) from error
         if not isinstance(policy, dict) or not _are_statements(policy.get("Statement")):
             raise RemoteError(
-                f"the policy of {repository} has no list of statements", hint="mend it by hand first"
+                f"the policy of {repository} has no list of statements", hint="fix it by hand first"
             )
         return policy
 
@@ -74,7 +74,7 @@ class RepositoryPolicies:
         from botocore.exceptions import ClientError
 
         if not policy["Statement"]:
-            # ECR takes no policy without a statement; that there is none is what is wanted.
+            # ECR accepts no policy without statements; a missing policy is the wanted result.
             with suppress(ClientError):
                 self._calls.call(
                     "delete_repository_policy",

@@ -1,4 +1,4 @@
-"""What the release process needs of the registry that customers pull from."""
+"""What the release process needs from the registry that customers pull from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jenkins_release.records.scan import Scan
 
 
 class UploadLost(RemoteError):
-    """The registry does not know an upload any more: the blob has to be sent from its beginning."""
+    """The registry no longer knows an upload: the blob must be sent again from its beginning."""
 
 
 class LayersNotFound(RemoteError):
@@ -21,7 +21,7 @@ class LayersNotFound(RemoteError):
 
 
 class RepositoryNotFound(RemoteError):
-    """The registry has no such repository."""
+    """The repository does not exist."""
 
 
 class TagConflict(RemoteError):
@@ -30,7 +30,7 @@ class TagConflict(RemoteError):
 
 @dataclass(frozen=True)
 class RegistryLogin:
-    """Credentials for one registry; never shown, never stored.
+    """Credentials for one registry; never shown or stored.
 
     Attributes:
         registry: Host, with port if any.
@@ -45,11 +45,11 @@ class RegistryLogin:
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository as the registry describes it.
+    """A repository, as described by the registry.
 
     Attributes:
         name: Name without the registry host, such as ``skydrm/rms``.
-        uri: ``host/name``, what ``docker pull`` takes before the tag.
+        uri: ``host/name``, as for ``docker pull`` before the tag.
         mutability: ECR's ``imageTagMutability``: ``MUTABLE``, ``IMMUTABLE``,
             ``IMMUTABLE_WITH_EXCLUSION`` or ``MUTABLE_WITH_EXCLUSION``.
         exclusions: Wildcard filters of tags that the mutability does not apply to.
@@ -66,24 +66,24 @@ class Repository:
         return self.mutability.startswith("IMMUTABLE") != excluded
 
     def can_allow_moving(self, tag: str) -> bool:
-        """Whether ``tag`` moves, or does so once it is an exclusion of its own.
+        """Whether ``tag`` can be moved, or could be once it is a separate exclusion.
 
-        The exclusions of a ``MUTABLE_WITH_EXCLUSION`` repository are its immutable tags: making them
-        exclusions of an immutable one would turn all of them round.
+        The exclusions of a ``MUTABLE_WITH_EXCLUSION`` repository are its immutable tags: making the
+        repository immutable would reverse all of them.
         """
         return self.mutability != "MUTABLE_WITH_EXCLUSION" or not self.is_immutable(tag)
 
 
 class Registry(Protocol):
-    """A registry with ECR's powers: tags as data, and a token instead of a password."""
+    """A registry with ECR's features: tags as data, and a token instead of a password."""
 
     @property
     def host(self) -> str:
-        """Registry host, with port if any: what stands before the first ``/`` of a pull reference."""
+        """Registry host, with port if any: what precedes the first ``/`` of a pull reference."""
         ...
 
     def login(self) -> RegistryLogin:
-        """Mint a fresh token. Called inside each attempt of a retry, never kept across attempts."""
+        """Get a new token. Called inside each attempt of a retry, and never kept across attempts."""
         ...
 
     def repository(self, name: str) -> Repository:
@@ -91,22 +91,22 @@ class Registry(Protocol):
         ...
 
     def repositories(self, names: Sequence[str]) -> dict[str, Repository]:
-        """Describe several repositories, in as few calls as possible; a missing one is left out."""
+        """Describe several repositories, in as few calls as possible; missing ones are left out."""
         ...
 
     def create_repository(self, name: str) -> Repository:
-        """Create a repository as configured; an existing one is returned as it is."""
+        """Create a repository as configured; an existing one is returned unchanged."""
         ...
 
     def images(self, repository: str, references: Sequence[str]) -> dict[str, StoredImage]:
         """Read images by tag or by ``sha256:...`` digest.
 
         Returns:
-            The images found, keyed by the reference asked for; a missing one is left out.
+            The existing images, by requested reference.
 
         Raises:
-            RepositoryNotFound: There is no such repository.
-            IntegrityError: A manifest's bytes do not have the digest that the registry gave.
+            RepositoryNotFound: The repository does not exist.
+            IntegrityError: A manifest's bytes do not match the digest from the registry.
         """
         ...
 
@@ -115,11 +115,11 @@ class Registry(Protocol):
         ...
 
     def scan(self, repository: str, digest: str) -> Scan:
-        """Return where the scan of an image stands, and what it found. No scan is not clean."""
+        """Return the status and findings of an image's scan. A missing scan does not count as clean."""
         ...
 
     def inventory(self, repository: str) -> list[HeldImage]:
-        """Return every image, tagged or not, without doing what the registry might take for a pull."""
+        """Return every image, tagged or not, without anything that the registry might count as a pull."""
         ...
 
     def missing_layers(self, repository: str, digests: Sequence[str]) -> set[str]:
@@ -131,19 +131,19 @@ class Registry(Protocol):
         ...
 
     def set_tag(self, image: StoredImage, tag: str) -> None:
-        """Let ``tag`` name exactly ``image``; done when it already does. Raises :class:`TagConflict`."""
+        """Let ``tag`` name exactly ``image``; do nothing if it already does. Raises :class:`TagConflict`."""
         ...
 
     def allow_moving(self, repository: Repository, tag: str) -> Repository:
-        """Let a tag of an immutable repository be moved, and return the repository as it is now."""
+        """Make a tag of an immutable repository movable, and return the updated repository."""
         ...
 
     def remove_tag(self, repository: str, tag: str) -> None:
-        """Remove a tag; a missing one is fine. With its last tag ECR deletes the image itself."""
+        """Remove a tag; it may be missing. With its last tag, ECR deletes the image itself."""
         ...
 
     def remove_image(self, repository: str, digest: str) -> None:
-        """Delete an image with all its tags; a missing one is fine, one that an index lists is refused."""
+        """Delete an image with all its tags; it may be missing, but must not be listed by an index."""
         ...
 
 
@@ -184,16 +184,16 @@ class BlobUpload(Protocol):
         """Append a part. Called again with the same part after a failure it goes on where that was.
 
         Raises:
-            UploadLost: The registry knows nothing of the upload any more.
+            UploadLost: The registry no longer knows the upload.
             RemoteError: The part, or its end, may not have arrived; ``retryable``.
         """
         ...
 
     def finish(self, digest: str) -> None:
-        """Let the registry check and keep the blob. Called again after a failure it asks whether it did.
+        """Let the registry check and keep the blob. Called again after a failure, it asks whether it did.
 
         Raises:
-            IntegrityError: The registry computes another digest of what arrived, or names another one.
+            IntegrityError: The registry computes or names a different digest.
             UploadLost: As :meth:`send`.
         """
         ...
@@ -204,18 +204,18 @@ class BlobUpload(Protocol):
 
 
 class BlobStore(Protocol):
-    """A registry's blobs and manifests, written over the distribution API; safe to share between threads."""
+    """Writes blobs and manifests over the distribution API; safe to share between threads."""
 
     def holds(self, repository: str, digest: str, size: int | None = None) -> bool:
-        """Whether the repository holds a blob of so many bytes (``HEAD``)."""
+        """Whether the repository has a blob of this size (``HEAD``)."""
         ...
 
     def read(self, repository: str, digest: str) -> Iterator[bytes]:
-        """Yield a blob's bytes in pieces; the caller checks that they have the digest."""
+        """Yield a blob's bytes in pieces; the caller checks the digest."""
         ...
 
     def mount(self, repository: str, digest: str, source: str) -> bool:
-        """Let the repository have a blob of another one; False if the registry does not do that."""
+        """Mount a blob of another repository; False if the registry does not do that."""
         ...
 
     def upload(self, repository: str) -> BlobUpload:

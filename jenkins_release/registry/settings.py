@@ -1,4 +1,4 @@
-"""How a repository is created where the registry has none yet."""
+"""How a missing repository is created."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from jenkins_release.base.errors import ConfigurationError
 
 MAX_FILTERS = 5
-"""Exclusion filters of one repository (ECR API, ``ImageTagMutabilityExclusionFilters``)."""
+"""Maximum exclusion filters of one repository (ECR API, ``ImageTagMutabilityExclusionFilters``)."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class RepositorySettings:
     Encryption cannot be changed once the repository exists (ECR user guide, "Encryption at rest").
 
     Attributes:
-        immutable: Whether a tag that is set can never be moved.
-        exclusions: Wildcard filters of tags that may be moved nevertheless, such as ``latest*``.
+        immutable: Whether a tag can never be moved once it is set.
+        exclusions: Wildcard filters of tags that may still be moved, such as ``latest*``.
         scan_on_push: Whether ECR scans each image for vulnerabilities as it arrives.
         encryption: ``AES256``, ``KMS`` or ``KMS_DSSE``; empty: ``KMS`` with a key, ``AES256`` without.
-        kms_key: ARN, id or alias of the KMS key; with ``KMS`` and no key ECR takes AWS's managed one.
+        kms_key: ARN, id or alias of the KMS key; with ``KMS`` and no key, ECR uses the AWS managed key.
         tags: AWS resource tags of the repository.
     """
 
@@ -37,17 +37,17 @@ class RepositorySettings:
     def __post_init__(self) -> None:
         if len(self.exclusions) > MAX_FILTERS:
             raise ConfigurationError(
-                f"{len(self.exclusions)} exclusions of tags are given, ECR takes at most {MAX_FILTERS}",
+                f"{len(self.exclusions)} tag exclusions are configured, but ECR allows at most {MAX_FILTERS}",
                 hint="use wildcards: one filter 'latest*' covers several tags",
             )
         if self.kms_key and self.encryption == "AES256":
             raise ConfigurationError(
-                "a KMS key is given, but the repositories' encryption is AES256",
-                hint="set the encryption to KMS, or leave out the key",
+                "a KMS key is configured, but the repositories' encryption is AES256",
+                hint="set the encryption to KMS, or remove the key",
             )
 
     def parameters(self) -> dict[str, Any]:
-        """Return the arguments of ``CreateRepository`` besides the name."""
+        """Return the arguments of ``CreateRepository``, except the name."""
         encryption = {"encryptionType": self.encryption or ("KMS" if self.kms_key else "AES256")}
         if self.kms_key:
             encryption["kmsKey"] = self.kms_key
@@ -63,7 +63,7 @@ class RepositorySettings:
 
 
 def mutability(filters: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments that make a repository immutable but for the tags of some filters."""
+    """Return the arguments that make a repository immutable, except for the tags of some filters."""
     return {
         "imageTagMutability": "IMMUTABLE_WITH_EXCLUSION",
         "imageTagMutabilityExclusionFilters": [
@@ -73,17 +73,17 @@ def mutability(filters: Sequence[str]) -> dict[str, Any]:
 
 
 def make_room(filters: Sequence[str], tag: str, repository: str) -> tuple[str, ...]:
-    """Add a tag to a repository's exclusion filters; the oldest plain ones go where there are too many.
+    """Add a tag to a repository's exclusion filters; if there are too many, drop the oldest plain ones.
 
     Raises:
-        ConfigurationError: Wildcard filters leave no room.
+        ConfigurationError: There are already too many wildcard filters.
     """
     wanted = [*filters, tag]
     while len(wanted) > MAX_FILTERS:
         plain = [each for each in wanted[:-1] if "*" not in each]
         if not plain:
             raise ConfigurationError(
-                f"{repository} has {MAX_FILTERS} wildcard filters of moving tags: none is left for {tag!r}",
+                f"{repository} has {MAX_FILTERS} wildcard filters of moving tags, and none left for {tag!r}",
                 hint="remove one of them from the repository",
             )
         wanted.remove(plain[0])

@@ -1,4 +1,4 @@
-"""ECR's registry token: what GetAuthorizationToken answers, checked before it is used."""
+"""ECR's registry token from GetAuthorizationToken, checked before it is used."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ACCOUNT_HOST = re.compile(r"\d{12}(?=\.dkr[.-]ecr)")
 
 
 def mint(client: Any, now: datetime, account: str | None) -> tuple[str, RegistryLogin]:
-    """Mint a token.
+    """Get a token.
 
     Args:
         client: A boto3 ``ecr`` client.
-        now: The time; the token's lifetime is measured against it.
-        account: Account that owns the registry; the credentials' own account when None.
+        now: The current time, to check the token's lifetime.
+        account: Account that owns the registry; the credentials' own account if None.
 
     Returns:
         The registry's URL, and the login for it.
@@ -44,8 +44,8 @@ def read_token(answer: Mapping[str, Any], now: datetime, account: str | None) ->
 
     Args:
         answer: The answer.
-        now: The time; the token's lifetime is measured against it.
-        account: Account that owns the registry; the credentials' own account when None.
+        now: The current time, to check the token's lifetime.
+        account: Account that owns the registry; the credentials' own account if None.
 
     Raises:
         ConfigurationError: ECR names an endpoint without TLS.
@@ -55,10 +55,10 @@ def read_token(answer: Mapping[str, Any], now: datetime, account: str | None) ->
     user, password = _credentials(str(data.get("authorizationToken", "")))
     expires = data.get("expiresAt")
     if not password or not isinstance(expires, datetime):
-        raise RemoteError("ECR's answer to GetAuthorizationToken holds no usable token", retryable=True)
+        raise RemoteError("ECR's answer to GetAuthorizationToken contains no usable token", retryable=True)
     if expires - now < _MIN_LIFE:
         raise RemoteError(
-            f"ECR's token expires at {expires.isoformat()}, the time here is {now.isoformat()}",
+            f"ECR's token expires at {expires.isoformat()}, but the time here is {now.isoformat()}",
             hint="check this machine's clock",
             retryable=True,
         )
@@ -69,13 +69,13 @@ def read_token(answer: Mapping[str, Any], now: datetime, account: str | None) ->
 def _checked_endpoint(endpoint: str, account: str | None) -> str:
     try:
         url = urlsplit(endpoint)
-        _ = url.port  # parsed only when it is asked for
+        _ = url.port  # parsed only on access
         usable = bool(url.hostname) and _ENDPOINT.fullmatch(endpoint) is not None
     except ValueError:
         usable = False
     if not usable or "@" in url.netloc or (url.scheme != "https" and url.hostname not in _LOOPBACK):
         raise ConfigurationError(
-            f"ECR names the registry {endpoint[:200]!r}: a token is only sent over https, or on loopback",
+            f"ECR names the registry {endpoint[:200]!r}: tokens are sent only over https or on loopback",
             hint="check AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_ECR",
         )
     host = _ACCOUNT_HOST.sub(account, url.netloc) if account else url.netloc
@@ -83,9 +83,9 @@ def _checked_endpoint(endpoint: str, account: str | None) -> str:
 
 
 def _credentials(token: str) -> tuple[str, str]:
-    """Split a token into user and password; both empty if it is none, so that no error quotes it."""
+    """Split a token into user and password; both empty if it is invalid, so that no error quotes it."""
     try:
         user, _, password = base64.b64decode(token, validate=True).decode().partition(":")
-    except ValueError:  # no base64, no ASCII, no UTF-8
+    except ValueError:  # not base64, ASCII or UTF-8
         return "", ""
     return user, password

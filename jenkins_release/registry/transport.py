@@ -1,8 +1,8 @@
-"""Requests to a registry over the distribution API: login, errors, one connection for each call under way.
+"""Requests to a registry over the distribution API: login, errors, one connection per concurrent call.
 
-Errors: OCI Distribution Specification 1.1, "Error Codes". Amazon ECR takes its token as the password
-of Basic authentication and answers an expired one with 403 and a sentence (ECR user guide, "Common
-error codes for Amazon ECR").
+Errors: OCI Distribution Specification 1.1, "Error Codes". Amazon ECR uses its token as the password of Basic
+authentication, and answers an expired one with 403 and a sentence (ECR user guide, "Common error codes for
+Amazon ECR").
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 class Transport:
     """Sends requests to one registry; safe to share between threads.
 
-    The login is asked for when the first request needs it, and again when the registry did not
-    accept it any more: the request that found out fails as retryable.
+    A login is minted for the first request, and again after the registry has refused it: the refused request
+    fails as retryable.
 
     Args:
         login: Mints a login, which names the registry.
@@ -62,17 +62,17 @@ class Transport:
         self.limits = limits or Limits()
         self._lock = threading.Lock()
         self._login: RegistryLogin | None = None
-        # No lock: the garbage collector gives back the session of a blob that nobody reads on.
+        # No lock: the garbage collector may return the session of an abandoned blob.
         self._idle: deque[requests.Session] = deque()
 
     @property
     def endpoint(self) -> str:
-        """The registry's URL without a path: https, and http on loopback only."""
+        """The registry's URL without a path: https, or http on loopback only."""
         return root_url(self._current().registry)
 
     @property
     def shown(self) -> str:
-        """The registry for messages, as far as it is known without asking."""
+        """The registry for messages, if it is known without asking."""
         return self._login.registry if self._login else "not connected"
 
     def request(
@@ -89,17 +89,17 @@ class Transport:
         Args:
             method: HTTP method.
             target: Path and query.
-            what: What it is for, as an infinitive, for messages.
-            data: Body; a part goes out buffer by buffer, without being joined.
+            what: The purpose, as an infinitive, for messages.
+            data: Body; a part is sent buffer by buffer, without joining them.
             headers: Further headers.
-            limits: How long it may take, if not as long as all others.
+            limits: How long it may take, if it differs from other requests.
 
         Returns:
             The answer, whatever its status, except one that refuses the login.
 
         Raises:
             ConfigurationError: The registry's certificate is not trusted.
-            RemoteError: No answer, or the login was refused; ``retryable``.
+            RemoteError: There is no answer, or the login was refused; ``retryable``.
             Stopped: The process was asked to stop.
         """
         login = self._current()
@@ -129,16 +129,16 @@ class Transport:
         return answer
 
     def stream(self, target: str, what: str) -> Iterator[bytes]:
-        """Read the body of a ``GET`` in pieces; a redirect to where it is stored is followed once.
+        """Read the body of a ``GET`` in pieces; one redirect to its storage is followed.
 
-        The login goes to the registry and nowhere else: what it redirects to is asked without one.
+        The login is sent only to the registry: the target of a redirect gets none.
 
         Args:
             target: Path and query.
-            what: What it is for, as an infinitive, for messages.
+            what: The purpose, as an infinitive, for messages.
 
         Raises:
-            RemoteError: No answer, or not the one expected; ``retryable`` if it may come later.
+            RemoteError: There is no answer, or an unexpected one; ``retryable`` if it may come later.
         """
         login = self._current()
         root = root_url(login.registry)
@@ -149,7 +149,7 @@ class Transport:
             if found.status in _REDIRECTS:
                 place = location(found.headers.get("Location", ""), root, found.host)
                 if not is_protected(place):
-                    raise RemoteError(f"cannot {what}: the registry leads to a server without TLS")
+                    raise RemoteError(f"cannot {what}: the registry redirects to a server without TLS")
                 found = enter(exchange(session, "GET", place.geturl(), what, limits))
             if found.status != requests.codes.ok:
                 answer = found.told()
@@ -163,19 +163,19 @@ class Transport:
         self._forget(login)
         raise RemoteError(
             f"cannot {what}: {login.registry} does not accept the login: {_told(answer)[1]}",
-            hint="the login has expired or was revoked: the next attempt logs in again",
+            hint="the login has expired or was revoked; the next attempt logs in again",
             retryable=True,
         )
 
     def close(self) -> None:
-        """Close every connection that no request uses; a later request opens new ones."""
+        """Close every idle connection; a later request opens new ones."""
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()
 
     @contextmanager
     def _session(self) -> Iterator[requests.Session]:
-        """Lend a session: threads come and go, there are as many as requests at the same time."""
+        """Lend a session: threads come and go, so there are as many sessions as concurrent requests."""
         try:
             session = self._idle.pop()
         except IndexError:
@@ -198,7 +198,7 @@ class Transport:
 
 
 def is_protected(url: SplitResult) -> bool:
-    """Whether nobody on the way can read what is sent to a URL: https, or loopback."""
+    """Whether data sent to a URL is safe from others on the way: https, or loopback."""
     return url.scheme == "https" or _LOOPBACK.fullmatch(url.hostname or "") is not None
 
 
@@ -217,7 +217,7 @@ def _translated(what: str) -> Iterator[None]:
         yield
     except Untrusted as error:
         raise ConfigurationError(
-            f"cannot {what}: {error}", hint="REQUESTS_CA_BUNDLE names a file with further authorities"
+            f"cannot {what}: {error}", hint="set REQUESTS_CA_BUNDLE to a file with the certificate authority"
         ) from error
     except NoAnswer as error:
         raise RemoteError(
@@ -226,11 +226,11 @@ def _translated(what: str) -> Iterator[None]:
 
 
 def refusal(answer: Answer, what: str) -> ReleaseError:
-    """Return the error for an answer that is not what a request was for.
+    """Return the error for an answer that is not the wanted one.
 
     Args:
         answer: The answer.
-        what: What the request was for, as an infinitive.
+        what: The purpose of the request, as an infinitive.
     """
     status = answer.status
     code, message = _told(answer)
@@ -238,7 +238,7 @@ def refusal(answer: Answer, what: str) -> ReleaseError:
     if code == "NAME_UNKNOWN":
         return RepositoryNotFound(text, hint="create the repository in the registry first")
     if code == "TAG_INVALID" or re.search(r"tag .*\bimmutable\b|cannot be overwritten", message):
-        return TagConflict(text, hint="a published tag is never moved: release under a new version")
+        return TagConflict(text, hint="release under a new version: published tags are never moved")
     if code in {"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"}:
         return LayersNotFound(
             text, hint="run the command again: a promotion sends the layers that are missing"
@@ -255,7 +255,7 @@ def refusal(answer: Answer, what: str) -> ReleaseError:
 
 
 def check_digest(answer: Answer, digest: str, what: str) -> None:
-    """Check that a registry names the digest of what it took or holds, where it names one.
+    """Check the digest that a registry names, if any, for what it stored or holds.
 
     Args:
         answer: Its answer.
@@ -263,12 +263,12 @@ def check_digest(answer: Answer, digest: str, what: str) -> None:
         what: What the digest is of.
 
     Raises:
-        IntegrityError: It names another one.
+        IntegrityError: It names a different one.
     """
     named = answer.headers.get("Docker-Content-Digest", digest)
     if named != digest:
         raise IntegrityError(
-            f"{what} has the digest {digest}, the registry names {shown(named)}",
+            f"{what} has the digest {digest}, but the registry names {shown(named)}",
             hint="something between here and the registry changes what is sent",
         )
 

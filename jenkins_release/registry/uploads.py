@@ -1,7 +1,7 @@
-"""Writing to a registry over the distribution API: blobs in parts, mounts, manifests.
+"""Writes to a registry over the distribution API: blobs in parts, mounts, manifests.
 
 Follows the OCI Distribution Specification 1.1 ("Pushing blobs in chunks", "Mounting a blob from
-another repository", "Pushing Manifests"). Amazon ECR takes parts of 5 to 10 MiB, the last one may be
+another repository", "Pushing Manifests"). Amazon ECR accepts parts of 5 to 10 MiB; the last one may be
 smaller (ECR API reference, UploadLayerPart and CompleteLayerUpload; "Amazon ECR service quotas").
 """
 
@@ -24,14 +24,14 @@ from jenkins_release.registry.protocol import BlobPart, BlobUpload, UploadLost
 from jenkins_release.registry.transport import Transport, check_digest, refusal
 
 PART = 5 << 20
-"""Bytes of one part: the least that ECR takes, since several are in memory for each layer under way."""
+"""Bytes of one part: ECR's minimum, since several parts are in memory for each layer under way."""
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]+)")
 _GONE = frozenset({404, 410})
 _ELSEWHERE = frozenset({301, 302, 303, 307, 308})
 _CANCEL_S = 5.0
-"""Longest wait for an upload to be cancelled, in seconds: the registry forgets it by itself too."""
+"""Longest wait for an upload to be cancelled, in seconds: otherwise the registry forgets it by itself."""
 _NOT_LENT = frozenset({403, 404})
-"""Answers where the caller may not read the other repository (ECR user guide, "Blob mounting")."""
+"""Answers if the caller may not read the other repository (ECR user guide, "Blob mounting")."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,12 +49,12 @@ class RegistryUploads:
         return f"RegistryUploads({self._transport.shown})"
 
     def holds(self, repository: str, digest: str, size: int | None = None) -> bool:
-        """Whether the repository holds a blob (``HEAD``); a redirect to where it is stored is a yes.
+        """Whether the repository has a blob (``HEAD``); a redirect to its storage means yes.
 
         Args:
             repository: Repository.
             digest: The blob's digest.
-            size: Its bytes, if they are known.
+            size: Its size, if known.
 
         Raises:
             IntegrityError: The registry names another digest, or another size.
@@ -72,16 +72,16 @@ class RegistryUploads:
         stated = answer.headers.get("Content-Length")
         if size is not None and stated is not None and whole_number(stated) != size:
             raise IntegrityError(
-                f"{repository}: {digest} has {size} bytes, the registry names {shown(stated)}",
+                f"{repository}: {digest} has {size} bytes, but the registry names {shown(stated)}",
                 hint="find out who changes the registry's answers or what it stores",
             )
         return True
 
     def mount(self, repository: str, digest: str, source: str) -> bool:
-        """Let the repository have a blob of another one.
+        """Mount a blob of another repository.
 
         Returns:
-            False if the registry began an upload instead, which is cancelled.
+            False if the registry began an upload instead, which is then cancelled.
 
         Raises:
             RepositoryNotFound: There is no such repository.
@@ -98,7 +98,7 @@ class RegistryUploads:
             self._begun(repository, answer, what).cancel()
             return False
         if answer.status in _NOT_LENT:
-            _log.info("cannot %s: the registry answers %d; it is sent instead", what, answer.status)
+            _log.info("cannot %s: the registry answers %d; sending it instead", what, answer.status)
             return False
         raise refusal(answer, what)
 
@@ -116,7 +116,7 @@ class RegistryUploads:
         return self._begun(repository, answer, what)
 
     def put_manifest(self, repository: str, tag: str, media_type: str, data: bytes) -> str:
-        """Store a manifest under a tag and return its digest, which the registry has to name too.
+        """Store a manifest under a tag and return its digest, which the registry must confirm.
 
         Raises:
             LayersNotFound: A blob that it names is missing.
@@ -134,7 +134,7 @@ class RegistryUploads:
         return digest
 
     def read(self, repository: str, digest: str) -> Iterator[bytes]:
-        """Yield a blob in pieces, from where the registry keeps it. Its digest is for the caller to check.
+        """Yield a blob in pieces, from the registry's storage. The caller checks the digest.
 
         Raises:
             RemoteError: The registry refused or failed; ``retryable`` if it may answer later.
@@ -180,7 +180,7 @@ class _UploadSession:
         self._begin = self._arrived = self._begin + len(part)
 
     def finish(self, digest: str) -> None:
-        """Let the registry check and keep the blob; called again it asks first whether it did."""
+        """Let the registry check and keep the blob; called again, it first asks whether that is done."""
         if not (self._asked_to_keep and self._kept(digest)):
             self._asked_to_keep = True
             self._put(digest)
@@ -190,7 +190,7 @@ class _UploadSession:
         what = f"finish the upload of {digest} to {self._repository}"
         answer = self._transport.request("PUT", _with_query(self._location, digest=digest), what)
         if answer.status in _GONE:
-            # A proxy may have sent it twice, and the answer to the first one is lost.
+            # A proxy may have sent it twice and lost the first answer.
             if self._kept(digest):
                 return
             raise self._lost("it is unknown")
@@ -219,32 +219,32 @@ class _UploadSession:
         headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{first}-{last}"}
         answer = self._transport.request("PATCH", self._location, what, data, headers)
         if answer.status in {*_GONE, requests.codes.requested_range_not_satisfiable}:
-            raise self._lost("it is unknown, or at another place")
+            raise self._lost("it is unknown, or has another location")
         if answer.status != requests.codes.accepted:
             raise refusal(answer, what)
         self._location = _location(answer, self._transport, what)
         arrived = _arrived(answer, what)
         if arrived is not None and arrived != last + 1:
-            raise self._lost(f"it has {arrived} bytes, {last + 1} were sent")
+            raise self._lost(f"it has {arrived} bytes, but {last + 1} were sent")
 
     def _ask(self) -> None:
-        """Ask the registry how far the upload has come (``GET`` on its location)."""
+        """Ask the registry how far the upload has got (``GET`` on its location)."""
         what = f"ask for the state of an upload to {self._repository}"
         answer = self._transport.request("GET", self._location, what)
         if answer.status == requests.codes.no_content:
             arrived = _arrived(answer, what)
             self._location = _location(answer, self._transport, what, default=self._location)
-            # An upload without a byte is "0-0" too: one byte alone is sent again.
+            # An empty upload is "0-0" too: a single byte is sent again.
             self._arrived = 0 if arrived is None or arrived <= 1 else arrived
             return
         error = refusal(answer, what)
         if error.retryable:
             raise error
-        raise self._lost(f"its state is not told: {error.message}")
+        raise self._lost(f"its state is unknown: {error.message}")
 
     def _lost(self, why: str) -> UploadLost:
         return UploadLost(
-            f"the upload to {self._repository} cannot go on: {why}",
+            f"the upload to {self._repository} cannot continue: {why}",
             hint="the layer is sent again from its beginning",
         )
 
@@ -253,7 +253,7 @@ class _UploadSession:
 
     def __exit__(self, *exc: object) -> None:
         error = exc[1]
-        # Another layer failed: there is time to cancel this one. After Ctrl-C there is none.
+        # If another layer failed, there is time to cancel this one; after Ctrl-C there is not.
         left = isinstance(error, Stopped) and not stopping()
         failed = isinstance(error, ReleaseError | None) and not isinstance(error, UploadLost)
         if not self._finished and (left or failed):
@@ -273,10 +273,10 @@ def _arrived(answer: Answer, what: str) -> int | None:
 
 
 def _location(answer: Answer, transport: Transport, what: str, default: str = "") -> str:
-    """Return path and query of the ``Location``, which has to lead to the same registry."""
+    """Return path and query of the ``Location``, which must be on the same registry."""
     stated = answer.headers.get("Location", default)
     if not stated:
-        raise RemoteError(f"cannot {what}: the registry names no location for the upload")
+        raise RemoteError(f"cannot {what}: the registry gives no location for the upload")
     root = urlsplit(transport.endpoint)
     try:
         url = location(stated, transport.endpoint, root.netloc)
@@ -285,7 +285,7 @@ def _location(answer: Answer, transport: Transport, what: str, default: str = ""
     if (url.scheme, url.netloc) != (root.scheme, root.netloc):
         raise RemoteError(
             f"cannot {what}: the registry sends the upload to {url.scheme}://{url.netloc}",
-            hint="the login is only sent to the registry itself; check proxies in between",
+            hint="the login is sent only to the registry itself; check the proxies on the way",
         )
     return urlunsplit(("", "", url.path, url.query, ""))
 

@@ -78,7 +78,7 @@ class TestVersions:
         client.put_object(Bucket=bucket, Key=f"ledger/{PATH}", Body=b"second\n")
         (line,) = versioned.read("SkyDRM")
         assert line.data == b"first\n"
-        assert line.problem.endswith("was written over: it has 2 versions")
+        assert line.problem.endswith("was overwritten: it has 2 versions")
 
     def test_a_deleted_line_is_still_read_and_shows(
         self, client: Any, bucket: str, versioned: S3Ledger

@@ -131,7 +131,7 @@ def test_a_password_is_sent_only_when_it_is_asked_for(scripted: Scripted):
     scripted.challenge, scripted.accepted = 'Basic realm="x"', basic
     assert read(scripted, login=login).digest == DIGEST
     assert [sent for _, sent in scripted.seen[1:]] == ["", basic]
-    with pytest.raises(ConfigurationError, match="asks for a login"):
+    with pytest.raises(ConfigurationError, match="requires a login"):
         read(scripted)
     with pytest.raises(ConfigurationError, match="refuses the login") as raised:
         read(scripted, login=RegistryLogin(scripted.host, "AWS", "hunter2"))
@@ -147,7 +147,7 @@ def test_a_token_is_fetched_where_the_registry_says(scripted: Scripted):
     path, sent = scripted.seen[1]
     assert parse_qs(urlsplit(path).query) == {"service": ["reg"], "scope": ["repository:skydrm/rms:pull"]}
     assert sent == "Basic " + base64.b64encode(b"u:p").decode()
-    with pytest.raises(ConfigurationError, match="asks for a login"):
+    with pytest.raises(ConfigurationError, match="requires a login"):
         read(scripted)
     for tokens in (b"[]", b"{}", b"no json", b'{"token": 7}'):
         scripted.tokens = tokens

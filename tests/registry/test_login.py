@@ -189,7 +189,7 @@ def test_another_accounts_registry_is_reached_with_ones_own_token(
 
 def test_a_token_is_never_sent_in_the_clear(answering: Callable[..., EcrRegistry]) -> None:
     """An endpoint without TLS is only accepted on loopback."""
-    with pytest.raises(ConfigurationError, match="only sent over https"):
+    with pytest.raises(ConfigurationError, match="sent only over https"):
         answering("http://registry.example.com").login()
 
 

@@ -183,7 +183,7 @@ def test_a_digest_that_ecr_disputes_is_an_integrity_error(
 ) -> None:
     """ImageDigestDoesNotMatchException means the manifest changed on the way."""
     ecr.faults.add(Fault(action="PutImage", status=400, code="ImageDigestDoesNotMatchException"))
-    with pytest.raises(IntegrityError, match="another digest"):
+    with pytest.raises(IntegrityError, match="a digest of the manifest that differs"):
         single_try.set_tag(one, "8.1.0")
 
 

@@ -310,7 +310,7 @@ class TestDfs:
         [
             ("circle", "more than 8 DFS referrals"),
             ("nowhere", "BAD_NETWORK_NAME"),
-            ("unknown", "is not there"),
+            ("unknown", "does not exist"),
         ],
     )
     def test_links_that_lead_nowhere(
