@@ -87,7 +87,7 @@ def test_what_everybody_reads_the_same_is_taken():
     assert strict_json(b'"\\ud83d\\ude00"', "it") == "\U0001f600"
     assert strict_json(b"[" * 50 + b"]" * 50, "it")
     assert strict_json(b'{"a": 1, "A": 2}', "it", maps=True) == {"a": 1, "A": 2}
-    with pytest.raises(IntegrityError, match="it has 4 bytes, at most 3"):
+    with pytest.raises(IntegrityError, match="it has 4 bytes, expected at most 3"):
         strict_json(b"[1] ", "it", limit=3)
 
 

@@ -322,7 +322,7 @@ def test_an_altered_bundle_proves_nothing(consumer: Consumer):
         "shorter": ([first, *lines[:2]], "no promotion by a trusted promotion key"),
         "repeated": ([first, *lines, lines[1]], "was copied"),
         "headless": (lines, "expected a bundle"),
-        "large": ([first, b'{"payload":"' + b"A" * (5 << 20) + b'"}\n', *lines], "bytes, at most"),
+        "large": ([first, b'{"payload":"' + b"A" * (5 << 20) + b'"}\n', *lines], "bytes, expected at most"),
         "twice": ([first, lines[0].replace(b"{", b'{"payload":"",', 1), *lines[1:]], "occurs twice"),
         "empty": ([], "truncated"),
     }
