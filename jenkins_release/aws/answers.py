@@ -1,7 +1,7 @@
-"""Answers of AWS before anyone reads them: whole, of the types that the API reference gives, and no web page.
+"""Checks AWS's answers before use: complete, with the types of the API reference, and not a web page.
 
-botocore takes what comes: a field of another type, or none, a web page for an answer without content. Each
-of these would only fail where the field is used, far from its cause.
+botocore accepts anything: a field of another type or a missing one, or a web page as an answer without
+content. Each of these would fail only where the field is used, far from its cause.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ ODD = "something between here and AWS changes its answers"
 """What to say of an answer that AWS does not give."""
 _PAGE = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.IGNORECASE)
 _BEGINS = {"json": b"{", "rest-json": b"{", "query": b"<"}
-"""Protocol to how its answers begin."""
+"""Protocol to the beginning of its answers."""
 _SLOW = {"query": b"<ErrorResponse><Error><Code>TooManyRequests</Code></Error></ErrorResponse>"}
-"""Protocol to a throttling error without a text; the others have it without a body."""
+"""Protocol to a throttling error without a text; in other protocols it has no body."""
 _SUMS = frozenset(f"x-amz-checksum-{name}" for name in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256"))
 """The other headers of that prefix name an algorithm or a type (Amazon S3 API, CreateMultipartUpload)."""
 _YEARS = range(1970, 9000)
@@ -123,29 +123,29 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "ssm.ListCommands": ("Commands[].CommandId", "Commands[].Targets?[].Key"),
     "ssm.SendCommand": ("Command.CommandId",),
 }
-"""Operation to the parts of its answer that the code relies on: ``[]`` for each of a list, ``?`` if any."""
+"""Operation to the parts of its answer that the code needs: ``[]`` for each list entry, ``?`` if optional."""
 
 
 class BadAnswer(Exception):
-    """An answer that AWS would not give."""
+    """An answer that cannot be from AWS."""
 
 
 def check_answer(status: int, headers: Mapping[str, str], body: bytes, operation: Any) -> bytes:
-    """Check an answer and return its body, or none if only the status is worth anything.
+    """Check an answer and return its body, or an empty one if only the status is useful.
 
     Args:
         status: HTTP status.
         headers: Headers.
-        body: All of the body; none of one that is a stream.
+        body: The complete body; empty for a stream.
         operation: botocore's model of the operation.
 
     Raises:
-        BadAnswer: AWS does not answer like this.
+        BadAnswer: The answer cannot be from AWS.
     """
     try:
         _check(status, headers, body, operation)
     except BadAnswer:
-        # Proxies and load balancers say 502 in their own words: the status is the answer then.
+        # Proxies and load balancers send their own text with a 502: then the status is the answer.
         if status >= 500:
             return b""
         if status == 429:
@@ -158,12 +158,12 @@ def next_page(token: str | None, before: str | None, operation: str) -> str | No
     """Return the token of the next page; None if there is none.
 
     Args:
-        token: What the answer says.
-        before: The token that the page was asked for with.
-        operation: What was called, for the message.
+        token: The token in the answer.
+        before: The token with which the page was requested.
+        operation: The called operation, for the message.
 
     Raises:
-        RemoteError: The server leads back to the same page, without end.
+        RemoteError: The server repeats the same page endlessly.
     """
     if token and token == before:
         raise RemoteError(
@@ -181,7 +181,7 @@ def _check(status: int, headers: Mapping[str, str], body: bytes, operation: Any)
     if body.strip():
         begins = _BEGINS.get(service.resolved_protocol, b"")
         if _PAGE.match(body) or not body.lstrip().startswith(begins):
-            raise BadAnswer(f"something else than AWS answers, with status {status}")
+            raise BadAnswer(f"the answer is not from AWS, with status {status}")
     given = {"status_code": status, "headers": headers, "body": body, "context": {}}
     parser = create_parser(service.resolved_protocol)
     try:
@@ -191,13 +191,13 @@ def _check(status: int, headers: Mapping[str, str], body: bytes, operation: Any)
             return
     except BadAnswer:
         raise
-    except Exception as error:  # the parser takes every answer for one of AWS
+    except Exception as error:  # the parser assumes that every answer is from AWS
         raise BadAnswer(f"the answer cannot be read: {type(error).__name__}, with status {status}") from error
     _check_sums(headers)
     if operation.output_shape is not None:
         _check_shape(parsed, operation.output_shape, "")
     if _is_s3_error(service.service_name, body):
-        return  # botocore makes a 500 of it
+        return  # botocore turns it into a 500
     for path in _NEEDED.get(f"{service.service_name}.{operation.name}", ()):
         _check_there(parsed, path.split("."), path)
     _check_leads_on(parsed)
@@ -215,14 +215,14 @@ def _check_error(parsed: Any, given: Mapping[str, Any], operation: Any, parser: 
     for name in ("Code", "Message"):
         value = error.get(name, "")
         if not isinstance(value, str | int) or not is_text(str(value)):
-            raise BadAnswer(f"the error's {name} is no text, with status {given['status_code']}")
+            raise BadAnswer(f"the error's {name} is not text, with status {given['status_code']}")
     shape = operation.service_model.shape_for_error_code(str(error.get("Code", "")))
     if shape is not None:
         _check_shape(parser.parse(given, shape), shape, "")
 
 
 def _check_sums(headers: Mapping[str, str]) -> None:
-    """Check that S3's checksums are base64: botocore decodes them without looking."""
+    """Check that S3's checksums are base64: botocore decodes them without a check."""
     for name, value in headers.items():
         if name.lower() not in _SUMS:
             continue
@@ -296,4 +296,4 @@ def _check_there(value: Any, path: list[str], whole: str) -> None:
 
 
 def _wrong(where: str, kind: str) -> BadAnswer:
-    return BadAnswer(f"the answer's {where or 'body'} is no {kind}")
+    return BadAnswer(f"the answer's {where or 'body'} is not a {kind}")

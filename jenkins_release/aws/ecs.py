@@ -1,6 +1,6 @@
-"""Amazon ECS as a refresh needs it: services, task definitions, tasks.
+"""The parts of Amazon ECS that a refresh needs: services, task definitions, tasks.
 
-Facts are those of the Amazon ECS API reference and of the chapter "How the Amazon ECS deployment
+Sources: Amazon ECS API reference, and the chapter "How the Amazon ECS deployment
 circuit breaker detects failures" in its developer guide.
 """
 
@@ -23,7 +23,7 @@ from jenkins_release.records.stack_service import Deployment, EcsService, Servic
 _SERVICES_AT_A_TIME = 10
 """Services in one DescribeServices."""
 _WHOLE = "jenkins-release-whole"
-"""Key of the definition as ECS wrote it, in an answer that botocore has parsed."""
+"""Key of the definition as ECS wrote it, in an answer parsed by botocore."""
 _TOLD_ONLY = frozenset(
     {
         "compatibilities",
@@ -37,14 +37,14 @@ _TOLD_ONLY = frozenset(
         "taskDefinitionArn",
     }
 )
-"""Fields that ECS adds to a definition; nobody registers them (ECS API reference, TaskDefinition)."""
+"""Fields that ECS adds to a definition; they cannot be registered (ECS API reference, TaskDefinition)."""
 _TASKS_AT_A_TIME = 100
 """Tasks in one DescribeTasks, and on one page of ListTasks."""
-_AS_IT_STANDS = "ECS does not take it as it stands"
+_AS_IT_STANDS = "ECS does not accept it"
 _WRONG: Mapping[str, str] = {
     "ClientException": _AS_IT_STANDS,
     "InvalidParameterException": _AS_IT_STANDS,
-    "NamespaceNotFoundException": "the service's Service Connect namespace is gone: make it again",
+    "NamespaceNotFoundException": "the service's Service Connect namespace is gone: create it again",
     "PlatformTaskDefinitionIncompatibilityException": "the service's platform version does not run this task "
     "definition: update the service's platform version",
     "PlatformUnknownException": "the service's platform version does not exist: update the service",
@@ -52,7 +52,7 @@ _WRONG: Mapping[str, str] = {
     "ServiceNotFoundException": "check saas.services, saas.cluster, saas.region and the account",
     "UnsupportedFeatureException": _AS_IT_STANDS,
 }
-"""Codes of a request that ECS would not take the second time either, and what to do."""
+"""Error codes of requests that ECS would refuse again, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,8 @@ class TaskDefinition:
         arn: Its ARN.
         family: Its family.
         active: Whether a service may be updated to it.
-        settings: Its fields that RegisterTaskDefinition takes, tags included.
-        unknown: Its fields besides that a new revision would be without, because this boto3 does not know
-            them, by their paths.
+        settings: Its fields for RegisterTaskDefinition, including tags.
+        unknown: Paths of other fields that a new revision would lack, because this boto3 does not know them.
     """
 
     arn: str
@@ -76,18 +75,18 @@ class TaskDefinition:
 
     @property
     def images(self) -> dict[str, str]:
-        """Container to image, as the definition names them."""
+        """Container to image, as in the definition."""
         return {each["name"]: each.get("image", "") for each in self.settings["containerDefinitions"]}
 
 
 @dataclass(frozen=True)
 class RunningTask:
-    """A task that runs.
+    """A running task.
 
     Attributes:
         definition: ARN of its task definition.
-        digests: Container to manifest digest that the agent pulled; empty if ECS does not tell.
-        images: Container to image as it was asked for.
+        digests: Container to manifest digest that the agent pulled; empty if ECS does not say.
+        images: Container to requested image.
     """
 
     definition: str
@@ -99,7 +98,7 @@ class EcsCluster(Protocol):
     """A cluster; errors are :class:`ReleaseError`."""
 
     def services(self, names: Sequence[str]) -> dict[str, EcsService]:
-        """Describe services; one that does not exist is left out."""
+        """Describe services; missing ones are left out."""
         ...
 
     def task_definition(self, name: str) -> TaskDefinition:
@@ -107,29 +106,29 @@ class EcsCluster(Protocol):
         ...
 
     def register(self, settings: Mapping[str, Any]) -> str:
-        """Register a new revision and return its ARN. One whose answer was lost is the newest revision."""
+        """Register a new revision and return its ARN. If the answer is lost, it is the newest revision."""
         ...
 
     def deploy(self, service: str, definition: str, *, again: bool = False) -> str:
-        """Let a service run a task definition; never repeated by itself.
+        """Let a service run a task definition; never repeated automatically.
 
         Args:
             service: Name of the service.
             definition: ARN of the task definition.
-            again: Begin a new deployment although the service has this task definition already.
+            again: Begin a new deployment even if the service already has this task definition.
 
         Returns:
-            Id of the deployment. Later looks at the service may not know it yet: ECS is eventually
+            Id of the deployment. Later descriptions of the service may not show it yet: ECS is eventually
             consistent (ECS API reference, "Eventual consistency").
         """
         ...
 
     def tasks(self, service: str) -> list[RunningTask]:
-        """Return the tasks of a service that run."""
+        """Return the running tasks of a service."""
         ...
 
     def stopped(self, service: str) -> list[str]:
-        """Return why tasks of a service stopped lately, each reason once."""
+        """Return why tasks of a service stopped recently, each reason once."""
         ...
 
 
@@ -156,7 +155,7 @@ class Ecs:
 
     @cached_property
     def _once(self) -> Any:
-        # What a call makes each time has to be looked for before it is called again.
+        # For calls that create something, check whether it exists before repeating them.
         return self._given or aws_client("ecs", self._region, attempts=1, limits=self._limits)
 
     def close(self) -> None:
@@ -173,7 +172,7 @@ class Ecs:
             with self._errors(f"describe the services {', '.join(part)} of {self.cluster}"):
                 answer = self._client.describe_services(cluster=self.cluster, services=part)
             for each in answer.get("services", []):
-                if each.get("status") != "INACTIVE":  # deleted; ECS tells of it for a while
+                if each.get("status") != "INACTIVE":  # deleted; ECS still lists it for a while
                     found[each["serviceName"]] = _service(each)
         return found
 
@@ -182,11 +181,11 @@ class Ecs:
         with self._errors(f"read the task definition {name}"):
             answer = self._client.describe_task_definition(taskDefinition=name, include=["TAGS"])
         said = answer["taskDefinition"]
-        # All that this boto3 knows to register is taken over, and nothing else of the answer.
+        # Copies every field that this boto3 can register, and nothing else from the answer.
         taken = self._client.meta.service_model.operation_model("RegisterTaskDefinition").input_shape
         settings = {key: value for key, value in said.items() if key in taken.members}
         whole = {key: value for key, value in answer[_WHOLE].items() if key not in _TOLD_ONLY}
-        # Tags that begin with aws: are AWS's own; nobody else may set them.
+        # Tags that begin with aws: are reserved for AWS.
         if tags := [each for each in answer.get("tags", []) if not each["key"].startswith("aws:")]:
             settings["tags"] = tags
         return TaskDefinition(
@@ -229,7 +228,7 @@ class Ecs:
         return found
 
     def stopped(self, service: str) -> list[str]:
-        """Return the reasons of stopped tasks, of the containers where these tell more."""
+        """Return the reasons of stopped tasks, or of their containers if these say more."""
         reasons: dict[str, None] = {}
         for each in self._tasks(service, "STOPPED"):
             own = [
@@ -257,7 +256,7 @@ class Ecs:
 
     @contextmanager
     def _errors(self, what: str, *, not_yet: str = "") -> Iterator[None]:
-        """Translate errors; one that says ``not_yet`` may be about what was made a moment ago."""
+        """Translate errors; one with the text ``not_yet`` may be about something that was just created."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -265,7 +264,7 @@ class Ecs:
         except (BotoCoreError, ClientError) as error:
             found = self._translated(error, what)
             if not_yet and not_yet in found.message:
-                hint = "ECS knows a new revision some moments later; or it was deregistered"
+                hint = "it takes ECS a moment to know a new revision; or it was deregistered"
                 raise RemoteError(found.message, hint=hint, retryable=True) from error
             raise found from error
 
@@ -274,7 +273,7 @@ class Ecs:
         if code == "ClusterNotFoundException":
             return ConfigurationError(
                 f"cannot {what}: there is no cluster {self.cluster} in {self._region}",
-                hint="set saas.cluster and saas.region; check which account the credentials lead to",
+                hint="set saas.cluster and saas.region; check which account the credentials belong to",
             )
         found = translate(error, what)
         if code in _WRONG and not found.retryable:
@@ -283,7 +282,7 @@ class Ecs:
 
 
 def _keep_whole(response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Keep a definition as ECS wrote it: botocore drops what its model of ECS does not have."""
+    """Keep a definition as ECS wrote it: botocore drops fields that its model does not have."""
     said: Any = None
     with suppress(ValueError):
         said = json.loads(response_dict["body"])
@@ -292,7 +291,7 @@ def _keep_whole(response_dict: Mapping[str, Any], customized_response_dict: dict
 
 
 def _beyond(said: Any, shape: Any, where: str) -> Iterator[str]:
-    """Yield the paths of what is said beyond a shape; ``null`` and an empty list say nothing."""
+    """Yield the paths of values beyond a shape; ``null`` and empty lists do not count."""
     if shape.type_name == "structure" and isinstance(said, dict):
         for key, value in said.items():
             path = f"{where}.{key}" if where else key
@@ -320,7 +319,7 @@ def _service(said: Mapping[str, Any]) -> EcsService:
             ServiceEvent(each["id"], each["createdAt"].astimezone(UTC), each["message"])
             for each in said.get("events", [])
         ),
-        # Services from before there were strategies have none, and are updated by rolling.
+        # Services from before there were strategies have none, and use rolling updates.
         strategy=said.get("deploymentConfiguration", {}).get("strategy", "ROLLING"),
     )
 

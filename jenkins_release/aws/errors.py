@@ -1,7 +1,7 @@
-"""Translation of botocore's errors at the edge where they appear.
+"""Translates botocore's errors where they appear.
 
-What AWS says is passed on only if it cannot hold a secret: the answer to a wrong signature
-quotes the request's headers, a session token among them, and is therefore left out.
+AWS's text is passed on only if it cannot contain a secret: the answer to a wrong signature quotes the
+request's headers, including a session token, so it is left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LATER = frozenset(
         "transactioninprogress",
     }
 )
-"""Codes that mean "later", in lower case and without ``Exception``, ``Error`` and ``Fault`` at their end.
+"""Codes that mean "later", in lower case and without a final ``Exception``, ``Error`` or ``Fault``.
 
 AWS SDKs and Tools Reference Guide, "Retry behavior", and the error lists of the services' API references.
 """
@@ -54,7 +54,7 @@ _ENDING = re.compile(r"(?:exception|error|fault)+$")
 _SAYS_LATER = re.compile(
     r"too many (?:concurrent|requests)|rate exceeded|request rate|throttl|try again later", re.IGNORECASE
 )
-"""Texts that say so under a code that says nothing, such as ECS's ``ClientException``."""
+"""Texts that say so with a generic code, such as ECS's ``ClientException``."""
 
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"})
@@ -72,13 +72,13 @@ _WRONG_SIGNATURE = frozenset(
 _NO_SIGNATURE = frozenset({"MissingAuthenticationToken", "MissingAuthenticationTokenException"})
 _CLOCK = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
 _KMS = (
-    "the KMS key has to exist in this region and to be enabled, and its policy has to let both the caller "
-    "and the service use it"
+    "the KMS key must exist in this region and be enabled, and its policy must let both the caller and "
+    "the service use it"
 )
-_QUOTA = "delete what is not needed, or have the quota raised in Service Quotas"
+_QUOTA = "delete what you do not need, or have the quota raised in Service Quotas"
 _POLICY = (
-    "an account, user or role that the policy names does not exist, or not any more; "
-    "one that was made a moment ago needs about a minute"
+    "an account, user or role that the policy names does not exist, or no longer exists; "
+    "a new one needs about a minute"
 )
 _KNOWN: Mapping[str, tuple[type[ReleaseError], str]] = {
     "decryptionfailure": (ConfigurationError, _KMS),
@@ -87,7 +87,7 @@ _KNOWN: Mapping[str, tuple[type[ReleaseError], str]] = {
         ConfigurationError,
         "it has another owner or path: use another name, or delete it",
     ),
-    "imagetagalreadyexists": (RemoteError, "a tag that was set is never moved: release under a new version"),
+    "imagetagalreadyexists": (RemoteError, "tags are never moved once set: release under a new version"),
     "kms": (ConfigurationError, _KMS),
     "layersnotfound": (
         RemoteError,
@@ -100,7 +100,7 @@ _KNOWN: Mapping[str, tuple[type[ReleaseError], str]] = {
         "the repository lacks images that the index lists: push them first",
     ),
     "servicequotaexceeded": (ConfigurationError, _QUOTA),
-    "toomanytags": (ConfigurationError, "AWS takes 50 tags: set fewer"),
+    "toomanytags": (ConfigurationError, "AWS allows 50 tags: set fewer"),
 }
 """Code, as :func:`is_transient` reads it, to the kind of the error and what to do."""
 _BAD_POLICY = re.compile(r"principal not found|invalid principal|invalid repository policy", re.IGNORECASE)
@@ -116,11 +116,11 @@ _CHAIN_HINT = (
 
 
 _CREDENTIAL_HINTS = {
-    "FileNotFoundError": "a program or file that the profile names is not there: look at credential_process, "
-    "and at AWS_WEB_IDENTITY_TOKEN_FILE",
+    "FileNotFoundError": "a program or file that the profile names does not exist: check "
+    "credential_process and AWS_WEB_IDENTITY_TOKEN_FILE",
     "PermissionError": "a program or file that the profile names cannot be used by this user",
-    "JSONDecodeError": "credential_process has to print JSON with Version, AccessKeyId and SecretAccessKey",
-    "EOFError": "the profile asks for an MFA code, and there is no terminal: jobs need a role without "
+    "JSONDecodeError": "credential_process must print JSON with Version, AccessKeyId and SecretAccessKey",
+    "EOFError": "the profile asks for an MFA code, but there is no terminal: jobs need a role without "
     "mfa_serial",
 }
 
@@ -130,7 +130,7 @@ def aws_errors(what: str) -> Iterator[None]:
     """Translate every botocore error that leaves the block.
 
     Args:
-        what: What is attempted, as an infinitive: ``read the images of skydrm/rms``.
+        what: The attempted action, as an infinitive: ``read the images of skydrm/rms``.
 
     Raises:
         ReleaseError: See :func:`translate`.
@@ -144,27 +144,27 @@ def aws_errors(what: str) -> Iterator[None]:
 
 
 def error_code(error: Exception) -> str:
-    """Return the code of AWS's answer, or an empty string where the error is none."""
+    """Return the code of AWS's answer, or an empty string if the error is not an answer."""
     return str(error_answer(error).get("Error", {}).get("Code", ""))
 
 
 def error_answer(error: Exception) -> dict[str, Any]:
-    """Return what AWS answered, as botocore has it; an empty one where the error is no answer.
+    """Return AWS's answer from botocore; empty if the error is not an answer.
 
-    Errors of a connection have a ``response`` too, which is None.
+    Connection errors have a ``response`` too, which is None.
     """
     response = getattr(error, "response", None)
     return response if isinstance(response, dict) else {}
 
 
 def is_transient(code: str, said: str, status: int) -> bool:
-    """Whether AWS asks to come back later, in whatever form it does.
+    """Whether AWS asks to try again later, in any form.
 
-    Retries and errors both go by this: a refusal for the moment is never a mistake of the configuration.
+    Retries and errors both use this: a temporary refusal is never a configuration mistake.
 
     Args:
         code: The code of its answer.
-        said: The text that goes with it.
+        said: Its text.
         status: The HTTP status.
     """
     if code in _REFUSALS:
@@ -180,13 +180,13 @@ def translate(error: Exception, what: str, *, clock: Callable[[], float] = time.
 
     Args:
         error: A botocore ``ClientError`` or ``BotoCoreError``.
-        what: What was attempted, as an infinitive.
-        clock: Seconds since the epoch; only a Retry-After that is a date needs it.
+        what: The attempted action, as an infinitive.
+        clock: Seconds since the epoch; needed only for a Retry-After date.
 
     Returns:
-        ConfigurationError if no usable credentials, profile or region are set, for a quota that is
-        reached, and for what the caller named and AWS does not have; RemoteError for everything else:
-        retryable for throttling, 5xx and broken connections, not for refusals.
+        ConfigurationError if no usable credentials, profile or region are set, for an exhausted quota, and
+        for something named by the caller that AWS does not have; RemoteError for everything else: retryable
+        for throttling, 5xx and broken connections, but not for refusals.
     """
     from botocore.exceptions import ClientError
 
@@ -208,7 +208,7 @@ def retry_after(headers: Mapping[str, str], *, clock: Callable[[], float] = time
 
 
 def _plain(code: str) -> str:
-    """Return a code in lower case, without ``Exception`` or the like at its end."""
+    """Return a code in lower case, without a final ``Exception`` or the like."""
     return _ENDING.sub("", code.lower())
 
 
@@ -228,21 +228,21 @@ def _answered(response: dict[str, Any], what: str, clock: Callable[[], float]) -
     if code in _WRONG_KEY:
         return RemoteError(
             f"{start}{request}: it does not know this access key",
-            hint="check which credentials boto3 finds; a key that was just created needs some 15 seconds",
+            hint="check which credentials boto3 finds; a new key needs about 15 seconds",
         )
     if code in _WRONG_SIGNATURE or code in _NO_SIGNATURE or code in _CLOCK:
         return RemoteError(
             f"{start}{request}: it does not accept the signature of the call",
             hint="the secret access key does not belong to the access key, or this machine's clock is wrong",
         )
-    detail = str(response.get("kmsError") or "")  # ECR's KmsException says in it what KMS said
+    detail = str(response.get("kmsError") or "")  # ECR's KmsException puts KMS's message there
     if detail:
         said = f"{said} ({detail})"
     if is_transient(code, said, status):
         asked = retry_after(meta.get("HTTPHeaders", {}), clock=clock)
         return RemoteError(
             f"{start}{request}: {said}",
-            hint="AWS asks to come back later" + (f", in {asked:.0f} s" if asked else ""),
+            hint="AWS asks to try again later" + (f", in {asked:.0f} s" if asked else ""),
             retryable=True,
             retry_after=asked,
         )
@@ -254,14 +254,14 @@ def _answered(response: dict[str, Any], what: str, clock: Callable[[], float]) -
 
 def _denied(start: str, said: str, request: str) -> RemoteError:
     said = _ENCODED.sub("", said)
-    hint = "ask the administrator of the account for the permission that the call needs"
+    hint = "ask the account's administrator for the permission that the call needs"
     if found := _DENIAL.search(said):
         hint = f"a policy of {found['who']} must allow {found['action']}, and none may deny it"
     return RemoteError(f"{start}{request}: {said}", hint=hint)
 
 
 def _broke_off(error: Exception) -> bool:
-    """Whether TLS failed, but not for the certificate."""
+    """Whether TLS failed for a reason other than the certificate."""
     return caused_by(error, ssl.SSLError) and not caused_by(error, ssl.SSLCertVerificationError)
 
 
@@ -282,21 +282,21 @@ def _unanswered(error: Exception, what: str) -> ReleaseError:
             hint="sign in again with 'aws sso login', or let the job use a role of the agent",
         )
     if isinstance(error, known.CredentialRetrievalError):
-        # The text may quote the output of a credential program: only the kind is named.
+        # The text may quote the output of a credential program, so only the type is named.
         cause = type(error.__cause__).__name__ if error.__cause__ else kind
         hint = _CREDENTIAL_HINTS.get(cause, _CHAIN_HINT)
-        return ConfigurationError(f"{start}: the AWS credentials cannot be had ({cause})", hint=hint)
+        return ConfigurationError(f"{start}: cannot get the AWS credentials ({cause})", hint=hint)
     if isinstance(error, known.MissingDependencyException):
         return ConfigurationError(
             f"{start}: the profile signs in with 'aws login', which needs a package that is not installed",
-            hint="use another kind of credentials for jobs: a role of the agent, or an access key",
+            hint="for jobs, use other credentials: a role of the agent, or an access key",
         )
     if isinstance(error, known.NoRegionError | known.InvalidRegionError | known.UnknownRegionError):
         return ConfigurationError(f"{start}: {error}", hint="set the region in the configuration")
     if isinstance(error, known.ParamValidationError):
         return ConfigurationError(f"{start}: {_VALUE.sub('', str(error))}")
     if isinstance(error, known.ConfigParseError | known.InvalidConfigError):
-        return ConfigurationError(f"{start}: {error}", hint="mend the shared AWS configuration")
+        return ConfigurationError(f"{start}: {error}", hint="fix the shared AWS configuration")
     if isinstance(error, known.ProxyConnectionError):
         named = getattr(error, "kwargs", {})
         host = str(named.get("proxy_url", "")).rpartition("@")[2].rpartition("/")[2]
@@ -306,13 +306,13 @@ def _unanswered(error: Exception, what: str) -> ReleaseError:
         )
         return RemoteError(
             f"{start}: {found}",
-            hint="look at HTTPS_PROXY and HTTP_PROXY, and at NO_PROXY for what needs no proxy",
+            hint="check HTTPS_PROXY and HTTP_PROXY, and NO_PROXY for hosts that need no proxy",
             retryable=True,
         )
     if isinstance(error, known.SSLError) and not _broke_off(error):
         return RemoteError(
             f"{start}: the TLS certificate is not accepted: {error}",
-            hint="behind an intercepting proxy set AWS_CA_BUNDLE to its certificate",
+            hint="behind an intercepting proxy, set AWS_CA_BUNDLE to its certificate",
         )
     if type(getattr(error, "kwargs", {}).get("error")).__name__ == "LocationParseError":
         # The text quotes the address, which may hold a login.

@@ -1,12 +1,12 @@
 """How a client of AWS sends a request, reads the answer, and tries again.
 
-:class:`AwsExchange` takes the place of the HTTP session of botocore's ``Endpoint``, and sends through that
-session, which has the proxies, the CA bundle and the client certificate that botocore chose. So each attempt
-runs inside of a :class:`jenkins_release.base.waits.Call`: it has a deadline for all of it, and ends when the
-process has to stop. The answer is read here, with a bound, and checked.
+:class:`AwsExchange` replaces the HTTP session of botocore's ``Endpoint``, and sends through that session,
+which has the proxies, CA bundle and client certificate that botocore chose. So each attempt runs inside a
+:class:`jenkins_release.base.waits.Call`: it has a deadline as a whole, and ends when the process has to stop.
+The answer is read here, with a size limit, and checked.
 
-Handlers of ``needs-retry`` decide on another attempt. botocore's own would sleep, and cannot be woken;
-the one here pauses in :func:`jenkins_release.base.waits.pause`.
+Handlers of ``needs-retry`` decide on another attempt. botocore's own would sleep and cannot be woken; the one
+here pauses in :func:`jenkins_release.base.waits.pause`.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from jenkins_release.base.waits import Call, Limits, pause
 from jenkins_release.http.exchange import is_late
 
 MOST = 16 * 1024 * 1024
-"""Bytes of an answer that are read; the largest real one, a page of BatchGetImage, has about 1 MiB."""
+"""Maximum bytes of an answer; the largest real one, a page of BatchGetImage, has about 1 MiB."""
 MOST_OF_ERROR = 1024 * 1024
-"""Bytes of an error that are read."""
+"""Maximum bytes of an error that are read."""
 _PIECE = 64 * 1024
 _MAX_WAIT_S = 20.0
-"""Upper bound of a single wait between attempts; where AWS asks for more, the caller decides."""
+"""Upper bound of a single wait between attempts; if AWS asks for more, the caller decides."""
 _BROKEN_S = 0.05
-"""Scale of the wait after a broken connection or a 5xx, as botocore's standard mode has it."""
+"""Scale of the wait after a broken connection or a 5xx, as in botocore's standard mode."""
 _UNREACHABLE_S = 1.0
-"""Scale of the wait while no connection can be made, of which at least half is waited: a server that restarts
-takes seconds. Five attempts take 7.5 to 15 s then."""
+"""Scale of the wait while no connection can be made; at least half of it is waited, because a server takes
+seconds to restart. Five attempts then take 7.5 to 15 s."""
 _THROTTLED_S = 1.0
-"""Scale of the wait where AWS asks to come back later."""
+"""Scale of the wait if AWS asks to try again later."""
 _UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 _NO_BODY = frozenset({204, 304})
 
 
 class AnswerError(HTTPClientError):  # type: ignore[misc] # botocore has no types
-    """An answer that did not come, not in time, or not as AWS answers: another attempt may get one."""
+    """An answer is missing, late, or not like AWS's: another attempt may succeed."""
 
     fmt = "{error}"
 
@@ -62,14 +62,14 @@ class AwsExchange:
     """Sends the requests of one client.
 
     Args:
-        client: A boto3 client, whose sending and repeating it takes over.
-        attempts: Attempts of one call at most, the first included.
+        client: A boto3 client, whose sending and retries it takes over.
+        attempts: Maximum attempts of one call, including the first.
         limits: How long an attempt may take.
     """
 
     def __init__(self, client: Any, attempts: int, limits: Limits) -> None:
         self._model = client.meta.service_model
-        # botocore has no public way to it; a new session would lack a setting of the profile some day.
+        # botocore has no public access to it; a new session might lack a setting of the profile one day.
         self.session = client._endpoint.http_session
         client._endpoint.http_session = self
         self._attempts = attempts
@@ -85,8 +85,8 @@ class AwsExchange:
         """Send a request and return its answer, checked.
 
         Raises:
-            HTTPClientError: There is no answer, or one that AWS would not give.
-            ConnectionError: botocore's: the server cannot be reached.
+            HTTPClientError: There is no answer, or one that cannot be from AWS.
+            ConnectionError: The server cannot be reached (botocore's class).
             Stopped: The process was asked to stop.
         """
         operation = self._model.operation_model(request.operation_name)
@@ -116,13 +116,13 @@ class AwsExchange:
 
     def close(self) -> None:
         """Close the connections."""
-        # As with sending: there is no public way to them.
+        # As with sending, there is no public access to them.
         close_pools(self.session._manager, *self.session._proxy_managers.values())
         self.session.close()
 
     @contextlib.contextmanager
     def _in_time(self, operation: str) -> Iterator[None]:
-        """Let everything that ends an exchange be an error that botocore knows."""
+        """Turn everything that ends an exchange into an error that botocore knows."""
         try:
             yield
         except _UNREACHABLE:
@@ -139,7 +139,7 @@ class AwsExchange:
     def again(
         self, response: Any, attempts: int, caught_exception: Any, operation: Any, **_: Any
     ) -> float | None:
-        """Wait for the next attempt and return 0; return None if there is none, or botocore decides."""
+        """Wait for the next attempt and return 0; return None if there is none or botocore decides."""
         if attempts >= self._attempts:
             return None
         asked = None
@@ -162,13 +162,13 @@ class AwsExchange:
             return None
         longest = min(_MAX_WAIT_S, scale * 2.0 ** (attempts - 1))
         shortest = longest / 2 if isinstance(caught_exception, _UNREACHABLE) else 0.0
-        wait = random.uniform(shortest, longest)  # noqa: S311  # no secret
+        wait = random.uniform(shortest, longest)  # noqa: S311  # not a secret
         pause(max(wait, asked or 0.0), f"another attempt of {operation.name} at {self._name}")
         return 0.0
 
 
 class _Whole:
-    """A body that was read."""
+    """A body that was read completely."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -226,7 +226,7 @@ def _note_operation(request: Any, event_name: str, **_: Any) -> None:
 
 
 def _size(headers: Any) -> int:
-    """Return the bytes that a request sends; signed in chunks, the length is that of the chunks' content."""
+    """Return the number of bytes that a request sends; if it is signed in chunks, that of their content."""
     for name in ("X-Amz-Decoded-Content-Length", "Content-Length"):
         value = headers.get(name)
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
@@ -236,7 +236,7 @@ def _size(headers: Any) -> int:
 
 
 def _read(answer: AWSResponse, method: str, call: Call) -> bytes:
-    """Read a body to its end. Raises AnswerError if there is more of it than AWS ever sends, or less."""
+    """Read a whole body. Raises AnswerError if it is longer than AWS ever sends, or incomplete."""
     most = MOST if answer.status_code < 300 else MOST_OF_ERROR
     body = bytearray()
     for piece in call.pieces(iter(lambda: answer.raw.read1(_PIECE, decode_content=False), b""), 1):
@@ -252,12 +252,12 @@ def _read(answer: AWSResponse, method: str, call: Call) -> bytes:
 
 
 def _stated(answer: AWSResponse) -> int | None:
-    """Return how long the answer says that its body is."""
+    """Return the length of the body that the answer states."""
     return whole_number(str(answer.headers.get("Content-Length", "")))
 
 
 def _modeled(operation: Any, code: str) -> bool:
-    """Whether the service's own model says of an error that it passes."""
+    """Whether the service's own model marks an error as temporary."""
     for shape in operation.error_shapes:
         names = {shape.name, shape.metadata.get("error", {}).get("code")}
         if code in names and shape.metadata.get("retryable") is not None:

@@ -1,8 +1,8 @@
-"""The calls of AWS IAM that customers' access needs: one method, one call, every error translated.
+"""The AWS IAM calls for customers' access: one method per call, with every error translated.
 
-What is there already is no error where the caller asked for exactly that: each method can be
-called again after a run that died in it. IAM is global and eventually consistent: a new key may be
-refused for some seconds (IAM user guide, "Changes that I make are not always immediately visible").
+It is not an error if what the caller asked for already exists: each method can be called again after a run
+that died in it. IAM is global and eventually consistent: a new key may be refused for some seconds (IAM user
+guide, "Changes that I make are not always immediately visible").
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from jenkins_release.aws.iam_calls import EXISTS, GONE, IamCalls, document_of
 from jenkins_release.base.errors import RemoteError
 
 _MOST_VERSIONS = 5
-"""Versions of a managed policy (IAM user guide, "IAM and AWS STS quotas")."""
+"""Maximum versions of a managed policy (IAM user guide, "IAM and AWS STS quotas")."""
 
 
 @dataclass(frozen=True)
 class AccessKey:
-    """An access key as IAM lists it: never its secret.
+    """An access key as IAM lists it, without its secret.
 
     Attributes:
         key_id: Its id.
         active: Whether it works.
-        created: When it was made.
-        last_used: When it was last used, None if it never was. IAM notices it with a delay.
+        created: When it was created.
+        last_used: When it was last used, None if never. IAM reports it with a delay.
     """
 
     key_id: str
@@ -55,7 +55,7 @@ class IamUser:
         name: User name.
         arn: ARN.
         path: IAM path.
-        created: When it was made.
+        created: When it was created.
         tags: Its tags.
         boundary: ARN of its permissions boundary; empty if it has none.
     """
@@ -70,13 +70,13 @@ class IamUser:
 
 @dataclass(frozen=True)
 class Attachments:
-    """Everything that gives a user rights, or a way in.
+    """Everything that gives a user rights or access.
 
     Attributes:
         inline: Name to document of the inline policies.
         managed: ARNs of attached policies.
         groups: Names of groups.
-        console: Whether there is a login profile: a password for the console.
+        console: Whether it has a login profile, which is a password for the console.
     """
 
     inline: Mapping[str, Mapping[str, Any]]
@@ -105,12 +105,12 @@ class IamAccount(IamCalls):
         return sorted((user for user in users if user is not None), key=lambda user: user.name)
 
     def tags(self, name: str) -> dict[str, str]:
-        """Return the tags of a user; nothing for one that is gone."""
+        """Return the tags of a user; empty if the user is gone."""
         found = self.pages("list_user_tags", f"read the tags of {name}", "Tags", UserName=name)
         return {each["Key"]: each["Value"] for each in found}
 
     def create_user(self, name: str, path: str, tags: Mapping[str, str], boundary: str) -> None:
-        """Create a user with its boundary and tags in one call; done where it exists."""
+        """Create a user with its boundary and tags in one call, unless it exists."""
         self.call(
             "create_user",
             f"create the user {name}",
@@ -122,15 +122,15 @@ class IamAccount(IamCalls):
         )
 
     def delete_user(self, name: str) -> None:
-        """Delete a user that has nothing left (``DeleteConflict`` otherwise); done where it is gone."""
+        """Delete a user that has nothing left (``DeleteConflict`` otherwise), unless it is gone."""
         self.call("delete_user", f"delete the user {name}", passing=(GONE,), UserName=name)
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a user; others stay."""
+        """Set tags of a user, and keep others."""
         self.call("tag_user", f"tag the user {name}", UserName=name, Tags=_tags(tags))
 
     def untag(self, name: str, keys: Sequence[str]) -> None:
-        """Remove tags of a user; missing ones are fine."""
+        """Remove tags of a user; they may be missing."""
         self.call("untag_user", f"remove tags of {name}", UserName=name, TagKeys=list(keys))
 
     def set_boundary(self, name: str, arn: str) -> None:
@@ -188,7 +188,7 @@ class IamAccount(IamCalls):
         )
 
     def delete_policy(self, name: str, policy: str) -> None:
-        """Remove an inline policy; done where it is gone."""
+        """Remove an inline policy, unless it is gone."""
         self.call(
             "delete_user_policy",
             f"remove the policy {policy} of {name}",
@@ -198,7 +198,7 @@ class IamAccount(IamCalls):
         )
 
     def strip(self, name: str, attached: Attachments) -> None:
-        """Take a user out of its groups, detach what is attached, and remove its console password."""
+        """Remove a user from its groups, detach its policies, and remove its console password."""
         for arn in attached.managed:
             self.call(
                 "detach_user_policy",
@@ -241,7 +241,7 @@ class IamAccount(IamCalls):
         return sorted(found, key=lambda key: (key.created, key.key_id))
 
     def create_key(self, name: str) -> Credentials:
-        """Create an access key. Where the answer is lost there is a key that nobody has the secret of.
+        """Create an access key. If the answer is lost, no one has the secret of the new key.
 
         Raises:
             ConfigurationError: The user has as many keys as IAM allows.
@@ -262,7 +262,7 @@ class IamAccount(IamCalls):
         )
 
     def delete_key(self, name: str, key_id: str) -> None:
-        """Delete a key; done where it is gone."""
+        """Delete a key, unless it is gone."""
         self.call(
             "delete_access_key",
             f"delete the key {key_id}",
@@ -272,7 +272,7 @@ class IamAccount(IamCalls):
         )
 
     def managed_policy(self, arn: str) -> Mapping[str, Any] | None:
-        """Return the document in force of a managed policy, None if there is none."""
+        """Return a managed policy's document in force, None if it does not exist."""
         answer = self.call("get_policy", f"read the policy {arn}", absent={}, PolicyArn=arn)
         if not answer:
             return None
@@ -285,7 +285,7 @@ class IamAccount(IamCalls):
         return document_of(version["PolicyVersion"]["Document"])
 
     def create_managed_policy(self, name: str, path: str, text: str) -> None:
-        """Create a managed policy; done where it exists."""
+        """Create a managed policy, unless it exists."""
         self.call(
             "create_policy",
             f"create the policy {path}{name}",
@@ -296,13 +296,13 @@ class IamAccount(IamCalls):
         )
 
     def replace_managed_policy(self, arn: str, text: str) -> None:
-        """Bring a new version of a managed policy into force; the oldest of five makes room.
+        """Put a new version of a managed policy into force; if there are five, the oldest is deleted.
 
-        Done where it is in force: the answer to an earlier call may have been lost, and each call that IAM
-        takes makes a version.
+        Does nothing if it is already in force: the answer to an earlier call may have been lost, and each
+        successful call creates a version.
 
         Raises:
-            RemoteError: IAM refused or failed; retryable if it counts more versions than it showed.
+            RemoteError: IAM refused or failed; retryable if it counts more versions than it listed.
         """
         what = f"replace the policy {arn}"
         if self.managed_policy(arn) == json.loads(text):
@@ -325,7 +325,7 @@ class IamAccount(IamCalls):
         )
         if made is None:
             raise RemoteError(
-                f"cannot {what}: IAM counts more versions of it than it showed",
+                f"cannot {what}: IAM counts more versions of it than it listed",
                 hint="run the command again in a minute",
                 retryable=True,
             )

@@ -1,4 +1,4 @@
-"""Calls of IAM: paged, and with every error translated.
+"""IAM calls: paged, with every error translated.
 
 IAM is global and eventually consistent: a new key may be refused for some seconds (IAM user guide,
 "Changes that I make are not always immediately visible").
@@ -18,16 +18,16 @@ from jenkins_release.base.errors import RemoteError
 from jenkins_release.base.waits import Limits
 
 GONE = "NoSuchEntity"
-"""Code of what is not there."""
+"""Error code for something missing."""
 EXISTS = "EntityAlreadyExists"
-"""Code of what is there already."""
+"""Error code for something that already exists."""
 
 
 class IamCalls:
     """The IAM API of one account.
 
     Args:
-        region: AWS region; IAM is global, boto3 wants one.
+        region: AWS region; IAM is global, but boto3 requires one.
         account: The account's number.
         client: A boto3 ``iam`` client instead of one from boto3's credential chain.
         limits: How long a call may take.
@@ -56,7 +56,7 @@ class IamCalls:
         once: bool = False,
         **given: Any,
     ) -> Any:
-        """Call IAM; what is passed or absent ends quietly, with ``absent``. ``once``: never repeated."""
+        """Call IAM; return ``absent`` for ``passing`` codes and missing things. ``once``: never repeated."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -68,13 +68,13 @@ class IamCalls:
             raise _translated(error, what) from error
 
     def _unrepeated(self) -> Any:
-        """The client for what is made anew by each call: boto3 repeats a call whose answer was lost."""
+        """The client for calls that always create something: boto3 repeats a call whose answer was lost."""
         if self._once is None:
             self._once = aws_client("iam", self._region, attempts=1, limits=self._limits)
         return self._once
 
     def pages(self, action: str, what: str, key: str, **given: Any) -> list[Any]:
-        """Call IAM until all pages are read; a user that is gone has none."""
+        """Call IAM until all pages are read; none for a user that is gone."""
         found: list[Any] = []
         marker: dict[str, Any] = {}
         while True:
@@ -91,18 +91,18 @@ def _translated(error: Exception, what: str) -> Exception:
     if found.retryable:
         return found
     if code == GONE:
-        return RemoteError(found.message, hint="what was just made takes IAM some seconds", retryable=True)
+        return RemoteError(found.message, hint="IAM needs some seconds for something new", retryable=True)
     if code == "DeleteConflict":
         return RemoteError(
             found.message,
             hint="an MFA device, SSH key, certificate or Git password is left: remove it by hand first",
-            retryable=True,  # or IAM did not list everything yet that the user has
+            retryable=True,  # or IAM did not yet list everything that the user has
         )
     return found
 
 
 def document_of(document: Any) -> Mapping[str, Any]:
-    """Return a policy document, which boto3 decodes and other clients leave URL-encoded (RFC 3986).
+    """Return a policy document; boto3 decodes it, other clients leave it URL-encoded (RFC 3986).
 
     Raises:
         RemoteError: It is no JSON object.

@@ -1,6 +1,6 @@
-"""Signing with a key that never leaves AWS KMS (``awskms:`` URIs, as securesystemslib names them).
+"""Signs with a key that never leaves AWS KMS (securesystemslib's ``awskms:`` URIs).
 
-The digest is computed here and only it is sent (KMS API reference, ``Sign`` with ``MessageType``
+The digest is computed here, and only the digest is sent (KMS API reference, ``Sign`` with ``MessageType``
 DIGEST). The caller needs ``kms:GetPublicKey`` and ``kms:Sign`` on the key.
 """
 
@@ -22,7 +22,7 @@ from jenkins_release.base.waits import Limits
 
 SCHEME = "awskms:"
 _WRITE = "write awskms:KEY-ID, awskms:alias/NAME, or awskms: and the key's ARN"
-_MAKE = "make a key with the usage SIGN_VERIFY and the spec ECC_NIST_P256"
+_MAKE = "create a key with the usage SIGN_VERIFY and the spec ECC_NIST_P256"
 _HINTS: Mapping[str, str] = {
     "NotFoundException": "check key, account and region; an alias is written awskms:alias/NAME",
     "DisabledException": "enable the key, or sign with another one",
@@ -39,15 +39,15 @@ class KmsSigner(AWSSigner):
 
     Args:
         uri: ``awskms:`` and a key id, key ARN, alias name or alias ARN.
-        region: AWS region if neither the URI nor the environment tells it.
+        region: AWS region if neither the URI nor the environment names it.
         client: A boto3 ``kms`` client instead of one from boto3's credential chain.
         environ: The environment, for the region.
         limits: How long a call may take.
 
     Raises:
-        ConfigurationError: No key, no region, or not a key that signs with ECDSA on P-256; later,
-            from ``sign``, a key that cannot sign at present.
-        RemoteError: KMS refused or failed; the message names the permission that is missing.
+        ConfigurationError: No key or region, or not a key that signs with ECDSA on P-256; later, from
+            ``sign``, a key that currently cannot sign.
+        RemoteError: KMS refused or failed; the message names the missing permission.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class KmsSigner(AWSSigner):
         environ: Mapping[str, str] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        # Not AWSSigner's own: that one makes a client without timeouts, of boto3's default region.
+        # Not AWSSigner's own client, which has no timeouts and uses boto3's default region.
         self.aws_key_id = uri.removeprefix(SCHEME)
         if not self.aws_key_id:
             raise ConfigurationError(f"the key URI {uri!r} names no key", hint=_WRITE)
@@ -80,7 +80,7 @@ class KmsSigner(AWSSigner):
 class _Kms:
     """The two calls, with their errors translated.
 
-    AWSSigner would log botocore's own, and the answer to a wrong signature quotes the request.
+    AWSSigner would log botocore's errors, and the answer to a wrong signature quotes the request.
     """
 
     def __init__(self, client: Any, uri: str) -> None:

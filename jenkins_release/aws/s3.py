@@ -1,4 +1,4 @@
-"""Calls of Amazon S3 for one bucket, with errors that say which setting is wrong."""
+"""Amazon S3 calls for one bucket, with errors that say which setting is wrong."""
 
 from __future__ import annotations
 
@@ -24,49 +24,48 @@ _DAMAGED = frozenset(
 )
 _DAMAGED_HINT = "something on the way changes data: a proxy, or faulty memory or network hardware"
 _PAGES = {"portal": "docs/portal.md", "ledger": "docs/ledger.md", "trust": "docs/trust.md"}
-"""Section of ``release.toml`` to the page that lists the rights."""
+"""Section of ``release.toml`` to the page with the required rights."""
 _AMAZON = "AmazonS3"
-"""How Amazon's own S3 calls itself in the header ``Server``."""
+"""Amazon S3's value of the header ``Server``."""
 _UNKNOWN_CALL = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405"})
 _KMS_CODES = "KMS."
 _KMS_RIGHTS = "kms:"
 _KMS_HINTS = {
-    "KMS.NotFoundException": "set {section}.kms_key to ARN, id or alias of a key in the bucket's region",
-    "KMS.DisabledException": "the key has to be enabled",
-    "KMS.KMSInvalidStateException": "the key has to be enabled: it is disabled, or about to be deleted",
+    "KMS.NotFoundException": "set {section}.kms_key to the ARN, id or alias of a key in the bucket's region",
+    "KMS.DisabledException": "enable the key",
+    "KMS.KMSInvalidStateException": "the key must be enabled: it is disabled, or about to be deleted",
 }
 _WRITES = frozenset({"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"})
 
 
 class Precondition(RemoteError):
-    """The object changed between our looking at it and our writing it; nothing was written."""
+    """The object changed after it was read; nothing was written."""
 
 
 class UploadGone(RemoteError):
-    """The multipart upload was completed or given up, by us with the answer lost, or by someone else."""
+    """The multipart upload was completed or aborted, by us with the answer lost, or by someone else."""
 
 
 class Denied(RemoteError):
-    """S3 refused a call for want of a right."""
+    """S3 refused a call because a right is missing."""
 
 
 class Damaged(RemoteError):
-    """S3 received other bytes than were sent, and refused them."""
+    """S3 received different bytes than were sent, and refused them."""
 
 
 class Unsupported(ConfigurationError):
-    """A store that is not Amazon's own does not know a call, or a part of it."""
+    """A store other than Amazon's does not support a call, or a part of it."""
 
 
 def regional_client(region: str, limits: Limits | None = None) -> Any:
     """Return a client whose presigned links work in every region.
 
-    boto3 signs links for the region and names S3's global host in them, which newer regions refuse and
-    which redirects elsewhere while a bucket is new. Asked for the ``virtual`` style it names the host of
-    the region, and keeps the path style for buckets with a dot. Other stores have a host of their own, and
-    often none for each bucket.
+    boto3 signs links for the region, but with S3's global host, which newer regions refuse and which
+    redirects while a bucket is new. With the ``virtual`` style, it uses the host of the region, and keeps the
+    path style for buckets with a dot. Other stores have their own host, and often no host for each bucket.
     """
-    # boto3's default for presigned URLs is the older signature in some regions.
+    # In some regions, boto3's default for presigned URLs is the older signature.
     client = aws_client("s3", region, signature_version="s3v4", limits=limits)
     partition = partition_of(region)
     host = urlsplit(client.meta.endpoint_url).hostname or ""
@@ -80,8 +79,8 @@ class BucketSettings(TypedDict, total=False):
 
     Attributes:
         default_region: Region to ask first if none is configured.
-        encryption: At rest: ``bucket`` for the bucket's own default, else ``AES256`` or ``aws:kms``.
-        kms_key: KMS key for it; one alone means ``aws:kms``.
+        encryption: Encryption at rest: ``bucket`` for the bucket's default, else ``AES256`` or ``aws:kms``.
+        kms_key: KMS key for it; a key alone means ``aws:kms``.
         limits: How long a call may take.
     """
 
@@ -92,13 +91,13 @@ class BucketSettings(TypedDict, total=False):
 
 
 class Bucket:
-    """A bucket and the calls on it.
+    """A bucket and its calls.
 
     Args:
         name: Its name.
-        region: AWS region that it is configured to be in; empty for the one that it is in.
+        region: Configured AWS region; empty for the bucket's actual one.
         section: Section of ``release.toml`` that names it, for messages: ``portal``, ``ledger`` or ``trust``.
-        missing: What is raised if there is no such object.
+        missing: The error for a missing object.
         settings: How it is used.
     """
 
@@ -116,7 +115,7 @@ class Bucket:
         self._configured = region
         self._kms_key = settings.get("kms_key", "")
         self.encryption = _encryption(settings.get("encryption", "bucket"), self._kms_key)
-        """Parameters of a write; none would replace the bucket's own default."""
+        """Parameters of a write; an explicit "none" would replace the bucket's default."""
         self._section = section
         self._missing = missing
         self._server = ""
@@ -125,14 +124,14 @@ class Bucket:
 
     @cached_property
     def client(self) -> Any:
-        """The client of the region that the bucket is in, as S3 itself says it.
+        """The client for the bucket's region, according to S3 itself.
 
-        botocore follows S3 into another region and says nothing; but links are signed for the region of
-        the client. HeadBucket names the region even if it refuses (Amazon S3 API reference,
-        "HeadBucket"). A store that names none is taken to be in the region that is configured.
+        botocore silently follows S3 to another region, but links are signed for the region of the client.
+        HeadBucket names the region even if it refuses (Amazon S3 API reference, "HeadBucket"). A store that
+        names none is assumed to be in the configured region.
 
         Raises:
-            ConfigurationError: There is no such bucket, or it is not in the region that is configured.
+            ConfigurationError: The bucket does not exist, or is not in the configured region.
             RemoteError: S3 cannot be reached, or is busy.
         """
         with ExitStack() as unused:
@@ -146,8 +145,8 @@ class Bucket:
                 return client
         if self._configured:
             raise ConfigurationError(
-                f"the bucket {self.name} is in {found}, and {self._section}.region says {self.region}",
-                hint=f"set {self._section}.region to {found}, or take it out: S3 tells it",
+                f"the bucket {self.name} is in {found}, but {self._section}.region is {self.region}",
+                hint=f"set {self._section}.region to {found}, or remove it: S3 names the region",
             )
         self.region = found
         return regional_client(found, self._limits)
@@ -159,7 +158,7 @@ class Bucket:
 
     @property
     def is_amazon(self) -> bool:
-        """Whether it is Amazon's own S3: by the host, or by how a proxy before it passes on its name."""
+        """Whether it is Amazon S3: by its host, or by the server name that a proxy passes on."""
         host = urlsplit(self.client.meta.endpoint_url).hostname or ""
         partition = partition_of(self.region)
         at_home = partition is not None and host.endswith(f".{partition.dns_suffix}")
@@ -167,7 +166,7 @@ class Bucket:
 
     @property
     def store(self) -> str:
-        """The store as people know it, such as ``MinIO at minio.corp``; never with a login."""
+        """The readable name of the store, such as ``MinIO at minio.corp``; never with a login."""
         host = urlsplit(self.client.meta.endpoint_url).netloc.rpartition("@")[2]
         return f"{self._server or 'the S3 store'} at {host}"
 
@@ -193,8 +192,8 @@ class Bucket:
 
         Args:
             action: boto3's name of it, such as ``put_object``.
-            what: What is attempted, as an infinitive.
-            given: Its parameters besides the bucket.
+            what: The attempted action, as an infinitive.
+            given: Its parameters, except the bucket.
 
         Raises:
             ReleaseError: See :meth:`explain`.
@@ -208,14 +207,14 @@ class Bucket:
         return answer
 
     def put_once(self, what: str, key: str, data: bytes) -> None:
-        """Write a small JSON document that nothing replaces.
+        """Write a small JSON document that is never replaced.
 
-        The first one is written twice to a store that is not Amazon's own: one that takes the same
-        bytes again would take others as well.
+        In a store other than Amazon's, the first one is written twice: a store that accepts the same bytes
+        again would also accept others.
 
         Raises:
-            Precondition: There is one already.
-            ConfigurationError: The store replaces what is there.
+            Precondition: It already exists.
+            ConfigurationError: The store replaces existing objects.
         """
 
         def put() -> None:
@@ -241,12 +240,12 @@ class Bucket:
             return
         raise ConfigurationError(
             f"{self.store} cannot be used for the {self._section}: it ignores If-None-Match of "
-            "PutObject, and replaces what is there",
-            hint=f"{_PAGES[self._section]} tells what a store has to support",
+            "PutObject, and replaces existing objects",
+            hint=f"{_PAGES[self._section]} lists what a store must support",
         )
 
     def pages(self, action: str, what: str, **given: Any) -> list[dict[str, Any]]:
-        """Make a call that lists something, and return all pages of its answer."""
+        """Make a listing call, and return all pages of its answer."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -266,7 +265,7 @@ class Bucket:
         start = f"cannot {what}"
         if isinstance(error, FlexibleChecksumError):
             return Damaged(
-                f"{start}: what arrived does not fit the checksum that S3 keeps of it",
+                f"{start}: what arrived does not match S3's checksum",
                 hint=_DAMAGED_HINT,
                 retryable=True,
             )
@@ -278,16 +277,16 @@ class Bucket:
                 hint=f"set {self._section}.region to the region of the bucket",
             )
         if code in _MISSING:
-            return self._missing(f"{start}: it is not there")
+            return self._missing(f"{start}: it does not exist")
         if code == "NoSuchUpload":
-            return UploadGone(f"{start}: the upload was completed or given up by someone", retryable=True)
+            return UploadGone(f"{start}: the upload was completed or aborted by someone else", retryable=True)
         if code in {"PreconditionFailed", "412"}:
-            return Precondition(f"{start}: somebody else wrote it meanwhile", retryable=True)
+            return Precondition(f"{start}: someone else has written it", retryable=True)
         if code in {"ConditionalRequestConflict", "409"}:
-            return Precondition(f"{start}: somebody else is writing it at this moment", retryable=True)
+            return Precondition(f"{start}: someone else is writing it right now", retryable=True)
         if code in _DAMAGED:
             return Damaged(
-                f"{start}: S3 received other bytes than were sent ({code}), and refused them",
+                f"{start}: S3 received different bytes than were sent ({code}), and refused them",
                 hint=_DAMAGED_HINT,
                 retryable=True,
             )
@@ -297,7 +296,7 @@ class Bucket:
         return ConfigurationError(
             f"{start}: there is no bucket {self.name}",
             hint=f"check {'trust.location' if self._section == 'trust' else f'{self._section}.bucket'}; "
-            "no command creates the bucket",
+            "commands do not create buckets",
         )
 
     def _refused(self, error: Exception, code: str, start: str, what: str) -> ReleaseError:
@@ -305,12 +304,12 @@ class Bucket:
         if code.startswith(_KMS_CODES) and is_transient(code.removeprefix(_KMS_CODES), said, 0):
             return RemoteError(
                 f"{start}: AWS KMS is busy: {code}: {said}",
-                hint="KMS asks to come back later",
+                hint="KMS asks to try again later",
                 retryable=True,
             )
         if code.startswith(_KMS_CODES) or (code == "AccessDenied" and _KMS_RIGHTS in said):
             rights = (
-                "the uploader needs kms:GenerateDataKey and kms:Decrypt on the key, which has to be enabled"
+                "the uploader needs kms:GenerateDataKey and kms:Decrypt on the key, which must be enabled"
             )
             return RemoteError(
                 f"{start}: the KMS key {self._kms_key or 'of the bucket'} cannot be used: {code}: {said}",
@@ -319,15 +318,15 @@ class Bucket:
         operation = str(getattr(error, "operation_name", ""))
         if code in _UNKNOWN_CALL or "nsupported header" in said:
             return Unsupported(
-                f"{start}: {self._server or 'the S3 store'} does not support {operation} as it is needed: "
+                f"{start}: {self._server or 'the S3 store'} does not support {operation} as required: "
                 f"{code}: {said}",
-                hint=f"{_PAGES[self._section]} lists what a store has to support",
+                hint=f"{_PAGES[self._section]} lists what a store must support",
             )
         if code in {"AccessDenied", "403", "AllAccessDisabled"}:
             plain = translate(error, what)
             return Denied(
-                plain.message if code != "403" else f"{start}: S3 refused it, without a reason",
-                hint=f"{_PAGES[self._section]} lists the rights that are needed in the bucket {self.name}; "
+                plain.message if code != "403" else f"{start}: S3 refused it without a reason",
+                hint=f"{_PAGES[self._section]} lists the required rights for the bucket {self.name}; "
                 + self._denial(operation, said),
             )
         if code in {"RequestTimeTooSkewed", "RequestInTheFuture"}:
@@ -338,16 +337,16 @@ class Bucket:
         return translate(error, what)
 
     def _denial(self, operation: str, said: str) -> str:
-        """Say what else a refusal may mean: S3 itself names the right at best."""
+        """Say what else a refusal may mean: at best, S3 itself names the right."""
         if operation not in _WRITES:
-            return "without s3:ListBucket a missing file is refused as well"
+            return "without s3:ListBucket, a missing file is refused too"
         if self._section == "trust":
             return "a policy of the bucket may deny it"
         asked = self.encryption.get("ServerSideEncryption", "none in particular")
         denies = "denies it" if "explicit deny" in said else "may deny it"
         return (
-            f"a policy of the bucket {denies}: if it demands an encryption, set {self._section}.encryption "
-            f"and {self._section}.kms_key to that (asked for now: {asked})"
+            f"a policy of the bucket {denies}: if it requires encryption, set {self._section}.encryption "
+            f"and {self._section}.kms_key accordingly (requested now: {asked})"
         )
 
 
@@ -389,11 +388,11 @@ def _told_region(error: Exception) -> str:
     response: dict[str, Any] = error_answer(error)
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     told = headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region")
-    return f", it is in {told}" if told else ""
+    return f", but in {told}" if told else ""
 
 
 def _told_time(error: Exception) -> str:
     response: dict[str, Any] = error_answer(error)
     told = response.get("Error", {}).get("ServerTime")
     told = told or response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    return f": AWS says that it is {told}" if told else ""
+    return f": AWS's time is {told}" if told else ""

@@ -1,7 +1,7 @@
-"""What a store that is not Amazon's own does with that which keeps a release safe, tried on small objects.
+"""Tests with small objects whether a store other than Amazon's supports what keeps a release safe.
 
-Amazon S3 writes nothing over another object if it is asked so, and keeps no byte that differs from its
-checksum. Many stores that speak its protocol take such a call, and pass over what they do not know.
+On request, Amazon S3 never overwrites an object, and it stores nothing that differs from its checksum. Many
+stores with the same protocol accept such calls, but ignore what they do not know.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Store:
     """What a store can do.
 
     Attributes:
-        checksums: Whether it compares what it receives with a SHA-256; what it says of one counts then.
+        checksums: Whether it compares what it receives with a SHA-256, so that its checksums can be trusted.
     """
 
     checksums: bool
@@ -35,10 +35,10 @@ def try_store(bucket: Bucket, key: str) -> Store:
 
     Args:
         bucket: A bucket of the store.
-        key: Key of an object that is written and removed.
+        key: Key of an object to write and remove.
 
     Raises:
-        ConfigurationError: The store lacks something; all of it is named.
+        ConfigurationError: The store lacks something; the message names everything.
         RemoteError: It cannot be reached, or refuses what it should allow.
     """
     what = f"try out {bucket.store}"
@@ -54,7 +54,7 @@ def try_store(bucket: Bucket, key: str) -> Store:
     if missing:
         raise ConfigurationError(
             f"{bucket.store} cannot keep a release from being overwritten: it ignores {', '.join(missing)}",
-            hint="docs/portal.md lists what a store has to support",
+            hint="docs/portal.md lists what a store must support",
         )
     return Store(checksums)
 
@@ -63,7 +63,7 @@ _Call = Callable[..., dict[str, Any]]
 
 
 def _refuses_other_bytes(call: _Call) -> bool:
-    """Write the object; whether bytes that do not fit their checksum were refused."""
+    """Write the object; return whether bytes that do not match their checksum were refused."""
     other = b64encode(sha256(b"other").digest()).decode()
     try:
         call("put_object", Body=b"try", ChecksumAlgorithm="SHA256", ChecksumSHA256=other)

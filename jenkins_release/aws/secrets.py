@@ -1,8 +1,8 @@
-"""AWS Secrets Manager as a place to hand an access key over.
+"""AWS Secrets Manager as a place to hand over an access key.
 
-The version id of a secret is the caller's own token (Secrets Manager API reference,
-``ClientRequestToken``). Made from the id of the access key, it lets a run that died be run again:
-the same version is written at most once, and whether it is there can be asked without reading it.
+The caller chooses the version id of a secret (Secrets Manager API reference, ``ClientRequestToken``). It is
+made from the id of the access key, so that a run that died can be repeated: the same version is written at
+most once, and it can be checked without reading it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.base.waits import Limits
 
 OWNER = "customer-user"
-"""Tag of a secret that says which IAM user's key it holds."""
+"""Tag of a secret with the IAM user whose key it holds."""
 _GONE = "ResourceNotFoundException"
 _EXISTS = "ResourceExistsException"
 _DELETED = "restore the secret ('aws secretsmanager restore-secret'), or give another name"
@@ -39,9 +39,9 @@ class SecretStore:
         self._client.close()
 
     def owner(self, name: str) -> str | None:
-        """Return the user that a secret is for (``DescribeSecret``); None if there is no such secret.
+        """Return the user that a secret is for (``DescribeSecret``); None if the secret does not exist.
 
-        Of a secret that nobody marked the owner is empty.
+        The user is empty if the secret has no such tag.
 
         Raises:
             ConfigurationError: The secret is about to be deleted.
@@ -61,15 +61,15 @@ class SecretStore:
         return "AWSCURRENT" in stages
 
     def put(self, name: str, key_id: str, text: str, *, owner: str, description: str) -> None:
-        """Write the version for an access key; the secret is created, for its owner, where it is missing."""
+        """Write the version for an access key; a missing secret is created for its owner."""
         what = f"write the secret {name}"
         given = {"ClientRequestToken": version_of(key_id), "SecretString": text}
         new = {"Name": name, "Description": description, "Tags": [{"Key": OWNER, "Value": owner}]}
         made = self._call("create_secret", what, (_EXISTS,), **new, **given)
         if made is None and self._call("put_secret_value", what, (_GONE,), SecretId=name, **given) is None:
             raise RemoteError(
-                f"cannot {what}: Secrets Manager has a secret of that name, and does not know it",
-                hint="one that was just made takes some moments: run the command again",
+                f"cannot {what}: Secrets Manager has a secret of that name, but does not find it",
+                hint="a new one takes a moment: run the command again",
                 retryable=True,
             )
 
@@ -88,5 +88,5 @@ class SecretStore:
 
 
 def version_of(key_id: str) -> str:
-    """Return the version id that belongs to an access key: 32 to 64 characters, as the API asks for."""
+    """Return the version id that belongs to an access key: 32 to 64 characters, as the API requires."""
     return hashlib.sha256(key_id.encode()).hexdigest()

@@ -1,8 +1,7 @@
-"""boto3 clients from boto3's own credential chain, with timeouts and retries that are stated.
+"""boto3 clients from boto3's own credential chain, with explicit timeouts and retries.
 
-Nothing here reads, keeps or shows a credential: environment, profile, web identity and instance
-role are boto3's business. ``AWS_ENDPOINT_URL`` and ``AWS_ENDPOINT_URL_<SERVICE>`` send the calls
-elsewhere, as in the sandbox.
+Nothing here reads, keeps or shows a credential: boto3 handles environment, profile, web identity and instance
+role. ``AWS_ENDPOINT_URL`` and ``AWS_ENDPOINT_URL_<SERVICE>`` send the calls elsewhere, as in the sandbox.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from jenkins_release.base.errors import ConfigurationError, ReleaseError
 from jenkins_release.base.waits import Limits
 
 ATTEMPTS = 5
-"""Attempts of one API call, the first included."""
+"""Attempts of one API call, including the first."""
 CONNECT_TIMEOUT_S = 5
-"""Seconds until a connection attempt is given up."""
+"""Seconds until a connection attempt is abandoned."""
 CONNECTIONS = 16
-"""Connections that a client keeps: as many as calls are made at a time.
+"""Connections that a client keeps: as many as concurrent calls.
 
 See :mod:`jenkins_release.base.parallel`.
 """
 _ENDPOINT_HINT = "check AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, and endpoint_url of the AWS profile"
 _MOST_PRINTED = 1024 * 1024
-"""Bytes that a program may print to hand over credentials; they have some 2 KiB."""
+"""Maximum output of a credential program in bytes; credentials have about 2 KiB."""
 
 
 def aws_client(
@@ -50,12 +49,12 @@ def aws_client(
     Args:
         service: boto3's name of the service, such as ``ecr``.
         region: AWS region, such as ``eu-central-1``; never guessed.
-        profile: Profile of the shared configuration; the chain's default when None.
-        attempts: Attempts of one call at most, the first included.
-        signature_version: How calls are signed; boto3's choice for the service when None.
-        addressing_style: Whether S3's bucket stands in the host (``virtual``) or in the path; boto3's
-            choice when None.
-        limits: How long an attempt may take; 60 s without a word by default.
+        profile: Profile of the shared configuration; the chain's default if None.
+        attempts: Maximum attempts of one call, including the first.
+        signature_version: How calls are signed; boto3's choice for the service if None.
+        addressing_style: Whether S3's bucket is in the host (``virtual``) or in the path; boto3's choice if
+            None.
+        limits: How long an attempt may take; by default, 60 s without an answer.
 
     Returns:
         The boto3 client. It is safe to share between threads.
@@ -65,14 +64,14 @@ def aws_client(
             cannot be read, or the endpoint that environment or profile name contains a login.
     """
     limits = limits or Limits()
-    # boto3 takes a noticeable part of a second to import: commands that stay off AWS do not pay for it.
+    # boto3 takes a noticeable part of a second to import, which commands without AWS do not need.
     from botocore.config import Config
 
     from jenkins_release.aws.exchange import AwsExchange
 
     if not region:
         raise ConfigurationError(
-            f"no AWS region is given for {service}", hint="set the region in the configuration: eu-central-1"
+            f"no AWS region is set for {service}", hint="set the region in the configuration: eu-central-1"
         )
     config = Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
@@ -88,10 +87,10 @@ def aws_client(
         try:
             client = session.client(service, config=config)
         except ValueError as error:
-            # The text quotes the value with all that is in it.
+            # The text quotes the whole value.
             if str(error).startswith("Invalid endpoint"):
                 raise ConfigurationError(
-                    f"the endpoint of AWS {service} is no URL that can be called", hint=_ENDPOINT_HINT
+                    f"the endpoint of AWS {service} is not a usable URL", hint=_ENDPOINT_HINT
                 ) from error
             raise _unreadable(error) from error
     check_endpoint(service, client.meta.endpoint_url)
@@ -102,12 +101,12 @@ def aws_client(
 def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
     """Open a boto3 session: boto3's default session is shared and not safe between threads.
 
-    All it shares with others are the descriptions of the services, which come with botocore or stand in
-    the folders that ``AWS_DATA_PATH`` names: the process reads each once.
+    It shares only the descriptions of the services with others, which come with botocore or are in the
+    folders of ``AWS_DATA_PATH``: the process reads each once.
 
     Args:
         profile: Profile of the shared configuration; the chain's default when None.
-        **settings: Further ones of ``boto3.session.Session``.
+        **settings: More arguments of ``boto3.session.Session``.
 
     Raises:
         BotoCoreError: The profile does not exist.
@@ -119,7 +118,7 @@ def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
     core = botocore.session.Session(profile=profile)
     paths = core.get_config_variable("data_path")
     loader = create_loader(paths)
-    # Not the whole loader: every session of boto3 adds a folder to it. botocore has no public way to this.
+    # Not the whole loader: every boto3 session adds a folder to it. botocore has no public access to this.
     loader._cache = _descriptions(paths)
     core.register_component("data_loader", loader)
     return boto3.session.Session(botocore_session=core, **settings)
@@ -127,23 +126,23 @@ def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
 
 @cache
 def _descriptions(_paths: str | None) -> dict[Any, Any]:
-    """What was read from these folders; two threads may read the same, and find the same."""
+    """What was read from these folders; two threads may read the same, with the same result."""
     return {}
 
 
 def settle_credentials(session: Any, limits: Limits) -> None:
-    """Find the session's credentials, and let what goes wrong when they are fetched be a botocore error.
+    """Find the session's credentials, and turn errors of fetching them into botocore errors.
 
-    Programs, files and prompts that credentials come from raise whatever they like: ``FileNotFoundError``
-    for a missing program, ``EOFError`` for a prompt without a terminal.
+    Programs, files and prompts for credentials raise all kinds of errors: ``FileNotFoundError`` for a missing
+    program, ``EOFError`` for a prompt without a terminal.
 
     Args:
         session: A boto3 session.
-        limits: How long fetching them may take, whoever is asked: a role, SSO, the machine's metadata.
+        limits: How long fetching them may take, from any source: a role, SSO, the machine's metadata.
 
     Raises:
-        ConfigurationError: A setting of AWS cannot be read, or the program for credentials prints too much.
-        CredentialRetrievalError: The credentials cannot be had.
+        ConfigurationError: An AWS setting cannot be read, or the credential program prints too much.
+        CredentialRetrievalError: The credentials cannot be fetched.
         HTTPClientError: They did not come in time.
     """
     from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
@@ -161,15 +160,15 @@ def settle_credentials(session: Any, limits: Limits) -> None:
         except Exception as error:
             if isinstance(error, ValueError) and "invalid literal" in str(error):
                 raise _unreadable(error) from error
-            # The text may quote what a program printed.
+            # The text may quote a program's output.
             raise CredentialRetrievalError(provider="chain", error_msg=type(error).__name__) from error
 
     def find() -> Any:
-        # botocore waits for the program of a profile without limit, and has no public way to change that.
+        # botocore waits for a profile's program without a limit, and has no public way to change that.
         chain = session._session.get_component("credential_provider")
         run = partial(_Program, limit_s=limits.answer_s)
         chain.get_provider("custom-process")._popen = run
-        # A role has its own provider for the program of its source_profile.
+        # A role has a separate provider for the program of its source_profile.
         builder = chain.get_provider("assume-role")._profile_provider_builder
         make = builder._create_process_provider
 
@@ -184,12 +183,12 @@ def settle_credentials(session: Any, limits: Limits) -> None:
     credentials = told(find)
     if credentials is not None:
         fetch = credentials.get_frozen_credentials
-        # Every call signs with what this returns: it fetches them, and fetches them anew before they end.
+        # Every call signs with its result: it fetches them, and refreshes them before they expire.
         credentials.get_frozen_credentials = lambda: told(fetch)
 
 
 class _Program:
-    """A program that prints credentials, as much of ``subprocess.Popen`` as botocore uses of it."""
+    """A program that prints credentials, with the part of ``subprocess.Popen`` that botocore uses."""
 
     def __init__(self, words: Sequence[str], *, limit_s: float, **_: Any) -> None:
         self._words = words
@@ -197,7 +196,7 @@ class _Program:
         self.returncode = -1
 
     def communicate(self) -> tuple[bytes, bytes]:
-        """Run it, and return what it prints; what it says of errors may be a secret too, and is left out.
+        """Run it, and return its output; its stderr may also contain a secret, and is left out.
 
         Raises:
             TimeoutError: It took too long.
@@ -211,19 +210,19 @@ class _Program:
         if ran.status is None:
             raise ConfigurationError(
                 f"the program of credential_process prints more than {_MOST_PRINTED >> 20} MiB",
-                hint="it has to print JSON with Version, AccessKeyId and SecretAccessKey, and nothing else",
+                hint="it must print only JSON with Version, AccessKeyId and SecretAccessKey",
             )
         self.returncode = ran.status
         return ran.output, b""
 
 
 def session_end(client: Any) -> datetime | None:
-    """Return when the temporary credentials end that a client signed with; None if they do not say.
+    """Return when a client's temporary credentials expire; None if that is unknown.
 
-    botocore knows it of credentials that it fetches itself (roles, SSO, instance profiles, credential
-    programs, ``AWS_CREDENTIAL_EXPIRATION``), and of no session token in a file or variable.
+    botocore knows it for credentials that it fetches itself (roles, SSO, instance profiles, credential
+    programs, ``AWS_CREDENTIAL_EXPIRATION``), but not for a session token in a file or variable.
     """
-    # botocore has no public way to it.
+    # botocore has no public access to it.
     credentials = client._request_signer._credentials
     end = getattr(credentials, "_expiry_time", None)
     return end if isinstance(end, datetime) else None
@@ -231,18 +230,18 @@ def session_end(client: Any) -> datetime | None:
 
 def _unreadable(error: Exception) -> ConfigurationError:
     return ConfigurationError(
-        f"a setting of AWS cannot be read ({type(error).__name__})",
-        hint="look for a value that is no number, or no address, in the variables AWS_... and in the profile",
+        f"an AWS setting cannot be read ({type(error).__name__})",
+        hint="look for an invalid number or address in the variables AWS_... and in the profile",
     )
 
 
 def check_endpoint(service: str, endpoint: str) -> None:
     """Refuse an endpoint with a login. Raises ConfigurationError."""
-    # AWS takes signatures, no login: it would only be quoted in errors and kept in names of images.
+    # AWS uses signatures, not logins: a login would only be quoted in errors and kept in image names.
     parts = urlsplit(endpoint)
     if "@" in parts.netloc:
         host = parts.netloc.rpartition("@")[2]
         raise ConfigurationError(
-            f"the endpoint of AWS {service} ({parts.scheme}://{host}) contains a login: take it out",
+            f"the endpoint of AWS {service} ({parts.scheme}://{host}) contains a login: remove it",
             hint=_ENDPOINT_HINT,
         )

@@ -1,6 +1,6 @@
-"""AWS Systems Manager Run Command as a refresh needs it.
+"""The parts of AWS Systems Manager Run Command that a refresh needs.
 
-Facts are those of the AWS Systems Manager API reference and of the page "Understanding command
+Sources: AWS Systems Manager API reference, and the page "Understanding command
 statuses" in its user guide.
 """
 
@@ -20,12 +20,12 @@ from jenkins_release.base.waits import Limits
 
 _log = logging.getLogger(__name__)
 FINAL = frozenset({"Success", "Failed", "Cancelled", "TimedOut"})
-"""States in which nothing happens any more, of a command and of an invocation."""
+"""Final states of a command and of an invocation."""
 _NOT_YET = frozenset({"InvalidCommandId", "InvocationDoesNotExist"})
-"""Codes with which SSM answers about a command that it knows some moments later only."""
+"""Error codes for a command that SSM does not know yet."""
 _KEPT = {"StandardOutput": 24_000, "StandardError": 8_000}
-"""Stream to the characters that GetCommandInvocation has of it."""
-_LATER = "SSM knows a new command, and how it ended, some moments later"
+"""Stream to the number of characters that GetCommandInvocation returns."""
+_LATER = "it takes SSM a moment to know a new command, and how it ended"
 _WRONG = frozenset(
     {
         "InvalidDocument",
@@ -50,12 +50,12 @@ class CommandOrder:
     Attributes:
         document: Name or ARN of the document.
         version: Its version.
-        targets: Tag to the values of which an instance has one.
+        targets: Tag to values, one of which an instance must have.
         parameters: The document's parameters.
         max_concurrency: Instances at a time: a number or a percentage.
-        max_errors: Errors after which no further instance begins: a number or a percentage.
+        max_errors: Errors after which no more instances begin: a number or a percentage.
         delivery_s: Seconds that an instance may take to pick it up.
-        comment: By which it is recognised; at most 100 characters.
+        comment: Identifies the command; at most 100 characters.
     """
 
     document: str
@@ -76,10 +76,10 @@ class SentCommand:
         ident: Its id.
         document: Its document.
         status: ``Pending``, ``InProgress``, ``Cancelling``, or one of :data:`FINAL`.
-        detail: The finer state, such as ``NoInstancesInTag`` or ``Incomplete``.
+        detail: The detailed state, such as ``NoInstancesInTag`` or ``Incomplete``.
         comment: Its comment.
-        tags: Tag to values that it is for.
-        instances: Instances that it is for, as far as it is known.
+        tags: Targets: tag to values.
+        instances: Target instances, as far as they are known.
     """
 
     ident: str
@@ -92,7 +92,7 @@ class SentCommand:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing happens any more."""
+        """Whether it has ended."""
         return self.status in FINAL
 
 
@@ -103,7 +103,7 @@ class Invocation:
     Attributes:
         instance: Id of the instance.
         status: ``Pending``, ``InProgress``, ``Delayed``, ``Cancelling``, or one of :data:`FINAL`.
-        detail: The finer state, such as ``DeliveryTimedOut`` or ``Terminated``.
+        detail: The detailed state, such as ``DeliveryTimedOut`` or ``Terminated``.
     """
 
     instance: str
@@ -123,13 +123,13 @@ class RunCommand(Protocol):
         ...
 
     def invocations(self, ident: str) -> list[Invocation]:
-        """Return how it stands on each instance that was reached so far."""
+        """Return its state on each instance reached so far."""
         ...
 
     def output(self, ident: str, instance: str) -> str:
-        """Return what the steps that did not succeed wrote on an instance, their errors last.
+        """Return the output of the unsuccessful steps on an instance, with their errors last.
 
-        Of each step SSM keeps the first 24,000 characters, and the first 8,000 of its errors (SSM API
+        For each step, SSM keeps the first 24,000 characters of output and the first 8,000 of errors (SSM API
         reference, GetCommandInvocation).
         """
         ...
@@ -143,7 +143,7 @@ class RunCommand(Protocol):
         ...
 
     def cancel(self, ident: str) -> None:
-        """Ask to end a command; what runs on an instance already may go on."""
+        """Ask to end a command; what already runs on an instance may continue."""
         ...
 
 
@@ -164,8 +164,8 @@ class Ssm:
 
     @cached_property
     def _sender(self) -> Any:
-        # SendCommand has no token that makes a repeated call harmless: whether an attempt without an
-        # answer arrived is found out before the next one.
+        # SendCommand has no token to make a repeated call harmless: before the next attempt, check whether
+        # one without an answer arrived.
         return self._given or aws_client("ssm", self._region, attempts=1, limits=self._limits)
 
     def close(self) -> None:
@@ -246,7 +246,7 @@ class Ssm:
         return "\n".join(texts).strip()
 
     def _written(self, ident: str, instance: str, step: Mapping[str, Any], what: str) -> str:
-        """Read both streams of a step apart; what the list has of them where that is refused."""
+        """Read both streams of a step separately; if that is refused, return what the list has of them."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -257,7 +257,7 @@ class Ssm:
             found = translate(error, what)
             if error_code(error) in _NOT_YET or found.retryable:
                 raise RemoteError(found.message, hint=_LATER, retryable=True) from error
-            _log.info("%s: what SSM lists is shown", found.message)
+            _log.info("%s: showing what SSM lists", found.message)
             return str(step.get("Output", ""))
         output, errors = (_stream(answer, name) for name in ("StandardOutput", "StandardError"))
         return "\n".join(filter(None, [output, errors and f"errors: {errors}"]))
@@ -299,7 +299,7 @@ class Ssm:
 
 
 def _stream(answer: Mapping[str, Any], name: str) -> str:
-    """Return what a step wrote to a stream, and say where SSM has cut it off."""
+    """Return a step's output in a stream, and say where SSM has cut it off."""
     text = str(answer.get(f"{name}Content", ""))
     if len(text) < _KEPT[name]:
         return text.strip()

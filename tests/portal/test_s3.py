@@ -218,7 +218,7 @@ class TestResuming:
             portal.put(upload(data), counted.append)
             assert sum(counted) == len(data)
         else:
-            with pytest.raises(RemoteError, match="somebody else wrote it") as caught:
+            with pytest.raises(RemoteError, match="someone else has written it") as caught:
                 portal.put(upload(data), counted.append)
             assert caught.value.retryable
             assert sum(counted) == 0
@@ -428,7 +428,7 @@ class TestFailures:
                 Fault(lambda _: True, 400, "KMS.DisabledException", "is disabled"),
                 RemoteError,
                 "KMS key alias/k cannot be used",
-                "has to be enabled",
+                "must be enabled",
             ),
             (
                 Fault(
@@ -439,7 +439,7 @@ class TestFailures:
                     {"ServerTime": "2026-11-24T10:00:00Z"},
                 ),
                 RemoteError,
-                "this machine's clock is wrong: AWS says that it is 2026-11-24T10:00:00Z",
+                "this machine's clock is wrong: AWS's time is 2026-11-24T10:00:00Z",
                 "NTP",
             ),
             (
@@ -507,8 +507,8 @@ class TestFailures:
         ("code", "hint"),
         [
             ("KMS.NotFoundException", "portal.kms_key"),
-            ("KMS.DisabledException", "has to be enabled"),
-            ("KMS.KMSInvalidStateException", "has to be enabled"),
+            ("KMS.DisabledException", "enable the key"),
+            ("KMS.KMSInvalidStateException", "must be enabled"),
         ],
     )
     def test_a_key_that_cannot_be_used(self, bucket: str, s3: S3Double, code: str, hint: str) -> None:
@@ -540,7 +540,7 @@ class TestFailures:
             return b"?" + call.body[1:] if hit else call.body
 
         s3.damage = damage
-        with pytest.raises(RemoteError, match="received other bytes than were sent") as caught:
+        with pytest.raises(RemoteError, match="received different bytes than were sent") as caught:
             portal.put(upload(data), ignore)
         assert caught.value.retryable
         assert portal.files("SkyDRM") == []

@@ -22,11 +22,11 @@ FILE = upload(SMALL)
 
 def test_another_region_than_the_buckets_is_refused(bucket: str, s3: S3Double) -> None:
     """Boto3 follows S3 there without a word, but links are signed for the region that is configured."""
-    with pytest.raises(ConfigurationError, match=f"is in {REGION}, and portal.region says {ELSEWHERE}"):
+    with pytest.raises(ConfigurationError, match=f"is in {REGION}, but portal.region is {ELSEWHERE}"):
         S3Portal(bucket, ELSEWHERE).put(FILE, ignore)
-    with pytest.raises(ConfigurationError, match=f"is in {REGION}, and ledger.region says {ELSEWHERE}"):
+    with pytest.raises(ConfigurationError, match=f"is in {REGION}, but ledger.region is {ELSEWHERE}"):
         S3Ledger(bucket, ELSEWHERE).read("SkyDRM")
-    with pytest.raises(ConfigurationError, match=f"is in {REGION}, and trust.region says {ELSEWHERE}"):
+    with pytest.raises(ConfigurationError, match=f"is in {REGION}, but trust.region is {ELSEWHERE}"):
         S3TrustStore(bucket, "", ELSEWHERE).read()
     assert {call.action for call in s3.calls} == {"HeadBucket"}
 

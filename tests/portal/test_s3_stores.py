@@ -147,7 +147,7 @@ class TestStoresWithoutChecksums:
             ChecksumSHA256=checksum,
             ChecksumAlgorithm="SHA256",
         )
-        with pytest.raises(RemoteError, match="does not fit the checksum that S3 keeps of it"):
+        with pytest.raises(RemoteError, match="does not match S3's checksum"):
             portal.put(upload(SMALL), ignore)
 
 

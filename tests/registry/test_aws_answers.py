@@ -87,7 +87,7 @@ def test_later_is_never_a_mistake_of_the_configuration(code: str, message: str):
     """Whatever the code is called and in whatever case: retryable, and a remote service at the end."""
     found = translate(answered(code, message), "do it")
     assert isinstance(found, RemoteError)
-    assert (found.retryable, found.hint) == (True, "AWS asks to come back later")
+    assert (found.retryable, found.hint) == (True, "AWS asks to try again later")
 
 
 @pytest.mark.parametrize(("code", "message"), NEVER)
@@ -147,7 +147,7 @@ def test_a_page_of_a_proxy_is_no_answer(client: Callable[..., Any], service: str
     made = client(service, attempts=1)
     Line(made, (status, "text/html", b"\n<!doctype HTML><html><body>Sign in<br></body></html>"))
     calls = {"ecs": "describe_clusters", "iam": "list_users", "s3": "list_buckets"}
-    expected = f"something else than AWS answers, with status {status}"
+    expected = f"the answer is not from AWS, with status {status}"
     with pytest.raises(RemoteError, match=expected) as caught, aws_errors("do it"):
         getattr(made, calls[service])()
     assert "proxy" in caught.value.hint
@@ -295,7 +295,7 @@ WRONG = {
     "ServiceNotActiveException": "saas.services",
     "ServiceNotFoundException": "saas.services",
     "NamespaceNotFoundException": "Service Connect",
-    "UnsupportedFeatureException": "as it stands",
+    "UnsupportedFeatureException": "does not accept it",
 }
 
 

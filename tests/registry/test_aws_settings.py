@@ -20,8 +20,18 @@ SSO = "sso_start_url = https://x.awsapps.com/start\nsso_region = eu-central-1\n"
 CASES = {
     "program-missing": ("credential_process = /nowhere/x\n", {}, "FileNotFoundError", "credential_process"),
     "program-prints-text": ("credential_process = /bin/echo sesame\n", {}, "JSONDecodeError", "JSON"),
-    "program-prints-too-little": ("credential_process = /bin/echo {}\n", {}, "cannot be had", "a role"),
-    "program-fails": ("credential_process = /bin/false\n", {}, "cannot be had", "a role of the agent"),
+    "program-prints-too-little": (
+        "credential_process = /bin/echo {}\n",
+        {},
+        "cannot get the AWS credentials",
+        "a role",
+    ),
+    "program-fails": (
+        "credential_process = /bin/false\n",
+        {},
+        "cannot get the AWS credentials",
+        "a role of the agent",
+    ),
     "token-file-missing": (
         "",
         {"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere", "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/x"},
@@ -43,10 +53,10 @@ CASES = {
     "container-elsewhere": (
         "",
         {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://evil.example/x"},
-        "cannot be had",
+        "cannot get the AWS credentials",
         "a role of the agent",
     ),
-    "no-number": ("", {**KEYS, "AWS_METADATA_SERVICE_TIMEOUT": "soon"}, "a setting of AWS", "no number"),
+    "no-number": ("", {**KEYS, "AWS_METADATA_SERVICE_TIMEOUT": "soon"}, "an AWS setting", "invalid number"),
     "endpoint-without-scheme": (
         "",
         {**KEYS, "AWS_ENDPOINT_URL_ECR": "127.0.0.1:1"},
@@ -71,7 +81,7 @@ CASES = {
         "the proxy address is not a valid URL",
         "HTTPS_PROXY",
     ),
-    "file-broken": ("[", KEYS, "Unable to parse config file", "mend the shared AWS configuration"),
+    "file-broken": ("[", KEYS, "Unable to parse config file", "fix the shared AWS configuration"),
 }
 
 
@@ -110,7 +120,7 @@ def test_keys_that_cannot_be_fetched_anew_are_told_too(
     (tmp_path / "aws-config").write_text(f"[default]\ncredential_process = {program}\n")
     client = aws_client("sts", "eu-central-1", attempts=1)
     program.unlink()
-    with pytest.raises(ConfigurationError, match="the AWS credentials cannot be had"), aws_errors("ask"):
+    with pytest.raises(ConfigurationError, match="cannot get the AWS credentials"), aws_errors("ask"):
         client.get_caller_identity()
 
 

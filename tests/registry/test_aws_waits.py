@@ -174,7 +174,7 @@ def test_a_page_in_place_of_an_answer(aws: Callable[[RawServer], None]):
     with RawServer(lambda _: answer(200, page, Content_Type="text/html")) as server:
         aws(server)
         error = _refused(_ecr())
-    assert "something else than AWS answers, with status 200" in error.message
+    assert "the answer is not from AWS, with status 200" in error.message
     assert error.retryable
     assert "delete" not in f"{error.message} {error.hint}"
 
@@ -263,7 +263,7 @@ def test_pages_without_end(aws: Callable[[RawServer], None]):
     body = b'{"imageIds": [], "nextToken": "again"}'
     with RawServer(lambda _: answer(200, body, Content_Type=JSON)) as server:
         aws(server)
-        with pytest.raises(RemoteError, match="the same page again and again"):
+        with pytest.raises(RemoteError, match="the same page repeatedly"):
             _ecr().tags("skydrm/rms")
 
 
@@ -341,7 +341,7 @@ def test_a_program_for_credentials_that_fails_is_not_quoted(program: Callable[[s
     """Not in the cause of the error either, which the debug log may show."""
     program("echo hunter2; echo hunter2 >&2; exit 1")
     error = _login("own")
-    assert "the AWS credentials cannot be had" in error.message
+    assert "cannot get the AWS credentials" in error.message
     assert "hunter2" not in "".join(traceback.format_exception(error))
 
 

@@ -254,7 +254,9 @@ def test_oversized_input_is_refused_before_it_is_parsed():
         read_bundle(b"x" * (MAX_BUNDLE_BYTES + 1), "x")
     with pytest.raises(IntegrityError, match="more than 1000 lines"):
         read_bundle(GOOD + b"{}\n" * 1000, "x")
-    assert any("bytes, expected at most" in r for r in reasons(GOOD + b"x" * (MAX_ENVELOPE_BYTES + 1) + b"\n"))
+    assert any(
+        "bytes, expected at most" in r for r in reasons(GOOD + b"x" * (MAX_ENVELOPE_BYTES + 1) + b"\n")
+    )
 
 
 def test_revoked_and_expired_keys_do_not_count():

@@ -184,7 +184,10 @@ def _twice(value: dict[str, Any]) -> None:
         (lambda v: v["signed"].update(extra=0.5), "is not a version of a trust document"),
         (lambda v: v.pop("signatures"), "is not a version of a trust document"),
         (lambda v: v["signatures"].append(v["signatures"][0]), "Multiple signatures"),
-        (lambda v: next(iter(v["signed"]["keys"].values())).update(keytype="rsa"), "is not a version of a trust"),
+        (
+            lambda v: next(iter(v["signed"]["keys"].values())).update(keytype="rsa"),
+            "is not a version of a trust",
+        ),
     ],
 )
 def test_what_is_no_version_is_refused(change, message: str):
