@@ -1,7 +1,7 @@
 """The JSON documents of Jenkins' remote API, read into our own types.
 
-The forms are those of Jenkins 2.541 with Pipeline. A field that is missing raises ValueError, which
-the edge translates; fields that plugins add are passed over.
+The forms are those of Jenkins 2.541 with Pipeline. A missing field raises ValueError, which is translated
+later; fields that plugins add are ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jenkins_release.jenkins.model import (
 )
 
 _APPROVAL = ".ApproverAction"
-"""Class of what the ``input`` step leaves in a build for each answer (Pipeline: Input Step)."""
+"""Class of the action that the ``input`` step leaves in a build for each answer (Pipeline: Input Step)."""
 _KINDS: dict[str, ParameterKind] = {
     "StringParameterDefinition": "string",
     "TextParameterDefinition": "text",
@@ -79,7 +79,7 @@ def build_of(answer: Any) -> Build:
     return Build(
         number=int(document["number"]),
         url=str(document.get("url", "")),
-        # Between its last step and its end a build has a result and is building still.
+        # Between its last step and its end, a build has a result but is still building.
         building=document.get("building") is True,
         result=result if result in get_args(Result) else None,
         queue_item=int(document["queueId"]) if document.get("queueId") is not None else None,
@@ -97,7 +97,7 @@ def pending_input_of(answer: Any) -> PendingInput:
 
 
 def job_path_of(url: str) -> str:
-    """Return the full name of a job from its URL, whatever stands before the first ``/job/``."""
+    """Return the full name of a job from its URL, whatever precedes the first ``/job/``."""
     names = urlsplit(url).path.split("/job/")[1:]
     return "/".join(unquote(name).strip("/") for name in names)
 
@@ -137,5 +137,5 @@ def _actions(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _mapping(answer: Any) -> Mapping[str, Any]:
     if not isinstance(answer, Mapping):
-        raise ValueError(f"a document was expected, found {type(answer).__name__}")
+        raise ValueError(f"expected a document, found {type(answer).__name__}")
     return answer

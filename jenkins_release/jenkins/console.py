@@ -1,7 +1,7 @@
 """From the bytes of a console to lines of plain text.
 
-``logText/progressiveText`` sends the log as it is stored: with console notes, which Jenkins writes as
-``ESC [8m ha: <base64> ESC [0m`` (hudson.console.ConsoleNote), and with whatever colours a program chose.
+``logText/progressiveText`` sends the log as it is stored: with console notes, which Jenkins writes as ``ESC
+[8m ha: <base64> ESC [0m`` (hudson.console.ConsoleNote), and with any colours of programs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _LONGEST = 256 * 1024
 
 
 class ConsoleLines:
-    """Makes lines of pieces; a line, a note or a character may be spread over several."""
+    """Makes lines from pieces; a line, a note or a character may span several."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -24,7 +24,7 @@ class ConsoleLines:
         self._rest += data
         end = self._rest.rfind(b"\n") + 1
         if not end and len(self._rest) > _LONGEST:
-            end = len(self._rest)  # a program that never ends its line shall not fill the memory
+            end = len(self._rest)  # a program that never ends its line must not fill the memory
         whole = bytes(self._rest[:end])
         del self._rest[:end]
         return (
@@ -32,7 +32,7 @@ class ConsoleLines:
         )
 
     def close(self) -> list[str]:
-        """Return what is left: a last line without an end."""
+        """Return the rest: a last line without an end."""
         rest = bytes(self._rest)
         self._rest.clear()
         return _one(rest)
@@ -41,14 +41,14 @@ class ConsoleLines:
 def plain_line(line: bytes) -> str:
     """Return a line as text, without console notes and control sequences, tabs expanded.
 
-    A progress bar draws over itself with carriage returns: what was drawn last is kept.
+    A progress bar overwrites itself with carriage returns: the last state is kept.
     """
     text = _CONTROL_SEQUENCE.sub("", _without_notes(line.decode("utf-8", "replace")))
     return text.rstrip("\r").rpartition("\r")[2].expandtabs(8).rstrip()
 
 
 def _without_notes(text: str) -> str:
-    # No regular expression: of many beginnings without an end, each would be followed to the end of the line.
+    # Not a regular expression: it would follow each of many unfinished notes to the end of the line.
     kept, at = [], 0
     while (start := text.find(_NOTE, at)) >= 0 and (end := text.find(_NOTE_END, start)) >= 0:
         kept.append(text[at:start])

@@ -32,7 +32,7 @@ from jenkins_release.jenkins.session import bound
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 LAST_BUILDS = 100
-"""Builds that are looked through for one with certain parameters."""
+"""Builds that are searched for one with certain parameters."""
 _BUILD = "number,url,building,result,queueId,actions[userId,causes[userId],parameters[name,value]]"
 _ITEM = "id,why,task[url],actions[parameters[name,value]]"
 _LEAKS = "JENKINS_API_EXTRA_HEADERS"
@@ -43,15 +43,15 @@ class Controller:
     """A controller and one user on it: starts and follows builds, reads and writes job definitions.
 
     Args:
-        url: The controller's root; builds and jobs are looked for below it, whatever Jenkins itself
-            takes for its URL.
+        url: The controller's root; builds and jobs are looked up below it, whatever URL Jenkins itself is
+            configured with.
         user: Id of the user.
-        token: The user's API token; a password works too, and then needs crumbs.
+        token: The user's API token; a password works too, but needs crumbs.
         timeout_s: Longest wait for one answer, in seconds.
-        least_rate: Bytes a second below which an answer makes no progress.
+        least_rate: Bytes a second below which an answer does not count as progress.
 
     Raises:
-        ConfigurationError: The environment makes python-jenkins write headers into the log.
+        ConfigurationError: The environment makes python-jenkins log headers.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class Controller:
     ) -> None:
         if os.environ.get(_LEAKS):
             raise ConfigurationError(
-                f"{_LEAKS} is set: python-jenkins would write these headers into the log",
-                hint="unset it; a proxy that wants a header of its own cannot be passed this way",
+                f"{_LEAKS} is set: python-jenkins would log these headers",
+                hint="unset it; custom headers for a proxy are not supported",
             )
         self.url = url if url.endswith("/") else f"{url}/"
         parts = urlsplit(self.url)
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             _log.warning("the token goes to %s unencrypted: use https", parts.netloc)
         self._server = jenkins.Jenkins(self.url, user, token.get_secret_value(), timeout=timeout_s)
-        # python-jenkins has no way of its own to bound what it reads.
+        # python-jenkins has no way to limit what it reads.
         bound(self._server._session, Limits(timeout_s, least_rate))
 
     def __repr__(self) -> str:
@@ -94,15 +94,15 @@ class Controller:
             return job_of(path, _clean(self._server.get_job_info(path)))
 
     def trigger(self, path: str, parameters: Mapping[str, str]) -> int:
-        """Start a job with parameters, which travel in the body: no log of a proxy has them.
+        """Start a job with parameters, which are sent in the body so that no proxy logs them.
 
         Returns:
-            The id of the queue item. Jenkins answers 303 with the item that waits already where the
-            same parameters were sent in its quiet period.
+            The id of the queue item. Jenkins answers 303 with the waiting item if the same parameters were
+            sent during its quiet period.
 
         Raises:
-            RemoteError: No answer came, or another one. Whether the job was started is not known then;
-                look in the queue and among the builds before trying again.
+            RemoteError: There was no usable answer. Then it is unknown whether the job was started; check the
+                queue and the builds before trying again.
         """
         what = f"start the job {path}"
         with jenkins_errors(what, self.url):
@@ -114,7 +114,7 @@ class Controller:
                 return item
         raise RemoteError(
             f"{what}: Jenkins did not say which queue item it became",
-            hint="a proxy before it may have dropped the Location header",
+            hint="a proxy may have dropped the Location header",
         )
 
     def queued(self, path: str) -> list[QueueItem]:
@@ -132,7 +132,7 @@ class Controller:
             return queue_item_of(_clean(self._server.get_queue_item(number)))
 
     def builds(self, path: str) -> list[Build]:
-        """Return the last builds of a job, newest first; no more than ``LAST_BUILDS``."""
+        """Return the last builds of a job, newest first, at most ``LAST_BUILDS``."""
         tree = f"builds[{_BUILD}]{{0,{LAST_BUILDS}}}"
         return self._json(
             f"read the builds of {path}",
@@ -147,7 +147,7 @@ class Controller:
         )
 
     def pending_inputs(self, path: str, number: int) -> tuple[PendingInput, ...]:
-        """Return the questions that a build waits with.
+        """Return the questions that a build is waiting for.
 
         Raises:
             ItemNotFound: The build is gone, or the plugin *Pipeline: REST API* is missing.
@@ -162,8 +162,8 @@ class Controller:
         """Answer a question with its proceed button.
 
         Raises:
-            AnswerRefused: Jenkins takes the answer from others only; the message says from whom.
-            ItemNotFound: It was answered already.
+            AnswerRefused: Jenkins accepts the answer only from others; the message says from whom.
+            ItemNotFound: It has already been answered.
         """
         what = f"answer the question {ident} of {path} #{number}"
         try:
@@ -172,14 +172,14 @@ class Controller:
         except RemoteError as error:
             if "(400)" in error.message:
                 raise AnswerRefused(
-                    error.message, hint="somebody whom the job's input step names has to answer"
+                    error.message, hint="someone whom the job's input step names must answer"
                 ) from error
             raise
 
     def console(self, path: str, number: int, start: int) -> ConsolePart:
-        """Return what the console has from byte ``start`` on, no more than ``CONSOLE_PIECE`` at once.
+        """Return the console from byte ``start`` on, at most ``CONSOLE_PIECE`` at once.
 
-        A connection that breaks off after some bytes ends the piece early and is no failure.
+        A connection that breaks after some bytes ends the piece early, and is not a failure.
         """
         what = f"read the console of {path} #{number}"
         url = f"{_job(path)}{number}/logText/progressiveText?start={start}"
@@ -189,10 +189,10 @@ class Controller:
                 size = whole_number(answer.headers["X-Text-Size"])
                 data, whole = answer.raw.read(), answer.raw.whole
             if size is None:
-                raise ValueError("the size of the console is no number")
+                raise ValueError("the size of the console is not a number")
         if whole and size < start:
-            _log.warning("the console of %s #%d is shorter than it was: it is shown again", path, number)
-        # X-Text-Size counts bytes of the file; of a piece only what came can be counted.
+            _log.warning("the console of %s #%d is shorter than before: showing it again", path, number)
+        # X-Text-Size counts bytes of the file; for a piece, only the received bytes can be counted.
         end = size if whole else start + len(data)
         return ConsolePart(data, end, not whole or answer.headers.get("X-More-Data") == "true")
 
@@ -202,7 +202,7 @@ class Controller:
             return str(self._server.get_job_config(path))
 
     def inside(self, path: str) -> list[FolderEntry]:
-        """Return what a folder holds, and the user may see. Raises ItemNotFound."""
+        """Return the items of a folder that the user may see. Raises ItemNotFound."""
         return self._json(
             f"read what is in {path}",
             f"{_job(path)}api/json?tree=jobs[name,description]",
@@ -210,7 +210,7 @@ class Controller:
         )
 
     def create(self, path: str, config: str) -> None:
-        """Create an item from its ``config.xml``; its folder has to exist."""
+        """Create an item from its ``config.xml``; its folder must exist."""
         folder, _, name = path.rpartition("/")
         with jenkins_errors(f"create {path}", self.url):
             self._post(
@@ -242,7 +242,7 @@ class Controller:
             yield
         except jenkins.JenkinsException as error:
             if isinstance(translate(error, "", self.url), CrumbRefused):
-                # A restart ends the session that the crumb belongs to: the next attempt fetches another.
+                # A restart ends the session of the crumb: the next attempt fetches another.
                 self._server.crumb = None
             raise
 

@@ -1,8 +1,8 @@
-"""Translation of what python-jenkins and requests raise, at the edge where it appears.
+"""Translates errors of python-jenkins and requests where they appear.
 
-python-jenkins turns 401, 403 and 500 into one text, with the whole page in it, and lets a broken
-connection through as it is. The HTTP answer is still at hand as the context of its exception.
-Nothing of a page is quoted: it may show parameters, and its form is another one in each version.
+python-jenkins turns 401, 403 and 500 into one text that contains the whole page, and lets connection errors
+through. The HTTP answer is available as the context of its exception. Pages are never quoted: they may show
+parameters, and differ between versions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jenkins_release.http.exchange import FOREIGN
 _FOREIGN = (
     jenkins.JenkinsException,
     *FOREIGN,
-    # What documents raise that are not as the API says.
+    # What malformed documents raise.
     AttributeError,
     KeyError,
     OverflowError,
@@ -33,19 +33,19 @@ _FOREIGN = (
 )
 _CRUMB = "No valid crumb"
 _LONGEST = 300
-_RESTART_HINT = "it is starting or restarting, or the proxy before it does not reach it"
+_RESTART_HINT = "it is starting or restarting, or its proxy does not reach it"
 
 
 class ItemNotFound(RemoteError):
-    """Jenkins has no such job, build or queue item, or does not show it to this user."""
+    """The job, build or queue item does not exist, or Jenkins does not show it to this user."""
 
 
 class CrumbRefused(RemoteError):
-    """The crumb has expired or belongs to another session; a fresh one is fetched."""
+    """The crumb has expired or belongs to another session; a new one is fetched."""
 
 
 class AnswerRefused(RemoteError):
-    """Jenkins does not take this user's answer to a question."""
+    """Jenkins does not accept this user's answer to a question."""
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def jenkins_errors(what: str, url: str) -> Iterator[None]:
     """Translate every error of python-jenkins, requests and JSON that leaves the block.
 
     Args:
-        what: What is attempted, as an infinitive: ``read the job SkyDRM/promote``.
+        what: The attempted action, as an infinitive: ``read the job SkyDRM/promote``.
         url: The controller's root.
 
     Raises:
@@ -69,8 +69,8 @@ def translate(error: Exception, what: str, url: str) -> ReleaseError:
     """Return our error for one of python-jenkins, requests or JSON.
 
     Args:
-        error: The exception; of python-jenkins also the HTTP error that it stands for.
-        what: What was attempted, as an infinitive.
+        error: The exception; python-jenkins' exceptions have the HTTP error as context.
+        what: The attempted action, as an infinitive.
         url: The controller's root, for messages.
     """
     host = urlsplit(url).netloc
@@ -83,11 +83,11 @@ def translate(error: Exception, what: str, url: str) -> ReleaseError:
             hint="set REQUESTS_CA_BUNDLE to the certificate of your authority",
         )
     if isinstance(error, requests.exceptions.MissingSchema | requests.exceptions.InvalidURL):
-        return ConfigurationError(f"{what}: {url} is no URL that can be called")
+        return ConfigurationError(f"{what}: {url} is not a usable URL")
     if isinstance(error, jenkins.TimeoutException | requests.Timeout):
         return RemoteError(
             f"{what}: {host} did not answer in time",
-            hint="jenkins.timeout_s is the longest wait for one answer",
+            hint="jenkins.timeout_s limits the wait for one answer",
             retryable=True,
         )
     if isinstance(error, FOREIGN) and not isinstance(error, ValueError):
@@ -97,8 +97,8 @@ def translate(error: Exception, what: str, url: str) -> ReleaseError:
             retryable=True,
         )
     return RemoteError(
-        f"{what}: the answer of {host} is not what the API of Jenkins says",
-        hint="is jenkins.url the root of the controller, and no login page of a proxy before it?",
+        f"{what}: the answer of {host} does not match Jenkins' API",
+        hint="is jenkins.url the root of the controller, and not the login page of a proxy?",
     )
 
 
@@ -121,7 +121,7 @@ def _refusal(response: requests.Response, what: str, host: str) -> ReleaseError:
         return ConfigurationError(
             f"{what}: {host} does not know this user with this token (401)",
             hint="check JENKINS_RELEASE_JENKINS_USER and JENKINS_RELEASE_JENKINS_TOKEN; "
-            "a token is made under the user's name, Security, API Token",
+            "create a token under the user's name, Security, API Token",
         )
     if status == HTTPStatus.FORBIDDEN:
         return _forbidden(response, what, host)
@@ -132,10 +132,8 @@ def _refusal(response: requests.Response, what: str, host: str) -> ReleaseError:
         )
     if status == HTTPStatus.BAD_REQUEST:
         return RemoteError(
-            f"{what}: {host} does not take the request (400){said}",
-            hint=""
-            if said
-            else "Jenkins says so for a job without parameters, and for values it cannot read",
+            f"{what}: {host} does not accept the request (400){said}",
+            hint="" if said else "Jenkins says this for a job without parameters, and for invalid values",
         )
     later = status in {
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -161,8 +159,8 @@ def _refusal(response: requests.Response, what: str, host: str) -> ReleaseError:
 def _forbidden(response: requests.Response, what: str, host: str) -> ReleaseError:
     if _CRUMB in response.text[:100_000]:
         return CrumbRefused(
-            f"{what}: {host} does not take the crumb (403)",
-            hint="use an API token instead of a password: it needs no crumb",
+            f"{what}: {host} does not accept the crumb (403)",
+            hint="use an API token instead of a password; it needs no crumb",
             retryable=True,
         )
     # hudson.security.AccessDeniedException3.reportAsHeaders
@@ -172,11 +170,11 @@ def _forbidden(response: requests.Response, what: str, host: str) -> ReleaseErro
     wanted = f"the permission {permission}" if permission else "a permission for it"
     return ConfigurationError(
         f"{what}: {who} lacks {wanted} on {host} (403)",
-        hint="docs/jenkins.md lists what launching, approving and applying jobs need",
+        hint="docs/jenkins.md lists the permissions for launching, approving and applying jobs",
     )
 
 
 def _said(response: requests.Response) -> str:
-    """Return what Jenkins says in its header: one line, for people, without the page around it."""
+    """Return the message in Jenkins' header: one line, for people, without the page around it."""
     text = response.headers.get("X-Error", "").strip()
     return f": {text[:_LONGEST]}" if text else ""

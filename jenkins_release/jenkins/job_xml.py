@@ -1,8 +1,8 @@
-"""``config.xml`` of folders and pipeline jobs: what is managed in it, read and written.
+"""Reads and writes the managed parts of the ``config.xml`` of folders and pipeline jobs.
 
-An item on the controller has more in its ``config.xml`` than we write: permissions, build discarders,
-the credentials of a folder, what Declarative notes down after a run. An update sets what is managed
-and leaves the rest as it is; what is compared and shown is what is managed, and nothing else.
+On the controller, an item's ``config.xml`` has more than we write: permissions, build discarders, a folder's
+credentials, what Declarative records after a run. An update sets the managed parts and keeps the rest; only
+managed parts are compared and shown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FOLDER_KEYS = (
 )
 _IDS = "domainCredentialsMap/entry/java.util.concurrent.CopyOnWriteArrayList/*/id"
 _KINDS = {name: kind for kind, name in _CLASSES.items()}
-# XStream writes XML 1.1, which expat does not read; the difference is in control characters only.
+# XStream writes XML 1.1, which expat does not read; they differ only in control characters.
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 
 
@@ -46,7 +46,7 @@ class Source:
     Attributes:
         url: Git repository.
         login: Id of the credential that reads it; empty for none.
-        branch: Branch, or what Jenkins takes for one.
+        branch: Branch, or anything that Jenkins accepts as one.
         script: Path of the script in it.
     """
 
@@ -58,14 +58,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Item:
-    """What is managed of a folder or a pipeline job.
+    """The managed parts of a folder or a pipeline job.
 
     Attributes:
         kind: Element name of the document: ``FOLDER``, ``PIPELINE``, or that of something else.
-        description: Description, with the mark of who manages it.
-        parameters: Parameters, in the order of the form. None if they are not ours to manage.
+        description: Description, with the line that says who manages it.
+        parameters: Parameters, in the order of the form. None if we do not manage them.
         source: Where the script comes from; None for a folder, and for a script in the job itself.
-        other: What stands in the place of a source that we would write, named for people.
+        other: What is there instead of a source that we would write, described for people.
     """
 
     kind: str
@@ -92,10 +92,10 @@ class Item:
 
 
 def read_item(path: str, config: str) -> Item:
-    """Read what is managed of an item.
+    """Read the managed parts of an item.
 
     Raises:
-        RemoteError: The document is not XML that can be read.
+        RemoteError: The document is not readable XML.
     """
     root = _parse(path, config)
     if root.tag != PIPELINE:
@@ -107,10 +107,10 @@ def read_item(path: str, config: str) -> Item:
 
 
 def credentials_in(path: str, config: str) -> tuple[str, ...]:
-    """Return the ids of the credentials in a folder's own store, which every job below it can bind.
+    """Return the ids of the credentials in a folder's store, which every job below it can bind.
 
     Raises:
-        RemoteError: The document is not XML that can be read.
+        RemoteError: The document is not readable XML.
     """
     found = _parse(path, config).iterfind(f"properties/{_FOLDER_KEYS}/{_IDS}")
     return tuple(sorted({each.text or "" for each in found}))
@@ -131,10 +131,10 @@ def new_config(item: Item) -> str:
 
 
 def changed_config(path: str, config: str, item: Item) -> str:
-    """Return the ``config.xml`` of an item with what is managed set, and everything else kept.
+    """Return the ``config.xml`` of an item with the managed parts set, and everything else kept.
 
     Raises:
-        RemoteError: The document is not XML that can be read.
+        RemoteError: The document is not readable XML.
     """
     root = _parse(path, config)
     _write(root, item)
@@ -177,7 +177,7 @@ def _write_parameter(above: ET.Element, parameter: Parameter) -> None:
 def _write_source(root: ET.Element, source: Source) -> None:
     found = root.find("definition")
     if found is None or _source(found)[0] is None:
-        # Not one of ours: nothing in it could be kept.
+        # Not one of ours: nothing in it can be kept.
         if found is not None:
             root.remove(found)
         found = ET.SubElement(root, "definition", {"class": _SCM_DEFINITION, "plugin": "workflow-cps"})
@@ -206,7 +206,7 @@ def _write_source(root: ET.Element, source: Source) -> None:
 
 
 def _source(definition: ET.Element | None) -> tuple[Source | None, str]:
-    """Return the source of a definition that has the form we write, or a name for another one."""
+    """Return the source of a definition in our form, or a description of another one."""
     if definition is None:
         return None, "none"
     kind = str(definition.get("class", "")).rpartition(".")[2] or "unknown"
@@ -231,7 +231,7 @@ def _parameter(element: ET.Element) -> Parameter:
     return Parameter(
         name=element.findtext("name") or "",
         kind=kind,
-        # What another kind has for a default may be a secret, though an encrypted one.
+        # The default of another kind may be a secret, even if encrypted.
         default=None if kind in {"other", "choice"} else default or ("false" if kind == "boolean" else ""),
         choices=choices,
         description=element.findtext("description") or "",
@@ -248,8 +248,8 @@ def _parse(path: str, config: str) -> ET.Element:
         root: ET.Element = SafeET.fromstring(_DECLARATION.sub("", config))
     except (ET.ParseError, DefusedXmlException) as error:
         raise RemoteError(
-            f"the definition of {path} on the controller is not XML that can be read",
-            hint="control characters in a description do that: remove them in Jenkins",
+            f"the definition of {path} on the controller is not readable XML",
+            hint="remove control characters from its description in Jenkins",
         ) from error
     return root
 

@@ -15,10 +15,10 @@ class Parameter:
     """The definition of one parameter of a job.
 
     Attributes:
-        name: Its name, also of the variable that the build sees.
-        kind: What values it takes; ``other`` for kinds of plugins.
+        name: Its name, and that of the build's variable.
+        kind: Its type; ``other`` for types from plugins.
         default: Its default as text; None if it has none.
-        choices: The values to choose from, of a ``choice``.
+        choices: The values of a ``choice``.
         description: What the form says about it.
     """
 
@@ -31,13 +31,13 @@ class Parameter:
 
 @dataclass(frozen=True)
 class JobInfo:
-    """A job as the API describes it.
+    """A job, as described by the API.
 
     Attributes:
         path: Full name: the folders and the job, with ``/`` between them.
         url: Its page.
-        buildable: Whether it can be started: it is not disabled.
-        parameters: Its parameters, or None if it has none defined.
+        buildable: Whether it can be started, because it is not disabled.
+        parameters: Its parameters, or None if none are defined.
     """
 
     path: str
@@ -48,11 +48,11 @@ class JobInfo:
 
 @dataclass(frozen=True)
 class FolderEntry:
-    """What a folder holds, as the API lists it for the token's user.
+    """An item of a folder, as the API lists it for the token's user.
 
     Attributes:
         path: Full name.
-        is_folder: Whether it is a plain folder; a multibranch project is none.
+        is_folder: Whether it is a plain folder; a multibranch project is not.
         description: Its description.
     """
 
@@ -63,13 +63,13 @@ class FolderEntry:
 
 @dataclass(frozen=True)
 class QueueItem:
-    """A started job that waits, or waited, for its turn.
+    """A started job that is or was in the queue.
 
     Attributes:
         number: Id of the queue item.
-        job: Full name of the job, as far as its URL tells.
-        why: What it waits for, in Jenkins' words; empty when it left the queue.
-        cancelled: Whether somebody took it out of the queue.
+        job: Full name of the job, from its URL.
+        why: What it is waiting for, in Jenkins' words; empty once it left the queue.
+        cancelled: Whether it was cancelled in the queue.
         build: Number of the build that it became, or None.
         parameters: Name to value, as Jenkins recorded them.
     """
@@ -91,10 +91,10 @@ class Build:
         url: Its page.
         building: Whether it is still running, or waiting.
         result: How it ended, or None.
-        queue_item: Id of the queue item that it was.
+        queue_item: Id of its queue item.
         parameters: Name to value, as Jenkins recorded them.
-        started_by: User ids of who started it; several where triggers were merged in the queue.
-        approved_by: User ids of who answered its questions with yes, one for each answer.
+        started_by: User ids of those who started it; several if triggers were merged in the queue.
+        approved_by: User ids of those who approved its questions, one for each answer.
     """
 
     number: int
@@ -109,12 +109,12 @@ class Build:
 
 @dataclass(frozen=True)
 class PendingInput:
-    """A question that a build waits with. Jenkins does not tell here who may answer it.
+    """A question that a build is waiting for. Jenkins does not say here who may answer it.
 
     Attributes:
         ident: Id of the ``input`` step.
         message: The question.
-        asks_for: Names of values that have to be given with the answer.
+        asks_for: Names of values that the answer must have.
     """
 
     ident: str
@@ -127,9 +127,9 @@ class ConsolePart:
     """A piece of a console log.
 
     Attributes:
-        data: Bytes of the log, console notes included; may end within a line or a character.
-        end: Offset in bytes to go on from.
-        more: Whether there is, or will be, more.
+        data: Bytes of the log, including console notes; may end inside a line or a character.
+        end: Offset in bytes to continue from.
+        more: Whether there is or will be more.
     """
 
     data: bytes

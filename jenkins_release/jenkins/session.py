@@ -1,4 +1,4 @@
-"""The HTTP below python-jenkins: each request has a deadline, and each answer a bound."""
+"""The HTTP layer of python-jenkins: each request has a deadline, and each answer a size limit."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from jenkins_release.base.waits import Limits
 from jenkins_release.http.exchange import FOREIGN, is_late
 
 CONSOLE_PIECE = 1024 * 1024
-"""Bytes of a console that one request takes at most: Jenkins sends all that there is."""
+"""Maximum bytes of a console in one request: Jenkins sends everything."""
 MOST = 32 * 1024 * 1024
-"""Bytes of any other answer; a hundred builds with their parameters have some 100 KiB."""
+"""Maximum bytes of any other answer; a hundred builds with their parameters have about 100 KiB."""
 _MOST_OF_ERROR = 128 * 1024
 _BLOCK = 8 * 1024
-"""Bytes that get lost at most, and are asked for again, where a connection breaks off."""
+"""Maximum bytes that are lost, and requested again, if a connection breaks."""
 _MOST_REDIRECTS = 5
 _ERROR = 400
 
 
 class Body(BytesIO):
-    """What was read of an answer.
+    """The part of an answer that was read.
 
     Attributes:
-        whole: Whether that is all of it.
+        whole: Whether it is complete.
     """
 
     def __init__(self, data: bytes, whole: bool, raw: Any) -> None:
@@ -39,10 +39,10 @@ class Body(BytesIO):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Sends requests inside of a call, and reads their answers, which are never left to the caller.
+    """Sends requests inside a call, and always reads their answers here.
 
-    Of an answer that is asked for as a stream, it reads the beginning: what came before a connection broke
-    counts.
+    Of an answer that is requested as a stream, it reads the beginning: what came before a connection broke is
+    used.
 
     Args:
         limits: How long a request may take.
@@ -107,7 +107,7 @@ def _failure(error: Exception, request: requests.PreparedRequest) -> requests.Re
 
 
 def bound(session: requests.Session, limits: Limits) -> None:
-    """Let a session send everything inside of calls.
+    """Let a session send everything inside calls.
 
     Args:
         session: The session.

@@ -1,4 +1,4 @@
-"""The jobs that ``jobs apply`` makes: a table, one row for each kind of job."""
+"""The jobs that ``jobs apply`` creates: a table with one row for each kind."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class JobTemplate:
     Attributes:
         kind: Its name in ``jenkins.jobs.kind``; of the promote job, ``jenkins.promote_job`` says more.
         summary: What the job does, for its page.
-        parameters: Its parameters. The pipeline repeats them: Jenkins puts those of the script in the job
-            with every run, and this table before the first one. None: those of the script are left alone.
-        script: Where its script stands in the product's repository by default.
+        parameters: Its parameters. The pipeline repeats them: Jenkins takes over the script's with every run,
+            and this table sets them before the first one. None: the script's are not touched.
+        script: Default path of its script in the product's repository.
     """
 
     kind: str
@@ -128,6 +128,6 @@ def mark_of(product: str) -> str:
 
 
 def managed_for(description: str) -> str | None:
-    """Return the product that an item is managed for, or None if it is somebody else's."""
+    """Return the product that an item is managed for, or None if it is not ours."""
     found = _MARK.search(description)
     return found[1] if found else None

@@ -1,14 +1,14 @@
-"""What a server said, fit to be quoted in a message."""
+"""Makes a server's answer safe to quote in a message."""
 
 from __future__ import annotations
 
 
 def quoted(answer: bytes | str, limit: int) -> str:
-    """Return the beginning of an answer in one line, without anything that could change a terminal.
+    """Return the beginning of an answer in one line, without terminal control characters.
 
     Args:
         answer: What the server sent.
-        limit: Most characters of it.
+        limit: Maximum characters.
     """
     text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
     line = " ".join(text.split())[:limit]

@@ -28,20 +28,20 @@ _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 _LONGEST_REPLY = 200
 _MOST_OF_REPLY = 64 * 1024
 _FOREIGN = (OSError, smtplib.SMTPException, ValueError)
-"""What smtplib raises; a challenge that is no base64 is a ValueError."""
+"""What smtplib raises; a challenge that is not base64 is a ValueError."""
 
 
 class MailNotifier:
-    """Hands messages in at a mail server.
+    """Sends messages through a mail server.
 
     Args:
         host: The server.
-        port: Its port; 0 for the usual one.
-        tls: ``starttls``, ``implicit``, or ``none``, which takes a login on loopback only.
-        sender: Address that the mails come from.
-        to: Addresses that they go to.
-        login: User and password; None for a server that asks for none.
-        ca_file: PEM file of the authorities; the system's where empty.
+        port: Its port; 0 for the default one.
+        tls: ``starttls``, ``implicit``, or ``none``, which allows a login only on loopback.
+        sender: Sender address.
+        to: Recipient addresses.
+        login: User and password; None if the server needs none.
+        ca_file: PEM file of the authorities; the system's if empty.
 
     Raises:
         ConfigurationError: The login cannot be sent.
@@ -67,13 +67,13 @@ class MailNotifier:
         self._ca_file = ca_file
         if login is not None and tls == "none" and not _LOOPBACK.fullmatch(host):
             raise ConfigurationError(
-                f"the login at {self.shown} would cross the network in the clear",
+                f"the login at {self.shown} would cross the network unencrypted",
                 hint='set notify.tls to "starttls" or "implicit", or unset JENKINS_RELEASE_SMTP_USER',
             )
         if login is not None and not (login[0] + login[1].get_secret_value()).isascii():
             raise ConfigurationError(
-                f"the login at {self.shown} has letters beyond ASCII, which smtplib cannot send",
-                hint="give the account a password of ASCII letters",
+                f"the login at {self.shown} contains characters beyond ASCII, which smtplib cannot send",
+                hint="give the account a password of ASCII characters",
             )
 
     @property
@@ -82,11 +82,11 @@ class MailNotifier:
         return f"{self._host}:{self._port}"
 
     def deliver(self, message: Message, within_s: float) -> None:
-        """Send a mail to everybody; see :class:`jenkins_release.notify.protocol.Notifier`."""
+        """Send a mail to all recipients; see :class:`jenkins_release.notify.protocol.Notifier`."""
         mail = self._compose(message)
         failure: ReleaseError | None = None
         call = Call(f"the mail server {self.shown} to answer", within_s)
-        # Raised behind the handlers: a cause may quote what was sent to log in.
+        # Raised outside the handlers: a cause may quote what was sent to log in.
         with contextlib.ExitStack() as opened:
             try:
                 with call:
@@ -107,7 +107,7 @@ class MailNotifier:
                 )
         except _FOREIGN as error:
             return self._unsent(error)
-        # It is on its way: how the server says goodbye changes nothing.
+        # It is sent: how the connection ends does not matter.
         with contextlib.suppress(*_FOREIGN), call:
             server.quit()
         return self._partly(refused) if refused else None
@@ -118,9 +118,9 @@ class MailNotifier:
         mail["From"] = self._sender
         mail["To"] = tuple(self._to)
         mail["Date"] = format_datetime(message.at)
-        # The domain of the sender: the name of this machine is nobody's business.
+        # The sender's domain: the name of this machine stays private.
         mail["Message-ID"] = f"<{message.id}@{self._sender.domain}>"
-        mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 section 5: no holiday notice comes back
+        mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 section 5: no out-of-office replies
         mail["X-Auto-Response-Suppress"] = "All"  # the same for Exchange ([MS-OXCMAIL] 2.2.3.2.14)
         mail.set_content(message.text)
         if message.html:
@@ -139,7 +139,7 @@ class MailNotifier:
         return self._entered(server, context)
 
     def _entered(self, server: smtplib.SMTP, context: ssl.SSLContext | None) -> smtplib.SMTP:
-        """Return a connection that is encrypted and logged in as configured, or close it."""
+        """Return a connection, encrypted and logged in as configured, or close it."""
         try:
             if context is not None:
                 server.starttls(context=context)
@@ -152,14 +152,14 @@ class MailNotifier:
         return server
 
     def _unreachable(self, error: Exception) -> ReleaseError:
-        """Return the error for a server that was not reached, or does not let us in: nothing was sent."""
+        """Return the error for a server that was not reached or refuses access: nothing was sent."""
         where = self.shown
-        # Only OpenSSL's own errors say more than their text.
+        # Only OpenSSL's own errors have a reason beyond their text.
         if isinstance(error, ssl.SSLCertVerificationError):
             reason = getattr(error, "verify_message", "") or type(error).__name__
             return ConfigurationError(
                 f"the certificate of the mail server {where} is not trusted: {reason}",
-                hint="notify.host has to be the name in the certificate; notify.ca_file names its authority",
+                hint="notify.host must be the name in the certificate; set notify.ca_file to its authority",
             )
         if isinstance(error, ssl.SSLError) and not is_broken_tls(error):
             reason = getattr(error, "reason", "") or type(error).__name__
@@ -170,16 +170,16 @@ class MailNotifier:
         if isinstance(error, smtplib.SMTPNotSupportedError):
             lacks = "login" if "AUTH" in str(error) else "STARTTLS"
             return ConfigurationError(
-                f"the mail server {where} offers no {lacks}",
-                hint="check notify.tls and notify.port; nothing is sent in the clear instead",
+                f"the mail server {where} does not support {lacks}",
+                hint="check notify.tls and notify.port; nothing is sent unencrypted instead",
             )
         if isinstance(error, smtplib.SMTPAuthenticationError) and not _temporary(error):
             return ConfigurationError(
-                f"the mail server {where} does not take the login ({error.smtp_code})",
+                f"the mail server {where} does not accept the login ({error.smtp_code})",
                 hint="check JENKINS_RELEASE_SMTP_USER and JENKINS_RELEASE_SMTP_PASSWORD",
             )
         if isinstance(error, smtplib.SMTPResponseException):
-            # Its text is not quoted: while logging in a server may repeat what it got.
+            # Its text is not quoted: during the login, a server may repeat what it got.
             return RemoteError(
                 f"the mail server {where} refuses the connection ({error.smtp_code})",
                 retryable=_temporary(error),
@@ -191,7 +191,7 @@ class MailNotifier:
         )
 
     def _unsent(self, error: Exception) -> ReleaseError:
-        """Return the error for a mail that nobody got, or whose fate is not known."""
+        """Return the error for a mail that was not delivered, or whose fate is unknown."""
         if isinstance(error, smtplib.SMTPRecipientsRefused):
             codes = [code for code, _ in error.recipients.values()]
             return RemoteError(
@@ -201,14 +201,14 @@ class MailNotifier:
             )
         if isinstance(error, smtplib.SMTPResponseException):
             return RemoteError(
-                f"the mail server {self.shown} does not take the mail: "
+                f"the mail server {self.shown} does not accept the mail: "
                 f"{error.smtp_code} {quoted(error.smtp_error, _LONGEST_REPLY)}",
                 hint="check notify.sender, and whether the server relays for this machine",
                 retryable=_temporary(error),
             )
         return RemoteError(
             f"the connection to the mail server {self.shown} broke while the mail was sent: {_why(error)}",
-            hint="it may have arrived all the same, so it is not sent again",
+            hint="it may still have arrived, so it is not sent again",
         )
 
     def _partly(self, refused: dict[str, tuple[int, bytes]]) -> ReleaseError:
@@ -220,7 +220,7 @@ class MailNotifier:
 
 
 class _Replies:
-    """The lines of a server; a reply of more than some KiB is none."""
+    """Reads the lines of a server, with a limit on the size of a reply."""
 
     def __init__(self, lines: Any) -> None:
         self._lines = lines
@@ -231,7 +231,7 @@ class _Replies:
         self._left = _MOST_OF_REPLY
 
     def readline(self, limit: int) -> bytes:
-        """Read a line. Raises OSError if the reply does not end."""
+        """Read a line. Raises OSError if the reply is too long."""
         line: bytes = self._lines.readline(limit)
         self._left -= len(line)
         if self._left < 0:
@@ -260,7 +260,7 @@ class _SecureServer(_BoundedSmtp, smtplib.SMTP_SSL):
 
 
 def _local_name() -> str:
-    """Return the name to greet with, without asking DNS, which may take its time."""
+    """Return the name to greet with, without DNS, which may be slow."""
     name = socket.gethostname()
     return name if re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", name) else "localhost"
 
@@ -273,10 +273,10 @@ def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError) or "timed out" in str(error):
         return "no answer in time"
     if isinstance(error, socket.gaierror):
-        return "its name is not known"
+        return "its name cannot be resolved"
     hung_up = isinstance(error, smtplib.SMTPServerDisconnected | ConnectionResetError | BrokenPipeError)
     if hung_up or is_broken_tls(error):
-        return "it hung up"
+        return "it closed the connection"
     return (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
 
 

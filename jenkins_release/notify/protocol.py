@@ -1,4 +1,4 @@
-"""What a notifier does, whatever carries the message."""
+"""The interface of notifiers."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from jenkins_release.records.message import Message
 
 
 class Notifier(Protocol):
-    """Carries messages to people."""
+    """Delivers messages to people."""
 
     @property
     def shown(self) -> str:
         """Where messages go, without any secret."""
 
     def deliver(self, message: Message, within_s: float) -> None:
-        """Hand a message in, in one attempt.
+        """Deliver a message, in one attempt.
 
         Args:
             message: The message.
-            within_s: How long all of it may take, in seconds.
+            within_s: How long the whole delivery may take, in seconds.
 
         Raises:
-            ConfigurationError: It cannot work as configured: certificate, login, an address.
-            RemoteError: The server failed or refused; ``retryable`` only if it certainly did not
-                take the message. No text of an error and no cause of it holds a secret.
+            ConfigurationError: The configuration is wrong: certificate, login, or an address.
+            RemoteError: The server failed or refused; ``retryable`` only if it certainly did not accept the
+                message. Neither the text nor the cause of an error contains a secret.
         """
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of one notification.
+    """The result of one notification.
 
     Attributes:
         notifier: Name of the notifier.
         event: What happened, such as ``promoted``.
-        delivered: Whether a server took the message for everybody.
+        delivered: Whether a server accepted the message for all recipients.
         problem: Why not, in one line; empty if it was delivered.
         hint: What to do about it.
-        shown: Where the message went, without any secret; empty if that is not known.
+        shown: Where the message went, without secrets; empty if unknown.
     """
 
     notifier: str

@@ -1,4 +1,4 @@
-"""Who is believed when a server shows its certificate."""
+"""Which certificate authorities are trusted."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from jenkins_release.base.errors import ConfigurationError
 
 
 def verifying_context(ca_file: str) -> ssl.SSLContext:
-    """Return a TLS context that checks certificate and host name, TLS 1.2 at the least.
+    """Return a TLS context that checks certificate and host name, with at least TLS 1.2.
 
     Args:
-        ca_file: PEM file of the authorities; the system's where empty.
+        ca_file: PEM file of the authorities; the system's if empty.
 
     Raises:
         ConfigurationError: The file cannot be used.
@@ -20,8 +20,8 @@ def verifying_context(ca_file: str) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
-            f"notify.ca_file names {ca_file}, which holds no certificates that can be read",
-            hint="a PEM file with the certificates of your authorities",
+            f"notify.ca_file names {ca_file}, which contains no readable certificates",
+            hint="give a PEM file with the certificates of your authorities",
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

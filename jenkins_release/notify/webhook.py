@@ -1,4 +1,4 @@
-"""A JSON document posted to a URL. The URL is a secret: who knows it may post there."""
+"""Posts a JSON document to a URL. The URL is a secret: anyone who knows it can post there."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class WebhookNotifier:
 
     Args:
         url: Its URL: https, or http on loopback.
-        variable: Name of the variable that holds it, for messages.
-        ca_file: PEM file of the authorities; where empty those of ``REQUESTS_CA_BUNDLE`` or certifi.
+        variable: Name of the variable with the URL, for messages.
+        ca_file: PEM file of the authorities; if empty, those of ``REQUESTS_CA_BUNDLE`` or certifi.
 
     Raises:
         ConfigurationError: The URL or the file cannot be used; the URL is not quoted.
@@ -59,7 +59,7 @@ class WebhookNotifier:
         self._redact = Redaction([url.get_secret_value()])
         self._host = _host(url.get_secret_value(), variable)
         if ca_file:
-            verifying_context(ca_file)  # requests would take a wrong file for a broken connection
+            verifying_context(ca_file)  # requests would report a wrong file as a broken connection
 
     @property
     def shown(self) -> str:
@@ -71,7 +71,7 @@ class WebhookNotifier:
         failure: ReleaseError | None = None
         call = Call(f"the webhook at {self._host} to answer", within_s)
         try:
-            # All of it within the call: the time that the notifier has is for all of it too.
+            # All within the call: the notifier's time limit also covers all of it.
             with (
                 call,
                 _unlogged(),
@@ -90,7 +90,7 @@ class WebhookNotifier:
                 failure = self._refusal(answer)
         except FOREIGN as error:
             failure = self._broken(error)
-        # Raised behind the handler: what requests raises carries the URL, and so would a cause.
+        # Raised outside the handler: requests' errors contain the URL, and so would a cause.
         if failure is not None:
             raise failure
 
@@ -101,7 +101,7 @@ class WebhookNotifier:
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             return RemoteError(
                 f"the webhook at {self._host} answers {status}: redirects are not followed",
-                hint=f"{self._variable} has to hold the webhook's own URL",
+                hint=f"{self._variable} must contain the webhook's own URL",
             )
         said = self._said(answer)
         if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -111,13 +111,13 @@ class WebhookNotifier:
                 retry_after=asked_wait(answer.headers.get("Retry-After", "")),
             )
         return RemoteError(
-            f"the webhook at {self._host} does not take the message: {status}{said}",
-            hint=f"check {self._variable}, and whether notify.template is what the webhook takes",
+            f"the webhook at {self._host} does not accept the message: {status}{said}",
+            hint=f"check {self._variable}, and whether notify.template matches the webhook",
         )
 
     def _said(self, answer: requests.Response) -> str:
         body = answer.raw.read(_LONGEST_ANSWER, decode_content=True)
-        # Redacted before it is shortened: half a secret would not be found.
+        # Redact before shortening: half a secret would not be found.
         text = quoted(self._redact(body.decode("utf-8", "replace")), _QUOTED)
         return f": {text}" if text and "<" not in text else ""
 
@@ -125,9 +125,9 @@ class WebhookNotifier:
         if caused_by(error, ssl.SSLCertVerificationError):
             return ConfigurationError(
                 f"the certificate of the webhook at {self._host} is not trusted",
-                hint="notify.ca_file names the certificates of your authorities",
+                hint="set notify.ca_file to the certificates of your authorities",
             )
-        # A call that is late has the error of its sockets for a cause.
+        # The cause of a late call is the error of its sockets.
         for each in (error, error.__cause__):
             if isinstance(each, requests.ConnectionError) and _never_connected(each):
                 return RemoteError(
@@ -138,17 +138,17 @@ class WebhookNotifier:
         if is_late(error):
             return RemoteError(
                 f"the webhook at {self._host} did not answer in time",
-                hint="the message may have arrived all the same, so it is not sent again",
+                hint="the message may still have arrived, so it is not sent again",
             )
         if not isinstance(error, ValueError):
             return RemoteError(
                 f"the connection to the webhook at {self._host} broke: {type(error).__name__}",
-                hint="the message may have arrived all the same, so it is not sent again",
+                hint="the message may still have arrived, so it is not sent again",
             )
-        # InvalidURL and its like are ValueErrors, and quote the URL.
+        # InvalidURL and similar errors are ValueErrors, and quote the URL.
         return ConfigurationError(
             f"the webhook at {self._host} cannot be called: {type(error).__name__}",
-            hint=f"{self._variable} has to hold the URL of a webhook",
+            hint=f"{self._variable} must contain the URL of a webhook",
         )
 
 
@@ -161,8 +161,8 @@ def _host(url: str, variable: str) -> str:
     usable = parts.scheme == "https" or (parts.scheme == "http" and _LOOPBACK.fullmatch(host))
     if not host or not usable or not url.isprintable() or " " in url:
         raise ConfigurationError(
-            f"{variable} holds no URL of a webhook that begins with https://",
-            hint="copy it from Teams, Slack or whatever receives the messages",
+            f"{variable} does not contain a webhook URL that begins with https://",
+            hint="copy it from Teams, Slack or whichever service receives the messages",
         )
     return f"{host}:{port}" if port else host
 
@@ -175,7 +175,7 @@ def _never_connected(error: requests.ConnectionError) -> bool:
 
 
 def _no_login(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep requests from adding a login of ~/.netrc."""
+    """Keep requests from adding a login from ~/.netrc."""
     return request
 
 
@@ -194,7 +194,7 @@ class _Silence(logging.Filter):
 def _unlogged() -> Iterator[None]:
     """Keep urllib3 from logging this thread's requests.
 
-    At the level DEBUG it writes their paths, and of headers that it cannot parse it warns with the URL.
+    At the level DEBUG it logs their paths, and its warnings about malformed headers contain the URL.
     """
     logs = [logging.getLogger(f"urllib3.{name}") for name in ("connectionpool", "connection")]
     silence = _Silence()

@@ -24,15 +24,15 @@ from jenkins_release.share.staging import present, read_bounded, rename_whole, s
 _UPLOAD_LOCK = ".portal-upload.lock"
 _PAGE_LOCK = ".portal-page.lock"
 _BEFORE = ".before-"
-"""How the hidden name begins under which a page stands until the one after it is in place."""
+"""Prefix of the hidden name that a page has until its successor is in place."""
 
 
 class SharePortal:
     """A folder of a share, which a web server or the customers themselves read.
 
-    Each file is written under a hidden name in its folder and renamed after its hash was compared.
-    Leases keep two writers of one product apart; files whose names begin with a full stop are no part
-    of the portal.
+    Each file is written under a hidden name in its folder, and renamed after its hash was compared. Leases
+    keep two writers of one product apart; files whose names begin with a full stop are not part of the
+    portal.
 
     Args:
         share: The share; its root is the portal's.
@@ -49,7 +49,7 @@ class SharePortal:
         return self._share.name
 
     def put(self, upload: Upload, advance: Advance) -> Sent:
-        """Put a file there; one that was interrupted is sent again from its beginning."""
+        """Upload a file; an interrupted upload starts again from its beginning."""
         if present(self._share, upload.path):
             self._same(upload)
             advance(upload.size)
@@ -90,7 +90,7 @@ class SharePortal:
     def write_page(self, path: str, make: Callable[[], bytes], content_type: str) -> bool:  # noqa: ARG002
         """Write a page under a lease.
 
-        For a moment between two renames there is none; :meth:`read_small` reads the one before it then.
+        Between two renames there is briefly no page; :meth:`read_small` then reads the previous one.
         """
         folder, _, name = path.rpartition("/")
         self._share.make_folder(folder)
@@ -98,7 +98,7 @@ class SharePortal:
             with self._share.lease(f"{folder}/{_PAGE_LOCK}", self._holder) as lease:
                 return self._replace(folder, name, make, lease)
         except LeaseHeld as error:
-            # A page is written in a moment: whoever holds the lease has done so soon.
+            # Writing a page takes a moment, so the lease is soon free again.
             raise LeaseHeld(error.message, hint=error.hint, retryable=True) from error
 
     def _replace(self, folder: str, name: str, make: Callable[[], bytes], lease: Lease) -> bool:
@@ -108,14 +108,14 @@ class SharePortal:
         before = f"{folder}/{_BEFORE}{name}"
         page = self._page(path)
         if page is not None:
-            self._share.remove(before)  # of a writer that died when its page was in place
+            self._share.remove(before)  # left by a writer that died when its page was in place
         if page == data:
             return False
         temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
         with self._share.create(temporary) as writer:
             writer.write(data)
         lease.confirm()
-        # The page remembers withdrawals: at every moment it is there under one of the two names.
+        # The page remembers withdrawals, so it always exists under one of the two names.
         if page is not None:
             rename_whole(self._share, path, before)
         rename_whole(self._share, temporary, path)
@@ -127,13 +127,13 @@ class SharePortal:
         return sorted(self._walk(folder), key=lambda file: file.path)
 
     def read_small(self, path: str) -> bytes:
-        """Read a record or page; of a page that is being replaced, the one before it."""
+        """Read a record or page; if a page is being replaced, the previous one."""
         folder, _, name = path.rpartition("/")
-        # The page again: its writer may have been done between the first two looks.
+        # Read the page again: its writer may have finished between the first two reads.
         for each in (path, f"{folder}/{_BEFORE}{name}", path):
             if (data := self._page(each)) is not None:
                 return data
-        raise NotAtPortal(f"there is no {shown_path(self._share, path)}")
+        raise NotAtPortal(f"{shown_path(self._share, path)} does not exist")
 
     def remove(self, path: str) -> None:
         """Remove a file, and the folders that it leaves empty."""
@@ -158,20 +158,20 @@ class SharePortal:
         return found
 
     def link(self, path: str, *, customer: str, expires: timedelta) -> Link:  # noqa: ARG002
-        """Refuse: a folder knows no addresses that end by themselves."""
+        """Refuse: a folder has no links that expire."""
         raise ConfigurationError(
-            f"the portal {self.name} is a folder: it cannot make links that work for some time",
+            f"the portal {self.name} is a folder, which cannot make expiring links",
             hint='links need portal.kind = "s3"; give the customer the address of the web server instead',
         )
 
     def close(self) -> None:
-        """Close the share's connections, where it has any."""
+        """Close the share's connections, if any."""
         close = getattr(self._share, "close", None)
         if close is not None:
             close()
 
     def _clear(self, folder: str, name: str) -> None:
-        """Remove what writers of a file left that died; only under the lease."""
+        """Remove what writers of a file left when they died; only under the lease."""
         for entry in self._share.list(folder):
             if entry.name.startswith(f".{name}.") and not entry.is_folder:
                 self._share.remove(f"{folder}/{entry.name}")
@@ -189,7 +189,7 @@ class SharePortal:
             return []
 
     def _walk(self, folder: str) -> Iterator[PortalFile]:
-        folders = [folder]  # not by recursion: others can make them as deep as they like
+        folders = [folder]  # not recursive: others can nest folders to any depth
         while folders:
             above = folders.pop()
             for entry in self._entries(above):
@@ -202,7 +202,7 @@ class SharePortal:
                     yield PortalFile(path, entry.size)
 
     def _same(self, upload: Upload) -> None:
-        """Check that the file there is the one to be uploaded, and that the source still is."""
+        """Check that the existing file is the one to upload, and that the source is unchanged."""
         shown = shown_path(self._share, upload.path)
         size, sha = _hash(self._share.read(upload.path))
         if (size, sha) != (upload.size, upload.sha256):

@@ -1,8 +1,8 @@
-"""Markdown of the release team as a piece of a page: no HTML of its own, nothing from elsewhere.
+"""Renders the release team's Markdown as part of a page, without embedded HTML or external content.
 
-CommonMark and tables by markdown-it-py, with HTML off: what looks like a tag is shown as text. Of
-links only those to ``https``, ``http`` and ``mailto`` stay; an image is shown as its description,
-since a page of the portal asks no other server for anything.
+CommonMark and tables by markdown-it-py, with HTML off: tags are shown as text. Only links to ``https``,
+``http`` and ``mailto`` are kept; an image is shown as its description, since a page of the portal loads
+nothing from other servers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def render_markdown(text: str, *, level: int) -> str:
 
     Args:
         text: The Markdown.
-        level: Level of its topmost headings. Levels that it leaves out are closed up, so that headings
-            stay in order for those who navigate by them; nothing is deeper than ``h6``.
+        level: Level of its topmost headings. Gaps between levels are closed, so that people can navigate by
+            headings; nothing is deeper than ``h6``.
 
     Returns:
-        HTML in which everything is escaped that is not markup of ours.
+        HTML in which everything except our own markup is escaped.
     """
     from markdown_it import MarkdownIt
 

@@ -1,8 +1,8 @@
-"""What a portal's page remembers of the chains of attestations behind the releases that were there.
+"""What a portal's page remembers about the attestation chains of its releases.
 
-Whoever may write to the share of the candidates can remove the last attestation of a candidate, a
-withdrawal for example, and what is left is a shorter chain without a gap. The page is elsewhere: it
-names, for each release that it was made from, the last attestation that speaks for or against it.
+Anyone who can write to the candidates' share can remove the last attestation of a candidate, for example a
+withdrawal, which leaves a shorter chain without a gap. The page is elsewhere: for each of its releases, it
+names the last attestation for or against it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from html.parser import HTMLParser
 from jenkins_release.base.errors import IntegrityError
 
 NAME = "jenkins-release-chains"
-"""Name of the ``meta`` element that holds it."""
+"""Name of the ``meta`` element."""
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """The last attestation that spoke for or against a release when the page was made.
+    """The last attestation for or against a release when the page was made.
 
     Attributes:
         candidate: Digest of the candidate's ``candidate.json``.
@@ -35,16 +35,16 @@ class Remembered:
 
 
 def memory_text(memory: Mapping[str, Remembered]) -> str:
-    """Return what the page holds, for versions and what is remembered of them; empty for none."""
+    """Return the content of the ``meta`` element for versions and their memory; empty for none."""
     if not memory:
         return ""
     value = {version: asdict(each) for version, each in sorted(memory.items())}
-    # Encoded: a reader who searches the page for a version is not to find one that it does not offer.
+    # Encoded: searching the page for a version must not find one that it does not offer.
     return b64encode(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).decode()
 
 
 def read_memory(page: bytes, where: str) -> dict[str, Remembered]:
-    """Read back what a page remembers; nothing for a page that remembers nothing.
+    """Read what a page remembers; empty if it remembers nothing.
 
     Raises:
         IntegrityError: It was changed.
@@ -63,10 +63,10 @@ def read_memory(page: bytes, where: str) -> dict[str, Remembered]:
         ):
             raise ValueError("a field has another type")
     except (ValueError, TypeError, AttributeError, RecursionError, AssertionError) as error:
-        # html.parser asserts where a declaration is none.
+        # html.parser raises AssertionError for a malformed declaration.
         raise IntegrityError(
-            f"{where}: what the page remembers of withdrawn releases cannot be read",
-            hint="find out who changed the page; once it is removed it is made again, and remembers nothing",
+            f"{where}: what the page remembers about withdrawn releases cannot be read",
+            hint="find out who changed the page; if you remove it, it is made again without its memory",
         ) from error
     return memory
 

@@ -1,4 +1,4 @@
-"""The portal's page of a product: static HTML that works without scripts and asks nothing of anyone."""
+"""The portal's page of a product: static HTML that works without scripts and loads nothing."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ class PageRelease:
 
 @dataclass(frozen=True)
 class Page:
-    """All that the page tells.
+    """The content of the page.
 
     Attributes:
         title: Its title.
         product: Product.
         releases: Supported versions, newest first.
         guide: Setup guide in Markdown; empty for none.
-        links: Whether files are links; without them customers are sent an address of each file.
-        memory: What the page remembers of what it was made from; see :mod:`.memory`.
+        links: Whether files are links; otherwise customers are sent an address for each file.
+        memory: What the page remembers about its releases; see :mod:`.memory`.
     """
 
     title: str
@@ -92,8 +92,8 @@ class Page:
 def render_page(page: Page) -> bytes:
     """Return the page as UTF-8.
 
-    Style and script stand in it, and its content security policy names their hashes: nothing else is
-    loaded or run, whatever a name or a text tries.
+    Style and script are embedded, and its content security policy names their hashes, so nothing else is
+    loaded or run, whatever a name or text contains.
     """
     style, script = _text("page.css"), _text("page.js")
     policy = "; ".join(
@@ -111,7 +111,7 @@ def render_page(page: Page) -> bytes:
 
 
 def human_size(count: int) -> str:
-    """Return a number of bytes as people read it, in decimal units as downloads are told."""
+    """Return a readable number of bytes, in decimal units as usual for downloads."""
     value = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
         if value < 1000 or unit == "GB":
@@ -137,7 +137,7 @@ def _template() -> Template:
     from jenkins_release.portal.markdown import render_markdown
 
     def markdown(text: str, level: int) -> Markup:
-        return Markup(render_markdown(text, level=level))  # noqa: S704 - escaped there, see its promise
+        return Markup(render_markdown(text, level=level))  # noqa: S704 - escaped there
 
     def raw(text: str) -> Markup:
         return Markup(text)  # noqa: S704 - our own style and script
@@ -154,5 +154,5 @@ def _template() -> Template:
 
 
 def _address(path: str) -> str:
-    """Return a path as a relative link. A first part with a colon would be a scheme: it cannot be one."""
+    """Return a path as a relative link. Prevents a first part with a colon from being read as a scheme."""
     return "./" + quote(path)

@@ -1,4 +1,4 @@
-"""What the release process needs of a download portal, whatever carries it.
+"""What the release process needs from a download portal of any kind.
 
 Paths are relative to the portal's root, with ``/`` between the parts (``SkyDRM/8.1.0/SHA256SUMS``).
 """
@@ -13,21 +13,21 @@ from typing import Protocol
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 
 Advance = Callable[[int], None]
-"""Told how many more bytes are at the portal; a negative number where they have to be sent again."""
+"""Called with the number of additional bytes at the portal; negative if they must be sent again."""
 
 
 class NotAtPortal(RemoteError):
-    """There is no such file at the portal."""
+    """The file does not exist at the portal."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file on its way to the portal.
+    """A file to upload to the portal.
 
     Attributes:
-        path: Where it will stand.
-        size: Bytes that it has to have.
-        sha256: SHA-256 in hex that it has to have.
+        path: Its path at the portal.
+        size: Expected size in bytes.
+        sha256: Expected SHA-256 in hex.
         read: Yields its bytes from the beginning; called again for each attempt.
         content_type: Media type.
         download_as: File name that a browser saves it under; empty for a file that it shows.
@@ -47,7 +47,7 @@ class Sent:
 
     Attributes:
         sent: Bytes that were sent.
-        kept: Bytes that were at the portal already: the whole file, or parts of an interrupted upload.
+        kept: Bytes that were already at the portal: the whole file, or parts of an interrupted upload.
     """
 
     sent: int
@@ -64,11 +64,11 @@ class PortalFile:
 
 @dataclass(frozen=True)
 class Link:
-    """An address that downloads one file for some time.
+    """A link that downloads one file for a limited time.
 
     Attributes:
-        url: The address: whoever has it may download. Not part of the representation.
-        lasts: How long it works: less than was asked for where the credentials that signed it end before.
+        url: The URL: anyone who has it can download. Not part of the representation.
+        lasts: How long it works; less than requested if the signing credentials expire earlier.
     """
 
     url: str = field(repr=False)
@@ -78,33 +78,33 @@ class Link:
 class Portal(Protocol):
     """Where customers download from.
 
-    Every method may raise :class:`RemoteError` (``retryable`` when the same call may succeed later) and
-    :class:`ConfigurationError` where the portal itself is not there, besides the errors that it names.
+    In addition to the errors that it names, every method may raise :class:`RemoteError` (``retryable`` if the
+    same call may succeed later), and :class:`ConfigurationError` if the portal itself does not exist.
     """
 
     @property
     def name(self) -> str:
-        """The portal as people write it, such as ``s3://downloads/products``; never with a password."""
+        """The readable name of the portal, such as ``s3://downloads/products``; never with a password."""
         ...
 
     def put(self, upload: Upload, advance: Advance) -> Sent:
-        """Put a file there, whole and proven, or not at all; it never replaces another.
+        """Upload a file, complete and verified or not at all; it never replaces another.
 
-        Nobody sees the file before its bytes were read once from the beginning, hashed and compared. A
-        file that is there with the same bytes is success. What an interrupted call left is continued
-        where the portal can.
+        The file becomes visible only after its bytes were read once from the beginning, hashed and compared.
+        An existing file with the same bytes is a success. If the portal can, an interrupted upload is
+        continued.
 
         Raises:
-            IntegrityError: The bytes are not what the upload says, or other bytes are there under
-                the path. Nothing was changed.
+            IntegrityError: The bytes are not what the upload says, or the path has other bytes. Nothing was
+                changed.
         """
         ...
 
     def write_page(self, path: str, make: Callable[[], bytes], content_type: str) -> bool:
         """Write a page that replaces the one before it.
 
-        Of writers at the same moment each sees what the one before it wrote: ``make`` is called
-        again where somebody else was quicker.
+        Of concurrent writers, each sees what the previous one wrote: ``make`` is called again if another
+        writer was faster.
 
         Returns:
             Whether anything changed.
@@ -120,27 +120,27 @@ class Portal(Protocol):
         ...
 
     def remove(self, path: str) -> None:
-        """Remove a file; a missing one is fine."""
+        """Remove a file; it may be missing."""
         ...
 
     def discard_unfinished(self, folder: str) -> int:
-        """Give up interrupted uploads below a folder; return how many there were."""
+        """Abort interrupted uploads below a folder; return how many there were."""
         ...
 
     def link(self, path: str, *, customer: str, expires: timedelta) -> Link:
-        """Return an address that downloads one file for some time, without a login.
+        """Return a link that downloads one file for a limited time, without a login.
 
-        Whoever has the address may download: it is handled like a password.
+        Anyone who has the link can download: it is handled like a password.
 
         Args:
             path: The file.
-            customer: Whom it is for; part of the address, so that the portal's log tells who downloaded.
+            customer: The customer; part of the URL, so that the portal's log shows who downloaded.
             expires: How long it works.
 
         Raises:
-            ConfigurationError: The portal has no such addresses, or not for that long; or the session that
-                would sign it ends very soon.
-            NotAtPortal: There is no such file.
+            ConfigurationError: The portal has no such links, or not for that long; or the signing session
+                expires very soon.
+            NotAtPortal: The file does not exist.
         """
         ...
 
@@ -149,15 +149,15 @@ MAX_SMALL_FILE = 16 * 1024 * 1024
 
 
 def other_bytes(shown: str, expected: str, found: str) -> IntegrityError:
-    """Return the error for a source that is not what the record says."""
+    """Return the error for a source that differs from its record."""
     return IntegrityError(
         f"{shown} was not uploaded: expected {expected}, read {found}",
-        hint="the file in the release area was changed after it was published: find out who changed it",
+        hint="the file in the release area was changed after it was published; find out who changed it",
     )
 
 
 def check_read(upload: Upload, shown: str, size: int, sha256: str) -> None:
-    """Compare what was read of a source with what it has to be.
+    """Compare what was read from a source with its record.
 
     Raises:
         IntegrityError: It has another size or hash.
@@ -168,22 +168,22 @@ def check_read(upload: Upload, shown: str, size: int, sha256: str) -> None:
 
 
 def taken(shown: str, upload: Upload, found: str) -> IntegrityError:
-    """Return the error for a path under which something else stands."""
+    """Return the error for a path that has something else."""
     return IntegrityError(
-        f"{shown} is there with other content: expected {upload.size} bytes with SHA-256 {upload.sha256}, "
+        f"{shown} exists with different content: expected {upload.size} bytes with SHA-256 {upload.sha256}, "
         f"found {found}",
-        hint="nothing at the portal is overwritten: find out who put it there, and remove it",
+        hint="the portal never overwrites anything: find out who put it there, and remove it",
     )
 
 
 def check_expiry(expires: timedelta, longest: timedelta) -> None:
-    """Check how long a link is to work.
+    """Check the duration of a link.
 
     Raises:
-        ConfigurationError: Not at all, or longer than possible.
+        ConfigurationError: It is not positive, or too long.
     """
     if not timedelta(seconds=1) <= expires <= longest:
         raise ConfigurationError(
-            f"a link cannot work for {expires}: at least a second, at most {longest} is possible",
+            f"a link cannot work for {expires}: give at least a second and at most {longest}",
             hint="give --expires, such as 7d or 12h",
         )

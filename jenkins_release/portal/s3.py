@@ -49,11 +49,11 @@ class S3Portal(BucketFolder):
     """A folder of an S3 bucket.
 
     Args:
-        bucket: Name of the bucket; it has to exist.
-        region: AWS region that it is configured to be in; empty for the one that it is in.
-        prefix: Folder in it; empty for all of it.
-        cache_control: ``Cache-Control`` of files that are downloaded; what is shown is asked for each time.
-        part_size: Bytes of each part but the last, at least 5 MiB.
+        bucket: Name of the bucket, which must exist.
+        region: Configured AWS region; empty for the bucket's actual one.
+        prefix: Folder in it; empty for the whole bucket.
+        cache_control: ``Cache-Control`` of downloads; shown files are always revalidated.
+        part_size: Bytes of each part except the last, at least 5 MiB.
         workers: Parts under way at a time. Memory: ``workers + 1`` parts.
         settings: How the bucket is used.
     """
@@ -76,10 +76,10 @@ class S3Portal(BucketFolder):
         self._workers = workers
 
     def put(self, upload: Upload, advance: Advance) -> Sent:
-        """Put a file there; see :class:`jenkins_release.portal.Portal`.
+        """Upload a file; see :class:`jenkins_release.portal.Portal`.
 
-        Files of one part are sent with their SHA-256 in one call; larger ones as
-        :mod:`jenkins_release.portal.s3_upload` tells.
+        Files of one part are sent with their SHA-256 in one call; for larger ones, see
+        :mod:`jenkins_release.portal.s3_upload`.
         """
         self._store(upload.path)
         part_size = part_size_for(upload.size, self._part_size)
@@ -145,7 +145,7 @@ class S3Portal(BucketFolder):
         return Sent(upload.size, 0)
 
     def write_page(self, path: str, make: Callable[[], bytes], content_type: str) -> bool:
-        """Write a page; a conditional write fails where somebody else was quicker, and is retryable."""
+        """Write a page; a conditional write fails if another writer was faster, and is retryable."""
         self._store(path)
         condition, before = self._page(path)
         data = make()
@@ -160,8 +160,7 @@ class S3Portal(BucketFolder):
                 ChecksumAlgorithm="SHA256",
                 ChecksumSHA256=b64encode(sha256(data).digest()).decode(),
                 ContentType=content_type,
-                # A browser asks each time whether the page is still the same: a withdrawn release goes at
-                # once.
+                # Browsers revalidate the page each time, so a withdrawn release disappears at once.
                 CacheControl="no-cache",
                 **condition,
                 **self._bucket.encryption,
@@ -181,7 +180,7 @@ class S3Portal(BucketFolder):
             PortalFile(each["Key"].removeprefix(self._prefix), each["Size"])
             for page in pages
             for each in page.get("Contents", [])
-            if not each["Key"].endswith("/")  # what the console makes for an empty folder
+            if not each["Key"].endswith("/")  # what the console creates for an empty folder
         ]
         return sorted(found, key=lambda file: file.path)
 
@@ -190,7 +189,7 @@ class S3Portal(BucketFolder):
         return self._get(path)[0]
 
     def remove(self, path: str) -> None:
-        """Remove an object; in a bucket with versioning its last version stays behind a delete marker."""
+        """Remove an object; with versioning, its last version is kept behind a delete marker."""
         self._bucket.call("delete_object", f"remove {self._shown(path)}", Key=self._key(path))
 
     def discard_unfinished(self, folder: str) -> int:
@@ -201,7 +200,9 @@ class S3Portal(BucketFolder):
         """Presign a download; see :mod:`jenkins_release.portal.s3_link`."""
         check_expiry(expires, LONGEST_LINK)
         if self._head(path) is None:
-            raise NotAtPortal(f"there is no {self._shown(path)}", hint="'release portal' uploads a release")
+            raise NotAtPortal(
+                f"{self._shown(path)} does not exist", hint="'release portal' uploads a release"
+            )
         return presigned(self._bucket, self._key(path), customer, expires)
 
     def _settings(self, upload: Upload, metadata: dict[str, str]) -> dict[str, Any]:
@@ -223,19 +224,19 @@ class S3Portal(BucketFolder):
             return None
 
     def _store(self, path: str) -> Store:
-        """Return what the store can do; one that is not Amazon's own is tried out before it is used."""
+        """Return what the store supports; stores other than Amazon's are tested before they are used."""
         if self._seen is None:
             key = self._key(f"{path.partition('/')[0]}/.store-check-{secrets.token_hex(4)}")
             self._seen = AMAZON if self._bucket.is_amazon else try_store(self._bucket, key)
         return self._seen
 
     def _is_there(self, upload: Upload, parts: Sequence[bytes] = ()) -> bool:
-        """Whether S3 has an object of these bytes under the path: ours, with its answer lost or not."""
+        """Whether S3 has an object with these bytes at the path: ours, even if the answer was lost."""
         there = self._head(upload.path)
         return there is not None and not self._other(upload, there, parts)
 
     def _other(self, upload: Upload, there: Mapping[str, Any], parts: Sequence[bytes]) -> str:
-        """Say what an object is if it is not the file; empty if it is."""
+        """Describe an object if it is not the file; empty if it is."""
         size = there["ContentLength"]
         if size != upload.size:
             return f"{size} bytes"
@@ -245,23 +246,23 @@ class S3Portal(BucketFolder):
         return "" if found == upload.sha256 else f"{size} bytes with SHA-256 {found}"
 
     def _arrived_otherwise(self, upload: Upload, etag: str) -> RemoteError:
-        """Remove what we wrote a moment ago and holds other bytes; what others wrote is left alone."""
+        """Remove what we have just written if it has other bytes; what others wrote is kept."""
         shown, there = self._shown(upload.path), self._head(upload.path)
         if there is None or there["ETag"] != etag:
             return RemoteError(
-                f"{shown} is not what was uploaded a moment ago",
-                hint="somebody else removes or writes objects of the portal",
+                f"{shown} is not what was just uploaded",
+                hint="someone else removes or writes objects of the portal",
                 retryable=True,
             )
         self.remove(upload.path)
         return RemoteError(
-            f"{shown} arrived with other bytes than were sent, and was removed",
+            f"{shown} arrived with different bytes than were sent, and was removed",
             hint="something on the way changes data: a proxy, or faulty memory or network hardware",
             retryable=True,
         )
 
     def _give_up_others(self, upload: Upload) -> None:
-        """Give up what broke off before: the object is there, and no other upload of it can be completed."""
+        """Abort earlier uploads: the object exists, so no other upload of it can be completed."""
         key = self._key(upload.path)
         try:
             give_up_unfinished(self._bucket, key, key=key)
@@ -269,10 +270,10 @@ class S3Portal(BucketFolder):
             _log.info("%s", error.message)
 
     def _same(self, upload: Upload, there: Mapping[str, Any]) -> None:
-        """Check that an object is the file: S3's checksum of it against one computed from the source."""
+        """Check that an object is the file, by comparing S3's checksum with one computed from the source."""
         size = whole_number(str(there.get("Metadata", {}).get(PART_SIZE, "0"))) or 0
         if not MIN_PART <= size <= _MAX_PART:
-            # None of ours: a part is kept in memory, and each has a digest.
+            # Not one of ours: a part is kept in memory, and each has a digest.
             size = 0
         whole, parts, count = sha256(), list[bytes](), 0
         for part in split(upload.read(), size or MIN_PART):
@@ -296,7 +297,9 @@ class S3Portal(BucketFolder):
         answer = self._bucket.call("get_object", what, Key=self._key(path))
         if answer["ContentLength"] > MAX_SMALL_FILE:
             answer["Body"].close()
-            raise IntegrityError(f"{self._shown(path)} has {answer['ContentLength']} bytes: it is no record")
+            raise IntegrityError(
+                f"{self._shown(path)} has {answer['ContentLength']} bytes, so it is not a record"
+            )
         from botocore.exceptions import BotoCoreError
 
         try:

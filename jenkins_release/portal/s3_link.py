@@ -1,8 +1,8 @@
-"""Addresses that download one object for some time, without a login.
+"""Links that download one object for a limited time, without a login.
 
-The customer stands in the query as ``x-customer``: S3 ignores parameters that begin with ``x-`` and
-writes them to the server access log (Amazon S3 User Guide, "Amazon S3 server access log format",
-custom access log information). It is part of what is signed.
+The customer is in the query as ``x-customer``: S3 ignores parameters that begin with ``x-``, and writes them
+to the server access log (Amazon S3 User Guide, "Amazon S3 server access log format", custom access log
+information). The signature covers it.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ _log = logging.getLogger(__name__)
 LONGEST_LINK = timedelta(days=7)
 """Longest life of a presigned URL (AWS Signature Version 4, ``X-Amz-Expires``)."""
 LONGEST_SESSION = timedelta(hours=12)
-"""Longest life of temporary credentials, and with them of what they signed (IAM, maximum session)."""
+"""Longest life of temporary credentials, and so of what they signed (IAM, maximum session)."""
 
 
 _VERY_SOON = timedelta(minutes=15)
-"""A link that lasts less than that, and less than was asked for, is of no use to the customer."""
+"""A link that lasts less than that, and less than requested, is useless to the customer."""
 
 
 def presigned(bucket: Bucket, key: str, customer: str, expires: timedelta) -> Link:
-    """Sign the address of an object; it ends with the credentials that sign it, if they end before.
+    """Sign a link to an object; it expires with the signing credentials, if they expire earlier.
 
     Args:
         bucket: Where it is.
         key: Its key.
-        customer: Whom the address is for.
+        customer: The customer.
         expires: How long it works, at most :data:`LONGEST_LINK`.
 
     Raises:
-        ConfigurationError: No credentials, or temporary ones that end very soon, or before any session
-            could last as long as the address.
+        ConfigurationError: There are no credentials, or temporary ones that expire very soon, or no session
+            can last as long as the link.
     """
     url = _signed(bucket, key, customer, expires)
     if "&X-Amz-Security-Token=" not in url:
         return Link(url, expires)
     if expires > LONGEST_SESSION:
         raise ConfigurationError(
-            f"a link for {expires} cannot be made with temporary AWS credentials: it would end with "
+            f"a link for {expires} cannot be made with temporary AWS credentials: it would expire with "
             f"them, after {LONGEST_SESSION} at the latest",
-            hint="use the access key of a user who may do nothing but read the portal, or a shorter time",
+            hint="use the access key of a user who may only read the portal, or a shorter time",
         )
     end = session_end(bucket.client)
     if end is None:
         _log.warning(
-            "the link is signed with temporary AWS credentials that do not say when they end: it works no "
+            "the link is signed with temporary AWS credentials that do not say when they expire: it works no "
             "longer than they do"
         )
         return Link(url, expires)
@@ -62,11 +62,11 @@ def presigned(bucket: Bucket, key: str, customer: str, expires: timedelta) -> Li
         return Link(url, expires)
     if left < _VERY_SOON:
         raise ConfigurationError(
-            f"the temporary AWS credentials that sign the link end at {end.astimezone(UTC):%H:%M} UTC, "
+            f"the temporary AWS credentials that sign the link expire at {end.astimezone(UTC):%H:%M} UTC, "
             "and the link with them",
-            hint="sign in again, or use the access key of a user who may do nothing but read the portal",
+            hint="sign in again, or use the access key of a user who may only read the portal",
         )
-    _log.warning("the link works for %s, not %s: the credentials that sign it end then", left, expires)
+    _log.warning("the link works for %s, not %s: the credentials that sign it expire then", left, expires)
     return Link(_signed(bucket, key, customer, left), left)
 
 
@@ -82,7 +82,7 @@ def _signed(bucket: Bucket, key: str, customer: str, expires: timedelta) -> str:
         url = bucket.client.generate_presigned_url(
             "get_object", Params={"Bucket": bucket.name, "Key": key}, ExpiresIn=int(expires.total_seconds())
         )
-    except (BotoCoreError, ClientError) as error:  # the role that signs may be refused
+    except (BotoCoreError, ClientError) as error:  # the signing role may be refused
         raise bucket.explain(error, f"make a link to s3://{bucket.name}/{key}") from error
     finally:
         events.unregister("before-sign.s3.GetObject", tag)

@@ -1,7 +1,7 @@
-"""Whether an object in S3 holds the bytes that it should: by S3's checksum of it, or by reading it back.
+"""Whether an object in S3 has the right bytes: by S3's checksum, or by reading it back.
 
-S3 keeps the SHA-256 of an object that was sent in one piece, and for one that was sent in parts the
-SHA-256 of the parts' SHA-256, with ``-`` and their number. A copy may have another kind of checksum than
+S3 keeps the SHA-256 of an object that was sent in one piece. For one that was sent in parts, it keeps the
+SHA-256 of the parts' SHA-256, with ``-`` and their number. A copy may have a different kind of checksum than
 its original, or none, and other stores often keep none. Source: Amazon S3 User Guide, "Checking object
 integrity".
 """
@@ -21,17 +21,17 @@ _PIECE = 1024 * 1024
 
 
 def composite(checksums: Sequence[bytes]) -> str:
-    """Return the checksum that S3 computes of an object in parts, from the parts' SHA-256."""
+    """Return the checksum that S3 computes for an object in parts, from the parts' SHA-256."""
     return b64encode(sha256(b"".join(checksums)).digest()).decode()
 
 
 def by_checksum(there: Mapping[str, Any], whole: str, parts: Sequence[bytes]) -> bool:
-    """Say whether S3's checksum proves what an object holds; if not, reading it back decides.
+    """Say whether S3's checksum proves the content of an object; if not, it has to be read back.
 
     Args:
         there: Answer to HeadObject with ``ChecksumMode``.
         whole: SHA-256 in hex of all bytes.
-        parts: SHA-256 of each part that they were sent in; empty if that is not known.
+        parts: SHA-256 of each part; empty if unknown.
     """
     checksum, _, count = str(there.get("ChecksumSHA256", "")).partition("-")
     if not count:
@@ -45,15 +45,15 @@ def read_sha256(bucket: Bucket, key: str, there: Mapping[str, Any], shown: str) 
     Args:
         bucket: Where it is.
         key: Its key.
-        there: Answer to HeadObject; another object that somebody writes meanwhile is not read for it.
-        shown: The object as people know it.
+        there: Answer to HeadObject; an object that replaces it meanwhile is not read instead.
+        shown: The readable name of the object.
 
     Raises:
         ReleaseError: It cannot be read, or was changed meanwhile (retryable).
     """
     from botocore.exceptions import BotoCoreError
 
-    _log.info("reading back %s: no checksum of S3 proves what it holds", shown)
+    _log.info("reading back %s: no S3 checksum proves its content", shown)
     what = f"read back {shown}"
     body = bucket.call("get_object", what, Key=key, IfMatch=there["ETag"])["Body"]
     whole = sha256()

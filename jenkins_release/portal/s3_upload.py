@@ -1,9 +1,9 @@
-"""Uploading one file to S3: in parts that S3 verifies, several at a time, resumable, never over another.
+"""Uploads one file to S3: in verified parts, several at a time, resumable, without overwriting.
 
-S3 compares each part with the SHA-256 that is sent with it and keeps both. An upload that was
-interrupted is found again among the bucket's unfinished ones, and its parts are compared with the
-source by their hash: only what is missing or different is sent. The object becomes visible with
-CompleteMultipartUpload, after the whole source was read and its hash compared.
+S3 compares each part with the SHA-256 that is sent with it, and keeps both. An interrupted upload is found
+among the bucket's unfinished ones, and its parts are compared with the source by their hash: only what is
+missing or different is sent. The object becomes visible with CompleteMultipartUpload, after the whole source
+was read and its hash compared.
 
 Sources: Amazon S3 User Guide, "Checking object integrity" (the composite checksum of an upload in
 parts is the SHA-256 of the parts' SHA-256, with ``-`` and their number), "Multipart upload limits",
@@ -31,16 +31,16 @@ _log = logging.getLogger(__name__)
 _LEFT = "parts of it stay in the bucket until a lifecycle rule removes them (docs/portal.md)"
 MAX_PARTS = 10_000
 MIN_PART = 5 * 1024 * 1024
-"""Smallest part that S3 takes, the last one apart."""
+"""Smallest part that S3 accepts, except the last one."""
 NEARLY_THERE_S = 5.0
-"""Seconds that parts under way may still take once another one has failed: what arrives is not sent again."""
+"""Seconds that parts under way may still take after another one failed: what arrives is not sent again."""
 SHA256 = "sha256"
 PART_SIZE = "part-size"
-"""Names of an object's own metadata: hash of the whole, and bytes of each part but the last."""
+"""Names of our object metadata: hash of the whole, and bytes of each part except the last."""
 
 
 class OtherContent(Exception):
-    """A part of the unfinished upload is not a part of this source."""
+    """A part of the unfinished upload does not belong to this source."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Multipart:
     """An upload in parts.
 
     Args:
-        bucket: Where to.
+        bucket: The bucket.
         key: Key of the object.
         upload: The file.
-        part_size: Bytes of each part but the last.
+        part_size: Bytes of each part except the last.
         workers: Parts under way at a time. Memory: ``workers + 1`` parts.
-        settings: Further parameters of CreateMultipartUpload.
+        settings: More parameters of CreateMultipartUpload.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class Multipart:
             Id of the upload, and its parts in order.
 
         Raises:
-            IntegrityError: The source is not what the upload says; the upload was given up.
+            IntegrityError: The source is not what the upload says; the upload was aborted.
             RemoteError: S3 or the source failed; what arrived stays for the next call.
         """
         upload_id, present = self._unfinished()
         if present:
-            _log.info("continuing the upload of %s: %d parts are there", self._key, len(present))
+            _log.info("continuing the upload of %s: it has %d parts", self._key, len(present))
         try:
             return upload_id, self._parts(upload_id, present, advance)
         except OtherContent:
-            _log.warning("an unfinished upload of %s was of other content: starting again", self._key)
+            _log.warning("an unfinished upload of %s has different content: starting again", self._key)
             self.give_up(upload_id)
         except IntegrityError:
             self.give_up(upload_id)
@@ -116,8 +116,8 @@ class Multipart:
         """Make the object of its parts, unless there is one already, and return its tag.
 
         Raises:
-            Precondition: There is one, or somebody is writing one.
-            UploadGone: The upload was completed or given up.
+            Precondition: It exists, or someone is writing it.
+            UploadGone: The upload was completed or aborted.
         """
         named = [{"PartNumber": p.number, "ETag": p.etag, "ChecksumSHA256": p.checksum} for p in parts]
         answer = self._bucket.call(
@@ -131,7 +131,7 @@ class Multipart:
         return str(answer["ETag"])
 
     def give_up(self, upload_id: str) -> None:
-        """Let S3 forget the parts; what fails here is told in the log only."""
+        """Let S3 delete the parts; failures are only logged."""
         try:
             self._bucket.call(
                 "abort_multipart_upload", f"give up the {self._what}", Key=self._key, UploadId=upload_id
@@ -164,7 +164,7 @@ class Multipart:
                 if parts and all(self._fits(part) for part in parts.values()):
                     return str(each["UploadId"]), parts
         except (Denied, Unsupported) as error:
-            _log.info("%s; an upload that broke off is not continued, and %s", error.message, _LEFT)
+            _log.info("%s; an interrupted upload is not continued, and %s", error.message, _LEFT)
         return self._begin(), {}
 
     def _present(self, upload_id: str) -> dict[int, StoredPart]:
@@ -182,7 +182,7 @@ class Multipart:
     def _fits(self, part: StoredPart) -> bool:
         """Whether a part has the number and size of one of ours, and a checksum of our kind.
 
-        S3 takes no SHA-256 for an upload that another program began without.
+        S3 accepts no SHA-256 in an upload that another program began without one.
         """
         start = (part.number - 1) * self._part_size
         fits = start < self._upload.size and part.size == min(self._part_size, self._upload.size - start)
@@ -229,7 +229,7 @@ class Multipart:
                     if stopped is None:
                         raise
             if stopped is not None:
-                # What failed by itself ended the wait for the others, or for the source.
+                # The first real failure ended the wait for the others, or for the source.
                 failures = filter(None, map(_failure, under_way))
                 raise next((each for each in failures if not isinstance(each, Stopped)), stopped)
             check_read(self._upload, self._upload.path, size, whole.hexdigest())
@@ -269,15 +269,15 @@ def sent(parts: list[StoredPart]) -> Sent:
 
 
 def give_up_unfinished(bucket: Bucket, prefix: str, *, key: str = "") -> int:
-    """Give up uploads that nobody finishes.
+    """Abort unfinished uploads.
 
     Args:
         bucket: The bucket.
         prefix: What their keys begin with.
-        key: The one key whose uploads are meant; all of the prefix by default.
+        key: Only uploads of this key; by default, all with the prefix.
 
     Returns:
-        How many there were; none where the rights are missing, which the log tells.
+        How many there were; 0 if the rights are missing, which is logged.
     """
     what = f"give up unfinished uploads to s3://{bucket.name}/{prefix}"
     given_up = 0
@@ -297,7 +297,7 @@ def give_up_unfinished(bucket: Bucket, prefix: str, *, key: str = "") -> int:
 
 
 def split(source: Iterator[bytes], part_size: int) -> Iterator[bytearray]:
-    """Yield the bytes of a source in parts of one size, the last one apart; a part is the caller's own."""
+    """Yield the bytes of a source in parts of one size, except the last; the caller owns the parts."""
     part = bytearray()
     for piece in source:
         view = memoryview(piece)
@@ -307,14 +307,14 @@ def split(source: Iterator[bytes], part_size: int) -> Iterator[bytearray]:
             view = view[room:]
             full, part = part, bytearray()
             yield full
-            del full  # or it stayed in memory until the next one is full
+            del full  # or it would stay in memory until the next one is full
         part += view
     if part:
         yield part
 
 
 def part_size_for(size: int, wished: int) -> int:
-    """Return the part size for a file: as wished, or larger where there would be too many parts."""
+    """Return the part size for a file: the given one, or a larger one if there would be too many parts."""
     least = -(-size // MAX_PARTS)
     return max(wished, -(-least // MIN_PART) * MIN_PART) if least > wished else wished
 

@@ -64,7 +64,7 @@ def test_a_job_that_is_hidden_is_not_told_from_one_that_is_missing(desk: Desk):
 
 def test_a_folder_is_no_job(bob: Controller):
     """It has no parameters and cannot be started."""
-    with pytest.raises(RemoteError, match="not what the API of Jenkins says"):
+    with pytest.raises(RemoteError, match="does not match Jenkins' API"):
         bob.job("SkyDRM")
 
 
@@ -95,7 +95,7 @@ def test_a_token_needs_no_session(desk: Desk):
         ("truncate", True, "no complete answer"),
         ("restarting", True, "is not available (503)"),
         ("broken", True, "failed (500)"),
-        ("page", False, "not what the API of Jenkins says"),
+        ("page", False, "does not match Jenkins' API"),
     ],
 )
 def test_what_breaks_while_reading(desk: Desk, bob: Controller, kind: str, retryable: bool, said: str):

@@ -74,7 +74,7 @@ def test_a_login_that_is_no_longer_used_is_removed():
 )
 def test_a_definition_that_cannot_be_read_is_named(config: str):
     """And entities are never resolved."""
-    with pytest.raises(RemoteError, match="the definition of a/b on the controller is not XML"):
+    with pytest.raises(RemoteError, match="the definition of a/b on the controller is not readable XML"):
         read_item("a/b", config)
 
 

@@ -61,7 +61,7 @@ def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callabl
     with RawServer(_jenkins(lambda _: None if begun is None else drip(begun))) as server:
         error = _failed(server, call)
     assert isinstance(error, RemoteError)
-    assert error.retryable or "API of Jenkins" in error.message
+    assert error.retryable or "Jenkins' API" in error.message
 
 
 @pytest.mark.parametrize("name", ["job", "console", "trigger"])

@@ -84,7 +84,7 @@ def test_a_refusal_is_final_and_quotes_the_answer(hook: Hook, status: int):
     """Slack says `no_service` or `invalid_payload`: that helps whoever reads it."""
     hook.answers = [Answer(status, body="no_service")]
     error = failure(notifier(hook.url))
-    assert error.message.endswith(f"does not take the message: {status}: no_service")
+    assert error.message.endswith(f"does not accept the message: {status}: no_service")
     assert not error.retryable
 
 
@@ -125,7 +125,7 @@ def test_an_answer_cannot_change_the_terminal(hook: Hook):
 def test_a_page_is_not_quoted(hook: Hook):
     """A proxy's login page says nothing in its first line."""
     hook.answers = [Answer(403, body="<!DOCTYPE html><html>sign in</html>")]
-    assert failure(notifier(hook.url)).message.endswith("does not take the message: 403")
+    assert failure(notifier(hook.url)).message.endswith("does not accept the message: 403")
 
 
 def test_a_slow_server_is_given_up_and_not_asked_again(hook: Hook):

@@ -77,7 +77,7 @@ class TestPut:
         """Other bytes under the path are refused, also of the same size; what is there stays."""
         portal.put(upload(data), ignore)
         for other in (flipped(data, -1), data + b"x"):
-            with pytest.raises(IntegrityError, match="is there with other content") as caught:
+            with pytest.raises(IntegrityError, match="exists with different content") as caught:
                 portal.put(upload(other), ignore)
             assert "SkyDRM-8.1.0.msi" in caught.value.message
             assert portal.read_small(upload(data).path) == data
@@ -245,6 +245,6 @@ class TestLinks:
             assert "SkyDRM-8.1.0.msi" in link.url
             assert "SkyDRM-8.1.0.msi" not in repr(link)
         else:
-            with pytest.raises(ConfigurationError, match="cannot make links") as caught:
+            with pytest.raises(ConfigurationError, match="cannot make expiring links") as caught:
                 portal.link(upload(SMALL).path, customer="ACME", expires=timedelta(days=1))
             assert "portal.kind" in caught.value.hint

@@ -391,5 +391,7 @@ class TestInChromium:
 )
 def test_a_page_whose_memory_cannot_be_read_is_refused(page: bytes):
     """Whoever writes to the portal may have put anything there."""
-    with pytest.raises(IntegrityError, match="what the page remembers of withdrawn releases cannot be read"):
+    with pytest.raises(
+        IntegrityError, match="what the page remembers about withdrawn releases cannot be read"
+    ):
         read_memory(page, "the page")

@@ -222,7 +222,7 @@ class TestResuming:
                 portal.put(upload(data), counted.append)
             assert caught.value.retryable
             assert sum(counted) == 0
-            with pytest.raises(IntegrityError, match="is there with other content"):
+            with pytest.raises(IntegrityError, match="exists with different content"):
                 portal.put(upload(data), ignore)
         assert portal.read_small(KEY) == content
         assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
@@ -586,7 +586,7 @@ class TestFailures:
         client.put_object(
             Bucket=bucket, Key=KEY, Body=b"x" * len(SMALL), Metadata=claimed, ChecksumAlgorithm="SHA256"
         )
-        with pytest.raises(IntegrityError, match="is there with other content"):
+        with pytest.raises(IntegrityError, match="exists with different content"):
             portal.put(upload(SMALL), ignore)
 
 
@@ -671,7 +671,7 @@ class TestLinks:
             link = S3Portal(bucket, REGION).link(KEY, customer="ACME", expires=timedelta(hours=12))
         assert timedelta(minutes=55) < link.lasts <= timedelta(hours=1)
         assert dict(parse_qsl(link.url))["X-Amz-Expires"] == str(int(link.lasts.total_seconds()))
-        assert "not 12:00:00: the credentials that sign it end then" in caplog.text
+        assert "not 12:00:00: the credentials that sign it expire then" in caplog.text
 
     def test_a_session_that_lasts_longer_changes_nothing(
         self, portal: S3Portal, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any

@@ -68,7 +68,7 @@ class TestCopies:
         else:
             asked = {"ChecksumAlgorithm": "SHA256"} if how == "checksum" else {}
             client.put_object(Bucket=bucket, Key=KEY, Body=other, Metadata=metadata(data), **asked)
-        with pytest.raises(IntegrityError, match="is there with other content") as caught:
+        with pytest.raises(IntegrityError, match="exists with different content") as caught:
             portal.put(upload(data), ignore)
         assert (
             f"found {len(data)} bytes with SHA-256 {hashlib.sha256(other).hexdigest()}"
@@ -104,7 +104,7 @@ class TestStoresWithoutChecksums:
         assert portal.put(upload(data), ignore).sent == len(data)
         assert portal.put(upload(data), ignore).kept == len(data)
         assert portal.write_page("SkyDRM/index.html", lambda: b"page", "text/html")
-        with pytest.raises(IntegrityError, match="is there with other content"):
+        with pytest.raises(IntegrityError, match="exists with different content"):
             portal.put(upload(b"x" * len(data)), ignore)
         assert [file.path for file in portal.files("SkyDRM")] == [KEY, "SkyDRM/index.html"]
         assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
@@ -125,7 +125,7 @@ class TestStoresWithoutChecksums:
 
         s3.damage = damage
         counted: list[int] = []
-        with pytest.raises(RemoteError, match="arrived with other bytes than were sent") as caught:
+        with pytest.raises(RemoteError, match="arrived with different bytes than were sent") as caught:
             portal.put(upload(data), counted.append)
         assert caught.value.retryable
         assert (portal.files("SkyDRM"), sum(counted)) == ([], 0)

@@ -616,7 +616,7 @@ class TestS3:
         shop.ok("release", "portal", "8.1.0")
         done = shop.run("release", "portal", "8.1.0", "--link", "SkyDRM-8.1.0.msi", "--customer", "ACME")
         assert done.status == 2
-        assert "cannot make links" in done.err
+        assert "cannot make expiring links" in done.err
 
     def test_a_missing_bucket(self, s3_shop: Shop) -> None:
         """Before anything is sent, exit status 2."""
