@@ -119,7 +119,7 @@ class RunCommand(Protocol):
         ...
 
     def command(self, ident: str) -> SentCommand | None:
-        """Return how a command stands, None if it is not to be seen yet."""
+        """Return a command, None if it is not visible yet."""
         ...
 
     def invocations(self, ident: str) -> list[Invocation]:
@@ -135,11 +135,11 @@ class RunCommand(Protocol):
         ...
 
     def unfinished(self, document: str) -> list[SentCommand]:
-        """Return the commands of a document that have not ended."""
+        """Return a document's commands that have not ended."""
         ...
 
     def sent(self, document: str, comment: str, since: datetime) -> list[SentCommand]:
-        """Return the commands of a document with a comment, sent since a moment; the newest first."""
+        """Return a document's commands with a comment that were sent since a moment, newest first."""
         ...
 
     def cancel(self, ident: str) -> None:
@@ -270,7 +270,7 @@ class Ssm:
         return [each for each in found if not each.ended]
 
     def sent(self, document: str, comment: str, since: datetime) -> list[SentCommand]:
-        """List the commands with a comment; ListCommands tells the newest first."""
+        """List the commands with a comment; ListCommands returns the newest first."""
         after = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         found = self._list(document, {"key": "InvokedAfter", "value": after})
         return [each for each in found if each.comment == comment]

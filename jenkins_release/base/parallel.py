@@ -18,7 +18,7 @@ WORKERS = 16
 def map_parallel(action: Callable[[T], R], items: Iterable[T], *, workers: int = WORKERS) -> list[R]:
     """Call ``action`` with each item in threads, and return the results in the order of the items.
 
-    One item, or one worker, needs no thread. The threads are a
+    A single item or worker needs no thread. The threads are a
     :class:`~jenkins_release.base.waits.ThreadGroup`: after a failure, or Ctrl-C, calls that have not begun
     are left out, and the waits of those under way end.
 

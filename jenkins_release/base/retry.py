@@ -68,7 +68,7 @@ def retry_call(
     Args:
         action: The call; a :class:`ReleaseError` with ``retryable`` set asks for another attempt.
         arguments: What it is called with, the same in each attempt.
-        what: What is tried, for the log, such as ``push skydrm/rms:8.1.0``.
+        what: What is attempted, for the log, such as ``push skydrm/rms:8.1.0``.
         policy: Attempts, deadline and waits.
         sleep: Waits the given number of seconds.
         uniform: Draws the jitter.

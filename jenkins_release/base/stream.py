@@ -147,8 +147,8 @@ def read_ahead(source: Iterator[bytes], depth: int) -> Iterator[Iterator[bytes]]
         depth: Chunks that may wait; 0 reads in the calling thread.
 
     Yields:
-        The chunks. A failure of the source is raised where its next chunk is asked for. A failure of the
-        block ends what the source waits for, as in a :class:`~jenkins_release.base.waits.ThreadGroup`.
+        The chunks. A failure of the source is raised when the next chunk is requested. A failure of the block
+        ends the waits of the source, as in a :class:`~jenkins_release.base.waits.ThreadGroup`.
     """
     if depth == 0:
         try:

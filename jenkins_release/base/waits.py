@@ -255,7 +255,7 @@ class _Pause(Wait):
 
 
 class ThreadGroup:
-    """Threads that work on one result; those that one of them starts may join.
+    """Threads that work on one result; threads that they start may join.
 
     Once the result can no longer come, :meth:`end` ends their waits with :class:`Stopped`, except waits on
     connections that other threads use too: those keep their limits.

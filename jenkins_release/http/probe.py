@@ -33,7 +33,7 @@ class HttpProber:
     """Asks over HTTP. No answer is a result too: nothing is raised."""
 
     def ask(self, url: str, timeout_s: float) -> HealthAnswer:
-        """Ask once. A redirect is answered as it stands: what it leads to was not asked for."""
+        """Ask once. A redirect is returned as such, and not followed."""
         from jenkins_release.http.exchange import SLACK_S, NoAnswer, Untrusted, open_session, translated
 
         headers = {"User-Agent": PROGRAM, "Accept": "*/*", "Cache-Control": "no-cache"}

@@ -15,7 +15,7 @@ _PIECE = 1024 * 1024
 
 @dataclass(frozen=True)
 class _FileState:
-    """What tells whether a file is still the one that was looked at."""
+    """What shows whether a file is still the same."""
 
     device: int
     inode: int
@@ -52,7 +52,7 @@ class LocalFile:
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
         if not stat.S_ISREG(found.st_mode):
-            raise ConfigurationError(f"{path} is no plain file")
+            raise ConfigurationError(f"{path} is not a plain file")
         return cls(path, found.st_size, _FileState.of(found))
 
     def pieces(self) -> Iterator[bytes]:

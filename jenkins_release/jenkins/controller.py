@@ -127,7 +127,7 @@ class Controller:
         return [item for item in items if item.job == path]
 
     def queue_item(self, number: int) -> QueueItem:
-        """Return a queue item. Raises ItemNotFound some five minutes after it left the queue."""
+        """Return a queue item. Raises ItemNotFound about five minutes after it left the queue."""
         with jenkins_errors(f"read the queue item {number}", self.url):
             return queue_item_of(_clean(self._server.get_queue_item(number)))
 

@@ -103,7 +103,7 @@ def translate(error: Exception, what: str, url: str) -> ReleaseError:
 
 
 def _answer_of(error: Exception) -> requests.Response | None:
-    """Return the HTTP answer behind an exception: python-jenkins keeps it as the context only."""
+    """Return the HTTP answer behind an exception: python-jenkins keeps it only as the context."""
     found: BaseException | None = error
     if isinstance(found, jenkins.JenkinsException) and not isinstance(found, jenkins.NotFoundException):
         found = found.__context__

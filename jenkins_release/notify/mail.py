@@ -244,7 +244,7 @@ class _Replies:
 
 
 class _BoundedSmtp(smtplib.SMTP):
-    """A server whose replies are bounded: smtplib reads lines until one says that it is the last."""
+    """An SMTP client that limits replies: smtplib reads lines until one says that it is the last."""
 
     def getreply(self) -> tuple[int, bytes]:
         """Read a reply; see :meth:`smtplib.SMTP.getreply`."""

@@ -45,7 +45,7 @@ class OtherContent(Exception):
 
 @dataclass(frozen=True)
 class StoredPart:
-    """A part that is at S3: number, tag, checksum as S3 writes it, and whether it was there before."""
+    """A part in S3: number, tag, checksum as S3 writes it, and whether it was there before."""
 
     number: int
     etag: str
@@ -85,7 +85,7 @@ class Multipart:
         self._what = f"upload s3://{bucket.name}/{key}"
 
     def send(self, advance: Advance) -> tuple[str, list[StoredPart]]:
-        """Bring every part to S3, continuing what an earlier call left.
+        """Upload every part, continuing an earlier call's upload.
 
         Returns:
             Id of the upload, and its parts in order.
@@ -113,7 +113,7 @@ class Multipart:
             raise
 
     def complete(self, upload_id: str, parts: list[StoredPart]) -> str:
-        """Make the object of its parts, unless there is one already, and return its tag.
+        """Make the object from its parts, unless it exists, and return its tag.
 
         Raises:
             Precondition: It exists, or someone is writing it.
@@ -180,7 +180,7 @@ class Multipart:
         }
 
     def _fits(self, part: StoredPart) -> bool:
-        """Whether a part has the number and size of one of ours, and a checksum of our kind.
+        """Whether a part has our number, size and kind of checksum.
 
         S3 accepts no SHA-256 in an upload that another program began without one.
         """
@@ -258,12 +258,12 @@ class Multipart:
 
 
 def _failure(part: Future[StoredPart]) -> BaseException | None:
-    """Return how sending a part failed, if it did and is known by now."""
+    """Return the failure of sending a part, if it is known by now."""
     return part.exception() if part.done() and not part.cancelled() else None
 
 
 def sent(parts: list[StoredPart]) -> Sent:
-    """Count the bytes of parts that were sent, and of those that were there."""
+    """Count the bytes of sent parts, and of existing ones."""
     kept = sum(part.size for part in parts if part.kept)
     return Sent(sum(part.size for part in parts) - kept, kept)
 

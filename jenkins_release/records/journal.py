@@ -171,7 +171,7 @@ def push_of(
 
 
 def runs_of(entries: Sequence[JournalEntry], since: datetime | None = None) -> list[PromotionRun]:
-    """Return the runs in the order of their start.
+    """Return the runs, oldest first.
 
     Args:
         entries: Genuine entries.

@@ -148,7 +148,7 @@ class Registry(Protocol):
 
 
 class BlobPart:
-    """Consecutive bytes of a blob in several buffers, which nobody changes and nobody joins.
+    """Consecutive bytes of a blob in several buffers, which are neither changed nor joined.
 
     Args:
         buffers: The bytes.
@@ -165,7 +165,7 @@ class BlobPart:
         return iter(self._buffers)
 
     def after(self, count: int) -> BlobPart:
-        """Return what follows the first ``count`` bytes."""
+        """Return everything after the first ``count`` bytes."""
         left = []
         for buffer in self._buffers:
             if count < len(buffer):
@@ -175,13 +175,13 @@ class BlobPart:
 
 
 class BlobUpload(Protocol):
-    """A blob on its way to a registry; use it as a context manager.
+    """An upload of a blob to a registry; use it as a context manager.
 
     Leaving the block without :meth:`finish` cancels the upload.
     """
 
     def send(self, part: BlobPart) -> None:
-        """Append a part. Called again with the same part after a failure it goes on where that was.
+        """Append a part. Called again with the same part after a failure, it continues from there.
 
         Raises:
             UploadLost: The registry no longer knows the upload.
@@ -219,7 +219,7 @@ class BlobStore(Protocol):
         ...
 
     def upload(self, repository: str) -> BlobUpload:
-        """Begin to upload a blob. Raises :class:`RepositoryNotFound`."""
+        """Begin an upload of a blob. Raises :class:`RepositoryNotFound`."""
         ...
 
     def put_manifest(self, repository: str, tag: str, media_type: str, data: bytes) -> str:

@@ -150,7 +150,7 @@ class RegistryUploads:
 
 
 class _UploadSession:
-    """A blob on its way; see :class:`~jenkins_release.registry.protocol.BlobUpload`."""
+    """An upload under way; see :class:`~jenkins_release.registry.protocol.BlobUpload`."""
 
     def __init__(self, store: RegistryUploads, transport: Transport, repository: str, location: str) -> None:
         self._store = store
@@ -165,7 +165,7 @@ class _UploadSession:
         self._finished = False
 
     def send(self, part: BlobPart) -> None:
-        """Append a part; called again with the same part it sends what did not arrive."""
+        """Append a part; called again with the same part, it sends what did not arrive."""
         if self._uncertain:
             self._ask()
         done = self._arrived - self._begin

@@ -38,7 +38,7 @@ class Staging:
         self.committed = False
 
     def path(self, path: str) -> str:
-        """Where a file of the folder stands below the share's root until the commit."""
+        """Path of a file below the share's root until the commit."""
         return f"{self.folder}/{path}"
 
     def create(self, path: str) -> AbstractContextManager[Writer]:
@@ -194,7 +194,7 @@ _HELD_HINT = (
 
 
 class _RenameRefused(RemoteError):
-    """A rename was refused, perhaps because somebody has the file open."""
+    """A rename was refused, perhaps because the file is open elsewhere."""
 
     in_use = False
 

@@ -246,7 +246,7 @@ def _candidates(catalog: Catalog, descriptor: _IndexEntry, parent: str, depth: i
 
 
 def _name_all(catalog: Catalog, descriptor: _IndexEntry, depth: int) -> None:
-    """Count what a descriptor leads to as named, also attestations and other platforms."""
+    """Count what a descriptor leads to as named, including attestations and other platforms."""
     if depth < 0 or not catalog.has_digest(descriptor.digest):
         return
     where = f"manifest {descriptor.digest}"
@@ -298,7 +298,7 @@ def _descriptors(document: dict[str, Any], key: str, where: str) -> Iterator[_In
 
 
 def _descriptor(entry: dict[str, Any], where: str) -> _IndexEntry:
-    """Read a descriptor whose shape was checked."""
+    """Read a descriptor, whose shape must have been checked."""
     check_descriptor(entry, where)
     platform = entry.get("platform") or {}
     named = bool(platform.get("os") or platform.get("architecture"))

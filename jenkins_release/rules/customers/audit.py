@@ -127,7 +127,7 @@ def audit_user(user: SeenUser, limits: AuditLimits, now: datetime) -> list[Findi
 
 
 def _rights(user: SeenUser, limits: AuditLimits) -> list[Finding]:
-    again = "'customer issue' with the same customer and ticket mends it"
+    again = "'customer issue' with the same customer and ticket fixes it"
     found = []
     networks = tuple(user.tags.get(tag.NETWORKS, "").split())
     policy = user.inline.get(tag.PULL)

@@ -18,7 +18,7 @@ from jenkins_release.rules.gate.evidence import Counted, Evidence
 
 @dataclass(frozen=True)
 class AttestedRelease:
-    """What the attestations of a candidate say of it as a release.
+    """What a candidate's attestations say about it as a release.
 
     Attributes:
         record: The candidate.
@@ -90,7 +90,7 @@ class AttestedRelease:
         return tuple(dict.fromkeys(lines))
 
     def superseding(self) -> AttestedRelease:
-        """Return the release as a new summary has to tell of it: an older one is an input too."""
+        """Return the release as a new summary must describe it: an older summary is an input too."""
         if self.summary is None:
             return self
         said = self.summary.statement

@@ -241,7 +241,7 @@ def _plan_of(
 
 
 def released_plan(approved: Plan | None, made: Counted, release: AttestedRelease, policy: str) -> Plan:
-    """Return the plan as it was carried out: what a release's records name, the rest as it was approved.
+    """Return the plan as it was carried out: what the release's records name, and the rest as approved.
 
     Raises:
         IntegrityError: The records name something that no plan can name.

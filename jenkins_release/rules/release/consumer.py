@@ -77,7 +77,7 @@ def examine(
     now: datetime,
     arrivals: Mapping[str, Arrival] | None = None,
 ) -> AttestedRelease:
-    """Tell what a candidate's attestations say of it as a release.
+    """Return what a candidate's attestations say about it as a release.
 
     Args:
         candidate: The bytes of ``candidate.json``.
@@ -127,7 +127,7 @@ def examine(
 
 
 def summary_problems(release: AttestedRelease) -> list[str]:
-    """Say why the verification summary is none, or does not fit the release."""
+    """Say why there is no valid verification summary, or why it does not match the release."""
     if release.summary is None:
         return ["no verification summary by a trusted promotion key ends the chain of attestations"]
     said = release.summary.statement
@@ -155,7 +155,7 @@ def summary_problems(release: AttestedRelease) -> list[str]:
 
 
 def up_to_date(release: AttestedRelease, *, passed: bool) -> bool:
-    """Whether the summary that ends the chain says what a new one would say."""
+    """Whether the summary that ends the chain is the same as a new one would be."""
     if release.summary is None or release.subjects is None:
         return False
     said = release.summary.statement
@@ -180,7 +180,7 @@ def _approvals(
 
 
 def _credible(levels: Any, release: AttestedRelease) -> bool:
-    """Whether the levels may be claimed: who does not trust the build key takes the verifier's word."""
+    """Whether the levels may be claimed: without a trusted build key, the verifier's word counts."""
     if not isinstance(levels, list) or not levels or FAILED in levels:
         return False
     provenance = any(given.predicate_type == PROVENANCE for given in release.inputs)
@@ -288,7 +288,7 @@ def approval_problems(
 
 
 def _approval_problem(named: NamedApproval, made: Counted, release: AttestedRelease) -> list[str]:
-    """Say why an approval that is named does not stand for what was released."""
+    """Say why a named approval does not apply to what was released."""
     item = next((item for item in release.approvals if item.statement.sequence == named.sequence), None)
     if item is None:
         return ["is none by a trusted approval key"]
@@ -318,7 +318,7 @@ def _named_authority(chain: Chain, authorities: Sequence[Authority]) -> Authorit
 
 
 def _unseen(release: AttestedRelease, authorities: Sequence[Authority]) -> list[str]:
-    """Say what the policy asks for and only the registry knows."""
+    """Name the policy's requirements that only the registry can answer."""
     found = []
     for made in (release.promotion, release.publication):
         if made is None:

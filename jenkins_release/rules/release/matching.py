@@ -92,7 +92,7 @@ def match_local(release: AttestedRelease, name: str, config_digest: str, diff_id
 
 
 def match_archive(release: AttestedRelease, name: str, index: ArchiveIndex) -> Match:
-    """Compare an archive: every image in it has to be one of the release's.
+    """Compare an archive: every image in it must be part of the release.
 
     Args:
         release: The release.

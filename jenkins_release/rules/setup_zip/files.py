@@ -163,7 +163,7 @@ def setup_claim(folder: str, writer: str, members: Mapping[str, Member]) -> Setu
 
 
 def release_claim(release: AttestedRelease, members: Mapping[str, Member]) -> SetupClaim:
-    """Return what has to be attested of the files that this program makes of a release."""
+    """Return what has to be attested about the files that this program makes from a release."""
     folder = setup_folder(release.record.product, release.record.version)
     return setup_claim(folder, PROGRAM, members)
 

@@ -77,7 +77,7 @@ class SetupProof:
 
 
 def setup_attestation(release: AttestedRelease) -> Counted | None:
-    """Return the last attestation of a setup zip's files that counts."""
+    """Return the last counted attestation of a setup zip's files."""
     return next(reversed(release.evidence.of(SETUP)), None)
 
 

@@ -265,7 +265,7 @@ class PackedExchange:
 
 
 def _check_size(start: bytes, header: wire.MessageHeader, request: Done, length: int) -> None:
-    # Before the rest is received or copied: a server cannot make this side hold more than it asked for.
+    # Before the rest is received or copied: a server cannot make this side hold more than it requested.
     most = request.size if request.reading and header.status == wire.SUCCESS else 0
     if length > wire.FIXED + most + _SLACK:
         raise ValueError(f"it has {length} bytes, expected at most {most}")

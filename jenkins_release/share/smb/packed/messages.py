@@ -42,7 +42,7 @@ _PADDING = 0x50
 
 @dataclass(frozen=True, slots=True)
 class MessageHeader:
-    """What a received header says.
+    """A received header.
 
     Attributes:
         status: NTSTATUS.
