@@ -1,4 +1,4 @@
-"""``jenkins-release release attestations``: the bundle that customers verify a release with."""
+"""``jenkins-release release attestations``: the bundle with which customers verify a release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, s
     required=True,
     help="File to write, such as attestations.jsonl.",
 )
-@click.option("--build", default="", help="Build, where several of the version were promoted.")
+@click.option("--build", default="", help="Build, if several of the version were promoted.")
 @click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 @share_option
@@ -28,7 +28,7 @@ from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, s
 def attestations(runtime: Runtime, version: str, out: Path, build: str, key: str, dry_run: bool) -> None:
     """Write every attestation of a promoted candidate to one file, for 'verify'.
 
-    A verification summary (SLSA VSA) ends it; it is signed and added to the candidate where it is
+    It ends with a verification summary (SLSA VSA), which is signed and added to the candidate if it is
     missing or out of date.
     """
     from jenkins_release.steps.release.attestations import AttestationsRequest, write_attestations
@@ -54,6 +54,6 @@ def attestations(runtime: Runtime, version: str, out: Path, build: str, key: str
     lines += [f"added {report.added}"] if report.added else []
     lines += [f"sha256:{report.sha256}"] if report.sha256 else []
     if not passed:
-        lines += ["*** FAILED *** whoever verifies with it is refused:"]
+        lines += ["*** FAILED *** verification with it is refused:"]
         lines += [bullets([plain(problem) for problem in report.problems])]
     runtime.succeed(result, "\n".join(lines))

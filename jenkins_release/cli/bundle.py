@@ -14,7 +14,7 @@ from jenkins_release.cli.runtime import Runtime, common_options, pass_runtime, s
 
 @click.group(cls=Group)
 def bundle() -> None:
-    """Build the setup zip that customers deploy with, and prove one."""
+    """Build the setup zip that customers deploy with, or prove one."""
 
 
 @bundle.command()
@@ -24,17 +24,17 @@ def bundle() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write  [default: PRODUCT-setup-VERSION.zip]",
 )
-@click.option("--build", default="", help="Build, where several of the version were promoted.")
+@click.option("--build", default="", help="Build, if several of the version were promoted.")
 @click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 @share_option
 @common_options
 @pass_runtime
 def build(runtime: Runtime, version: str, out: Path | None, build: str, key: str, dry_run: bool) -> None:
-    """Build the setup zip of a promoted version, the same bytes whenever and wherever it is built.
+    """Build the setup zip of a promoted version: always the same bytes, on every machine.
 
-    Its images are pinned by the digests of the signed promotion. The product's own files come from the
-    folder bundle.templates. The first build attests every file with the promotion key.
+    Its images are pinned by the digests of the signed promotion. The product's files come from the folder
+    bundle.templates. The first build attests every file with the promotion key.
     """
     from jenkins_release.steps.setup_zip.build import BundleRequest, build_bundle
 
@@ -85,11 +85,11 @@ def build(runtime: Runtime, version: str, out: Path | None, build: str, key: str
 def verify(
     runtime: Runtime, file: Path, keys: tuple[Path, ...], trust_root: str, trust: tuple[Path, ...]
 ) -> None:
-    """Prove a setup zip: every file and every digest in it against the attestations in it.
+    """Prove a setup zip: check every file and digest in it against its attestations.
 
-    Needs no share, and with --trusted-keys or --trust-root no release.toml. The scripts are compared with
-    those of this program where the same version wrote the zip. With a trust root the promotion has to be one
-    that its policy allows.
+    Needs no share and, with --trusted-keys or --trust-root, no release.toml. If the same version of this
+    program wrote the zip, the scripts are compared with its own. With a trust root, its policy must allow the
+    promotion.
     """
     from jenkins_release.steps.setup_zip.verify import BundleVerifyRequest, prove_setup_file, verify_bundle
 

@@ -40,7 +40,7 @@ def candidate() -> None:
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
-    help="Folder of the build's output, where [[installers]] are looked for  [default: .]",
+    help="Folder of the build's output, with the files of [[installers]]  [default: .]",
 )
 @click.option("--revision", default="", help="Source revision  [default: $GIT_COMMIT]")
 @click.option("--key", default="", help="Build key, file2: or awskms:  [default: signing.build_key]")
@@ -52,7 +52,7 @@ def candidate() -> None:
 def export(
     runtime: Runtime, version: str, build: str, folder: Path, revision: str, key: str, dry_run: bool
 ) -> None:
-    """Save the configured images and installers as one candidate, complete or not at all."""
+    """Save the configured images and installers as one candidate, completely or not at all."""
     from jenkins_release.steps.candidate.export import ExportRequest, export_candidate
 
     request = ExportRequest(version, build, revision, key, dry_run, folder)
@@ -91,7 +91,7 @@ def export(
 @common_options
 @pass_runtime
 def list_(runtime: Runtime, version: str | None) -> None:
-    """List the candidates and where each of them stands."""
+    """List the candidates and their states."""
     from jenkins_release.steps.candidate.listing import list_candidates
 
     found = list_candidates(runtime.services, version=version)
@@ -177,12 +177,12 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
 
 @candidate.command()
 @candidate_argument
-@click.option("--head", default="", metavar="SHA256", help="The chain has to contain this attestation.")
+@click.option("--head", default="", metavar="SHA256", help="The chain must contain this attestation.")
 @share_option
 @common_options
 @pass_runtime
 def verify(runtime: Runtime, ref: CandidateRef, head: str) -> None:
-    """Read every byte of a candidate on the share again and check it."""
+    """Read every byte of a candidate on the share again, and check it."""
     from jenkins_release.steps.candidate.verify import verify_candidate
 
     report = verify_candidate(ref, runtime.services, head=head)
@@ -208,7 +208,7 @@ def verify(runtime: Runtime, ref: CandidateRef, head: str) -> None:
 @common_options
 @pass_runtime
 def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
-    """Copy a candidate to FOLDER, checked on the way."""
+    """Copy a candidate to FOLDER, and check it on the way."""
     from jenkins_release.steps.candidate.fetch import fetch_candidate
 
     report = fetch_candidate(ref, folder, runtime.services)
@@ -231,7 +231,7 @@ def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
 @common_options
 @pass_runtime
 def load(runtime: Runtime, ref: CandidateRef) -> None:
-    """Load a candidate's images into the Docker daemon and compare config digests."""
+    """Load a candidate's images into the Docker daemon, and compare the config digests."""
     from jenkins_release.steps.candidate.load import load_candidate
 
     report = load_candidate(ref, runtime.services)

@@ -1,4 +1,4 @@
-"""The gate's conditions as a JUnit report, the form in which Jenkins shows checks."""
+"""The gate's conditions as a JUnit report, for Jenkins to show."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ _ALTERED = "nothing-altered"
 
 
 def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
-    """Write one test case for each condition of the gate.
+    """Write a test case for each condition of the gate.
 
-    A condition that is not met is a failure with all its reasons; one that was overridden is a success
-    whose output says by whom and why. Conditions that were not looked at are skipped, and so are those that
-    are not met where nothing hangs on them any more.
+    An unmet condition is a failure with all its reasons; an overridden one is a success whose output says by
+    whom and why. Conditions that were not checked are skipped, and so are unmet ones that no longer matter.
 
     Args:
-        decision: What the gate found.
+        decision: The gate's decision.
         path: The file.
-        settled: Why nothing hangs on the conditions any more; empty if the gate decided something. What
-            was altered is a failure all the same.
+        settled: Why the conditions no longer matter; empty if the gate decided something. Alterations are
+            failures in any case.
 
     Raises:
         ConfigurationError: The file cannot be written.
@@ -49,7 +48,7 @@ def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
             failure.text = "\n".join(reasons)
             failures += 1
         elif name in _not_looked_at(decision):
-            ElementTree.SubElement(case, "skipped", message="not looked at yet")
+            ElementTree.SubElement(case, "skipped", message="not checked yet")
             skipped += 1
         waived = [w for w in decision.waived if w.reason.condition == name]
         if waived:

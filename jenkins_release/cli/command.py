@@ -24,7 +24,7 @@ class Command(Helped):
     """A command that refuses an option which is given twice, instead of dropping the first value."""
 
     def make_parser(self, ctx: click.Context) -> Any:
-        """Return the parser; it looks at the options in the order in which they were given."""
+        """Return the parser, which checks the options in the given order."""
         parser = super().make_parser(ctx)
         parse = parser.parse_args
 

@@ -19,13 +19,13 @@ _kind_option = click.option(
     type=click.Choice(["iam-user", "aws-account"]),
     default="iam-user",
     show_default=True,
-    help="A user with a key, or an AWS account of the customer's own: no secret at all.",
+    help="A user with a key, or the customer's own AWS account, without any secret.",
 )
 
 
 @click.group(cls=Group)
 def customer() -> None:
-    """Give customers access to the images, and take it back."""
+    """Give customers access to the images, or take it back."""
 
 
 @customer.command()
@@ -42,24 +42,24 @@ def customer() -> None:
     help="Days from now until the access ends; renews an existing one.  [default: customers.expires_days]",
 )
 @handover_options
-@click.option("--dry-run", is_flag=True, help="Tell what would be done, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, change nothing.")
 @region_option
 @common_options
 @pass_runtime
 def issue(
     runtime: Runtime, /, name: str, ticket: str, networks: tuple[str, ...], dry_run: bool, **given: Any
 ) -> None:
-    """Give a customer access, finish an issue that died, or say what exists."""
+    """Give a customer access, finish an issue that died, or show what exists."""
     from jenkins_release.steps.customers.issue import IssueRequest, issue_customer
 
     kind, account, expires = (given.pop(name) for name in ("kind", "account_id", "expires_days"))
     if kind == "aws-account":
         if networks or expires or any(given.values()):
-            raise ConfigurationError("--kind aws-account goes with --ticket and --account-id only")
+            raise ConfigurationError("--kind aws-account allows only --ticket and --account-id")
         _issue_account(runtime, name, ticket, account, dry_run)
         return
     if account:
-        raise ConfigurationError("--account-id goes with --kind aws-account")
+        raise ConfigurationError("--account-id needs --kind aws-account")
     handover = handover_of(runtime, **given)
     request = IssueRequest(name, ticket, handover, networks, expires, dry_run)
     report = issue_customer(request, runtime.services)
@@ -91,12 +91,12 @@ def issue(
 @click.argument("name", metavar="CUSTOMER")
 @handover_options
 @click.option("--undo", is_flag=True, help="Switch the old key on again.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be done, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, change nothing.")
 @region_option
 @common_options
 @pass_runtime
 def rotate(runtime: Runtime, /, name: str, undo: bool, dry_run: bool, **given: Any) -> None:
-    """Bring the rotation of a key one state further: new key, old key off, old key deleted."""
+    """Advance the rotation of a key by one state: new key, old key off, old key deleted."""
     from jenkins_release.steps.customers.rotate import RotateRequest, rotate_customer
 
     handover = handover_of(runtime, **given)
@@ -125,20 +125,20 @@ def rotate(runtime: Runtime, /, name: str, undo: bool, dry_run: bool, **given: A
 @_kind_option
 @click.option("--undo", is_flag=True, help="Give the access back.")
 @click.option("--delete", is_flag=True, help="Delete keys, policies and user, after the grace period.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be done, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, change nothing.")
 @region_option
 @common_options
 @pass_runtime
 def revoke(
     runtime: Runtime, /, name: str, reason: str, kind: str, undo: bool, delete: bool, dry_run: bool
 ) -> None:
-    """End a customer's access, and prove it: deny first, then the keys, then a pull that is refused."""
+    """End a customer's access, and prove it: first a deny, then the keys, then a refused pull."""
     from jenkins_release.base.errors import RemoteError
     from jenkins_release.steps.customers.revoke import RevokeRequest, revoke_customer
 
     if kind == "aws-account":
         if reason or undo or delete:
-            raise ConfigurationError("--reason, --undo and --delete go with --kind iam-user")
+            raise ConfigurationError("--reason, --undo and --delete need --kind iam-user")
         _revoke_account(runtime, name, dry_run)
         return
     report = revoke_customer(RevokeRequest(name, reason, undo, delete, dry_run), runtime.services)
@@ -179,7 +179,7 @@ def list_command(runtime: Runtime) -> None:
 @common_options
 @pass_runtime
 def audit(runtime: Runtime) -> None:
-    """Find drift, console access, further rights, old and unused keys. Exit status 3 on findings."""
+    """Find drift, console access, additional rights, and old and unused keys. Exit status 3 on findings."""
     from jenkins_release.steps.customers.audit import audit_customers
 
     report = audit_customers(runtime.services)
@@ -195,13 +195,13 @@ def audit(runtime: Runtime) -> None:
 
 @customer.command()
 @click.argument("name", metavar="CUSTOMER")
-@click.option("--address", default="", help="Public address of the customer, where networks are limited.")
+@click.option("--address", default="", help="Public address of the customer, if networks are limited.")
 @click.option("--tag", default="latest", show_default=True, help="Tag to pull with the customer's key.")
 @region_option
 @common_options
 @pass_runtime
 def doctor(runtime: Runtime, name: str, address: str, tag: str) -> None:
-    """Tell whether a customer can pull, and if not, why. Exit status 3 where not."""
+    """Show whether a customer can pull, and if not, why. Exit status 3 if not."""
     from jenkins_release.steps.customers.doctor import examine_customer
 
     report = examine_customer(name, runtime.services, address=address, reference=tag)

@@ -1,4 +1,4 @@
-"""Customers and their keys, as people read them and as JSON."""
+"""Customers and their keys, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def list_json(found: CustomerList) -> dict[str, Any]:
-    """Return everybody who has access."""
+    """Return everyone who has access."""
     return {
         "supportedLines": list(found.lines),
         "customers": [
@@ -58,7 +58,7 @@ def _rows(customer: ListedCustomer) -> list[list[str]]:
 
 
 def keys_json(keys: tuple[AccessKey, ...]) -> list[dict[str, Any]]:
-    """Return access keys; never a secret."""
+    """Return access keys, without secrets."""
     return [
         {
             "id": key.key_id,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jenkins_release.steps.end_of_life.deletion import DeletionReport
 
 _WHO = (
-    "ECR records when an image was pulled, at least once in 24 hours, and not by whom: "
+    "ECR records when an image was pulled, at least once in 24 hours, but not by whom: "
     "AWS CloudTrail has the caller of each BatchGetImage"
 )
 
@@ -40,10 +40,10 @@ def deletion_json(report: DeletionReport) -> dict[str, Any]:
 
 
 def deletion_text(report: DeletionReport) -> str:
-    """Return a deletion as people read it."""
+    """Return a deletion for people."""
     recorded = [f"recorded in {report.attestation}"] if report.attestation else []
     if not report.images:
-        head = f"nothing to do: {report.registry} holds no image of {report.candidate}"
+        head = f"nothing to do: {report.registry} has no image of {report.candidate}"
         return "\n".join([head, *recorded])
     done = "deleted" if report.changed else "would delete"
     rows = [

@@ -58,7 +58,7 @@ def main(
     with ExitStack() as teller:
         try:
             try:
-                # If nothing will be configured: help and version import no more than click.
+                # In case nothing gets configured: help and version import only click.
                 if words and words not in (["--version"], ["-h"], ["--help"]):
                     from jenkins_release.cli.progress import WaitTeller
                     from jenkins_release.cli.runtime import Runtime
@@ -68,10 +68,10 @@ def main(
                     last_words(lambda number: _speak(number == signal.SIGTERM, runtime))
                 ended = _run(words, runtime)
                 status = ended if isinstance(ended, int) else 0
-            except Exception as error:  # noqa: BLE001 - its status and its words are all that is left of it
+            except Exception as error:  # noqa: BLE001 - only its status and text remain
                 status = _failed(error, runtime)
         except KeyboardInterrupt as error:
-            # Also one that comes while a failure is being written.
+            # Also a signal that comes while a failure is being written.
             status = _ended_by_signal(error, runtime)
         if runtime is not None:
             conclude(status)
@@ -80,7 +80,7 @@ def main(
 
 
 def _failed(error: Exception, runtime: Runtime | None) -> int:
-    """Say how a command failed, and return its status."""
+    """Report how a command failed, and return its status."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         _show(error)
         return EXIT_STATUS[Category.CONFIGURATION]
@@ -108,18 +108,18 @@ def _show(error: click.ClickException) -> None:
 
 
 def _close(runtime: Runtime) -> None:
-    """Close what the command had open. How it ended is said: neither a failure nor a signal changes that."""
+    """Close what the command had open. Its result is already reported: no failure or signal changes it."""
     try:
         runtime.close()
     except KeyboardInterrupt:
         return
-    except Exception as error:  # noqa: BLE001 - whatever it is, the command has ended
+    except Exception as error:  # noqa: BLE001 - in any case, the command has ended
         logging.getLogger(__name__).warning("a connection was not closed: %s", type(error).__name__)
 
 
 def _run(words: list[str], runtime: Runtime | None) -> object:
     try:
-        # Outside standalone mode click returns the status of an Exit instead of raising it.
+        # Outside standalone mode, click returns the status of an Exit instead of raising it.
         return cli.main(words, prog_name="jenkins-release", standalone_mode=False, obj=runtime)
     except Carried as carried:
         error = carried.error
@@ -128,20 +128,20 @@ def _run(words: list[str], runtime: Runtime | None) -> object:
 
 
 def _unusable(error: Exception) -> ConfigurationError | None:
-    """Return what is wrong with a local path that a command was given; None for every other failure."""
-    # The SMB client has subclasses of its own.
+    """Return what is wrong with a local path of the command; None for any other failure."""
+    # The SMB client has its own subclasses.
     if not isinstance(error, OSError) or type(error).__module__ != "builtins":
         return None
     if error.errno not in _UNUSABLE or not isinstance(error.filename, str):
         return None
     return ConfigurationError(
         f"{error.filename[:200]} cannot be used: {error.strerror}",
-        hint="name a place that the user of this command may use",
+        hint="give a path that this user may use",
     )
 
 
 def _ended_by_signal(error: BaseException, runtime: Runtime | None) -> int:
-    # What a wait raised when it was ended does not tell which signal it was.
+    # An ended wait's error does not say which signal it was.
     terminated = first_signal() == signal.SIGTERM or any(
         isinstance(found, Terminated) for found in (error, error.__cause__)
     )

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def forecast_text(forecast: Forecast) -> str:
-    """Return a line about the time, with a line feed before it; empty if there is nothing to push."""
+    """Return a line about the time, after a line feed; empty if there is nothing to push."""
     if not forecast.bytes:
         return ""
     if forecast.seconds is None:
-        return "\ntime: unknown, no promotion to this registry was recorded so far"
+        return "\ntime: unknown, no promotion to this registry is recorded yet"
     speed = rate(forecast.bytes, forecast.seconds)
     return f"\ntime: about {_duration(forecast.seconds)} at {speed}, as in {', '.join(forecast.seen)}"
 

@@ -17,20 +17,20 @@ def gate_word(decision: Decision) -> str:
     if not decision.allowed:
         return "shut"
     if not decision.complete:
-        return "validated, approval is looked at with the plan"
-    return "open" if decision.scanned else "open, ECR's scans are looked at after the push"
+        return "validated, approval is checked with the plan"
+    return "open" if decision.scanned else "open, ECR's scans are checked after the push"
 
 
 def recorded_text(file: str, *, found: bool) -> list[str]:
-    """Return what became of a statement, on a line; none after a dry run.
+    """Return a line about a statement; none after a dry run.
 
     Args:
         file: File name of the attestation.
-        found: Whether it was there already.
+        found: Whether it already existed.
     """
     if not file:
         return []
-    return [f"{file} says it already: nothing was signed" if found else f"added {file}"]
+    return [f"{file} already says it: nothing was signed" if found else f"added {file}"]
 
 
 def gate_text(decision: Decision) -> str:
@@ -42,12 +42,12 @@ def gate_text(decision: Decision) -> str:
 
 
 def trust_text(decision: Decision) -> str:
-    """Return where policy and trusted keys come from, on a line of its own."""
+    """Return a line about where policy and trusted keys come from."""
     return f"\ntrust: {decision.trust}" if decision.trust else ""
 
 
 def overridden_text(decision: Decision) -> str:
-    """Return what an override let pass, so that nobody overlooks it; empty if there is nothing."""
+    """Return what was overridden, so that it is not overlooked; empty if nothing was."""
     lines = [
         f"{waived.reason.condition}: {waived.reason.message} -- overridden by {waived.override.by}: "
         f"{waived.override.reason}"

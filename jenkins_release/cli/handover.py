@@ -1,4 +1,4 @@
-"""Where a customer's secret leaves to, as options: an encrypted file, Secrets Manager, a terminal."""
+"""Options for where a customer's secret goes: an encrypted file, Secrets Manager, or a terminal."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class TerminalHandOver:
     """Shows a secret once, and only to a person.
 
     Args:
-        environ: Tells whether this is a build.
-        force: Show it wherever stdout leads.
-        as_json: Whether stdout is to hold one JSON document and nothing else.
+        environ: Shows whether this is a build.
+        force: Show it wherever stdout goes.
+        as_json: Whether stdout must be a single JSON document.
 
     Raises:
-        ConfigurationError: stdout is no terminal, or this runs in a build, and it is not forced; or
-            stdout is to be JSON.
+        ConfigurationError: Without force, stdout is not a terminal or this runs in a build; or stdout must be
+            JSON.
     """
 
     def __init__(self, environ: Mapping[str, str], *, force: bool, as_json: bool = False) -> None:
@@ -40,14 +40,14 @@ class TerminalHandOver:
         if not force and (build or not sys.stdout.isatty()):
             raise ConfigurationError(
                 f"a secret is not shown {'in a build' if build else 'in a pipe or a file'}",
-                hint="give --file or --secret; --force-terminal shows it all the same",
+                hint="give --file or --secret; --force-terminal shows it anyway",
             )
 
     def require_for(self, user: str) -> None:
-        """Do nothing: who reads the terminal is told the user's name."""
+        """Do nothing: the terminal shows the user's name."""
 
-    def holds(self, user: str, key_id: str) -> bool:  # noqa: ARG002 - nobody knows what was read
-        """Return False: what was shown cannot be shown again."""
+    def holds(self, user: str, key_id: str) -> bool:  # noqa: ARG002 - it is unknown what was read
+        """Return False: it cannot be shown again."""
         return False
 
     def give(self, key: HandedKey) -> None:
@@ -66,19 +66,19 @@ class TerminalHandOver:
                 hint="give --file or --secret",
             ) from error
 
-    def place(self, user: str, key_id: str) -> str:  # noqa: ARG002 - there is no other place
+    def place(self, user: str, key_id: str) -> str:  # noqa: ARG002 - there is only one place
         """Say that it was shown."""
         return "this terminal"
 
 
 def handover_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say where a secret leaves to."""
+    """Add the options for where a secret goes."""
     options = [
         click.option(
             "--file",
             "folder",
             type=click.Path(path_type=Path, file_okay=False),
-            help="Write an encrypted hand-over file (age) into this folder.",
+            help="Write an encrypted hand-over file (age) to this folder.",
         ),
         click.option(
             "--recipient",
@@ -104,7 +104,7 @@ def handover_of(
     terminal: bool,
     force_terminal: bool,
 ) -> HandOver | None:
-    """Return the hand-over that the options ask for, None if they ask for none.
+    """Return the hand-over that the options select, None if they select none.
 
     Raises:
         ConfigurationError: They exclude each other, or one cannot be used.
@@ -114,10 +114,10 @@ def handover_of(
     shown = terminal or force_terminal
     if sum([folder is not None, secret_name is not None, shown]) > 1:
         raise ConfigurationError(
-            "--file, --secret and --terminal exclude each other", hint="a secret leaves by one way only"
+            "--file, --secret and --terminal exclude each other", hint="choose one way for the secret"
         )
     if recipients and folder is None:
-        raise ConfigurationError("--recipient goes with --file", hint="give --file FOLDER")
+        raise ConfigurationError("--recipient needs --file", hint="give --file FOLDER")
     if folder is not None:
         passphrase = None if recipients else secret(HANDOVER_PASSPHRASE, runtime.environ)
         return FileHandOver(folder, recipients=recipients, passphrase=passphrase)

@@ -20,16 +20,16 @@ def jobs() -> None:
 
 
 @jobs.command()
-@click.option("--adopt", is_flag=True, help="Take over jobs of these names that this tool does not manage.")
+@click.option("--adopt", is_flag=True, help="Take over jobs with these names that this tool does not manage.")
 @click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
 @jenkins_option
 @common_options
 @pass_runtime
 def apply(runtime: Runtime, adopt: bool, dry_run: bool) -> None:
-    """Create the folders and the jobs, or bring them up to date.
+    """Create the folders and the jobs, or update them.
 
-    The jobs of each role are in a folder of their own: a build can bind the credentials of every folder that
-    its job is in. Changes description, parameters and the source of the script, and nothing else in a job.
+    The jobs of each role are in a separate folder: a build can bind the credentials of every folder that its
+    job is in. Only description, parameters and script source of a job are changed.
     """
     from jenkins_release.steps.jenkins.jobs import JobsRequest, apply_jobs
 

@@ -18,7 +18,7 @@ from jenkins_release.records.attestation import TrustedKey
 
 @click.group(cls=Group)
 def keys() -> None:
-    """Make and show signing keys."""
+    """Create and show signing keys."""
 
 
 @keys.command()
@@ -37,7 +37,7 @@ def generate(runtime: Runtime, path: Path, kind: KeyType) -> None:
     """Write a new key pair: PATH (encrypted) and PATH.pub.
 
     The passphrase comes from JENKINS_RELEASE_KEY_PASSPHRASE or the file that
-    JENKINS_RELEASE_KEY_PASSPHRASE_FILE names; on a terminal it is asked for.
+    JENKINS_RELEASE_KEY_PASSPHRASE_FILE names; otherwise, the terminal asks for it.
     """
     passphrase = secret(KEY_PASSPHRASE, runtime.environ)
     if passphrase is None:
@@ -55,9 +55,9 @@ def generate(runtime: Runtime, path: Path, kind: KeyType) -> None:
 @common_options
 @pass_runtime
 def show(runtime: Runtime, key: str, region: str) -> None:
-    """Show the id of a public key, and whose it is if release.toml trusts it.
+    """Show the id of a public key, and its owner if release.toml trusts it.
 
-    Of a key in AWS KMS also the PEM that [[trusted_keys]] needs.
+    For a key in AWS KMS, also show the PEM that [[trusted_keys]] needs.
     """
     found = public_key_of(key, region=region) if key.startswith("awskms:") else load_public_key(Path(key))
     trusted = _trusted(found.keyid, runtime)
@@ -80,7 +80,7 @@ def show(runtime: Runtime, key: str, region: str) -> None:
             lines.append(f"speaks for {trusted.owner}{also}")
         elif trusted.notary:
             accepted = ", ".join(runtime.services.policy.accept_notary) or "nothing"
-            lines.append(f"a notary's: says whom Jenkins authenticated, accepted for {accepted}")
+            lines.append(f"a notary's key: says whom Jenkins authenticated, accepted for {accepted}")
         if trusted.revoked:
             lines.append("REVOKED: nothing that it ever signed counts")
     if key.startswith("awskms:"):
@@ -90,7 +90,7 @@ def show(runtime: Runtime, key: str, region: str) -> None:
 
 
 def _trusted(keyid: str, runtime: Runtime) -> TrustedKey | None:
-    """Return what release.toml says of a key; None without the file, or if it does not trust the key."""
+    """Return what release.toml says about a key; None without the file, or if it does not trust the key."""
     path = runtime.config or Path(runtime.environ.get(CONFIG_VARIABLE) or DEFAULT_FILE)
     if not path.exists():
         return None

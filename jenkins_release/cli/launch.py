@@ -32,10 +32,10 @@ T = TypeVar("T")
 
 
 class ConsoleWatcher(Watcher):
-    """Writes to stderr what happens to a build, and keeps what it takes to pick it up again.
+    """Writes to stderr what happens to a build, and remembers how to pick it up again.
 
     Args:
-        ref: The candidate, for the command that picks it up.
+        ref: The candidate, for the command that picks it up again.
         request_id: The request id, or an empty string.
         job: Full name of the job.
     """
@@ -49,12 +49,12 @@ class ConsoleWatcher(Watcher):
         self._item: QueueItem | None = None
 
     def queued(self, item: QueueItem) -> None:
-        """Say what it waits for in the queue."""
+        """Report what it is waiting for in the queue."""
         self._item = item
         _say(f"{self._job}: queue item {item.number}: {item.why or 'about to start'}")
 
     def started(self, build: Build) -> None:
-        """Say which build it became."""
+        """Report which build it became."""
         self._build = build
         by = f", started by {', '.join(build.started_by)}" if build.started_by else ""
         _say(f"{self._job} #{build.number}: {build.url}{by}")
@@ -64,19 +64,19 @@ class ConsoleWatcher(Watcher):
         tell(f"  {plain(text)}", err=True)
 
     def waiting(self, build: Build, question: PendingInput, whom: str) -> None:
-        """Say that it waits for an answer, and from whom."""
+        """Report that it is waiting for an answer, and from whom."""
         _say(f"{self._job} #{build.number} waits for approval: {question.message}")
         _say(f"can be approved by: {whom}; answer it here: {build.url}input/")
 
     def answered(self, build: Build, question: PendingInput, by: str) -> None:
-        """Say that this run answered."""
+        """Report that this run answered."""
         _say(f"{self._job} #{build.number}: {by} approved: {question.message}")
 
     def left(self) -> str:
-        """Say that nobody follows any more, and what goes on."""
+        """Report that following has stopped, and what goes on."""
         if self._build is None and self._item is None:
             return (
-                f"stopped; whether Jenkins had started the build already is not known: '{self._again}' tells"
+                f"stopped; it is unknown whether Jenkins had already started the build: '{self._again}' tells"
             )
         what = f"{self._job} #{self._build.number}" if self._build else f"queue item {self._item.number}"  # type: ignore[union-attr] # one of the two is set
         return f"stopped following; {what} goes on in Jenkins: '{self._again}' picks it up again"
@@ -85,18 +85,16 @@ class ConsoleWatcher(Watcher):
 @click.command(cls=Command)
 @click.option("--version", required=True, help="Version of the candidate, such as 8.1.0.")
 @click.option("--build", required=True, help="Build of the candidate, such as 42.")
-@click.option("--reason", required=True, help="Why it goes out; recorded with the approval.")
-@click.option("--plan-only", is_flag=True, help="Let the job plan, and promote nothing.")
+@click.option("--reason", required=True, help="Why it is released; recorded with the approval.")
+@click.option("--plan-only", is_flag=True, help="Let the job only plan, and promote nothing.")
 @click.option(
-    "--param", "params", metavar="NAME=VALUE", multiple=True, help="Further parameter; may be repeated."
+    "--param", "params", metavar="NAME=VALUE", multiple=True, help="Additional parameter; may be repeated."
 )
-@click.option(
-    "--request-id", default="", help="Name of this launch: the same id never starts a second build."
-)
+@click.option("--request-id", default="", help="Id of this launch: the same id never starts a second build.")
 @click.option("--approve", is_flag=True, help="Answer the approval too, as the user of the token.")
 @click.option("--detach", is_flag=True, help="Do not follow the build.")
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0), help="Stop following after these seconds."
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), help="Stop following after this many seconds."
 )
 @click.option(
     "--console-from", type=click.IntRange(min=0), default=0, help="Show the console from this byte."
@@ -119,9 +117,9 @@ def launch(
     console_from: int,
     dry_run: bool,
 ) -> None:
-    """Start the promote job on Jenkins and follow it to its result.
+    """Start the promote job on Jenkins, and follow it to its result.
 
-    The console goes to stderr. Ctrl-C ends following with status 130; the build goes on.
+    The console goes to stderr. Ctrl-C stops following with status 130; the build goes on.
     """
     from jenkins_release.steps.jenkins.launch import LaunchRequest, new_request_id
     from jenkins_release.steps.jenkins.launch import launch as launch_job
@@ -150,7 +148,7 @@ def launch(
     if dry_run:
         text = f"{report.run.job} takes these parameters; nothing was started"
         if report.attached:
-            text = f"{report.run.job} was started with the request id {request.request_id} already"
+            text = f"{report.run.job} was already started with the request id {request.request_id}"
         runtime.succeed(result, text)
         return
     failure = report.failure
@@ -160,7 +158,7 @@ def launch(
 def job_status_command(
     runtime: Runtime, ref: CandidateRef, request_id: str, follow: bool, timeout_s: float | None, start: int
 ) -> None:
-    """Show, or follow, what the promote job does for a candidate."""
+    """Show or follow the promote job of a candidate."""
     from jenkins_release.steps.jenkins.status import JobStatusRequest, job_status
 
     watcher = ConsoleWatcher(ref, request_id, runtime.services.promote_job)
@@ -178,7 +176,7 @@ def job_status_command(
 
 
 def run_json(run: Run) -> dict[str, Any]:
-    """Return a run as the result document has it."""
+    """Return a run for the result document."""
     return {
         "job": run.job,
         "state": run.state,
@@ -194,7 +192,7 @@ def run_json(run: Run) -> dict[str, Any]:
 
 
 def run_text(run: Run) -> str:
-    """Return a run for people: where it stands, and how to name it."""
+    """Return a run for people: its state, and how to refer to it."""
     state = f"finished: {run.build.result}" if run.build and not run.build.building else run.state
     lines = [f"{run.name}: {state}"]
     if run.item is not None and run.build is None and run.item.why:
@@ -223,7 +221,7 @@ def _interruptible(runtime: Runtime, watcher: ConsoleWatcher, action: Callable[[
         try:
             return action()
         except KeyboardInterrupt as error:
-            # What a wait raised when it was ended does not tell which signal it was.
+            # An ended wait's error does not say which signal it was.
             terminated = isinstance(error, Terminated) or first_signal() == signal.SIGTERM
             with speaking() as first:
                 if first:

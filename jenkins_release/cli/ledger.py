@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def ledger() -> None:
-    """Compare the share to the ledger outside it, and enter candidates from before it."""
+    """Compare the share with the ledger outside it, or enter candidates from before it."""
 
 
 @ledger.command()
@@ -34,7 +34,7 @@ def ledger() -> None:
 @common_options
 @pass_runtime
 def show(runtime: Runtime, ref: CandidateRef) -> None:
-    """Show what the ledger has of a candidate, and when it arrived there."""
+    """Show the ledger's entries for a candidate, and when they arrived."""
     from jenkins_release.steps.ledger.chains import verify_ledger
 
     found = verify_ledger(runtime.services, [ref])
@@ -63,7 +63,7 @@ def show(runtime: Runtime, ref: CandidateRef) -> None:
 @common_options
 @pass_runtime
 def verify(runtime: Runtime, refs: tuple[CandidateRef, ...]) -> None:
-    """Compare candidates on the share to the ledger; by default all of them, and what is gone."""
+    """Compare candidates on the share with the ledger; by default all of them, including missing ones."""
     from jenkins_release.steps.ledger.chains import verify_ledger
 
     found = verify_ledger(runtime.services, refs)
@@ -84,7 +84,7 @@ def verify(runtime: Runtime, refs: tuple[CandidateRef, ...]) -> None:
 @common_options
 @pass_runtime
 def adopt(runtime: Runtime, ref: CandidateRef, dry_run: bool) -> None:
-    """Enter a candidate from before the ledger, or attestations that a crash left out of it."""
+    """Enter a candidate from before the ledger, or attestations that a crash left out."""
     from jenkins_release.steps.ledger.chains import adopt_candidate
 
     report = adopt_candidate(ref, runtime.services, dry_run=dry_run)
@@ -113,7 +113,7 @@ def _word(report: LedgerReport) -> str:
     if report.missing:
         return "not in the ledger"
     if report.gone:
-        return "GONE" if report.altered else "not there, its export may have died"
+        return "GONE" if report.altered else "missing, its export may have died"
     if report.altered:
         return "ALTERED"
     return "behind" if report.behind else "agrees"

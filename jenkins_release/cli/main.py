@@ -1,4 +1,4 @@
-"""The root of the command line. Groups are imported when they are used: ``--help`` stays quick."""
+"""The root of the command line. Groups are imported when they are used, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _GROUPS = {
     "candidate": "Export, list, check and load release candidates.",
     "qa": "Record QA's signed verdict on a candidate.",
     "promote": "Bring a validated candidate to the registry that customers pull from.",
-    "release": "Publish a version, tell its whole story, withdraw or retire it.",
-    "customer": "Give customers access to the images, and take it back.",
-    "saas": "Bring a released version onto the SaaS stack, see what runs there, and return.",
-    "bundle": "Build the setup zip that customers deploy with, and prove one.",
+    "release": "Publish a version, show its history, withdraw or retire it.",
+    "customer": "Give customers access to the images, or take it back.",
+    "saas": "Bring a released version onto the SaaS stack, show what runs there, or roll back.",
+    "bundle": "Build the setup zip that customers deploy with, or prove one.",
     "verify": "Prove without the share that images and files are those that QA validated, and were promoted.",
-    "ledger": "Compare the share to the ledger outside it, and enter candidates from before it.",
-    "notify": "Try the notifications by mail and webhook.",
-    "keys": "Make and show signing keys.",
+    "ledger": "Compare the share with the ledger outside it, or enter candidates from before it.",
+    "notify": "Test the notifications by mail and webhook.",
+    "keys": "Create and show signing keys.",
     "trust": "Sign policy and trusted keys with root keys, outside the workspace.",
     "jobs": "Create and update the Jenkins jobs of the product.",
     "sandbox": "Rehearse on loopback: Docker, Samba, registry, ECR and AWS.",
@@ -32,10 +32,10 @@ _GROUPS = {
 
 
 class Carried(BaseException):
-    """Carries past click what it would write an empty line for, and take for an interrupt.
+    """Carries an error past click, which would print an empty line and treat it as an interrupt.
 
     Args:
-        error: An interrupt, or an EOFError, which is none.
+        error: An interrupt, or an EOFError, which is not one.
     """
 
     def __init__(self, error: BaseException) -> None:

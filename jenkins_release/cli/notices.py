@@ -1,4 +1,4 @@
-"""Who was told what a command did, for people and as JSON."""
+"""Who was notified of what a command did, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def notified_json(deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
-    """Return what became of each notification, for programs."""
+    """Return the result of each notification, for programs."""
     return [
         {
             "notifier": each.notifier,
@@ -24,9 +24,9 @@ def notified_json(deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
 
 
 def notified_text(deliveries: Sequence[Delivery]) -> str:
-    """Return a line about who was told, with a line feed before it; empty if nobody was.
+    """Return a line about who was notified, after a line feed; empty if no one was.
 
-    What failed is in the log already.
+    Failures are already in the log.
     """
     told = [each.notifier for each in deliveries if each.delivered]
     return f"\nnotified {', '.join(told)}" if told else ""

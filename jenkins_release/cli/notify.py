@@ -1,4 +1,4 @@
-"""``jenkins-release notify``: whether people would be told."""
+"""``jenkins-release notify``: tests the notifications."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EVENTS = (
     *("candidate", "signed-off", "revoked", "waiting", "promoted", "published", "refreshed"),
     *("withdrawn", "failed"),
 )
-"""The kinds of events, spelled out again: reading them from the configuration would slow down the help."""
+"""The kinds of events, repeated here: reading them from the configuration would slow down the help."""
 
 
 @click.group(cls=Group)
 def notify() -> None:
-    """Try the notifications by mail and webhook."""
+    """Test the notifications by mail and webhook."""
 
 
 @notify.command()
@@ -43,7 +43,7 @@ def notify() -> None:
 @common_options
 @pass_runtime
 def test(runtime: Runtime, event: str, only: tuple[str, ...], dry_run: bool) -> None:
-    """Send a test message to each notifier of release.toml. Exit status 5 where one fails."""
+    """Send a test message to each notifier of release.toml. Exit status 5 if one fails."""
     from jenkins_release.steps.notices.try_out import NotifyTestRequest, try_notifiers
 
     request = NotifyTestRequest(cast("EventKind", event), only, dry_run)
@@ -70,7 +70,7 @@ def _problem(report: NotifyTestReport) -> RemoteError | None:
     if not failed:
         return None
     return RemoteError(
-        f"{len(failed)} of {len(report.deliveries)} notifiers delivered nothing",
+        f"{len(failed)} of {len(report.deliveries)} notifiers failed",
         hint=failed[0].hint,
         reasons=[f"{each.notifier}: {each.problem}" for each in failed],
     )

@@ -14,7 +14,7 @@ __all__ = ["bullets", "counted", "plain", "rate", "size", "table", "tell"]
 def tell(text: str, *, err: bool = False) -> None:
     """Write lines to stdout or stderr. If that fails, the command still ends as it would have.
 
-    Its status says what was done, and a full disk or a closed pipe changes nothing about that.
+    Its status says what was done; a full disk or a closed pipe does not change that.
 
     Args:
         text: The lines.
@@ -28,7 +28,7 @@ def tell(text: str, *, err: bool = False) -> None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return an aligned table; lines are as long as they have to be.
+    """Return an aligned table; lines are as long as necessary.
 
     Args:
         headers: Column titles.
@@ -62,5 +62,5 @@ def rate(count: float, seconds: float) -> str:
 
 
 def bullets(lines: Sequence[str]) -> str:
-    """Return one line each, with a dash before it."""
+    """Return each on a line, with a dash before it."""
     return "\n".join(f"  - {line}" for line in lines)

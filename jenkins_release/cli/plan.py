@@ -16,7 +16,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def plan_text(plan: Plan) -> str:
-    """Return a plan as people read it."""
+    """Return a plan for people."""
     rows = []
     for image in plan.images:
         todo = {"absent": "push", "pushed": "set tags", "released": "nothing"}[image.state]

@@ -1,4 +1,4 @@
-"""``jenkins-release release portal``: to where customers download from, and from there."""
+"""``jenkins-release release portal``: uploads to and removals from the download portal."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ _LINK_EXPIRES = "24h"
 @click.command(cls=Command)
 @click.argument("version")
 @click.option("--remove", is_flag=True, help="Remove a withdrawn or unsupported release from the portal.")
-@click.option("--force", default="", metavar="REASON", help="Remove a supported release too, and record why.")
 @click.option(
-    "--link", "file", default="", metavar="FILE", help="Make an address of one file for a customer."
+    "--force", default="", metavar="REASON", help="Remove even a supported release, and record why."
 )
-@click.option("--customer", default="", help="Whom the address is for.")
+@click.option(
+    "--link", "file", default="", metavar="FILE", help="Make a download link to one file for a customer."
+)
+@click.option("--customer", default="", help="The customer for whom the link is.")
 @click.option(
     "--expires", default="", help=f"How long it works, such as 7d or 12h  [default: {_LINK_EXPIRES}]"
 )
 @click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
-@click.option("--dry-run", is_flag=True, help="Check everything, tell what would be done, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Check everything, show what would be done, change nothing.")
 @share_option
 @releases_option
 @common_options
@@ -49,8 +51,8 @@ def portal(
 ) -> None:
     """Upload a published release to the download portal, or finish an upload that died.
 
-    With --remove the release is taken from the portal; the release area keeps it. With --link the
-    address of one file is printed: whoever has it may download.
+    With --remove, the release is removed from the portal; the release area keeps it. With --link, a download
+    link to one file is printed: anyone who has it can download.
     """
     _check_words(remove, force, file, customer, expires, key, dry_run)
     if file:
@@ -68,15 +70,15 @@ def _check_words(
     if remove and file:
         wrong.append("--remove and --link exclude each other")
     if force and not remove:
-        wrong.append("--force belongs to --remove")
+        wrong.append("--force needs --remove")
     if (customer or expires) and not file:
-        wrong.append("--customer and --expires belong to --link")
+        wrong.append("--customer and --expires need --link")
     if file and not customer:
-        wrong.append("--link needs --customer: whom the address is for")
+        wrong.append("--link needs --customer, for whom the link is")
     if file and (key or dry_run):
-        wrong.append("--link changes nothing: --key and --dry-run have no use there")
+        wrong.append("--link changes nothing, so --key and --dry-run do not apply")
     if wrong:
-        raise ConfigurationError(wrong[0], hint="'release portal --help' tells more", reasons=wrong)
+        raise ConfigurationError(wrong[0], hint="'release portal --help' explains the options", reasons=wrong)
 
 
 def _upload(runtime: Runtime, version: str, key: str, dry_run: bool) -> None:
@@ -143,7 +145,7 @@ def removal_json(report: PortalRemoval, dry_run: bool) -> dict[str, Any]:
 
 
 def removal_text(report: PortalRemoval, dry_run: bool) -> str:
-    """Return a removal as people read it."""
+    """Return a removal for people."""
     version = report.version
     if not report.changed:
         lines = [f"nothing to do: {version} is not at {report.portal}"]
@@ -164,7 +166,7 @@ def _link(runtime: Runtime, version: str, file: str, customer: str, expires: str
     request = PortalLinkRequest(version, file, customer, parse_duration(expires))
     link = portal_link(request, runtime.services)
     until = minute(link.expires_at)
-    # The address is the result and stands nowhere else: stdout can be led where the log does not go.
+    # The link is the result, and is only on stdout, which can be redirected separately from the log.
     tell(f"{link.path} for {plain(link.customer)}, until {until}, SHA-256 {link.sha256}", err=True)
     result = {
         "version": link.version,

@@ -1,4 +1,4 @@
-"""Progress for people: a live bar on a terminal, one plain line now and then in a console log."""
+"""Progress for people: a live bar on a terminal, occasional plain lines in a console log."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 STEP_PERCENT = 10
 STEP_SECONDS = 15.0
 LEAST_SECONDS = 1.0
-"""Lines do not follow each other faster than this, so that a quick transfer does not fill the log."""
+"""Minimum time between lines, so that a fast transfer does not fill the log."""
 WAIT_SECONDS = 3.0
-"""A wait is told once it is longer than this, and then as often as anything else."""
+"""A wait is reported once it is longer than this, and then as often as anything else."""
 _LOOK_SECONDS = 0.5
-"""How often somebody looks whether there is a wait to be told."""
+"""How often to check for a wait to report."""
 
 
 def long_wait() -> Wait | None:
-    """Return what is waited for longest, if it is worth telling."""
+    """Return the longest wait, if it is worth reporting."""
     found = next(iter(active()), None)
     return None if found is None or time.monotonic() - found.since < WAIT_SECONDS else found
 
 
 def wait_text(wait: Wait) -> str:
-    """Return what a wait is for, since when and until when."""
+    """Describe a wait: what for, since when and until when."""
     since = datetime.now(UTC) - timedelta(seconds=time.monotonic() - wait.since)
     return f"waiting for {without_secrets(wait.what)} since {since:%H:%M:%S} UTC, {_until(wait)}"
 
@@ -46,16 +46,16 @@ def _until(wait: Wait) -> str:
 
 
 def _tell(stream: TextIO, line: str) -> None:
-    """Write a line. A full disk or a closed pipe is no failure of what is told about."""
+    """Write a line. A full disk or a closed pipe is not a failure of the transfer."""
     with suppress(OSError, ValueError):
         print(line, file=stream, flush=True)
 
 
 class WaitTeller:
-    """Writes a line about each long wait; bars, and transfers that know better, do it themselves.
+    """Writes a line about each long wait; bars, and transfers that know more, do it themselves.
 
     Args:
-        stream: Where to.
+        stream: The stream.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -78,7 +78,8 @@ class WaitTeller:
             wait, now = long_wait(), time.monotonic()
             if wait is None or _LiveBars.shown or any(each.stands_still for each in list(_Stall.named)):
                 continue
-            # The next wait for the same is no news: whoever looks every few seconds waits all the time.
+            # Another wait for the same thing is not news: code that polls every few seconds waits all the
+            # time.
             if wait.what != self._told or now - self._last >= STEP_SECONDS:
                 self._told, self._last = wait.what, now
                 _tell(self._stream, wait_text(wait))
@@ -91,10 +92,10 @@ class _LiveBars:
 
 
 class _Stall:
-    """How long no byte has moved, and what is waited for."""
+    """How long no byte has moved, and why."""
 
     named: ClassVar[list[_Stall]] = []
-    """Those of transfers that said what they wait for."""
+    """The waits of transfers that said what they wait for."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -106,13 +107,13 @@ class _Stall:
         self._moved = self._clock()
 
     def waits_for(self, what: str) -> None:
-        """Remember what is waited for from now on."""
+        """Remember what the transfer waits for from now on."""
         self._what = what
         if self not in self.named:
             self.named.append(self)
 
     def ended(self) -> None:
-        """Nothing is waited for any more."""
+        """The transfer no longer waits."""
         if self in self.named:
             self.named.remove(self)
 
@@ -122,12 +123,12 @@ class _Stall:
         return bool(self._what) and self._clock() - self._moved >= WAIT_SECONDS
 
     def told(self) -> str:
-        """Return what the transfer says of its wait, or else the call that takes long."""
+        """Return what the transfer says about its wait, or else the slow call."""
         call = long_wait()
         return self.text() if call is None or self.stands_still else wait_text(call)
 
     def text(self) -> str:
-        """Return what is waited for, since when, and for how long; empty unless it is worth telling."""
+        """Describe the wait: what for, since when, and how long; empty unless it is worth reporting."""
         seconds = self._clock() - self._moved
         if seconds < WAIT_SECONDS:
             return ""
@@ -138,7 +139,7 @@ class _Stall:
 
 
 class PlainTask:
-    """A transfer that writes a line every 10 %, or every 15 seconds, also while it waits."""
+    """A transfer that writes a line every 10 % or 15 seconds, even while it waits."""
 
     def __init__(self, title: str, total: int | None, stream: TextIO, clock: Callable[[], float]) -> None:
         self._wait = _Stall(clock)
@@ -166,9 +167,9 @@ class PlainTask:
         self._wait.ended()
 
     def look(self) -> None:
-        """Write a line if a wait is to be told."""
+        """Write a line if there is a wait to report."""
         with self._lock:
-            # Without a word of the transfer, the call that takes long has a line already.
+            # If the transfer says nothing, the slow call already has a line.
             told = self._wait.stands_still or long_wait() is None
             text, now = self._wait.text() if told else "", self._clock()
             if text and (not self._told_wait or now - self._last >= STEP_SECONDS):
@@ -199,7 +200,7 @@ class PlainTask:
 
 
 class PlainProgress:
-    """Progress for a log: no control characters, digests and names never wrapped."""
+    """Progress for a log, without control characters or wrapped digests and names."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -233,7 +234,7 @@ class LiveProgress:
 
     @contextmanager
     def task(self, title: str, total: int | None = None) -> Iterator[Task]:
-        """Begin a transfer with a bar of its own."""
+        """Begin a transfer with its own bar."""
         from rich.console import Console
         from rich.progress import (
             BarColumn,

@@ -49,14 +49,14 @@ def promote() -> None:
 @click.option(
     "--key",
     default="",
-    help="Sign with this key, file2: or awskms:, who asks for the plan  [default: signing.request_key]",
+    help="Key that signs who requests the plan, file2: or awskms:  [default: signing.request_key]",
 )
 @share_option
 @region_option
 @common_options
 @pass_runtime
 def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, key: str) -> None:
-    """Show what a promotion would do. Changes nothing, except that it records who asks if there is a key."""
+    """Show what a promotion would do. Changes nothing, but with a key it records who requests the plan."""
     from jenkins_release.steps.candidate.opened import open_candidate
     from jenkins_release.steps.promotion.forecast import forecast_promotion
     from jenkins_release.steps.promotion.plan import ask_for_approval, plan_promotion, write_plan
@@ -65,7 +65,7 @@ def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, key: str) -> Non
     from jenkins_release.steps.release.releases import publication_recorded
 
     if key and out is None:
-        raise click.UsageError("--key signs the request for a plan that --out writes: give both")
+        raise click.UsageError("--key signs the request for the plan that --out writes: give both")
     request = head = ""
     if out is not None and (key or runtime.services.configuration.signing.request_key):
         asked = request_plan(PlanRequest(ref, key), runtime.services)
@@ -75,8 +75,8 @@ def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, key: str) -> Non
     expected = forecast_promotion(made, runtime.services)
     text = f"{plan_text(made)}{forecast_text(expected)}\n{gate_text(decision)}"
     if request:
-        text += f"\n{made.requester} asks for it, recorded in {request}"
-    # The candidate is read once more: what is done may be recorded by now.
+        text += f"\n{made.requester} requests it, recorded in {request}"
+    # The candidate is read again: the work may be recorded by now.
     opened = open_candidate(ref, runtime.services)
     promoted = bool(made.images and recorded_promotion(opened, made, runtime.services))
     published = publication_recorded(opened, runtime.services)
@@ -108,7 +108,7 @@ def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, key: str) -> Non
 @click.option(
     "--same-build",
     is_flag=True,
-    help="This Jenkins build promotes too: whoever started it counts as the requester.",
+    help="This Jenkins build promotes too: the user who started it counts as the requester.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 @share_option
@@ -126,8 +126,8 @@ def approve(
 ) -> None:
     """Sign the approval of exactly one plan.
 
-    Nothing is signed if the gate would not count it. Run again with the same arguments, it finds what it
-    has signed.
+    Nothing is signed if the gate would not count it. If you run it again with the same arguments, it finds
+    what it has signed.
     """
     from jenkins_release.steps.promotion.approve import ApprovalRequest, approve_plan
 
@@ -159,7 +159,7 @@ def override(
     key: str,
     dry_run: bool,
 ) -> None:
-    """Break glass: sign that one plan may go out although conditions are not met."""
+    """Break glass: sign that one plan may be released although conditions are not met."""
     from jenkins_release.steps.promotion.approve import OverrideRequest, override_gate
 
     request = OverrideRequest(plan_file, conditions, by, reason, key, dry_run)
@@ -175,7 +175,7 @@ def override(
 @click.option(
     "--checks",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the gate's conditions here, as a JUnit report.",
+    help="Write the gate's conditions to this file, as a JUnit report.",
 )
 @share_option
 @docker_option
@@ -248,11 +248,14 @@ promote.add_command(launch)
 
 @promote.command()
 @candidate_argument
-@click.option("--job", is_flag=True, help="Tell what the promote job on Jenkins does instead.")
-@click.option("--request-id", default="", help="With --job: of this launch  [default: of the last one]")
+@click.option("--job", is_flag=True, help="Show the promote job on Jenkins instead.")
+@click.option("--request-id", default="", help="With --job: of this launch  [default: the last one]")
 @click.option("--follow", is_flag=True, help="With --job: follow the build to its result.")
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0), help="With --follow: stop after these seconds."
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    help="With --follow: stop after this many seconds.",
 )
 @click.option(
     "--console-from", type=click.IntRange(min=0), default=0, help="With --follow: show from this byte."
@@ -271,10 +274,10 @@ def status(
     timeout_s: float | None,
     console_from: int,
 ) -> None:
-    """Tell from the registry and the share where a promotion stands.
+    """Show the state of a promotion, from the registry and the share.
 
-    With --job, what the promote job on Jenkins does for the candidate. Ctrl-C ends following with
-    status 130; the build goes on.
+    With --job, show the promote job on Jenkins instead. Ctrl-C stops following with status 130; the build
+    goes on.
     """
     if job:
         job_status_command(runtime, ref, request_id, follow, timeout_s, console_from)

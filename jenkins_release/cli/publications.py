@@ -32,7 +32,7 @@ def publication_json(report: PublicationReport, dry_run: bool) -> dict[str, Any]
 
 
 def publication_text(report: PublicationReport, dry_run: bool) -> str:
-    """Return a publication as people read it."""
+    """Return a publication for people."""
     where = f"{report.candidate} to {report.location}"
     if dry_run and report.changed:
         head = f"the gate is open; would publish {where}"
@@ -48,7 +48,7 @@ def publication_text(report: PublicationReport, dry_run: bool) -> str:
             lines.append(f"{size(report.copied)} copied by the server of the shares")
         lines.append(f"recorded in {report.attestation}")
     if report.unprotected:
-        lines.append(f"not read-only, the server does not let this user: {', '.join(report.unprotected)}")
+        lines.append(f"not read-only, because the server does not allow it: {', '.join(report.unprotected)}")
     if not report.decision.allowed:
         lines += ["note: the gate is shut now", bullets(report.decision.reasons)]
     return "\n".join(lines) + trust_text(report.decision) + overridden_text(report.decision)
@@ -75,7 +75,7 @@ def releases_json(found: Sequence[ListedRelease]) -> list[dict[str, Any]]:
 
 
 def releases_text(found: Sequence[ListedRelease]) -> str:
-    """Return the list of releases as people read it."""
+    """Return the list of releases for people."""
     if not found:
         return "nothing was released"
     rows = []

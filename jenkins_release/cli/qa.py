@@ -49,7 +49,7 @@ def qa() -> None:
 @click.option("--tester", default="", help="Who tested.  [default: the key's owner]")
 @_results_option(required=False, more=" A pass needs one.")
 @_KEY
-@click.option("--note", default="", help="Remark for the record.")
+@click.option("--note", default="", help="Note for the record.")
 @click.option("--digest", default="", help="Digest that was tested  [default: that of this user's receipt]")
 @click.option(
     "--without-receipt",
@@ -93,9 +93,9 @@ def sign_off_command(
     "--newer-than",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Refuse a report that is older: it is that of an earlier test run.",
+    help="Refuse an older report: it is from an earlier test run.",
 )
-@click.option("--remove", is_flag=True, help="Remove the reports, before the tests run.")
+@click.option("--remove", is_flag=True, help="Remove the reports before the tests run.")
 @result_options
 @pass_runtime
 def results(runtime: Runtime, results: tuple[str, ...], newer_than: Path | None, remove: bool) -> None:
@@ -129,7 +129,7 @@ def results(runtime: Runtime, results: tuple[str, ...], newer_than: Path | None,
 @common_options
 @pass_runtime
 def revoke(runtime: Runtime, ref: CandidateRef, tester: str, reason: str, key: str, dry_run: bool) -> None:
-    """Take back every sign-off that a candidate has so far."""
+    """Revoke every sign-off of a candidate so far."""
     from jenkins_release.steps.qa.revoke import RevocationRequest, revoke_sign_off
 
     report = revoke_sign_off(RevocationRequest(ref, tester, reason, key, dry_run), runtime.services)
@@ -148,5 +148,5 @@ def _tell(runtime: Runtime, report: AttestationReport, text: str) -> None:
         **({"tested": report.tested} if report.tested is not None else {}),
     }
     lines = [text, *recorded_text(report.file, found=report.found)]
-    # Before anything is recorded, the gate can only say what it said before.
+    # Before anything is recorded, the gate's decision is unchanged.
     runtime.succeed(result, "\n".join([*lines, *([gate_text(decision)] if report.file else [])]))

@@ -1,4 +1,4 @@
-"""``jenkins-release release``: publishing a version, what became of it, and taking it back."""
+"""``jenkins-release release``: publishes a version, shows its history, and takes it back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jenkins_release.share.candidates import CandidateRef
 
 @click.group(cls=Group)
 def release() -> None:
-    """Publish a version, tell its whole story, withdraw or retire it."""
+    """Publish a version, show its history, withdraw or retire it."""
 
 
 release.add_command(attestations)
@@ -36,12 +36,14 @@ release.add_command(portal)
 
 @release.command()
 @click.argument("version")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the page here too.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page to this file."
+)
 @share_option
 @common_options
 @pass_runtime
 def history(runtime: Runtime, version: str, out: Path | None) -> None:
-    """Tell the whole story of a version, over all its builds. Exit status 4 where it was altered."""
+    """Show the history of a version over all its builds. Exit status 4 if it was altered."""
     from jenkins_release.cli.story import history_json, history_text
     from jenkins_release.steps.context.local_files import write_file
     from jenkins_release.steps.overview.history import release_history
@@ -58,10 +60,10 @@ def history(runtime: Runtime, version: str, out: Path | None) -> None:
 @click.option(
     "--setup-zip",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Setup zip to publish too, where the candidate does not hold it.",
+    help="Setup zip to publish too, if the candidate does not have it.",
 )
 @click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
-@click.option("--dry-run", is_flag=True, help="Check everything, tell what would be published.")
+@click.option("--dry-run", is_flag=True, help="Check everything, show what would be published.")
 @share_option
 @releases_option
 @region_option
@@ -130,12 +132,15 @@ def retire(runtime: Runtime, key: str, from_portal: bool, dry_run: bool) -> None
 @release.command()
 @click.argument("version")
 @click.option("--reason", required=True, help="Why; recorded, and shown wherever the release is.")
-@click.option("--build", default="", help="Build, where several of the version are released.")
+@click.option("--build", default="", help="Build, if several of the version are released.")
 @click.option("--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]")
-@click.option("--dry-run", is_flag=True, help="Check everything, tell what would be done, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Check everything, show what would be done, change nothing.")
 @click.option("--delete", is_flag=True, help="Delete the images of a withdrawn release for good.")
 @click.option(
-    "--confirm", default="", metavar="VERSION/BUILD", help="What --delete deletes; without it nothing is."
+    "--confirm",
+    default="",
+    metavar="VERSION/BUILD",
+    help="What --delete deletes; without it, nothing is deleted.",
 )
 @share_option
 @region_option
@@ -153,7 +158,7 @@ def withdraw(
 ) -> None:
     """Remove the customer-visible tags of a release; the images stay under their digests.
 
-    With --delete the images of a release that is withdrawn already are deleted for good.
+    With --delete, the images of a withdrawn release are deleted for good.
     """
     if delete:
         from jenkins_release.cli.deletion import deletion_json, deletion_text
@@ -180,7 +185,7 @@ def withdraw(
         "returns": {tag: str(ref) for tag, ref in report.returns.items()},
     }
     if not report.registry:
-        done = "withdrew" if report.changed else "would withdraw" if dry_run else "was withdrawn already:"
+        done = "withdrew" if report.changed else "would withdraw" if dry_run else "was already withdrawn:"
         recorded = f"\nrecorded in {report.attestation}" if report.attestation else ""
         runtime.succeed(result, f"{done} {report.candidate}: {plain(reason)}{recorded}")
         return

@@ -1,4 +1,4 @@
-"""What every command has in common: options, services, the result, the failure."""
+"""What all commands have in common: options, services, the result, the failure."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ class Runtime:
 
     @functools.cached_property
     def environ(self) -> Mapping[str, str]:
-        """The environment. Raises ConfigurationError if what is read of it is no text."""
+        """The environment. Raises ConfigurationError if variables that are read are not text."""
         require_text(self._environ)
         return self._environ
 
     @property
     def unchecked_environ(self) -> Mapping[str, str]:
-        """The environment as it came, to take its secrets out of messages."""
+        """The unchecked environment, to remove its secrets from messages."""
         return self._environ
 
     @functools.cached_property
     def services(self) -> Services:
         """The services of the configured product."""
-        # Not before a command needs them: help of every command is to come at once.
+        # Only when a command needs them, so that help is fast.
         from jenkins_release.config import load_configuration
         from jenkins_release.steps.context.services import Services
 
@@ -71,7 +71,7 @@ class Runtime:
         return made
 
     def close(self) -> None:
-        """Close the services where a command used them."""
+        """Close the services if a command used them."""
         if "services" in self.__dict__:
             self.services.close()
 
@@ -90,15 +90,15 @@ class Runtime:
         *,
         reasons: Sequence[str] = (),
     ) -> None:
-        """Write a result in full even if it is bad news, then end with the error's exit status.
+        """Write a complete result even if it is bad news, then end with the error's exit status.
 
-        The JSON document has the error beside the result, under the key that a failure has.
+        The JSON document has the error next to the result, under the same key as a failure.
 
         Args:
             result: The result.
             text: The result for people.
             error: The bad news.
-            reasons: Reasons of the error that the text does not show.
+            reasons: Reasons for the error that the text does not show.
         """
         if error is None:
             self.succeed(result, text)
@@ -121,7 +121,7 @@ class Runtime:
             tell(_shown(f"hint: {self._redacted(error.hint)}"), err=True)
 
     def result_only(self, error: ReleaseError) -> None:
-        """Write the failure as JSON to the result file and stdout, where they were asked for."""
+        """Write the failure as JSON to the result file and stdout, if requested."""
         failure = {"error": self._diagnostics(error), **self._notified()}
         document = json.dumps(failure, indent=2, ensure_ascii=False)
         self._write_result(document)
@@ -144,7 +144,7 @@ class Runtime:
         return self.services.notified if "services" in self.__dict__ else []
 
     def _notified(self) -> dict[str, Any]:
-        """Return who was told, under a key of its own; empty if nobody was to be told."""
+        """Return who was notified, under its own key; empty if there are no notifiers."""
         deliveries = self._deliveries()
         return {"notified": notified_json(deliveries)} if deliveries else {}
 
@@ -152,7 +152,7 @@ class Runtime:
         if self.result_file is None:
             return
         try:
-            # It may hold the presigned address of a download.
+            # It may contain a presigned download link.
             write_file(
                 self.result_file,
                 f"{document}\n".encode(errors="backslashreplace"),
@@ -167,7 +167,7 @@ pass_runtime = click.make_pass_decorator(Runtime)
 
 
 def common_options(command: F) -> F:
-    """Add the options that every command with a configuration takes: configuration, result, log."""
+    """Add the options of every command with a configuration: configuration, result, log."""
     config = click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -179,7 +179,7 @@ def common_options(command: F) -> F:
 
 
 def result_options(command: F) -> F:
-    """Add the options that every command takes: result, log."""
+    """Add the options of every command: result, log."""
     as_json = click.option(
         "--json",
         "as_json",
@@ -193,7 +193,7 @@ def result_options(command: F) -> F:
         "--result",
         "result_file",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Write the JSON document to this file too, also when the command fails.",
+        help="Also write the JSON document to this file, even if the command fails.",
         expose_value=False,
         callback=_keep_result_file,
         is_eager=True,
@@ -271,7 +271,7 @@ def _set_verbosity(context: click.Context, _: click.Parameter, value: bool) -> N
 
 
 def _shown(text: str) -> str:
-    """Return text in which nothing that a server said moves the cursor or clears the screen."""
+    """Return text without anything that could move the cursor or clear the screen."""
     return "\n".join(plain(line) for line in text.split("\n"))
 
 
@@ -284,21 +284,21 @@ class _Redacting(logging.Formatter):
 
     @functools.cached_property
     def _redacted(self) -> Callable[[str], str]:
-        # Not before there is something to log: help of every command is to come at once.
+        # Only when there is something to log, so that help is fast.
         from jenkins_release.config.redaction import Redaction, kept_secrets
 
         return Redaction(kept_secrets(self._environ))
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line as it may be shown."""
+        """Return the line without secrets."""
         return _shown(self._redacted(super().format(record)))
 
 
 def configure_logging(level: int, environ: Mapping[str, str]) -> None:
-    """Send the log to stderr; libraries stay at WARNING, where they tell no packet and no header.
+    """Send the log to stderr; libraries stay at WARNING, where they log no packets or headers.
 
     Args:
-        level: Lowest level of this program's own log.
+        level: Lowest level of this program's log.
         environ: The environment, whose secrets are never shown.
     """
     handler = logging.StreamHandler(sys.stderr)
@@ -309,7 +309,7 @@ def configure_logging(level: int, environ: Mapping[str, str]) -> None:
     logging.getLogger("jenkins_release").setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Of headers that it cannot parse it warns with a traceback and the URL, and goes on.
+    # For malformed headers, it logs a traceback and the URL, and continues.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
-    # It logs the traceback of what it raises.
+    # It logs the traceback of its own errors.
     logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)

@@ -22,7 +22,7 @@ _key_option = click.option(
     "--key", default="", help="Promotion key, file2: or awskms:  [default: signing.promotion_key]"
 )
 _dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Check everything, tell what would be done, change nothing."
+    "--dry-run", is_flag=True, help="Check everything, show what would be done, change nothing."
 )
 
 
@@ -36,7 +36,7 @@ class ConsoleStackWatcher(StackWatcher):
 
 @click.group(cls=Group)
 def saas() -> None:
-    """Bring a released version onto the SaaS stack, see what runs there, and return."""
+    """Bring a released version onto the SaaS stack, show what runs there, or roll back."""
 
 
 @saas.command()
@@ -46,7 +46,7 @@ def saas() -> None:
     "--accept-lost",
     default="",
     metavar="REASON",
-    help="Go on although records of earlier refreshes are lost; the reason is recorded.",
+    help="Continue although records of earlier refreshes are lost; the reason is recorded.",
 )
 @_dry_run_option
 @share_option
@@ -54,7 +54,7 @@ def saas() -> None:
 @common_options
 @pass_runtime
 def refresh(runtime: Runtime, release: str, key: str, accept_lost: str, dry_run: bool) -> None:
-    """Bring a released version onto the stack; it returns by itself if that is not healthy."""
+    """Bring a released version onto the stack, which returns by itself if it is not healthy."""
     from jenkins_release.steps.saas.refresh import RefreshRequest, refresh_stack
 
     request = RefreshRequest(release, key, dry_run, accept_lost)
@@ -70,7 +70,7 @@ def refresh(runtime: Runtime, release: str, key: str, accept_lost: str, dry_run:
 @common_options
 @pass_runtime
 def rollback(runtime: Runtime, key: str, dry_run: bool) -> None:
-    """Return the stack to the state before the last refresh; run twice, it does so once."""
+    """Return the stack to the state before the last refresh; running it twice has no further effect."""
     from jenkins_release.steps.saas.rollback import RollbackRequest, rollback_stack
 
     report = rollback_stack(RollbackRequest(key, dry_run), runtime.services, ConsoleStackWatcher())
@@ -83,7 +83,7 @@ def rollback(runtime: Runtime, key: str, dry_run: bool) -> None:
 @common_options
 @pass_runtime
 def status(runtime: Runtime) -> None:
-    """Show what runs where, by digest, against what was released."""
+    """Show what runs where, by digest, compared with what was released."""
     from jenkins_release.steps.saas.status import stack_status
 
     found = stack_status(runtime.services)

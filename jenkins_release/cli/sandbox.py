@@ -22,7 +22,7 @@ _FOLDER = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".sandbox"),
     show_default=True,
-    help="Where the sandbox keeps everything.",
+    help="Folder of the sandbox.",
 )
 
 
@@ -30,8 +30,8 @@ _FOLDER = click.option(
 def sandbox() -> None:
     """Rehearse on loopback: Docker, Samba, registry, ECR and AWS.
 
-    Nothing listens or connects beyond 127.0.0.1. Needs the Debian packages samba, docker-registry
-    and busybox-static, and the extra jenkins-release[sandbox]; a Docker daemon that you may use, or
+    Nothing listens or connects beyond 127.0.0.1. Needs the Debian packages samba, docker-registry and
+    busybox-static, the extra jenkins-release[sandbox], and either a Docker daemon that you may use, or
     docker.io with root or sudo.
     """
 
@@ -46,12 +46,12 @@ def sandbox() -> None:
     show_default=True,
     help="Build the four SkyDRM images of this build; may be repeated.",
 )
-@click.option("--trust", is_flag=True, help="Make a root key, publish a trust document, and pin it.")
+@click.option("--trust", is_flag=True, help="Create a root key, publish a trust document, and pin it.")
 @click.option("--ledger", is_flag=True, help="Keep a ledger in a folder outside the share.")
 @common_options
 @pass_runtime
 def start(runtime: Runtime, folder: Path, images: tuple[str, ...], trust: bool, ledger: bool) -> None:
-    """Start the servers and print the environment that leads to them, for eval."""
+    """Start the servers, and print the environment for them, for eval."""
     from jenkins_release.sandbox.process import cleaned_up_after_failure
     from jenkins_release.sandbox.stack import Sandbox
     from jenkins_release.share.candidates import CandidateRef
@@ -59,7 +59,7 @@ def start(runtime: Runtime, folder: Path, images: tuple[str, ...], trust: bool, 
     wanted = [CandidateRef.parse(text) for text in images]
     stack = Sandbox(folder, environ=runtime.environ)
     ran = stack.running
-    # Killed on the way, it leaves no server behind.
+    # If killed on the way, it leaves no server behind.
     stack.start(tied=True)
     with cleaned_up_after_failure(lambda: None if ran else stack.stop()):
         environment = _fill(runtime, stack, wanted, trust=trust, ledger=ledger)
@@ -72,7 +72,7 @@ def start(runtime: Runtime, folder: Path, images: tuple[str, ...], trust: bool, 
 def _fill(
     runtime: Runtime, stack: Sandbox, wanted: Sequence[CandidateRef], *, trust: bool, ledger: bool
 ) -> dict[str, str]:
-    """Write the product and load its images; returns the environment that leads to all of it."""
+    """Write the product and load its images; return the environment for all of it."""
     from pydantic import SecretStr
 
     from jenkins_release.sandbox.product import write_product
@@ -89,7 +89,7 @@ def _fill(
         passphrase,
         releases=stack.release_location,
         user=user,
-        # One that is there is kept: what stands in it is not in force without it.
+        # An existing ledger is kept: the releases in it are not in force without it.
         ledger=place if ledger or place.is_dir() else None,
     )
     if trust:
@@ -104,7 +104,7 @@ def _fill(
 
 @sandbox.command()
 @_FOLDER
-@click.option("--remove", is_flag=True, help="Remove everything that it stored too.")
+@click.option("--remove", is_flag=True, help="Also remove everything that it stored.")
 @common_options
 @pass_runtime
 def stop(runtime: Runtime, folder: Path, remove: bool) -> None:
@@ -142,12 +142,12 @@ def status(runtime: Runtime, folder: Path) -> None:
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
-    help="Keep the sandbox here afterwards  [default: a temporary folder, removed]",
+    help="Keep the sandbox in this folder  [default: a temporary folder, removed]",
 )
 @common_options
 @pass_runtime
 def demo(runtime: Runtime, folder: Path | None) -> None:
-    """Run a whole release for real, from the images to a customer's pull, and tell about it."""
+    """Run a whole release for real, from the images to a customer's pull, and explain it."""
     from jenkins_release.sandbox.demo.story import run_demo
 
     # With --json, stdout is one document.

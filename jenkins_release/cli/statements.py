@@ -1,4 +1,4 @@
-"""What each kind of attestation says, as people read it. Whoever signed it may have put anything into it."""
+"""What each kind of attestation says, for people. Its content is not trusted."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _REFRESHED = {
     ("refresh", "started"): "begins to refresh {stack} to {after}",
     ("refresh", "done"): "REFRESHED {stack} to {after}",
     ("refresh", "returned"): "refresh of {stack} to {after} FAILED, it runs {before} again",
-    ("refresh", "failed"): "refresh of {stack} to {after} FAILED, what it runs is not known",
+    ("refresh", "failed"): "refresh of {stack} to {after} FAILED, what it runs is unknown",
     ("rollback", "started"): "begins to return {stack} to {after}",
     ("rollback", "done"): "RETURNED {stack} from {release} to {after}",
-    ("rollback", "failed"): "return of {stack} to {after} FAILED, what it runs is not known",
+    ("rollback", "failed"): "return of {stack} to {after} FAILED, what it runs is unknown",
 }
 
 
 def what_is_said(event: Event) -> list[str]:
-    """Return what an attestation says, first the main line; values may be anything."""
+    """Return what an attestation says, main line first; values may be anything."""
     lines = _SAID.get(event.kind, _anything)(event.facts)
     if event.kind == "qa" and event.statement is not None:
         lines.append(tested_text(event.statement))
@@ -187,7 +187,7 @@ def _refresh(facts: Mapping[str, Any]) -> list[str]:
         "after": _state(after),
     }
     template = _REFRESHED.get((action, outcome))
-    # What somebody else wrote is never a template.
+    # Untrusted text is never a template.
     said = template.format_map(values) if template else f"{plain(action)} {plain(outcome)}: {values['stack']}"
     lines = [f"{plain(facts.get('refreshedBy', '?'))} {said}"]
     lines.append(
@@ -220,7 +220,7 @@ def _refresh(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _state(state: Mapping[str, Any]) -> str:
-    return plain(state.get("release") or "what is no release")
+    return plain(state.get("release") or "what is not a release")
 
 
 def _portal(facts: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ _INDENT = " " * 22
 
 
 def history_json(found: VersionHistory) -> dict[str, Any]:
-    """Return the whole story for programs."""
+    """Return the whole history for programs."""
     return {
         "product": found.product,
         "version": found.version,
@@ -26,11 +26,11 @@ def history_json(found: VersionHistory) -> dict[str, Any]:
 
 
 _SPOKEN = frozenset({"request", "qa", "revocation", "approval", "override"})
-"""Kinds in which a person speaks, so that it matters whether the key is that person's."""
+"""Kinds in which a person speaks, so that it matters whether the key is that person's own."""
 
 
 def history_text(found: VersionHistory) -> str:
-    """Return the whole story for people, with all that somebody else wrote made harmless."""
+    """Return the whole history for people, with untrusted text made harmless."""
     states = ", ".join(f"build {build.ref.build} {build.story.state}" for build in found.builds)
     pages = [f"{found.product} {found.version}: {states}", *(_build_text(build) for build in found.builds)]
     if found.area:
@@ -94,7 +94,7 @@ def _build_text(build: BuildHistory) -> str:
     if build.altered:
         lines += [
             _RULE,
-            "!! ALTERED: what stands here is not what was recorded",
+            "!! ALTERED: what is here is not what was recorded",
             bullets(_plain(build.altered)),
         ]
         lines.append(_RULE)
@@ -124,7 +124,7 @@ def _exported(record: Candidate) -> list[str]:
 def _event_text(event: Event) -> list[str]:
     said = event.statement
     when = _when(said.signed_at) if said else " " * 3 + "?".ljust(19)
-    key = f"key {plain(event.key)}" if event.key else "no key that is trusted"
+    key = f"key {plain(event.key)}" if event.key else "no trusted key"
     spoken = event.notary and event.kind in _SPOKEN
     signed = f"[{event.file}, {key}{', attested by Jenkins, not by a key of their own' if spoken else ''}]"
     if not event.counts:
@@ -140,7 +140,7 @@ def _event_text(event: Event) -> list[str]:
 
 
 def _overrides(event: Event) -> bool:
-    """Whether an attestation that counts waives conditions, or was made although some were not met."""
+    """Whether a counted attestation waives conditions, or was made although some were not met."""
     return event.counts and (
         event.kind == "override"
         or (event.kind in {"promotion", "publication"} and bool(event.facts.get("overridden")))

@@ -21,7 +21,7 @@ _DRAFT = click.option(
     "--draft",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Write the draft here, for the holders of the root keys to sign.",
+    help="Write the draft to this file, for the holders of the root keys to sign.",
 )
 _ROOT_KEYS = click.option(
     "--root-key",
@@ -42,7 +42,7 @@ _FIXED = click.option(
     "fixed",
     multiple=True,
     metavar="SECTION.KEY",
-    help="Fix this key of release.toml at its present value too; may be repeated.",
+    help="Also fix this key of release.toml at its current value; may be repeated.",
 )
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Check everything, write nothing.")
 
@@ -55,9 +55,7 @@ def trust() -> None:
 @trust.command()
 @_DRAFT
 @_ROOT_KEYS
-@click.option(
-    "--threshold", type=click.IntRange(min=1), required=True, help="How many root keys have to sign."
-)
+@click.option("--threshold", type=click.IntRange(min=1), required=True, help="How many root keys must sign.")
 @_EXPIRES
 @_FIXED
 @_DRY_RUN
@@ -87,8 +85,7 @@ def init(
     "--threshold",
     type=click.IntRange(min=0),
     default=0,
-    help="How many root keys have to sign from this version on; required with --root-key  "
-    "[default: as before]",
+    help="How many root keys must sign from this version on; required with --root-key  [default: as before]",
 )
 @_EXPIRES
 @_FIXED
@@ -105,9 +102,9 @@ def update(
     fixed: tuple[str, ...],
     dry_run: bool,
 ) -> None:
-    """Draft the next version: release.toml's policy and keys as they are now.
+    """Draft the next version, from the current policy and keys in release.toml.
 
-    With --root-key the root keys are replaced by those given; the old threshold and the new one have to
+    With --root-key, the root keys are replaced by the given ones; both the old and the new threshold must
     sign.
     """
     from jenkins_release.steps.trust.document import TrustDraftRequest, update_trust
@@ -137,7 +134,7 @@ def sign(runtime: Runtime, draft: Path, key: str, region: str, dry_run: bool) ->
 @common_options
 @pass_runtime
 def publish(runtime: Runtime, draft: Path, dry_run: bool) -> None:
-    """Publish a version that enough root keys have signed; it is never overwritten."""
+    """Publish a version with enough root signatures; it is never overwritten."""
     from jenkins_release.steps.trust.document import publish_trust
 
     done = publish_trust(draft, runtime.services, dry_run=dry_run)
@@ -166,7 +163,7 @@ def show(runtime: Runtime, number: int | None, against: int | None, draft: Path 
 
     if draft is not None:
         if number or against:
-            raise click.UsageError("--draft shows one file: leave VERSION and --against out")
+            raise click.UsageError("--draft shows one file: leave out VERSION and --against")
         _tell_draft(runtime, show_draft(draft))
         return
     shown = show_trust(runtime.services, number=number or 0, against=against or 0)
@@ -221,7 +218,7 @@ def version_json(version: TrustVersion) -> dict[str, Any]:
 
 
 def version_lines(version: TrustVersion) -> list[str]:
-    """Return a version as people read it: all that those who sign it have to agree with."""
+    """Return a version for people: everything that its signers have to agree with."""
     from jenkins_release.rules.gate.trust import key_words
 
     document = version.document
@@ -238,7 +235,7 @@ def version_lines(version: TrustVersion) -> list[str]:
     return [
         f"version {version.number}, {version.digest}",
         f"made {minute(document.made_at)}, expires {minute(version.expires)}",
-        f"root keys, {version.threshold} of {len(version.root_keys)} have to sign:",
+        f"root keys, {version.threshold} of {len(version.root_keys)} must sign:",
         bullets([f"{plain(name)}: key id {plain(keyid)}" for keyid, name in version.root_keys.items()]),
         "policy:",
         bullets(asked),
@@ -268,6 +265,6 @@ def _tell_draft(runtime: Runtime, draft: TrustDraft) -> None:
     if draft.missing:
         lines += ["signatures so far:", bullets([*map(plain, draft.missing)])]
     else:
-        lines.append("signed as it has to be: 'jenkins-release trust publish' publishes it")
+        lines.append("signed as required: 'jenkins-release trust publish' publishes it")
     lines.append(f"wrote {draft.file}" if draft.file and not draft.found else "wrote nothing")
     runtime.succeed(result, "\n".join(lines))

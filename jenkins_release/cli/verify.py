@@ -23,7 +23,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command(cls=Command)
-@click.option("--bundle", type=_FILE, required=True, help="What 'release attestations' wrote.")
+@click.option("--bundle", type=_FILE, required=True, help="File that 'release attestations' wrote.")
 @click.option(
     "--trusted-keys",
     "keys",
@@ -57,7 +57,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--archive", "archives", type=_FILE, multiple=True, help="Image archive; may be repeated.")
 @click.option("--files", "files", type=_FILE, multiple=True, help="File of the candidate; may be repeated.")
-@click.option("--release", default="", help="Refuse a bundle that is not of this VERSION or VERSION/BUILD.")
+@click.option("--release", default="", help="Refuse a bundle of another VERSION or VERSION/BUILD.")
 @click.option("--docker-host", default="", help="Docker daemon  [default: $DOCKER_HOST]")
 @result_options
 @pass_runtime
@@ -76,15 +76,15 @@ def verify(
 ) -> None:
     """Prove without the share that images and files are those that QA validated, and were promoted.
 
-    Needs no release.toml either: only the bundle, and public keys or a trust root. A registry's login
+    Needs no release.toml either: only the bundle, and public keys or a trust root. The login for a registry
     comes from JENKINS_RELEASE_REGISTRY_USER and JENKINS_RELEASE_REGISTRY_PASSWORD, or the file that
-    JENKINS_RELEASE_REGISTRY_PASSWORD_FILE names. Each registry response must start within 60 s and arrive
-    at 16 KiB/s or more; failed requests are tried up to three times.
+    JENKINS_RELEASE_REGISTRY_PASSWORD_FILE names. Each registry response must start within 60 s and arrive at
+    16 KiB/s or more; failed requests are tried up to three times.
     """
     from jenkins_release.steps.release.verify import VerifyReleaseRequest, verify_release
 
     if bool(trust_root) == bool(keys) or (trust and not trust_root):
-        raise click.UsageError("give either --trusted-keys, or --trust-root and perhaps --trust")
+        raise click.UsageError("give either --trusted-keys, or --trust-root and optionally --trust")
     request = VerifyReleaseRequest(
         bundle, keys, images, local_images, archives, files, docker_host, release, trust_root, trust
     )

@@ -221,7 +221,7 @@ class TestRefusals:
         before = taken.tags()
         fails(taken.run(*WORDS, "--confirm", "8.1.1/1"), 2, "--confirm names '8.1.1/1'")
         words = ("release", "withdraw", "8.1.2", "--reason", "x", "--confirm", "8.1.2/2")
-        fails(taken.run(*words), 2, "--confirm belongs to --delete")
+        fails(taken.run(*words), 2, "--confirm needs --delete")
         assert taken.tags() == before
 
     def test_an_image_that_another_release_shares(self, product: Product, engine: DockerEngine) -> None:

@@ -679,7 +679,7 @@ def test_an_interrupt_while_jenkins_does_not_answer(desk: Desk, number: signal.S
         environ = {**os.environ, **desk.environ, "JENKINS_RELEASE_JENKINS_URL": server.url}
         ended = signalled(started(command, environ), number, server.asked.is_set, settle_s=0.5)
     assert ended.status == status, ended.err
-    assert "whether Jenkins had started the build already is not known" in ended.err.splitlines()[-1]
+    assert "it is unknown whether Jenkins had already started the build" in ended.err.splitlines()[-1]
     assert ended.took_s < 5.0
 
 

@@ -404,7 +404,7 @@ class TestGone:
         shutil.rmtree(shop.candidates / "SkyDRM" / "8.1.0")
         done = shop.run("ledger", "verify")
         assert done.status == 0, done.text
-        assert "not there, its export may have died" in done.out
+        assert "missing, its export may have died" in done.out
         shutil.rmtree(tmp_path / "ledger" / "SkyDRM")
         assert shop.run("ledger", "verify").out == "no candidates\n"
 

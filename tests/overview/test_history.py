@@ -185,7 +185,7 @@ def test_what_does_not_count_is_shown_with_the_reason(product: Product):
     services.close()
     done = product.run("release", "history", "8.1.0")
     assert done.status == 0
-    assert "NOT COUNTED qa [0002-qa.dsse.json, no key that is trusted]" in done.out
+    assert "NOT COUNTED qa [0002-qa.dsse.json, no trusted key]" in done.out
     assert "is signed by an unknown key" in done.out
     assert "it says: validated by Mallory\\n   2026" in done.out
     assert not [line for line in done.out.splitlines() if line.startswith("   2026-11-20 18:00Z")]
@@ -207,7 +207,7 @@ def test_an_altered_story_is_told_in_full_and_ends_with_status_4(storied: Produc
     assert "== build 43: not released" in done.out
     assert "!! ALTERED" in done.out
     assert "the attestation 0003 between 0002-qa.dsse.json and 0004-qa.dsse.json was removed" in done.out
-    assert "NOT COUNTED unreadable [0005-qa.dsse.json, no key that is trusted]" in done.out
+    assert "NOT COUNTED unreadable [0005-qa.dsse.json, no trusted key]" in done.out
     assert "error: the record of SkyDRM 8.1.0 was altered" in done.err
     document = json.loads(result.read_text())
     assert document["error"]["category"] == "integrity"

@@ -590,8 +590,8 @@ class TestS3:
                 "is not a length of time",
             ),
             (["--link", "SkyDRM-8.1.0.msi", "--customer", "ACME", "--remove"], "exclude each other"),
-            (["--force", "x"], "--force belongs to --remove"),
-            (["--expires", "7d"], "belong to --link"),
+            (["--force", "x"], "--force needs --remove"),
+            (["--expires", "7d"], "need --link"),
         ],
     )
     def test_words_that_do_not_fit(self, s3_shop: Shop, words: list[str], said: str) -> None:

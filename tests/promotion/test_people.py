@@ -218,7 +218,7 @@ def test_whose_a_key_is(listed: Release):
     done = listed.run("keys", "show", str(keys / "approval.pem.pub"))
     assert "trusted as 'approval' for approval\nspeaks for Alex Baker, also written alex, alex@" in done.out
     done = listed.run("keys", "show", str(keys / "promotion.pem.pub"))
-    assert "a notary's: says whom Jenkins authenticated, accepted for nothing" in done.out
+    assert "a notary's key: says whom Jenkins authenticated, accepted for nothing" in done.out
     found = listed.ok("keys", "show", str(keys / "qa.pem.pub"))["trusted"]
     assert (found["owner"], found["roles"], found["notary"]) == ("Quinn", ["qa"], False)
     listed.product.config.unlink()

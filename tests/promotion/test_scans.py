@@ -34,7 +34,7 @@ def test_a_clean_scan_lets_a_release_through(scanning: Release):
     """Findings of other severities do not count; plan and run say whether scans were looked at."""
     order(scanning, findings={"HIGH": 3, "LOW": 12})
     planned = scanning.run("promote", "plan", REF)
-    assert "gate: open, ECR's scans are looked at after the push" in planned.out
+    assert "gate: open, ECR's scans are checked after the push" in planned.out
     assert scanning.ok("promote", "plan", REF)["gate"]["scansChecked"] is False
     done = scanning.promote()
     assert done.status == 0, done.text

@@ -229,7 +229,7 @@ def test_every_changed_byte_of_what_is_signed_breaks_the_chain():
         (b"quinn", b"quenn"),
     ):
         assert old in SECOND
-        with pytest.raises(IntegrityError, match="is not signed as it has to be"):
+        with pytest.raises(IntegrityError, match="is not signed as required"):
             walk([PIN], {1: FIRST, 2: SECOND.replace(old, new)}, "here")
 
 

@@ -33,7 +33,7 @@ class LaunchRequest:
     Attributes:
         ref: The candidate.
         reason: Why it goes out.
-        plan_only: Let the job plan, and promote nothing.
+        plan_only: Let the job only plan, and promote nothing.
         parameters: Further parameters that the job declares, name to value. No secrets.
         request_id: Names this launch; launching again with the same id follows what it started.
         approve: Answer the approval as the token's user, where the gate would count it.
