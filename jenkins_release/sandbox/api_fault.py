@@ -1,4 +1,4 @@
-"""An error that an API of the sandbox answers with."""
+"""An error response of a sandbox API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from jenkins_release.base.errors import RemoteError
 
 
 class ApiFault(RemoteError):
-    """An error that an API of the sandbox answers with.
+    """An error response of a sandbox API.
 
     Args:
         code: AWS's name of the error, such as ``RepositoryNotFoundException``.

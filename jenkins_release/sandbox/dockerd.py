@@ -1,8 +1,8 @@
-"""A private Docker daemon: its own images, socket and pid file, nothing shared with another one.
+"""A private Docker daemon: its own images, socket and pid file, with nothing shared.
 
-It runs as root. For another user it is started through ``sudo -n``, and its socket belongs to
-that user's group. Containers have no network (``--network none`` or ``host``): bridge and
-firewall rules would change the machine. A daemon in a network namespace of its own has both.
+It runs as root. For other users, it is started through ``sudo -n``, and its socket belongs to the user's
+group. Containers have no network (``--network none`` or ``host``): bridge and firewall rules would change the
+machine. A daemon in its own network namespace has both.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from jenkins_release.sandbox.process import (
 
 _MAX_RUNTIME_PATH = 60
 """Longest folder for sockets: dockerd and its containerd append up to 40 characters, and a Unix
-socket's path has 107 at most (unix(7))."""
+socket's path has at most 107 (unix(7))."""
 
 _PROGRAMS = (b"dockerd", b"containerd")
 
 
 class DockerDaemon(OneServer):
-    """A Docker daemon of the sandbox.
+    """The sandbox's Docker daemon.
 
     Args:
         folder: State folder: images, log and pid files.
-        insecure_registries: Registries that it may reach by plain HTTP, besides 127.0.0.0/8.
-        own_network: Run in a network namespace of its own (network_namespaces(7)), with a bridge for
-            containers and published ports: a host of its own, as far as networks go.
+        insecure_registries: Registries that it may reach over plain HTTP, besides 127.0.0.0/8.
+        own_network: Run in a separate network namespace (network_namespaces(7)), with a bridge for containers
+            and published ports, like a separate host.
     """
 
     def __init__(
@@ -60,18 +60,18 @@ class DockerDaemon(OneServer):
 
     @property
     def environ(self) -> dict[str, str]:
-        """Variables that point the Docker command line at this daemon."""
+        """Variables that direct the Docker command line to this daemon."""
         return {"DOCKER_HOST": self.base_url}
 
     def start(self, *, tied: bool = False, timeout_s: float = 60.0) -> None:
-        """Start it and wait until it answers; a running one is left alone.
+        """Start it and wait until it answers; a running one is kept.
 
         Args:
             tied: End it when the calling process ends, even by SIGKILL.
             timeout_s: Longest wait, in seconds.
 
         Raises:
-            ConfigurationError: Docker is not installed, or the socket's folder is someone else's.
+            ConfigurationError: Docker is not installed, or the socket's folder belongs to someone else.
             RemoteError: It did not start; the message has the end of its log.
         """
         self._make_runtime()
@@ -87,7 +87,7 @@ class DockerDaemon(OneServer):
         ]
         command += [f"--insecure-registry={name}" for name in ("127.0.0.0/8", *self._insecure_registries)]
         if self._own_network:
-            # Each program takes the place of the one before: the pid stays that of the daemon.
+            # Each program replaces the one before, so that the pid is the daemon's.
             inside = f'{find_program("ip", "iproute2")} link set lo up && exec "$@"'
             command = [find_program("unshare", "util-linux"), "--net", "sh", "-c", inside, "sh", *command]
         else:
@@ -95,7 +95,7 @@ class DockerDaemon(OneServer):
         self._server.start(command, self._answers, timeout_s=timeout_s, tied=tied)
 
     def stop(self, timeout_s: float = 20.0) -> None:
-        """End the daemon and the containerd that it started; images stay.
+        """End the daemon and its containerd; images stay.
 
         Raises:
             RemoteError: One of them does not end.
@@ -111,22 +111,22 @@ class DockerDaemon(OneServer):
         """Remove images, containers and sockets of the stopped daemon. Its files belong to root.
 
         Raises:
-            ConfigurationError: The daemon still runs.
+            ConfigurationError: The daemon is still running.
             RemoteError: Something could not be removed; the message says what.
         """
         if self.pid() is not None:
             raise ConfigurationError(
-                f"the sandbox's Docker daemon in {self.folder} still runs; stop it first"
+                f"the sandbox's Docker daemon in {self.folder} is still running; stop it first"
             )
         folders = [str(self.folder / "data"), str(self._runtime / "exec")]
         if self._runtime != self.folder:
             folders.append(str(self._runtime))
         folders = [folder for folder in folders if Path(folder).exists()]
         if not folders:
-            return  # it was never started: nothing is root's
+            return  # it was never started: root owns nothing here
         for folder in folders:
             self._unmount(folder)
-        # One file system: what is mounted below must never be emptied.
+        # One file system: anything mounted below must never be emptied.
         command = ["rm", "-rf", "--one-file-system", "--", *folders]
         if refused := run_as_root(command, timeout_s=REMOVAL_S):
             raise RemoteError(f"the sandbox's Docker data was not removed: {refused}")
@@ -163,7 +163,7 @@ class DockerDaemon(OneServer):
             return True
 
     def _end(self, pid: int, timeout_s: float) -> None:
-        """End a process of this daemon that outlived it; another one's pid is left alone.
+        """End a process of this daemon that outlived it, unless its pid belongs to another process now.
 
         Raises:
             RemoteError: It does not end.
@@ -182,8 +182,8 @@ class DockerDaemon(OneServer):
             )
 
     def _owns(self, pid: int) -> bool:
-        # A process that is ending has no command line any more, but may still have open files. A thread of
-        # the kernel has none either, and its number may be in a pid file that is older than the machine runs.
+        # A process that is ending has no command line, but may still have open files. A kernel thread has
+        # none either, and a pid file from before a restart of the machine may have its number.
         line, name = _read(pid, "cmdline"), _read(pid, "comm").strip()
         own = os.fsencode(self._runtime) in line if line else name in _PROGRAMS
         return own and alive(pid)
@@ -192,7 +192,7 @@ class DockerDaemon(OneServer):
         # A daemon that was killed also leaves its data folder mounted onto itself.
         mounts = [line.split(" ")[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in sorted((m for m in mounts if f"{m}/".startswith(f"{folder}/")), reverse=True):
-            # What stays mounted, the removal names.
+            # The removal names what stays mounted.
             run_as_root(["umount", "--", mount], timeout_s=KILL_S)
 
 

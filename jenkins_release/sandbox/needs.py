@@ -1,4 +1,4 @@
-"""What a sandbox needs of the machine, looked at before anything is started or made."""
+"""What a sandbox needs from the machine, checked before anything is started or created."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PROGRAMS = {
     "docker-registry": "docker-registry",
     "busybox": "busybox-static",
 }
-"""Programs of every sandbox, with the Debian packages that have them."""
+"""Programs that every sandbox needs, with their Debian packages."""
 DAEMON = {"dockerd": "docker.io"}
-"""Program of a Docker daemon of the sandbox's own."""
+"""Program of the sandbox's own Docker daemon."""
 _MOTO = ("moto", "werkzeug", "flask", "flask_cors")
 _EXTRA = "pip install 'jenkins-release[sandbox]'"
 DAEMON_HINT = (
@@ -29,11 +29,11 @@ def check_needs(*, own_docker: bool, daemon: str = "") -> None:
     """Raise one error with everything that the sandbox lacks.
 
     Args:
-        own_docker: Whether the sandbox starts a Docker daemon of its own, which takes root.
-        daemon: Why no daemon that is there can be used instead.
+        own_docker: Whether the sandbox starts its own Docker daemon, which requires root.
+        daemon: Why no existing daemon can be used instead.
 
     Raises:
-        ConfigurationError: Something is missing; each reason has what to do.
+        ConfigurationError: Something is missing; each reason says what to do.
     """
     wanted = {**PROGRAMS, **(DAEMON if own_docker else {})}
     absent = {name: package for name, package in wanted.items() if locate_program(name) is None}

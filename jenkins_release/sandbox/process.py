@@ -1,4 +1,4 @@
-"""Starting and ending the sandbox's servers: by pid, on loopback, with a log each."""
+"""Starts and ends the sandbox's servers: by pid, on loopback, each with a log."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from jenkins_release.sandbox.watchdog import UNTIED, WATCHES
 
 LOOPBACK = "127.0.0.1"
 _GRACE_S = 20.0
-"""Time that a server has between SIGTERM and SIGKILL."""
+"""Seconds between SIGTERM and SIGKILL."""
 _KILLED_S = 10.0
-"""Time for a process to end after SIGKILL: one that waits for a disk ends when that answers."""
+"""Seconds for a process to end after SIGKILL: one that waits for a disk ends when the disk answers."""
 KILL_S = 5.0
-"""Longest wait for ``kill`` or ``umount`` through ``sudo``, which may ask a directory about the user."""
+"""Longest wait for ``kill`` or ``umount`` through ``sudo``, which may look up the user in a directory."""
 REMOVAL_S = 600.0
 """Longest wait for a removal of many gigabytes."""
 _TOLD_BYTES = 16 * 1024
-"""How much of the end of a log is read for its last lines."""
+"""Bytes at the end of a log that are read for its last lines."""
 _ENDING_S = 1.0
-"""Time for a server to end that was refused like its watchdog, in seconds."""
+"""Seconds for a server to end if it was refused like its watchdog."""
 _WATCHED_S = 30.0
 """Longest wait for a watchdog to begin, in seconds."""
 _log = logging.getLogger(__name__)
 
 
 def free_port() -> int:
-    """Return a TCP port on loopback that nothing listens on at this moment."""
+    """Return a TCP port on loopback on which nothing is listening."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def locate_program(name: str) -> str | None:
-    """Return the path of a program, also from ``sbin`` folders that are not on a user's PATH."""
+    """Return the path of a program, including ``sbin`` folders that are not on a user's PATH."""
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
 
 
@@ -64,7 +64,7 @@ def find_program(name: str, package: str) -> str:
 
 
 def as_root(command: Sequence[str]) -> list[str]:
-    """Return the command as root runs it: unchanged for root, through ``sudo -n`` for anyone else."""
+    """Return the command to run as root: unchanged for root, through ``sudo -n`` for anyone else."""
     if os.geteuid() == 0:
         return list(command)
     return [find_program("sudo", "sudo"), "-n", *command]
@@ -76,8 +76,8 @@ def run_as_root(command: Sequence[str], *, timeout_s: float, alone: bool = False
     Args:
         command: Program and arguments.
         timeout_s: Longest wait, in seconds.
-        alone: Run it as servers run, in a session of its own: there ``sudo`` knows of no password that was
-            given before.
+        alone: Run it in a separate session like servers, where ``sudo`` does not remember an earlier
+            password.
 
     Returns:
         Why it failed, on one line; empty if it succeeded.
@@ -105,7 +105,7 @@ def run_as_root(command: Sequence[str], *, timeout_s: float, alone: bool = False
 
 
 def root_refused() -> str:
-    """Return why this user may run nothing as root; empty if :func:`as_root` works."""
+    """Return why this user cannot run anything as root; empty if :func:`as_root` works."""
     if os.geteuid() == 0:
         return ""
     if locate_program("sudo") is None:
@@ -114,10 +114,10 @@ def root_refused() -> str:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and waits to be reaped, by whomever, does not."""
+    """Whether the process is running; a zombie is not."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    # The first thread may have ended while another one still holds files and mounts.
+    # The first thread may have ended while another still holds files and mounts.
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return any(_thread_runs(thread) for thread in Path(f"/proc/{pid}/task").iterdir())
     return False
@@ -125,13 +125,13 @@ def alive(pid: int) -> bool:
 
 def _thread_runs(thread: Path) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        # The state stands behind the name in parentheses (proc_pid_stat(5)).
+        # The state follows the name in parentheses (proc_pid_stat(5)).
         return (thread / "stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     return False
 
 
 def _began(pid: int) -> int:
-    """Return when a process began, in clock ticks after the machine did (proc_pid_stat(5)); 0 for none."""
+    """Return when a process began, in clock ticks since the boot (proc_pid_stat(5)); 0 if there is none."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
     return 0
@@ -155,16 +155,16 @@ def cleaned_up_after_failure(clean_up: Callable[[], None]) -> Iterator[None]:
         try:
             clean_up()
         except ReleaseError as error:
-            _log.warning("and the sandbox was not cleaned up: %s", error)
+            _log.warning("in addition, the sandbox was not cleaned up: %s", error)
         raise
 
 
 class Server:
-    """A server process of the sandbox, known by what its pid file says.
+    """A server process of the sandbox, identified by its pid file.
 
     Args:
         name: Short name, also the name of its log file.
-        folder: State folder of this server; log and pid file stand in it.
+        folder: State folder of this server, with log and pid file.
         root: Whether it runs as root (through sudo for other users).
     """
 
@@ -177,7 +177,7 @@ class Server:
 
     @property
     def pid_file(self) -> Path:
-        """Holds the pid of the running server and when it began."""
+        """Contains the pid of the running server and when it began."""
         return self.folder / f"{self.name}.pid"
 
     @property
@@ -195,30 +195,30 @@ class Server:
         timeout_s: float = 60.0,
         tied: bool = False,
     ) -> int:
-        """Start the server in a session of its own and wait until it is ready; one that runs stays as it is.
+        """Start the server in a separate session and wait until it is ready; a running one is kept.
 
         Args:
             command: Program and arguments.
-            ready: Asked every 50 ms whether the server answers.
-            port: Loopback port that it will listen on; whoever listens there already is not the server.
+            ready: Called every 50 ms to check whether the server answers.
+            port: Loopback port that it will listen on; anything that already listens there is not the server.
             env: Whole environment of the server; the caller's by default.
             timeout_s: Longest wait for ``ready``, in seconds.
-            tied: End the server when the calling process ends, even by SIGKILL. One that ran before is not
-                tied.
+            tied: End the server when the calling process ends, even by SIGKILL. A server that was already
+                running is not tied.
 
         Returns:
             The pid.
 
         Raises:
-            RemoteError: The port is taken, or it ended, or was not ready in time; the message has the end of
-                what it wrote to its log.
+            RemoteError: The port is taken, or the server ended or was not ready in time; the message has the
+                end of its log.
         """
         pid, process, begun = self.pid(), None, self._log_size()
         if pid is None:
             if port is not None and listening(port):
                 raise RemoteError(
                     f"cannot start {self.name}: port {port} is taken",
-                    hint="end what listens there; a sandbox that is removed and made again has other ports",
+                    hint="end what listens there, or remove the sandbox: a new one has other ports",
                 )
             process = self._spawn(command, env)
             pid = process.pid
@@ -241,7 +241,7 @@ class Server:
     def pid(self) -> int | None:
         """Return the pid of the running server, or None.
 
-        A pid that is another process's by now, as after a restart of the machine, is not the server's.
+        A pid that now belongs to another process, as after a restart of the machine, does not count.
         """
         with contextlib.suppress(FileNotFoundError, ValueError):
             pid, began = map(int, self.pid_file.read_text().split())
@@ -253,7 +253,7 @@ class Server:
         """End the server: SIGTERM, then SIGKILL for its session after ``timeout_s`` seconds.
 
         Raises:
-            RemoteError: It does not end, or root is needed and refused; its pid stays known.
+            RemoteError: It does not end, or root is needed and refused; its pid is kept.
         """
         pid = self.pid()
         if pid is not None:
@@ -269,7 +269,7 @@ class Server:
         self._leave_watchdog(b"")
 
     def untie(self) -> None:
-        """Let the server stay when this process ends; for one that is not tied, nothing changes."""
+        """Let the server stay when this process ends; no effect if it is not tied."""
         self._leave_watchdog(UNTIED)
 
     def _spawn(self, command: Sequence[str], env: dict[str, str] | None) -> subprocess.Popen[bytes]:
@@ -285,15 +285,15 @@ class Server:
         try:
             self._watch(process.pid)
         except RemoteError:
-            # What refuses the watchdog may have refused the server: its own words say more.
+            # Whatever refuses the watchdog may have refused the server, whose own message says more.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_ENDING_S)
             if process.returncode is None:
                 raise
 
     def _watch(self, pid: int) -> None:
-        """Have the server ended when this process is gone."""
-        # By its path and isolated: as root, it imports nothing that a user could have put in its way.
+        """Let the watchdog end the server when this process is gone."""
+        # By its path and isolated: as root, it imports nothing that a user could have planted.
         program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("watchdog.py"))]
         words = [*program, str(pid), str(_GRACE_S)]
         # Only this process has the lifeline: no program that it starts inherits it (PEP 446).
@@ -316,7 +316,7 @@ class Server:
         self._check_watched(process)
 
     def _check_watched(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait until the watchdog says that it watches. Raises RemoteError if it does not."""
+        """Wait until the watchdog reports that it is watching. Raises RemoteError if it does not."""
         said = b""
         end = time.monotonic() + _WATCHED_S
         assert process.stdout is not None
@@ -335,15 +335,15 @@ class Server:
             return
         (process, lifeline), self._watchdog = self._watchdog, None
         if word:
-            with contextlib.suppress(BrokenPipeError):  # the server has ended, and so has it
+            with contextlib.suppress(BrokenPipeError):  # the server has ended, and so has the watchdog
                 os.write(lifeline, word)
         os.close(lifeline)
-        # One that does not end is no reason to wait for ever: it does its work alone.
+        # Do not wait for ever for one that does not end: it works alone.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_S + _KILLED_S)
 
     def _signal(self, pid: int, number: signal.Signals) -> str:
-        """Send a signal. Returns why that was refused; empty if it was not."""
+        """Send a signal. Return why that was refused; empty if it was not."""
         if self.root and os.geteuid() != 0:
             return run_as_root(["kill", f"-{number.value}", "--", str(pid)], timeout_s=KILL_S)
         with contextlib.suppress(ProcessLookupError):
@@ -362,7 +362,7 @@ class Server:
 
 
 class OneServer:
-    """A part of the sandbox that is one server process, which ``_server`` knows."""
+    """A part of the sandbox that is one server process, in ``_server``."""
 
     _server: Server
 
@@ -385,7 +385,7 @@ class OneServer:
 
 
 class OnLoopback:
-    """What answers on a port of this machine.
+    """Something that answers on a port of this machine.
 
     Attributes:
         port: The port.
@@ -395,12 +395,12 @@ class OnLoopback:
 
     @property
     def host(self) -> str:
-        """Host and port: what stands before the first ``/`` of a pull reference."""
+        """Host and port: what precedes the first ``/`` of a pull reference."""
         return f"{LOOPBACK}:{self.port}"
 
     @property
     def endpoint(self) -> str:
-        """URL of everything that it serves."""
+        """Its base URL."""
         return f"http://{self.host}"
 
 
@@ -434,7 +434,7 @@ class LoopbackServer(OnLoopback, OneServer, ABC):
 
     @abstractmethod
     def _command(self) -> list[str]:
-        """Return its program and arguments, with all that they need in place."""
+        """Return its program and arguments, and prepare everything that they need."""
 
     @abstractmethod
     def _answers(self) -> bool:

@@ -67,17 +67,17 @@ def write_product(
     user: str = "",
     ledger: Path | None = None,
 ) -> Path:
-    """Write ``release.toml`` and the keys that it trusts; what is there already is kept.
+    """Write ``release.toml`` and the keys that it trusts; existing files are kept.
 
     Args:
-        folder: Where to.
+        folder: The folder.
         share: Location of the share for release candidates.
         passphrase: Encrypts the private keys.
         releases: Location of the release area; empty for none.
         names: The product's images.
-        user: Who rehearses, in the part of Riley Moss, who builds and asks: the policy lists people then, and
-            the keys have owners. Empty: names are compared by their spelling.
-        ledger: Folder of the ledger, made where it is missing; None for no ledger.
+        user: Who rehearses, in the role of Riley Moss, who builds and requests: the policy then lists people,
+            and the keys have owners. Empty: names are compared by spelling.
+        ledger: Folder of the ledger, created if missing; None for no ledger.
 
     Returns:
         Path of ``release.toml``.

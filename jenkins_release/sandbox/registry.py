@@ -21,7 +21,7 @@ class RegistryServer(LoopbackServer):
     """A registry without credentials, on a loopback port.
 
     Args:
-        folder: State folder: ``data`` holds what was pushed, configuration and log stand beside it.
+        folder: State folder: ``data`` has what was pushed, next to configuration and log.
         port: Loopback port; a free one by default.
     """
 

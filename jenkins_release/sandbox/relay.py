@@ -1,8 +1,8 @@
-"""Ports of this machine's loopback for a daemon in a network namespace of its own.
+"""Relays this machine's loopback ports to a daemon in a separate network namespace.
 
-Rootless Docker before version 26 runs in one (``rootlesskit --net=slirp4netns``): its 127.0.0.1 is
-another one, so that it does not reach the sandbox's registries. The namespace belongs to the same
-user, who may enter it (user_namespaces(7)) and listen there. What connects is relayed to the same port here.
+Rootless Docker before version 26 runs in one (``rootlesskit --net=slirp4netns``): it has a different
+127.0.0.1, so it does not reach the sandbox's registries. The namespace belongs to the same user, who may
+enter it (user_namespaces(7)) and listen there. Connections are relayed to the same port here.
 
 ``python -m jenkins_release.sandbox.relay --daemon PID --port N`` runs it.
 """
@@ -46,7 +46,7 @@ class Relay(OneServer):
         self._server = Server("relay", folder)
 
     def start(self, daemon: int, *, tied: bool = False) -> int:
-        """Start it and wait until it listens. One that runs makes way: the daemon may be another one.
+        """Start it and wait until it listens. A running one is replaced: the daemon may be a different one.
 
         Args:
             daemon: Pid of a process in the network namespace.
@@ -69,7 +69,7 @@ class Relay(OneServer):
 
     @property
     def needed(self) -> bool:
-        """Whether it was started and not stopped, also if it has ended since."""
+        """Whether it was started and not stopped, even if it has ended since."""
         return self._server.pid_file.exists()
 
 
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _listen(daemon: int, ports: Sequence[int]) -> list[socket.socket]:
-    """Return sockets that listen in the namespace; a socket stays in the one where it was made."""
+    """Return sockets that listen in the namespace; a socket stays in the namespace where it was created."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         enter = [find_program("nsenter", "util-linux"), f"--target={daemon}", "--net"]

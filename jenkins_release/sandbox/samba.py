@@ -1,8 +1,8 @@
 """A private Samba server on loopback: the share of rehearsals, the demo and the tests.
 
-``smbd`` runs in the foreground with a configuration, a password database and state folders of its
-own, as root or as any user (Debian package ``samba``). A session always acts as the user who runs
-the server, so files belong to that user whatever name the client logs in with.
+``smbd`` runs in the foreground with its own configuration, password database and state folders, as root or
+any other user (Debian package ``samba``). A session always acts as the user who runs the server, so files
+belong to that user, whatever the login name.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class SambaShare:
     """One exported folder.
 
     Attributes:
-        path: The folder; made by :meth:`SambaServer.start` when it is missing.
+        path: The folder; :meth:`SambaServer.start` creates it if missing.
         read_only: Whether clients may only read.
-        options: Further smb.conf lines of this share, such as ``{"msdfs root": "yes"}``.
+        options: More smb.conf lines of this share, such as ``{"msdfs root": "yes"}``.
     """
 
     path: Path
@@ -45,12 +45,12 @@ class SambaServer(OneServer):
     Args:
         folder: State folder: configuration, password database, locks, log, pid file.
         shares: Exported folders by share name.
-        user: Name that clients log in with; need not be an account of the machine.
-        password: Its password; handed to ``pdbedit`` on standard input and kept only as Samba's hash.
+        user: Login name for clients; need not be an account of the machine.
+        password: Its password; passed to ``pdbedit`` on standard input, and kept only as Samba's hash.
         port: TCP port on loopback; a free one by default.
         encrypt: smb.conf's ``smb encrypt``: ``default``, ``desired``, ``required`` or ``off``.
-        options: Further lines of the ``[global]`` section; they win over those written here.
-        launcher: Words before ``smbd`` that run it, such as ``unshare --mount``.
+        options: More lines of the ``[global]`` section, which override those written here.
+        launcher: Words before ``smbd``, such as ``unshare --mount``.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class SambaServer(OneServer):
         return self.folder / "smb.conf"
 
     def location(self, share: str, folder: str = "") -> str:
-        """Return the address of a share, or of a folder in it, as configuration names it.
+        """Return the address of a share, or of a folder in it, for the configuration.
 
         Args:
             share: Name of an exported folder.
@@ -90,7 +90,7 @@ class SambaServer(OneServer):
         return "/".join(part for part in (f"smb://{LOOPBACK}:{self.port}/{share}", folder) if part)
 
     def start(self, *, tied: bool = False, timeout_s: float = 60.0) -> int:
-        """Write the configuration, set the password, and start the server; a running one stays as it is.
+        """Write the configuration, set the password, and start the server; a running one is kept.
 
         Args:
             tied: End the server when the calling process dies.
@@ -101,7 +101,7 @@ class SambaServer(OneServer):
 
         Raises:
             ConfigurationError: Samba is not installed.
-            RemoteError: The port is taken, or it refused the user or its configuration, or did not
+            RemoteError: The port is taken, or the server refused the user or its configuration, or did not
                 start in time.
         """
         running = self.pid()
@@ -129,11 +129,11 @@ class SambaServer(OneServer):
         self._server.stop()
 
     def freeze(self) -> None:
-        """Halt the server and its client processes: connections stay open, nothing answers."""
+        """Freeze the server and its client processes: connections stay open, but nothing answers."""
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """Let a frozen server continue."""
         self._signal_all(signal.SIGCONT)
 
     def client_pids(self) -> list[int]:
@@ -153,7 +153,7 @@ class SambaServer(OneServer):
         return found
 
     def kill_clients(self) -> int:
-        """Kill the processes that serve clients, as a crash would, and return how many there were."""
+        """Kill the processes that serve clients, like a crash, and return how many there were."""
         pids = self.client_pids()
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -229,5 +229,5 @@ class SambaServer(OneServer):
 def _config_lines(options: Mapping[str, str]) -> list[str]:
     for key, value in options.items():
         if "\n" in key or "\n" in value:
-            raise ConfigurationError(f"smb.conf option {key!r} holds a line break")
+            raise ConfigurationError(f"smb.conf option {key!r} contains a line break")
     return [f"  {key} = {value}" for key, value in options.items()]

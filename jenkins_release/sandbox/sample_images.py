@@ -1,8 +1,8 @@
-"""The images of the demo product SkyDRM, made without ``docker build`` and without any hub.
+"""The images of the demo product SkyDRM, made without ``docker build`` or a registry.
 
-Four images on one base, as a product team's are: a static busybox below, a layer of its own for
-each service. The archive is written as a stream, so images of many gigabytes need no memory, and
-it is the same bytes for the same arguments, apart from another busybox.
+Four images on one base, like a product team's: a static busybox, and a separate layer for each service. The
+archive is written as a stream, so large images need no memory, and its bytes depend only on the arguments and
+the busybox.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def build_images(
         names: Services to build.
         base_size: Bytes of incompressible filler in the layer that all images share.
         own_size: Bytes of incompressible filler in each image's own layer.
-        broken: Services that end at once where they should serve: a bad release, to rehearse with.
+        broken: Services that end at once instead of serving: a bad release to rehearse with.
 
     Returns:
         The references, ``skydrm/<name>:<version>-<build>``.
@@ -79,12 +79,12 @@ def build_images(
 
 
 def demo_references(version: str, build: str, *, names: Sequence[str] = SERVICES) -> list[str]:
-    """Return the references that the demo images of a build have."""
+    """Return the references of the demo images of a build."""
     return [f"skydrm/{name}:{version}-{build}" for name in names]
 
 
 def is_demo_image(inspected: Mapping[str, Any]) -> bool:
-    """Whether an image, as ``docker inspect`` shows it, was made here: its time of creation is made up."""
+    """Whether an image, from ``docker inspect``, was made here, by its fictitious creation time."""
     config = inspected.get("Config") or {}
     return inspected.get("Created") == _CREATED and config.get("Entrypoint") == ["/bin/start"]
 
@@ -108,7 +108,7 @@ def demo_archive(
         base_size: Bytes of filler in the shared layer.
         own_size: Bytes of filler in each own layer.
         busybox: The static busybox; the installed one by default.
-        broken: Services that end at once where they should serve.
+        broken: Services that end at once instead of serving.
 
     Raises:
         ConfigurationError: busybox-static is not installed.
@@ -141,7 +141,7 @@ def demo_archive(
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer whose size is known before it is made, so that it can be streamed into a tar."""
+    """A layer whose size is known in advance, so that it can be streamed into a tar."""
 
     path: str
     files: bytes
@@ -155,7 +155,7 @@ class _Layer:
     def chunks(self) -> Iterator[bytes]:
         files, filler, end = self._frame()
         yield files + filler
-        # Not for secrets: data that is incompressible and the same every time.
+        # Not for secrets: incompressible data that is always the same.
         source = random.Random(self.salt)  # noqa: S311
         left = self.filler_size
         while left:
@@ -166,7 +166,7 @@ class _Layer:
 
     def _frame(self) -> tuple[bytes, bytes, bytes]:
         filler = _header("var/lib/filler.bin", self.filler_size) if self.filler_size else b""
-        # The end makes the layer a whole number of blocks, as every tar is.
+        # Padding to a whole number of blocks, as in every tar.
         return self.files, filler, bytes(2 * _BLOCK)
 
 

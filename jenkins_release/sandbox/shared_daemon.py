@@ -1,6 +1,6 @@
-"""A Docker daemon that was there before the sandbox, and that belongs to its user.
+"""An existing Docker daemon, which belongs to the user.
 
-The sandbox puts its own images there and nothing else, and takes away what it put.
+The sandbox adds only its own images, and removes what it added.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PODMAN = (
 
 @dataclass(frozen=True)
 class Look:
-    """What was found where a daemon may be.
+    """What was found at the address of a possible daemon.
 
     Attributes:
         url: Address of the daemon.
@@ -64,7 +64,7 @@ def look_for_daemon(environ: Mapping[str, str] = os.environ, *, timeout_s: float
 
 
 class SharedDaemon:
-    """The daemon at a URL, as a guest uses it.
+    """The daemon at a URL, used as a guest.
 
     Args:
         url: Its address.
@@ -74,10 +74,10 @@ class SharedDaemon:
         self._url = url
 
     def check_free(self, references: Iterable[str]) -> None:
-        """Check that no image of the user's would lose its name.
+        """Check that none of the user's images would lose its name.
 
         Raises:
-            ConfigurationError: A name is taken by an image that no sandbox made.
+            ConfigurationError: A name belongs to an image that no sandbox made.
             RemoteError: The daemon does not answer.
         """
         with self._client("inspect") as client:
@@ -86,15 +86,15 @@ class SharedDaemon:
             raise ConfigurationError(
                 f"the Docker daemon at {self._url} has other images with the names of the sandbox's: "
                 f"{', '.join(taken)}",
-                hint="they are left alone: choose another build with --images, or rename them (docker tag)",
+                hint="they are kept: choose another build with --images, or rename them (docker tag)",
             )
 
     def remove(self, references: Iterable[str], registries: Iterable[str]) -> None:
-        """Remove the sandbox's images, and those that came from its registries; others stay.
+        """Remove the sandbox's images, and those from its registries; others stay.
 
         Args:
-            references: Names that the sandbox gave.
-            registries: Hosts with ports, which only the sandbox's images have in their names.
+            references: Names from the sandbox.
+            registries: Hosts with ports, which only occur in names of the sandbox's images.
 
         Raises:
             RemoteError: The daemon does not answer, or a container still uses an image.
@@ -112,10 +112,10 @@ class SharedDaemon:
         """Check that the daemon reaches a registry of the sandbox on 127.0.0.1.
 
         Args:
-            registry: Host and port of one that asks for no login.
+            registry: Host and port of a registry without a login.
 
         Raises:
-            ConfigurationError: It does not: it is on another machine, or in a network of its own.
+            ConfigurationError: It does not: it is on another machine, or in a separate network.
             RemoteError: The daemon does not answer.
         """
         with self._client("ask for an image of the sandbox's registry") as client:
@@ -127,13 +127,13 @@ class SharedDaemon:
                 raise ConfigurationError(
                     f"the Docker daemon at {self._url} does not reach the sandbox's registry on {registry}: "
                     f"{error.explanation or error}",
-                    hint="it has to share the network of this machine; DOCKER_HOST may name another daemon",
+                    hint="it must share this machine's network; set DOCKER_HOST to use another daemon",
                 ) from error
 
     def foreign_network(self) -> int | None:
         """Return the pid of the daemon if it is in another network namespace, as rootless Docker is.
 
-        None if it is in this one, or where that cannot be told: it listens on no socket of this machine.
+        None if it is in this one, or if that is unknown because it does not listen on a local socket.
         """
         path = self._url.removeprefix("unix://")
         if path == self._url:

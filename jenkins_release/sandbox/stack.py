@@ -1,7 +1,6 @@
 """The whole sandbox: every server that a release needs, on free loopback ports, in one folder.
 
-The credentials in the folder are made for one sandbox and open nothing else; the file that holds
-them has mode 0600.
+The credentials in the folder open only this sandbox; their file has mode 0600.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _State:
-    """What a sandbox is made of, so that another process finds it again."""
+    """The parts of a sandbox, so that another process can find it."""
 
     samba_port: int
     registry_port: int
@@ -60,7 +59,7 @@ class _State:
 
 @contextlib.contextmanager
 def ended_after(clean_up: Callable[[], None]) -> Iterator[None]:
-    """Clean up after the block, whether it fails or not."""
+    """Clean up after the block, whether or not it fails."""
     with cleaned_up_after_failure(clean_up):
         yield
     clean_up()
@@ -70,8 +69,8 @@ class Sandbox:
     """Docker, Samba, a registry, ECR and the rest of AWS on loopback.
 
     Args:
-        folder: Where all of it stands.
-        environ: The environment; a daemon that it names is used instead of a private one.
+        folder: Folder of the sandbox.
+        environ: The environment; if it names a daemon, that is used instead of a private one.
     """
 
     def __init__(self, folder: Path, *, environ: Mapping[str, str] | None = None) -> None:
@@ -88,17 +87,17 @@ class Sandbox:
 
     @property
     def running(self) -> bool:
-        """Whether the sandbox was started and each of its servers runs."""
+        """Whether the sandbox was started and all its servers are running."""
         return self._state is not None and all(self.servers().values())
 
     @property
     def share_location(self) -> str:
-        """The share of the release candidates, as ``release.toml`` names it."""
+        """The share of the release candidates, for ``release.toml``."""
         return self.samba.location(CANDIDATE_SHARE)
 
     @property
     def release_location(self) -> str:
-        """The share of the published releases, as ``release.toml`` names it."""
+        """The share of the published releases, for ``release.toml``."""
         return self.samba.location(RELEASE_SHARE)
 
     @property
@@ -112,16 +111,16 @@ class Sandbox:
         return self.folder / "shares" / CANDIDATE_SHARE
 
     def start(self, *, tied: bool = False) -> None:
-        """Start every server that does not run.
+        """Start every server that is not running.
 
-        They end with the calling process until the last of them has started.
+        Until the last of them has started, they end with the calling process.
 
         Args:
-            tied: End the servers that are started here when the calling process ends; see :meth:`untie`.
+            tied: End the servers started here when the calling process ends; see :meth:`untie`.
 
         Raises:
-            ConfigurationError: The machine lacks something; the reasons name all of it, and nothing was made.
-                Or the Docker daemon that is there does not reach the sandbox's registry.
+            ConfigurationError: The machine lacks something: the reasons name everything, and nothing was
+                created. Or the existing Docker daemon does not reach the sandbox's registry.
             RemoteError: A server did not start; everything started so far is stopped.
         """
         if self.running:
@@ -135,13 +134,13 @@ class Sandbox:
             if state is not None and look.trouble:
                 raise ConfigurationError(
                     f"the sandbox in {self.folder} began with the Docker daemon at {state.docker_host}, "
-                    f"which cannot be used any more: {look.trouble}",
+                    f"which can no longer be used: {look.trouble}",
                     hint="start that daemon, or remove the sandbox: jenkins-release sandbox stop --remove",
                 )
             state = state or self._new_state(look)
             check_needs(own_docker=state.own_docker, daemon=look.trouble)
         else:
-            check_needs(own_docker=True, daemon="this sandbox began with one of its own")
+            check_needs(own_docker=True, daemon="this sandbox began with its own daemon")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._make(state)
         self._write(state)
@@ -163,19 +162,19 @@ class Sandbox:
             server.untie()
 
     def stop(self) -> None:
-        """Stop every server by its pid. What they stored stays.
+        """Stop every server by its pid, and keep what they stored.
 
         Raises:
             RemoteError: One of them does not end.
         """
-        with contextlib.ExitStack() as stack:  # each, whatever happens with another one
+        with contextlib.ExitStack() as stack:  # each one, whatever happens to the others
             for server in self._servers():
                 stack.callback(server.stop)
 
     def _stop_and_forget(self) -> None:
-        """Undo a first start: with another Docker daemon the next one may work."""
+        """Undo a first start: with another Docker daemon, the next one may work."""
         self.stop()
-        if self.docker is None:  # else there is a folder of root's, which only remove() takes away
+        if self.docker is None:  # otherwise root owns a folder, which only remove() removes
             (self.folder / _STATE_FILE).unlink()
             self._state = None
 
@@ -209,7 +208,7 @@ class Sandbox:
         shutil.rmtree(self.folder, ignore_errors=True)
         if not self.folder.exists():
             return
-        # Files of root, where the daemon ran through sudo.
+        # Files of root, if the daemon ran through sudo.
         if refused := run_as_root(
             ["rm", "-rf", "--one-file-system", "--", str(self.folder)], timeout_s=REMOVAL_S
         ):
@@ -233,7 +232,7 @@ class Sandbox:
             return build_images(engine, version, build, base_size=base_size, own_size=own_size)
 
     def _reach(self) -> None:
-        """Have the shared daemon reach the registries on this machine's loopback."""
+        """Let the shared daemon reach the registries on this machine's loopback."""
         daemon = SharedDaemon(self.docker_host)
         foreign = daemon.foreign_network()
         if foreign is not None:
@@ -250,7 +249,7 @@ class Sandbox:
         return []
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that lead the command line, boto3 and docker here.
+        """Return the variables that direct the command line, boto3 and docker here.
 
         Raises:
             ConfigurationError: The sandbox was never started.
@@ -271,7 +270,7 @@ class Sandbox:
         }
 
     def add_saas(self, names: Sequence[str], *, cluster: str = CLUSTER) -> str:
-        """Create a SaaS stack on the sandbox's ECS, which runs no release so far.
+        """Create a SaaS stack on the sandbox's ECS, which does not run a release yet.
 
         Args:
             names: Short names of the images that its services run, one each.
@@ -295,7 +294,7 @@ class Sandbox:
 
     @property
     def docker_host(self) -> str:
-        """URL of the Docker daemon: the sandbox's own, or the one that was there."""
+        """URL of the Docker daemon: the sandbox's own, or the existing one."""
         if self.docker is not None:
             return self.docker.base_url
         return self._state.docker_host if self._state else ""
@@ -313,7 +312,7 @@ class Sandbox:
         return found if self.docker is None else {"dockerd": self.docker.pid(), **found}
 
     def _new_state(self, look: Look) -> _State:
-        """Choose ports and make credentials; a sandbox that is started again keeps both."""
+        """Choose ports and create credentials; a restarted sandbox keeps both."""
         return _State(
             samba_port=free_port(),
             registry_port=free_port(),

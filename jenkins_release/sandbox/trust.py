@@ -22,7 +22,7 @@ from jenkins_release.steps.trust.document import (
 
 
 def begin_trust(config: Path, environ: Mapping[str, str], passphrase: SecretStr) -> str:
-    """Publish version 1 of the trust document of the sandbox's product; one that is there is kept.
+    """Publish version 1 of the trust document of the sandbox's product; an existing one is kept.
 
     Args:
         config: The product's ``release.toml``.

@@ -220,7 +220,7 @@ def test_a_first_start_that_fails_keeps_no_daemon(tmp_path: Path, raw_server: Ra
     box = Sandbox(tmp_path / "box", environ=environ)
     with pytest.raises(ConfigurationError, match="does not reach the sandbox's registry") as caught:
         box.start(tied=True)
-    assert "DOCKER_HOST may name another daemon" in caught.value.hint
+    assert "set DOCKER_HOST to use another daemon" in caught.value.hint
     assert not (box.samba.pid() or box.registry.pid() or box.ecr.pid() or box.moto.pid())
     assert not box.exists
     assert not Sandbox(box.folder, environ=environ).exists

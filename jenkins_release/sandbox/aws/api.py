@@ -1,7 +1,7 @@
-"""AWS services besides ECR that the front answers: JSON, checked against botocore's own models.
+"""AWS services besides ECR that the front serves: JSON, checked against botocore's models.
 
-What comes in is checked as AWS does it, and what goes out too: an answer that AWS could not have given
-is a mistake of the sandbox, and is answered as one.
+Requests are checked as in AWS, and so are responses: a response that AWS could not have given is a bug in the
+sandbox, and is reported as one.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class JsonApi:
     """One service.
 
     Args:
-        service: boto3's name of it, such as ``ecs``; also the one in policies and signatures.
-        actions: The actions that it knows.
-        resources: Returns the ARNs that a policy has to allow for an action with its arguments.
-        invalid: Code of the error for arguments that do not fit the model.
+        service: boto3's name of it, such as ``ecs``; also used in policies and signatures.
+        actions: The supported actions.
+        resources: Returns the ARNs that a policy must allow for an action with its arguments.
+        invalid: Error code for arguments that do not match the model.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class JsonApi:
         self._invalid = invalid
 
     def action(self, target: str, path: str) -> str:
-        """Return the action that a request is for, empty if it is another service's.
+        """Return the action of a request, empty if it is for another service.
 
         Args:
-            target: The header ``X-Amz-Target``, which JSON 1.1 has.
-            path: The path, which REST goes by.
+            target: The header ``X-Amz-Target``, used by JSON 1.1.
+            path: The path, used by REST.
         """
         if target:
             return target.removeprefix(self._target) if target.startswith(self._target) else ""
@@ -63,7 +63,7 @@ class JsonApi:
         """Return the arguments of an action.
 
         Raises:
-            ApiFault: UnknownOperationException, SerializationException, or arguments that do not fit.
+            ApiFault: UnknownOperationException, SerializationException, or an error for invalid arguments.
         """
         if action not in self._actions:
             raise ApiFault("UnknownOperationException", f"the sandbox does not know {self.service}:{action}")
@@ -78,14 +78,14 @@ class JsonApi:
         return dict(arguments)
 
     def resources(self, action: str, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """Return the ARNs that the caller needs rights on."""
+        """Return the ARNs for which the caller needs rights."""
         return self._resources(action, arguments)
 
     def answer(self, action: str, arguments: Mapping[str, Any]) -> Answer:
         """Run an action.
 
         Raises:
-            ApiFault: AWS's error; or InternalFailure, where the sandbox made an answer that AWS cannot give.
+            ApiFault: AWS's error; or InternalFailure if the sandbox made a response that AWS cannot give.
         """
         answer = self._actions[action](arguments)
         shape = _model(self.service).operation_model(action).output_shape

@@ -16,7 +16,7 @@ MAX_DEFINITION = 64 * 1024
 
 
 class EcsApi(JsonApi):
-    """ECS, as far as a refresh and a rehearsal need it.
+    """The parts of ECS that a refresh and a rehearsal need.
 
     Args:
         state: Its state.
@@ -38,7 +38,7 @@ class EcsApi(JsonApi):
         super().__init__("ecs", actions, self._arns, invalid="InvalidParameterException")
 
     def answer(self, action: str, arguments: Mapping[str, Any]) -> Answer:
-        """Run an action; after botocore's model was asked, add what it does not know yet."""
+        """Run an action; after the check against botocore's model, add what it does not know yet."""
         answer = super().answer(action, arguments)
         if action != "DescribeTaskDefinition" or not self._state.newer:
             return answer

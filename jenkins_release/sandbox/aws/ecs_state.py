@@ -1,8 +1,8 @@
-"""What the sandbox's ECS remembers, and how its services progress: one step at a time.
+"""The state of the sandbox's ECS, and how its services progress in steps.
 
-A step starts tasks, brings them up or lets them fail, stops old ones, and settles a deployment, in
-the order in which ECS does it. Steps come with each look at the services, with the clock, or only when
-they are asked for. Nothing is kept over a restart.
+A step starts tasks, brings them up or lets them fail, stops old ones, and settles a deployment, in the same
+order as ECS. Steps are taken on each look at the services, by the clock, or only on request. Nothing survives
+a restart.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Kind = Literal["pull", "crash", "hang", "wrong", "sick", "flap"]
 MAX_EVENTS = 100
 """Events that a service keeps (ECS API reference, Service)."""
 _MOST_STEPS = 50
-"""Steps that are caught up with when nobody has looked for long: by then everything has settled."""
+"""Maximum steps to catch up after a long time without a look: by then, everything has settled."""
 _OLD_ENOUGH = 2
-"""Steps that a task has to run before its deployment counts as settled."""
+"""Steps that a task must run before its deployment counts as settled."""
 
 
 class Misbehaviour(BaseModel):
-    """What goes wrong with tasks whose image contains a text.
+    """What goes wrong with tasks whose image name contains a text.
 
     Attributes:
         kind: ``pull``: the image cannot be pulled. ``crash``: its process ends. ``hang``: it never comes
             up. ``wrong``: the agent pulls another digest. ``sick``: it answers 500. ``flap``: it answers
             200 and 500 in turn.
-        image: The text; any image where empty.
-        service: Only in this service; in any where empty.
+        image: The text; any image if empty.
+        service: Only in this service; in any if empty.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -95,8 +95,8 @@ class Paced(ABC):
     """What progresses in steps.
 
     Args:
-        pace: When a step is taken: with each look, with the clock, or only when it is asked for.
-        step_s: Seconds of a step where the clock takes them.
+        pace: When a step is taken: on each look, by the clock, or only on request.
+        step_s: Seconds of a step by the clock.
         clock: Seconds since the epoch.
     """
 
@@ -114,7 +114,7 @@ class Paced(ABC):
         """Take a step."""
 
     def looked(self) -> None:
-        """Somebody looks: take the steps that are due."""
+        """Take the steps that are due on a look."""
         with self.lock:
             if self.pace == "look":
                 self.step()
@@ -133,11 +133,11 @@ class EcsState(Paced):
         pacing: See :class:`Paced`.
 
     Attributes:
-        stale_looks: So many looks at a service after an update still show what was before it: ECS is
-            eventually consistent.
-        late_updates: So many updates do not find a revision that was registered from then on.
-        newer: What DescribeTaskDefinition says besides what botocore's model of it has; a value stands for a
-            field of the definition, or of each container if its name begins with ``container.``.
+        stale_looks: How many looks at a service after an update still show the old state: ECS is eventually
+            consistent.
+        late_updates: How many updates do not find a revision that is registered from now on.
+        newer: Additional fields of DescribeTaskDefinition that botocore's model does not have, in the
+            definition, or in each container if the name begins with ``container.``.
     """
 
     def __init__(self, ecr: EcrState, **pacing: Any) -> None:
@@ -182,11 +182,11 @@ class EcsState(Paced):
         return {each["name"]: each["image"] for each in self.definitions[definition]["containerDefinitions"]}
 
     def digest(self, service: str, image: str) -> str | None:
-        """Return the digest that an agent pulls for an image; None where ECR does not have it."""
+        """Return the digest that an agent pulls for an image; None if ECR does not have it."""
         if self._is("wrong", service, {"": image}):
             return "sha256:" + "0" * 64
         host, _, path = image.partition("/")
-        if "." not in host and ":" not in host:  # a public image, which nobody here has to push first
+        if "." not in host and ":" not in host:  # a public image, which does not have to be pushed first
             return f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
         name, at, digest = path.partition("@")
         if not at:
@@ -198,7 +198,7 @@ class EcsState(Paced):
         return found.digest if found else None
 
     def application(self, cluster: str, name: str) -> tuple[int, Mapping[str, Any]]:
-        """Answer as a service itself does: its version, as the tag of its image in ECR tells it."""
+        """Answer like the service itself: with its version, from the tag of its image in ECR."""
         with self.lock:
             self.looked()
             service = self.services.get((cluster, name))

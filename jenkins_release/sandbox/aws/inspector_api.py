@@ -1,6 +1,7 @@
-"""The sandbox's Amazon Inspector: what it covers, and what it found in images of the ECR front.
+"""The sandbox's Amazon Inspector: its coverage and findings for images of the ECR front.
 
-It says of an image what was ordered of its scan (:class:`jenkins_release.sandbox.ecr.state.ScanOrder`).
+Its answers for an image are those that were ordered for its scan
+(:class:`jenkins_release.sandbox.ecr.state.ScanOrder`).
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class InspectorApi(JsonApi):
 
 
 def _values(arguments: Mapping[str, Any], name: str) -> list[str]:
-    """Return the values that a filter asks for; it takes equality only, which is all that is used."""
+    """Return the values of a filter; only equality is supported, since nothing else is used."""
     filters = arguments.get("filterCriteria", {}).get(name, [])
     if not filters or any(each["comparison"] != "EQUALS" for each in filters):
         raise ApiFault("ValidationException", f"the sandbox wants {name} EQUALS a value")

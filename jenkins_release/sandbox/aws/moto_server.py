@@ -1,7 +1,7 @@
-"""AWS besides ECR: moto in a process of its own, on a loopback port.
+"""AWS besides ECR: moto in a separate process, on a loopback port.
 
-``python -m jenkins_release.sandbox.aws.moto_server --port N`` runs it; moto keeps everything in memory
-and checks neither signatures nor permissions. Its IAM users may use the ECR front, which checks both.
+``python -m jenkins_release.sandbox.aws.moto_server --port N`` runs it. moto keeps everything in memory, and
+checks neither signatures nor permissions. Its IAM users can use the ECR front, which checks both.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from jenkins_release.sandbox.iam.moto_lag import Late
 from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer, listening
 
 _CHANGING = {"iam": ("users", "access_keys", "managed_policies", "tagger"), "secretsmanager": ("secrets",)}
-"""Service to what moto keeps in its backend, and calls change."""
+"""Service to the state in moto's backend that calls change."""
 
 
 class MotoServer(LoopbackServer):
-    """moto as a process: every service but ECR.
+    """moto as a process: every service except ECR.
 
     Args:
         folder: Folder of its log and pid file.
@@ -42,7 +42,7 @@ class MotoServer(LoopbackServer):
         return listening(self.port)
 
     def environment(self) -> dict[str, str]:
-        """Return the environment that leads boto3 here for every service without an endpoint of its own."""
+        """Return the environment that directs boto3 here for every service without its own endpoint."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "sandbox",
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     complete_iam()
     late = Late(DomainDispatcherApplication(create_backend_app), _states(), _CHANGING)
     application = with_snapshot(late, ACCOUNT, REGION)
-    # Not moto's own server: it serves nothing beside moto.
+    # Not moto's own server, which serves only moto.
     server = make_server(LOOPBACK, options.port, application, threaded=True, request_handler=_handler())
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _states() -> dict[str, Callable[[], dict[str, Any]]]:
-    """Return how to find the state of the services that may be late; moto makes it anew at a reset."""
+    """Return how to find the state of the services that may be late; moto recreates it at a reset."""
     from moto.iam.models import iam_backends
     from moto.secretsmanager.models import secretsmanager_backends
 
@@ -93,7 +93,7 @@ def _states() -> dict[str, Callable[[], dict[str, Any]]]:
 
 
 def _handler() -> Any:
-    """Return moto's request handler without its log; it calls itself what S3 does, for whom it stands."""
+    """Return moto's request handler, without its log and with S3's server name."""
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
     own = {"log": lambda *_: None, "version_string": lambda _: "AmazonS3"}

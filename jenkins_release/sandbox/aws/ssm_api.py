@@ -1,7 +1,7 @@
-"""The sandbox's Run Command: commands that go over instances in batches, and may fail on some of them.
+"""The sandbox's Run Command: commands run on instances in batches, and may fail on some of them.
 
-A step brings the instances of a batch from ``Pending`` over ``InProgress`` to their end; the next batch
-begins when an instance has ended, as long as not more errors came than are allowed.
+A step moves the instances of a batch from ``Pending`` through ``InProgress`` to their end; the next batch
+begins when an instance has ended, unless there were more errors than allowed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Instance(BaseModel):
         ident: Its id.
         tags: Its tags.
         ends: How a command ends on it: ``Success``, ``Failed``, ``TimedOut``, or ``hang`` for never.
-        fails_on: Only a command with a parameter that contains this text ends so; any where empty.
-        output: What it writes.
-        errors: What its last step writes to its error stream.
+        fails_on: Only a command with a parameter that contains this text ends like that; any if empty.
+        output: Its output.
+        errors: The error output of its last step.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -69,7 +69,7 @@ class CommandState:
     stale: dict[str, int] = field(default_factory=dict)
 
     def is_stale(self, look: str, looks: int) -> bool:
-        """Whether a look does not see what was done, as the first ones of its kind do not."""
+        """Whether a look does not see the change yet, like the first looks of its kind."""
         seen = self.stale[look] = self.stale.get(look, 0) + 1
         return seen <= looks
 
@@ -83,8 +83,8 @@ class SsmState(Paced):
 
     Attributes:
         documents: Document to the names of its steps.
-        stale: Kind of look, of :data:`LOOKS`, to how many of them do not see what was done: SSM is eventually
-            consistent.
+        stale: Kind of look, from :data:`LOOKS`, to how many of them do not see a change yet: SSM is
+            eventually consistent.
     """
 
     def __init__(self, ecr: EcrState, **pacing: Any) -> None:
@@ -116,7 +116,7 @@ class SsmState(Paced):
             return command
 
     def installed(self, instance: str) -> str:
-        """Return the parameters of the last command that succeeded on an instance, as one text."""
+        """Return the parameters of the last successful command on an instance, as one text."""
         with self.lock:
             for command in reversed(self.commands.values()):
                 for each in command.invocations:

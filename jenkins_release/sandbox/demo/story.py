@@ -1,4 +1,4 @@
-"""The demo: one whole release on real servers, told command by command."""
+"""The demo: one whole release on real servers, shown command by command."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _JUNIT = """\
 
 
 def run_demo(say: Callable[[str], None], folder: Path | None, *, environ: Mapping[str, str]) -> int:
-    """Run the whole release and tell about it.
+    """Run the whole release and explain it.
 
     Args:
         say: Takes each line.
-        folder: Where the sandbox stands and stays; a temporary folder, removed, when None.
+        folder: Where the sandbox is kept; a temporary folder, which is removed, if None.
         environ: The environment.
 
     Returns:
         The number of steps that ran.
 
     Raises:
-        ReleaseError: Something did not end as it should; everything is stopped before.
+        ReleaseError: Something failed; everything is stopped first.
     """
     if folder is not None:
         stack = Sandbox(folder, environ=environ)
@@ -99,16 +99,16 @@ class _Demo:
         return self._tell.steps
 
     def _build_installers(self) -> None:
-        """Leave installers in the build's output, and have the configuration name them."""
+        """Write installers to the build's output, and configure them."""
         output = self._product / "out"
         output.mkdir(exist_ok=True)
         for name in (f"SkyDRM-{VERSION}.msi", f"skydrm-{VERSION}-{BUILD}.x86_64.rpm"):
-            (output / name).write_bytes(random.Random(name).randbytes(5_000_000))  # noqa: S311 - no secret
+            (output / name).write_bytes(random.Random(name).randbytes(5_000_000))  # noqa: S311 - not a secret
         with (self._product / "release.toml").open("a", encoding="utf-8") as file:
             file.write('\n[[installers]]\nfiles = "out/*-{version}*"\n')
 
     def _open_customer_side(self) -> None:
-        """Have a bucket for downloads, and services on ECS that run something else."""
+        """Create a bucket for downloads, and ECS services that run something else."""
         environ = self._stack.environment()
         client = boto3.client(
             "s3",
@@ -129,7 +129,7 @@ class _Demo:
         tell.command("candidate", "export", "--version", VERSION, "--build", BUILD, only=named)
         for image in images:
             engine.untag(image)
-        tell.title("Nobody has signed off: the gate is shut")
+        tell.title("No one has signed off: the gate is shut")
         tell.command("promote", "run", _REF, status=3, only="error|found 0|exit status")
         tell.title("QA loads it, checked on the way (by hand works too), and signs off")
         tell.command("candidate", "load", _REF, lines=slice(0, 1))
@@ -139,19 +139,21 @@ class _Demo:
         results = str(self._product / "junit.xml")
         tested = ("--results", results)
         tell.command("qa", "sign-off", _REF, "--verdict", "pass", *tested, lines=slice(0, 1))
-        tell.title("Riley asks for the release, signed; Alex, another person, approves exactly this plan")
+        tell.title(
+            "Riley signs the request for the release; Alex, another person, approves exactly this plan"
+        )
         tell.command("promote", "plan", _REF, "--out", "plan.json", only="to push|to publish|found 0|asks")
         consent = ("--reason", "8.1.0 goes out")
         tell.command("promote", "approve", "plan.json", *consent, only="approved|gate")
-        tell.title("Container: now it may be promoted, and run again there is nothing to do")
+        tell.title("Container: now it can be promoted; running it again finds nothing to do")
         tell.command("promote", "run", _REF, only="promoted|skydrm/rms|proven|recorded")
         tell.command("promote", "run", _REF, lines=slice(0, 1))
 
     def _customer(self, engine: DockerEngine) -> None:
-        """Pull as a customer: a principal that may pull and nothing else, on an empty daemon."""
+        """Pull as a customer: a principal that may only pull, on an empty daemon."""
         record = Candidate.from_bytes((self._candidate / "candidate.json").read_bytes(), "candidate.json")
         self._tell.title(
-            "A customer pulls with a key that may do nothing else: it is what QA validated, and it runs"
+            "A customer pulls with a pull-only key: the images are what QA validated, and they run"
         )
         statements = [
             PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
@@ -192,12 +194,14 @@ class _Demo:
             daemon.close()
 
     def _publish(self) -> None:
-        self._tell.title("8.X: the installers go to the release area, read back there, and to the portal")
+        self._tell.title(
+            "8.X: the installers go to the release area, where they are read back, and to the portal"
+        )
         self._tell.command("release", "publish", _REF, only="published|msi|proven|copied|recorded")
         self._tell.command("release", "portal", VERSION)
         self._tell.command("release", "list")
 
     def _refresh(self) -> None:
-        self._tell.title("SaaS: the stack gets the promoted digests, is asked for its health, and runs them")
+        self._tell.title("SaaS: the stack gets the promoted digests, passes its health checks, and runs them")
         self._tell.command("saas", "refresh", VERSION, only="refreshed|healthy|recorded")
         self._tell.command("saas", "status", only=r"^(rehearsal|part|rms|viewer) ")

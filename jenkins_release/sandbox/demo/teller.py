@@ -1,4 +1,4 @@
-"""Telling a demo: commands as they are typed, what they print, and that they end as they should."""
+"""Shows a demo: commands as typed and their output, and checks how they end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_S = 900.0
 
 
 class Teller:
-    """Runs commands and tells them.
+    """Runs commands and shows them.
 
     Args:
         say: Takes each line.
@@ -27,7 +27,7 @@ class Teller:
         folder: Where ``jenkins-release`` runs.
 
     Attributes:
-        steps: How many commands ended as they should.
+        steps: How many commands ended as expected.
     """
 
     def __init__(self, say: Callable[[str], None], environ: Mapping[str, str], folder: Path) -> None:
@@ -41,7 +41,7 @@ class Teller:
         self._say(f"\n== {text}")
 
     def line(self, text: str) -> None:
-        """Tell one line, with its digests cut."""
+        """Show one line, with its digests shortened."""
         self._say(self._short(f"    {text}"))
 
     def command(
@@ -56,9 +56,9 @@ class Teller:
 
         Args:
             words: Its arguments.
-            status: Exit status that it has to end with.
-            lines: Which lines of its output are told; all of them by default.
-            only: Regular expression of the lines that are told.
+            status: Expected exit status.
+            lines: Which lines of its output to show; all by default.
+            only: Regular expression for the lines to show.
             environ: Variables to add.
         """
         command = [sys.executable, "-m", "jenkins_release", *words]
@@ -105,6 +105,6 @@ class Teller:
 
     @staticmethod
     def _short(line: str) -> str:
-        """Cut digests to twelve digits, and the titles above them by as much."""
+        """Shorten digests to twelve digits, and the titles above them by the same amount."""
         cut = _DIGEST.sub(r"\1", line) if _DIGEST.search(line) else _WIDE.sub("", line, count=1)
         return cut if len(cut) <= _LONG else f"{cut[: _LONG - 3]}..."

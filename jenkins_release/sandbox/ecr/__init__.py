@@ -1,1 +1,1 @@
-"""Amazon ECR for the sandbox: its API, its registry, and the faults that it can show."""
+"""Amazon ECR for the sandbox: its API, its registry, and the faults that it can inject."""

@@ -1,4 +1,4 @@
-"""Who calls the ECR front, and whether they may: SigV4 signatures, registry tokens, policies."""
+"""Who calls the ECR front, and with which rights: SigV4 signatures, registry tokens, policies."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from jenkins_release.sandbox.iam.users import IamKey
 from jenkins_release.sandbox.process import LOOPBACK
 
 MAX_SKEW_S = 15 * 60
-"""Seconds that the time of a request may be off (IAM user guide, "Signature Version 4")."""
+"""Maximum clock skew of a request in seconds (IAM user guide, "Signature Version 4")."""
 DOWNLOADS = "/_sandbox/layers/"
-"""Where the URLs of GetDownloadUrlForLayer lead."""
+"""Path of the URLs from GetDownloadUrlForLayer."""
 DOWNLOAD_S = 3600
-"""Seconds that such a URL works."""
+"""Seconds that such a URL is valid."""
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,\s]+)/(?P<date>\d{8})/(?P<region>[\w-]+)/(?P<service>[\w-]+)"
@@ -42,7 +42,7 @@ def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes, s
     the IAM user guide describes the algorithm).
 
     Args:
-        state: Knows the access keys.
+        state: Has the access keys.
         url: URL that was called.
         headers: Headers as received, names in lower case.
         body: Body as received.
@@ -69,7 +69,7 @@ def caller(state: EcrState, url: str, headers: Mapping[str, str], body: bytes, s
     _check_scope(state, parts, headers, service)
     signed = set(parts["signed"].split(";"))
     claimed_body = headers.get("x-amz-content-sha256")
-    # REST has no target: its action stands in the path, which is always signed.
+    # REST has no target: its action is in the path, which is always signed.
     if not {"host", "x-amz-date", *({"x-amz-target"} & set(headers))} <= signed or (
         claimed_body is not None and claimed_body != hashlib.sha256(body).hexdigest()
     ):
@@ -119,10 +119,10 @@ def authorize(
     """Check that a principal may do something, as IAM evaluates identity policies.
 
     Args:
-        state: Knows the principals.
+        state: Has the principals.
         arn: The principal.
-        action: Such as ``ecr:PutImage``.
-        repository: The repository it is done to; None for actions on the whole registry.
+        action: For example ``ecr:PutImage``.
+        repository: The repository; None for actions on the whole registry.
         address: Address of the caller.
 
     Raises:
@@ -141,14 +141,14 @@ def authorize_on(
     repository: str | None = None,
     address: str = LOOPBACK,
 ) -> None:
-    """Check that a principal may do something to a resource that is known by its ARN.
+    """Check that a principal may do something to a resource with an ARN.
 
     Args:
-        state: Knows the principals.
+        state: Has the principals.
         arn: The principal.
-        action: Such as ``ecs:UpdateService``.
+        action: For example ``ecs:UpdateService``.
         resource: The resource's ARN.
-        repository: The repository that it is, whose own policy counts too.
+        repository: Its repository, whose own policy counts too.
         address: Address of the caller.
 
     Raises:
@@ -180,7 +180,7 @@ def authorize_on(
 
 
 def _shared(state: EcrState, arn: str, action: str, repository: str | None) -> bool:
-    """Whether a principal of another account is let in by the repository's policy; our own need none."""
+    """Whether a repository's policy allows a principal of another account; our own principals need none."""
     account = arn.split(":")[4]
     if account == state.account or repository is None:
         return True
@@ -196,7 +196,7 @@ def _shared(state: EcrState, arn: str, action: str, repository: str | None) -> b
 
 
 def download_path(state: EcrState, storage: str, digest: str) -> str:
-    """Return a path that serves one layer without credentials for an hour, as S3's pre-signed URLs do."""
+    """Return a path that serves one layer without credentials for an hour, like S3's presigned URLs."""
     expires = str(int(state.clock()) + DOWNLOAD_S)
     signature = _download_signature(state, storage, digest, expires)
     return f"{DOWNLOADS}{storage}/{digest}?expires={expires}&signature={signature}"
@@ -206,7 +206,7 @@ def check_download(state: EcrState, path: str, query: Mapping[str, str]) -> tupl
     """Return storage and digest of a path that :func:`download_path` made.
 
     Raises:
-        ApiFault: AccessDenied: it was not made here, or its time is over.
+        ApiFault: AccessDenied: it was not made here, or has expired.
     """
     storage, _, digest = path.removeprefix(DOWNLOADS).rpartition("/")
     expires = query.get("expires", "")

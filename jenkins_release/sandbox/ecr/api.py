@@ -1,7 +1,7 @@
-"""The JSON API of the ECR front: protocol, checks that all actions share, and the repositories' actions.
+"""The JSON API of the ECR front: protocol, checks for all actions, and the actions on repositories.
 
-Requests are checked against botocore's own model of the service; errors have the codes of the ECR
-API reference. The actions on images stand in :mod:`jenkins_release.sandbox.ecr.images`.
+Requests are checked against botocore's own model of the service; errors have the codes of the ECR API
+reference. The actions on images are in :mod:`jenkins_release.sandbox.ecr.images`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from jenkins_release.sandbox.ecr.state import EcrState, RepositoryState
 from jenkins_release.sandbox.ecr.store import RegistryStore
 
 TARGET = "AmazonEC2ContainerRegistry_V20150921."
-"""What stands before the action in the ``X-Amz-Target`` header."""
+"""Prefix of the action in the ``X-Amz-Target`` header."""
 CONTENT_TYPE = "application/x-amz-json-1.1"
 """Media type of the API's requests and answers."""
 LIST_LIMIT = 100
-"""Items in one answer where the caller does not say."""
+"""Default number of items in one answer."""
 
 _NAME = re.compile(r"(?=.{2,256}$)[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 _ARN_NAME = re.compile(r"arn:aws:ecr:[\w-]+:\d{12}:repository/(.+)")
@@ -42,11 +42,11 @@ class ApiCall:
 
     Attributes:
         state: The front's state.
-        store: The registry behind.
+        store: The registry behind the front.
         host: Host and port of the front.
         arn: The principal.
         parameters: The action's arguments.
-        fault: The fault on this call.
+        fault: The fault for this call.
         blob_mounting: Whether the account opted in to blob mounting.
     """
 
@@ -59,11 +59,11 @@ class ApiCall:
     blob_mounting: bool = False
 
     def repository(self) -> RepositoryState:
-        """Return the repository that the call names."""
+        """Return the call's repository."""
         return self.state.repository(self.parameters["repositoryName"])
 
     def page(self, items: Sequence[T]) -> tuple[Sequence[T], dict[str, str]]:
-        """Return the page of ``items`` that the call asks for, and ``nextToken`` where more follow."""
+        """Return the requested page of ``items``, and ``nextToken`` if more follow."""
         start, size = 0, self.parameters.get("maxResults", LIST_LIMIT)
         if token := self.parameters.get("nextToken"):
             try:
@@ -115,7 +115,7 @@ def invalid(why: str) -> ApiFault:
 
 
 def check_registry(call: ApiCall) -> None:
-    """Refuse a ``registryId`` of another account, as ECR does where no policy shares a repository."""
+    """Refuse a ``registryId`` of another account, like ECR if no policy shares a repository."""
     registry = call.parameters.get("registryId", call.state.account)
     if registry != call.state.account:
         name = call.parameters.get("repositoryName") or ", ".join(call.parameters.get("repositoryNames", []))
@@ -126,7 +126,7 @@ def check_registry(call: ApiCall) -> None:
 
 
 def repository_of(action: str, parameters: Mapping[str, Any]) -> str | None:
-    """Return the repository whose ARN a policy has to name; None for actions on the whole registry."""
+    """Return the repository whose ARN a policy must name; None for actions on the whole registry."""
     if action == "ListTagsForResource":
         found = _ARN_NAME.fullmatch(parameters.get("resourceArn", ""))
         return found[1] if found else None

@@ -1,4 +1,4 @@
-"""Faults that a test or a rehearsal orders from the ECR front, and the log of its requests."""
+"""Faults that tests and rehearsals order from the ECR front, and the log of its requests."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ MAX_RECORDS = 20_000
 
 
 class Fault(BaseModel):
-    """What to do wrong, and with which requests. Everything that is set has to match.
+    """What to do wrong, and for which requests. Everything that is set must match.
 
     Attributes:
         method: Regular expression for the whole HTTP method.
-        path: Regular expression that is searched in the path, such as ``/blobs/uploads/``.
+        path: Regular expression to search in the path, such as ``/blobs/uploads/``.
         action: Action of the ECR API, such as ``PutImage``; ``*`` for any action.
         repository: Name of the repository.
-        after: Regular expression for the whole label of a request that has to come first: ``PutImage``.
-        skip: Matching requests that are answered properly first.
+        after: Regular expression for the whole label of a request that must come first: ``PutImage``.
+        skip: Matching requests that are first answered properly.
         count: Matching requests that get the fault; None for all of them.
         status: Answer with this HTTP status instead.
-        code: AWS's name of the error that goes with ``status``.
-        message: Text that goes with ``status``.
-        retry_after: Seconds in a ``Retry-After`` header that goes with ``status``.
-        latency_s: Wait so many seconds before anything else.
-        reset_request_after: Reset the connection after so many bytes of the request's body.
-        reset_response_after: Reset the connection after so many bytes of the answer's body, when the
-            work was done; 0 resets before the status line.
-        expire_tokens: Let all registry tokens issued so far expire before the request is looked at.
-        manifest: Change the manifest in an answer: one blank added (``alter``), or half of it cut off.
-        stale: Answer a read as it was so many changes of repositories ago: AWS's answers may be late.
+        code: AWS's error name for ``status``.
+        message: Text for ``status``.
+        retry_after: Seconds in a ``Retry-After`` header for ``status``.
+        latency_s: Wait this many seconds before anything else.
+        reset_request_after: Reset the connection after this many bytes of the request's body.
+        reset_response_after: Reset the connection after this many bytes of the answer's body, after the work
+            was done; 0 resets before the status line.
+        expire_tokens: Let all existing registry tokens expire before the request is handled.
+        manifest: Change the manifest in an answer: add one space (``alter``), or cut off half of it.
+        stale: Answer a read with the state of this many repository changes ago: AWS's answers may be late.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -73,35 +73,35 @@ class Fault(BaseModel):
         )
 
     def spoil(self, manifest: bytes) -> bytes:
-        """Return the manifest as the fault wants it answered."""
+        """Return the manifest as changed by the fault."""
         if self.manifest == "alter":
             return manifest + b" "
         return manifest[: len(manifest) // 2] if self.manifest == "truncate" else manifest
 
 
 NO_FAULT = Fault()
-"""Does nothing; stands for the absence of a fault."""
+"""No fault; does nothing."""
 
 
 class Faults:
-    """The faults on order; safe to share between threads."""
+    """The ordered faults; safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ordered: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Order a fault; of several that match, the one ordered first is used up first."""
+        """Order a fault; of several that match, the one ordered first is used first."""
         with self._lock:
             self._ordered.append(fault.model_copy())
 
     def clear(self) -> None:
-        """Cancel everything that is on order."""
+        """Cancel all ordered faults."""
         with self._lock:
             self._ordered.clear()
 
     def pending(self) -> list[Fault]:
-        """Return what is still on order; a test ends with asserting that this is empty."""
+        """Return the remaining faults; tests end by asserting that this is empty."""
         with self._lock:
             return list(self._ordered)
 
@@ -148,7 +148,7 @@ class RequestLog:
             return list(self._records)
 
     def labels(self) -> list[str]:
-        """Return what was asked, one word or line each: ``PutImage``, ``GET /v2/a/manifests/1``."""
+        """Return the requests, one word or line each: ``PutImage``, ``GET /v2/a/manifests/1``."""
         return [record.label for record in self.all()]
 
     def count(self, label: str) -> int:

@@ -1,4 +1,4 @@
-"""One request and its answer on the ECR front: bodies in blocks, counted, and cut off on demand."""
+"""One request and its answer on the ECR front: bodies in blocks, counted, and cut off on request."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.api_fault import ApiFault
 
 BLOCK = 1024 * 1024
-"""Bytes that are held of a body that passes through."""
+"""Bytes of a passing body that are held."""
 MAX_DOCUMENT = 4 * 1024 * 1024 + 64 * 1024
-"""Longest JSON body or manifest in bytes: ECR takes manifests of 4 MiB (API reference, PutImage)."""
+"""Longest JSON body or manifest in bytes: ECR accepts manifests of 4 MiB (API reference, PutImage)."""
 _LOGGED = frozenset({"digest", "mount", "from", "n", "last"})
 
 
 class ConnectionReset(RemoteError):
-    """The connection is to be reset here: a fault asked for it."""
+    """A fault resets the connection here."""
 
 
 class BadRequest(RemoteError):
-    """The request cannot be read; its connection is of no further use."""
+    """The request cannot be read, so its connection is no longer usable."""
 
 
 @dataclass
 class RequestRecord:
-    """A request as the log shows it: never its credentials, never its body.
+    """A request in the log, without its credentials or body.
 
     Attributes:
         method: HTTP method.
         path: Path without the query.
-        query: What of the query tells requests apart: ``digest``, ``mount``, ``from``, ``n``, ``last``.
+        query: The part of the query that tells requests apart: ``digest``, ``mount``, ``from``, ``n``,
+            ``last``.
         action: Action of the ECR API; empty on ``/v2/``.
-        repository: Repository, where the request names one.
+        repository: Repository, if the request names one.
         principal: ARN of the caller, once it is known.
         status: HTTP status of the answer; 0 if there was none.
         received: Bytes of the request's body that were read.
         sent: Bytes of the answer's body that were sent.
-        fault: Whether a fault was put on this request.
+        fault: Whether this request got a fault.
     """
 
     method: str
@@ -82,7 +83,7 @@ class ServedRequest:
         self.query = dict(parse_qsl(url.query, keep_blank_values=True))
         self.headers: dict[str, str] = {}
         for name, value in handler.headers.items():
-            # A list may come as several lines (RFC 9110, section 5.3): skopeo sends each Accept on its own.
+            # A list may come as several lines (RFC 9110, section 5.3): skopeo sends each Accept separately.
             key = name.lower()
             self.headers[key] = f"{self.headers[key]},{value}" if key in self.headers else value
         shown = {name: value for name, value in self.query.items() if name in _LOGGED}
@@ -97,7 +98,7 @@ class ServedRequest:
 
         Raises:
             ConnectionReset: A fault cuts the body off here.
-            BadRequest: The body is not framed as RFC 9112 section 7.1 says, or ended early.
+            BadRequest: The body is not framed as in RFC 9112 section 7.1, or ended early.
         """
         if self._consumed:
             return
@@ -109,7 +110,7 @@ class ServedRequest:
             yield block
 
     def body(self) -> bytes:
-        """Return the whole body. Raises ApiFault where it is longer than any document may be."""
+        """Return the whole body. Raises ApiFault if it is longer than any document may be."""
         parts = bytearray()
         for block in self.chunks():
             if len(parts) + len(block) <= MAX_DOCUMENT:
@@ -124,11 +125,11 @@ class ServedRequest:
         self.reply(status, json.dumps(document).encode(), {**kind, **(headers or {})})
 
     def reply(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        """Answer with a body that is at hand."""
+        """Answer with a complete body."""
         self.stream(status, {**(headers or {}), "Content-Length": str(len(body))}, [body])
 
     def stream(self, status: int, headers: Mapping[str, str], blocks: Iterable[bytes | memoryview]) -> None:
-        """Answer with blocks; ``Content-Length`` has to stand in the headers.
+        """Answer with blocks; the headers must contain ``Content-Length``.
 
         Raises:
             ConnectionReset: A fault cuts the answer off.
@@ -156,12 +157,12 @@ class ServedRequest:
         self._handler.wfile.flush()
 
     def reset(self) -> None:
-        """Break the connection off with a TCP reset, as a failing network does."""
+        """Break the connection with a TCP reset, like a failing network."""
         self._handler.close_connection = True
         connection = self._handler.connection
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            # rfile holds the descriptor too: the reset is sent when the last holder lets go.
+            # rfile holds the descriptor too: the reset is sent when the last holder closes it.
             self._rfile.close()
             connection.close()
 

@@ -1,4 +1,4 @@
-"""The ECR front's actions on images and layers, as the ECR API reference describes them."""
+"""The ECR front's actions on images and layers, following the ECR API reference."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _batch_check_layer_availability(call: ApiCall) -> dict[str, Any]:
                 {"layerDigest": digest, "failureCode": "InvalidLayerDigest", "failureReason": reason}
             )
             continue
-        # A late answer is from before the layer came.
+        # A late answer is from before the layer arrived.
         size = None if call.fault.stale else call.store.has_blob(repository.storage, digest)
         layer: dict[str, Any] = {"layerDigest": digest, "layerAvailability": "UNAVAILABLE"}
         if size is not None:
@@ -148,7 +148,7 @@ def _get_download_url_for_layer(call: ApiCall) -> dict[str, Any]:
 
 
 def _initiate_layer_upload(call: ApiCall) -> dict[str, Any]:
-    """Begin an upload that only ``/v2/`` can go on with: tells who may push."""
+    """Begin an upload that only ``/v2/`` can continue: shows who may push."""
     call.repository()
     return {"uploadId": str(uuid.uuid4()), "partSize": 20 * 1024 * 1024}
 

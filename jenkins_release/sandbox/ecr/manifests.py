@@ -1,4 +1,4 @@
-"""Storing and removing images in the ECR front: what its API and ``/v2/`` have in common."""
+"""Stores and removes images in the ECR front, for both its API and ``/v2/``."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class _Parts:
 def store_image(
     state: EcrState, store: RegistryStore, name: str, data: bytes, media_type: str | None, tag: str | None
 ) -> Image:
-    """Store a manifest, and let a tag name it.
+    """Store a manifest, and set a tag on it.
 
     Args:
         state: Decides whether the tag may be set; remembers the image.
         store: Keeps the manifest.
         name: Repository.
         data: The manifest's bytes.
-        media_type: Its media type; the one that it states itself when None.
+        media_type: Its media type; the one that it states itself if None.
         tag: Tag to set, if any.
 
     Returns:
@@ -57,7 +57,7 @@ def store_image(
             f"The images with digests '{missing}' required for pushing image into repository with name "
             f"'{name}' in the registry with id '{state.account}' do not exist",
         )
-    # The registry behind writes a manifest that it has anew: who reads at that moment would miss it.
+    # The registry behind rewrites a manifest that it already has: a read at that moment would miss it.
     if digest not in repository.images:
         refusal = store.put_manifest(repository.storage, digest, parts.media_type, data)
         if refusal:
@@ -81,14 +81,14 @@ def store_image(
 
 
 def remove_image(state: EcrState, name: str, tag: str | None, digest: str | None) -> list[dict[str, str]]:
-    """Remove a tag, or an image with all its tags; with its last tag an image goes too.
+    """Remove a tag, or an image with all its tags; an image goes with its last tag.
 
     Returns:
         What was removed, as ``imageIds`` of BatchDeleteImage; empty if there was no such image.
 
     Raises:
-        ApiFault: ImageTagDoesNotMatchDigest, ImageReferencedByManifestList; these are codes of
-            failures inside an answer, not of answers.
+        ApiFault: ImageTagDoesNotMatchDigest, ImageReferencedByManifestList; these are codes of failures
+            inside an answer, not of answers.
     """
     repository = state.repository(name)
     with state.change():

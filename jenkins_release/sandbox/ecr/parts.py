@@ -1,8 +1,8 @@
 """The parts of a layer upload to the ECR front, with ECR's rules for them.
 
-ECR API reference: a part begins where the one before it ended (``InvalidLayerPartException`` of
-UploadLayerPart), every part but the last has 5 MiB at least (``LayerPartTooSmallException`` of
-CompleteLayerUpload), 10 MiB at most (service quotas, "Layer part size"). A ``PATCH`` without a
+ECR API reference: a part begins where the previous one ended (``InvalidLayerPartException`` of
+UploadLayerPart), every part except the last has at least 5 MiB (``LayerPartTooSmallException`` of
+CompleteLayerUpload), and at most 10 MiB (service quotas, "Layer part size"). A ``PATCH`` without a
 ``Content-Range`` streams a layer in one go, as Docker does, and has no parts.
 """
 
@@ -21,10 +21,10 @@ _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 class UploadParts:
-    """What is known of the uploads under way; safe to share between threads.
+    """The uploads under way; safe to share between threads.
 
-    A part counts whole or not at all, and the place of an upload does not change: the registry
-    behind has a new one for every part, which only the front knows.
+    A part counts completely or not at all, and the location of an upload does not change: the registry behind
+    has a new one for every part, which only the front knows.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class UploadParts:
         self._queries: dict[str, str] = {}
 
     def part(self, exchange: ServedRequest, upload: str) -> bytearray | None:
-        """Return the part that a request brings, once it is there as a whole; None for any other request.
+        """Return the part in a request, once it is complete; None for any other request.
 
         Raises:
             ApiFault: InvalidLayerPartException, LayerPartTooSmallException.
@@ -62,7 +62,7 @@ class UploadParts:
         return whole
 
     def taken(self, upload: str, part: bytearray | None, query: str) -> None:
-        """Note that the registry behind took a part, and under which query it goes on."""
+        """Note that the registry behind accepted a part, and the query to continue with."""
         with self._lock:
             self._queries[upload] = query
             if part is not None:
@@ -71,7 +71,7 @@ class UploadParts:
                     self._small.add(upload)
 
     def query(self, upload: str, given: str) -> str:
-        """Return the query that the registry behind wants, with the digest that the client gave."""
+        """Return the query for the registry behind, with the client's digest."""
         with self._lock:
             known = self._queries.get(upload)
         if known is None:

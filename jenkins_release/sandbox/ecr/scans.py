@@ -1,4 +1,4 @@
-"""Image scans of the ECR front: clean where scan on push is on, and whatever a test or rehearsal orders."""
+"""Image scans of the ECR front: clean with scan on push, or as ordered by a test or rehearsal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def describe_image_scan_findings(call: ApiCall, image: Image) -> dict[str, Any]:
     """Answer ``DescribeImageScanFindings`` for one image (ECR API reference).
 
     Raises:
-        ApiFault: ScanNotFoundException, where nothing scanned the image.
+        ApiFault: ScanNotFoundException if the image was not scanned.
     """
     repository = call.repository()
     order = ordered(call.state, repository, image, count_down=True)
@@ -45,20 +45,20 @@ def describe_image_scan_findings(call: ApiCall, image: Image) -> dict[str, Any]:
 def ordered(
     state: EcrState, repository: RepositoryState, image: Image, *, count_down: bool = False
 ) -> ScanOrder:
-    """Return what the scan of an image is to be; PENDING while it is to be that first.
+    """Return the ordered scan of an image; PENDING for as long as ordered.
 
     Args:
-        state: Knows the orders.
+        state: Has the orders.
         repository: The image's repository.
         image: The image.
-        count_down: Count this answer against those that are to say PENDING.
+        count_down: Count this answer as one of those that say PENDING.
     """
     with state.change() as document:
         names = {image.digest, *repository.tags_of(image.digest)}
         for order in reversed(document.scans):
             if order.repository != repository.name or order.image not in {"", *names}:
                 continue
-            # Where ECR counts nothing, Inspector is the one who says that it has not looked yet.
+            # If ECR counts nothing, Inspector says that it has not scanned yet.
             if order.pending and order.counts != "none":
                 order.pending -= count_down
                 return order.model_copy(update={"status": "PENDING"})

@@ -1,9 +1,9 @@
-"""What the ECR front remembers: repositories, tags, principals and tokens.
+"""The state of the ECR front: repositories, tags, principals and tokens.
 
-The state is one JSON file, written to a temporary name and renamed, with mode 0600: the secret
-access keys in it are throw-away credentials of the sandbox and open nothing else. Of a registry
-token only the SHA-256 is kept. Blobs and manifests are not here: the registry behind the front
-holds them (:mod:`jenkins_release.sandbox.ecr.store`).
+The state is one JSON file, written to a temporary name and renamed, with mode 0600: its secret access keys
+are throw-away credentials that open only the sandbox. Of a registry token, only the SHA-256 is kept. Blobs
+and manifests are not here: the registry behind the front holds them
+(:mod:`jenkins_release.sandbox.ecr.store`).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.iam.users import IamUsers
 
 ACCOUNT = "123456789012"
-"""Account number of the sandbox: the one of AWS's own examples."""
+"""Account number of the sandbox, from AWS's own examples."""
 REGION = "us-east-1"
 """Region of the sandbox."""
 TOKEN_LIFETIME_S = 12 * 3600.0
-"""Seconds that a registry token works (ECR API reference, GetAuthorizationToken)."""
+"""Seconds that a registry token is valid (ECR API reference, GetAuthorizationToken)."""
 ADMIN = "release"
-"""User name of the principal that a new state begins with; it may do everything."""
+"""User name of the first principal of a new state, which may do everything."""
 _CHANGES = 8
-"""Changes of repositories that are remembered, for answers that are late."""
+"""Repository changes that are remembered, for late answers."""
 
 Mutability = Literal["MUTABLE", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION", "MUTABLE_WITH_EXCLUSION"]
 
@@ -66,7 +66,7 @@ class RepositoryState(BaseModel):
     tags: dict[str, str] = {}
 
     def is_immutable(self, tag: str) -> bool:
-        """Whether a tag that is set may not be set again."""
+        """Whether a tag cannot be set again."""
         excluded = any(fnmatchcase(tag, pattern) for pattern in self.exclusions)
         return self.mutability.startswith("IMMUTABLE") != excluded
 
@@ -75,7 +75,7 @@ class RepositoryState(BaseModel):
         return sorted(tag for tag, named in list(self.tags.items()) if named == digest)
 
     def find(self, reference: str) -> Image | None:
-        """Return the image that a tag or a digest names."""
+        """Return the image with a tag or a digest."""
         return self.images.get(self.tags.get(reference, reference))
 
 
@@ -103,18 +103,18 @@ class Token(BaseModel):
 
 
 class ScanOrder(BaseModel):
-    """What the scan of images is to be, as it is ordered.
+    """The ordered result of image scans.
 
     Attributes:
         repository: Name of the repository.
-        image: Digest or tag; any image of the repository where empty.
+        image: Digest or tag; any image of the repository if empty.
         status: ECR's ``ImageScanStatus`` (ECR API reference); ``none`` for no scan at all.
         findings: Severity to number of findings.
-        pending: So many answers say PENDING first; with ``counts = "none"`` so many of Inspector's
-            say PENDING_INITIAL_SCAN.
-        counts: Whether ECR's answer counts the findings. AWS leaves the counts out of an enhanced scan
-            that has not looked yet, and of one that found nothing: with ``none``, its answer is an empty
-            list; with ``listed``, the findings are only listed.
+        pending: How many answers first say PENDING; with ``counts = "none"``, how many of Inspector's say
+            PENDING_INITIAL_SCAN.
+        counts: Whether ECR's answer counts the findings. AWS leaves out the counts for an enhanced scan that
+            has not run yet, or found nothing: with ``none``, its answer is an empty list; with ``listed``,
+            the findings are only listed.
         coverage: Inspector's reason for the status of its coverage (Inspector API reference, ScanStatus);
             empty for an image that it does not cover.
     """
@@ -155,10 +155,10 @@ class EcrState:
     """The state of one front, safe to share between threads.
 
     Args:
-        folder: State folder; ``ecr.json`` stands in it.
+        folder: State folder, with ``ecr.json``.
         account: Account number.
         region: AWS region.
-        token_lifetime_s: Seconds that a new registry token works.
+        token_lifetime_s: Seconds that a new registry token is valid.
         clock: Seconds since the epoch.
     """
 
@@ -191,7 +191,7 @@ class EcrState:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[_Document]:
-        """Hold the lock, and write the file when the block ends without an error."""
+        """Hold the lock, and write the file if the block ends without an error."""
         with self._lock:
             yield self._document
             temporary = self.file.with_suffix(".new")
@@ -205,7 +205,7 @@ class EcrState:
 
     @contextlib.contextmanager
     def earlier(self, changes: int) -> Iterator[None]:
-        """Let what the block reads be as it was so many changes of repositories ago."""
+        """Let the block read the state of this many repository changes ago."""
         with self._lock:
             now = self._document.repositories
             then = {} if changes > len(self._before) else self._before[-changes]
@@ -218,7 +218,7 @@ class EcrState:
                 self._document.repositories = now
 
     def _written(self) -> dict[str, str]:
-        """Return the repositories as they are now, as JSON; when images were pulled is no change."""
+        """Return the current repositories as JSON; pull times do not count as changes."""
         without = {"images": {"__all__": {"pulled_at"}}}
         repositories = self._document.repositories.items()
         return {name: each.model_dump_json(exclude=without) for name, each in repositories}
@@ -242,7 +242,7 @@ class EcrState:
             return found
 
     def order_scan(self, order: ScanOrder) -> None:
-        """Order what a scan is to be; of several orders for an image the last one holds."""
+        """Order the result of a scan; of several orders for an image, the last one counts."""
         with self.change() as document:
             document.scans.append(order.model_copy())
 
@@ -257,7 +257,7 @@ class EcrState:
     def add_user(
         self, user: str, statements: list[PolicyStatement], *, access_key: str = "", secret: str = ""
     ) -> tuple[str, str]:
-        """Let a user exist with these statements and one access key; statements of before are replaced.
+        """Create a user with these statements and one access key; earlier statements are replaced.
 
         Args:
             user: User name, or a whole ARN.
@@ -277,7 +277,7 @@ class EcrState:
         return access_key, secret
 
     def set_key_active(self, access_key: str, active: bool) -> None:
-        """Switch an access key on or off; tokens that it minted go on working, as in AWS."""
+        """Switch an access key on or off; its tokens keep working, as in AWS."""
         with self.change() as document:
             document.keys[access_key].active = active
 
@@ -300,12 +300,12 @@ class EcrState:
         return token, expires
 
     def token(self, token: str) -> Token | None:
-        """Return what is known of a registry token, expired or not."""
+        """Return a known registry token, expired or not."""
         with self._lock:
             return self._document.tokens.get(_hash(token))
 
     def expire_tokens(self) -> None:
-        """Let every token that was issued so far be expired."""
+        """Expire all existing tokens."""
         with self.change() as document:
             for token in document.tokens.values():
                 token.expires_at = 0.0

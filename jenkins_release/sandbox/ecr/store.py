@@ -1,4 +1,4 @@
-"""The registry behind the ECR front: the place of blobs and manifests, by digest."""
+"""The registry behind the ECR front, which stores blobs and manifests by digest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RegistryAnswer:
 
     Attributes:
         status: HTTP status.
-        headers: Headers that are passed on, names as received.
+        headers: Headers to pass on, with names as received.
     """
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
@@ -30,7 +30,7 @@ class RegistryAnswer:
         }
         self._response = response
         if response.length is None and response.getheader("Content-Length") is None:
-            # A small answer of unstated length: it is read so that its length can be stated.
+            # A small answer of unstated length is read so that its length can be stated.
             self._read: bytes | None = response.read()
             self.headers["Content-Length"] = str(len(self._read))
         else:
@@ -48,14 +48,14 @@ class RegistryAnswer:
         return b"".join(bytes(block) for block in self.blocks())
 
     def finish(self) -> bool:
-        """Read what is left where it is little; returns whether the answer was read to its end."""
+        """Read the rest if it is small; return whether the answer was read to its end."""
         if not self._response.isclosed() and (self._response.length or 0) <= BLOCK:
             self._response.read()
         return self._response.isclosed()
 
 
 class RegistryStore:
-    """A client of the registry behind; every thread has a connection of its own.
+    """A client of the registry behind; each thread has its own connection.
 
     Args:
         port: Its loopback port.
@@ -74,17 +74,17 @@ class RegistryStore:
         body: Iterable[bytes | memoryview] = (),
         length: int | None = 0,
     ) -> Iterator[RegistryAnswer]:
-        """Send a request, and hand out the answer for as long as the block lasts.
+        """Send a request, and provide the answer for the block.
 
         Args:
             method: HTTP method.
             target: Path and query.
-            headers: Headers besides those of the framing.
+            headers: Headers, except those for framing.
             body: Blocks of the body.
             length: Bytes of the body; None sends it chunked.
 
         Raises:
-            ApiFault: ServerException, with status 500, where the registry behind does not answer.
+            ApiFault: ServerException, with status 500, if the registry behind does not answer.
         """
         connection = self._connection()
         try:
@@ -100,7 +100,7 @@ class RegistryStore:
             yield answer
             complete = answer.finish()
         finally:
-            # The rest of an answer that nobody read must not become the beginning of the next one.
+            # The unread rest of an answer must not become the beginning of the next one.
             if not complete:
                 connection.close()
 
@@ -117,7 +117,7 @@ class RegistryStore:
             return answer.body()
 
     def put_manifest(self, storage: str, digest: str, media_type: str, data: bytes) -> str:
-        """Store a manifest by digest; returns an empty string, or why it was refused."""
+        """Store a manifest by digest; return an empty string, or why it was refused."""
         headers = {"Content-Type": media_type}
         target = f"/v2/{storage}/manifests/{digest}"
         with self.request("PUT", target, headers, [data], len(data)) as answer:

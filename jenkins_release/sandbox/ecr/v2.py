@@ -1,9 +1,9 @@
 """``/v2/`` of the ECR front: the OCI distribution API over the registry behind, with ECR's checks.
 
 ECR differs from a plain registry: the caller needs a token and the matching IAM permission for
-each request, a repository has to exist before the first push, an immutable tag cannot be pushed
-again even with the same content, and a layer is mounted from another repository only if the
-account opted in (ECR user guide, "Blob mounting in Amazon ECR").
+each request, a repository must exist before the first push, an immutable tag cannot be pushed again even with
+the same content, and a layer is mounted from another repository only if the account opted in (ECR user guide,
+"Blob mounting in Amazon ECR").
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class V2Api:
         store: The registry behind.
         host: Returns host and port of the front.
         blob_mounting: Whether the account opted in to blob mounting.
-        expired_status: HTTP status that an expired token is answered with.
+        expired_status: HTTP status for an expired token.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class V2Api:
         self._parts = UploadParts()
 
     def answer(self, exchange: ServedRequest, fault: Fault) -> None:
-        """Answer a request; an error leaves as JSON of the distribution API."""
+        """Answer a request; errors are JSON of the distribution API."""
         try:
             self._route(exchange, fault)
         except ApiFault as error:
@@ -154,7 +154,7 @@ class V2Api:
             self._forward(exchange, path, query, f"/v2/{name}/", f"/v2/{repository.storage}/")
 
     def _upload(self, exchange: ServedRequest, name: str, storage: str, upload: str) -> None:
-        """Pass on a request about an upload, or answer how far it has come."""
+        """Pass on a request about an upload, or answer how far it has got."""
         arrived = self._parts.arrived(upload)
         place = f"/v2/{name}/blobs/uploads/{upload}"
         if exchange.method == "GET" and arrived is not None:
@@ -187,7 +187,7 @@ class V2Api:
             tag = None if by_digest else reference
             store_image(self._state, self._store, name, data, kind, tag)
         except ApiFault as error:
-            # Only the API has an error for this: over /v2/ a mutable tag may be pushed again.
+            # Only the API has an error for this: over /v2/, a mutable tag may be pushed again.
             if error.code != "ImageAlreadyExistsException":
                 raise
         location = f"http://{self._host()}/v2/{name}/manifests/{digest}"
@@ -226,7 +226,7 @@ class V2Api:
         part: bytearray | None = None,
         upload: str = "",
     ) -> bool:
-        """Pass a request on and its answer back; returns whether it was a success."""
+        """Pass on a request, and return its answer; returns whether it succeeded."""
         headers = {name: exchange.headers[name] for name in _FORWARDED if name in exchange.headers}
         target = f"{path}?{query}" if query else path
         body = exchange.chunks() if part is None else [memoryview(part)]
@@ -244,7 +244,7 @@ class V2Api:
 
 
 def _accepts(exchange: ServedRequest, image: Image) -> bool:
-    """Whether the client takes the image's media type; without an Accept header it takes any."""
+    """Whether the client accepts the image's media type; without an Accept header, it accepts any."""
     accept = exchange.headers.get("accept", "*/*")
     kinds = {each.split(";")[0].strip() for each in accept.split(",")}
     return bool(kinds & {image.media_type, "*/*", "application/*"})

@@ -1,1 +1,1 @@
-"""The door of the sandbox's AWS: which service a request is for."""
+"""The entrance to the sandbox's AWS: finds the service of a request."""

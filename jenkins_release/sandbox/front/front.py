@@ -1,8 +1,7 @@
 """The ECR front: Amazon ECR's JSON API and its registry on one loopback port, with ECS and Run Command.
 
-``python -m jenkins_release.sandbox.front.front --state DIR --port N --registry-port N`` runs it as a
-process (:class:`jenkins_release.sandbox.front.server.EcrServer` starts that); :class:`EcrFront` runs
-it inside a test.
+``python -m jenkins_release.sandbox.front.front --state DIR --port N --registry-port N`` runs it as a process,
+which :class:`jenkins_release.sandbox.front.server.EcrServer` starts; :class:`EcrFront` runs it inside a test.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from jenkins_release.sandbox.iam.users import IamUsers
 from jenkins_release.sandbox.process import LOOPBACK, OnLoopback
 
 MAX_CONNECTIONS = 128
-"""Connections that are served at the same time; more wait to be accepted."""
+"""Maximum concurrent connections; more wait to be accepted."""
 IDLE_S = 60
 """Seconds without a byte after which a connection is closed."""
 
@@ -40,21 +39,21 @@ _log = logging.getLogger(__name__)
 
 
 class EcrFront(OnLoopback):
-    """An ECR of one's own, in a thread of this process.
+    """A private ECR, in a thread of this process.
 
     Args:
-        folder: State folder; a front that starts on the same folder knows everything again.
+        folder: State folder; a front that starts on the same folder has the same state.
         registry_port: Loopback port of the registry that holds blobs and manifests.
         port: Loopback port to listen on; 0 takes a free one.
-        region: AWS region that it says it is in.
+        region: Its AWS region.
         account: Account that owns it.
-        token_lifetime_s: Seconds that a registry token works.
-        blob_mounting: Whether the account opted in to blob mounting; ECR's default is no.
-        expired_status: HTTP status that an expired registry token is answered with; ECR's own is 403.
+        token_lifetime_s: Seconds that a registry token is valid.
+        blob_mounting: Whether the account opted in to blob mounting; ECR's default is False.
+        expired_status: HTTP status for an expired registry token; ECR's own is 403.
         iam: URL of the sandbox's IAM, whose users may call too.
-        key_delay_s: Seconds in which a new key of IAM's is not known yet.
-        layer_host: Host and port that a client is sent to for a layer, as ECR sends it to S3; the front
-            serves layers itself if it is empty.
+        key_delay_s: Seconds until a new IAM key is known.
+        layer_host: Host and port to which clients are sent for layers, as ECR sends them to S3; if empty, the
+            front serves layers itself.
         clock: Seconds since the epoch.
     """
 
@@ -95,17 +94,17 @@ class EcrFront(OnLoopback):
 
     @property
     def faults(self) -> Faults:
-        """The faults on order."""
+        """The ordered faults."""
         return self._router.faults
 
     @property
     def ecs(self) -> EcsState:
-        """The ECS beside it."""
+        """Its ECS."""
         return self._router.ecs
 
     @property
     def ssm(self) -> SsmState:
-        """The Run Command beside it."""
+        """Its Run Command."""
         return self._router.ssm
 
     @property
@@ -114,12 +113,12 @@ class EcrFront(OnLoopback):
         return self._router.requests
 
     def environment(self) -> dict[str, str]:
-        """Return the environment that leads boto3 here as the principal that may do everything."""
+        """Return the environment that directs boto3 here, as the principal that may do everything."""
         key, secret = self.state.admin_key()
         return boto_environment(self.endpoint, self.state.region, key, secret)
 
     def start(self) -> EcrFront:
-        """Begin to answer."""
+        """Start answering."""
         self._thread.start()
         return self
 
@@ -142,7 +141,7 @@ class EcrFront(OnLoopback):
 
 
 def boto_environment(endpoint: str, region: str, access_key: str, secret: str) -> dict[str, str]:
-    """Return the environment variables that lead boto3's clients to a front, of every service it has."""
+    """Return the environment variables that direct boto3's clients to a front, for all its services."""
     return {
         "AWS_ENDPOINT_URL_ECR": endpoint,
         "AWS_ENDPOINT_URL_ECS": endpoint,

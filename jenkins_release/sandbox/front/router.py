@@ -1,4 +1,4 @@
-"""Where a request to the ECR front goes: the API, ``/v2/``, a layer's URL, or the control paths.
+"""Routes requests to the ECR front: to the API, ``/v2/``, a layer's URL, or the control paths.
 
 The control paths under ``/_sandbox/`` need no credentials: only this machine can reach them.
 
@@ -52,7 +52,7 @@ from jenkins_release.sandbox.ecr.store import RegistryStore
 from jenkins_release.sandbox.ecr.v2 import V2Api, repository_name
 
 CONTROL = "/_sandbox/"
-"""What the control paths begin with."""
+"""Prefix of the control paths."""
 
 
 class UserRequest(BaseModel):
@@ -82,9 +82,9 @@ class Router:
         state: The front's state.
         store: The registry behind.
         host: Returns host and port of the front.
-        stopping: Set when the front ends; cuts ordered latencies short.
+        stopping: Set when the front stops; ends ordered latencies early.
         blob_mounting: Whether the account opted in to blob mounting.
-        expired_status: HTTP status that an expired registry token is answered with.
+        expired_status: HTTP status for an expired registry token.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Router:
         """Answer one request.
 
         Raises:
-            ConnectionReset: A fault wants the connection reset.
+            ConnectionReset: A fault resets the connection.
             BadRequest: The request cannot be read.
         """
         if exchange.path.startswith(CONTROL) and not exchange.path.startswith(DOWNLOADS):
@@ -217,7 +217,7 @@ class Router:
         try:
             answer = self._controlled(what, exchange.body())
         except (ValidationError, KeyError) as error:
-            # Not the text: it would quote the body, which may hold a secret.
+            # Without the text, which would quote the body and may contain a secret.
             exchange.json(400, {"error": f"{what}: the body is not valid ({type(error).__name__})"})
             return
         if answer is None:
@@ -286,7 +286,7 @@ def _api_headers() -> dict[str, str]:
 
 
 def _peek(action: str, body: bytes) -> str:
-    """Return the repository that a call names, before anything of the call was checked."""
+    """Return the repository of a call, before the call is checked."""
     try:
         return str(repository_of(action, json.loads(body)) or "")
     except (ValueError, AttributeError, TypeError, LookupError):

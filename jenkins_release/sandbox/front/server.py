@@ -1,4 +1,4 @@
-"""The ECR front as a process of its own, known by its pid, and driven over its control paths."""
+"""The ECR front as a separate process, identified by its pid, and controlled over its control paths."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer
 
 
 class EcrServer(LoopbackServer):
-    """An ECR front in a process.
+    """An ECR front in a separate process.
 
     Args:
         folder: State folder of the front.
         registry_port: Loopback port of the registry that holds blobs and manifests.
         port: Loopback port; a free one by default.
-        region: AWS region that it says it is in.
+        region: Its AWS region.
         blob_mounting: Whether the account opted in to blob mounting.
         iam: URL of the sandbox's IAM, whose users may call too.
     """
@@ -59,7 +59,7 @@ class EcrServer(LoopbackServer):
         return command
 
     def environment(self) -> dict[str, str]:
-        """Return the environment that leads boto3 here as the principal that may do everything."""
+        """Return the environment that directs boto3 here, as the principal that may do everything."""
         key, secret = EcrState(self._server.folder, region=self.region).admin_key()
         return boto_environment(self.endpoint, self.region, key, secret)
 
@@ -68,11 +68,11 @@ class EcrServer(LoopbackServer):
         self._control("POST", "faults", fault.model_dump())
 
     def pending_faults(self) -> list[Fault]:
-        """Return what is still on order."""
+        """Return the remaining faults."""
         return [Fault(**fault) for fault in self._control("GET", "faults")]
 
     def cancel_faults(self) -> None:
-        """Cancel everything that is on order."""
+        """Cancel all ordered faults."""
         self._control("DELETE", "faults")
 
     def requests(self) -> list[RequestRecord]:
@@ -88,7 +88,7 @@ class EcrServer(LoopbackServer):
         return dict(self._control("GET", f"repositories/{prefix}"))
 
     def restore_repositories(self, prefix: str, saved: Mapping[str, Any]) -> None:
-        """Let the repositories below a prefix be what they were when they were saved."""
+        """Restore the saved repositories below a prefix."""
         self._control("PUT", f"repositories/{prefix}", dict(saved))
 
     def forget_repositories(self, prefix: str) -> None:
@@ -96,7 +96,7 @@ class EcrServer(LoopbackServer):
         self._control("DELETE", f"repositories/{prefix}")
 
     def add_user(self, user: str, statements: list[PolicyStatement]) -> tuple[str, str]:
-        """Let a user exist with these statements; returns a new access key id and its secret."""
+        """Create a user with these statements; return a new access key id and its secret."""
         given = [each.model_dump() for each in statements]
         answer = self._control("POST", "users", {"user": user, "statements": given})
         return answer["access_key"], answer["secret"]
@@ -106,24 +106,24 @@ class EcrServer(LoopbackServer):
         self._control("POST", "keys", {"access_key": access_key, "active": active})
 
     def order_scan(self, order: ScanOrder) -> None:
-        """Order what the scan of an image is to be."""
+        """Order the result of an image's scan."""
         self._control("POST", "scans", order.model_dump())
 
     def application(self, cluster: str, service: str) -> str:
-        """Return the URL at which an ECS service of the sandbox answers as itself."""
+        """Return the URL at which an ECS service of the sandbox answers."""
         return f"{self.endpoint}{CONTROL}app/{cluster}/{service}"
 
     def misbehave(self, order: Misbehaviour) -> None:
-        """Order what goes wrong with tasks of ECS."""
+        """Order a misbehaviour of ECS tasks."""
         self._control("POST", "misbehaviours", order.model_dump())
 
     def behave(self) -> None:
-        """Let tasks of ECS behave again."""
+        """Cancel the misbehaviours of ECS tasks."""
         self._control("DELETE", "misbehaviours")
 
     def _answers(self) -> bool:
         try:
-            # Another server may have taken the port: only the one with our state is ours.
+            # Another server may have taken the port: ours is the one with our state.
             return bool(self._control("GET", "health")["state"] == str(self._server.folder.resolve()))
         except RemoteError:
             return False

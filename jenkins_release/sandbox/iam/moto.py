@@ -1,9 +1,9 @@
-"""moto's IAM with what it lacks: boundaries, conflicts on deletion, and an ear for the ECR front.
+"""moto's IAM with what it lacks: boundaries, conflicts on deletion, and a snapshot for the ECR front.
 
-moto 5.2 drops the permissions boundary of a user, deletes users that still have access keys, and
-tells nobody a secret again. AWS keeps the first, refuses the second with ``DeleteConflict`` (IAM API
-reference, DeleteUser), and so does this. The snapshot lets the ECR front check signatures and
-policies; it is served on loopback only, and its secrets open this sandbox and nothing else.
+moto 5.2 drops the permissions boundary of a user, deletes users that still have access keys, and never shows
+a secret again. AWS keeps boundaries and refuses such deletions with ``DeleteConflict`` (IAM API reference,
+DeleteUser), and so does this. The snapshot lets the ECR front check signatures and policies; it is served
+only on loopback, and its secrets open only this sandbox.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SNAPSHOT = "/_sandbox/iam"
 
 
 def complete_iam() -> None:
-    """Let moto keep boundaries, refuse the deletion of users that have something left, and a name twice."""
+    """Let moto keep boundaries, and refuse deletions of users with something left and duplicate names."""
     from moto.iam.exceptions import DeleteConflictException, EntityAlreadyExists
     from moto.iam.models import IAMBackend
     from moto.iam.responses import IamResponse
@@ -90,7 +90,7 @@ def snapshot(account: str) -> dict[str, Any]:
 
 
 def note_use(account: str, key_id: str, region: str, at: float) -> None:
-    """Note when a key was used, in seconds since the epoch, as ``GetAccessKeyLastUsed`` tells."""
+    """Note when a key was used, in seconds since the epoch, for ``GetAccessKeyLastUsed``."""
     from moto.iam.models import AccessKeyLastUsed
 
     for user in list(_backend(account).users.values()):
@@ -102,7 +102,7 @@ def note_use(account: str, key_id: str, region: str, at: float) -> None:
 
 
 def with_snapshot(application: Application, account: str, region: str) -> Application:
-    """Serve the snapshot beside moto."""
+    """Serve the snapshot next to moto."""
 
     def serve(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != SNAPSHOT:

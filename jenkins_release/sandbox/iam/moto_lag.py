@@ -1,4 +1,4 @@
-"""moto's answers as late as AWS's: on order, reads do not see the last change at first.
+"""moto with answers as late as AWS's: if ordered, reads do not see the last change at first.
 
 IAM user guide, "Changes that I make are not always immediately visible"; other services are no different.
 """
@@ -16,18 +16,18 @@ from typing import Any
 from urllib.parse import parse_qs
 
 LATE = "/_sandbox/late"
-"""Path to order lateness: ``POST`` with ``{"reads": N}``, so many of each kind after a change."""
+"""Path to order lateness: ``POST`` with ``{"reads": N}``, the number of each kind after a change."""
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 _SERVICE = re.compile(r"/(?P<service>[\w-]+)/aws4_request")
 _READS = ("Get", "List", "Describe")
 
 
 class Late:
-    """moto, of whose services some are late.
+    """moto with some late services.
 
     Args:
         application: moto.
-        states: Service, as signatures name it, to what returns its state: attributes by name.
+        states: Service, as in signatures, to a function that returns its state: attributes by name.
         changing: Service to the attributes that its calls change.
     """
 

@@ -1,7 +1,7 @@
-"""The users that the sandbox's IAM holds, as the ECR front sees them: keys, policies, boundary.
+"""The users in the sandbox's IAM, for the ECR front: keys, policies, boundary.
 
-Each question asks IAM again: what is changed there holds for the next call and the next layer. A
-new key may be refused for some seconds, as in AWS, where IAM is eventually consistent.
+Each check asks IAM again, so changes there apply to the next call and the next layer. A new key may be
+refused for some seconds, as in AWS, where IAM is eventually consistent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jenkins_release.sandbox.iam.moto import SNAPSHOT
 
 @dataclass(frozen=True)
 class IamKey:
-    """An access key that IAM holds."""
+    """An access key in IAM."""
 
     arn: str
     secret: str = field(repr=False)
@@ -34,7 +34,7 @@ class IamUsers:
 
     Args:
         endpoint: URL of the sandbox's IAM.
-        key_delay_s: Seconds in which a new key is not known yet.
+        key_delay_s: Seconds until a new key is known.
         clock: Seconds since the epoch.
     """
 
@@ -58,7 +58,7 @@ class IamUsers:
         self._ask("POST", {"access_key": key_id, "at": self._clock()})
 
     def answer(self, arn: str, action: str, resource: str, address: str) -> Answer | None:
-        """Return what IAM answers to a call of a user; None if it has no such user."""
+        """Return IAM's decision about a user's call; None if the user does not exist."""
         user = self._ask("GET").get(arn)
         if user is None:
             return None
