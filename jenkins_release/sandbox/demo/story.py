@@ -142,7 +142,9 @@ class _Demo:
         tell.title(
             "Riley signs the request for the release; Alex, another person, approves exactly this plan"
         )
-        tell.command("promote", "plan", _REF, "--out", "plan.json", only="to push|to publish|found 0|requests it")
+        tell.command(
+            "promote", "plan", _REF, "--out", "plan.json", only="to push|to publish|found 0|requests"
+        )
         consent = ("--reason", "8.1.0 goes out")
         tell.command("promote", "approve", "plan.json", *consent, only="approved|gate")
         tell.title("Container: now it can be promoted; running it again finds nothing to do")
