@@ -126,7 +126,7 @@ def test_images_need_a_registry(write):
         ("files = 'out/{verison}.msi'", "known are"),
         ("files = 'out/'", "names a folder"),
         ("files = ''", "is empty"),
-        ("files = 'o/*'\ncheck = ['true']", "names no {file}"),
+        ("files = 'o/*'\ncheck = ['true']", "does not contain {file}"),
         ("files = 'o/*'\ncheck_expects = 'x'", "needs check"),
         ("files = 'o/*'\ncheck = ['a', '{file}']\ncheck_expects = '('", "is not a regular expression"),
         ("files = 'o/*'\nkind = 'other'", "installers"),

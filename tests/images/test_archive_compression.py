@@ -96,7 +96,7 @@ def test_every_truncation_is_noticed(compression, stored):
     """A compressed layer that ends early is refused, also where only a checksum is missing."""
     end = len(stored) - (300 if stored.endswith(b"s" * 300) else 0)
     for cut in (1, 2, 4, 5, 8, end // 2, end // 3, end - 4, end - 1):
-        with pytest.raises(IntegrityError, match=r"cannot be read|is not the config's"):
+        with pytest.raises(IntegrityError, match=r"cannot be read|is not in the config"):
             read(_archive(stored[:-cut]))
 
 
@@ -173,7 +173,7 @@ def test_an_archive_that_begins_as_compressed_data_does_is_refused(start):
     manifest = [{"Config": f"{start}.json", "RepoTags": ["a:1"], "Layers": ["layer.tar"]}]
     members = [member(f"{start}.json", config_json([LAYER])), member("layer.tar", LAYER)]
     members.append(member("manifest.json", to_json(manifest)))
-    with pytest.raises(IntegrityError, match=r"first member begins as .* Docker takes the archive for that"):
+    with pytest.raises(IntegrityError, match=r"first member begins like .* Docker takes the archive for that"):
         read(join(members))
     assert read(join(members[::-1])).images
 

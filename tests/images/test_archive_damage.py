@@ -270,7 +270,7 @@ def test_folder_of_the_old_kind_is_a_folder():
     folder = next(name for name in members if f"{name}/VERSION" in members)
     members[folder] = member(f"{folder}/", kind=tarfile.AREGTYPE)
     assert _identity(join(members)) == _identity(DOCKER)
-    _refused("comes twice", member(folder, b"x"))
+    _refused("occurs twice", member(folder, b"x"))
     _refused("is a file with the name of a folder", member("folder/", kind=tarfile.REGTYPE))
 
 

@@ -178,7 +178,7 @@ def test_every_altered_blob_is_named():
         ([BASE], "lists 1 layers, but its config .* has 2 diff_ids"),
         ([BASE, OWN, ARM], "lists 3 layers, but its config .* has 2 diff_ids"),
         ([BASE, ARM], "layer 2 of .* is not in the config: expected sha256:.*, found sha256:"),
-        ([OWN, BASE], "layer 1 of .* is not the config's"),
+        ([OWN, BASE], "layer 1 of .* is not in the config"),
     ],
 )
 def test_layers_must_be_the_configs(stored, message):

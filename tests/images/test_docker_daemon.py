@@ -84,7 +84,7 @@ def test_daemon_leaves_nothing_behind(tmp_path, depth):
         assert any(b"containerd" in command for command in children.values())
         daemon.start(tied=True)
         assert daemon.pid() == pid
-        with pytest.raises(ConfigurationError, match="still runs"):
+        with pytest.raises(ConfigurationError, match="is still running"):
             daemon.remove_data()
         daemon.stop()
         assert daemon.pid() is None

@@ -652,7 +652,7 @@ class TestLinks:
             link = with_role.link(KEY, customer="ACME", expires=timedelta(hours=12))
         assert "X-Amz-Security-Token" in link.url
         assert link.lasts == timedelta(hours=12)
-        assert "do not say when they end" in caplog.text
+        assert "do not say when they expire" in caplog.text
 
     @pytest.mark.parametrize("source", ["variable", "program", "role"])
     def test_a_link_ends_with_the_session_that_signs_it(

@@ -221,7 +221,7 @@ def test_an_upload_with_other_bytes_than_were_sent_is_lost(
     blobs: RegistryUploads, raw_server: RawServer, stated: str
 ):
     spoiled(raw_server, "PATCH", lambda _: answer(202, Location=PLACE, Range=stated))
-    with pytest.raises(RemoteError, match="cannot go on"):
+    with pytest.raises(RemoteError, match="cannot continue"):
         send(blobs)
 
 
