@@ -173,7 +173,9 @@ def test_an_archive_that_begins_as_compressed_data_does_is_refused(start):
     manifest = [{"Config": f"{start}.json", "RepoTags": ["a:1"], "Layers": ["layer.tar"]}]
     members = [member(f"{start}.json", config_json([LAYER])), member("layer.tar", LAYER)]
     members.append(member("manifest.json", to_json(manifest)))
-    with pytest.raises(IntegrityError, match=r"first member begins like .* Docker takes the archive for that"):
+    with pytest.raises(
+        IntegrityError, match=r"first member begins like .* Docker takes the archive for that"
+    ):
         read(join(members))
     assert read(join(members[::-1])).images
 
