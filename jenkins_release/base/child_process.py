@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from jenkins_release.base.signals import before_the_end, whole
+from jenkins_release.base.signals import before_the_end, interrupt_if_due, whole
 from jenkins_release.base.waits import check, remaining
 
 _LOOK_S = 0.2
@@ -69,6 +69,7 @@ def run_child(
     run = _Run()
     try:
         run.start(words, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=env)
+        interrupt_if_due()
         assert run.process is not None
         return _followed(run.process, end, most)
     finally:

@@ -70,6 +70,12 @@ def whole(function: F) -> F:
     return function
 
 
+def interrupt_if_due() -> None:
+    """Raise now what a function that is :func:`whole` put off; without this it comes some moments later."""
+    if _due and threading.current_thread() is threading.main_thread():
+        _interrupt(None)
+
+
 def before_the_end(action: Callable[[], object]) -> None:
     """Do something right before a process is ended that did not end by itself.
 
