@@ -57,29 +57,30 @@ def promote() -> None:
 @pass_runtime
 def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, key: str) -> None:
     """Show what a promotion would do. Changes nothing, but with a key it records who requests the plan."""
-    from jenkins_release.steps.candidate.opened import open_candidate
+    from jenkins_release.steps.candidate.opened import open_candidate, reopen
     from jenkins_release.steps.promotion.forecast import forecast_promotion
-    from jenkins_release.steps.promotion.plan import ask_for_approval, plan_promotion, write_plan
+    from jenkins_release.steps.promotion.plan import ask_for_approval, plan_candidate, write_plan
     from jenkins_release.steps.promotion.promote import recorded_promotion
-    from jenkins_release.steps.promotion.request import PlanRequest, request_plan
+    from jenkins_release.steps.promotion.request import PlanRequest, ask_for_plan
     from jenkins_release.steps.release.releases import publication_recorded
 
     if key and out is None:
         raise click.UsageError("--key signs the request for the plan that --out writes: give both")
     request = head = ""
     if out is not None and (key or runtime.services.configuration.signing.request_key):
-        asked = request_plan(PlanRequest(ref, key), runtime.services)
+        asked, opened = ask_for_plan(PlanRequest(ref, key), runtime.services)
         made, decision, request, head = asked.plan, asked.decision, asked.file, asked.head
     else:
-        made, decision = plan_promotion(ref, runtime.services)
+        opened = open_candidate(ref, runtime.services)
+        made, decision = plan_candidate(opened, runtime.services)
     expected = forecast_promotion(made, runtime.services)
     text = f"{plan_text(made)}{forecast_text(expected)}\n{gate_text(decision)}"
     if request:
         text += f"\n{made.requester} requests it, recorded in {request}"
     # The candidate is read again: the work may be recorded by now.
-    opened = open_candidate(ref, runtime.services)
-    promoted = bool(made.images and recorded_promotion(opened, made, runtime.services))
-    published = publication_recorded(opened, runtime.services)
+    opened = reopen(opened)
+    promoted = bool(made.images and recorded_promotion(opened, made))
+    published = publication_recorded(opened)
     if promoted:
         text += f"\nnothing to do: {ref} is promoted to {made.registry}"
     if out is not None:

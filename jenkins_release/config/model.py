@@ -235,6 +235,17 @@ class SigningSection(Section):
     override_key: str = ""
     promotion_key: str = ""
 
+    def key_for(self, role: Role) -> str:
+        """Return the URI of the key that a role signs with; empty if none is set."""
+        return {
+            "build": self.build_key,
+            "qa": self.qa_key,
+            "request": self.request_key,
+            "approval": self.approval_key,
+            "override": self.override_key,
+            "promotion": self.promotion_key,
+        }[role]
+
 
 class TrustedKeySection(Section):
     """``[[trusted_keys]]``: a public key that the gate trusts, and its roles."""

@@ -308,24 +308,37 @@ def _read_statement(payload: bytes, where: str) -> Statement:
         ) from error
 
 
-def verified_by(envelope: Envelope, trusted: Sequence[TrustedKey]) -> TrustedKey | None:
-    """Return the trusted key that signed the envelope, or None if the envelope names no trusted key.
+def named_key(envelope: Envelope, trusted: Sequence[TrustedKey]) -> TrustedKey | None:
+    """Return the trusted key that an envelope names as its signer, or None. The signature is not verified.
 
     If one public key is trusted under several names, revoking any of them revokes it.
+    """
+    named = [key for key in trusted if key.key.keyid in envelope.signatures]
+    return next(iter(sorted(named, key=lambda key: not key.revoked)), None)
+
+
+def require_signature(envelope: Envelope, key: TrustedKey) -> None:
+    """Verify the signature of a key that an envelope names.
+
+    Raises:
+        IntegrityError: The signature is not the key's own: the envelope was altered.
+    """
+    try:
+        envelope.verify([key.key], 1)
+    except (VerificationError, UnverifiedSignatureError) as error:
+        raise IntegrityError(
+            f"the signature of key {key.name!r} does not match the statement",
+            hint="the attestation was altered after it was signed",
+        ) from error
+
+
+def verified_by(envelope: Envelope, trusted: Sequence[TrustedKey]) -> TrustedKey | None:
+    """Return the trusted key that signed the envelope, or None if the envelope names no trusted key.
 
     Raises:
         IntegrityError: A trusted key is named, but did not make the signature: the envelope was altered.
     """
-    named = sorted(
-        (key for key in trusted if key.key.keyid in envelope.signatures), key=lambda key: not key.revoked
-    )
-    for key in named:
-        try:
-            envelope.verify([key.key], 1)
-        except (VerificationError, UnverifiedSignatureError) as error:
-            raise IntegrityError(
-                f"the signature of key {key.name!r} does not match the statement",
-                hint="the attestation was altered after it was signed",
-            ) from error
-        return key
-    return None
+    key = named_key(envelope, trusted)
+    if key is not None:
+        require_signature(envelope, key)
+    return key

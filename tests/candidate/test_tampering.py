@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jenkins_release.steps.candidate import attest
+from jenkins_release.steps.candidate.opened import OpenCandidate
 from tests.fixtures.damage import flipped
 from tests.fixtures.release import Product
 
@@ -150,13 +150,13 @@ def test_what_is_removed_while_a_step_signs_stops_the_step(product: Product, mon
     """A revocation cannot vanish between the decision and its record."""
     product.export()
     product.sign_off(verdict="fail")
-    signed = attest.require_unaltered
+    signed = OpenCandidate.require_unaltered
 
-    def and_remove(*arguments):
-        signed(*arguments)
+    def and_remove(opened):
+        signed(opened)
         attestation(product, QA).unlink()
 
-    monkeypatch.setattr(attest, "require_unaltered", and_remove)
+    monkeypatch.setattr(OpenCandidate, "require_unaltered", and_remove)
     results = str(product.folder / "junit.xml")
     words = ("--verdict", "pass", "--tester", "Quinn", "--results", results, "--digest", product.digest())
     done = product.run("qa", "sign-off", "8.1.0/42", *words)

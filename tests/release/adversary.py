@@ -31,6 +31,7 @@ from securesystemslib.signer import Signer
 
 from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
 from jenkins_release.config import KEY_PASSPHRASE, load_configuration
+from jenkins_release.config.model import Role
 from jenkins_release.oci.manifests import Descriptor, build_manifest, sha256_digest
 from jenkins_release.portal import SharePortal
 from jenkins_release.records.attestation import (
@@ -125,7 +126,7 @@ class FastServices(Services):
 
     opened_keys: dict[tuple[str, str], Signer]
 
-    def signer(self, role: str, uri: str) -> Signer:
+    def signer(self, role: Role, uri: str = "") -> Signer:
         """Open a key once: to decrypt it is made slow on purpose."""
         found = self.opened_keys.get((role, uri))
         if found is None:

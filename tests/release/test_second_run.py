@@ -510,7 +510,7 @@ def test_only_what_counts_is_there_already(scene: Scene):
             {"candidate.json": subject.removeprefix("sha256:")},
             place=Place.after(before),
             signed_at=genuine.signed_at,
-            signer=world.services.signer(key, getattr(scene.configuration.signing, f"{key}_key")),
+            signer=world.services.signer(key),
             extension={name: own[name] for name in own if name not in {"sequence", "previous", "signedAt"}},
         )
         if subject == scene.digest:
@@ -534,7 +534,7 @@ def test_a_request_in_anothers_name_is_not_taken_for_ones_own(scene: Scene):
         {"candidate.json": scene.digest.removeprefix("sha256:")},
         place=Place.after(before),
         signed_at=world.services.now(),
-        signer=world.services.signer("promotion", scene.configuration.signing.promotion_key),
+        signer=world.services.signer("promotion"),
         extension={"candidate": str(REF), "requester": plan.requester},
     )
     world.share.files[f"{FOLDER}/attestations/0003-request.dsse.json"] = forged

@@ -9,6 +9,7 @@ import pytest
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.records.scan import Scan
+from jenkins_release.rules.gate.chain import Chain as Attested
 from jenkins_release.rules.gate.conditions import Reason, verdicts
 from jenkins_release.rules.gate.evidence import collect
 from jenkins_release.rules.gate.policy import Freeze, Policy
@@ -216,7 +217,7 @@ def test_results_of_another_shape_cover_nothing(tests):
 def test_a_verdict_without_a_tester_is_its_keys():
     """The key's holder."""
     chain = Chain().verdict(tester="")
-    (verdict,) = verdicts(collect(CANDIDATE, chain.files, KEYS, NOW))
+    (verdict,) = verdicts(collect(Attested.of(CANDIDATE, chain.files), KEYS, NOW))
     assert verdict.tester == "quinn"
 
 

@@ -22,7 +22,9 @@ from jenkins_release.records.attestation import (
     WITHDRAWAL,
     Place,
 )
-from jenkins_release.rules.gate.evidence import CLOCK_SKEW, Arrival, Evidence, collect
+from jenkins_release.rules.gate.chain import Arrival
+from jenkins_release.rules.gate.chain import Chain as Attested
+from jenkins_release.rules.gate.evidence import CLOCK_SKEW, Evidence, collect
 from tests.fixtures.gate import (
     APPROVER,
     BUILD,
@@ -44,7 +46,7 @@ from tests.fixtures.gate import (
 
 
 def sorted_out(chain: Chain | dict[str, bytes], keys=KEYS, now=NOW) -> Evidence:
-    return collect(CANDIDATE, chain.files if isinstance(chain, Chain) else chain, keys, now)
+    return collect(Attested.of(CANDIDATE, chain.files if isinstance(chain, Chain) else chain), keys, now)
 
 
 def four() -> Chain:
@@ -366,7 +368,7 @@ IN_TIME = ENDED - timedelta(days=1)
 
 
 def judged(chain: Chain, keys=FORMER, arrivals=None) -> Evidence:
-    return collect(BACKDATED, chain.files, keys, NOW, arrivals)
+    return collect(Attested.of(BACKDATED, chain.files, arrivals), keys, NOW)
 
 
 def arrived(*moments: datetime, adopted: bool = False) -> dict[str, Arrival]:
@@ -423,9 +425,9 @@ def test_a_key_that_begins_later_needs_the_same():
     """Within the skew of the clocks a statement may be dated into the time of a key that is not valid yet."""
     soon = NOW + timedelta(minutes=5)
     keys = replaced("quinn", valid_from=soon)
-    found = collect(CANDIDATE, Chain().verdict(when=soon).files, keys, NOW)
+    found = collect(Attested.of(CANDIDATE, Chain().verdict(when=soon).files), keys, NOW)
     assert "by the key 'quinn', which begins at 2026-11-20 18:05 UTC" in found.ignored[0]
-    assert collect(CANDIDATE, Chain().verdict(when=soon).files, keys, soon).counted
+    assert collect(Attested.of(CANDIDATE, Chain().verdict(when=soon).files), keys, soon).counted
 
 
 @pytest.mark.parametrize(("result", "count"), [("FAILED", 1), ("PASSED", 0)])
@@ -477,7 +479,7 @@ def test_what_was_adopted_is_held_to_its_confirmation():
 def test_what_is_not_in_the_ledger_does_not_count_for_a_release():
     """A pass and an approval count only once they are there; a fail and a withdrawal count at once."""
     chain = Chain().verdict().add(APPROVAL, APPROVER).verdict("FAILED").add(WITHDRAWAL, PROMOTER)
-    found = collect(CANDIDATE, chain.files, KEYS, NOW, {})
+    found = collect(Attested.of(CANDIDATE, chain.files, {}), KEYS, NOW)
     assert [item.statement.kind for item in found.counted] == ["qa", "withdrawal"]
     assert [line.partition(" ")[0] for line in found.ignored] == ["0001-x.dsse.json", "0002-x.dsse.json"]
     assert all("is not in the ledger" in line for line in found.ignored)
@@ -488,6 +490,6 @@ def test_an_early_arrival_is_outside_the_validity_too():
     keys = replaced("quinn", valid_from=HOUR_AGO)
     chain = Chain().verdict(when=HOUR_AGO)
     early = {"0001-x.dsse.json": Arrival(HOUR_AGO - CLOCK_SKEW - timedelta(seconds=1))}
-    assert collect(CANDIDATE, chain.files, keys, NOW, early).counted == ()
+    assert collect(Attested.of(CANDIDATE, chain.files, early), keys, NOW).counted == ()
     in_time = {"0001-x.dsse.json": Arrival(HOUR_AGO)}
-    assert len(collect(CANDIDATE, chain.files, keys, NOW, in_time).counted) == 1
+    assert len(collect(Attested.of(CANDIDATE, chain.files, in_time), keys, NOW).counted) == 1

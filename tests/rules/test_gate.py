@@ -18,6 +18,7 @@ from jenkins_release.records.attestation import KINDS, TEST_RESULT, Place, Trust
 from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.records.plan import Plan
 from jenkins_release.records.scan import Scan
+from jenkins_release.rules.gate.chain import Chain as Attested
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.decision import OVERRIDABLE, Decision, decide
 from jenkins_release.rules.gate.policy import Freeze, Policy
@@ -59,8 +60,7 @@ class World:
 
     def ask(self) -> Decision:
         return decide(
-            self.about,
-            self.files,
+            Attested.of(self.about, self.files),
             trusted=self.keys,
             policy=self.policy,
             facts=self.facts,

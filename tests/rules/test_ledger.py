@@ -9,6 +9,7 @@ import pytest
 
 from jenkins_release.ledger import Line
 from jenkins_release.records.candidate import manifest_digest
+from jenkins_release.rules.gate.chain import Chain as Attested
 from jenkins_release.rules.gate.ledger import NO_LEDGER, Standing, compare, entries_of
 from tests.fixtures.gate import CANDIDATE, Chain, candidate
 
@@ -19,14 +20,14 @@ FILES = Chain().build().verdict().verdict("FAILED").files
 NAMES = [*FILES]
 
 
-def lines(files: dict[str, bytes] = FILES, digest: str = DIGEST, *, adopted: bool = False) -> list[Line]:
+def lines(files: dict[str, bytes] = FILES, about: bytes = CANDIDATE, *, adopted: bool = False) -> list[Line]:
     """What a ledger has of a chain."""
-    entries = entries_of(PLACE, digest, files, adopted=adopted)
+    entries = entries_of(PLACE, Attested.of(about, files), adopted=adopted)
     return [Line(entry.path, entry.to_bytes(), NOON) for entry in entries]
 
 
 def found(files: dict[str, bytes] = FILES, recorded: list[Line] | None = None) -> Standing:
-    return compare(PLACE, DIGEST, files, lines() if recorded is None else recorded, "L")
+    return compare(PLACE, Attested.of(CANDIDATE, files), lines() if recorded is None else recorded, "L")
 
 
 def test_a_chain_that_is_recorded_agrees():
@@ -44,7 +45,7 @@ def test_a_chain_that_is_recorded_agrees():
 
 def test_without_a_ledger_nothing_is_compared():
     """None is not an empty ledger."""
-    assert compare(PLACE, DIGEST, FILES, None) is NO_LEDGER
+    assert compare(PLACE, Attested.of(CANDIDATE, FILES), None) is NO_LEDGER
     assert NO_LEDGER.arrivals is None
     assert found(recorded=[]).missing
 
@@ -94,17 +95,17 @@ def test_a_candidate_without_its_own_entry_is_unknown():
 
 def test_another_candidate_json_of_the_build_is_named():
     """Somebody put another candidate in its place: that is none to adopt."""
-    other = manifest_digest(candidate(built_by="Mallory"))
-    standing = found(recorded=lines(digest=other))
+    other = candidate(built_by="Mallory")
+    standing = found(recorded=lines(about=other))
     (line,) = standing.altered
-    assert f"it has one of another candidate.json: {other}" in line
+    assert f"it has one of another candidate.json: {manifest_digest(other)}" in line
     assert standing.unknown == ""
 
 
 def test_entries_of_an_export_that_died_are_in_nobodys_way():
     """Of another digest, beside those of the candidate."""
-    other = manifest_digest(candidate(built_by="Blake again"))
-    assert found(recorded=[*lines(digest=other), *lines()]).altered == ()
+    other = candidate(built_by="Blake again")
+    assert found(recorded=[*lines(about=other), *lines()]).altered == ()
 
 
 @pytest.mark.parametrize(

@@ -214,8 +214,8 @@ def test_each_build_takes_the_same_attestations_until_something_counts_against_t
     claim = setup_claim(BUNDLE.folder, BUNDLE.writer, MEMBERS)
 
     def first(story: Story) -> bytes | None:
-        release = examine(story.manifest, story.envelopes, TRUSTED, NOW)
-        return first_proof(story.manifest, story.envelopes, release, claim, TRUSTED, NOW)
+        release = examine(story.chain, TRUSTED, NOW)
+        return first_proof(story.chain, release, claim, TRUSTED, NOW)
 
     def made() -> Story:
         return (

@@ -8,6 +8,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from jenkins_release.records.attestation import TEST_RESULT, Place, TrustedKey, sign_statement
+from jenkins_release.rules.gate.chain import Chain
 from jenkins_release.rules.gate.evidence import misnamed
 from jenkins_release.rules.release.timeline import between, marks
 
@@ -45,7 +46,9 @@ def chain(count: int = 2, signer: CryptoSigner = QA) -> dict[str, bytes]:
 )
 def test_a_moment_is_told_by_the_attestations_around_it(minutes, told):
     """Before the first, between two, after the last."""
-    assert between(NOON + timedelta(minutes=minutes), marks(chain(), TRUSTED)) == told
+    assert (
+        between(NOON + timedelta(minutes=minutes), marks(Chain.of(b"", chain()).documents, TRUSTED)) == told
+    )
 
 
 def test_only_what_a_trusted_key_signed_marks_a_time():
@@ -53,17 +56,17 @@ def test_only_what_a_trusted_key_signed_marks_a_time():
     files = chain() | {"0003-qa.dsse.json": b"{"}
     files["0001-qa.dsse.json"] = chain(signer=CryptoSigner.generate_ed25519())["0001-qa.dsse.json"]
     files["0002-qa.dsse.json"] = files["0002-qa.dsse.json"].replace(b'"payload":"e', b'"payload":"f')
-    assert marks(files, TRUSTED) == []
+    assert marks(Chain.of(b"", files).documents, TRUSTED) == []
     assert between(NOON, []) == ""
-    assert {mark.candidate for mark in marks(chain(), TRUSTED)} == {"ab" * 32}
+    assert {mark.candidate for mark in marks(Chain.of(b"", chain()).documents, TRUSTED)} == {"ab" * 32}
 
 
 def test_a_file_that_is_not_named_as_it_was_signed_was_renamed():
     """Number and kind stand in the name."""
     files = chain()
-    assert misnamed(files) == []
+    assert misnamed(Chain.of(b"", files)) == []
     files["0003-approval.dsse.json"] = files.pop("0002-qa.dsse.json")
-    assert misnamed(files) == [
+    assert misnamed(Chain.of(b"", files)) == [
         "0003-approval.dsse.json was signed as 0002-qa.dsse.json: it was renamed or copied"
     ]
-    assert misnamed({"0001-x.dsse.json": b"not one at all"}) == []
+    assert misnamed(Chain.of(b"", {"0001-x.dsse.json": b"not one at all"})) == []

@@ -8,7 +8,7 @@ so does every step that shows or serves one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,15 +22,15 @@ from jenkins_release.records.attestation import (
     PUBLICATION,
     Statement,
     TrustedKey,
-    read_envelope,
 )
 from jenkins_release.records.plan import Plan, PlannedImage, TagNow
 from jenkins_release.rules.gate.approvals import approved_plan
 from jenkins_release.rules.gate.attested_release import AttestedRelease
+from jenkins_release.rules.gate.chain import Chain
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.decision import decide
 from jenkins_release.rules.gate.drift import drift
-from jenkins_release.rules.gate.evidence import Arrival, Counted, collect
+from jenkins_release.rules.gate.evidence import Counted, collect
 from jenkins_release.rules.gate.policy import NOTARY_ROLES, Policy, policy_digest
 
 RELEASING = (PROMOTION, PUBLICATION)
@@ -60,40 +60,6 @@ class Authority:
     trusted: tuple[TrustedKey, ...]
     expires: datetime
     product: str
-
-
-@dataclass(frozen=True)
-class Chain:
-    """What a release is judged by.
-
-    Attributes:
-        candidate: The bytes of ``candidate.json``.
-        attestations: Name to bytes of every attestation.
-        arrivals: Name to the time of arrival in the ledger; None if there is no ledger.
-    """
-
-    candidate: bytes
-    attestations: Mapping[str, bytes]
-    arrivals: Mapping[str, Arrival] | None = None
-
-    def statements(self) -> dict[str, Statement]:
-        """Return name to statement of every readable attestation; signatures are not checked."""
-        found = {}
-        for name, data in self.attestations.items():
-            try:
-                found[name] = read_envelope(data, name)[1]
-            except IntegrityError:
-                continue  # collect() reports it as altered
-        return found
-
-    def before(self, made: Counted) -> Chain:
-        """Return the attestations before a promotion or publication."""
-        earlier = {
-            name: self.attestations[name]
-            for name, said in self.statements().items()
-            if said.sequence < made.statement.sequence
-        }
-        return Chain(self.candidate, earlier, self.arrivals)
 
 
 def authority_of(said: Statement, authorities: Sequence[Authority]) -> Authority | None:
@@ -206,19 +172,17 @@ def _unmet(
     trusted: Sequence[TrustedKey],
 ) -> list[str]:
     """Let the gate decide again, as of the time when a promotion or publication was signed."""
-    before = chain.before(made)
+    before = chain.before(made.statement.sequence)
     try:
         plan = _plan_of(made, release, before, digest, trusted)
     except IntegrityError as error:
         return [error.message]
     decision = decide(
-        before.candidate,
-        before.attestations,
+        before,
         trusted=trusted,
         policy=policy,
         facts=Facts(made.statement.signed_at),
         plan=plan,
-        arrivals=before.arrivals,
     )
     # If the gate cannot judge a candidate, it has no unmet condition.
     unjudged = [line for line in decision.altered if line not in release.problems]
@@ -229,9 +193,7 @@ def _plan_of(
     made: Counted, release: AttestedRelease, before: Chain, policy: str, trusted: Sequence[TrustedKey]
 ) -> Plan:
     """Return the plan that was carried out, to compare approvals and overrides with."""
-    evidence = collect(
-        before.candidate, before.attestations, trusted, made.statement.signed_at, before.arrivals
-    )
+    evidence = collect(before, trusted, made.statement.signed_at)
     plans = [plan for item in evidence.of(APPROVAL, OVERRIDE) if (plan := approved_plan(item)) is not None]
     carried = [released_plan(plan, made, release, policy) for plan in reversed(plans)]
     for plan, out in zip(reversed(plans), carried, strict=True):

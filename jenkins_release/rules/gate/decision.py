@@ -5,20 +5,20 @@ It opens nothing, and takes the time as an argument.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.text import plain
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import TrustedKey
-from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.plan import Plan
 from jenkins_release.rules.gate import conditions
 from jenkins_release.rules.gate.approvals import Override, approvals, overrides
 from jenkins_release.rules.gate.binding import UNKNOWN
+from jenkins_release.rules.gate.chain import Chain
 from jenkins_release.rules.gate.conditions import Facts, Reason, Verdict
-from jenkins_release.rules.gate.evidence import Arrival, Counted, Evidence, collect
+from jenkins_release.rules.gate.evidence import Counted, Evidence, collect
 from jenkins_release.rules.gate.policy import Policy
 
 OVERRIDABLE = frozenset(
@@ -102,34 +102,30 @@ class Decision:
 
 
 def decide(
-    candidate: bytes,
-    attestations: Mapping[str, bytes],
+    chain: Chain,
     *,
     trusted: Sequence[TrustedKey],
     policy: Policy,
     facts: Facts,
     plan: Plan | None = None,
-    arrivals: Mapping[str, Arrival] | None = None,
 ) -> Decision:
     """Decide whether a candidate may be promoted.
 
     Args:
-        candidate: The bytes of ``candidate.json``.
-        attestations: File name to bytes, everything in the attestations folder.
+        chain: The candidate and its attestations.
         trusted: Trusted keys.
         policy: The policy.
         facts: The time, and what the registry holds.
         plan: The plan as it would be made now; without it, as for a listing, approvals and overrides are not
             checked.
-        arrivals: File name to the time of arrival in the ledger; None if there is no ledger.
 
     Returns:
         The decision, with all reasons at once.
     """
-    evidence = collect(candidate, attestations, trusted, facts.now, arrivals)
+    evidence = collect(chain, trusted, facts.now)
     found = conditions.verdicts(evidence, policy)
     try:
-        record = Candidate.from_bytes(candidate, "candidate.json")
+        record = chain.record
         ReleaseVersion.parse(record.version)
     except (IntegrityError, ConfigurationError) as error:
         return Decision((), (error.message, *evidence.altered), found, evidence.ignored)

@@ -17,9 +17,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
-
-from securesystemslib.dsse import Envelope
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import minute
@@ -30,26 +27,11 @@ from jenkins_release.records.attestation import (
     WITHDRAWAL,
     Statement,
     TrustedKey,
-    read_envelope,
-    verified_by,
 )
-from jenkins_release.records.candidate import Candidate, manifest_digest
+from jenkins_release.rules.gate.chain import Arrival, Chain, Document
 
 CLOCK_SKEW = timedelta(minutes=10)
 """How far a signer's clock may run ahead of ours, or behind the signer before."""
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """When an attestation arrived in the ledger.
-
-    Attributes:
-        at: The time by the ledger's clock, UTC.
-        adopted: Whether it was entered long after it was signed, because it is older than the ledger.
-    """
-
-    at: datetime
-    adopted: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,49 +71,41 @@ class Evidence:
         return max((item.statement.sequence for item in self.of(predicate_type)), default=0)
 
 
-def collect(
-    candidate: bytes,
-    attestations: Mapping[str, bytes],
-    trusted: Sequence[TrustedKey],
-    now: datetime,
-    arrivals: Mapping[str, Arrival] | None = None,
-) -> Evidence:
+def collect(chain: Chain, trusted: Sequence[TrustedKey], now: datetime) -> Evidence:
     """Sort out the attestations of a candidate. Opens nothing and raises nothing.
 
     Args:
-        candidate: The bytes of ``candidate.json``.
-        attestations: File name to bytes, everything in the attestations folder.
-        trusted: Keys that are believed.
+        chain: The candidate and its attestations.
+        trusted: Trusted keys.
         now: The time, UTC.
-        arrivals: File name to arrival time, for those in the ledger; None if there is no ledger.
     """
-    digest = manifest_digest(candidate)
-    exported_at = _exported_at(candidate)
+    digest = chain.digest
+    exported_at = _exported_at(chain)
     counted: list[Counted] = []
     ignored: list[str] = []
     objections: list[str] = []
     altered: list[str] = []
-    read: list[tuple[str, Statement]] = []
+    read: list[Document] = []
     sound: list[Counted] = []
-    for name in sorted(attestations):
+    for document in sorted(chain.documents, key=lambda document: document.file):
+        name = document.file
         try:
-            envelope, statement = read_envelope(attestations[name], name)
-            key = verified_by(envelope, trusted)
+            statement, key = document.statement, document.signed_by(trusted)
         except IntegrityError as error:
             altered.append(error.message if name in error.message else f"{name}: {error.message}")
             continue
-        read.append((name, statement))
+        read.append(document)
         if statement.subjects.get("candidate.json") != digest.removeprefix("sha256:"):
             altered.append(f"{name} is about another candidate.json than {digest[:19]}..., one was altered")
             continue
-        problem = _problem(envelope, statement, key, now, exported_at)
+        problem = _problem(document, key, now, exported_at)
         if key is None or problem is not None:
             target = objections if _harmful(statement, key) else ignored
             target.append(f"{name} ({statement.kind}) {problem}")
             continue
         sound.append(Counted(name, statement, key))
     sound.sort(key=lambda item: item.statement.sequence)
-    late = _unproven(sound, now, arrivals)
+    late = _unproven(sound, now, chain.arrivals)
     for item in sound:
         said = item.statement
         if item.file not in late or _speaks_against(said):
@@ -139,7 +113,7 @@ def collect(
             continue
         target = objections if _harmful(said, item.key) else ignored
         target.append(f"{item.file} ({said.kind}) {late[item.file]}")
-    altered += _broken_links(read, attestations)
+    altered += _broken_links(read)
     return Evidence(digest, tuple(counted), tuple(ignored), tuple(objections), tuple(altered))
 
 
@@ -215,23 +189,23 @@ def _harmful(statement: Statement, key: TrustedKey | None) -> bool:
     return kind in {REVOCATION, WITHDRAWAL} or (key is None and kind not in ROLES)
 
 
-def _exported_at(candidate: bytes) -> datetime | None:
+def _exported_at(chain: Chain) -> datetime | None:
     try:
-        return Candidate.from_bytes(candidate, "candidate.json").exported_at
+        return chain.record.exported_at
     except IntegrityError:
         return None
 
 
 def _problem(
-    envelope: Envelope,
-    statement: Statement,
+    document: Document,
     key: TrustedKey | None,
     now: datetime,
     exported_at: datetime | None,
 ) -> str | None:
     if key is None:
-        ids = ", ".join(f"{key_id[:12]}..." for key_id in envelope.signatures) or "nobody"
+        ids = ", ".join(f"{key_id[:12]}..." for key_id in document.key_ids) or "nobody"
         return f"is signed by an unknown key ({ids})"
+    statement = document.statement
     role = ROLES.get(statement.predicate_type)
     if role is None:
         return f"is of the unknown type {statement.predicate_type!r}"
@@ -252,12 +226,13 @@ def _problem(
     return None
 
 
-def _broken_links(read: Sequence[tuple[str, Statement]], attestations: Mapping[str, bytes]) -> list[str]:
+def _broken_links(read: Sequence[Document]) -> list[str]:
     """Follow the chain: numbers from 1 without a gap, each naming the digest of the one before."""
     problems = []
     expected, previous, before = 1, "", "the beginning"
     latest: datetime | None = None
-    for name, statement in sorted(read, key=lambda item: (item[1].sequence, item[0])):
+    for document in sorted(read, key=lambda document: (document.statement.sequence, document.file)):
+        name, statement = document.file, document.statement
         if statement.sequence < expected:
             problems.append(f"{name} has the number {statement.sequence}, which is taken: it was copied")
             continue
@@ -273,22 +248,18 @@ def _broken_links(read: Sequence[tuple[str, Statement]], attestations: Mapping[s
                 f"{name} was signed at {minute(statement.signed_at)}, before {before}: a clock runs backwards"
             )
         latest = statement.signed_at if latest is None else max(latest, statement.signed_at)
-        expected, previous, before = statement.sequence + 1, sha256(attestations[name]).hexdigest(), name
+        expected, previous, before = statement.sequence + 1, document.sha256, name
     return problems
 
 
-def misnamed(attestations: Mapping[str, bytes]) -> list[str]:
+def misnamed(chain: Chain) -> list[str]:
     """Name the attestations whose file names do not match what is signed inside: they were renamed.
 
     The chain uses only what is signed, so a renamed file deceives no rule. But it deceives people, and the
     next attestation is appended after the last file.
     """
     found = []
-    for name, data in attestations.items():
-        try:
-            _, statement = read_envelope(data, name)
-        except IntegrityError:
-            continue
+    for name, statement in chain.statements().items():
         expected = f"{statement.sequence:04d}-{statement.kind}.dsse.json"
         if name != expected and statement.predicate_type in ROLES:
             found.append(f"{name} was signed as {expected}: it was renamed or copied")

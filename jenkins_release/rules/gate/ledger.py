@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import second
-from jenkins_release.records.attestation import KINDS, PROVENANCE, read_envelope
+from jenkins_release.records.attestation import KINDS, PROVENANCE
 from jenkins_release.records.ledger import LedgerEntry
 from jenkins_release.records.ledger_line import Line
-from jenkins_release.rules.gate.evidence import Arrival
+from jenkins_release.rules.gate.chain import Arrival, Chain, Document
 
 CANDIDATE = "candidate"
 """The kind of the entry of the candidate itself, number 0."""
@@ -58,15 +57,12 @@ NO_LEDGER = Standing()
 """The state of every chain if no ledger is configured."""
 
 
-def entries_of(
-    place: tuple[str, str, str], digest: str, attestations: Mapping[str, bytes], *, adopted: bool = False
-) -> list[LedgerEntry]:
+def entries_of(place: tuple[str, str, str], chain: Chain, *, adopted: bool = False) -> list[LedgerEntry]:
     """Return the entries that the ledger should have for a chain: the candidate, then each attestation.
 
     Args:
         place: Product, version and build.
-        digest: Digest of ``candidate.json``.
-        attestations: File name to bytes, in the order of their numbers.
+        chain: The candidate and its attestations, in the order of their numbers.
         adopted: Whether the chain is older than the ledger.
     """
     product, version, build = place
@@ -76,7 +72,7 @@ def entries_of(
             product=product,
             version=version,
             build=build,
-            candidate=digest,
+            candidate=chain.digest,
             number=number,
             kind=kind,
             sha256=digest_hex,
@@ -84,18 +80,17 @@ def entries_of(
         )
 
     return [
-        entry(0, CANDIDATE, digest.removeprefix("sha256:")),
+        entry(0, CANDIDATE, chain.digest.removeprefix("sha256:")),
         *(
-            entry(number, _kind(name, data), sha256(data).hexdigest())
-            for number, (name, data) in enumerate(attestations.items(), start=1)
+            entry(number, _kind(document), document.sha256)
+            for number, document in enumerate(chain.documents, start=1)
         ),
     ]
 
 
 def compare(
     place: tuple[str, str, str],
-    digest: str,
-    attestations: Mapping[str, bytes],
+    chain: Chain,
     lines: Sequence[Line] | None,
     name: str = "",
 ) -> Standing:
@@ -103,8 +98,7 @@ def compare(
 
     Args:
         place: Product, version and build.
-        digest: Digest of ``candidate.json``.
-        attestations: File name to bytes, read after ``lines``, so that everything recorded is there.
+        chain: The candidate and its attestations, read after ``lines``, so that everything recorded is there.
         lines: Everything in the ledger below the build; None if there is no ledger.
         name: The ledger, for messages.
     """
@@ -112,10 +106,10 @@ def compare(
         return NO_LEDGER
     altered: list[str] = []
     read = [found for line in lines if (found := _read(line, place, altered)) is not None]
-    own = {found.entry.number: found for found in read if found.entry.candidate == digest}
+    own = {found.entry.number: found for found in read if found.entry.candidate == chain.digest}
     files: dict[str, list[str]] = {}
-    for file, data in attestations.items():
-        files.setdefault(sha256(data).hexdigest(), []).append(file)
+    for document in chain.documents:
+        files.setdefault(document.sha256, []).append(document.file)
     arrivals: dict[str, Arrival] = {}
     for number, recorded in sorted(own.items()):
         if not number:
@@ -123,18 +117,18 @@ def compare(
         names = files.get(recorded.entry.sha256, [])
         arrivals |= dict.fromkeys(names, Arrival(recorded.arrived, recorded.entry.adopted))
         if not names:
-            altered.append(_lacking(recorded, attestations, name))
+            altered.append(_lacking(recorded, chain, name))
     unknown = ""
     if 0 not in own:
         others = [found for found in read if not found.entry.number]
-        altered.append(_unknown(digest, others, name))
+        altered.append(_unknown(chain.digest, others, name))
         unknown = "" if others else altered[-1]
     return Standing(
         entries=tuple(own[number] for number in sorted(own)),
         arrivals=arrivals,
         unknown=unknown,
         missing=0 not in own,
-        behind=tuple(file for file in attestations if file not in arrivals),
+        behind=tuple(each.file for each in chain.documents if each.file not in arrivals),
         altered=tuple(altered),
     )
 
@@ -180,15 +174,14 @@ def compare_gone(place: tuple[str, str, str], lines: Sequence[Line], name: str) 
     return Standing(entries=tuple(read), altered=tuple(altered))
 
 
-def _lacking(recorded: Recorded, attestations: Mapping[str, bytes], name: str) -> str:
+def _lacking(recorded: Recorded, chain: Chain, name: str) -> str:
     entry = recorded.entry
     told = f"{entry.kind}, SHA-256 {entry.sha256}, arrived there at {second(recorded.arrived)}"
-    there = [file for file in attestations if file.startswith(f"{entry.number:04d}-")]
+    there = [each for each in chain.documents if each.file.startswith(f"{entry.number:04d}-")]
     if there:
-        found = sha256(attestations[there[0]]).hexdigest()
         return (
-            f"{there[0]} is not the attestation that the ledger {name} has under the number {entry.number}: "
-            f"expected {told}; found SHA-256 {found}"
+            f"{there[0].file} is not the attestation that the ledger {name} has under the number "
+            f"{entry.number}: expected {told}; found SHA-256 {there[0].sha256}"
         )
     return f"the share lacks the attestation {entry.number:04d} that the ledger {name} has: {told}"
 
@@ -204,8 +197,8 @@ def _unknown(digest: str, others: Sequence[Recorded], name: str) -> str:
     return f"{told}; 'jenkins-release ledger adopt' enters a candidate from before there was a ledger"
 
 
-def _kind(name: str, data: bytes) -> str:
+def _kind(document: Document) -> str:
     try:
-        return read_envelope(data, name)[1].kind
+        return document.statement.kind
     except IntegrityError:
         return "unreadable"

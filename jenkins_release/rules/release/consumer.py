@@ -8,10 +8,9 @@ override does not replace a pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from jenkins_release.base.errors import IntegrityError
@@ -27,7 +26,6 @@ from jenkins_release.records.attestation import (
     TrustedKey,
 )
 from jenkins_release.records.bundle import Bundle
-from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.release import NamedApproval, Promotion, Publication
 from jenkins_release.records.summary import (
     ATTESTED,
@@ -39,10 +37,11 @@ from jenkins_release.records.summary import (
 from jenkins_release.rules.gate import conditions
 from jenkins_release.rules.gate.approvals import approved_plan
 from jenkins_release.rules.gate.attested_release import AttestedRelease, read_promotion, read_publication
-from jenkins_release.rules.gate.authority import Authority, Chain, authority_of, refusals, released_plan
+from jenkins_release.rules.gate.authority import Authority, authority_of, refusals, released_plan
+from jenkins_release.rules.gate.chain import Chain
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.drift import drift
-from jenkins_release.rules.gate.evidence import CLOCK_SKEW, Arrival, Counted, Evidence, collect
+from jenkins_release.rules.gate.evidence import CLOCK_SKEW, Counted, Evidence, collect
 from jenkins_release.rules.gate.policy import NOTARY_ROLES, Policy
 
 
@@ -61,7 +60,7 @@ def judge(
         validated and in force, empty if it is.
     """
     try:
-        release = examine(bundle.candidate, bundle.attestations, trusted, now)
+        release = examine(Chain.of(bundle.candidate, bundle.attestations), trusted, now)
     except IntegrityError as error:
         return None, (error.message, *error.reasons[1:])
     reasons = [*release.problems, *summary_problems(release), *approval_problems(release, trusted)[0]]
@@ -70,34 +69,26 @@ def judge(
     return release, tuple(dict.fromkeys(reasons))
 
 
-def examine(
-    candidate: bytes,
-    attestations: Mapping[str, bytes],
-    trusted: Sequence[TrustedKey],
-    now: datetime,
-    arrivals: Mapping[str, Arrival] | None = None,
-) -> AttestedRelease:
+def examine(chain: Chain, trusted: Sequence[TrustedKey], now: datetime) -> AttestedRelease:
     """Return what a candidate's attestations say about it as a release.
 
     Args:
-        candidate: The bytes of ``candidate.json``.
-        attestations: Name to bytes of every attestation.
+        chain: The candidate and its attestations.
         trusted: Trusted keys.
         now: The time, UTC.
-        arrivals: Name to arrival time in the ledger; None if there is no ledger.
 
     Raises:
         IntegrityError: The candidate cannot be read.
     """
-    record = Candidate.from_bytes(candidate, "candidate.json")
-    evidence = collect(candidate, attestations, trusted, now, arrivals)
+    record = chain.record
+    evidence = collect(chain, trusted, now)
     policy = Policy(accept_notary=NOTARY_ROLES)  # whether that suffices is for the releaser to decide
     found = conditions.verdicts(evidence, policy)
-    statements = Chain(candidate, attestations).statements()
+    statements, files = chain.statements(), {document.file: document for document in chain.documents}
     last = max(statements, key=lambda name: statements[name].sequence, default="")
     summary = next((item for item in evidence.of(SUMMARY) if item.file == last), None)
     inputs = tuple(
-        Input(said.sequence, said.predicate_type, sha256(attestations[name]).hexdigest())
+        Input(said.sequence, said.predicate_type, files[name].sha256)
         for name, said in statements.items()
         if summary is None or name != summary.file
     )
@@ -120,7 +111,7 @@ def examine(
         published=published,
         approvals=_approvals(evidence, promoted, published),
         summary=summary,
-        summary_sha256=sha256(attestations[summary.file]).hexdigest() if summary else "",
+        summary_sha256=files[summary.file].sha256 if summary else "",
         inputs=inputs,
         problems=(*problems, *wrong, *odd),
     )
@@ -225,10 +216,10 @@ def judge_under(bundle: Bundle, authorities: Sequence[Authority], now: datetime)
         authorities: The trusted versions, from the pinned one to the newest.
         now: The time, UTC.
     """
-    chain = Chain(bundle.candidate, bundle.attestations)
+    chain = Chain.of(bundle.candidate, bundle.attestations)
     authority = _named_authority(chain, authorities)
     try:
-        release = examine(bundle.candidate, bundle.attestations, authority.trusted, now)
+        release = examine(chain, authority.trusted, now)
     except IntegrityError as error:
         return Judgement(None, authority, (error.message, *error.reasons[1:]), (), ())
     problems = [*release.problems, *summary_problems(release)]

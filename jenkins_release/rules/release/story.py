@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Any, Literal
 
 from jenkins_release.base.errors import IntegrityError
@@ -20,11 +19,10 @@ from jenkins_release.records.attestation import (
     Statement,
     TrustedKey,
     extension_field,
-    read_envelope,
-    verified_by,
 )
 from jenkins_release.records.candidate import Candidate
-from jenkins_release.rules.gate.evidence import Arrival, Evidence, collect, misnamed
+from jenkins_release.rules.gate.chain import Chain, Document
+from jenkins_release.rules.gate.evidence import Evidence, collect, misnamed
 
 State = Literal["not released", "promoted", "published", "promoted and published", "retired", "withdrawn"]
 _CHAIN = {"sequence", "previous", "signedAt", "candidate"}
@@ -87,50 +85,41 @@ class Story:
     head: str
 
 
-def tell(
-    candidate: bytes,
-    attestations: Mapping[str, bytes],
-    trusted: Sequence[TrustedKey],
-    now: datetime,
-    arrivals: Mapping[str, Arrival] | None = None,
-) -> Story:
+def tell(chain: Chain, trusted: Sequence[TrustedKey], now: datetime) -> Story:
     """Return the history of a candidate. Opens nothing and raises nothing.
 
     Args:
-        candidate: The bytes of ``candidate.json``; empty if it is missing.
-        attestations: File name to bytes, everything in the attestations folder.
+        chain: The candidate, with an empty ``candidate.json`` if that is missing, and its attestations.
         trusted: Keys that are believed.
         now: The time, UTC.
-        arrivals: File name to arrival time in the ledger; None if there is no ledger.
     """
-    evidence = collect(candidate, attestations, trusted, now, arrivals)
-    altered = [*evidence.altered, *misnamed(attestations)]
+    evidence = collect(chain, trusted, now)
+    altered = [*evidence.altered, *misnamed(chain)]
     record = None
     try:
-        record = Candidate.from_bytes(candidate, "candidate.json")
+        record = chain.record
     except IntegrityError as error:
         altered.insert(0, error.message)
-    events = [_event(name, data, trusted, evidence, altered) for name, data in attestations.items()]
+    events = [_event(document, trusted, evidence, altered) for document in chain.documents]
     events.sort(key=_place)
-    last = list(attestations.values())[-1:]
-    head = sha256(last[0]).hexdigest() if last else ""
-    return Story(record, evidence.digest, _state(evidence), tuple(events), tuple(altered), head)
+    return Story(record, evidence.digest, _state(evidence), tuple(events), tuple(altered), chain.head)
 
 
 def _event(
-    name: str, data: bytes, trusted: Sequence[TrustedKey], evidence: Evidence, altered: Sequence[str]
+    document: Document, trusted: Sequence[TrustedKey], evidence: Evidence, altered: Sequence[str]
 ) -> Event:
+    name = document.file
     counted = next((item for item in evidence.counted if item.file == name), None)
     if counted is not None:
         notes = _about(name, altered)
         return Event(name, counted.statement, counted.key.name, True, notes, counted.key.notary)
     notes = _about(name, (*altered, *evidence.objections, *evidence.ignored))
     try:
-        envelope, statement = read_envelope(data, name)
+        statement = document.statement
     except IntegrityError:
         return Event(name, None, "", False, notes)
     try:
-        key = verified_by(envelope, trusted)
+        key = document.signed_by(trusted)
     except IntegrityError:
         key = None
     return Event(name, statement, key.name if key else "", False, notes, key.notary if key else False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.moments import second
-from jenkins_release.records.attestation import TrustedKey, read_envelope, verified_by
+from jenkins_release.records.attestation import TrustedKey
+from jenkins_release.rules.gate.chain import Document
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,14 @@ class Mark:
     candidate: str
 
 
-def marks(attestations: Mapping[str, bytes], trusted: Sequence[TrustedKey]) -> list[Mark]:
+def marks(documents: Iterable[Document], trusted: Sequence[TrustedKey]) -> list[Mark]:
     """Return the attestations that a trusted key signed, in the order of their time."""
     found = []
-    for name, data in attestations.items():
+    for document in documents:
         try:
-            envelope, statement = read_envelope(data, name)
-            if verified_by(envelope, trusted) is not None:
-                about = statement.subjects.get("candidate.json", "")
-                found.append(Mark(name, statement.signed_at, about))
+            if document.signed_by(trusted) is not None:
+                said = document.statement
+                found.append(Mark(document.file, said.signed_at, said.subjects.get("candidate.json", "")))
         except IntegrityError:
             continue
     return sorted(found, key=lambda mark: (mark.signed_at, mark.name))

@@ -21,7 +21,6 @@ from jenkins_release.records.attestation import (
     SETUP,
     SUMMARY,
     TrustedKey,
-    read_envelope,
 )
 from jenkins_release.records.bundle import Bundle, read_bundle, write_bundle
 from jenkins_release.records.setup import (
@@ -36,6 +35,7 @@ from jenkins_release.records.setup import (
 from jenkins_release.records.setup_zip import Member, read_zip, write_zip
 from jenkins_release.rules.gate.attested_release import AttestedRelease
 from jenkins_release.rules.gate.authority import Authority
+from jenkins_release.rules.gate.chain import Chain
 from jenkins_release.rules.gate.evidence import Counted
 from jenkins_release.rules.release.consumer import judge, judge_under
 from jenkins_release.rules.setup_zip.files import (
@@ -87,8 +87,7 @@ def attests(said: Counted | None, claim: SetupClaim) -> bool:
 
 
 def first_proof(
-    candidate: bytes,
-    attestations: Mapping[str, bytes],
+    chain: Chain,
     release: AttestedRelease,
     claim: SetupClaim,
     trusted: Sequence[TrustedKey],
@@ -101,20 +100,19 @@ def first_proof(
     promotion, it does not.
 
     Args:
-        candidate: The bytes of ``candidate.json``.
-        attestations: File name to bytes of every attestation.
+        chain: The candidate and its attestations.
         release: What they all say; validated and in force.
         claim: What has to be attested about the files of the setup zip.
         trusted: Keys that are believed.
         now: The time, UTC.
     """
-    names = sorted(attestations)
-    kinds = [read_envelope(attestations[name], name)[1].predicate_type for name in names]
+    documents = sorted(chain.documents, key=lambda document: document.file)
+    kinds = [document.statement.predicate_type for document in documents]
     last = max((place for place, kind in enumerate(kinds) if kind not in _HARMLESS), default=-1)
-    for place in range(last + 1, len(names)):
+    for place in range(last + 1, len(documents)):
         if kinds[place] != SUMMARY:
             continue
-        data = write_bundle(candidate, [attestations[name] for name in names[: place + 1]])
+        data = write_bundle(chain.candidate, [document.data for document in documents[: place + 1]])
         found, reasons = judge(read_bundle(data, "the attestations"), trusted, now)
         if reasons or found is None or found.promoted != release.promoted:
             continue

@@ -12,8 +12,16 @@ from securesystemslib.signer import Signer
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused
 from jenkins_release.base.people import person_key
+from jenkins_release.base.version import PROGRAM
 from jenkins_release.records.attestation import (
+    DELETION,
     KINDS,
+    PORTAL,
+    PROMOTION,
+    PUBLICATION,
+    REFRESH,
+    SETUP,
+    WITHDRAWAL,
     Place,
     Statement,
     TrustedKey,
@@ -29,16 +37,16 @@ from jenkins_release.share.candidates import MANIFEST, CandidateRef
 from jenkins_release.steps.candidate.ledger_standing import lines_with, read_lines, record_chain
 from jenkins_release.steps.candidate.opened import (
     OpenCandidate,
-    evidence_of,
-    gate_decision,
     grown,
     require_same_manifest,
-    require_unaltered,
 )
 from jenkins_release.steps.context.services import Services
 
 _log = logging.getLogger(__name__)
 _SHOWN = {"qa": "sign-off"}
+_NAMES_BUILD = frozenset({PROMOTION, PUBLICATION, WITHDRAWAL, DELETION, REFRESH, PORTAL, SETUP})
+# What a setup zip's attestation says of its files names the program already.
+_NAMES_PROGRAM = _NAMES_BUILD - {SETUP}
 
 
 @dataclass(frozen=True)
@@ -70,19 +78,32 @@ class AttestationReport:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a step wants to say, before it is signed.
+    """What a step wants to say, before :func:`attest` stamps and signs it.
 
     Attributes:
         predicate_type: Type URI.
         predicate: The predicate's own fields.
         extension: Our fields beside them.
         subjects: Name to SHA-256 in hex of what it is about besides ``candidate.json``.
+        by: Our field that names the user; empty if the statement names a person in another way.
     """
 
     predicate_type: str
     predicate: Mapping[str, Any]
     extension: Mapping[str, Any]
     subjects: Mapping[str, str]
+    by: str = ""
+
+    def stamped(self, candidate: str, services: Services) -> Claim:
+        """Return the claim with what is not the step's to say: candidate, user, build and program."""
+        build = {"buildUrl": services.build_url} if self.predicate_type in _NAMES_BUILD else {}
+        program = {"program": PROGRAM} if self.predicate_type in _NAMES_PROGRAM else {}
+        user = {self.by: services.user()} if self.by else {}
+        return replace(
+            self,
+            predicate={**self.predicate, **build, **program},
+            extension={"candidate": candidate, **self.extension, **user},
+        )
 
 
 class Attested(NamedTuple):
@@ -143,32 +164,32 @@ def attest(
         RemoteError: Share or ledger failed, after the retries.
         LeaseHeld: Someone else is adding one, after the retries.
     """
-    require_unaltered(opened, services)
+    opened.require_unaltered()
     keyid = signer.public_key.keyid
+    claim = claim.stamped(opened.record.ident, services)
     wording = Wording(
         claim.predicate_type,
         {MANIFEST: opened.digest.removeprefix("sha256:"), **claim.subjects},
-        {
-            **claim.predicate,
-            extension_field(claim.predicate_type): {"candidate": opened.record.ident, **claim.extension},
-        },
+        {**claim.predicate, extension_field(claim.predicate_type): claim.extension},
     )
-    find = there or (lambda now: _said(now, wording, keyid, unheard, services))
+    find = there or (lambda now: _said(now, wording, keyid, unheard))
     if dry_run:
         if not find(opened):
             _require_heard(opened, wording, signer, unheard, services)
         return Attested("", opened)
     kind = KINDS[claim.predicate_type]
     now, found = opened, ""
+    after = opened
 
     def make(before: dict[str, bytes]) -> bytes | None:
-        nonlocal now, found
+        nonlocal now, found, after
         # Without this the last attestation could go between the decision and its record, unseen.
-        require_same_manifest(opened, services)
+        require_same_manifest(opened)
         # The ledger is asked before anything is written: what it has to take will be in its place there.
-        now = grown(opened, before, read_lines(opened.ref, services), services)
+        # An attempt before this one may have seen more than what was opened.
+        now = grown(now, before, read_lines(opened.ref, services))
         if now != opened:
-            require_unaltered(now, services)
+            now.require_unaltered()
         found, now = _look(now, find, services)
         if found:
             return None
@@ -180,18 +201,16 @@ def attest(
             place=Place.after(before),
             signed_at=services.now(),
             signer=signer,
-            extension={"candidate": opened.record.ident, **claim.extension},
+            extension=claim.extension,
         )
-        _require_counted(now, f"{len(before) + 1:04d}-{kind}.dsse.json", data, services)
+        name = f"{len(before) + 1:04d}-{kind}.dsse.json"
+        after = now.with_attestation(name, data)
+        _require_counted(after, name, services)
         return data
 
     def attempt() -> Attested:
         added = services.candidates.add_attestation(opened.ref, kind, make, services.holder())
-        return (
-            Attested(found, now, found=True)
-            if added is None
-            else Attested(added[0], now.with_attestation(*added))
-        )
+        return Attested(found, now, found=True) if added is None else Attested(added[0], after)
 
     done = services.retry(f"add the {kind} attestation to {opened.ref}", attempt)
     if done.found:
@@ -219,15 +238,12 @@ def catch_up(opened: OpenCandidate, services: Services) -> OpenCandidate:
     Raises:
         RemoteError: The ledger failed, after the retries.
     """
-    return replace(
-        opened,
-        lines=record_chain(opened.ref, opened.digest, opened.attestations, opened.lines, services),
-    )
+    return replace(opened, lines=record_chain(opened.ref, opened.chain, opened.lines, services))
 
 
 def _as_recorded(opened: OpenCandidate, services: Services) -> OpenCandidate:
     """Return the candidate as it will be once the ledger has the whole chain."""
-    lines = lines_with(opened.ref, opened.digest, opened.attestations, opened.lines, services)
+    lines = lines_with(opened.ref, opened.chain, opened.lines, services)
     return replace(opened, lines=lines)
 
 
@@ -242,8 +258,8 @@ def _look(opened: OpenCandidate, find: There, services: Services) -> tuple[str, 
     return (found if find(whole) == found else ""), whole
 
 
-def _said(opened: OpenCandidate, wording: Wording, keyid: str, unheard: Unheard, services: Services) -> str:
-    evidence = evidence_of(opened, services)
+def _said(opened: OpenCandidate, wording: Wording, keyid: str, unheard: Unheard) -> str:
+    evidence = opened.evidence
     item = repeated(wording, keyid, evidence)
     return item.file if item is not None and not unheard(evidence, item) else ""
 
@@ -251,7 +267,7 @@ def _said(opened: OpenCandidate, wording: Wording, keyid: str, unheard: Unheard,
 def _require_heard(
     opened: OpenCandidate, wording: Wording, signer: Signer, unheard: Unheard, services: Services
 ) -> None:
-    evidence, kind = evidence_of(opened, services), KINDS[wording.kind]
+    evidence, kind = opened.evidence, KINDS[wording.kind]
     number = len(opened.attestations) + 1
     said = Statement(wording.kind, wording.subjects, wording.predicate, number, opened.head, services.now())
     item = Counted("", said, trusted_key(signer, services))
@@ -265,10 +281,9 @@ def _require_heard(
         )
 
 
-def _require_counted(opened: OpenCandidate, name: str, data: bytes, services: Services) -> None:
+def _require_counted(after: OpenCandidate, name: str, services: Services) -> None:
     """Read what is to be written as the gate will: a clock that is wrong would spoil the chain for good."""
-    after = _as_recorded(opened.with_attestation(name, data), services)
-    evidence = evidence_of(after, services)
+    evidence = _as_recorded(after, services).evidence
     problems = [
         *evidence.altered,
         *(line for line in (*evidence.ignored, *evidence.objections) if line.startswith(name)),
@@ -302,11 +317,9 @@ def override_claims(decision: Decision) -> list[dict[str, Any]]:
     ]
 
 
-def report(
-    done: Attested, services: Services, by: str, results: TestResults | None = None
-) -> AttestationReport:
+def report(done: Attested, by: str, results: TestResults | None = None) -> AttestationReport:
     """Report what was added, who said it, and what the gate says with it."""
-    opened, decision = done.opened, gate_decision(done.opened, services)
+    opened, decision = done.opened, done.opened.decision()
     return AttestationReport(
         opened.ref, opened.digest, done.file, results, decision, by, head=opened.head, found=done.found
     )

@@ -10,31 +10,25 @@ from collections.abc import Collection
 from jenkins_release.base.errors import GateRefused, IntegrityError
 from jenkins_release.records.attestation import PROMOTION
 from jenkins_release.rules.gate.attested_release import read_promotion
-from jenkins_release.rules.gate.authority import RELEASING, Chain, refusals, workspace_refusals
+from jenkins_release.rules.gate.authority import RELEASING, refusals, workspace_refusals
 from jenkins_release.rules.release.consumer import examine
-from jenkins_release.steps.candidate.ledger_standing import standing_of
 from jenkins_release.steps.candidate.opened import OpenCandidate
-from jenkins_release.steps.context.services import Services
 
 
-def release_refusals(
-    opened: OpenCandidate, services: Services, kinds: Collection[str] = RELEASING
-) -> tuple[str, ...]:
+def release_refusals(opened: OpenCandidate, kinds: Collection[str] = RELEASING) -> tuple[str, ...]:
     """Say why a candidate was not released as the policy asks for; nothing if it was, or never was released.
 
     Args:
         opened: The candidate.
-        services: Policy, keys and time.
         kinds: Predicate types that are looked at, of promotion and publication.
 
     Raises:
         ConfigurationError: A key of the trust document cannot be used.
     """
-    standing = standing_of(opened.ref, opened.digest, opened.attestations, opened.lines, services)
-    chain = Chain(opened.manifest, opened.attestations, standing.arrivals)
+    chain, services = opened.dated, opened.services
     trusted = services.trusted_keys
     try:
-        release = examine(chain.candidate, chain.attestations, trusted, services.now(), standing.arrivals)
+        release = examine(chain, trusted, services.now())
     except IntegrityError as error:
         return (error.message,)
     named = release.promotion if release.record.images and PROMOTION in kinds else None
@@ -44,18 +38,17 @@ def release_refusals(
     return (*other, *refusals(release, chain, services.authorities, kinds))
 
 
-def require_allowed(opened: OpenCandidate, services: Services, kinds: Collection[str] = RELEASING) -> None:
+def require_allowed(opened: OpenCandidate, kinds: Collection[str] = RELEASING) -> None:
     """Refuse a candidate that was not released as the policy asks for.
 
     Args:
         opened: The candidate.
-        services: Policy, keys and time.
         kinds: Predicate types that are looked at, of promotion and publication.
 
     Raises:
         GateRefused: ``reasons`` has what the policy asks for and the chain lacks.
     """
-    refused = release_refusals(opened, services, kinds)
+    refused = release_refusals(opened, kinds)
     if refused:
         raise GateRefused(
             f"{opened.ref} was not released as the policy asks for: {refused[0]}",

@@ -25,6 +25,7 @@ from jenkins_release.records.candidate import (
     manifest_digest,
 )
 from jenkins_release.records.provenance import provenance
+from jenkins_release.rules.gate.chain import Chain
 from jenkins_release.rules.gate.ledger import entries_of
 from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.share.protocol import ShareFull
@@ -139,8 +140,9 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
     """
     version = ReleaseVersion.parse(request.version)
     ref = CandidateRef(version.text, check_identifier("build", request.build))
-    uri = request.key or services.configuration.signing.build_key
-    signer = services.signer("build", uri) if uri or services.policy.build_attestation else None
+    has_key = request.key or services.configuration.signing.key_for("build")
+    attested = has_key or services.policy.build_attestation
+    signer = services.signer("build", request.key) if attested else None
     wanted = _inspect(version, ref.build, services)
     picked = tuple(pick_installers(request.folder, version, ref.build, services))
     if not wanted and not picked:
@@ -172,7 +174,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
                 version=ref.version,
                 build=ref.build,
                 revision=request.revision or services.environ.get("GIT_COMMIT", ""),
-                build_url=services.environ.get("BUILD_URL", ""),
+                build_url=services.build_url,
                 built_by=services.user(),
                 exported_at=services.now(),
                 exporter=PROGRAM,
@@ -197,7 +199,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             staging.write(MANIFEST, manifest)
             # Before the candidate is visible: the ledger then knows every candidate that is. Entries of an
             # export that dies here are of no candidate, and in nobody's way.
-            enter(entries_of(place_of(ref, services), manifest_digest(manifest), chain), services)
+            enter(entries_of(place_of(ref, services), Chain.of(manifest, chain)), services)
             head = "".join(sha256(envelope).hexdigest() for envelope in chain.values())
             made[manifest] = record, reused, head
             staging.commit()

@@ -48,7 +48,7 @@ def fetch_candidate(ref: CandidateRef, folder: Path, services: Services) -> Fetc
         RemoteError: The share failed after the retries, or this machine's disk is full.
     """
     opened = open_candidate(ref, services)
-    check_sizes(opened, services)
+    check_sizes(opened)
     if (folder / MANIFEST).exists():
         raise ConfigurationError(f"{folder} holds a candidate already", hint="give an empty folder")
     for file in opened.record.files:

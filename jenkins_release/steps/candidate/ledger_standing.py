@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar, TypeVarTuple
 
@@ -10,6 +10,7 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError, Remo
 from jenkins_release.ledger.protocol import Ledger
 from jenkins_release.records.ledger import LedgerEntry
 from jenkins_release.records.ledger_line import Line
+from jenkins_release.rules.gate.chain import Chain
 from jenkins_release.rules.gate.ledger import NO_LEDGER, Standing, compare, compare_gone, entries_of
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.services import Services
@@ -100,15 +101,14 @@ def gone_standing(ref: CandidateRef, services: Services) -> Standing:
 
 def standing_of(
     ref: CandidateRef,
-    digest: str,
-    attestations: Mapping[str, bytes],
+    chain: Chain,
     lines: Sequence[Line] | None,
     services: Services,
 ) -> Standing:
     """Compare a chain, which was read after the lines, to the ledger."""
     if lines is None or services.ledger is None:
         return NO_LEDGER
-    return compare(place_of(ref, services), digest, attestations, lines, services.ledger.name)
+    return compare(place_of(ref, services), chain, lines, services.ledger.name)
 
 
 def place_of(ref: CandidateRef, services: Services) -> tuple[str, str, str]:
@@ -147,8 +147,7 @@ def _insist(services: Services, ledger: Ledger, what: str, action: Callable[[*Ts
 
 def record_chain(
     ref: CandidateRef,
-    digest: str,
-    attestations: Mapping[str, bytes],
+    chain: Chain,
     lines: Sequence[Line] | None,
     services: Services,
 ) -> tuple[Line, ...] | None:
@@ -156,8 +155,7 @@ def record_chain(
 
     Args:
         ref: The candidate.
-        digest: Digest of ``candidate.json``.
-        attestations: File name to bytes, in the order of their numbers.
+        chain: Its ``candidate.json`` and its attestations, in the order of their numbers.
         lines: What the ledger had before.
         services: Where the ledger is.
 
@@ -172,9 +170,9 @@ def record_chain(
     if lines is None:
         return None
     try:
-        return (*lines, *enter(_lacking(ref, digest, attestations, lines, services), services))
+        return (*lines, *enter(_lacking(ref, chain, lines, services), services))
     except RemoteError as error:
-        name = list(attestations)[-1]
+        name = chain.documents[-1].file
         raise RemoteError(
             f"{name} of {ref} is on the share and counts once it is in the ledger too: {error.message}",
             hint=f"'jenkins-release ledger adopt {ref}' enters it; {error.hint}".removesuffix("; "),
@@ -183,25 +181,23 @@ def record_chain(
 
 def lines_with(
     ref: CandidateRef,
-    digest: str,
-    attestations: Mapping[str, bytes],
+    chain: Chain,
     lines: Sequence[Line] | None,
     services: Services,
 ) -> tuple[Line, ...] | None:
     """Return the lines that :func:`record_chain` would return now; nothing is written."""
     if lines is None:
         return None
-    lacking = _lacking(ref, digest, attestations, lines, services)
+    lacking = _lacking(ref, chain, lines, services)
     return (*lines, *(Line(entry.path, entry.to_bytes(), services.now()) for entry in lacking))
 
 
 def _lacking(
     ref: CandidateRef,
-    digest: str,
-    attestations: Mapping[str, bytes],
+    chain: Chain,
     lines: Sequence[Line],
     services: Services,
 ) -> list[LedgerEntry]:
     known = {line.path for line in lines}
-    entries = entries_of(place_of(ref, services), digest, attestations)
+    entries = entries_of(place_of(ref, services), chain)
     return [entry for entry in entries if entry.path not in known]

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError
 from jenkins_release.base.numbers import whole_number
 from jenkins_release.base.versions import ReleaseVersion
-from jenkins_release.records.attestation import Statement, read_envelope, verified_by
+from jenkins_release.records.attestation import Statement
 from jenkins_release.records.candidate import Candidate
+from jenkins_release.rules.gate.chain import Document
 from jenkins_release.rules.gate.decision import Decision
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.opened import (
     OpenCandidate,
-    gate_decision,
     open_candidate,
     open_candidates,
 )
@@ -85,7 +85,7 @@ def list_candidates(services: Services, *, version: str | None = None) -> list[L
     refs = services.retry("list candidates", services.candidates.refs)
     wanted = [ref for ref in refs if version in {None, ref.version}]
     opened = open_candidates(wanted, services)
-    found = [_listed(ref, opened[ref], services) for ref in wanted]
+    found = [_listed(ref, opened[ref]) for ref in wanted]
     return sorted(found, key=lambda item: candidate_order(item.ref), reverse=True)
 
 
@@ -97,24 +97,25 @@ def show_candidate(ref: CandidateRef, services: Services) -> ShownCandidate:
         IntegrityError: It is incomplete or altered beyond reading.
     """
     opened = open_candidate(ref, services)
-    shown = tuple(_shown(name, data, services) for name, data in opened.attestations.items())
+    shown = tuple(_shown(document, services) for document in opened.chain.documents)
     location = services.candidates.shown(ref)
-    return ShownCandidate(opened.record, opened.digest, location, gate_decision(opened, services), shown)
+    return ShownCandidate(opened.record, opened.digest, location, opened.decision(), shown)
 
 
-def _listed(ref: CandidateRef, opened: OpenCandidate | ReleaseError, services: Services) -> ListedCandidate:
+def _listed(ref: CandidateRef, opened: OpenCandidate | ReleaseError) -> ListedCandidate:
     if isinstance(opened, ReleaseError):
         return ListedCandidate(ref, None, None, opened.message)
-    return ListedCandidate(ref, opened.record, gate_decision(opened, services))
+    return ListedCandidate(ref, opened.record, opened.decision())
 
 
-def _shown(name: str, data: bytes, services: Services) -> ShownAttestation:
+def _shown(document: Document, services: Services) -> ShownAttestation:
+    name = document.file
     try:
-        envelope, statement = read_envelope(data, name)
+        statement = document.statement
     except IntegrityError as error:
         return ShownAttestation(name, None, "", error.message)
     try:
-        key = verified_by(envelope, services.trusted_keys)
+        key = document.signed_by(services.trusted_keys)
     except IntegrityError as error:
         return ShownAttestation(name, statement, "", error.message)
     return ShownAttestation(name, statement, key.name if key else "", "" if key else "unknown key")

@@ -53,7 +53,7 @@ def load_candidate(ref: CandidateRef, services: Services) -> LoadReport:
             f"candidate {ref} holds no images, there is nothing to load",
             hint="'jenkins-release candidate fetch' brings its installers",
         )
-    check_sizes(opened, services)
+    check_sizes(opened)
     load_images(opened, opened.record.images, services)
     images = [_received(image, services) for image in opened.record.images]
     receipt = write_receipt(opened, "load", services, images=images, daemon=services.engine.url)

@@ -1,14 +1,15 @@
 """Reading a candidate back from the share: the common beginning of most steps.
 
-A step opens its candidate once and works on what it read. If it has to look again, it compares.
+A step opens its candidate once and works on what it read; each signature is verified once. If it has to look
+again, it compares.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
-from types import MappingProxyType
 
 from jenkins_release.base.errors import (
     ConfigurationError,
@@ -21,9 +22,11 @@ from jenkins_release.images import compressed_with
 from jenkins_release.records.candidate import Candidate, manifest_digest
 from jenkins_release.records.ledger_line import Line
 from jenkins_release.records.plan import Plan
+from jenkins_release.rules.gate.chain import Chain, Document
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.decision import Decision, decide
 from jenkins_release.rules.gate.evidence import Evidence, collect, misnamed
+from jenkins_release.rules.gate.ledger import Standing
 from jenkins_release.share.candidate_records import read_records
 from jenkins_release.share.candidates import ATTESTATIONS, MANIFEST, CandidateRef
 from jenkins_release.share.protocol import PathNotFound
@@ -41,38 +44,121 @@ COMPRESSED = (
 class OpenCandidate:
     """A candidate as it was read from the share; nothing in it changes.
 
+    Evidence and decisions are by the keys, the policy and the time of the moment at which they are asked for:
+    a trust document that was read again counts at once.
+
     Attributes:
         ref: Its place.
-        manifest: The bytes of ``candidate.json``.
-        record: What they say.
-        attestations: File name to bytes, in the order of their numbers.
+        record: What ``candidate.json`` says.
+        chain: ``candidate.json`` and the attestations, in the order of their numbers.
         lines: What the ledger has of the build; None if there is no ledger.
+        services: Keys, policy, ledger and time.
     """
 
     ref: CandidateRef
-    manifest: bytes
     record: Candidate
-    attestations: Mapping[str, bytes]
-    lines: tuple[Line, ...] | None = None
+    chain: Chain
+    lines: tuple[Line, ...] | None
+    services: Services = field(repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        """Keep the attestations where the caller cannot change them."""
-        object.__setattr__(self, "attestations", MappingProxyType(dict(self.attestations)))
+    @property
+    def manifest(self) -> bytes:
+        """The bytes of ``candidate.json``."""
+        return self.chain.candidate
 
-    def with_attestation(self, name: str, data: bytes) -> OpenCandidate:
-        """Return the candidate with one more attestation at the end of its chain."""
-        return replace(self, attestations={**self.attestations, name: data})
+    @property
+    def attestations(self) -> Mapping[str, bytes]:
+        """File name to bytes, in the order of their numbers."""
+        return self.chain.attestations
 
     @property
     def digest(self) -> str:
         """Digest of ``candidate.json``."""
-        return manifest_digest(self.manifest)
+        return self.chain.digest
 
     @property
     def head(self) -> str:
         """SHA-256 in hex of the last attestation's file, the end of the chain; empty if there is none."""
-        last = list(self.attestations.values())[-1:]
-        return sha256(last[0]).hexdigest() if last else ""
+        return self.chain.head
+
+    @cached_property
+    def standing(self) -> Standing:
+        """How the chain compares to the ledger."""
+        return standing_of(self.ref, self.chain, self.lines, self.services)
+
+    @cached_property
+    def dated(self) -> Chain:
+        """The chain with the times at which the attestations arrived in the ledger."""
+        return replace(self.chain, arrivals=self.standing.arrivals)
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the attestations prove."""
+        found = collect(self.dated, self.services.trusted_keys, self.services.now())
+        return replace(found, altered=(*self.standing.altered, *found.altered))
+
+    def decision(self, *, facts: Facts | None = None, plan: Plan | None = None) -> Decision:
+        """Ask the gate.
+
+        Args:
+            facts: What the registry holds; only the time by default.
+            plan: The plan as it would be made now; approvals are not looked at without it.
+        """
+        found = decide(
+            self.dated,
+            trusted=self.services.trusted_keys,
+            policy=self.services.policy,
+            facts=facts or Facts(self.services.now()),
+            plan=plan,
+        )
+        altered = (*self.standing.altered, *found.altered, *misnamed(self.chain))
+        return replace(found, altered=altered, trust=self.services.trust.note)
+
+    def require_unaltered(self) -> None:
+        """Refuse to go on with a candidate whose attestations or manifest were altered.
+
+        Raises:
+            IntegrityError: ``reasons`` has every finding.
+        """
+        altered = self.decision().altered
+        if altered:
+            raise self._altered(altered)
+
+    def require_open_gate(self, facts: Facts, plan: Plan, *, to_be: str = "promoted") -> Decision:
+        """Refuse unless the gate is open.
+
+        Args:
+            facts: What is known of registry and time.
+            plan: What is to be done.
+            to_be: What is to be done with the candidate, for the message.
+
+        Raises:
+            IntegrityError: Something was altered; ``reasons`` has every finding.
+            GateRefused: The gate is shut; ``reasons`` has every unmet condition.
+        """
+        decision = self.decision(facts=facts, plan=plan)
+        if decision.altered:
+            raise self._altered([*decision.altered, *decision.reasons])
+        if not decision.allowed:
+            unmet = f"{len(decision.unmet)} condition{'s' if len(decision.unmet) > 1 else ''}"
+            raise GateRefused(
+                f"candidate {self.ref} may not be {to_be}: {unmet} not met",
+                hint="each reason says what to do; 'candidate show' lists what is recorded",
+                reasons=decision.reasons,
+            )
+        return decision
+
+    def _altered(self, reasons: Sequence[str]) -> IntegrityError:
+        return IntegrityError(
+            f"candidate {self.ref} was altered: {reasons[0]}",
+            hint="find out who changed the share; do not release this candidate",
+            reasons=reasons,
+        )
+
+    def with_attestation(self, name: str, data: bytes) -> OpenCandidate:
+        """Return the candidate with one more attestation at the end of its chain."""
+        chain = replace(self.chain, documents=(*self.chain.documents, Document(name, data)))
+        return replace(self, chain=chain)
 
 
 def open_candidate(ref: CandidateRef, services: Services) -> OpenCandidate:
@@ -89,33 +175,35 @@ def open_candidate(ref: CandidateRef, services: Services) -> OpenCandidate:
     def read() -> OpenCandidate:
         manifest = area.read_small(ref, MANIFEST)
         record = Candidate.from_bytes(manifest, area.shown(ref, MANIFEST))
-        return OpenCandidate(ref, manifest, record, area.attestations(ref), lines)
+        return OpenCandidate(ref, record, Chain.of(manifest, area.attestations(ref)), lines, services)
 
-    return _at_its_place(services.retry(f"read candidate {ref}", read), services)
+    return _at_its_place(services.retry(f"read candidate {ref}", read))
 
 
-def reopen(opened: OpenCandidate, services: Services) -> OpenCandidate:
+def reopen(opened: OpenCandidate) -> OpenCandidate:
     """Read a candidate once more and compare: nothing may have changed, the chain may only have grown.
 
     Raises:
         IntegrityError: ``candidate.json`` or an attestation is not what it was, or is gone.
         RemoteError: The share failed, after the retries.
     """
-    area, ref = services.candidates, opened.ref
-    require_same_manifest(opened, services)
+    services, ref = opened.services, opened.ref
+    area = services.candidates
+    require_same_manifest(opened)
     lines = read_lines(ref, services)
     attestations = services.retry(f"read the attestations of {ref}", area.attestations, ref)
-    return grown(opened, attestations, lines, services)
+    return grown(opened, attestations, lines)
 
 
-def require_same_manifest(opened: OpenCandidate, services: Services) -> None:
+def require_same_manifest(opened: OpenCandidate) -> None:
     """Read ``candidate.json`` once more and compare it byte for byte.
 
     Raises:
         IntegrityError: It is not what it was, or is gone.
         RemoteError: The share failed, after the retries.
     """
-    area, ref = services.candidates, opened.ref
+    services, ref = opened.services, opened.ref
+    area = services.candidates
     shown = area.shown(ref, MANIFEST)
     try:
         found = services.retry(f"read {shown}", area.read_small, ref, MANIFEST)
@@ -125,7 +213,7 @@ def require_same_manifest(opened: OpenCandidate, services: Services) -> None:
         raise _changed(opened, f"{shown}: expected {opened.digest}, found {manifest_digest(found)}")
 
 
-def require_continued(opened: OpenCandidate, now: OpenCandidate, services: Services) -> None:
+def require_continued(opened: OpenCandidate, now: OpenCandidate) -> None:
     """Compare a candidate with one that was opened later: the same bytes, and the chain has only grown.
 
     Raises:
@@ -133,14 +221,11 @@ def require_continued(opened: OpenCandidate, now: OpenCandidate, services: Servi
     """
     if (now.ref, now.manifest) != (opened.ref, opened.manifest):
         raise _changed(opened, f"expected {opened.digest}, found {now.ref} with {now.digest}")
-    grown(opened, now.attestations, now.lines, services)
+    grown(opened, now.attestations, now.lines)
 
 
 def grown(
-    opened: OpenCandidate,
-    attestations: Mapping[str, bytes],
-    lines: tuple[Line, ...] | None,
-    services: Services,
+    opened: OpenCandidate, attestations: Mapping[str, bytes], lines: tuple[Line, ...] | None
 ) -> OpenCandidate:
     """Return the candidate with the chain as it is now: every attestation seen before is still in it.
 
@@ -148,18 +233,19 @@ def grown(
         opened: The candidate as it was.
         attestations: File name to bytes, as they are now.
         lines: What the ledger has now.
-        services: For messages.
 
     Raises:
         IntegrityError: The first attestation that was removed or replaced is named.
     """
-    for name, data in opened.attestations.items():
+    seen = {document.file: document for document in opened.chain.documents}
+    for name, document in seen.items():
         now = attestations.get(name)
-        if now != data:
-            shown = services.candidates.shown(opened.ref, f"{ATTESTATIONS}/{name}")
+        if now != document.data:
+            shown = opened.services.candidates.shown(opened.ref, f"{ATTESTATIONS}/{name}")
             found = "it was removed" if now is None else f"found {sha256(now).hexdigest()}"
-            raise _changed(opened, f"{shown}: expected SHA-256 {sha256(data).hexdigest()}, {found}")
-    return replace(opened, attestations=attestations, lines=lines)
+            raise _changed(opened, f"{shown}: expected SHA-256 {document.sha256}, {found}")
+    documents = tuple(seen.get(name) or Document(name, data) for name, data in attestations.items())
+    return replace(opened, chain=replace(opened.chain, documents=documents), lines=lines)
 
 
 def _changed(opened: OpenCandidate, what: str) -> IntegrityError:
@@ -190,8 +276,8 @@ def open_candidates(
             if ref in records:
                 read = records[ref]
                 record = Candidate.from_bytes(read.manifest, area.shown(ref, MANIFEST))
-                opened = OpenCandidate(ref, read.manifest, record, read.attestations, recorded)
-                found[ref] = _at_its_place(opened, services)
+                chain = Chain.of(read.manifest, read.attestations)
+                found[ref] = _at_its_place(OpenCandidate(ref, record, chain, recorded, services))
             else:
                 found[ref] = open_candidate(ref, services)
         except (IntegrityError, ConfigurationError) as error:
@@ -203,8 +289,8 @@ def open_candidates(
     return found
 
 
-def _at_its_place(opened: OpenCandidate, services: Services) -> OpenCandidate:
-    area, ref = services.candidates, opened.ref
+def _at_its_place(opened: OpenCandidate) -> OpenCandidate:
+    area, ref = opened.services.candidates, opened.ref
     found = (opened.record.product, opened.record.version, opened.record.build)
     if found != (area.product, ref.version, ref.build):
         raise IntegrityError(
@@ -215,12 +301,13 @@ def _at_its_place(opened: OpenCandidate, services: Services) -> OpenCandidate:
     return opened
 
 
-def check_sizes(opened: OpenCandidate, services: Services) -> None:
+def check_sizes(opened: OpenCandidate) -> None:
     """Check that every file of the candidate is there with its recorded size.
 
     Raises:
         IntegrityError: Files are missing or have another size; ``reasons`` names each.
     """
+    services = opened.services
     area = services.candidates
     problems, compressed = [], False
     for record in opened.record.files:
@@ -251,85 +338,3 @@ def _compression(path: str, services: Services) -> str:
         return ""
     (head,) = services.retry(f"read {path}", services.share.read_heads, [path])
     return "" if isinstance(head, RemoteError) else compressed_with(head)
-
-
-def gate_decision(
-    opened: OpenCandidate, services: Services, *, facts: Facts | None = None, plan: Plan | None = None
-) -> Decision:
-    """Ask the gate about a candidate.
-
-    Args:
-        opened: The candidate.
-        services: Policy, keys and time.
-        facts: What the registry holds; only the time by default.
-        plan: The plan as it would be made now; approvals are not looked at without it.
-    """
-    standing = standing_of(opened.ref, opened.digest, opened.attestations, opened.lines, services)
-    decision = decide(
-        opened.manifest,
-        opened.attestations,
-        trusted=services.trusted_keys,
-        policy=services.policy,
-        facts=facts or Facts(services.now()),
-        plan=plan,
-        arrivals=standing.arrivals,
-    )
-    altered = (*standing.altered, *decision.altered, *misnamed(opened.attestations))
-    return replace(decision, altered=altered, trust=services.trust.note)
-
-
-def evidence_of(opened: OpenCandidate, services: Services) -> Evidence:
-    """Sort out what the attestations of a candidate prove."""
-    standing = standing_of(opened.ref, opened.digest, opened.attestations, opened.lines, services)
-    evidence = collect(
-        opened.manifest, opened.attestations, services.trusted_keys, services.now(), standing.arrivals
-    )
-    return replace(evidence, altered=(*standing.altered, *evidence.altered))
-
-
-def require_unaltered(opened: OpenCandidate, services: Services) -> None:
-    """Refuse to go on with a candidate whose attestations or manifest were altered.
-
-    Raises:
-        IntegrityError: ``reasons`` has every finding.
-    """
-    altered = gate_decision(opened, services).altered
-    if altered:
-        raise _altered(opened, altered, ())
-
-
-def require_open_gate(
-    opened: OpenCandidate, facts: Facts, plan: Plan, services: Services, *, to_be: str = "promoted"
-) -> Decision:
-    """Refuse unless the gate is open.
-
-    Args:
-        opened: The candidate.
-        facts: What is known of registry and time.
-        plan: What is to be done.
-        services: Policy and keys.
-        to_be: What is to be done with it, for the message.
-
-    Raises:
-        IntegrityError: Something was altered; ``reasons`` has every finding.
-        GateRefused: The gate is shut; ``reasons`` has every unmet condition.
-    """
-    decision = gate_decision(opened, services, facts=facts, plan=plan)
-    if decision.altered:
-        raise _altered(opened, decision.altered, decision.reasons)
-    if not decision.allowed:
-        unmet = f"{len(decision.unmet)} condition{'s' if len(decision.unmet) > 1 else ''}"
-        raise GateRefused(
-            f"candidate {opened.ref} may not be {to_be}: {unmet} not met",
-            hint="each reason says what to do; 'candidate show' lists what is recorded",
-            reasons=decision.reasons,
-        )
-    return decision
-
-
-def _altered(opened: OpenCandidate, altered: Sequence[str], reasons: Sequence[str]) -> IntegrityError:
-    return IntegrityError(
-        f"candidate {opened.ref} was altered: {altered[0]}",
-        hint="find out who changed the share; do not release this candidate",
-        reasons=[*altered, *reasons],
-    )

@@ -96,7 +96,7 @@ class PromotionJournal:
             by=services.user(),
             host=socket.gethostname(),
             pid=os.getpid(),
-            build_url=services.environ.get("BUILD_URL", ""),
+            build_url=services.build_url,
             started_on=services.now(),
             plan=plan.digest,
         )

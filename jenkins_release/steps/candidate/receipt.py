@@ -84,7 +84,7 @@ def write_receipt(
         verb=verb,
         host=socket.gethostname(),
         by=services.user(),
-        build_url=services.environ.get("BUILD_URL", ""),
+        build_url=services.build_url,
         received_at=services.now(),
         **got,
     )

@@ -23,20 +23,21 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.moments import moment_of, second
 from jenkins_release.records.candidate import FileRecord, checksum_lines
+from jenkins_release.rules.gate.chain import Chain, Document
 from jenkins_release.rules.release.timeline import Mark, between, marks
 from jenkins_release.share.candidates import ATTESTATIONS, CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.share.journal import JOURNAL
 from jenkins_release.share.litter import is_litter
 from jenkins_release.share.protocol import Entry, PathNotFound
 from jenkins_release.steps.candidate.archive_reader import verified_file
-from jenkins_release.steps.candidate.opened import OpenCandidate, gate_decision, open_candidate
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.candidate.promotion_journal import read_journal_of
 from jenkins_release.steps.context.services import Services
 
@@ -89,13 +90,14 @@ def verify_candidate(ref: CandidateRef, services: Services, *, head: str = "") -
             f"{head!r} is no SHA-256 in hex",
             hint="give the 64 digits that 'candidate verify' prints as the end",
         )
-    when = _clock(ref, services)
     try:
         opened = open_candidate(ref, services)
     except IntegrityError as error:
+        when = _clock(ref, _legible(ref, services), services)
         _, strange = services.retry(f"list {ref}", services.candidates.look_at_attestations, ref)
         problems = [f"{text}{when(f'{ATTESTATIONS}/{name}'.rstrip('/'))}" for name, text in strange.items()]
         raise _altered(ref, problems or [f"{error.message}{when(MANIFEST)}"]) from error
+    when = _clock(ref, opened.chain.documents, services)
     problems = _manifest(opened, when, services)
     problems += _chain(opened, when, services)
     problems += _headless(opened, head)
@@ -134,8 +136,8 @@ def _altered(ref: CandidateRef, problems: list[str]) -> IntegrityError:
     )
 
 
-def _clock(ref: CandidateRef, services: Services) -> Callable[[str], str]:
-    """Return what says since when a file of the candidate is as it is."""
+def _legible(ref: CandidateRef, services: Services) -> Sequence[Document]:
+    """Read the attestations of a candidate that cannot be opened; none if one of them cannot be read."""
     area = services.candidates
 
     def read() -> dict[str, bytes]:
@@ -145,8 +147,14 @@ def _clock(ref: CandidateRef, services: Services) -> Callable[[str], str]:
     try:
         attestations = services.retry(f"read the attestations of {ref}", read)
     except IntegrityError:
-        attestations = {}
-    known: list[Mark] = marks(attestations, services.trusted_keys)
+        return ()
+    return Chain.of(b"", attestations).documents
+
+
+def _clock(ref: CandidateRef, documents: Sequence[Document], services: Services) -> Callable[[str], str]:
+    """Return what says since when a file of the candidate is as it is, told by the attestations around it."""
+    area = services.candidates
+    known: list[Mark] = marks(documents, services.trusted_keys)
 
     def when(path: str) -> str:
         full = f"{area.folder(ref)}/{path}"
@@ -163,7 +171,7 @@ def _clock(ref: CandidateRef, services: Services) -> Callable[[str], str]:
 
 def _manifest(opened: OpenCandidate, when: Callable[[str], str], services: Services) -> list[str]:
     """Tell an altered ``candidate.json`` from altered attestations: what all signers name is right."""
-    named = {mark.candidate for mark in marks(opened.attestations, services.trusted_keys)}
+    named = {mark.candidate for mark in marks(opened.chain.documents, services.trusted_keys)}
     found = opened.digest.removeprefix("sha256:")
     if len(named) != 1 or found in named:
         return []
@@ -177,7 +185,7 @@ def _manifest(opened: OpenCandidate, when: Callable[[str], str], services: Servi
 def _chain(opened: OpenCandidate, when: Callable[[str], str], services: Services) -> list[str]:
     """Return what is wrong with the attestations, each with the times of the files that it names."""
     found = []
-    for line in gate_decision(opened, services).altered:
+    for line in opened.decision().altered:
         # The file that a finding is about stands first in it; a removed one has only its folder left.
         name = next((name for name in opened.attestations if line.startswith(name)), "")
         found.append(line + when(f"{ATTESTATIONS}/{name}" if name else ATTESTATIONS))

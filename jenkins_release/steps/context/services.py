@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from jenkins_release.aws.secrets import SecretStore
     from jenkins_release.aws.ssm import RunCommand
     from jenkins_release.config.ledger import LedgerSection
+    from jenkins_release.config.model import Role
     from jenkins_release.config.portal import PortalSection
     from jenkins_release.http.probe import Prober
     from jenkins_release.images.protocol import ImageEngine
@@ -541,20 +542,23 @@ class Services:
         """
         if dry_run and not key:
             return None
-        return self.signer("promotion", key or self.configuration.signing.promotion_key)
+        return self.signer("promotion", key)
 
-    def signer(self, role: str, uri: str) -> Signer:
-        """Open a signing key and check that the gate will believe it. From then on its owner is the user.
+    def signer(self, role: Role, uri: str = "") -> Signer:
+        """Open the key that a role signs with, and check that the gate will believe it.
+
+        From then on its owner is the user.
 
         Args:
             role: ``build``, ``qa``, ``request``, ``approval``, ``override`` or ``promotion``.
-            uri: ``file2:<path>`` or ``awskms:<key>``.
+            uri: ``file2:<path>`` or ``awskms:<key>``; the role's key in ``[signing]`` if empty.
 
         Raises:
             ConfigurationError: The key cannot be opened, or is not trusted for the role at present.
         """
         from jenkins_release.keys import load_signer
 
+        uri = uri or self.configuration.signing.key_for(role)
         if not uri:
             raise ConfigurationError(
                 f"no {role} key to sign with",
@@ -597,6 +601,11 @@ class Services:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def build_url(self) -> str:
+        """The Jenkins build that this runs in; empty outside Jenkins."""
+        return self.environ.get("BUILD_URL", "")
+
     def user(self) -> str:
         """Who runs this: the owner of the key that it signs with, Jenkins' user, or the login name.
 
@@ -613,8 +622,7 @@ class Services:
     def holder(self) -> str:
         """One line that says who holds a lease: user, host, process, since when, Jenkins build."""
         line = f"{self.user()}@{socket.gethostname()} pid {os.getpid()} since {second(self.now())}"
-        build = self.environ.get("BUILD_URL")
-        return f"{line} ({build})" if build else line
+        return f"{line} ({self.build_url})" if self.build_url else line
 
 
 def login_name() -> str:

@@ -17,7 +17,6 @@ from datetime import datetime
 from jenkins_release.base.errors import ConfigurationError, GateRefused, RemoteError
 from jenkins_release.base.names import check_identifier
 from jenkins_release.base.tags import pin_tag
-from jenkins_release.base.version import PROGRAM
 from jenkins_release.records.attestation import DELETION
 from jenkins_release.records.registry_image import HeldImage
 from jenkins_release.records.release import Promotion, ReleasedImage
@@ -25,14 +24,13 @@ from jenkins_release.registry.protocol import RepositoryNotFound
 from jenkins_release.rules.gate.evidence import Counted
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, attest, named
-from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, reopen, require_unaltered
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, reopen
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.announce import announced, by_version
 from jenkins_release.steps.promotion.plan import candidate_tag
 from jenkins_release.steps.release.releases import (
     Release,
     all_releases,
-    evidence_of,
     promoted_here,
     release_of,
     releases,
@@ -134,32 +132,32 @@ def delete_images(request: DeletionRequest, services: Services) -> DeletionRepor
             f"--confirm names {request.confirm!r}, to be deleted are the images of {release.ref}",
             hint=f"--confirm {release.ref} deletes them for good",
         )
-    require_unaltered(release.opened, services)
+    release.opened.require_unaltered()
     promoted = promoted_here(release, services)
     others = _others(release, promoted, services)
     images = _look(release, promoted, others, services)
     _require_unused(release, promoted, images, others, services)
     confirmed = bool(request.confirm) and not request.dry_run
     if not images or not confirmed:
-        recorded, head = _recorded(release, (), services), release.opened.head
+        recorded, head = _recorded(release, ()), release.opened.head
         return DeletionReport(release.ref, promoted.registry, images, False, confirmed, recorded, head)
     assert signer is not None  # a dry run has ended
     with services.holding_candidate(release.ref) as lease:
-        release = _withdrawn(reopen(release.opened, services), services)
-        require_unaltered(release.opened, services)
+        release = _withdrawn(reopen(release.opened))
+        release.opened.require_unaltered()
         promoted = promoted_here(release, services)
         others = _others(release, promoted, services)
         images = _look(release, promoted, others, services)
         _require_unused(release, promoted, images, others, services)
-        recorded = _recorded(release, images, services)
+        recorded = _recorded(release, images)
         if not recorded:
-            claim = _claim(release, promoted, images, reason, services)
+            claim = _claim(release, promoted, images, reason)
             recorded, opened, _ = attest(
                 release.opened,
                 claim,
                 signer,
                 services,
-                there=lambda now: _recorded(replace(release, opened=now), images, services),
+                there=lambda now: _recorded(replace(release, opened=now), images),
             )
             release = replace(release, opened=opened)
         lease.confirm()
@@ -173,7 +171,7 @@ def _find(request: DeletionRequest, services: Services) -> Release:
     version = check_identifier("version", request.version)
     if request.build:
         ref = CandidateRef(version, check_identifier("build", request.build))
-        return _withdrawn(open_candidate(ref, services), services)
+        return _withdrawn(open_candidate(ref, services))
     found = [each for each in releases(version, services) if each.withdrawal is not None]
     if len(found) > 1:
         builds = ", ".join(each.ref.build for each in found)
@@ -185,8 +183,8 @@ def _find(request: DeletionRequest, services: Services) -> Release:
     return found[0]
 
 
-def _withdrawn(opened: OpenCandidate, services: Services) -> Release:
-    release = release_of(opened, services)
+def _withdrawn(opened: OpenCandidate) -> Release:
+    release = release_of(opened)
     if release is None or release.withdrawal is None:
         raise _not_withdrawn(str(opened.ref))
     return release
@@ -229,7 +227,7 @@ def _look(
         name = image.repository
         held = _inventory(name, services)
         own = held.get(image.digest)
-        listed = own.children if own is not None else _recorded_children(release, image, services)
+        listed = own.children if own is not None else _recorded_children(release, image)
         for digest in (image.digest, *sorted(listed)):
             if digest in held:
                 indexes = [
@@ -287,9 +285,9 @@ def _kept_for(others: Sequence[tuple[Release, Promotion]]) -> dict[tuple[str, st
     return found
 
 
-def _recorded_children(release: Release, image: ReleasedImage, services: Services) -> frozenset[str]:
+def _recorded_children(release: Release, image: ReleasedImage) -> frozenset[str]:
     """Return the images of an index that is deleted already, as the deletion's record names them."""
-    deletions = evidence_of(release.opened, services).of(DELETION)
+    deletions = release.opened.evidence.of(DELETION)
     named = {key for item in deletions for key in _named(item)}
     return frozenset(digest for name, digest in named if name == image.repository and digest != image.digest)
 
@@ -359,13 +357,13 @@ def _running(
     return found + [f"of {stack} records were removed: {line}" for line in status.lost]
 
 
-def _recorded(release: Release, images: Sequence[DeletedImage], services: Services) -> str:
+def _recorded(release: Release, images: Sequence[DeletedImage]) -> str:
     """Return the file name of the last deletion's attestation after the withdrawal.
 
     Nothing where there is none, or where they do not name all of the images.
     """
     after = release.withdrawal.statement.sequence if release.withdrawal else 0
-    deletions = evidence_of(release.opened, services).of(DELETION)
+    deletions = release.opened.evidence.of(DELETION)
     found = [item for item in deletions if item.statement.sequence > after]
     named = {key for item in found for key in _named(item)}
     return found[-1].file if found and {image.key for image in images} <= named else ""
@@ -386,7 +384,6 @@ def _claim(
     promoted: Promotion,
     images: Sequence[DeletedImage],
     reason: str,
-    services: Services,
 ) -> Claim:
     predicate = {
         "registry": promoted.registry,
@@ -401,14 +398,12 @@ def _claim(
             for image in images
         ],
         "withdrawal": release.withdrawal.file if release.withdrawal else "",
-        "buildUrl": services.environ.get("BUILD_URL", ""),
-        "program": PROGRAM,
     }
     subjects = {
         f"{promoted.registry}/{image.repository}": image.digest.removeprefix("sha256:")
         for image in promoted.images
     }
-    return Claim(DELETION, predicate, {"deletedBy": services.user(), "reason": reason}, subjects)
+    return Claim(DELETION, predicate, {"reason": reason}, subjects, by="deletedBy")
 
 
 def _delete(images: Sequence[DeletedImage], services: Services) -> None:

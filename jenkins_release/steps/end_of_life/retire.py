@@ -33,7 +33,7 @@ from jenkins_release.rules.release.support import (
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, attest
 from jenkins_release.steps.candidate.authority import release_refusals
-from jenkins_release.steps.candidate.opened import OpenCandidate, require_unaltered
+from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.portal.page import look_at_portal
 from jenkins_release.steps.portal.page import window as portal_window
@@ -91,7 +91,7 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
     """
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
     known = services.retry("read the releases", lambda: list(all_releases(services)))
-    releases = [each for each in known if each.withdrawal is not None or _allowed(each, services)]
+    releases = [each for each in known if each.withdrawal is not None or _allowed(each)]
     pinned = pinned_in_registry([each.opened for each in releases if each.withdrawal is None], services)
     for ref, why in pinned.items():
         _log.warning("%s opens no line: %s", ref, why)
@@ -103,14 +103,14 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
     attestations: dict[CandidateRef, str] = {}
     heads: dict[CandidateRef, str] = {}
     for release, _ in owners:
-        require_unaltered(release.opened, services)
+        release.opened.require_unaltered()
     if not request.dry_run:
         assert signer is not None
         for release, tags in owners:
             with services.holding_candidate(release.ref) as lease:
-                claim = _claim(tags, window, host, services)
+                claim = _claim(tags, window, host)
                 attestations[release.ref], opened, _ = attest(
-                    release.opened, claim, signer, services, there=partial(_recorded, claim, services)
+                    release.opened, claim, signer, services, there=partial(_recorded, claim)
                 )
                 heads[release.ref] = opened.head
                 lease.confirm()
@@ -130,9 +130,9 @@ def _from_portal(request: RetireRequest, services: Services) -> tuple[PortalRemo
     )
 
 
-def _allowed(release: Release, services: Services) -> bool:
+def _allowed(release: Release) -> bool:
     """Whether a release was made as the policy asks for: any other opens no line, and is not touched."""
-    refused = release_refusals(release.opened, services)
+    refused = release_refusals(release.opened)
     if refused:
         _log.warning("%s opens no line: %s", release.ref, refused[0])
     return not refused
@@ -207,7 +207,7 @@ def _owners(
     return list(owned.values()), kept
 
 
-def _claim(tags: list[StoredTag], window: Window, host: str, services: Services) -> Claim:
+def _claim(tags: list[StoredTag], window: Window, host: str) -> Claim:
     images: dict[tuple[str, str], list[str]] = {}
     for each in tags:
         images.setdefault((each.repository, each.digest), []).append(each.tag)
@@ -220,16 +220,16 @@ def _claim(tags: list[StoredTag], window: Window, host: str, services: Services)
         ],
     }
     subjects = {f"{host}/{name}": digest.removeprefix("sha256:") for name, digest in images}
-    return Claim(RETIREMENT, predicate, {"retiredBy": services.user()}, subjects)
+    return Claim(RETIREMENT, predicate, {}, subjects, by="retiredBy")
 
 
-def _recorded(claim: Claim, services: Services, opened: OpenCandidate) -> str:
+def _recorded(claim: Claim, opened: OpenCandidate) -> str:
     """Return the file name of the retirement that names all of these tags already; empty for none.
 
     A retirement that died has removed some of what it named. What it named and what was promoted again
     since has to be named again.
     """
-    release = release_of(opened, services)
+    release = release_of(opened)
     if release is None or release.retirement is None:
         return ""
     said = release.retirement.statement.predicate

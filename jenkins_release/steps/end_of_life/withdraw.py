@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.names import check_identifier
-from jenkins_release.base.version import PROGRAM
 from jenkins_release.records.attestation import WITHDRAWAL
 from jenkins_release.records.release import WithdrawnImage
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, attest, named
-from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, reopen, require_unaltered
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, reopen
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.end_of_life.withdrawal import Todo, look, prepare, require_gone, take_back
 from jenkins_release.steps.notices.announce import Happened, announced, by_version
@@ -116,23 +115,23 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
     if published is not None:
         return _withdraw_publication(published, request, reason, signer, services)
     release = _find(request, services)
-    require_unaltered(release.opened, services)
+    release.opened.require_unaltered()
     todos = look(release, services)
     if not _left(release, todos) or request.dry_run:
         return _report(release, todos, not request.dry_run, "")
     assert signer is not None  # a dry run has ended
     with services.holding_candidate(release.ref) as lease:
-        release = _must(release_of(reopen(release.opened, services), services), release.ref)
+        release = _must(release_of(reopen(release.opened)), release.ref)
         todos = look(release, services)
         prepare(release, todos, services)
         # What a run that died has recorded is found there, and entered in the ledger if that run could not.
-        claim = _claim(release, todos, reason, services)
+        claim = _claim(release, todos, reason)
         attestation, opened, _ = attest(
-            release.opened, claim, signer, services, there=lambda now: _withdrawal(now, todos, services)
+            release.opened, claim, signer, services, there=lambda now: _withdrawal(now, todos)
         )
         lease.confirm()
         take_back(todos, services)
-        require_gone(_must(release_of(opened, services), release.ref), services)
+        require_gone(_must(release_of(opened), release.ref), services)
     return _report(replace(release, opened=opened), todos, True, attestation)
 
 
@@ -140,7 +139,7 @@ def _withdraw_publication(
     found: PublishedAlone, request: WithdrawRequest, reason: str, signer: Signer | None, services: Services
 ) -> WithdrawalReport:
     """Record that a release without images is bad: the gate is shut then. Its files stay where they are."""
-    require_unaltered(found.opened, services)
+    found.opened.require_unaltered()
     ref = found.opened.ref
     if request.dry_run:
         return WithdrawalReport(ref, "", (), {}, False, found.withdrawal, found.opened.head)
@@ -150,13 +149,11 @@ def _withdraw_publication(
             "registry": "",
             "publication": found.publication.file,
             "images": [],
-            "buildUrl": services.environ.get("BUILD_URL", ""),
-            "program": PROGRAM,
         }
-        claim = Claim(WITHDRAWAL, predicate, {"withdrawnBy": services.user(), "reason": reason}, {})
+        claim = Claim(WITHDRAWAL, predicate, {"reason": reason}, {}, by="withdrawnBy")
         lease.confirm()
         attestation, opened, before = attest(
-            found.opened, claim, signer, services, there=lambda now: publication_withdrawn(now, services)
+            found.opened, claim, signer, services, there=lambda now: publication_withdrawn(now)
         )
     return WithdrawalReport(ref, "", (), {}, not before, attestation, opened.head)
 
@@ -166,7 +163,7 @@ def _find(request: WithdrawRequest, services: Services) -> Release:
     version = check_identifier("version", request.version)
     if request.build:
         ref = CandidateRef(version, check_identifier("build", request.build))
-        return _must(release_of(open_candidate(ref, services), services), ref)
+        return _must(release_of(open_candidate(ref, services)), ref)
     found = releases(version, services)
     if not found:
         raise ConfigurationError(
@@ -209,28 +206,26 @@ def _recorded(release: Release, todos: list[Todo]) -> bool:
     )
 
 
-def _withdrawal(opened: OpenCandidate, todos: list[Todo], services: Services) -> str:
+def _withdrawal(opened: OpenCandidate, todos: list[Todo]) -> str:
     """Return the file name of the withdrawal that says all that is left to do; empty for none."""
-    release = release_of(opened, services)
+    release = release_of(opened)
     if release is None or release.withdrawal is None or not _recorded(release, todos):
         return ""
     return release.withdrawal.file
 
 
-def _claim(release: Release, todos: list[Todo], reason: str, services: Services) -> Claim:
+def _claim(release: Release, todos: list[Todo], reason: str) -> Claim:
     promoted = release.promoted()
     predicate = {
         "registry": promoted.registry,
         "promotion": release.promotion.file,
         "images": [todo.image.model_dump(mode="json", by_alias=True) for todo in todos],
-        "buildUrl": services.environ.get("BUILD_URL", ""),
-        "program": PROGRAM,
     }
     subjects = {
         f"{promoted.registry}/{todo.image.repository}": todo.image.digest.removeprefix("sha256:")
         for todo in todos
     }
-    return Claim(WITHDRAWAL, predicate, {"withdrawnBy": services.user(), "reason": reason}, subjects)
+    return Claim(WITHDRAWAL, predicate, {"reason": reason}, subjects, by="withdrawnBy")
 
 
 def _report(release: Release, todos: list[Todo], final: bool, attestation: str) -> WithdrawalReport:

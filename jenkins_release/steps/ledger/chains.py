@@ -14,12 +14,10 @@ from jenkins_release.steps.candidate.ledger_standing import (
     gone_standing,
     place_of,
     recorded_refs,
-    standing_of,
 )
 from jenkins_release.steps.candidate.listing import candidate_order
 from jenkins_release.steps.candidate.opened import (
     OpenCandidate,
-    gate_decision,
     open_candidate,
     open_candidates,
 )
@@ -132,7 +130,7 @@ def verify_ledger(services: Services, refs: Sequence[CandidateRef] = ()) -> Veri
                 raise found
             reports.append(gone)
         else:
-            reports.append(_report(ref, found, services))
+            reports.append(_report(ref, found))
     reports += [_gone(ref, services) for ref in known if ref not in opened]
     ordered = sorted(reports, key=lambda each: candidate_order(each.ref), reverse=True)
     return VerifiedLedger(ledger.name, tuple(ordered))
@@ -155,11 +153,9 @@ def adopt_candidate(ref: CandidateRef, services: Services, *, dry_run: bool = Fa
     """
     ledger = _ledger(services)
     opened = open_candidate(ref, services)
-    standing = _standing(opened, services)
-    _require_adoptable(opened, standing, ledger, services)
-    entries = entries_of(
-        place_of(ref, services), opened.digest, opened.attestations, adopted=standing.missing
-    )
+    standing = _standing(opened)
+    _require_adoptable(opened, standing, ledger)
+    entries = entries_of(place_of(ref, services), opened.chain, adopted=standing.missing)
     known = {recorded.entry.number for recorded in standing.entries}
     files = ["candidate.json", *opened.attestations]
     lacking = [entry for entry in entries if entry.number not in known]
@@ -172,8 +168,8 @@ def adopt_candidate(ref: CandidateRef, services: Services, *, dry_run: bool = Fa
     return AdoptionReport(ref, opened.digest, ledger.name, standing.missing, written)
 
 
-def _require_adoptable(opened: OpenCandidate, standing: Standing, ledger: Ledger, services: Services) -> None:
-    found = [line for line in gate_decision(opened, services).altered if line != standing.unknown]
+def _require_adoptable(opened: OpenCandidate, standing: Standing, ledger: Ledger) -> None:
+    found = [line for line in opened.decision().altered if line != standing.unknown]
     if found:
         raise IntegrityError(
             f"candidate {opened.ref} cannot be entered in the ledger {ledger.name}: {found[0]}",
@@ -182,10 +178,10 @@ def _require_adoptable(opened: OpenCandidate, standing: Standing, ledger: Ledger
         )
 
 
-def _report(ref: CandidateRef, opened: OpenCandidate | ReleaseError, services: Services) -> LedgerReport:
+def _report(ref: CandidateRef, opened: OpenCandidate | ReleaseError) -> LedgerReport:
     if isinstance(opened, ReleaseError):
         return LedgerReport(ref, "", (), False, (), (opened.message,))
-    standing = _standing(opened, services)
+    standing = _standing(opened)
     return LedgerReport(
         ref, opened.digest, standing.entries, standing.missing, standing.behind, standing.altered
     )
@@ -197,8 +193,8 @@ def _gone(ref: CandidateRef, services: Services) -> LedgerReport:
     return LedgerReport(ref, digest, standing.entries, False, (), standing.altered, gone=True)
 
 
-def _standing(opened: OpenCandidate, services: Services) -> Standing:
-    return standing_of(opened.ref, opened.digest, opened.attestations, opened.lines, services)
+def _standing(opened: OpenCandidate) -> Standing:
+    return opened.standing
 
 
 def _ledger(services: Services) -> Ledger:

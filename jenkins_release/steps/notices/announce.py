@@ -107,7 +107,7 @@ def event_of(happened: Happened, services: Services) -> ReleaseEvent:
         build=happened.build,
         at=services.now(),
         by=happened.by or services.user(),
-        build_url=services.environ.get("BUILD_URL", ""),
+        build_url=services.build_url,
         location=happened.location,
         verdict=happened.verdict,
         facts=happened.facts,
@@ -187,6 +187,6 @@ def overridden_facts(decision: Decision) -> list[tuple[str, str]]:
 
 
 def _failed(failure: EventFailure, version: str, build: str, services: Services) -> Happened | None:
-    if not is_told(failure, services.environ.get("BUILD_URL", "")):
+    if not is_told(failure, services.build_url):
         return None
     return Happened("failed", version, build, failure=failure, next_step=failure.hint)

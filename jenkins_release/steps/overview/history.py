@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.base.names import check_identifier
 from jenkins_release.records.attestation import KINDS, PUBLICATION, Statement
-from jenkins_release.records.candidate import manifest_digest
+from jenkins_release.rules.gate.chain import Chain
 from jenkins_release.rules.gate.ledger import Standing
 from jenkins_release.rules.release.story import Story, tell
 from jenkins_release.share.candidates import MANIFEST, CandidateRef
@@ -155,11 +155,12 @@ def _build(ref: CandidateRef, services: Services) -> BuildHistory:
         manifest, missing = b"", error.message
     lines = read_lines_of_each([ref], services)[ref]
     attestations, unread = _attestations(ref, services)
+    chain = Chain.of(manifest, attestations)
     if isinstance(lines, IntegrityError):
         standing = Standing(arrivals={}, altered=(lines.message,))
     else:
-        standing = standing_of(ref, manifest_digest(manifest), attestations, lines, services)
-    story = tell(manifest, attestations, services.trusted_keys, services.now(), standing.arrivals)
+        standing = standing_of(ref, chain, lines, services)
+    story = tell(replace(chain, arrivals=standing.arrivals), services.trusted_keys, services.now())
     altered = [missing or story.altered[0], *story.altered[1:]] if story.record is None else [*story.altered]
     altered += [*standing.altered, *unread]
     altered += lost_records(ref, story.digest, list(attestations), services)
@@ -172,7 +173,7 @@ def _build(ref: CandidateRef, services: Services) -> BuildHistory:
     unproven: tuple[str, ...] = ()
     if record is not None and not altered and story.state not in {"not released", "withdrawn", "retired"}:
         known = None if isinstance(lines, IntegrityError) else lines
-        unproven = release_refusals(OpenCandidate(ref, manifest, record, attestations, known), services)
+        unproven = release_refusals(OpenCandidate(ref, record, chain, known, services))
     return BuildHistory(ref, area.shown(ref), story, tuple(altered), unproven)
 
 

@@ -23,7 +23,7 @@ from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.published_files import FoundRelease, misplaced_files, read_published
 from jenkins_release.steps.publication.standing import require_believed, require_recorded
-from jenkins_release.steps.release.releases import build_order, evidence_of
+from jenkins_release.steps.release.releases import build_order
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _misplaced(
 def _listed(
     opened: OpenCandidate, published: FoundRelease | None, misplaced: Sequence[str], services: Services
 ) -> ListedRelease | None:
-    evidence = evidence_of(opened, services)
+    evidence = opened.evidence
     promotions, publications = evidence.of(PROMOTION), evidence.of(PUBLICATION)
     released = max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
     withdrawn = next(_reasons(evidence.of(WITHDRAWAL), released), "")
@@ -140,7 +140,7 @@ def _listed(
         problem = f"altered: {misplaced[0]}"
     if not problem and not withdrawn and not retired:
         # What is out of force needs nobody's leave.
-        problem = _refused(opened, services)
+        problem = _refused(opened)
     if not promotions and not publications and published is None:
         hidden = problem and _names_release(opened.attestations)
         return _unreadable(opened.ref, problem) if hidden else None
@@ -164,12 +164,12 @@ def _listed(
 def _problem(opened: OpenCandidate, published: FoundRelease | None, services: Services) -> str:
     """Say why a release is not provable, or what was altered; empty where nothing is."""
     try:
-        require_believed(opened, services)
+        require_believed(opened)
     except IntegrityError as error:
         return f"altered: {error.reasons[0] if error.reasons else error.message}"
     except GateRefused as error:
         return f"not provable: {error.message}"
-    evidence = evidence_of(opened, services)
+    evidence = opened.evidence
     if published is None:
         if evidence.of(PUBLICATION) and services.configuration.share.releases:
             return f"altered: {services.releases.shown(opened.ref.version)} is not what was published"
@@ -181,10 +181,10 @@ def _problem(opened: OpenCandidate, published: FoundRelease | None, services: Se
     return ""
 
 
-def _refused(opened: OpenCandidate, services: Services) -> str:
+def _refused(opened: OpenCandidate) -> str:
     """Say why the policy does not allow a release; empty if it does."""
     try:
-        require_allowed(opened, services)
+        require_allowed(opened)
     except GateRefused as error:
         return f"not provable: {error.message}"
     return ""

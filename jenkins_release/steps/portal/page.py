@@ -28,7 +28,6 @@ from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.published_files import FoundRelease, read_published
 from jenkins_release.steps.publication.standing import ReleaseStanding, standings
-from jenkins_release.steps.release.releases import evidence_of
 
 _log = logging.getLogger(__name__)
 INDEX = "index.html"
@@ -169,15 +168,13 @@ def _memory(services: Services) -> dict[str, Remembered]:
     return read_memory(data, f"{services.portal.name}/{path}")
 
 
-def _remember(
-    before: Mapping[str, Remembered], said: Mapping[str, ReleaseStanding], services: Services
-) -> dict[str, Remembered]:
+def _remember(before: Mapping[str, Remembered], said: Mapping[str, ReleaseStanding]) -> dict[str, Remembered]:
     """Return what the next page remembers: all that the one before it did, and what is proven now."""
     memory = dict(before)
     for version, each in said.items():
         if each.opened is None or each.unproven:
             continue
-        spoken = evidence_of(each.opened, services).of(*_SPEAKS)[-1:]
+        spoken = each.opened.evidence.of(*_SPEAKS)[-1:]
         if spoken:
             digest = sha256(each.opened.attestations[spoken[0].file]).hexdigest()
             memory[version] = Remembered(each.opened.digest, spoken[0].statement.sequence, digest)
@@ -213,7 +210,7 @@ def write_index(
         said = standings_at(found, services)
         seen.append(_window(found, said, services))
         left = {without: ReleaseStanding(opened=leaving)} if leaving is not None else {}
-        memory = _remember(found.memory, {**said, **left}, services)
+        memory = _remember(found.memory, {**said, **left})
         return render_page(replace(_page(found, seen[-1], services), memory=memory_text(memory)))
 
     path = f"{product}/{INDEX}"

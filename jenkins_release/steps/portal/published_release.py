@@ -16,7 +16,6 @@ from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.published_files import FoundRelease, read_published
 from jenkins_release.steps.publication.standing import pinned_in_registry, require_published
-from jenkins_release.steps.release.releases import evidence_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def still_published(published: Published, services: Services) -> Published:
         GateRefused: The release was withdrawn.
     """
     services.refresh_trust()
-    opened = reopen(published.opened, services)
+    opened = reopen(published.opened)
     gone = f"'release portal {published.record.version} --remove' takes from the portal what was uploaded"
     require_published(published.found, opened, services, if_withdrawn=gone)
     return replace(published, opened=opened)
@@ -120,9 +119,9 @@ def require_files(published: Published, services: Services) -> None:
         )
 
 
-def last_at_portal(opened: OpenCandidate, portal: str, services: Services) -> tuple[str, PortalRecord | None]:
+def last_at_portal(opened: OpenCandidate, portal: str) -> tuple[str, PortalRecord | None]:
     """Return the last that the chain says of a portal, with its file name; nothing where it is silent."""
-    for counted in reversed(evidence_of(opened, services).of(PORTAL)):
+    for counted in reversed(opened.evidence.of(PORTAL)):
         record = PortalRecord.of(counted.statement, counted.file)
         if record.portal == portal:
             return counted.file, record

@@ -10,7 +10,6 @@ import logging
 from dataclasses import dataclass, replace
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
-from jenkins_release.base.version import PROGRAM
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.portal import NotAtPortal
 from jenkins_release.records.attestation import PORTAL
@@ -19,7 +18,7 @@ from jenkins_release.records.published_release import PublishedRelease
 from jenkins_release.share.candidates import CHECKSUMS, CandidateRef
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps.candidate.attest import Claim, attest, named
-from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, require_unaltered
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.announce import announced, by_version_alone
 from jenkins_release.steps.portal.page import (
@@ -102,7 +101,7 @@ def remove_from_portal(request: PortalRemovalRequest, services: Services) -> Por
     found = _release(version, there, services)
     opened = _candidate(found, services)
     files = there.files(version)
-    recorded, last = last_at_portal(opened, name, services) if opened else ("", None)
+    recorded, last = last_at_portal(opened, name) if opened else ("", None)
     if not files and last is None:
         raise ConfigurationError(
             f"{version} is not at the portal {name}",
@@ -116,20 +115,18 @@ def remove_from_portal(request: PortalRemovalRequest, services: Services) -> Por
         return PortalRemoval(version, name, why, files, after, bool(files or claimed), "", head)
     assert signer is not None  # a dry run has ended
     if opened is not None and (claimed or (files and last is None)):
-        require_unaltered(opened, services)
+        opened.require_unaltered()
         claim = _claim(files, found, why, force, services)
-        recorded, opened, _ = attest(
-            opened, claim, signer, services, there=lambda now: _removed(now, name, services)
-        )
+        recorded, opened, _ = attest(opened, claim, signer, services, there=lambda now: _removed(now, name))
     page, after = write_index(services, without=version, leaving=opened)
     _remove(version, files, services)
     head = opened.head if opened else ""
     return PortalRemoval(version, name, why, files, after, bool(page or files or claimed), recorded, head)
 
 
-def _removed(opened: OpenCandidate, portal: str, services: Services) -> str:
+def _removed(opened: OpenCandidate, portal: str) -> str:
     """Return the file name of the removal after the last upload; empty for none."""
-    file, last = last_at_portal(opened, portal, services)
+    file, last = last_at_portal(opened, portal)
     return file if last is not None and last.action == "removal" else ""
 
 
@@ -157,7 +154,7 @@ def _candidate(found: FoundRelease | None, services: Services) -> OpenCandidate 
         return None
     try:
         opened = open_candidate(CandidateRef.parse(found.record.candidate), services)
-        require_unaltered(opened, services)
+        opened.require_unaltered()
     except (ConfigurationError, IntegrityError) as error:
         # What cannot be proven has to be removable all the more.
         _log.warning("the removal cannot be recorded: %s", error.message)
@@ -208,9 +205,7 @@ def _claim(
         "portal": services.portal.name,
         "releaseDigest": digest,
         "files": [{"path": path, "size": size} for path, size in files.items()],
-        "buildUrl": services.environ.get("BUILD_URL", ""),
-        "program": PROGRAM,
     }
     subjects = {RELEASE: digest.removeprefix("sha256:")} if digest else {}
-    own = {"removedBy": services.user(), "reason": why, "forced": bool(force and why == force)}
-    return Claim(PORTAL, predicate, own, subjects)
+    own = {"reason": why, "forced": bool(force and why == force)}
+    return Claim(PORTAL, predicate, own, subjects, by="removedBy")

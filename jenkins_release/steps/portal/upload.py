@@ -13,7 +13,6 @@ from hashlib import sha256
 from urllib.parse import quote
 
 from jenkins_release.base.errors import GateRefused, IntegrityError
-from jenkins_release.base.version import PROGRAM
 from jenkins_release.portal import Sent, Upload
 from jenkins_release.records.attestation import PORTAL
 from jenkins_release.rules.release.portal import content_type
@@ -133,7 +132,7 @@ def upload_release(request: PortalRequest, services: Services) -> PortalReport:
     _require_as_published(there, published, services, dry_run=request.dry_run)
     _check_there(there, published, uploads, services)
     name = services.portal.name
-    recorded, last = last_at_portal(published.opened, name, services)
+    recorded, last = last_at_portal(published.opened, name)
     current = last is not None and (last.action, last.release_digest) == ("upload", published.found.digest)
     if request.dry_run:
         known = there.files(request.version)
@@ -163,16 +162,16 @@ def upload_release(request: PortalRequest, services: Services) -> PortalReport:
             claim,
             signer,
             services,
-            there=lambda now: _uploaded(now, name, digest, services),
+            there=lambda now: _uploaded(now, name, digest),
         )
         published = replace(published, opened=opened)
     did = page or not current or any(changed) or any(each.sent for each in sent)
     return _report(published, uploads, sent, shown, did, recorded, services)
 
 
-def _uploaded(opened: OpenCandidate, portal: str, digest: str, services: Services) -> str:
+def _uploaded(opened: OpenCandidate, portal: str, digest: str) -> str:
     """Return the file name of the upload that says that a portal has this release; empty for none."""
-    file, last = last_at_portal(opened, portal, services)
+    file, last = last_at_portal(opened, portal)
     return file if last is not None and (last.action, last.release_digest) == ("upload", digest) else ""
 
 
@@ -291,12 +290,10 @@ def _claim(published: Published, services: Services) -> Claim:
         "portal": services.portal.name,
         "releaseDigest": published.found.digest,
         "files": [file.model_dump(mode="json") for file in published.record.files],
-        "buildUrl": services.environ.get("BUILD_URL", ""),
-        "program": PROGRAM,
     }
     subjects = {file.path: file.sha256 for file in published.record.files}
     subjects[RELEASE] = published.found.digest.removeprefix("sha256:")
-    return Claim(PORTAL, predicate, {"uploadedBy": services.user()}, subjects)
+    return Claim(PORTAL, predicate, {}, subjects, by="uploadedBy")
 
 
 def _report(

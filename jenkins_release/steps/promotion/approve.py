@@ -18,7 +18,7 @@ from jenkins_release.rules.gate.drift import drift
 from jenkins_release.rules.gate.evidence import Counted, Evidence
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, Unheard, attest, named, trusted_key
-from jenkins_release.steps.candidate.opened import OpenCandidate, gate_decision, open_candidate
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.candidate.speaker import speaker
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.announce import announced
@@ -112,7 +112,7 @@ def approve_plan(request: ApprovalRequest, services: Services) -> ApprovalReport
     """
     reason = named("reason", request.reason)
     plan = read_plan(request.plan)
-    signer = services.signer("approval", request.key or services.configuration.signing.approval_key)
+    signer = services.signer("approval", request.key)
     approver = speaker("approver", request.approver, "approval", signer, services)
     opened, now, facts = _current(plan, services)
     key = trusted_key(signer, services)
@@ -129,7 +129,7 @@ def approve_plan(request: ApprovalRequest, services: Services) -> ApprovalReport
     run = now.model_copy(update={"requester": services.user()}) if request.same_build else now
     unheard = _unheard_approval(run, opened, services)
     file, opened, found = attest(opened, claim, signer, services, dry_run=request.dry_run, unheard=unheard)
-    decision = gate_decision(opened, services, facts=facts, plan=now)
+    decision = opened.decision(facts=facts, plan=now)
     return ApprovalReport(plan, file, decision, approver, opened.head, found)
 
 
@@ -152,7 +152,7 @@ def override_gate(request: OverrideRequest, services: Services) -> ApprovalRepor
             hint=f"the gate's reasons name them: {', '.join(sorted(OVERRIDABLE))}",
         )
     plan = read_plan(request.plan)
-    signer = services.signer("override", request.key or services.configuration.signing.override_key)
+    signer = services.signer("override", request.key)
     by = speaker("by", request.by, "override", signer, services)
     opened, now, facts = _current(plan, services)
     predicate = {
@@ -163,7 +163,7 @@ def override_gate(request: OverrideRequest, services: Services) -> ApprovalRepor
     claim = Claim(OVERRIDE, predicate, {"by": by, "reason": reason}, {})
     unheard = _unheard_override(now, services)
     file, opened, found = attest(opened, claim, signer, services, dry_run=request.dry_run, unheard=unheard)
-    decision = gate_decision(opened, services, facts=facts, plan=now)
+    decision = opened.decision(facts=facts, plan=now)
     return ApprovalReport(plan, file, decision, by, opened.head, found)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from jenkins_release.base.errors import ReleaseError
-from jenkins_release.records.attestation import PROMOTION, ROLES, read_envelope, verified_by
+from jenkins_release.records.attestation import PROMOTION, ROLES
 from jenkins_release.records.plan import Plan
+from jenkins_release.rules.gate.chain import Document
 from jenkins_release.rules.release.forecast import Forecast, SeenRate, forecast, seen_rate
 from jenkins_release.share.candidates import ATTESTATIONS, CandidateRef
 from jenkins_release.steps.candidate.listing import candidate_order
@@ -53,8 +54,8 @@ def _seen(plan: Plan, services: Services) -> list[SeenRate]:
 def _rate(ref: CandidateRef, name: str, plan: Plan, services: Services) -> SeenRate | None:
     try:
         data = services.candidates.read_small(ref, f"{ATTESTATIONS}/{name}")
-        envelope, statement = read_envelope(data, name)
-        key = verified_by(envelope, services.trusted_keys)
+        document = Document(name, data)
+        statement, key = document.statement, document.signed_by(services.trusted_keys)
     except ReleaseError as error:
         _log.info("%s of %s tells no rate: %s", name, ref, error)
         return None

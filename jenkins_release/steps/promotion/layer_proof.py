@@ -14,22 +14,22 @@ from jenkins_release.records.attestation import PROMOTION
 from jenkins_release.records.candidate import ImageRecord
 from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.steps.candidate.authority import release_refusals
-from jenkins_release.steps.candidate.opened import OpenCandidate, evidence_of
+from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 
 Promoted = frozenset[tuple[str, str]]
 """Repository and manifest digest of each image."""
 
 
-def promoted_digests(opened: OpenCandidate, services: Services) -> Promoted:
+def promoted_digests(opened: OpenCandidate) -> Promoted:
     """Return repository and manifest digest of each image that a promotion of the candidate recorded.
 
     Only signatures by a promotion key count, of promotions that the policy allows: those manifests were
     proven when they were pushed.
     """
-    if release_refusals(opened, services, {PROMOTION}):
+    if release_refusals(opened, {PROMOTION}):
         return frozenset()
-    evidence = evidence_of(opened, services)
+    evidence = opened.evidence
     return frozenset(
         (str(image.get("repository")), str(image.get("digest")))
         for item in evidence.of(PROMOTION)

@@ -37,7 +37,7 @@ def push_all(
         planned.name: ImagePush(records[planned.name], repositories[planned.name], planned.candidate_tag)
         for planned in plan.images
     }
-    promoted = promoted_digests(opened, services)
+    promoted = promoted_digests(opened)
     proven: dict[str, ProvenImage] = {}
     with _pusher(opened, plan, services) as pusher:
         pusher.prepare([pushes[planned.name] for planned in plan.images if planned.digest is None])

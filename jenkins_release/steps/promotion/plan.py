@@ -19,7 +19,7 @@ from jenkins_release.rules.gate.decision import Decision
 from jenkins_release.rules.gate.policy import policy_digest
 from jenkins_release.rules.notices.events import only_approval_is_missing, who_may_approve
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.candidate.opened import OpenCandidate, gate_decision, open_candidate
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.context.local_files import write_file
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.announce import Happened, announce
@@ -35,9 +35,13 @@ def plan_promotion(ref: CandidateRef, services: Services) -> tuple[Plan, Decisio
         IntegrityError: The candidate, or a manifest in the registry, is not what it should be.
         RemoteError: Share or registry failed, after the retries.
     """
-    opened = open_candidate(ref, services)
+    return plan_candidate(open_candidate(ref, services), services)
+
+
+def plan_candidate(opened: OpenCandidate, services: Services) -> tuple[Plan, Decision]:
+    """Do the same for a candidate that was read already."""
     plan, facts = make_plan(opened, services)
-    return plan, gate_decision(opened, services, facts=facts, plan=plan)
+    return plan, opened.decision(facts=facts, plan=plan)
 
 
 def make_plan(opened: OpenCandidate, services: Services, *, requester: str = "") -> tuple[Plan, Facts]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from jenkins_release.base.errors import ConfigurationError, RemoteError
-from jenkins_release.base.version import PROGRAM
 from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
 from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.rules.gate.clearance import Clearance
@@ -25,12 +24,8 @@ from jenkins_release.steps.candidate.attest import Claim, approval_claims, attes
 from jenkins_release.steps.candidate.opened import (
     OpenCandidate,
     check_sizes,
-    evidence_of,
-    gate_decision,
     open_candidate,
     reopen,
-    require_open_gate,
-    require_unaltered,
 )
 from jenkins_release.steps.candidate.promotion_journal import PromotionJournal
 from jenkins_release.steps.context.services import Services
@@ -145,24 +140,24 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
             f"candidate {opened.ref} holds no images, there is nothing to promote",
             hint="'jenkins-release release publish' publishes its installers",
         )
-    check_sizes(opened, services)
+    check_sizes(opened)
     plan, facts = make_plan(opened, services)
-    require_unaltered(opened, services)
-    recorded = recorded_promotion(opened, plan, services)
+    opened.require_unaltered()
+    recorded = recorded_promotion(opened, plan)
     if recorded:
-        decision = gate_decision(opened, services, facts=facts, plan=plan)
+        decision = opened.decision(facts=facts, plan=plan)
         images = tuple(_promoted(planned, str(planned.digest)) for planned in plan.images)
         seconds = time.monotonic() - begin
         return PromotionReport(plan, images, decision, False, recorded, seconds, opened.head)
-    decision = require_open_gate(opened, facts, plan, services)
+    decision = opened.require_open_gate(facts, plan)
     require_free_way(plan, "nothing was pushed")
     if request.dry_run:
         return PromotionReport(plan, (), decision, False, "", time.monotonic() - begin, opened.head)
     assert signer is not None  # a dry run has ended
     with services.holding_candidate(opened.ref) as lease:
-        opened = reopen(opened, services)
+        opened = reopen(opened)
         plan, facts = make_plan(opened, services)
-        require_open_gate(opened, facts, plan, services)
+        opened.require_open_gate(facts, plan)
         require_free_way(plan, "nothing was pushed")
         journal = PromotionJournal(opened, plan, lease, signer, services)
         pushing = time.monotonic()
@@ -170,9 +165,9 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         told = pushed_claim(sum(i.push_bytes for i in plan.images), time.monotonic() - pushing)
         # A revocation, another release or a scan during the push still counts: no tag is set so far.
         services.refresh_trust()
-        opened = reopen(opened, services)
+        opened = reopen(opened)
         now, facts = make_plan(opened, services)
-        decision = require_open_gate(opened, with_scans(facts, proven, services), now, services)
+        decision = opened.require_open_gate(with_scans(facts, proven, services), now)
         require_free_way(now, "no release tag was set")
         cleared = Clearance(opened.manifest, now, decision, proven)
         changed = set_release_tags(cleared, lease, services)
@@ -180,29 +175,28 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         _require_released(cleared, opened, services)
         journal.tagged()
         images = tuple(_promoted(planned, proven[planned.name].stored.digest) for planned in plan.images)
-        attestation = promotion_attestation(opened, services)
+        attestation = promotion_attestation(opened)
         if attestation is None:
             changed = True
             claim = _claim(opened, plan, images, told, decision, journal, services)
             lease.confirm()
             attestation, opened, _ = attest(
-                opened, claim, signer, services, there=lambda now: promotion_attestation(now, services) or ""
+                opened, claim, signer, services, there=lambda now: promotion_attestation(now) or ""
             )
         journal.done(attestation)
     seconds = time.monotonic() - begin
     return PromotionReport(plan, images, decision, changed, attestation, seconds, opened.head)
 
 
-def recorded_promotion(opened: OpenCandidate, plan: Plan, services: Services) -> str:
+def recorded_promotion(opened: OpenCandidate, plan: Plan) -> str:
     """Return the file name of the attestation of a complete promotion; empty where something is to do.
 
     Args:
         opened: The candidate.
         plan: What promoting it would do now.
-        services: Trusted keys and policy.
     """
-    recorded = promotion_attestation(opened, services) if plan.done else None
-    return recorded if recorded and _is_recorded(plan, promoted_digests(opened, services)) else ""
+    recorded = promotion_attestation(opened) if plan.done else None
+    return recorded if recorded and _is_recorded(plan, promoted_digests(opened)) else ""
 
 
 def _is_recorded(plan: Plan, promoted: Promoted) -> bool:
@@ -235,7 +229,7 @@ def _claim(
         }
         for planned, image in zip(plan.images, images, strict=True)
     ]
-    evidence = evidence_of(opened, services)
+    evidence = opened.evidence
     earlier = evidence.of(PROMOTION, WITHDRAWAL)
     pushers = {str(image["pushedByRun"]) for image in found}
     predicate = {
@@ -250,11 +244,9 @@ def _claim(
         "overridden": override_claims(decision),
         "startedOn": journal.run.started_on.isoformat(),
         "finishedOn": services.now().isoformat(),
-        "buildUrl": services.environ.get("BUILD_URL", ""),
-        "program": PROGRAM,
     }
     subjects = {f"{plan.registry}/{i.repository}": i.digest.removeprefix("sha256:") for i in images}
-    return Claim(PROMOTION, predicate, {"promotedBy": services.user()}, subjects)
+    return Claim(PROMOTION, predicate, {}, subjects, by="promotedBy")
 
 
 def _require_released(cleared: Clearance, opened: OpenCandidate, services: Services) -> None:

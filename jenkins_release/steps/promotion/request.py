@@ -9,7 +9,7 @@ from jenkins_release.records.plan import Plan
 from jenkins_release.rules.gate.decision import Decision
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, attest
-from jenkins_release.steps.candidate.opened import gate_decision, open_candidate, require_unaltered
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.candidate.speaker import speaker
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.plan import make_plan
@@ -56,12 +56,17 @@ def request_plan(request: PlanRequest, services: Services) -> PlanRequestReport:
         IntegrityError: The candidate was altered.
         RemoteError: Share or registry failed, after the retries.
     """
-    signer = services.signer("request", request.key or services.configuration.signing.request_key)
+    return ask_for_plan(request, services)[0]
+
+
+def ask_for_plan(request: PlanRequest, services: Services) -> tuple[PlanRequestReport, OpenCandidate]:
+    """Do the same, and return the candidate as well, to be compared with a later look."""
+    signer = services.signer("request", request.key)
     requester = speaker("requester", services.user(), "request", signer, services)
     opened = open_candidate(request.candidate, services)
-    require_unaltered(opened, services)
+    opened.require_unaltered()
     plan, facts = make_plan(opened, services)
     claim = Claim(REQUEST, {"planDigest": plan.digest}, {"requester": requester}, {})
     file, opened, _ = attest(opened, claim, signer, services)
-    decision = gate_decision(opened, services, facts=facts, plan=plan)
-    return PlanRequestReport(plan, decision, file, opened.head)
+    decision = opened.decision(facts=facts, plan=plan)
+    return PlanRequestReport(plan, decision, file, opened.head), opened

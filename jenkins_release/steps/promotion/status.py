@@ -11,7 +11,7 @@ from jenkins_release.records.plan import Plan
 from jenkins_release.rules.gate.decision import Decision
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.authority import release_refusals
-from jenkins_release.steps.candidate.opened import OpenCandidate, evidence_of, gate_decision, open_candidate
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.candidate.promotion_journal import read_promotion_journal
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.plan import make_plan
@@ -51,30 +51,30 @@ def promotion_status(ref: CandidateRef, services: Services) -> PromotionStatus:
     """
     opened = open_candidate(ref, services)
     plan, facts = make_plan(opened, services)
-    attestation = promotion_attestation(opened, services) or ""
-    decision = gate_decision(opened, services, facts=facts, plan=plan)
+    attestation = promotion_attestation(opened) or ""
+    decision = opened.decision(facts=facts, plan=plan)
     journal = read_promotion_journal(opened, plan.registry, services).entries
     state = _state(plan, attestation)
-    if _is_withdrawn(opened, plan, services):
+    if _is_withdrawn(opened, plan):
         state = "withdrawn"
     return PromotionStatus(plan, decision, state, attestation, journal)
 
 
-def promotion_attestation(opened: OpenCandidate, services: Services) -> str | None:
+def promotion_attestation(opened: OpenCandidate) -> str | None:
     """Return the file name of the promotion attestation that holds, or None.
 
     It is the last one by a trusted key, unless the release was withdrawn or retired after it, or the policy
     does not allow it.
     """
-    evidence = evidence_of(opened, services)
+    evidence = opened.evidence
     last = evidence.of(PROMOTION, WITHDRAWAL, RETIREMENT)[-1:]
     if not last or last[0].statement.predicate_type != PROMOTION:
         return None
-    return None if release_refusals(opened, services, {PROMOTION}) else last[0].file
+    return None if release_refusals(opened, {PROMOTION}) else last[0].file
 
 
-def _is_withdrawn(opened: OpenCandidate, plan: Plan, services: Services) -> bool:
-    evidence = evidence_of(opened, services)
+def _is_withdrawn(opened: OpenCandidate, plan: Plan) -> bool:
+    evidence = opened.evidence
     again = any(image.candidate_tag_set for image in plan.images)
     return evidence.latest(WITHDRAWAL) > evidence.latest(PROMOTION) and not again
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jenkins_release.base.errors import GateRefused, IntegrityError, ReleaseError
 from jenkins_release.base.version import PROGRAM
@@ -30,11 +30,8 @@ from jenkins_release.steps.candidate.authority import release_refusals
 from jenkins_release.steps.candidate.opened import (
     OpenCandidate,
     check_sizes,
-    gate_decision,
     open_candidate,
     reopen,
-    require_open_gate,
-    require_unaltered,
 )
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.announce import Happened, announced, by_candidate, overridden_facts
@@ -49,7 +46,6 @@ from jenkins_release.steps.publication.published_files import (
     files_to_publish,
     read_published,
 )
-from jenkins_release.steps.release.releases import evidence_of
 
 _log = logging.getLogger(__name__)
 
@@ -135,16 +131,16 @@ def publish_release(request: PublishRequest, services: Services) -> PublicationR
     area = services.releases
     opened = open_candidate(request.candidate, services)
     sources = files_to_publish(opened, request.setup_zip, services)
-    check_sizes(opened, services)
-    require_unaltered(opened, services)
+    check_sizes(opened)
+    opened.require_unaltered()
     version = opened.ref.version
     found = _find(opened, sources, area, services)
     recorded = ""
-    if found is not None and _signed(opened, services):
+    if found is not None and _signed(opened):
         check_files(found, area, services)
-        recorded = _recorded(opened, found, services)
+        recorded = _recorded(opened, found)
         if recorded and not request.dry_run:
-            decision = gate_decision(opened, services)
+            decision = opened.decision()
             unprotected = _protect(version, found.record, area, services)
             return _report(opened, found.record, 0, decision, unprotected, recorded, area, changed=False)
     decision = _require_may_publish(opened, sources, services)
@@ -160,24 +156,24 @@ def publish_release(request: PublishRequest, services: Services) -> PublicationR
         services.holding_candidate(opened.ref),
         services.holding(area.shown(version), lambda: area.lease(version, holder)) as lease,
     ):
-        opened = catch_up(reopen(opened, services), services)
+        opened = catch_up(reopen(opened), services)
         found = _find(opened, sources, area, services)
-        if found is not None and _signed(opened, services):
+        if found is not None and _signed(opened):
             decision = _require_may_publish(opened, sources, services)
             unprotected = _protect(version, found.record, area, services)
             check_files(found, area, services)
         else:
             if found is not None:
                 _clear(found, area, services)
-            found, copied, decision = _publish(opened, sources, area, lease, services)
+            found, copied, decision, opened = _publish(opened, sources, area, lease, services)
             unprotected = _protect(version, found.record, area, services)
             _look_again(found, area, services)
-        attestation = _recorded(opened, found, services)
+        attestation = _recorded(opened, found)
         if not attestation:
             lease.confirm()
             claim = _claim(found, decision, area, services)
             attestation, opened, _ = attest(
-                opened, claim, signer, services, there=lambda now: _recorded(now, found, services)
+                opened, claim, signer, services, there=lambda now: _recorded(now, found)
             )
     return _report(opened, found.record, copied, decision, unprotected, attestation, area, changed=True)
 
@@ -196,7 +192,7 @@ def _find(
     if found is None:
         return None
     check_record(found, opened, sources, area)
-    signed = _signed(opened, services)
+    signed = _signed(opened)
     if signed and signed[-1].statement.subjects.get(RELEASE) != found.digest.removeprefix("sha256:"):
         # Who published it, when and in which build would be anybody's word.
         raise IntegrityError(
@@ -212,7 +208,7 @@ def _require_may_publish(
     opened: OpenCandidate, sources: Sequence[SourceFile], services: Services
 ) -> Decision:
     plan, facts = make_plan(opened, services)
-    decision = require_open_gate(opened, facts, plan, services, to_be="published")
+    decision = opened.require_open_gate(facts, plan, to_be="published")
     if any(source.record.kind == "setup" for source in sources) and not plan.done:
         raise GateRefused(
             f"the images of {opened.ref} are not promoted: nobody could deploy what the setup zip names",
@@ -222,17 +218,25 @@ def _require_may_publish(
     return decision
 
 
+class _Made(NamedTuple):
+    found: FoundRelease
+    copied: int
+    decision: Decision
+    opened: OpenCandidate
+
+
 def _publish(
     opened: OpenCandidate,
     sources: Sequence[SourceFile],
     area: ReleaseArea,
     lease: Lease,
     services: Services,
-) -> tuple[FoundRelease, int, Decision]:
+) -> _Made:
     version = opened.ref.version
-    made: dict[bytes, tuple[FoundRelease, int, Decision]] = {}
+    made: dict[bytes, _Made] = {}
 
-    def attempt() -> tuple[FoundRelease, int, Decision]:
+    def attempt() -> _Made:
+        nonlocal opened
         # An attempt before may have lost the answer to the last step, and the share with it.
         found = read_published(version, area) if made else None
         if found is not None and (mine := made.get(found.data)):
@@ -243,12 +247,13 @@ def _publish(
             copied = sum(copy_file(source, opened, staging, services) for source in sources)
             # A revocation or a withdrawal during the copy still counts: nothing is visible so far.
             services.refresh_trust()
-            decision = _require_may_publish(reopen(opened, services), sources, services)
+            opened = reopen(opened)
+            decision = _require_may_publish(opened, sources, services)
             record = _record(opened, sources, services)
             release = FoundRelease(record.to_bytes(), record)
             _write_records(release, staging)
             lease.confirm()
-            made[release.data] = release, copied, decision
+            made[release.data] = _Made(release, copied, decision, opened)
             staging.commit()
         return made[release.data]
 
@@ -321,7 +326,7 @@ def _record(opened: OpenCandidate, sources: Sequence[SourceFile], services: Serv
         revision=opened.record.revision,
         published_at=services.now(),
         published_by=services.user(),
-        build_url=services.environ.get("BUILD_URL", ""),
+        build_url=services.build_url,
         publisher=PROGRAM,
         files=tuple(source.record for source in sources),
     )
@@ -347,20 +352,20 @@ def _protect(
     return tuple(left)
 
 
-def _signed(opened: OpenCandidate, services: Services) -> list[Counted]:
+def _signed(opened: OpenCandidate) -> list[Counted]:
     """Return the publications that count, withdrawn since or not."""
-    return evidence_of(opened, services).of(PUBLICATION)
+    return opened.evidence.of(PUBLICATION)
 
 
-def _recorded(opened: OpenCandidate, found: FoundRelease, services: Services) -> str:
+def _recorded(opened: OpenCandidate, found: FoundRelease) -> str:
     """Return the file name of the publication attestation that holds for a release; empty for none."""
-    evidence = evidence_of(opened, services)
+    evidence = opened.evidence
     last = evidence.of(PUBLICATION)[-1:]
     if not last or last[0].statement.sequence < evidence.latest(WITHDRAWAL):
         return ""
     if last[0].statement.subjects.get(RELEASE) != found.digest.removeprefix("sha256:"):
         return ""
-    return "" if release_refusals(opened, services, {PUBLICATION}) else last[0].file
+    return "" if release_refusals(opened, {PUBLICATION}) else last[0].file
 
 
 def _claim(found: FoundRelease, decision: Decision, area: ReleaseArea, services: Services) -> Claim:
@@ -373,12 +378,10 @@ def _claim(found: FoundRelease, decision: Decision, area: ReleaseArea, services:
         **services.trust.claim,
         "approvals": approval_claims(decision),
         "overridden": override_claims(decision),
-        "buildUrl": services.environ.get("BUILD_URL", ""),
-        "program": PROGRAM,
     }
     subjects = {file.path: file.sha256 for file in record.files}
     subjects[RELEASE] = digest.removeprefix("sha256:")
-    return Claim(PUBLICATION, predicate, {"publishedBy": services.user()}, subjects)
+    return Claim(PUBLICATION, predicate, {}, subjects, by="publishedBy")
 
 
 def _report(

@@ -110,11 +110,11 @@ def _setup_zip(path: Path, opened: OpenCandidate, services: Services) -> SourceF
             f"the setup zip {path} is not named {expected}", hint="'jenkins-release bundle build' makes it"
         )
     proof, data = prove_setup_file(path, services.trusted_keys, services.now())
-    _require_of(opened, proof, str(path), services)
+    _require_of(opened, proof, str(path))
     return SourceFile(_file(path.name, "setup", proof.size, proof.sha256), data=data)
 
 
-def _require_of(opened: OpenCandidate, proof: SetupProof, where: str, services: Services) -> None:
+def _require_of(opened: OpenCandidate, proof: SetupProof, where: str) -> None:
     """Refuse a setup zip of another candidate, or of other images than its promotion on the share names.
 
     What the zip's own attestations say of a promotion is the promotion key's word: the promotion on the share
@@ -126,8 +126,8 @@ def _require_of(opened: OpenCandidate, proof: SetupProof, where: str, services: 
             f"{opened.ref} with {opened.digest}",
             hint="'jenkins-release bundle build' makes the right one",
         )
-    require_allowed(opened, services, {PROMOTION})
-    release = release_of(opened, services)
+    require_allowed(opened, {PROMOTION})
+    release = release_of(opened)
     here = {(i.repository, i.digest) for i in release.promoted().images} if release is not None else set()
     promoted = proof.release.promoted
     if promoted is None or {(i.repository, i.digest) for i in promoted.images} != here:
@@ -162,7 +162,7 @@ def prove_published_setup(
             )
         scripts = setup_scripts()
         proof = prove_setup_zip(data, shown, services.trusted_keys, services.now(), scripts=scripts)
-        _require_of(opened, proof, shown, services)
+        _require_of(opened, proof, shown)
 
 
 def _read_whole(area: ReleaseArea, version: str, file: PublishedFile) -> bytes:

@@ -23,11 +23,10 @@ from jenkins_release.steps.candidate.opened import (
     OpenCandidate,
     open_candidate,
     open_candidates,
-    require_unaltered,
 )
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.published_files import FoundRelease, check_files, read_published
-from jenkins_release.steps.release.releases import evidence_of, release_of
+from jenkins_release.steps.release.releases import release_of
 
 
 def require_published(
@@ -47,11 +46,11 @@ def require_published(
         GateRefused: It was withdrawn, something speaks against it, or the policy does not allow it.
         IntegrityError: The candidate was altered, or the release is not what was published of it.
     """
-    require_believed(opened, services)
-    evidence = evidence_of(opened, services)
+    require_believed(opened)
+    evidence = opened.evidence
     if is_withdrawn(evidence):
         raise withdrawn_error([(opened.ref, evidence.of(WITHDRAWAL)[-1])], if_withdrawn)
-    require_allowed(opened, services)
+    require_allowed(opened)
     require_recorded(found, opened, services)
 
 
@@ -61,7 +60,7 @@ def require_recorded(found: FoundRelease, opened: OpenCandidate, services: Servi
     Raises:
         IntegrityError: No publication attestation names it, or it names other files than the candidate.
     """
-    publications = evidence_of(opened, services).of(PUBLICATION)
+    publications = opened.evidence.of(PUBLICATION)
     last = publications[-1].statement if publications else None
     shown = services.releases.shown(found.record.version, RELEASE)
     digest = found.digest.removeprefix("sha256:")
@@ -161,8 +160,8 @@ def pinned_in_registry(
     """
     wanted: dict[CandidateRef, set[tuple[str, str]]] = {}
     for opened in candidates:
-        release = release_of(opened, services) if opened is not None and opened.record.images else None
-        if release is None or evidence_of(release.opened, services).of(WITHDRAWAL):
+        release = release_of(opened) if opened is not None and opened.record.images else None
+        if release is None or release.opened.evidence.of(WITHDRAWAL):
             continue
         promoted = release.promoted()
         if promoted.registry == services.retry("ask ECR for the registry", lambda: services.registry.host):
@@ -193,8 +192,8 @@ def _standing(
     if isinstance(opened, ReleaseError):
         return ReleaseStanding(unproven=opened.message)
     try:
-        require_believed(opened, services)
-        evidence = evidence_of(opened, services)
+        require_believed(opened)
+        evidence = opened.evidence
         if is_withdrawn(evidence):
             told = withdrawn_error([(opened.ref, evidence.of(WITHDRAWAL)[-1])], "")
             return ReleaseStanding(withdrawn=told.message, opened=opened)
@@ -218,15 +217,15 @@ def withdrawn_error(found: Sequence[tuple[CandidateRef, Counted]], hint: str) ->
     return GateRefused(reasons[0], hint=hint, reasons=reasons)
 
 
-def require_believed(opened: OpenCandidate, services: Services) -> None:
+def require_believed(opened: OpenCandidate) -> None:
     """Refuse a candidate that was altered, or against which something speaks.
 
     Raises:
         GateRefused: A failing verdict or a withdrawal that no trusted key signed.
         IntegrityError: It was altered.
     """
-    require_unaltered(opened, services)
-    objections = evidence_of(opened, services).objections
+    opened.require_unaltered()
+    objections = opened.evidence.objections
     if objections:
         raise GateRefused(
             f"something speaks against {opened.ref}: {objections[0]}",

@@ -56,10 +56,10 @@ def revoke_sign_off(request: RevocationRequest, services: Services) -> Attestati
         ConfigurationError: No such candidate, no reason, or a key that the gate would not count.
     """
     reason = named("reason", request.reason)
-    signer = services.signer("qa", request.key or services.configuration.signing.qa_key)
+    signer = services.signer("qa", request.key)
     tester = speaker("tester", request.tester, "qa", signer, services)
     opened = open_candidate(request.candidate, services)
 
     claim = Claim(REVOCATION, {}, {"tester": tester, "reason": reason}, {})
     done = attest(opened, claim, signer, services, dry_run=request.dry_run)
-    return report(done, services, tester)
+    return report(done, tester)

@@ -103,11 +103,11 @@ def sign_off(request: SignOffRequest, services: Services) -> AttestationReport:
     """
     _check_options(request)
     results = _read_results(request)
-    signer = services.signer("qa", request.key or services.configuration.signing.qa_key)
+    signer = services.signer("qa", request.key)
     tester = speaker("tester", request.tester, "qa", signer, services)
     opened = open_candidate(request.candidate, services)
     tested = _tested(request, opened, services)
-    check_sizes(opened, services)
+    check_sizes(opened)
     predicate: dict[str, Any] = {
         "result": "PASSED" if request.verdict == "pass" else "FAILED",
         "configuration": [],
@@ -131,7 +131,7 @@ def sign_off(request: SignOffRequest, services: Services) -> AttestationReport:
         dry_run=request.dry_run,
         unheard=lambda evidence, item: unheard_verdict(item, evidence, policy, now),
     )
-    return replace(report(done, services, tester, results), tested=tested)
+    return replace(report(done, tester, results), tested=tested)
 
 
 def _check_options(request: SignOffRequest) -> None:

@@ -19,7 +19,7 @@ from jenkins_release.rules.release.consumer import examine, judge, up_to_date
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, attest, catch_up
 from jenkins_release.steps.candidate.authority import release_refusals
-from jenkins_release.steps.candidate.opened import OpenCandidate, reopen, require_unaltered
+from jenkins_release.steps.candidate.opened import OpenCandidate, reopen
 from jenkins_release.steps.context.local_files import write_file
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.announce import announced, by_version
@@ -78,20 +78,18 @@ class Gathered:
     """The evidence of a release, not yet in a file.
 
     Attributes:
-        ref: The candidate.
+        opened: The candidate, with a summary that was added.
         release: What its attestations say of it as a release.
         data: The attestation bundle; without a new summary in a dry run.
         attestations: Envelopes in it.
         added: File name of the summary that was added to the candidate; empty where it was there.
-        head: SHA-256 in hex of the last attestation's file.
     """
 
-    ref: CandidateRef
+    opened: OpenCandidate
     release: AttestedRelease
     data: bytes = field(repr=False)
     attestations: int
     added: str
-    head: str
 
 
 @announced("release attestations", by_version)
@@ -111,14 +109,14 @@ def write_attestations(request: AttestationsRequest, services: Services) -> Atte
     if not request.dry_run:
         write_file(request.out, found.data, "the bundle")
     return AttestationsReport(
-        found.ref,
+        found.opened.ref,
         found.release.digest,
         request.out,
         "" if request.dry_run else sha256(found.data).hexdigest(),
         found.attestations,
         found.added,
         found.release.problems,
-        found.head,
+        found.opened.head,
     )
 
 
@@ -144,7 +142,7 @@ def gather_attestations(
     data = write_bundle(opened.manifest, envelopes, services.trust.documents)
     if not request.dry_run:
         _require_readable(data, release, request, services)
-    return Gathered(opened.ref, release, data, len(envelopes), added, opened.head)
+    return Gathered(opened, release, data, len(envelopes), added)
 
 
 def released_candidate(request: AttestationsRequest, services: Services) -> OpenCandidate:
@@ -179,8 +177,8 @@ def _summarized(
     """Return the candidate with a summary of all that stands before it, which is added if need be."""
     added = ""
     for _ in range(_ATTEMPTS):
-        opened = reopen(opened, services)
-        require_unaltered(opened, services)
+        opened = reopen(opened)
+        opened.require_unaltered()
         release = _examined(opened, services)
         if up_to_date(release, passed=not release.problems):
             return (opened if request.dry_run else catch_up(opened, services)), release, added
@@ -201,8 +199,8 @@ def _summarized(
 
 def _examined(opened: OpenCandidate, services: Services) -> AttestedRelease:
     """Return what the attestations say; that the policy does not allow the release is a problem of it."""
-    release = examine(opened.manifest, opened.attestations, services.trusted_keys, services.now())
-    problems = dict.fromkeys((*release.problems, *release_refusals(opened, services)))
+    release = examine(opened.chain, services.trusted_keys, services.now())
+    problems = dict.fromkeys((*release.problems, *release_refusals(opened)))
     return replace(release, problems=tuple(problems))
 
 

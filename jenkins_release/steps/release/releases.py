@@ -16,7 +16,6 @@ from jenkins_release.rules.gate.evidence import Counted, misnamed
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.authority import require_allowed
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
-from jenkins_release.steps.candidate.opened import evidence_of as evidence_of
 from jenkins_release.steps.context.services import Services
 
 _log = logging.getLogger(__name__)
@@ -71,9 +70,9 @@ def promoted_here(release: Release, services: Services) -> Promotion:
     return promoted
 
 
-def release_of(opened: OpenCandidate, services: Services) -> Release | None:
+def release_of(opened: OpenCandidate) -> Release | None:
     """Return the release that a candidate became, None where it was never promoted."""
-    evidence = evidence_of(opened, services)
+    evidence = opened.evidence
     promotions = evidence.of(PROMOTION)
     if not promotions:
         return None
@@ -99,7 +98,7 @@ def releases(version: str, services: Services) -> list[Release]:
             f"there is no candidate of {services.candidates.product} {version} on {services.share.name}",
             hint="'jenkins-release candidate list' lists the candidates",
         )
-    found = [release_of(open_candidate(ref, services), services) for ref in refs]
+    found = [release_of(open_candidate(ref, services)) for ref in refs]
     return [release for release in found if release is not None]
 
 
@@ -113,9 +112,9 @@ def all_releases(services: Services) -> Iterator[Release]:
         try:
             ReleaseVersion.parse(ref.version)
             opened = open_candidate(ref, services)
-            release = release_of(opened, services)
+            release = release_of(opened)
             if release is not None:
-                _require_proven(opened, services)
+                _require_proven(opened)
         except (IntegrityError, ConfigurationError) as error:
             _log.warning("%s is not looked at: %s", ref, error.message)
             continue
@@ -123,9 +122,9 @@ def all_releases(services: Services) -> Iterator[Release]:
             yield release
 
 
-def _require_proven(opened: OpenCandidate, services: Services) -> None:
-    evidence = evidence_of(opened, services)
-    against = [*evidence.altered, *misnamed(opened.attestations), *evidence.objections]
+def _require_proven(opened: OpenCandidate) -> None:
+    evidence = opened.evidence
+    against = [*evidence.altered, *misnamed(opened.chain), *evidence.objections]
     if against:
         raise IntegrityError(against[0], reasons=against)
 
@@ -160,27 +159,27 @@ def published_alone(version: str, build: str, services: Services) -> PublishedAl
         if ref.version != version or build not in {"", ref.build}:
             continue
         opened = open_candidate(ref, services)
-        evidence = evidence_of(opened, services)
+        evidence = opened.evidence
         last = evidence.of(PUBLICATION)[-1:]
         if not opened.record.images and last:
-            return PublishedAlone(opened, last[0], publication_withdrawn(opened, services))
+            return PublishedAlone(opened, last[0], publication_withdrawn(opened))
     return None
 
 
-def publication_withdrawn(opened: OpenCandidate, services: Services) -> str:
+def publication_withdrawn(opened: OpenCandidate) -> str:
     """Return the file name of the withdrawal after a candidate's last publication; empty for none."""
-    last = _last_of_publication(opened, services)
+    last = _last_of_publication(opened)
     return last.file if last is not None and last.statement.predicate_type == WITHDRAWAL else ""
 
 
-def publication_recorded(opened: OpenCandidate, services: Services) -> bool:
+def publication_recorded(opened: OpenCandidate) -> bool:
     """Whether a candidate's publication is recorded, and not withdrawn since. Its files are not looked at."""
-    last = _last_of_publication(opened, services)
+    last = _last_of_publication(opened)
     return last is not None and last.statement.predicate_type == PUBLICATION
 
 
-def _last_of_publication(opened: OpenCandidate, services: Services) -> Counted | None:
-    return next(reversed(evidence_of(opened, services).of(PUBLICATION, WITHDRAWAL)), None)
+def _last_of_publication(opened: OpenCandidate) -> Counted | None:
+    return next(reversed(opened.evidence.of(PUBLICATION, WITHDRAWAL)), None)
 
 
 def earlier_releases(template: str, tag: str, bad: CandidateRef, services: Services) -> Iterator[Release]:
@@ -209,12 +208,12 @@ def earlier_releases(template: str, tag: str, bad: CandidateRef, services: Servi
         except (IntegrityError, ConfigurationError) as error:
             _log.warning("%s does not return to %s: %s", tag, ref, error.message)
             continue
-        release = release_of(opened, services)
+        release = release_of(opened)
         if release is None or release.withdrawal is not None or release.retirement is not None:
             continue
         try:
-            _require_proven(opened, services)
-            require_allowed(opened, services)
+            _require_proven(opened)
+            require_allowed(opened)
         except (IntegrityError, GateRefused) as error:
             _log.warning("%s does not return to %s: %s", tag, ref, error.message)
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +18,6 @@ from jenkins_release.base.errors import (
     ReleaseError,
     RemoteError,
 )
-from jenkins_release.base.version import PROGRAM
 from jenkins_release.records.attestation import KINDS, PROMOTION, PUBLICATION, REFRESH, WITHDRAWAL
 from jenkins_release.records.refresh import RefreshRecord, StackState
 from jenkins_release.records.release import Promotion
@@ -29,12 +28,11 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.protocol import Lease
 from jenkins_release.steps.candidate.attest import Claim, attest
 from jenkins_release.steps.candidate.authority import require_allowed
-from jenkins_release.steps.candidate.ledger_standing import gone_standing, recorded_refs, standing_of
+from jenkins_release.steps.candidate.ledger_standing import gone_standing, recorded_refs
 from jenkins_release.steps.candidate.listing import candidate_order
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidates
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.standing import require_believed
-from jenkins_release.steps.release.releases import evidence_of
 
 _log = logging.getLogger(__name__)
 
@@ -62,12 +60,14 @@ class StackKnowledge:
         notes: What cannot be read, or does not fit.
         lost: Statements that were on the share once and cannot be read, and that no later one accepts as
             lost; the notes have them too.
+        opened: Every candidate that could be read, by ``version/build``.
     """
 
     history: StackHistory
     released: tuple[ReleasedImages, ...]
     notes: tuple[str, ...]
-    lost: tuple[LostRecord, ...] = ()
+    lost: tuple[LostRecord, ...]
+    opened: Mapping[str, OpenCandidate]
 
     def named(self, state: StackState, services: Services) -> StackState:
         """Say which release a state is: the one that was recorded, where it is one of several."""
@@ -97,15 +97,17 @@ def read_knowledge(services: Services) -> StackKnowledge:
     notes: list[str] = []
     lost: list[LostRecord] = []
     ordered = sorted(refs, key=candidate_order)
+    readable: dict[str, OpenCandidate] = {}
     for ref, opened in open_candidates(ordered, services).items():
         if isinstance(opened, ReleaseError):
             notes.append(f"{ref} cannot be read: {opened.message}")
             lost += _lost_whole(ref, services) or _unreadable(ref, opened, services)
             continue
-        lost += _lost(opened, services)
+        readable[str(ref)] = opened
+        lost += _lost(opened)
         try:
-            entries += _entries(opened, services)
-            released += _released(opened, services)
+            entries += _entries(opened)
+            released += _released(opened)
         except IntegrityError as error:
             notes.append(f"{ref}: {error.message}")
     for ref in known:
@@ -116,10 +118,10 @@ def read_knowledge(services: Services) -> StackKnowledge:
     told = (*notes, *dict.fromkeys(each.why for each in lost), *history.notes)
     for note in told:
         _log.warning("%s", note)
-    return StackKnowledge(history, tuple(released), told, tuple(lost))
+    return StackKnowledge(history, tuple(released), told, tuple(lost), readable)
 
 
-def _lost(opened: OpenCandidate, services: Services) -> list[LostRecord]:
+def _lost(opened: OpenCandidate) -> list[LostRecord]:
     """Say which statements about stacks are gone from a chain, or were replaced.
 
     The ledger knows each. Without one, an altered chain in which such statements are may lack some; that they
@@ -127,11 +129,11 @@ def _lost(opened: OpenCandidate, services: Services) -> list[LostRecord]:
     """
     ref = opened.ref
     if opened.lines is not None:
-        standing = standing_of(ref, opened.digest, opened.attestations, opened.lines, services)
+        standing = opened.standing
         there = {sha256(data).hexdigest() for data in opened.attestations.values()}
         gone = [e for e in standing.entries if e.entry.kind == KINDS[REFRESH] and e.entry.sha256 not in there]
         return _recorded(ref, gone, standing.altered)
-    evidence = evidence_of(opened, services)
+    evidence = opened.evidence
     counted = {item.file for item in evidence.counted}
     uncounted = [name for name in opened.attestations if _is_refresh(name) and name not in counted]
     if not uncounted and not (evidence.altered and any(map(_is_refresh, opened.attestations))):
@@ -179,9 +181,9 @@ def _is_refresh(name: str) -> bool:
     return f"-{KINDS[REFRESH]}." in name
 
 
-def _released(opened: OpenCandidate, services: Services) -> list[ReleasedImages]:
+def _released(opened: OpenCandidate) -> list[ReleasedImages]:
     """Return the release that a candidate became, by promotion or publication; none where it is none."""
-    evidence = evidence_of(opened, services)
+    evidence = opened.evidence
     promotions = evidence.of(PROMOTION)
     last = max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
     if not last:
@@ -190,14 +192,14 @@ def _released(opened: OpenCandidate, services: Services) -> list[ReleasedImages]
     digests = {image.name: image.digest for image in promoted}
     unproven = ""
     try:
-        require_believed(opened, services)
-        require_allowed(opened, services)
+        require_believed(opened)
+        require_allowed(opened)
     except (IntegrityError, GateRefused) as error:
         unproven = error.message
     return [ReleasedImages(str(opened.ref), digests, evidence.latest(WITHDRAWAL) > last, unproven)]
 
 
-def _entries(opened: OpenCandidate, services: Services) -> list[StackEntry]:
+def _entries(opened: OpenCandidate) -> list[StackEntry]:
     return [
         StackEntry(
             str(opened.ref),
@@ -207,17 +209,8 @@ def _entries(opened: OpenCandidate, services: Services) -> list[StackEntry]:
             item.statement.signed_at,
             RefreshRecord.of(item.statement, item.file),
         )
-        for item in evidence_of(opened, services).of(REFRESH)
+        for item in opened.evidence.of(REFRESH)
     ]
-
-
-def candidate_of(entry: StackEntry, services: Services) -> OpenCandidate:
-    """Open the candidate in whose chain a statement stands."""
-    ref = CandidateRef.parse(entry.candidate)
-    opened = open_candidates([ref], services)[ref]
-    if isinstance(opened, ReleaseError):
-        raise opened
-    return opened
 
 
 @contextmanager
@@ -274,16 +267,14 @@ class Recorder:
         predicate = {
             **record.model_dump(mode="json", by_alias=True, exclude=silent),
             "finishedOn": self.services.now().isoformat(),
-            "buildUrl": self.services.environ.get("BUILD_URL", ""),
-            "program": PROGRAM,
         }
-        user = self.services.user()
-        claim = Claim(REFRESH, predicate, {"refreshedBy": user}, {})
+        claim = Claim(REFRESH, predicate, {}, {}, by="refreshedBy")
         file, self.opened, _ = attest(
             self.opened, claim, self.signer, self.services, there=lambda now: self._recorded(now, record)
         )
         digest = sha256(self.opened.attestations[file]).hexdigest()
-        entry = StackEntry(str(self.opened.ref), file, digest, user, self.services.now(), record)
+        user, now = self.services.user(), self.services.now()
+        entry = StackEntry(str(self.opened.ref), file, digest, user, now, record)
         self.history = replace(self.history, entries=(*self.history.entries, entry))
         if record.outcome == "started":
             self.run = number
@@ -299,7 +290,7 @@ class Recorder:
             where = said.stack, said.number, said.previous
             return *where, said.action, said.outcome, said.release, said.before, said.after
 
-        found = (each for each in _entries(opened, self.services) if place(each.record) == place(record))
+        found = (each for each in _entries(opened) if place(each.record) == place(record))
         return next((each.file for each in found), "")
 
 

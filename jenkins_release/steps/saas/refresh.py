@@ -68,7 +68,7 @@ def refresh_stack(
     assert signer is not None  # a dry run has ended
     with stack_lease(services) as lease:
         before, target = target, find_released(request.release, services)
-        require_continued(before.opened, target.opened, services)
+        require_continued(before.opened, target.opened)
         knowledge = _knowledge(because, services)
         move = _move(target, driver, knowledge, services, dry_run=False)
         if not knowledge.lost and _there(move, knowledge) and driver.runs(move.after):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
 from jenkins_release.records.refresh import StackState
 from jenkins_release.rules.saas.stack import StackEntry
-from jenkins_release.steps.candidate.opened import require_unaltered
+from jenkins_release.steps.candidate.opened import reopen
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.context.watcher import StackWatcher
 from jenkins_release.steps.notices.announce import announced, by_stack
@@ -20,7 +20,6 @@ from jenkins_release.steps.saas.health import require_healthy
 from jenkins_release.steps.saas.history import (
     Recorder,
     StackKnowledge,
-    candidate_of,
     read_knowledge,
     stack_lease,
 )
@@ -69,8 +68,8 @@ def rollback_stack(
     with stack_lease(services) as lease:
         knowledge = read_knowledge(services)
         last, move = _move(knowledge, driver, services)
-        opened = candidate_of(last, services)
-        require_unaltered(opened, services)
+        opened = reopen(knowledge.opened[last.candidate])
+        opened.require_unaltered()
         if _there(move, knowledge) and driver.runs(move.after):
             told = "it was returned already, and nothing was changed"
             health = require_healthy(move.after.release, told, services, watcher)

@@ -10,7 +10,7 @@ from jenkins_release.base.names import check_identifier
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.share.releases import RELEASE
 from jenkins_release.steps.candidate.authority import require_allowed
-from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, require_unaltered
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.published_files import read_published
 from jenkins_release.steps.publication.standing import require_believed, require_published, withdrawn_error
@@ -81,8 +81,8 @@ def _promoted(version: str, build: str, services: Services) -> Released:
             f"several builds of {version} are released: {builds}", hint=f"name one: {version}/BUILD"
         )
     (release,) = in_force
-    require_believed(release.opened, services)
-    require_allowed(release.opened, services)
+    require_believed(release.opened)
+    require_allowed(release.opened)
     promoted = release.promoted()
     pinned = {
         image.name: f"{promoted.registry}/{image.repository}@{image.digest}" for image in promoted.images
@@ -94,7 +94,7 @@ def _require_none_altered(version: str, build: str, services: Services) -> None:
     """Tell a candidate that was altered from one that was not promoted: neither has one that counts."""
     for ref in services.retry("list candidates", services.candidates.refs):
         if ref.version == version and build in {"", ref.build}:
-            require_unaltered(open_candidate(ref, services), services)
+            open_candidate(ref, services).require_unaltered()
 
 
 def _published(version: str, build: str, services: Services) -> Released:

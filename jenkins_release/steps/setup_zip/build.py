@@ -29,7 +29,7 @@ from jenkins_release.rules.setup_zip.proof import attests, first_proof, prove_se
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, attest, catch_up
 from jenkins_release.steps.candidate.authority import require_allowed
-from jenkins_release.steps.candidate.opened import OpenCandidate, reopen, require_unaltered
+from jenkins_release.steps.candidate.opened import OpenCandidate, reopen
 from jenkins_release.steps.context.local_files import write_file
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.release.attestations import (
@@ -113,8 +113,7 @@ def build_bundle(request: BundleRequest, services: Services) -> BundleReport:
         target = _target(ref, release.promoted.registry if release.promoted else "", services)
         members = setup_members(release, target, scripts=scripts, templates=templates)
         claim = release_claim(release, members)
-        whole = opened.manifest, opened.attestations
-        data = first_proof(*whole, release, claim, services.trusted_keys, services.now())
+        data = first_proof(opened.chain, release, claim, services.trusted_keys, services.now())
         attested = setup_attestation(release)
         if data is not None:
             opened = opened if request.dry_run else catch_up(opened, services)
@@ -122,6 +121,7 @@ def build_bundle(request: BundleRequest, services: Services) -> BundleReport:
         if not attests(attested, claim):
             opened = _attest(opened, claim, request, services)
         gathered = gather_attestations(wanted, services, opened)
+        opened = gathered.opened
         if request.dry_run:
             found = _Found(opened, release, "")
             return _write(out, members, scripts, gathered.data, found, request, services)
@@ -141,10 +141,10 @@ class _Found:
 
 
 def _release(opened: OpenCandidate, services: Services) -> tuple[OpenCandidate, AttestedRelease]:
-    opened = reopen(opened, services)
-    require_unaltered(opened, services)
-    require_allowed(opened, services)
-    release = examine(opened.manifest, opened.attestations, services.trusted_keys, services.now())
+    opened = reopen(opened)
+    opened.require_unaltered()
+    require_allowed(opened)
+    release = examine(opened.chain, services.trusted_keys, services.now())
     if release.problems:
         raise GateRefused(
             f"{opened.ref} is no release that customers may deploy: {release.problems[0]}",
@@ -160,11 +160,10 @@ def _attest(
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
     if signer is None:
         _require_one_readable(services)
-        require_unaltered(opened, services)
+        opened.require_unaltered()
         return opened
     _require_readable([signer.public_key], services)
-    predicate = {**claim.predicate, "buildUrl": services.environ.get("BUILD_URL", "")}
-    said = Claim(SETUP, predicate, {"builtBy": services.user()}, claim.subjects)
+    said = Claim(SETUP, claim.predicate, {}, claim.subjects, by="builtBy")
     return attest(opened, said, signer, services, dry_run=request.dry_run).opened
 
 
