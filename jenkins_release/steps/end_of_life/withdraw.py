@@ -24,10 +24,10 @@ from jenkins_release.steps.notices.announce import Happened, announced, by_versi
 from jenkins_release.steps.release.releases import (
     PublishedAlone,
     Release,
+    builds,
     publication_withdrawn,
     published_alone,
     release_of,
-    releases,
 )
 
 if TYPE_CHECKING:
@@ -111,10 +111,9 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
     """
     reason = named("reason", request.reason)
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
-    published = published_alone(request.version, request.build, services)
-    if published is not None:
-        return _withdraw_publication(published, request, reason, signer, services)
     release = _find(request, services)
+    if isinstance(release, PublishedAlone):
+        return _withdraw_publication(release, request, reason, signer, services)
     release.opened.require_unaltered()
     todos = look(release, services)
     if not _left(release, todos) or request.dry_run:
@@ -158,13 +157,19 @@ def _withdraw_publication(
     return WithdrawalReport(ref, "", (), {}, not before, attestation, opened.head)
 
 
-def _find(request: WithdrawRequest, services: Services) -> Release:
+def _find(request: WithdrawRequest, services: Services) -> Release | PublishedAlone:
     """Find the release: the one that is in force, else the one whose withdrawal has to be finished."""
     version = check_identifier("version", request.version)
     if request.build:
         ref = CandidateRef(version, check_identifier("build", request.build))
-        return _must(release_of(open_candidate(ref, services)), ref)
-    found = releases(version, services)
+        opened = open_candidate(ref, services)
+        return published_alone(opened) or _must(release_of(opened), ref)
+    found: list[Release] = []
+    for opened in builds(version, services):
+        if alone := published_alone(opened):
+            return alone
+        if release := release_of(opened):
+            found.append(release)
     if not found:
         raise ConfigurationError(
             f"no build of {version} was promoted: there is nothing to withdraw",
@@ -172,9 +177,9 @@ def _find(request: WithdrawRequest, services: Services) -> Release:
         )
     in_force = [release for release in found if release.withdrawal is None]
     if len(in_force) > 1:
-        builds = ", ".join(release.ref.build for release in in_force)
+        names = ", ".join(release.ref.build for release in in_force)
         raise ConfigurationError(
-            f"several builds of {version} are released: {builds}", hint="name one with --build"
+            f"several builds of {version} are released: {names}", hint="name one with --build"
         )
     if in_force:
         return in_force[0]

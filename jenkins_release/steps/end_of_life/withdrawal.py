@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 
-from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
 from jenkins_release.base.tags import pin_tag, registry_tags
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.records.release import MovedTag, ReleasedImage, WithdrawnImage
 from jenkins_release.registry.protocol import Repository, RepositoryNotFound
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.candidate.authority import require_allowed
+from jenkins_release.steps.candidate.opened import open_candidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.plan import candidate_tag
 from jenkins_release.steps.publication.standing import pinned_in_registry
-from jenkins_release.steps.release.releases import Release, earlier_releases, promoted_here
+from jenkins_release.steps.release.releases import (
+    Release,
+    candidate_refs,
+    earlier_candidates,
+    promoted_here,
+    release_of,
+    require_proven,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +81,8 @@ def look(release: Release, services: Services) -> list[Todo]:
         for tag in image.tags
         if tag in moving and _names(state[image.name][1], tag) == image.digest
     }
-    returns = {tag: _way_back(moving[tag], tag, release, services) for tag in sorted(wanted)}
+    ways = _WaysBack(release, services)
+    returns = {tag: ways.of(moving[tag], tag) for tag in sorted(wanted)}
     return [_todo(image, *state[image.name], moving, returns, release) for image in promoted.images]
 
 
@@ -211,28 +223,63 @@ def _foreign(image: ReleasedImage, tag: str, found: str, hint: str) -> Integrity
     )
 
 
-def _way_back(template: str, tag: str, bad: Release, services: Services) -> TagReturn | None:
-    """Find the newest release in force that would carry a tag, and that the registry still holds."""
-    for release in earlier_releases(template, tag, bad.ref, services):
+class _WaysBack:
+    """What moving tags may return to; each release is read once, however many tags it would carry.
+
+    A candidate that was altered, or released against the policy, is passed over: nothing returns to what
+    cannot be proven.
+
+    Args:
+        bad: The release that the tags leave.
+        services: Share and registry.
+    """
+
+    def __init__(self, bad: Release, services: Services) -> None:
+        self._bad = bad
+        self._services = services
+        self._read: dict[CandidateRef, tuple[Release, dict[str, StoredImage]] | str] = {}
+
+    def of(self, template: str, tag: str) -> TagReturn | None:
+        """Find the newest release in force that would carry a tag, and that the registry still holds."""
+        for ref in earlier_candidates(template, tag, self._bad.ref, self._refs):
+            if ref not in self._read:
+                self._read[ref] = self._look(ref)
+            found = self._read[ref]
+            if not isinstance(found, str):
+                return TagReturn(tag, *found)
+            if found:
+                _log.warning("%s does not return to %s: %s", tag, ref, found)
+        return None
+
+    @cached_property
+    def _refs(self) -> list[CandidateRef]:
+        return candidate_refs(self._services)
+
+    def _look(self, ref: CandidateRef) -> tuple[Release, dict[str, StoredImage]] | str:
+        """Return the release and its images by repository; else why not, empty if nobody has to know."""
         try:
+            opened = open_candidate(ref, self._services)
+        except (IntegrityError, ConfigurationError) as error:
+            return error.message
+        release = release_of(opened)
+        if release is None or release.withdrawal is not None or release.retirement is not None:
+            return ""
+        try:
+            require_proven(opened)
+            require_allowed(opened)
             promoted = release.promoted()
-        except IntegrityError as error:
-            _log.warning("%s does not return to %s: %s", tag, release.ref, error.message)
-            continue
-        if promoted.registry != bad.promoted().registry:
-            continue
-        pinned = pinned_in_registry([release.opened], services)
+        except (IntegrityError, GateRefused) as error:
+            return error.message
+        if promoted.registry != self._bad.promoted().registry:
+            return ""
+        pinned = pinned_in_registry([opened], self._services)
         if pinned:
-            _log.warning("%s does not return to %s: %s", tag, release.ref, pinned[release.ref])
-            continue
-        held = {image.repository: _held(image, services) for image in promoted.images}
+            return pinned[ref]
+        held = {image.repository: _held(image, self._services) for image in promoted.images}
         missing = [repository for repository, stored in held.items() if stored is None]
         if missing:
-            _log.warning("%s does not return to %s: ECR lacks its %s", tag, release.ref, missing[0])
-            continue
-        images = {repository: stored for repository, stored in held.items() if stored is not None}
-        return TagReturn(tag, release, images)
-    return None
+            return f"ECR lacks its {missing[0]}"
+        return release, {repository: stored for repository, stored in held.items() if stored is not None}
 
 
 def _held(image: ReleasedImage, services: Services) -> StoredImage | None:

@@ -23,7 +23,7 @@ from jenkins_release.steps.candidate.opened import OpenCandidate, reopen
 from jenkins_release.steps.context.local_files import write_file
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.announce import announced, by_version
-from jenkins_release.steps.release.releases import published_alone, releases
+from jenkins_release.steps.release.releases import builds, published_alone, release_of
 
 _ATTEMPTS = 5
 
@@ -147,16 +147,17 @@ def gather_attestations(
 
 def released_candidate(request: AttestationsRequest, services: Services) -> OpenCandidate:
     """Return the candidate that a version was released from. Raises ConfigurationError without one."""
+    opened = list(builds(request.version, services))
     if request.build:
         ref = CandidateRef.parse(f"{request.version}/{request.build}")
-        found = [release for release in releases(request.version, services) if release.ref == ref]
-    else:
-        found = releases(request.version, services)
+        opened = [each for each in opened if each.ref == ref]
+    found = [release for each in opened if (release := release_of(each)) is not None]
+    if not request.build:
         # A withdrawn build stands aside for the one that replaced it.
         found = [release for release in found if release.withdrawal is None] or found[-1:]
-    alone = published_alone(request.version, request.build, services) if not found else None
+    alone = next((each for each in opened if published_alone(each)), None) if not found else None
     if alone is not None:
-        return alone.opened
+        return alone
     if not found:
         what = f"{request.version}/{request.build}" if request.build else request.version
         raise ConfigurationError(
@@ -164,9 +165,9 @@ def released_candidate(request: AttestationsRequest, services: Services) -> Open
             hint="'jenkins-release candidate list' lists the candidates; 'promote run' promotes",
         )
     if len(found) > 1:
-        builds = ", ".join(release.ref.build for release in found)
+        names = ", ".join(release.ref.build for release in found)
         raise ConfigurationError(
-            f"several builds of {request.version} are promoted: {builds}", hint="give --build"
+            f"several builds of {request.version} are promoted: {names}", hint="give --build"
         )
     return found[0].opened
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.numbers import whole_number
 from jenkins_release.base.tags import fill
 from jenkins_release.base.versions import ReleaseVersion
@@ -14,7 +14,6 @@ from jenkins_release.records.attestation import PROMOTION, PUBLICATION, RETIREME
 from jenkins_release.records.release import Promotion, WithdrawalRecord
 from jenkins_release.rules.gate.evidence import Counted, misnamed
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.candidate.authority import require_allowed
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.context.services import Services
 
@@ -92,14 +91,25 @@ def releases(version: str, services: Services) -> list[Release]:
         ConfigurationError: There is no candidate of that version.
         IntegrityError: A candidate cannot be read: nobody can tell whether it was promoted.
     """
-    refs = [ref for ref in _refs(services) if ref.version == version]
+    found = [release_of(opened) for opened in builds(version, services)]
+    return [release for release in found if release is not None]
+
+
+def builds(version: str, services: Services) -> Iterator[OpenCandidate]:
+    """Open the candidates of a version one after the other, in the order of their builds.
+
+    Raises:
+        ConfigurationError: There is no candidate of that version.
+        IntegrityError: A candidate cannot be read.
+    """
+    refs = [ref for ref in candidate_refs(services) if ref.version == version]
     if not refs:
         raise ConfigurationError(
             f"there is no candidate of {services.candidates.product} {version} on {services.share.name}",
             hint="'jenkins-release candidate list' lists the candidates",
         )
-    found = [release_of(open_candidate(ref, services)) for ref in refs]
-    return [release for release in found if release is not None]
+    for ref in refs:
+        yield open_candidate(ref, services)
 
 
 def all_releases(services: Services) -> Iterator[Release]:
@@ -108,13 +118,13 @@ def all_releases(services: Services) -> Iterator[Release]:
     What is passed over counts as never released: it opens no line of the support window, which retires
     less and never more, and nothing of it is called supported.
     """
-    for ref in _refs(services):
+    for ref in candidate_refs(services):
         try:
             ReleaseVersion.parse(ref.version)
             opened = open_candidate(ref, services)
             release = release_of(opened)
             if release is not None:
-                _require_proven(opened)
+                require_proven(opened)
         except (IntegrityError, ConfigurationError) as error:
             _log.warning("%s is not looked at: %s", ref, error.message)
             continue
@@ -122,7 +132,8 @@ def all_releases(services: Services) -> Iterator[Release]:
             yield release
 
 
-def _require_proven(opened: OpenCandidate) -> None:
+def require_proven(opened: OpenCandidate) -> None:
+    """Refuse a candidate that was altered, or that something speaks against. Raises IntegrityError."""
     evidence = opened.evidence
     against = [*evidence.altered, *misnamed(opened.chain), *evidence.objections]
     if against:
@@ -144,26 +155,12 @@ class PublishedAlone:
     withdrawal: str
 
 
-def published_alone(version: str, build: str, services: Services) -> PublishedAlone | None:
-    """Return the candidate of a version that was published and has no images; None where there is none.
-
-    Args:
-        version: Version.
-        build: Build; empty for any.
-        services: Where to look.
-
-    Raises:
-        IntegrityError: A candidate cannot be read.
-    """
-    for ref in _refs(services):
-        if ref.version != version or build not in {"", ref.build}:
-            continue
-        opened = open_candidate(ref, services)
-        evidence = opened.evidence
-        last = evidence.of(PUBLICATION)[-1:]
-        if not opened.record.images and last:
-            return PublishedAlone(opened, last[0], publication_withdrawn(opened))
-    return None
+def published_alone(opened: OpenCandidate) -> PublishedAlone | None:
+    """Return a candidate that was published and has no images as such; None if it is no such one."""
+    last = opened.evidence.of(PUBLICATION)[-1:]
+    if opened.record.images or not last:
+        return None
+    return PublishedAlone(opened, last[0], publication_withdrawn(opened))
 
 
 def publication_withdrawn(opened: OpenCandidate) -> str:
@@ -182,42 +179,28 @@ def _last_of_publication(opened: OpenCandidate) -> Counted | None:
     return next(reversed(opened.evidence.of(PUBLICATION, WITHDRAWAL)), None)
 
 
-def earlier_releases(template: str, tag: str, bad: CandidateRef, services: Services) -> Iterator[Release]:
-    """Yield the releases in force that a moving tag may return to, newest first.
+def earlier_candidates(
+    template: str, tag: str, bad: CandidateRef, refs: Iterable[CandidateRef]
+) -> list[CandidateRef]:
+    """Return the candidates that would carry a moving tag, newest first.
 
-    Newest means the highest version, and of one version the highest build. A candidate that was
-    altered, or released against the policy, is passed over: nothing returns to what cannot be proven.
+    Newest means the highest version, and of one version the highest build.
 
     Args:
         template: Template of the moving tag.
         tag: The tag.
         bad: The release that it leaves.
-        services: Where to look.
+        refs: Every candidate.
     """
     found = []
-    for ref in _refs(services):
+    for ref in refs:
         try:
             version = ReleaseVersion.parse(ref.version)
         except ConfigurationError:
             continue
         if ref != bad and fill(template, version, ref.build) == tag:
             found.append((version, build_order(ref.build), ref))
-    for _, _, ref in sorted(found, key=lambda item: item[:2], reverse=True):
-        try:
-            opened = open_candidate(ref, services)
-        except (IntegrityError, ConfigurationError) as error:
-            _log.warning("%s does not return to %s: %s", tag, ref, error.message)
-            continue
-        release = release_of(opened)
-        if release is None or release.withdrawal is not None or release.retirement is not None:
-            continue
-        try:
-            _require_proven(opened)
-            require_allowed(opened)
-        except (IntegrityError, GateRefused) as error:
-            _log.warning("%s does not return to %s: %s", tag, ref, error.message)
-            continue
-        yield release
+    return [ref for _, _, ref in sorted(found, key=lambda item: item[:2], reverse=True)]
 
 
 def build_order(build: str) -> tuple[int, str]:
@@ -225,6 +208,7 @@ def build_order(build: str) -> tuple[int, str]:
     return (whole_number(build) or 0, build)
 
 
-def _refs(services: Services) -> list[CandidateRef]:
+def candidate_refs(services: Services) -> list[CandidateRef]:
+    """Return every candidate of the product, in the order of versions and builds."""
     refs = services.retry("list candidates", services.candidates.refs)
     return sorted(refs, key=lambda ref: (ref.version, build_order(ref.build)))

@@ -14,7 +14,7 @@ from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.published_files import read_published
 from jenkins_release.steps.publication.standing import require_believed, require_published, withdrawn_error
-from jenkins_release.steps.release.releases import releases
+from jenkins_release.steps.release.releases import builds, release_of
 
 _IF_WITHDRAWN = "refresh the stack to a release that is in force; 'saas rollback' returns to the one before"
 
@@ -59,13 +59,17 @@ def find_released(wanted: str, services: Services) -> Released:
 
 
 def _promoted(version: str, build: str, services: Services) -> Released:
-    found = releases(version, services)
+    candidates = list(builds(version, services))
     if build:
-        open_candidate(CandidateRef(version, build), services)  # says so where there is none
-        found = [each for each in found if each.ref.build == build]
+        candidates = [each for each in candidates if each.ref.build == build]
+        if not candidates:
+            open_candidate(CandidateRef(version, build), services)  # says that there is none
+    found = [release for each in candidates if (release := release_of(each)) is not None]
     wanted = f"{version}/{build}" if build else version
     if not found:
-        _require_none_altered(version, build, services)
+        # Of a candidate that was altered no promotion counts either.
+        for each in candidates:
+            each.require_unaltered()
         raise GateRefused(
             f"{wanted} was not promoted: only a released version may run on the stack",
             hint=f"'jenkins-release release history {version}' tells where it stands",
@@ -76,9 +80,9 @@ def _promoted(version: str, build: str, services: Services) -> Released:
             [(each.ref, each.withdrawal) for each in found if each.withdrawal is not None], _IF_WITHDRAWN
         )
     if len(in_force) > 1:
-        builds = ", ".join(each.ref.build for each in in_force)
+        names = ", ".join(each.ref.build for each in in_force)
         raise ConfigurationError(
-            f"several builds of {version} are released: {builds}", hint=f"name one: {version}/BUILD"
+            f"several builds of {version} are released: {names}", hint=f"name one: {version}/BUILD"
         )
     (release,) = in_force
     require_believed(release.opened)
@@ -88,13 +92,6 @@ def _promoted(version: str, build: str, services: Services) -> Released:
         image.name: f"{promoted.registry}/{image.repository}@{image.digest}" for image in promoted.images
     }
     return Released(release.opened, pinned)
-
-
-def _require_none_altered(version: str, build: str, services: Services) -> None:
-    """Tell a candidate that was altered from one that was not promoted: neither has one that counts."""
-    for ref in services.retry("list candidates", services.candidates.refs):
-        if ref.version == version and build in {"", ref.build}:
-            open_candidate(ref, services).require_unaltered()
 
 
 def _published(version: str, build: str, services: Services) -> Released:
