@@ -72,7 +72,7 @@ List<String> missing(Map plan, boolean asks) {
         found << 'REASON has to say why'
     }
     if (asks && !startedByPerson(currentBuild)) {
-        found << 'a person has to start this job: the approver must be somebody else'
+        found << 'a person has to start this job: the approver must be someone else'
     }
     return found
 }

@@ -233,7 +233,7 @@ private List<String> surroundings(Map request, String folder, List<String> users
 private String uninstalled(int status) {
     String category = status == 5 ? 'remote' : 'configuration'
     return category + ': jenkins-release ' + version() + ' is not on this agent and cannot be installed\n' +
-        'hint: the log above says why; docs/jenkins.md tells what an agent needs'
+        'hint: the log above says why; docs/jenkins.md says what an agent needs'
 }
 
 @NonCPS

@@ -49,7 +49,7 @@ void call(Map arguments = [:]) {
                             }
                         }
                         if (env.PROMOTED == 'true') {
-                            echo 'It was promoted before: nobody is asked.'
+                            echo 'It was promoted before: no approval is needed.'
                         } else {
                             jenkinsReleaseApproval.ask(given, 'Promote ' + given.product + ' ' + candidate())
                         }
@@ -107,7 +107,7 @@ private void preparePlan(Map given) {
     // What was done before needs no question.
     List<String> missing = plan.promoted ? [] : jenkinsReleaseApproval.missing(plan, !params.DRY_RUN)
     if (missing) {
-        error 'refused: nobody is asked for approval yet\n  - ' + missing.join('\n  - ')
+        error 'refused: approval cannot be requested yet\n  - ' + missing.join('\n  - ')
     }
     env.PLAN_DIGEST = plan.planDigest
     env.PROMOTED = plan.promoted as String

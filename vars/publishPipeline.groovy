@@ -48,7 +48,7 @@ void call(Map arguments = [:], Closure prepare = null) {
                             }
                         }
                         if (env.APPROVED == 'true') {
-                            echo 'The plan is approved already, or published: nobody is asked.'
+                            echo 'The plan is already approved, or published: no approval is needed.'
                         } else {
                             jenkinsReleaseApproval.ask(given, 'Publish ' + given.product + ' ' + candidate())
                         }
@@ -104,7 +104,7 @@ private void preparePlan(Map given) {
     List<String> missing = plan.published ? [] :
         jenkinsReleaseApproval.missing(plan, !params.DRY_RUN && !plan.gate.open)
     if (missing) {
-        error 'refused: nobody is asked for approval yet\n  - ' + missing.join('\n  - ')
+        error 'refused: approval cannot be requested yet\n  - ' + missing.join('\n  - ')
     }
     // An approval of the promotion covers the publication too: both are in the plan.
     env.APPROVED = (plan.gate.open || plan.published) as String

@@ -101,7 +101,7 @@ private void takeStashes(String results) {
             throw problem
         }
         error('configuration: the reports of the tests are gone, so there is nothing to give a verdict on\n' +
-            'hint: Jenkins keeps them for the last 50 builds: start this job anew, and the candidate is tested again')
+            'hint: Jenkins keeps them for the last 50 builds: start this job again, and the candidate is tested again')
     }
     env.TESTED_DIGEST = readFile(file: 'tested.digest', encoding: 'UTF-8').trim()
 }

@@ -232,7 +232,7 @@ check_others() { # files that nothing attests: some would run, or decide what ru
     echo SHA256SUMS >>"$PRIVATE/expected"
     : >"$PRIVATE/yours"
     if [ -n "$INSTALLATION" ]; then
-        # An installation, with data of its own: what Docker Compose, setup.sh or a shell would take.
+        # An installation, with its own data: what Docker Compose, setup.sh or a shell would take.
         (cd -- "$WHERE" && for path in .env * lib/* config/* secrets/*; do
             if [ -f "$path" ] || [ -L "$path" ]; then printf '%s\n' "$path"; fi
         done)

@@ -204,7 +204,7 @@ def test_nobody_is_asked_before_qa_signed(jenkins: Jenkins, skydrm: SkyDrm, dry_
     parameters = PARAMETERS | {"DRY_RUN": dry_run}
     outcome = jenkins.run(skydrm.job, PROMOTE, params=parameters, approver="bob")
     head, *reasons = outcome.failed().splitlines()
-    assert head == "refused: nobody is asked for approval yet"
+    assert head == "refused: approval cannot be requested yet"
     assert len(reasons) == 1
     assert "sign-off" in reasons[0]
     assert "input" not in calls(outcome)
@@ -218,7 +218,7 @@ def test_nobody_is_asked_for_a_candidate_that_was_altered(jenkins: Jenkins, prom
     attestation.rename(attestation.with_name("0009-qa.dsse.json"))
     outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob")
     head, *reasons = outcome.failed().splitlines()
-    assert head == "refused: nobody is asked for approval yet"
+    assert head == "refused: approval cannot be requested yet"
     assert reasons[0].startswith("  - 0009-qa.dsse.json was signed as 0002-qa.dsse.json")
     assert "input" not in calls(outcome)
 
@@ -227,7 +227,7 @@ def test_nobody_is_asked_for_a_candidate_that_was_altered(jenkins: Jenkins, prom
     ("more", "user", "told"),
     [
         ({"REASON": " "}, "alice", "REASON has to say why"),
-        ({}, "", "a person has to start this job: the approver must be somebody else"),
+        ({}, "", "a person has to start this job: the approver must be someone else"),
     ],
     ids=["no reason", "started by a timer"],
 )
@@ -236,7 +236,7 @@ def test_what_an_approval_needs_is_there_before_anyone_is_asked(
 ):
     """Not found out after three days of waiting for an answer."""
     outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS | more, user=user, approver="bob")
-    assert outcome.failed() == f"refused: nobody is asked for approval yet\n  - {told}"
+    assert outcome.failed() == f"refused: approval cannot be requested yet\n  - {told}"
     assert "input" not in calls(outcome)
 
 
@@ -277,7 +277,7 @@ def test_nobody_is_asked_for_a_plan_that_something_is_in_the_way_of(jenkins: Jen
     )
     outcome = jenkins.run(promoting.job, PROMOTE, params=PARAMETERS, approver="bob")
     head, *reasons = outcome.failed().splitlines()
-    assert head == "refused: nobody is asked for approval yet"
+    assert head == "refused: approval cannot be requested yet"
     assert "create_repositories" in reasons[0]
     assert "input" not in calls(outcome)
 

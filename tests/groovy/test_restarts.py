@@ -216,7 +216,7 @@ def test_a_verdict_is_asked_for_again(jenkins: Jenkins, exported: SkyDrm, kept: 
         assert again.description == f"8.1.0/42, {exported.product.digest()}"
     else:
         assert again.failed().startswith("configuration: the reports of the tests are gone")
-        assert "start this job anew" in again.failure
+        assert "start this job again" in again.failure
         assert "input" not in calls(again)
         jenkins.run(another(another(exported.job)), QA, **more).ok()
     assert verdict(exported)[0] == "PASSED"

@@ -58,7 +58,7 @@ quoted() { # quoted TEXT: as curl's configuration has it between double quotes
     printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g'
 }
 
-ecr_call() { # ecr_call ACTION: call the API; prints the answer, then its HTTP status on a line of its own
+ecr_call() { # ecr_call ACTION: call the API; prints the answer, then its HTTP status on a separate line
     call_id=$(credential aws_access_key_id)
     call_url=$(ecr_endpoint)
     call_host=${call_url#*://}
@@ -147,7 +147,7 @@ ecr_by_aws() { # ecr_by_aws WORDS: the AWS command line, with the access key of 
         aws ecr "$@" --region "$REGION" --endpoint-url "$AWS_ENDPOINT_URL_ECR"
     )
 }
-ecr_token() { # ecr_token [METHOD]: prints a registry token; curl by default where it is installed
+ecr_token() { # ecr_token [METHOD]: prints a registry token; curl by default if it is installed
     case ${1:-} in
     aws) ecr_token_by_aws ;;
     curl) ecr_token_by_curl ;;
