@@ -49,9 +49,10 @@ def _ended(pid: int) -> bool:
 def test_a_second_signal_right_after_the_first_leaves_no_program_behind():
     """The main thread has had no time to end it."""
     process, other = _started(prepare="signal.signal(signal.SIGINT, lambda *_: None)")
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    # Two of them may arrive as one.
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert _ended(other)
