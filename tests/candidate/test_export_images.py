@@ -94,8 +94,8 @@ def test_every_mistake_of_every_image_is_told_in_one_go(product: Product):
         2,
         "5 of 5 images cannot be exported",
         "'Upper/one:1' from the template 'Upper/one:1' is not repository:tag",
-        "image skydrm/none:8.1.0-42 states no platform, export.platform asks for linux/amd64",
-        "image skydrm/arm:8.1.0-42 is for linux/arm64, export.platform asks for linux/amd64",
+        "image skydrm/none:8.1.0-42 states no platform, export.platform requires linux/amd64",
+        "image skydrm/arm:8.1.0-42 is for linux/arm64, export.platform requires linux/amd64",
         "has no image skydrm/missing:8.1.0-42",
         "has no image skydrm/gone:8.1.0-42",
         "write source as",
@@ -145,7 +145,7 @@ def test_a_first_file_whose_name_begins_as_zstd_data_does(product: Product, laye
     product.environ["JENKINS_RELEASE_EXPORT_LAYERS"] = layers
     done = product.run("candidate", "export", "--version", "8.1.0", "--build", "42")
     assert done.status == 0, done.text
-    warning = "layer 1 of skydrm/one:8.1.0-42 begins as zstd data does"
+    warning = "layer 1 of skydrm/one:8.1.0-42 begins like zstd data"
     assert (warning in done.err) == (layers == "plain")
     (image,) = json.loads((product.candidate() / "candidate.json").read_text())["images"]
     assert image["config_digest"] == digest

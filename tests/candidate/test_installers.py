@@ -103,7 +103,7 @@ class TestPicking:
         fails(
             done,
             2,
-            "SkyDRM-8.0.9.msi: the name does not tell version 8.1.0",
+            "SkyDRM-8.0.9.msi: the name does not contain the version 8.1.0",
             "have the same name (upper and lower case are one on SMB)",
             "dist/*.deb matches no file",
             "ends with a space or a full stop",

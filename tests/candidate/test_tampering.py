@@ -142,7 +142,8 @@ def test_a_removed_promotion_attestation_shows_in_the_journal(promoted: Product)
     attestation(promoted, PROMOTION).unlink()
     for finding in (verify(promoted), told(promoted)):
         assert any(
-            PROMOTION in line and "as the journal says, and was removed since" in line for line in finding
+            PROMOTION in line and "according to the journal, and was removed since" in line
+            for line in finding
         )
 
 

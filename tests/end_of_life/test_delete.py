@@ -181,7 +181,7 @@ class TestDeletion:
         taken.sandbox.ecr.order(Fault(action="DescribeImages", after="BatchDeleteImage", skip=2, stale=1))
         ended = taken.run(*CONFIRMED, "--json")
         assert ended.status == 0, ended.text
-        assert "was deleted, and the registry still holds it" in ended.err
+        assert "was deleted, but the registry still has it" in ended.err
         done = ended.json
         assert (done["changed"], done["attestation"]) == (True, "0005-deletion.dsse.json")
         assert digests(taken) == set(old.values())
@@ -213,7 +213,7 @@ class TestRefusals:
     def test_a_release_in_force(self, small: Product) -> None:
         """Withdrawing comes first: customers are told before anything is gone."""
         before = small.tags()
-        fails(small.run(*CONFIRMED), 3, "was not withdrawn", "takes it from customers first")
+        fails(small.run(*CONFIRMED), 3, "was not withdrawn", "run 'release withdraw' without --delete first")
         assert small.tags() == before
 
     def test_a_wrong_confirmation(self, taken: Product) -> None:
@@ -233,7 +233,7 @@ class TestRefusals:
         before = product.tags()
         words = ("release", "withdraw", "8.1.5", "--reason", "bad", "--delete", "--confirm", "8.1.5/5")
         done = product.run(*words)
-        fails(done, 3, "of 8.1.4/4, which is in force", ":8.1.4 names it, and is no tag of 8.1.5/5")
+        fails(done, 3, "of 8.1.4/4, which is in force", ":8.1.4 names it, but is not a tag of 8.1.5/5")
         assert product.tags() == before
 
     def test_a_tag_that_somebody_set(self, taken: Product) -> None:
@@ -243,7 +243,7 @@ class TestRefusals:
         image = client.batch_get_image(repositoryName=name, imageIds=[{"imageDigest": digest}])["images"][0]
         client.put_image(repositoryName=name, imageManifest=image["imageManifest"], imageTag="mine")
         before = taken.tags()
-        fails(taken.run(*CONFIRMED), 3, f"{name}:mine names it, and is no tag of 8.1.2/2")
+        fails(taken.run(*CONFIRMED), 3, f"{name}:mine names it, but is not a tag of 8.1.2/2")
         assert taken.tags() == before
 
     def test_without_the_promotion_key(self, taken: Product) -> None:
@@ -341,7 +341,7 @@ class TestOthers:
         publish(taken, engine, "8.1.6", "6")
         (taken.candidate("8.1.6/6") / "attestations" / "0002-qa.dsse.json").unlink()
         before = everything_held(taken)
-        fails(taken.run(*CONFIRMED), 3, ":8.1.6 names it, and is no tag of 8.1.2/2")
+        fails(taken.run(*CONFIRMED), 3, ":8.1.6 names it, but is not a tag of 8.1.2/2")
         assert everything_held(taken) == before
 
     def test_a_later_build_of_the_version_that_shares_the_image_and_cannot_be_read(
@@ -447,7 +447,7 @@ class TestStack:
         ecs.update_service(cluster=CLUSTER, service="rms", taskDefinition=arn)
         stack.settle()
         words = self.withdraw(stack)
-        fails(stack.run(*words), 3, "nobody knows which image rms of the stack rehearsal runs as rms")
+        fails(stack.run(*words), 3, "it is unknown which image rms of the stack rehearsal runs as rms")
 
     def test_what_does_not_run_goes(self, stack: SaasStack) -> None:
         """Another release runs: nothing holds the withdrawn one back."""

@@ -506,7 +506,7 @@ def test_a_release_tag_that_names_something_else_stops_everything(promoted: Prod
     assert found != recorded
     before = promoted.tags()
     done = promoted.run("release", "withdraw", "8.1.0", "--reason", "x")
-    fails(done, 4, f"{name}:8.1.0 names {found}, the promotion recorded {recorded}")
+    fails(done, 4, f"{name}:8.1.0 names {found}, but the promotion recorded {recorded}")
     assert promoted.tags() == before
     assert attestations(promoted, "8.1.0/42")[-1] == "0003-promotion.dsse.json"
 

@@ -116,7 +116,7 @@ def test_what_is_asked_is_what_is_done(jenkins: Jenkins, desk: Desk):
     assert not asked(outcome)
     assert outcome.description == "revoke, undo, ACME, nothing to do"
     outcome = desk.run(jenkins, **revoke, DELETE=True)
-    assert "ACME is not revoked: its access is not deleted" in outcome.failed()
+    assert "ACME is not revoked, so the access is not deleted" in outcome.failed()
     assert not asked(outcome)
 
 
@@ -125,13 +125,13 @@ def test_what_cannot_be_done_is_not_asked(jenkins: Jenkins, desk: Desk):
     outcome = desk.run(jenkins, **ISSUE)
     told = outcome.failed().splitlines()
     assert told == [
-        "configuration: nowhere to hand the new key of ACME over to",
+        "configuration: there is no place to hand over the new key of ACME",
         "hint: give SECRET or RECIPIENT",
     ]
     assert not asked(outcome)
     desk.lab.issue()
     outcome = desk.run(jenkins, ACTION="rotate", CUSTOMER="ACME")
-    assert outcome.failed().startswith("configuration: nowhere to hand the new key of ACME over to")
+    assert outcome.failed().startswith("configuration: there is no place to hand over the new key of ACME")
     assert not asked(outcome)
     outcome = desk.run(jenkins, ACTION="rotate", CUSTOMER="ACME", RECIPIENT="age1nonsense")
     assert not asked(outcome)

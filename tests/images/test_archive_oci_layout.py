@@ -130,7 +130,7 @@ def test_index_and_manifest_must_name_the_same_images(missing):
         layout.name(other, "skydrm/viewer:1")
     else:
         layout.name_docker(other, "skydrm/viewer:1")
-    with pytest.raises(IntegrityError, match=f"names skydrm/viewer:1, {missing} does not"):
+    with pytest.raises(IntegrityError, match=f"names skydrm/viewer:1, but {missing} does not"):
         read(join(layout.members()))
 
 

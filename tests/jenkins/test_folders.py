@@ -104,8 +104,8 @@ def test_jobs_of_earlier_versions_are_named_and_nothing_is_done(before: Desk):
     held = dict(before.double.controller.items)
     done = before.run("jobs", "apply")
     assert done.status == 2
-    assert "SkyDRM/promote: stands outside the folders by role" in done.err
-    assert "SkyDRM/qa: stands outside the folders by role" in done.err
+    assert "SkyDRM/promote: is outside the folders by role" in done.err
+    assert "SkyDRM/qa: is outside the folders by role" in done.err
     assert "rename the folder SkyDRM in Jenkins" in done.err
     assert before.run("jobs", "apply", "--dry-run").status == 2
     assert before.run("jobs", "apply", "--adopt").status == 2
@@ -155,7 +155,7 @@ def test_jobs_beside_those_of_release_toml_are_named_where_keys_are(stocked: Des
     report = stocked.of("admin").ok("jobs", "apply")
     assert {each["path"]: each["why"] for each in report["left"]} == {
         "SkyDRM/release/try": "is not in release.toml, and can bind the credentials in SkyDRM/release",
-        "SkyDRM/build/candidate-7.9": "is not in release.toml any more, "
+        "SkyDRM/build/candidate-7.9": "is no longer in release.toml, "
         "and can bind the credentials in SkyDRM/build",
     }
     assert "note: SkyDRM/release/try is not in release.toml" in stocked.of("admin").run("jobs", "diff").out

@@ -145,8 +145,8 @@ def test_the_command_shows_the_console_on_stderr_and_the_result_on_stdout(desk: 
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("<name>REASON</name>", "<name>WHY</name>", "REASON is no parameter of the job"),
-        ("<name>REQUEST_ID</name>", "<name>ID</name>", "REQUEST_ID is no parameter of the job"),
+        ("<name>REASON</name>", "<name>WHY</name>", "REASON is not a parameter of the job"),
+        ("<name>REQUEST_ID</name>", "<name>ID</name>", "REQUEST_ID is not a parameter of the job"),
         (
             "<hudson.model.StringParameterDefinition>\n          <name>VERSION</name>",
             "<hudson.model.PasswordParameterDefinition>\n          <name>VERSION</name>",
@@ -185,8 +185,8 @@ def test_every_parameter_that_does_not_fit_is_named_at_once(desk: Desk):
     for part in (
         "CHANNEL is one of stable, beta, not 'alpha'",
         "FORCE is true or false, not 'maybe'",
-        "COLOUR is no parameter of the job",
-        "REASON has one line",
+        "COLOUR is not a parameter of the job",
+        "REASON must be one line",
     ):
         assert part in reasons
     assert desk.double.posts() == []
@@ -436,7 +436,7 @@ def test_who_launches_cannot_approve_and_is_told_before_anything_starts(desk: De
     desk.of("alice").ok(*LAUNCH, "--request-id", "req-1", "--detach")
     done = desk.of("alice").run(*LAUNCH, "--request-id", "req-1", "--approve")
     assert done.status == 3
-    assert "the approver must be somebody else" in done.err
+    assert "the approver must be someone else" in done.err
 
 
 def test_whom_jenkins_does_not_take_an_answer_from_is_told_from_whom_it_does(desk: Desk):
@@ -562,7 +562,7 @@ def test_following_ends_when_the_time_is_up_and_the_build_goes_on(desk: Desk):
     """With the command that picks it up again, and that command works."""
     done = desk.run(*LAUNCH, "--request-id", "req-1", "--timeout", "0.5")
     assert done.status == 5
-    assert "has not ended in time; it goes on" in done.err
+    assert "has not ended in time, but goes on" in done.err
     (line,) = re.findall(r"jenkins-release (promote status .*)", done.err)
     assert not desk.double.controller.items[JOB].builds[1].result
     threading.Timer(0.3, answer_now, [desk]).start()

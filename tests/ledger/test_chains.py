@@ -360,7 +360,7 @@ class TestHead:
     def test_what_is_no_digest_is_refused(self, shop: Shop, head: str) -> None:
         """A mistake is not a finding."""
         export(shop)
-        fails(shop.run("candidate", "verify", REF, "--head", head), 2, "is no SHA-256 in hex")
+        fails(shop.run("candidate", "verify", REF, "--head", head), 2, "is not a SHA-256 in hex")
 
 
 def test_a_trust_document_fixes_where_the_ledger_is(shop: Shop, tmp_path: Path) -> None:

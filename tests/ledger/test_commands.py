@@ -72,7 +72,7 @@ def test_it_opens_no_line_of_the_support_window(cut: SaasStack) -> None:
     """`release retire` passes it over, says so, and removes no tag of it."""
     done = cut.run("release", "retire", "--json")
     assert done.status == 0, done.text
-    assert "8.1.0/42 is not looked at: the share lacks the attestation" in done.err
+    assert "8.1.0/42 is ignored: the share lacks the attestation" in done.err
     assert done.json["removed"] == []
     assert "8.1.0/42" not in done.json["attestations"]
     only = cut.chain("8.1.1/50").parent

@@ -460,7 +460,7 @@ def test_an_override_is_named_reasoned_signed_and_bound(tested: Release):
     tested.planned()
     done = tested.override("everything")
     assert done.status == 2
-    assert "'everything' is no condition that can be overridden" in done.text
+    assert "'everything' is not a condition that can be overridden" in done.text
     assert "approvals" in done.json["error"]["hint"]
     assert tested.override("altered").status == 2
     for by, reason in (("", "x"), ("Casey", ""), ("Casey", " "), ("\u200b", "x")):

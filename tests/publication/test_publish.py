@@ -385,7 +385,7 @@ class TestNothingHalf:
             with watched_services(Moment("release_share.create exit", 1, fill)):
                 done = shipping.run("release", "publish", "8.1.0/42", "--releases", location)
             assert blocker.is_set()
-            fails(done, 5, "STATUS_DISK_FULL", "make room")
+            fails(done, 5, "STATUS_DISK_FULL", "free some space")
             from jenkins_release.share import open_share
 
             with open_share(

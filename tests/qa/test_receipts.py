@@ -59,7 +59,9 @@ def test_a_reason_that_says_nothing_is_none(option: str, product: Product):
     """Nor is one that is no line of text; the message names the option."""
     product.export()
     fails(product.run(*words(product, option, "  ")), 2, f"the reason of {option} is empty")
-    fails(product.run(*words(product, option, "a\nb")), 2, f"the reason of {option} holds control characters")
+    fails(
+        product.run(*words(product, option, "a\nb")), 2, f"the reason of {option} contains control characters"
+    )
     assert signed(product) == []
 
 
@@ -163,7 +165,7 @@ def test_a_fail_is_always_possible(product: Product):
 def test_a_digest_is_given_whole(product: Product, digest: str):
     """A few digits could be those of another candidate."""
     product.export()
-    fails(product.run(*words(product, "--digest", digest)), 2, "is no digest of a candidate")
+    fails(product.run(*words(product, "--digest", digest)), 2, "is not the digest of a candidate")
 
 
 def test_both_ways_to_say_it_contradict_each_other(product: Product):
@@ -201,7 +203,7 @@ HARMS: list[tuple[Callable[[Path], Any], str]] = [
     (lambda path: os.chown(path, 12345, -1), "belongs to another user (uid 12345)"),
     (lambda path: os.chown(path.parent, 12345, -1), "belongs to another user (uid 12345)"),
     (as_link, "is a symbolic link"),
-    (as_pipe, "is something else than a file"),
+    (as_pipe, "is not a file"),
     (lambda path: path.write_bytes(b"{"), "is not valid JSON"),
     (lambda path: path.write_bytes(b"{}"), "expected a record of schema"),
     (lambda path: path.write_bytes(b" " * (17 << 20)), "at most"),

@@ -299,7 +299,7 @@ def test_an_export_that_cannot_know_whether_its_candidate_is_visible(
     world.services.engine.load([join(docker_members(images))])
     report = export_candidate(ExportRequest("8.4.0", "1", folder=scene.folder / "8.4.0"), world.services)
     assert f"sha256:{sha256(share.files['SkyDRM/8.4.0/1/candidate.json']).hexdigest()}" == report.digest
-    assert "is visible already" in caplog.text
+    assert "is already visible" in caplog.text
     with pytest.raises(ConfigurationError, match="already exists on the share"):
         export_candidate(ExportRequest("8.4.0", "1", folder=scene.folder / "8.4.0"), world.services)
 
@@ -332,7 +332,7 @@ def test_a_publication_that_cannot_know_whether_its_release_is_visible(
     world.services.__dict__["release_share"] = area
     assert publishes(scene, world) == "0004-publication.dsse.json"
     assert area.lost == 1
-    assert "is visible already" in caplog.text
+    assert "is already visible" in caplog.text
 
 
 def test_a_key_that_is_revoked_during_the_copy_still_counts(scene: Scene):

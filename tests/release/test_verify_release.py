@@ -393,7 +393,7 @@ def test_the_registry_asks_for_the_login_that_is_given(
     assert both.status == 2
     assert "several registries" in both.err
     del right["JENKINS_RELEASE_REGISTRY_USER"]
-    assert "only one is set" in consumer.verify("--image", name, environ=right).err
+    assert "only one of" in consumer.verify("--image", name, environ=right).err
 
 
 def test_usage_and_unreachable_services_have_their_own_status(consumer: Consumer, tmp_path: Path):
@@ -424,9 +424,9 @@ def test_usage_and_unreachable_services_have_their_own_status(consumer: Consumer
     done = consumer.verify(*missing, "--docker-host", "/var/run/docker.sock")
     assert done.status == 2
     assert done.err.count("it is a path, expected a URL") == 1
-    # What is wrong counts more than what could not be looked at.
+    # What is wrong counts more than what could not be checked.
     mixed = consumer.verify("--image", f"{nowhere}/a/b", "--files", str(consumer.bundle))
-    refused(mixed, "is not a file of", "could not be looked at")
+    refused(mixed, "is not a file of", "could not be checked")
 
 
 def test_a_release_that_was_taken_back_is_refused_with_the_new_bundle(promoted: Product, tmp_path: Path):

@@ -421,7 +421,7 @@ def test_a_deployment_that_is_not_ours_is_waited_out(stack: SaasStack):
     for words in (["refresh", "8.1.0"], ["refresh", "8.1.0", "--dry-run"]):
         done = stack.run("saas", *words)
         assert done.status == 6
-        assert "the service rms is being deployed by somebody else" in done.err
+        assert "the service rms is being deployed by someone else" in done.err
     assert stack.records("8.1.0/42") == []
     stack.settle()
     stack.front.ecs.pace = "look"

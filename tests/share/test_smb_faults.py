@@ -226,7 +226,7 @@ class TestRefusals:
             for _ in range(32):
                 writer.write(bytes(1_000_000))
         assert not caught.value.retryable
-        assert "make room" in caught.value.hint
+        assert "free some space" in caught.value.hint
         assert [(entry.name, entry.size) for entry in share.list("")] == [("fits", 1_000_000)]
 
     def test_a_file_in_use_may_be_tried_again(self, smb_share: SmbShare) -> None:

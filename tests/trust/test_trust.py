@@ -240,7 +240,7 @@ def test_release_toml_cannot_leave_what_the_document_fixes(tested: Release, cere
         )
     )
     done = tested.promote()
-    fails(done, 3, "release.toml is against version 1 of the trust document")
+    fails(done, 3, "release.toml contradicts version 1 of the trust document")
     assert "ecr.tags is ['{version}-x'], but the trust document requires ['{version}']" in done.err
     assert "the repository evil/rms is not one of" in done.err
 
@@ -294,7 +294,7 @@ def test_a_pin_that_is_set_and_empty_is_refused(tested: Release, ceremony: Cerem
     """As it is when the command failed that was to print the pin: the workspace does not decide then."""
     for empty in ("", "  "):
         done = tested.product.run("promote", "plan", REF, **{PIN_VARIABLE: empty})
-        fails(done, 2, f"{PIN_VARIABLE} is set, and holds no pin")
+        fails(done, 2, f"{PIN_VARIABLE} is set, but contains no pin")
 
 
 def test_new_root_keys_need_a_threshold(tested: Release, ceremony: Ceremony):

@@ -125,7 +125,7 @@ def test_a_version_is_published_once_and_never_replaced(store: TrustStore):
     store.write(1, b"one")
     store.write(2, b"two")
     store.write(1, b"one")
-    with pytest.raises(IntegrityError, match=r"1\.root\.json is there already, with other content"):
+    with pytest.raises(IntegrityError, match=r"1\.root\.json already exists with different content"):
         store.write(1, b"other")
     assert store.read() == {1: b"one", 2: b"two"}
 
@@ -219,7 +219,7 @@ def test_a_place_that_fails_says_that_a_root_is_pinned_only_if_one_is(tmp_path: 
     def fail(what: str, read: object) -> dict[int, bytes]:
         raise RemoteError("the share is gone", hint="look at it")
 
-    for pinned_root, hint in ((True, "a root is pinned: nothing is decided"), (False, "look at it")):
+    for pinned_root, hint in ((True, "a root is pinned, and nothing can be decided"), (False, "look at it")):
         with pytest.raises(RemoteError, match="the share is gone") as caught:
             read_versions(store, fail, pinned=pinned_root)
         assert caught.value.hint.startswith(hint)

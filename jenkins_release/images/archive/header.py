@@ -224,5 +224,5 @@ def _number(field: bytes, what: str, where: str) -> int:
 def _ambiguous(where: str, why: str) -> IntegrityError:
     return IntegrityError(
         f"programs read different names {where}: {why}",
-        hint="`docker save` does not write such archives: do not load it, and find out who made it",
+        hint="`docker save` does not write such archives: do not load it, and find out who created it",
     )

@@ -97,7 +97,7 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
         "STATUS_NO_LOGON_SERVERS",
         _Meaning(
             "the server reached no domain controller that knows the account",
-            "the login was not checked: is a domain controller up, and reachable from the server?",
+            "the login was not checked: see whether a domain controller is up, and reachable",
             retryable=True,
         ),
     ),

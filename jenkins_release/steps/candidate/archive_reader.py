@@ -1,4 +1,4 @@
-"""Reading a candidate's files back: every byte is checked before it is believed."""
+"""Reads a candidate's files: every byte is checked before it is trusted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ More than the end-of-archive blocks, without which ``docker load`` does not fini
 fails the check is never loaded.
 """
 
-ALTERED = "the archive was altered after the export: do not use this candidate, export the build again"
+ALTERED = "the archive was altered after the export: do not use this candidate, and export the build again"
 
 
 def verified_file(
@@ -30,7 +30,7 @@ def verified_file(
     *,
     advance: Callable[[int], None],
 ) -> Iterator[bytes]:
-    """Stream any file of a candidate from the share; arguments and errors as of :func:`verified_archive`."""
+    """Stream any file of a candidate from the share; arguments and errors as for :func:`verified_archive`."""
     if any(image.archive == file.path for image in opened.record.images):
         return verified_archive(file, opened, services, advance=advance)
     return _verified_installer(file, opened, services, advance)
@@ -63,7 +63,7 @@ def verified_archive(
     *,
     advance: Callable[[int], None],
 ) -> Iterator[bytes]:
-    """Stream an archive from the share, its last bytes only when all of it is what was recorded.
+    """Stream an archive from the share; its last bytes come only if all of it matches the record.
 
     Args:
         file: The archive's record.
@@ -118,7 +118,7 @@ def _too_long(file: FileRecord, path: str) -> IntegrityError:
 
 @contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Put the archive's place before what the reader found wrong in it."""
+    """Put the archive's path before the reader's finding."""
     try:
         yield
     except CompressedArchive as error:
@@ -128,7 +128,7 @@ def _named(path: str) -> Iterator[None]:
 
 
 def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, path: str) -> None:
-    """Compare what an archive holds with what ``candidate.json`` says of it.
+    """Compare what an archive holds with ``candidate.json``.
 
     Raises:
         IntegrityError: They differ; the message names the first difference.

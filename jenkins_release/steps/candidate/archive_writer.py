@@ -1,4 +1,4 @@
-"""Writing one image archive to the share: plain as the daemon sends it, or with gzip layers."""
+"""Writes one image archive to the share: plain as the daemon sends it, or with gzip layers."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class WrittenArchive:
 
     Attributes:
         index: What it holds.
-        fixed: Whether its layers stand in it as a registry stores them.
-        gzip: What the plain layers are when compressed, by offset; empty where nobody looked.
+        fixed: Whether its layers are in it as a registry stores them.
+        gzip: What the plain layers are when compressed, by offset; empty if nobody looked.
         copied: The layers that the server copied, by offset.
         reused: Bytes that were not sent.
     """
@@ -48,22 +48,22 @@ class WrittenArchive:
 
         Args:
             name: Its short name.
-            local: What the daemon said of it before.
+            local: The daemon's earlier description.
             path: Path of the archive.
 
         Raises:
-            IntegrityError: The archive does not hold it, or holds another one under its name.
+            IntegrityError: The archive does not hold it, or holds another image under its name.
         """
         found = _in_archive(local.reference, self.index)
         if found.diff_ids != local.diff_ids:
-            raise _moved(local, "its layers are not those that the daemon described before")
+            raise _moved(local, "its layers are not those that the daemon described")
         if local.config_digest and found.config_digest != local.config_digest:
             raise _moved(
-                local, f"its config was {local.config_digest}, the archive has {found.config_digest}"
+                local, f"its config was {local.config_digest}, but the archive has {found.config_digest}"
             )
         listed = self.index.listed.get(local.reference, ())
         if not local.config_digest and listed and local.image_id not in (*listed, found.config_digest):
-            raise _moved(local, f"it was {local.image_id}, the archive has {' with '.join(listed)}")
+            raise _moved(local, f"it was {local.image_id}, but the archive has {' with '.join(listed)}")
         layers = tuple(
             LayerRecord(
                 diff_id=layer.diff_id,
@@ -91,15 +91,15 @@ class WrittenArchive:
 def write_archive(
     path: str, images: Sequence[LocalImage], known: KnownLayers, staging: Staging, services: Services
 ) -> WrittenArchive:
-    """Write one archive of images to the share, hashed and read on its way.
+    """Write one archive of images to the share, hashed and parsed on its way.
 
-    The daemon is asked for it once more where known layers turn out to be of no use.
+    If known layers turn out to be unusable, it is requested from the daemon again.
 
     Args:
-        path: Where to, below the candidate's folder.
-        images: What it is to hold.
+        path: Its path below the candidate's folder.
+        images: The images to write.
         known: Layers on the share that may occur in it.
-        staging: The candidate on its way.
+        staging: The candidate being written.
         services: Configuration and progress.
 
     Raises:
@@ -197,27 +197,27 @@ def _manifest(image: ArchivedImage) -> ManifestRecord:
 
 
 def _require_unmoved(images: Sequence[LocalImage], services: Services) -> None:
-    """Ask the daemon once more which image each name has.
+    """Ask the daemon again which image each name has.
 
-    Where neither the daemon tells the config's digest nor the archive what the daemon calls an image, only
-    this tells another config around the same layers.
+    If the daemon does not give the config's digest and the archive does not give the daemon's id of an image,
+    only this detects another config around the same layers.
     """
     for image in images:
         reference = image.reference
         now = services.retry(f"inspect {reference}", services.engine.inspect, reference)
         if now.image_id != image.image_id:
-            raise _moved(image, f"it was {image.image_id}, and is {now.image_id} now")
+            raise _moved(image, f"it was {image.image_id}, and now is {now.image_id}")
 
 
 def _tell_beginnings(index: ArchiveIndex) -> None:
-    """Warn of layers that Docker takes for compressed data, once for those that images share."""
+    """Warn about layers that Docker takes for compressed data, once for shared layers."""
     told = set()
     for image in index.images:
         for number, layer in enumerate(image.layers, 1):
             if layer.begins_as and layer.digest not in told:
                 told.add(layer.digest)
                 _log.warning(
-                    "layer %d of %s begins as %s data does, with the name of its first file: Docker 23 and "
+                    "layer %d of %s begins like %s data, by the name of its first file: Docker 23 and "
                     'later cannot load it, unless export.layers is "gzip"',
                     number,
                     ", ".join(image.references) or image.config_digest,
@@ -239,5 +239,5 @@ def _in_archive(reference: str, index: ArchiveIndex) -> ArchivedImage:
     named = ", ".join(name for found in index.images for name in found.references) or "none"
     raise IntegrityError(
         f"the daemon's archive does not hold {reference}; it holds {named}",
-        hint="a defect of this Docker version (moby #47065, #47210 for 25.0): upgrade the daemon",
+        hint="a bug in this Docker version (moby #47065, #47210 for 25.0): upgrade the daemon",
     )

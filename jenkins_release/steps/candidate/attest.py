@@ -1,4 +1,4 @@
-"""Adding a signed attestation to a candidate: what every step that signs has in common."""
+"""Adds a signed attestation to a candidate, for every step that signs."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class AttestationReport:
         candidate: The candidate.
         digest: Digest of ``candidate.json``, which the statement is about.
         file: File name of the attestation; empty after a dry run.
-        results: Test results, where there are any.
-        decision: What the gate says with it, approvals not looked at.
+        results: Test results, if any.
+        decision: The gate's decision with it, without approvals.
         by: Who said it.
         tested: With a verdict: what was tested, and how that is known.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
-        found: Whether it was there already, and nothing was signed.
+        found: Whether it already existed, so that nothing was signed.
     """
 
     candidate: CandidateRef
@@ -107,12 +107,12 @@ class Claim:
 
 
 class Attested(NamedTuple):
-    """What became of a claim.
+    """The result of a claim.
 
     Attributes:
         file: File name of the attestation; empty for a dry run.
         opened: The candidate with it.
-        found: Whether it was there already: a run before this one died after it had signed it.
+        found: Whether it already existed because an earlier run died after it had signed it.
     """
 
     file: str
@@ -121,9 +121,9 @@ class Attested(NamedTuple):
 
 
 There = Callable[[OpenCandidate], str]
-"""Returns the file name of an attestation that says already what is to be said; empty for none."""
+"""Returns the file name of an attestation that already says it; empty for none."""
 Unheard = Callable[[Evidence, Counted], Sequence[Reason]]
-"""Says why the gate would not count a statement, given the evidence with that statement in it."""
+"""Says why the gate would not count a statement, given the evidence that includes it."""
 
 
 def _heard(_: Evidence, __: Counted) -> Sequence[Reason]:
@@ -140,11 +140,11 @@ def attest(
     there: There | None = None,
     unheard: Unheard = _heard,
 ) -> Attested:
-    """Sign a claim and append it to the candidate's chain of attestations, unless it is there already.
+    """Sign a claim and append it to the candidate's chain of attestations, unless it is already there.
 
-    Under the lease of those who append, the candidate is read once more and compared: what is signed is
-    about exactly what was opened. A claim that a run which died has signed is found, and not signed again;
-    what that run did not get into the ledger is entered then.
+    Under the lease for appending, the candidate is read again and compared: what is signed is about exactly
+    what was opened. A claim that an earlier run signed before it died is found and not signed again; what
+    that run did not enter in the ledger is entered now.
 
     Args:
         opened: The candidate.
@@ -152,15 +152,15 @@ def attest(
         signer: The key.
         services: Share, ledger, policy and time.
         dry_run: Check everything, sign and write nothing.
-        there: Finds what says it already. By default that is a statement in the same words by the same key,
-            which ``unheard`` has nothing against and nothing later speaks against.
-        unheard: Why the gate would not count it: then nothing is signed.
+        there: Finds what already says it. By default, that is a statement with the same wording by the same
+            key, to which ``unheard`` does not object and which nothing later contradicts.
+        unheard: Says why the gate would not count it: then nothing is signed.
 
     Raises:
         GateRefused: The gate would not count it; nothing is added.
-        ConfigurationError: Nor so because of this machine's clock.
+        ConfigurationError: The same because of this machine's clock.
         IntegrityError: The chain that it would follow was altered, or the candidate changed since it was
-            opened; nothing is added. Or the ledger has another entry in its place.
+            opened; nothing is added. Or the ledger has a different entry in its place.
         RemoteError: Share or ledger failed, after the retries.
         LeaseHeld: Someone else is adding one, after the retries.
     """
@@ -214,13 +214,13 @@ def attest(
 
     done = services.retry(f"add the {kind} attestation to {opened.ref}", attempt)
     if done.found:
-        _log.info("nothing was signed: %s says it already", done.file)
+        _log.info("nothing was signed: %s already says it", done.file)
         return done
     return done._replace(opened=catch_up(done.opened, services))
 
 
 def trusted_key(signer: Signer, services: Services) -> TrustedKey:
-    """Return what is trusted of a signing key that was opened by ``services.signer``.
+    """Return the trusted entry of a signing key that ``services.signer`` opened.
 
     Raises:
         ConfigurationError: It is not among the trusted keys.
@@ -233,7 +233,7 @@ def trusted_key(signer: Signer, services: Services) -> TrustedKey:
 
 
 def catch_up(opened: OpenCandidate, services: Services) -> OpenCandidate:
-    """Enter what the ledger lacks of the chain: a command that died after it had signed could not.
+    """Enter what the ledger lacks of the chain, because a command died after it had signed.
 
     Raises:
         RemoteError: The ledger failed, after the retries.
@@ -248,13 +248,13 @@ def _as_recorded(opened: OpenCandidate, services: Services) -> OpenCandidate:
 
 
 def _look(opened: OpenCandidate, find: There, services: Services) -> tuple[str, OpenCandidate]:
-    """Find what says it already, also if the run that signed it died before the ledger had it."""
+    """Find what already says it, even if the run that signed it died before the ledger had it."""
     whole = _as_recorded(opened, services)
     found = find(whole)
     if not found or whole.lines == opened.lines:
         return found, opened
     whole = catch_up(opened, services)
-    # By the ledger's own clock it may have come too late to count.
+    # By the ledger's clock, it may have come too late to count.
     return (found if find(whole) == found else ""), whole
 
 
@@ -290,15 +290,15 @@ def _require_counted(after: OpenCandidate, name: str, services: Services) -> Non
     ]
     if problems:
         raise ConfigurationError(
-            f"nothing was recorded, it would not count: {problems[0]}",
-            hint="set this machine's clock, such as with chrony, or wait if that of whoever signed last is "
-            "ahead; then run the command again",
+            f"nothing was recorded, because it would not count: {problems[0]}",
+            hint="set this machine's clock, such as with chrony, or wait if the last signer's is ahead; "
+            "then run the command again",
             reasons=problems,
         )
 
 
 def approval_claims(decision: Decision) -> list[dict[str, Any]]:
-    """Return the approvals that a decision rests on, as a release's attestation names them."""
+    """Return the approvals that a decision relies on, in the form for a release's attestation."""
     return [
         {
             "sequence": item.statement.sequence,
@@ -310,7 +310,7 @@ def approval_claims(decision: Decision) -> list[dict[str, Any]]:
 
 
 def override_claims(decision: Decision) -> list[dict[str, Any]]:
-    """Return the conditions that a decision passed by overrides, as a release's attestation names them."""
+    """Return the conditions that a decision passed by overrides, in the form for a release's attestation."""
     return [
         {"condition": w.reason.condition, "message": w.reason.message, "by": w.override.by}
         for w in decision.waived
@@ -326,15 +326,15 @@ def report(done: Attested, by: str, results: TestResults | None = None) -> Attes
 
 
 def named(what: str, value: str, *, option: str = "") -> str:
-    """Check a name or reason that is recorded: something to read, on one line.
+    """Check a name or reason to record: it must be readable, on one line.
 
     Args:
         what: What it is, such as ``reason``, for the message.
         value: The text.
-        option: Option that gives it, without the dashes, if that is not called as ``what``.
+        option: Its option, without dashes, if it differs from ``what``.
 
     Raises:
-        ConfigurationError: It shows nothing, holds control characters, or is no Unicode text.
+        ConfigurationError: It shows nothing, contains control characters, or is not Unicode text.
     """
     value = value.strip()
     told, option = (f"{what} of --{option}", option) if option else (what, what)
@@ -342,7 +342,7 @@ def named(what: str, value: str, *, option: str = "") -> str:
         raise ConfigurationError(f"the {told} is empty", hint=f"give --{option}")
     if any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in value):
         raise ConfigurationError(
-            f"the {told} holds control characters or is not Unicode text",
+            f"the {told} contains control characters or is not Unicode text",
             hint=f"give --{option} in one line",
         )
     return value

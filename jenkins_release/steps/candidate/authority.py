@@ -1,4 +1,4 @@
-"""Whether a candidate was released as the policy asks for: asked by all that shows or serves a release.
+"""Whether a candidate was released as the policy requires, for everything that shows or serves a release.
 
 The policy is that of the pinned trust root, or else of ``release.toml``.
 """
@@ -46,13 +46,13 @@ def require_allowed(opened: OpenCandidate, kinds: Collection[str] = RELEASING) -
         kinds: Predicate types that are looked at, of promotion and publication.
 
     Raises:
-        GateRefused: ``reasons`` has what the policy asks for and the chain lacks.
+        GateRefused: ``reasons`` has what the policy requires and the chain lacks.
     """
     refused = release_refusals(opened, kinds)
     if refused:
         raise GateRefused(
-            f"{opened.ref} was not released as the policy asks for: {refused[0]}",
-            hint="find out who signed it; if it is to be released, have it approved and run 'promote run' or "
+            f"{opened.ref} was not released as the policy requires: {refused[0]}",
+            hint="find out who signed it; to release it, have it approved and run 'promote run' or "
             "'release publish' again",
             reasons=refused,
         )

@@ -51,7 +51,7 @@ class ExportRequest:
         revision: Source revision that was built; ``GIT_COMMIT`` in Jenkins by default.
         key: URI of the build key; ``signing.build_key`` by default.
         dry_run: Check everything, write nothing.
-        folder: The build's output, which patterns of installers start from.
+        folder: The build's output, to which the patterns of installers are relative.
     """
 
     version: str
@@ -70,10 +70,10 @@ class ExportReport:
         candidate: The record; None after a dry run.
         digest: Digest of ``candidate.json``; empty after a dry run.
         location: The candidate's folder.
-        images: The images as the daemon described them.
+        images: The images as described by the daemon.
         installers: The installers in the build's output.
         bytes: Bytes of all files.
-        reused: How many of them the share had already and copied by itself.
+        reused: How many of them the share already had and copied itself.
         seconds: Time from the first request to the commit.
         attested: Whether a build attestation was added.
         head: SHA-256 in hex of its file, to be kept elsewhere; empty without one.
@@ -101,7 +101,7 @@ class _Wanted:
 
 
 def _happened(_: ExportRequest, report: ExportReport, __: Services) -> Happened | None:
-    """A candidate is on the share: QA's turn."""
+    """A candidate is on the share; QA is next."""
     record = report.candidate
     if record is None:
         return None
@@ -125,16 +125,15 @@ def _happened(_: ExportRequest, report: ExportReport, __: Services) -> Happened 
 
 @announced("candidate export", by_version, _happened)
 def export_candidate(request: ExportRequest, services: Services) -> ExportReport:
-    """Export the configured images and installers as a release candidate, complete or not at all.
+    """Export the configured images and installers as a release candidate, completely or not at all.
 
-    The daemon's stream is hashed and its structure read while it flows to the share; nothing is
-    kept on this machine's disk.
+    The daemon's stream is hashed and parsed on its way to the share; nothing is kept on this machine's disk.
 
     Raises:
         ConfigurationError: Wrong version, build, image, platform or installer; the candidate exists
             already.
-        IntegrityError: The daemon's archive is not what its images say, or an installer is not signed
-            or was changed meanwhile.
+        IntegrityError: The daemon's archive does not match its images, or an installer is not signed or was
+            changed meanwhile.
         RemoteError: Daemon or share failed, after the retries.
         LeaseHeld: Another export of the same build is running.
     """
@@ -148,7 +147,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
     if not wanted and not picked:
         raise ConfigurationError(
             f"there is nothing to export in {request.folder.absolute()}",
-            hint="every pattern of [[installers]] is optional and matches nothing",
+            hint="all patterns of [[installers]] are optional and match nothing",
         )
     area = services.candidates
     _check_space(wanted, picked, services)
@@ -161,9 +160,9 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
     made: dict[bytes, tuple[Candidate, int, str]] = {}
 
     def attempt() -> tuple[Candidate, int, str]:
-        # An attempt before may have lost the answer to the last step, and the share with it.
+        # An earlier attempt may have lost the answer to the last step, together with the share.
         if made and area.exists(ref) and (mine := made.get(area.read_small(ref, MANIFEST))):
-            _log.warning("%s is visible already: only the answer was lost", area.shown(ref))
+            _log.warning("%s is already visible: only the answer was lost", area.shown(ref))
             return mine
         with area.stage(ref, services.holder()) as staging:
             archives, images, reused = _write_archives(ref, wanted, staging, services)
@@ -222,7 +221,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
 
 
 def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_Wanted]:
-    """Look up every image first, so that all that is missing is reported at once."""
+    """Look up every image first, so that everything missing is reported at once."""
     platform = str(parse_platform(services.configuration.export.platform))
     wanted: list[_Wanted] = []
     mistakes: list[tuple[str, str]] = []
@@ -235,12 +234,12 @@ def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_W
         try:
             local = services.retry(f"inspect {reference}", services.engine.inspect, reference)
         except ImageNotFound as error:
-            # Whatever else is wrong is the daemon's: it is the same for every image.
+            # Anything else is a problem of the daemon, the same for every image.
             mistakes.append((error.message, _BUILD_THEM))
             continue
         if local.platform != platform:
             states = f"is for {local.platform}" if local.platform else "states no platform"
-            message = f"image {reference} {states}, export.platform asks for {platform}"
+            message = f"image {reference} {states}, export.platform requires {platform}"
             mistakes.append((message, f"build images with 'docker build --platform {platform}'"))
         wanted.append(_Wanted(section.name, reference, local))
     if mistakes:
@@ -254,10 +253,10 @@ def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_W
 
 
 def _check_space(wanted: Sequence[_Wanted], picked: Sequence[PickedFile], services: Services) -> None:
-    """Refuse before the transfer where the share certainly has no room.
+    """Refuse before the transfer if the share certainly has too little space.
 
-    Shared layers stand in one archive once, so the largest image is what a single archive needs at
-    the least; archives per image need the sum.
+    Shared layers are in an archive once, so a single archive needs at least the size of the largest image;
+    archives per image need the sum.
     """
     sizes = [image.local.size for image in wanted]
     single = services.configuration.export.archives == "single"
@@ -266,8 +265,8 @@ def _check_space(wanted: Sequence[_Wanted], picked: Sequence[PickedFile], servic
     free = services.retry("ask for free space", services.share.free_space)
     if free is not None and free < needed:
         raise ShareFull(
-            f"the candidate needs at least {needed} bytes, {services.share.name} has {free} free",
-            hint="make room on the share: nothing was written",
+            f"the candidate needs at least {needed} bytes, but {services.share.name} has {free} free",
+            hint="free some space on the share; nothing was written",
         )
 
 

@@ -21,10 +21,10 @@ class FetchReport:
 
     Attributes:
         ref: The candidate.
-        folder: Where it stands now.
-        files: Files fetched, attestations not counted.
-        bytes: Their bytes.
-        digest: Digest of ``candidate.json``: what is tested from now on.
+        folder: Where it is now.
+        files: Number of fetched files, without attestations.
+        bytes: Their total size.
+        digest: Digest of ``candidate.json``: what will be tested.
         receipt: Where the receipt for the sign-off is kept; None if it could not be written.
     """
 
@@ -37,20 +37,20 @@ class FetchReport:
 
 
 def fetch_candidate(ref: CandidateRef, folder: Path, services: Services) -> FetchReport:
-    """Copy a whole candidate to ``folder``, which must not hold one yet.
+    """Copy a whole candidate to ``folder``, which must not contain one yet.
 
     Each file is written under a temporary name, checked, and renamed. A receipt is kept for this user's
     sign-off on this machine.
 
     Raises:
-        ConfigurationError: No such candidate, or the folder holds a candidate already.
+        ConfigurationError: The candidate does not exist, or the folder already contains one.
         IntegrityError: A file on the share is not what was recorded; it is not kept.
         RemoteError: The share failed after the retries, or this machine's disk is full.
     """
     opened = open_candidate(ref, services)
     check_sizes(opened)
     if (folder / MANIFEST).exists():
-        raise ConfigurationError(f"{folder} holds a candidate already", hint="give an empty folder")
+        raise ConfigurationError(f"{folder} already contains a candidate", hint="give an empty folder")
     for file in opened.record.files:
         services.retry(f"fetch {file.path}", _fetch, file, opened, folder, services)
     _write(folder / CHECKSUMS, checksum_lines(opened.manifest, opened.record.files))

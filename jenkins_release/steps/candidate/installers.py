@@ -1,4 +1,4 @@
-"""Installers of a candidate: picked from the build's output, checked, and streamed to the share."""
+"""Installers of a candidate: selected from the build's output, checked, and streamed to the share."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from jenkins_release.steps.context.services import Services
 
 @dataclass(frozen=True)
 class PickedFile:
-    """A file of the build's output that goes into the candidate.
+    """A file of the build's output for the candidate.
 
     Attributes:
         local: The file.
-        section: What picked it.
-        signature: What the command said of it; None where none is configured.
+        section: The section that selected it.
+        signature: What the command said of it; None if none is configured.
     """
 
     local: LocalFile
@@ -54,13 +54,13 @@ def pick_installers(
 
     Args:
         folder: The build's output.
-        version: Version that they have to be of.
+        version: The expected version.
         build: Build number.
         services: Configuration and environment.
 
     Raises:
-        ConfigurationError: A pattern finds nothing, a name is impossible, tells another version or is
-            there twice; ``reasons`` has all of it.
+        ConfigurationError: A pattern matches nothing, or a name is invalid, has another version or occurs
+            twice; ``reasons`` has all mistakes.
         IntegrityError: Files are not signed as configured; ``reasons`` names each.
     """
     picked: dict[Path, PickedFile] = {}
@@ -79,7 +79,7 @@ def pick_installers(
     if mistakes:
         raise ConfigurationError(
             f"the installers cannot be exported: {mistakes[0]}",
-            hint="see [[installers]] in release.toml; version_in_name = false waives the version in a name",
+            hint="see [[installers]] in release.toml; version_in_name = false allows other names",
             reasons=mistakes,
         )
     return _signed(list(picked.values()), services)
@@ -99,7 +99,7 @@ def _name_mistakes(
             "possible"
         )
     if section.version_in_name and not names_version(path.name, version.text, build):
-        mistakes.append(f"{path}: the name does not tell version {version.text}")
+        mistakes.append(f"{path}: the name does not contain the version {version.text}")
     return mistakes
 
 
@@ -135,7 +135,7 @@ def _signed(picked: Sequence[PickedFile], services: Services) -> list[PickedFile
     if unsigned:
         raise IntegrityError(
             f"{len(unsigned)} of {len(picked)} installers are not signed as configured: {unsigned[0]}",
-            hint="sign them in the build; installers.check in release.toml says how that is proven",
+            hint="sign them in the build; installers.check in release.toml defines the check",
             reasons=unsigned,
         )
     return found
@@ -144,10 +144,10 @@ def _signed(picked: Sequence[PickedFile], services: Services) -> list[PickedFile
 def write_installers(
     picked: Sequence[PickedFile], staging: Staging, services: Services
 ) -> tuple[tuple[FileRecord, ...], tuple[InstallerRecord, ...]]:
-    """Stream installers into a candidate on its way, hashed while they flow.
+    """Stream installers into a candidate that is being written, and hash them on the way.
 
     Raises:
-        IntegrityError: A file was changed meanwhile, or the share does not keep what it is given.
+        IntegrityError: A file was changed meanwhile, or the share returns something else than was written.
         RemoteError: The share failed.
     """
     files = [_write(each, staging, services) for each in picked]
@@ -175,7 +175,7 @@ def _write(picked: PickedFile, staging: Staging, services: Services) -> FileReco
         if found != (size, digest.hexdigest()):
             raise IntegrityError(
                 f"{staging.share.name}: {target} was written with {size} bytes and SHA-256 "
-                f"{digest.hexdigest()}, read back are {found[0]} with {found[1]}",
-                hint="the share does not keep what it is given: have its disk looked at",
+                f"{digest.hexdigest()}, but read back as {found[0]} with {found[1]}",
+                hint="the share does not return what was written: have its disk checked",
             )
     return FileRecord(path=target, size=size, sha256=digest.hexdigest())

@@ -1,4 +1,4 @@
-"""Layers that stand on the share already: in earlier candidates, or in the one being written."""
+"""Layers that are already on the share: in earlier candidates, or in the one being written."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from jenkins_release.steps.context.services import Services
 
 _log = logging.getLogger(__name__)
 CANDIDATES = 12
-"""Earlier candidates that are looked at: of the same version, then of the same line, then the newest."""
+"""Number of earlier candidates to search: of the same version, then of the same line, then the newest."""
 LEAST = 1 << 20
-"""Bytes of a layer that is worth a copy by the server, some round trips and a flush; others are sent."""
+"""Minimum bytes of a layer that is worth a copy by the server, with its round trips and a flush."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Bytes of a file on the share that are a layer.
+    """A layer inside a file on the share.
 
     Attributes:
         digest: Their digest, as ``candidate.json`` recorded it.
-        size: Their number.
+        size: Their size.
         path: The file, below the share's root.
-        offset: Where in it.
+        offset: Their offset in it.
         origin: The candidate it belongs to, for messages.
     """
 
@@ -70,12 +70,12 @@ class KnownLayers:
                 self.add(Stretch(layer.digest, layer.size, path, layer.offset, origin))
 
     def find(self, digest: str, size: int) -> Stretch | None:
-        """Return the stretch with that digest, which must have the size too."""
+        """Return the stretch with this digest, which must also have this size."""
         found = self._found.get(digest)
         return found if found is not None and found.size == size else None
 
     def of_size(self, size: int) -> list[Stretch]:
-        """Return all that have a size."""
+        """Return all with a size."""
         return [stretch for stretch in self._found.values() if stretch.size == size]
 
     def among(self, digests: Iterable[str]) -> KnownLayers:
@@ -90,9 +90,9 @@ class KnownLayers:
 
 
 def find_known_layers(ref: CandidateRef, services: Services) -> KnownLayers:
-    """Look which layers the nearest earlier candidates have.
+    """Find the layers of the nearest earlier candidates.
 
-    It only saves time, so nothing that goes wrong here is an error: what cannot be read is left out.
+    It only saves time, so no failure here is an error: what cannot be read is left out.
     """
     if not services.configuration.export.reuse:
         return KnownLayers()

@@ -1,8 +1,7 @@
-"""Writing an archive whose known layers the server copies, so that only new bytes cross the wire.
+"""Writes an archive whose known layers the server copies, so that only new bytes cross the wire.
 
-Every byte of the archive passes here and is hashed on its way; those of a known layer are then not
-sent, the server copies them from where they stand. What the hash says is therefore what has to be on
-the share, whoever wrote it there.
+Every byte of the archive passes here and is hashed; those of a known layer are then not sent, and the server
+copies them from where they are. So the hash says what must be on the share, whoever wrote it there.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _HEAD = 64 << 10
 
 
 class NotReusable(Exception):
-    """Known layers turned out to be something else, or cannot be copied.
+    """Known layers turned out to be different, or cannot be copied.
 
     Attributes:
         stretches: Which.
@@ -59,9 +58,9 @@ class ReusingWriter:
         self.saved = 0
 
     def announce(self, offset: int, stretch: Stretch, known: int = 0) -> None:
-        """Say that the bytes from ``offset`` on will be those of a stretch.
+        """Announce that the bytes from ``offset`` on will be those of a stretch.
 
-        Offsets increase. To be called before those bytes are written, by any one thread.
+        Offsets increase. Must be called before those bytes are written, by any one thread.
 
         Args:
             offset: Where the stretch begins in the file.
@@ -74,7 +73,7 @@ class ReusingWriter:
         """Append a chunk.
 
         Raises:
-            NotReusable: A stretch cannot be copied; the file is of no use any more.
+            NotReusable: A stretch cannot be copied; the file is no longer usable.
             RemoteError: The share failed.
         """
         view = memoryview(chunk)
@@ -88,7 +87,7 @@ class ReusingWriter:
             view = view[taken:]
 
     def _free(self, length: int) -> int:
-        """Return how many bytes come before the next announced stretch; copy it where it begins here."""
+        """Return how many bytes come before the next announced stretch; copy it if it begins here."""
         if not self._announced:
             return length
         begin, known, stretch = self._announced[0]
@@ -118,15 +117,15 @@ class ReusingWriter:
 class LayerGuess:
     """Follows a plain archive and announces each known layer before its bytes are written.
 
-    In the OCI layout a layer's name is its digest. In the older one the name tells nothing: the one
-    expected layer of the same size that begins with the same bytes is taken for it. Whether that was
-    right shows only at the end, see :func:`check_guesses`.
+    In the OCI layout, a layer's name is its digest. In the older one, the name says nothing: the only
+    expected layer of the same size with the same first bytes is taken for it. Only the end shows whether that
+    was right, see :func:`check_guesses`.
 
     Args:
         known: Layers that may occur.
         diff_ids: The uncompressed layers that will occur.
-        share: Where to look how known ones begin.
-        announce: Told of the layer's offset, the stretch, and how many bytes of it were written before.
+        share: The share with the known layers, to compare their beginnings.
+        announce: Called with the layer's offset, the stretch, and how many of its bytes were already written.
     """
 
     def __init__(
@@ -155,7 +154,7 @@ class LayerGuess:
         self._seen = bytearray()
 
     def data(self, piece: memoryview) -> None:
-        """Decide as soon as there is enough to compare; what was seen before is written by then."""
+        """Decide as soon as there is enough to compare; what was seen before is already written."""
         member = self._member
         if member is None:
             return
@@ -199,7 +198,7 @@ class LayerGuess:
 
 
 def check_guesses(copied: dict[int, Stretch], index: ArchiveIndex) -> None:
-    """Check that each layer that was copied is the one that the archive has in its place.
+    """Check that each copied layer is the one that the archive has in its place.
 
     Raises:
         NotReusable: Another one was copied.
@@ -207,4 +206,4 @@ def check_guesses(copied: dict[int, Stretch], index: ArchiveIndex) -> None:
     digests = {layer.offset: layer.digest for image in index.images for layer in image.layers}
     wrong = [stretch for offset, stretch in copied.items() if digests.get(offset) != stretch.digest]
     if wrong:
-        raise NotReusable(wrong, "another layer has the same size and the same beginning")
+        raise NotReusable(wrong, "another layer has the same size and beginning")

@@ -1,4 +1,4 @@
-"""Listing: which candidates are on the share, and where each of them stands."""
+"""Listing: the candidates on the share, and the state of each."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ListedCandidate:
 
     Attributes:
         ref: The candidate.
-        record: Its record; None where it cannot be read.
-        decision: What the gate says; None where the record cannot be read.
+        record: Its record; None if it cannot be read.
+        decision: What the gate says; None if the record cannot be read.
         problem: Why it cannot be read, or an empty string.
     """
 
@@ -39,12 +39,12 @@ class ListedCandidate:
 
 @dataclass(frozen=True)
 class ShownAttestation:
-    """An attestation as ``candidate show`` lists it.
+    """An attestation in the list of ``candidate show``.
 
     Attributes:
         file: File name.
-        statement: What it says; None where it cannot be read.
-        signer: Name of the trusted key that signed it; empty where it is unknown.
+        statement: What it says; None if it cannot be read.
+        signer: Name of the trusted key that signed it; empty if it is unknown.
         problem: What is wrong with it, or an empty string.
     """
 
@@ -76,10 +76,10 @@ class ShownCandidate:
 def list_candidates(services: Services, *, version: str | None = None) -> list[ListedCandidate]:
     """List the candidates of the product, newest version and build first.
 
-    All of them are read in a few round trips, so a distant share is no matter.
+    All of them are read in a few round trips, so a distant share is no problem.
 
     Args:
-        services: Where to look.
+        services: The share and the gate.
         version: Only candidates of this version.
     """
     refs = services.retry("list candidates", services.candidates.refs)
@@ -90,11 +90,11 @@ def list_candidates(services: Services, *, version: str | None = None) -> list[L
 
 
 def show_candidate(ref: CandidateRef, services: Services) -> ShownCandidate:
-    """Read one candidate with everything that is recorded of it.
+    """Read one candidate with all its records.
 
     Raises:
         ConfigurationError: There is no such candidate.
-        IntegrityError: It is incomplete or altered beyond reading.
+        IntegrityError: It is incomplete, or too altered to be read.
     """
     opened = open_candidate(ref, services)
     shown = tuple(_shown(document, services) for document in opened.chain.documents)
@@ -122,7 +122,7 @@ def _shown(document: Document, services: Services) -> ShownAttestation:
 
 
 def candidate_order(ref: CandidateRef) -> tuple[bool, ReleaseVersion, int, str]:
-    """Return the key that sorts candidates by version and build, what is no version first."""
+    """Return the key that sorts candidates by version and build, invalid versions first."""
     try:
         version, known = ReleaseVersion.parse(ref.version), True
     except ConfigurationError:

@@ -37,7 +37,7 @@ class LoadReport:
 
 
 def load_candidate(ref: CandidateRef, services: Services) -> LoadReport:
-    """Load every image of a candidate into the daemon, without a copy on this machine.
+    """Load every image of a candidate into the daemon, without a copy on this machine's disk.
 
     A receipt is kept for this user's sign-off on this machine.
 
@@ -50,8 +50,8 @@ def load_candidate(ref: CandidateRef, services: Services) -> LoadReport:
     opened = open_candidate(ref, services)
     if not opened.record.images:
         raise ConfigurationError(
-            f"candidate {ref} holds no images, there is nothing to load",
-            hint="'jenkins-release candidate fetch' brings its installers",
+            f"candidate {ref} has no images, so there is nothing to load",
+            hint="'jenkins-release candidate fetch' copies its installers",
         )
     check_sizes(opened)
     load_images(opened, opened.record.images, services)

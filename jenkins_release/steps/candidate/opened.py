@@ -1,4 +1,4 @@
-"""Reading a candidate back from the share: the common beginning of most steps.
+"""Reads a candidate from the share: the common beginning of most steps.
 
 A step opens its candidate once and works on what it read; each signature is verified once. If it has to look
 again, it compares.
@@ -42,7 +42,7 @@ COMPRESSED = (
 
 @dataclass(frozen=True)
 class OpenCandidate:
-    """A candidate as it was read from the share; nothing in it changes.
+    """A candidate as read from the share; nothing in it changes.
 
     Evidence and decisions are by the keys, the policy and the time of the moment at which they are asked for:
     a trust document that was read again counts at once.
@@ -227,7 +227,7 @@ def require_continued(opened: OpenCandidate, now: OpenCandidate) -> None:
 def grown(
     opened: OpenCandidate, attestations: Mapping[str, bytes], lines: tuple[Line, ...] | None
 ) -> OpenCandidate:
-    """Return the candidate with the chain as it is now: every attestation seen before is still in it.
+    """Return the candidate with the current chain, in which every attestation seen before still is.
 
     Args:
         opened: The candidate as it was.
@@ -258,7 +258,7 @@ def _changed(opened: OpenCandidate, what: str) -> IntegrityError:
 def open_candidates(
     refs: Sequence[CandidateRef], services: Services
 ) -> dict[CandidateRef, OpenCandidate | ReleaseError]:
-    """Read many candidates; what is wrong with one is its value, and no other suffers.
+    """Read many candidates; an error with one is its value, and does not affect the others.
 
     Raises:
         RemoteError: The share failed, after the retries.
@@ -333,7 +333,7 @@ def check_sizes(opened: OpenCandidate) -> None:
 
 
 def _compression(path: str, services: Services) -> str:
-    """Say what an image archive on the share was compressed with by somebody; empty if it was not."""
+    """Say with what an image archive on the share was compressed later; empty if it was not."""
     if not path.endswith(".tar"):
         return ""
     (head,) = services.retry(f"read {path}", services.share.read_heads, [path])

@@ -1,7 +1,7 @@
 """The journal of a promotion, kept while it runs and read by the next run.
 
-It never decides and never stops anything: a journal that cannot be read is an empty one, an entry
-that cannot be written is a warning.
+It never decides or stops anything: a journal that cannot be read counts as empty, and an entry that cannot be
+written is a warning.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_promotion_journal(opened: OpenCandidate, registry: str | None, services: Services) -> JournalReading:
-    """Read what the journal tells of a candidate's promotion to a registry. Raises nothing."""
+    """Read the journal of a candidate's promotion to a registry. Raises nothing."""
     return read_journal_of(opened.ref, opened.digest, registry, services)
 
 
@@ -61,12 +61,12 @@ def read_journal_of(
 
 
 class PromotionJournal:
-    """The journal as one run of a promotion keeps it, under the candidate's lease.
+    """The journal of one promotion run, kept under the candidate's lease.
 
     Args:
         opened: The candidate.
         plan: The plan as this run found it.
-        lease: The lease; an entry is a warning too if it was lost.
+        lease: The lease; if it was lost, an entry is a warning too.
         signer: The promotion key.
         services: Share, clock, environment.
         token: Makes the run's id.
@@ -103,7 +103,7 @@ class PromotionJournal:
         self._note("started")
 
     def pushing(self, planned: PlannedImage) -> None:
-        """Note that an image is absent and about to be pushed: whatever happens then, the run is known."""
+        """Note that an image is absent and about to be pushed, so that the run is known whatever happens."""
         self._note("pushing", _image(planned, None))
 
     def pushed(self, planned: PlannedImage, stored: StoredImage) -> None:
@@ -119,7 +119,7 @@ class PromotionJournal:
         self._note("done", attestation=attestation)
 
     def push_claim(self, planned: PlannedImage, digest: str) -> dict[str, Any]:
-        """Return what the promotion attestation says of who pushed an image; null where nobody noted it."""
+        """Return what the promotion attestation says of who pushed an image; null if nobody noted it."""
         entry = push_of(self._entries, planned.repository, digest, planned.config_digest)
         return {
             "pushedOn": entry.at.isoformat() if entry else None,
@@ -127,11 +127,11 @@ class PromotionJournal:
         }
 
     def runs_claim(self, pushers: set[str], since: datetime | None) -> list[dict[str, Any]]:
-        """Return the runs as the promotion attestation names them.
+        """Return the runs in the form for the promotion attestation.
 
         Args:
-            pushers: Ids of runs that are named whenever they were.
-            since: Other runs that started before are of an earlier promotion and left out.
+            pushers: Ids of runs to include whenever they took place.
+            since: Other runs that started earlier belong to an earlier promotion, and are left out.
         """
         late = {run.id for run in runs_of(self._entries, since)}
         return [
@@ -165,7 +165,7 @@ class PromotionJournal:
             self._folder.append(entry.label, sign_entry(entry, self._signer), self._lease)
 
         try:
-            # A share that refuses the journal does so every time: it is insisted on only once.
+            # A share that refuses the journal does so every time, so retry only the first entry.
             write() if self._unwritable else self._services.retry(f"note {entry.label}", write)
         except ReleaseError as error:
             self._unwritable = True

@@ -1,4 +1,4 @@
-"""Reading an archive back right after it was written, where ``export.read_back`` asks for it."""
+"""Reads an archive back right after it was written, if ``export.read_back`` is set."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def read_back(
         advance: Called with the bytes of each piece.
 
     Raises:
-        NotReusable: A copied layer is not what its candidate recorded; the archive is of no use.
-        IntegrityError: The share holds something else than what was written.
+        NotReusable: A copied layer is not what its candidate recorded, so the archive is unusable.
+        IntegrityError: The share has something else than what was written.
         RemoteError: The share failed.
     """
     found = hash_of(services.share, path, advance, expected=index.size)
@@ -50,8 +50,8 @@ def read_back(
         )
     raise IntegrityError(
         f"{services.share.name}: {path} was written with {index.size} bytes and SHA-256 {index.sha256}, "
-        f"read back are {found[0]} with {found[1]}",
-        hint="the share does not keep what it is given: have its disk looked at; nothing was exported",
+        f"but read back as {found[0]} with {found[1]}",
+        hint="the share does not return what was written: have its disk checked; nothing was exported",
     )
 
 
@@ -72,7 +72,7 @@ def hash_of(
         advance: Called with the bytes of each piece.
         offset: First byte.
         length: Bytes; None for all that follow.
-        expected: Bytes that it should have; reading ends where there are more.
+        expected: Expected bytes; reading ends if there are more.
     """
     digest, size = sha256(), 0
     pieces = share.read(path, offset=offset, length=length)

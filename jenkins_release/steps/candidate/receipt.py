@@ -1,7 +1,7 @@
 """Receipts: what this user loaded or fetched on this machine, kept for the sign-off.
 
-A receipt proves nothing to others: whoever is this user could write it. It keeps a tester from signing
-something else than what was loaded, because somebody changed the share in between.
+A receipt proves nothing to others, because this user could write anything. It keeps a tester from signing
+something other than what was loaded because the share changed in between.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReceiptFound:
-    """What became of looking for a receipt.
+    """The result of looking for a receipt.
 
     Attributes:
         path: Where it is kept; None if no home folder is known.
         receipt: The receipt; None if there is none that counts.
-        problem: Why one that is there does not count; empty if there is none at all.
+        problem: Why an existing one does not count; empty if there is none.
     """
 
     path: Path | None
@@ -52,7 +52,7 @@ class ReceiptFound:
 def write_receipt(
     opened: OpenCandidate, verb: Literal["load", "fetch"], services: Services, **got: Any
 ) -> Path | None:
-    """Keep a receipt of a candidate that is completely here.
+    """Keep a receipt of a completely received candidate.
 
     An earlier receipt of the candidate is replaced; a warning is logged if it names other content.
 
@@ -60,7 +60,7 @@ def write_receipt(
         opened: The candidate as it was read for this.
         verb: What was done.
         services: Where.
-        got: The further fields of :class:`~jenkins_release.records.receipt.Receipt`.
+        got: The other fields of :class:`~jenkins_release.records.receipt.Receipt`.
 
     Returns:
         The file, or None if it cannot be written or would not count there: then a warning says why, and
@@ -69,7 +69,7 @@ def write_receipt(
     before = read_receipt(opened.ref, services)
     if before.receipt is not None and before.receipt.candidate != opened.digest:
         _log.warning(
-            "%s changed on the share after it was loaded here at %s: candidate.json was %s, and is %s now",
+            "%s changed on the share after it was loaded here at %s: candidate.json was %s, and now is %s",
             opened.ref,
             minute(before.receipt.received_at),
             before.receipt.candidate,
@@ -108,7 +108,7 @@ def write_receipt(
 def read_receipt(ref: CandidateRef, services: Services) -> ReceiptFound:
     """Look for this user's receipt of a candidate on this machine.
 
-    One that others could have written, that is damaged or about something else counts as none.
+    A receipt that others could have written, or that is damaged or about something else, does not count.
     """
     area = services.candidates
     name = f"{area.product}-{ref.version}-{ref.build}"[:100]
@@ -136,9 +136,9 @@ def read_receipt(ref: CandidateRef, services: Services) -> ReceiptFound:
 
 
 def replaced_images(receipt: Receipt, services: Services) -> list[str]:
-    """Return the references that name other content in the daemon by now than what was loaded.
+    """Return the references that now name other content in the daemon than what was loaded.
 
-    Nothing is said of images that were removed, and of a daemon that cannot be asked.
+    Removed images and unreachable daemons are not reported.
     """
     found = []
     for image in receipt.images:
@@ -158,10 +158,10 @@ def replaced_images(receipt: Receipt, services: Services) -> list[str]:
 def receipts_folder(environ: Mapping[str, str]) -> Path:
     """Return where receipts are kept: ``JENKINS_RELEASE_RECEIPTS``, else the XDG state folder.
 
-    Relative values of ``XDG_STATE_HOME`` are ignored, as the XDG Base Directory Specification asks.
+    Relative values of ``XDG_STATE_HOME`` are ignored, as the XDG Base Directory Specification requires.
 
     Raises:
-        ConfigurationError: It is below a home folder, and none is known, such as that of a user id that no
+        ConfigurationError: It is below a home folder that is unknown, such as that of a user id that no
             passwd file names.
     """
     if given := environ.get(RECEIPTS):
@@ -180,12 +180,12 @@ def _make_private(folder: Path) -> None:
 
 
 def _host() -> str:
-    # A folder for each machine: agents that share a home do not take each other's receipts.
+    # A folder for each machine, so that agents with a shared home do not use each other's receipts.
     return re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname()) or "_"
 
 
 def _read_own(path: Path) -> bytes:
-    """Read a file that nobody but this user and root could have written.
+    """Read a file that only this user and root could have written.
 
     Raises:
         OSError: It cannot be read.
@@ -193,7 +193,7 @@ def _read_own(path: Path) -> bytes:
     """
     _check_own(path.parent, path.parent.lstat(), stat.S_ISDIR, "folder")
     try:
-        # Without O_NONBLOCK a pipe in place of the file would hold the command for ever.
+        # Without O_NONBLOCK, a pipe instead of the file would block the command for ever.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if path.is_symlink():
@@ -206,7 +206,7 @@ def _read_own(path: Path) -> bytes:
 
 def _check_own(path: Path, found: os.stat_result, right: Any, kind: str) -> None:
     if not right(found.st_mode):
-        raise IntegrityError(f"the receipt's {kind} {path} is something else than a {kind}")
+        raise IntegrityError(f"the receipt's {kind} {path} is not a {kind}")
     if found.st_uid != os.geteuid():
         raise IntegrityError(f"the receipt's {kind} {path} belongs to another user (uid {found.st_uid})")
     if found.st_mode & _OTHERS_WRITE:

@@ -1,4 +1,4 @@
-"""In whose name a key signs, checked before anything is signed."""
+"""The name in which a key signs, checked before anything is signed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from jenkins_release.steps.context.services import Services
 
 
 def speaker(what: str, given: str, role: str, signer: Signer, services: Services) -> str:
-    """Return the name that a statement is signed in, checked against the key.
+    """Return the name in which a statement is signed, checked against the key.
 
     Args:
         what: What the person is, and the option that names them: ``approver``, ``tester``, ``by``.
-        given: The name as it was given. It may be empty if the key has an owner.
+        given: The given name. It may be empty if the key has an owner.
         role: What is said: ``qa``, ``approval`` or ``override``.
         signer: The key.
         services: The policy and the trusted keys.
 
     Returns:
-        The name as it was given, or the owner's.
+        The given name, or the owner's.
 
     Raises:
-        ConfigurationError: No name, or one that cannot be recorded.
+        ConfigurationError: There is no name, or it cannot be recorded.
         GateRefused: The key does not speak for that person; nothing was signed.
     """
     key = trusted_key(signer, services)

@@ -1,22 +1,22 @@
-"""Verify: read everything of a candidate on the share again and compare it with what was recorded.
+"""Verify: read everything of a candidate on the share again, and compare it with what was recorded.
 
 What the attestations can show: each names the digest of ``candidate.json`` and of the attestation
-before it. A candidate.json, an archive or SHA256SUMS that was altered, and an attestation that was
-altered, replaced, renamed, copied from elsewhere, or removed from the beginning or the middle of
-the chain, shows here whoever did it.
+before it. An altered candidate.json, archive or SHA256SUMS, and an attestation that was altered, replaced,
+renamed, copied from elsewhere, or removed from the beginning or the middle of the chain, are found here,
+whoever did it.
 
-What they cannot show: an attestation that was removed from the very end, with nothing signed after
-it. What is left is a complete, shorter chain. A ledger outside the share shows it
+What they cannot show: an attestation that was removed from the very end, with nothing signed after it. That
+leaves a complete, shorter chain. A ledger outside the share shows it
 (:mod:`jenkins_release.rules.gate.ledger`); so does the head of the chain, kept elsewhere, which the report,
-'release history' and every command that adds an attestation name. Without either these narrow it down:
+'release history' and every command that adds an attestation name. Without either, these narrow it down:
 
-- Whatever is attested later follows the attestation that was last then, an approval or a promotion
-  as well: once they stand, it cannot be removed unseen.
-- A step that signs refuses when an attestation that it has read is gone at the moment of signing.
-- The journal's signed entry ``done`` names the promotion attestation: a promotion whose attestation
+- Whatever is attested later, such as an approval or a promotion, follows the attestation that was last then,
+which can no longer be removed unnoticed. - A step that signs refuses if an attestation that it has read is
+gone when it signs. - The journal's signed entry ``done`` names the promotion attestation: a promotion whose
+attestation
   was removed shows here, unless the journal was removed with it.
-- The registry keeps a tag for each withdrawn image, and the gate asks for the withdrawal that belongs
-  to it: the attestation of a withdrawal cannot be removed to release the candidate again.
+- The registry keeps a tag for each withdrawn image, and the gate requires the matching withdrawal: the
+attestation of a withdrawal cannot be removed to release the candidate again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = re.compile(r"\.\d{4,}-[a-z]+\.dsse\.json\.[0-9a-f]{8}")
-"""What a step that died while it added an attestation leaves behind; the next one removes it."""
+"""What a step leaves behind if it dies while it adds an attestation; the next one removes it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class VerifyReport:
         files: Files that were read and compared.
         bytes: Their bytes.
         attestations: Attestations that were checked.
-        head: SHA-256 in hex of the last attestation's file; empty where there is none.
+        head: SHA-256 in hex of the last attestation's file; empty if there is none.
     """
 
     ref: CandidateRef
@@ -75,19 +75,19 @@ def verify_candidate(ref: CandidateRef, services: Services, *, head: str = "") -
     Args:
         ref: The candidate.
         services: Where it is.
-        head: SHA-256 in hex of an attestation that the chain has to contain: its end, as it was kept
-            elsewhere. Whatever was removed since then from the end of the chain takes it along, or leaves
-            a gap. Empty: not looked at.
+        head: SHA-256 in hex of an attestation that the chain must contain: its earlier end, kept elsewhere.
+            Anything that was removed from the end of the chain since then includes it, or leaves a gap.
+            Empty: not checked.
 
     Raises:
         ConfigurationError: There is no such candidate, or ``head`` is no SHA-256.
-        IntegrityError: Something is missing, altered or does not belong there; ``reasons`` names
-            every file, and since when it is as it is, as far as the share and the chain tell.
+        IntegrityError: Something is missing, altered or does not belong there; ``reasons`` names every file,
+            and since when it is like that, as far as the share and the chain show.
     """
     head = head.strip().lower()
     if head and not _SHA256.fullmatch(head):
         raise ConfigurationError(
-            f"{head!r} is no SHA-256 in hex",
+            f"{head!r} is not a SHA-256 in hex",
             hint="give the 64 digits that 'candidate verify' prints as the end",
         )
     try:
@@ -114,7 +114,7 @@ def verify_candidate(ref: CandidateRef, services: Services, *, head: str = "") -
 
 
 def lost_records(ref: CandidateRef, digest: str, attestations: list[str], services: Services) -> list[str]:
-    """Name the attestations that the candidate's journal says were recorded, and that are gone."""
+    """Name the attestations that were recorded according to the candidate's journal, but are gone."""
     done = {
         entry.attestation: entry
         for entry in read_journal_of(ref, digest, None, services).entries
@@ -122,7 +122,7 @@ def lost_records(ref: CandidateRef, digest: str, attestations: list[str], servic
     }
     return [
         f"{services.candidates.shown(ref, f'{ATTESTATIONS}/{name}')} was recorded at "
-        f"{second(entry.at)}, as the journal says, and was removed since"
+        f"{second(entry.at)}according to the journal, and was removed since"
         for name, entry in done.items()
         if name not in attestations
     ]
@@ -141,7 +141,7 @@ def _legible(ref: CandidateRef, services: Services) -> Sequence[Document]:
     area = services.candidates
 
     def read() -> dict[str, bytes]:
-        # What does not belong there is no reason not to read the rest.
+        # A foreign file is no reason not to read the rest.
         return {name: area.read_attestation(ref, name) for name in area.look_at_attestations(ref)[0]}
 
     try:
@@ -193,7 +193,7 @@ def _chain(opened: OpenCandidate, when: Callable[[str], str], services: Services
 
 
 def _headless(opened: OpenCandidate, head: str) -> list[str]:
-    """Say that the chain lacks the attestation that it ended with once."""
+    """Say that the chain lacks the attestation that it once ended with."""
     digests = [sha256(data).hexdigest() for data in opened.attestations.values()]
     if not head or head in digests:
         return []
@@ -236,9 +236,9 @@ def _file(
 
 
 def _strangers(opened: OpenCandidate, when: Callable[[str], str], services: Services) -> list[str]:
-    """Name what does not belong into the candidate's folder; the journal is not part of the candidate.
+    """Name what does not belong in the candidate's folder; the journal is not part of the candidate.
 
-    In the folder of the attestations every visible file counts as one, and was read as one.
+    In the folder of the attestations, every visible file counts as one, and was read as one.
     """
     area, ref = services.candidates, opened.ref
     files = {file.path for file in opened.record.files}
@@ -254,7 +254,7 @@ def _strangers(opened: OpenCandidate, when: Callable[[str], str], services: Serv
             if entry.is_folder and name in {*folders, *above}:
                 look(name)
             elif is_litter(entry.name, is_folder=entry.is_folder) and name not in known:
-                _log.warning("passed over: %s does not belong there", area.shown(ref, name))
+                _log.warning("ignored %s: it does not belong there", area.shown(ref, name))
             elif not _expected(folder, entry) and (entry.is_folder or name not in known):
                 what = "folder" if entry.is_folder else "file"
                 found.append(f"{area.shown(ref, name)} is a {what} that does not belong there{when(name)}")
@@ -264,7 +264,7 @@ def _strangers(opened: OpenCandidate, when: Callable[[str], str], services: Serv
 
 
 def _expected(folder: str, entry: Entry) -> bool:
-    """Whether it is the journal, or stands among the attestations as one of them."""
+    """Whether it is the journal, or one of the attestations."""
     if entry.is_folder:
         return not folder and entry.name == JOURNAL
     visible = not entry.name.startswith(".") or _UNFINISHED.fullmatch(entry.name) is not None

@@ -1,1 +1,1 @@
-"""What steps work with: services, trusted keys, the trust root, who watches."""
+"""What steps work with: services, trusted keys, the trust root, watchers."""

@@ -1,4 +1,4 @@
-"""Files that a step leaves on this machine: there whole, or not at all."""
+"""Files that a step leaves on this machine: written completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write_file(path: Path, data: bytes, what: str, *, private: bool = False) -> 
         path: The file; one that is there is replaced.
         data: Its bytes.
         what: What it is, for the message, such as ``the plan``.
-        private: Let only this user read it, from the first byte on and whatever was there before.
+        private: Let only this user read it, from the first byte on, even if the file existed before.
 
     Raises:
         ConfigurationError: It cannot be written.
@@ -32,9 +32,9 @@ def write_file(path: Path, data: bytes, what: str, *, private: bool = False) -> 
 
 
 def remove_file(path: Path, what: str) -> None:
-    """Remove a file that is about to be written: what an earlier run left tells nothing of this one.
+    """Remove a file that is about to be written: an earlier run's file says nothing about this one.
 
-    Only a file is removed; what is written to may also be a pipe or a device.
+    Only a regular file is removed; the target may also be a pipe or a device.
 
     Raises:
         ConfigurationError: It cannot be removed.
@@ -57,7 +57,7 @@ def new_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     Raises:
         OSError: It cannot be written.
     """
-    # In a folder that others may write to, a name that can be guessed may be a link of theirs already.
+    # In a folder that others can write to, a predictable name may already be a link of theirs.
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(temporary, flags, 0o600 if private else 0o666)

@@ -1,4 +1,4 @@
-"""What the steps work with: opened on first use, replaced by other implementations in tests."""
+"""What the steps work with: opened on first use, and replaced by other implementations in tests."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ _CLOSED = (
     *("share", "release_share", "portal", "ledger", "engine", "blobs", "registry"),
     *("iam", "secret_store", "ecs", "run_command", "trust_store", "jenkins"),
 )
-"""What is closed with the services, where it was opened and has something to close."""
+"""What is closed with the services, if it was opened and has something to close."""
 
 
 def _now() -> datetime:
@@ -104,7 +104,7 @@ class Services:
 
     Attributes:
         configuration: ``release.toml``.
-        environ: The environment: secrets, and what Jenkins says of the build.
+        environ: The environment: secrets, and Jenkins' variables about the build.
         progress: Where transfers report to.
         now: Tells the time, UTC.
         sleep: Waits, in seconds.
@@ -121,9 +121,9 @@ class Services:
     _opened: list[Closable] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check that the environment is text, and take a login out of the build's URL.
+        """Check that the environment is text, and remove a login from the build's URL.
 
-        That is recorded, sent to people, and shown in leases. Raises ConfigurationError.
+        The URL is recorded, sent to people, and shown in leases. Raises ConfigurationError.
         """
         require_text(self.environ)
         url = self.environ.get("BUILD_URL", "")
@@ -171,11 +171,11 @@ class Services:
 
     @cached_property
     def release_share(self) -> ClosableShare:
-        """The share with the published releases. Raises ConfigurationError where none is configured."""
+        """The share with the published releases. Raises ConfigurationError if none is configured."""
         location = self.configuration.share.releases
         if not location:
             raise ConfigurationError(
-                "there is no release area", hint="set share.releases to where releases are published"
+                "there is no release area", hint="set share.releases to the share for published releases"
             )
         return self._open_share(location)
 
@@ -275,7 +275,7 @@ class Services:
 
     @cached_property
     def portal(self) -> Portal:
-        """The portal. Raises ConfigurationError where none is configured."""
+        """The portal. Raises ConfigurationError if none is configured."""
         section = self.configuration.portal
         if section.kind == "share":
             from jenkins_release.portal import SharePortal
@@ -295,7 +295,7 @@ class Services:
             )
         raise ConfigurationError(
             "there is no download portal",
-            hint='set portal.kind to "s3" or "share"; docs/portal.md tells more',
+            hint='set portal.kind to "s3" or "share"; docs/portal.md explains it',
         )
 
     @property
@@ -329,7 +329,7 @@ class Services:
         """The controller's root: ``jenkins.url``, or ``JENKINS_URL`` in a build.
 
         Raises:
-            ConfigurationError: Neither is set, or the variable is no URL of a controller.
+            ConfigurationError: Neither is set, or the variable is not the URL of a controller.
         """
         url = self.configuration.jenkins.url or self.environ.get("JENKINS_URL", "")
         if not url:
@@ -360,8 +360,8 @@ class Services:
         if user is None or token is None:
             missing = " and ".join(n for n, v in ((JENKINS_USER, user), (JENKINS_TOKEN, token)) if v is None)
             raise ConfigurationError(
-                f"{missing} is not set: Jenkins has to know who asks",
-                hint="a token is made under the user's name in Jenkins, Security, API Token",
+                f"{missing} is not set: Jenkins needs a login",
+                hint="create a token under the user's name in Jenkins, Security, API Token",
             )
         return Controller(
             self.jenkins_url,
@@ -373,17 +373,17 @@ class Services:
 
     @cached_property
     def notified(self) -> list[Delivery]:
-        """Every notification so far, in its order, whether it was delivered or not."""
+        """Every notification so far, in order, delivered or not."""
         return []
 
     @property
     def redaction(self) -> Redaction:
-        """Takes every secret that the environment holds out of a text."""
+        """Removes every secret of the environment from a text."""
         variables = [section.url_variable for section in self.configuration.notify]
         return Redaction(known_secrets(self.environ, variables))
 
     def notifier(self, section: NotifySection) -> Notifier:
-        """Open a notifier. Nothing is connected before it delivers.
+        """Open a notifier, which connects only when it delivers.
 
         Raises:
             ConfigurationError: A secret is missing or cannot be used.
@@ -405,8 +405,8 @@ class Services:
         url = secret(section.url_variable, self.environ)
         if url is None:
             raise ConfigurationError(
-                f"{section.url_variable} is not set: it has to hold the URL of the webhook",
-                hint="the URL is a secret; in Jenkins it is the credential 'webhook' of a step",
+                f"{section.url_variable} is not set: it must contain the URL of the webhook",
+                hint="the URL is a secret; in Jenkins, it is the credential 'webhook' of a step",
             )
         return WebhookNotifier(url, section.url_variable, ca_file=section.ca_file)
 
@@ -417,14 +417,14 @@ class Services:
         if user is None or password is None:
             missing = SMTP_USER if user is None else SMTP_PASSWORD
             raise ConfigurationError(
-                f"{missing} is not set: a login at a mail server takes user and password",
-                hint="set both, or neither for a server that asks for none",
+                f"{missing} is not set: a login at a mail server needs user and password",
+                hint="set both, or neither if the server needs no login",
             )
         return user.get_secret_value(), password
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        """How long to insist."""
+        """How long to retry."""
         section = self.configuration.retry
         return RetryPolicy(
             attempts=section.attempts,
@@ -453,11 +453,11 @@ class Services:
 
     @contextmanager
     def holding(self, what: str, take: Callable[[], AbstractContextManager[Lease]]) -> Iterator[Lease]:
-        """Hold a lease for the length of the block; a share that fails is asked for it again.
+        """Hold a lease for the block, with retries if the share fails.
 
         Args:
             what: The lease, for the log.
-            take: Returns the lease, not entered yet.
+            take: Returns the lease, not yet entered.
 
         Raises:
             LeaseHeld: Someone else holds it.
@@ -467,14 +467,14 @@ class Services:
             yield self.retry(f"take the lease of {what}", lambda: held.enter_context(take()))
 
     def holding_candidate(self, ref: CandidateRef) -> AbstractContextManager[Lease]:
-        """Hold the lease of those who change what became of a candidate; see :meth:`holding`."""
+        """Hold the lease for changing the state of a candidate; see :meth:`holding`."""
         return self.holding(str(ref), lambda: self.candidates.lease(ref, "promote", self.holder()))
 
     def each(self, action: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """Ask the outside about each item, several at a time, and return the answers in their order.
+        """Query the outside about each item, several at a time, and return the answers in order.
 
-        For questions only: what changes something is done one after the other. Open what ``action``
-        uses before, since it is opened on first use.
+        For queries only: changes are made one after the other. Open what ``action`` uses before, since it is
+        opened on first use.
 
         Raises:
             ReleaseError: That of the first item whose call failed.
@@ -509,7 +509,7 @@ class Services:
 
     @cached_property
     def trusted_keys(self) -> tuple[TrustedKey, ...]:
-        """The keys that the gate believes. Raises ConfigurationError with every unusable one."""
+        """The keys that the gate trusts. Raises ConfigurationError with every unusable one."""
         return load_trusted_keys(self.trust.trusted_keys)
 
     @cached_property
@@ -522,20 +522,20 @@ class Services:
         return tuple(authorities(self.trust.versions))
 
     def refresh_trust(self) -> None:
-        """Read the trust document again on next use: a key that was revoked meanwhile no longer counts."""
+        """Read the trust document again on next use: keys that were revoked meanwhile no longer count."""
         for name in ("trust", "trusted_keys", "authorities"):
             self.__dict__.pop(name, None)
 
     @property
     def policy(self) -> Policy:
-        """What the gate asks for; with a trusted build key, builds have to be attested."""
+        """What the gate requires; with a trusted build key, builds must be attested."""
         return policy_from(self.trust.policy, self.trusted_keys)
 
     def promotion_signer(self, key: str, *, dry_run: bool) -> Signer | None:
-        """Open the promotion key: the given one, or that of the configuration.
+        """Open the promotion key: the given one, or the configured one.
 
         Returns:
-            The key, or None for a dry run, which signs nothing: it opens only a key that it is given.
+            The key, or None for a dry run, which signs nothing and opens only an explicitly given key.
 
         Raises:
             ConfigurationError: As in :meth:`signer`.
@@ -554,7 +554,7 @@ class Services:
             uri: ``file2:<path>`` or ``awskms:<key>``; the role's key in ``[signing]`` if empty.
 
         Raises:
-            ConfigurationError: The key cannot be opened, or is not trusted for the role at present.
+            ConfigurationError: The key cannot be opened, or is currently not trusted for the role.
         """
         from jenkins_release.keys import load_signer
 
@@ -581,7 +581,7 @@ class Services:
                 self._signs_for = trusted.owner
                 return signer
         raise ConfigurationError(
-            f"the key {uri} is not trusted for the role {role!r} at present, the gate would not count it",
+            f"the key {uri} is currently not trusted for the role {role!r}: the gate would not count it",
             hint=f"add its public key to [[trusted_keys]] with the role {role!r}, or use a trusted key"
             if self.trust.version is None
             else "the trust document decides which keys are trusted: 'jenkins-release trust show' lists them",
@@ -590,7 +590,7 @@ class Services:
     def close(self) -> None:
         """Close the connections that were opened; a later use opens new ones."""
         with ExitStack() as closing:
-            # All of them, also if one is interrupted.
+            # All of them, even if one is interrupted.
             for opened in (*(self.__dict__.get(name) for name in _CLOSED), *self._opened):
                 if opened is not None and hasattr(opened, "close"):
                     closing.callback(opened.close)
@@ -609,8 +609,8 @@ class Services:
     def user(self) -> str:
         """Who runs this: the owner of the key that it signs with, Jenkins' user, or the login name.
 
-        The last two are what the environment says. Only a notary's signature makes a proof of them: its key
-        is held where Jenkins sets them.
+        The last two come from the environment. Only a notary's signature makes them a proof, because its key
+        is kept where Jenkins sets them.
         """
         return (
             self._signs_for
@@ -620,7 +620,7 @@ class Services:
         )
 
     def holder(self) -> str:
-        """One line that says who holds a lease: user, host, process, since when, Jenkins build."""
+        """A line that says who holds a lease: user, host, process, since when, Jenkins build."""
         line = f"{self.user()}@{socket.gethostname()} pid {os.getpid()} since {second(self.now())}"
         return f"{line} ({self.build_url})" if self.build_url else line
 

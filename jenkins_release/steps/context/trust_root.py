@@ -1,7 +1,7 @@
 """Where policy and trusted keys come from: the trust document of a pinned root, or the workspace.
 
-The pin comes from where an administrator puts it, never from the workspace: a file that only root can
-write, or Jenkins' global environment.
+The pin comes from an administrator, never from the workspace: from a file that only root can write, or
+Jenkins' global environment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PIN_FILE = Path("/etc/jenkins-release/trust.toml")
 PIN_VARIABLE = "JENKINS_RELEASE_TRUST_ROOT"
 SOON = timedelta(days=30)
-"""How long before a version expires decisions begin to say so."""
+"""How long before the expiry of a version decisions begin to say so."""
 WORKSPACE = "release.toml of the workspace"
 _KEY = "roots"
 _MAX_PIN_BYTES = 65536
@@ -36,11 +36,11 @@ _MAX_PIN_BYTES = 65536
 
 @dataclass(frozen=True)
 class PinFile:
-    """The file with the pins of a machine. No variable and no option leads elsewhere.
+    """The file with the pins of a machine. No variable or option can change its path.
 
     Attributes:
         path: The file.
-        owner: User id that has to own it; the folders above it may belong to root as well.
+        owner: User id that must own it; the folders above it may also belong to root.
     """
 
     path: Path = PIN_FILE
@@ -50,7 +50,7 @@ class PinFile:
         """Return the pins; None without a file.
 
         Raises:
-            ConfigurationError: Somebody else could have written it, it cannot be read, or it holds no pin.
+            ConfigurationError: Someone else could have written it, it cannot be read, or it contains no pin.
         """
         from jenkins_release.rules.gate.trust import Pin
 
@@ -59,7 +59,7 @@ class PinFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._unusable(f"cannot be looked at: {error.strerror}") from error
+            raise self._unusable(f"cannot be read: {error.strerror}") from error
         self._require_guarded()
         try:
             with self.path.open("rb") as file:
@@ -70,19 +70,19 @@ class PinFile:
             raise self._unusable("cannot be read: it is nested too deeply") from error
         roots = values.get(_KEY)
         if set(values) != {_KEY} or not isinstance(roots, list) or not roots:
-            raise self._unusable(f"holds other things than {_KEY}, a list of pins")
+            raise self._unusable(f"contains something other than {_KEY}, a list of pins")
         return tuple(Pin.parse(str(root), str(self.path)) for root in roots)
 
     def _require_guarded(self) -> None:
-        """Refuse a file that others than its owner could change, or exchange with a folder above it."""
+        """Refuse a file that anyone but its owner could change, or replace with a folder above it."""
         for place in (self.path, *self.path.parents):
             found = place.lstat()
             loose = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            # In a sticky folder, such as /tmp, nobody renames or removes what belongs to others.
+            # In a sticky folder, such as /tmp, users cannot rename or remove what belongs to others.
             sticky = place != self.path and found.st_mode & stat.S_ISVTX
             kind = stat.S_ISREG if place == self.path else stat.S_ISDIR
             if not kind(found.st_mode):
-                raise self._unusable(f"is not safe: {place} is a link or something else than it should be")
+                raise self._unusable(f"is not safe: {place} is a link or of the wrong type")
             if found.st_uid not in ({self.owner} if place == self.path else {0, self.owner}):
                 raise self._unusable(f"is not safe: {place} belongs to the user id {found.st_uid}")
             if loose and not sticky:
@@ -93,25 +93,25 @@ class PinFile:
     def _unusable(self, why: str) -> ConfigurationError:
         return ConfigurationError(
             f"the pin of the trust root in {self.path} {why}",
-            hint=f'it holds one line, {_KEY} = ["sha256:DIGEST:VERSION"], and belongs to root: '
+            hint=f'it must contain one line, {_KEY} = ["sha256:DIGEST:VERSION"], and belong to root: '
             f"chown root: {self.path} && chmod 644 {self.path}",
         )
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What decides for a product.
+    """What applies to a product.
 
     Attributes:
         policy: The policy's section.
-        trusted_keys: The sections of the keys that are believed.
-        version: The trust document in force; None where no root is pinned.
-        versions: The versions from the pinned one to that; empty where no root is pinned.
-        pins: The pins; empty where no root is pinned.
+        trusted_keys: The sections of the trusted keys.
+        version: The trust document in force; None if no root is pinned.
+        versions: The versions from the pinned one to that; empty if no root is pinned.
+        pins: The pins; empty if no root is pinned.
         pinned_in: Where they come from.
         location: Where the documents are.
-        note: One line for every decision that rests on it.
-        documents: The bytes of every published version, those before the pinned one too.
+        note: A line for every decision that relies on it.
+        documents: The bytes of every published version, including those before the pinned one.
     """
 
     policy: PolicySection
@@ -126,27 +126,27 @@ class Trust:
 
     @property
     def claim(self) -> dict[str, Any]:
-        """What promotions and publications record: version and digest, nothing without a pinned root."""
+        """What promotions and publications record: version and digest; empty without a pinned root."""
         if self.version is None:
             return {}
         return {"trust": {"version": self.version.number, "digest": self.version.digest}}
 
 
 def pinned(environ: Mapping[str, str], file: PinFile) -> tuple[tuple[Pin, ...], str]:
-    """Return the pins and where they come from; no pin where no root is pinned.
+    """Return the pins and where they come from; no pins if no root is pinned.
 
     Raises:
-        ConfigurationError: A pin is unusable, the variable is there and empty, or file and environment name
-            different ones.
+        ConfigurationError: A pin is unusable, the variable is set but empty, or file and environment name
+            different pins.
     """
     from jenkins_release.rules.gate.trust import Pin
 
     text = environ.get(PIN_VARIABLE)
     if text is not None and not text.strip():
-        # As after PIN=$(command that failed): the workspace is not to decide because of that.
+        # As after PIN=$(command that failed), which must not let the workspace decide.
         raise ConfigurationError(
-            f"{PIN_VARIABLE} is set, and holds no pin",
-            hint="'jenkins-release trust show' prints the pin; unset the variable if no root is to be pinned",
+            f"{PIN_VARIABLE} is set, but contains no pin",
+            hint="'jenkins-release trust show' prints the pin; unset the variable to pin no root",
         )
     given = tuple(Pin.parse(word, PIN_VARIABLE) for word in (text or "").split())
     written = file.read()
@@ -161,7 +161,7 @@ def pinned(environ: Mapping[str, str], file: PinFile) -> tuple[tuple[Pin, ...], 
 
 
 def from_workspace(configuration: Configuration) -> Trust:
-    """Return what decides where no root is pinned: ``release.toml``."""
+    """Return what applies if no root is pinned: ``release.toml``."""
     return Trust(configuration.policy, configuration.trusted_keys)
 
 
@@ -173,18 +173,19 @@ def load_trust(
     published: Mapping[int, bytes],
     now: datetime,
 ) -> Trust:
-    """Find out what decides where a root is pinned: the newest version of its trust document.
+    """Find out what applies if a root is pinned: the newest version of its trust document.
 
     Args:
         configuration: ``release.toml``, which must not contradict it.
         pins: The pins; see :func:`pinned`.
         pinned_in: Where they come from.
         location: Where the documents are.
-        published: Number to bytes of every version that is there.
+        published: Number to bytes of every published version.
         now: The time, UTC.
 
     Raises:
-        GateRefused: The trust document is missing, rolled back or expired, or ``release.toml`` is against it.
+        GateRefused: The trust document is missing, rolled back or expired, or ``release.toml`` contradicts
+            it.
         IntegrityError: The documents are not those that its keys signed.
     """
     from jenkins_release.rules.gate.trust import in_force, misfits, walk
@@ -195,7 +196,7 @@ def load_trust(
     problems = misfits(version, configuration)
     if problems:
         raise GateRefused(
-            f"release.toml is against version {version.number} of the trust document: {problems[0]}",
+            f"release.toml contradicts version {version.number} of the trust document: {problems[0]}",
             hint="correct release.toml, or have the holders of the root keys sign another version",
             reasons=problems,
         )
@@ -220,7 +221,7 @@ def load_trust(
 
 
 def authorities(versions: Sequence[TrustVersion]) -> list[Authority]:
-    """Return versions as those who receive a release need them: a key that was revoked later is revoked.
+    """Return versions for those who receive a release: keys that were revoked later are revoked.
 
     Raises:
         ConfigurationError: A key in a version cannot be used.
@@ -249,7 +250,7 @@ def _differs(
     trusted_policy: PolicySection,
     trusted_keys: Sequence[TrustedKeySection],
 ) -> bool:
-    """Whether a workspace asks for something else; one that asks for nothing does not."""
+    """Whether a workspace requires something else; one without a policy does not."""
     from jenkins_release.steps.context.trusted_keys import public_key
 
     def shown(key: TrustedKeySection) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Where the versions of a trust document are published: ``1.root.json``, ``2.root.json``, ... each once.
 
-The place proves nothing: what is read there is believed only from a pinned version on.
+The place proves nothing: what is read there is trusted only from a pinned version on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER = ".trust"
 MAX_VERSIONS = 1000
-"""Most versions that are read from one place."""
+"""Maximum versions that are read from one place."""
 _NAME = re.compile(r"([1-9][0-9]{0,5})\.root\.json")
 
 
@@ -27,23 +27,23 @@ class TrustStore(Protocol):
 
     @property
     def name(self) -> str:
-        """The place as people read it."""
+        """The readable name of the place."""
         ...
 
     def read(self) -> dict[int, bytes]:
-        """Return number to bytes of every version that is there.
+        """Return number to bytes of every published version.
 
         Raises:
-            IntegrityError: Far too many or far too large.
+            IntegrityError: There are far too many, or one is far too large.
             RemoteError: The place cannot be reached.
         """
         ...
 
     def write(self, number: int, data: bytes) -> None:
-        """Publish a version; what is there already is never replaced.
+        """Publish a version; existing ones are never replaced.
 
         Raises:
-            IntegrityError: Another version has the number.
+            IntegrityError: The number has another version.
             RemoteError: The place cannot be reached.
         """
         ...
@@ -66,7 +66,7 @@ def read_versions(
     *,
     pinned: bool = False,
 ) -> dict[int, bytes]:
-    """Read every version that is there.
+    """Read every published version.
 
     Args:
         store: The place.
@@ -74,16 +74,16 @@ def read_versions(
         pinned: Whether a root is pinned, for the hint.
 
     Raises:
-        IntegrityError: Far too many or far too large.
-        RemoteError: The place cannot be reached; it names the trust document.
+        IntegrityError: There are far too many, or one is far too large.
+        RemoteError: The place cannot be reached; the message names the trust document.
     """
     try:
         return retry(f"read the trust document in {store.name}", store.read)
     except RemoteError as error:
         raise RemoteError(
             f"the trust document in {store.name} cannot be read: {error.message}",
-            hint=("a root is pinned: nothing is decided without its document. " if pinned else "")
-            + (error.hint or "see that the place can be reached"),
+            hint=("a root is pinned, and nothing can be decided without its document. " if pinned else "")
+            + (error.hint or "make sure that the place can be reached"),
         ) from error
 
 
@@ -101,7 +101,7 @@ class ShareTrustStore:
 
     @property
     def name(self) -> str:
-        """The folder as a person reads it."""
+        """The readable path of the folder."""
         from jenkins_release.share.staging import shown_path
 
         return shown_path(self._share, self._folder)
@@ -119,7 +119,7 @@ class ShareTrustStore:
         return {number: read_bounded(self._share, self._path(file_name(number))) for number in numbers}
 
     def write(self, number: int, data: bytes) -> None:
-        """See :class:`TrustStore`; renamed into place in one step, then read-only where that is possible."""
+        """See :class:`TrustStore`; renamed into place in one step, then read-only if that is possible."""
         from jenkins_release.share.protocol import PathExists
         from jenkins_release.share.staging import read_bounded, write_new
 
@@ -141,8 +141,8 @@ class S3TrustStore:
 
     Args:
         bucket: The bucket.
-        prefix: Folder in it; empty for all of it.
-        region: AWS region that it is configured to be in; empty for the one that it is in.
+        prefix: Folder in it; empty for the whole bucket.
+        region: Configured AWS region; empty for the bucket's actual one.
         default_region: Region to ask first if ``region`` is empty.
         limits: How long a call may take.
     """
@@ -184,7 +184,7 @@ class S3TrustStore:
         listed = self._bucket.call("list_objects_v2", f"list {self.name}", Prefix=self._prefix, Delimiter="/")
         if listed.get("IsTruncated"):
             raise IntegrityError(
-                f"{self.name} holds more than {MAX_VERSIONS} files: give it a folder for itself"
+                f"{self.name} holds more than {MAX_VERSIONS} files: give it a separate folder"
             )
         names = [str(each["Key"]).removeprefix(self._prefix) for each in listed.get("Contents", [])]
         numbers = _bounded([number for name in names if (number := version_number(name))], self.name)
@@ -218,7 +218,7 @@ class S3TrustStore:
 def _bounded(numbers: list[int], where: str) -> list[int]:
     if len(numbers) > MAX_VERSIONS:
         raise IntegrityError(
-            f"{where} holds {len(numbers)} versions of a trust document, at most {MAX_VERSIONS} are read",
+            f"{where} holds {len(numbers)} versions of a trust document, expected at most {MAX_VERSIONS}",
             hint="find out who wrote them",
         )
     return sorted(numbers)
@@ -226,6 +226,6 @@ def _bounded(numbers: list[int], where: str) -> list[int]:
 
 def _other(where: str) -> IntegrityError:
     return IntegrityError(
-        f"{where} is there already, with other content: a version is never replaced",
-        hint="draft the next version from what is published: 'trust update'",
+        f"{where} already exists with different content: versions are never replaced",
+        hint="draft the next version from the published one: 'trust update'",
     )

@@ -1,4 +1,4 @@
-"""Trusted keys: from what the configuration says of them to the public keys themselves."""
+"""Trusted keys: from their configuration to the public keys themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jenkins_release.keys import load_public_key
 from jenkins_release.records.attestation import TrustedKey
 
 PEM = "-----BEGIN "
-"""How a public key begins that stands in the entry itself, as in a trust document."""
+"""Beginning of a public key that is in the entry itself, as in a trust document."""
 
 
 def public_key(section: TrustedKeySection) -> SSlibKey:
@@ -54,8 +54,8 @@ def load_trusted_keys(sections: Sequence[TrustedKeySection]) -> tuple[TrustedKey
             mistakes.append(f"trusted_keys {trusted.name!r}: is the same public key as {other!r}")
     if mistakes:
         raise ConfigurationError(
-            "not every trusted key can be used",
-            hint="one entry for each public key, with all its roles; its name is who holds it",
+            "some trusted keys cannot be used",
+            hint="use one entry for each public key, with all its roles; its name is its holder",
             reasons=mistakes,
         )
     return tuple(found)

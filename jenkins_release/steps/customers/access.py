@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class IamPlace:
-    """Where a product's customers stand in IAM.
+    """Where a product's customers are in IAM.
 
     Attributes:
         path: IAM path of the users.
@@ -52,7 +52,7 @@ class IamPlace:
 
 
 def iam_place(services: Services) -> IamPlace:
-    """Return where the configured product's customers stand."""
+    """Return where the configured product's customers are in IAM."""
     section, ecr = services.configuration.customers, services.configuration.ecr
     product = services.configuration.product.name
     path = section.path or default_path(product)
@@ -71,13 +71,13 @@ def require_user(customer: Customer, services: Services) -> IamUser:
     """Return the IAM user of a customer.
 
     Raises:
-        ConfigurationError: There is none, or the user stands for somebody else.
+        ConfigurationError: There is none, or the user is someone else.
     """
     user = services.iam.user(customer.user)
     if user is None:
         raise ConfigurationError(
             f"{customer.name} has no access: there is no IAM user {customer.user}",
-            hint="'jenkins-release customer list' shows who has; 'customer issue' gives it",
+            hint="'jenkins-release customer list' shows who has access; 'customer issue' grants it",
         )
     same_customer(user.tags, customer)
     return user
@@ -92,19 +92,19 @@ def require_no_console(name: str, services: Services) -> None:
     if services.iam.has_console(name):
         raise GateRefused(
             f"the IAM user {name} has a login profile: customers get no console access",
-            hint="remove it with 'aws iam delete-login-profile', and find out who made it",
+            hint="remove it with 'aws iam delete-login-profile', and find out who created it",
         )
 
 
 def require_place(handover: HandOver | None, customer: Customer, environ: Mapping[str, str]) -> HandOver:
-    """Return where a new key leaves to, also before a dry run: without one there is nothing to do it with.
+    """Return where a new key goes, even for a dry run: nothing can be done without it.
 
     Raises:
-        ConfigurationError: There is none, or it is another user's.
+        ConfigurationError: There is none, or it belongs to another user.
     """
     if handover is None:
         raise ConfigurationError(
-            f"nowhere to hand the new key of {customer.name} over to",
+            f"there is no place to hand over the new key of {customer.name}",
             hint="give --secret or --file" + ("" if in_build(environ) else "; on a terminal also --terminal"),
         )
     handover.require_for(customer.user)
@@ -112,13 +112,13 @@ def require_place(handover: HandOver | None, customer: Customer, environ: Mappin
 
 
 def seen(what: str, look: Callable[[], T], shows: Callable[[T], bool], services: Services) -> T:
-    """Look until something that was just written shows: IAM answers with what was before for a while.
+    """Poll until something that was just written is visible: for a while, IAM answers with the old state.
 
     Args:
         what: What was written, for messages: ``the user skydrm-acme``.
         look: Reads it.
         shows: Whether what was read has it.
-        services: How long to insist.
+        services: How long to retry.
 
     Raises:
         RemoteError: It does not show after the retries.
@@ -128,8 +128,8 @@ def seen(what: str, look: Callable[[], T], shows: Callable[[T], bool], services:
         found = look()
         if not shows(found):
             raise RemoteError(
-                f"AWS does not show {what} yet, which was written a moment ago",
-                hint="run the command again in a minute: it goes on from there",
+                f"AWS does not show {what} yet, which was just written",
+                hint="run the command again in a minute; it continues from there",
                 retryable=True,
             )
         return found
@@ -142,9 +142,9 @@ def seen(what: str, look: Callable[[], T], shows: Callable[[T], bool], services:
 
 
 def settle(what: str, look: Callable[[], T], shows: Callable[[T], bool], services: Services) -> None:
-    """Wait until something that was written last shows, so that the next command does not miss it.
+    """Wait until the last change is visible, so that the next command does not miss it.
 
-    What was done stays done: that it does not show in time is only warned of.
+    The change stays: if it is not visible in time, only a warning is logged.
     """
     try:
         seen(what, look, shows, services)
@@ -176,12 +176,12 @@ def new_key(name: str, known: Collection[str], services: Services) -> Credential
 
     Args:
         name: Name of the user.
-        known: Ids of the keys that the caller has seen and leaves as they are.
+        known: Ids of the keys that the caller has seen and keeps.
         services: IAM.
 
     Raises:
         ConfigurationError: The user has as many as IAM allows.
-        RemoteError: IAM failed; retryable where it counts keys that the caller has not seen.
+        RemoteError: IAM failed; retryable if it counts keys that the caller has not seen.
     """
     try:
         return services.iam.create_key(name)
@@ -189,15 +189,15 @@ def new_key(name: str, known: Collection[str], services: Services) -> Credential
         if len({*known}) >= MOST_KEYS:
             raise
         raise RemoteError(
-            f"IAM counts more keys of {name} than it showed: {error.message}",
+            f"IAM counts more keys of {name} than it listed: {error.message}",
             hint="run the command again in a minute",
             retryable=True,
         ) from error
 
 
 def name_lost_key(error: RemoteError) -> None:
-    """Say in the hint of an error that a key may have been made, and the answer lost."""
-    lost = "IAM may have made a key whose secret nobody has: the same command again deletes it"
+    """Say in the hint of an error that a key may have been created although the answer was lost."""
+    lost = "IAM may have created a key whose secret is lost; running the command again deletes it"
     error.hint = f"{error.hint}; {lost}" if error.hint else lost
 
 
@@ -212,7 +212,7 @@ def await_key(name: str, key_id: str, services: Services) -> None:
 
 
 def own_credentials(services: Services) -> Credentials | None:
-    """Return the customer's own key, where the environment has it.
+    """Return the customer's own key, if the environment has it.
 
     Raises:
         ConfigurationError: Only half of it is there.
@@ -222,14 +222,14 @@ def own_credentials(services: Services) -> Credentials | None:
     key_id, value = services.environ.get(CUSTOMER_KEY_ID), secret(CUSTOMER_KEY_SECRET, services.environ)
     if bool(key_id) != (value is not None):
         raise ConfigurationError(
-            "only half of the customer's key is given",
+            "only half of the customer's key is set",
             hint=f"set {CUSTOMER_KEY_ID} and {CUSTOMER_KEY_SECRET}",
         )
     return Credentials(key_id, value) if key_id and value is not None else None
 
 
 def key_access(credentials: Credentials, services: Services) -> KeyAccess:
-    """Return ECR as the holder of a key sees it."""
+    """Return ECR, used with a customer's key."""
     from jenkins_release.registry.key_access import KeyAccess
 
     scope = iam_place(services).scope
@@ -318,7 +318,7 @@ def prove_key(credentials: Credentials, services: Services, *, limited: bool = F
             if tried.verdict == "unknown key" or denied:
                 raise RemoteError(
                     f"the new key {credentials.key_id} is refused {tried.action}: {tried.said}",
-                    hint="a new key takes up to 15 seconds; run the command again: another key is made",
+                    hint="a new key takes up to 15 seconds; run the command again, which creates another key",
                     retryable=True,
                 )
         return pushed
@@ -330,7 +330,7 @@ def prove_key(credentials: Credentials, services: Services, *, limited: bool = F
             raise ConfigurationError(
                 f"there is no repository {name}: whether the new key {credentials.key_id} may push to it "
                 "cannot be tried, so it was not handed over",
-                hint="promote a release first, which makes the repository, or create it",
+                hint="promote a release first, which creates the repository, or create it yourself",
             )
         if tried.verdict != "denied":
             raise GateRefused(

@@ -1,4 +1,4 @@
-"""Let an AWS account of a customer's own pull, and take that back: no user, no key, no secret."""
+"""Let a customer's own AWS account pull, and revoke that: no user, no key, no secret."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class AccountRequest:
 
 @dataclass(frozen=True)
 class AccountReport:
-    """What became of the account's access.
+    """The result for the account's access.
 
     Attributes:
         customer: Name of the customer.
@@ -59,7 +59,7 @@ class AccountReport:
 
 
 def issue_account(request: AccountRequest, services: Services) -> AccountReport:
-    """Let an account pull from every repository of the product; done where it may.
+    """Let an account pull from every repository of the product, unless it may already.
 
     Raises:
         ConfigurationError: The request is wrong, the account is the registry's own, or the customer
@@ -80,7 +80,7 @@ def issue_account(request: AccountRequest, services: Services) -> AccountReport:
         if other:
             raise ConfigurationError(
                 f"{customer.name} pulls from {name} with another account: {account_of(other[0])}",
-                hint="take that away first: 'customer revoke' with --kind aws-account",
+                hint="revoke that first: 'customer revoke' with --kind aws-account",
             )
     changed = []
     for name, policy in found:
@@ -97,9 +97,9 @@ def issue_account(request: AccountRequest, services: Services) -> AccountReport:
 
 
 def revoke_account(name: str, services: Services, *, dry_run: bool = False) -> AccountReport:
-    """Take a customer's statements out of the policies of the repositories.
+    """Remove a customer's statements from the repository policies.
 
-    The customer's own roles may mint tokens further on; each pull is decided anew, and refused.
+    The customer's own roles can still get tokens, but each pull is checked, and refused.
 
     Args:
         name: Name of the customer.

@@ -1,4 +1,4 @@
-"""List and audit: who has access, and what of it is not as it should be. Changes nothing."""
+"""List and audit: who has access, and what is wrong with it. Changes nothing."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ class AuditReport:
 
     Attributes:
         users: How many users stand under the path.
-        findings: Everything that is not as it should be.
+        findings: Everything that is wrong.
     """
 
     users: int
     findings: tuple[Finding, ...]
 
     def problem(self) -> GateRefused | None:
-        """Return the refusal that the findings amount to, None where there are none."""
+        """Return the refusal that the findings amount to, None if there are none."""
         if not self.findings:
             return None
         count = f"{len(self.findings)} finding{'s' if len(self.findings) > 1 else ''}"
@@ -96,7 +96,7 @@ class AuditReport:
 
 
 def list_customers(services: Services) -> CustomerList:
-    """Return everybody who has access, and the supported lines.
+    """Return everyone who has access, and the supported lines.
 
     Raises:
         RemoteError: AWS refused or failed.
@@ -139,7 +139,7 @@ def _standing(services: Services) -> set[ReleaseVersion]:
 
 
 def audit_customers(services: Services) -> AuditReport:
-    """Compare every customer with what this program would have made.
+    """Compare every customer with what this program would have created.
 
     Raises:
         RemoteError: AWS refused or failed.

@@ -1,4 +1,4 @@
-"""Doctor: can this customer pull, and if not, why. One page, nothing is changed.
+"""Doctor: whether a customer can pull, and if not, why. Changes nothing.
 
 With the vendor's rights it looks into IAM. With the customer's own key, in the environment of the
 customer's machine, it tries what Docker does and needs no further right.
@@ -37,9 +37,9 @@ class Check:
 
     Attributes:
         name: What was looked at.
-        good: Whether it is as a pull needs it.
+        good: Whether it is right for a pull.
         said: What was found.
-        hint: What to do where it is not good.
+        hint: What to do if it is not good.
     """
 
     name: str
@@ -54,8 +54,8 @@ class DoctorReport:
 
     Attributes:
         customer: Name of the customer.
-        checks: Everything that was looked at, in the order in which a pull needs it.
-        remarks: What does not hinder a pull and should be looked at.
+        checks: All checks, in the order in which a pull needs them.
+        remarks: What does not prevent a pull but should be checked.
     """
 
     customer: str
@@ -64,11 +64,11 @@ class DoctorReport:
 
     @property
     def can_pull(self) -> bool:
-        """Whether everything that was looked at is good."""
+        """Whether all checks are good."""
         return all(check.good for check in self.checks)
 
     def problem(self) -> GateRefused | None:
-        """Return the refusal, None where the customer can pull."""
+        """Return the refusal, None if the customer can pull."""
         if self.can_pull:
             return None
         bad = [check for check in self.checks if not check.good]
@@ -90,7 +90,7 @@ def examine_customer(
     Args:
         name: Name of the customer.
         services: Configuration, IAM, environment.
-        address: Public address that the customer's requests come from; only needed where the access
+        address: Public address that the customer's requests come from; only needed if the access
             is limited to networks.
         reference: Tag to pull with the customer's key. Of an image that is missing no layer is read.
 
@@ -143,7 +143,7 @@ def _key_checks(user: SeenUser) -> list[Check]:
     ]
     handed = tag.delivered_keys(user.tags)
     good = any(key.active and key.key_id in handed for key in user.keys)
-    return [Check("key", good, "; ".join(shown) or "none", "'customer rotate' makes a new one")]
+    return [Check("key", good, "; ".join(shown) or "none", "'customer rotate' creates a new one")]
 
 
 def _policy_checks(user: SeenUser, services: Services, address: str) -> list[Check]:
@@ -163,7 +163,7 @@ def _policy_checks(user: SeenUser, services: Services, address: str) -> list[Che
         answer = evaluate(policies, call, boundary)
         if answer != "allow":
             refused.append(f"{call.action} on {call.resource}: {answer}")
-    hint = "'customer issue' with the same customer and ticket mends policy and boundary"
+    hint = "'customer issue' with the same customer and ticket fixes policy and boundary"
     if networks and address:
         hint = f"the access is limited to {', '.join(networks)}; {hint}"
     found = Check("policy", not refused, refused[0] if refused else "allows every repository", hint)
@@ -201,7 +201,7 @@ def _checked(what: str, attempt: Callable[[], Tried]) -> Check:
         return Check(what, False, error.message, error.hint)
     hint = {
         "unknown key": "the key is inactive, deleted or mistyped; a new one takes up to 15 seconds",
-        "denied": "the access was revoked, or this machine's address is not one that may pull",
+        "denied": "the access was revoked, or this machine's address must not pull",
         "no such thing": "the repository is missing: tell your vendor",
     }.get(tried.verdict, "")
     return Check(what, tried.verdict == "allowed", "works" if not hint else tried.said, hint)

@@ -1,7 +1,7 @@
 """Handing an access key over: an encrypted file, AWS Secrets Manager, or somewhere that shows it once.
 
-A hand-over can say whether it holds a key already. That is how a run that died between making a key
-and noting it is finished without a second one.
+A hand-over can say whether it already has a key. So a run that died between creating a key and noting it is
+finished without a second key.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class HandedKey:
 
 
 class HandOver(Protocol):
-    """Where a secret leaves to."""
+    """Where a secret goes."""
 
     def require_for(self, user: str) -> None:
         """Refuse, before a key is made, a place that is not this user's. Raises ConfigurationError."""
         ...
 
     def holds(self, user: str, key_id: str) -> bool:
-        """Whether the key was handed over here; False where that cannot be known."""
+        """Whether the key was handed over here; False if that cannot be known."""
         ...
 
     def give(self, key: HandedKey) -> None:
@@ -108,13 +108,11 @@ class FileHandOver:
         if passphrase is not None and len(passphrase.get_secret_value()) < _MIN_PASSPHRASE:
             raise ConfigurationError(
                 f"the passphrase of the hand-over file has fewer than {_MIN_PASSPHRASE} characters",
-                hint="tell the customer a longer one, over another way than the file",
+                hint="use a longer one, and send it to the customer in another way than the file",
             )
         place = folder if folder.exists() else folder.absolute().parent
         if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-            raise ConfigurationError(
-                f"{folder} is not a folder that can be written to", hint="give --file FOLDER"
-            )
+            raise ConfigurationError(f"{folder} is not a writable folder", hint="give --file FOLDER")
         self._folder = folder
         self._recipients = [_recipient(text) for text in recipients]
         self._passphrase = passphrase
@@ -148,7 +146,7 @@ class FileHandOver:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             temporary.unlink(missing_ok=True)
-            # Nobody else's file, and no link to one.
+            # Neither another user's file nor a link to one.
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -160,7 +158,7 @@ class FileHandOver:
                 temporary.unlink()
             raise ConfigurationError(
                 f"{target} cannot be written: {error.strerror}",
-                hint="run the command again: the key that was made is replaced",
+                hint="run the command again, which replaces the created key",
             ) from error
 
     def place(self, user: str, key_id: str) -> str:
@@ -181,19 +179,19 @@ class SecretHandOver:
         self._name = name
 
     def require_for(self, user: str) -> None:
-        """Refuse a secret of somebody else: writing to it would take that key away.
+        """Refuse another user's secret: writing to it would replace that user's key.
 
         Raises:
-            ConfigurationError: It is another user's, or nobody knows whose.
+            ConfigurationError: It belongs to another user, or the owner is unknown.
         """
         owner = self._store.owner(self._name)
         if owner in {None, user}:
             return
         raise ConfigurationError(
-            f"the secret {self._name} is that of {owner}, expected {user}"
+            f"the secret {self._name} belongs to {owner}, expected {user}"
             if owner
             else f"the secret {self._name} was not made by this program",
-            hint=f"give another name, or tag the secret {OWNER}={user} to have it written to",
+            hint=f"give another name, or tag the secret {OWNER}={user} to allow writing to it",
         )
 
     def holds(self, user: str, key_id: str) -> bool:  # noqa: ARG002 - the version says which key it is
@@ -210,7 +208,7 @@ class SecretHandOver:
         self._store.put(self._name, key_id, text, owner=key.user, description=described)
         if not self._store.holds(self._name, key_id):
             raise RemoteError(
-                f"the secret {self._name} does not show the key {key_id} that was written a moment ago",
+                f"the secret {self._name} does not show the key {key_id} that was just written",
                 hint="run the command again",
                 retryable=True,
             )
@@ -228,6 +226,6 @@ def _recipient(text: str) -> object:
         return kind.from_str(text.strip())
     except (pyrage.RecipientError, ValueError) as error:
         raise ConfigurationError(
-            f"the recipient {text[:24]!r}... is not a public key that age knows: {error}",
+            f"the recipient {text[:24]!r}... is not a public key that age supports: {error}",
             hint="give what 'age-keygen -y' prints (age1...), or a line of ssh-ed25519 or ssh-rsa",
         ) from error

@@ -54,7 +54,7 @@ class IssueRequest:
     Attributes:
         customer: Name of the customer.
         ticket: Ticket that asks for it.
-        handover: Where the secret leaves to; only needed where a key is made.
+        handover: Where the secret leaves to; only needed if a key is made.
         networks: Networks that requests have to come from; any where empty. For an existing customer
             empty leaves them as they are, and ``any`` lifts the limit.
         expires_days: Days until the access ends; ``customers.expires_days`` by default. An existing
@@ -82,8 +82,8 @@ class IssueReport:
         expires: Last day of the access, in UTC; the policy ends with it.
         networks: Networks that requests have to come from.
         policy: The policy.
-        done: What was done, in order; nothing where all of it existed.
-        key_id: The key that was made and handed over now; empty where none was.
+        done: What was done, in order; nothing if all of it existed.
+        key_id: The key that was made and handed over now; empty if none was.
         place: Where its secret is.
     """
 
@@ -100,7 +100,7 @@ class IssueReport:
 
 
 def issue_customer(request: IssueRequest, services: Services) -> IssueReport:
-    """Give a customer access, finish an issue that died, or say what exists.
+    """Give a customer access, finish an issue that died, or report what exists.
 
     An existing customer keeps keys and ticket; policy and boundary are brought in line with the
     product's repositories, networks and expiry where the request names them.
@@ -173,7 +173,7 @@ class _Doing:
     def __call__(self, what: str, action: Callable[[], None]) -> None:
         self.steps.append(what)
         if not self.dry_run:
-            # What was made a moment ago may not be known everywhere in IAM yet.
+            # IAM may not know everywhere yet what was just created.
             self._services.retry(what, action)
 
 
@@ -182,7 +182,7 @@ def _check_existing(user: IamUser, customer: Customer, place: IamPlace) -> None:
     same_customer(user.tags, customer)
     if user.path != place.path:
         raise ConfigurationError(
-            f"the IAM user {user.name} stands under {user.path}, expected {place.path}",
+            f"the IAM user {user.name} is under {user.path}, expected {place.path}",
             hint="set customers.path, or move the user with 'aws iam update-user --new-path'",
         )
     if user.tags.get(tag.REVOKED_AT):
@@ -193,7 +193,7 @@ def _check_existing(user: IamUser, customer: Customer, place: IamPlace) -> None:
 
 
 def _made(customer: Customer, services: Services) -> IamUser:
-    """Read the user that was just made; somebody else may have been faster, under another spelling."""
+    """Read the user that was just created; someone else may have been faster, under another spelling."""
     user = seen(
         f"the user {customer.user}",
         lambda: services.iam.user(customer.user),
@@ -207,7 +207,7 @@ def _made(customer: Customer, services: Services) -> IamUser:
 
 
 def _sets_expiry(request: IssueRequest, user: IamUser) -> bool:
-    """Whether the access gets another last day: it is asked for, or none is on record that can be read."""
+    """Whether the access gets another last day: it is requested, or there is no readable one on record."""
     return bool(request.expires_days) or tag.day_of(user.tags, tag.EXPIRES) is None
 
 
@@ -266,7 +266,7 @@ def _await_boundary(place: IamPlace, boundary: Mapping[str, Any], services: Serv
         )
     except RemoteError as error:
         raise RemoteError(
-            error.message, hint=f"{error.hint}; is there a policy of that name under another path?"
+            error.message, hint=f"{error.hint}; is there a policy with that name under another path?"
         ) from error
 
 

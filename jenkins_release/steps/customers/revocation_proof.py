@@ -1,4 +1,4 @@
-"""The proof of a revocation: what the keys of a user are answered once its access has ended."""
+"""The proof of a revocation: how AWS answers a user's keys once the access has ended."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ class OwnKey:
 
     @classmethod
     def at_hand(cls, user: str, services: Services) -> OwnKey | None:
-        """Return the key that the environment names, None where it names none.
+        """Return the key that the environment names, None if it names none.
 
         Raises:
-            ConfigurationError: It is somebody else's: what it may do would prove nothing.
+            ConfigurationError: It belongs to someone else, so what it may do proves nothing.
         """
         found = own_credentials(services)
         if found is None:
             return None
         if found.key_id not in {key.key_id for key in services.iam.keys(user)}:
             raise ConfigurationError(
-                f"{CUSTOMER_KEY_ID} names {found.key_id}, which is no key of {user}: nothing was changed",
+                f"{CUSTOMER_KEY_ID} names {found.key_id}, which is not a key of {user}: nothing was changed",
                 hint="set it to the customer's key, or leave it out",
             )
         return cls(found, services)
 
     def log_in(self) -> None:
-        """Mint a token while the key still can: it will outlive the key."""
+        """Get a token while the key still can: it outlives the key."""
         try:
             self._logged_in = self._access.token().verdict == "allowed"
         except ReleaseError as error:
@@ -86,7 +86,7 @@ class OwnKey:
 
 
 def _some_tag(repository: str, services: Services) -> str:
-    """Return a tag that is there, so that nothing but the revocation refuses its pull."""
+    """Return an existing tag, so that only the revocation can refuse its pull."""
     try:
         tags = services.retry(f"list the tags of {repository}", services.registry.tags, repository)
     except ReleaseError as error:
@@ -115,7 +115,7 @@ def probe(user: IamUser, present: list[str], services: Services) -> list[str]:
             raise
         await_key(user.name, credentials.key_id, services)
         _remove_unknown(user, [*present, credentials.key_id], services)
-        # "unknown key" is what a key that is too new is told: only a denial proves anything.
+        # "unknown key" is also the answer for a key that is too new: only a denial is a proof.
         access = key_access(credentials, services)
         return _refused(access, services, lambda verdict: verdict == "denied", "a key made for this")
     finally:
@@ -159,8 +159,8 @@ def _refused(access: KeyAccess, services: Services, enough: Callable[[str], bool
 
 def _still(what: str, shown: str, verdict: str) -> RemoteError:
     return RemoteError(
-        f"{what} with {shown} was answered {verdict!r}, expected a denial",
-        hint="IAM takes some seconds; run 'customer revoke' again, and if it stays so the deny policy is "
+        f"{what} with {shown}: expected the request to be denied, but the answer was {verdict!r}",
+        hint="IAM takes some seconds; run 'customer revoke' again. If nothing changes, the deny policy is "
         "not in force",
         retryable=True,
     )

@@ -1,4 +1,4 @@
-"""Revoke: a customer pulls no more, and that is proven with a key of the same user.
+"""Revoke: a customer can no longer pull, and that is proven with a key of the same user.
 
 The explicit deny comes first: it holds for keys, and for registry tokens that were minted before and
 outlive them. Then the keys are switched off. Then it is tried: with a token that the customer's own
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jenkins_release.aws.iam import AccessKey, IamUser
 
 _UNPROVEN = (
-    "the user has two keys, so none can be made to try with: set "
+    "the user has two keys, so no test key can be created: set "
     f"{CUSTOMER_KEY_ID} and {CUSTOMER_KEY_SECRET} to the customer's key and run it again"
 )
 AccessState = Literal["revoked", "restored", "not revoked", "deleted"]
@@ -62,16 +62,16 @@ class RevokeRequest:
 
 @dataclass(frozen=True)
 class RevokeReport:
-    """What became of the access.
+    """The result for the access.
 
     Attributes:
         customer: Name of the customer.
         state: What it is now, or would be.
         keys: Ids of the keys that it is about.
         proof: What was tried with a key and how AWS answered, line by line.
-        unproven: Why there is no proof; empty where there is one.
+        unproven: Why there is no proof; empty if there is one.
         delete_from: Day from which the user may be deleted; empty afterwards.
-        done: What was done, or would be, in order; nothing where nothing is to do.
+        done: What was done, or would be, in order; nothing if nothing is to do.
     """
 
     customer: str
@@ -209,7 +209,7 @@ def _undo(customer: Customer, user: IamUser, request: RevokeRequest, services: S
 def _delete(customer: Customer, user: IamUser, request: RevokeRequest, services: Services) -> RevokeReport:
     if not user.tags.get(tag.REVOKED_AT):
         raise GateRefused(
-            f"{customer.name} is not revoked: its access is not deleted", hint="revoke it first"
+            f"{customer.name} is not revoked, so the access is not deleted", hint="revoke it first"
         )
     first = _delete_from(user.tags, services)
     if services.now().date().isoformat() < first:

@@ -33,7 +33,7 @@ from jenkins_release.steps.customers.handover import HandOver
 
 _OWN_USE = timedelta(minutes=10)
 _NO_KEY = "none"
-"""Stands for the old key where the customer had none."""
+"""Means that the customer had no old key."""
 RotationState = Literal["handed over", "waiting", "switched off", "deleted", "switched on again"]
 
 
@@ -61,12 +61,12 @@ class RotationReport:
     Attributes:
         customer: Name of the customer.
         state: What was done now; ``waiting`` where it was too early.
-        old: Id of the old key; empty where there was none.
+        old: Id of the old key; empty if there was none.
         new: Id of the new key; empty in a dry run of the first state.
         keys: The keys as they are now.
         next: What comes next, for people; empty at the end.
         place: Where the new secret is, in the first state.
-        done: What was done now, or would be; nothing where it was too early.
+        done: What was done now, or would be; nothing if it was too early.
     """
 
     customer: str
@@ -100,7 +100,7 @@ def rotate_customer(request: RotateRequest, services: Services) -> RotationRepor
     if request.undo:
         if tag.ROTATES not in tags or old is None or new is None:
             raise ConfigurationError(
-                f"{customer.name} has no rotation to undo: no old key is left beside a new one",
+                f"{customer.name} has no rotation to undo: there is no old key next to a new one",
                 hint="'customer list' shows the keys and their states",
             )
         return _switch_on(customer, old, new, request, services)
@@ -136,7 +136,7 @@ def _check_state(customer: Customer, tags: dict[str, str], today: date) -> None:
 def _check_startable(customer: Customer, keys: list[AccessKey]) -> None:
     if len(keys) > 1:
         raise ConfigurationError(
-            f"{customer.name} has two access keys that no rotation made: "
+            f"{customer.name} has two access keys that no rotation created: "
             + ", ".join(key.key_id for key in keys),
             hint="find out which one is used ('customer list') and delete the other; nothing was changed",
         )
@@ -191,14 +191,14 @@ def _switch_off(
     if not request.dry_run:
         services.iam.set_key_active(customer.user, old.key_id, False)
         settle_keys(customer.user, {old.key_id: False}, services)
-    then = "if nothing breaks, run this again and the old key is deleted; --undo switches it on again"
+    then = "if nothing breaks, run this again to delete the old key; --undo switches it on again"
     return _report(customer, "switched off", old.key_id, new.key_id, services, then)
 
 
 def _switch_on(
     customer: Customer, old: AccessKey, new: AccessKey, request: RotateRequest, services: Services
 ) -> RotationReport:
-    """Switch an old key on again; the grace period begins anew, so that the next call leaves it on."""
+    """Switch an old key on again; the grace period starts again, so that the next call leaves it on."""
     if not request.dry_run:
         begun = _from_now(services)
         services.iam.tag(customer.user, begun)

@@ -1,10 +1,10 @@
 """Delete: the images of a withdrawn release out of the registry for good.
 
-A withdrawal keeps the images under a tag of their own. Deleting them ends that: from then on not even
-a pull by digest works. Nothing is deleted that another release needs, another index lists or the SaaS
-stack runs. Of an image that another withdrawn release has too, only this release's own tags go. The
-signed record names each image before it is touched. Then the tags go one by one, after a last look at each
-image; with its last tag ECR deletes an image. A deletion that died is finished by running it again.
+A withdrawal keeps the images under a separate tag. After their deletion, not even a pull by digest works.
+Nothing is deleted that another release needs, another index lists or the SaaS stack runs. Of an image that
+another withdrawn release has too, only this release's own tags go. The signed record names each image before
+it is touched. Then the tags go one by one, after a last look at each image; with its last tag ECR deletes an
+image. A deletion that died is finished by running it again.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class DeletedImage:
         repository: Its repository.
         digest: Digest of its manifest.
         tags: Tags of the release, which go with it.
-        pulled: When ECR recorded the last pull; None where it recorded none.
+        pulled: When ECR recorded the last pull; None if it recorded none.
         kept_for: Withdrawn releases that have the image too and keep it; only the tags go then.
         others: What else names it, in words: it is not deleted while there is any.
     """
@@ -99,7 +99,7 @@ class DeletionReport:
         images: What was deleted, or would be; none where nothing is left.
         changed: Whether anything was deleted.
         confirmed: Whether the deletion was confirmed.
-        attestation: File name of the deletion's attestation; empty where there is none.
+        attestation: File name of the deletion's attestation; empty if there is none.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
 
@@ -129,7 +129,7 @@ def delete_images(request: DeletionRequest, services: Services) -> DeletionRepor
     release = _find(request, services)
     if request.confirm and request.confirm != str(release.ref):
         raise ConfigurationError(
-            f"--confirm names {request.confirm!r}, to be deleted are the images of {release.ref}",
+            f"--confirm names {request.confirm!r}, expected {release.ref}, whose images are to be deleted",
             hint=f"--confirm {release.ref} deletes them for good",
         )
     release.opened.require_unaltered()
@@ -193,7 +193,7 @@ def _withdrawn(opened: OpenCandidate) -> Release:
 def _not_withdrawn(what: str) -> GateRefused:
     return GateRefused(
         f"{what} was not withdrawn: only the images of a withdrawn release are deleted",
-        hint="'release withdraw' without --delete takes it from customers first",
+        hint="run 'release withdraw' without --delete first",
         reasons=[f"no withdrawal of {what} by a trusted key is on the share"],
     )
 
@@ -257,7 +257,7 @@ def _held(
             # Not taken for ours: a later build of the version may have the image, and be unreadable now.
             others.append(f"{name}:{tag} names it: finish the withdrawal, or find out which release has it")
         elif tag not in own:
-            others.append(f"{name}:{tag} names it, and is no tag of {release.ref}")
+            others.append(f"{name}:{tag} names it, but is not a tag of {release.ref}")
     for index in indexes:
         listed = f"{name} {held.digest} is listed by the index {index.digest}"
         if (name, index.digest) not in kept_for:
@@ -318,7 +318,7 @@ def _require_unused(
     if reasons:
         raise GateRefused(
             f"an image of {release.ref} is still in use: {reasons[0]}",
-            hint="nothing was deleted: what others use has to go first, or stays",
+            hint="nothing was deleted: remove the other uses first",
             reasons=list(dict.fromkeys(reasons)),
         )
 
@@ -326,7 +326,7 @@ def _require_unused(
 def _running(
     release: Release, promoted: Promotion, images: Sequence[DeletedImage], services: Services
 ) -> list[str]:
-    """Say what of the SaaS stack runs the images, or would start them; nothing where no stack is configured.
+    """Say what of the SaaS stack runs the images, or would start them; nothing if no stack is configured.
 
     What nobody knows counts as theirs.
     """
@@ -343,7 +343,9 @@ def _running(
                 if digest in digests
             ]
             if "" in container.digests:
-                found.append(f"nobody knows which image {part.name} of {stack} runs as {container.container}")
+                found.append(
+                    f"it is unknown which image {part.name} of {stack} runs as {container.container}"
+                )
         found += [
             f"{part.name} of {stack} starts {digest}, as {part.definition} says"
             for digest in sorted(digests & {*part.starts.values()})
@@ -351,7 +353,7 @@ def _running(
         if ref in part.verdict.split(" "):
             found.append(f"{part.name} of {stack} runs {ref}")
         if part.verdict == UNKNOWN:
-            found.append(f"nobody knows what {part.name} of {stack} runs: its last refresh did not end")
+            found.append(f"it is unknown what {part.name} of {stack} runs: its last refresh did not end")
     if status.recorded.release == ref:
         found.append(f"{stack} was refreshed to {ref}")
     return found + [f"of {stack} records were removed: {line}" for line in status.lost]
@@ -434,7 +436,7 @@ def _require_gone(
         left = _look(release, promoted, others, services)
         if left:
             raise RemoteError(
-                f"{left[0].repository} {left[0].digest} was deleted, and the registry still holds it"
+                f"{left[0].repository} {left[0].digest} was deleted, but the registry still has it"
                 + (f" as {left[0].tags[0]}" if left[0].tags else ""),
                 hint="someone else changes the repository; run the deletion again",
                 retryable=True,  # or the answer was from before

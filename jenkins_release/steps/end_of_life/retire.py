@@ -1,7 +1,7 @@
-"""Retire: take out of the registry what lies outside the support window, and nothing else.
+"""Retire: remove only what is outside the support window from the registry.
 
 What is released is told by the promotion attestations on the share, what stands in the registry by
-the registry. A tag goes only where a promotion recorded exactly it: the retirement is signed onto
+the registry. A tag goes only if a promotion recorded exactly it: the retirement is signed onto
 that candidate first, then its tags are removed, and with the last one ECR deletes the image. The
 candidate stays on the share, so promoting it again restores the release.
 """
@@ -68,7 +68,7 @@ class RetireReport:
         removed: Tags that were removed, or would be.
         kept: Tags outside the window that stay, each with the reason.
         attestations: Candidate to the file name of its retirement; empty after a dry run.
-        portal: What was removed from the portal, or would be; nothing where that is not asked for.
+        portal: What was removed from the portal, or would be; nothing if that is not asked for.
         heads: Candidate to the SHA-256 in hex of its retirement's file, to be kept elsewhere.
     """
 
@@ -150,11 +150,11 @@ def _window(releases: Iterable[Release], host: str, services: Services) -> Windo
 
 
 def _promotion(release: Release, host: str) -> Promotion | None:
-    """Return what the promotion left in this registry; None where it went elsewhere or cannot be read."""
+    """Return what the promotion left in this registry; None if it went elsewhere or cannot be read."""
     try:
         promoted = release.promoted()
     except IntegrityError as error:
-        _log.warning("%s is not looked at: %s", release.ref, error.message)
+        _log.warning("%s is ignored: %s", release.ref, error.message)
         return None
     return promoted if promoted.registry == host else None
 

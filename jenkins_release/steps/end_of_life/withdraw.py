@@ -1,4 +1,4 @@
-"""Withdraw: take a bad release from customers, and keep what it was for the record.
+"""Withdraw: take a bad release away from customers, and keep its record.
 
 The signed record stands before the first tag goes: from then on the gate refuses the candidate, so
 a promotion that runs after a withdrawal that died cannot bring the tags back. Running it again
@@ -77,7 +77,7 @@ class WithdrawalReport:
 
 
 def _happened(request: WithdrawRequest, report: WithdrawalReport, __: Services) -> Happened | None:
-    """Customers cannot pull it any more; nothing to tell where it was withdrawn before."""
+    """Customers can no longer pull it; nothing to report if it was already withdrawn."""
     if not report.changed:
         return None
     return Happened(
@@ -172,8 +172,8 @@ def _find(request: WithdrawRequest, services: Services) -> Release | PublishedAl
             found.append(release)
     if not found:
         raise ConfigurationError(
-            f"no build of {version} was promoted: there is nothing to withdraw",
-            hint=f"'jenkins-release release history {version}' tells what happened to it",
+            f"no build of {version} was promoted, so there is nothing to withdraw",
+            hint=f"'jenkins-release release history {version}' shows what happened to it",
         )
     in_force = [release for release in found if release.withdrawal is None]
     if len(in_force) > 1:
@@ -189,7 +189,7 @@ def _find(request: WithdrawRequest, services: Services) -> Release | PublishedAl
 def _must(release: Release | None, ref: CandidateRef) -> Release:
     if release is None:
         raise ConfigurationError(
-            f"{ref} was not promoted: there is nothing to withdraw",
+            f"{ref} was not promoted, so there is nothing to withdraw",
             hint="no promotion attestation by a trusted key is on the share; 'promote status' shows more",
         )
     return release

@@ -51,8 +51,8 @@ class Todo:
 
     Attributes:
         image: What will have been done to the tags that still name the image.
-        stored: The image in the registry, None where the registry holds it no more.
-        repository: Its repository, None where that is gone.
+        stored: The image in the registry, None if the registry holds it no more.
+        repository: Its repository, None if that is gone.
         pinned: Whether the pinning tag names it already.
         returns: Tag to where it goes.
     """
@@ -136,7 +136,7 @@ def require_gone(release: Release, services: Services) -> None:
             if left or (todo.stored is not None and not todo.pinned):
                 shown = f"the tag {left[0]}" if left else "no pinning tag"
                 raise RemoteError(
-                    f"{todo.image.repository}: the tags were removed, and the registry still shows {shown}",
+                    f"{todo.image.repository}: the tags were removed, but the registry still shows {shown}",
                     hint="someone else changes the repository; run the withdrawal again",
                     retryable=True,  # or the answer was from before
                 )
@@ -188,7 +188,7 @@ def _todo(
 ) -> Todo:
     pin = _pin(release, image.digest)
     if _names(stored, pin) not in {None, image.digest}:
-        raise _foreign(image, pin, stored[pin].digest, "it is no tag of this release")
+        raise _foreign(image, pin, stored[pin].digest, "it is not a tag of this release")
     removed, ways = [], {}
     for tag in image.tags:
         digest = _names(stored, tag)
@@ -218,7 +218,7 @@ def _todo(
 
 def _foreign(image: ReleasedImage, tag: str, found: str, hint: str) -> IntegrityError:
     return IntegrityError(
-        f"the tag {image.repository}:{tag} names {found}, the promotion recorded {image.digest}",
+        f"the tag {image.repository}:{tag} names {found}, but the promotion recorded {image.digest}",
         hint=f"nothing was changed: {hint}",
     )
 

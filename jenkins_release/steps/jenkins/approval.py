@@ -1,7 +1,7 @@
-"""Answering the approval of a build that waits, for somebody whose approval the gate would count.
+"""Answers the approval of a waiting build, for a user whose approval the gate would count.
 
-Jenkins lets its administrators answer every question, whatever the job says, and lets the person who
-started a build answer its question. The gate counts neither on that ground: it is asked here first.
+Jenkins lets its administrators answer every question, whatever the job says, and lets the person who started
+a build answer its question. The gate does not count either for that reason, so it is asked here first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jenkins_release.steps.context.services import Services
 
 
 def answer_refusals(user: str, started_by: tuple[str, ...], services: Services) -> list[str]:
-    """Say why the gate would not count an approval by ``user``; empty where nothing is known against it.
+    """Say why the gate would not count an approval by ``user``; empty if nothing is known against it.
 
     Who built and who tested the candidate is not known here; the build asks the whole gate.
 
@@ -32,19 +32,19 @@ def answer_refusals(user: str, started_by: tuple[str, ...], services: Services) 
     if policy.directory.listed and policy.directory.person(user) is None:
         found.append(f"{user} is not in policy.people")
     if "requester" in policy.separate and any(policy.directory.same(user, each) for each in started_by):
-        found.append(f"{user} started the build: the approver must be somebody else")
+        found.append(f"{user} started the build: the approver must be someone else")
     return found
 
 
 def who_may_answer(build: Build, services: Services) -> str:
-    """Say in words from whom the gate takes the approval of a build."""
+    """Describe from whom the gate accepts the approval of a build."""
     policy = services.policy
     same = policy.directory.same
     started = build.started_by if "requester" in policy.separate else ()
     able = [name for name in policy.named_approvers if not any(same(name, each) for each in started)]
     if not policy.approvers:
-        return f"anybody but {', '.join(started)}" if started else "anybody whom the job takes it from"
-    return ", ".join(able) if able else "nobody: policy.approvers names only who started it"
+        return f"anyone but {', '.join(started)}" if started else "anyone whom the job accepts"
+    return ", ".join(able) if able else "no one: policy.approvers names only who started it"
 
 
 def answer_question(
@@ -64,7 +64,7 @@ def answer_question(
         ask: Calls under the retry policy of whoever follows the build.
 
     Returns:
-        The user in whose name it was answered; empty where somebody else was faster.
+        The user in whose name it was answered; empty if somebody else was faster.
 
     Raises:
         GateRefused: The gate, or Jenkins, would not take this user's answer; the build waits on.
@@ -75,7 +75,7 @@ def answer_question(
     if against:
         raise GateRefused(
             f"{user} cannot approve {job} #{build.number}, which waits on: {against[0]}",
-            hint="somebody else has to answer; launch with --request-id and --approve under their token",
+            hint="someone else must answer: launch with --request-id and --approve under their token",
             reasons=against,
         )
     if question.asks_for:
@@ -89,7 +89,7 @@ def answer_question(
         return ""
     except AnswerRefused as error:
         raise GateRefused(
-            f"Jenkins does not take the approval of {job} #{build.number} by {user}: {error.message}",
+            f"Jenkins does not accept the approval of {job} #{build.number} by {user}: {error.message}",
             hint=error.hint,
         ) from error
     return user

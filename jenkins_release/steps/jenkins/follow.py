@@ -77,7 +77,7 @@ class Follower:
         if run.build is None:
             return run, RemoteError(
                 f"{run.job} was cancelled in the queue",
-                hint="nothing was run; launch it again if it has to run",
+                hint="nothing was run; launch it again if needed",
             )
         self.watcher.started(run.build)
         while run.build is not None and run.build.building:
@@ -117,8 +117,8 @@ class Follower:
             )
             if found is None:
                 raise RemoteError(
-                    f"{run.job}: the queue item {number} is gone, and no build has its request id",
-                    hint=f"launch it again with --request-id {run.request_id}: it is not started twice",
+                    f"{run.job}: the queue item {number} is gone, but no build has its request id",
+                    hint=f"launch it again with --request-id {run.request_id}; it is not started twice",
                 ) from error
             return found
         run = replace(run, item=item)
@@ -135,7 +135,7 @@ class Follower:
         except ItemNotFound as error:
             raise RemoteError(
                 f"{run.name} was deleted while it was followed",
-                hint="'jenkins-release promote status' tells from registry and share what it has done",
+                hint="'jenkins-release promote status' shows from registry and share what it has done",
             ) from error
 
     def _console(self, run: Run, *, drain: bool = False) -> Run:
@@ -200,7 +200,7 @@ class Follower:
         if self._answerable or self._warned:
             return
         self._warned = True
-        missing = "the controller does not tell what builds wait for"
+        missing = "the controller does not say what builds wait for"
         if self.approve:
             raise RemoteError(
                 f"{missing}: {run.name} cannot be approved from here, and goes on",
@@ -229,7 +229,7 @@ class Follower:
         wait = self.services.configuration.jenkins.poll_s
         if self.deadline is not None and self.services.now() + timedelta(seconds=wait) > self.deadline:
             raise RemoteError(
-                f"{run.name} has not ended in time; it goes on",
+                f"{run.name} has not ended in time, but goes on",
                 hint=f"pick it up again: {pick_up(run)}",
             )
         self.services.wait(wait, f"{run.name} to go on")

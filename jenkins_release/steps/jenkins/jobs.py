@@ -1,7 +1,7 @@
-"""Jobs: the folders and the parameterized jobs of a product on the controller, as ``release.toml`` says.
+"""Jobs: a product's folders and parameterised jobs on the controller, from ``release.toml``.
 
 A build can bind the credentials of every folder that its job is in, whoever started it. So the jobs of each
-role are in a folder of their own, and what stands where it could bind the keys of others is named.
+role are in a separate folder, and anything that could bind the keys of other roles is reported.
 """
 
 from __future__ import annotations
@@ -264,9 +264,7 @@ def _left(wanted: Mapping[str, Item], services: Services) -> Iterator[LeftJob]:
     for folder in before:
         for entry in [] if _role(folder, services) else _inside(folder, services):
             if not entry.is_folder and managed_for(entry.description) == product:
-                yield LeftJob(
-                    entry.path, "stands outside the folders by role, as before they were made", True
-                )
+                yield LeftJob(entry.path, "is outside the folders by role, as in earlier versions", True)
     folders = [path for path, item in wanted.items() if item.kind == FOLDER]
     for folder in folders:
         role = _role(folder, services)
@@ -275,7 +273,7 @@ def _left(wanted: Mapping[str, Item], services: Services) -> Iterator[LeftJob]:
             # Among the builds others may have jobs of their own, such as a multibranch project.
             if entry.path.casefold() in jobs or entry.path in folders or (role == "build" and not ours):
                 continue
-            why = "is not in release.toml any more" if ours else "is not in release.toml"
+            why = "is no longer in release.toml" if ours else "is not in release.toml"
             yield LeftJob(entry.path, f"{why}, and can bind the credentials in {folder}")
 
 

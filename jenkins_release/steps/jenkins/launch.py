@@ -22,7 +22,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def new_request_id() -> str:
-    """Return a request id that nobody has used: 16 hexadecimal digits."""
+    """Return a new request id of 16 hexadecimal digits."""
     return secrets.token_hex(8)
 
 
@@ -75,7 +75,7 @@ class LaunchReport:
 
 
 def launch(request: LaunchRequest, services: Services, watcher: Watcher | None = None) -> LaunchReport:
-    """Start the promote job for a candidate and follow it.
+    """Start the promote job for a candidate, and follow it.
 
     Nothing is started twice: what carries the request id already, in the queue or among the builds,
     is followed instead. That also holds when the answer to the start gets lost.
@@ -88,7 +88,7 @@ def launch(request: LaunchRequest, services: Services, watcher: Watcher | None =
     Raises:
         ConfigurationError: The job does not exist, is disabled, or does not take these parameters
             (``reasons`` has everything); the user is unknown or lacks a permission.
-        GateRefused: ``approve`` for somebody whose approval the gate would not count.
+        GateRefused: ``approve`` for a user whose approval the gate would not count.
         RemoteError: Jenkins failed for longer than ``jenkins.outage_s``, or the time is up.
     """
     _check_request(request)
@@ -150,7 +150,7 @@ def check_parameters(job: JobInfo, parameters: Mapping[str, str]) -> dict[str, s
             wrong.append(f"{name} {problem}")
     if wrong:
         raise ConfigurationError(
-            f"the job {job.path} does not take these parameters; nothing was started",
+            f"the job {job.path} does not accept these parameters; nothing was started",
             hint="'jenkins-release jobs diff' shows how the job differs from what launching needs",
             reasons=wrong,
         )
@@ -159,15 +159,15 @@ def check_parameters(job: JobInfo, parameters: Mapping[str, str]) -> dict[str, s
 
 def _problem(declared: Parameter | None, value: str) -> str:
     if declared is None:
-        return "is no parameter of the job; Jenkins would drop it without a word"
+        return "is not a parameter of the job; Jenkins would silently drop it"
     if declared.kind == "boolean" and value not in {"true", "false"}:
         return f"is true or false, not {value!r}"
     if declared.kind == "choice" and value not in declared.choices:
         return f"is one of {', '.join(declared.choices)}, not {value!r}"
     if declared.kind == "password":
-        return "is a password: secrets belong into the credentials of Jenkins, not into parameters"
+        return "is a password: secrets belong in Jenkins' credentials, not in parameters"
     if declared.kind == "string" and re.search(r"[\x00-\x1f]", value):
-        return "has one line: line breaks and control characters are not possible"
+        return "must be one line, without line breaks and control characters"
     return ""
 
 
@@ -192,10 +192,10 @@ def _parameters(request: LaunchRequest, job: JobInfo, services: Services) -> dic
 
 def _check_request(request: LaunchRequest) -> None:
     if not request.reason.strip():
-        raise ConfigurationError("the reason is empty", hint="say why it goes out; it is recorded")
+        raise ConfigurationError("the reason is empty", hint="say why it is released; the reason is recorded")
     if not _REQUEST_ID.fullmatch(request.request_id):
         raise ConfigurationError(
-            f"the request id {request.request_id!r} is not possible",
+            f"the request id {request.request_id!r} is not valid",
             hint="up to 64 letters, digits and . _ -, the first a letter or a digit",
         )
 
@@ -211,7 +211,7 @@ def _check_same(found: Run, parameters: Mapping[str, str]) -> None:
     if other:
         raise ConfigurationError(
             f"the request id {found.request_id} was used for something else: {other[0]}",
-            hint="leave --request-id out for a new launch",
+            hint="omit --request-id for a new launch",
             reasons=other,
         )
 

@@ -20,8 +20,8 @@ class Run:
 
     Attributes:
         job: Full name of the job.
-        request_id: Value of its parameter ``REQUEST_ID``; empty where somebody else started it.
-        item: Its queue item, or None where that is forgotten.
+        request_id: Value of its parameter ``REQUEST_ID``; empty if somebody else started it.
+        item: Its queue item, or None if that is forgotten.
         build: Its build, or None while it waits in the queue.
         console_end: Offset in bytes up to which its console was shown.
         approved_by: User whose answer this run gave, or an empty string.
@@ -64,8 +64,8 @@ def promote_job(services: Services) -> JobInfo:
         except ItemNotFound:
             raise error from error.__cause__
         raise ConfigurationError(
-            f"the promote job is {before}, expected {path}: it stands outside the folders by role",
-            hint="'Where keys lie' in docs/jenkins.md tells how to go over to these folders",
+            f"the promote job is {before}, expected {path}: it is outside the folders by role",
+            hint="'Where keys lie' in docs/jenkins.md explains how to move to these folders",
         ) from error
 
 

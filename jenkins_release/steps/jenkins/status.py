@@ -43,7 +43,7 @@ class JobStatus:
     Attributes:
         run: The run.
         waits_for: The questions that it waits with.
-        whom: From whom the gate takes an answer, in words; empty where it asks nothing.
+        whom: From whom the gate takes an answer, in words; empty if it asks nothing.
         failure: Where it was followed, why it did not end well.
     """
 
@@ -100,8 +100,8 @@ def _find(request: JobStatusRequest, services: Services) -> Run:
             return Run(path, build.parameters.get(REQUEST_ID, ""), build=build)
     wanted = f" with the request id {request.request_id}" if request.request_id else ""
     raise ConfigurationError(
-        f"{path} was not started for {request.ref}{wanted}, or not lately",
-        hint="'jenkins-release promote status' without --job tells from registry and share where it stands",
+        f"{path} was not started for {request.ref}{wanted}, or not recently",
+        hint="'jenkins-release promote status' without --job shows its state from registry and share",
     )
 
 

@@ -65,7 +65,7 @@ class VerifiedLedger:
         if not found:
             return None
         return IntegrityError(
-            f"the share and the ledger {self.name} do not agree: {found[0]}",
+            f"the share and the ledger {self.name} differ: {found[0]}",
             hint="find out who changed the share; 'ledger adopt' only enters what is from before the ledger",
             reasons=found,
         )
@@ -108,7 +108,7 @@ class AdoptionReport:
 
 
 def verify_ledger(services: Services, refs: Sequence[CandidateRef] = ()) -> VerifiedLedger:
-    """Compare candidates on the share to the ledger.
+    """Compare candidates on the share with the ledger.
 
     Args:
         services: Share and ledger.
@@ -200,6 +200,6 @@ def _standing(opened: OpenCandidate) -> Standing:
 def _ledger(services: Services) -> Ledger:
     if services.ledger is None:
         raise ConfigurationError(
-            "there is no ledger", hint='set ledger.kind to "s3" or "folder"; docs/ledger.md tells more'
+            "there is no ledger", hint='set ledger.kind to "s3" or "folder"; docs/ledger.md explains it'
         )
     return services.ledger

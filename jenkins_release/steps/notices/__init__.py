@@ -1,1 +1,1 @@
-"""Telling people what happened."""
+"""Notifies people of what happened."""

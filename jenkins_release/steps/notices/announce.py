@@ -1,4 +1,4 @@
-"""Announcing what a step did, after the fact. Whatever goes wrong here, the step is done.
+"""Announces what a step did, afterwards. Whatever fails here, the step is done.
 
 A step is decorated with :func:`announced`, or calls :func:`announce` with what happened. Nothing is
 announced of a dry run, nor by a step that found nothing to do.
@@ -47,7 +47,7 @@ class Happened:
     Attributes:
         kind: What happened.
         version: Version, as it was asked for.
-        build: Build; empty where it is about no single one.
+        build: Build; empty if it is about no single one.
         by: Who did it; empty for who runs the step.
         location: Where to look.
         verdict: QA's, with ``signed-off``.
@@ -72,15 +72,15 @@ class Happened:
 
 
 def announce(what: Callable[[], Happened | None], services: Services) -> tuple[Delivery, ...]:
-    """Tell every notifier that takes the event. Raises nothing but an interrupt.
+    """Notify every notifier that wants the event. Raises nothing but an interrupt.
 
     Args:
-        what: Returns what happened, or None where there is nothing to tell. Only called where somebody
+        what: Returns what happened, or None if there is nothing to tell. Only called where somebody
             is to be told; what it raises is logged.
         services: Notifiers, time, and who runs this; ``notified`` has the outcome as well.
 
     Returns:
-        What became of each notification.
+        The result of each notification.
     """
     if not services.configuration.notify:
         return ()
@@ -124,12 +124,12 @@ def announced(
     about: Callable[[Any], tuple[str, str]],
     happened: Callable[[Any, Any, Services], Happened | None] | None = None,
 ) -> _Decorator:
-    """Make a step tell what it did, or why it failed.
+    """Make a step announce what it did, or why it failed.
 
     Args:
         step: Group and verb of its command, for the message about a failure.
         about: Returns version and build of a request; an empty string for what it does not say.
-        happened: Returns from request and report what the step did, or None where it found nothing to
+        happened: Returns from request and report what the step did, or None if it found nothing to
             do. Without it only a failure is told.
     """
 

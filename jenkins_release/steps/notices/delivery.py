@@ -1,4 +1,4 @@
-"""Delivering an event to the notifiers: all at the same time, in bounded time, and without a failure."""
+"""Delivers an event to the notifiers: concurrently, in bounded time, and without raising."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAX_TEMPLATE_BYTES = 256 * 1024
 def deliver(
     event: ReleaseEvent, sections: Sequence[NotifySection], services: Services
 ) -> tuple[Delivery, ...]:
-    """Tell an event to notifiers, and say who was told. Raises nothing but an interrupt.
+    """Send an event to notifiers, and report the results. Raises nothing but an interrupt.
 
     Each notifier has a thread of its own. One that has not finished within its ``timeout_s`` is left
     behind: the thread ends with the process, and what it may still do is no part of the answer.
@@ -58,7 +58,7 @@ def deliver(
             event.event,
             False,
             f"no answer within {section.timeout_s:g} s",
-            "the message may still arrive; notify.timeout_s is the longest wait",
+            "the message may still arrive; notify.timeout_s limits the wait",
         )
         deliveries.append(_said(found.get(section.name) or late))
     return tuple(deliveries)
@@ -95,7 +95,7 @@ def _deliver(
             left = started + section.timeout_s - time.monotonic()
             notifier.deliver(message, max(_SHORTEST_WAIT_S, left))
 
-        # No attempt begins after the time is up: by then nobody waits for the outcome.
+        # No attempt begins after the time is up: nothing waits for the outcome then.
         rest = section.timeout_s - (time.monotonic() - started)
         policy = RetryPolicy(_ATTEMPTS, rest, 0.5, 5.0, 0.2, setting="timeout_s of [[notify]]")
         services.retry(f"tell {section.name}", attempt, policy=policy)
@@ -133,7 +133,8 @@ def _own_template(file: str) -> str:
     except (OSError, NotUtf8) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError(
-            f"notify.template_file names {file}, which cannot be read: {reason}", hint="a JSON file in UTF-8"
+            f"notify.template_file names {file}, which cannot be read: {reason}",
+            hint="give a JSON file in UTF-8",
         ) from error
     if len(data) > _MAX_TEMPLATE_BYTES:
         raise ConfigurationError(f"notify.template_file names {file}, which has more than 256 KiB")

@@ -17,8 +17,8 @@ _VERSION, _BUILD = "8.1.0", "42"
 _FAILURE = EventFailure(
     step="promote run",
     category="remote",
-    message="this is how a failed step is told",
-    hint="What to do about it stands here.",
+    message="this is how a failed step is reported",
+    hint="What to do about it is here.",
     reasons=("every single reason", "one in each line"),
 )
 
@@ -66,8 +66,8 @@ def try_notifiers(request: NotifyTestRequest, services: Services) -> NotifyTestR
             _BUILD,
             location=services.configuration.share.release_candidate,
             verdict="pass" if request.event == "signed-off" else "",
-            facts=[("note", "nothing happened: somebody tries the notifications")],
-            next_step=_FAILURE.hint if failed else "What comes next, and the command for it, stand here.",
+            facts=[("note", "nothing happened: this is a test of the notifications")],
+            next_step=_FAILURE.hint if failed else "What comes next, and the command for it, are here.",
             command="jenkins-release candidate list",
             failure=_FAILURE if failed else None,
             test=True,

@@ -1,1 +1,1 @@
-"""What was released, and how it came to that."""
+"""What was released, and its history."""

@@ -1,4 +1,4 @@
-"""History: the whole story of a version over all its candidates, from the share alone."""
+"""History: the whole history of a version over all its candidates, from the share alone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BuildHistory:
         location: Its folder as people read it.
         story: What became of it.
         altered: The story's own findings, and what is wrong with the folder.
-        unproven: Why the policy does not allow the release that it is said to be; empty where it does, and
+        unproven: Why the policy does not allow the release that it is said to be; empty if it does, and
             where it is in force no more.
     """
 
@@ -79,7 +79,7 @@ class VersionHistory:
         if unproven:
             return IntegrityError(
                 f"not every release of {self.product} {self.version} is provable: {unproven[0]}",
-                hint="find out who signed it: nothing of it is shown or served to customers",
+                hint="find out who signed it; nothing of it is shown or served to customers",
                 reasons=unproven,
             )
         return None

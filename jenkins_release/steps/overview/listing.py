@@ -32,17 +32,17 @@ class ListedRelease:
 
     Attributes:
         version: Version.
-        build: Build; empty where what is published cannot be read.
-        promoted: When its images were promoted, None where they were not.
-        published: When its installers were published, None where they were not.
-        withdrawn: Why it was withdrawn; empty where it is in force.
+        build: Build; empty if what is published cannot be read.
+        promoted: When its images were promoted, None if they were not.
+        published: When its installers were published, None if they were not.
+        withdrawn: Why it was withdrawn; empty if it is in force.
         images: Images in the registry.
         files: Published files.
         bytes: Their bytes.
-        location: Folder in the release area; empty where nothing is published.
-        problem: Why it is not provable, or what was altered; empty where nothing is. Such a release is
+        location: Folder in the release area; empty if nothing is published.
+        problem: Why it is not provable, or what was altered; empty if nothing is. Such a release is
             not in force, and nothing that is not signed is repeated of it.
-        retired: When its images were taken out of the registry again, None where they were not.
+        retired: When its images were taken out of the registry again, None if they were not.
     """
 
     version: str
@@ -95,7 +95,7 @@ def altered_releases(found: Sequence[ListedRelease]) -> IntegrityError | None:
         return None
     return IntegrityError(
         f"not every release is provable: {reasons[0]}",
-        hint="find out who changed the share; 'jenkins-release release history' tells what was signed",
+        hint="find out who changed the share; 'jenkins-release release history' shows what was signed",
         reasons=reasons,
     )
 
@@ -162,7 +162,7 @@ def _listed(
 
 
 def _problem(opened: OpenCandidate, published: FoundRelease | None, services: Services) -> str:
-    """Say why a release is not provable, or what was altered; empty where nothing is."""
+    """Say why a release is not provable, or what was altered; empty if nothing is."""
     try:
         require_believed(opened)
     except IntegrityError as error:

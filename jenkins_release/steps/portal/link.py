@@ -1,4 +1,4 @@
-"""Portal link: an address for one customer that downloads one file for some time."""
+"""Portal link: a link for one customer to download one file for a limited time."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def portal_link(request: PortalLinkRequest, services: Services) -> PortalLink:
     customer = named("customer", request.customer)
     if len(customer) > _LONGEST_CUSTOMER:
         raise ConfigurationError(
-            f"the customer has {len(customer)} characters, at most {_LONGEST_CUSTOMER} are possible"
+            f"the customer has {len(customer)} characters, at most {_LONGEST_CUSTOMER} are allowed"
         )
     portal, product = services.portal, services.configuration.product.name
     there = look_at_portal(services)
@@ -88,7 +88,7 @@ def portal_link(request: PortalLinkRequest, services: Services) -> PortalLink:
         raise _unproven(record.version, standing.unproven)
     if standing.withdrawn:
         raise GateRefused(
-            f"{product} {record.version} was withdrawn: customers are not to get it",
+            f"{product} {record.version} was withdrawn, and must not be given to customers",
             hint=f"'release portal {record.version} --remove' takes it from the portal",
             reasons=[f"the release {record.version} was withdrawn"],
         )
@@ -105,7 +105,7 @@ def portal_link(request: PortalLinkRequest, services: Services) -> PortalLink:
 def _unproven(version: str, why: str) -> IntegrityError:
     return IntegrityError(
         f"{version} cannot be proven to be in force: {why}",
-        hint="customers get what is proven: restore the candidate, or find out who changed it",
+        hint="customers get only proven releases: restore the candidate, or find out who changed it",
     )
 
 

@@ -147,7 +147,7 @@ _SPEAKS = (TEST_RESULT, REVOCATION, PROMOTION, PUBLICATION, WITHDRAWAL)
 
 
 def lost_since(opened: OpenCandidate, remembered: Remembered | None, services: Services) -> str:
-    """Say what of a chain is gone that the page was made from; empty where nothing is."""
+    """Say what of a chain is gone that the page was made from; empty if nothing is."""
     if remembered is None or remembered.candidate != opened.digest:
         return ""
     files = list(opened.attestations.values())[: remembered.number]
@@ -192,12 +192,12 @@ def supported(
 def write_index(
     services: Services, *, without: str = "", leaving: OpenCandidate | None = None
 ) -> tuple[bool, PortalSupport]:
-    """Write the page anew; the last thing of an upload, the first of a removal.
+    """Write the page again; the last step of an upload, the first of a removal.
 
     Args:
         services: The portal and the rest.
         without: A version to leave out.
-        leaving: Its candidate, which the page remembers all the same; None where that is not proven.
+        leaving: Its candidate, which the page remembers all the same; None if that is not proven.
 
     Returns:
         Whether the page changed, and what it shows.
@@ -216,9 +216,11 @@ def write_index(
     path = f"{product}/{INDEX}"
     changed = services.retry(f"write {path}", portal.write_page, path, make, HTML)
     if seen[-1].withdrawn:
-        _log.warning("withdrawn, and still at %s: %s", portal.name, ", ".join(seen[-1].withdrawn))
+        _log.warning("withdrawn, but still at %s: %s", portal.name, ", ".join(seen[-1].withdrawn))
     for version, why in seen[-1].unproven.items():
-        _log.warning("%s is at %s, cannot be proven and is not on the page: %s", version, portal.name, why)
+        _log.warning(
+            "%s is at %s, but cannot be proven and is not on the page: %s", version, portal.name, why
+        )
     return changed, seen[-1]
 
 
@@ -236,7 +238,7 @@ def read_text(path: str, what: str) -> bytes:
             f"{what} {path} cannot be read: {reason}", hint="write it, or change it in [portal]"
         ) from error
     if len(data) > _MAX_TEXT:
-        raise ConfigurationError(f"{what} {path} has {len(data)} bytes, at most {_MAX_TEXT} are possible")
+        raise ConfigurationError(f"{what} {path} has {len(data)} bytes, at most {_MAX_TEXT} are allowed")
     return data
 
 
@@ -245,7 +247,7 @@ def _record(version: str, services: Services) -> FoundRelease | None:
     path = f"{product}/{version}/{RELEASE}"
     try:
         data = services.retry(f"read {path}", portal.read_small, path)
-    except NotAtPortal:  # somebody removes it at this moment
+    except NotAtPortal:  # it is being removed right now
         return None
     area = services.releases
     published = services.retry(f"read {area.shown(version)}", read_published, version, area)

@@ -68,7 +68,7 @@ def open_published(version: str, services: Services) -> Published:
             hint="find out who changed the release area",
         )
     opened = open_candidate(CandidateRef.parse(record.candidate), services)
-    gone = f"customers are not to get it; 'release portal {version} --remove' takes it from the portal"
+    gone = f"customers must not get it; 'release portal {version} --remove' takes it from the portal"
     require_published(found, opened, services, if_withdrawn=gone)
     pinned = pinned_in_registry([opened], services).get(opened.ref)
     if pinned:

@@ -70,7 +70,7 @@ class PortalRemoval:
         attestation: File name of the portal attestation; empty after a dry run, and where the candidate
             is not on the share any more.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere;
-            empty where the candidate is not on the share any more.
+            empty if the candidate is not on the share any more.
     """
 
     version: str
@@ -177,8 +177,8 @@ def _why(version: str, there: AtPortal, found: FoundRelease | None, force: str, 
         return force or UNPROVEN
     shown = ", ".join(v.text for v in inside)
     raise GateRefused(
-        f"{version} is supported and was not withdrawn: customers may rely on it",
-        hint="'release withdraw' takes a bad release back; --force REASON removes it all the same",
+        f"{version} is supported and was not withdrawn, so customers may rely on it",
+        hint="'release withdraw' takes back a bad release; --force REASON removes it anyway",
         reasons=[f"supported at {services.portal.name}: {shown}", f"{version} was not withdrawn"],
     )
 

@@ -246,7 +246,7 @@ def _require_on_page(version: str, shown: PortalSupport, services: Services) -> 
     """
     if version in (*shown.supported, *shown.outside):
         return
-    left = f"{version} is at {services.portal.name} and not on the page"
+    left = f"{version} is at {services.portal.name}, but not on the page"
     if version in shown.withdrawn:
         raise GateRefused(
             f"{left}: it was withdrawn meanwhile",
@@ -267,12 +267,12 @@ def _check_there(
     problems = []
     for path, size in there.files(version).items():
         if path not in uploads:
-            problems.append(f"{shown}/{path} is no file of the release")
+            problems.append(f"{shown}/{path} is not a file of the release")
         elif uploads[path].size != size:
             problems.append(f"{shown}/{path}: expected {uploads[path].size} bytes, found {size}")
     if problems:
         raise IntegrityError(
-            f"the portal holds something else of {version}: {problems[0]}",
+            f"the portal has something else for {version}: {problems[0]}",
             hint=f"nothing there is overwritten: find out who put it there, then "
             f"'release portal {version} --remove --force REASON'",
             reasons=problems,
@@ -324,6 +324,6 @@ def _report(
 
 
 def address(path: str, services: Services) -> str:
-    """Return where customers find a file of the portal; empty where that is not configured."""
+    """Return where customers find a file of the portal; empty if that is not configured."""
     url = services.configuration.portal.url
     return f"{url}/{quote(path)}" if url else ""

@@ -148,7 +148,9 @@ def override_gate(request: OverrideRequest, services: Services) -> ApprovalRepor
     unknown = sorted({*request.conditions} - OVERRIDABLE)
     if unknown or not request.conditions:
         raise ConfigurationError(
-            f"{unknown[0]!r} is no condition that can be overridden" if unknown else "no condition is named",
+            f"{unknown[0]!r} is not a condition that can be overridden"
+            if unknown
+            else "no condition is named",
             hint=f"the gate's reasons name them: {', '.join(sorted(OVERRIDABLE))}",
         )
     plan = read_plan(request.plan)

@@ -31,8 +31,8 @@ class BlobContent:
         offset: Bytes before it in the archive.
         size: Its bytes in the archive.
         digest: What the bytes in the archive must have.
-        blob: Digest of what a registry stores of it, empty where that is not known yet.
-        blob_size: Bytes of that, 0 where they are not known yet.
+        blob: Digest of what a registry stores of it, empty if that is not known yet.
+        blob_size: Bytes of that, 0 if they are not known yet.
     """
 
     archive: str
@@ -105,7 +105,7 @@ class BlobSource:
 
         The digest of a stored blob is that of the bytes that were read. A plain layer is proven by
         its compressed digest where that is the one that was recorded at the export, and signed with
-        ``candidate.json``; only where it is another, or none was recorded, by its ``diff_id``.
+        ``candidate.json``; only if it is another, or none was recorded, by its ``diff_id``.
 
         Raises:
             IntegrityError: The archive is not what was recorded.

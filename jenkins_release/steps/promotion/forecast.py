@@ -57,7 +57,7 @@ def _rate(ref: CandidateRef, name: str, plan: Plan, services: Services) -> SeenR
         document = Document(name, data)
         statement, key = document.statement, document.signed_by(services.trusted_keys)
     except ReleaseError as error:
-        _log.info("%s of %s tells no rate: %s", name, ref, error)
+        _log.info("%s of %s has no rate: %s", name, ref, error)
         return None
     genuine = key is not None and ROLES[PROMOTION] in key.roles and not key.revoked
     if not genuine or statement.predicate_type != PROMOTION:

@@ -29,7 +29,7 @@ def push_all(
 ) -> dict[str, ProvenImage]:
     """Phase 1: bring every image into the registry and read it back, under the candidate's tag.
 
-    An image that is there and right is not pushed again, whoever pushed it.
+    An image that is already there and right is not pushed again, whoever pushed it.
     """
     records = {image.name: image for image in opened.record.images}
     repositories = {planned.name: _repository(planned, services) for planned in plan.images}
@@ -118,7 +118,7 @@ def _proven(push: ImagePush, digest: str, services: Services) -> ProvenImage:
     stored = services.registry.images(repository.name, [digest]).get(digest)
     if stored is None:
         raise RemoteError(
-            f"{repository.uri}@{digest} was pushed, and the registry does not show it", retryable=True
+            f"{repository.uri}@{digest} was pushed, but the registry does not show it", retryable=True
         )
     if not is_image(stored, record):
         raise IntegrityError(

@@ -137,7 +137,7 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
     opened = open_candidate(request.candidate, services)
     if not opened.record.images:
         raise ConfigurationError(
-            f"candidate {opened.ref} holds no images, there is nothing to promote",
+            f"candidate {opened.ref} has no images, so there is nothing to promote",
             hint="'jenkins-release release publish' publishes its installers",
         )
     check_sizes(opened)
@@ -258,7 +258,7 @@ def _require_released(cleared: Clearance, opened: OpenCandidate, services: Servi
         left = [image for image in shown if any(tag.digest != wanted[image.name] for tag in image.tags)]
         if left:
             raise RemoteError(
-                f"{left[0].repository}: the release tags were set, and the registry does not show them",
+                f"{left[0].repository}: the release tags were set, but the registry does not show them",
                 hint="someone else changed the repository meanwhile; run the promotion again",
                 retryable=True,  # or the answer was from before
             )

@@ -21,7 +21,7 @@ class Held:
     """What the registry holds in one repository.
 
     Attributes:
-        repository: The repository; None where there is none.
+        repository: The repository; None if there is none.
         tags: Every tag in it, sorted.
         images: Those of the images asked for that are there, by reference.
     """

@@ -1,4 +1,4 @@
-"""Status: where a promotion stands, told from the registry and the share alone."""
+"""Status: the state of a promotion, from the registry and the share alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PromotionState = Literal["not started", "pushing", "pushed", "tagging", "release
 
 @dataclass(frozen=True)
 class PromotionStatus:
-    """Where a promotion stands.
+    """The state of a promotion.
 
     Attributes:
         plan: What the registry holds now.
@@ -42,7 +42,7 @@ class PromotionStatus:
 
 
 def promotion_status(ref: CandidateRef, services: Services) -> PromotionStatus:
-    """Tell where the promotion of a candidate stands. Changes nothing.
+    """Return the state of a candidate's promotion. Changes nothing.
 
     Raises:
         ConfigurationError: No such candidate.

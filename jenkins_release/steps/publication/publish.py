@@ -211,7 +211,7 @@ def _require_may_publish(
     decision = opened.require_open_gate(facts, plan, to_be="published")
     if any(source.record.kind == "setup" for source in sources) and not plan.done:
         raise GateRefused(
-            f"the images of {opened.ref} are not promoted: nobody could deploy what the setup zip names",
+            f"the images of {opened.ref} are not promoted, so the setup zip could not be deployed",
             hint="'jenkins-release promote run' promotes them",
             reasons=[f"{i.repository} is {i.state}" for i in plan.images if i.state != "released"],
         )
@@ -240,7 +240,7 @@ def _publish(
         # An attempt before may have lost the answer to the last step, and the share with it.
         found = read_published(version, area) if made else None
         if found is not None and (mine := made.get(found.data)):
-            _log.warning("%s is visible already: only the answer was lost", area.shown(version))
+            _log.warning("%s is already visible: only the answer was lost", area.shown(version))
             return mine
         _check_space(sources, area, services)
         with area.stage(version) as staging:
@@ -297,7 +297,7 @@ def _look_again(made: FoundRelease, area: ReleaseArea, services: Services) -> No
             f"{shown} was altered while it was published, and is still there: {problems[0]}",
             hint="it is not signed, so it is not in force. Remove the folder, find out who changed the "
             "release area, and run 'release publish' again",
-            reasons=[*problems, f"it could not be taken out of sight: {error.message}"],
+            reasons=[*problems, f"it could not be hidden: {error.message}"],
         ) from error
     raise IntegrityError(
         f"{shown} was altered while it was published: {problems[0]}",
@@ -312,8 +312,8 @@ def _check_space(sources: Sequence[SourceFile], area: ReleaseArea, services: Ser
     free = services.retry("ask for free space", area.share.free_space)
     if free is not None and free < needed:
         raise ShareFull(
-            f"the release needs {needed} bytes, {area.share.name} has {free} free",
-            hint="make room on the share: nothing was published",
+            f"the release needs {needed} bytes, but {area.share.name} has {free} free",
+            hint="free some space on the share; nothing was published",
         )
 
 

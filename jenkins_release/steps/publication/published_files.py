@@ -170,7 +170,7 @@ def _read_whole(area: ReleaseArea, version: str, file: PublishedFile) -> bytes:
 
 
 def read_published(version: str, area: ReleaseArea) -> FoundRelease | None:
-    """Read what is published of a version, None where nothing is.
+    """Read what is published of a version, None if nothing is.
 
     Raises:
         IntegrityError: The folder is there, and ``release.json`` in it is missing, no record, or that of

@@ -113,9 +113,9 @@ class ReleaseStanding:
     """Whether customers may have a published release.
 
     Attributes:
-        withdrawn: Why it was taken back; empty where it was not.
-        unproven: Why nobody can tell; empty where it is proven.
-        opened: Its candidate; None where that cannot be read.
+        withdrawn: Why it was taken back; empty if it was not.
+        unproven: Why nobody can tell; empty if it is proven.
+        opened: Its candidate; None if that cannot be read.
     """
 
     withdrawn: str = ""

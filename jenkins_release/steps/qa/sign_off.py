@@ -65,7 +65,7 @@ def _happened(request: SignOffRequest, report: AttestationReport, services: Serv
     ref, decision = report.candidate, report.decision
     next_step, command = "The gate is still shut: see what is missing.", ""
     if request.verdict == "fail":
-        next_step = "It is not released as it is."
+        next_step = "It is not released like this."
     elif decision.allowed:
         next_step = "Release management plans its promotion, and has the plan approved:"
         command = f"jenkins-release promote plan {ref} --out plan.json"
@@ -137,7 +137,7 @@ def sign_off(request: SignOffRequest, services: Services) -> AttestationReport:
 def _check_options(request: SignOffRequest) -> None:
     if request.digest and not _DIGEST.fullmatch(request.digest):
         raise ConfigurationError(
-            f"{request.digest!r} is no digest of a candidate",
+            f"{request.digest!r} is not the digest of a candidate",
             hint="give --digest sha256: with all 64 hexadecimal digits, as 'candidate load' prints it",
         )
     if request.digest and request.without_receipt:

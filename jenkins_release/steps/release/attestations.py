@@ -58,8 +58,8 @@ class AttestationsReport:
         out: The file.
         sha256: SHA-256 of its bytes in hex; empty after a dry run.
         attestations: Envelopes in it.
-        added: File name of the summary that was added to the candidate; empty where it was there.
-        problems: Why the summary says FAILED; empty where the release is validated and in force.
+        added: File name of the summary that was added to the candidate; empty if it was there.
+        problems: Why the summary says FAILED; empty if the release is validated and in force.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
 

@@ -46,7 +46,7 @@ class Release:
         return Promotion.of(self.promotion.statement, self.promotion.file)
 
     def withdrawn(self) -> WithdrawalRecord | None:
-        """What the withdrawal says, None where the release is in force. Raises IntegrityError."""
+        """What the withdrawal says, None if the release is in force. Raises IntegrityError."""
         if self.withdrawal is None:
             return None
         return WithdrawalRecord.of(self.withdrawal.statement, self.withdrawal.file)
@@ -126,7 +126,7 @@ def all_releases(services: Services) -> Iterator[Release]:
             if release is not None:
                 require_proven(opened)
         except (IntegrityError, ConfigurationError) as error:
-            _log.warning("%s is not looked at: %s", ref, error.message)
+            _log.warning("%s is ignored: %s", ref, error.message)
             continue
         if release is not None:
             yield release
@@ -147,7 +147,7 @@ class PublishedAlone:
     Attributes:
         opened: The candidate.
         publication: The last publication that counts.
-        withdrawal: File name of the withdrawal after it; empty where it is in force.
+        withdrawal: File name of the withdrawal after it; empty if it is in force.
     """
 
     opened: OpenCandidate

@@ -166,9 +166,9 @@ class _Verification:
         reasons += [problem for match in matches for problem in match.problems]
         if reasons or release is None:
             told = dict.fromkeys(error.message for error in failures)
-            reasons += [f"could not be looked at: {message}" for message in told]
+            reasons += [f"could not be checked: {message}" for message in told]
             raise IntegrityError(
-                f"{self.request.bundle} does not prove what it should: {reasons[0]}",
+                f"{self.request.bundle} cannot be proven: {reasons[0]}",
                 hint="do not use what was verified; ask where it came from for the right files and keys",
                 reasons=[*reasons, *refused],
             )
@@ -218,7 +218,7 @@ class _Verification:
         request = self.request
         if not (request.images or request.local_images or request.archives or request.files):
             raise ConfigurationError(
-                "nothing to verify is named", hint="name an image, a local image, an archive or a file"
+                "there is nothing to verify", hint="name an image, a local image, an archive or a file"
             )
         if not request.images:
             return []
@@ -228,7 +228,7 @@ class _Verification:
         if self._login("") is not None and len({reference.host for _, reference in found}) > 1:
             raise ConfigurationError(
                 "images of several registries are named, and a login that is for one of them",
-                hint="verify the images of each registry with a command of its own",
+                hint="verify the images of each registry with a separate command",
             )
         return found
 
@@ -236,7 +236,7 @@ class _Verification:
         user, password = self.environ.get(REGISTRY_USER), secret(REGISTRY_PASSWORD, self.environ)
         if bool(user) != (password is not None):
             raise ConfigurationError(
-                f"of {REGISTRY_USER} and {REGISTRY_PASSWORD} only one is set", hint="set both, or none"
+                f"only one of {REGISTRY_USER} and {REGISTRY_PASSWORD} is set", hint="set both or neither"
             )
         return RegistryLogin(host, user, password.get_secret_value()) if user and password else None
 
@@ -311,7 +311,7 @@ def _together(failures: Sequence[ReleaseError]) -> ReleaseError:
     if len(told) == 1:
         return first
     kind = ConfigurationError if isinstance(first, ConfigurationError) else RemoteError
-    return kind(f"{len(told)} things could not be looked at: {told[0]}", hint=first.hint, reasons=told)
+    return kind(f"{len(told)} things could not be checked: {told[0]}", hint=first.hint, reasons=told)
 
 
 def _read_stored(

@@ -60,7 +60,7 @@ class Driver(Protocol):
         ...
 
     def check(self, state: StackState) -> None:
-        """Raise ConfigurationError where the stack cannot be brought to a state any more."""
+        """Raise ConfigurationError if the stack cannot be brought to a state any more."""
         ...
 
     def runs(self, state: StackState) -> bool:
@@ -112,7 +112,7 @@ class StackWait:
         self.services.wait(self.section.poll_s, "the stack to be refreshed")
 
     def look(self, what: str, question: Callable[[], T]) -> T | None:
-        """Ask; None where the answer did not come, and may come later.
+        """Ask; None if the answer did not come, and may come later.
 
         A lost connection says nothing about the stack: it is no reason to give the refresh up.
         """
@@ -126,7 +126,7 @@ class StackWait:
 
 
 def saas_section(services: Services) -> SaasSection:
-    """Return ``[saas]``. Raises ConfigurationError where no stack is configured."""
+    """Return ``[saas]``. Raises ConfigurationError if no stack is configured."""
     section = services.configuration.saas
     if section.strategy == "none":
         raise ConfigurationError(

@@ -75,7 +75,7 @@ class EcsStack:
             if primary.task_definition in {state.definitions.get(name) for state in known}:
                 continue
             raise StackBusy(
-                f"the service {name} is being deployed by somebody else: {primary.task_definition}, "
+                f"the service {name} is being deployed by someone else: {primary.task_definition}, "
                 f"{rollout(service, primary.task_definition).told}",
                 hint="wait until that deployment has ended, or find out who began it",
             )
@@ -149,7 +149,7 @@ class EcsStack:
             return primary.ident
         if service.not_rolling:
             raise ConfigurationError(
-                service.not_rolling, hint=f"somebody changed the service meanwhile: {_ROLLING}"
+                service.not_rolling, hint=f"someone changed the service meanwhile: {_ROLLING}"
             )
         self.guard()
         before = primary.ident if primary else ""

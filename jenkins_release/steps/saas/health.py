@@ -32,7 +32,7 @@ def ask_health(
     A check is content after enough good answers in a row; it is not asked any more then.
 
     Args:
-        release: ``version/build`` that is to run; empty where it is no release, and no version is compared.
+        release: ``version/build`` that is to run; empty if it is no release, and no version is compared.
         services: Clock, sleep and who asks.
         watcher: Told when an answer differs from the one before.
 

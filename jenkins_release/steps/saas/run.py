@@ -37,7 +37,7 @@ class RefreshReport:
         changed: Whether anything had to be done.
         health: What the checks found; empty after a dry run.
         instances: How Run Command ended, instance by instance.
-        attestation: File name of the attestation; empty where nothing was to be recorded.
+        attestation: File name of the attestation; empty if nothing was to be recorded.
         head: SHA-256 in hex of its file, to be kept elsewhere.
     """
 

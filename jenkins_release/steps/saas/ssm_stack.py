@@ -220,7 +220,7 @@ class SsmStack:
             wait.pause()
 
     def _follow(self, ident: str, wait: StackWait) -> SentCommand | None:
-        """Wait for the end; None where it does not come in time."""
+        """Wait for the end; None if it does not come in time."""
         run_command, told = self._services.run_command, dict[str, str]()
         while True:
             command = wait.look(ident, lambda: run_command.command(ident))

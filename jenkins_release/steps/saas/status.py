@@ -67,7 +67,7 @@ class StackStatus:
         verdict: The release that all parts run, or why there is none to name.
         parts: Every service, or every instance as it was recorded last.
         recorded: The state that the last refresh left.
-        last: The last statement about the stack, None where there is none.
+        last: The last statement about the stack, None if there is none.
         notes: What cannot be read on the share, or does not fit.
         lost: Records of refreshes that were there and cannot be read any more; the notes have them too.
     """

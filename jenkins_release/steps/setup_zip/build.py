@@ -73,7 +73,7 @@ class BundleReport:
         sha256: SHA-256 of its bytes in hex; empty after a dry run, when the summary may be missing yet.
         size: Its bytes.
         bundle: Its record: images by digest, and files with their hashes.
-        added: File name of the summary that was added to the candidate; empty where it was there.
+        added: File name of the summary that was added to the candidate; empty if it was there.
         attested: File name of the attestation of the files; empty after a dry run that misses it.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """

@@ -72,7 +72,7 @@ class TrustDraft:
         version: What it says.
         changes: What it changes against the version before, as the draft carries it; everything is new in
             the first.
-        missing: The signatures that are missing; empty where it can be published.
+        missing: The signatures that are missing; empty if it can be published.
         file: The file; None after a dry run.
         note: What its signer has to know; may be empty.
         found: Whether the signature was there already, and nothing was written.
@@ -129,9 +129,9 @@ class TrustShown:
         newest: Number of the newest version.
         location: Where the versions are.
         pin: What would pin the version.
-        pins: What pins the root of this machine; empty where nothing does.
+        pins: What pins the root of this machine; empty if nothing does.
         pinned_in: Where the pins come from.
-        pinned: The pinned version that trust begins with; 0 where no root is pinned.
+        pinned: The pinned version that trust begins with; 0 if no root is pinned.
         against: The version that it was compared with; 0 for none.
         changes: What it changes against that.
         warnings: What is about to keep it from being in force.

@@ -192,7 +192,7 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
         number = int.from_bytes(packet[24:32], "little")
         known = self._connection.outstanding_requests
         if packet[:4] == b"\xfeSMB" and number not in known and number != UNSOLICITED:
-            raise SMBException(f"the server answers a request that was not made: {number}")
+            raise SMBException(f"the server answers a request {number} that was not made")
 
 
 _QUARTERS = 4
