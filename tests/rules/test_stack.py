@@ -186,7 +186,11 @@ NEW, OLD = "rms:2", "rms:1"
             "returned",
             "rms:9: breaker",
         ),
-        (service(deployment("by-hand:7"), deployment(NEW, "ACTIVE")), "replaced", "by-hand:7 meanwhile"),
+        (
+            service(deployment("by-hand:7"), deployment(NEW, "ACTIVE")),
+            "replaced",
+            "someone else has deployed by-hand:7",
+        ),
     ],
 )
 def test_a_look_at_a_service_says_where_its_deployment_stands(looked_at, expected, words):

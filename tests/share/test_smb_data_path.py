@@ -16,7 +16,7 @@ from jenkins_release.share import SmbShare
 from tests.fixtures.share import OpenSmb, StartSamba, Tap
 
 SIZE = 9_000_001
-FALLBACK = "the fast data path does not know"
+FALLBACK = "the fast data path does not support"
 
 
 def check_both_ways(share: SmbShare, folder: Path) -> None:
