@@ -145,11 +145,9 @@ def test_layers_that_are_not_the_configs_are_found_in_a_mirror(
         (b'"images":', b'"note":' + b"[" * 200 + b"]" * 200 + b',"images":', "nested too deeply"),
     ],
 )
-def test_a_candidate_that_is_no_text_ends_with_status_4(product: Product, old: bytes, new: bytes, why: str):
+def test_a_candidate_that_is_no_text_ends_with_status_4(validated: Product, old: bytes, new: bytes, why: str):
     """Attack F15: whatever command reads it says what is wrong; none ends with 70."""
-    product.export()
-    product.sign_off()
-    path = product.candidate() / "candidate.json"
+    path = validated.candidate() / "candidate.json"
     path.write_bytes(path.read_bytes().replace(old, new, 1))
     for words in (
         ("candidate", "verify", "8.1.0/42"),
@@ -159,23 +157,22 @@ def test_a_candidate_that_is_no_text_ends_with_status_4(product: Product, old: b
         ("promote", "status", "8.1.0/42"),
         ("candidate", "load", "8.1.0/42"),
     ):
-        done = product.run(*words)
+        done = validated.run(*words)
         assert done.status == 4, (words, done.text)
         assert why in done.err, (words, done.text)
-    listed = product.run("candidate", "list", "--json")
+    listed = validated.run("candidate", "list", "--json")
     assert listed.status == 0, listed.text
     assert why in listed.out
 
 
-def test_text_beyond_ascii_fails_no_command(product: Product):
+def test_text_beyond_ascii_fails_no_command(exported: Product):
     """A terminal that knows ASCII only, and an argument that is not UTF-8."""
-    product.export()
-    ascii_only = {**os.environ, **product.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    ascii_only = {**os.environ, **exported.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     program = [sys.executable, "-m", "jenkins_release", "candidate", "show", "8.1.0/42"]
-    path = product.candidate() / "candidate.json"
+    path = exported.candidate() / "candidate.json"
     path.write_bytes(path.read_bytes().replace(b'"built_by":"', '"built_by":"Zoë '.encode(), 1))
     done = subprocess.run(
-        [*program, "--config", str(product.config)], env=ascii_only, capture_output=True, check=False
+        [*program, "--config", str(exported.config)], env=ascii_only, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "by Zoë ".encode() in done.stdout

@@ -15,7 +15,7 @@ from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.sample_images import SERVICES, build_images
 from tests.fixtures.archives import docker_members, join, layer_tar
 from tests.fixtures.damage import flip
-from tests.fixtures.release import WITHOUT_DAEMON, Product
+from tests.fixtures.release import WITHOUT_DAEMON, Product, Shelf
 from tests.fixtures.share import Tap
 
 GZIP = pytest.mark.parametrize("way", ["registry, gzip"], indirect=True)
@@ -25,11 +25,18 @@ MESSAGES = 1 << 20
 """What requests, manifests and attestations may add to the bytes on the wire."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def builds(engine: DockerEngine) -> None:
     """Builds 1 and 2 on one base; each image's own layer is new in each."""
     for build in ("1", "2"):
         build_images(engine, "8.1.0", build, base_size=BASE, own_size=OWN)
+
+
+@pytest.fixture
+def first(product: Product, builds: None, shelf: Shelf) -> Product:
+    """A product of which build 1 is on the share."""
+    shelf.on_share("build 1", product, lambda fresh: export(fresh, "1"))
+    return product
 
 
 def export(product: Product, build: str) -> Any:
@@ -78,18 +85,16 @@ def test_customers_pull_the_same_manifests_as_without(product: Product, builds: 
 
 
 @WITHOUT_DAEMON
-def test_what_was_re_used_is_promoted(product: Product, builds: None):
+def test_what_was_re_used_is_promoted(first: Product):
     """The promotion reads copied layers like any others."""
-    export(product, "1")
-    export(product, "2")
-    product.sign_off("8.1.0/2")
-    product.ok("promote", "run", "8.1.0/2")
+    export(first, "2")
+    first.sign_off("8.1.0/2")
+    first.ok("promote", "run", "8.1.0/2")
 
 
-def test_the_summary_tells_of_it(product: Product, builds: None):
+def test_the_summary_tells_of_it(first: Product):
     """One line says how much was copied."""
-    export(product, "1")
-    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "2")
+    done = first.run("candidate", "export", "--version", "8.1.0", "--build", "2")
     assert re.search(r"MB/s, \d+\.\d MB of it copied on the share$", done.out, re.MULTILINE)
 
 
@@ -102,9 +107,9 @@ def test_archives_per_image_share_their_base(product: Product, builds: None):
 
 @pytest.fixture
 def twins(engine: DockerEngine) -> None:
-    """Build 2 keeps the layer of one image, and has new ones of the same size with the same beginning."""
+    """Build 4 keeps a layer of build 3, and has new ones of the same size with the same beginning."""
     start = "x" * (128 << 10)
-    for build, contents in (("1", "abcd"), ("2", "eafg")):
+    for build, contents in (("3", "abcd"), ("4", "eafg")):
         images = {
             f"skydrm/{name}:8.1.0-{build}": [layer_tar(start, content * (1 << 21))]
             for name, content in zip(SERVICES, contents, strict=True)
@@ -115,11 +120,11 @@ def twins(engine: DockerEngine) -> None:
 @PLAIN
 def test_a_wrong_guess_costs_time_only(product: Product, twins: None):
     """Same size, same beginning, another layer: it is noticed and everything is written again."""
-    export(product, "1")
-    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "2")
+    export(product, "3")
+    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "4")
     assert done.status == 0
     assert "is written again: another layer has the same size and beginning" in done.err
-    product.ok("candidate", "verify", "8.1.0/2")
+    product.ok("candidate", "verify", "8.1.0/4")
 
 
 def _damage(product: Product, build: str) -> None:
@@ -129,44 +134,41 @@ def _damage(product: Product, build: str) -> None:
 
 
 @WITHOUT_DAEMON
-def test_a_damaged_layer_never_passes_a_check(product: Product, builds: None):
+def test_a_damaged_layer_never_passes_a_check(first: Product):
     """What is recorded is what the daemon sent: a copy of other bytes is refused as altered."""
-    export(product, "1")
-    _damage(product, "1")
-    product.ok("candidate", "export", "--version", "8.1.0", "--build", "2")
-    done = product.run("candidate", "verify", "8.1.0/2")
+    _damage(first, "1")
+    first.ok("candidate", "export", "--version", "8.1.0", "--build", "2")
+    done = first.run("candidate", "verify", "8.1.0/2")
     assert done.status == 4
     assert "skydrm-8.1.0-2.tar" in done.err
 
 
 @WITHOUT_DAEMON
-def test_reading_back_finds_a_damaged_layer_and_sends_it(product: Product, builds: None):
+def test_reading_back_finds_a_damaged_layer_and_sends_it(first: Product):
     """The candidate that the damage comes from is named, and the new one is whole."""
-    product.environ["JENKINS_RELEASE_EXPORT_READ_BACK"] = "true"
-    export(product, "1")
-    _damage(product, "1")
-    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "2")
+    first.environ["JENKINS_RELEASE_EXPORT_READ_BACK"] = "true"
+    _damage(first, "1")
+    done = first.run("candidate", "export", "--version", "8.1.0", "--build", "2")
     assert done.status == 0, done.text
     assert "SkyDRM/8.1.0/1/images/skydrm-8.1.0-1.tar is damaged" in done.err
     assert "check 8.1.0/1 with 'candidate verify'" in done.err
-    product.ok("candidate", "verify", "8.1.0/2")
+    first.ok("candidate", "verify", "8.1.0/2")
 
 
 @WITHOUT_DAEMON
 @pytest.mark.parametrize("what", ["removed", "shortened", "not JSON"])
-def test_an_earlier_candidate_that_is_not_whole_is_no_matter(product: Product, builds: None, what: str):
+def test_an_earlier_candidate_that_is_not_whole_is_no_matter(first: Product, what: str):
     """Its layers are sent instead."""
-    export(product, "1")
-    path = archive(product, "1")
+    path = archive(first, "1")
     path.chmod(0o644)
     if what == "removed":
         path.unlink()
     elif what == "shortened":
         os.truncate(path, 100_000)
     else:
-        (product.candidate("8.1.0/1") / "candidate.json").chmod(0o644)
-        (product.candidate("8.1.0/1") / "candidate.json").write_text("{")
-    done = product.run("candidate", "export", "--version", "8.1.0", "--build", "2")
+        (first.candidate("8.1.0/1") / "candidate.json").chmod(0o644)
+        (first.candidate("8.1.0/1") / "candidate.json").write_text("{")
+    done = first.run("candidate", "export", "--version", "8.1.0", "--build", "2")
     assert done.status == 0, done.text
     assert ("layers of 8.1.0/1 are not re-used" in done.err) is (what != "not JSON")
-    product.ok("candidate", "verify", "8.1.0/2")
+    first.ok("candidate", "verify", "8.1.0/2")

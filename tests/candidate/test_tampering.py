@@ -113,28 +113,24 @@ def test_an_altered_chain_shows(promoted: Product, act, finding):
     assert promoted.run("release", "withdraw", "8.1.0", "--reason", "x").status == 4
 
 
-def test_a_removed_last_attestation_leaves_no_trace_in_the_chain_itself(product: Product):
+def test_a_removed_last_attestation_leaves_no_trace_in_the_chain_itself(validated: Product):
     """The limit: a shorter chain is a whole one. Only its head, kept elsewhere, tells the difference."""
-    product.export()
-    product.sign_off()
-    head = product.ok("candidate", "verify", "8.1.0/42")["head"]
-    attestation(product, QA).unlink()
-    after = product.ok("candidate", "verify", "8.1.0/42")
+    head = validated.ok("candidate", "verify", "8.1.0/42")["head"]
+    attestation(validated, QA).unlink()
+    after = validated.ok("candidate", "verify", "8.1.0/42")
     assert after["attestations"] == 1
     assert after["head"] != head
 
 
-def test_a_last_attestation_shows_once_an_approval_or_a_promotion_follows_it(product: Product, tmp_path):
+def test_a_last_attestation_shows_once_an_approval_or_a_promotion_follows_it(validated: Product, tmp_path):
     """What is signed later stands for all that was there: the sign-off cannot be removed any more."""
-    product.edit("approvals = 0", "approvals = 1")
-    product.export()
-    product.sign_off()
-    product.approve(tmp_path / "plan.json")
-    attestation(product, QA).unlink()
+    validated.edit("approvals = 0", "approvals = 1")
+    validated.approve(tmp_path / "plan.json")
+    attestation(validated, QA).unlink()
     approval = "0003-approval.dsse.json"
-    assert any(f"between {BUILD} and {approval} was removed" in reason for reason in verify(product))
-    assert product.run("promote", "run", "8.1.0/42").status == 4
-    assert product.tags() == {}
+    assert any(f"between {BUILD} and {approval} was removed" in reason for reason in verify(validated))
+    assert validated.run("promote", "run", "8.1.0/42").status == 4
+    assert validated.tags() == {}
 
 
 def test_a_removed_promotion_attestation_shows_in_the_journal(promoted: Product):
@@ -147,25 +143,26 @@ def test_a_removed_promotion_attestation_shows_in_the_journal(promoted: Product)
         )
 
 
-def test_what_is_removed_while_a_step_signs_stops_the_step(product: Product, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_removed_while_a_step_signs_stops_the_step(
+    exported: Product, monkeypatch: pytest.MonkeyPatch
+):
     """A revocation cannot vanish between the decision and its record."""
-    product.export()
-    product.sign_off(verdict="fail")
+    exported.sign_off(verdict="fail")
     signed = OpenCandidate.require_unaltered
 
     def and_remove(opened):
         signed(opened)
-        attestation(product, QA).unlink()
+        attestation(exported, QA).unlink()
 
     monkeypatch.setattr(OpenCandidate, "require_unaltered", and_remove)
-    results = str(product.folder / "junit.xml")
-    words = ("--verdict", "pass", "--tester", "Quinn", "--results", results, "--digest", product.digest())
-    done = product.run("qa", "sign-off", "8.1.0/42", *words)
+    results = str(exported.folder / "junit.xml")
+    words = ("--verdict", "pass", "--tester", "Quinn", "--results", results, "--digest", exported.digest())
+    done = exported.run("qa", "sign-off", "8.1.0/42", *words)
     assert done.status == 4, done.text
     assert "changed while it was in use" in done.err
     assert f"{QA}: expected SHA-256" in done.err
     assert "it was removed" in done.err
-    assert [path.name for path in attestation(product, QA).parent.iterdir()] == [BUILD]
+    assert [path.name for path in attestation(exported, QA).parent.iterdir()] == [BUILD]
 
 
 @pytest.mark.parametrize("path", ["SHA256SUMS", "candidate.json", TAR])
@@ -261,43 +258,37 @@ LITTER = [
 ]
 
 
-def test_what_operating_systems_leave_is_named_and_passed_over(product: Product):
+def test_what_operating_systems_leave_is_named_and_passed_over(validated: Product):
     """Somebody looked into the folder, with a Mac or with Windows. The candidate is what it was."""
-    product.export()
-    product.sign_off()
-    for folder in (product.candidate(), product.candidate() / "attestations"):
+    for folder in (validated.candidate(), validated.candidate() / "attestations"):
         for name in LITTER:
             (folder / name).write_bytes(b"\0litter")
         (folder / "@eaDir").mkdir()
-    done = product.run("candidate", "verify", "8.1.0/42")
+    done = validated.run("candidate", "verify", "8.1.0/42")
     assert done.status == 0, done.text
     for name in (*LITTER, "@eaDir"):
         assert f"attestations\\{name}" in done.err
-    assert product.ok("promote", "plan", "8.1.0/42")["gate"]["altered"] == []
-    assert [each["candidate"] for each in product.ok("candidate", "list")["candidates"]] == ["8.1.0/42"]
-    product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "x")
+    assert validated.ok("promote", "plan", "8.1.0/42")["gate"]["altered"] == []
+    assert [each["candidate"] for each in validated.ok("candidate", "list")["candidates"]] == ["8.1.0/42"]
+    validated.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "x")
 
 
-def test_a_copy_of_an_attestation_is_litter_and_one_that_was_renamed_is_not(product: Product):
+def test_a_copy_of_an_attestation_is_litter_and_one_that_was_renamed_is_not(validated: Product):
     """Who renames a verdict hides it."""
-    product.export()
-    product.sign_off()
-    copy = attestation(product, "0002-qa.dsse - Copy.json")
-    shutil.copyfile(attestation(product, QA), copy)
-    assert product.run("candidate", "verify", "8.1.0/42").status == 0
-    attestation(product, QA).unlink()
-    assert any(copy.name in reason for reason in verify(product))
-    copy.rename(attestation(product, ".DS_Store"))
-    assert any(".DS_Store is a file that does not belong there" in reason for reason in verify(product))
+    copy = attestation(validated, "0002-qa.dsse - Copy.json")
+    shutil.copyfile(attestation(validated, QA), copy)
+    assert validated.run("candidate", "verify", "8.1.0/42").status == 0
+    attestation(validated, QA).unlink()
+    assert any(copy.name in reason for reason in verify(validated))
+    copy.rename(attestation(validated, ".DS_Store"))
+    assert any(".DS_Store is a file that does not belong there" in reason for reason in verify(validated))
 
 
 @pytest.mark.parametrize("name", [".hidden", ".0003-qa.dsse.json"])
-def test_a_hidden_file_that_no_system_makes_counts_against(product: Product, name: str):
+def test_a_hidden_file_that_no_system_makes_counts_against(validated: Product, name: str):
     """Somebody has put it there."""
-    product.export()
-    product.sign_off()
-    attestation(product, name).write_bytes(b"{}")
-    assert any(f"{name} is a file that does not belong there" in reason for reason in verify(product))
+    attestation(validated, name).write_bytes(b"{}")
+    assert any(f"{name} is a file that does not belong there" in reason for reason in verify(validated))
 
 
 @pytest.mark.parametrize("name", [TAR, "installers/SkyDRM-8.1.0.msi"])
@@ -317,24 +308,23 @@ def test_a_file_that_is_far_larger_than_recorded_is_not_read_to_its_end(product:
     assert product.run("candidate", "fetch", "8.1.0/42", str(product.folder / "here")).status == 4
 
 
-def test_an_archive_that_somebody_compressed_is_told_as_that(product: Product):
+def test_an_archive_that_somebody_compressed_is_told_as_that(exported: Product):
     """Under its own name and beside it: what to do, and decompressed it is the candidate again."""
-    product.export()
-    tar = product.candidate() / TAR
+    tar = exported.candidate() / TAR
     plain = tar.read_bytes()
     tar.write_bytes(gzip.compress(plain, 1))
     assert any(
         "the archive is compressed with gzip, expected a plain tar archive" in line
-        for line in verify(product)
+        for line in verify(exported)
     )
-    done = product.run("candidate", "load", "8.1.0/42")
+    done = exported.run("candidate", "load", "8.1.0/42")
     assert done.status == 4
     assert f"expected {len(plain)} bytes, found {tar.stat().st_size}, compressed with gzip" in done.text
     assert "'gunzip' gives the same bytes back" in done.text
     tar.rename(f"{tar}.gz")
-    done = product.run("candidate", "load", "8.1.0/42")
+    done = exported.run("candidate", "load", "8.1.0/42")
     assert done.status == 4
     assert "skydrm-8.1.0-42.tar.gz is there" in done.text
     Path(f"{tar}.gz").unlink()
     tar.write_bytes(plain)
-    product.ok("candidate", "verify", "8.1.0/42")
+    exported.ok("candidate", "verify", "8.1.0/42")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
 from tests.fixtures.release import Product
 from tests.fixtures.snapshots import Snapshots
@@ -18,6 +20,13 @@ node('docker') {
         key: 'skydrm-promotion-key', passphrase: 'skydrm-promotion-passphrase']
 }
 """
+
+
+@pytest.fixture
+def promoted(validated: Product) -> Product:
+    """8.1.0/42 of the product that ``skydrm`` is about is promoted."""
+    validated.ok("promote", "run", "8.1.0/42")
+    return validated
 
 
 def test_a_release_is_brought_onto_the_stack(

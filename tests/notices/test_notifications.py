@@ -19,7 +19,7 @@ from jenkins_release import RevocationRequest, Services, revoke_sign_off
 from jenkins_release.config.notify import NotifySection
 from jenkins_release.notify import Notifier
 from jenkins_release.share.candidates import CandidateRef
-from tests.fixtures.approval import REF, Release
+from tests.fixtures.approval import REF, Release, by_blake
 from tests.fixtures.listener import talking
 from tests.fixtures.notify import (
     HOOK_PATH,
@@ -34,7 +34,7 @@ from tests.fixtures.notify import (
     mail_section,
     mail_server,
 )
-from tests.fixtures.release import JUNIT, Product
+from tests.fixtures.release import Product, validate
 
 BUILD_URL = "https://jenkins.nextlabs.example/job/skydrm/42/"
 
@@ -64,8 +64,11 @@ def revoke(product: Product, *more: str) -> Any:
     return product.run("qa", "revoke", REF, "--tester", "Quinn", "--reason", "a leak", "--json", *more)
 
 
-def test_a_whole_release_is_told_event_by_event(told: Hook, tested: Release, product: Product):
+def test_a_whole_release_is_told_event_by_event(told: Hook, product: Product, tmp_path: Path):
     """Candidate, verdict, waiting, promoted, withdrawn, revoked: each once, with what comes next."""
+    by_blake(product)
+    validate(product)
+    tested = Release(product, tmp_path / "plan.json")
     candidate, verdict = told.documents
     told.requests.clear()
     folder = candidate["location"]
@@ -154,15 +157,13 @@ def test_installers_wait_for_approval_too(told: Hook, product: Product):
     assert waiting["location"].endswith(r"\SkyDRM\8.1.0")
 
 
-def test_a_failed_verdict_asks_for_nothing_to_be_promoted(told: Hook, product: Product):
+def test_a_failed_verdict_asks_for_nothing_to_be_promoted(told: Hook, exported: Product):
     """The message says fail, and has no command."""
-    product.export()
-    told.requests.clear()
-    product.sign_off(verdict="fail")
+    exported.sign_off(verdict="fail")
     verdict = last(told, "signed-off")
     assert verdict["title"] == "SkyDRM 8.1.0/42: QA says fail"
     assert (verdict["verdict"], verdict["command"]) == ("fail", "")
-    product.sign_off(verdict="fail")
+    exported.sign_off(verdict="fail")
     assert told.documents == [], "a second run found it, and signed nothing"
 
 
@@ -177,9 +178,8 @@ def test_an_override_stands_out_in_the_message(told: Hook, tested: Release):
     assert "by Casey: customer is down" in first["value"]
 
 
-def test_dry_runs_tell_nobody(told: Hook, product: Product, tmp_path: Path):
+def test_dry_runs_tell_nobody(told: Hook, product: Product):
     """Of every command, and also when they fail."""
-    (tmp_path / "junit.xml").write_text(JUNIT)
     product.environ["BUILD_URL"] = BUILD_URL
     sign = (
         "qa",
@@ -190,7 +190,7 @@ def test_dry_runs_tell_nobody(told: Hook, product: Product, tmp_path: Path):
         "--tester",
         "Q",
         "--results",
-        str(tmp_path / "junit.xml"),
+        str(product.folder / "junit.xml"),
     )
     product.ok("candidate", "export", "--version", "8.1.0", "--build", "42", "--dry-run")
     assert product.run(*sign, "--dry-run").status == 2
@@ -203,12 +203,10 @@ def test_dry_runs_tell_nobody(told: Hook, product: Product, tmp_path: Path):
     assert told.requests == []
 
 
-def test_a_failed_step_is_told_with_its_reasons_in_a_jenkins_build(told: Hook, product: Product):
+def test_a_failed_step_is_told_with_its_reasons_in_a_jenkins_build(told: Hook, exported: Product):
     """What, why, what to do, and where to look; the command ends as it would have."""
-    product.export()
-    told.requests.clear()
-    product.environ["BUILD_URL"] = BUILD_URL
-    refused = product.run("promote", "run", REF, "--json")
+    exported.environ["BUILD_URL"] = BUILD_URL
+    refused = exported.run("promote", "run", REF, "--json")
     assert refused.status == 3
     failure = last(told, "failed")
     assert failure["title"] == "SkyDRM 8.1.0/42: promote run failed"
@@ -217,28 +215,26 @@ def test_a_failed_step_is_told_with_its_reasons_in_a_jenkins_build(told: Hook, p
     assert failure["build_url"] == BUILD_URL
     assert refused.json["notified"][0]["delivered"] is True
 
-    assert product.run("candidate", "export", "--version", "8.1.0", "--build", "42").status == 2
+    assert exported.run("candidate", "export", "--version", "8.1.0", "--build", "42").status == 2
     assert last(told, "failed")["title"] == "SkyDRM 8.1.0/42: candidate export failed"
     approve = ("--approver", "A", "--reason", "r")
-    assert product.run("promote", "approve", "none.json", *approve).status == 2
+    assert exported.run("promote", "approve", "none.json", *approve).status == 2
     assert last(told, "failed")["title"] == "SkyDRM: promote approve failed"
-    assert product.run("release", "attestations", "8.1.0", "--out", "x.jsonl").status == 2
+    assert exported.run("release", "attestations", "8.1.0", "--out", "x.jsonl").status == 2
     assert last(told, "failed")["title"] == "SkyDRM 8.1.0: release attestations failed"
-    assert product.run("candidate", "show", "8.1.0/7").status == 2
-    assert product.run("promote", "plan", "8.1.0/7").status == 2
+    assert exported.run("candidate", "show", "8.1.0/7").status == 2
+    assert exported.run("promote", "plan", "8.1.0/7").status == 2
     assert told.requests == [], "neither was to change anything"
 
 
-def test_on_a_terminal_only_what_others_must_know_is_told(told: Hook, product: Product):
+def test_on_a_terminal_only_what_others_must_know_is_told(told: Hook, exported: Product):
     """A shut gate answers the person who asked; bytes that were altered concern everybody."""
-    product.export()
-    told.requests.clear()
-    assert product.run("promote", "run", REF).status == 3
-    assert product.run("release", "withdraw", "8.1.0", "--reason", "x").status == 2
+    assert exported.run("promote", "run", REF).status == 3
+    assert exported.run("release", "withdraw", "8.1.0", "--reason", "x").status == 2
     assert told.requests == []
-    with next(product.candidate().glob("images/*.tar")).open("ab") as archive:
+    with next(exported.candidate().glob("images/*.tar")).open("ab") as archive:
         archive.write(b"more")
-    assert product.run("qa", "sign-off", REF, "--verdict", "fail", "--tester", "Q").status == 4
+    assert exported.run("qa", "sign-off", REF, "--verdict", "fail", "--tester", "Q").status == 4
     assert last(told, "failed")["failure"]["category"] == "integrity"
 
 
@@ -316,7 +312,6 @@ def test_all_notifiers_together_take_no_longer_than_the_slowest_may(product: Pro
         product.append(mail_section(port, "silent", "timeout_s = 1.5"))
         product.append(mail_section(mailbox.port, "quick"))
         product.environ["JENKINS_RELEASE_WEBHOOK_URL"] = hook.url
-        (product.folder / "junit.xml").write_text(JUNIT)
         services = Services(**services_of(product))
         begin = time.monotonic()
         revoke_sign_off(RevocationRequest(CandidateRef.parse(REF), "Quinn", "slow"), services)
@@ -357,15 +352,16 @@ class Broken(Services):
 
 
 def test_a_defect_in_a_notifier_is_logged_and_fails_nothing(
-    told: Hook, product: Product, caplog, monkeypatch
+    told: Hook, exported: Product, caplog, monkeypatch
 ):
     """At the level ERROR, with the place, and without the text of the error: a secret may stand in it."""
-    product.export()
-    # The command line has sent the log to stderr.
-    monkeypatch.setattr(logging.getLogger("jenkins_release"), "handlers", [caplog.handler])
-    services = Broken(**services_of(product))
+    # The command line may have sent the log to stderr before, and may not.
+    log = logging.getLogger("jenkins_release")
+    monkeypatch.setattr(log, "handlers", [caplog.handler])
+    monkeypatch.setattr(log, "propagate", False)
+    services = Broken(**services_of(exported))
     report = revoke_sign_off(RevocationRequest(CandidateRef.parse(REF), "Quinn", "a leak"), services)
-    assert (product.candidate() / "attestations" / report.file).exists()
+    assert (exported.candidate() / "attestations" / report.file).exists()
     (delivery,) = services.notified
     assert delivery.problem.startswith("unexpected ValueError at test_notifications.py:")
     broke = [r for r in caplog.records if "the notifier channel broke" in r.getMessage()]
@@ -446,10 +442,9 @@ def test_notify_test_without_notifiers_is_a_mistake(product: Product):
     assert (unknown.status, "there is no notifier 'chanel'" in unknown.err) == (2, True)
 
 
-def test_a_delivery_is_a_frozen_report(told: Hook, product: Product):
+def test_a_delivery_is_a_frozen_report(told: Hook, exported: Product):
     """What the Python API gives to pipeline steps."""
-    product.export()
-    services = Services(**services_of(product))
+    services = Services(**services_of(exported))
     revoke_sign_off(RevocationRequest(CandidateRef.parse(REF), "Quinn", "a leak"), services)
     (delivery,) = services.notified
     assert (delivery.notifier, delivery.event, delivery.delivered) == ("channel", "revoked", True)

@@ -10,7 +10,7 @@ from securesystemslib.signer import CryptoSigner
 
 from jenkins_release import CandidateRef, Services, load_configuration, release_history
 from jenkins_release.records.attestation import TEST_RESULT, Place, sign_statement
-from tests.fixtures.release import Product
+from tests.fixtures.release import Begin, Product
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 BUILD_URL = "https://jenkins.example/job/skydrm/42/"
@@ -18,8 +18,12 @@ FAILED = '<testsuite name="smoke"><testcase classname="a" name="one"><failure/><
 
 
 @pytest.fixture
-def storied(product: Product, tmp_path: Path) -> Product:
+def storied(begin: Begin) -> Product:
     """A version with two builds: one failed, revoked, approved, overridden, promoted, withdrawn; one new."""
+    return begin("storied", tell_story)
+
+
+def tell_story(product: Product) -> None:
     product.edit("approvals = 0", "approvals = 1")
     done = product.run(
         *("candidate", "export", "--version", "8.1.0", "--build", "42"),
@@ -35,7 +39,7 @@ def storied(product: Product, tmp_path: Path) -> Product:
     product.ok("qa", "revoke", "8.1.0/42", "--tester", "Quinn", "--reason", "tested the wrong machine")
     product.ok(*sign_off, "--verdict", "fail", "--tester", "Quinn")
     product.sign_off(tester="Robin")
-    plan = tmp_path / "plan.json"
+    plan = product.folder / "plan.json"
     product.plan = product.approve(plan, reason="customers wait for it")  # type: ignore[attr-defined]
     product.ok(
         "promote", "override", str(plan), "--condition", "fail", "--by", "Grace", "--reason", "only the fonts"
@@ -45,7 +49,6 @@ def storied(product: Product, tmp_path: Path) -> Product:
         "release", "withdraw", "8.1.0", "--reason", "the fonts after all"
     )
     product.export("43")
-    return product
 
 
 def attestation(product: Product, name: str, ident: str = "8.1.0/42") -> Path:
@@ -98,13 +101,10 @@ def test_the_page_tells_everything_in_order(storied: Product):
         assert page.count(image["digest"]) == 2
 
 
-def test_the_summary_for_consumers_is_told(product: Product, tmp_path: Path):
+def test_the_summary_for_consumers_is_told(promoted: Product, tmp_path: Path):
     """'release attestations' signs a verification summary; the page says what it says."""
-    product.export()
-    product.sign_off()
-    product.ok("promote", "run", "8.1.0/42")
-    product.ok("release", "attestations", "8.1.0", "--out", str(tmp_path / "bundle.jsonl"))
-    page = product.run("release", "history", "8.1.0").out
+    promoted.ok("release", "attestations", "8.1.0", "--out", str(tmp_path / "bundle.jsonl"))
+    page = promoted.run("release", "history", "8.1.0").out
     assert "summary for consumers: PASSED, SLSA_BUILD_LEVEL" in page
     assert "from 3 attestations" in page
 
@@ -151,23 +151,21 @@ def test_the_history_needs_no_registry_no_daemon_and_no_keys(
     assert sorted(str(path) for path in storied.share.rglob("*")) == before
 
 
-def test_a_version_without_candidates(product: Product):
+def test_a_version_without_candidates(exported: Product):
     """Exit status 2, and what to do."""
-    product.export()
-    done = product.run("release", "history", "8.2.0")
+    done = exported.run("release", "history", "8.2.0")
     assert done.status == 2
     assert "there is no candidate of SkyDRM 8.2.0" in done.err
     assert "candidate list" in done.err
-    assert product.run("release", "history", "../8.1.0").status == 2
-    assert product.run("release", "history").status == 2
+    assert exported.run("release", "history", "../8.1.0").status == 2
+    assert exported.run("release", "history").status == 2
 
 
-def test_what_does_not_count_is_shown_with_the_reason(product: Product):
+def test_what_does_not_count_is_shown_with_the_reason(exported: Product):
     """An attestation by an unknown key stands in its place, says what it says, and changes nothing."""
-    product.export()
-    record = (product.candidate() / "candidate.json").read_bytes()
-    folder = product.candidate() / "attestations"
-    services = services_of(product)
+    record = (exported.candidate() / "candidate.json").read_bytes()
+    folder = exported.candidate() / "attestations"
+    services = services_of(exported)
     before = services.candidates.attestations(CandidateRef("8.1.0", "42"))
     stranger = sign_statement(
         TEST_RESULT,
@@ -183,7 +181,7 @@ def test_what_does_not_count_is_shown_with_the_reason(product: Product):
     )
     (folder / "0002-qa.dsse.json").write_bytes(stranger)
     services.close()
-    done = product.run("release", "history", "8.1.0")
+    done = exported.run("release", "history", "8.1.0")
     assert done.status == 0
     assert "NOT COUNTED qa [0002-qa.dsse.json, no trusted key]" in done.out
     assert "is signed by an unknown key" in done.out
@@ -191,7 +189,7 @@ def test_what_does_not_count_is_shown_with_the_reason(product: Product):
     assert not [line for line in done.out.splitlines() if line.startswith("   2026-11-20 18:00Z")]
     assert "\x1b" not in done.out
     assert "\u202e" not in done.out
-    event = product.ok("release", "history", "8.1.0")["candidates"][0]["events"][1]
+    event = exported.ok("release", "history", "8.1.0")["candidates"][0]["events"][1]
     assert (event["counts"], event["key"]) == (False, "")
     assert "unknown key" in event["notes"][0]
 
@@ -217,11 +215,10 @@ def test_an_altered_story_is_told_in_full_and_ends_with_status_4(storied: Produc
     assert (as_json.status, as_json.json) == (4, document)
 
 
-def test_a_candidate_that_was_renamed_by_hand_shows(product: Product):
+def test_a_candidate_that_was_renamed_by_hand_shows(exported: Product):
     """The folder says one build, the record another."""
-    product.export()
-    product.candidate().rename(product.candidate("8.1.0/44"))
-    done = product.run("release", "history", "8.1.0")
+    exported.candidate().rename(exported.candidate("8.1.0/44"))
+    done = exported.run("release", "history", "8.1.0")
     assert done.status == 4
     assert "describes SkyDRM 8.1.0/42: the folder was renamed or copied" in done.out
 

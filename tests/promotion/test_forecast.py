@@ -9,13 +9,12 @@ import pytest
 from tests.fixtures.release import Product
 
 
-def test_without_an_earlier_promotion_the_time_is_unknown(product: Product):
+def test_without_an_earlier_promotion_the_time_is_unknown(exported: Product):
     """The bytes are known; the text says why the time is not."""
-    product.export()
-    found = product.ok("promote", "plan", "8.1.0/42")
+    found = exported.ok("promote", "plan", "8.1.0/42")
     assert found["forecast"]["bytes"] == sum(image["push_bytes"] for image in found["images"]) > 0
     assert found["forecast"]["seconds"] is found["forecast"]["bytesPerSecond"] is None
-    assert "time: unknown" in product.run("promote", "plan", "8.1.0/42").out
+    assert "time: unknown" in exported.run("promote", "plan", "8.1.0/42").out
 
 
 def test_the_time_follows_from_the_rate_of_the_last_promotion(promoted: Product):

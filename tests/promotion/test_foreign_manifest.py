@@ -21,12 +21,12 @@ from tests.fixtures.release import EVERY_WAY, Product
 REF = "8.1.0/42"
 
 
-def approved(product: Product, tmp_path: Path) -> None:
-    """Export, validate and approve."""
-    product.edit("approvals = 0", "approvals = 1")
-    product.export()
-    product.sign_off()
-    product.approve(tmp_path / "plan.json")
+@pytest.fixture
+def approved(validated: Product, tmp_path: Path) -> Product:
+    """A product of which 8.1.0/42 is approved."""
+    validated.edit("approvals = 0", "approvals = 1")
+    validated.approve(tmp_path / "plan.json")
+    return validated
 
 
 def push_other_layers(product: Product, release: bool, *, packed: bool = False) -> str:
@@ -75,44 +75,41 @@ def push_first_image(product: Product, ref: str, reference: str, *, packed: bool
 @EVERY_WAY
 @pytest.mark.parametrize("release", [True, False], ids=["release tag", "temporary tag"])
 def test_the_right_config_around_other_layers_is_not_promoted(
-    product: Product, tmp_path: Path, way: dict[str, str], release: bool
+    approved: Product, way: dict[str, str], release: bool
 ):
     """Between approval and promotion: refused, under the release tag and under the temporary one."""
-    approved(product, tmp_path)
-    evil = push_other_layers(product, release)
-    done = product.run("promote", "run", REF)
+    evil = push_other_layers(approved, release)
+    done = approved.run("promote", "run", REF)
     fixed = way["JENKINS_RELEASE_EXPORT_LAYERS"] == "gzip"
     told = "other layers" if not fixed else "other content" if release else "names another image"
     fails(done, 4, told, evil)
-    others = [tags for name, tags in product.tags().items() if not name.endswith("/rms")]
+    others = [tags for name, tags in approved.tags().items() if not name.endswith("/rms")]
     assert not any("8.1.0" in tags for tags in others)
-    assert not list((product.candidate(REF) / "attestations").glob("*-promotion*"))
+    assert not list((approved.candidate(REF) / "attestations").glob("*-promotion*"))
 
 
 @EVERY_WAY
 def test_the_right_layers_in_another_manifest_are_proven_by_their_content(
-    product: Product, tmp_path: Path, way: dict[str, str]
+    approved: Product, way: dict[str, str]
 ):
     """Where QA signed no manifest, the layers decide; where it did, only exactly that one is released."""
-    approved(product, tmp_path)
-    other = push_other_layers(product, release=True, packed=True)
-    done = product.run("promote", "run", REF)
+    other = push_other_layers(approved, release=True, packed=True)
+    done = approved.run("promote", "run", REF)
     if way["JENKINS_RELEASE_EXPORT_LAYERS"] == "gzip":
         fails(done, 4, "a release tag is taken by other content", other)
         return
     assert done.status == 0, done.text
-    assert product.tags()[f"{product.prefix}/rms"] == {"8.1.0": other}
+    assert approved.tags()[f"{approved.prefix}/rms"] == {"8.1.0": other}
 
 
 @pytest.mark.parametrize("way", ["registry, gzip"], indirect=True)
-def test_a_fixed_manifest_is_released_with_the_docker_engine_too(product: Product, tmp_path: Path):
+def test_a_fixed_manifest_is_released_with_the_docker_engine_too(approved: Product):
     """Docker would compress the layers again: such a candidate goes to the registry without it."""
-    approved(product, tmp_path)
-    product.environ["JENKINS_RELEASE_PROMOTE_ENGINE"] = "docker"
-    product.ok("promote", "run", REF)
-    configuration = load_configuration(product.config, environ=product.environ)
-    with Services(configuration, environ=product.environ) as services:
+    approved.environ["JENKINS_RELEASE_PROMOTE_ENGINE"] = "docker"
+    approved.ok("promote", "run", REF)
+    configuration = load_configuration(approved.config, environ=approved.environ)
+    with Services(configuration, environ=approved.environ) as services:
         record = open_candidate(CandidateRef.parse(REF), services).record
     for image in record.images:
         assert image.manifest is not None
-        assert product.tags()[f"{product.prefix}/{image.name}"] == {"8.1.0": image.manifest.digest}
+        assert approved.tags()[f"{approved.prefix}/{image.name}"] == {"8.1.0": image.manifest.digest}

@@ -99,23 +99,21 @@ def forged(product: Product) -> bytes:
 
 @EVERY_WAY
 def test_a_candidate_that_is_swapped_under_the_lease_and_back_again_is_not_promoted(
-    product: Product, tmp_path: Path
+    validated: Product, tmp_path: Path
 ):
     """The gate sees the honest candidate before the lease and after the push, the push sees another."""
-    product.edit("approvals = 0", "approvals = 1")
-    product.export()
-    product.sign_off()
-    product.approve(tmp_path / "plan.json")
-    swapper = Swapper(product, forged(product))
+    validated.edit("approvals = 0", "approvals = 1")
+    validated.approve(tmp_path / "plan.json")
+    swapper = Swapper(validated, forged(validated))
     log = logging.getLogger("jenkins_release")
     log.addHandler(swapper)
     try:
         with watched_services(swapper):
-            done = product.run("promote", "run", REF)
+            done = validated.run("promote", "run", REF)
     finally:
         log.removeHandler(swapper)
         swapper.close()
-    released = {name: tags.get("8.1.0") for name, tags in product.tags().items()}
+    released = {name: tags.get("8.1.0") for name, tags in validated.tags().items()}
     assert not any(released.values()), (done.status, released, done.text)
     fails(done, 4, "candidate 8.1.0/42 changed", "candidate.json")
     assert swapper.stalled

@@ -30,8 +30,13 @@ SETUP = "SkyDRM-setup-8.1.0.zip"
 @pytest.fixture
 def shipping(product: Product, shelf: Shelf) -> Product:
     """A product of installers alone, of which 8.1.0/42 is validated."""
+
+    def prepare(first: Product) -> None:
+        first.installers(MSI, RPM, images=False)
+        validate(first)
+
     product.installers(MSI, RPM, images=False)
-    shelf.on_share("shipping", product, validate)
+    shelf.on_share("shipping", product, prepare)
     return product
 
 

@@ -16,7 +16,7 @@ import pytest
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import read_envelope
 from tests.fixtures.command import fails
-from tests.fixtures.release import JUNIT, Product
+from tests.fixtures.release import Product
 
 REF = "8.1.0/42"
 NONE = f"sha256:{'0' * 64}"
@@ -34,9 +34,7 @@ def swap(product: Product) -> str:
 
 def words(product: Product, *more: str, verdict: str = "pass") -> tuple[str, ...]:
     """The command that signs a verdict."""
-    results = product.folder / "junit.xml"
-    results.write_text(JUNIT)
-    said = ("--verdict", verdict, "--tester", "Quinn", "--results", str(results))
+    said = ("--verdict", verdict, "--tester", "Quinn", "--results", str(product.folder / "junit.xml"))
     return ("qa", "sign-off", REF, *said, *more)
 
 
@@ -47,22 +45,21 @@ def signed(product: Product) -> list[Any]:
 
 
 @pytest.fixture
-def loaded(product: Product) -> Product:
+def loaded(exported: Product) -> Product:
     """A product whose candidate QA has loaded."""
-    product.export()
-    product.ok("candidate", "load", REF)
-    return product
+    exported.ok("candidate", "load", REF)
+    return exported
 
 
 @pytest.mark.parametrize("option", ["--accept-failures", "--without-receipt"])
-def test_a_reason_that_says_nothing_is_none(option: str, product: Product):
+def test_a_reason_that_says_nothing_is_none(option: str, exported: Product):
     """Nor is one that is no line of text; the message names the option."""
-    product.export()
-    fails(product.run(*words(product, option, "  ")), 2, f"the reason of {option} is empty")
+    fails(exported.run(*words(exported, option, "  ")), 2, f"the reason of {option} is empty")
     fails(
-        product.run(*words(product, option, "a\nb")), 2, f"the reason of {option} contains control characters"
+        exported.run(*words(exported, option, "a\nb")),
+        *(2, f"the reason of {option} contains control characters"),
     )
-    assert signed(product) == []
+    assert signed(exported) == []
 
 
 def receipt(product: Product) -> Path:
@@ -85,21 +82,20 @@ def test_a_pass_is_not_signed_over_a_candidate_that_moved_since_it_was_loaded(lo
     assert loaded.ok(*words(loaded))["tested"]["digest"] == swapped
 
 
-def test_what_was_loaded_is_told_and_kept_for_the_user_alone(product: Product):
+def test_what_was_loaded_is_told_and_kept_for_the_user_alone(exported: Product):
     """Digest in text and JSON; folders 0700, file 0600; images with config digests, daemon, host, user."""
-    product.export()
-    assert f"candidate.json {product.digest()}" in product.run("candidate", "load", REF).out
-    report = product.ok("candidate", "load", REF)
-    assert report["digest"] == product.digest()
-    path = receipt(product)
+    assert f"candidate.json {exported.digest()}" in exported.run("candidate", "load", REF).out
+    report = exported.ok("candidate", "load", REF)
+    assert report["digest"] == exported.digest()
+    path = receipt(exported)
     assert report["receipt"] == str(path)
     assert path.stat().st_mode & 0o777 == 0o600
     assert [folder.stat().st_mode & 0o777 for folder in (path.parent, *path.parents[1:3])] == [0o700] * 3
     kept = json.loads(path.read_bytes())
     assert (kept["product"], kept["version"], kept["build"]) == ("SkyDRM", "8.1.0", "42")
-    assert kept["candidate"] == product.digest()
+    assert kept["candidate"] == exported.digest()
     assert kept["host"] == socket.gethostname()
-    assert kept["daemon"] == product.environ["DOCKER_HOST"]
+    assert kept["daemon"] == exported.environ["DOCKER_HOST"]
     assert {each["reference"]: each["config_digest"] for each in kept["images"]} == {
         each["reference"]: each["configDigest"] for each in report["images"]
     }
@@ -107,17 +103,16 @@ def test_what_was_loaded_is_told_and_kept_for_the_user_alone(product: Product):
     assert kept["received_at"]
 
 
-def test_what_was_fetched_counts_as_well(product: Product, tmp_path: Path):
+def test_what_was_fetched_counts_as_well(exported: Product, tmp_path: Path):
     """With the SHA-256 of each file, in the folder that a variable names."""
-    product.export()
-    product.environ["JENKINS_RELEASE_RECEIPTS"] = str(tmp_path / "receipts")
-    report = product.ok("candidate", "fetch", REF, str(tmp_path / "candidate"))
-    assert report["digest"] == product.digest()
+    exported.environ["JENKINS_RELEASE_RECEIPTS"] = str(tmp_path / "receipts")
+    report = exported.ok("candidate", "fetch", REF, str(tmp_path / "candidate"))
+    assert report["digest"] == exported.digest()
     (path,) = (tmp_path / "receipts").rglob("*.json")
     assert report["receipt"] == str(path)
     (file,) = json.loads(path.read_bytes())["files"]
-    assert (product.candidate() / "SHA256SUMS").read_text().splitlines()[1].startswith(file["sha256"])
-    assert product.ok(*words(product))["tested"]["how"] == "fetch"
+    assert (exported.candidate() / "SHA256SUMS").read_text().splitlines()[1].startswith(file["sha256"])
+    assert exported.ok(*words(exported))["tested"]["how"] == "fetch"
 
 
 def test_the_signed_statement_says_how_it_is_bound(loaded: Product):
@@ -134,45 +129,41 @@ def test_the_signed_statement_says_how_it_is_bound(loaded: Product):
     assert unknown == {"by": "unknown", "reason": "tested the running system"}
 
 
-def test_a_pass_is_refused_if_nothing_says_what_was_tested(product: Product):
+def test_a_pass_is_refused_if_nothing_says_what_was_tested(exported: Product):
     """It says so, and what to do; nothing is signed."""
-    product.export()
     told = ("it is unknown what was tested", "no receipt", "candidate load", "--digest", "--without-receipt")
-    fails(product.run(*words(product)), 2, *told)
-    assert signed(product) == []
+    fails(exported.run(*words(exported)), 2, *told)
+    assert signed(exported) == []
 
 
-def test_a_fail_is_always_possible(product: Product):
+def test_a_fail_is_always_possible(exported: Product):
     """Without a receipt, and over a candidate that moved: both shut the gate, and both are told."""
-    product.export()
-    done = product.run(*words(product, verdict="fail"))
+    done = exported.run(*words(exported, verdict="fail"))
     assert done.status == 0, done.text
     assert "it is unknown what was tested" in done.err
-    product.ok("candidate", "load", REF)
-    tested = product.digest()
-    swap(product)
-    done = product.run(*words(product, verdict="fail"))
+    exported.ok("candidate", "load", REF)
+    tested = exported.digest()
+    swap(exported)
+    done = exported.run(*words(exported, verdict="fail"))
     assert done.status == 0, done.text
     assert f"is not what was tested: tested candidate.json {tested}" in done.err
-    assert signed(product)[0]["digest"] == tested
+    assert signed(exported)[0]["digest"] == tested
     assert (
         f"unknown what was tested: {tested}, which is not this candidate"
-        in product.run("candidate", "show", REF).out
+        in exported.run("candidate", "show", REF).out
     )
 
 
 @pytest.mark.parametrize("digest", ["abc", "sha256:abc", "SHA256:" + "0" * 64, "sha256:" + "A" * 64])
-def test_a_digest_is_given_whole(product: Product, digest: str):
+def test_a_digest_is_given_whole(exported: Product, digest: str):
     """A few digits could be those of another candidate."""
-    product.export()
-    fails(product.run(*words(product, "--digest", digest)), 2, "is not the digest of a candidate")
+    fails(exported.run(*words(exported, "--digest", digest)), 2, "is not the digest of a candidate")
 
 
-def test_both_ways_to_say_it_contradict_each_other(product: Product):
+def test_both_ways_to_say_it_contradict_each_other(exported: Product):
     """A digest says what was tested; the other option says that it is unknown."""
-    product.export()
-    more = ("--digest", product.digest(), "--without-receipt", "why")
-    fails(product.run(*words(product, *more)), 2, "give one of the two")
+    more = ("--digest", exported.digest(), "--without-receipt", "why")
+    fails(exported.run(*words(exported, *more)), 2, "give one of the two")
 
 
 def as_link(path: Path) -> None:
@@ -241,14 +232,13 @@ def test_a_receipt_of_another_share_is_not_found(loaded: Product, tmp_path: Path
     fails(loaded.run(*words(loaded, *share)), 2, "no receipt of the candidate on this machine")
 
 
-def test_a_candidate_is_loaded_even_if_no_receipt_can_be_kept(product: Product, tmp_path: Path):
+def test_a_candidate_is_loaded_even_if_no_receipt_can_be_kept(exported: Product, tmp_path: Path):
     """The warning has the digest that the sign-off then needs."""
-    product.export()
     (tmp_path / "file").touch()
-    product.environ["JENKINS_RELEASE_RECEIPTS"] = str(tmp_path / "file")
-    done = product.run("candidate", "load", REF, "--json")
+    exported.environ["JENKINS_RELEASE_RECEIPTS"] = str(tmp_path / "file")
+    done = exported.run("candidate", "load", REF, "--json")
     assert done.status == 0, done.text
-    assert f"sign off with --digest {product.digest()}" in done.err
+    assert f"sign off with --digest {exported.digest()}" in done.err
     assert done.json["receipt"] == ""
 
 
@@ -269,18 +259,17 @@ def loose(product: Product, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("place", [no_home, loose])
 def test_a_place_where_a_receipt_would_not_count_is_told_at_once(
-    place: Callable[[Product, Path], str], product: Product, tmp_path: Path
+    place: Callable[[Product, Path], str], exported: Product, tmp_path: Path
 ):
     """With the digest that the sign-off then needs; the sign-off says the same."""
-    product.export()
-    told = place(product, tmp_path)
-    done = product.run("candidate", "load", REF, "--json")
+    told = place(exported, tmp_path)
+    done = exported.run("candidate", "load", REF, "--json")
     assert done.status == 0, done.text
     assert told in done.err
-    assert f"sign off with --digest {product.digest()}" in done.err
+    assert f"sign off with --digest {exported.digest()}" in done.err
     assert done.json["receipt"] == ""
-    fails(product.run(*words(product)), 2, "it is unknown what was tested")
-    assert product.ok(*words(product, "--digest", product.digest()))["tested"]["by"] == "digest"
+    fails(exported.run(*words(exported)), 2, "it is unknown what was tested")
+    assert exported.ok(*words(exported, "--digest", exported.digest()))["tested"]["by"] == "digest"
 
 
 def test_other_images_in_the_daemon_are_told(loaded: Product, engine: DockerEngine):
@@ -299,21 +288,20 @@ def test_other_images_in_the_daemon_are_told(loaded: Product, engine: DockerEngi
     assert loaded.run(*words(loaded), DOCKER_HOST="unix:///nowhere").err == ""
 
 
-def test_a_pass_that_is_not_bound_is_shown_everywhere_and_shuts_the_gate(product: Product):
+def test_a_pass_that_is_not_bound_is_shown_everywhere_and_shuts_the_gate(exported: Product):
     """The default; a policy may let it count, and then every listing says so."""
-    product.export()
-    product.ok(*words(product, "--without-receipt", "tested the running system"))
+    exported.ok(*words(exported, "--without-receipt", "tested the running system"))
     told = "unknown what was tested"
     reason = f"{told} [tested: load the candidate, test it, and sign off there or with its digest]"
-    refused = product.run("promote", "run", REF)
+    refused = exported.run("promote", "run", REF)
     fails(refused, 3, reason)
-    assert f"{told}: tested the running system" in product.run("candidate", "show", REF).out
-    assert f"{told}: tested the running system" in product.run("release", "history", "8.1.0").out
-    shown = product.ok("candidate", "show", REF)
+    assert f"{told}: tested the running system" in exported.run("candidate", "show", REF).out
+    assert f"{told}: tested the running system" in exported.run("release", "history", "8.1.0").out
+    shown = exported.ok("candidate", "show", REF)
     assert [each.get("tested") for each in shown["attestations"]] == [None, "unknown"]
     assert [verdict["tested"] for verdict in shown["gate"]["verdicts"]] == ["unknown"]
     assert [unmet["condition"] for unmet in shown["gate"]["unmet"]] == ["tested"]
-    product.edit("approvals = 0", "approvals = 0\ntested = false")
-    status = product.run("promote", "status", REF)
+    exported.edit("approvals = 0", "approvals = 0\ntested = false")
+    status = exported.run("promote", "status", REF)
     assert f"{told} by Quinn (0002-qa.dsse.json)" in status.out
-    assert product.run("promote", "run", REF).status == 0
+    assert exported.run("promote", "run", REF).status == 0

@@ -76,14 +76,13 @@ def test_one_archive_per_image_where_qa_wants_them_apart(product: Product):
     assert all(image["pushed"] for image in product.ok("promote", "run", "8.1.0/42")["images"])
 
 
-def test_list_and_show_tell_where_a_candidate_stands(product: Product):
+def test_list_and_show_tell_where_a_candidate_stands(exported: Product):
     """Gate, verdicts and attestations show."""
-    product.export()
-    product.export("43")
-    product.sign_off()
-    listed = product.ok("candidate", "list")["candidates"]
+    exported.export("43")
+    exported.sign_off()
+    listed = exported.ok("candidate", "list")["candidates"]
     assert [(c["candidate"], c["gate"]["open"]) for c in listed] == [("8.1.0/43", False), ("8.1.0/42", True)]
-    shown = product.ok("candidate", "show", "8.1.0/42")
+    shown = exported.ok("candidate", "show", "8.1.0/42")
     assert [(a["kind"], a["signer"]) for a in shown["attestations"]] == [("build", "build"), ("qa", "qa")]
     assert shown["gate"]["verdicts"][0]["tester"] == "Quinn"
 
@@ -99,23 +98,21 @@ def test_load_brings_the_images_with_the_recorded_identity(product: Product, eng
     assert len(loaded["images"]) == len(SERVICES)
 
 
-def test_fetch_copies_the_candidate(product: Product, tmp_path):
+def test_fetch_copies_the_candidate(exported: Product, tmp_path):
     """The folder is complete, checked, and not overwritten."""
-    product.export()
     target = tmp_path / "fetched"
-    product.ok("candidate", "fetch", "8.1.0/42", str(target))
+    exported.ok("candidate", "fetch", "8.1.0/42", str(target))
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=target, check=True)
-    assert product.run("candidate", "fetch", "8.1.0/42", str(target)).status == 2
+    assert exported.run("candidate", "fetch", "8.1.0/42", str(target)).status == 2
 
 
-def test_promotion_is_refused_before_a_sign_off_with_every_reason(product: Product):
+def test_promotion_is_refused_before_a_sign_off_with_every_reason(exported: Product):
     """Exit status 3, and ECR was not touched."""
-    product.export()
-    done = product.run("promote", "run", "8.1.0/42", "--json")
+    done = exported.run("promote", "run", "8.1.0/42", "--json")
     assert done.status == 3
     assert done.json["error"]["category"] == "refused"
     assert done.json["error"]["reasons"]
-    assert product.tags() == {}
+    assert exported.tags() == {}
 
 
 def test_promotion_ends_with_proven_release_tags_and_no_temporary_ones(product: Product):
@@ -151,24 +148,21 @@ def test_promoting_again_does_nothing_and_says_so(promoted: Product):
     assert promoted.tags() == tags
 
 
-def test_status_follows_the_promotion(product: Product):
+def test_status_follows_the_promotion(validated: Product):
     """Not started, then recorded."""
-    product.export()
-    product.sign_off()
-    assert product.ok("promote", "status", "8.1.0/42")["state"] == "not started"
-    product.ok("promote", "run", "8.1.0/42")
-    assert product.ok("promote", "status", "8.1.0/42")["state"] == "recorded"
+    assert validated.ok("promote", "status", "8.1.0/42")["state"] == "not started"
+    validated.ok("promote", "run", "8.1.0/42")
+    assert validated.ok("promote", "status", "8.1.0/42")["state"] == "recorded"
 
 
-def test_the_plan_says_what_is_there_and_what_would_be_pushed(product: Product):
+def test_the_plan_says_what_is_there_and_what_would_be_pushed(exported: Product):
     """Before: absent with bytes. Afterwards: released, nothing to push."""
-    product.export()
-    before = product.ok("promote", "plan", "8.1.0/42")
+    before = exported.ok("promote", "plan", "8.1.0/42")
     assert {image["state"] for image in before["images"]} == {"absent"}
     assert all(image["push_bytes"] > 0 and not image["repository_exists"] for image in before["images"])
-    product.sign_off()
-    product.ok("promote", "run", "8.1.0/42")
-    after = product.ok("promote", "plan", "8.1.0/42")
+    exported.sign_off()
+    exported.ok("promote", "run", "8.1.0/42")
+    after = exported.ok("promote", "plan", "8.1.0/42")
     assert {image["state"] for image in after["images"]} == {"released"}
     assert sum(image["push_bytes"] for image in after["images"]) == 0
 

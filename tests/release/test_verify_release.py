@@ -250,13 +250,11 @@ def test_an_attestation_that_comes_between_is_covered_too(promoted: Product, tmp
     assert [name[5:].partition(".")[0] for name in names[2:]] == ["promotion", "qa", "summary", "summary"]
 
 
-def test_what_was_not_promoted_has_no_bundle(product: Product, tmp_path: Path):
+def test_what_was_not_promoted_has_no_bundle(validated: Product, tmp_path: Path):
     """Status 2, and nothing is written."""
-    product.export()
-    product.sign_off()
     out = tmp_path / "a.jsonl"
     for words in (("8.1.0",), ("8.1.0", "--build", "42"), ("8.2.0",)):
-        assert product.run("release", "attestations", *words, "--out", str(out)).status == 2
+        assert validated.run("release", "attestations", *words, "--out", str(out)).status == 2
     assert not out.exists()
 
 
@@ -454,17 +452,15 @@ def test_a_withdrawn_release_is_refused_with_the_new_bundle(promoted: Product, t
     refused(consumer.verify(*words), "withdrew this release: it deletes files", "says FAILED")
 
 
-def test_approvals_are_told(product: Product, tmp_path: Path):
+def test_approvals_are_told(validated: Product, tmp_path: Path):
     """Who approved the plan that was promoted, and why; not who approved one that had moved since."""
-    product.edit("approvals = 0", "approvals = 1")
-    product.export()
-    product.sign_off()
+    validated.edit("approvals = 0", "approvals = 1")
     plan = tmp_path / "plan.json"
-    product.approve(plan, "Olga", "old policy")
-    product.edit("approvals = 1", "approvals = 1\nsign_off_max_age_days = 30")
-    product.approve(plan, reason="go")
-    product.ok("promote", "run", "8.1.0/42")
-    consumer = consumer_of(product, tmp_path / "customer")
+    validated.approve(plan, "Olga", "old policy")
+    validated.edit("approvals = 1", "approvals = 1\nsign_off_max_age_days = 30")
+    validated.approve(plan, reason="go")
+    validated.ok("promote", "run", "8.1.0/42")
+    consumer = consumer_of(validated, tmp_path / "customer")
     done = consumer.verify("--files", str(consumer.archive))
     assert done.status == 0, done.text
     assert re.search(r"^approved by Ada at .* UTC \(key approval.*\): go$", done.out, re.MULTILINE)

@@ -379,31 +379,39 @@ def test_a_full_disk_on_the_promoting_machine(validated: Product, tmp_path, engi
         ('<testsuite tests="2"><testcase name="x"/></testsuite>', "counts other tests than it holds"),
     ],
 )
-def test_a_pass_without_proof(product: Product, tmp_path, report, told):
+def test_a_pass_without_proof(exported: Product, tmp_path, report, told):
     """A verdict needs a report that supports it."""
-    product.export()
     path = tmp_path / "junit.xml"
     if report is not None:
         path.write_text(report)
     words = ("qa", "sign-off", "8.1.0/42", "--verdict", "pass", "--tester", "Q", "--results", str(path))
-    fails(product.run(*words), 2, told)
-    assert len(list((product.candidate() / "attestations").iterdir())) == 1
+    fails(exported.run(*words), 2, told)
+    assert len(list((exported.candidate() / "attestations").iterdir())) == 1
 
 
-def test_every_report_of_a_test_run_counts(product: Product, tmp_path):
+def test_every_report_of_a_test_run_counts(exported: Product, tmp_path):
     """One that failed is not hidden by one that passed, however they are named."""
-    product.export()
     for name, inside in (("a", "<failure/>"), ("b", "")):
         (tmp_path / f"{name}.xml").write_text(
             f'<testsuite><testcase name="{name}">{inside}</testcase></testsuite>'
         )
-    words = ("qa", "sign-off", "8.1.0/42", "--verdict", "pass", "--tester", "Q", "--digest", product.digest())
+    words = (
+        "qa",
+        "sign-off",
+        "8.1.0/42",
+        "--verdict",
+        "pass",
+        "--tester",
+        "Q",
+        "--digest",
+        exported.digest(),
+    )
     both = ("--results", f"{tmp_path}/a.xml", "--results", f"{tmp_path}/b.xml")
-    done = product.run(*words, *both)
+    done = exported.run(*words, *both)
     fails(done, 2, "1 test failed in 2 reports", "failed: a")
-    fails(product.run(*words, "--results", f"{tmp_path}/*.xml"), 2, "1 test failed in 2 reports")
-    product.ok(*words, *both, "--accept-failures", "known")
-    (file,) = (product.candidate() / "attestations").glob("*-qa.dsse.json")
+    fails(exported.run(*words, "--results", f"{tmp_path}/*.xml"), 2, "1 test failed in 2 reports")
+    exported.ok(*words, *both, "--accept-failures", "known")
+    (file,) = (exported.candidate() / "attestations").glob("*-qa.dsse.json")
     said = read_envelope(file.read_bytes(), file.name)[1]
     assert [report["name"] for report in said.predicate["configuration"]] == [
         f"{tmp_path}/a.xml",
@@ -412,12 +420,11 @@ def test_every_report_of_a_test_run_counts(product: Product, tmp_path):
     assert (said.predicate["failedTests"], said.predicate["passedTests"]) == (["a"], ["b"])
 
 
-def test_a_key_that_the_gate_would_not_count_cannot_sign(product: Product):
+def test_a_key_that_the_gate_would_not_count_cannot_sign(exported: Product):
     """Told while signing, not on the evening of the release."""
-    product.export()
-    key = f"file2:{product.folder}/keys/build.pem"
+    key = f"file2:{exported.folder}/keys/build.pem"
     words = ("qa", "sign-off", "8.1.0/42", "--verdict", "fail", "--tester", "Q", "--key", key)
-    fails(product.run(*words), 2, "not trusted for the role 'qa'")
+    fails(exported.run(*words), 2, "not trusted for the role 'qa'")
 
 
 @pytest.mark.parametrize(
