@@ -13,8 +13,6 @@ from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.sample_images import SERVICES, build_images
 from tests.fixtures.release import EVERY_WAY, Product
 
-pytestmark = EVERY_WAY
-
 
 def release(product: Product, engine: DockerEngine, version: str, build: str) -> None:
     for reference in build_images(engine, version, build):
@@ -24,6 +22,7 @@ def release(product: Product, engine: DockerEngine, version: str, build: str) ->
     product.ok("promote", "run", f"{version}/{build}")
 
 
+@pytest.mark.parametrize("way", ["registry, gzip"], indirect=True)
 def test_moving_tags_move_and_release_tags_stay(product: Product, engine: DockerEngine):
     """`{major}.{minor}` follows the newest release in repositories whose release tags are immutable."""
     product.edit(
@@ -44,14 +43,11 @@ def test_moving_tags_move_and_release_tags_stay(product: Product, engine: Docker
     assert filters == {"latest", "8.1", "8.2"}
 
 
-def test_repositories_are_created_as_configured(product: Product):
+def test_repositories_are_created_as_configured(promoted: Product):
     """Immutable tags, scan on push, resource tags."""
-    product.export()
-    product.sign_off()
-    product.ok("promote", "run", "8.1.0/42")
-    client = product.client()
+    client = promoted.client()
     for name in SERVICES:
-        found = client.describe_repositories(repositoryNames=[f"{product.prefix}/{name}"])["repositories"][0]
+        found = client.describe_repositories(repositoryNames=[f"{promoted.prefix}/{name}"])["repositories"][0]
         assert found["imageTagMutability"] == "IMMUTABLE"
         assert found["imageScanningConfiguration"] == {"scanOnPush": True}
         assert found["encryptionConfiguration"]["encryptionType"] == "AES256"
@@ -72,6 +68,7 @@ FAULTS = {
 }
 
 
+@EVERY_WAY
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_passing_fault_is_survived_in_one_run(validated: Product, fault: Fault):
     """Each fault happens, and the promotion ends as if it had not."""
@@ -86,6 +83,7 @@ def test_a_passing_fault_is_survived_in_one_run(validated: Product, fault: Fault
     assert validated.ok("promote", "status", "8.1.0/42")["state"] == "recorded"
 
 
+@EVERY_WAY
 def test_late_answers_of_ecr_are_survived_and_nothing_is_pushed_twice(validated: Product):
     """A repository that was just made, an image and layers that just came: some answers are from before."""
     ecr, pushed = validated.sandbox.ecr, "PUT /v2/.*/manifests/.*"
@@ -101,6 +99,7 @@ def test_late_answers_of_ecr_are_survived_and_nothing_is_pushed_twice(validated:
     assert {tag for tags in validated.tags().values() for tag in tags} == {"8.1.0"}
 
 
+@EVERY_WAY
 def test_a_lasting_fault_leaves_no_release_tag_and_the_next_run_finishes(validated: Product):
     """All or nothing: one image cannot be pushed, so no version tag is set anywhere."""
     path = f"/v2/{validated.prefix}/dbmigrate/manifests/"
@@ -129,6 +128,7 @@ def test_a_run_that_dies_between_tags_and_record_is_finished_by_the_next(validat
     assert validated.ok("promote", "status", "8.1.0/42")["state"] == "recorded"
 
 
+@EVERY_WAY
 def test_an_altered_manifest_from_the_registry_is_never_tagged(validated: Product):
     """ECR's answer is hashed: a manifest that was changed on the way stops everything."""
     validated.sandbox.ecr.order(Fault(action="BatchGetImage", manifest="alter", count=None))
