@@ -165,34 +165,20 @@ def first_use(folder: Path, sandbox: Sandbox) -> Place:
 
 
 def of_product(product: Product) -> Place:
-    """The product's own folder with the default policy, nothing exported."""
+    """The product's own folder with the default policy."""
     product.edit("[policy]\napprovals = 0\n", "")
-    (product.folder / "junit.xml").write_text(JUNIT)
     return Place(product.folder, product.environ | program())
 
 
-def candidate(product: Product) -> Place:
-    """8.1.0/42 is exported, and its folder on the share is known."""
-    product.export()
+def of_candidate(product: Product) -> Place:
+    """The same with a candidate, whose folder on the share is known."""
     place = of_product(product)
     return Place(place.folder, {**place.environ, "CANDIDATE": str(product.candidate())})
 
 
-def signed(product: Product) -> Place:
-    """8.1.0/42 is exported and signed off."""
-    place = candidate(product)
-    product.sign_off()
-    return place
-
-
-def trust(product: Product) -> Place:
-    """8.1.0/42 is exported and signed off; no root is pinned so far."""
-    return signed(product)
-
-
 def trusted(product: Product) -> Place:
     """8.1.0/42 is promoted under a trust document, whose root the vendor's machine pins."""
-    place = signed(product)
+    place = of_candidate(product)
     pin = Ceremony(product, product.folder / "root").begin()
     plan = str(product.folder / "plan.json")
     product.ok("promote", "plan", "8.1.0/42", "--out", plan)
@@ -245,13 +231,13 @@ def portal(product: Product) -> Place:
 
 def ledger(product: Product) -> Place:
     """8.1.0/42 is signed off by QA, and no ledger is configured."""
-    place = signed(product)
+    place = of_candidate(product)
     return Place(place.folder, {**place.environ, "SHARE_FOLDER": str(product.share)})
 
 
 def promoted(product: Product) -> Place:
     """8.1.0/42 is exported, signed off, approved and promoted."""
-    place = signed(product)
+    place = of_candidate(product)
     plan = str(product.folder / "plan.json")
     product.ok("promote", "plan", "8.1.0/42", "--out", plan)
     product.ok("promote", "approve", plan, "--approver", "Alex Baker", "--reason", "8.1.0 goes out")
@@ -311,18 +297,19 @@ def bundle_customer(product: Product) -> Place:
     return bare(home)
 
 
-OF_A_PRODUCT: dict[str, Callable[[Product], Place]] = {
-    "product": of_product,
-    "candidate": candidate,
-    "signed": signed,
-    "installers": installers,
-    "trust": trust,
-    "trusted": trusted,
-    "portal": portal,
-    "ledger": ledger,
-    "promoted": promoted,
-    "customer": customer,
-    "saas": saas,
-    "bundle": bundle,
-    "bundle-customer": bundle_customer,
+OF_A_PRODUCT: dict[str, tuple[str, Callable[[Product], Place]]] = {
+    "product": ("product", of_product),
+    "candidate": ("exported", of_candidate),
+    "signed": ("validated", of_candidate),
+    "installers": ("product", installers),
+    "trust": ("validated", of_candidate),
+    "trusted": ("validated", trusted),
+    "portal": ("product", portal),
+    "ledger": ("validated", ledger),
+    "promoted": ("validated", promoted),
+    "customer": ("validated", customer),
+    "saas": ("validated", saas),
+    "bundle": ("validated", bundle),
+    "bundle-customer": ("validated", bundle_customer),
 }
+"""The fixture that a scenario begins with, and what happens then."""

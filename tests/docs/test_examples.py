@@ -63,8 +63,8 @@ def test_the_first_release_runs_as_its_page_tells(tmp_path: Path, sandbox: Sandb
 @pytest.mark.parametrize(("page", "mark"), _OF_A_PRODUCT, ids=lambda value: getattr(value, "stem", value))
 def test_the_examples_of_a_page_run(page: Path, mark: str, request: pytest.FixtureRequest):
     """Shell and Python end with status 0 and print the lines that the page shows."""
-    product = request.getfixturevalue("product")
-    scenarios.run(page, mark, scenarios.OF_A_PRODUCT[mark](product))
+    fixture, scenario = scenarios.OF_A_PRODUCT[mark]
+    scenarios.run(page, mark, scenario(request.getfixturevalue(fixture)))
 
 
 def test_outcomes_are_compared_in_their_order():

@@ -421,16 +421,15 @@ def put_back(product: Product, before: dict[str, dict[str, str]]) -> None:
 # --- wrong input ----------------------------------------------------------------------------------
 
 
-def test_what_is_not_released_cannot_be_withdrawn(product: Product):
+def test_what_is_not_released_cannot_be_withdrawn(exported: Product):
     """Unknown versions and builds, no version at all, and a candidate that was never promoted."""
-    product.export()
     run = ("--reason", "x")
-    fails(product.run("release", "withdraw", "9.9.9", *run), 2, "there is no candidate of SkyDRM 9.9.9")
-    fails(product.run("release", "withdraw", "../8", *run), 2, "version '../8' contains '/'")
-    fails(product.run("release", "withdraw", "8.1.0", *run), 2, "no build of 8.1.0 was promoted")
-    fails(product.run("release", "withdraw", "8.1.0", "--build", "42", *run), 2, "was not promoted")
+    fails(exported.run("release", "withdraw", "9.9.9", *run), 2, "there is no candidate of SkyDRM 9.9.9")
+    fails(exported.run("release", "withdraw", "../8", *run), 2, "version '../8' contains '/'")
+    fails(exported.run("release", "withdraw", "8.1.0", *run), 2, "no build of 8.1.0 was promoted")
+    fails(exported.run("release", "withdraw", "8.1.0", "--build", "42", *run), 2, "was not promoted")
     fails(
-        product.run("release", "withdraw", "8.1.0", "--build", "7", *run),
+        exported.run("release", "withdraw", "8.1.0", "--build", "7", *run),
         2,
         "there is no candidate 8.1.0/7",
     )

@@ -13,6 +13,7 @@ from defusedxml import ElementTree
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import read_envelope
+from tests.fixtures.release import Product
 from tests.fixtures.snapshots import Snapshots
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import GOLDEN, ROOT, VARS, Jenkins, Outcome, keep_log
@@ -198,9 +199,8 @@ def test_a_dry_run_asks_nobody(jenkins: Jenkins, promoting: SkyDrm):
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_nobody_is_asked_before_qa_signed(jenkins: Jenkins, skydrm: SkyDrm, dry_run: bool):
+def test_nobody_is_asked_before_qa_signed(jenkins: Jenkins, skydrm: SkyDrm, exported: Product, dry_run: bool):
     """The reasons stand in the failure of the first stage, and the plan is kept for an override."""
-    skydrm.product.export()
     parameters = PARAMETERS | {"DRY_RUN": dry_run}
     outcome = jenkins.run(skydrm.job, PROMOTE, params=parameters, approver="bob")
     head, *reasons = outcome.failed().splitlines()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.release import Product, Shelf, validate
 from tests.fixtures.snapshots import Snapshots
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import GOLDEN, ROOT, Jenkins, keep_log
@@ -22,13 +23,19 @@ def release_area(skydrm: SkyDrm) -> Path:
 
 
 @pytest.fixture
-def publishing(skydrm: SkyDrm) -> SkyDrm:
+def publishing(skydrm: SkyDrm, shelf: Shelf) -> SkyDrm:
     """A job that publishes a candidate of installers alone, which QA signed off."""
+
+    def prepare(product: Product) -> None:
+        product.installers("SkyDRM-8.1.0.msi", images=False)
+        validate(product)
+
     product = skydrm.product
     product.installers("SkyDRM-8.1.0.msi", images=False)
+    shelf.on_share("an installer", product, prepare)
     sources = Path(skydrm.job.checkout["folder"], "release.toml")
     sources.write_text(product.config.read_text())
-    return skydrm.signed_off()
+    return skydrm.as_build("7")
 
 
 def test_the_whole_run_of_the_publish_job(jenkins: Jenkins, publishing: SkyDrm, snapshots: Snapshots):

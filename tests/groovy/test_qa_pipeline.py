@@ -14,6 +14,7 @@ import pytest
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.attestation import Statement, read_envelope
 from tests.fixtures.damage import flip
+from tests.fixtures.release import Product
 from tests.fixtures.snapshots import Snapshots
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import GOLDEN, ROOT, Jenkins, keep_log
@@ -34,10 +35,9 @@ candidatePipeline(
 
 
 @pytest.fixture
-def exported(skydrm: SkyDrm) -> SkyDrm:
+def exported(skydrm: SkyDrm, exported: Product) -> SkyDrm:
     """QA's job, and a candidate to test."""
-    skydrm.product.export()
-    return dataclasses.replace(skydrm, job=dataclasses.replace(skydrm.job, build="5"))
+    return skydrm.as_build("5")
 
 
 def attestation(skydrm: SkyDrm) -> Statement:
