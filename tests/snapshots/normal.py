@@ -10,6 +10,7 @@ from typing import Any
 from jenkins_release.base.version import __version__
 
 _PATTERNS = (
+    (r"(?<=-----BEGIN PUBLIC KEY-----\n)[^-]+", "<public key>\n"),
     (r"(?<=/receipts/)[^/]+", "<host>"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00| UTC)", "<time>"),
     (r"\b\d{8}T\d{6}Z?\b", "<time>"),
