@@ -169,7 +169,7 @@ def withdraw(
         runtime.succeed(deletion_json(deleted), deletion_text(deleted))
         return
     if confirm:
-        raise ConfigurationError("--confirm belongs to --delete", hint="'release withdraw --help' tells more")
+        raise ConfigurationError("--confirm needs --delete", hint="'release withdraw --help' tells more")
     from jenkins_release.cli.statements import withdrawn_table
     from jenkins_release.steps.end_of_life.withdraw import WithdrawRequest, withdraw_release
 

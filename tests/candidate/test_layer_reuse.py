@@ -127,7 +127,7 @@ def test_a_stretch_that_is_gone_makes_the_file_useless(tmp_path: Path):
         reusing.announce(0, stretch)
         reusing.write(LAYERS[0])
     assert caught.value.stretches == (stretch,)
-    assert "no such file" in caught.value.why
+    assert "does not exist" in caught.value.why
     assert not (tmp_path / "new").exists()
 
 

@@ -59,7 +59,7 @@ def test_a_rotated_keys_signatures_stay_good_for_their_time(unapproved: Release)
     words = ("qa", "sign-off", REF, "--verdict", "fail", "--tester", "Quinn", "--key")
     done = unapproved.run(*words, old)
     assert done.status == 2
-    assert "is currently not trusted for the role 'qa'" in done.text
+    assert "is not trusted for the role 'qa'" in done.text
     assert unapproved.run(*words[:3], "--verdict", "fail", *words[5:], second).status == 0
     assert "Quinn's verdict of" in unapproved.refused("fail")[0]
     passed(unapproved, "--key", second)

@@ -581,7 +581,7 @@ class Services:
                 self._signs_for = trusted.owner
                 return signer
         raise ConfigurationError(
-            f"the key {uri} is currently not trusted for the role {role!r}: the gate would not count it",
+            f"the key {uri} is not trusted for the role {role!r} at present: the gate would not count it",
             hint=f"add its public key to [[trusted_keys]] with the role {role!r}, or use a trusted key"
             if self.trust.version is None
             else "the trust document decides which keys are trusted: 'jenkins-release trust show' lists them",

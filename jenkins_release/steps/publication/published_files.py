@@ -101,7 +101,7 @@ def _file(path: str, kind: InstallerKind, size: int, digest: str) -> PublishedFi
 def _setup_zip(path: Path, opened: OpenCandidate, services: Services) -> SourceFile:
     if not opened.record.images:
         raise ConfigurationError(
-            f"candidate {opened.ref} holds no images, a setup zip would deploy nothing",
+            f"candidate {opened.ref} has no images: a setup zip would deploy nothing",
             hint="leave out --setup-zip",
         )
     expected = setup_zip_name(opened.record.product, opened.ref.version)
