@@ -67,7 +67,8 @@ def test_a_service_is_proven_by_its_tasks(scene: Scene, late: int, proven: bool)
 
 def test_a_return_quotes_the_note_about_its_own_release() -> None:
     """8.1/4 is not 8.1/42."""
-    knowledge = StackKnowledge(StackHistory(), (), ("8.1/42: of 42", "8.1/4 cannot be read: of 4"))
+    notes = ("8.1/42: of 42", "8.1/4 cannot be read: of 4")
+    knowledge = StackKnowledge(StackHistory(), (), notes, lost=(), opened={})
     with pytest.raises(IntegrityError, match=r"in force: 8\.1/4 cannot be read: of 4"):
         rollback._require_proven("8.1/4", knowledge)
     with pytest.raises(IntegrityError, match="in force: it is not on the share"):
