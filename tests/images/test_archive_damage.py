@@ -119,7 +119,7 @@ def test_a_flipped_bit_in_a_header_is_refused(data):
         ("manifest.json", "'manifest.json' occurs twice"),
         ("./manifest.json", "'manifest.json' occurs twice"),
         (".", "has no proper name"),
-        ("manifest.json/below", "is below 'manifest.json', which is no folder"),
+        ("manifest.json/below", "is below 'manifest.json', which is not a folder"),
     ],
 )
 def test_names_that_mislead_are_refused(name, message):
@@ -296,7 +296,7 @@ def test_tags_of_the_old_document_must_be_those_of_the_new():
     fine = members | {"repositories": member("repositories", to_json({"a": {"1": folder}}))}
     assert read(join(fine)).images[0].references == ("a:1",)
     other = members | {"repositories": member("repositories", to_json({"b": {"1": folder}}))}
-    with pytest.raises(IntegrityError, match=r"repositories names b:1, manifest\.json does not"):
+    with pytest.raises(IntegrityError, match=r"repositories names b:1, but manifest\.json does not"):
         read(join(other))
 
 
