@@ -167,7 +167,7 @@ def next_page(token: str | None, before: str | None, operation: str) -> str | No
     """
     if token and token == before:
         raise RemoteError(
-            f"AWS answers {operation} with the same page again and again",
+            f"AWS answers {operation} with the same page repeatedly",
             hint=ODD,
             retryable=True,
         )

@@ -298,7 +298,7 @@ def test_a_hand_over_without_or_with_weak_encryption_is_refused(lab: CustomerLab
     ):
         with pytest.raises(ConfigurationError):
             FileHandOver(lab.folder, **given)
-    with pytest.raises(ConfigurationError, match="not a folder"):
+    with pytest.raises(ConfigurationError, match="not a writable folder"):
         FileHandOver(lab.folder / "missing" / "too", passphrase=SecretStr("x" * 20))
 
 

@@ -46,7 +46,7 @@ def test_a_secret_of_somebody_else_is_not_overwritten(lab: CustomerLab):
     before = client.get_secret_value(SecretId="skydrm/customers/acme")["SecretString"]
     refused = lab.run("customer", "issue", "OTHER", *words)
     assert refused.status == 2
-    assert "the secret skydrm/customers/acme is that of skydrm-acme" in refused.err
+    assert "the secret skydrm/customers/acme belongs to skydrm-acme" in refused.err
     assert client.get_secret_value(SecretId="skydrm/customers/acme")["SecretString"] == before
     assert list(lab.state()) == ["skydrm-acme"]
     client.create_secret(Name="foreign", SecretString="x")

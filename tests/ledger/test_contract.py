@@ -44,7 +44,7 @@ class TestAdd:
     def test_another_line_is_refused_and_both_are_named(self, ledger: Ledger) -> None:
         """What is there stays."""
         ledger.add(PATH, b'{"sha256":"aaa"}\n')
-        with pytest.raises(IntegrityError, match="with other content") as caught:
+        with pytest.raises(IntegrityError, match="has different content") as caught:
             ledger.add(PATH, b'{"sha256":"bbb"}\n')
         assert "aaa" in caught.value.message
         assert "bbb" in caught.value.message

@@ -428,7 +428,7 @@ class TestFailures:
                 Fault(lambda _: True, 400, "KMS.DisabledException", "is disabled"),
                 RemoteError,
                 "KMS key alias/k cannot be used",
-                "must be enabled",
+                "enable the key",
             ),
             (
                 Fault(
@@ -447,7 +447,7 @@ class TestFailures:
                     lambda _: True, 400, "AuthorizationHeaderMalformed", "expecting", {"Region": "us-east-1"}
                 ),
                 ConfigurationError,
-                "is not in eu-central-1, it is in us-east-1",
+                "is not in eu-central-1, but in us-east-1",
                 "portal.region",
             ),
         ],
@@ -508,7 +508,7 @@ class TestFailures:
         [
             ("KMS.NotFoundException", "portal.kms_key"),
             ("KMS.DisabledException", "enable the key"),
-            ("KMS.KMSInvalidStateException", "must be enabled"),
+            ("KMS.KMSInvalidStateException", "enable the key"),
         ],
     )
     def test_a_key_that_cannot_be_used(self, bucket: str, s3: S3Double, code: str, hint: str) -> None:
@@ -690,7 +690,7 @@ class TestLinks:
         portal.put(upload(SMALL), ignore)
         _session(monkeypatch, tmp_path, "variable", timedelta(minutes=12))
         soon = S3Portal(bucket, REGION)
-        with pytest.raises(ConfigurationError, match=r"end at \d\d:\d\d UTC, and the link with them"):
+        with pytest.raises(ConfigurationError, match=r"expire at \d\d:\d\d UTC, and the link with them"):
             soon.link(KEY, customer="ACME", expires=timedelta(hours=12))
         assert soon.link(KEY, customer="ACME", expires=timedelta(minutes=5)).lasts == timedelta(minutes=5)
 

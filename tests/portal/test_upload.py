@@ -398,7 +398,7 @@ class TestRemoval:
         shop.ok("release", "portal", "8.1.0", "--remove", "--force", "legal asked for it")
         event = events(shop)[-1]
         assert (event["facts"]["reason"], event["facts"]["forced"]) == ("legal asked for it", True)
-        assert "There is no version of SkyDRM to download" in page(shop)
+        assert "There is currently no version of SkyDRM to download" in page(shop)
 
     def test_a_second_removal_has_nothing_to_do(self, shop: Shop) -> None:
         """Nothing is recorded twice; a version that never was there is a mistake."""

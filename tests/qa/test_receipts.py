@@ -78,7 +78,7 @@ def test_a_pass_is_not_signed_over_a_candidate_that_moved_since_it_was_loaded(lo
     assert signed(loaded) == []
     again = loaded.run("candidate", "load", REF)
     assert again.status == 0, again.text
-    assert f"candidate.json was {tested}, and is {swapped} now" in again.err
+    assert f"candidate.json was {tested}, and now is {swapped}" in again.err
     assert loaded.ok(*words(loaded))["tested"]["digest"] == swapped
 
 

@@ -48,7 +48,7 @@ CASES = {
         f"{ROLE}source_profile = other\n[profile other]\n{ROLE}source_profile = default\n",
         {},
         "loop",
-        "mend",
+        "fix the shared AWS configuration",
     ),
     "container-elsewhere": (
         "",
@@ -60,19 +60,19 @@ CASES = {
     "endpoint-without-scheme": (
         "",
         {**KEYS, "AWS_ENDPOINT_URL_ECR": "127.0.0.1:1"},
-        "no URL",
+        "is not a usable URL",
         "AWS_ENDPOINT",
     ),
     "endpoint-in-quotes": (
         "",
         {**KEYS, "AWS_ENDPOINT_URL": '"http://127.0.0.1:1"'},
-        "no URL",
+        "is not a usable URL",
         "AWS_ENDPOINT",
     ),
     "endpoint-of-the-profile": (
         "endpoint_url = localhost\n",
         KEYS,
-        "no URL",
+        "is not a usable URL",
         "endpoint_url of the AWS profile",
     ),
     "proxy": (

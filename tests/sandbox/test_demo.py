@@ -27,5 +27,6 @@ def test_as_json_stdout_is_one_document_and_the_story_goes_to_stderr(tmp_path: P
     document = json.loads(done.stdout)
     assert list(document) == ["steps"]
     commands = [line for line in done.stderr.splitlines() if line.startswith("$ ")]
-    assert document["steps"] == len(commands) > 5
+    # Not every step is a command.
+    assert document["steps"] >= len(commands) > 5
     assert result.read_text() == done.stdout
