@@ -508,7 +508,7 @@ class TestFailures:
         [
             ("KMS.NotFoundException", "portal.kms_key"),
             ("KMS.DisabledException", "enable the key"),
-            ("KMS.KMSInvalidStateException", "enable the key"),
+            ("KMS.KMSInvalidStateException", "must be enabled"),
         ],
     )
     def test_a_key_that_cannot_be_used(self, bucket: str, s3: S3Double, code: str, hint: str) -> None:
