@@ -71,7 +71,7 @@ def create_services(
     ecs.create_cluster(clusterName=cluster)
     for name in names:
         made = ecs.register_task_definition(
-            family=f"skydrm-{name}",
+            family=f"{cluster}-{name}",
             executionRoleArn="arn:aws:iam::123456789012:role/ecs-execution",
             networkMode="awsvpc",
             requiresCompatibilities=["FARGATE"],
