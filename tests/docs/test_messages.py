@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from functools import cache
 
 import pytest
@@ -25,28 +26,41 @@ MESSAGES = [message for cell in _EXPLAINED for message in re.findall(r"`([^`]+)`
 
 @cache
 def _sources() -> tuple[str, ...]:
-    """Return every string of the package, with ``...`` for what is filled in."""
-    found = []
+    """Return every string of the package once, with ``...`` for what is filled in."""
+    found: dict[str, None] = {}
     for file in sorted((ROOT / "jenkins_release").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 parts = [str(p.value) if isinstance(p, ast.Constant) else "..." for p in node.values]
-                found.append("".join(parts))
+                found[" ".join("".join(parts).split())] = None
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append(node.value)
-    return tuple(" ".join(text.split()) for text in found)
+                found[" ".join(node.value.split())] = None
+    return tuple(found)
 
 
-def _pattern(text: str) -> str:
-    return ".*".join(re.escape(part) for part in text.split("..."))
+@cache
+def _long_sources() -> tuple[tuple[str, ...], ...]:
+    """Return the parts of the strings that are more than a word or two."""
+    return tuple(tuple(source.split("...")) for source in _sources() if len(source.replace("...", "")) >= 12)
+
+
+def _has(text: str, parts: Iterable[str]) -> bool:
+    """Whether a text has all parts, one after another."""
+    position = 0
+    for part in parts:
+        position = text.find(part, position)
+        if position < 0:
+            return False
+        position += len(part)
+    return True
 
 
 def _is_known(message: str) -> bool:
     """Whether the message is a piece of one of the strings, or one of them filled in."""
-    if any(re.search(_pattern(message), source) for source in _sources()):
+    parts = message.split("...")
+    if any(_has(source, parts) for source in _sources()):
         return True
-    filled_in = [source for source in _sources() if len(source.replace("...", "")) >= 12]
-    return any(re.search(_pattern(source), message) for source in filled_in)
+    return any(_has(message, source) for source in _long_sources())
 
 
 @pytest.mark.parametrize("message", MESSAGES)
