@@ -30,6 +30,8 @@ def person_key(name: str) -> str:
     forms such as full-width letters fold onto the plain ones, and what shows nothing is left out.
     Look-alikes of other scripts stay different.
     """
+    if name.isascii() and name.isprintable():
+        return " ".join(name.casefold().split())  # what most names are, and the rest changes nothing
     folded, before = name, None
     while folded != before:
         before = folded
