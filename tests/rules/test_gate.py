@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 
 import pytest
 from hypothesis import assume, given, settings
@@ -19,6 +19,7 @@ from jenkins_release.records.candidate import manifest_digest
 from jenkins_release.records.plan import Plan
 from jenkins_release.records.scan import Scan
 from jenkins_release.rules.gate.chain import Chain as Attested
+from jenkins_release.rules.gate.chain import Document
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.decision import OVERRIDABLE, Decision, decide
 from jenkins_release.rules.gate.policy import Freeze, Policy
@@ -60,12 +61,16 @@ class World:
 
     def ask(self) -> Decision:
         return decide(
-            Attested.of(self.about, self.files),
+            Attested(self.about, tuple(map(_document, self.files, self.files.values()))),
             trusted=self.keys,
             policy=self.policy,
             facts=self.facts,
             plan=self.plan,
         )
+
+
+_document = lru_cache(2000)(Document)
+"""What stays as it is between two worlds is read and verified once, as when a candidate is opened again."""
 
 
 def world(broken: Iterable[str] = (), *, late: bool = False) -> World:
