@@ -7,6 +7,7 @@ of real files, a tail of random bytes, and a salt that makes it a layer which no
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -14,8 +15,6 @@ import random
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from benchmarks.timing import MIB
 from jenkins_release.images.archive.platforms import normalise
@@ -127,35 +126,59 @@ def image_references(names: Sequence[str], version: str, build: str) -> list[str
     return [f"skydrm/{name}:{version}-{build}" for name in names]
 
 
-@cache
-def _corpus() -> tuple[tuple[str, int], ...]:
-    """Every readable file of ``/usr`` that is not huge, with its size, in a fixed order."""
-    found = []
-    for root in _ROOTS:
-        for parent, folders, names in os.walk(root):
-            folders.sort()
-            for name in sorted(names):
-                path = Path(parent, name)
-                if path.is_file() and not path.is_symlink() and 0 < path.stat().st_size <= _LARGEST:
-                    found.append((str(path), path.stat().st_size))
-    return tuple(found)
+def _files(folder: str) -> Iterator[tuple[str, int]]:
+    """Yield the files of a folder, then those of each folder in it, by name."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_file(follow_symlinks=False) and 0 < (size := entry.stat().st_size) <= _LARGEST:
+            yield entry.path, size
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path)
+
+
+class _Corpus:
+    """Every readable file of ``/usr`` that is not huge, with its size, in a fixed order.
+
+    Looked for only as far as a layer needs them: ``/usr`` has a hundred thousand files.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[tuple[str, int]] = []
+        self._rest = itertools.chain.from_iterable(map(_files, _ROOTS))
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        for position in itertools.count():
+            if position == len(self._found):
+                if (file := next(self._rest, None)) is None:
+                    return
+                self._found.append(file)
+            yield self._found[position]
+
+
+_CORPUS = _Corpus()
 
 
 def _members(layer: Layer) -> Iterator[tuple[str, int]]:
     """Files of ``/usr`` from the layer's start on, round and round; the last one is cut to fit."""
-    corpus, left = _corpus(), layer.files
-    total = sum(size for _, size in corpus)
-    position, skip, turn = 0, layer.start % total, 0
+    left, skip, turn = layer.files, layer.start, 0
     while left > 0:
-        path, size = corpus[position % len(corpus)]
-        turn, position = position // len(corpus), position + 1
-        if skip >= size:
-            skip -= size
-            continue
-        skip = 0
-        count = min(left, size)
-        left -= count
-        yield (f"{turn}{path}", count)
+        begun = left
+        for path, size in _CORPUS:
+            if skip >= size:
+                skip -= size
+                continue
+            skip = 0
+            count = min(left, size)
+            left -= count
+            yield (f"{turn}{path}", count)
+            if not left:
+                return
+        turn += begun > left
 
 
 def _tar(layer: Layer) -> Iterator[bytes]:
