@@ -6,6 +6,7 @@ role. ``AWS_ENDPOINT_URL`` and ``AWS_ENDPOINT_URL_<SERVICE>`` send the calls els
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache, partial
@@ -101,8 +102,9 @@ def aws_client(
 def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
     """Open a boto3 session: boto3's default session is shared and not safe between threads.
 
-    It shares only the descriptions of the services with others, which come with botocore or are in the
-    folders of ``AWS_DATA_PATH``: the process reads each once.
+    It shares with others only the descriptions of the services, which come with botocore or are in the
+    folders of ``AWS_DATA_PATH``, and begins with a copy of botocore's own event handlers: the process reads
+    and registers each once.
 
     Args:
         profile: Profile of the shared configuration; the chain's default when None.
@@ -115,13 +117,26 @@ def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
     import botocore.session
     from botocore.loaders import create_loader
 
-    core = botocore.session.Session(profile=profile)
+    core = botocore.session.Session(
+        profile=profile, event_hooks=copy.copy(_handlers()), include_builtin_handlers=False
+    )
     paths = core.get_config_variable("data_path")
     loader = create_loader(paths)
     # Not the whole loader: every boto3 session adds a folder to it. botocore has no public access to this.
     loader._cache = _descriptions(paths)
     core.register_component("data_loader", loader)
     return boto3.session.Session(botocore_session=core, **settings)
+
+
+@cache
+def _handlers() -> Any:
+    """Event handlers of botocore itself: registering them takes longer than the rest of a session."""
+    from botocore.hooks import HierarchicalEmitter
+    from botocore.session import Session
+
+    emitter = HierarchicalEmitter()
+    Session(event_hooks=emitter)
+    return emitter
 
 
 @cache
