@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,7 +30,7 @@ class AccessKey:
         key_id: Its id.
         active: Whether it works.
         created: When it was created.
-        last_used: When it was last used, None if never. IAM reports it with a delay.
+        last_used: When it was last used, None if never or not asked for. IAM reports it with a delay.
     """
 
     key_id: str
@@ -224,21 +224,25 @@ class IamAccount(IamCalls):
             )
 
     def keys(self, name: str) -> list[AccessKey]:
-        """Return the access keys of a user, oldest first."""
+        """Return the access keys of a user, oldest first, without when they were used."""
         listed = self.pages(
             "list_access_keys", f"list the keys of {name}", "AccessKeyMetadata", UserName=name
         )
-        found = []
-        for each in listed:
-            used = self.call(
-                "get_access_key_last_used",
-                f"read when {each['AccessKeyId']} was used",
-                absent={},
-                AccessKeyId=each["AccessKeyId"],
-            )
-            last = used.get("AccessKeyLastUsed", {}).get("LastUsedDate")
-            found.append(AccessKey(each["AccessKeyId"], each["Status"] == "Active", each["CreateDate"], last))
+        found = [
+            AccessKey(each["AccessKeyId"], each["Status"] == "Active", each["CreateDate"]) for each in listed
+        ]
         return sorted(found, key=lambda key: (key.created, key.key_id))
+
+    def used_keys(self, name: str) -> list[AccessKey]:
+        """Return the access keys of a user, oldest first, with when each was used: one more call for each."""
+        return [replace(key, last_used=self._last_used(key.key_id)) for key in self.keys(name)]
+
+    def _last_used(self, key_id: str) -> datetime | None:
+        answer = self.call(
+            "get_access_key_last_used", f"read when {key_id} was used", absent={}, AccessKeyId=key_id
+        )
+        used: datetime | None = answer.get("AccessKeyLastUsed", {}).get("LastUsedDate")
+        return used
 
     def create_key(self, name: str) -> Credentials:
         """Create an access key. If the answer is lost, no one has the secret of the new key.

@@ -304,7 +304,7 @@ def aws_calls() -> Calls:
         "quotas": iam.quotas,
         "users": lambda: iam.users("/"),
         "attachments": lambda: iam.attachments("acme"),
-        "keys": lambda: iam.keys("acme"),
+        "keys": lambda: iam.used_keys("acme"),
         "create key": lambda: iam.create_key("acme"),
     }
 

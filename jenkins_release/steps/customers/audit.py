@@ -108,7 +108,7 @@ def list_customers(services: Services) -> CustomerList:
 
 
 def _listed(user: IamUser, services: Services) -> ListedCustomer:
-    keys, now = tuple(services.iam.keys(user.name)), services.now()
+    keys, now = tuple(services.iam.used_keys(user.name)), services.now()
     state, expires = _state(user), tag.day_of(user.tags, tag.EXPIRES)
     handed = tag.delivered_keys(user.tags)
     works = any(key.active and key.key_id in handed for key in keys)
@@ -169,7 +169,7 @@ def limits_of(services: Services) -> AuditLimits:
 def read_user(user: IamUser, services: Services) -> SeenUser:
     """Read everything about a user that an audit looks at."""
     attached = services.iam.attachments(user.name)
-    keys = services.iam.keys(user.name)
+    keys = services.iam.used_keys(user.name)
     return SeenUser(
         name=user.name,
         tags=user.tags,

@@ -152,7 +152,7 @@ def issue_customer(request: IssueRequest, services: Services) -> IssueReport:
         customer=customer.name,
         user=user.arn if user is not None else f"{customer.user} (new)",
         ticket=tags.get(tag.TICKET, ""),
-        keys=() if user is None else tuple(services.iam.keys(customer.user)),
+        keys=() if user is None else tuple(services.iam.used_keys(customer.user)),
         expires=tags.get(tag.EXPIRES, ""),
         networks=networks,
         policy=policy,

@@ -93,7 +93,7 @@ def rotate_customer(request: RotateRequest, services: Services) -> RotationRepor
     tags = dict(user.tags)
     _check_state(customer, tags, services.now().date())
     require_no_console(user.name, services)
-    keys = services.iam.keys(user.name)
+    keys = services.iam.used_keys(user.name)
     noted = tag.delivered_keys(tags)
     old = next((key for key in keys if key.key_id == tags.get(tag.ROTATES)), None)
     new = next((key for key in keys if key.key_id in noted and key != old), None)
@@ -243,7 +243,7 @@ def _report(
     *,
     place: str = "",
 ) -> RotationReport:
-    keys = tuple(services.iam.keys(customer.user))
+    keys = tuple(services.iam.used_keys(customer.user))
     old = "" if old == _NO_KEY else old
     done = {
         "handed over": "create a second access key and hand it over",
