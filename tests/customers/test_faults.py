@@ -1,4 +1,4 @@
-"""Runs that die or fail at every call of AWS, and the run after them: the same end, no orphan key."""
+"""Runs that die or fail at every call of IAM, and the run after them: the same end, no orphan key."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ MADE_LATELY = ("CreateUser", "PutUserPolicy", "CreateAccessKey", "TagUser")
 """Calls about what was made a moment ago: IAM may not know it everywhere yet."""
 
 
-class Killed(BaseException):
-    """The process is gone: no handler of errors runs."""
-
-
 class Calls:
     """Counts the changing calls of IAM, and lets one of them go wrong.
 
-    ``kill``: it is done, and the process dies. ``lose``: it is done, and the connection breaks before
-    the answer. ``refuse``: it is refused. ``late``: IAM does not know the user yet.
+    ``lose``: it is done, and the connection breaks before the answer. ``refuse``: it is refused. ``late``:
+    IAM does not know the user yet.
+
+    Args:
+        fault: What goes wrong.
+        number: With which call, from 1.
+        done: Called after each call that was done, before anything else can be.
     """
 
-    def __init__(self, fault: str = "", number: int = 0) -> None:
+    def __init__(self, fault: str = "", number: int = 0, done: Callable[[], object] | None = None) -> None:
         self.names: list[str] = []
+        self.done = done
         self.fault, self.number = fault, number
         self.lose = ""
         """Name of the call that goes wrong the first time, instead of a number."""
@@ -62,8 +64,8 @@ class Calls:
 
     def _after(self, event_name: str, **_: Any) -> None:
         name = event_name.rpartition(".")[2]
-        if self.fault == "kill" and not name.startswith(READS) and len(self.names) == self.number:
-            raise Killed
+        if self.done is not None and not name.startswith(READS):
+            self.done()
 
 
 def _answer(request: Any, status: int, code: str) -> Any:
@@ -73,8 +75,10 @@ def _answer(request: Any, status: int, code: str) -> Any:
 
 
 @contextlib.contextmanager
-def watched(lab: CustomerLab, fault: str = "", number: int = 0) -> Iterator[Calls]:
-    calls = Calls(fault, number)
+def watched(
+    lab: CustomerLab, fault: str = "", number: int = 0, done: Callable[[], object] | None = None
+) -> Iterator[Calls]:
+    calls = Calls(fault, number, done)
     plain = lab.services.iam
     lab.services.iam = IamAccount(REGION, ACCOUNT, client=calls.client)
     try:
@@ -122,9 +126,6 @@ JOURNEYS: dict[str, tuple[list[Callable[[CustomerLab], Any]], Callable[[Customer
 }
 
 
-FAULTS = dict.fromkeys(JOURNEYS, ("kill", "refuse", "lose")) | {"delete": ("kill",)}
-
-
 @pytest.fixture
 def small(lab: CustomerLab) -> CustomerLab:
     """A product of one image: what is done many times is done faster."""
@@ -133,28 +134,74 @@ def small(lab: CustomerLab) -> CustomerLab:
     return lab
 
 
-def prepare(lab: CustomerLab, journey: str) -> None:
+def prepare(lab: CustomerLab, journey: str) -> Callable[[], None]:
+    """Bring the account to where a journey begins, and return what brings it back there."""
     wipe(lab)
     lab.clock.ahead -= lab.clock.ahead
     for step in JOURNEYS[journey][0]:
         step(lab)
+    put_back = lab.keep()
+
+    def begin() -> None:
+        lab.clock.ahead -= lab.clock.ahead
+        put_back()
+
+    return begin
+
+
+def test_what_was_kept_comes_back_as_often_as_it_is_put_back(small: CustomerLab):
+    """Users, keys, groups, policies, secrets and files are as they were, and not shared with what follows."""
+    lab = small
+    secrets = aws_client("secretsmanager", REGION)
+    lab.issue()
+    secrets.create_secret(Name="before", SecretString="x")
+    lab.iam.create_group(GroupName="staff")
+    lab.iam.add_user_to_group(GroupName="staff", UserName="skydrm-acme")
+    before, handed, put_back = lab.state(), lab.files(), lab.keep()
+    for _ in range(2):
+        lab.iam.remove_user_from_group(GroupName="staff", UserName="skydrm-acme")
+        rotate(lab)
+        secrets.create_secret(Name="after", SecretString="x")
+        assert lab.state() != before
+        put_back()
+        assert (lab.state(), lab.files()) == (before, handed)
+        assert [each["Name"] for each in secrets.list_secrets()["SecretList"]] == ["before"]
+        (member,) = lab.iam.get_group(GroupName="staff")["Users"]
+        assert member["UserName"] == "skydrm-acme"
 
 
 @pytest.mark.parametrize("journey", JOURNEYS)
-def test_a_run_that_died_or_failed_at_any_call_is_finished_by_the_next(small: CustomerLab, journey: str):
-    """For every changing call of IAM: killed after it, refused, its answer lost; then run again."""
+def test_a_run_that_died_at_any_call_is_finished_by_the_next(small: CustomerLab, journey: str):
+    """After every changing call of IAM: what was done by then stays, and nothing of the run goes on."""
     lab, action = small, JOURNEYS[journey][1]
     prepare(lab, journey)
+    left: list[Callable[[], None]] = []
+    with watched(lab, done=lambda: left.append(lab.keep())) as calls:
+        action(lab)
+    expected, names = lab.state(), calls.names
+    assert len(left) == len(names) > 0
+    for number, die in enumerate(left, 1):
+        die()
+        if not finished(lab, journey, expected):
+            action(lab)
+        assert lab.state() == expected, f"killed after {number}: {names}"
+
+
+@pytest.mark.parametrize("journey", [journey for journey in JOURNEYS if journey != "delete"])
+def test_a_run_that_failed_at_any_call_is_finished_by_the_next(small: CustomerLab, journey: str):
+    """For every changing call of IAM: refused, or its answer lost; then run again."""
+    lab, action = small, JOURNEYS[journey][1]
+    begin = prepare(lab, journey)
     with watched(lab) as calls:
         action(lab)
     expected, names = lab.state(), calls.names
     assert names
-    tried = [(fault, number) for number in range(1, len(names) + 1) for fault in FAULTS[journey]]
+    tried = [(fault, number) for number in range(1, len(names) + 1) for fault in ("refuse", "lose")]
     # Whatever is not made anew by doing it twice ends as it does after a kill.
     tried = [(fault, n) for fault, n in tried if fault != "lose" or names[n - 1].startswith("Create")]
     for fault, number in tried:
-        prepare(lab, journey)
-        with watched(lab, fault, number) as calls, contextlib.suppress(Killed, ReleaseError):
+        begin()
+        with watched(lab, fault, number) as calls, contextlib.suppress(ReleaseError):
             action(lab)
         lab.clock.ahead -= lab.clock.ahead
         if not finished(lab, journey, expected):
@@ -171,7 +218,7 @@ def finished(lab: CustomerLab, journey: str, expected: dict[str, Any]) -> bool:
 def test_what_iam_does_not_know_yet_is_asked_for_again(small: CustomerLab, journey: str):
     """IAM is eventually consistent: a call about what was just made may find nothing, and is repeated."""
     lab, action = small, JOURNEYS[journey][1]
-    prepare(lab, journey)
+    begin = prepare(lab, journey)
     with watched(lab) as calls:
         action(lab)
     expected, names = lab.state(), calls.names
@@ -179,7 +226,7 @@ def test_what_iam_does_not_know_yet_is_asked_for_again(small: CustomerLab, journ
     late = [n for n, name in enumerate(names, 1) if n > made and name in MADE_LATELY]
     assert late
     for number in late:
-        prepare(lab, journey)
+        begin()
         with watched(lab, "late", number) as calls:
             action(lab)
         assert lab.state() == expected, f"{number}: {calls.names}"

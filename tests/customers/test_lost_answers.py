@@ -194,7 +194,8 @@ NAMED = {
 """Calls that a journey is there for."""
 
 
-def prepare(lab: CustomerLab, lines: Lines, journey: str) -> None:
+def prepare(lab: CustomerLab, lines: Lines, journey: str) -> Callable[[], None]:
+    """Bring the account to where a journey begins, and return what brings it back there."""
     wipe(lab)
     with lab.front.state.change() as document:
         for repository in document.repositories.values():
@@ -202,6 +203,7 @@ def prepare(lab: CustomerLab, lines: Lines, journey: str) -> None:
     for step in JOURNEYS[journey][0]:
         step(lab)
     lines.changes()
+    return lab.keep()
 
 
 def state(lab: CustomerLab) -> dict[str, Any]:
@@ -226,14 +228,14 @@ def state(lab: CustomerLab) -> dict[str, Any]:
 def test_a_lost_answer_changes_nothing(lab: CustomerLab, lines: Lines, journey: str):
     """The run goes on, and ends as it would have ended."""
     action = JOURNEYS[journey][1]
-    prepare(lab, lines, journey)
+    begin = prepare(lab, lines, journey)
     action(lab)
     aws, ecr = lines.changes()
     expected = state(lab)
     assert aws or ecr
     assert NAMED.get(journey, "") in {"", *aws, *ecr}
     for number in range(max(len(aws), len(ecr))):
-        prepare(lab, lines, journey)
+        begin()
         orders = lines.suffer(number)
         action(lab)
         told = f"the answer to {[each[number] for each in (aws, ecr) if number < len(each)]}"

@@ -17,10 +17,14 @@ from typing import Any
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION
 from jenkins_release.sandbox.iam.moto import complete_iam, with_snapshot
+from jenkins_release.sandbox.iam.moto_kept import Kept
 from jenkins_release.sandbox.iam.moto_lag import Late
 from jenkins_release.sandbox.process import LOOPBACK, LoopbackServer, listening
 
-_CHANGING = {"iam": ("users", "access_keys", "managed_policies", "tagger"), "secretsmanager": ("secrets",)}
+_CHANGING = {
+    "iam": ("users", "groups", "access_keys", "managed_policies", "tagger"),
+    "secretsmanager": ("secrets",),
+}
 """Service to the state in moto's backend that calls change."""
 
 
@@ -70,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: ended.set())
     complete_iam()
     late = Late(DomainDispatcherApplication(create_backend_app), _states(), _CHANGING)
-    application = with_snapshot(late, ACCOUNT, REGION)
+    application = with_snapshot(Kept(late, _states(), _CHANGING), ACCOUNT, REGION)
     # Not moto's own server, which serves only moto.
     server = make_server(LOOPBACK, options.port, application, threaded=True, request_handler=_handler())
     thread = threading.Thread(target=server.serve_forever, daemon=True)
