@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.promotion.promote import PromoteRequest, promote
 from tests.fixtures.resume import ONCE, Customers, Lane, OpenLane
+from tests.release.boundaries import deaths, only_reads
 
 LANES = 2
 """Promotions that are killed at the same time, each with servers of its own."""
 
 
 class Deaths:
-    """Kills a promotion after every single call to the outside, on several lanes at a time.
+    """Kills a promotion after every call that changes something outside, on several lanes at a time.
 
     Attributes:
         calls: The calls of a promotion that nobody kills.
+        moments: Numbers of the calls after which one is killed.
         killed: Numbers of the calls after which one was killed, finished and checked.
         released: How many images had the release tag at the moments of death.
     """
@@ -33,11 +38,14 @@ class Deaths:
         self.released: set[int] = set()
         self._left: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._failed = threading.Event()
-        for number in range(1, len(self.calls) + 1):
+        self.moments = deaths(self.calls)
+        if lanes[0].pushes_by_daemon:  # all the rest is one code, which the other way runs too
+            self.moments = [n for n in self.moments if _beside_daemon(self.calls, n)]
+        for number in self.moments:
             self._left.put(number)
 
     def die_everywhere(self) -> None:
-        """Work through all of them; the first failure ends it."""
+        """Work through all moments; the first failure ends it."""
         with ThreadPoolExecutor(len(self._lanes)) as pool:
             for done in [pool.submit(self._work, lane) for lane in self._lanes]:
                 done.result()
@@ -75,11 +83,55 @@ class Deaths:
         self.killed.add(number)
 
 
+def _beside_daemon(calls: Sequence[str], number: int) -> bool:
+    """Whether a call, the one before it or the one after it is one to Docker."""
+    return any(call.startswith("engine.") for call in calls[max(number - 2, 0) : number + 1])
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("way", ["docker, plain", "registry, gzip"])
 def test_a_promotion_killed_after_any_call_is_finished_by_the_same_command(open_lane: OpenLane, way: str):
     """Same tags, same attestations, once; nothing is pushed again, and the record names who pushed what."""
-    deaths = Deaths([open_lane(f"smb-{number}", way) for number in range(LANES)])
-    deaths.die_everywhere()
-    assert deaths.killed == set(range(1, len(deaths.calls) + 1))
-    assert deaths.released == {0, 1, 2}
+    died = Deaths([open_lane(f"smb-{number}", way) for number in range(LANES)])
+    died.die_everywhere()
+    assert died.killed == set(died.moments)
+    assert died.released == ({0} if way == "docker, plain" else {0, 1, 2})
+
+
+class Witness:
+    """Compares what is outside after each call with what was there before it.
+
+    Attributes:
+        calls: Names of the calls.
+        changed: Those of them that are said to read only, and after which something was different.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._before = self._outside()
+        self.calls: list[str] = []
+        self.changed: list[str] = []
+
+    def passed(self, what: str) -> None:
+        """Look at everything again."""
+        self.calls.append(what)
+        now = self._outside()
+        if only_reads(what) and now != self._before:
+            self.changed.append(what)
+        self._before = now
+
+    def _outside(self) -> object:
+        lane = self._lane
+        files = {path: path.read_bytes() for path in lane.folder.parents[2].rglob("*") if path.is_file()}
+        return files, lane.tags(), lane.blobs(), lane.on_daemon()
+
+
+@pytest.mark.parametrize("way", ["docker, plain", "registry, gzip"])
+def test_what_is_said_to_read_only_changes_nothing(open_lane: OpenLane, way: str):
+    """Deaths after such calls need not be tried."""
+    lane = open_lane("folder", way)
+    witness = Witness(lane)
+    with lane.open_services(witness) as services:
+        promote(PromoteRequest(CandidateRef.parse(lane.ref)), services)
+    assert witness.changed == []
+    assert len(deaths(witness.calls)) < len(witness.calls)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,8 @@ from typing import Any
 from jenkins_release.sandbox.ecr.state import REGION
 
 ROOT = Path(__file__).resolve().parents[2]
+_NOT_LOADED = ("jenkins_release.sandbox", "jenkins_release.__main__")
+"""Modules that no command of a release loads; the other one would run."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,13 @@ def main() -> None:
     """Serve orders until standard input ends."""
     # Loaded once, before the first fork: what every command would load on its way.
     import botocore.session
-    import docker  # noqa: F401
 
-    import jenkins_release.cli.promote
-    import jenkins_release.images
-    import jenkins_release.registry
-    import jenkins_release.share
-    import jenkins_release.steps.promotion.promote  # noqa: F401
+    import jenkins_release
     from jenkins_release.aws import aws_client
 
+    for module in pkgutil.walk_packages(jenkins_release.__path__, "jenkins_release."):
+        if not module.name.startswith(_NOT_LOADED):
+            importlib.import_module(module.name)
     botocore.session.create_loader = functools.cache(botocore.session.create_loader)
     aws_client("ecr", REGION)
     gc.disable()
