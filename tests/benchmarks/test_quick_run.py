@@ -24,20 +24,42 @@ from jenkins_release.sandbox.stack import Sandbox
 
 ROOT = Path(__file__).parents[2]
 KEYS = ["name", "ours_s", "peer", "peer_s", "ratio", "goal", "limit_s", "peak_rss_mib"]
-SMB = ["smb-put-signed", "smb-put-encrypted", "smb-get-signed", "smb-get-encrypted"]
-SMB += ["smb-put-10ms", "smb-get-10ms"]
-EXPORT = ["export-one-plain", "export-five-plain", "export-patch"]
-PROMOTE = [f"promote-plain-{peer}-{what}" for what in ("one", "five") for peer in ("docker", "skopeo")]
-PROMOTE += [f"promote-{what}-{peer}" for what in ("patch", "again") for peer in ("docker", "skopeo")]
-GZIP = ["export-one-gzip", "export-five-gzip"]
-GZIP += [f"promote-gzip-{peer}-{what}" for what in ("one", "five") for peer in ("docker", "skopeo")]
-BOUNDS = ["start-help", "start-version", "list-500-10ms", "plan-40-20ms"]
-RELEASES = [
-    f"release-{way}{line}"
-    for way in ("plain-docker", "plain-registry", "gzip-registry")
-    for line in ("", "-1gbit")
-]
 COMMANDS = ("export", "verify", "load", "promote")
+ALL = os.environ.get("BENCH") == "all"
+"""Whether every group is run: ``BENCH=all make test PYTEST_ARGS=tests/benchmarks``."""
+CHOSEN = (
+    *("start", "list-500-10ms", "plan-40-20ms", "smb-put-10ms", "smb-get"),
+    *("export-one", "export-patch", "promote-again", "peak-memory"),
+)
+"""Run each time: of groups that measure the same on another line, or of other images, one."""
+
+
+def rows_of(group: str, ways: list[str]) -> list[str]:
+    """Return the rows of a group, but for those of local disks."""
+    gzip = "gzip" in ways
+    releases = [f"release-{way}" for way in ("plain-docker", "plain-registry", "gzip-registry") if gzip]
+    return {
+        "start": ["start-help", "start-version"],
+        "smb-put": ["smb-put-signed", "smb-put-encrypted"],
+        "smb-get": ["smb-get-signed", "smb-get-encrypted"],
+        "export-one": [f"export-one-{way}" for way in ways],
+        "export-five": [f"export-five-{way}" for way in ways],
+        "promote-plain": _promotions("promote-plain"),
+        "promote-gzip": _promotions("promote-gzip") if gzip else [],
+        "promote-patch": [f"promote-patch-{peer}" for peer in ("docker", "skopeo")],
+        "promote-again": [f"promote-again-{peer}" for peer in ("docker", "skopeo")],
+        "release": [f"{name}{line}" for name in releases for line in ("", "-1gbit")],
+        "peak-memory": [
+            f"peak-memory-{command}-{way}-{image}"
+            for command in COMMANDS
+            for way in ways
+            for image in ("small", "large", "growth")
+        ],
+    }.get(group, [group])
+
+
+def _promotions(group: str) -> list[str]:
+    return [f"{group}-{peer}-{what}" for what in ("one", "five") for peer in ("docker", "skopeo")]
 
 
 @pytest.mark.timeout(1500)
@@ -45,7 +67,8 @@ def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
     """``--quick`` ends with status 0, a table on stdout, and every row in JSON and document."""
     output, document = tmp_path / "bench.json", tmp_path / "performance.md"
     shutil.copyfile(ROOT / "docs" / "performance.md", document)
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--sandbox", str(sandbox.folder)]
+    groups = tuple(GROUPS) if ALL else CHOSEN
+    command = [sys.executable, "-m", "benchmarks", *groups, "--quick", "--sandbox", str(sandbox.folder)]
     command += ["--folder", str(tmp_path / "work"), "--output", str(output), "--docs", str(document)]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -57,27 +80,32 @@ def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
         r["name"]: r for r in json.loads(output.with_name("bench-details.json").read_text())["results"]
     }
     ways = ["plain"] if Setup((), layers="gzip", engine="registry").missing else ["plain", "gzip"]
-    pairs = [*SMB, *EXPORT, *PROMOTE, *(GZIP if "gzip" in ways else [])]
-    for name in pairs:
-        _check_pair(rows[name])
-    for name in BOUNDS:
-        assert rows[name]["ours_s"] > 0
-        assert rows[name]["goal"].startswith("<= ")
-    for name in RELEASES if "gzip" in ways else []:
-        assert rows[name]["ours_s"] > 0
-    for command in (f"{name}-{way}" for name in COMMANDS for way in ways):
-        for image in ("small", "large"):
-            assert 10 < rows[f"peak-memory-{command}-{image}"]["peak_rss_mib"] < 1000
-        assert "MiB from the small" in details[f"peak-memory-{command}-growth"]["note"]
-        assert details[f"local-disk-{command}"]["met"]
-    releases = len(RELEASES) if "gzip" in ways else 0
-    assert len(rows) == len(pairs) + len(BOUNDS) + releases + 4 * len(COMMANDS) * len(ways)
-    for name in rows:
+    disks = [f"local-disk-{command}-{way}" for command in COMMANDS for way in ways]
+    assert {*rows} == {*disks, *(name for group in groups for name in rows_of(group, ways))}
+    for name, row in rows.items():
+        if name.startswith(("smb-", "export-", "promote-")):
+            _check_pair(row)
+        elif name.endswith("-growth"):
+            assert "MiB from the small" in details[name]["note"]
+        elif name.startswith("peak-memory-"):
+            assert 10 < row["peak_rss_mib"] < 1000
+        elif name.startswith("local-disk-"):
+            assert details[name]["met"]
+        else:
+            assert row["ours_s"] > 0
+            assert name.startswith("release-") or row["goal"].startswith("<= ")
         assert f"\n{name}  " in f"\n{done.stdout}"
         assert f"\n{name}  " in document.read_text()
-        assert group_of(name) in GROUPS or name.startswith("local-disk-")
+        assert group_of(name) in groups or name.startswith("local-disk-")
     assert not list((tmp_path / "work").iterdir())
     assert all(sandbox.servers().values())
+
+
+def test_one_group_of_each_kind_is_run_each_time() -> None:
+    """Those left out differ from one of them in the line, or in the images; all of them run on demand."""
+    assert {*CHOSEN} < {*GROUPS}
+    measured = {GROUPS[name].__module__ for name in CHOSEN}
+    assert {group.__module__ for group in GROUPS.values()} - measured == {"benchmarks.groups.ways"}
 
 
 def _check_pair(row: dict[str, Any]) -> None:
