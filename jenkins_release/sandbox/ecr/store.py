@@ -12,6 +12,8 @@ from jenkins_release.sandbox.ecr.http import BLOCK, response_blocks
 from jenkins_release.sandbox.process import LOOPBACK
 
 _TIMEOUT_S = 60
+_REMEMBERED = 256
+"""Manifests that are remembered; the largest have 4 MiB, most of them a few KiB."""
 _HOP_BY_HOP = frozenset({"connection", "transfer-encoding", "date", "server", "keep-alive"})
 
 
@@ -64,6 +66,8 @@ class RegistryStore:
     def __init__(self, port: int) -> None:
         self.port = port
         self._local = threading.local()
+        self._lock = threading.Lock()
+        self._manifests: dict[tuple[str, str], bytes] = {}
 
     @contextlib.contextmanager
     def request(
@@ -110,11 +114,19 @@ class RegistryStore:
             return int(answer.headers["Content-Length"]) if answer.status == 200 else None
 
     def manifest(self, storage: str, digest: str, media_type: str) -> bytes:
-        """Return the exact bytes of a manifest."""
-        with self.request("GET", f"/v2/{storage}/manifests/{digest}", {"Accept": media_type}) as answer:
-            if answer.status != 200:
-                raise ApiFault("ServerException", f"the registry behind lost {digest}", 500)
-            return answer.body()
+        """Return the exact bytes of a manifest; those that were read last are remembered by their digest."""
+        with self._lock:
+            known = self._manifests.pop((storage, digest), None)
+        if known is None:
+            with self.request("GET", f"/v2/{storage}/manifests/{digest}", {"Accept": media_type}) as answer:
+                if answer.status != 200:
+                    raise ApiFault("ServerException", f"the registry behind lost {digest}", 500)
+                known = answer.body()
+        with self._lock:
+            self._manifests[storage, digest] = known
+            if len(self._manifests) > _REMEMBERED:
+                del self._manifests[next(iter(self._manifests))]
+        return known
 
     def put_manifest(self, storage: str, digest: str, media_type: str, data: bytes) -> str:
         """Store a manifest by digest; return an empty string, or why it was refused."""
