@@ -18,8 +18,8 @@ from jenkins_release.sandbox.ecr.state import REGION
 from jenkins_release.sandbox.saas import CLUSTER
 from jenkins_release.sandbox.sample_images import build_images
 from tests.end_of_life.test_withdraw import (
-    READS,
     attestations,
+    everything_held,
     pin,
     predicate,
     publish,
@@ -32,7 +32,7 @@ from tests.fixtures.ecr_push import OCI_INDEX, digest_of
 from tests.fixtures.release import Begin, Product
 from tests.fixtures.saas import SaasStack
 from tests.promotion.test_foreign_manifest import push_first_image
-from tests.release.boundaries import Moment, watched_services
+from tests.release.boundaries import Moment, Witness, contents, deaths, watched_services
 from tests.release.runner import Runner
 
 __all__ = ["small"]
@@ -458,19 +458,24 @@ class TestStack:
 
 
 class TestDeath:
+    def test_what_is_said_to_read_only_changes_nothing(self, taken: Product) -> None:
+        """Deaths after such calls need not be tried."""
+        witness = Witness(lambda: (contents(taken.share), everything_held(taken)))
+        with watched_services(witness):
+            taken.ok(*CONFIRMED)
+        assert witness.changed == []
+        assert {"registry.inventory", "share.list_each"} <= {*witness.calls}
+
     @pytest.mark.timeout(900)
-    def test_a_deletion_killed_after_any_call_is_finished_by_the_same_command(
+    def test_a_deletion_killed_after_any_change_is_finished_by_the_same_command(
         self, indexed: Product, tmp_path: Path
     ) -> None:
-        """Nothing is gone before the record, and nothing of others ever.
-
-        After every call that changes something, on the share or in ECR: a kill while it reads leaves what a
-        kill after the change before leaves.
-        """
+        """Nothing is gone before the record, and nothing of others ever."""
         product, made = indexed, vars(indexed)
         folder, template = product.candidate("8.1.3/3"), tmp_path / "withdrawn"
         shutil.copytree(folder, template)
         recorded = [*attestations(product, "8.1.3/3"), "0005-deletion.dsse.json"]
+        registry = product.sandbox.ecr.saved_repositories(product.prefix)
         everything = everything_held(product)
         own = {(made["name"], made[each]) for each in ("index", "platform", "attested")}
         own |= set(made["newest"].items())
@@ -482,10 +487,8 @@ class TestDeath:
             assert whole.status == 0, whole.text
             assert {"registry.remove_tag", "registry.remove_image", "share.rename"} <= {*whole.calls}
             states = set()
-            for number, call in enumerate(whole.calls, 1):
-                if call.startswith(READS) and number > 1:
-                    continue
-                put_everything_back(product, everything)
+            for number in deaths(whole.calls):
+                product.sandbox.ecr.restore_repositories(product.prefix, registry)
                 shutil.rmtree(folder)
                 shutil.copytree(template, folder)
                 first = runner.run(*words, environ=product.environ, kill_after=number)
@@ -502,37 +505,3 @@ class TestDeath:
             assert states == {(False, True), (True, True), (True, False)}
         finally:
             runner.close()
-
-
-Held = dict[tuple[str, str], tuple[frozenset[str], str, str]]
-
-
-def everything_held(product: Product) -> Held:
-    """Return repository and digest of every image to its tags, manifest and media type."""
-    client, found = product.client(), {}
-    for name in product.tags():
-        tags: dict[str, set[str]] = {}
-        for each in client.list_images(repositoryName=name)["imageIds"]:
-            tags.setdefault(each["imageDigest"], set()).update(
-                {each["imageTag"]} if "imageTag" in each else ()
-            )
-        for digest, own in tags.items():
-            image = stored(product, name, digest)
-            kind = image["imageManifestMediaType"]
-            found[name, digest] = (frozenset(own), image["imageManifest"], kind)
-    return found
-
-
-def put_everything_back(product: Product, before: Held) -> None:
-    """Put the images back that a deletion removed, and their tags; what an index lists comes first."""
-    client, now = product.client(), everything_held(product)
-    for (name, digest), (tags, text, kind) in sorted(
-        before.items(), key=lambda each: "manifests" in each[1][1]
-    ):
-        there = now.get((name, digest), (frozenset(), "", ""))[0]
-        named: list[Entry] = [{"imageTag": tag} for tag in sorted(tags - there)]
-        if (name, digest) not in now and not tags:
-            named = [{}]
-        for each in named:
-            client.put_image(repositoryName=name, imageManifest=text, imageManifestMediaType=kind, **each)
-    assert everything_held(product) == before

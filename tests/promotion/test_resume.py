@@ -6,13 +6,14 @@ import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.promotion.promote import PromoteRequest, promote
 from tests.fixtures.resume import ONCE, Customers, Lane, OpenLane
-from tests.release.boundaries import deaths, only_reads
+from tests.release.boundaries import Witness, contents, deaths
 
 LANES = 2
 """Promotions that are killed at the same time, each with servers of its own."""
@@ -98,39 +99,16 @@ def test_a_promotion_killed_after_any_call_is_finished_by_the_same_command(open_
     assert died.released == ({0} if way == "docker, plain" else {0, 1, 2})
 
 
-class Witness:
-    """Compares what is outside after each call with what was there before it.
-
-    Attributes:
-        calls: Names of the calls.
-        changed: Those of them that are said to read only, and after which something was different.
-    """
-
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
-        self._before = self._outside()
-        self.calls: list[str] = []
-        self.changed: list[str] = []
-
-    def passed(self, what: str) -> None:
-        """Look at everything again."""
-        self.calls.append(what)
-        now = self._outside()
-        if only_reads(what) and now != self._before:
-            self.changed.append(what)
-        self._before = now
-
-    def _outside(self) -> object:
-        lane = self._lane
-        files = {path: path.read_bytes() for path in lane.folder.parents[2].rglob("*") if path.is_file()}
-        return files, lane.tags(), lane.blobs(), lane.on_daemon()
+def outside(lane: Lane) -> object:
+    """Return everything that a promotion could change."""
+    return contents(lane.folder.parents[2]), lane.tags(), lane.blobs(), lane.on_daemon()
 
 
 @pytest.mark.parametrize("way", ["docker, plain", "registry, gzip"])
 def test_what_is_said_to_read_only_changes_nothing(open_lane: OpenLane, way: str):
     """Deaths after such calls need not be tried."""
     lane = open_lane("folder", way)
-    witness = Witness(lane)
+    witness = Witness(partial(outside, lane))
     with lane.open_services(witness) as services:
         promote(PromoteRequest(CandidateRef.parse(lane.ref)), services)
     assert witness.changed == []

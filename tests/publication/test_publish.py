@@ -20,7 +20,7 @@ from tests.docs.pages import ROOT
 from tests.fixtures.command import Outcome, fails
 from tests.fixtures.release import Product, Shelf, validate
 from tests.fixtures.share import in_own_mounts
-from tests.release.boundaries import Moment, watched_services
+from tests.release.boundaries import Moment, Witness, contents, deaths, watched_services
 from tests.release.runner import Runner
 
 MSI, RPM = "SkyDRM-8.1.0.msi", "skydrm-8.1.0-42.x86_64.rpm"
@@ -417,7 +417,15 @@ class TestNothingHalf:
         """The key to set is named."""
         fails(shipping.run("release", "publish", "8.1.0/42", "--releases", ""), 2, "set share.releases")
 
-    def test_killed_after_any_call(self, shipping: Product, tmp_path: Path) -> None:
+    def test_what_is_said_to_read_only_changes_nothing(self, shipping: Product) -> None:
+        """Deaths after such calls need not be tried."""
+        witness = Witness(lambda: contents(shipping.share, shipping.releases))
+        with watched_services(witness):
+            publish(shipping)
+        assert witness.changed == []
+        assert {"release_share.stat raised", "share.list"} <= {*witness.calls}
+
+    def test_killed_after_any_change(self, shipping: Product, tmp_path: Path) -> None:
         """The same command finishes it: one release, one record, nothing half-done left behind."""
         share, area = tmp_path / "share", tmp_path / "area"
         environ = shipping.environ | {
@@ -431,7 +439,9 @@ class TestNothingHalf:
             whole = runner.run(*command, environ=environ)
             assert whole.status == 0, whole.text
             assert len(whole.calls) > 20
-            for number in range(1, len(whole.calls) + 1):
+            changing = deaths(whole.calls)
+            assert len(changing) > 10
+            for number in changing:
                 self._put_back(shipping, share, area)
                 first = runner.run(*command, environ=environ, kill_after=number)
                 assert first.killed, first.text

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 from jenkins_release.steps.context.services import Services
@@ -24,7 +25,17 @@ _READS = frozenset(
     for services, calls in (
         (
             ("share", "release_share"),
-            ("close", "free_space", "lease.confirm", "list", "list raised", "read piece", "stat"),
+            (
+                "close",
+                "free_space",
+                "lease.confirm",
+                "list",
+                "list raised",
+                "list_each",
+                "read piece",
+                "stat",
+                "stat raised",
+            ),
         ),
         (
             ("registry",),
@@ -33,6 +44,7 @@ _READS = frozenset(
                 "endpoint",
                 "host",
                 "images",
+                "inventory",
                 "login",
                 "missing_layers",
                 "mounts_blobs",
@@ -47,7 +59,7 @@ _READS = frozenset(
     for service in services
     for call in calls
 )
-"""Calls that change nothing outside; a promotion is watched for it in ``tests/promotion/test_resume.py``."""
+"""Calls that change nothing outside: a :class:`Witness` watches each kind of command for it."""
 
 
 class Observer(Protocol):
@@ -91,6 +103,38 @@ class Boundaries:
         os.write(self._log, f"{what}\n".encode())
         if self._count == self._kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Witness:
+    """Compares what is outside after each call with what was there before it.
+
+    Args:
+        outside: Returns everything that is outside.
+
+    Attributes:
+        calls: Names of the calls.
+        changed: Those of them that are said to read only, and after which something was different.
+    """
+
+    def __init__(self, outside: Callable[[], object]) -> None:
+        self._outside = outside
+        self._before = outside()
+        self.calls: list[str] = []
+        self.changed: list[str] = []
+
+    def passed(self, what: str) -> None:
+        """Look at everything again."""
+        self.calls.append(what)
+        now = self._outside()
+        if only_reads(what) and now != self._before:
+            self.changed.append(what)
+        self._before = now
+
+
+def contents(*folders: Path) -> dict[Path, bytes | None]:
+    """Return what is in folders: file to bytes, and None for a folder."""
+    found = [path for folder in folders for path in folder.rglob("*")]
+    return {path: path.read_bytes() if path.is_file() else None for path in found}
 
 
 class Moment:
