@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.process import as_root
 from tests.fixtures.process import says, started, stopped_at_once, waiting_program
 from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood, stall
+from tests.fixtures.together import Together
 
 GENEROUS_S = 15.0
 JSON = "application/json"
@@ -59,30 +61,36 @@ def _failed(server: RawServer, call: Callable[[DockerEngine], Any]) -> ReleaseEr
     return caught.value
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-@pytest.mark.parametrize(
-    "begun",
-    [
-        None,
-        b"HTTP/1.1 200 OK\r\nX: ",
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n{",
-        b"HTTP/1.1 500 No\r\nContent-Length: 99999\r\n\r\n{",
-    ],
-    ids=["silence", "headers", "body", "error"],
-)
-def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callable[[DockerEngine], Any]):
-    """Silence, and a byte now and then: no single read is late."""
+LATE: dict[str, bytes | None] = {
+    "silence": None,
+    "headers": b"HTTP/1.1 200 OK\r\nX: ",
+    "body": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n{",
+    "error": b"HTTP/1.1 500 No\r\nContent-Length: 99999\r\n\r\n{",
+}
+
+
+def _late(begun: bytes | None, call: Callable[[DockerEngine], Any]) -> ReleaseError:
     with RawServer(_daemon(lambda _: None if begun is None else drip(begun))) as server:
-        error = _failed(server, call)
+        return _failed(server, call)
+
+
+late = Together({(a, b): partial(_late, LATE[a], CALLS[b]) for a in LATE for b in CALLS})
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("begun", LATE)
+def test_an_answer_that_does_not_come_in_time(begun: str, call: str):
+    """Silence, and a byte now and then: no single read is late."""
+    error = late((begun, call))
     assert isinstance(error, RemoteError)
     assert error.retryable
     assert "did not answer in time" in error.message
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-@pytest.mark.parametrize("status", ["200 OK", "500 No"])
-def test_a_body_of_which_no_more_comes(status: str, call: Callable[[DockerEngine], Any]):
-    """The SDK's own limit for a read is the first to end: what may come buys a call some time."""
+STATUSES = ["200 OK", "500 No"]
+
+
+def _stalled(status: str, call: Callable[[DockerEngine], Any]) -> None:
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{"
     with RawServer(_daemon(lambda _: stall(head.encode()))) as server:
         address = server.url.replace("http:", "tcp:")
@@ -91,6 +99,16 @@ def test_a_body_of_which_no_more_comes(status: str, call: Callable[[DockerEngine
             pytest.raises(RemoteError, match="did not answer in time"),
         ):
             call(engine)
+
+
+stalled = Together({(a, b): partial(_stalled, a, CALLS[b]) for a in STATUSES for b in CALLS})
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_body_of_which_no_more_comes(status: str, call: str):
+    """The SDK's own limit for a read is the first to end: what may come buys a call some time."""
+    stalled((status, call))
 
 
 def test_a_save_by_the_socket_of_this_machine_of_which_no_more_comes(tmp_path: Path):

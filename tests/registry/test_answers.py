@@ -6,8 +6,10 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 
 import pytest
 
@@ -23,6 +25,7 @@ from tests.fixtures.key_access import key_access
 from tests.fixtures.raw_server import Part as Said
 from tests.fixtures.raw_server import RawServer, Request, Speech, answer, drip, flood, stall
 from tests.fixtures.silence import GENEROUS_S
+from tests.fixtures.together import Together
 
 NAME, DATA = "skydrm/rms", b"a layer"
 DIGEST, OTHER = sha256_digest(DATA), sha256_digest(b"another one")
@@ -34,10 +37,13 @@ MOST = 32 << 20
 @pytest.fixture
 def blobs(raw_server: RawServer) -> Iterator[RegistryUploads]:
     """The client under test; a second is long."""
-    login = RegistryLogin(raw_server.host, "AWS", "hunter2")
-    made = RegistryUploads(Transport(lambda: login, limits=Limits(1.0)))
-    yield made
-    made.close()
+    with closing(_blobs(raw_server)) as made:
+        yield made
+
+
+def _blobs(server: RawServer) -> RegistryUploads:
+    login = RegistryLogin(server.host, "AWS", "hunter2")
+    return RegistryUploads(Transport(lambda: login, limits=Limits(1.0)))
 
 
 @pytest.fixture
@@ -160,22 +166,29 @@ SLOW: dict[str, Callable[[], Iterator[Said] | None]] = {
 }
 
 
+def _slow(what: str, call: str) -> tuple[str, RemoteError]:
+    begun = time.monotonic()
+    with RawServer(registry) as server, closing(_blobs(server)) as blobs:
+        spoiled(server, call, lambda _: SLOW[what]())
+        with pytest.raises(RemoteError) as caught:
+            CALLS[call](blobs)
+    assert time.monotonic() - begun < GENEROUS_S
+    return server.host, caught.value
+
+
+slow = Together({(what, call): partial(_slow, what, call) for what in SLOW for call in CALLS})
+
+
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("what", SLOW)
-def test_a_slow_answer_ends_and_may_be_asked_for_again(
-    blobs: RegistryUploads, raw_server: RawServer, call: str, what: str
-):
+def test_a_slow_answer_ends_and_may_be_asked_for_again(call: str, what: str):
     """One byte a second kept a promotion waiting for ever."""
-    spoiled(raw_server, call, lambda _: SLOW[what]())
-    begun = time.monotonic()
-    with pytest.raises(RemoteError) as caught:
-        CALLS[call](blobs)
-    assert caught.value.retryable
+    host, error = slow((what, call))
+    assert error.retryable
     if what != "a body":
-        assert f"{raw_server.host} did not answer in time" in str(caught.value)
+        assert f"{host} did not answer in time" in str(error)
     # These limits come from no setting.
-    assert "network." not in f"{caught.value} {caught.value.hint}"
-    assert time.monotonic() - begun < GENEROUS_S
+    assert "network." not in f"{error} {error.hint}"
 
 
 PLACES = [
