@@ -9,20 +9,20 @@ from botocore.exceptions import UnknownRegionError
 from jenkins_release.base.regions import partition_of
 from jenkins_release.config.bundle import BundleSection
 
-PARTITIONS = botocore.session.Session().get_available_partitions()
+SESSION = botocore.session.Session()
+PARTITIONS = SESSION.get_available_partitions()
 
 
 @pytest.mark.parametrize("ident", PARTITIONS)
 def test_every_region_of_ecr_is_one(ident: str):
     """Also those of China, of the US government and of the European Sovereign Cloud."""
-    session = botocore.session.Session()
-    regions = session.get_available_regions("ecr", ident)
+    regions = SESSION.get_available_regions("ecr", ident)
     assert regions
     for region in regions:
         found = partition_of(region)
         assert found is not None
         assert found.ident == ident
-        client = session.create_client("ecr", region, aws_access_key_id="a", aws_secret_access_key="b")
+        client = SESSION.create_client("ecr", region, aws_access_key_id="a", aws_secret_access_key="b")
         assert client.meta.endpoint_url.endswith(f".{found.dns_suffix}")
 
 
@@ -34,7 +34,7 @@ def test_what_is_no_region(region: str):
     assert partition_of(region) is None
     if region:
         with pytest.raises(UnknownRegionError):
-            assert botocore.session.Session().get_partition_for_region(region) is None
+            assert SESSION.get_partition_for_region(region) is None
 
 
 def test_a_new_region_of_a_known_partition_is_one():

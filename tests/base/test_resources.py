@@ -36,7 +36,7 @@ from tests.fixtures.held import again, all_given_back, held
 from tests.fixtures.raw_server import RawServer, answer
 from tests.fixtures.share import USER, OpenSmb
 
-MANY = 50
+MANY = 12
 LIMITS = Limits(20.0)
 LONG = 3 << 20
 MESSAGE = Message("a", datetime(2026, 11, 5, tzinfo=UTC), "title", "text", document=b"{}")
@@ -124,7 +124,7 @@ def test_threads_that_come_and_go_leave_no_connections_to_the_registry(raw_serve
     raw_server.speech = lambda _: answer(404)
     before = held()["socket"]
     with all_given_back():
-        for _ in range(MANY // 8):
+        for _ in range(MANY // 4):
             map_parallel(lambda _: transport.request("GET", "/v2/", "ask"), range(8))
         assert held()["socket"] <= before + 1 + 2 * 8
         transport.close()

@@ -119,6 +119,7 @@ JSON = st.recursive(
             lambda found: len({fold(key) for key in found}) == len(found)
         )
     ),
+    max_leaves=20,
 )
 
 
