@@ -57,8 +57,8 @@ faults: setup ## Play every fault with the commands that it matters to, and writ
 	@FAULTS=all $(BIN)/python -m pytest -n 2 --dist load -q --tb=no tests/faults $(FAULTS_ARGS) || test $$? = 1
 	@$(BIN)/python -m tests.faults.report $(if $(FAULTS_ARGS),--page build/faults/reliability.md)
 
-fuzz: setup ## Thousands of archives and manifests for us, Docker and skopeo, and of wrong answers for our clients
-	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(BIN)/python -m pytest -q -s tests/fuzz
+fuzz: setup ## Thousands of archives and manifests, of wrong answers for our clients, and of attacks on the gate
+	@FUZZ_CASES=$${FUZZ_CASES:-5000} $(BIN)/python -m pytest -q -s tests/fuzz tests/rules/test_gate.py
 
 test-jenkins: setup ## Run the Jenkins scenarios against the controller that JENKINS_URL names
 	@PYTHON=$(BIN)/python scripts/test-jenkins $(PYTEST_ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -45,7 +46,9 @@ from tests.fixtures.gate import (
 )
 
 CONDITIONS = sorted(OVERRIDABLE)
-EVERYTHING = settings(max_examples=250)
+EXAMPLES = int(os.environ.get("FUZZ_CASES", "500")) // 5
+"""Of each property; ``make fuzz`` tries more."""
+EVERYTHING = settings(max_examples=EXAMPLES)
 
 
 @dataclass(frozen=True)
@@ -322,7 +325,7 @@ def _change(data: bytearray, draw: st.DataObject) -> None:
 
 
 @given(BROKEN, ANY_PLACE, st.data())
-@settings(max_examples=600)
+@settings(max_examples=2 * EXAMPLES)
 def test_one_changed_byte_anywhere_never_opens_a_closed_gate(broken, late, data):
     """In any attestation or in candidate.json; and nothing is raised."""
     before = world(broken, late=late)
