@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import SmbShare
-from tests.fixtures.share import OpenSmb, StartSamba, Tap
+from tests.fixtures.share import OpenSmb, StartSamba, Tap, starting
 
 SIZE = 9_000_001
 FALLBACK = "the fast data path does not support"
@@ -57,23 +58,31 @@ SERVERS = {
 }
 
 
+@pytest.fixture(scope="class", params=SERVERS)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, smb_password: str
+) -> Iterator[tuple[SambaServer, bool]]:
+    """A server of each kind, and whether it is asked to encrypt."""
+    options, encrypt = SERVERS[request.param]
+    with starting(tmp_path_factory, smb_password) as start:
+        yield start(options=options), encrypt
+
+
 class TestServers:
     @pytest.mark.parametrize("packed", [True, False], ids=["packed", "library"])
-    @pytest.mark.parametrize("name", SERVERS)
     def test_files_arrive_whole(
         self,
-        start_samba: StartSamba,
+        server: tuple[SambaServer, bool],
         open_smb: OpenSmb,
         caplog: pytest.LogCaptureFixture,
-        name: str,
         packed: bool,
     ) -> None:
         """Both data paths on every kind of server; the fast one does not quietly give way."""
-        options, encrypt = SERVERS[name]
-        server = start_samba(options=options)
-        check_both_ways(open_smb(server, encrypt=encrypt, packed=packed), server.shares["data"].path)
+        samba, encrypt = server
+        folder = samba.shares["data"].path / str(packed)
+        folder.mkdir()
+        check_both_ways(open_smb(samba, "data", folder.name, encrypt=encrypt, packed=packed), folder)
         assert FALLBACK not in caplog.text
-        server.stop()
 
     def test_a_share_that_demands_encryption(self, start_samba: StartSamba, open_smb: OpenSmb) -> None:
         """A demand of the share alone is met too."""
