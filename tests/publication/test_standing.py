@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.steps.overview.history import release_history
 from jenkins_release.steps.overview.listing import list_releases
 from jenkins_release.steps.portal.page import look_at_portal, window
-from tests.fixtures.portal import Shop
+from tests.fixtures.portal import Shop, build_shop
 from tests.fixtures.share import USER
 
 ATTESTATIONS = "attestations"
@@ -141,31 +142,72 @@ every_damage = pytest.mark.parametrize(
 )
 
 
+class Scene:
+    """8.1.0 and 8.1.1, published and at the portal, to be put back for each test.
+
+    Args:
+        shop: Where.
+        copy: A folder for the copy.
+    """
+
+    def __init__(self, shop: Shop, copy: Path) -> None:
+        for build, version in enumerate(("8.1.0", "8.1.1"), 42):
+            shop.publish(version, build=str(build))
+            shop.ok("release", "portal", version)
+        self._shop, self._copy = shop, copy
+        copy.mkdir()
+        for name in self._PLACES:
+            self._copied(shop.folder / name, copy / name)
+
+    _PLACES = ("candidates", "releases", "www")
+
+    def put_back(self) -> Shop:
+        """Let everything be as it was."""
+        for name in self._PLACES:
+            place = (self._shop.folder / name).resolve()
+            shutil.rmtree(place)
+            self._copied(self._copy / name, place)
+        return self._shop
+
+    @staticmethod
+    def _copied(source: Path, target: Path) -> None:
+        # Files on a share may belong to another user than these tests'.
+        subprocess.run(["cp", "--archive", str(source.resolve()), str(target)], check=True)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, shop_keys: Path) -> Scene:
+    """Candidates and releases in a folder."""
+    base = tmp_path_factory.mktemp("sold")
+    return Scene(build_shop(base, shop_keys), base / "copy")
+
+
+@pytest.fixture(scope="module")
+def smb_scene(
+    tmp_path_factory: pytest.TempPathFactory, shop_keys: Path, samba: SambaServer, smb_password: str
+) -> Scene:
+    """Candidates and releases on Samba."""
+    base = tmp_path_factory.mktemp("sold-smb")
+    shop, there = build_shop(base, shop_keys), samba.shares["data"].path / "sold"
+    there.mkdir()
+    text = shop.config.read_text()
+    for name in ("candidates", "releases"):
+        (there / name).mkdir()
+        old = f'"{shop.folder / name}"'
+        assert old in text
+        text = text.replace(old, f'"{samba.location("data", f"sold/{name}")}"')
+        (shop.folder / name).rmdir()
+        (shop.folder / name).symlink_to(there / name)
+    shop.config.write_text(text)
+    shop.environ |= {"JENKINS_RELEASE_SMB_USER": USER, "JENKINS_RELEASE_SMB_PASSWORD": smb_password}
+    return Scene(shop, base / "copy")
+
+
 @pytest.fixture(params=["folder"])
-def sold(
-    request: pytest.FixtureRequest,
-    shop: Shop,
-    tmp_path: Path,
-    samba: SambaServer,
-    smb_password: str,
-    smb_folder: Path,
-) -> Shop:
+def sold(request: pytest.FixtureRequest) -> Shop:
     """8.1.0 and 8.1.1, published and at the portal; candidates and releases in a folder, or on Samba."""
-    if request.param == "samba":
-        text = shop.config.read_text()
-        for name in ("candidates", "releases"):
-            (smb_folder / name).mkdir()
-            old = str(tmp_path / "shop" / name)
-            assert old in text
-            text = text.replace(f'"{old}"', f'"{samba.location("data", f"{smb_folder.name}/{name}")}"')
-            shutil.rmtree(shop.folder / name)
-            (shop.folder / name).symlink_to(smb_folder / name)
-        shop.config.write_text(text)
-        shop.environ |= {"JENKINS_RELEASE_SMB_USER": USER, "JENKINS_RELEASE_SMB_PASSWORD": smb_password}
-    for build, version in enumerate(("8.1.0", "8.1.1"), 42):
-        shop.publish(version, build=str(build))
-        shop.ok("release", "portal", version)
-    return shop
+    scene: Scene = request.getfixturevalue("smb_scene" if request.param == "samba" else "scene")
+    return scene.put_back()
 
 
 def page(shop: Shop) -> str:
