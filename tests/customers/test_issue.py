@@ -9,6 +9,7 @@ import os
 import pty
 import stat
 import sys
+import time
 from datetime import date, timedelta
 
 import pytest
@@ -203,6 +204,7 @@ def test_a_key_that_is_refused_for_the_first_seconds_is_waited_for(lab_factory):
         update={"attempts": 20, "first_wait_s": 0.1, "max_wait_s": 0.2}
     )
     lab.services.configuration = lab.services.configuration.model_copy(update={"retry": section})
+    lab.services.sleep = time.sleep
     report = lab.issue()
     assert lab.pull(lab.login(lab.opened(report.place))) == 200
 

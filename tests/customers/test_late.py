@@ -138,7 +138,7 @@ def test_a_boundary_that_is_somewhere_else_is_told(lab: CustomerLab):
     deny = {"Effect": "Deny", "Action": "*", "Resource": "*"}
     text = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
     lab.iam.create_policy(PolicyName="skydrm-customer-boundary", Path="/elsewhere/", PolicyDocument=text)
-    retry = lab.services.configuration.retry.model_copy(update={"deadline_s": 1.0})
+    retry = lab.services.configuration.retry.model_copy(update={"deadline_s": 0.3})
     lab.services.configuration = lab.services.configuration.model_copy(update={"retry": retry})
     with pytest.raises(RemoteError, match="does not show the policy") as caught:
         lab.issue()

@@ -431,6 +431,7 @@ class Services:
             deadline_s=section.deadline_s,
             first_wait_s=section.first_wait_s,
             max_wait_s=section.max_wait_s,
+            jitter_s=min(RetryPolicy.jitter_s, section.max_wait_s),
             setting="retry.deadline_s",
         )
 
