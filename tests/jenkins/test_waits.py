@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.jenkins import Controller
 from jenkins_release.jenkins.console import ConsoleLines
 from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood, stall
+from tests.fixtures.together import Together
 
 GENEROUS_S = 15.0
 CALLS: dict[str, Callable[[Controller], Any]] = {
@@ -50,16 +52,27 @@ def _failed(server: RawServer, call: Callable[[Controller], Any]) -> ReleaseErro
     return caught.value
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-@pytest.mark.parametrize(
-    "begun",
-    [None, b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 500 No\r\n\r\n"],
-    ids=["silence", "headers", "body", "error"],
-)
-def test_an_answer_that_does_not_come_in_time(begun: bytes | None, call: Callable[[Controller], Any]):
-    """A byte now and then was progress."""
+LATE: dict[str, bytes | None] = {
+    "silence": None,
+    "headers": b"HTTP/1.1 200 OK\r\nX: ",
+    "body": b"HTTP/1.1 200 OK\r\n\r\n",
+    "error": b"HTTP/1.1 500 No\r\n\r\n",
+}
+
+
+def _late(begun: bytes | None, call: Callable[[Controller], Any]) -> ReleaseError:
     with RawServer(_jenkins(lambda _: None if begun is None else drip(begun))) as server:
-        error = _failed(server, call)
+        return _failed(server, call)
+
+
+late = {begun: Together({name: partial(_late, LATE[begun], CALLS[name]) for name in CALLS}) for begun in LATE}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("begun", LATE)
+def test_an_answer_that_does_not_come_in_time(begun: str, call: str):
+    """A byte now and then was progress."""
+    error = late[begun](call)
     assert isinstance(error, RemoteError)
     assert error.retryable or "Jenkins' API" in error.message
 
