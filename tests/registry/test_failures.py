@@ -8,6 +8,7 @@ import pytest
 from boto3.session import Session
 from botocore.config import Config
 
+from jenkins_release.aws import exchange
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.base.retry import RetryPolicy, retry_call
 from jenkins_release.http.exchange import Answer
@@ -112,6 +113,7 @@ def test_an_endpoint_that_nobody_listens_on_is_retryable(
 ) -> None:
     """The network may come back; the hint names what stands between here and AWS."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr(exchange, "_UNREACHABLE_S", 0.01)
     with pytest.raises(RemoteError, match="Could not connect") as caught:
         EcrRegistry(REGION).repository(REPOSITORY)
     assert caught.value.retryable

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from jenkins_release import PromoteRequest, promote
+from jenkins_release.aws import exchange
 from jenkins_release.base.errors import GateRefused
 from jenkins_release.base.progress import SilentProgress
 from jenkins_release.keys import generate_key, load_public_key
@@ -227,6 +228,7 @@ def test_missing_rolled_back_expired_and_unreachable_documents_stop_every_decisi
     with pytest.MonkeyPatch.context() as patch:
         for name, value in away.items():
             patch.setenv(name, value)
+        patch.setattr(exchange, "_UNREACHABLE_S", 0.01)
         fails(tested.promote(), 5, "the trust document in s3://bucket/x cannot be read")
 
 
