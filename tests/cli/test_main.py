@@ -256,8 +256,9 @@ def _ended(words: list[str], **streams: int) -> int:
     return subprocess.run(command, check=False, timeout=60, **streams).returncode  # type: ignore[call-overload,no-any-return]
 
 
-@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
-@pytest.mark.parametrize("where", ["disk", "pipe"])
+@pytest.mark.parametrize(
+    ("where", "as_json"), [("disk", []), ("pipe", ["--json"])], ids=["disk-text", "pipe-json"]
+)
 def test_what_was_done_stays_done_if_stdout_takes_nothing(tmp_path: Path, where: str, as_json: list[str]):
     """A full disk, or a reader that has gone: status and result file are those of the command."""
     result = tmp_path / "r.json"
@@ -270,9 +271,15 @@ def test_what_was_done_stays_done_if_stdout_takes_nothing(tmp_path: Path, where:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["candidate", "--help"], ["candidate", "list", "-h"]]
+    ("where", "words"),
+    [
+        ("disk", ["--help"]),
+        ("pipe", ["--help"]),
+        ("disk", ["--version"]),
+        ("pipe", ["candidate", "--help"]),
+        ("disk", ["candidate", "list", "-h"]),
+    ],
 )
-@pytest.mark.parametrize("where", ["disk", "pipe"])
 def test_help_ends_like_any_other_output_if_stdout_takes_nothing(where: str, words: list[str]):
     """`jenkins-release --help | true`: with 0, and a warning, as a result does."""
     with unwritable(where) as out:
@@ -284,8 +291,16 @@ def test_help_ends_like_any_other_output_if_stdout_takes_nothing(where: str, wor
     assert (done.returncode, done.stderr.decode()) == (0, told)
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["candidate"], ["candidate", "list", "x"], [b"\xff"]])
-@pytest.mark.parametrize("where", ["disk", "pipe"])
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("disk", ["nonsense"]),
+        ("pipe", ["nonsense"]),
+        ("disk", ["candidate"]),
+        ("pipe", ["candidate", "list", "x"]),
+        ("disk", [b"\xff"]),
+    ],
+)
 def test_wrong_usage_keeps_its_status_if_stderr_takes_nothing(where: str, words: list[str]):
     with unwritable(where) as out:
         assert _ended(words, stdout=out, stderr=out) == 2

@@ -29,8 +29,11 @@ from tests.fixtures.silence import silent_server
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 
 
-@pytest.mark.parametrize(("number", "status", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("words", [("candidate", "list"), ("candidate", "verify", "8.1.0/42")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("words", "number", "status", "word"),
+    [(("candidate", "list"), *SIGNALS[0]), (("candidate", "verify", "8.1.0/42"), *SIGNALS[1])],
+    ids=["candidate list", "candidate verify"],
+)
 def test_a_command_that_waits_ends_with_one_line_and_its_result(
     tmp_path: Path,
     words: tuple[str, ...],
@@ -112,11 +115,18 @@ def test_the_end_of_a_file_is_no_interrupt(
     assert "interrupted" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("number", "status", "word"), SIGNALS, ids=["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("hangs", [False, True], ids=["", "hangs"])
 @pytest.mark.parametrize(
-    "module",
-    ["click", "jenkins_release.cli.main", "jenkins_release.cli.runtime", "jenkins_release.base.retry"],
+    ("module", "hangs", "number", "status", "word"),
+    [
+        ("click", False, *SIGNALS[0]),
+        ("click", True, *SIGNALS[1]),
+        ("jenkins_release.cli.main", True, *SIGNALS[0]),
+        ("jenkins_release.cli.main", False, *SIGNALS[1]),
+        ("jenkins_release.cli.runtime", False, *SIGNALS[0]),
+        ("jenkins_release.cli.runtime", True, *SIGNALS[1]),
+        ("jenkins_release.base.retry", True, *SIGNALS[0]),
+        ("jenkins_release.base.retry", False, *SIGNALS[1]),
+    ],
 )
 def test_while_it_is_loaded_it_ends_without_a_traceback(
     tmp_path: Path, number: signal.Signals, status: int, word: str, module: str, hangs: bool
