@@ -30,7 +30,7 @@ from tests.fuzz.wire import (
     s3_calls,
 )
 
-CASES = int(os.environ.get("FUZZ_CASES", "200"))
+CASES = int(os.environ.get("FUZZ_CASES", "80"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 REGRESSIONS: dict[str, tuple[int, ...]] = {
     "aws": (106, 797, 5274, 6497, 7527, 11808, 14343, 18594),

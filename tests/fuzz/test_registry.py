@@ -25,7 +25,7 @@ from jenkins_release.registry.uploads import RegistryUploads
 from tests.fixtures.key_access import key_access
 from tests.fixtures.raw_server import RawServer, Request, answer
 
-CASES = int(os.environ.get("FUZZ_CASES", "300"))
+CASES = int(os.environ.get("FUZZ_CASES", "120"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 REGRESSIONS: tuple[int, ...] = (2014,)
 """Numbers of cases that ended in another exception once, or did not end."""

@@ -27,7 +27,7 @@ from jenkins_release.share.smb.packed.messages import with_signature
 from jenkins_release.share.smb.packed.protection import signer
 from tests.fixtures.share import OpenSmb, Tap, unchanged
 
-CASES = int(os.environ.get("FUZZ_CASES", "300"))
+CASES = int(os.environ.get("FUZZ_CASES", "120"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 REGRESSIONS: tuple[int, ...] = ()
 """Numbers of cases that ended in another exception once, or did not end."""
