@@ -58,6 +58,9 @@ _LONG = (
     "tests/groovy/test_pipelines.py",
     "tests/benchmarks/test_quick_run.py",
     "tests/bundle/test_shells.py",
+    "tests/faults/",
+    "tests/share/",
+    "tests/trust/",
 )
 """Files that take minutes begin first: at the end, one process would wait for another's."""
 

@@ -89,8 +89,9 @@ def test_a_load_says_that_the_daemon_takes_its_time(product: Product, slow: Slow
     )
 
 
-@pytest.mark.parametrize("layers", ["plain", "gzip"])
-@pytest.mark.parametrize("terminal", [False, True], ids=["log", "terminal"])
+@pytest.mark.parametrize(
+    ("layers", "terminal"), [("plain", True), ("gzip", False)], ids=["plain-terminal", "gzip-log"]
+)
 def test_ctrl_c_ends_the_wait_for_the_daemon(product: Product, slow: SlowDaemon, layers: str, terminal: bool):
     """Long before the daemon says anything, also where a thread reads what another one compresses."""
     environ = {**product.environ, "JENKINS_RELEASE_EXPORT_LAYERS": layers, "COLUMNS": "100", "TERM": "xterm"}
