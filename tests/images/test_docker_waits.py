@@ -251,8 +251,16 @@ sys.stdin.readline()
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("how", ["signal", "threads"])
-@pytest.mark.parametrize("operation", ["inspect", "save", "load", "push"])
+@pytest.mark.parametrize(
+    ("operation", "how"),
+    [
+        ("inspect", "threads"),
+        ("save", "threads"),
+        ("load", "threads"),
+        ("push", "threads"),
+        ("push", "signal"),
+    ],
+)
 def test_ctrl_c_while_the_daemon_is_stopped(
     docker_daemon: Any, demo_images: list[str], operation: str, how: str
 ):

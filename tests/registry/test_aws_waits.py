@@ -408,8 +408,7 @@ STATES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("how", ["signal", "threads"])
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(("state", "how"), [*((state, "threads") for state in STATES), ("silence", "signal")])
 def test_it_stops_at_once(aws: Callable[[RawServer], None], state: str, how: str):
     """In the wait for an answer and in that between attempts: three threads end by themselves."""
     with RawServer(STATES[state]) as server:
