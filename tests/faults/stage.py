@@ -66,10 +66,7 @@ _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json, application/v
 
 
 class Stage:
-    """Servers, wires, and three products.
-
-    ``fresh`` is on its way to its first release, ``plain`` too, with layers that a Docker daemon pushes;
-    ``released`` has released two versions.
+    """Servers, wires, and three products, each made for the first cell that needs it.
 
     Attributes:
         smb: The wire before Samba.
@@ -111,15 +108,26 @@ class Stage:
             build_images(self.engine, version, build, names=NAMES, base_size=2 << 20, own_size=1 << 20)
         self.client("s3").create_bucket(Bucket=BUCKET)
         self._keys = root / "keys"
-        self.fresh = Product(self, "fresh", self._keys)
-        self.plain = Product(self, "plain", self._keys, JENKINS_RELEASE_EXPORT_LAYERS="plain")
-        self.released = Product(self, "released", self._keys)
-        for product, versions, until in (
-            (self.fresh, (VERSION,), "approve"),
-            (self.plain, (VERSION,), "approve"),
-            (self.released, (VERSION, NEWER), "publish"),
-        ):
-            product.story(*versions, until=until)
+
+    @cached_property
+    def fresh(self) -> Product:
+        """On its way to its first release."""
+        return self._product("fresh", VERSION, until="approve")
+
+    @cached_property
+    def plain(self) -> Product:
+        """On its way to its first release too, with layers that a Docker daemon pushes."""
+        return self._product("plain", VERSION, until="approve", JENKINS_RELEASE_EXPORT_LAYERS="plain")
+
+    @cached_property
+    def released(self) -> Product:
+        """Has released two versions."""
+        return self._product("released", VERSION, NEWER, until="publish")
+
+    def _product(self, name: str, *versions: str, until: str, **more: str) -> Product:
+        made = Product(self, name, self._keys, **more)
+        made.story(*versions, until=until)
+        return made
 
     def close(self) -> None:
         """Stop everything."""
