@@ -46,7 +46,7 @@ _BROKEN_S = 0.05
 _UNREACHABLE_S = 1.0
 """Scale of the wait while no connection can be made; at least half of it is waited, because a server takes
 seconds to restart. Five attempts then take 7.5 to 15 s."""
-_THROTTLED_S = 1.0
+THROTTLED_S = 1.0
 """Scale of the wait if AWS asks to try again later."""
 _UNREACHABLE = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 _NO_BODY = frozenset({204, 304})
@@ -156,7 +156,7 @@ class AwsExchange:
             throttled = code not in {str(status), ""} and is_transient(code, str(error.get("Message", "")), 0)
             if not throttled and not is_transient(code, "", status) and not _modeled(operation, code):
                 return None
-            scale = _THROTTLED_S if throttled or status == 429 else _BROKEN_S
+            scale = THROTTLED_S if throttled or status == 429 else _BROKEN_S
             asked = retry_after(headers)
         if asked is not None and asked > _MAX_WAIT_S:
             return None

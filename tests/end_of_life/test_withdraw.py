@@ -324,8 +324,14 @@ FAULTS = {
 }
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What AWS refuses for now is asked for again at once."""
+    monkeypatch.setattr("jenkins_release.aws.exchange.THROTTLED_S", 0.02)
+
+
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_a_passing_fault_is_survived_in_one_run(released: Product, fault: Fault):
+def test_a_passing_fault_is_survived_in_one_run(released: Product, fault: Fault, soon: None):
     """Each fault happens, and the withdrawal ends as if it had not."""
     released.sandbox.ecr.order(fault)
     done = released.run(*WITHDRAW)
@@ -334,7 +340,7 @@ def test_a_passing_fault_is_survived_in_one_run(released: Product, fault: Fault)
     assert released.tags() == withdrawn_tags(released)
 
 
-def test_what_a_lasting_fault_interrupts_is_finished_by_the_same_command(released: Product):
+def test_what_a_lasting_fault_interrupts_is_finished_by_the_same_command(released: Product, soon: None):
     """The record stands before the first tag goes: meanwhile nobody can promote, and it is made once."""
     released.sandbox.ecr.order(Fault(action="BatchDeleteImage", status=500, skip=4, count=None))
     done = released.run(*WITHDRAW)
