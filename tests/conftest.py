@@ -41,6 +41,7 @@ pytest_plugins = [
     "tests.fixtures.ledger",
     "tests.fixtures.log",
     "tests.fixtures.unprivileged",
+    "tests.fixtures.warm",
 ]
 
 _NEEDS_ROOT = frozenset({"customer_host", "docker", "place", "small_daemon", "unprivileged", "users_daemon"})

@@ -42,8 +42,10 @@ class Place:
     environ: Mapping[str, str] = field(repr=False)
 
 
-def run(page: Path, mark: str, place: Place) -> None:
+def run(page: Path, mark: str, place: Place, programs: Path | None = None) -> None:
     """Run the blocks of a page with a mark in one shell, in order, and compare what they print.
+
+    Programs of the folder ``programs`` are found before others.
 
     ``sh`` and ``python`` blocks run, a ``toml`` block becomes ``release.toml``, and a ``text`` block
     lists lines that the block before it prints, in their order, with ``...`` for anything.
@@ -66,12 +68,13 @@ def run(page: Path, mark: str, place: Place) -> None:
             case other:
                 raise AssertionError(f"a block in {other!r} cannot be run")
     assert expected, f"{page} has no block to run with the mark {mark}"
+    path = place.environ["PATH"] if programs is None else f"{programs}:{place.environ['PATH']}"
     file = place.folder / "blocks.sh"
     file.write_text("\n".join(script))
     done = subprocess.run(
         ["bash", "-euo", "pipefail", str(file)],
         cwd=place.folder,
-        env=dict(place.environ),
+        env={**place.environ, "PATH": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -55,16 +55,20 @@ def test_the_rehearsal_runs_as_the_readme_tells(tmp_path: Path):
         Sandbox(tmp_path / ".sandbox", environ=place.environ).remove()
 
 
-def test_the_first_release_runs_as_its_page_tells(tmp_path: Path, sandbox: Sandbox, images_42: list[str]):
+def test_the_first_release_runs_as_its_page_tells(
+    tmp_path: Path, sandbox: Sandbox, images_42: list[str], warm_program: Path
+):
     """The same lines against the sandbox's share and ECR, with the rights that docs/devops.md grants."""
-    scenarios.run(FIRST_USE, "first-use", scenarios.first_use(tmp_path, sandbox))
+    scenarios.run(FIRST_USE, "first-use", scenarios.first_use(tmp_path, sandbox), warm_program)
 
 
 @pytest.mark.parametrize(("page", "mark"), _OF_A_PRODUCT, ids=lambda value: getattr(value, "stem", value))
-def test_the_examples_of_a_page_run(page: Path, mark: str, request: pytest.FixtureRequest):
+def test_the_examples_of_a_page_run(
+    page: Path, mark: str, request: pytest.FixtureRequest, warm_program: Path
+):
     """Shell and Python end with status 0 and print the lines that the page shows."""
     fixture, scenario = scenarios.OF_A_PRODUCT[mark]
-    scenarios.run(page, mark, scenario(request.getfixturevalue(fixture)))
+    scenarios.run(page, mark, scenario(request.getfixturevalue(fixture)), warm_program)
 
 
 def test_outcomes_are_compared_in_their_order():
