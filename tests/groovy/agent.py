@@ -26,8 +26,7 @@ _SECRET_VARIABLES = (
 _PROGRAM = """\
 #!/bin/sh
 [ "$1" = --version ] || printf '%s\\0' "$@" >>'{log}'
-export PYTHONPATH='{root}'
-exec '{python}' -P -m jenkins_release "$@"
+exec '{program}' "$@"
 """
 
 # The real program with another standard error: it waits for its end behind the line that has the text.
@@ -52,10 +51,15 @@ run()
 """
 
 
-def install_program(folder: Path, log: Path) -> None:
-    """Put ``jenkins-release`` into a folder; it keeps its arguments, each ended by NUL, in ``log``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_program(folder, _PROGRAM.format(log=log, root=ROOT, python=sys.executable))
+def install_program(folder: Path, log: Path, programs: Path) -> None:
+    """Put ``jenkins-release`` into a folder.
+
+    Args:
+        folder: Where to.
+        log: A file that gets its arguments, each ended by NUL.
+        programs: The folder of the fixture ``warm_program``.
+    """
+    write_program(folder, _PROGRAM.format(log=log, program=programs / "jenkins-release"))
 
 
 def install_stalling_program(folder: Path, text: str) -> None:

@@ -53,11 +53,11 @@ class SkyDrm:
 
 
 @pytest.fixture
-def skydrm(product: Product, tmp_path: Path) -> SkyDrm:
+def skydrm(product: Product, tmp_path: Path, warm_program: Path) -> SkyDrm:
     """SkyDRM in a workspace with a name that a careless script breaks on."""
     product.edit("approvals = 0\n", "")  # the default: one
     log = tmp_path / "arguments"
-    agent.install_program(tmp_path / "programs", log)
+    agent.install_program(tmp_path / "programs", log, warm_program)
     return SkyDrm(agent.job(product, tmp_path / "it's a job @2", tmp_path / "programs"), product, log)
 
 

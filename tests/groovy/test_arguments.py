@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.groovy.agent import install_program
 from tests.groovy.jenkins import Jenkins, Job
 
 HEAD = "configuration: {} cannot run with these arguments"
@@ -74,11 +77,11 @@ def test_without_a_node_the_step_says_so(jenkins: Jenkins, empty_job: Job):
     ]
 
 
-def test_credentials_that_do_not_exist_fail_the_build(jenkins: Jenkins, empty_job: Job, tmp_path):
+def test_credentials_that_do_not_exist_fail_the_build(
+    jenkins: Jenkins, empty_job: Job, tmp_path: Path, warm_program: Path
+):
     """With a category, and Jenkins' own words about the id; nothing is left of the call."""
-    from tests.groovy.agent import install_program
-
-    install_program(tmp_path / "programs", tmp_path / "log")
+    install_program(tmp_path / "programs", tmp_path / "log", warm_program)
     job = Job(empty_job.workspace, {"PATH": f"{tmp_path}/programs:/usr/bin:/bin"})
     call = "node('x') { exportCandidate(version: '8.1.0', credentials: [smb: 'no-such-id', key: '']) }"
     head, hint = jenkins.run(job, call).failed().splitlines()

@@ -35,10 +35,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(lab: CustomerLab, tmp_path: Path) -> Desk:
+def desk(lab: CustomerLab, tmp_path: Path, warm_program: Path) -> Desk:
     """An agent with the program and release.toml; the administrator's key is a credential."""
     log, sources = tmp_path / "arguments", tmp_path / "sources"
-    agent.install_program(tmp_path / "programs", log)
+    agent.install_program(tmp_path / "programs", log, warm_program)
     sources.mkdir()
     (sources / "release.toml").write_text(lab.config.read_text())
     known = {**lab.moto.environment(), **lab.front.environment()}
