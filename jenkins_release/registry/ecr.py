@@ -53,6 +53,7 @@ class EcrRegistry:
         self._api = EcrCalls(region, account, profile, client, limits)
         self._now = now
         self._endpoint = ""
+        self._mounts: bool | None = None
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
@@ -205,12 +206,15 @@ class EcrRegistry:
     def mounts_blobs(self) -> bool:
         """Whether the account opted in to blob mounting (``GetAccountSetting``, ``BLOB_MOUNTING``).
 
-        Returns False if the caller may not ask: a blob is then uploaded to each repository.
+        The first use asks ECR. Returns False if the caller may not ask: a blob is then uploaded to each
+        repository.
 
         Raises:
             RemoteError: ECR failed.
         """
-        return self._api.blob_mounting()
+        if self._mounts is None:
+            self._mounts = self._api.blob_mounting()
+        return self._mounts
 
     def tags(self, repository: str) -> list[str]:
         """Return every tag of a repository (``ListImages``, all pages).

@@ -209,9 +209,11 @@ def test_a_blob_is_mounted_only_from_where_it_is(front, monkeypatch):
     blobs.close()
 
 
-def test_an_account_without_mounting_is_recognised(registry: EcrRegistry):
-    """``GetAccountSetting`` says DISABLED."""
+def test_an_account_without_mounting_is_recognised(registry: EcrRegistry, ecr: EcrFront):
+    """``GetAccountSetting`` says DISABLED, and is called once, however many plans a promotion makes."""
     assert registry.mounts_blobs() is False
+    assert registry.mounts_blobs() is False
+    assert ecr.requests.count("GetAccountSetting") == 1
 
 
 def test_a_manifest_needs_its_blobs(blobs: RegistryUploads):

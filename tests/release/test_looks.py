@@ -14,6 +14,10 @@ from jenkins_release.records.attestation import PORTAL
 from jenkins_release.steps.candidate.attest import Claim, attest
 from jenkins_release.steps.candidate.listing import show_candidate
 from jenkins_release.steps.candidate.opened import open_candidate
+from jenkins_release.steps.end_of_life.deletion import DeletionRequest, delete_images
+from jenkins_release.steps.end_of_life.withdraw import WithdrawRequest, withdraw_release
+from jenkins_release.steps.portal.removal import PortalRemovalRequest, remove_from_portal
+from jenkins_release.steps.portal.upload import PortalRequest, upload_release
 from jenkins_release.steps.promotion.plan import plan_promotion
 from jenkins_release.steps.promotion.promote import PromoteRequest, promote
 from jenkins_release.steps.publication.publish import PublishRequest, publish_release
@@ -81,6 +85,86 @@ def test_each_look_reads_everything_once_and_each_signature_is_verified_once(
     known = ["candidate.json", *(path.removeprefix(f"{FOLDER}/") for path in attestations(scene.files))]
     assert opened == dict.fromkeys(known, looks)
     assert len(verified) == signatures
+
+
+def promotes(world: World) -> object:
+    """Promote the candidate."""
+    return promote(PromoteRequest(REF), world.services)
+
+
+def publishes(world: World) -> object:
+    """Publish its installers."""
+    return publish_release(PublishRequest(REF), world.services)
+
+
+def uploads(world: World) -> object:
+    """Upload the release to the portal."""
+    return upload_release(PortalRequest(REF.version), world.services)
+
+
+def removes(world: World) -> object:
+    """Remove the release from the portal."""
+    return remove_from_portal(PortalRemovalRequest(REF.version, force="a customer's wish"), world.services)
+
+
+def withdraws(world: World) -> object:
+    """Withdraw the release."""
+    return withdraw_release(WithdrawRequest(REF.version, "loses documents"), world.services)
+
+
+def deletes(world: World) -> object:
+    """Delete the images of the withdrawn release."""
+    request = DeletionRequest(REF.version, "loses documents", confirm=str(REF))
+    return delete_images(request, world.services)
+
+
+def refreshes(world: World) -> object:
+    """Bring the release onto the SaaS stack."""
+    return refresh_stack(RefreshRequest(REF.version), world.services)
+
+
+@pytest.mark.parametrize(
+    ("begin", "run", "looks", "records"),
+    [
+        # Opened, under the lease; and under the lease of those who append.
+        ([promotes], withdraws, 3, 0),
+        # The same, and what the stack runs before the lease and under it.
+        ([promotes, withdraws], deletes, 5, 0),
+        # Opened, under the lease, the stack's history, and both statements.
+        ([promotes], refreshes, 5, 0),
+        # Opened, after the upload, for the page; and under the lease of those who append.
+        ([promotes, publishes], uploads, 4, 2),
+        # Nothing is left to be signed.
+        ([promotes, publishes, uploads], uploads, 3, 2),
+        ([promotes, publishes, uploads], removes, 2, 1),
+    ],
+    ids=["withdraw", "withdraw --delete", "saas refresh", "portal", "portal again", "portal --remove"],
+)
+def test_a_command_about_a_release_reads_everything_once_a_look(
+    scene: Scene,
+    begin: list[Callable[[World], object]],
+    run: Callable[[World], object],
+    looks: int,
+    records: int,
+):
+    """``candidate.json``, what was signed of it, and ``release.json``."""
+    world = scene.world(scene.files)
+    for each in begin:
+        each(world)
+    known = ["candidate.json", *(path.removeprefix(f"{FOLDER}/") for path in attestations(world.share.files))]
+    opened: Counter[str] = Counter()
+
+    def before(call: str) -> None:
+        found = _OPENED.match(call)
+        if found and found[1] in known:
+            opened[found[1]] += 1
+
+    def before_in_the_area(call: str) -> None:
+        opened["release.json"] += call == "open SkyDRM/8.1.0/release.json"
+
+    world.share.before, world.releases.before = before, before_in_the_area
+    run(world)
+    assert opened == Counter(dict.fromkeys(known, looks)) + Counter({"release.json": records})
 
 
 def one_more(scene: Scene) -> tuple[str, bytes]:
@@ -161,3 +245,28 @@ def test_what_a_rollback_undoes_is_there_when_it_is_recorded(scene: Scene):
     with pytest.raises(IntegrityError, match=r"changed while it was in use: .*-refresh.* it was removed"):
         rollback_stack(RollbackRequest(), world.services)
     assert attestations(world.share.files)[-1] < last
+
+
+def test_what_a_refresh_rests_on_is_in_the_history_of_the_stack(scene: Scene):
+    """Nobody hides the last statement while the history is read, and shows it when the next is signed."""
+    world = scene.world(scene.files)
+    promotes(world)
+    refreshes(world)
+    world.cluster.current = dict(world.cluster.first)
+    last = attestations(world.share.files)[-1]
+    hidden = world.share.files[last]
+    looks = 0
+
+    def before(call: str) -> None:
+        nonlocal looks
+        found = _OPENED.match(call)
+        looks += found is not None and found[1] == "candidate.json"
+        if looks == 2 and call == "list SkyDRM":
+            world.share.files.pop(last, None)
+        elif call.startswith("lease "):
+            world.share.files[last] = hidden
+
+    world.share.before = before
+    with pytest.raises(IntegrityError, match=r"changed while it was in use: .*-refresh.* it was removed"):
+        refreshes(world)
+    assert looks == 3

@@ -213,12 +213,18 @@ def require_same_manifest(opened: OpenCandidate) -> None:
         raise _changed(opened, f"{shown}: expected {opened.digest}, found {manifest_digest(found)}")
 
 
-def require_continued(opened: OpenCandidate, now: OpenCandidate) -> None:
-    """Compare a candidate with one that was opened later: the same bytes, and the chain has only grown.
+def require_continued(opened: OpenCandidate, now: OpenCandidate | None) -> None:
+    """Compare a candidate with what was read of it later: the same bytes, and the chain has only grown.
+
+    Args:
+        opened: The candidate.
+        now: The same, later; None if it could not be read.
 
     Raises:
-        IntegrityError: It is another one, or an attestation is missing.
+        IntegrityError: It is another one, cannot be read any more, or an attestation is missing.
     """
+    if now is None:
+        raise _changed(opened, "it cannot be read any more")
     if (now.ref, now.manifest) != (opened.ref, opened.manifest):
         raise _changed(opened, f"expected {opened.digest}, found {now.ref} with {now.digest}")
     grown(opened, now.attestations, now.lines)

@@ -209,7 +209,7 @@ def _inventory(name: str, services: Services) -> dict[str, HeldImage]:
 
 def _others(release: Release, promoted: Promotion, services: Services) -> list[tuple[Release, Promotion]]:
     """Return the other releases in this registry. Of one that cannot be proven, the tags still count."""
-    found = [(each, each.promoted()) for each in all_releases(services) if each.ref != release.ref]
+    found = [(each, each.promoted()) for each in all_releases(services, but=release.ref)]
     return [(each, theirs) for each, theirs in found if theirs.registry == promoted.registry]
 
 

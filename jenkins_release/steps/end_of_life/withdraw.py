@@ -17,14 +17,14 @@ from jenkins_release.records.attestation import WITHDRAWAL
 from jenkins_release.records.release import WithdrawnImage
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.attest import Claim, attest, named
-from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, reopen
+from jenkins_release.steps.candidate.opened import OpenCandidate, reopen
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.end_of_life.withdrawal import Todo, look, prepare, require_gone, take_back
 from jenkins_release.steps.notices.announce import Happened, announced, by_version
 from jenkins_release.steps.release.releases import (
+    CandidateLook,
     PublishedAlone,
     Release,
-    builds,
     publication_withdrawn,
     published_alone,
     release_of,
@@ -111,17 +111,18 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
     """
     reason = named("reason", request.reason)
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
-    release = _find(request, services)
+    seen = CandidateLook(services)
+    release = _find(request, seen, services)
     if isinstance(release, PublishedAlone):
         return _withdraw_publication(release, request, reason, signer, services)
     release.opened.require_unaltered()
-    todos = look(release, services)
+    todos = look(release, seen, services)
     if not _left(release, todos) or request.dry_run:
         return _report(release, todos, not request.dry_run, "")
     assert signer is not None  # a dry run has ended
     with services.holding_candidate(release.ref) as lease:
         release = _must(release_of(reopen(release.opened)), release.ref)
-        todos = look(release, services)
+        todos = look(release, CandidateLook(services), services)
         prepare(release, todos, services)
         # What a run that died has recorded is found there, and entered in the ledger if that run could not.
         claim = _claim(release, todos, reason)
@@ -157,15 +158,15 @@ def _withdraw_publication(
     return WithdrawalReport(ref, "", (), {}, not before, attestation, opened.head)
 
 
-def _find(request: WithdrawRequest, services: Services) -> Release | PublishedAlone:
+def _find(request: WithdrawRequest, seen: CandidateLook, services: Services) -> Release | PublishedAlone:
     """Find the release: the one that is in force, else the one whose withdrawal has to be finished."""
     version = check_identifier("version", request.version)
     if request.build:
         ref = CandidateRef(version, check_identifier("build", request.build))
-        opened = open_candidate(ref, services)
+        opened = seen.open(ref)
         return published_alone(opened) or _must(release_of(opened), ref)
     found: list[Release] = []
-    for opened in builds(version, services):
+    for opened in seen.builds(version):
         if alone := published_alone(opened):
             return alone
         if release := release_of(opened):
@@ -183,7 +184,7 @@ def _find(request: WithdrawRequest, services: Services) -> Release | PublishedAl
         )
     if in_force:
         return in_force[0]
-    return next((release for release in found if _left(release, look(release, services))), found[-1])
+    return next((release for release in found if _left(release, look(release, seen, services))), found[-1])
 
 
 def _must(release: Release | None, ref: CandidateRef) -> Release:

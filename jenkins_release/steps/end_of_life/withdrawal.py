@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import cached_property
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, RemoteError
 from jenkins_release.base.tags import pin_tag, registry_tags
@@ -14,13 +13,12 @@ from jenkins_release.records.release import MovedTag, ReleasedImage, WithdrawnIm
 from jenkins_release.registry.protocol import Repository, RepositoryNotFound
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.authority import require_allowed
-from jenkins_release.steps.candidate.opened import open_candidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.plan import candidate_tag
 from jenkins_release.steps.publication.standing import pinned_in_registry
 from jenkins_release.steps.release.releases import (
+    CandidateLook,
     Release,
-    candidate_refs,
     earlier_candidates,
     promoted_here,
     release_of,
@@ -64,8 +62,13 @@ class Todo:
     returns: dict[str, TagReturn]
 
 
-def look(release: Release, services: Services) -> list[Todo]:
+def look(release: Release, seen: CandidateLook, services: Services) -> list[Todo]:
     """Compute what is left to do. Changes nothing.
+
+    Args:
+        release: The release.
+        seen: The look at the candidates that this is a part of.
+        services: Share and registry.
 
     Raises:
         ConfigurationError: The configuration leads to another registry than the promotion's.
@@ -81,7 +84,7 @@ def look(release: Release, services: Services) -> list[Todo]:
         for tag in image.tags
         if tag in moving and _names(state[image.name][1], tag) == image.digest
     }
-    ways = _WaysBack(release, services)
+    ways = _WaysBack(release, seen, services)
     returns = {tag: ways.of(moving[tag], tag) for tag in sorted(wanted)}
     return [_todo(image, *state[image.name], moving, returns, release) for image in promoted.images]
 
@@ -131,7 +134,7 @@ def require_gone(release: Release, services: Services) -> None:
     """
 
     def attempt() -> None:
-        for todo in look(release, services):
+        for todo in look(release, CandidateLook(services), services):
             left = [*todo.image.tags_removed, *todo.image.moved_tags]
             if left or (todo.stored is not None and not todo.pinned):
                 shown = f"the tag {left[0]}" if left else "no pinning tag"
@@ -231,17 +234,19 @@ class _WaysBack:
 
     Args:
         bad: The release that the tags leave.
-        services: Share and registry.
+        seen: The candidates.
+        services: The registry.
     """
 
-    def __init__(self, bad: Release, services: Services) -> None:
+    def __init__(self, bad: Release, seen: CandidateLook, services: Services) -> None:
         self._bad = bad
+        self._seen = seen
         self._services = services
         self._read: dict[CandidateRef, tuple[Release, dict[str, StoredImage]] | str] = {}
 
     def of(self, template: str, tag: str) -> TagReturn | None:
         """Find the newest release in force that would carry a tag, and that the registry still holds."""
-        for ref in earlier_candidates(template, tag, self._bad.ref, self._refs):
+        for ref in earlier_candidates(template, tag, self._bad.ref, self._seen.refs):
             if ref not in self._read:
                 self._read[ref] = self._look(ref)
             found = self._read[ref]
@@ -251,14 +256,10 @@ class _WaysBack:
                 _log.warning("%s does not return to %s: %s", tag, ref, found)
         return None
 
-    @cached_property
-    def _refs(self) -> list[CandidateRef]:
-        return candidate_refs(self._services)
-
     def _look(self, ref: CandidateRef) -> tuple[Release, dict[str, StoredImage]] | str:
         """Return the release and its images by repository; else why not, empty if nobody has to know."""
         try:
-            opened = open_candidate(ref, self._services)
+            opened = self._seen.open(ref)
         except (IntegrityError, ConfigurationError) as error:
             return error.message
         release = release_of(opened)

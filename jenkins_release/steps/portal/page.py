@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 
-from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError
 from jenkins_release.base.utf8 import NotUtf8, read_utf8
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.portal import NotAtPortal
@@ -80,12 +81,15 @@ class PortalSupport:
     unproven: Mapping[str, str] = field(default_factory=dict)
 
 
-def look_at_portal(services: Services, *, without: str = "") -> AtPortal:
+def look_at_portal(
+    services: Services, *, without: str = "", published: FoundRelease | None = None
+) -> AtPortal:
     """Look at what the portal holds.
 
     Args:
         services: The portal and the rest.
         without: A version on its way out; its record is not looked at, whatever it says.
+        published: A release that was read from the release area already, and is not read again.
 
     Raises:
         IntegrityError: What the page remembers was changed.
@@ -100,7 +104,7 @@ def look_at_portal(services: Services, *, without: str = "") -> AtPortal:
     for version in sorted({top for path in sizes if _is_version(top := path.partition("/")[0])}):
         there = version != without and f"{version}/{RELEASE}" in sizes
         try:
-            release = _record(version, services) if there else None
+            release = _record(version, published, services) if there else None
         except IntegrityError as error:
             altered[version] = error.message
             continue
@@ -113,9 +117,19 @@ def look_at_portal(services: Services, *, without: str = "") -> AtPortal:
     return AtPortal(complete, tuple(incomplete), sizes, altered, _memory(services))
 
 
-def standings_at(found: AtPortal, services: Services) -> dict[str, ReleaseStanding]:
-    """Say how each complete version at the portal stands, by its candidate and by what the page remembers."""
-    said = standings(found.complete, services)
+def standings_at(
+    found: AtPortal,
+    services: Services,
+    known: Mapping[str, OpenCandidate | ReleaseError] = MappingProxyType({}),
+) -> dict[str, ReleaseStanding]:
+    """Say how each complete version at the portal stands, by its candidate and by what the page remembers.
+
+    Args:
+        found: What the portal holds.
+        services: Share, keys, registry and release area.
+        known: Candidates that this look has read already, as for :func:`standings`.
+    """
+    said = standings(found.complete, services, known)
     for version, each in said.items():
         lost = each.opened and lost_since(each.opened, found.memory.get(version), services)
         if lost:
@@ -123,13 +137,17 @@ def standings_at(found: AtPortal, services: Services) -> dict[str, ReleaseStandi
     return said
 
 
-def window(found: AtPortal, services: Services) -> PortalSupport:
-    """Say which of the versions at the portal are supported.
+def window(
+    found: AtPortal,
+    services: Services,
+    known: Mapping[str, OpenCandidate | ReleaseError] = MappingProxyType({}),
+) -> PortalSupport:
+    """Say which of the versions at the portal are supported; the arguments are those of :func:`standings_at`.
 
     What is not proven to be in force is not shown. It opens no line either: a line that is not proven
     must not push out one that is.
     """
-    return _window(found, standings_at(found, services), services)
+    return _window(found, standings_at(found, services, known), services)
 
 
 def _window(found: AtPortal, said: Mapping[str, ReleaseStanding], services: Services) -> PortalSupport:
@@ -242,7 +260,7 @@ def read_text(path: str, what: str) -> bytes:
     return data
 
 
-def _record(version: str, services: Services) -> FoundRelease | None:
+def _record(version: str, published: FoundRelease | None, services: Services) -> FoundRelease | None:
     product, portal = services.configuration.product.name, services.portal
     path = f"{product}/{version}/{RELEASE}"
     try:
@@ -250,7 +268,8 @@ def _record(version: str, services: Services) -> FoundRelease | None:
     except NotAtPortal:  # it is being removed right now
         return None
     area = services.releases
-    published = services.retry(f"read {area.shown(version)}", read_published, version, area)
+    if published is None or published.record.version != version:
+        published = services.retry(f"read {area.shown(version)}", read_published, version, area)
     if published is not None and published.data != data:
         raise IntegrityError(
             f"{portal.name}/{path} is not the one in the release area",

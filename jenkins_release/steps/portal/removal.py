@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError
+from jenkins_release.base.errors import ConfigurationError, GateRefused, IntegrityError, ReleaseError
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.portal import NotAtPortal
 from jenkins_release.records.attestation import PORTAL
@@ -99,7 +99,8 @@ def remove_from_portal(request: PortalRemovalRequest, services: Services) -> Por
     name = services.portal.name
     there = look_at_portal(services, without=version)
     found = _release(version, there, services)
-    opened = _candidate(found, services)
+    read = _candidate(found, services)
+    opened = _unaltered(read)
     files = there.files(version)
     recorded, last = last_at_portal(opened, name) if opened else ("", None)
     if not files and last is None:
@@ -108,7 +109,7 @@ def remove_from_portal(request: PortalRemovalRequest, services: Services) -> Por
             hint="'release portal --dry-run' of another version shows what is there",
         )
     claimed = last is not None and last.action == "upload"
-    why = _why(version, there, found, force, services) if files or claimed else "removed already"
+    why = _why(version, there, found, read, force, services) if files or claimed else "removed already"
     if request.dry_run:
         after = window(there, services)
         head = opened.head if opened else ""
@@ -149,22 +150,42 @@ def _release(version: str, there: AtPortal, services: Services) -> FoundRelease 
         return None
 
 
-def _candidate(found: FoundRelease | None, services: Services) -> OpenCandidate | None:
+def _candidate(found: FoundRelease | None, services: Services) -> OpenCandidate | ReleaseError | None:
+    """Return the candidate of a release, or why it cannot be read; None if the release is not known."""
     if found is None:
         return None
     try:
-        opened = open_candidate(CandidateRef.parse(found.record.candidate), services)
-        opened.require_unaltered()
+        return open_candidate(CandidateRef.parse(found.record.candidate), services)
+    except (ConfigurationError, IntegrityError) as error:
+        return error
+
+
+def _unaltered(read: OpenCandidate | ReleaseError | None) -> OpenCandidate | None:
+    """Return the candidate that the removal can be recorded in."""
+    if read is None:
+        return None
+    try:
+        if isinstance(read, ReleaseError):
+            raise read
+        read.require_unaltered()
     except (ConfigurationError, IntegrityError) as error:
         # What cannot be proven has to be removable all the more.
         _log.warning("the removal cannot be recorded: %s", error.message)
         return None
-    return opened
+    return read
 
 
-def _why(version: str, there: AtPortal, found: FoundRelease | None, force: str, services: Services) -> str:
+def _why(
+    version: str,
+    there: AtPortal,
+    found: FoundRelease | None,
+    read: OpenCandidate | ReleaseError | None,
+    force: str,
+    services: Services,
+) -> str:
     complete = {**there.complete, **({version: found} if found is not None else {})}
-    said = standings_at(replace(there, complete=complete), services)
+    candidates = {version: read} if read is not None else {}
+    said = standings_at(replace(there, complete=complete), services, candidates)
     if version in said and said[version].withdrawn and not said[version].unproven:
         return "withdrawn"
     own = ReleaseVersion.parse(version)

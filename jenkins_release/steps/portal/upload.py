@@ -128,7 +128,7 @@ def upload_release(request: PortalRequest, services: Services) -> PortalReport:
     prove_published_setup(published.found, published.opened, services.releases, services)
     texts = _texts(request.version, services)
     uploads = _uploads(published, services)
-    there = look_at_portal(services)
+    there = look_at_portal(services, published=published.found)
     _require_as_published(there, published, services, dry_run=request.dry_run)
     _check_there(there, published, uploads, services)
     name = services.portal.name
@@ -139,7 +139,7 @@ def upload_release(request: PortalRequest, services: Services) -> PortalReport:
         plan = [Sent(0 if path in known else upload.size, 0) for path, upload in uploads.items()]
         missing = any(path not in known for path in uploads)
         after = replace(there, complete={**there.complete, request.version: published.found})
-        shown = window(after, services)
+        shown = window(after, services, {request.version: published.opened})
         return _report(
             published, uploads, plan, shown, missing or not current, recorded if current else "", services
         )

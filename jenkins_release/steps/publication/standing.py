@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from jenkins_release.base.errors import GateRefused, IntegrityError, ReleaseError
 from jenkins_release.base.tags import pin_tag
@@ -128,19 +129,25 @@ class ReleaseStanding:
         return not self.withdrawn and not self.unproven
 
 
-def standings(found: Mapping[str, FoundRelease], services: Services) -> dict[str, ReleaseStanding]:
+def standings(
+    found: Mapping[str, FoundRelease],
+    services: Services,
+    known: Mapping[str, OpenCandidate | ReleaseError] = MappingProxyType({}),
+) -> dict[str, ReleaseStanding]:
     """Say of each of some published releases how it stands; what is wrong with one is told of that one.
 
     Args:
         found: Version to what is said to be published of it.
         services: Share, keys, registry and release area.
+        known: Version to its candidate, or to why it cannot be read, where this look has read it already.
 
     Raises:
         RemoteError: Share or registry failed, after the retries.
     """
     refs = {version: CandidateRef.parse(release.record.candidate) for version, release in found.items()}
-    opened = open_candidates(list(refs.values()), services)
-    said = {version: _standing(found[version], opened[ref], services) for version, ref in refs.items()}
+    read = open_candidates([ref for version, ref in refs.items() if version not in known], services)
+    opened = {version: known[version] if version in known else read[ref] for version, ref in refs.items()}
+    said = {version: _standing(found[version], opened[version], services) for version in refs}
     pinned = pinned_in_registry([each.opened for each in said.values() if each.in_force], services)
     return {
         version: replace(each, withdrawn=pinned[refs[version]]) if refs[version] in pinned else each

@@ -23,7 +23,7 @@ from jenkins_release.steps.candidate.opened import OpenCandidate, reopen
 from jenkins_release.steps.context.local_files import write_file
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.announce import announced, by_version
-from jenkins_release.steps.release.releases import builds, published_alone, release_of
+from jenkins_release.steps.release.releases import CandidateLook, published_alone, release_of
 
 _ATTEMPTS = 5
 
@@ -147,7 +147,7 @@ def gather_attestations(
 
 def released_candidate(request: AttestationsRequest, services: Services) -> OpenCandidate:
     """Return the candidate that a version was released from. Raises ConfigurationError without one."""
-    opened = list(builds(request.version, services))
+    opened = list(CandidateLook(services).builds(request.version))
     if request.build:
         ref = CandidateRef.parse(f"{request.version}/{request.build}")
         opened = [each for each in opened if each.ref == ref]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.numbers import whole_number
@@ -91,34 +92,62 @@ def releases(version: str, services: Services) -> list[Release]:
         ConfigurationError: There is no candidate of that version.
         IntegrityError: A candidate cannot be read: nobody can tell whether it was promoted.
     """
-    found = [release_of(opened) for opened in builds(version, services)]
+    found = [release_of(opened) for opened in CandidateLook(services).builds(version)]
     return [release for release in found if release is not None]
 
 
-def builds(version: str, services: Services) -> Iterator[OpenCandidate]:
-    """Open the candidates of a version one after the other, in the order of their builds.
+class CandidateLook:
+    """One look at the product's candidates: they are listed at most once, and each is opened at most once.
 
-    Raises:
-        ConfigurationError: There is no candidate of that version.
-        IntegrityError: A candidate cannot be read.
+    Args:
+        services: Share and keys.
     """
-    refs = [ref for ref in candidate_refs(services) if ref.version == version]
-    if not refs:
-        raise ConfigurationError(
-            f"there is no candidate of {services.candidates.product} {version} on {services.share.name}",
-            hint="'jenkins-release candidate list' lists the candidates",
-        )
-    for ref in refs:
-        yield open_candidate(ref, services)
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._opened: dict[CandidateRef, OpenCandidate] = {}
+
+    @cached_property
+    def refs(self) -> list[CandidateRef]:
+        """Every candidate, in the order of versions and builds."""
+        return candidate_refs(self._services)
+
+    def open(self, ref: CandidateRef) -> OpenCandidate:
+        """Open a candidate. Raises what :func:`open_candidate` raises."""
+        if ref not in self._opened:
+            self._opened[ref] = open_candidate(ref, self._services)
+        return self._opened[ref]
+
+    def builds(self, version: str) -> Iterator[OpenCandidate]:
+        """Open the candidates of a version one after the other, in the order of their builds.
+
+        Raises:
+            ConfigurationError: There is no candidate of that version.
+            IntegrityError: A candidate cannot be read.
+        """
+        refs = [ref for ref in self.refs if ref.version == version]
+        if not refs:
+            area, share = self._services.candidates, self._services.share
+            raise ConfigurationError(
+                f"there is no candidate of {area.product} {version} on {share.name}",
+                hint="'jenkins-release candidate list' lists the candidates",
+            )
+        return map(self.open, refs)
 
 
-def all_releases(services: Services) -> Iterator[Release]:
+def all_releases(services: Services, *, but: CandidateRef | None = None) -> Iterator[Release]:
     """Yield every promoted candidate of the product; one that is not proven is passed over.
 
     What is passed over counts as never released: it opens no line of the support window, which retires
     less and never more, and nothing of it is called supported.
+
+    Args:
+        services: Share and keys.
+        but: A candidate to leave out, without reading it.
     """
     for ref in candidate_refs(services):
+        if ref == but:
+            continue
         try:
             ReleaseVersion.parse(ref.version)
             opened = open_candidate(ref, services)

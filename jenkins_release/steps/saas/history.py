@@ -83,6 +83,18 @@ class StackKnowledge:
         release = recorded if recorded in found else names[-1] if names else ""
         return state.model_copy(update={"release": release})
 
+    def why_unproven(self, release: str) -> str:
+        """Say why it cannot be proven that a release is in force; empty if it is proven.
+
+        Args:
+            release: ``version/build``.
+        """
+        for each in self.released:
+            if each.release == release:
+                return each.unproven
+        about = (f"{release}:", f"{release} ")  # not those about 8.1/42 where 8.1/4 is meant
+        return next((note for note in self.notes if note.startswith(about)), "it is not on the share")
+
 
 def read_knowledge(services: Services) -> StackKnowledge:
     """Read every candidate's attestations, in a few round trips.

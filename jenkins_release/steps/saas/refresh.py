@@ -62,14 +62,14 @@ def refresh_stack(
     target = find_released(request.release, services)
     driver = open_driver(services, watcher)
     if request.dry_run:
-        knowledge = _knowledge(because, services)
+        knowledge = _knowledge(target, because, services)
         move = _move(target, driver, knowledge, services, dry_run=True)
         return unchanged(move, services, changed=not _there(move, knowledge))
     assert signer is not None  # a dry run has ended
     with stack_lease(services) as lease:
         before, target = target, find_released(request.release, services)
         require_continued(before.opened, target.opened)
-        knowledge = _knowledge(because, services)
+        knowledge = _knowledge(target, because, services)
         move = _move(target, driver, knowledge, services, dry_run=False)
         if not knowledge.lost and _there(move, knowledge) and driver.runs(move.after):
             told = "it runs the release already, and nothing was changed"
@@ -83,12 +83,14 @@ def refresh_stack(
         return run.forward(or_back=True)
 
 
-def _knowledge(because: str, services: Services) -> StackKnowledge:
+def _knowledge(target: Released, because: str, services: Services) -> StackKnowledge:
     """Read what is known about the stack; without a reason, refuse to go on where something is lost.
 
     What the newest record says decides what a refresh that fails returns to, and what it may not disturb.
     """
     knowledge = read_knowledge(services)
+    # What was seen of the target before must be part of the history, too.
+    require_continued(target.opened, knowledge.opened.get(target.release))
     if knowledge.lost and not because:
         reasons = list(dict.fromkeys(each.why for each in knowledge.lost))
         raise IntegrityError(

@@ -117,13 +117,10 @@ def _require_proven(release: str, knowledge: StackKnowledge) -> None:
     """
     if not release:
         return
-    found = [each for each in knowledge.released if each.release == release]
-    about = (f"{release}:", f"{release} ")  # not those about 8.1/42 where 8.1/4 is meant
-    why = found[0].unproven if found else next((n for n in knowledge.notes if n.startswith(about)), "")
-    if not found or why:
-        missing = "it is not on the share"
+    why = knowledge.why_unproven(release)
+    if why:
         raise IntegrityError(
-            f"{release}, which ran before, cannot be proven to be in force: {why or missing}",
+            f"{release}, which ran before, cannot be proven to be in force: {why}",
             hint="refresh the stack to a release that is in force: saas refresh VERSION",
         )
 

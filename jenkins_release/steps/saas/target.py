@@ -14,7 +14,7 @@ from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.publication.published_files import read_published
 from jenkins_release.steps.publication.standing import require_believed, require_published, withdrawn_error
-from jenkins_release.steps.release.releases import builds, release_of
+from jenkins_release.steps.release.releases import CandidateLook, release_of
 
 _IF_WITHDRAWN = "refresh the stack to a release that is in force; 'saas rollback' returns to the one before"
 
@@ -59,7 +59,7 @@ def find_released(wanted: str, services: Services) -> Released:
 
 
 def _promoted(version: str, build: str, services: Services) -> Released:
-    candidates = list(builds(version, services))
+    candidates = list(CandidateLook(services).builds(version))
     if build:
         candidates = [each for each in candidates if each.ref.build == build]
         if not candidates:
