@@ -1,1 +1,1 @@
-"""The SaaS stack: refreshed, rolled back, compared with what was released."""
+"""Refreshes the SaaS stack, rolls it back, and compares it with what was released."""

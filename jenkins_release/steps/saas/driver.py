@@ -1,4 +1,4 @@
-"""What the strategies of a refresh have in common: how the steps drive a stack, and how that may end."""
+"""The interface of the refresh strategies: how the steps drive a stack, and how that can fail."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ T = TypeVar("T")
 
 
 class RolloutFailed(RemoteError):
-    """The stack did not come to the state that it was brought to."""
+    """The stack did not reach the wanted state."""
 
 
 class Interfered(RolloutFailed):
-    """Somebody else changed the stack meanwhile: to change it back would undo what they did."""
+    """Someone else changed the stack during the run. Changing it back would undo their work."""
 
 
 class StackBusy(LeaseHeld):
-    """Somebody else is changing the stack."""
+    """Someone else is changing the stack."""
 
 
 class Driver(Protocol):
-    """A stack of one strategy."""
+    """A stack, as one strategy changes it."""
 
     strategy: Strategy
     touched: bool
     """Whether anything was changed through this driver."""
     guard: Callable[[], None]
-    """Called before each change: raises where the stack's lease was lost."""
+    """Called before each change; raises if the stack's lease was lost."""
     instances: tuple[InstanceResult, ...]
     """How the last command ended, instance by instance; none for ECS."""
 
     def observe(self) -> StackState:
-        """Return what the stack runs; without parts where it cannot tell by itself.
+        """Return what the stack runs; without parts if the stack itself cannot say.
 
         Raises:
             ConfigurationError: It is not the stack that the configuration describes.
@@ -52,19 +52,23 @@ class Driver(Protocol):
         ...
 
     def require_alone(self, own: StackEntry | None) -> None:
-        """Raise StackBusy where somebody else changes the stack; ``own`` is a run of ours that died."""
+        """Raise StackBusy if someone else is changing the stack.
+
+        Args:
+            own: The statement of a run of ours that died, whose changes do not count as someone else's.
+        """
         ...
 
     def prepare(self, target: Released, *, dry_run: bool) -> StackState:
-        """Return the state in which the release runs, and make what it needs. Changes nothing that runs."""
+        """Create what the release needs to run, and return its state. Changes nothing that runs."""
         ...
 
     def check(self, state: StackState) -> None:
-        """Raise ConfigurationError if the stack cannot be brought to a state any more."""
+        """Raise ConfigurationError if the stack can no longer be brought to a state."""
         ...
 
     def runs(self, state: StackState) -> bool:
-        """Whether that is what the stack runs, settled."""
+        """Whether the stack runs this state, and no deployment is under way."""
         ...
 
     def bring(self, state: StackState, origin: StackState, run: str, since: StackEntry | None) -> StackState:
@@ -72,28 +76,28 @@ class Driver(Protocol):
 
         Args:
             state: The state.
-            origin: The state before, to tell a return of ECS from somebody else's doing.
-            run: By which this run is recognised, after it died too.
-            since: The statement with which a run that died began, where this one goes on with it.
+            origin: The state before, to tell a rollback by ECS itself from a change by someone else.
+            run: Identifies this run, even after it died.
+            since: The first statement of a run that died, if this one continues it.
 
         Returns:
             The state, with what was learnt on the way.
 
         Raises:
-            RolloutFailed: It did not come to it.
-            IntegrityError: What runs then is not what was promoted.
+            RolloutFailed: The stack did not reach it.
+            IntegrityError: The stack runs something other than what was promoted.
         """
         ...
 
 
 @dataclass
 class StackWait:
-    """A wait for the stack, bounded by our own clock.
+    """A wait for the stack, limited by our own clock.
 
     Attributes:
         services: Clock and sleep.
-        section: How long, and how often to look.
-        watcher: Told of questions that found no answer.
+        section: The deadline and the interval between looks, in seconds.
+        watcher: Hears of each look that failed.
     """
 
     services: Services
@@ -112,9 +116,9 @@ class StackWait:
         self.services.wait(self.section.poll_s, "the stack to be refreshed")
 
     def look(self, what: str, question: Callable[[], T]) -> T | None:
-        """Ask; None if the answer did not come, and may come later.
+        """Ask a question; return None if no answer came but the next look may get one.
 
-        A lost connection says nothing about the stack: it is no reason to give the refresh up.
+        A lost connection says nothing about the stack, so it does not fail the refresh.
         """
         try:
             return question()

@@ -1,4 +1,4 @@
-"""The images of an ECS service: what a task definition pins, what it is to pin, what its tasks run."""
+"""The images of an ECS service: what a task definition pins or has to pin, and what its tasks run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PINNED = re.compile(r"@(sha256:[0-9a-f]{64})$")
 def pinned_settings(
     service: str, containers: Mapping[str, str], current: TaskDefinition, target: Released
 ) -> dict[str, Any]:
-    """Return the settings of the current revision with the images of the release.
+    """Return the settings of the current revision, with the images of the release in place of its own.
 
     Args:
         service: Name of the service, for messages.
@@ -27,7 +27,7 @@ def pinned_settings(
         target: The release.
 
     Raises:
-        ConfigurationError: A container or an image does not exist; ``reasons`` has every one.
+        ConfigurationError: A container or an image does not exist; ``reasons`` lists all of them.
     """
     wrong = [
         f"{current.arn} has no container {container}: it has {', '.join(current.images)}"
@@ -54,10 +54,10 @@ def pinned_settings(
 
 
 def require_known(definitions: Iterable[TaskDefinition]) -> None:
-    """Refuse task definitions of which new revisions would lose something.
+    """Refuse task definitions whose new revisions would lose fields.
 
     Raises:
-        ConfigurationError: boto3 does not know a field of one; ``reasons`` has every one.
+        ConfigurationError: boto3 does not know a field of one; ``reasons`` lists all such fields.
     """
     lost = [f"{each.arn} has {name}" for each in definitions for name in each.unknown]
     if lost:
@@ -71,7 +71,7 @@ def require_known(definitions: Iterable[TaskDefinition]) -> None:
 
 
 def pinned_digests(containers: Mapping[str, str], images: Mapping[str, str]) -> dict[str, str]:
-    """Return container to manifest digest, for the configured containers that are pinned to one.
+    """Return a map of container to manifest digest, for the configured containers that pin one.
 
     Args:
         containers: Container to short name of its image, as configured.
@@ -81,7 +81,7 @@ def pinned_digests(containers: Mapping[str, str], images: Mapping[str, str]) -> 
 
 
 def task_digests(told: Mapping[str, str], images: Mapping[str, str]) -> dict[str, str]:
-    """Return container to manifest digest of a task: what the agent pulled, or else what it was to pull."""
+    """Return a task's map of container to manifest digest: as the agent pulled it, or else as pinned."""
     return {**_digests(images), **told}
 
 

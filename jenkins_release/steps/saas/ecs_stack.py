@@ -1,4 +1,4 @@
-"""A stack of ECS services: task definitions pinned to the promoted digests, one service after the other."""
+"""A stack of ECS services, updated one after the other to task definitions that pin the promoted digests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _NEW = "a new revision of "
 _log = logging.getLogger(__name__)
 _REASONS = 3
-"""Reasons of stopped tasks that a failure quotes."""
+"""How many reasons of stopped tasks a failure quotes."""
 _ROLLING = (
     "let ECS deploy it by rolling updates (deployment controller ECS, strategy ROLLING), or leave it out of "
     "saas.services"
@@ -35,7 +35,7 @@ class EcsStack:
 
     Args:
         services: The outside world.
-        watcher: Told of the services' events.
+        watcher: Hears of the services' events.
     """
 
     strategy: Strategy = "ecs"
@@ -50,7 +50,7 @@ class EcsStack:
         self._seen: set[str] = set()
 
     def observe(self) -> StackState:
-        """Read what the services are to run at present."""
+        """Read which task definitions the services are set to run."""
         parts = []
         for name, service in self._described().items():
             definition = self._definition(_current(service))
@@ -64,7 +64,7 @@ class EcsStack:
         return StackState(parts=tuple(parts))
 
     def require_alone(self, own: StackEntry | None) -> None:
-        """Refuse while a deployment is under way that no run of ours began."""
+        """Refuse while a deployment is under way that none of our runs started."""
         for name, service in self._described().items():
             primary = service.primary
             if primary is None or primary.rollout == "FAILED":
@@ -81,7 +81,7 @@ class EcsStack:
             )
 
     def prepare(self, target: Released, *, dry_run: bool) -> StackState:
-        """Register a revision for each service, or take the one that is there already."""
+        """Register a revision for each service, or use one that exists already."""
         wanted = {}
         for name, service in self._described().items():
             if not service.desired:
@@ -103,7 +103,7 @@ class EcsStack:
         return StackState(release=target.release, parts=tuple(parts))
 
     def check(self, state: StackState) -> None:
-        """Refuse services that are not the configured ones, and task definitions that were deregistered."""
+        """Refuse a state with other services than the configured ones, or a deregistered task definition."""
         named = {service.name for service in self._section.services}
         gone = [
             f"the service {name} is {'not in' if name in named else 'only in'} that state"
@@ -120,7 +120,7 @@ class EcsStack:
             )
 
     def runs(self, state: StackState) -> bool:
-        """Whether every service has its task definition, and is steady."""
+        """Whether every service runs its task definition and is steady."""
         described = self._described()
         if set(described) != set(state.definitions):
             return False
@@ -130,7 +130,7 @@ class EcsStack:
         )
 
     def bring(self, state: StackState, origin: StackState, run: str, since: StackEntry | None) -> StackState:  # noqa: ARG002
-        """Update the services in their order, each when the one before is steady."""
+        """Update the services in their configured order, each once the one before is steady."""
         wait = StackWait(self._services, self._section, self._watcher)
         for part in state.parts:
             self._note_events(self._one(part.name))
@@ -140,7 +140,7 @@ class EcsStack:
         return state
 
     def _deploy(self, part: RunningPart) -> str:
-        """Update a service where it needs it; returns the id of its deployment."""
+        """Update a service if it needs it, and return the id of its deployment."""
         ecs, name = self._services.ecs, part.name
         service = self._one(name)
         primary = service.primary
@@ -157,7 +157,7 @@ class EcsStack:
 
         def attempt() -> str:
             nonlocal unsure
-            # An attempt without an answer may have begun a deployment: another one would replace it.
+            # An attempt whose answer was lost may have started a deployment, which another would replace.
             begun = self._one(name).primary if unsure else None
             if begun is not None and begun.ident != before and begun.task_definition == part.definition:
                 return begun.ident
@@ -170,7 +170,7 @@ class EcsStack:
         try:
             deployment = self._services.retry(f"update the service {name}", attempt)
         except ReleaseError:
-            self.touched |= unsure  # then it may have arrived
+            self.touched |= unsure  # the request may have arrived
             raise
         self.touched = True
         self._watcher.event(name, f"updated to {part.definition}")
@@ -179,8 +179,8 @@ class EcsStack:
     def _until_steady(self, part: RunningPart, before: str, deployment: str, wait: StackWait) -> None:
         """Wait until a service is steady.
 
-        Nothing is concluded before its deployment was seen once: an answer from before the update looks as
-        if ECS had gone back by itself.
+        Answers count only once they have shown its deployment: one from before the update looks as if ECS
+        had rolled back by itself.
         """
         told, seen = "", False
         while True:
@@ -212,7 +212,7 @@ class EcsStack:
         try:
             reasons = self._services.ecs.stopped(part.name)[-_REASONS:]
         except ReleaseError as error:
-            # Only an explanation is missing; the failure itself has to be told.
+            # Only the explanation is missing. The failure itself still has to be reported.
             self._watcher.event(part.name, f"why tasks stopped is not to be seen: {error.message}")
         return kind(
             f"the service {part.name} did not come to {part.definition}: {found.told}",
@@ -221,7 +221,7 @@ class EcsStack:
         )
 
     def _prove(self, part: RunningPart) -> None:
-        """Compare what the tasks pulled with what was promoted, of as many as the service is to have."""
+        """Compare what the tasks pulled with what was promoted; the service's desired number have to show."""
         ecs = self._services.ecs
 
         def attempt() -> list[RunningTask]:
@@ -232,7 +232,7 @@ class EcsStack:
                     f"ECS lists {count} of {wanted} tasks of {part.name} with {part.definition}: what the "
                     "others pulled is not proven",
                     hint="look at the service's events, then refresh again",
-                    retryable=True,  # it lists a task some moments after it runs
+                    retryable=True,  # ECS lists a task some moments after it starts
                 )
             return found
 
@@ -248,7 +248,7 @@ class EcsStack:
                     )
 
     def _described(self) -> dict[str, EcsService]:
-        """Describe all services. Raises ConfigurationError that names every unusable one."""
+        """Describe all services. Raises a ConfigurationError that names every unusable one."""
         names, ecs = [service.name for service in self._section.services], self._services.ecs
         found = self._services.retry("describe the services", ecs.services, names)
         wrong, hint = [], "check saas.cluster, saas.region, saas.services and the account"
@@ -257,7 +257,7 @@ class EcsStack:
             if service is None:
                 wrong.append(f"there is no service {name}")
             elif service.not_rolling:
-                # The first of several mistakes has its hint.
+                # The hint is about the first of several mistakes, which the message names.
                 hint = hint if wrong else _ROLLING
                 wrong.append(service.not_rolling)
             elif service.primary is None:
@@ -287,7 +287,7 @@ class EcsStack:
     def _revision(self, current: TaskDefinition, settings: Mapping[str, Any], *, dry_run: bool) -> str:
         """Return a revision with these settings: the current one, the newest one, or a new one.
 
-        The newest one is looked at so that a run that died leaves one revision behind, not two.
+        Reusing the newest one means that a run that died leaves one revision behind, not two.
         """
         if current.settings == settings and current.active:
             return current.arn
@@ -300,7 +300,7 @@ class EcsStack:
 
         def attempt() -> str:
             nonlocal unsure
-            # An attempt without an answer may have registered it.
+            # An attempt whose answer was lost may have registered it.
             if unsure and (found := ecs.task_definition(current.family)).settings == settings:
                 return found.arn
             try:
@@ -324,7 +324,7 @@ class EcsStack:
 
 
 def _current(service: EcsService) -> str:
-    """Return the task definition that a service runs: not that of a deployment that ECS has given up."""
+    """Return the task definition that a service runs, not that of a deployment that failed."""
     primary = service.primary
     assert primary is not None
     older = [each for each in service.deployments if each is not primary and each.running]

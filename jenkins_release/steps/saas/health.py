@@ -1,4 +1,4 @@
-"""Asking the health checks until each is content, or its time is up."""
+"""Runs the health checks until each has passed or its time is up."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class _Watch:
 def ask_health(
     release: str, services: Services, watcher: StackWatcher
 ) -> tuple[tuple[HealthResult, ...], list[str]]:
-    """Ask all checks side by side, each at its own pace and within its own time.
+    """Run all checks side by side, each with its own interval and deadline.
 
-    A check is content after enough good answers in a row; it is not asked any more then.
+    A check passes after ``successes`` good answers in a row, and is not repeated then.
 
     Args:
-        release: ``version/build`` that is to run; empty if it is no release, and no version is compared.
-        services: Clock, sleep and who asks.
-        watcher: Told when an answer differs from the one before.
+        release: ``version/build`` that should run; if empty, no version is compared.
+        services: Clock, sleep and prober.
+        watcher: Hears of each answer that differs from the one before.
 
     Returns:
-        The results in the order of the configuration, and what is wrong with the unhealthy ones.
+        The results in the order of the configuration, and the problems of the checks that did not pass.
     """
     begin = services.now()
     checks = [
@@ -57,7 +57,7 @@ def ask_health(
             services.wait(pause, f"{check.section.url} to be healthy")
         _ask(check, release, services, watcher)
         check.due = services.now() + timedelta(seconds=check.section.interval_s)
-        # The last answer was asked for in time; a next one would not be.
+        # The last request was in time. The next one would not be.
         if check.streak.enough or check.due > check.end:
             waiting.remove(check)
             watcher.event(check.section.url, check.streak.told)
@@ -77,7 +77,7 @@ def _ask(check: _Watch, release: str, services: Services, watcher: StackWatcher)
 
 
 def unhealthy_error(problems: Sequence[str]) -> RolloutFailed:
-    """Return the failure of a stack that settled and is not well."""
+    """Return the failure of a stack that settled but is not healthy."""
     return RolloutFailed(
         f"the stack is not healthy: {problems[0]}",
         hint="each reason names its check; the stack's own log says why",
@@ -88,10 +88,10 @@ def unhealthy_error(problems: Sequence[str]) -> RolloutFailed:
 def require_healthy(
     release: str, told: str, services: Services, watcher: StackWatcher
 ) -> tuple[HealthResult, ...]:
-    """Ask the checks of a stack that is left as it is.
+    """Run the checks of a stack that a run left unchanged.
 
     Raises:
-        RemoteError: It is not healthy; the message goes on with ``told``.
+        RemoteError: It is not healthy; the message includes ``told``.
     """
     health, problems = ask_health(release, services, watcher)
     if problems:

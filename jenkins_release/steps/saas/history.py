@@ -1,4 +1,4 @@
-"""The stack as the share knows it: its history, its releases, its lease, and its next record."""
+"""What the share records about the stack: its history, its releases, its lease, and its next statement."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LostRecord:
-    """A statement about a stack, or several of one candidate, that cannot be read any more.
+    """A lost statement about a stack, or all lost statements of a candidate.
 
     Attributes:
-        name: What is lost, the same at each look.
-        why: How that shows, for people.
+        name: Identifies it; the same in every run.
+        why: Why it counts as lost, for people.
     """
 
     name: str
@@ -52,14 +52,14 @@ class LostRecord:
 
 @dataclass(frozen=True)
 class StackKnowledge:
-    """What the share knows about the stack.
+    """What the share records about the stack.
 
     Attributes:
-        history: Its refreshes.
+        history: Its refreshes and rollbacks.
         released: Every release, in the order of versions and builds.
-        notes: What cannot be read, or does not fit.
-        lost: Statements that were on the share once and cannot be read, and that no later one accepts as
-            lost; the notes have them too.
+        notes: Problems: what cannot be read, or contradicts the rest.
+        lost: Statements that were on the share but can no longer be read, and that no later statement
+            accepts as lost. The notes include them.
         opened: Every candidate that could be read, by ``version/build``.
     """
 
@@ -70,7 +70,7 @@ class StackKnowledge:
     opened: Mapping[str, OpenCandidate]
 
     def named(self, state: StackState, services: Services) -> StackState:
-        """Say which release a state is: the one that was recorded, where it is one of several."""
+        """Return the state with the release that it runs; of several possible ones, the recorded one."""
         wanted = {service.name: service.containers for service in services.configuration.saas.services}
         found = set.intersection(
             *(
@@ -84,7 +84,7 @@ class StackKnowledge:
         return state.model_copy(update={"release": release})
 
     def why_unproven(self, release: str) -> str:
-        """Say why it cannot be proven that a release is in force; empty if it is proven.
+        """Return why a release cannot be proven to be in force; empty if it can.
 
         Args:
             release: ``version/build``.
@@ -92,12 +92,12 @@ class StackKnowledge:
         for each in self.released:
             if each.release == release:
                 return each.unproven
-        about = (f"{release}:", f"{release} ")  # not those about 8.1/42 where 8.1/4 is meant
+        about = (f"{release}:", f"{release} ")  # notes about 8.1/42 are not about 8.1/4
         return next((note for note in self.notes if note.startswith(about)), "it is not on the share")
 
 
 def read_knowledge(services: Services) -> StackKnowledge:
-    """Read every candidate's attestations, in a few round trips.
+    """Read the attestations of every candidate in a few round trips.
 
     Raises:
         RemoteError: The share failed, after the retries.
@@ -134,10 +134,10 @@ def read_knowledge(services: Services) -> StackKnowledge:
 
 
 def _lost(opened: OpenCandidate) -> list[LostRecord]:
-    """Say which statements about stacks are gone from a chain, or were replaced.
+    """Return the statements about stacks that were removed from a chain or replaced.
 
-    The ledger knows each. Without one, an altered chain in which such statements are may lack some; that they
-    were removed from its end does not show.
+    With a ledger, all of them show. Without one, an altered chain that has such statements may lack some, and
+    removing the last ones leaves no trace.
     """
     ref = opened.ref
     if opened.lines is not None:
@@ -156,7 +156,7 @@ def _lost(opened: OpenCandidate) -> list[LostRecord]:
 
 
 def _lost_whole(ref: CandidateRef, services: Services) -> list[LostRecord]:
-    """Say the same of a candidate that is gone or cannot be read: all of its statements are lost."""
+    """Return the statements of a candidate that is gone or cannot be read: all of them are lost."""
     standing = gone_standing(ref, services)
     gone = [each for each in standing.entries if each.entry.kind == KINDS[REFRESH]]
     if standing.altered and not standing.entries:
@@ -165,7 +165,7 @@ def _lost_whole(ref: CandidateRef, services: Services) -> list[LostRecord]:
 
 
 def _recorded(ref: CandidateRef, gone: Sequence[Recorded], altered: Sequence[str]) -> list[LostRecord]:
-    """Name each statement that only the ledger has, all with what shows it first."""
+    """Return a lost record for each statement that only the ledger has, with the first evidence of it."""
     return [
         LostRecord(
             f"{ref} {each.entry.number:04d} {each.entry.sha256}",
@@ -176,7 +176,7 @@ def _recorded(ref: CandidateRef, gone: Sequence[Recorded], altered: Sequence[str
 
 
 def _unreadable(ref: CandidateRef, error: ReleaseError, services: Services) -> list[LostRecord]:
-    """Say it of a candidate that cannot be read and, by the names of its files, has such statements."""
+    """Return the loss of a candidate that cannot be read but has such statements by its file names."""
     area = services.candidates
     try:
         names, strange = services.retry(f"list {ref}", area.look_at_attestations, ref)
@@ -189,12 +189,12 @@ def _unreadable(ref: CandidateRef, error: ReleaseError, services: Services) -> l
 
 
 def _is_refresh(name: str) -> bool:
-    """Whether a file name says so. It is not signed: it only has more counted as lost, never less."""
+    """Whether a file is such a statement by its name. Names are not signed: they only add to the losses."""
     return f"-{KINDS[REFRESH]}." in name
 
 
 def _released(opened: OpenCandidate) -> list[ReleasedImages]:
-    """Return the release that a candidate became, by promotion or publication; none where it is none."""
+    """Return the release that a promotion or publication made of a candidate, or nothing."""
     evidence = opened.evidence
     promotions = evidence.of(PROMOTION)
     last = max(evidence.latest(PROMOTION), evidence.latest(PUBLICATION))
@@ -227,7 +227,7 @@ def _entries(opened: OpenCandidate) -> list[StackEntry]:
 
 @contextmanager
 def stack_lease(services: Services) -> Iterator[Lease]:
-    """Hold the lease of those who change the stack.
+    """Hold the lease for changes to the stack.
 
     Raises:
         LeaseHeld: Another refresh or rollback of this stack is running.
@@ -243,16 +243,16 @@ def stack_lease(services: Services) -> Iterator[Lease]:
 
 @dataclass
 class Recorder:
-    """Appends the statements of one run, each behind the one before.
+    """Appends the statements of one run, in order.
 
     Attributes:
-        opened: The candidate in whose chain they stand.
+        opened: The candidate whose chain they are appended to.
         signer: The promotion key.
         services: Share, clock and user.
         history: The stack's history before this run.
-        run: Number of the statement with which the run began.
-        accepted: Lost records that are not to stop anything any more.
-        because: Why.
+        run: Number of the run's first statement.
+        accepted: Lost records that the run accepts as lost.
+        because: The reason for accepting them.
     """
 
     opened: OpenCandidate
@@ -264,11 +264,11 @@ class Recorder:
     because: str = ""
 
     def resume(self, entry: StackEntry) -> None:
-        """Go on with a run that died after this statement."""
+        """Continue a run that died after this statement."""
         self.run = entry.record.number
 
     def add(self, record: RefreshRecord) -> str:
-        """Append a statement; its number and what it follows are filled in. Returns its file name."""
+        """Append a statement, with its number and predecessor filled in, and return its file name."""
         number, previous = self.history.follows()
         said: dict[str, object] = {"number": number, "previous": previous}
         if self.accepted:
@@ -293,9 +293,9 @@ class Recorder:
         return file
 
     def _recorded(self, opened: OpenCandidate, record: RefreshRecord) -> str:
-        """Return the file name of a statement in exactly this place of the history; empty for none.
+        """Return the file name of a statement at exactly this place in the history; empty for none.
 
-        A run that died before the ledger had it has written it; times and what checks counted may differ.
+        A run that died before it reached the ledger may have written it, with other times and check counts.
         """
 
         def place(said: RefreshRecord) -> tuple[object, ...]:
@@ -307,7 +307,7 @@ class Recorder:
 
 
 def new_record(services: Services, started_on: datetime, **values: object) -> RefreshRecord:
-    """Make a record of this stack; number and place are the :class:`Recorder`'s business."""
+    """Make a record of this stack; the :class:`Recorder` fills in its number and place."""
     section = services.configuration.saas
     if section.strategy == "none":
         raise ConfigurationError("no SaaS stack is configured")

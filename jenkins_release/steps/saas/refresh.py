@@ -1,8 +1,7 @@
-"""Refresh: a released version onto the SaaS stack, healthy or back to what ran before.
+"""Refresh: brings a released version onto the SaaS stack, or returns the stack to what ran before.
 
-A signed statement with the last good state stands before the first change, and one with the outcome
-after the last. A refresh that died is finished by running it again: it finds that statement, and what
-was begun in AWS.
+A signed statement with the last good state precedes the first change, and one with the outcome follows the
+last. To finish a refresh that died, run it again: it finds that statement, and what was started in AWS.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from jenkins_release.steps.saas.target import Released, find_released
 
 @dataclass(frozen=True)
 class RefreshRequest:
-    """What is to run on the stack.
+    """What to run on the stack.
 
     Attributes:
-        release: ``version``, or ``version/build`` where several builds of it are released.
+        release: ``version``, or ``version/build`` if several builds of it are released.
         key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
-        dry_run: Check everything and tell what would be done, change nothing.
-        accept_lost: Why to go on although records of earlier refreshes are lost; empty: not to.
+        dry_run: Check everything and report what would be done, without changing anything.
+        accept_lost: Reason to continue although records of earlier refreshes are lost; empty to refuse.
     """
 
     release: str
@@ -49,11 +48,11 @@ def refresh_stack(
     Raises:
         ConfigurationError: No stack, no such version or key, or the stack is not the configured one.
         GateRefused: The version is not released, or was withdrawn.
-        IntegrityError: The candidate was altered; records of earlier refreshes are lost, and no reason is
-            given; or what ran was not what was promoted, and the stack was returned.
-        RemoteError: The stack did not settle or was not healthy, and was returned to what ran before, as
-            far as the message says so; or share or AWS failed.
-        LeaseHeld: Another refresh of the stack, or somebody else's deployment, is running.
+        IntegrityError: The candidate was altered; records of earlier refreshes are lost and ``accept_lost``
+            is empty; or the stack ran something other than what was promoted, and was returned.
+        RemoteError: The stack did not settle or was not healthy, and was returned if the message says so;
+            or share or AWS failed.
+        LeaseHeld: Another refresh of the stack, or someone else's deployment, is running.
     """
     watcher = watcher or StackWatcher()
     saas_section(services)
@@ -84,12 +83,12 @@ def refresh_stack(
 
 
 def _knowledge(target: Released, because: str, services: Services) -> StackKnowledge:
-    """Read what is known about the stack; without a reason, refuse to go on where something is lost.
+    """Read what is known about the stack; refuse if records are lost and no reason accepts that.
 
-    What the newest record says decides what a refresh that fails returns to, and what it may not disturb.
+    The newest record decides what a failed refresh returns to, and which deployments it may not disturb.
     """
     knowledge = read_knowledge(services)
-    # What was seen of the target before must be part of the history, too.
+    # The history was read from the same share: it must include all that was seen of the target before.
     require_continued(target.opened, knowledge.opened.get(target.release))
     if knowledge.lost and not because:
         reasons = list(dict.fromkeys(each.why for each in knowledge.lost))
@@ -114,7 +113,7 @@ def _move(
 
 
 def _there(move: Move, knowledge: StackKnowledge) -> bool:
-    """Whether the stack is where it is to go, and the last statement says so."""
+    """Whether the stack runs the wanted state already, and the last statement says so."""
     history = knowledge.history
     recorded = history.unsettled is None and history.state.release == move.after.release
     return recorded and move.before.definitions == move.after.definitions

@@ -1,7 +1,6 @@
-"""Rollback: the SaaS stack back to the state before the last refresh.
+"""Rollback: returns the SaaS stack to the state before the last refresh.
 
-Running it twice is running it once: to go further back, refresh the stack to an older release that is
-in force.
+A second run changes nothing. To go further back, refresh the stack to an older release that is in force.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from jenkins_release.steps.saas.strategy import open_driver
 
 @dataclass(frozen=True)
 class RollbackRequest:
-    """How to return.
+    """How to roll back.
 
     Attributes:
         key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
-        dry_run: Check everything and tell what would be done, change nothing.
+        dry_run: Check everything and report what would be done, without changing anything.
     """
 
     key: str = ""
@@ -46,15 +45,15 @@ def rollback_stack(
 ) -> RefreshReport:
     """Return to the state before the last refresh, or finish a rollback that died.
 
-    The record stands in the chain of the candidate that the stack leaves. There is no way back from a
-    rollback that fails: what it leaves was to be left.
+    It is recorded in the chain of the candidate that the stack leaves. A rollback that fails is not undone,
+    since that would bring back the state that it was meant to leave.
 
     Raises:
         ConfigurationError: No stack, no key, nothing to return to, or a task definition that is gone.
         GateRefused: The release to return to was withdrawn.
         IntegrityError: The candidate was altered, or what runs is not what was recorded.
         RemoteError: The stack did not settle or is not healthy; or share or AWS failed.
-        LeaseHeld: A refresh of the stack, or somebody else's deployment, is running.
+        LeaseHeld: A refresh of the stack, or someone else's deployment, is running.
     """
     watcher = watcher or StackWatcher()
     saas_section(services)
@@ -83,7 +82,7 @@ def rollback_stack(
 
 
 def _move(knowledge: StackKnowledge, driver: Driver, services: Services) -> tuple[StackEntry, Move]:
-    """Return the last statement, and where the rollback goes."""
+    """Return the last statement, and the move that undoes it."""
     if knowledge.lost:
         raise IntegrityError(
             f"nobody can tell what {services.configuration.saas.stack} ran before: {knowledge.lost[0].why}",
@@ -111,9 +110,9 @@ def _move(knowledge: StackKnowledge, driver: Driver, services: Services) -> tupl
 
 
 def _require_proven(release: str, knowledge: StackKnowledge) -> None:
-    """Refuse to return to a release of which it cannot be proven that it was released and not withdrawn.
+    """Refuse to return to a release that cannot be proven to be in force.
 
-    A state without a name is none of ours: what ran before the first refresh.
+    A state without a release is what ran before the first refresh, and is accepted.
     """
     if not release:
         return
@@ -126,7 +125,7 @@ def _require_proven(release: str, knowledge: StackKnowledge) -> None:
 
 
 def _left(knowledge: StackKnowledge, driver: Driver, services: Services) -> StackState:
-    """Return the state that is left: what a run that died or failed went to, or else what runs."""
+    """Return the state to leave: the target of a run that died or failed, or else what runs now."""
     history = knowledge.history
     if history.unsettled is not None:
         said = history.unsettled.record
@@ -136,7 +135,7 @@ def _left(knowledge: StackKnowledge, driver: Driver, services: Services) -> Stac
 
 
 def _there(move: Move, knowledge: StackKnowledge) -> bool:
-    """Whether the last statement says that the stack was returned, and it runs what it was returned to."""
+    """Whether the last statement says that the stack was returned, and it runs that state."""
     history = knowledge.history
     settled = history.unsettled is None and history.state == history.undone
     return settled and move.before.definitions == move.after.definitions

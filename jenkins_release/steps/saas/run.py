@@ -1,4 +1,4 @@
-"""One run that changes the SaaS stack: recorded before its first change, and with what came of it."""
+"""One run that changes the SaaS stack: recorded before its first change, and again with its outcome."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class RefreshReport:
         stack: Name of the stack.
         strategy: How it is refreshed.
         action: ``refresh`` or ``rollback``.
-        release: The release that it went to; of a rollback, the one that it left.
+        release: The release that the stack went to; for a rollback, the one that it left.
         before: The state before.
         after: The state that runs now, or would.
         changed: Whether anything had to be done.
         health: What the checks found; empty after a dry run.
-        instances: How Run Command ended, instance by instance.
-        attestation: File name of the attestation; empty if nothing was to be recorded.
+        instances: How Run Command ended on each instance.
+        attestation: File name of the attestation; empty if nothing had to be recorded.
         head: SHA-256 in hex of its file, to be kept elsewhere.
     """
 
@@ -56,13 +56,13 @@ class RefreshReport:
 
 @dataclass(frozen=True)
 class Move:
-    """Where a run goes.
+    """From which state to which a run takes the stack.
 
     Attributes:
         action: ``refresh`` or ``rollback``.
-        release: The release that it goes to; of a rollback, the one that it leaves.
-        before: The last good state; of a rollback, the state that it leaves.
-        after: The state that it goes to.
+        release: The release that the stack goes to; for a rollback, the one that it leaves.
+        before: The last good state; for a rollback, the state that the stack leaves.
+        after: The state that the stack goes to.
     """
 
     action: Action
@@ -74,7 +74,7 @@ class Move:
 def unchanged(
     move: Move, services: Services, *, health: tuple[HealthResult, ...] = (), changed: bool = False
 ) -> RefreshReport:
-    """Report that nothing was done, or, with ``changed``, what would be."""
+    """Report that nothing was done, or with ``changed`` what a real run would do."""
     section = saas_section(services)
     strategy: Strategy = "ecs" if section.strategy == "ecs" else "ssm"
     return RefreshReport(
@@ -86,11 +86,11 @@ class RefreshRun:
     """A run, under the stack's lease.
 
     Args:
-        move: Where it goes.
+        move: From which state to which it goes.
         driver: The stack.
-        recorder: Writes what happens.
-        services: Clock, and who asks the health checks.
-        watcher: Told what happens.
+        recorder: Records what happens.
+        services: Clock and prober.
+        watcher: Hears what happens.
     """
 
     def __init__(
@@ -103,13 +103,13 @@ class RefreshRun:
         self._services = services
         self._watcher = watcher
         self._started_on = services.now()
-        # What a run that died or failed has touched is not known: nothing is left as it is then.
+        # What a run that died or failed has changed is unknown, so the stack never counts as unchanged.
         self._open_end = recorder.history.unsettled is not None
         self._since = recorder.history.resumes(move.action, move.release, move.before, move.after)
         self._health: tuple[HealthResult, ...] = ()
 
     def begin(self) -> None:
-        """Record what is about to be done, unless a run that died has recorded just that."""
+        """Record what is about to happen, unless a run that died recorded exactly that."""
         if self._since is None:
             self._record("started")
             return
@@ -118,15 +118,15 @@ class RefreshRun:
         self._watcher.event(self._since.name, "goes on with the run that began there")
 
     def forward(self, *, or_back: bool) -> RefreshReport:
-        """Bring the stack to the state, ask the checks, and record what came of it.
+        """Bring the stack to the state, run the checks, and record the outcome.
 
         Args:
-            or_back: Whether to return to the state before where that fails.
+            or_back: Whether to return to the state before if that fails.
 
         Raises:
             RemoteError: It failed; the message says in which state the stack is.
-            ConfigurationError: So too; the stack is in the state before, and what is configured is wrong.
-            IntegrityError: So too, and what ran was not what was promoted.
+            ConfigurationError: It failed because of the configuration; the stack is in the state before.
+            IntegrityError: It failed because the stack ran something other than what was promoted.
         """
         try:
             self._after = self._bring(self._after, self._move.before, str(self._recorder.run))
@@ -171,7 +171,7 @@ class RefreshRun:
         except ReleaseError as again:
             told = f"and it could not be returned to {shown}: {again.message}"
             return self._failed(problem, told, again.reasons)
-        # What is recorded is why it failed; that the state before is healthy is what "returned" says.
+        # The record says why it failed. The outcome "returned" says already that the state before is healthy.
         self._health = found
         return self._ended("returned", problem, f"the stack was returned to {shown}", (), instances)
 
@@ -226,7 +226,7 @@ class RefreshRun:
 
 
 def refreshed(_: Any, report: RefreshReport, __: Services) -> Happened | None:
-    """The stack runs something else; nothing to tell where nothing was recorded."""
+    """The stack runs something else; nothing to report if nothing was recorded."""
     if not report.attestation:
         return None
     version, _slash, build = report.after.release.partition("/")

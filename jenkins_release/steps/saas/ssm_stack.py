@@ -1,4 +1,4 @@
-"""A stack of instances with installers: Run Command installs a version, some instances at a time."""
+"""A stack of instances, on which Run Command installs a version, a few instances at a time."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from jenkins_release.steps.saas.target import Released
 
 MAX_OUTPUT = 2000
-"""Characters of one instance's output that a failure shows, the last ones."""
+"""How many characters a failure shows of the end of an instance's output."""
 _SHOWN = 5
-"""Instances whose output a failure shows."""
+"""How many instances' output a failure shows."""
 _LATE_S = 10.0
-"""Seconds after which a command that may have been sent would be in SSM's list, which lags behind."""
+"""Seconds until SSM's list, which lags behind, would have a command that may have been sent."""
 _SETTLE_S = 60.0
-"""Seconds that SSM may take to tell how a command that ended did so on each instance."""
+"""Seconds that SSM may take to report the outcome on each instance after a command ended."""
 _CANCEL_S = 120.0
-"""Seconds that a cancelled command may take to end: what runs on an instance is waited for."""
+"""Seconds that a cancelled command may take to end, since SSM lets what runs on an instance finish."""
 
 
 class SsmStack:
@@ -41,7 +41,7 @@ class SsmStack:
 
     Args:
         services: The outside world.
-        watcher: Told how the instances fare.
+        watcher: Hears how the instances are doing.
     """
 
     strategy: Strategy = "ssm"
@@ -50,7 +50,7 @@ class SsmStack:
         self.touched = False
         self.guard: Callable[[], None] = lambda: None
         self.instances: tuple[InstanceResult, ...] = ()
-        self._unsure = False  # whether a command of ours may have been sent that SSM does not list yet
+        self._unsure = False  # whether we may have sent a command that SSM does not list yet
         self._services = services
         self._watcher = watcher
         self._section = services.configuration.saas
@@ -58,11 +58,11 @@ class SsmStack:
         self._ssm: SsmSection = self._section.ssm
 
     def observe(self) -> StackState:
-        """Run Command does not tell which version an instance has: the record does."""
+        """Return a state without parts: Run Command does not know which version an instance has."""
         return StackState()
 
     def require_alone(self, own: StackEntry | None) -> None:
-        """Refuse while a command for the same instances is under way that is not ours."""
+        """Refuse while someone else's command for the same instances is under way."""
         command = self._services.run_command
         running = self._services.retry("look for running commands", command.unfinished, self._ssm.document)
         for each in running:
@@ -76,20 +76,20 @@ class SsmStack:
                 )
 
     def prepare(self, target: Released, *, dry_run: bool) -> StackState:  # noqa: ARG002
-        """There is nothing to make: the document fetches what it installs."""
+        """Return the state; there is nothing to create, since the document fetches what it installs."""
         return StackState(release=target.release)
 
     def check(self, state: StackState) -> None:
-        """Any version that was installed once can be installed again."""
+        """Accept any state: a version that was installed once can be installed again."""
 
     def runs(self, state: StackState) -> bool:  # noqa: ARG002
-        """Nobody knows: what runs already is the record's business."""
+        """Return True: only the records know what the instances run."""
         return True
 
     def bring(self, state: StackState, origin: StackState, run: str, since: StackEntry | None) -> StackState:  # noqa: ARG002
         """Send the command, and wait until it has ended on every instance.
 
-        What the instances will fetch is read first: a release area that somebody changed is refused.
+        Before that, what the instances will fetch is read, and a release area that was altered is refused.
         """
         require_intact(CandidateRef.parse(state.release), self._services)
         version, _, build = state.release.partition("/")
@@ -123,12 +123,12 @@ class SsmStack:
         return f"jenkins-release {self._section.stack} #{run}"
 
     def _same_instances(self, command: SentCommand) -> bool:
-        """Whether a command may reach an instance of ours, as far as its tags tell."""
+        """Whether a command may reach one of our instances, judging by its targets."""
         ours = {tag: frozenset(values) for tag, values in self._ssm.targets.items()}
         return all(command.tags[tag] & values for tag, values in ours.items() if tag in command.tags)
 
     def _sent(self, order: CommandOrder, since: datetime) -> str:
-        """Send the command, or find the one that was sent: an answer may be lost, a run may have died."""
+        """Send the command, unless an attempt whose answer was lost, or a run that died, has sent it."""
         command = self._services.run_command
 
         def attempt() -> str:
@@ -143,7 +143,7 @@ class SsmStack:
             try:
                 ident = command.send(order)
             except ReleaseError as error:
-                self._unsure = error.retryable  # then it may have arrived
+                self._unsure = error.retryable  # the request may have arrived
                 self.touched |= error.retryable
                 raise
             self._unsure, self.touched = False, True
@@ -153,12 +153,12 @@ class SsmStack:
         try:
             return self._services.retry(f"send the command {order.document}", attempt)
         except BaseException as error:
-            if not isinstance(error, ReleaseError):  # an abort: it may have been sent all the same
+            if not isinstance(error, ReleaseError):  # an abort: the command may have been sent anyway
                 self._cancel_sent(order, since)
             raise
 
     def _listed(self, order: CommandOrder, since: datetime) -> list[SentCommand]:
-        """List the commands that were sent so; one that may be among them is waited for."""
+        """List the commands that were sent like this, and wait for one that may have been sent just now."""
         end = self._services.now() + timedelta(seconds=_LATE_S)
         while True:
             found = self._services.run_command.sent(order.document, order.comment, since)
@@ -192,16 +192,16 @@ class SsmStack:
                     hint="it may still run on instances: look at it in the console before anything else",
                 )
         except BaseException as error:
-            if not isinstance(error, ReleaseError):  # an abort: nobody would look after it any more
+            if not isinstance(error, ReleaseError):  # an abort: nobody would watch the command any more
                 self._cancel(ident)
             raise
         return command, self._ended(command, wait)
 
     def _ended(self, command: SentCommand, wait: StackWait) -> list[Invocation]:
-        """Return how a command that ended did so on each of its instances.
+        """Return the outcome of a command that ended, for each of its instances.
 
         Raises:
-            RolloutFailed: SSM did not tell it of all of them in time.
+            RolloutFailed: SSM did not report all of them in time.
         """
         run_command, ident = self._services.run_command, command.ident
         wait.end = self._services.now() + timedelta(seconds=_SETTLE_S)
@@ -220,7 +220,7 @@ class SsmStack:
             wait.pause()
 
     def _follow(self, ident: str, wait: StackWait) -> SentCommand | None:
-        """Wait for the end; None if it does not come in time."""
+        """Wait until a command has ended; return None if the deadline came first."""
         run_command, told = self._services.run_command, dict[str, str]()
         while True:
             command = wait.look(ident, lambda: run_command.command(ident))
@@ -240,7 +240,7 @@ class SsmStack:
         try:
             self._services.retry(f"cancel {ident}", run_command.cancel, ident, policy=policy)
         except ReleaseError as error:
-            # The reason why it is cancelled is what the caller has to see.
+            # The caller has to see why the command was cancelled, not that cancelling failed.
             self._watcher.event(ident, f"could not be cancelled: {error.message}")
 
     def _failure(self, command: SentCommand, invocations: list[Invocation]) -> RolloutFailed:

@@ -1,4 +1,4 @@
-"""What runs on the SaaS stack, by digest, against what was released."""
+"""Status: compares what the SaaS stack runs, by digest, with what was released."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jenkins_release.steps.saas.history import StackKnowledge, read_knowledge
 from jenkins_release.steps.saas.strategy import open_driver
 
 UNKNOWN = "unknown"
-"""Verdict on a part of which nobody knows what it runs."""
+"""Verdict on a part if it is unknown what it runs."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class ContainerDigests:
 
     Attributes:
         container: Its name.
-        image: Short name of the image that it is to run.
-        digests: Manifest digest to the number of tasks that run it; empty text where ECS does not tell.
+        image: Short name of the image that it should run.
+        digests: Manifest digest to the number of tasks that run it; an empty digest if ECS reports none.
     """
 
     container: str
@@ -42,9 +42,9 @@ class PartStatus:
 
     Attributes:
         name: Its name.
-        verdict: The release that it runs, or why there is none to name.
+        verdict: The release that it runs, or why none can be named.
         definition: ARN of its task definition; empty for an instance.
-        rollout: How its deployment stands, in words; empty for an instance.
+        rollout: State of its deployment, in words; empty for an instance.
         containers: What its tasks run; none for an instance.
         starts: Container to the manifest digest that its task definition pins; none for an instance.
     """
@@ -59,17 +59,17 @@ class PartStatus:
 
 @dataclass(frozen=True)
 class StackStatus:
-    """What runs where.
+    """What the stack runs.
 
     Attributes:
         stack: Name of the stack.
         strategy: How it is refreshed.
-        verdict: The release that all parts run, or why there is none to name.
-        parts: Every service, or every instance as it was recorded last.
+        verdict: The release that all parts run, or why none can be named.
+        parts: Every service, or every instance as last recorded.
         recorded: The state that the last refresh left.
-        last: The last statement about the stack, None if there is none.
-        notes: What cannot be read on the share, or does not fit.
-        lost: Records of refreshes that were there and cannot be read any more; the notes have them too.
+        last: The last statement about the stack; None if there is none.
+        notes: Problems: what cannot be read on the share, or contradicts the rest.
+        lost: Records of refreshes that can no longer be read. The notes include them.
     """
 
     stack: str
@@ -83,10 +83,10 @@ class StackStatus:
 
 
 def stack_status(services: Services) -> StackStatus:
-    """Read what runs, and name the release that it is.
+    """Read what the stack runs, and name the release.
 
-    ECS is asked for the digests that its tasks pulled. Instances tell nothing: for them it is the record of
-    the last refresh that speaks.
+    For ECS services, the digests are those that the tasks pulled. Instances report nothing, so the record of
+    the last refresh counts for them.
 
     Raises:
         ConfigurationError: No stack is configured, or a service of it does not exist.
@@ -103,7 +103,7 @@ def stack_status(services: Services) -> StackStatus:
 
 
 def _services(knowledge: StackKnowledge, services: Services) -> tuple[PartStatus, ...]:
-    state = open_driver(services, StackWatcher()).observe()  # says what is wrong with the configuration
+    state = open_driver(services, StackWatcher()).observe()  # raises if the configuration is wrong
     ecs, sections = services.ecs, services.configuration.saas.services
     found = services.retry("describe the services", ecs.services, [each.name for each in sections])
     starts = {part.name: part.images for part in state.parts}

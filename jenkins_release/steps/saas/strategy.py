@@ -1,4 +1,4 @@
-"""The driver of the strategy that the configuration names."""
+"""Chooses the driver of the configured strategy."""
 
 from __future__ import annotations
 

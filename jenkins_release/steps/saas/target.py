@@ -1,4 +1,4 @@
-"""What a stack may be refreshed to: a version that is released, and in force."""
+"""Finds the release that a stack is to run: one that is released and in force."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def find_released(wanted: str, services: Services) -> Released:
     """Find the release that a stack is to be refreshed to.
 
     Args:
-        wanted: ``version``, or ``version/build`` where several builds of it are released.
+        wanted: ``version``, or ``version/build`` if several builds of it are released.
         services: Share and keys.
 
     Raises:
-        ConfigurationError: There is no such version, or several builds of it to choose from.
-        GateRefused: It is not released, not any more, or not as the policy asks for.
-        IntegrityError: The candidate was altered, or does not fit to what was published.
+        ConfigurationError: There is no such version, or several builds of it are released.
+        GateRefused: It is not released, was withdrawn, or the policy does not allow it.
+        IntegrityError: The candidate was altered, or does not match what was published.
     """
     version, slash, build = wanted.partition("/")
     check_identifier("version", version)
@@ -63,11 +63,11 @@ def _promoted(version: str, build: str, services: Services) -> Released:
     if build:
         candidates = [each for each in candidates if each.ref.build == build]
         if not candidates:
-            open_candidate(CandidateRef(version, build), services)  # says that there is none
+            open_candidate(CandidateRef(version, build), services)  # raises: there is none
     found = [release for each in candidates if (release := release_of(each)) is not None]
     wanted = f"{version}/{build}" if build else version
     if not found:
-        # Of a candidate that was altered no promotion counts either.
+        # An altered candidate may only look as if it was not promoted.
         for each in candidates:
             each.require_unaltered()
         raise GateRefused(
