@@ -1,1 +1,1 @@
-"""The promotion: planned, requested, approved, carried out."""
+"""Plans, requests, approves and runs promotions."""

@@ -1,4 +1,4 @@
-"""Approve: a person's signed consent to exactly one plan. And the override, for when it burns."""
+"""Approve: a person's signed consent to exactly one plan. And override, for emergencies."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class ApprovalRequest:
         reason: Why; recorded.
         key: URI of the approval key; ``signing.approval_key`` by default.
         dry_run: Check everything, write nothing.
-        same_build: Whether this very build promotes too: the gate takes who started it for who asks, which
-            is not who made the plan if the build was restarted.
+        same_build: Whether the same Jenkins build promotes afterwards. The gate takes the user who started
+            it as the requester, who differs from the plan's if the build was restarted.
     """
 
     plan: Path
@@ -51,7 +51,7 @@ class ApprovalRequest:
 
 @dataclass(frozen=True)
 class OverrideRequest:
-    """A decision to release although conditions are not met.
+    """A decision to release although some conditions are not met.
 
     Attributes:
         plan: File that ``promote plan --out`` wrote.
@@ -80,7 +80,7 @@ class ApprovalReport:
         decision: What the gate says with it.
         by: Who approved or decided.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
-        found: Whether it was there already, and nothing was signed.
+        found: Whether it existed already, so that nothing was signed.
     """
 
     plan: Plan
@@ -105,10 +105,10 @@ def approve_plan(request: ApprovalRequest, services: Services) -> ApprovalReport
 
     Raises:
         ConfigurationError: Not a plan, no approver or reason, a key that the gate would not count, or
-            something in the way of the promotion.
+            an obstacle to the promotion.
         IntegrityError: The plan file or the candidate was altered, or a release tag is taken.
-        GateRefused: The approval would not count: the plan has moved since, or the approver may
-            not approve it; ``reasons`` says all of it, and nothing was recorded.
+        GateRefused: The approval would not count, because the plan is out of date or the approver may not
+            approve it. ``reasons`` lists everything, and nothing was recorded.
     """
     reason = named("reason", request.reason)
     plan = read_plan(request.plan)
@@ -116,7 +116,7 @@ def approve_plan(request: ApprovalRequest, services: Services) -> ApprovalReport
     approver = speaker("approver", request.approver, "approval", signer, services)
     opened, now, facts = _current(plan, services)
     key = trusted_key(signer, services)
-    # In the promote job this is who started the build that asks; the plan may come from another agent.
+    # In the promote job, this is the user who started the build. The plan may come from another agent.
     told = services.user() if key.notary else ""
     claim = Claim(
         APPROVAL,
@@ -125,7 +125,7 @@ def approve_plan(request: ApprovalRequest, services: Services) -> ApprovalReport
         | ({ATTESTED_REQUESTER: told} if told else {}),
         {},
     )
-    # Who runs the promotion asks for it in the eyes of the gate, whoever made the plan.
+    # For the gate, the requester is the user who runs the promotion, whoever made the plan.
     run = now.model_copy(update={"requester": services.user()}) if request.same_build else now
     unheard = _unheard_approval(run, opened, services)
     file, opened, found = attest(opened, claim, signer, services, dry_run=request.dry_run, unheard=unheard)
@@ -139,10 +139,10 @@ def override_gate(request: OverrideRequest, services: Services) -> ApprovalRepor
 
     Raises:
         ConfigurationError: Not a plan, unknown conditions, no name or reason, a key that the gate
-            would not count, or something in the way of the promotion.
-        IntegrityError: The plan file or the candidate was altered, or a release tag is taken: that can
-            never be overridden.
-        GateRefused: The plan has moved since.
+            would not count, or an obstacle to the promotion.
+        IntegrityError: The plan file or the candidate was altered, or a release tag is taken. Neither can
+            be overridden.
+        GateRefused: The plan is out of date.
     """
     reason = named("reason", request.reason)
     unknown = sorted({*request.conditions} - OVERRIDABLE)
@@ -173,7 +173,7 @@ def read_plan(path: Path) -> Plan:
     """Read a plan file.
 
     Raises:
-        ConfigurationError: It cannot be read, or is no Unicode text.
+        ConfigurationError: It cannot be read, or is not Unicode text.
         IntegrityError: It is not a plan, or not in the form that ``promote plan --out`` writes.
     """
     data = read_named(path, _MAX_PLAN_BYTES, what="the plan", hint="'promote plan --out' writes one")
@@ -190,7 +190,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def _current(plan: Plan, services: Services) -> tuple[OpenCandidate, Plan, Facts]:
-    """Open the plan's candidate, and refuse a plan that has moved or cannot be carried out."""
+    """Open the plan's candidate, and refuse a plan that is out of date or cannot be carried out."""
     ref = CandidateRef.parse(f"{plan.version}/{plan.build}")
     opened = open_candidate(ref, services)
     now, facts = make_plan(opened, services, requester=plan.requester)
@@ -206,7 +206,7 @@ def _current(plan: Plan, services: Services) -> tuple[OpenCandidate, Plan, Facts
 
 
 def _unheard_approval(plan: Plan, opened: OpenCandidate, services: Services) -> Unheard:
-    """Tell an approver at once that the approval would not count, not on the evening of the release."""
+    """Return a check that tells an approver now, not at the release, that the approval would not count."""
     policy, record = services.policy, opened.record
 
     def unheard(evidence: Evidence, item: Counted) -> Sequence[Reason]:

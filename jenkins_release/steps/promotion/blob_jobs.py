@@ -1,4 +1,4 @@
-"""Sending one blob to every repository that lacks it: mounted where that is possible, read once if not."""
+"""Sends a blob to every repository that lacks it: by a mount if possible, otherwise with a single read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class BlobSender:
 
     Args:
         opened: The candidate.
-        missing: What the repositories lack; told what they hold then.
+        missing: What the repositories lack; updated with each blob that is sent.
         services: Share and registry.
     """
 
@@ -57,7 +57,7 @@ class BlobSender:
 
         Args:
             job: What, and where to.
-            advance: Told of the bytes of the archive that are done; negative when an attempt starts over.
+            advance: Receives the number of archive bytes done; negative when an attempt starts over.
 
         Raises:
             IntegrityError: The archive is not what was recorded.
@@ -76,7 +76,7 @@ class BlobSender:
             self._insistently(content, left, advance)
 
     def stored(self, repository: str, content: BlobContent) -> tuple[str, int]:
-        """Return digest and bytes of what a repository holds of a content, once it is there."""
+        """Return the digest and size in bytes of a content's blob in a repository, once it was sent."""
         with self._lock:
             return self._stored.get((repository, content.digest)) or (content.blob, content.blob_size)
 
@@ -85,7 +85,7 @@ class BlobSender:
         self._pool.shutdown(cancel_futures=True)
 
     def _mounted(self, content: BlobContent, blob: tuple[str, int], repositories: Sequence[str]) -> list[str]:
-        """Mount a blob where another repository can lend it; return the repositories that still lack it."""
+        """Mount a blob if another repository can lend it, and return the repositories that still lack it."""
         left, digest = [], blob[0]
         for name in repositories:
             lender = self._missing.lender(name, digest) if digest else None
@@ -124,7 +124,7 @@ class BlobSender:
             except UploadLost as lost:
                 raise RemoteError(lost.message, hint=lost.hint, retryable=True) from lost
             except RepositoryNotFound as error:
-                error.retryable = True  # it was seen or made: the registry may know it late
+                error.retryable = True  # we saw or created it, but the registry may show it late
                 raise
 
         return self._services.retry(f"push {content.blob or content.digest}", attempt)
@@ -138,7 +138,7 @@ class BlobSender:
             self._services,
             self._pool,
             part_bytes=PART,
-            # With one worker everything happens in one thread, in one order.
+            # With one worker, everything runs in one thread, in a fixed order.
             ahead=_AHEAD if self._services.configuration.promote.workers > 1 else 0,
             advance=count,
         )
@@ -154,7 +154,7 @@ class BlobSender:
         return source.digest, source.size
 
     def _persist(self, what: str, action: Callable[[*Ts], None], *arguments: *Ts) -> None:
-        """Insist on one request; what fails in the end is not tried again with the whole blob."""
+        """Retry a single request. If it fails in the end, the whole blob is not sent again."""
         try:
             self._services.retry(what, action, *arguments)
         except UploadLost:
@@ -165,7 +165,7 @@ class BlobSender:
 
 
 class _Mount:
-    """A blob that another repository lends; after an answer that was lost it is asked for first."""
+    """A mount from another repository; after a lost answer, it first asks whether the blob is there."""
 
     def __init__(self, store: BlobStore, repository: str, blob: tuple[str, int]) -> None:
         self._store = store
@@ -182,4 +182,4 @@ class _Mount:
 
 
 def _uncounted(_: int) -> None:
-    """The archive's bytes were counted when they were read first."""
+    """Count nothing: the archive's bytes were counted when they were first read."""

@@ -1,4 +1,4 @@
-"""The bytes of a blob for the registry: read from the share, proven, compressed where they are plain."""
+"""The bytes of a blob for the registry: read from the share, proven, and compressed if they are plain."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _LEAST_AHEAD = 4
 
 @dataclass(frozen=True)
 class BlobContent:
-    """What is to be sent: a layer or a config, wherever an archive holds it.
+    """A layer or config to send, and its place in an archive.
 
     Attributes:
         archive: Path of the archive.
-        layer: The layer, or None for a config.
+        layer: The layer; None for a config.
         offset: Bytes before it in the archive.
-        size: Its bytes in the archive.
-        digest: What the bytes in the archive must have.
-        blob: Digest of what a registry stores of it, empty if that is not known yet.
-        blob_size: Bytes of that, 0 if they are not known yet.
+        size: Its size in the archive, in bytes.
+        digest: Expected digest of its bytes in the archive.
+        blob: Digest of the blob that a registry stores for it; empty if not known yet.
+        blob_size: Size of that blob in bytes; 0 if not known yet.
     """
 
     archive: str
@@ -45,38 +45,38 @@ class BlobContent:
 
     @property
     def plain(self) -> bool:
-        """Whether it has to be compressed on the way."""
+        """Whether it has to be compressed before it is sent."""
         return self.layer is not None and self.layer.compression == "none"
 
 
 def layer_content(image: ImageRecord, layer: LayerRecord) -> BlobContent:
-    """Return a layer of an image as something to be sent."""
+    """Return a layer of an image as content to send."""
     blob = layer.blob
     known = ("", 0) if blob is None else (blob.digest, blob.size)
     return BlobContent(image.archive, layer, layer.offset, layer.size, layer.digest, *known)
 
 
 def config_content(image: ImageRecord) -> BlobContent:
-    """Return the config of an image as something to be sent."""
+    """Return the config of an image as content to send."""
     digest, size = image.config_digest, image.config_size
     return BlobContent(image.archive, None, image.config_offset, size, digest, digest, size)
 
 
 class BlobSource:
-    """Reads one content and gives what the registry stores of it, in parts.
+    """Reads a content and yields the blob for the registry in parts.
 
     Args:
         content: What to read.
         opened: The candidate.
-        services: Where to read.
+        services: The share.
         pool: Threads that compress.
-        part_bytes: Bytes of one part; the last one may be smaller.
-        ahead: Pieces, of 1 MiB at most, that a thread of its own prepares while a part is sent; 0 for none.
-        advance: Told of the bytes read from the share.
+        part_bytes: Size of a part in bytes; the last one may be smaller.
+        ahead: How many pieces, of at most 1 MiB, a separate thread prepares while a part is sent; 0 for none.
+        advance: Receives the number of bytes read from the share.
 
     Attributes:
         digest: Digest of all parts, once they are exhausted.
-        size: Their bytes.
+        size: Their total size in bytes.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class BlobSource:
         self.size = 0
 
     def parts(self) -> Generator[BlobPart]:
-        """Yield the blob; when this ends without an error, every byte of it is proven.
+        """Yield the blob. When this ends without an error, every byte of it is proven.
 
-        The digest of a stored blob is that of the bytes that were read. A plain layer is proven by
-        its compressed digest where that is the one that was recorded at the export, and signed with
-        ``candidate.json``; only if it is another, or none was recorded, by its ``diff_id``.
+        A blob that is sent as it is must have the recorded digest. A plain layer is proven by its compressed
+        digest if that is the one that was recorded at the export, and signed with ``candidate.json``. If it
+        differs, or none was recorded, the layer is proven by its ``diff_id``.
 
         Raises:
             IntegrityError: The archive is not what was recorded.
@@ -119,7 +119,7 @@ class BlobSource:
             self._prove_again()
 
     def _stored(self) -> Iterator[bytes]:
-        """Yield bytes that go to the registry as they are."""
+        """Yield the bytes as they are in the archive."""
         sha256 = hashlib.sha256()
         for piece in self._read():
             sha256.update(piece)
@@ -127,12 +127,12 @@ class BlobSource:
         self.digest = self._checked(f"sha256:{sha256.hexdigest()}")
 
     def _packed(self, *, prove: bool) -> Iterator[bytes]:
-        """Yield a plain layer compressed; with ``prove`` its plain bytes are hashed too."""
+        """Yield a plain layer compressed. With ``prove``, hash its plain bytes too."""
         depth = max(2, BLOCKS // self._services.configuration.promote.workers)
         packed, sha256 = BlockGzip(self._pool, depth), hashlib.sha256()
         try:
             for piece in self._read():
-                # Compressing goes on in other threads meanwhile.
+                # Other threads go on compressing meanwhile.
                 yield from packed.update(piece)
                 if prove:
                     sha256.update(piece)
@@ -144,7 +144,7 @@ class BlobSource:
         self.digest = packed.digest
 
     def _prove_again(self) -> None:
-        """Read the layer once more: its plain bytes decide, and they must be those that were sent."""
+        """Read the layer again: its plain bytes must match the ``diff_id``, and be those that were sent."""
         sent = self.digest
         for _ in self._packed(prove=True):
             continue
@@ -154,7 +154,7 @@ class BlobSource:
     def _read(self) -> Iterator[bytes]:
         content = self._content
         path = f"{self._services.candidates.folder(self._opened.ref)}/{content.archive}"
-        # The registry is slower than the share: half of what one transfer asks for is enough for all workers.
+        # The registry is slower than the share: half of one transfer's read-ahead is enough for all workers.
         ahead = max(_LEAST_AHEAD, AHEAD // 2 // self._services.configuration.promote.workers)
         share = self._services.share
         for piece in share.read(path, offset=content.offset, length=content.size, ahead=ahead):

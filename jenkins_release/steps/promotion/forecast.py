@@ -1,4 +1,4 @@
-"""Forecast: how much a promotion will push, and how long that takes at the rates seen so far."""
+"""Forecast: how much a promotion will push, and how long that will take at the rates seen so far."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from jenkins_release.steps.context.services import Services
 
 _log = logging.getLogger(__name__)
 LOOKED_AT = 12
-"""Other candidates that are looked at, the newest first."""
+"""How many other candidates are searched for rates, newest first."""
 COUNTED = 3
-"""Promotions whose rates count at most: the network of last year tells nothing about today's."""
+"""How many promotions' rates count at most: last year's network says nothing about today's."""
 _KIND = "-promotion."
 
 
 def forecast_promotion(plan: Plan, services: Services) -> Forecast:
-    """Forecast what running a plan moves, and in what time.
+    """Forecast how many bytes running a plan moves, and how long it takes.
 
-    The rates are those that the newest promotions of the product to the same registry recorded. It
-    is for people and no part of the plan; what cannot be read is passed over, and nothing is raised.
+    The rates are those that the product's newest promotions to the same registry recorded. The forecast is
+    for people and not part of the plan. What cannot be read is skipped, and nothing is raised.
     """
     size = sum(image.push_bytes for image in plan.images if image.state == "absent")
     return forecast(size, _seen(plan, services) if size else ())
@@ -43,7 +43,7 @@ def _seen(plan: Plan, services: Services) -> list[SeenRate]:
             for ref, found in zip(newest, names, strict=True)
         ]
         promoted = [(ref, name) for ref, name in last if name][:COUNTED]
-        _ = services.trusted_keys  # read once, before the threads want them
+        _ = services.trusted_keys  # read them once, before the threads start
         rates = services.each(lambda found: _rate(*found, plan, services), promoted)
     except ReleaseError as error:
         _log.info("no forecast of the time: %s", error)

@@ -1,4 +1,4 @@
-"""How images get from a candidate into the registry: what every way of doing it has in common."""
+"""The interface for pushing a candidate's images to the registry, with or without Docker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jenkins_release.steps.context.services import Services
 
 @dataclass(frozen=True)
 class ImagePush:
-    """An image, and where it goes.
+    """An image, and where to push it.
 
     Attributes:
         record: The image.
@@ -27,24 +27,24 @@ class ImagePush:
 
     @property
     def target(self) -> str:
-        """Registry, repository and tag, as Docker names them."""
+        """The reference with registry, repository and tag, as Docker writes it."""
         return f"{self.repository.uri}:{self.tag}"
 
 
 def pushes_directly(images: Sequence[ImageRecord], services: Services) -> bool:
     """Whether images go from the share to the registry without Docker.
 
-    Docker compresses layers in its own way, so it cannot push a manifest that was fixed at the export.
+    Docker compresses layers itself, so it cannot push a manifest that was fixed at the export.
     """
     engine = services.configuration.promote.engine
     return engine == "registry" or any(image.manifest is not None for image in images)
 
 
 class ImagePusher(Protocol):
-    """A way into the registry; use it as a context manager, which cleans up after it."""
+    """Pushes images to the registry; a context manager that cleans up at its end."""
 
     def prepare(self, pushes: Sequence[ImagePush]) -> None:
-        """Do for several images what can be done before any of their manifests is in the registry.
+        """Do all the work for several images that can be done before any of their manifests is pushed.
 
         Raises:
             IntegrityError: What is on the share is not what was recorded; no manifest was pushed.
@@ -52,11 +52,11 @@ class ImagePusher(Protocol):
         ...
 
     def push(self, push: ImagePush) -> str:
-        """Make one attempt to bring an image that was prepared into the registry; return its digest."""
+        """Make one attempt to push a prepared image, and return its digest."""
         ...
 
     def clean(self, push: ImagePush) -> None:
-        """Remove what pushing an image left behind elsewhere; never raises."""
+        """Remove what pushing an image left outside the registry; never raises."""
         ...
 
     def __enter__(self) -> ImagePusher: ...

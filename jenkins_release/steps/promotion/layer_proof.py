@@ -1,7 +1,7 @@
-"""Proof that an image in the registry has the layers that QA validated, whoever pushed it.
+"""Proves that an image in the registry has the layers that QA validated, whoever pushed it.
 
-A manifest names the config, which names the ``diff_ids``; nothing but the layers' own bytes says that they
-are these. So a manifest that this run did not push itself is accepted only if each of its layers is proven.
+A manifest names the config, which names the ``diff_ids``, but only the layers' own bytes prove that they
+match. So a manifest that this run did not push itself is accepted only if each of its layers is proven.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Promoted = frozenset[tuple[str, str]]
 
 
 def promoted_digests(opened: OpenCandidate) -> Promoted:
-    """Return repository and manifest digest of each image that a promotion of the candidate recorded.
+    """Return the repository and manifest digest of each image that a promotion of the candidate recorded.
 
-    Only signatures by a promotion key count, of promotions that the policy allows: those manifests were
-    proven when they were pushed.
+    Only promotions count that a promotion key signed and the policy allows: their manifests were proven when
+    they were pushed.
     """
     if release_refusals(opened, {PROMOTION}):
         return frozenset()
@@ -48,23 +48,23 @@ def prove_layers(
     promoted: Promoted,
     services: Services,
 ) -> None:
-    """Prove the layers of an image that somebody pushed.
+    """Prove the layers of an image, whoever pushed it.
 
-    A layer with the digest that the candidate records is proven by that. Any other is read from the
+    A layer that has the digest recorded in the candidate is proven by that. Any other is read from the
     registry, decompressed, and compared with its ``diff_id``.
 
     Args:
         stored: What the registry holds, with the right config and number of layers.
-        record: What ``candidate.json`` says of it.
+        record: The image in ``candidate.json``.
         promoted: Repository and digest of manifests that were proven before.
         services: The registry.
 
     Raises:
-        IntegrityError: A layer is another one.
+        IntegrityError: A layer differs.
         RemoteError: The registry failed, after the retries.
     """
     if record.manifest is not None or (stored.repository, stored.digest) in promoted:
-        return  # a fixed manifest was compared as a whole
+        return  # its fixed manifest was compared as a whole
     what = f"{stored.repository}@{stored.digest}"
 
     def read(blob: Descriptor) -> Iterator[bytes]:

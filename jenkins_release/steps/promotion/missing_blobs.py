@@ -1,4 +1,4 @@
-"""Which blobs the registry lacks, and which of a product's other repositories could lend them."""
+"""Finds the blobs that the registry lacks, and the other repositories of the product that could lend them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jenkins_release.steps.context.services import Services
 
 
 class MissingBlobs:
-    """What is known of the blobs in a product's repositories; safe to share between threads.
+    """What is known about the blobs in a product's repositories; safe to share between threads.
 
     Args:
         repositories: Every repository of the product that exists.
@@ -30,7 +30,7 @@ class MissingBlobs:
         return self._services.retry("ask whether blobs can be mounted", self._services.registry.mounts_blobs)
 
     def look(self, wanted: Mapping[str, Sequence[str]]) -> None:
-        """Ask for blobs by digest, and for what is missing in the other repositories too.
+        """Ask the registry for blobs, and ask the product's other repositories for those that are missing.
 
         Args:
             wanted: Digests by repository.
@@ -44,23 +44,23 @@ class MissingBlobs:
         self._services.each(lambda item: self._ask(*item), others)
 
     def lacks(self, repository: str, digest: str) -> bool:
-        """Whether the repository is not known to hold the blob."""
+        """Whether the repository lacks the blob, as far as is known."""
         with self._lock:
             return digest not in self._held.get(repository, ())
 
     def lender(self, repository: str, digest: str) -> str | None:
-        """Return another repository that holds the blob and can lend it."""
+        """Return another repository that holds the blob and can lend it; None if there is none."""
         with self._lock:
             names = [name for name, held in self._held.items() if name != repository and digest in held]
         return names[0] if names and self.mounts else None
 
     def note(self, repository: str, digest: str) -> None:
-        """Note that the repository holds the blob now."""
+        """Note that the repository now holds the blob."""
         with self._lock:
             self._held.setdefault(repository, set()).add(digest)
 
     def forget(self, repository: str) -> None:
-        """Forget what the repository holds."""
+        """Forget everything that the repository is known to hold."""
         with self._lock:
             self._held.pop(repository, None)
 

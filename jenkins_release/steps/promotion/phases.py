@@ -27,9 +27,9 @@ _log = logging.getLogger(__name__)
 def push_all(
     opened: OpenCandidate, plan: Plan, lease: Lease, journal: PromotionJournal, services: Services
 ) -> dict[str, ProvenImage]:
-    """Phase 1: bring every image into the registry and read it back, under the candidate's tag.
+    """Phase 1: push every image under the candidate's tag, and read it back.
 
-    An image that is already there and right is not pushed again, whoever pushed it.
+    An image that is already there and correct is not pushed again, whoever pushed it.
     """
     records = {image.name: image for image in opened.record.images}
     repositories = {planned.name: _repository(planned, services) for planned in plan.images}
@@ -74,12 +74,12 @@ def _push(push: ImagePush, pusher: ImagePusher, promoted: Promoted, services: Se
 
     def attempt() -> str:
         try:
-            # The answer to an earlier attempt may have been lost after the registry took the image.
+            # An earlier attempt may have pushed the image, and only its answer was lost.
             found = services.registry.images(name, [push.tag]).get(push.tag)
             if found is None:
                 return pusher.push(push)
         except (RepositoryNotFound, TagConflict) as error:
-            # The repository was seen or made, and the tag did not show: the registry knows it late.
+            # We saw or created the repository, and the tag was not there: the registry shows them late.
             error.retryable = True
             raise
         if told := difference(found, push.record):
@@ -101,14 +101,14 @@ def _push(push: ImagePush, pusher: ImagePusher, promoted: Promoted, services: Se
 
 
 def _read_back(push: ImagePush, digest: str, promoted: Promoted, services: Services) -> ProvenImage:
-    """Prove an image that is in the registry already: whoever pushed it, its layers decide."""
+    """Prove an image that is in the registry already by its layers, whoever pushed it."""
     proven = _until_proven(push, digest, services)
     prove_layers(proven.stored, proven.record, promoted, services)
     return proven
 
 
 def _until_proven(push: ImagePush, digest: str, services: Services) -> ProvenImage:
-    """Read an image back until it shows with all its layers: what was just pushed may show late."""
+    """Read an image back until the registry shows all its layers, which may be late after a push."""
     return services.retry(f"read {push.record.name} back", _proven, push, digest, services)
 
 
@@ -136,9 +136,9 @@ def _proven(push: ImagePush, digest: str, services: Services) -> ProvenImage:
 
 
 def with_scans(facts: Facts, proven: dict[str, ProvenImage], services: Services) -> Facts:
-    """Add what ECR's scans found, where the policy asks for them; waits for scans that still run.
+    """Add the findings of ECR's scans if the policy asks for them, and wait for scans that still run.
 
-    A scan on push takes from seconds to minutes; ``ecr.scan_wait_s`` bounds the wait for all of them.
+    A scan on push takes seconds to minutes. ``ecr.scan_wait_s`` limits the wait for all of them together.
     """
     if not services.policy.scan:
         return facts
@@ -161,7 +161,7 @@ def with_scans(facts: Facts, proven: dict[str, ProvenImage], services: Services)
         if missing:
             raise _ScanMissing(f"ECR has no completed scan of {', '.join(missing)} yet", retryable=True)
 
-    with suppress(_ScanMissing):  # the gate says what that means
+    with suppress(_ScanMissing):  # the gate decides about a missing scan
         services.retry("wait for ECR's scans", look, policy=policy)
     return replace(facts, scans=found)
 
@@ -171,12 +171,12 @@ class _ScanMissing(RemoteError):
 
 
 def set_release_tags(cleared: Clearance, lease: Lease, services: Services) -> bool:
-    """Phase 2: set every tag that does not name the image yet; fixed tags of all images first.
+    """Phase 2: set every tag that does not name the image yet, the fixed tags of all images first.
 
-    A clearance is the only way here: what gets a tag is what the gate decided about.
+    Only a clearance leads here, so only what the gate decided about gets a tag.
 
     Raises:
-        RemoteError: The lease was lost: nothing that customers see is changed from then on.
+        RemoteError: The lease was lost, and nothing that customers see is changed from then on.
     """
     changed = False
     for moving in (False, True):
@@ -195,7 +195,7 @@ def set_release_tags(cleared: Clearance, lease: Lease, services: Services) -> bo
 
 
 def _let_move(planned: PlannedImage, tag: str, services: Services) -> None:
-    """A tag that moves on is excluded from the repository's immutability first."""
+    """Exclude a moving tag from the repository's immutability."""
     registry = services.registry
     repository = services.retry(f"describe {planned.repository}", registry.repository, planned.repository)
     if repository.is_immutable(tag):

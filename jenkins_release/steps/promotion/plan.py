@@ -1,4 +1,4 @@
-"""Plan: what a promotion of a candidate would do, from what the registry holds now."""
+"""Plan: what promoting a candidate would do, given what the registry holds now."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ def plan_promotion(ref: CandidateRef, services: Services) -> tuple[Plan, Decisio
     """Compute what promoting a candidate would do, and what the gate says to it. Changes nothing.
 
     Raises:
-        ConfigurationError: No such candidate, or an image that ``release.toml`` does not name.
-        IntegrityError: The candidate, or a manifest in the registry, is not what it should be.
+        ConfigurationError: No such candidate, or ``release.toml`` does not name one of its images.
+        IntegrityError: The candidate was altered, or a manifest in the registry does not match its digest.
         RemoteError: Share or registry failed, after the retries.
     """
     return plan_candidate(open_candidate(ref, services), services)
 
 
 def plan_candidate(opened: OpenCandidate, services: Services) -> tuple[Plan, Decision]:
-    """Do the same for a candidate that was read already."""
+    """Do the same as :func:`plan_promotion` for a candidate that is open already."""
     plan, facts = make_plan(opened, services)
     return plan, opened.decision(facts=facts, plan=plan)
 
 
 def make_plan(opened: OpenCandidate, services: Services, *, requester: str = "") -> tuple[Plan, Facts]:
-    """Compute the plan for a candidate that was read already.
+    """Compute the plan for an open candidate.
 
     Args:
         opened: The candidate.
         services: Registry and policy.
-        requester: Who asks; ``services.user()`` by default.
+        requester: Who asks for the release; ``services.user()`` by default.
 
     Returns:
-        The plan, and what the gate has to know of the registry: both of the same look at it.
+        The plan, and the facts about the registry that the gate needs, both from the same look.
 
     Raises:
-        ConfigurationError: An image that ``release.toml`` does not name.
-        IntegrityError: A manifest in the registry is not what it should be.
+        ConfigurationError: ``release.toml`` does not name one of the images.
+        IntegrityError: A manifest in the registry does not match its digest.
         RemoteError: Share or registry failed, after the retries.
     """
     version = ReleaseVersion.parse(opened.ref.version)
@@ -65,7 +65,7 @@ def make_plan(opened: OpenCandidate, services: Services, *, requester: str = "")
     tags = dict.fromkeys(registry_tags(section.tags, version, opened.ref.build), False)
     moving = registry_tags(section.moving_tags, version, opened.ref.build)
     names = [_repository_name(image, services) for image in opened.record.images]
-    # The first use asks ECR, which the threads of the survey must not do all at once.
+    # The first use asks ECR. The threads of the survey must not all do that at once.
     host = services.retry("ask ECR for the registry", lambda: services.registry.host) if names else ""
     held = survey(names, list(dict.fromkeys([candidate_tag(opened), *tags, *moving])), services)
     tags_there = sorted({tag for each in held.values() for tag in each.tags})
@@ -100,7 +100,7 @@ def make_plan(opened: OpenCandidate, services: Services, *, requester: str = "")
 
 
 def _release_area(opened: OpenCandidate, services: Services) -> str:
-    """Where the installers will stand; without asking the share."""
+    """Return the folder that the installers will be in, without asking the share; empty for none."""
     if not opened.record.installers or not services.configuration.share.releases:
         return ""
     return services.releases.shown(opened.ref.version)
@@ -115,7 +115,7 @@ def _facts(plan: Plan, tags: Sequence[str], services: Services) -> Facts:
 
 
 def _pins(plan: Plan, tags: Sequence[str], services: Services) -> tuple[str, ...]:
-    """Return those of the tags that keep an image of exactly this candidate."""
+    """Return those of the tags that pin an image of exactly this candidate."""
     found = set()
     for image in plan.images if tags else ():
         if not image.repository_exists:
@@ -134,15 +134,15 @@ def _published(services: Services) -> set[ReleaseVersion]:
 
 
 def require_free_way(plan: Plan, so_far: str) -> None:
-    """Refuse a plan that cannot be carried out as the registry stands.
+    """Refuse a plan that cannot be carried out in the current state of the registry.
 
     Args:
-        plan: The plan as it would be made now.
-        so_far: What was not done, for the message, such as ``nothing was pushed``.
+        plan: The current plan.
+        so_far: For the message: what was not done, such as ``nothing was pushed``.
 
     Raises:
         IntegrityError: A release tag names other content.
-        ConfigurationError: Configuration or repositories do not allow it.
+        ConfigurationError: The configuration or the repositories do not allow it.
     """
     if plan.occupied:
         raise IntegrityError(
@@ -168,9 +168,9 @@ def write_plan(plan: Plan, path: Path) -> None:
 
 
 def ask_for_approval(plan: Plan, decision: Decision, services: Services) -> tuple[Delivery, ...]:
-    """Tell the notifiers that a plan waits for approval, where nothing but that is missing.
+    """Notify people that a plan waits for approval, if nothing but the approval is missing.
 
-    Each call tells it again: whoever writes a plan for approval wants it approved now.
+    Every call sends the notifications again: whoever writes a plan for approval wants it approved now.
 
     Args:
         plan: The plan, as it was written for approval.
@@ -178,15 +178,15 @@ def ask_for_approval(plan: Plan, decision: Decision, services: Services) -> tupl
         services: The notifiers.
 
     Returns:
-        What became of each notification. Raises nothing.
+        The outcome of each notification. Raises nothing.
     """
     waits = only_approval_is_missing(plan, decision)
     return announce(lambda: _waiting(plan, decision, services) if waits else None, services)
 
 
 def candidate_tag(opened: OpenCandidate) -> str:
-    """The temporary tag of exactly this candidate: its name, and the beginning of its digest."""
-    # Cut before the digest, as the tags that pin withdrawn images are: a tag has at most 128 characters.
+    """Return the temporary tag of exactly this candidate, from its name and the beginning of its digest."""
+    # A tag has at most 128 characters: cut before the digest, as in the tags that pin withdrawn images.
     head = f"candidate-{opened.ref.version}-{opened.ref.build}"[:115]
     return f"{head}-{opened.digest[7:19]}"
 
@@ -228,7 +228,7 @@ def _planned(
                 f"the moving tag {tag} in {name} cannot be moved: the repository is {repository.mutability}; "
                 "exclude the tag there, or let this tool do it with ecr.create_repositories = true"
             )
-    # A release tag's manifest comes before the temporary tag's: it is what customers may have pulled.
+    # A release tag's manifest takes precedence over the temporary tag's: customers may have pulled it.
     right = [stored[tag] for tag in [*tags, temporary] if tag in stored and is_image(stored[tag], image)]
     released = all(tag in stored and is_image(stored[tag], image) for tag in tags)
     state: ImageState = "released" if released else "pushed" if right else "absent"
@@ -268,7 +268,7 @@ def _repository_name(image: ImageRecord, services: Services) -> str:
 
 
 def _waiting(plan: Plan, decision: Decision, services: Services) -> Happened:
-    """A plan lacks nothing but its approval: an approver's turn."""
+    """A plan lacks only its approval: it is an approver's turn."""
     return Happened(
         "waiting",
         plan.version,

@@ -1,8 +1,8 @@
-"""Promote: what QA validated, to the registry that customers pull from, all or nothing.
+"""Promote: brings what QA validated to the registry that customers pull from, all or nothing.
 
-Phase 1 pushes every image under a tag that belongs to this candidate and reads it back. Only when
-all of them are proven, phase 2 sets the release tags, and phase 3 removes the temporary ones. A
-promotion that died is finished by running it again: each phase looks first.
+Phase 1 pushes every image under a tag that belongs to this candidate, and reads it back. Once all of them
+are proven, phase 2 sets the release tags, and phase 3 removes the temporary ones. To finish a promotion
+that died, run it again: each phase first looks at what is done already.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PromoteRequest:
     Attributes:
         candidate: The candidate.
         key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
-        dry_run: Check gate and plan, change nothing.
+        dry_run: Check gate and plan, without changing anything.
     """
 
     candidate: CandidateRef
@@ -64,7 +64,7 @@ class PromotedImage:
         name: Short name.
         repository: Repository.
         digest: Manifest digest that customers pull.
-        config_digest: The identity that QA validated.
+        config_digest: Digest of the config, which identifies the image that QA validated.
         tags: Release tags that name it.
         pushed: Whether this run pushed it.
     """
@@ -82,12 +82,12 @@ class PromotionReport:
     """What a promotion did.
 
     Attributes:
-        plan: What it found.
-        images: Every image as it stands in the registry; empty after a dry run.
+        plan: The plan that it carried out.
+        images: Every image as it is in the registry; empty after a dry run.
         decision: What the gate said.
         changed: Whether anything had to be done.
         attestation: File name of the promotion attestation.
-        seconds: Time from the first request to the last.
+        seconds: Seconds from the first request to the last.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
 
@@ -101,7 +101,7 @@ class PromotionReport:
 
 
 def _happened(_: PromoteRequest, report: PromotionReport, __: Services) -> Happened | None:
-    """Customers can pull it; nothing to tell where it was promoted before."""
+    """Customers can pull it; nothing to report if it was promoted before."""
     if not report.changed:
         return None
     plan = report.plan
@@ -128,7 +128,7 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         GateRefused: The gate is shut; ``reasons`` has every unmet condition.
         IntegrityError: The candidate was altered, a release tag names other content, or the
             registry does not hold what QA validated.
-        ConfigurationError: No such candidate, no images in it, no key, or a repository that is missing.
+        ConfigurationError: No such candidate, no images in it, no key, or a missing repository.
         RemoteError: Share, daemon or registry failed, after the retries.
         LeaseHeld: Another promotion of this candidate is running.
     """
@@ -163,7 +163,7 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         pushing = time.monotonic()
         proven = push_all(opened, plan, lease, journal, services)
         told = pushed_claim(sum(i.push_bytes for i in plan.images), time.monotonic() - pushing)
-        # A revocation, another release or a scan during the push still counts: no tag is set so far.
+        # No tag is set yet, so a revocation, another release or a scan during the push still counts.
         services.refresh_trust()
         opened = reopen(opened)
         now, facts = make_plan(opened, services)
@@ -189,11 +189,11 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
 
 
 def recorded_promotion(opened: OpenCandidate, plan: Plan) -> str:
-    """Return the file name of the attestation of a complete promotion; empty where something is to do.
+    """Return the file name of the attestation of a complete promotion; empty if something is left to do.
 
     Args:
         opened: The candidate.
-        plan: What promoting it would do now.
+        plan: The current plan.
     """
     recorded = promotion_attestation(opened) if plan.done else None
     return recorded if recorded and _is_recorded(plan, promoted_digests(opened)) else ""
@@ -234,7 +234,7 @@ def _claim(
     pushers = {str(image["pushedByRun"]) for image in found}
     predicate = {
         "registry": plan.registry,
-        # That of the last look: the trust document may have moved on during the push.
+        # From the last look, since the trust document may have changed during the push.
         "policy": policy_digest(services.policy, services.trusted_keys),
         **services.trust.claim,
         "images": found,
@@ -250,7 +250,7 @@ def _claim(
 
 
 def _require_released(cleared: Clearance, opened: OpenCandidate, services: Services) -> None:
-    """Read every tag once more: the last word is the registry's."""
+    """Read every tag once more, to see that the registry shows what was set."""
     wanted = {planned.name: stored.digest for planned, stored in cleared}
 
     def attempt() -> None:
@@ -260,7 +260,7 @@ def _require_released(cleared: Clearance, opened: OpenCandidate, services: Servi
             raise RemoteError(
                 f"{left[0].repository}: the release tags were set, but the registry does not show them",
                 hint="someone else changed the repository meanwhile; run the promotion again",
-                retryable=True,  # or the answer was from before
+                retryable=True,  # the answer may be out of date
             )
 
     services.retry(f"see the release tags of {opened.ref}", attempt)

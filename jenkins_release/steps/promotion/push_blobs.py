@@ -1,8 +1,7 @@
-"""The way without a Docker daemon: blobs from the share to the registry, and a manifest around them.
+"""Pushes without a Docker daemon: sends blobs from the share to the registry, and then the manifests.
 
-Only blobs that the repositories lack are read. Every byte that is sent was proven before the
-registry is told to keep it. Blobs become no image by themselves: customers see nothing of them
-until a manifest names them.
+Only blobs that the repositories lack are read, and each is proven before the registry is told to keep it.
+Customers see nothing of a blob until a manifest names it.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class DirectPusher:
         except LayersNotFound as error:
             if name in self._again:
                 raise
-            # A registry may have let go of a blob that no image names (ECR API, LayersNotFoundException).
+            # A registry may drop a blob that no image names (ECR API, LayersNotFoundException).
             self._again.add(name)
             _log.warning("%s: %s; sending its layers again", name, error)
             self._missing.forget(name)
@@ -75,7 +74,7 @@ class DirectPusher:
             return self.push(push)
 
     def clean(self, push: ImagePush) -> None:
-        """Nothing is left anywhere."""
+        """Do nothing: this way leaves nothing outside the registry."""
 
     def __enter__(self) -> DirectPusher:
         return self
@@ -84,7 +83,7 @@ class DirectPusher:
         self._sender.close()
 
     def _jobs(self, pushes: Sequence[ImagePush]) -> list[Job]:
-        """Return what has to be sent where, the largest first; each content once."""
+        """Return each content that has to be sent, once, with its repositories; the largest first."""
         wanted: dict[tuple[str, str], tuple[BlobContent, list[str]]] = {}
         for push in pushes:
             contents = [layer_content(push.record, layer) for layer in push.record.layers]

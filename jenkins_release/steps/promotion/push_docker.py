@@ -1,4 +1,4 @@
-"""The way through a Docker daemon: load, tag, push, and remove what was not there before."""
+"""Pushes with a Docker daemon: loads, tags, pushes, and removes what was not there before."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DockerPusher:
         """
         images = [push.record for push in pushes]
         archives = {image.archive for image in images}
-        # An archive brings all its images along, also those that need no push.
+        # An archive loads all its images, also those that need no push.
         for image in self._opened.record.images:
             if image.archive in archives:
                 try:
@@ -50,13 +50,13 @@ class DockerPusher:
         load_images(self._opened, images, self._services)
 
     def push(self, push: ImagePush) -> str:
-        """Tag and push with a fresh login; return the digest that the registry named."""
+        """Tag and push with a fresh login, and return the digest that the registry reported."""
         self._tagged.add(push.target)
         self._services.engine.tag(push.record.reference, push.target)
         return self._services.engine.push(push.target, self._services.registry.login())
 
     def clean(self, push: ImagePush) -> None:
-        """Remove the registry's name from the daemon; a run that died may have left it there."""
+        """Remove the image's registry tag from the daemon, even if a run that died left it there."""
         self._untag(push.target, ours=push.target in self._tagged)
 
     def __enter__(self) -> DockerPusher:
@@ -67,11 +67,11 @@ class DockerPusher:
             self._untag(reference)
 
     def _untag(self, reference: str, *, ours: bool = True) -> None:
-        """Clean up on the daemon; a failure there must not hide how the promotion ended."""
+        """Remove a tag from the daemon. A failure must not hide how the promotion ended."""
         try:
             self._services.engine.untag(reference)
         except ReleaseError as error:
-            # Of what this run did not make nobody knows that it is there, nor that a daemon is.
+            # If this run did not make it, neither the tag nor a daemon need exist.
             told = "stays" if ours else "may be"
             level = logging.WARNING if ours else logging.DEBUG
             _log.log(level, "%s %s on the Docker daemon: %s", reference, told, error)

@@ -1,4 +1,4 @@
-"""What a promotion with the registry engine will send, before it does."""
+"""Counts in advance what a promotion will send."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jenkins_release.steps.promotion.missing_blobs import MissingBlobs
 def count_push_bytes(
     images: Sequence[PlannedImage], records: Sequence[ImageRecord], services: Services
 ) -> tuple[PlannedImage, ...]:
-    """Say of each image how many bytes will be sent.
+    """Return the images with the number of bytes that will be sent for each.
 
-    Exact where the compressed digest of every layer was recorded at the export: what a repository
-    holds, and what can be mounted into it, is not sent. Without recorded digests, and with a Docker
-    daemon, which compresses layers in its own way, it is the size of the layers in the archive.
+    It is exact if the compressed digest of every layer was recorded at the export: what a repository holds,
+    and what can be mounted into it, is not sent. Without recorded digests, or with a Docker daemon, which
+    compresses layers itself, it is the size of the layers in the archive.
 
     Args:
         images: The plan's images.
@@ -56,6 +56,6 @@ def count_push_bytes(
 
 
 def _known(record: ImageRecord) -> dict[str, int]:
-    """Return the blobs of an image whose digests are known: digest to bytes, each once."""
+    """Return the blobs of an image whose digests are known, as a map of digest to size in bytes."""
     contents = [config_content(record), *(layer_content(record, layer) for layer in record.layers)]
     return {content.blob: content.blob_size for content in contents if content.blob}

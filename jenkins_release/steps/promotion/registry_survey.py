@@ -1,7 +1,7 @@
-"""What the registry holds of a product: asked for all repositories at a time, in few calls.
+"""Reads what the registry holds of a product, in few calls.
 
-A product may have forty images, each in a repository of its own, and the registry may be far away:
-one call describes all repositories, and each of them takes two more, which overlap.
+A product may have forty images, each in its own repository, and the registry may be far away. One call
+describes all repositories, and two more read each of them, several repositories at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Held:
     Attributes:
         repository: The repository; None if there is none.
         tags: Every tag in it, sorted.
-        images: Those of the images asked for that are there, by reference.
+        images: The images that it holds of those asked for, by reference.
     """
 
     repository: Repository | None = None
@@ -32,7 +32,7 @@ class Held:
 
 
 def survey(names: Sequence[str], references: Sequence[str], services: Services) -> dict[str, Held]:
-    """Look at repositories.
+    """Read what repositories hold.
 
     Args:
         names: The repositories.
@@ -40,10 +40,10 @@ def survey(names: Sequence[str], references: Sequence[str], services: Services) 
         services: The registry.
 
     Returns:
-        What is held, by repository, for each name.
+        What each of the repositories holds, by name.
 
     Raises:
-        IntegrityError: A manifest is not what its digest says.
+        IntegrityError: A manifest does not match its digest.
         RemoteError: The registry failed, after the retries.
     """
     wanted = list(dict.fromkeys(names))

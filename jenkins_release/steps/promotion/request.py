@@ -1,4 +1,4 @@
-"""Request: who asks for a release, signed, so that nobody else's name in a plan lets them approve it."""
+"""Request: signs who asks for a release, so that they cannot approve it under another name."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from jenkins_release.steps.promotion.plan import make_plan
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """Asking for the release of a candidate.
+    """A request to release a candidate.
 
     Attributes:
         candidate: The candidate.
-        key: URI of the request key; ``signing.request_key`` by default. A person's key asks in its owner's
-            name, a notary's in that of the user who started the Jenkins build.
+        key: URI of the request key; ``signing.request_key`` by default. With a person's key, its owner asks;
+            with a notary's, the user who started the Jenkins build.
     """
 
     candidate: CandidateRef
@@ -31,12 +31,12 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class PlanRequestReport:
-    """A plan that somebody asks for.
+    """A plan that was requested.
 
     Attributes:
         plan: The plan.
         decision: What the gate says to it.
-        file: File name of the attestation; of the earlier one if the same person asked for this plan before
+        file: File name of the attestation; of the earlier one if the same person requested this plan before
             with the same key.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
@@ -48,11 +48,11 @@ class PlanRequestReport:
 
 
 def request_plan(request: PlanRequest, services: Services) -> PlanRequestReport:
-    """Make a plan and record, signed, who asks for it.
+    """Make a plan, and sign and record who asks for it.
 
     Raises:
         ConfigurationError: No such candidate, or a key that the gate would not count.
-        GateRefused: The key does not speak for who asks.
+        GateRefused: The key may not sign for the person who asks.
         IntegrityError: The candidate was altered.
         RemoteError: Share or registry failed, after the retries.
     """
@@ -60,7 +60,7 @@ def request_plan(request: PlanRequest, services: Services) -> PlanRequestReport:
 
 
 def ask_for_plan(request: PlanRequest, services: Services) -> tuple[PlanRequestReport, OpenCandidate]:
-    """Do the same, and return the candidate as well, to be compared with a later look."""
+    """Do the same as :func:`request_plan`, and also return the candidate, to compare a later look with."""
     signer = services.signer("request", request.key)
     requester = speaker("requester", services.user(), "request", signer, services)
     opened = open_candidate(request.candidate, services)

@@ -1,4 +1,4 @@
-"""Status: the state of a promotion, from the registry and the share alone."""
+"""Status: derives the state of a promotion from the registry and the share alone."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class PromotionStatus:
     """The state of a promotion.
 
     Attributes:
-        plan: What the registry holds now.
+        plan: The current plan, which shows what the registry holds.
         decision: What the gate says.
-        state: ``not started``: no image is there; ``pushing``: some are; ``pushed``: all are, no
-            release tag is set; ``tagging``: some release tags are; ``released``: all are;
-            ``recorded``: and the promotion attestation stands on the share; ``withdrawn``: the
-            release was taken back, and no new promotion of the candidate is on its way.
-        attestation: File name of the promotion attestation, or an empty string.
-        journal: What the runs noted, oldest first; information, nothing of the above rests on it.
+        state: ``not started``: no image is pushed; ``pushing``: some are; ``pushed``: all are, but no
+            release tag is set; ``tagging``: some release tags are set; ``released``: all are;
+            ``recorded``: the promotion attestation is on the share, too; ``withdrawn``: the
+            release was withdrawn, and no new promotion of the candidate is under way.
+        attestation: File name of the promotion attestation; empty if there is none.
+        journal: What the runs noted, oldest first. For information: nothing above depends on it.
     """
 
     plan: Plan
@@ -46,7 +46,7 @@ def promotion_status(ref: CandidateRef, services: Services) -> PromotionStatus:
 
     Raises:
         ConfigurationError: No such candidate.
-        IntegrityError: The candidate or a manifest in the registry is not what it should be.
+        IntegrityError: The candidate was altered, or a manifest in the registry does not match its digest.
         RemoteError: Share or registry failed, after the retries.
     """
     opened = open_candidate(ref, services)
@@ -61,10 +61,10 @@ def promotion_status(ref: CandidateRef, services: Services) -> PromotionStatus:
 
 
 def promotion_attestation(opened: OpenCandidate) -> str | None:
-    """Return the file name of the promotion attestation that holds, or None.
+    """Return the file name of the promotion attestation that is in force; None if none is.
 
-    It is the last one by a trusted key, unless the release was withdrawn or retired after it, or the policy
-    does not allow it.
+    It is the last one by a trusted key, unless the release was later withdrawn or retired, or the policy does
+    not allow it.
     """
     evidence = opened.evidence
     last = evidence.of(PROMOTION, WITHDRAWAL, RETIREMENT)[-1:]
