@@ -1,1 +1,1 @@
-"""Publishing installers to the release area."""
+"""Publishes installers to the release area."""

@@ -1,9 +1,9 @@
-"""Publish: the installers of a validated candidate to the release area, all or nothing.
+"""Publish: copies the installers of a validated candidate to the release area, all or nothing.
 
-Everything is copied into a staging folder, read back there and compared with what QA validated, and
-renamed into place in one step. Then all of it is read once more, at its place, and only after that look
-the publication is signed. A publication that died is finished by running it again: what was signed and is
-as it was signed is success, what was not signed is written anew.
+Everything is copied into a staging folder, read back and compared with what QA validated, and renamed into
+place in one step. Then all of it is read again in its place, and only after that is the publication signed.
+To finish a publication that died, run it again: a signed and unaltered release is accepted, and anything that
+was not signed is written again.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class PublishRequest:
 
     Attributes:
         candidate: The candidate.
-        setup_zip: The zip with which customers deploy the images, where the candidate does not hold it.
+        setup_zip: The zip with which customers deploy the images; None if the candidate has it.
         key: URI of the promotion key; ``signing.promotion_key`` by default; a dry run needs none.
-        dry_run: Check everything, tell what would be published, change nothing.
+        dry_run: Check everything and report what would be published, without changing anything.
     """
 
     candidate: CandidateRef
@@ -75,7 +75,7 @@ class PublicationReport:
         candidate: The candidate.
         location: The release's folder in the release area.
         files: Its files.
-        copied: Bytes that the server of the shares copied by itself.
+        copied: Bytes that the file server copied by itself.
         decision: What the gate said.
         changed: Whether anything had to be done.
         unprotected: Files that the server does not let this user make read-only.
@@ -95,7 +95,7 @@ class PublicationReport:
 
 
 def _happened(_: PublishRequest, report: PublicationReport, __: Services) -> Happened | None:
-    """Support can upload it; nothing to tell where it was published before."""
+    """Support can upload it; nothing to report if it was published before."""
     if not report.changed:
         return None
     return Happened(
@@ -119,12 +119,12 @@ def publish_release(request: PublishRequest, services: Services) -> PublicationR
     """Publish the installers of a candidate, or finish a publication that died.
 
     Raises:
-        ConfigurationError: No such candidate, nothing to publish in it, no key, no release area.
-        GateRefused: The gate is shut, or a setup zip goes with images that are not promoted.
-        IntegrityError: The candidate was altered, a file is not what QA validated, or another release
-            of the version is published: that is never overwritten. Or what became visible was altered:
-            it is taken out of sight, and not signed.
-        RemoteError: A share failed, after the retries, or has no room.
+        ConfigurationError: No such candidate, nothing to publish in it, no key, or no release area.
+        GateRefused: The gate is shut, or there is a setup zip but the images are not promoted.
+        IntegrityError: The candidate was altered; a file is not what QA validated; another release of the
+            version is published, which is never overwritten; or the new release was altered once it was
+            visible, and was hidden again instead of signed.
+        RemoteError: A share failed, after the retries, or is full.
         LeaseHeld: Another publication of the version, or a promotion of the candidate, is running.
     """
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
@@ -181,11 +181,10 @@ def publish_release(request: PublishRequest, services: Services) -> PublicationR
 def _find(
     opened: OpenCandidate, sources: Sequence[SourceFile], area: ReleaseArea, services: Services
 ) -> FoundRelease | None:
-    """Read what is published of the version; None if nothing is.
+    """Read the published release of the version; None if there is none.
 
     Raises:
-        IntegrityError: It is something else than would be published, or ``release.json`` is not the one
-            that was signed.
+        IntegrityError: It is not what would be published, or ``release.json`` is not the one that was signed.
     """
     version = opened.ref.version
     found = services.retry(f"look for {area.shown(version)}", read_published, version, area)
@@ -194,7 +193,7 @@ def _find(
     check_record(found, opened, sources, area)
     signed = _signed(opened)
     if signed and signed[-1].statement.subjects.get(RELEASE) != found.digest.removeprefix("sha256:"):
-        # Who published it, when and in which build would be anybody's word.
+        # Nothing would prove who published it, when, and in which build.
         raise IntegrityError(
             f"{area.shown(version, RELEASE)} is not what was published of {opened.ref}: "
             f"{signed[-1].file} names another one",
@@ -237,7 +236,7 @@ def _publish(
 
     def attempt() -> _Made:
         nonlocal opened
-        # An attempt before may have lost the answer to the last step, and the share with it.
+        # An earlier attempt may have published it, and only the answer was lost.
         found = read_published(version, area) if made else None
         if found is not None and (mine := made.get(found.data)):
             _log.warning("%s is already visible: only the answer was lost", area.shown(version))
@@ -245,7 +244,7 @@ def _publish(
         _check_space(sources, area, services)
         with area.stage(version) as staging:
             copied = sum(copy_file(source, opened, staging, services) for source in sources)
-            # A revocation or a withdrawal during the copy still counts: nothing is visible so far.
+            # Nothing is visible yet, so a revocation or a withdrawal during the copy still counts.
             services.refresh_trust()
             opened = reopen(opened)
             decision = _require_may_publish(opened, sources, services)
@@ -261,12 +260,12 @@ def _publish(
 
 
 def _clear(found: FoundRelease, area: ReleaseArea, services: Services) -> None:
-    """Make room for a release that is there, complete and unsigned: a publication died, or it is forged.
+    """Set aside a complete but unsigned release: a publication died before it was signed, or it is forged.
 
-    The files are those that will be published. Nothing proves who published them, when and in which build.
+    It has the files that will be published, but nothing proves who published them, when, and in which build.
 
     Raises:
-        IntegrityError: The files are others; they are taken out of sight.
+        IntegrityError: It has other files, and was hidden.
         RemoteError: The release area failed, after the retries.
     """
     _look_again(found, area, services)
@@ -277,12 +276,13 @@ def _clear(found: FoundRelease, area: ReleaseArea, services: Services) -> None:
 
 
 def _look_again(made: FoundRelease, area: ReleaseArea, services: Services) -> None:
-    """Read what has become visible, and take it out of sight if it is anything but what was written.
+    """Read the release that became visible, and hide it if it differs from what was written.
 
-    Whoever can write to the release area could change the folder until it was renamed, and since.
+    Whoever can write to the release area could have changed the folder at any time, before and after the
+    rename.
 
     Raises:
-        IntegrityError: It is something else. The message says where it is now.
+        IntegrityError: It differs. The message says where it is now.
         RemoteError: The release area failed, after the retries; nothing is signed.
     """
     problems = altered_files(made, area, services)
@@ -340,7 +340,7 @@ def _write_records(made: FoundRelease, staging: Staging) -> None:
 def _protect(
     version: str, record: PublishedRelease, area: ReleaseArea, services: Services
 ) -> tuple[str, ...]:
-    """Make every file read-only; return those where the server does not let us."""
+    """Make every file read-only, and return those for which the server does not allow it."""
     left = []
     for path in (*(file.path for file in record.files), CHECKSUMS, RELEASE):
         full = f"{area.folder(version)}/{path}"
@@ -348,17 +348,17 @@ def _protect(
             if not services.retry(f"protect {full}", area.share.protect, full):
                 left.append(path)
         except PathNotFound:
-            left.append(path)  # whoever looks next will miss it
+            left.append(path)  # the next check reports that it is missing
     return tuple(left)
 
 
 def _signed(opened: OpenCandidate) -> list[Counted]:
-    """Return the publications that count, withdrawn since or not."""
+    """Return the publications that count, whether withdrawn since or not."""
     return opened.evidence.of(PUBLICATION)
 
 
 def _recorded(opened: OpenCandidate, found: FoundRelease) -> str:
-    """Return the file name of the publication attestation that holds for a release; empty for none."""
+    """Return the file name of the attestation that proves a release is published; empty for none."""
     evidence = opened.evidence
     last = evidence.of(PUBLICATION)[-1:]
     if not last or last[0].statement.sequence < evidence.latest(WITHDRAWAL):

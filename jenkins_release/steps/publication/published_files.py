@@ -1,4 +1,4 @@
-"""Files of a published release: what goes there, how it gets there, and whether it is still that."""
+"""The files of a published release: chooses them, copies them, and checks that they are unaltered."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class SourceFile:
     """A file that will be published.
 
     Attributes:
-        record: What it will be in the release area.
-        origin: Its path in the candidate; empty for a setup zip of this machine.
-        data: The bytes of that setup zip, as they were proven.
+        record: Its entry in ``release.json``.
+        origin: Its path in the candidate; empty for a setup zip from this machine.
+        data: The proven bytes of that setup zip.
     """
 
     record: PublishedFile
@@ -45,11 +45,11 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class FoundRelease:
-    """A release that is published.
+    """A release as found in the release area.
 
     Attributes:
         data: The bytes of ``release.json``.
-        record: What they say.
+        record: Their content.
     """
 
     data: bytes
@@ -62,16 +62,16 @@ class FoundRelease:
 
 
 def files_to_publish(opened: OpenCandidate, setup_zip: Path | None, services: Services) -> list[SourceFile]:
-    """Return what is published of a candidate, sorted by path.
+    """Return the files of a candidate that are to be published, sorted by path.
 
     Args:
         opened: The candidate.
-        setup_zip: The zip with which customers deploy the images, where the candidate does not hold it.
+        setup_zip: The zip with which customers deploy the images; None if the candidate has it.
         services: Keys and time, to prove that zip.
 
     Raises:
         ConfigurationError: There is nothing to publish, two setup zips, or one without images.
-        IntegrityError: The setup zip is not that of the promoted images.
+        IntegrityError: The setup zip is not for the promoted images.
     """
     record = opened.record
     found = []
@@ -117,8 +117,8 @@ def _setup_zip(path: Path, opened: OpenCandidate, services: Services) -> SourceF
 def _require_of(opened: OpenCandidate, proof: SetupProof, where: str) -> None:
     """Refuse a setup zip of another candidate, or of other images than its promotion on the share names.
 
-    What the zip's own attestations say of a promotion is the promotion key's word: the promotion on the share
-    is held against the policy.
+    The zip's own attestations only prove what the promotion key signed. The promotion on the share also has
+    to meet the policy.
     """
     if proof.release.digest != opened.digest:
         raise IntegrityError(
@@ -140,10 +140,10 @@ def _require_of(opened: OpenCandidate, proof: SetupProof, where: str) -> None:
 def prove_published_setup(
     found: FoundRelease, opened: OpenCandidate, area: ReleaseArea, services: Services
 ) -> None:
-    """Prove the setup zip that is published, unless it is the candidate's own, which QA validated.
+    """Prove the published setup zip, unless it is the candidate's own, which QA validated.
 
     Raises:
-        IntegrityError: It is not that of the promoted images, or no attestation names its files.
+        IntegrityError: It is not for the promoted images, or no attestation names its files.
         RemoteError: The release area failed, after the retries.
     """
     version = found.record.version
@@ -170,10 +170,10 @@ def _read_whole(area: ReleaseArea, version: str, file: PublishedFile) -> bytes:
 
 
 def read_published(version: str, area: ReleaseArea) -> FoundRelease | None:
-    """Read what is published of a version, None if nothing is.
+    """Read the published release of a version; None if there is none.
 
     Raises:
-        IntegrityError: The folder is there, and ``release.json`` in it is missing, no record, or that of
+        IntegrityError: The folder exists, but its ``release.json`` is missing, not a valid record, or that of
             another release.
     """
     if not area.exists(version):
@@ -193,7 +193,7 @@ def check_record(
 ) -> None:
     """Check that ``release.json`` names this candidate and exactly the files that would be published.
 
-    Who published it, when and in which build is not compared: only a signature proves that.
+    Who published it, when, and in which build is not compared, since only a signature proves that.
 
     Raises:
         IntegrityError: Another candidate or other files are published.
@@ -221,10 +221,10 @@ def check_record(
 
 
 def check_files(found: FoundRelease, area: ReleaseArea, services: Services) -> None:
-    """Read a published release again, and check that all of it is as ``release.json`` records it.
+    """Read a published release, and check that every file is as ``release.json`` records it.
 
     Raises:
-        IntegrityError: A file was altered, is missing, or does not belong there; ``reasons`` has every one.
+        IntegrityError: A file was altered, is missing, or does not belong there; ``reasons`` lists them all.
         RemoteError: The release area failed, after the retries.
     """
     problems = altered_files(found, area, services)
@@ -237,9 +237,9 @@ def check_files(found: FoundRelease, area: ReleaseArea, services: Services) -> N
 
 
 def altered_files(found: FoundRelease, area: ReleaseArea, services: Services) -> list[str]:
-    """Read a published release again and say what is not as ``release.json`` records it.
+    """Read a published release, and return how it differs from what ``release.json`` records.
 
-    ``release.json`` is compared too, byte for byte, and nothing else may be in the folder.
+    ``release.json`` itself is compared byte for byte, and the folder may contain nothing else.
 
     Raises:
         RemoteError: The release area failed, after the retries.
@@ -275,12 +275,12 @@ def altered_files(found: FoundRelease, area: ReleaseArea, services: Services) ->
 def misplaced_files(
     releases: Sequence[FoundRelease], area: ReleaseArea, services: Services
 ) -> dict[str, dict[str, str]]:
-    """List the folders of published releases, and say what is missing, too much, or has another size.
+    """List the folders of published releases, and find files that are missing, extra, or of another size.
 
-    No file is read: one of the same name and size is not told from the one that was published.
+    Files are not read, so a replaced file of the same name and size goes unnoticed.
 
     Returns:
-        By version, path to what is wrong with it.
+        For each version, a map of path to problem.
 
     Raises:
         RemoteError: The release area failed, after the retries.
@@ -318,7 +318,7 @@ def misplaced_files(
 
 
 def _records(found: FoundRelease) -> dict[str, bytes]:
-    """Return the files beside those that customers download, as they have to be."""
+    """Return the expected bytes of the files that accompany those that customers download."""
     return {CHECKSUMS: release_checksum_lines(found.data, found.record.files), RELEASE: found.data}
 
 
@@ -335,16 +335,15 @@ def _list_each(share: Share, paths: Sequence[str]) -> Sequence[Listed]:
 
 
 def copy_file(source: SourceFile, opened: OpenCandidate, staging: Staging, services: Services) -> int:
-    """Copy a file into the release area, and compare what stands there with what was validated.
+    """Copy a file into the release area, read it back, and compare it with what was validated.
 
-    The server copies it by itself where both shares are on one server; then, and through the wire too,
-    it is read back from the destination.
+    If both shares are on the same server, the server copies it by itself.
 
     Returns:
         Bytes that the server copied by itself.
 
     Raises:
-        IntegrityError: What stands there is something else; nothing is visible so far.
+        IntegrityError: The copy differs; nothing is visible yet.
         RemoteError: A share failed.
     """
     file = source.record

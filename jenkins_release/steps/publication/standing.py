@@ -1,7 +1,7 @@
-"""Whether a release is what was published, and was not taken back since.
+"""Decides whether a published release is in force: it is what was published, and was not withdrawn since.
 
-What cannot be read or proven is not in force: nothing is shown or served to customers because
-the evidence against it is gone.
+What cannot be read or proven is not in force. So removing the evidence against a release does not bring it
+back to customers.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from jenkins_release.steps.release.releases import release_of
 def require_published(
     found: FoundRelease, opened: OpenCandidate, services: Services, *, if_withdrawn: str
 ) -> None:
-    """Refuse a release that is not what a publication attestation names, or that was withdrawn since.
+    """Refuse a release that no publication attestation names, or that was withdrawn since.
 
-    ``release.json`` is not signed: what makes it believable is the attestation, which names its digest.
+    ``release.json`` is not signed. The attestation, which names its digest, proves it.
 
     Args:
-        found: What stands in the release area.
+        found: The release in the release area.
         opened: The candidate that it names.
         services: Keys and release area.
-        if_withdrawn: What to do about a withdrawn release.
+        if_withdrawn: Hint for the error about a withdrawn release.
 
     Raises:
-        GateRefused: It was withdrawn, something speaks against it, or the policy does not allow it.
-        IntegrityError: The candidate was altered, or the release is not what was published of it.
+        GateRefused: It was withdrawn, there is an objection to it, or the policy does not allow it.
+        IntegrityError: The candidate was altered, or the release is not what was published from it.
     """
     require_believed(opened)
     evidence = opened.evidence
@@ -56,10 +56,10 @@ def require_published(
 
 
 def require_recorded(found: FoundRelease, opened: OpenCandidate, services: Services) -> None:
-    """Refuse a ``release.json`` that is not the one that was signed, file by file as QA validated.
+    """Refuse a ``release.json`` that was not signed, or whose files are not those that QA validated.
 
     Raises:
-        IntegrityError: No publication attestation names it, or it names other files than the candidate.
+        IntegrityError: No publication attestation names it, or its files differ from the candidate's.
     """
     publications = opened.evidence.of(PUBLICATION)
     last = publications[-1].statement if publications else None
@@ -81,10 +81,10 @@ def require_recorded(found: FoundRelease, opened: OpenCandidate, services: Servi
 
 
 def require_intact(ref: CandidateRef, services: Services) -> None:
-    """Read a whole release in the release area, and refuse it unless every file is the one that was signed.
+    """Read a whole release in the release area, and refuse it unless it is exactly what was signed.
 
     Raises:
-        IntegrityError: It is gone, or a file was altered, is missing or does not belong there.
+        IntegrityError: It is gone, or a file was altered, is missing, or does not belong there.
         RemoteError: A share failed, after the retries.
     """
     area, version = services.releases, ref.version
@@ -98,7 +98,7 @@ def require_intact(ref: CandidateRef, services: Services) -> None:
 
 
 def _other_files(record: PublishedRelease, opened: OpenCandidate, shown: str) -> list[str]:
-    """Name the published files that have another size or hash than the candidate's of that name."""
+    """Return the published files whose size or hash differs from the candidate's file of the same name."""
     known = {i.name: opened.record.file(i.path) for i in opened.record.installers}
     return [
         f"{shown} has {file.path} with {file.size} bytes and SHA-256 {file.sha256}, "
@@ -111,11 +111,11 @@ def _other_files(record: PublishedRelease, opened: OpenCandidate, shown: str) ->
 
 @dataclass(frozen=True)
 class ReleaseStanding:
-    """Whether customers may have a published release.
+    """Whether customers may get a published release.
 
     Attributes:
-        withdrawn: Why it was taken back; empty if it was not.
-        unproven: Why nobody can tell; empty if it is proven.
+        withdrawn: That it was withdrawn, by whom and why; empty if it was not.
+        unproven: Why it cannot be proven to be in force; empty if it can.
         opened: Its candidate; None if that cannot be read.
     """
 
@@ -125,7 +125,7 @@ class ReleaseStanding:
 
     @property
     def in_force(self) -> bool:
-        """Whether it is proven that it was published, and was not withdrawn since."""
+        """Whether it is proven that it was published and not withdrawn since."""
         return not self.withdrawn and not self.unproven
 
 
@@ -134,12 +134,12 @@ def standings(
     services: Services,
     known: Mapping[str, OpenCandidate | ReleaseError] = MappingProxyType({}),
 ) -> dict[str, ReleaseStanding]:
-    """Say of each of some published releases how it stands; what is wrong with one is told of that one.
+    """Return the standing of several published releases; a problem with one does not affect the others.
 
     Args:
-        found: Version to what is said to be published of it.
+        found: Version to its release, as found.
         services: Share, keys, registry and release area.
-        known: Version to its candidate, or to why it cannot be read, where this look has read it already.
+        known: Version to its candidate, or to why that cannot be read, if it was read in this look already.
 
     Raises:
         RemoteError: Share or registry failed, after the retries.
@@ -158,9 +158,12 @@ def standings(
 def pinned_in_registry(
     candidates: Sequence[OpenCandidate | None], services: Services
 ) -> dict[CandidateRef, str]:
-    """Say which candidates the registry remembers as withdrawn, though no withdrawal is on the share.
+    """Find candidates that a tag in the registry marks as withdrawn, though the share has no withdrawal.
 
-    Only tags are listed: reading an image would count as a pull.
+    Only tags are listed, since reading an image would count as a pull.
+
+    Returns:
+        Candidate to what shows its withdrawal.
 
     Raises:
         RemoteError: The registry failed, after the retries.
@@ -211,12 +214,12 @@ def _standing(
 
 
 def is_withdrawn(evidence: Evidence) -> bool:
-    """Whether what was published of a candidate was taken back since."""
+    """Whether a published candidate was withdrawn since its last publication."""
     return evidence.latest(WITHDRAWAL) > evidence.latest(PUBLICATION)
 
 
 def withdrawn_error(found: Sequence[tuple[CandidateRef, Counted]], hint: str) -> GateRefused:
-    """Return the refusal of a release of which every build was withdrawn."""
+    """Return the error for a release whose builds were all withdrawn."""
     reasons = []
     for ref, withdrawal in found:
         said = withdrawal.statement.extension
@@ -225,10 +228,10 @@ def withdrawn_error(found: Sequence[tuple[CandidateRef, Counted]], hint: str) ->
 
 
 def require_believed(opened: OpenCandidate) -> None:
-    """Refuse a candidate that was altered, or against which something speaks.
+    """Refuse a candidate that was altered, or to which there is an objection.
 
     Raises:
-        GateRefused: A failing verdict or a withdrawal that no trusted key signed.
+        GateRefused: It has a failing verdict or a withdrawal that no trusted key signed.
         IntegrityError: It was altered.
     """
     opened.require_unaltered()

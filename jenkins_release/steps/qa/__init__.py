@@ -1,1 +1,1 @@
-"""QA: the signed verdict, its test results, and taking it back."""
+"""QA: signs a verdict with its test results, and revokes it."""

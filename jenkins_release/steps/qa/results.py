@@ -1,4 +1,4 @@
-"""The test results that a verdict rests on: finding and reading the JUnit reports of a test run."""
+"""Finds and reads the JUnit reports of a test run, on which a verdict is based."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _HINT = "give files or patterns as for Jenkins' junit step, such as '**/TEST-*.x
 
 
 def read_results(given: Path | Sequence[str | Path], newer_than: Path | None = None) -> TestResults:
-    """Read the reports of a test run as one.
+    """Read the reports of a test run, and combine them.
 
     Args:
-        given: Files and patterns, relative to the current directory. A text may hold several, with
-            commas between them; ``**`` stands for any folders, as in Ant and Jenkins.
-        newer_than: A file from before the test run; an older report is that of another run.
+        given: Files and patterns, relative to the current directory. A string may hold several, separated
+            by commas; ``**`` matches any folders, as in Ant and Jenkins.
+        newer_than: A file from before the test run; a report that is older than it is from another run.
 
     Raises:
-        ConfigurationError: A pattern that no file matches, more than :data:`MAX_REPORTS` files, one that
-            cannot be read, is no report, or is older than it may be.
+        ConfigurationError: No file matches a pattern, more than :data:`MAX_REPORTS` files match, or a file
+            cannot be read, is not a report, or is too old.
     """
     files = _found(given, needed=True)
     if len(files) > MAX_REPORTS:
@@ -37,7 +37,7 @@ def read_results(given: Path | Sequence[str | Path], newer_than: Path | None = N
 
 
 def remove_results(given: Path | Sequence[str | Path]) -> list[Path]:
-    """Remove what an earlier test run left, so that nobody takes it for the results of the next one.
+    """Remove the reports of an earlier test run, so that they are not taken for those of the next one.
 
     Args:
         given: Files and patterns, as for :func:`read_results`.
@@ -68,7 +68,7 @@ def _files(given: str | Path, *, needed: bool) -> Iterator[Path]:
         return
     for pattern in filter(None, (piece.strip() for piece in str(given).split(","))):
         whole = f"{pattern}**" if pattern.endswith("/") else pattern
-        # Path.glob takes no absolute pattern.
+        # Path.glob does not accept absolute patterns.
         found = sorted(map(Path, glob.iglob(whole, recursive=True, include_hidden=True)))  # noqa: PTH207
         files = [path for path in found if path.is_file()]
         if not files and needed:

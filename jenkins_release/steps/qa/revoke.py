@@ -1,4 +1,4 @@
-"""Revoke: take back the sign-offs of a candidate, signed and with a reason."""
+"""Revoke: signs that a candidate's sign-offs no longer count, and why."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jenkins_release.steps.notices.announce import Happened, announced, by_candi
 
 @dataclass(frozen=True)
 class RevocationRequest:
-    """Taking back every sign-off given so far.
+    """Which candidate's sign-offs to revoke, and why.
 
     Attributes:
         candidate: The candidate.
-        tester: Who revokes; the key's owner by default.
+        tester: Who revokes them; the key's owner by default.
         reason: Why; recorded and shown by the gate.
         key: URI of the tester's key; ``signing.qa_key`` by default.
         dry_run: Check everything, write nothing.
@@ -33,7 +33,7 @@ class RevocationRequest:
 
 
 def _happened(request: RevocationRequest, report: AttestationReport, services: Services) -> Happened | None:
-    """QA took its sign-offs back: nobody's turn but QA's."""
+    """QA revoked its sign-offs: it is QA's turn again."""
     if report.found:
         return None
     ref = report.candidate
@@ -50,7 +50,7 @@ def _happened(request: RevocationRequest, report: AttestationReport, services: S
 
 @announced("qa revoke", by_candidate, _happened)
 def revoke_sign_off(request: RevocationRequest, services: Services) -> AttestationReport:
-    """Take back every sign-off that a candidate has so far; a later pass opens the gate again.
+    """Revoke every sign-off that a candidate has so far; a later pass opens the gate again.
 
     Raises:
         ConfigurationError: No such candidate, no reason, or a key that the gate would not count.

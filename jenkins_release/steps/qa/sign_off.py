@@ -1,4 +1,4 @@
-"""Sign-off: QA's verdict, signed, as an attestation of the candidate."""
+"""Sign-off: adds QA's signed verdict to the candidate's attestations."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class SignOffRequest:
         candidate: The candidate.
         verdict: ``pass`` or ``fail``.
         tester: Who tested; the key's owner by default.
-        results: JUnit reports, a file or several files and patterns; required for a pass.
+        results: JUnit reports: a file, or several files and patterns; required for a pass.
         key: URI of the tester's key; ``signing.qa_key`` by default.
         note: Remark for the record.
-        accept_failures: Why a pass is given although tests failed; recorded. Empty: refused.
+        accept_failures: Why to pass the candidate although tests failed; recorded. If empty, it is refused.
         dry_run: Check everything, write nothing.
-        digest: Digest of the ``candidate.json`` that was tested. Empty: that of the receipt which
+        digest: Digest of the ``candidate.json`` that was tested. If empty, the digest in the receipt that
             loading or fetching left for this user on this machine.
-        without_receipt: Why a pass is given although neither says what was tested; recorded. Empty:
-            refused.
+        without_receipt: Why to pass the candidate although neither says what was tested; recorded. If empty,
+            it is refused.
     """
 
     candidate: CandidateRef
@@ -59,7 +59,7 @@ class SignOffRequest:
 
 
 def _happened(request: SignOffRequest, report: AttestationReport, services: Services) -> Happened | None:
-    """QA gave its verdict: release management's turn, unless it failed or something else is missing."""
+    """QA gave its verdict: it is release management's turn, unless it failed or something else is missing."""
     if report.found:
         return None
     ref, decision = report.candidate, report.decision
@@ -94,12 +94,12 @@ def sign_off(request: SignOffRequest, services: Services) -> AttestationReport:
     """Add QA's signed verdict to a candidate.
 
     Raises:
-        ConfigurationError: No such candidate, unusable results, a pass with failed tests, a pass
-            of which nothing says what was tested, or a key that the gate would not count.
-        GateRefused: The gate would not count it: the key does not speak for the tester, or
-            ``policy.sign_off_keys`` does not name it. Nothing is signed.
-        IntegrityError: The candidate is incomplete or altered, or a pass is about another one than
-            was tested.
+        ConfigurationError: No such candidate, unusable results, a pass with failed tests, a pass for which
+            it is unknown what was tested, or a key that the gate would not count.
+        GateRefused: The gate would not count it, because the key may not sign for the tester, or
+            ``policy.sign_off_keys`` does not name the key. Nothing is signed.
+        IntegrityError: The candidate is incomplete or altered, or is not the one that was tested and
+            passed.
     """
     _check_options(request)
     results = _read_results(request)
@@ -152,9 +152,9 @@ def _check_options(request: SignOffRequest) -> None:
 
 
 def _tested(request: SignOffRequest, opened: OpenCandidate, services: Services) -> Mapping[str, Any]:
-    """Return what was tested and how that is known; refuse a pass on anything else.
+    """Return what was tested and how that is known; refuse a pass if that is not the candidate.
 
-    A fail shuts the gate, so it is possible whatever was tested.
+    A fail shuts the gate, so it is always accepted.
     """
     if request.digest:
         tested: dict[str, Any] = {"digest": request.digest, "by": "digest"}

@@ -1,1 +1,1 @@
-"""Releases on the share, and what proves one."""
+"""Finds releases on the share, writes their attestations, and verifies them without the share."""

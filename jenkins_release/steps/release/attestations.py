@@ -1,7 +1,7 @@
-"""Attestations: a released candidate's whole evidence in one file, for those who have no share.
+"""Attestations: writes all evidence of a release to one file, for people without access to the share.
 
-The verification summary at its end is an attestation like the others. It is added to the candidate
-once; as long as nothing changes, everybody who can read the share writes the same bundle.
+The verification summary at its end is an attestation like the others, and is added to the candidate once.
+After that, everyone who can read the share writes the same bundle, as long as nothing changes.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class AttestationsRequest:
     Attributes:
         version: The version.
         out: File to write.
-        build: The build, where several of the version were promoted.
-        key: URI of the promotion key; ``signing.promotion_key`` by default. Not needed for a dry
-            run, nor where the candidate has its summary.
+        build: The build; only needed if several builds of the version were promoted.
+        key: URI of the promotion key; ``signing.promotion_key`` by default. Not needed for a dry run, or
+            if the candidate has its summary.
         dry_run: Check everything, write nothing.
     """
 
@@ -56,9 +56,9 @@ class AttestationsReport:
         candidate: The candidate.
         digest: Digest of ``candidate.json``.
         out: The file.
-        sha256: SHA-256 of its bytes in hex; empty after a dry run.
-        attestations: Envelopes in it.
-        added: File name of the summary that was added to the candidate; empty if it was there.
+        sha256: SHA-256 of the file in hex; empty after a dry run.
+        attestations: Number of envelopes in it.
+        added: File name of the summary that was added to the candidate; empty if it had one.
         problems: Why the summary says FAILED; empty if the release is validated and in force.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
@@ -75,14 +75,14 @@ class AttestationsReport:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The evidence of a release, not yet in a file.
+    """The evidence of a release, before it is written to a file.
 
     Attributes:
-        opened: The candidate, with a summary that was added.
-        release: What its attestations say of it as a release.
-        data: The attestation bundle; without a new summary in a dry run.
-        attestations: Envelopes in it.
-        added: File name of the summary that was added to the candidate; empty where it was there.
+        opened: The candidate, including a summary that was added.
+        release: The release, as its attestations describe it.
+        data: The attestation bundle; after a dry run, without a new summary.
+        attestations: Number of envelopes in it.
+        added: File name of the summary that was added to the candidate; empty if it had one.
     """
 
     opened: OpenCandidate
@@ -97,11 +97,11 @@ def write_attestations(request: AttestationsRequest, services: Services) -> Atte
     """Write the attestation bundle of a candidate that was promoted or published.
 
     A release that was withdrawn, whose sign-off was revoked, or that the policy does not allow gets a summary
-    that says so: those who verify with the new bundle are refused.
+    that says so, and verification with the new bundle fails.
 
     Raises:
-        ConfigurationError: The version was not released, or by several builds, or there is no key for
-            a summary that is missing, or the file cannot be written.
+        ConfigurationError: No build of the version was released, or several were; there is no key to sign a
+            missing summary; or the file cannot be written.
         IntegrityError: The candidate was altered.
         RemoteError: The share failed, after the retries.
     """
@@ -123,16 +123,16 @@ def write_attestations(request: AttestationsRequest, services: Services) -> Atte
 def gather_attestations(
     request: AttestationsRequest, services: Services, opened: OpenCandidate | None = None
 ) -> Gathered:
-    """Gather a promoted candidate's attestations, and sign the summary that is missing. Writes no file.
+    """Gather a promoted candidate's attestations, and sign a missing summary. Writes no file.
 
     Args:
         request: The version, and the key for a summary.
         services: Share and keys.
-        opened: The candidate that it was released from; found by its version by default.
+        opened: The candidate that it was released from; by default, the version's is opened.
 
     Raises:
-        ConfigurationError: The version was not promoted, or by several builds, or there is no key for
-            a summary that is missing.
+        ConfigurationError: No build of the version was promoted, or several were; or there is no key to sign
+            a missing summary.
         IntegrityError: The candidate was altered.
         RemoteError: The share failed, after the retries.
     """
@@ -146,14 +146,14 @@ def gather_attestations(
 
 
 def released_candidate(request: AttestationsRequest, services: Services) -> OpenCandidate:
-    """Return the candidate that a version was released from. Raises ConfigurationError without one."""
+    """Return the candidate that a version was released from. Raises ConfigurationError if there is none."""
     opened = list(CandidateLook(services).builds(request.version))
     if request.build:
         ref = CandidateRef.parse(f"{request.version}/{request.build}")
         opened = [each for each in opened if each.ref == ref]
     found = [release for each in opened if (release := release_of(each)) is not None]
     if not request.build:
-        # A withdrawn build stands aside for the one that replaced it.
+        # A withdrawn build counts only if no other build replaced it.
         found = [release for release in found if release.withdrawal is None] or found[-1:]
     alone = next((each for each in opened if published_alone(each)), None) if not found else None
     if alone is not None:
@@ -175,7 +175,7 @@ def released_candidate(request: AttestationsRequest, services: Services) -> Open
 def _summarized(
     opened: OpenCandidate, request: AttestationsRequest, services: Services
 ) -> tuple[OpenCandidate, AttestedRelease, str]:
-    """Return the candidate with a summary of all that stands before it, which is added if need be."""
+    """Return the candidate with a summary of all its attestations, which is added if it is missing."""
     added = ""
     for _ in range(_ATTEMPTS):
         opened = reopen(opened)
@@ -187,7 +187,7 @@ def _summarized(
         claim = _claim(release, services)
         if signer is None:
             return opened, release, ""
-        # Somebody else may add an attestation meanwhile, which the summary would not cover: look again.
+        # Look again: someone else may have added an attestation meanwhile, which the summary would not cover.
         added, opened, _ = attest(opened, claim, signer, services, dry_run=request.dry_run)
         if request.dry_run:
             return opened, release, ""
@@ -199,7 +199,7 @@ def _summarized(
 
 
 def _examined(opened: OpenCandidate, services: Services) -> AttestedRelease:
-    """Return what the attestations say; that the policy does not allow the release is a problem of it."""
+    """Return what the attestations say; a release that the policy does not allow has that as a problem."""
     release = examine(opened.chain, services.trusted_keys, services.now())
     problems = dict.fromkeys((*release.problems, *release_refusals(opened)))
     return replace(release, problems=tuple(problems))
@@ -213,7 +213,7 @@ def _claim(release: AttestedRelease, services: Services) -> Claim:
             hint="'jenkins-release candidate show' shows it",
             reasons=release.problems,
         )
-    # A summary that ends the chain and is out of date is one of the attestations before the new one.
+    # An outdated summary at the end of the chain is one of the attestations that the new one covers.
     predicate = release.superseding().expected_summary(passed=not release.problems)
     predicate["timeVerified"] = timestamp(services.now())
     return Claim(SUMMARY, predicate, {}, subjects)
@@ -222,7 +222,7 @@ def _claim(release: AttestedRelease, services: Services) -> Claim:
 def _require_readable(
     data: bytes, release: AttestedRelease, request: AttestationsRequest, services: Services
 ) -> None:
-    """Judge the bundle as its consumers will: one that they could not use is not handed out."""
+    """Judge the bundle as its consumers will, and refuse to hand out one that they could not use."""
     bundle = read_bundle(data, str(request.out))
     _, reasons = judge(bundle, services.trusted_keys, services.now())
     if reasons and not release.problems:

@@ -1,4 +1,4 @@
-"""Releases as the share records them: promoted candidates, with what stands in the registry."""
+"""Releases as the share records them: promoted candidates, and what their promotion left in the registry."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Release:
     Attributes:
         opened: The candidate.
         promotion: The last promotion that counts.
-        withdrawal: The last withdrawal that counts, where it came after that promotion.
-        retirement: The last retirement that counts, where it came after that promotion.
+        withdrawal: The last withdrawal after that promotion that counts; None if there is none.
+        retirement: The last retirement after that promotion that counts; None if there is none.
     """
 
     opened: OpenCandidate
@@ -47,18 +47,18 @@ class Release:
         return Promotion.of(self.promotion.statement, self.promotion.file)
 
     def withdrawn(self) -> WithdrawalRecord | None:
-        """What the withdrawal says, None if the release is in force. Raises IntegrityError."""
+        """What the withdrawal says; None if there is none. Raises IntegrityError."""
         if self.withdrawal is None:
             return None
         return WithdrawalRecord.of(self.withdrawal.statement, self.withdrawal.file)
 
 
 def promoted_here(release: Release, services: Services) -> Promotion:
-    """Return what was promoted to the registry that the configuration leads to.
+    """Return what the promotion left in the configured registry.
 
     Raises:
-        ConfigurationError: It was promoted to another one.
-        RemoteError: ECR did not name its registry, after the retries.
+        ConfigurationError: The release was promoted to another registry.
+        RemoteError: ECR failed, after the retries.
     """
     promoted = release.promoted()
     host = services.retry("ask ECR for the registry", lambda: services.registry.host)
@@ -71,7 +71,7 @@ def promoted_here(release: Release, services: Services) -> Promotion:
 
 
 def release_of(opened: OpenCandidate) -> Release | None:
-    """Return the release that a candidate became, None where it was never promoted."""
+    """Return the release that a candidate became; None if it was never promoted."""
     evidence = opened.evidence
     promotions = evidence.of(PROMOTION)
     if not promotions:
@@ -90,7 +90,7 @@ def releases(version: str, services: Services) -> list[Release]:
 
     Raises:
         ConfigurationError: There is no candidate of that version.
-        IntegrityError: A candidate cannot be read: nobody can tell whether it was promoted.
+        IntegrityError: A candidate cannot be read, so it is unknown whether it was promoted.
     """
     found = [release_of(opened) for opened in CandidateLook(services).builds(version)]
     return [release for release in found if release is not None]
@@ -136,10 +136,10 @@ class CandidateLook:
 
 
 def all_releases(services: Services, *, but: CandidateRef | None = None) -> Iterator[Release]:
-    """Yield every promoted candidate of the product; one that is not proven is passed over.
+    """Yield every promoted candidate of the product, except those that cannot be proven.
 
-    What is passed over counts as never released: it opens no line of the support window, which retires
-    less and never more, and nothing of it is called supported.
+    An unproven one counts as never released. It is not supported, and it opens no line of the support window,
+    so that at most fewer releases are retired.
 
     Args:
         services: Share and keys.
@@ -162,7 +162,7 @@ def all_releases(services: Services, *, but: CandidateRef | None = None) -> Iter
 
 
 def require_proven(opened: OpenCandidate) -> None:
-    """Refuse a candidate that was altered, or that something speaks against. Raises IntegrityError."""
+    """Refuse a candidate that was altered, or to which there is an objection. Raises IntegrityError."""
     evidence = opened.evidence
     against = [*evidence.altered, *misnamed(opened.chain), *evidence.objections]
     if against:
@@ -185,7 +185,7 @@ class PublishedAlone:
 
 
 def published_alone(opened: OpenCandidate) -> PublishedAlone | None:
-    """Return a candidate that was published and has no images as such; None if it is no such one."""
+    """Return a candidate as published alone; None if it has images or was not published."""
     last = opened.evidence.of(PUBLICATION)[-1:]
     if opened.record.images or not last:
         return None
@@ -199,7 +199,7 @@ def publication_withdrawn(opened: OpenCandidate) -> str:
 
 
 def publication_recorded(opened: OpenCandidate) -> bool:
-    """Whether a candidate's publication is recorded, and not withdrawn since. Its files are not looked at."""
+    """Whether a candidate's publication is recorded and not withdrawn since. Does not look at its files."""
     last = _last_of_publication(opened)
     return last is not None and last.statement.predicate_type == PUBLICATION
 
@@ -213,12 +213,12 @@ def earlier_candidates(
 ) -> list[CandidateRef]:
     """Return the candidates that would carry a moving tag, newest first.
 
-    Newest means the highest version, and of one version the highest build.
+    Newest means the highest version, and within a version the highest build.
 
     Args:
         template: Template of the moving tag.
         tag: The tag.
-        bad: The release that it leaves.
+        bad: The release that the tag leaves.
         refs: Every candidate.
     """
     found = []
@@ -233,7 +233,7 @@ def earlier_candidates(
 
 
 def build_order(build: str) -> tuple[int, str]:
-    """Sort key of builds: numbers as numbers."""
+    """Return a sort key for builds that compares numbers as numbers."""
     return (whole_number(build) or 0, build)
 
 

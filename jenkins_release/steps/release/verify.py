@@ -1,7 +1,7 @@
-"""Verify a release without the share: bundle and trusted keys in hand, images and files at the consumer's.
+"""Verify: proves a consumer's images and files with a bundle and trusted keys, without the share.
 
-Nothing is believed but the trusted public keys, or a trust root and what it leads to. No ``release.toml``
-is read, and the only connections are those to the registries and the Docker daemon that the consumer names.
+It trusts only the given public keys, or a trust root and its trust document. It does not read a
+``release.toml``, and connects only to the registries and the Docker daemon that the consumer names.
 """
 
 from __future__ import annotations
@@ -57,23 +57,22 @@ _RETRY = RetryPolicy(attempts=3, deadline_s=60.0, first_wait_s=0.5, max_wait_s=5
 
 @dataclass(frozen=True)
 class VerifyReleaseRequest:
-    """What to verify, and by whose word.
+    """What to verify, and whom to trust.
 
     Attributes:
         bundle: File that ``release attestations`` wrote.
         trusted_keys: Folders of public keys, or TOML files with ``[[trusted_keys]]``; none with a trust root.
-        images: Images in a registry: ``REGISTRY/REPOSITORY`` with ``:TAG`` or ``@DIGEST``; the
-            release's own tag where neither is given.
-        local_images: Images of the Docker daemon.
+        images: Images in a registry: ``REGISTRY/REPOSITORY`` with ``:TAG`` or ``@DIGEST``; with neither, the
+            release's own tag.
+        local_images: Images in the Docker daemon.
         archives: Archives that ``docker save`` wrote.
         files: Files of the candidate.
         docker_host: The daemon's URL; ``DOCKER_HOST`` or the local socket by default.
-        release: ``VERSION`` or ``VERSION/BUILD`` that the bundle has to be of; any where empty. An older
-            release is proven with its older bundle just as well: this is how to notice an exchange of
-            both.
-        trust_root: Pin of the trust root, ``sha256:DIGEST:VERSION``: keys and policy come from its trust
-            document, and the promotion has to fulfil that policy.
-        trust: Versions of the trust document, or folders of them; those in the bundle where empty.
+        release: ``VERSION`` or ``VERSION/BUILD`` that the bundle has to be of; if empty, any. Without it, an
+            older release with its older bundle passes too, and nobody notices if both were exchanged.
+        trust_root: Pin of the trust root, ``sha256:DIGEST:VERSION``, whose trust document has the keys, and
+            the policy that the promotion has to meet.
+        trust: Versions of the trust document, or folders of them; if empty, those in the bundle.
     """
 
     bundle: Path
@@ -94,9 +93,9 @@ class ReleaseVerification:
 
     Attributes:
         release: The release: validated by QA, promoted, and in force when the bundle was made.
-        matches: How each image, archive and file is part of it, in the order of the request.
-        unchecked: What could not be looked at with what was given.
-        authority: The version of the trust document that it fulfils; None without a trust root.
+        matches: Which part of the release each image, archive and file is, in the order of the request.
+        unchecked: What could not be checked with what was given.
+        authority: The version of the trust document that it meets; None without a trust root.
     """
 
     release: AttestedRelease
@@ -121,16 +120,16 @@ def verify_release(
 
     Args:
         request: What to verify.
-        environ: The environment: a login for the registry, and ``DOCKER_HOST``.
-        progress: Told of the bytes that are read.
-        now: Tells the time, UTC.
+        environ: The environment, with a login for the registry and ``DOCKER_HOST``.
+        progress: Shows how many bytes were read.
+        now: Returns the current time, UTC.
         sleep: Waits between attempts, in seconds.
 
     Raises:
         IntegrityError: The bundle does not prove it, or something is not part of the release;
-            ``reasons`` has every finding.
-        GateRefused: All of that is proven, and the policy of the trust root does not allow the promotion.
-        ConfigurationError: Keys, files or images that cannot be used or are not there.
+            ``reasons`` lists every finding.
+        GateRefused: All of that is proven, but the policy of the trust root does not allow the promotion.
+        ConfigurationError: Keys, files or images are missing or cannot be used.
         RemoteError: A registry or the Docker daemon failed, after the retries.
     """
     return _Verification(request, environ, progress or SilentProgress(), sleep).run(now())
@@ -185,7 +184,7 @@ class _Verification:
     def _judged(
         self, bundle: Bundle, now: datetime
     ) -> tuple[AttestedRelease | None, Sequence[str], Sequence[str], tuple[str, ...], Authority | None]:
-        """Return the release, what is not proven, what is not allowed, what is unchecked, and under what."""
+        """Return the release, what is unproven, what is not allowed, what is unchecked, and the authority."""
         if self.request.trust_root:
             found = judge_under(bundle, self._authorities(bundle), now)
             return found.release, found.problems, found.refused, found.unchecked, found.authority
@@ -214,7 +213,7 @@ class _Verification:
         return [f"the bundle is of {release.record.product} {release.record.ident}, not of {wanted}"]
 
     def _references(self) -> list[tuple[str, ImageReference]]:
-        """Read the names of images before anything else: a mistyped one is no finding."""
+        """Parse the names of the images. This comes first, so that a typo is not reported as a finding."""
         request = self.request
         if not (request.images or request.local_images or request.archives or request.files):
             raise ConfigurationError(
@@ -281,7 +280,7 @@ class _Verification:
                     reader.feed(chunk)
                 index = reader.finish()
         except (IntegrityError, ConfigurationError) as error:
-            # An archive of another platform is a finding like any other: it is not the release's.
+            # An archive for another platform is not the release's, which is a finding like any other.
             if str(path) in error.message:
                 raise
             raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from error
@@ -305,7 +304,7 @@ class _Verification:
 
 
 def _together(failures: Sequence[ReleaseError]) -> ReleaseError:
-    """Return one error for all that could not be looked at; of mistakes and outages it is a mistake."""
+    """Combine all failed checks into one error; a ConfigurationError if any is one, else a RemoteError."""
     told = tuple(dict.fromkeys(error.message for error in failures))
     first = next((error for error in failures if isinstance(error, ConfigurationError)), failures[0])
     if len(told) == 1:
@@ -329,7 +328,7 @@ def _read_stored(
     content = registry.content(repository, manifest, platform)
     image = next((x for x in release.record.images if x.config_digest == content.config_digest), None)
     if image is not None and (image.manifest is None or image.manifest.digest != manifest.digest):
-        # The manifest was not fixed with the candidate: what it names is proven by its bytes.
+        # The candidate did not fix this manifest, so the bytes of its layers have to prove it.
         prove_layers(
             content, lambda blob: registry.blob(repository, blob.digest), name, known=image.known_layers()
         )
@@ -338,6 +337,6 @@ def _read_stored(
 
 
 def _read_small(path: Path) -> bytes:
-    """Read a bundle, one byte more than it may have at most: the reader of bundles refuses that."""
+    """Read a bundle, up to one byte more than the limit, which the parser then refuses."""
     hint = "'jenkins-release release attestations' writes one"
     return read_named(path, MAX_BUNDLE_BYTES, what="the bundle", hint=hint)

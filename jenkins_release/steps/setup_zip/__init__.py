@@ -1,1 +1,1 @@
-"""The setup zip with which a customer deploys."""
+"""Builds and verifies the setup zip with which a customer deploys."""

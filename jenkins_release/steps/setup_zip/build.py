@@ -1,4 +1,4 @@
-"""Bundle: the setup zip with which a customer deploys the images of a promoted version."""
+"""Bundle: builds the setup zip with which a customer deploys the images of a promoted version."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class BundleRequest:
 
     Attributes:
         version: The version.
-        out: File to write; ``<product>-setup-<version>.zip`` in the current folder where None.
-        build: The build, where several of the version were promoted.
-        key: URI of the promotion key, for the attestation of the files and the verification summary, where
-            they are missing; ``signing.promotion_key`` by default; a dry run needs none.
+        out: File to write; None for ``<product>-setup-<version>.zip`` in the current folder.
+        build: The build; only needed if several builds of the version were promoted.
+        key: URI of the promotion key, which signs the attestation of the files and the verification summary
+            if they are missing; ``signing.promotion_key`` by default; a dry run needs none.
         dry_run: Check everything, write nothing.
     """
 
@@ -70,11 +70,11 @@ class BundleReport:
     Attributes:
         candidate: The candidate.
         out: The file.
-        sha256: SHA-256 of its bytes in hex; empty after a dry run, when the summary may be missing yet.
-        size: Its bytes.
+        sha256: SHA-256 of the file in hex; empty after a dry run, when the summary may still be missing.
+        size: Its size in bytes.
         bundle: Its record: images by digest, and files with their hashes.
-        added: File name of the summary that was added to the candidate; empty if it was there.
-        attested: File name of the attestation of the files; empty after a dry run that misses it.
+        added: File name of the summary that was added to the candidate; empty if it had one.
+        attested: File name of the attestation of the files; empty after a dry run.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
 
@@ -91,13 +91,13 @@ class BundleReport:
 def build_bundle(request: BundleRequest, services: Services) -> BundleReport:
     """Build the setup zip of a promoted version. The same release and templates make the same bytes.
 
-    The digests are those of the signed promotion attestation; the registry is not asked. Every file that runs
-    or decides what runs is attested with the promotion key, once: a later build of the same files finds that
+    The digests come from the signed promotion attestation, without asking the registry. The promotion key
+    attests every file that runs, or decides what runs, once: a later build with the same files finds that
     attestation in the candidate's chain.
 
     Raises:
-        ConfigurationError: The version was not promoted, or by several builds, templates are wrong, there
-            is no promotion key for an attestation that is missing, or the file cannot be written.
+        ConfigurationError: No build of the version was promoted, or several were; templates are wrong; there
+            is no promotion key to sign a missing attestation; or the file cannot be written.
         GateRefused: The release was withdrawn, its sign-off revoked, or the policy does not allow it.
         IntegrityError: The candidate was altered.
         RemoteError: The share failed, after the retries.
@@ -168,7 +168,7 @@ def _attest(
 
 
 def _require_readable(keys: Sequence[Key], services: Services) -> None:
-    """Refuse signatures that customers' OpenSSL cannot verify: their verify.sh would prove nothing."""
+    """Refuse keys whose signatures the customers' OpenSSL, and so their verify.sh, cannot verify."""
     section = services.configuration.bundle
     if not section.reads_ed25519 and any(key.keytype == "ed25519" for key in keys):
         raise ConfigurationError(
@@ -179,7 +179,7 @@ def _require_readable(keys: Sequence[Key], services: Services) -> None:
 
 
 def _require_one_readable(services: Services) -> None:
-    """Refuse in a dry run, which may not have the key, what no trusted promotion key would mend."""
+    """Refuse in a dry run, which may have no key, if customers cannot verify any trusted promotion key."""
     keys = [each.key for each in services.trusted_keys if "promotion" in each.roles]
     if all(key.keytype == "ed25519" for key in keys):
         _require_readable(keys, services)
@@ -199,14 +199,14 @@ def _write(
     data = write_zip(bundle.folder, whole, bundle.promoted_at)
     if request.dry_run:
         return BundleReport(ref, out, "", len(data), bundle, "", "", head)
-    # Judged as its receivers will: a zip that they would refuse is not written.
+    # Judge the zip as its receivers will, so that none is written that they would refuse.
     keys, believed = services.trusted_keys, services.authorities
     proof = prove_setup_zip(data, str(out), keys, services.now(), scripts=scripts, authorities=believed)
     summary = proof.release.summary
     _require_readable([item.key.key for item in (proof.attested, summary) if item is not None], services)
     write_file(out, data, "the setup zip")
     digest = sha256(data).hexdigest()
-    # Its line in the bundle is its place in the chain, behind the line of candidate.json.
+    # Its number in the chain is also its line in the bundle, after the line of candidate.json.
     attested = f"{proof.attested.statement.sequence:04d}-setup.dsse.json"
     return BundleReport(ref, out, digest, len(data), bundle, found.added, attested, head)
 

@@ -1,4 +1,4 @@
-"""The files that setup zips are made of: the scripts that come with this program, a product's templates."""
+"""The sources of a setup zip: the scripts that come with this program, and a product's templates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HINT = "bundle.templates names the folder; docs/bundle.md tells what stands in 
 
 
 def setup_scripts() -> dict[str, Member]:
-    """Return the scripts and the README that every setup zip has, by path."""
+    """Return the scripts and the README of every setup zip, by path."""
     found: dict[str, Member] = {}
 
     def read(folder: Traversable, above: str) -> None:
@@ -35,7 +35,7 @@ def read_templates(folder: Path) -> dict[str, bytes]:
     """Return a product's templates by path. Hidden files are left out.
 
     Raises:
-        ConfigurationError: The folder is not there, or something in it cannot be used; ``reasons`` has
+        ConfigurationError: The folder does not exist, or something in it cannot be used; ``reasons`` lists
             every finding.
     """
     found: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""Bundle verify: whether a setup zip is complete, unaltered, and of a release that is in force."""
+"""Bundle verify: proves that a setup zip is complete, unaltered, and of a release that is in force."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from jenkins_release.steps.setup_zip.sources import setup_scripts
 
 @dataclass(frozen=True)
 class BundleVerifyRequest:
-    """Which setup zip to verify, and by whose word.
+    """Which setup zip to verify, and whom to trust.
 
     Attributes:
         file: The zip.
         trusted_keys: Folders of public keys, or TOML files with ``[[trusted_keys]]``, such as
             ``release.toml``; none with a trust root.
-        trust_root: Pin of the trust root, ``sha256:DIGEST:VERSION``: keys and policy come from its trust
-            document.
+        trust_root: Pin of the trust root, ``sha256:DIGEST:VERSION``, whose trust document has the keys and
+            the policy.
         trust: Versions of the trust document, or folders of them.
     """
 
@@ -43,11 +43,11 @@ def _now() -> datetime:
 
 
 def verify_bundle(request: BundleVerifyRequest, *, now: Callable[[], datetime] = _now) -> SetupProof:
-    """Prove a setup zip with nothing but the zip and keys that are trusted, or a trust root.
+    """Prove a setup zip from the zip itself and trusted keys or a trust root.
 
     Raises:
         ConfigurationError: The zip, a key or the trust document cannot be read.
-        IntegrityError: The zip does not prove it; ``reasons`` has every finding.
+        IntegrityError: The zip is not proven; ``reasons`` lists every finding.
     """
     if not request.trust_root:
         trusted = load_trusted_keys(read_key_sections(request.trusted_keys))
@@ -64,13 +64,13 @@ def verify_bundle(request: BundleVerifyRequest, *, now: Callable[[], datetime] =
 def prove_setup_file(
     file: Path, trusted: Sequence[TrustedKey], moment: datetime, believed: Sequence[Authority] = ()
 ) -> tuple[SetupProof, bytes]:
-    """Prove a setup zip by keys at hand, and return the bytes that were proven.
+    """Prove a setup zip with the given keys, and return the bytes that were proven.
 
-    For steps that hand the zip on: what they send is what was looked at, whatever becomes of the file.
+    Steps that pass the zip on send these bytes, even if the file changes meanwhile.
 
     Raises:
         ConfigurationError: The zip cannot be read.
-        IntegrityError: It does not prove it; ``reasons`` has every finding.
+        IntegrityError: It is not proven; ``reasons`` lists every finding.
     """
     hint = "'jenkins-release bundle build' makes one"
     data = read_named(file, MAX_ZIP_BYTES, what="the setup zip", hint=hint)

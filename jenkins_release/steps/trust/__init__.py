@@ -1,1 +1,1 @@
-"""The trust document: drafted, signed, published."""
+"""Drafts, signs, publishes and shows the trust document."""

@@ -1,7 +1,7 @@
 """Trust: draft a version of the trust document, sign it with root keys, publish it, show it.
 
-A draft is a file that goes from one holder of a root key to the next, who sign it one after the other,
-offline. It is published when enough of them have.
+A draft is a file that the holders of the root keys pass on and sign one after the other, offline. Once enough
+of them have signed, it can be published.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from jenkins_release.steps.context.trust_store import file_name, read_versions, 
 from jenkins_release.steps.context.trusted_keys import load_trusted_keys, public_key
 
 FIXED = ("ecr.region", "ecr.account", "ecr.tags", "ecr.moving_tags")
-"""Keys of ``release.toml`` that a trust document fixes for a product with images: where images go, under
-which tags, and from which tags the gate reads what is released."""
+"""Keys of ``release.toml`` that a trust document fixes for a product with images: where images go, and the
+tags that they get, from which the gate also reads what is released."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class TrustDraftRequest:
 
     Attributes:
         draft: File to write.
-        root_keys: Files with the public root keys; for an update those of the version before when empty.
-        threshold: How many of them have to sign. 0 for an update without root keys: as many as before.
+        root_keys: Files with the public root keys. An update without any keeps those of the version before.
+        threshold: How many of them have to sign. An update without root keys may leave it at 0 to keep it.
         expires_days: Days until the version expires.
-        fixed: Further keys of ``release.toml`` that it fixes at their present value.
+        fixed: Further keys of ``release.toml`` that it fixes at their current values.
         dry_run: Check everything, write nothing.
     """
 
@@ -69,13 +69,12 @@ class TrustDraft:
     """A draft.
 
     Attributes:
-        version: What it says.
-        changes: What it changes against the version before, as the draft carries it; everything is new in
-            the first.
+        version: Its content.
+        changes: What it changes in the version before, which the draft includes; empty for the first version.
         missing: The signatures that are missing; empty if it can be published.
         file: The file; None after a dry run.
-        note: What its signer has to know; may be empty.
-        found: Whether the signature was there already, and nothing was written.
+        note: A note for its signer; may be empty.
+        found: Whether the draft had the signature already, so that nothing was written.
     """
 
     version: TrustVersion
@@ -88,7 +87,7 @@ class TrustDraft:
 
 @dataclass(frozen=True)
 class SignTrustRequest:
-    """A signature on a draft. Needs neither ``release.toml`` nor the share.
+    """Which draft to sign, and how. Needs neither ``release.toml`` nor the share.
 
     Attributes:
         draft: The draft; the signature is added to it.
@@ -109,9 +108,9 @@ class TrustPublication:
 
     Attributes:
         version: The version.
-        location: Where.
-        pin: What pins it.
-        changed: Whether it was not there before.
+        location: Where it was published.
+        pin: The pin of this version.
+        changed: Whether it is new there.
     """
 
     version: TrustVersion
@@ -128,13 +127,13 @@ class TrustShown:
         version: The version that was asked for, the newest by default.
         newest: Number of the newest version.
         location: Where the versions are.
-        pin: What would pin the version.
-        pins: What pins the root of this machine; empty if nothing does.
+        pin: The pin of this version.
+        pins: The pins of this machine; empty if no root is pinned.
         pinned_in: Where the pins come from.
-        pinned: The pinned version that trust begins with; 0 if no root is pinned.
+        pinned: The pinned version that trust starts from; 0 if no root is pinned.
         against: The version that it was compared with; 0 for none.
-        changes: What it changes against that.
-        warnings: What is about to keep it from being in force.
+        changes: What it changes in that version.
+        warnings: What will soon keep it from being in force.
     """
 
     version: TrustVersion
@@ -153,8 +152,8 @@ def init_trust(request: TrustDraftRequest, services: Services) -> TrustDraft:
     """Draft the first version of a product's trust document.
 
     Raises:
-        ConfigurationError: There is a trust document already, no root keys or a threshold that they
-            cannot meet, a key that cannot be read, or a file that cannot be written.
+        ConfigurationError: There is a trust document already, no root keys are given, they cannot meet the
+            threshold, a key cannot be read, or the file cannot be written.
         RemoteError: The place of the trust document cannot be reached, after the retries.
     """
     if not request.root_keys:
@@ -172,11 +171,11 @@ def init_trust(request: TrustDraftRequest, services: Services) -> TrustDraft:
 
 
 def update_trust(request: TrustDraftRequest, services: Services) -> TrustDraft:
-    """Draft the next version: the policy and keys of ``release.toml`` now, the root keys as they are or new.
+    """Draft the next version, from the current ``release.toml``, with the same or new root keys.
 
     Raises:
-        ConfigurationError: There is no trust document, a threshold that cannot be met, a key that cannot
-            be read, or a file that cannot be written.
+        ConfigurationError: There is no trust document, the threshold cannot be met, a key cannot be read, or
+            the file cannot be written.
         IntegrityError: The published versions do not follow each other.
         RemoteError: The place of the trust document cannot be reached, after the retries.
     """
@@ -184,10 +183,10 @@ def update_trust(request: TrustDraftRequest, services: Services) -> TrustDraft:
 
 
 def sign_trust(request: SignTrustRequest, *, environ: Mapping[str, str] = os.environ) -> TrustDraft:
-    """Add the signature of a root key to a draft, unless it has one by this key.
+    """Add the signature of a root key to a draft, unless the draft has it already.
 
     Raises:
-        ConfigurationError: The draft or the key cannot be read, or the key is no root key of the draft
+        ConfigurationError: The draft or the key cannot be read, or the key is not a root key of the draft
             or of the version before it.
         IntegrityError: The draft is not a version of a trust document.
     """
@@ -221,7 +220,7 @@ def _signed(version: TrustVersion, signer: Signer, request: SignTrustRequest) ->
 
 
 def publish_trust(draft: Path, services: Services, *, dry_run: bool = False) -> TrustPublication:
-    """Publish a version that enough root keys have signed. What is published is never replaced.
+    """Publish a version that enough root keys have signed. A published version is never replaced.
 
     Args:
         draft: The draft.
@@ -230,7 +229,7 @@ def publish_trust(draft: Path, services: Services, *, dry_run: bool = False) -> 
 
     Raises:
         ConfigurationError: The draft cannot be read.
-        GateRefused: Signatures are missing, it has expired, or it is about another product.
+        GateRefused: Signatures are missing, it has expired, or it is for another product.
         IntegrityError: It does not follow the newest published version, or its number is taken.
         RemoteError: The place of the trust document cannot be reached, after the retries.
     """
@@ -275,17 +274,17 @@ def publish_trust(draft: Path, services: Services, *, dry_run: bool = False) -> 
 
 
 def show_trust(services: Services, *, number: int = 0, against: int = 0) -> TrustShown:
-    """Show a published version, and what it changes against another one.
+    """Show a published version, and what it changes in another one.
 
     Args:
         services: Configuration, pin and share.
-        number: The version; the newest when 0.
-        against: The version to compare with; the one before when 0.
+        number: The version; 0 for the newest.
+        against: The version to compare with; 0 for the one before.
 
     Raises:
         ConfigurationError: There is no such version.
         GateRefused: A root is pinned, and the document is missing or was rolled back.
-        IntegrityError: The published versions do not follow each other, or are not the pinned ones.
+        IntegrityError: The published versions do not follow each other, or do not match the pin.
         RemoteError: The place of the trust document cannot be reached, after the retries.
     """
     pins, source = pinned(services.environ, services.pin_file)
@@ -320,7 +319,7 @@ def show_trust(services: Services, *, number: int = 0, against: int = 0) -> Trus
 
 
 def show_draft(draft: Path) -> TrustDraft:
-    """Show what a draft says, what it changes, and which signatures it lacks. Needs no configuration."""
+    """Show a draft, what it changes, and which signatures it lacks. Needs no configuration."""
     return _told(read_draft(draft), draft)
 
 
@@ -339,8 +338,8 @@ def read_version_files(places: tuple[Path, ...]) -> dict[int, bytes]:
     """Read versions from files, and from folders with files such as ``1.root.json``.
 
     Raises:
-        ConfigurationError: A file cannot be read, or nothing is there.
-        IntegrityError: Two files are different versions of one number.
+        ConfigurationError: A file cannot be read, or there are none.
+        IntegrityError: Two files have the same number, but different content.
     """
     found: dict[int, bytes] = {}
     for place in places:
@@ -369,7 +368,7 @@ def read_version_files(places: tuple[Path, ...]) -> dict[int, bytes]:
 
 
 def numbered(documents: Sequence[bytes], where: str) -> dict[int, bytes]:
-    """Return versions by their number. Raises IntegrityError for one that is unreadable or there twice."""
+    """Return versions by number. Raises IntegrityError if one cannot be read, or occurs twice."""
     found: dict[int, bytes] = {}
     for data in documents:
         number = TrustVersion.read(data, f"a trust document in {where}").number
@@ -379,7 +378,7 @@ def numbered(documents: Sequence[bytes], where: str) -> dict[int, bytes]:
 
 
 def _published(services: Services) -> tuple[TrustVersion, ...]:
-    """Return the published versions: from the pinned one, or without a pin from the first that is there."""
+    """Return the published versions, from the pinned one on; without a pin, from the first one on."""
     store = services.trust_store
     pins, _ = pinned(services.environ, services.pin_file)
     there = read_versions(store, services.retry, pinned=bool(pins))
@@ -439,11 +438,11 @@ def _told(version: TrustVersion, file: Path | None, note: str = "") -> TrustDraf
 
 
 def _document(configuration: Configuration, more: tuple[str, ...], now: datetime) -> TrustDocument:
-    load_trusted_keys(configuration.trusted_keys)  # every unusable key at once
+    load_trusted_keys(configuration.trusted_keys)  # raises with every unusable key at once
     names = [*(FIXED if configuration.images else ()), *more]
     if configuration.installers and configuration.share.releases:
         names.append("share.releases")
-    # Without these a workspace would go on without the ledger, or with one of its own.
+    # Otherwise, a workspace could go on without the ledger, or with one of its own.
     ledger = {"s3": ("kind", "bucket", "region", "prefix"), "folder": ("kind", "location")}
     names += [f"ledger.{key}" for key in ledger.get(configuration.ledger.kind, ())]
     fixed = {name: configured(configuration, name) for name in dict.fromkeys(names)}
@@ -477,7 +476,7 @@ def _root_key(version: TrustVersion, keyid: str) -> SSlibKey:
 
 
 def _owner(path: Path) -> str:
-    """Return the name of a root key: that of its file."""
+    """Return the name of a root key, which is that of its file."""
     return path.name.removesuffix(".pub").removesuffix(".pem")
 
 
