@@ -15,10 +15,12 @@ import pytest
 from smbprotocol.exceptions import AccessDenied
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
-from jenkins_release.share import DirectoryShare, PathExists, PathNotFound, Share, SmbShare
-from jenkins_release.share.protocol import HEAD, MAX_LISTED
+from jenkins_release.share import DirectoryShare, PathExists, PathNotFound, Share, SmbShare, checks
+from jenkins_release.share.protocol import HEAD
 from jenkins_release.share.smb.connection import WRITE_DATA
 
+MANY = 4_000
+"""Entries with 60 letters each that fill more than one answer."""
 KINDS = ["directory", "samba", "samba, library's calls"]
 
 
@@ -634,15 +636,18 @@ class TestThreads:
 
 
 class TestTooMany:
-    def test_a_folder_with_any_number_of_files_is_not_listed(self, share: Share, folder: Path) -> None:
+    def test_a_folder_with_any_number_of_files_is_not_listed(
+        self, share: Share, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """One clear error before all names were asked for; the rows of one answer take the most memory."""
+        monkeypatch.setattr(checks, "MAX_LISTED", MANY)
         crowded = folder / "crowded"
         crowded.mkdir()
-        for number in range(MAX_LISTED * 3):
-            (crowded / f"{number:060d}").touch()
+        for number in range(MANY * 3):
+            os.mknod(crowded / f"{number:060d}")
         tracemalloc.start()
         try:
-            with pytest.raises(IntegrityError, match=f"crowded has more than {MAX_LISTED} entries"):
+            with pytest.raises(IntegrityError, match=f"crowded has more than {MANY} entries"):
                 share.list("crowded")
             _, peak = tracemalloc.get_traced_memory()
         finally:
