@@ -26,11 +26,13 @@ from jenkins_release.records.published_release import PublishedRelease, release_
 from jenkins_release.records.setup import RECORD, SUMS, SetupBundle, setup_checksum_lines
 from jenkins_release.records.setup_zip import Member, read_zip, write_zip
 from jenkins_release.rules.setup_zip.files import file_records
+from jenkins_release.sandbox.sample_images import SERVICES
 from jenkins_release.sandbox.stack import Sandbox
 from jenkins_release.steps.setup_zip.verify import prove_setup_file
 from tests.docs.pages import ROOT
 from tests.fixtures.command import Outcome
 from tests.fixtures.release import Product, make_images, make_product
+from tests.fixtures.setup_zip import write_templates
 
 TEMPLATES = ROOT / "examples" / "skydrm" / "bundle"
 COMPOSES = sorted({shutil.which("docker-compose") or "", str(Path(sys.executable).parent / "docker-compose")})
@@ -42,9 +44,9 @@ def ready(
     tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox, engine: DockerEngine, role_keys: Path
 ) -> Iterator[Product]:
     """A product of which 8.1.0/42 is promoted and 43 is not, with SkyDRM's templates."""
-    make_images(engine)
+    make_images(engine, SERVICES)
     with pytest.MonkeyPatch.context() as patch:
-        product = make_product(tmp_path_factory.mktemp("bundle"), sandbox, role_keys, patch)
+        product = make_product(tmp_path_factory.mktemp("bundle"), sandbox, role_keys, patch, names=SERVICES)
         shutil.copytree(TEMPLATES, product.folder / "bundle")
         product.export()
         product.export("43")
@@ -110,7 +112,7 @@ def test_what_was_not_promoted_gets_no_bundle(ready: Product):
 
 def test_a_withdrawn_release_gets_no_bundle(promoted: Product, tmp_path: Path):
     """Status 3, with the reason of the withdrawal."""
-    shutil.copytree(TEMPLATES, promoted.folder / "bundle")
+    write_templates(promoted.folder / "bundle")
     out = tmp_path / "x.zip"
     promoted.ok("release", "withdraw", "8.1.0", "--reason", "it deletes files")
     done = build(promoted, "--out", str(out))
@@ -181,7 +183,7 @@ def attestations(product: Product) -> list[str]:
 
 def test_a_zip_whose_hashes_were_mended_is_neither_verified_nor_published(promoted: Product, tmp_path: Path):
     """Status 4 from both, whoever holds no key: another image in the override, root, other settings."""
-    shutil.copytree(TEMPLATES, promoted.folder / "bundle")
+    write_templates(promoted.folder / "bundle")
     out = tmp_path / "SkyDRM-setup-8.1.0.zip"
     promoted.ok("bundle", "build", "8.1.0", "--out", str(out))
     good = out.read_bytes()
@@ -202,7 +204,7 @@ def test_a_zip_whose_hashes_were_mended_is_neither_verified_nor_published(promot
 
 def test_the_portal_gets_no_setup_zip_that_was_published_unproven(promoted: Product, tmp_path: Path):
     """Published by an older program, that is: with every record and the promotion key's publication."""
-    shutil.copytree(TEMPLATES, promoted.folder / "bundle")
+    write_templates(promoted.folder / "bundle")
     out = tmp_path / "SkyDRM-setup-8.1.0.zip"
     promoted.ok("bundle", "build", "8.1.0", "--out", str(out))
     promoted.ok("release", "publish", "8.1.0/42", "--setup-zip", str(out))
@@ -259,7 +261,7 @@ def test_the_portal_gets_no_setup_zip_that_was_published_unproven(promoted: Prod
 
 def test_a_key_that_customers_cannot_verify_is_refused(promoted: Product, tmp_path: Path):
     """By the least OpenSSL of `[bundle]`: Ed25519 needs 3.0. Nothing is signed."""
-    shutil.copytree(TEMPLATES, promoted.folder / "bundle")
+    write_templates(promoted.folder / "bundle")
     before = attestations(promoted)
     old = {"JENKINS_RELEASE_BUNDLE_OPENSSL_VERSION": "1.1.1"}
     words = ("bundle", "build", "8.1.0", "--out", str(tmp_path / "x.zip"))
@@ -275,7 +277,7 @@ def test_a_key_that_customers_cannot_verify_is_refused(promoted: Product, tmp_pa
 def test_files_are_attested_once_and_again_when_they_change(promoted: Product, tmp_path: Path):
     """The key is needed for that only; a build of the earlier files is the earlier zip, byte for byte."""
     folder = promoted.folder / "bundle"
-    shutil.copytree(TEMPLATES, folder)
+    write_templates(folder)
     before = attestations(promoted)
     out, there = tmp_path / "x.zip", ("--out", str(tmp_path / "x.zip"))
     done = build(promoted, *there, "--key", "file2:/nowhere.pem")

@@ -20,7 +20,7 @@ from jenkins_release.records.setup_zip import write_zip
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.process import find_program, free_port
-from jenkins_release.sandbox.sample_images import build_images
+from jenkins_release.sandbox.sample_images import SERVICES, build_images
 from jenkins_release.sandbox.stack import Sandbox
 from tests.bundle.test_shells import APPLETS, SHELLS
 from tests.docs.pages import ROOT
@@ -49,7 +49,7 @@ def product(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox, role_key
     """A product with SkyDRM's templates."""
     base = tmp_path_factory.mktemp("journey")
     with pytest.MonkeyPatch.context() as patch:
-        made = make_product(base, sandbox, role_keys, patch)
+        made = make_product(base, sandbox, role_keys, patch, names=SERVICES)
         shutil.copytree(TEMPLATES, made.folder / "bundle")
         made.append(f'[bundle]\nlayer_host = "{sandbox.ecr.host}"\ndisk_gb = 1\nmemory_gb = 1\n')
         yield made

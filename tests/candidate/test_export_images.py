@@ -27,7 +27,7 @@ from tests.fixtures.archives import (
     to_json,
 )
 from tests.fixtures.command import fails
-from tests.fixtures.release import Product
+from tests.fixtures.release import BY_DAEMON, Product
 
 LAYER = layer_tar("one")
 
@@ -119,9 +119,10 @@ def test_images_without_an_operating_system_are_told_in_one_go(product: Product,
     assert not product.candidate().exists()
 
 
+@pytest.mark.parametrize("way", [BY_DAEMON], indirect=True)
 def test_a_mistake_in_the_daemons_address_is_told_once(product: Product):
     """Not for each image, and not as a missing image; before anything is asked, and nothing is cleaned up."""
-    wrong = {"DOCKER_HOST": "fd://", "JENKINS_RELEASE_PROMOTE_ENGINE": "docker"}
+    wrong = {"DOCKER_HOST": "fd://"}
     for words in (
         ("candidate", "export", "--version", "8.1.0", "--build", "42"),
         ("candidate", "load", "8.1.0/42"),

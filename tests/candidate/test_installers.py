@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.command import Outcome, fails
-from tests.fixtures.release import Product
+from tests.fixtures.release import SERVICES, Product
 
 MSI, RPM = "SkyDRM-8.1.0.msi", "skydrm-8.1.0-42.x86_64.rpm"
 
@@ -51,7 +51,7 @@ class TestExport:
         product.installers(MSI)
         product.export()
         record = json.loads((product.candidate() / "candidate.json").read_bytes())
-        assert len(record["images"]) == 4
+        assert len(record["images"]) == len(SERVICES)
         assert record["files"][-1]["path"] == f"installers/{MSI}"
         assert product.ok("candidate", "verify", "8.1.0/42")["files"] == 2
         target = product.folder / "fetched"

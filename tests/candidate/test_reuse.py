@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.sample_images import SERVICES, build_images
+from jenkins_release.sandbox.sample_images import build_images
 from tests.fixtures.archives import docker_members, join, layer_tar
 from tests.fixtures.damage import flip
-from tests.fixtures.release import WITHOUT_DAEMON, Product, Shelf
+from tests.fixtures.release import SERVICES, WITHOUT_DAEMON, Product, Shelf
 from tests.fixtures.share import Tap
 
 GZIP = pytest.mark.parametrize("way", ["registry, gzip"], indirect=True)
@@ -29,7 +29,7 @@ MESSAGES = 1 << 20
 def builds(engine: DockerEngine) -> None:
     """Builds 1 and 2 on one base; each image's own layer is new in each."""
     for build in ("1", "2"):
-        build_images(engine, "8.1.0", build, base_size=BASE, own_size=OWN)
+        build_images(engine, "8.1.0", build, names=SERVICES, base_size=BASE, own_size=OWN)
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def test_only_new_layers_cross_the_wire(product: Product, builds: None, make_tap
     tap = make_tap(product.sandbox.samba.port)
     product.edit(f":{product.sandbox.samba.port}/", f":{tap.port}/")
     done = product.ok("candidate", "export", "--version", "8.1.0", "--build", "2")
-    assert BASE < done["reusedBytes"] < done["bytes"] - 4 * OWN
-    assert len(tap.sent) < 4 * OWN + MESSAGES
+    assert BASE < done["reusedBytes"] < done["bytes"] - len(SERVICES) * OWN
+    assert len(tap.sent) < len(SERVICES) * OWN + MESSAGES
     assert len(tap.received) < MESSAGES
     product.ok("candidate", "verify", "8.1.0/2")
 
@@ -102,14 +102,14 @@ def test_the_summary_tells_of_it(first: Product):
 def test_archives_per_image_share_their_base(product: Product, builds: None):
     """The second archive of a candidate re-uses layers of the first."""
     product.environ["JENKINS_RELEASE_EXPORT_ARCHIVES"] = "per-image"
-    assert export(product, "1")["reusedBytes"] > 3 * BASE
+    assert export(product, "1")["reusedBytes"] > (len(SERVICES) - 1) * BASE
 
 
 @pytest.fixture
 def twins(engine: DockerEngine) -> None:
     """Build 4 keeps a layer of build 3, and has new ones of the same size with the same beginning."""
     start = "x" * (128 << 10)
-    for build, contents in (("3", "abcd"), ("4", "eafg")):
+    for build, contents in (("3", "ab"), ("4", "ea")):
         images = {
             f"skydrm/{name}:8.1.0-{build}": [layer_tar(start, content * (1 << 21))]
             for name, content in zip(SERVICES, contents, strict=True)

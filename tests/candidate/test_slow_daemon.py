@@ -21,7 +21,7 @@ from tests.fixtures.listener import Listener
 from tests.fixtures.release import Product
 
 WAITING = (
-    r"waiting for the Docker daemon to prepare 4 images since \d\d:\d\d:\d\d UTC \((\d+) s\)"
+    r"waiting for the Docker daemon to prepare 2 images since \d\d:\d\d:\d\d UTC \((\d+) s\)"
     r"(?:, until \d\d:\d\d:\d\d UTC at the latest)?"
 )
 EXPORT = ("candidate", "export", "--version", "8.1.0", "--build", "42")

@@ -24,18 +24,18 @@ from tests.end_of_life.test_withdraw import (
     predicate,
     publish,
     release_both,
+    released,
     same_images,
-    small,
 )
 from tests.fixtures.command import fails
 from tests.fixtures.ecr_push import OCI_INDEX, digest_of
-from tests.fixtures.release import Begin, Product
+from tests.fixtures.release import LAYERS, SERVICES, Begin, Product
 from tests.fixtures.saas import SaasStack
 from tests.promotion.test_foreign_manifest import push_first_image
 from tests.release.boundaries import Moment, Witness, contents, deaths, watched_services
 from tests.release.runner import Runner
 
-__all__ = ["small"]
+__all__ = ["released"]
 WORDS = ("release", "withdraw", "8.1.2", "--reason", "holds a customer's data", "--delete")
 CONFIRMED = (*WORDS, "--confirm", "8.1.2/2")
 
@@ -45,7 +45,6 @@ def taken(begin: Begin, engine: DockerEngine) -> Product:
     """8.1.1 of two images is in force, 8.1.2 was withdrawn."""
 
     def prepare(product: Product) -> None:
-        product.keep_images(2)
         release_both(product, engine)
         product.ok("release", "withdraw", "8.1.2", "--reason", "loses documents")
 
@@ -122,13 +121,14 @@ def put_copy(product: Product, name: str, digest: str) -> str:
 
 
 @pytest.fixture
-def indexed(small: Product, engine: DockerEngine) -> Product:
+def indexed(released: Product, engine: DockerEngine) -> Product:
     """8.1.3 is withdrawn: its first image is an index of a platform's image and of an attestation.
 
     ``index``, ``platform`` and ``attested`` are their digests, ``name`` their repository.
     """
-    product, ref = small, "8.1.3/3"
-    build_images(engine, "8.1.3", "3")
+    product, ref = released, "8.1.3/3"
+    build_images(engine, "8.1.3", "3", names=SERVICES)
+    product.environ[LAYERS] = "plain"  # then an index in the place of a fixed manifest is proven too
     product.ok("candidate", "export", "--version", "8.1.3", "--build", "3")
     product.sign_off(ref)
     made: Any = product
@@ -210,11 +210,13 @@ class TestDeletion:
 
 
 class TestRefusals:
-    def test_a_release_in_force(self, small: Product) -> None:
+    def test_a_release_in_force(self, released: Product) -> None:
         """Withdrawing comes first: customers are told before anything is gone."""
-        before = small.tags()
-        fails(small.run(*CONFIRMED), 3, "was not withdrawn", "run 'release withdraw' without --delete first")
-        assert small.tags() == before
+        before = released.tags()
+        fails(
+            released.run(*CONFIRMED), 3, "was not withdrawn", "run 'release withdraw' without --delete first"
+        )
+        assert released.tags() == before
 
     def test_a_wrong_confirmation(self, taken: Product) -> None:
         """What is deleted is typed once more, and belongs to --delete only."""
@@ -304,6 +306,7 @@ class TestOthers:
         """It was promoted as an index around the image of the withdrawn one."""
         name, digest = next(iter(taken.bad.items()))  # type: ignore[attr-defined]
         same_images(taken, ("8.1.2", "2"), ("8.1.6", "6"))
+        taken.environ[LAYERS] = "plain"
         taken.ok("candidate", "export", "--version", "8.1.6", "--build", "6")
         taken.sign_off("8.1.6/6")
         index = put_index(taken, name, [(digest, "amd64")], "8.1.6")

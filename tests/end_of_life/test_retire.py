@@ -10,9 +10,8 @@ import requests
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.ecr.faults import Fault
-from jenkins_release.sandbox.sample_images import SERVICES
 from tests.end_of_life.test_withdraw import move_tags, publish
-from tests.fixtures.release import Begin, Product, another_registry
+from tests.fixtures.release import SERVICES, Begin, Product, another_registry
 
 
 @pytest.fixture
@@ -20,7 +19,6 @@ def three_lines(begin: Begin, engine: DockerEngine) -> Product:
     """7.9.0, 8.0.0 and 8.1.0 of two images, with tags that move."""
 
     def prepare(product: Product) -> None:
-        product.keep_images(2)
         move_tags(product)
         for build, version in enumerate(("7.9.0", "8.0.0", "8.1.0"), start=1):
             publish(product, engine, version, str(build))

@@ -12,9 +12,9 @@ import pytest
 from jenkins_release import CandidateRef, GateRefused, PromoteRequest, promote
 from jenkins_release.records.attestation import APPROVAL, OVERRIDE
 from jenkins_release.records.plan import Plan
-from jenkins_release.sandbox.sample_images import SERVICES
 from tests.fixtures.approval import REF, Release
 from tests.fixtures.process import started
+from tests.fixtures.release import SERVICES
 
 BEFORE = ["0001-build.dsse.json", "0002-qa.dsse.json"]
 APPROVED = [*BEFORE, "0003-approval.dsse.json"]
@@ -129,7 +129,7 @@ def test_a_run_that_died_is_finished_with_the_approval_it_has(tested: Release):
     from jenkins_release.sandbox.ecr.faults import Fault
 
     tested.approved()
-    path = f"/v2/{tested.product.prefix}/dbmigrate/manifests/"
+    path = f"/v2/{tested.product.prefix}/viewer/manifests/"
     tested.product.sandbox.ecr.order(Fault(method="PUT", path=path, status=500, count=None))
     assert tested.promote().status == 5
     tested.product.sandbox.ecr.cancel_faults()

@@ -16,7 +16,7 @@ from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.plan import candidate_tag
 from tests.fixtures.archives import layer_tar
 from tests.fixtures.command import fails
-from tests.fixtures.release import EVERY_WAY, Product
+from tests.fixtures.release import WITHOUT_DAEMON, Product
 
 REF = "8.1.0/42"
 
@@ -72,7 +72,7 @@ def push_first_image(product: Product, ref: str, reference: str, *, packed: bool
         return services.blobs.put_manifest(name, place, made.media_type, made.data)
 
 
-@EVERY_WAY
+@WITHOUT_DAEMON
 @pytest.mark.parametrize("release", [True, False], ids=["release tag", "temporary tag"])
 def test_the_right_config_around_other_layers_is_not_promoted(
     approved: Product, way: dict[str, str], release: bool
@@ -88,7 +88,7 @@ def test_the_right_config_around_other_layers_is_not_promoted(
     assert not list((approved.candidate(REF) / "attestations").glob("*-promotion*"))
 
 
-@EVERY_WAY
+@WITHOUT_DAEMON
 def test_the_right_layers_in_another_manifest_are_proven_by_their_content(
     approved: Product, way: dict[str, str]
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import re
@@ -17,6 +18,7 @@ import pytest
 from jenkins_release.sandbox.front.server import EcrServer
 from tests.faults.http_proxy import HttpProxy, Order, drip, lose_silently, reset, stall, status
 from tests.fixtures.process import Ended, signalled, started
+from tests.fixtures.release import BY_DAEMON, DEFAULT_WAY
 from tests.fixtures.resume import Lane, OpenLane
 from tests.fixtures.silence import GENEROUS_S
 
@@ -42,20 +44,41 @@ UNANSWERED = {
 @pytest.fixture
 def lane(open_lane: OpenLane, request: pytest.FixtureRequest) -> Lane:
     """A candidate in a folder, with nothing promoted."""
-    return open_lane("folder-0", getattr(request, "param", "registry, plain"))
+    return open_lane("folder-0", getattr(request, "param", DEFAULT_WAY))
+
+
+@pytest.fixture(scope="module")
+def proxies() -> Iterator[dict[Lane, HttpProxy]]:
+    """What stands in the place of each lane's ECR and its registry, which the approval names."""
+    with contextlib.ExitStack() as stack:
+        yield _Proxies(stack)
+
+
+class _Proxies(dict[Lane, HttpProxy]):
+    """Moves the ECR of a lane to another port, and puts a proxy in its place, until a stack ends."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        super().__init__()
+        self._stack = stack
+
+    def __missing__(self, lane: Lane) -> HttpProxy:
+        lane.front.stop()
+        self._stack.callback(lane.front.start, tied=True)
+        moved = EcrServer(lane.root / "ecr", lane._registry.port)
+        moved.start(tied=True)
+        self._stack.callback(moved.stop)
+        proxy = self[lane] = HttpProxy(moved.port, lane.front.port)
+        self._stack.callback(proxy.close)
+        return proxy
 
 
 @pytest.fixture
-def proxy(lane: Lane) -> Iterator[HttpProxy]:
-    """What stands in the place of ECR and its registry, which the approval names."""
-    lane.front.stop()
-    moved = EcrServer(lane.root / "ecr", lane._registry.port)
-    moved.start(tied=True)
-    made = HttpProxy(moved.port, lane.front.port)
+def proxy(lane: Lane, proxies: dict[Lane, HttpProxy]) -> Iterator[HttpProxy]:
+    """The lane's proxy, which has seen nothing yet."""
+    made = proxies[lane]
+    made.seen.clear()
     yield made
-    made.close()
-    moved.stop()
-    lane.front.start(tied=True)
+    made.heal()
 
 
 def promotion(lane: Lane, result: Path, **more: str) -> subprocess.Popen[str]:
@@ -114,7 +137,7 @@ def test_a_second_signal_ends_it_at_once(lane: Lane, proxy: HttpProxy, tmp_path:
     [("POST", signal.SIGINT), ("PATCH", signal.SIGTERM), ("manifest PUT", signal.SIGINT)],
     ids=["POST", "PATCH", "manifest PUT"],
 )
-@pytest.mark.parametrize("lane", ["docker, plain"], indirect=True)
+@pytest.mark.parametrize("lane", [BY_DAEMON], indirect=True)
 def test_a_signal_ends_a_promotion_whose_daemon_waits_for_the_registry(
     lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str, number: signal.Signals
 ):

@@ -14,7 +14,7 @@ from jenkins_release.records.base import canonical_json
 from jenkins_release.sandbox.stack import CANDIDATE_SHARE
 from jenkins_release.share.smb.address import SmbAddress
 from tests.fixtures.command import fails
-from tests.fixtures.release import EVERY_WAY, Product
+from tests.fixtures.release import BOTH_ENGINES, Product
 from tests.release.boundaries import watched_services
 
 REF = "8.1.0/42"
@@ -97,7 +97,7 @@ def forged(product: Product) -> bytes:
     return canonical_json(document)
 
 
-@EVERY_WAY
+@BOTH_ENGINES
 def test_a_candidate_that_is_swapped_under_the_lease_and_back_again_is_not_promoted(
     validated: Product, tmp_path: Path
 ):

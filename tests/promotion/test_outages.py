@@ -12,17 +12,17 @@ from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.promotion.promote import PromoteRequest, promote
-from tests.fixtures.release import WAYS
+from tests.fixtures.release import BOTH_ENGINES, BY_DAEMON, DEFAULT_WAY
 from tests.fixtures.resume import ONCE, VERSION, Lane, OpenLane
 from tests.fixtures.share import Tap, eventually
 from tests.release.boundaries import Moment, Observer
 from tests.release.runner import Ended, Runner
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture
 def way(request: pytest.FixtureRequest) -> str:
-    """Each way into the registry."""
-    return str(request.param)
+    """A way into the registry: the default, unless a test asks for others."""
+    return str(getattr(request, "param", DEFAULT_WAY))
 
 
 @pytest.fixture
@@ -40,16 +40,25 @@ def promote_here(lane: Lane, observer: Observer, **options: str) -> None:
 PHASES = {
     "before the plan": ("registry.repositories", 1),
     "before the repositories are made": ("share.lease enter", 1),
-    "before the first push": ("engine.config_digest", 2),
-    "between the pushes": ("engine.push", 1),
-    "after the pushes": ("registry.missing_layers", 2),
     "between the release tags": ("registry.set_tag", 1),
     "before the temporary tags go": ("registry.set_tag", 2),
     "between the temporary tags": ("registry.remove_tag", 1),
     "before the last look": ("registry.remove_tag", 2),
 }
-
-
+PUSHING = {
+    "before the first push": ("engine.config_digest", 2),
+    "between the pushes": ("engine.push", 1),
+    "after the pushes": ("registry.missing_layers", 2),
+}
+"""Phases in which the engines differ."""
+OUTAGES = [
+    *(pytest.param(DEFAULT_WAY, *call, id=f"{phase}-{DEFAULT_WAY}") for phase, call in PHASES.items()),
+    *(
+        pytest.param(way, *call, id=f"{phase}-{way}")
+        for phase, call in PUSHING.items()
+        for way in (DEFAULT_WAY, BY_DAEMON)
+    ),
+]
 DIRECT = {
     ("engine.config_digest", 2): ("blobs.upload.send", 2),
     ("engine.push", 1): ("blobs.put_manifest", 1),
@@ -64,7 +73,7 @@ def at(way: str, call: str, number: int) -> tuple[str, int]:
     return DIRECT.get((call, number), (call, number)) if way.startswith("registry") else (call, number)
 
 
-@pytest.mark.parametrize(("call", "number"), PHASES.values(), ids=PHASES.keys())
+@pytest.mark.parametrize(("way", "call", "number"), OUTAGES, indirect=["way"])
 def test_an_outage_of_ecr_in_any_phase_is_made_good_by_the_next_run(
     lane: Lane, way: str, call: str, number: int
 ):
@@ -96,14 +105,21 @@ def kind(label: str) -> str:
     return f"{found[1]} {found[2]}" if found else label
 
 
+@BOTH_ENGINES
 def test_credentials_that_end_at_any_kind_of_request_are_made_good_by_the_next_run(lane: Lane):
-    """The answer to the last request of each kind is lost, and from then on ECR refuses everything."""
+    """The answer to the last request of each kind is lost, and from then on ECR refuses everything.
+
+    Where Docker pushes, only its own requests are played: the others are those of the other engine.
+    """
     lane.settled(lane.promote())
     lane.put_back()
     whole = lane.promote()
     assert whole.status == 0, whole.text
     last = {kind(record.label): number for number, record in enumerate(lane.front.requests())}
     assert {"PutImage", "BatchDeleteImage", "PUT manifests", "BatchGetImage", "CreateRepository"} <= set(last)
+    if lane.pushes_by_daemon:
+        last = {label: number for label, number in last.items() if " " in label}
+        assert len(last) > 3
     for number in last.values():
         lane.put_back()
         lane.front.order(Fault(skip=number, reset_response_after=0))
@@ -118,8 +134,9 @@ def test_credentials_that_end_at_any_kind_of_request_are_made_good_by_the_next_r
 
 
 MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}"
+PROVEN = "all images are proven"
 MOMENTS = {
-    "all images are proven": ("registry.missing_layers", 2),
+    PROVEN: ("registry.missing_layers", 2),
     "one release tag is set": ("registry.set_tag", 1),
     "one temporary tag is gone": ("registry.remove_tag", 1),
 }
@@ -133,7 +150,14 @@ def wire(lane: Lane) -> Iterator[Tap]:
     tap.close()
 
 
-@pytest.mark.parametrize(("call", "number"), MOMENTS.values(), ids=MOMENTS.keys())
+@pytest.mark.parametrize(
+    ("way", "call", "number"),
+    [
+        *(pytest.param(DEFAULT_WAY, *call, id=moment) for moment, call in MOMENTS.items()),
+        pytest.param(BY_DAEMON, *MOMENTS[PROVEN], id=f"{PROVEN}-{BY_DAEMON}"),
+    ],
+    indirect=["way"],
+)
 def test_a_promotion_that_lost_its_lease_touches_no_tag_any_more(
     lane: Lane, wire: Tap, way: str, call: str, number: int
 ):
@@ -162,6 +186,7 @@ def test_a_promotion_that_lost_its_lease_touches_no_tag_any_more(
     assert {run["by"] for run in claim["runs"]} == {"rita", "sam"}
 
 
+@BOTH_ENGINES
 def test_a_lost_lease_that_nobody_took_is_taken_again(
     lane: Lane, wire: Tap, way: str, caplog: pytest.LogCaptureFixture
 ):
@@ -189,7 +214,7 @@ def test_the_second_of_two_promotions_is_told_who_is_first_where_and_since_when(
     def try_too() -> None:
         second.append(runner.run("promote", "run", lane.ref, environ=lane.environ | {"BUILD_USER_ID": "sam"}))
 
-    promote_here(lane, Moment("engine.push", 1, try_too))
+    promote_here(lane, Moment("blobs.put_manifest", 1, try_too))
     runner.close()
     (refused,) = second
     assert refused.status == 6, refused.text

@@ -10,19 +10,18 @@ import pytest
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.ecr.faults import Fault
-from jenkins_release.sandbox.sample_images import SERVICES, build_images
-from tests.fixtures.release import EVERY_WAY, Product
+from jenkins_release.sandbox.sample_images import build_images
+from tests.fixtures.release import BOTH_ENGINES, BY_DAEMON, DEFAULT_WAY, SERVICES, Product
 
 
 def release(product: Product, engine: DockerEngine, version: str, build: str) -> None:
-    for reference in build_images(engine, version, build):
+    for reference in build_images(engine, version, build, names=SERVICES):
         assert engine.inspect(reference)
     product.ok("candidate", "export", "--version", version, "--build", build)
     product.sign_off(f"{version}/{build}")
     product.ok("promote", "run", f"{version}/{build}")
 
 
-@pytest.mark.parametrize("way", ["registry, gzip"], indirect=True)
 def test_moving_tags_move_and_release_tags_stay(product: Product, engine: DockerEngine):
     """`{major}.{minor}` follows the newest release in repositories whose release tags are immutable."""
     product.edit(
@@ -55,21 +54,31 @@ def test_repositories_are_created_as_configured(promoted: Product):
         assert tags == [{"Key": "product", "Value": "SkyDRM"}]
 
 
-FAULTS = {
+API = {
     "the API is throttled": Fault(action="*", status=400, code="ThrottlingException", count=3),
     "the API answers 500": Fault(action="BatchGetImage", status=500, count=2),
+    "the answer to PutImage is lost": Fault(action="PutImage", reset_response_after=0),
+}
+"""Faults where there is no engine."""
+REGISTRY = {
     "a layer upload breaks off": Fault(method="PATCH", path="/blobs/uploads/", reset_request_after=100_000),
     "the registry answers 503": Fault(method="PUT", path="/manifests/", status=503, count=1),
     "the answer to a manifest is lost": Fault(method="PUT", path="/manifests/", reset_response_after=0),
-    "the answer to PutImage is lost": Fault(action="PutImage", reset_response_after=0),
     "all tokens expire during a push": Fault(
         method="PATCH", path="/blobs/uploads/", expire_tokens=True, skip=2
     ),
 }
+SURVIVED = [
+    *(pytest.param(DEFAULT_WAY, fault, id=name) for name, fault in API.items()),
+    *(
+        pytest.param(way, fault, id=f"{name}, {way}")
+        for name, fault in REGISTRY.items()
+        for way in (DEFAULT_WAY, BY_DAEMON)
+    ),
+]
 
 
-@EVERY_WAY
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize(("way", "fault"), SURVIVED, indirect=["way"])
 def test_a_passing_fault_is_survived_in_one_run(validated: Product, fault: Fault):
     """Each fault happens, and the promotion ends as if it had not."""
     validated.sandbox.ecr.order(fault)
@@ -83,7 +92,7 @@ def test_a_passing_fault_is_survived_in_one_run(validated: Product, fault: Fault
     assert validated.ok("promote", "status", "8.1.0/42")["state"] == "recorded"
 
 
-@EVERY_WAY
+@BOTH_ENGINES
 def test_late_answers_of_ecr_are_survived_and_nothing_is_pushed_twice(validated: Product):
     """A repository that was just made, an image and layers that just came: some answers are from before."""
     ecr, pushed = validated.sandbox.ecr, "PUT /v2/.*/manifests/.*"
@@ -99,21 +108,21 @@ def test_late_answers_of_ecr_are_survived_and_nothing_is_pushed_twice(validated:
     assert {tag for tags in validated.tags().values() for tag in tags} == {"8.1.0"}
 
 
-@EVERY_WAY
+@BOTH_ENGINES
 def test_a_lasting_fault_leaves_no_release_tag_and_the_next_run_finishes(validated: Product):
     """All or nothing: one image cannot be pushed, so no version tag is set anywhere."""
-    path = f"/v2/{validated.prefix}/dbmigrate/manifests/"
+    path = f"/v2/{validated.prefix}/viewer/manifests/"
     validated.sandbox.ecr.order(Fault(method="PUT", path=path, status=500, count=None))
     done = validated.run("promote", "run", "8.1.0/42")
     assert done.status == 5, done.text
-    assert "dbmigrate" in done.err
+    assert "viewer" in done.err
     for tags in validated.tags().values():
         assert not [tag for tag in tags if not tag.startswith("candidate-")]
     assert validated.ok("promote", "status", "8.1.0/42")["state"] == "pushing"
     validated.sandbox.ecr.cancel_faults()
     again = validated.ok("promote", "run", "8.1.0/42")
     assert {image["name"]: image["pushed"] for image in again["images"]} == {
-        name: name == "dbmigrate" for name in SERVICES
+        name: name == "viewer" for name in SERVICES
     }
 
 
@@ -128,7 +137,6 @@ def test_a_run_that_dies_between_tags_and_record_is_finished_by_the_next(validat
     assert validated.ok("promote", "status", "8.1.0/42")["state"] == "recorded"
 
 
-@EVERY_WAY
 def test_an_altered_manifest_from_the_registry_is_never_tagged(validated: Product):
     """ECR's answer is hashed: a manifest that was changed on the way stops everything."""
     validated.sandbox.ecr.order(Fault(action="BatchGetImage", manifest="alter", count=None))

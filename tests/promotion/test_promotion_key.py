@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from jenkins_release.records.attestation import PROMOTION, read_envelope
 from jenkins_release.sandbox.saas import saas_toml
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.context.trust_root import PIN_VARIABLE
-from tests.docs.pages import ROOT
 from tests.fixtures.approval import REF, Release
 from tests.fixtures.command import fails
 from tests.fixtures.configuration import trusted_key
 from tests.fixtures.portal import Shop
 from tests.fixtures.saas import EARLIER, SaasStack
+from tests.fixtures.setup_zip import write_templates
 from tests.fixtures.trust import Ceremony
 
 UNTESTED = "1 passing QA sign-off by trusted keys required for this candidate, found 0"
@@ -147,7 +146,7 @@ class TestPromotion:
     def promoted(self, tested: Release, tmp_path: Path) -> Release:
         """Promoted from a workspace that asks for no approval; then the root is pinned again."""
         product = tested.product
-        shutil.copytree(ROOT / "examples" / "skydrm" / "bundle", product.folder / "bundle")
+        write_templates(product.folder / "bundle")
         product.append(saas_toml(["rms"], lambda cluster, name: "http://127.0.0.1:9/", deadline_s=5))
         Ceremony(product, tmp_path / "root").begin()
         pin = product.environ.pop(PIN_VARIABLE)

