@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from benchmarks.__main__ import main
 from benchmarks.bench import Setup
 from benchmarks.child import Usage, run_child
 from benchmarks.groups import GROUPS, group_of
@@ -133,16 +135,10 @@ def test_a_row_is_asked_for_by_its_name(words: list[str], found: str | None) -> 
 
 
 def test_an_unknown_row_is_refused_with_the_names_there_are() -> None:
-    """Before any server is started."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "promote-gain"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "promote-again" in done.stderr
+    """Before any server is started, with status 2."""
+    with pytest.raises(click.BadParameter, match="promote-again") as caught:
+        main(["promote-gain"], standalone_mode=False)
+    assert caught.value.exit_code == 2
 
 
 def test_memory_of_a_child_is_its_own_and_its_writes_are_counted(tmp_path: Path) -> None:
