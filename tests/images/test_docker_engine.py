@@ -27,6 +27,7 @@ from tests.fixtures.archives import (
     member,
     to_json,
 )
+from tests.fixtures.docker import BASE_SIZE, OWN_SIZE
 from tests.fixtures.raw_server import RawServer, answer
 
 
@@ -70,7 +71,7 @@ def test_inspect_describes_the_image(engine, demo_images):
         image.platform,
         image.diff_ids,
     )
-    assert found.size > 3 << 20
+    assert found.size > BASE_SIZE + OWN_SIZE
 
 
 def test_unknown_image_is_a_matter_of_configuration(engine, docker_daemon):
@@ -91,7 +92,7 @@ def test_save_streams_all_images_with_shared_layers_once(engine, demo_images):
 
 def test_save_gives_the_identity_that_was_built(engine, demo_images):
     """Config digest and diff_ids survive load and save."""
-    built = _index(demo_archive("8.1.0", "42", base_size=2 << 20, own_size=1 << 20))
+    built = _index(demo_archive("8.1.0", "42", base_size=BASE_SIZE, own_size=OWN_SIZE))
     saved = _index(engine.save(demo_images))
     assert {(i.references, i.config_digest, i.diff_ids) for i in saved.images} == {
         (i.references, i.config_digest, i.diff_ids) for i in built.images
