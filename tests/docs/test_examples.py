@@ -13,6 +13,7 @@ import pytest
 from jenkins_release.cli.entry import main
 from jenkins_release.rules.customers.iam_policy import PullScope, pull_policy
 from jenkins_release.sandbox.demo import story as demo
+from jenkins_release.sandbox.sample_images import SERVICES
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs import scenarios
 from tests.docs.pages import ROOT, fences, marked, name, pages
@@ -24,6 +25,12 @@ _OWN = {"demo", "rehearsal", "first-use"}
 _POLICIES = {"promoter-policy", "portal-policy", "customer-policy", "refresher-ecs", "refresher-ssm"}
 _FOUND = sorted({(page, fence.mark) for page in pages() for fence in fences(page) if fence.mark})
 _OF_A_PRODUCT = [(page, mark) for page, mark in _FOUND if mark in scenarios.OF_A_PRODUCT]
+
+
+@pytest.fixture
+def image_names() -> tuple[str, ...]:
+    """All images of the demo: the pages show them."""
+    return SERVICES
 
 
 def test_every_mark_names_a_scenario():

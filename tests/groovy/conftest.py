@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jenkins_release.sandbox.sample_images import SERVICES
 from tests.fixtures.release import Product
 from tests.groovy import agent
 from tests.groovy.jenkins import Jenkins, Job
@@ -50,6 +51,12 @@ class SkyDrm:
         section = product.sandbox.add_saas(["rms"], cluster=product.prefix)
         with (product.folder.parent / "sources" / "release.toml").open("a") as file:
             file.write(section)
+
+
+@pytest.fixture
+def image_names() -> tuple[str, ...]:
+    """All images of the demo: its build makes them."""
+    return SERVICES
 
 
 @pytest.fixture
