@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from defusedxml import ElementTree
 
+from tests.fixtures.release import BY_DAEMON, WAYS
 from tests.groovy.agent import install_stalling_program
 from tests.groovy.conftest import SkyDrm
 from tests.groovy.jenkins import ROOT, Jenkins, Job
@@ -21,6 +22,12 @@ from tests.groovy.test_qa_pipeline import CANDIDATE, QA, TESTED, exported, verdi
 
 __all__ = ["exported"]
 RELEASED = [{"8.1.0"}] * 4
+
+
+@pytest.fixture
+def way() -> dict[str, str]:
+    """Docker pushes: its lines tell where a promotion is."""
+    return WAYS[BY_DAEMON]
 
 
 def another(job: Job) -> Job:
