@@ -58,8 +58,11 @@ _LONG = (
     "tests/docs/test_examples.py",
     "tests/groovy/test_pipelines.py",
     "tests/benchmarks/test_quick_run.py",
-    "tests/bundle/test_shells.py",
+    "tests/bundle/",
     "tests/faults/",
+    "tests/sandbox/test_demo.py",
+    "tests/sandbox/test_watchdog.py",
+    "tests/snapshots/test_results.py",
     "tests/share/",
     "tests/trust/",
 )
@@ -86,5 +89,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes (``-n auto``); one if they would share a Docker daemon, and the names in it."""
-    return 1 if os.environ.get("JENKINS_RELEASE_TEST_DOCKER") or _no_root() else 2
+    """Return how many processes run the tests (``-n auto``): one more than two cores keep busy, as tests wait.
+
+    One if they would share a Docker daemon, and the names in it.
+    """
+    return 1 if os.environ.get("JENKINS_RELEASE_TEST_DOCKER") or _no_root() else 3

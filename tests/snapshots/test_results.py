@@ -192,6 +192,7 @@ def _customers(story: Story, product: Product, folder: Path) -> None:
     run(product, "customer", "audit")
     run(product, "customer", "doctor", name, "--tag", "8.1.0")
     run(product, "customer", "rotate", name, *where)
+    assert not story.wrong, "\n\n".join(story.wrong)  # no key, and nothing to go on with
     first = json.loads(pyrage.decrypt(min(place.glob("*.age"), key=_written).read_bytes(), [identity]))
     own = {"ID": first["accessKeyId"], "SECRET": first["secretAccessKey"]}
     given = {f"JENKINS_RELEASE_CUSTOMER_KEY_{name}": text for name, text in own.items()}
