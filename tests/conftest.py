@@ -89,7 +89,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes run the tests (``-n auto``): one more than two cores keep busy, as tests wait.
+    """Return how many processes run the tests (``-n auto``): three keep two cores busy, as tests wait.
 
     One if they would share a Docker daemon, and the names in it.
     """
