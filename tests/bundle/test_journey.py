@@ -26,6 +26,7 @@ from tests.bundle.test_shells import APPLETS, SHELLS
 from tests.docs.pages import ROOT
 from tests.fixtures.command import Outcome, fails
 from tests.fixtures.customer import Host
+from tests.fixtures.customers import keep_iam
 from tests.fixtures.release import JUNIT, Product, make_product
 from tests.fixtures.setup_zip import TARGET, setup_files
 from tests.fixtures.story import Story
@@ -46,13 +47,15 @@ services:
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox, role_keys: Path) -> Iterator[Product]:
-    """A product with SkyDRM's templates."""
+    """A product with SkyDRM's templates, whose customers are gone afterwards: an account has one boundary."""
     base = tmp_path_factory.mktemp("journey")
+    put_back = keep_iam(sandbox.moto)
     with pytest.MonkeyPatch.context() as patch:
         made = make_product(base, sandbox, role_keys, patch, names=SERVICES)
         shutil.copytree(TEMPLATES, made.folder / "bundle")
         made.append(f'[bundle]\nlayer_host = "{sandbox.ecr.host}"\ndisk_gb = 1\nmemory_gb = 1\n')
         yield made
+    put_back()
 
 
 @pytest.fixture(scope="module")
