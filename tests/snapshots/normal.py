@@ -20,14 +20,16 @@ _PATTERNS = (
     (r"(?<![0-9a-f])[0-9a-f]{12,40}(?![0-9a-f])", "<hex>"),
     (r"\b(?:AKIA|AIDA)[A-Z0-9]{8,}\b", "<key id>"),
     (r"\b127\.0\.0\.1:\d+", "<loopback>"),
+    (r'(?<="size":)\d+', "<integer>"),
     (r"\b\d+(?:\.\d+)? (?:[kMGT]?B(?:/s)?|s)(?!\w)", "<measured>"),
 )
 _MEASURED = 1000
 """A whole number from here on is a size, which depends on the machine's Docker."""
 _LATER = "expires: <day> -> <day>"
 """What a later draft says only if a second passed since the first."""
-_BY_NAME = {"host": "<host>", "size": "<integer>"}
-"""Fields that always differ: a file may name the registry, and its port has four or five digits."""
+_BY_NAME = {"host": "<host>", "size": "<integer>", "offset": "<integer>"}
+"""Fields that always differ: a file may name the registry, whose port has four or five digits, and Docker
+orders the layers of an archive as it likes."""
 
 
 def normal(value: Any, places: Mapping[str, str]) -> Any:
