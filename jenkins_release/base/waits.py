@@ -112,6 +112,14 @@ class Waits:
         """Remove a wait."""
         self._going_on.pop(id(wait), None)
 
+    def forked(self) -> None:
+        """Begin again in the child of a fork: of the threads, it has only the one that forked."""
+        own = threading.get_ident()
+        self._going_on = {key: wait for key, wait in self._going_on.items() if wait.thread == own}
+        self._looks = threading.Lock()
+        self._idle = False
+        self._begun = queue.SimpleQueue()
+
     def active(self) -> list[Wait]:
         """Return what is being waited for, oldest first."""
         waits = list(self._going_on.values())
@@ -509,6 +517,7 @@ _EVENTS = frozenset({"socket.connect", "http.client.send"})
 
 PROCESS = Waits()
 """The waits of this process."""
+os.register_at_fork(after_in_child=PROCESS.forked)
 active = PROCESS.active
 check = PROCESS.check
 remaining = PROCESS.remaining

@@ -21,6 +21,7 @@ import requests
 
 from jenkins_release.base import waits as waits_module
 from jenkins_release.base.waits import Call, Stopped, ThreadGroup, Wait, Waits, apart
+from tests.fixtures.process import started
 from tests.fixtures.worker import Worker
 
 GENEROUS_S = 10.0
@@ -37,6 +38,32 @@ def server() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(30)
         yield listening
+
+
+_FORKED = """
+import os, socket, sys
+from jenkins_release.base import waits
+from jenkins_release.base.waits import Call
+waits.pause(0.3)
+if os.fork() == 0:
+    try:
+        with Call("the server to answer", 1.0):
+            socket.create_connection(("127.0.0.1", int(sys.argv[1]))).recv(1)
+    except TimeoutError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_process_that_forked_keeps_the_limits_in_its_child(server: socket.socket, warm_python: str):
+    """What looks after them is a thread, which a fork leaves behind."""
+    process = started([warm_python, "-c", _FORKED, str(_port(server))], os.environ)
+    try:
+        out, err = process.communicate(timeout=2 * GENEROUS_S)
+    finally:
+        process.kill()
+    assert out == "the server to answer: not done after 1 s\n", err
 
 
 def _port(server: socket.socket) -> int:

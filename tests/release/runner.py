@@ -1,17 +1,14 @@
 """Runs commands in processes of their own that share one start: each is a fork of this one.
 
 ``python -m tests.release.runner`` reads orders from standard input and answers on standard output, one
-JSON document on each line, until its input ends. It has one thread, so a fork is safe.
+JSON document on each line, until its input ends.
 """
 
 from __future__ import annotations
 
-import functools
 import gc
-import importlib
 import json
 import os
-import pkgutil
 import subprocess
 import sys
 import tempfile
@@ -20,11 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jenkins_release.sandbox.ecr.state import REGION
+from tests.fixtures.warm_server import load
 
 ROOT = Path(__file__).resolve().parents[2]
-_NOT_LOADED = ("jenkins_release.sandbox", "jenkins_release.__main__")
-"""Modules that no command of a release loads; the other one would run."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +78,7 @@ class Runner:
 
 def main() -> None:
     """Serve orders until standard input ends."""
-    # Loaded once, before the first fork: what every command would load on its way.
-    import botocore.session
-
-    import jenkins_release
-    from jenkins_release.aws import aws_client
-
-    for module in pkgutil.walk_packages(jenkins_release.__path__, "jenkins_release."):
-        if not module.name.startswith(_NOT_LOADED):
-            importlib.import_module(module.name)
-    botocore.session.create_loader = functools.cache(botocore.session.create_loader)
-    aws_client("ecr", REGION)
+    load()
     gc.disable()
     gc.freeze()
     for line in sys.stdin:
