@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from functools import cache
@@ -72,6 +73,18 @@ _LONG = (
 @cache
 def _no_root() -> str:
     return root_refused()
+
+
+def pytest_configure() -> None:
+    """Let nothing be collected while tests are imported: all of it stays."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking through modules and tests again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

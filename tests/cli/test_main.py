@@ -280,11 +280,13 @@ def test_what_was_done_stays_done_if_stdout_takes_nothing(tmp_path: Path, where:
         ("disk", ["candidate", "list", "-h"]),
     ],
 )
-def test_help_ends_like_any_other_output_if_stdout_takes_nothing(where: str, words: list[str]):
+def test_help_ends_like_any_other_output_if_stdout_takes_nothing(
+    where: str, words: list[str], warm_python: str
+):
     """`jenkins-release --help | true`: with 0, and a warning, as a result does."""
     with unwritable(where) as out:
         done = subprocess.run(
-            [sys.executable, "-m", "jenkins_release", *words], check=False, timeout=60, stdout=out, stderr=-1
+            [warm_python, "-m", "jenkins_release", *words], check=False, timeout=60, stdout=out, stderr=-1
         )
     reason = {"disk": "No space left on device", "pipe": "Broken pipe"}[where]
     told = f"warning: stdout cannot be written: {reason}\n"

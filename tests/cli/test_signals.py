@@ -35,11 +35,7 @@ SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminate
     ids=["candidate list", "candidate verify"],
 )
 def test_a_command_that_waits_ends_with_one_line_and_its_result(
-    tmp_path: Path,
-    words: tuple[str, ...],
-    number: signal.Signals,
-    status: int,
-    word: str,
+    tmp_path: Path, words: tuple[str, ...], number: signal.Signals, status: int, word: str, warm_python: str
 ):
     """The share does not answer."""
     config, result = tmp_path / "release.toml", tmp_path / "result.json"
@@ -52,7 +48,7 @@ def test_a_command_that_waits_ends_with_one_line_and_its_result(
         "HOME": str(tmp_path),
     }
     result.write_text('{"of": "an earlier run"}')
-    command = [sys.executable, "-m", "jenkins_release", *words, "--config", str(config)]
+    command = [warm_python, "-m", "jenkins_release", *words, "--config", str(config)]
     with silent_server() as (port, connected):
         config.write_text(release_toml(f"smb://127.0.0.1:{port}/rc"))
         process = started([*command, "--result", str(result), "--json"], environ)
@@ -172,7 +168,7 @@ def test_the_function_installs_nothing(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("stuck", ["threading.Event().wait()", "while True: pass", "with lock: pass"])
-def test_a_main_thread_that_does_not_end_is_ended(tmp_path: Path, stuck: str):
+def test_a_main_thread_that_does_not_end_is_ended(warm_python: str, tmp_path: Path, stuck: str):
     """Clean-up hangs, or a library swallows the interrupt: line and result come all the same."""
     result = tmp_path / "result.json"
     code = f"""
@@ -198,14 +194,14 @@ entry.cli = stuck
 interrupt_commands()
 sys.exit(entry.main(["x"]))
 """
-    process = started([sys.executable, "-c", code], os.environ)
+    process = started([warm_python, "-c", code], os.environ)
     ended = signalled(process, signal.SIGTERM, lambda: says(process, "ready"))
     assert (ended.status, ended.err) == (143, "terminated\n")
     assert json.loads(result.read_text())["error"]["category"] == "interrupted"
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-def test_a_wait_that_does_not_let_itself_be_ended_keeps_nothing(signals: int):
+def test_a_wait_that_does_not_let_itself_be_ended_keeps_nothing(warm_python: str, signals: int):
     """Whatever holds up who ends the waits: neither the limit nor the second signal depends on it."""
     code = f"""
 import threading, time
@@ -226,7 +222,7 @@ try:
 finally:
     time.sleep(60)
 """
-    process = started([sys.executable, "-c", code], os.environ)
+    process = started([warm_python, "-c", code], os.environ)
 
     def ready() -> bool:
         assert says(process, "ready")
@@ -239,7 +235,7 @@ finally:
     assert (ended.status, ended.err) == (130, "interrupted\n")
 
 
-def test_a_second_signal_ends_at_once(tmp_path: Path):
+def test_a_second_signal_ends_at_once(tmp_path: Path, warm_python: str):
     code = """
 import sys, threading, time
 from jenkins_release.base import signals
@@ -252,7 +248,7 @@ finally:
     print("cleaning", flush=True)
     time.sleep(60)
 """
-    process = started([sys.executable, "-c", code], os.environ)
+    process = started([warm_python, "-c", code], os.environ)
 
     def ready() -> bool:
         assert says(process, "ready")
@@ -262,7 +258,7 @@ finally:
     assert signalled(process, signal.SIGINT, ready).status == 130
 
 
-def test_the_word_is_said_once():
+def test_the_word_is_said_once(warm_python: str):
     """The main thread comes back from a library while another one says it already."""
     code = """
 import hashlib, sys, time
@@ -282,13 +278,15 @@ except KeyboardInterrupt:
             speak(2)
     sys.exit(130)
 """
-    process = started([sys.executable, "-c", code], os.environ)
+    process = started([warm_python, "-c", code], os.environ)
     ended = signalled(process, signal.SIGINT, lambda: says(process, "ready"))
     assert (ended.status, ended.err) == (130, "word\n")
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-def test_what_ended_before_the_signal_keeps_its_status_and_result(tmp_path: Path, signals: int):
+def test_what_ended_before_the_signal_keeps_its_status_and_result(
+    warm_python: str, tmp_path: Path, signals: int
+):
     """The server of a connection that is being closed does not answer."""
     result = tmp_path / "result.json"
     code = f"""
@@ -317,7 +315,7 @@ entry.cli = done
 interrupt_commands()
 sys.exit(entry.main(["x"]))
 """
-    process = started([sys.executable, "-c", code], os.environ)
+    process = started([warm_python, "-c", code], os.environ)
 
     def ready() -> bool:
         assert says(process, "done")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -262,11 +261,11 @@ sys.stdin.readline()
     ],
 )
 def test_ctrl_c_while_the_daemon_is_stopped(
-    docker_daemon: Any, demo_images: list[str], operation: str, how: str
+    docker_daemon: Any, demo_images: list[str], operation: str, how: str, warm_python: str
 ):
     """Two threads wait for a daemon that gets no processor time; they end by themselves."""
     program = waiting_program(*OPERATION, how)
-    command = [sys.executable, "-c", program, docker_daemon.base_url, operation, demo_images[0]]
+    command = [warm_python, "-c", program, docker_daemon.base_url, operation, demo_images[0]]
     process = started(command, os.environ, stdin=subprocess.PIPE)
     with contextlib.ExitStack() as stack:
 

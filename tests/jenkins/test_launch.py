@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import sys
 import threading
 
 import pytest
@@ -600,11 +599,13 @@ def test_a_console_is_shown_from_an_offset(desk: Desk):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
-def test_an_interrupt_stops_following_and_not_the_build(desk: Desk, number: signal.Signals, status: int):
+def test_an_interrupt_stops_following_and_not_the_build(
+    desk: Desk, number: signal.Signals, status: int, warm_python: str
+):
     """Its status, and the command that picks it up."""
     result = desk.folder / "r.json"
     words = [*LAUNCH, "--request-id", "req-1", "--json", "--result", str(result)]
-    process = started([sys.executable, "-m", "jenkins_release", *words], {**os.environ, **desk.environ})
+    process = started([warm_python, "-m", "jenkins_release", *words], {**os.environ, **desk.environ})
 
     def ready() -> bool:
         assert process.stderr is not None
@@ -672,10 +673,12 @@ def test_the_url_of_the_build_that_runs_it_is_the_default(desk: Desk):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
-def test_an_interrupt_while_jenkins_does_not_answer(desk: Desk, number: signal.Signals, status: int):
+def test_an_interrupt_while_jenkins_does_not_answer(
+    desk: Desk, number: signal.Signals, status: int, warm_python: str
+):
     """Nobody knows then whether it was started, and the last line says so."""
     with RawServer(lambda _: drip(b"HTTP/1.1 200 OK\r\nX: ")) as server:
-        command = [sys.executable, "-m", "jenkins_release", *LAUNCH]
+        command = [warm_python, "-m", "jenkins_release", *LAUNCH]
         environ = {**os.environ, **desk.environ, "JENKINS_RELEASE_JENKINS_URL": server.url}
         ended = signalled(started(command, environ), number, server.asked.is_set, settle_s=0.5)
     assert ended.status == status, ended.err
@@ -683,7 +686,7 @@ def test_an_interrupt_while_jenkins_does_not_answer(desk: Desk, number: signal.S
     assert ended.took_s < 5.0
 
 
-def test_who_is_forced_to_end_leaves_the_result_too(desk: Desk):
+def test_who_is_forced_to_end_leaves_the_result_too(desk: Desk, warm_python: str):
     """Clean-up hangs while the build is followed, and Ctrl-C is pressed again."""
     result = desk.folder / "r.json"
     code = f"""
@@ -704,7 +707,7 @@ signals.END_S = 60.0
 signals.interrupt_commands()
 sys.exit(entry.main({[*LAUNCH, "--request-id", "req-1", "--result", str(result)]!r}))
 """
-    process = started([sys.executable, "-c", code], {**os.environ, **desk.environ})
+    process = started([warm_python, "-c", code], {**os.environ, **desk.environ})
 
     def ready() -> bool:
         assert process.stderr is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -105,11 +104,11 @@ portal = S3Portal("b", "{REGION}", part_size={MIN_PART}, workers=3)
 
 @pytest.mark.parametrize("how", ["signal", "threads"])
 @pytest.mark.parametrize("begun", [None, b"HTTP/1.1 200 OK\r\nX: "])
-def test_it_stops_at_once(login: None, begun: bytes | None, how: str):
+def test_it_stops_at_once(login: None, begun: bytes | None, how: str, warm_python: str):
     """Three threads wait for the answers to their parts."""
     with RawServer(_s3(lambda: None if begun is None else drip(begun))) as server:
         environ = {**os.environ, "AWS_ENDPOINT_URL": server.url}
-        process = started([sys.executable, "-c", waiting_program(*SENDING, how, grace_s=0.0)], environ)
+        process = started([warm_python, "-c", waiting_program(*SENDING, how, grace_s=0.0)], environ)
 
         def ready() -> bool:
             return sum("partNumber=" in each.target for each in server.requests) >= 3

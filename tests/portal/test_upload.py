@@ -484,7 +484,7 @@ class TestS3:
         s3_shop.ok("release", "portal", "8.1.1", "--remove", "--force", "test")
         assert {_RIGHTS[call.action] for call in s3.calls} == granted
 
-    def test_killed_at_every_part_and_run_again(self, s3_shop: Shop, s3: S3Double) -> None:
+    def test_killed_at_every_part_and_run_again(self, s3_shop: Shop, s3: S3Double, warm_python: str) -> None:
         """SIGKILL while part after part arrives: in the end each part was sent once, or was in flight."""
         content = os.urandom(16 * MIB)
         s3_shop.publish(files={"SkyDRM-8.1.0.msi": content})
@@ -492,7 +492,7 @@ class TestS3:
         for number in range(1, 5):
             s3.reset()
             child = subprocess.Popen(
-                [sys.executable, "-m", "jenkins_release", "release", "portal", "8.1.0"],
+                [warm_python, "-m", "jenkins_release", "release", "portal", "8.1.0"],
                 env={**os.environ, **s3_shop.environ},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -500,13 +499,13 @@ def test_an_alteration_is_never_overridden(tested: Release):
     assert tested.product.tags() == {}
 
 
-def test_two_people_approve_at_the_same_moment(tested: Release):
+def test_two_people_approve_at_the_same_moment(tested: Release, warm_python: str):
     """What the other one added meanwhile is no alteration, and both are told that they have approved."""
     tested.planned()
     environ = tested.product.environ | tested.extra | {"BUILD_USER_ID": "alex"}
     words = ("promote", "approve", str(tested.plan), "--reason", "it goes out", "--json", "--approver")
     running = [
-        started([sys.executable, "-m", "jenkins_release", *words, name], environ)
+        started([warm_python, "-m", "jenkins_release", *words, name], environ)
         for name in ("Alex Baker", "Robin Carter")
     ]
     done = []

@@ -8,9 +8,8 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +38,7 @@ UNANSWERED = {
     "BatchCheckLayerAvailability": [Order("BatchCheckLayerAvailability", stall)],
     "GetAuthorizationToken": [Order("GetAuthorizationToken", stall)],
 }
+Promotion = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -81,11 +81,16 @@ def proxy(lane: Lane, proxies: dict[Lane, HttpProxy]) -> Iterator[HttpProxy]:
     made.heal()
 
 
-def promotion(lane: Lane, result: Path, **more: str) -> subprocess.Popen[str]:
-    """Start a promotion through the proxy."""
-    environ = {**lane.environ, "JENKINS_RELEASE_PROMOTE_WORKERS": "4", **more}
-    command = [sys.executable, "-m", "jenkins_release", "promote", "run", lane.ref]
-    return started([*command, "--result", str(result), "--json"], environ)
+@pytest.fixture
+def promotion(lane: Lane, warm_python: str, tmp_path: Path) -> Promotion:
+    """Start a promotion through the proxy, with variables of its own."""
+
+    def start(**more: str) -> subprocess.Popen[str]:
+        environ = {**lane.environ, "JENKINS_RELEASE_PROMOTE_WORKERS": "4", **more}
+        command = [warm_python, "-m", "jenkins_release", "promote", "run", lane.ref]
+        return started([*command, "--result", str(tmp_path / "result"), "--json"], environ)
+
+    return start
 
 
 def ended_by(
@@ -100,11 +105,17 @@ def ended_by(
 )
 @pytest.mark.parametrize("state", UNANSWERED)
 def test_a_signal_ends_a_promotion_that_waits_for_the_registry(
-    lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str, workers: str, number: signal.Signals
+    lane: Lane,
+    proxy: HttpProxy,
+    promotion: Promotion,
+    tmp_path: Path,
+    state: str,
+    workers: str,
+    number: signal.Signals,
 ):
     """One line, the result, and the next run finishes what was begun."""
     proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
-    process = promotion(lane, tmp_path / "result", JENKINS_RELEASE_PROMOTE_WORKERS=workers)
+    process = promotion(JENKINS_RELEASE_PROMOTE_WORKERS=workers)
     ended = ended_by(proxy, process, number)
     code, word = SIGNALS[number]
     assert ended.status == code, ended.err
@@ -121,10 +132,10 @@ def test_a_signal_ends_a_promotion_that_waits_for_the_registry(
 
 
 @pytest.mark.parametrize("state", ["PATCH", "a pause of 600 s"])
-def test_a_second_signal_ends_it_at_once(lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str):
+def test_a_second_signal_ends_it_at_once(lane: Lane, proxy: HttpProxy, promotion: Promotion, state: str):
     """It printed ``interrupted`` and went on sending."""
     proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
-    ended = ended_by(proxy, promotion(lane, tmp_path / "result"), signal.SIGINT, times=2)
+    ended = ended_by(proxy, promotion(), signal.SIGINT, times=2)
     assert ended.status == 130
     assert ended.err.splitlines().count("interrupted") == 1
     seen = len(proxy.seen)
@@ -139,11 +150,11 @@ def test_a_second_signal_ends_it_at_once(lane: Lane, proxy: HttpProxy, tmp_path:
 )
 @pytest.mark.parametrize("lane", [BY_DAEMON], indirect=True)
 def test_a_signal_ends_a_promotion_whose_daemon_waits_for_the_registry(
-    lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str, number: signal.Signals
+    lane: Lane, proxy: HttpProxy, promotion: Promotion, state: str, number: signal.Signals
 ):
     """The daemon pushes; what it still does shows to nobody."""
     proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
-    ended = ended_by(proxy, promotion(lane, tmp_path / "result"), number)
+    ended = ended_by(proxy, promotion(), number)
     assert (ended.status, ended.err.splitlines()[-1]) == SIGNALS[number]
     assert ended.took_s < ENDS_S
     proxy.heal()
@@ -152,13 +163,11 @@ def test_a_signal_ends_a_promotion_whose_daemon_waits_for_the_registry(
 
 @pytest.mark.parametrize("state", ["PATCH", "manifest PUT"])
 def test_a_registry_that_stalls_ends_a_promotion_within_its_limits(
-    lane: Lane, proxy: HttpProxy, tmp_path: Path, state: str
+    lane: Lane, proxy: HttpProxy, promotion: Promotion, state: str
 ):
     """And says meanwhile what it waits for."""
     proxy.suffer(*copy.deepcopy(UNANSWERED[state]))
     process = promotion(
-        lane,
-        tmp_path / "result",
         JENKINS_RELEASE_NETWORK_ANSWER_S="4",
         JENKINS_RELEASE_NETWORK_LEAST_RATE=str(1 << 24),
         JENKINS_RELEASE_RETRY_ATTEMPTS="2",
@@ -175,7 +184,7 @@ def test_a_registry_that_stalls_ends_a_promotion_within_its_limits(
 
 
 def test_what_has_arrived_is_not_sent_again_when_its_answer_drips(
-    lane: Lane, proxy: HttpProxy, tmp_path: Path
+    lane: Lane, proxy: HttpProxy, promotion: Promotion
 ):
     """One byte a second kept a promotion waiting without limit and without a word."""
     proxy.suffer(*copy.deepcopy(UNANSWERED["PATCH, one byte a second"]))
@@ -183,7 +192,7 @@ def test_what_has_arrived_is_not_sent_again_when_its_answer_drips(
         "JENKINS_RELEASE_NETWORK_ANSWER_S": "1",
         "JENKINS_RELEASE_NETWORK_LEAST_RATE": str(1 << 24),
     }
-    process = promotion(lane, tmp_path / "result", **limits)
+    process = promotion(**limits)
     try:
         _, err = process.communicate(timeout=120)
     finally:
@@ -195,11 +204,11 @@ def test_what_has_arrived_is_not_sent_again_when_its_answer_drips(
     lane.settled(lane.promote())
 
 
-def test_a_layer_that_fails_for_good_ends_the_others(lane: Lane, proxy: HttpProxy, tmp_path: Path):
+def test_a_layer_that_fails_for_good_ends_the_others(lane: Lane, proxy: HttpProxy, promotion: Promotion):
     """They may wait for an answer for a minute."""
     denied = status(403, b'{"errors": [{"code": "DENIED", "message": "no"}]}')
     proxy.suffer(Order("PATCH blobs/uploads", stall, times=2), Order("PATCH blobs/uploads", denied))
-    process = promotion(lane, tmp_path / "result")
+    process = promotion()
     begun = time.monotonic()
     try:
         out, err = process.communicate(timeout=100)

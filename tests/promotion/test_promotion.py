@@ -194,10 +194,10 @@ def test_a_second_promotion_at_the_same_time_is_told_who_is_at_work(validated: P
     assert validated.ok("promote", "run", "8.1.0/42")["changed"] is False
 
 
-def test_a_dead_holder_does_not_keep_the_lease(validated: Product):
+def test_a_dead_holder_does_not_keep_the_lease(validated: Product, warm_python: str):
     """Kill -9 of a promotion frees the candidate at once, and the next run finishes the work."""
     validated.sandbox.ecr.order(Fault(action="CreateRepository", latency_s=30.0, count=1))
-    command = [sys.executable, "-m", "jenkins_release", "promote", "run", "8.1.0/42"]
+    command = [warm_python, "-m", "jenkins_release", "promote", "run", "8.1.0/42"]
     with subprocess.Popen(command, env=validated.environ, stderr=subprocess.PIPE) as first:
         while not waiting_in(validated, "CreateRepository"):
             assert first.poll() is None, first.communicate()

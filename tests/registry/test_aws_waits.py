@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import threading
 import time
 import traceback
@@ -362,10 +361,10 @@ CREDENTIALS = (
 
 
 @pytest.mark.parametrize("how", ["signal", "threads"])
-def test_a_program_for_credentials_stops_at_once(program: Callable[[str], Path], how: str):
+def test_a_program_for_credentials_stops_at_once(program: Callable[[str], Path], how: str, warm_python: str):
     """Its terminal's Ctrl-C does not reach it, so it is ended."""
     folder = program("sleep 600 &\necho $! >> pids\nwait")
-    process = started([sys.executable, "-c", waiting_program(*CREDENTIALS, how)], os.environ)
+    process = started([warm_python, "-c", waiting_program(*CREDENTIALS, how)], os.environ)
     pids = folder / "pids"
     stopped_at_once(process, how, lambda: pids.exists() and len(pids.read_text().split()) == 4)
     assert not any(alive(int(each)) for each in pids.read_text().split())
@@ -409,11 +408,11 @@ STATES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("state", "how"), [*((state, "threads") for state in STATES), ("silence", "signal")])
-def test_it_stops_at_once(aws: Callable[[RawServer], None], state: str, how: str):
+def test_it_stops_at_once(aws: Callable[[RawServer], None], state: str, how: str, warm_python: str):
     """In the wait for an answer and in that between attempts: three threads end by themselves."""
     with RawServer(STATES[state]) as server:
         aws(server)
-        process = started([sys.executable, "-c", waiting_program(*STALLED, how)], os.environ)
+        process = started([warm_python, "-c", waiting_program(*STALLED, how)], os.environ)
         stopped_at_once(process, how, server.asked.is_set, settle_s=0.5)
         asked = len(server.requests)
         time.sleep(0.3)

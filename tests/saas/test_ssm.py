@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -408,16 +407,16 @@ def environment(stack: SaasStack) -> dict[str, str]:
     return {**aws, **stack.environ, "PATH": os.environ["PATH"]}
 
 
-def ended_by(stack: SaasStack, number: signal.Signals) -> Ended:
+def ended_by(python: str, stack: SaasStack, number: signal.Signals) -> Ended:
     """Begin a refresh in a process of its own, and send a signal once its command is sent."""
-    command = [sys.executable, "-m", "jenkins_release", "saas", "refresh", "8.1.0"]
+    command = [python, "-m", "jenkins_release", "saas", "refresh", "8.1.0"]
     return signalled(started(command, environment(stack)), number, lambda: stack.front.ssm.commands)
 
 
-def test_an_abort_cancels_the_command(ssm_stack: SaasStack):
+def test_an_abort_cancels_the_command(ssm_stack: SaasStack, warm_python: str):
     """SIGTERM, as Jenkins sends it: nobody would look after the command any more. The next run sends anew."""
     ssm_stack.front.ssm.pace = "hand"
-    ended = ended_by(ssm_stack, signal.SIGTERM)
+    ended = ended_by(warm_python, ssm_stack, signal.SIGTERM)
     assert ended.status == 143, ended.err
     assert ssm_stack.front.requests.count("ssm:CancelCommand") == 1
     ssm_stack.front.ssm.step()
@@ -428,7 +427,7 @@ def test_an_abort_cancels_the_command(ssm_stack: SaasStack):
 
 
 def test_an_abort_before_the_answer_cancels_the_command_too(
-    ssm_stack: SaasStack, monkeypatch: pytest.MonkeyPatch
+    ssm_stack: SaasStack, monkeypatch: pytest.MonkeyPatch, warm_python: str
 ):
     """SSM has the command, and the process does not know its id yet: it is found and cancelled."""
     ssm_stack.front.ssm.pace = "hand"
@@ -440,16 +439,16 @@ def test_an_abort_before_the_answer_cancels_the_command_too(
         return made
 
     monkeypatch.setattr(SsmState, "send", slow)
-    ended = ended_by(ssm_stack, signal.SIGTERM)
+    ended = ended_by(warm_python, ssm_stack, signal.SIGTERM)
     answered.set()
     assert ended.status == 143, ended.err
     assert ssm_stack.front.requests.count("ssm:CancelCommand") == 1
 
 
-def test_a_killed_refresh_is_gone_on_with(ssm_stack: SaasStack):
+def test_a_killed_refresh_is_gone_on_with(ssm_stack: SaasStack, warm_python: str):
     """SIGKILL: the lease is free, the command that it sent is found and followed, not sent again."""
     ssm_stack.front.ssm.pace = "hand"
-    assert ended_by(ssm_stack, signal.SIGKILL).status == -signal.SIGKILL
+    assert ended_by(warm_python, ssm_stack, signal.SIGKILL).status == -signal.SIGKILL
     ssm_stack.front.ssm.pace = "look"
     ssm_stack.refresh("8.1.0")
     assert len(commands(ssm_stack)) == 1
