@@ -42,6 +42,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt jenkins_release/requirements/
 demo: machine-demo $(STAMP) ## Run a whole release for real on loopback servers and tell about it
 	@$(BIN)/jenkins-release sandbox demo
 
+test: export PYTHONDONTWRITEBYTECODE := # what one process has compiled, the next ones need not
 test: machine-test $(STAMP) $(GROOVY_LINT) $(S3RVER) ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
