@@ -27,7 +27,7 @@ from tests.release.adversary import (
     touches,
 )
 
-PLAYS = 6
+PLAYS = 4
 """About so many plays of each attack."""
 WITH_DOCKER = ("promote run", "candidate load", "release withdraw", "saas refresh")
 """Steps that Docker, or what it pushed, has a part in."""
