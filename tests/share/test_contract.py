@@ -17,10 +17,13 @@ from smbprotocol.exceptions import AccessDenied
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.share import DirectoryShare, PathExists, PathNotFound, Share, SmbShare, checks
 from jenkins_release.share.protocol import HEAD
+from jenkins_release.share.smb import files
 from jenkins_release.share.smb.connection import WRITE_DATA
 
 MANY = 4_000
 """Entries with 60 letters each that fill more than one answer."""
+SOME = 400
+"""Those that fill more than a small one."""
 KINDS = ["directory", "samba", "samba, library's calls"]
 
 
@@ -635,24 +638,39 @@ class TestThreads:
         assert abs(share.stat("file").modified - time.time()) < 60
 
 
+def crowd(folder: Path, number: int) -> None:
+    """Make a folder ``crowded`` with so many files."""
+    crowded = folder / "crowded"
+    crowded.mkdir()
+    for each in range(number):
+        os.mknod(crowded / f"{each:060d}")
+
+
 class TestTooMany:
     def test_a_folder_with_any_number_of_files_is_not_listed(
         self, share: Share, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """One clear error before all names were asked for; the rows of one answer take the most memory."""
+        """One clear error, alone or with other folders."""
+        monkeypatch.setattr(checks, "MAX_LISTED", SOME)
+        monkeypatch.setattr(files, "_LISTING", 64 * 1024)
+        crowd(folder, SOME * 3)
+        with pytest.raises(IntegrityError, match=f"crowded has more than {SOME} entries"):
+            share.list("crowded")
+        (found,) = share.list_each(["crowded"])
+        assert isinstance(found, RemoteError)
+        assert "has more than" in found.message
+
+    def test_its_names_are_not_all_asked_for(
+        self, smb_share: Share, smb_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The rows of one answer take the most memory."""
         monkeypatch.setattr(checks, "MAX_LISTED", MANY)
-        crowded = folder / "crowded"
-        crowded.mkdir()
-        for number in range(MANY * 3):
-            os.mknod(crowded / f"{number:060d}")
+        crowd(smb_folder, MANY * 3)
         tracemalloc.start()
         try:
             with pytest.raises(IntegrityError, match=f"crowded has more than {MANY} entries"):
-                share.list("crowded")
+                smb_share.list("crowded")
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
         assert peak < 60_000_000
-        (found,) = share.list_each(["crowded"])
-        assert isinstance(found, RemoteError)
-        assert "has more than" in found.message
