@@ -17,8 +17,7 @@ from tests.fixtures.saas import SaasStack
 @pytest.fixture
 def refreshed(stack: SaasStack) -> SaasStack:
     """A stack that runs 8.1.0/42."""
-    stack.refresh("8.1.0")
-    return stack
+    return stack.begin("refreshed", lambda made: made.refresh("8.1.0"))
 
 
 def service(stack: SaasStack, name: str = "rms"):

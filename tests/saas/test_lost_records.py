@@ -48,16 +48,19 @@ def candidate_gone(stack: SaasStack) -> None:
 
 
 @pytest.fixture
-def three(stack: SaasStack, request: pytest.FixtureRequest, tmp_path: Path) -> SaasStack:
+def three(stack: SaasStack, request: pytest.FixtureRequest) -> SaasStack:
     """8.1.0, 8.1.1 and 8.1.2 ran one after the other, with a ledger or without."""
-    if request.param == "ledger":
-        with_ledger(stack, folder_ledger(tmp_path / "ledger"))
-    stack.release(NEWEST)
-    for release in ("8.1.0/42", "8.1.1/50", NEWEST):
+
+    def make(made: SaasStack) -> None:
         if request.param == "ledger":
-            stack.ok("ledger", "adopt", release)
-        stack.refresh(release)
-    return stack
+            with_ledger(made, folder_ledger(made.folder / "ledger"))
+        made.release(NEWEST)
+        for release in ("8.1.0/42", "8.1.1/50", NEWEST):
+            if request.param == "ledger":
+                made.ok("ledger", "adopt", release)
+            made.refresh(release)
+
+    return stack.begin(f"three, {request.param}", make)
 
 
 @pytest.mark.parametrize(

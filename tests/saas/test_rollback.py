@@ -34,9 +34,12 @@ class Killer(StackWatcher):
 @pytest.fixture
 def upgraded(stack: SaasStack) -> SaasStack:
     """A stack that was refreshed to 8.1.0/42 and then to 8.1.1/50."""
-    stack.refresh("8.1.0")
-    stack.refresh("8.1.1")
-    return stack
+
+    def make(made: SaasStack) -> None:
+        made.refresh("8.1.0")
+        made.refresh("8.1.1")
+
+    return stack.begin("upgraded", make)
 
 
 def test_a_rollback_returns_to_the_release_before(upgraded: SaasStack):

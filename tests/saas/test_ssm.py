@@ -49,8 +49,7 @@ def spoil(stack: SaasStack, ends: str, instance: str = THIRD, **more: str) -> No
 @pytest.fixture
 def refreshed(ssm_stack: SaasStack) -> SaasStack:
     """A stack whose instances have 8.1.0/42."""
-    ssm_stack.refresh("8.1.0")
-    return ssm_stack
+    return ssm_stack.begin("refreshed instances", lambda made: made.refresh("8.1.0"))
 
 
 def test_a_published_version_is_installed_on_every_instance(ssm_stack: SaasStack):
