@@ -60,6 +60,16 @@ _READS = frozenset(
     for call in calls
 )
 """Calls that change nothing outside: a :class:`Witness` watches each kind of command for it."""
+_STEPS = frozenset(
+    f"{what}{step}"
+    for what, steps in (
+        ("share.create", (" enter", ".write", " exit")),
+        ("release_share.create", (" enter", ".write", " exit")),
+        ("blobs.upload", (" enter", ".send", ".finish", " exit")),
+    )
+    for step in steps
+)
+"""Steps of one write: a rename or a manifest lets others see what was written."""
 
 
 class Observer(Protocol):
@@ -77,11 +87,18 @@ def only_reads(call: str) -> bool:
 def deaths(calls: Sequence[str]) -> list[int]:
     """Return the numbers, from 1, of the calls after which a killed command has to be tried.
 
-    One that dies after a call that only reads leaves everything as it was after the call before. Those are
-    played too if the environment variable ``DEATHS`` is ``all``.
+    One that dies after a call that only reads leaves everything as it was after the call before. All files
+    are written by the same steps, and so are all layers: each step is played for the first and the last of
+    them. If the environment variable ``DEATHS`` is ``all``, every call is played.
     """
-    every = os.environ.get("DEATHS") == "all"
-    return [number for number, call in enumerate(calls, 1) if every or number == 1 or not only_reads(call)]
+    if os.environ.get("DEATHS") == "all":
+        return list(range(1, len(calls) + 1))
+    ends = {call: (calls.index(call) + 1, number) for number, call in enumerate(calls, 1)}
+    return [
+        number
+        for number, call in enumerate(calls, 1)
+        if number == 1 or (not only_reads(call) and (call not in _STEPS or number in ends[call]))
+    ]
 
 
 class Boundaries:
