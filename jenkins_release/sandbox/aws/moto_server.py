@@ -7,10 +7,12 @@ checks neither signatures nor permissions. Its IAM users can use the ECR front, 
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True, help="loopback port to listen on")
     options = parser.parse_args(arguments)
     try:
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import make_server
+
+        application = moto_application()
     except ImportError as error:
         raise ConfigurationError(
             "the sandbox needs moto, which is not installed", hint="pip install 'jenkins-release[sandbox]'"
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     complete_iam()
-    late = Late(DomainDispatcherApplication(create_backend_app), _states(), _CHANGING)
+    late = Late(application, _states(), _CHANGING)
     application = with_snapshot(Kept(late, _states(), _CHANGING), ACCOUNT, REGION)
     # Not moto's own server, which serves only moto.
     server = make_server(LOOPBACK, options.port, application, threaded=True, request_handler=_handler())
@@ -96,11 +99,54 @@ def _states() -> dict[str, Callable[[], dict[str, Any]]]:
     }
 
 
+def moto_application() -> Any:
+    """Return moto as a WSGI application that remembers which service a host stands for.
+
+    moto itself goes through the folders of its package for each request.
+    """
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    application = DomainDispatcherApplication(create_backend_app)
+    find = cache(application.get_backend_for_host)
+    setattr(application, "get_backend_for_host", find)  # noqa: B010 - mypy takes no other assignment
+    return application
+
+
 def _handler() -> Any:
-    """Return moto's request handler, without its log and with S3's server name."""
+    """Return moto's request handler, without its log, with S3's server name, and with lasting connections."""
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
-    own = {"log": lambda *_: None, "version_string": lambda _: "AmazonS3"}
+    def run_wsgi(handler: Any) -> None:
+        # werkzeug's own closes each connection, since an application may leave a part of the body unread.
+        environ = handler.make_environ()
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(-1 if "wsgi.input_terminated" in environ else length)
+        environ["wsgi.input"] = io.BytesIO(body)
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+        answer = handler.server.app(environ, lambda status, headers, *_: started.append((status, headers)))
+        content = b"".join(answer)
+        status, headers = started[-1]
+        code, _, reason = status.partition(" ")
+        handler.send_response(int(code), reason)
+        for name, value in headers:
+            if name.lower() not in {"connection", "content-length"}:
+                handler.send_header(name, value)
+        if int(code) not in {204, 304}:
+            stated = dict(headers).get("Content-Length") if handler.command == "HEAD" else None
+            handler.send_header("Content-Length", stated or str(len(content)))
+        if handler.close_connection:
+            handler.send_header("Connection", "close")
+        handler.end_headers()
+        if handler.command != "HEAD":
+            handler.wfile.write(content)
+
+    own = {
+        "log": lambda *_: None,
+        "version_string": lambda _: "AmazonS3",
+        "run_wsgi": run_wsgi,
+        "protocol_version": "HTTP/1.1",
+        "disable_nagle_algorithm": True,
+    }
     return type("Quiet", (MotoRequestHandler,), own)
 
 
