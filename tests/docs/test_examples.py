@@ -12,7 +12,6 @@ import pytest
 
 from jenkins_release.cli.entry import main
 from jenkins_release.rules.customers.iam_policy import PullScope, pull_policy
-from jenkins_release.sandbox.demo import story as demo
 from jenkins_release.sandbox.sample_images import SERVICES
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs import scenarios
@@ -40,10 +39,9 @@ def test_every_mark_names_a_scenario():
 
 
 @pytest.mark.root
-def test_the_demo_prints_what_the_readme_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("small_demo", "warm_commands")
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path):
     """What `make demo` runs, with smaller images; a Docker daemon of the machine is left alone."""
-    monkeypatch.setattr(demo, "BASE_SIZE", 1_000_000)
-    monkeypatch.setattr(demo, "OWN_SIZE", 100_000)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         status = main(["sandbox", "demo"], environ=scenarios.bare(tmp_path).environ)
@@ -52,11 +50,11 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.root
-def test_the_rehearsal_runs_as_the_readme_tells(tmp_path: Path):
+def test_the_rehearsal_runs_as_the_readme_tells(tmp_path: Path, warm_program: Path):
     """A new user's first steps, with a sandbox of their own that is gone afterwards."""
     place = scenarios.bare(tmp_path)
     try:
-        scenarios.run(README, "rehearsal", place)
+        scenarios.run(README, "rehearsal", place, warm_program)
         assert not (tmp_path / ".sandbox").exists()
     finally:
         Sandbox(tmp_path / ".sandbox", environ=place.environ).remove()
