@@ -85,8 +85,9 @@ keep_previous() { # the whole present release: renamed into place, so that there
     rm -rf -- "$PREVIOUS.part"
     mkdir -p -- "$PREVIOUS.part/config"
     shipped "$DIR" | while IFS= read -r kept_path; do
-        mkdir -p -- "$(dirname -- "$PREVIOUS.part/$kept_path")"
-        cp -p -- "$DIR/$kept_path" "$PREVIOUS.part/$kept_path"
+        kept_to=$PREVIOUS.part/$kept_path
+        [ -d "${kept_to%/*}" ] || mkdir -p -- "${kept_to%/*}"
+        cp -p -- "$DIR/$kept_path" "$kept_to"
     done
     cp -p -- "$DIR/.env" "$PREVIOUS.part/.env"
     for kept_path in "$DIR"/config/*; do

@@ -30,7 +30,7 @@ anything: check a zip with --dir and the verify.sh of an earlier release.
 EOF
 }
 
-KEYS=0 IMAGES_TOO='' BAD=0
+KEYS=0 KINDS='' IMAGES_TOO='' BAD=0
 bad() {
     printf 'FAIL  %s\n' "$1"
     BAD=1
@@ -47,7 +47,8 @@ add_key() { # add_key FILE
     [ -n "$PRIVATE" ] || private_folder
     KEYS=$((KEYS + 1))
     cat -- "$1" >"$PRIVATE/key.$KEYS"
-    case $(kind_of "$PRIVATE/key.$KEYS") in
+    kind=$(kind_of "$PRIVATE/key.$KEYS")
+    case $kind in
     prime256v1) ;;
     Ed25519)
         # Only since OpenSSL 3.0 can pkeyutl read a whole message, which Ed25519 signs.
@@ -57,6 +58,7 @@ add_key() { # add_key FILE
         ;;
     *) usage_error "$1 is no public key in PEM, of ECDSA P-256 or Ed25519, that $(openssl version) can read" ;;
     esac
+    KINDS="$KINDS $kind"
     good "the key $1 has the fingerprint $(openssl pkey -pubin -in "$PRIVATE/key.$KEYS" -outform DER | sha256)"
 }
 
@@ -100,10 +102,16 @@ BASE64='[A-Za-z0-9+/][A-Za-z0-9+/]*=*'
 FORM="^{\"payload\":\"\\($BASE64\\)\",\"payloadType\":\"application/vnd\\.in-toto+json\",\"signatures\":\\[{\"keyid\":\"[^\"\\\\]*\",\"sig\":\"\\($BASE64\\)\"}\\]}\$"
 STATEMENT='^{"_type":"https://in-toto\.io/Statement/v1","predicate":{.*},"predicateType":"\([^"\\]*\)","subject":\[\({"digest".*}\)\]}$'
 read_line() { # read_line NUMBER: split a line of attestations.jsonl into payload, signature and type
-    sed -n "$1p" "$WHERE/attestations.jsonl" >"$PRIVATE/line"
-    sed -n "s#$FORM#\\1#p" "$PRIVATE/line" | base64_decode >"$PRIVATE/payload" 2>/dev/null || return 1
-    sed -n "s#$FORM#\\2#p" "$PRIVATE/line" | base64_decode >"$PRIVATE/signature" 2>/dev/null || return 1
-    [ "$(wc -l <"$PRIVATE/payload" | tr -d ' ')" = 1 ] || return 1
+    sed -n "$1{
+w $PRIVATE/line
+h
+s#$FORM#\\1#w $PRIVATE/payload.base64
+g
+s#$FORM#\\2#w $PRIVATE/signature.base64
+}" "$WHERE/attestations.jsonl" || return 1
+    base64_decode <"$PRIVATE/payload.base64" >"$PRIVATE/payload" 2>/dev/null || return 1
+    base64_decode <"$PRIVATE/signature.base64" >"$PRIVATE/signature" 2>/dev/null || return 1
+    [ "$(wc -l <"$PRIVATE/payload")" -eq 1 ] || return 1
     type=$(sed -n "s#$STATEMENT#\\1#p" "$PRIVATE/payload")
     [ -n "$type" ] && [ -s "$PRIVATE/signature" ]
 }
@@ -114,10 +122,10 @@ is_signed() { # is_signed: whether one of the keys made the signature of the lin
         cat "$PRIVATE/payload"
     } >"$PRIVATE/signed"
     signed_by=0
-    while [ "$signed_by" -lt "$KEYS" ]; do
+    for signed_kind in $KINDS; do
         signed_by=$((signed_by + 1))
         signed_key=$PRIVATE/key.$signed_by
-        if [ "$(kind_of "$signed_key")" = Ed25519 ]; then
+        if [ "$signed_kind" = Ed25519 ]; then
             openssl pkeyutl -verify -pubin -inkey "$signed_key" -rawin -in "$PRIVATE/signed" \
                 -sigfile "$PRIVATE/signature" >/dev/null 2>&1 && return 0
         else
@@ -132,12 +140,13 @@ subjects() { # subjects: what the line that was read is about, as sha256sum woul
         awk '{ gsub(/[}],[{]"digest":/, "}\n{\"digest\":"); print }' >"$PRIVATE/pieces"
     sed -n 's#^{"digest":{"sha256":"\([0-9a-f]\{64\}\)"},"name":"\([^"\\]*\)"}$#\1  \2#p' "$PRIVATE/pieces" >"$PRIVATE/subjects"
     [ "$(wc -l <"$PRIVATE/pieces")" = "$(wc -l <"$PRIVATE/subjects")" ] &&
-        [ -z "$(cut -c67- "$PRIVATE/subjects" | tr '[:upper:]' '[:lower:]' | sort | uniq -d)" ]
+        awk 'named[tolower(substr($0, 67))]++ { exit 1 }' "$PRIVATE/subjects"
 }
+CANDIDATE=
 is_about_candidate() { # is_about_candidate: whether the subjects name the candidate.json of the first line
-    candidate=$(sed -n "1s#^{\"candidate\":\"\\($BASE64\\)\",\"schema\":\"jenkins-release/bundle/v1\"\\(,\"trust\":\\[[A-Za-z0-9+/=\",]*\\]\\)*}\$#\\1#p" \
+    [ -n "$CANDIDATE" ] || CANDIDATE=$(sed -n "1s#^{\"candidate\":\"\\($BASE64\\)\",\"schema\":\"jenkins-release/bundle/v1\"\\(,\"trust\":\\[[A-Za-z0-9+/=\",]*\\]\\)*}\$#\\1#p" \
         "$WHERE/attestations.jsonl" | base64_decode 2>/dev/null | sha256)
-    grep -qx -F "$candidate  candidate.json" "$PRIVATE/subjects"
+    grep -qx -F "$CANDIDATE  candidate.json" "$PRIVATE/subjects"
 }
 
 check_attestations() { # what the vendor says; leaves the list of attested files in "$PRIVATE/files"
@@ -213,8 +222,9 @@ check_attested_files() { # each file against the signed list, and nothing that r
     attested=0 unlike=0
     while IFS= read -r line; do
         path=${line#*  } is=missing
-        [ ! -f "$WHERE/$path" ] || is=$(sha256 <"$WHERE/$path")
-        if [ -L "$WHERE/$path" ] || [ -L "$(dirname -- "$WHERE/$path")" ]; then
+        file=$WHERE/$path
+        [ ! -f "$file" ] || is=$(sha256 <"$file")
+        if [ -L "$file" ] || [ -L "${file%/*}" ]; then
             bad "$path is a link, not the file that was attested"
         elif [ "$is" = "${line%%  *}" ]; then
             attested=$((attested + 1))
@@ -239,8 +249,8 @@ check_others() { # files that nothing attests: some would run, or decide what ru
     else
         (cd -- "$WHERE" && find . ! -type d) | sed 's#^\./##'
     fi >"$PRIVATE/found"
+    grep -vx -F -f "$PRIVATE/expected" "$PRIVATE/found" >"$PRIVATE/others" || true
     while IFS= read -r path; do
-        ! grep -qx -F -e "$path" "$PRIVATE/expected" || continue
         if [ -z "$INSTALLATION" ]; then
             bad "$path is no file of the release"
             continue
@@ -250,7 +260,7 @@ check_others() { # files that nothing attests: some would run, or decide what ru
         .env | config/* | secrets/*) printf ' %s' "$path" >>"$PRIVATE/yours" ;;
         *compose*.y*ml | *.sh) bad "$path is no file of the release, and would be used with it" ;;
         esac
-    done <"$PRIVATE/found"
+    done <"$PRIVATE/others"
     [ -z "$INSTALLATION" ] || check_own_settings
 }
 check_own_settings() { # what an installation has beside the release, and what of it would undo the proof

@@ -35,11 +35,24 @@ need() { # need PROGRAM...
 
 CR=$(printf '\r') # at the end of each line after an editor on Windows
 value() { # value NAME FILE: what NAME is set to at last in a file of NAME=value lines, without its quotes
-    [ ! -r "$2" ] ||
-        sed -n "/^$1=/{s/^$1=//;s/$CR\$//;s/^'\\(.*\\)'\$/\\1/;s/^\"\\(.*\\)\"\$/\\1/;h;};\${x;p;}" "$2"
+    if is_set "$1" "$2"; then printf '%s\n' "$value_found"; fi
 }
-is_set() { # is_set NAME FILE
-    [ -r "$2" ] && grep -q "^$1=" "$2"
+is_set() { # is_set NAME FILE; no program is started for it, because it is asked for each setting
+    value_set=1
+    [ -r "$2" ] || return 1
+    while IFS= read -r value_line || [ -n "$value_line" ]; do
+        case $value_line in
+        "$1="*) value_set=0 value_found=${value_line#*=} ;;
+        esac
+    done <"$2"
+    [ "$value_set" = 0 ] || return 1
+    value_found=${value_found%"$CR"}
+    case $value_found in
+    \'*\') value_found=${value_found#?} value_found=${value_found%?} ;;
+    esac
+    case $value_found in
+    '"'*'"') value_found=${value_found#?} value_found=${value_found%?} ;;
+    esac
 }
 home_of() { # home_of USER-ID: the home that the list of users has for it, if any
     if have getent; then getent passwd "$1"; else awk -F: -v id="$1" '$3 == id' /etc/passwd; fi 2>/dev/null | head -n 1 | cut -d: -f6
@@ -62,7 +75,8 @@ is_private() { # is_private FILE: whether group and others may do nothing with i
     return 1
 }
 sha256() { # sha256 < DATA: the hash in hex
-    if have sha256sum; then sha256sum | cut -c1-64; else openssl dgst -sha256 -r | cut -c1-64; fi
+    if have sha256sum; then sha256_is=$(sha256sum); else sha256_is=$(openssl dgst -sha256 -r); fi || sha256_is=
+    printf '%s\n' "${sha256_is%% *}"
 }
 at_least() { # at_least VERSION MINIMUM: compare as many numbers as MINIMUM has
     awk -v a="$1" -v b="$2" 'BEGIN {
@@ -161,10 +175,13 @@ trap 'exit 143' TERM
 
 CHANGED=0
 KEPT=
+make_way() { # make_way FILE: for a file that is written; a link there would be written through
+    if [ -e "$1" ] || [ -L "$1" ]; then rm -f -- "$1"; fi
+}
 put() { # put FILE MODE < CONTENT: there whole or not at all; what was there is kept in backups/
     [ -d "${1%/*}" ] || mkdir -p -- "${1%/*}"
     [ ! -L "$1" ] || die "$1 is a link" "put a file in its place: it would be replaced"
-    rm -f -- "$1.new" # a link here would be written through
+    make_way "$1.new"
     cat >"$1.new" || die "$1 cannot be written"
     chmod "$2" "$1.new"
     if [ -e "$1" ]; then
@@ -188,7 +205,7 @@ keep() { # keep FILE: copy it to backups/, once in a run
         done
     fi
     keep_to=$KEPT/${1#"$DIR"/}
-    mkdir -p -- "$(dirname -- "$keep_to")"
+    [ -d "${keep_to%/*}" ] || mkdir -p -- "${keep_to%/*}"
     cp -p -- "$1" "$keep_to"
 }
 
@@ -216,7 +233,7 @@ install_release() { # install_release FROM: copy the files of a release to DIR; 
         copy_file "$1/$install_path" "$DIR/$install_path"
         case $install_path in
         */*) ;;
-        *.sh) chmod u+x -- "$DIR/$install_path" || true ;; # a program for zips may have lost it
+        *.sh) [ -x "$DIR/$install_path" ] || chmod u+x -- "$DIR/$install_path" || true ;; # a program for zips may have lost it
         esac
     done
     if [ -f "$1/docker-compose.override.yml" ] && [ ! -e "$DIR/docker-compose.override.yml" ]; then
@@ -225,7 +242,7 @@ install_release() { # install_release FROM: copy the files of a release to DIR; 
 }
 copy_file() { # copy_file FROM TO: as put, without a backup: releases are kept whole; the umask takes others' rights
     [ -d "${2%/*}" ] || mkdir -p -- "${2%/*}"
-    rm -f -- "$2.new"
+    make_way "$2.new"
     cp -- "$1" "$2.new" && mv -f -- "$2.new" "$2"
 }
 

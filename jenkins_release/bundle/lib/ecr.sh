@@ -10,7 +10,7 @@ ECR_ENDPOINT= # URL of the ECR API that is not in the installation yet
 credentials_file() { printf '%s\n' "${CREDENTIALS:-$DIR/secrets/aws-credentials}"; }
 credential() { # credential NAME: aws_access_key_id or aws_secret_access_key
     credential_file=$(credentials_file)
-    [ ! -r "$credential_file" ] || sed -n "s/$CR\$//; s/^ *$1 *= *//p" "$credential_file" | head -n 1
+    [ ! -r "$credential_file" ] || sed -n "s/$CR\$//; /^ *$1 *=/{s/^ *$1 *= *//p;q;}" "$credential_file"
 }
 credentials_text() { printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$1" "$2"; }
 save_credentials() { # save_credentials ID SECRET
@@ -55,7 +55,10 @@ hmac() { # hmac HEXKEY TEXT: HMAC-SHA256 in hex
     printf "$(octal_of "$hmac_key" 92)$(octal_of "$hmac_inner" 0)" | sha256
 }
 quoted() { # quoted TEXT: as curl's configuration has it between double quotes
-    printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g'
+    case $1 in
+    *[\\\"]*) printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g' ;;
+    *) printf '%s' "$1" ;;
+    esac
 }
 
 ecr_call() { # ecr_call ACTION: call the API; prints the answer, then its HTTP status on a separate line

@@ -6,8 +6,11 @@ ANSWERS=     # file with answers of the customer; from start_answers on a copy, 
 INTERACTIVE= # "yes" if someone can be asked
 GIVEN=       # answers of the command line, one per line
 WRONG=0      # answers that are not accepted
+USER_ID=$(id -u)
 
-settings() { grep -v -e '^#' -e '^[[:space:]]*$' "$HERE/settings.txt" | sed 's/ *| */|/g'; }
+# A file that is missing is told by check_files.
+SETTINGS_LIST=$(sed '/^#/d; /^[[:space:]]*$/d; s/ *| */|/g' "$HERE/settings.txt" 2>/dev/null) || SETTINGS_LIST=
+settings() { printf '%s\n' "$SETTINGS_LIST"; }
 setting_names() { settings | cut -d'|' -f1; }
 answer() { value "$1" "$ANSWERED"; }
 complain() { # complain MESSAGE: one more answer that is not accepted
@@ -177,7 +180,8 @@ problem_of() { # problem_of NAME TYPE OPTIONAL VALUE: says what is wrong with it
     certificate) certificate_problem "$4" ;;
     key) key_problem "$4" "$1" ;;
     choice\(*)
-        case ",$(printf '%s' "$2" | sed 's/^choice(//; s/)$//')," in
+        choices=${2#"choice("}
+        case ",${choices%")"}," in
         *",$4,"*) ;;
         *) echo "is none of ${2#choice}: $4" && return 1 ;;
         esac
@@ -230,9 +234,9 @@ first_of() { # first_of TYPE: the answer to the first setting of that type
 }
 
 container_user() { # container_user uid|gid: what containers run as: the user who can read the files here, never root
-    if [ "$(id -u)" != 0 ]; then
+    if [ "$USER_ID" != 0 ]; then
         case $1 in
-        uid) id -u ;;
+        uid) printf '%s\n' "$USER_ID" ;;
         gid) id -g ;;
         esac
     else
@@ -272,7 +276,8 @@ EOF
     put "$DIR/.env" 600 <"$PRIVATE/env"
     for w_template in "$HERE"/config/*.in; do
         [ -e "$w_template" ] || continue
-        w_target=$DIR/config/$(basename -- "$w_template" .in)
+        w_target=${w_template##*/}
+        w_target=$DIR/config/${w_target%.in}
         render "$w_template" >"$PRIVATE/config"
         put "$w_target" 600 <"$PRIVATE/config"
         own "$w_target"
@@ -292,7 +297,7 @@ own_endpoint() {
     fi
 }
 own() { # own FILE: containers read it as their user
-    [ "$(id -u)" != 0 ] || chown "$(container_user uid):$(container_user gid)" "$1"
+    [ "$USER_ID" != 0 ] || chown "$(container_user uid):$(container_user gid)" "$1"
 }
 render() { # render TEMPLATE: @NAME@ becomes the answer
     awk 'FNR == NR {
