@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import shutil
 import sys
@@ -18,6 +19,8 @@ from benchmarks.images import Image, image_archive, image_references, one_image
 from benchmarks.line import slow_line
 from benchmarks.network import own_network, shaped
 from benchmarks.peers import Peers
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.cli.entry import main
 from jenkins_release.config.model import Configuration
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.product import write_product
@@ -217,19 +220,38 @@ class Bench:
         Raises:
             RemoteError: It did not end with status 0.
         """
-        found = {**self.environ, **(environ or {}), "JENKINS_RELEASE_CONFIG": str(self.config(setup))}
+        found = {**self._environ(setup), **(environ or {})}
         return run_child([sys.executable, "-m", "jenkins_release", *words], found, self.folder)
+
+    def _environ(self, setup: Setup) -> dict[str, str]:
+        return {**self.environ, "JENKINS_RELEASE_CONFIG": str(self.config(setup))}
+
+    def prepare(self, setup: Setup, *words: str) -> None:
+        """Run our command line in this process: what a measurement needs to be there before.
+
+        Raises:
+            RemoteError: It did not end with status 0.
+        """
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            status = main(words, environ=self._environ(setup))
+        if status != 0:
+            raise RemoteError(f"{' '.join(words)} ended with status {status}: {said.getvalue().strip()}")
 
     def export(self, build: Build, setup: Setup) -> Usage:
         """Export a build with our command line."""
-        return self.cli(setup, "candidate", "export", "--version", build.version, "--build", build.build)
+        return self.cli(setup, *_export(build))
+
+    def prepare_export(self, build: Build, setup: Setup) -> None:
+        """Export a build, unmeasured."""
+        self.prepare(setup, *_export(build))
 
     def sign_off(self, build: Build, setup: Setup) -> None:
         """Let QA pass a candidate, so that it may be promoted."""
         record = self.stack.share_folder / build.folder / "candidate.json"
         digest = f"sha256:{sha256(record.read_bytes()).hexdigest()}"
         tested = ("--tester", "Quinn Adams", "--results", str(self._junit), "--digest", digest)
-        self.cli(setup, "qa", "sign-off", build.ref, "--verdict", "pass", *tested)
+        self.prepare(setup, "qa", "sign-off", build.ref, "--verdict", "pass", *tested)
 
     def forget(self, build: Build) -> None:
         """Remove the images from the daemon, layers included."""
@@ -268,6 +290,10 @@ class Bench:
         # What is measured is moving images; nobody has to approve a benchmark.
         target.write_text(f"{text}[policy]\napprovals = 0\n")
         return target
+
+
+def _export(build: Build) -> tuple[str, ...]:
+    return ("candidate", "export", "--version", build.version, "--build", build.build)
 
 
 def _has_key(section: str, key: str) -> bool:

@@ -36,7 +36,7 @@ def export_patch(bench: Bench) -> Iterator[Row]:
     size = bench.scale.bytes(FIVE_MIB)
     layers = "plain" if Setup((), layers="gzip").missing else "gzip"
     with bench.build(five_images("export-patch", size)) as before:
-        bench.export(before, Setup(before.names, layers=layers))
+        bench.prepare_export(before, Setup(before.names, layers=layers))
         with (
             bench.build(five_images("export-patch", size, patch=1)) as build,
             bench.gigabit() as (port, line),

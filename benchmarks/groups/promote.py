@@ -98,11 +98,11 @@ class _Candidate:
         self.build = build
         self.setup = setup
         self.archive = f"script-{build.version}.tar"
-        bench.export(build, Setup(build.names))
+        bench.prepare_export(build, Setup(build.names))
         folder = bench.stack.share_folder
         shutil.move(folder / build.archive, folder / self.archive)
         bench.remove_candidate(build)
-        bench.export(build, setup)
+        bench.prepare_export(build, setup)
         bench.sign_off(build, setup)
         if not keep_loaded:
             bench.forget(build)
