@@ -8,6 +8,7 @@ copy_bundle() {
     BUNDLE="$BATS_TEST_TMPDIR/a copy"
 }
 
+# bats test_tags=signature
 @test "a good bundle is proven by the vendor's key" {
     script verify.sh --key "$KEYS/promotion.pub"
     status_is 0
@@ -45,6 +46,7 @@ copy_bundle() {
     case $output in *proven*) false ;; esac
 }
 
+# bats test_tags=signature
 @test "another key is refused, and wrong options are told" {
     script verify.sh --key "$KEYS/stranger.pub"
     status_is 1
@@ -79,10 +81,12 @@ copy_bundle() {
     says 'docker-compose.yml names other images'
 }
 
+# bats test_tags=signature
 @test "attestations that are missing, swapped or altered are found" {
     copy_bundle
     cp "$BUNDLE/attestations.jsonl" "$BATS_TEST_TMPDIR/whole"
-    for change in 2d '$d' '1s/candidate":"..../candidate":"AAAA/' '3s/"sig":"..../"sig":"AAAA/' '$s/"payload":"./"payload":"f/'; do
+    some 2d '$d' '1s/candidate":"..../candidate":"AAAA/' '3s/"sig":"..../"sig":"AAAA/' '$s/"payload":"./"payload":"f/'
+    for change in "${SOME[@]}"; do
         sed "$change" "$BATS_TEST_TMPDIR/whole" >"$BUNDLE/attestations.jsonl"
         script verify.sh --key "$KEYS/promotion.pub"
         status_is 1
@@ -108,9 +112,11 @@ EOF
     is 'directory 700' "$(cat "$BATS_TEST_TMPDIR/mode")"
 }
 
+# bats test_tags=signature
 @test "templates that were changed are found by the untouched script, whatever the hashes say" {
     copy_bundle
-    for path in docker-compose.yml settings.txt config/acme.conf.in release.env README.md lib/ecr.sh; do
+    some docker-compose.yml settings.txt config/acme.conf.in release.env README.md lib/ecr.sh
+    for path in "${SOME[@]}"; do
         cp "$BUNDLE/$path" "$BATS_TEST_TMPDIR/kept"
         sed -i 's/^  rms:$/  rms:\n    privileged: true/; s/|generate|/|correct-horse-battery|/; $a# more' "$BUNDLE/$path"
         sums_again "$BUNDLE"
@@ -141,7 +147,8 @@ EOF
     set_up
     cp "$DIR/.env" "$BATS_TEST_TMPDIR/env"
     mkdir -p "$DIR/data"
-    for line in "COMPOSE_FILE='docker-compose.yml:data/more'" 'export COMPOSE_FILE=data/more' ' COMPOSE_ENV_FILES: x' 'COMPOSE_PATH_SEPARATOR=,'; do
+    some "COMPOSE_FILE='docker-compose.yml:data/more'" 'export COMPOSE_FILE=data/more' ' COMPOSE_ENV_FILES: x' 'COMPOSE_PATH_SEPARATOR=,'
+    for line in "${SOME[@]}"; do
         { cat "$BATS_TEST_TMPDIR/env" && printf '%s\n' "$line"; } >"$DIR/.env"
         run $UNDER "$DIR/verify.sh" --key "$KEYS/promotion.pub" </dev/null
         status_is 1
@@ -152,7 +159,8 @@ EOF
 @test "files that nobody attested, links and other lists are found" {
     copy_bundle
     cp "$BUNDLE/SHA256SUMS" "$BATS_TEST_TMPDIR/sums.good"
-    for path in compose.yaml lib/more.sh config/more.in .hidden; do
+    some compose.yaml lib/more.sh config/more.in .hidden
+    for path in "${SOME[@]}"; do
         echo x >"$BUNDLE/$path"
         script verify.sh --key "$KEYS/promotion.pub"
         status_is 1
@@ -196,13 +204,15 @@ EOF
     [ ! -e "$BATS_TEST_TMPDIR/ran" ]
 }
 
+# bats test_tags=signature
 @test "envelopes in any other form than the one that is written are refused" {
     copy_bundle
     cp "$BUNDLE/attestations.jsonl" "$BATS_TEST_TMPDIR/whole"
     # A key twice, a key in other letters, a space, two signatures, no signature, another type, a blank line.
-    for change in '$s/^{/{"payload":"AAAA",/' '$s/^{/{"Payload":"AAAA",/' '$s/,"sig"/, "sig"/' \
+    some '$s/^{/{"payload":"AAAA",/' '$s/^{/{"Payload":"AAAA",/' '$s/,"sig"/, "sig"/' \
         '$s/]}$/,{"keyid":"","sig":"AAAA"}]}/' '$s/"signatures":.*/"signatures":[]}/' '$s/in-toto+json/in-toto/' '$a\\' \
-        '$s/"sig":"....*"}]}/"sig":"AAAA"}]}/' '2{h;d};3G' '1s/"schema"/"x":"","schema"/'; do
+        '$s/"sig":"....*"}]}/"sig":"AAAA"}]}/' '2{h;d};3G' '1s/"schema"/"x":"","schema"/'
+    for change in "${SOME[@]}"; do
         sed "$change" "$BATS_TEST_TMPDIR/whole" >"$BUNDLE/attestations.jsonl"
         ! cmp -s "$BATS_TEST_TMPDIR/whole" "$BUNDLE/attestations.jsonl"
         script verify.sh --key "$KEYS/promotion.pub"
