@@ -48,6 +48,15 @@ server.start(tied=True)
 print(server.pid(), flush=True)
 time.sleep(600)
 """
+_SMALL_DEMO = """
+import sys
+from jenkins_release.program import run
+from jenkins_release.sandbox.demo import story
+story.BASE_SIZE, story.OWN_SIZE = 1_000_000, 100_000
+sys.argv = ["jenkins-release", "sandbox", "demo"]
+run()
+"""
+"""The demo with small images: it is ended before they are moved."""
 
 
 @pytest.fixture
@@ -182,7 +191,7 @@ def test_nothing_is_left_of_a_demo_that_is_ended(number, short_folder):
         "PYTHONUNBUFFERED": "1",
     }
     process = subprocess.Popen(
-        [*_HANGS_UP, sys.executable, "-m", "jenkins_release", "sandbox", "demo"],
+        [*_HANGS_UP, sys.executable, "-c", _SMALL_DEMO],
         env=environ,
         stdout=subprocess.PIPE,
         text=True,
