@@ -92,7 +92,7 @@ class InspectorApi(JsonApi):
     def _ordered(self, repository: RepositoryState, image: Image) -> ScanOrder:
         order = ordered(self._state, repository, image)
         if order.counts == "none" and order.pending:
-            with self._state.change() as document:
+            with self._state.change(repositories=False) as document:
                 next(each for each in document.scans if each == order).pending -= 1
             return order.model_copy(update={"coverage": "PENDING_INITIAL_SCAN"})
         return order

@@ -53,14 +53,16 @@ def ordered(
         image: The image.
         count_down: Count this answer as one of those that say PENDING.
     """
-    with state.change() as document:
+    with state.read() as document:
         names = {image.digest, *repository.tags_of(image.digest)}
         for order in reversed(document.scans):
             if order.repository != repository.name or order.image not in {"", *names}:
                 continue
             # If ECR counts nothing, Inspector says that it has not scanned yet.
             if order.pending and order.counts != "none":
-                order.pending -= count_down
+                if count_down:
+                    with state.change(repositories=False):
+                        order.pending -= 1
                 return order.model_copy(update={"status": "PENDING"})
             return order
     return ScanOrder(repository=repository.name, status="COMPLETE" if repository.scan_on_push else "none")

@@ -190,8 +190,13 @@ class EcrState:
             self.add_user(ADMIN, [PolicyStatement(actions=["*"])])
 
     @contextlib.contextmanager
-    def change(self) -> Iterator[_Document]:
-        """Hold the lock, and write the file if the block ends without an error."""
+    def change(self, *, repositories: bool = True) -> Iterator[_Document]:
+        """Hold the lock, and write the file if the block ends without an error.
+
+        Args:
+            repositories: Whether the block may change repositories, so that late answers know them as they
+                were; pull times do not count.
+        """
         with self._lock:
             yield self._document
             temporary = self.file.with_suffix(".new")
@@ -199,7 +204,7 @@ class EcrState:
             with os.fdopen(handle, "w") as out:
                 out.write(self._document.model_dump_json())
             temporary.replace(self.file)
-            if (now := self._written()) != self._latest:
+            if repositories and (now := self._written()) != self._latest:
                 self._before.append(self._latest)
                 self._latest = now
 
@@ -243,7 +248,7 @@ class EcrState:
 
     def order_scan(self, order: ScanOrder) -> None:
         """Order the result of a scan; of several orders for an image, the last one counts."""
-        with self.change() as document:
+        with self.change(repositories=False) as document:
             document.scans.append(order.model_copy())
 
     def user_arn(self, user: str) -> str:
@@ -271,14 +276,14 @@ class EcrState:
         arn = user if user.startswith("arn:") else self.user_arn(user)
         access_key = access_key or f"AKIASANDBOX{secrets.token_hex(5)[:9].upper()}"
         secret = secret or secrets.token_urlsafe(30)
-        with self.change() as document:
+        with self.change(repositories=False) as document:
             document.principals[arn] = statements
             document.keys[access_key] = PrincipalKey(secret=secret, arn=arn)
         return access_key, secret
 
     def set_key_active(self, access_key: str, active: bool) -> None:
         """Switch an access key on or off; its tokens keep working, as in AWS."""
-        with self.change() as document:
+        with self.change(repositories=False) as document:
             document.keys[access_key].active = active
 
     def admin_key(self) -> tuple[str, str]:
@@ -291,7 +296,7 @@ class EcrState:
         """Return a new registry token for a principal, and when it expires."""
         token = secrets.token_urlsafe(48)
         expires = self.clock() + self.token_lifetime_s
-        with self.change() as document:
+        with self.change(repositories=False) as document:
             for name in [
                 name for name, old in document.tokens.items() if old.expires_at < self.clock() - 86400
             ]:
@@ -306,7 +311,7 @@ class EcrState:
 
     def expire_tokens(self) -> None:
         """Expire all existing tokens."""
-        with self.change() as document:
+        with self.change(repositories=False) as document:
             for token in document.tokens.values():
                 token.expires_at = 0.0
 

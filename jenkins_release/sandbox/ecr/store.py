@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -57,7 +58,7 @@ class RegistryAnswer:
 
 
 class RegistryStore:
-    """A client of the registry behind; each thread has its own connection.
+    """A client of the registry behind; requests at the same time have a connection each, which others reuse.
 
     Args:
         port: Its loopback port.
@@ -65,7 +66,8 @@ class RegistryStore:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self._local = threading.local()
+        self._idle: list[http.client.HTTPConnection] = []
+        self._closed = False
         self._lock = threading.Lock()
         self._manifests: dict[tuple[str, str], bytes] = {}
 
@@ -91,21 +93,25 @@ class RegistryStore:
             ApiFault: ServerException, with status 500, if the registry behind does not answer.
         """
         connection = self._connection()
-        try:
-            answer = RegistryAnswer(_send(connection, method, target, headers or {}, body, length))
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise ApiFault("ServerException", f"the registry behind failed: {error}", 500) from error
-        except BaseException:
-            connection.close()
-            raise
         complete = False
         try:
+            try:
+                answer = RegistryAnswer(_send(connection, method, target, headers or {}, body, length))
+            except (OSError, http.client.HTTPException) as error:
+                raise ApiFault("ServerException", f"the registry behind failed: {error}", 500) from error
             yield answer
             complete = answer.finish()
         finally:
             # The unread rest of an answer must not become the beginning of the next one.
             if not complete:
+                connection.close()
+            self._give_back(connection)
+
+    def close(self) -> None:
+        """Close the connections, now and when the last requests end."""
+        with self._lock:
+            self._closed = True
+            for connection in self._idle:
                 connection.close()
 
     def has_blob(self, storage: str, digest: str) -> int | None:
@@ -136,11 +142,20 @@ class RegistryStore:
             return "" if answer.status == 201 else answer.body().decode(errors="replace")
 
     def _connection(self) -> http.client.HTTPConnection:
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
         if connection is None:
-            connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=_TIMEOUT_S)
-            self._local.connection = connection
+            return http.client.HTTPConnection(LOOPBACK, self.port, timeout=_TIMEOUT_S)
+        # The registry may have been restarted since: a connection that it closed can be read.
+        if connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
+            connection.close()
         return connection
+
+    def _give_back(self, connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            if self._closed:
+                connection.close()
+            self._idle.append(connection)
 
 
 def _send(

@@ -200,7 +200,7 @@ class V2Api:
             self.refuse(exchange, 404, "MANIFEST_UNKNOWN", "Requested image not found")
             return
         if exchange.method == "GET":
-            with self._state.change():
+            with self._state.change(repositories=False):
                 image.pulled_at = self._state.clock()
         data = fault.spoil(self._store.manifest(repository.storage, image.digest, image.media_type))
         exchange.reply(200, data, {"Content-Type": image.media_type, "Docker-Content-Digest": image.digest})

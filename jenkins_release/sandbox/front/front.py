@@ -80,9 +80,10 @@ class EcrFront(OnLoopback):
         if iam:
             self.state.iam = IamUsers(iam, key_delay_s=key_delay_s, clock=clock)
         self._stopping = threading.Event()
+        self._store = RegistryStore(registry_port)
         self._router = Router(
             self.state,
-            RegistryStore(registry_port),
+            self._store,
             lambda: self.host,
             self._stopping,
             blob_mounting=blob_mounting,
@@ -130,6 +131,7 @@ class EcrFront(OnLoopback):
             self._thread.join()
         self._server.server_close()
         self._server.close_connections()
+        self._store.close()
 
     def __enter__(self) -> EcrFront:
         return self.start()

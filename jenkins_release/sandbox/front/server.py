@@ -6,6 +6,7 @@ import http.client
 import json
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,12 @@ class EcrServer(LoopbackServer):
 
     def environment(self) -> dict[str, str]:
         """Return the environment that directs boto3 here, as the principal that may do everything."""
-        key, secret = EcrState(self._server.folder, region=self.region).admin_key()
+        key, secret = self._admin_key
         return boto_environment(self.endpoint, self.region, key, secret)
+
+    @cached_property
+    def _admin_key(self) -> tuple[str, str]:
+        return EcrState(self._server.folder, region=self.region).admin_key()
 
     def order(self, fault: Fault) -> None:
         """Order a fault."""
