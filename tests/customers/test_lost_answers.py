@@ -214,7 +214,7 @@ def state(lab: CustomerLab) -> dict[str, Any]:
         versions.append((policy["Arn"], len(found)))
     with lab.front.state.read() as document:
         policies = {name: each.policy for name, each in document.repositories.items()}
-    secrets = aws_client("secretsmanager", REGION).list_secrets()["SecretList"]
+    secrets = lab.secrets.list_secrets()["SecretList"]
     return {
         "users": lab.state(),
         "policies": policies,
