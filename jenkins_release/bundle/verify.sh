@@ -166,7 +166,8 @@ check_attestations() { # what the vendor says; leaves the list of attested files
         bad "no attestation names the files of this zip"
     elif read_line "$setup" && is_signed && subjects && is_about_candidate; then
         good "the list of files is signed with the key"
-        grep -v '  candidate\.json$' "$PRIVATE/subjects" >"$PRIVATE/files" || true
+        grep -v '  candidate\.json$' "$PRIVATE/subjects" >"$PRIVATE/files" ||
+            bad "the list of files names no file, or cannot be read"
     else
         bad "the list of files is not signed with the key, or is about another candidate.json"
     fi
@@ -249,7 +250,9 @@ check_others() { # files that nothing attests: some would run, or decide what ru
     else
         (cd -- "$WHERE" && find . ! -type d) | sed 's#^\./##'
     fi >"$PRIVATE/found"
-    grep -vx -F -f "$PRIVATE/expected" "$PRIVATE/found" >"$PRIVATE/others" || true
+    # Status 1: there are none. With any other, files may be missing here.
+    grep -vx -F -f "$PRIVATE/expected" "$PRIVATE/found" >"$PRIVATE/others" || [ $? = 1 ] ||
+        die "the files of $WHERE cannot be compared with the signed list" "see what grep says above"
     while IFS= read -r path; do
         if [ -z "$INSTALLATION" ]; then
             bad "$path is no file of the release"

@@ -244,3 +244,29 @@ EOF
         fi
     done
 }
+
+@test "files that cannot be compared are not proven" {
+    copy_bundle
+    echo x >"$BUNDLE/compose.yaml"
+    for option in vx v; do
+        fake grep <<EOF
+PATH=\${PATH#*:}
+case \$1 in -$option) echo 'grep: write error' >&2 && exit 2 ;; esac
+exec grep "\$@"
+EOF
+        script verify.sh --key "$KEYS/promotion.pub"
+        status_is 1
+        case $output in *': proven'*) false ;; esac
+    done
+}
+
+@test "a list of sums that is empty, cut off or of another form proves no file" {
+    copy_bundle
+    cp "$BUNDLE/SHA256SUMS" "$BATS_TEST_TMPDIR/whole"
+    for change in d '$s/^........//' 's/  / /'; do
+        sed "$change" "$BATS_TEST_TMPDIR/whole" >"$BUNDLE/SHA256SUMS"
+        script verify.sh
+        status_is 1
+        says 'FAIL  files: SHA256SUMS is altered'
+    done
+}

@@ -211,6 +211,9 @@ keep() { # keep FILE: copy it to backups/, once in a run
 
 check_files() { # check_files FOLDER: compare the files of a release with its SHA256SUMS; prints what differs
     [ -r "$1/SHA256SUMS" ] || { echo "SHA256SUMS is missing" && return 1; }
+    # sha256sum passes over lines in any other form.
+    files_bad=$(sed '/^[0-9a-f]\{64\}  [^ ]/d' "$1/SHA256SUMS") || files_bad=unreadable
+    if [ ! -s "$1/SHA256SUMS" ] || [ -n "$files_bad" ]; then echo "SHA256SUMS is altered" && return 1; fi
     # The override file is the customer's own.
     files_bad=$(cd -- "$1" && grep -v '  docker-compose\.override\.yml$' SHA256SUMS | if have sha256sum; then
         sha256sum -c - 2>/dev/null | sed -n '/: OK$/!s/: FAILED.*/ is missing or altered/p'
