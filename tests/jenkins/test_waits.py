@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from jenkins_release.base.errors import ReleaseError, RemoteError
 from jenkins_release.jenkins import Controller
 from jenkins_release.jenkins.console import ConsoleLines
+from tests.fixtures.cross import some_pairs
 from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood, stall
 from tests.fixtures.together import Together
 
@@ -120,9 +121,13 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("body", WRONG, ids=lambda body: repr(body[:24]))
+REFUSED = ["400 No", "401 No", "403 No", "404 No", "429 No", "500 No", "503 No"]
+
+
 @pytest.mark.parametrize(
-    "status", ["200 OK", "400 No", "401 No", "403 No", "404 No", "429 No", "500 No", "503 No"]
+    ("status", "body"),
+    [*(("200 OK", body) for body in WRONG), *some_pairs(REFUSED, WRONG, 3)],
+    ids=lambda each: repr(each[:24]) if isinstance(each, bytes) else each,
 )
 def test_what_no_controller_says(body: bytes, status: str):
     """A failure that is documented, never an error of this program's own."""

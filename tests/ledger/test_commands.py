@@ -29,9 +29,13 @@ def adopt(stack: SaasStack, *releases: str) -> None:
 
 
 @pytest.fixture
-def cut(stack: SaasStack, tmp_path: Path) -> SaasStack:
+def cut(stack: SaasStack) -> SaasStack:
     """8.1.0/42 and 8.1.1/50 ran one after the other; then 8.1.0 was withdrawn, and the withdrawal deleted."""
-    with_ledger(stack, folder_ledger(tmp_path / "ledger"))
+    return stack.begin("cut", _cut)
+
+
+def _cut(stack: SaasStack) -> None:
+    with_ledger(stack, folder_ledger(stack.folder / "ledger"))
     (stack.folder / "releases").mkdir()
     shutil.copytree(ROOT / "examples" / "skydrm" / "bundle", stack.folder / "bundle")
     adopt(stack, "8.1.0/42", "8.1.1/50")
@@ -43,7 +47,6 @@ def cut(stack: SaasStack, tmp_path: Path) -> SaasStack:
     gone = newest(stack.chain("8.1.0/42"))
     assert "withdrawal" in gone.name
     gone.unlink()
-    return stack
 
 
 @pytest.mark.parametrize(

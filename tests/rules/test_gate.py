@@ -340,13 +340,14 @@ def test_one_changed_byte_anywhere_never_opens_a_closed_gate(broken, late, data)
     assert not after.ask().allowed
 
 
-@pytest.mark.parametrize("name", ["fail", "withdrawn", "unknown-key"])
-def test_no_byte_of_the_last_objection_can_be_changed_away(name):
-    """The last attestation has no successor that would show the change: every byte, one by one."""
+@pytest.mark.parametrize(("name", "first"), [("fail", 0), ("withdrawn", 1), ("unknown-key", 2)])
+def test_no_byte_of_the_last_objection_can_be_changed_away(name, first):
+    """The last attestation has no successor that would show the change: every third byte, or all."""
     before = world([name], late=True)
     last = list(before.files)[-1]
     good = before.files[last]
-    for place in range(len(good)):
+    places = range(len(good)) if EXAMPLES > 100 else range(first, len(good), 3)
+    for place in places:
         bad = flipped(good, place)
         assert not replace(before, files=before.files | {last: bad}).ask().allowed, place
 

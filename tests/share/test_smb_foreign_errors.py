@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,6 +23,7 @@ from spnego.exceptions import ErrorCode, NegotiateOptions
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
 from jenkins_release.share.smb.errors import translate
+from tests.fixtures.cross import ALL
 from tests.fixtures.foreign import Made, classes, ending, makers, raises
 from tests.fixtures.share import OpenSmb
 
@@ -64,8 +64,6 @@ def made() -> dict[str, Made]:
 
 
 MADE = made()
-ALL = os.environ.get("FAULTS") == "all"
-"""Whether every exception is raised at every place; otherwise each at some, and at each place some."""
 
 
 def some(place: int, step: int) -> dict[str, Made]:
