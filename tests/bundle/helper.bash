@@ -28,6 +28,15 @@ script() { # script NAME WORDS: run a script of the bundle in the shell under te
     run $UNDER "$BUNDLE/$name" "$@" </dev/null
 }
 set_up() { script setup.sh --dir "$DIR" --answers "$ANSWERS" --offline "$@"; }
+is_set_up() { # DIR is an installation of 8.1.0: a copy of the first one that the file's tests made
+    local first="$BATS_FILE_TMPDIR/installation"
+    if [ ! -d "$first" ]; then
+        DIR=$first.new set_up --non-interactive
+        status_is 0
+        mv "$first.new" "$first"
+    fi
+    cp -a "$first" "$DIR"
+}
 set_up_asking() { script setup.sh --dir "$DIR" --answers "$ANSWERS" --no-login "$@"; }
 with_registry() { # copies of both bundles whose images a registry has: a stand-in for curl, serving the files of SERVED
     SERVED="$BATS_TEST_TMPDIR/served"

@@ -21,7 +21,7 @@ password=$password title=Our documents @not@ @OTHER" "$(cat "$DIR/config/acme.co
 }
 
 @test "run twice: nothing changes, and no backup is made" {
-    set_up
+    is_set_up
     before=$(cd "$DIR" && find . -type f -exec cksum {} + | sort)
     set_up
     status_is 0
@@ -31,7 +31,7 @@ password=$password title=Our documents @not@ @OTHER" "$(cat "$DIR/config/acme.co
 }
 
 @test "a change keeps what was there in backups, and lines of the customer's own stay" {
-    set_up
+    is_set_up
     echo "OWN_PROXY='http://proxy:3128'" >>"$DIR/.env"
     echo "# mine" >"$DIR/docker-compose.override.yml"
     old=$(setting ACME_PASSWORD)
@@ -45,7 +45,7 @@ password=$password title=Our documents @not@ @OTHER" "$(cat "$DIR/config/acme.co
 }
 
 @test "it can be run from the installation itself" {
-    set_up
+    is_set_up
     run $UNDER "$DIR/setup.sh" --set ACME_THREADS=8 --offline </dev/null
     status_is 0
     is 8 "$(setting ACME_THREADS)"
@@ -235,7 +235,7 @@ EOF
 }
 
 @test "another release in the folder is a matter for upgrade.sh" {
-    set_up
+    is_set_up
     BUNDLE="$NEXT" set_up
     status_is 1
     says 'SkyDRM 8.1.0 is installed' 'run upgrade.sh'

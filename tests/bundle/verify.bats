@@ -26,7 +26,7 @@ copy_bundle() {
 }
 
 @test "an installation is proven too, with an override of the customer's" {
-    set_up
+    is_set_up
     run $UNDER "$DIR/verify.sh" --key "$KEYS/promotion.pub" </dev/null
     status_is 0
     case $output in *'changed by you'*) false ;; esac
@@ -144,7 +144,7 @@ EOF
 }
 
 @test "settings that lead Docker Compose to other files are found" {
-    set_up
+    is_set_up
     cp "$DIR/.env" "$BATS_TEST_TMPDIR/env"
     mkdir -p "$DIR/data"
     some "COMPOSE_FILE='docker-compose.yml:data/more'" 'export COMPOSE_FILE=data/more' ' COMPOSE_ENV_FILES: x' 'COMPOSE_PATH_SEPARATOR=,'
