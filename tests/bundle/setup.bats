@@ -112,6 +112,14 @@ password=$password title=Our documents @not@ @OTHER" "$(cat "$DIR/config/acme.co
     says 'ACME_LEVEL' '--non-interactive'
 }
 
+@test "a product without settings lists none" {
+    cp -r "$BUNDLE" "$BATS_TEST_TMPDIR/plain"
+    echo '# none' >"$BATS_TEST_TMPDIR/plain/settings.txt"
+    BUNDLE="$BATS_TEST_TMPDIR/plain" script setup.sh --help
+    status_is 0
+    is 'Settings:' "$(printf '%s\n' "$output" | tail -n 1)"
+}
+
 @test "the access key is stored with mode 0600 and never shown" {
     answers ACME_HOST=docs.acme.example AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE \
         AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY

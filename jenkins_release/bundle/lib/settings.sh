@@ -10,7 +10,7 @@ USER_ID=$(id -u)
 
 # A file that is missing is told by check_files.
 SETTINGS_LIST=$(sed '/^#/d; /^[[:space:]]*$/d; s/ *| */|/g' "$HERE/settings.txt" 2>/dev/null) || SETTINGS_LIST=
-settings() { printf '%s\n' "$SETTINGS_LIST"; }
+settings() { [ -z "$SETTINGS_LIST" ] || printf '%s\n' "$SETTINGS_LIST"; }
 setting_names() { settings | cut -d'|' -f1; }
 answer() { value "$1" "$ANSWERED"; }
 complain() { # complain MESSAGE: one more answer that is not accepted
