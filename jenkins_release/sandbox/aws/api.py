@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cached_property
 from typing import Any
 
-import botocore.session
 from botocore.validate import ParamValidator
 
 from jenkins_release.sandbox.api_fault import ApiFault
+from jenkins_release.sandbox.service_model import service_model
 
 Answer = dict[str, Any]
 Action = Callable[[Mapping[str, Any]], Answer]
 Resources = Callable[[str, Mapping[str, Any]], Sequence[str]]
-
-
-@cache
-def _model(service: str) -> Any:
-    return botocore.session.Session().get_service_model(service)
 
 
 class JsonApi:
@@ -40,13 +35,19 @@ class JsonApi:
         self, service: str, actions: Mapping[str, Action], resources: Resources, *, invalid: str
     ) -> None:
         self.service = service
-        # JSON 1.1 names the action in a header, REST by its path.
-        self._target = f"{_model(service).metadata.get('targetPrefix', '')}."
-        operations = (_model(service).operation_model(action) for action in actions)
-        self._paths = {operation.http["requestUri"]: operation.name for operation in operations}
         self._actions = actions
         self._resources = resources
         self._invalid = invalid
+
+    # JSON 1.1 names the action in a header, REST by its path.
+    @cached_property
+    def _target(self) -> str:
+        return f"{service_model(self.service).metadata.get('targetPrefix', '')}."
+
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        operations = (service_model(self.service).operation_model(action) for action in self._actions)
+        return {operation.http["requestUri"]: operation.name for operation in operations}
 
     def action(self, target: str, path: str) -> str:
         """Return the action of a request, empty if it is for another service.
@@ -71,7 +72,7 @@ class JsonApi:
             arguments = json.loads(body or b"{}")
         except ValueError:
             raise ApiFault("SerializationException", "the body is not JSON") from None
-        shape = _model(self.service).operation_model(action).input_shape
+        shape = service_model(self.service).operation_model(action).input_shape
         report = ParamValidator().validate(arguments, shape)
         if report.has_errors():
             raise ApiFault(self._invalid, report.generate_report())
@@ -88,7 +89,7 @@ class JsonApi:
             ApiFault: AWS's error; or InternalFailure if the sandbox made a response that AWS cannot give.
         """
         answer = self._actions[action](arguments)
-        shape = _model(self.service).operation_model(action).output_shape
+        shape = service_model(self.service).operation_model(action).output_shape
         if shape is not None:
             report = ParamValidator().validate(answer, shape)
             unknown = set(answer) - set(shape.members)

@@ -13,16 +13,15 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 
-import botocore.session
 from botocore.validate import ParamValidator
 
 from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.state import EcrState, RepositoryState
 from jenkins_release.sandbox.ecr.store import RegistryStore
+from jenkins_release.sandbox.service_model import service_model
 
 TARGET = "AmazonEC2ContainerRegistry_V20150921."
 """Prefix of the action in the ``X-Amz-Target`` header."""
@@ -78,24 +77,19 @@ class ApiCall:
 Action = Callable[[ApiCall], dict[str, Any]]
 
 
-@cache
-def _model() -> Any:
-    return botocore.session.Session().get_service_model("ecr")
-
-
 def parse(action: str, body: bytes) -> dict[str, Any]:
     """Return the arguments of an action, checked against botocore's model of ECR.
 
     Raises:
         ApiFault: UnknownOperationException, SerializationException, InvalidParameterException.
     """
-    if action not in _model().operation_names:
+    if action not in service_model("ecr").operation_names:
         raise ApiFault("UnknownOperationException", "")
     try:
         parameters = json.loads(body or b"{}")
     except ValueError:
         raise ApiFault("SerializationException", "the body is not JSON") from None
-    shape = _model().operation_model(action).input_shape
+    shape = service_model("ecr").operation_model(action).input_shape
     report = ParamValidator().validate(parameters, shape)
     if report.has_errors():
         raise invalid(report.generate_report())

@@ -120,7 +120,10 @@ class Router:
             return
         record, body = exchange.record, b""
         target = exchange.headers.get("x-amz-target", "")
-        other = next((api for api in self._others if api.action(target, exchange.path)), None)
+        # The descriptions of the other services are read when one of them is called.
+        mine = target.startswith(TARGET) or exchange.path.startswith("/v2/")
+        others = () if mine else self._others
+        other = next((api for api in others if api.action(target, exchange.path)), None)
         if target or other:
             record.action = (
                 f"{other.service}:{other.action(target, exchange.path)}"
