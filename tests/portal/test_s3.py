@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 import os
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,9 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError, Rele
 from jenkins_release.config.portal import Encryption
 from jenkins_release.portal import NotAtPortal, S3Portal
 from jenkins_release.portal.s3_upload import MAX_PARTS, MIN_PART, disposition, part_size_for, split
+from tests.fixtures.damage import flipped
 from tests.fixtures.s3 import REGION, Call, Fault, S3Double
+from tests.fixtures.silence import GENEROUS_S
 from tests.portal.test_contract import LARGE, SMALL, ignore, upload
 
 KEY = upload(LARGE).path
@@ -78,6 +81,16 @@ class TestResuming:
     ) -> None:
         """Parts arrive in any order: what counts is which of them are there."""
         s3.faults.append(Fault(lambda call: call.part == 2, 403, "AccessDenied", "no"))
+
+        kept = s3.parts_kept()
+
+        def others_first(call: Call) -> None:
+            end = time.monotonic() + GENEROUS_S
+            while call.part == 2 and s3.parts_kept() < kept + 2:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+
+        s3.before = others_first
         portal = S3Portal(bucket, REGION, part_size=MIN_PART, workers=3)
         with pytest.raises(RemoteError):
             portal.put(upload(LARGE), ignore)
@@ -537,7 +550,7 @@ class TestFailures:
 
         def damage(call: Call) -> bytes:
             hit = call.action == "PutObject" or call.part == 2
-            return b"?" + call.body[1:] if hit else call.body
+            return flipped(call.body, 0) if hit else call.body
 
         s3.damage = damage
         with pytest.raises(RemoteError, match="received different bytes than were sent") as caught:

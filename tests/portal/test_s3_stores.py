@@ -17,6 +17,7 @@ from jenkins_release.portal.s3_upload import MIN_PART
 from jenkins_release.sandbox.process import LOOPBACK, Server, free_port, listening
 from jenkins_release.steps.context.trust_store import S3TrustStore
 from tests.docs.pages import ROOT
+from tests.fixtures.damage import flipped
 from tests.fixtures.s3 import REGION, Call, S3Double
 from tests.portal.test_contract import LARGE, SMALL, ignore, upload
 
@@ -121,7 +122,7 @@ class TestStoresWithoutChecksums:
 
         def damage(call: Call) -> bytes:
             hit = call.key == KEY and call.action in {"PutObject", "UploadPart"} and call.part in {0, 2}
-            return b"?" + call.body[1:] if hit else call.body
+            return flipped(call.body, 0) if hit else call.body
 
         s3.damage = damage
         counted: list[int] = []

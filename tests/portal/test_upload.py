@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.docs.pages import ROOT, marked
+from tests.fixtures.damage import flipped
 from tests.fixtures.portal import Shop
 from tests.fixtures.s3 import Call, Fault, S3Double
 from tests.fixtures.trust import Ceremony
@@ -142,7 +143,7 @@ class TestRefusals:
             data = file.read_bytes()
             file.unlink()
             if how != "missing":
-                file.write_bytes(b"!" + data[1:] if how == "changed" else data[:-1])
+                file.write_bytes(flipped(data, 0) if how == "changed" else data[:-1])
         done = shop.run("release", "portal", "8.1.0", "--json")
         assert done.status == 4
         assert "SkyDRM-8.1.0.msi" in done.json["error"]["message"]
