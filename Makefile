@@ -14,7 +14,7 @@ PROGRAMS := scripts/write-schemas scripts/lint-groovy
 # In order: a target looks at the machine, then installs what is missing, then works.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help machine-demo machine-setup machine-test machine-lint setup demo test snapshots adversary faults fuzz test-jenkins lint groovy-logs library format bench clean
+.PHONY: help machine-demo machine-setup machine-test machine-lint setup demo test test-all snapshots adversary faults fuzz test-jenkins lint groovy-logs library format bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ demo: machine-demo $(STAMP) ## Run a whole release for real on loopback servers 
 test: export PYTHONDONTWRITEBYTECODE := # what one process has compiled, the next ones need not
 test: machine-test $(STAMP) $(GROOVY_LINT) $(S3RVER) ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-all: ## Run the whole suite, with every case of which make test plays a part
+	@FAULTS=all DEATHS=all CASES=all BENCH=all $(MAKE) test
 
 snapshots: setup ## Write the snapshots of what users rely on; git shows what changed
 	@$(BIN)/python -m pytest -q --update-snapshots $(PYTEST_ARGS)
