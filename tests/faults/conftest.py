@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 
@@ -30,24 +29,21 @@ def stage(tmp_path_factory: pytest.TempPathFactory, docker_daemon: DockerDaemon)
 
 
 @pytest.fixture
-def cell(stage: Stage, warm_python: str) -> Cell:
+def cell(stage: Stage) -> Cell:
     """Play a cell, and check that it holds."""
-    return Cell(stage, warm_python)
+    return Cell(stage)
 
 
 class Cell:
     """Plays cells on a stage."""
 
-    def __init__(self, stage: Stage, warm_python: str) -> None:
+    def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._warm_python = warm_python
 
     def holds(self, fault: Fault, command: Command, *, number: str = "", twice: bool = False) -> Result:
         """Play a cell, keep its result where all are played, and check that it holds."""
-        # Memory is measured in the cells without a signal, and wherever all are played.
-        python = self._warm_python if number and not ALL else sys.executable
         for _ in range(5):
-            result = play(self._stage, fault, command, number=number, twice=twice, python=python)
+            result = play(self._stage, fault, command, number=number, twice=twice)
             if not number or result.status != 6:
                 break
             # The server has not noticed yet that the process of the cell before has gone.

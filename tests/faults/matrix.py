@@ -130,15 +130,7 @@ def held(*, first: bool = False) -> Iterator[tuple[Fault, Command]]:
             yield from ((fault, COMMANDS[name]) for name in commands[: 1 if first else None])
 
 
-def play(
-    stage: Stage,
-    fault: Fault,
-    command: Command,
-    *,
-    number: str = "",
-    twice: bool = False,
-    python: str = sys.executable,
-) -> Result:
+def play(stage: Stage, fault: Fault, command: Command, *, number: str = "", twice: bool = False) -> Result:
     """Play a cell.
 
     Args:
@@ -147,7 +139,6 @@ def play(
         command: The command.
         number: Name of a signal that is sent once the fault holds; empty for none.
         twice: Send it twice: the second one ends the command at once.
-        python: Runs the command. One that forks takes less time, but its memory is not the command's.
     """
     result = Result(fault.ident, command.name, f"{number} twice" if twice else number)
     stage.heal()
@@ -155,7 +146,7 @@ def play(
     try:
         run.prepare()
         stage.forget()
-        _with_fault(run, fault, result, number, python, twice=twice)
+        _with_fault(run, fault, result, number, twice=twice)
         stage.heal()
         for lifted in run.lifted:
             lifted()
@@ -168,10 +159,10 @@ def play(
     return result
 
 
-def _with_fault(run: Play, fault: Fault, result: Result, number: str, python: str, *, twice: bool) -> None:
+def _with_fault(run: Play, fault: Fault, result: Result, number: str, *, twice: bool) -> None:
     came = fault.begin(run, line_of(fault, run.command.lines))
     report, err = run.folder / "result.json", run.folder / "stderr"
-    words = [python, "-m", "jenkins_release", *run.words(), "--result", str(report)]
+    words = [sys.executable, "-m", "jenkins_release", *run.words(), "--result", str(report)]
     begun = time.monotonic()
     with Watcher(run) as watcher, err.open("wb") as told, (run.folder / "stdout").open("wb") as out:
         process = subprocess.Popen(words, env=run.environ(), cwd=ROOT, stdout=out, stderr=told)
