@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 
@@ -14,10 +13,9 @@ from tests.faults.catalogue import Fault
 from tests.faults.commands import Command
 from tests.faults.matrix import Result, play, write
 from tests.faults.stage import Stage
+from tests.fixtures.cross import ALL
 
 RESULTS = ROOT / "build" / "faults"
-ALL = os.environ.get("FAULTS") == "all"
-"""Whether every cell is played, and its result kept for the report: ``make faults``."""
 
 
 @pytest.fixture(scope="session")
