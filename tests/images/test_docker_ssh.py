@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import paramiko
@@ -44,7 +45,8 @@ class _Account(paramiko.ServerInterface):
             threading.Thread(target=_pump, args=(channel, process), daemon=True).start()
             while piece := os.read(process.stdout.fileno(), 32 << 10):
                 channel.sendall(piece)
-        channel.close()
+        with suppress(EOFError):  # the client may have gone already
+            channel.close()
 
 
 def _pump(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:

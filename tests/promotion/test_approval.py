@@ -12,6 +12,7 @@ from jenkins_release import CandidateRef, GateRefused, PromoteRequest, promote
 from jenkins_release.records.attestation import APPROVAL, OVERRIDE
 from jenkins_release.records.plan import Plan
 from tests.fixtures.approval import REF, Release
+from tests.fixtures.configuration import QUICK_RETRY
 from tests.fixtures.process import started
 from tests.fixtures.release import SERVICES
 
@@ -500,7 +501,11 @@ def test_an_alteration_is_never_overridden(tested: Release):
 
 
 def test_two_people_approve_at_the_same_moment(tested: Release, warm_python: str):
-    """What the other one added meanwhile is no alteration, and both are told that they have approved."""
+    """What the other one added meanwhile is no alteration, and both are told that they have approved.
+
+    The waits between attempts are those of a company: the tests' own end before the first one has signed.
+    """
+    tested.product.edit(QUICK_RETRY, "")
     tested.planned()
     environ = tested.product.environ | tested.extra | {"BUILD_USER_ID": "alex"}
     words = ("promote", "approve", str(tested.plan), "--reason", "it goes out", "--json", "--approver")
