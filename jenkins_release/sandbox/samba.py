@@ -119,6 +119,7 @@ class SambaServer(OneServer):
             [*self._launcher, *command],
             lambda: listening(self.port),
             port=self.port,
+            env=_environment(),
             timeout_s=timeout_s,
             tied=tied,
         )
@@ -217,6 +218,7 @@ class SambaServer(OneServer):
                 input=f"{self._password}\n{self._password}\n",
                 capture_output=True,
                 text=True,
+                env=_environment(),
                 timeout=_PDBEDIT_S,
                 check=False,
             )
@@ -224,6 +226,15 @@ class SambaServer(OneServer):
             raise RemoteError(f"pdbedit did not end within {_PDBEDIT_S:.0f} s") from error
         if done.returncode != 0:
             raise RemoteError(f"pdbedit did not accept the user {self.user}: {done.stderr.strip()}")
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which Samba does not ask the machine's winbindd.
+
+    A machine that has joined a domain has one. It does not know the sandbox's users, so the server would wait
+    for it, or refuse the login. The variable is libwbclient's ``WINBINDD_DONT_ENV``.
+    """
+    return {**os.environ, "_NO_WINBINDD": "1"}
 
 
 def _config_lines(options: Mapping[str, str]) -> list[str]:

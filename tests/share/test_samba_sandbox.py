@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -14,7 +16,7 @@ from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.sandbox.process import free_port, listening
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
 from jenkins_release.share import open_share
-from tests.fixtures.share import USER, OpenSmb, StartSamba, eventually
+from tests.fixtures.share import USER, OpenSmb, StartSamba, eventually, in_own_mounts
 from tests.fixtures.unprivileged import NOBODY, SYSTEM_PYTHON
 
 
@@ -69,6 +71,22 @@ def test_it_listens_on_loopback_only(samba: SambaServer) -> None:
             if local.endswith(f":{port}") and state == "0A":
                 addresses.add(local)
     assert addresses == {f"0100007F:{port}"}
+
+
+def test_the_machines_domain_is_not_asked(tmp_path: Path, start_samba: StartSamba, open_smb: OpenSmb) -> None:
+    """A machine that has joined a domain has a winbindd, which knows other users than the sandbox's."""
+    with socket.socket(socket.AF_UNIX) as winbindd:
+        folder = tmp_path / "w"
+        folder.mkdir(mode=0o755)
+        winbindd.bind(str(folder / "pipe"))
+        winbindd.listen()
+        place = "/run/samba/winbindd"
+        launcher = in_own_mounts(
+            f"mount -t tmpfs none /run; mkdir -p {place}; mount --bind {{}} {place}", str(folder)
+        )
+        server = start_samba(launcher=launcher)
+        assert open_smb(server).list("") == []
+        assert select.select([winbindd], [], [], 0)[0] == []
 
 
 def test_it_runs_for_an_ordinary_user(tmp_path: Path, smb_password: str, open_smb: OpenSmb) -> None:
