@@ -471,7 +471,7 @@ class TestDeath:
 
     @pytest.mark.timeout(900)
     def test_a_deletion_killed_after_any_change_is_finished_by_the_same_command(
-        self, indexed: Product, tmp_path: Path
+        self, indexed: Product, warm_python: str, tmp_path: Path
     ) -> None:
         """Nothing is gone before the record, and nothing of others ever."""
         product, made = indexed, vars(indexed)
@@ -483,7 +483,7 @@ class TestDeath:
         own = {(made["name"], made[each]) for each in ("index", "platform", "attested")}
         own |= set(made["newest"].items())
         others = {key: image for key, image in everything.items() if key not in own}
-        runner = Runner(product.environ)
+        runner = Runner(warm_python)
         words = deletion("8.1.3", "3")
         try:
             whole = runner.run(*words, environ=product.environ)

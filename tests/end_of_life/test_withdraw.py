@@ -348,14 +348,14 @@ def test_what_a_lasting_fault_interrupts_is_finished_by_the_same_command(release
 
 
 def test_a_withdrawal_killed_after_any_change_is_finished_by_the_same_command(
-    released: Product, tmp_path: Path
+    released: Product, warm_python: str, tmp_path: Path
 ):
     """At each death `latest` names a release, no image is lost, and no tag goes before it is on record."""
     folder, template = released.candidate("8.1.2/2"), tmp_path / "promoted"
     shutil.copytree(folder, template)
     files = [*attestations(released), "0004-withdrawal.dsse.json"]
     registry = released.sandbox.ecr.saved_repositories(released.prefix)
-    runner = Runner(released.environ)
+    runner = Runner(warm_python)
 
     def withdraw(kill_after: int = 0) -> Ended:
         return runner.run(*WITHDRAW, environ=released.environ, kill_after=kill_after)

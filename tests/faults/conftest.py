@@ -19,9 +19,11 @@ RESULTS = ROOT / "build" / "faults"
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory, docker_daemon: DockerDaemon) -> Iterator[Stage]:
+def stage(
+    tmp_path_factory: pytest.TempPathFactory, docker_daemon: DockerDaemon, warm_python: str
+) -> Iterator[Stage]:
     """Servers behind wires, with products before and after their first release."""
-    made = Stage(tmp_path_factory.mktemp("faults"), docker_daemon.base_url)
+    made = Stage(tmp_path_factory.mktemp("faults"), docker_daemon.base_url, warm_python)
     yield made
     made.close()
 

@@ -76,7 +76,7 @@ class Stage:
         aws_proxy: The proxy behind that wire.
     """
 
-    def __init__(self, root: Path, docker_host: str) -> None:
+    def __init__(self, root: Path, docker_host: str, python: str) -> None:
         self.root = root
         self.sandbox = Sandbox(root / "sandbox", environ={"DOCKER_HOST": docker_host})
         self.sandbox.start(tied=True)
@@ -99,7 +99,7 @@ class Stage:
             "JENKINS_RELEASE_SHARE_TIMEOUT_S": str(TIMEOUT_S),
             "PYTHONPATH": str(ROOT),
         }
-        self.runner = Runner(self.environ)
+        self.runner = Runner(python)
         self.numbers = itertools.count(1)
         self._small: tuple[SambaServer, Wire] | None = None
         self.identity = pyrage.x25519.Identity.generate()

@@ -16,7 +16,7 @@ from tests.fixtures.release import BOTH_ENGINES, BY_DAEMON, DEFAULT_WAY
 from tests.fixtures.resume import ONCE, VERSION, Lane, OpenLane
 from tests.fixtures.share import Tap, eventually
 from tests.release.boundaries import Moment, Observer
-from tests.release.runner import Ended, Runner
+from tests.release.runner import Ended
 
 
 @pytest.fixture
@@ -208,14 +208,8 @@ def test_the_second_of_two_promotions_is_told_who_is_first_where_and_since_when(
 ):
     """Exit status 6; the first is not disturbed, and afterwards there is nothing left to do."""
     lane = open_lane(share)
-    runner = Runner(lane.environ)
     second: list[Ended] = []
-
-    def try_too() -> None:
-        second.append(runner.run("promote", "run", lane.ref, environ=lane.environ | {"BUILD_USER_ID": "sam"}))
-
-    promote_here(lane, Moment("blobs.put_manifest", 1, try_too))
-    runner.close()
+    promote_here(lane, Moment("blobs.put_manifest", 1, lambda: second.append(lane.promote(by="sam"))))
     (refused,) = second
     assert refused.status == 6, refused.text
     host = os.uname().nodename

@@ -425,14 +425,14 @@ class TestNothingHalf:
         assert witness.changed == []
         assert {"release_share.stat raised", "share.list"} <= {*witness.calls}
 
-    def test_killed_after_any_change(self, shipping: Product, tmp_path: Path) -> None:
+    def test_killed_after_any_change(self, shipping: Product, warm_python: str, tmp_path: Path) -> None:
         """The same command finishes it: one release, one record, nothing half-done left behind."""
         share, area = tmp_path / "share", tmp_path / "area"
         environ = shipping.environ | {
             "JENKINS_RELEASE_SHARE_RELEASE_CANDIDATE": str(share),
             "JENKINS_RELEASE_SHARE_RELEASES": str(area),
         }
-        runner = Runner(environ)
+        runner = Runner(warm_python)
         command = ("release", "publish", "8.1.0/42")
         try:
             self._put_back(shipping, share, area)

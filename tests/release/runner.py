@@ -1,7 +1,7 @@
 """Runs commands in processes of their own that share one start: each is a fork of this one.
 
-``python -m tests.release.runner`` reads orders from standard input and answers on standard output, one
-JSON document on each line, until its input ends.
+:func:`main` reads orders from standard input and answers on standard output, one JSON document on each line,
+until its input ends.
 """
 
 from __future__ import annotations
@@ -14,12 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from tests.fixtures.warm_server import load
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -42,13 +37,15 @@ class Ended:
 
 
 class Runner:
-    """The process that the commands are forks of."""
+    """The process that the commands are forks of.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    Args:
+        python: The fixture ``warm_python``.
+    """
+
+    def __init__(self, python: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.release.runner"],
-            cwd=ROOT,
-            env={**environ, "PYTHONPATH": str(ROOT)},
+            [python, "-c", "from tests.release.runner import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -78,7 +75,6 @@ class Runner:
 
 def main() -> None:
     """Serve orders until standard input ends."""
-    load()
     gc.disable()
     gc.freeze()
     for line in sys.stdin:
@@ -120,7 +116,3 @@ def _command(order: dict[str, Any], calls: int, text: int) -> None:
         sys.stderr.flush()
     finally:
         os._exit(status)
-
-
-if __name__ == "__main__":
-    main()
