@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+KERBEROS := $(VENV)/.kerberos
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 GROOVY_LINT := build/groovy-lint/.installed
 S3RVER := build/s3rver/.installed
@@ -28,7 +29,7 @@ PACKAGES_setup := setup
 PACKAGES_test := setup lint
 PACKAGES_lint := setup lint
 
-setup: machine-setup $(STAMP) ## Install Debian packages and the virtual environment
+setup: machine-setup $(STAMP) $(KERBEROS) ## Install Debian packages and the virtual environment
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt jenkins_release/requirements/build.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,11 +40,17 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt jenkins_release/requirements/
 	@$(BIN)/python -m pip check
 	@touch $@
 
+# Of its own: the demo needs no C compiler.
+$(KERBEROS): $(STAMP) jenkins_release/requirements/kerberos.txt
+	@echo "Building the Kerberos packages into $(VENV)"
+	@$(PIP) --require-hashes --no-build-isolation -r jenkins_release/requirements/kerberos.txt
+	@touch $@
+
 demo: machine-demo $(STAMP) ## Run a whole release for real on loopback servers and tell about it
 	@$(BIN)/jenkins-release sandbox demo
 
 test: export PYTHONDONTWRITEBYTECODE := # what one process has compiled, the next ones need not
-test: machine-test $(STAMP) $(GROOVY_LINT) $(S3RVER) ## Run the whole test suite against real Docker, Samba and registry
+test: machine-test $(STAMP) $(KERBEROS) $(GROOVY_LINT) $(S3RVER) ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-all: ## Run the whole suite, with every case of which make test plays a part
@@ -67,7 +74,7 @@ fuzz: setup ## Thousands of archives and manifests, of wrong answers for our cli
 test-jenkins: setup ## Run the Jenkins scenarios against the controller that JENKINS_URL names
 	@PYTHON=$(BIN)/python scripts/test-jenkins $(PYTEST_ARGS)
 
-lint: machine-lint $(STAMP) $(GROOVY_LINT) ## Run the quality gate: ruff, mypy, import-linter, shellcheck, npm-groovy-lint
+lint: machine-lint $(STAMP) $(KERBEROS) $(GROOVY_LINT) ## Run the quality gate: ruff, mypy, import-linter, shellcheck, npm-groovy-lint
 	@$(BIN)/ruff check . $(PROGRAMS)
 	@$(BIN)/ruff format --check . $(PROGRAMS)
 	@$(BIN)/mypy

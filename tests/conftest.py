@@ -43,6 +43,7 @@ pytest_plugins = [
     "tests.fixtures.log",
     "tests.fixtures.unprivileged",
     "tests.fixtures.warm",
+    "tests.fixtures.domain",
 ]
 
 _NEEDS_ROOT = frozenset({"customer_host", "docker", "place", "small_daemon", "unprivileged", "users_daemon"})

@@ -86,6 +86,8 @@ class ShareSection(Section):
     releases: str = ""
     encrypt: bool = True
     timeout_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    auth: Literal["negotiate", "kerberos", "ntlm"] = "negotiate"
+    domain_controller: Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)?$")] = ""
     dfs_targets: tuple[DfsTarget, ...] = ()
 
 

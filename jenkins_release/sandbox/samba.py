@@ -108,10 +108,6 @@ class SambaServer(OneServer):
         if running is not None:
             return running
         smbd = find_program("smbd", _PACKAGE)
-        for name in _STATE:
-            (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        for share in self.shares.values():
-            share.path.mkdir(parents=True, exist_ok=True)
         self._write_config()
         self._set_password()
         command = [smbd, "--foreground", "--no-process-group", "--debug-stdout", "-s", str(self.config_file)]
@@ -173,37 +169,11 @@ class SambaServer(OneServer):
             "server role": "standalone server",
             "smb ports": str(self.port),
             "interfaces": LOOPBACK,
-            "bind interfaces only": "yes",
-            "disable netbios": "yes",
-            "server min protocol": "SMB2_10",
-            "server signing": "mandatory",
-            "map to guest": "never",
             "passdb backend": f"tdbsam:{self.folder / 'private' / 'passdb.tdb'}",
             "username map": str(self._write_username_map()),
-            "private dir": str(self.folder / "private"),
-            "lock directory": str(self.folder / "lock"),
-            "state directory": str(self.folder / "state"),
-            "cache directory": str(self.folder / "cache"),
-            "pid directory": str(self.folder / "pid"),
-            "ncalrpc dir": str(self.folder / "ncalrpc"),
-            "load printers": "no",
-            "printcap name": "/dev/null",
-            "disable spoolss": "yes",
-            "host msdfs": "yes",
-            # Names the folder for core dumps too, which would otherwise be /var/log/samba.
-            "log file": str(self.folder / "samba.log"),
-            "log level": "1",
             **self._options,
         }
-        lines = ["[global]", *_config_lines(options)]
-        for name, share in self.shares.items():
-            own = {
-                "path": str(share.path.resolve()),
-                "read only": "yes" if share.read_only else "no",
-                **share.options,
-            }
-            lines += ["", f"[{name}]", *_config_lines(own)]
-        self.config_file.write_text("\n".join(lines) + "\n")
+        write_config(self.folder, options, self.shares)
 
     def _write_username_map(self) -> Path:
         path = self.folder / "username.map"
@@ -235,6 +205,54 @@ def _environment() -> dict[str, str]:
     for it, or refuse the login. The variable is libwbclient's ``WINBINDD_DONT_ENV``.
     """
     return {**os.environ, "_NO_WINBINDD": "1"}
+
+
+def write_config(folder: Path, options: Mapping[str, str], shares: Mapping[str, SambaShare]) -> None:
+    """Make the state folders, and write ``smb.conf`` for a server that keeps everything in one folder.
+
+    Args:
+        folder: State folder.
+        options: Lines of the ``[global]`` section, besides those that every server here has; they win.
+        shares: Exported folders by share name, which are created if missing.
+
+    Raises:
+        ConfigurationError: An option contains a line break.
+    """
+    for name in _STATE:
+        (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    lines = ["[global]", *_config_lines({**_common_options(folder), **options})]
+    for name, share in shares.items():
+        share.path.mkdir(parents=True, exist_ok=True)
+        own = {
+            "path": str(share.path.resolve()),
+            "read only": "yes" if share.read_only else "no",
+            **share.options,
+        }
+        lines += ["", f"[{name}]", *_config_lines(own)]
+    (folder / "smb.conf").write_text("\n".join(lines) + "\n")
+
+
+def _common_options(folder: Path) -> dict[str, str]:
+    return {
+        "bind interfaces only": "yes",
+        "disable netbios": "yes",
+        "server min protocol": "SMB2_10",
+        "server signing": "mandatory",
+        "map to guest": "never",
+        "private dir": str(folder / "private"),
+        "lock directory": str(folder / "lock"),
+        "state directory": str(folder / "state"),
+        "cache directory": str(folder / "cache"),
+        "pid directory": str(folder / "pid"),
+        "ncalrpc dir": str(folder / "ncalrpc"),
+        "load printers": "no",
+        "printcap name": "/dev/null",
+        "disable spoolss": "yes",
+        "host msdfs": "yes",
+        # Names the folder for core dumps too, which would otherwise be /var/log/samba.
+        "log file": str(folder / "samba.log"),
+        "log level": "1",
+    }
 
 
 def _config_lines(options: Mapping[str, str]) -> list[str]:

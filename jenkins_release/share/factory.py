@@ -34,6 +34,7 @@ def open_share(
     timeout_s: float = 60.0,
     auth: str = "negotiate",
     dfs_targets: Sequence[str] = (),
+    domain_controller: str = "",
     least_rate: int = LEAST_RATE,
     resume: RetryPolicy | None = None,
 ) -> ClosableShare:
@@ -46,9 +47,12 @@ def open_share(
         password: Its password.
         encrypt: Whether an SMB connection is encrypted; it is always signed.
         timeout_s: Longest wait for one answer of an SMB server, in seconds.
-        auth: SMB authentication: ``negotiate``, ``ntlm`` or ``kerberos``.
+        auth: SMB authentication: ``negotiate`` (Kerberos where it is possible, else NTLM), ``kerberos`` or
+            ``ntlm``.
         dfs_targets: Servers that a DFS referral may lead to, besides the location's own and hosts below it;
             ``.example.com`` means every host below that domain.
+        domain_controller: Who is asked for the servers of a domain-based DFS root; empty to find one through
+            DNS.
         least_rate: Bytes a second below which an SMB transfer does not count as progress.
         resume: How long to retry when an SMB transfer breaks; the default policy if None.
 
@@ -66,6 +70,7 @@ def open_share(
             timeout_s=timeout_s,
             auth=auth,
             dfs_targets=dfs_targets,
+            domain_controller=domain_controller,
             least_rate=least_rate,
             resume=resume or RetryPolicy(),
         )

@@ -24,6 +24,7 @@ PAGE = ROOT / "docs" / "configuration.md"
 _LINE = re.compile(r"""(?P<off># )?(?P<key>[a-z_]+)(\."[^"]+")? = (?P<value>.+)""")
 _SECTION = re.compile(r"\[+([\w.]+)\]+")
 _CHANGED = {
+    "share.auth": "kerberos",
     "product.name": "Other",
     "ecr.region": "ap-southeast-1",
     "ecr.account": "999999999999",

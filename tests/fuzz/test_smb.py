@@ -22,7 +22,7 @@ from jenkins_release.base.errors import ReleaseError
 from jenkins_release.base.retry import RetryPolicy
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
-from jenkins_release.share.smb import wire as smb_wire
+from jenkins_release.share.smb import login as smb_login
 from jenkins_release.share.smb.packed.messages import with_signature
 from jenkins_release.share.smb.packed.protection import signer
 from tests.fixtures.share import OpenSmb, Tap, unchanged
@@ -161,14 +161,14 @@ def _parts(message: bytes) -> Iterator[bytes]:
 def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
     """Sessions by id."""
     found: dict[int, Any] = {}
-    real = smb_wire._new_session
+    real = smb_login._new_session
 
     def keep(*arguments: Any) -> Any:
         made = real(*arguments)
         found[made.session_id] = made
         return made
 
-    monkeypatch.setattr(smb_wire, "_new_session", keep)
+    monkeypatch.setattr(smb_login, "_new_session", keep)
     return found
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.share import DirectoryShare, SmbAddress, SmbShare, open_share
+from jenkins_release.share.smb import kerberos
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,9 @@ def test_a_location_that_is_neither(location: str) -> None:
         {"username": "u", "password": "p", "timeout_s": 0.0},
     ],
 )
-def test_missing_or_impossible_options(wrong: dict[str, object]) -> None:
-    """They are told before anything is connected."""
+def test_missing_or_impossible_options(wrong: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are told before anything is connected, here on a machine without Kerberos."""
+    monkeypatch.setattr(kerberos, "is_available", lambda: False)
     with pytest.raises(ConfigurationError) as caught:
         open_share(r"\\server\share", **wrong)  # type: ignore[arg-type]  # wrong on purpose
     assert caught.value.hint

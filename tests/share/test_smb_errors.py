@@ -16,7 +16,13 @@ from smbprotocol.header import SMB2HeaderResponse
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.share import PathExists, PathNotFound, ShareFull
 from jenkins_release.share.protocol import AccessRefused, InUse, NameRefused
-from jenkins_release.share.smb.errors import LoginRefused, connection_survives, status_text, translate
+from jenkins_release.share.smb.errors import (
+    LoginRefused,
+    MethodRefused,
+    connection_survives,
+    status_text,
+    translate,
+)
 
 
 def answer(status: int) -> SMBResponseException:
@@ -54,7 +60,7 @@ def answer(status: int) -> SMBResponseException:
         (0xC000005E, RemoteError, True),
         (0xC00000BB, RemoteError, False),
         (0xC0000133, LoginRefused, False),
-        (0xC0000418, LoginRefused, False),
+        (0xC0000418, MethodRefused, False),
         (0xC0000906, RemoteError, False),
         (0xC0000001, RemoteError, False),
         (0xCAFEF00D, RemoteError, False),

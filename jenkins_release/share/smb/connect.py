@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from smbprotocol.exceptions import BadNetworkName, PathNotCovered
 from smbprotocol.tree import TreeConnect
@@ -12,53 +13,93 @@ from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.share.smb.address import SmbAddress
 from jenkins_release.share.smb.connection import A_FOLDER, READ_ATTRIBUTES, SmbConnection
-from jenkins_release.share.smb.dfs import Referred, may_follow, referral_targets
-from jenkins_release.share.smb.errors import FOREIGN, LoginRefused, translate
+from jenkins_release.share.smb.dfs import Referral, Referrals, Referred, may_follow, referral
+from jenkins_release.share.smb.domain import root_referral
+from jenkins_release.share.smb.errors import FOREIGN, LoginRefused, MethodRefused, translate
+from jenkins_release.share.smb.login import SmbLogin, encryption_demanded, log_in
 from jenkins_release.share.smb.sessions import LostSessions
-from jenkins_release.share.smb.wire import SmbLogin, encryption_demanded, log_in
 
 _log = logging.getLogger(__name__)
 _MAX_REFERRALS = 8
 
 
-def connect(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> SmbConnection:
+@dataclass(frozen=True)
+class Access:
+    """What every connection of one share needs.
+
+    Attributes:
+        login: How to log in.
+        lost: Sessions of lost connections, which their server is to end.
+        referrals: What servers said about the share's path.
+    """
+
+    login: SmbLogin
+    lost: LostSessions
+    referrals: Referrals = field(default_factory=Referrals)
+
+
+def connect(address: SmbAddress, access: Access, *, stay_on: SmbAddress | None = None) -> SmbConnection:
     """Connect to a share, through any DFS referrals, and check that its root exists.
 
     Args:
         address: The share.
-        login: How to log in.
-        lost: Sessions of lost connections, which their server is to end.
+        access: How.
+        stay_on: The target of a DFS path to which to return, and no other.
 
     Raises:
         ConfigurationError: The server demands encryption, which is switched off, or a DFS referral leads
             only to servers that are not allowed.
         RemoteError: The share cannot be reached or used; ``retryable`` says whether to try again.
     """
-    return _follow(address, address, login, _MAX_REFERRALS, lost)
+    if stay_on is not None and stay_on != address:
+        return _connect_here(stay_on, address, access)
+    return _follow(address, address, access, _MAX_REFERRALS)
 
 
-def _follow(
-    target: SmbAddress, shown: SmbAddress, login: SmbLogin, hops: int, lost: LostSessions
-) -> SmbConnection:
-    try:
-        return _connect_here(target, shown, login, lost)
-    except Referred as referred:
-        if hops == 0:
-            raise RemoteError(
-                f"cannot use {shown}: more than {_MAX_REFERRALS} DFS referrals follow each other",
-                hint="correct the DFS links: they form a loop",
-            ) from None
-        targets = _allowed(referred.targets, shown, login)
-    failure: RemoteError | None = None
-    for next_target in targets:
+def _follow(target: SmbAddress, shown: SmbAddress, access: Access, hops: int) -> SmbConnection:
+    known = access.referrals.find(target)
+    found = known
+    if found is None:
+        found = root_referral(target, access.login, access.lost)
+        access.referrals.keep(target, found)
+    if not found.targets:
         try:
-            return _follow(next_target, shown, login, hops - 1, lost)
+            return _connect_here(target, shown, access)
+        except Referred as referred:
+            found = referred.referral
+            access.referrals.keep(target, found)
+    if hops == 0:
+        raise RemoteError(
+            f"cannot use {shown}: more than {_MAX_REFERRALS} DFS referrals follow each other",
+            hint="correct the DFS links: they form a loop",
+        )
+    try:
+        return _first_of(found, target, shown, access, hops)
+    except RemoteError as error:
+        access.referrals.forget(target)
+        if known is None or not known.targets or isinstance(error, LoginRefused):
+            raise
+    # The targets may have changed since.
+    return _follow(target, shown, access, hops)
+
+
+def _first_of(
+    found: Referral, target: SmbAddress, shown: SmbAddress, access: Access, hops: int
+) -> SmbConnection:
+    """Return a connection to the first target that works."""
+    failure: RemoteError | None = None
+    for each in _allowed(found.targets, shown, access.login):
+        try:
+            connection = _follow(each, shown, access, hops - 1)
         except RemoteError as error:
-            _log.warning("DFS target %s of %s: %s", next_target, shown, error)
+            _log.warning("DFS target %s of %s: %s", each, shown, error)
             failure = error
-            if isinstance(error, LoginRefused):
+            if isinstance(error, LoginRefused) and not isinstance(error, MethodRefused):
                 # Another target would refuse the same account, and count one more failed attempt.
                 break
+        else:
+            access.referrals.prefer(target, each)
+            return connection
     raise failure or RemoteError(f"cannot use {shown}: its DFS referral names no target")
 
 
@@ -77,9 +118,8 @@ def _allowed(targets: Sequence[SmbAddress], shown: SmbAddress, login: SmbLogin) 
     return allowed
 
 
-def _connect_here(
-    target: SmbAddress, shown: SmbAddress, login: SmbLogin, lost: LostSessions
-) -> SmbConnection:
+def _connect_here(target: SmbAddress, shown: SmbAddress, access: Access) -> SmbConnection:
+    login, lost = access.login, access.lost
     wire, session = log_in(target, login, lost)
     try:
         tree = TreeConnect(session, rf"\\{target.server}\{target.share}")
@@ -87,10 +127,10 @@ def _connect_here(
             tree.connect()
         except BadNetworkName:
             # A domain controller does not serve the DFS root itself, but knows who does.
-            targets = referral_targets(wire, session, target, [])
-            if not targets:
+            found = referral(wire, session, target, [])
+            if not found.targets:
                 raise
-            raise Referred(targets) from None
+            raise Referred(found) from None
         if tree.encrypt_data and not login.encrypt:
             raise encryption_demanded(str(shown))
         connection = SmbConnection(wire, session, tree, target, shown, packed=login.packed, lost=lost)
@@ -101,6 +141,8 @@ def _connect_here(
     except BaseException:
         wire.drop()
         raise
+    if target != shown:
+        _log.info("%s is %s", shown, target)
     return connection
 
 
@@ -110,9 +152,9 @@ def _check_root(connection: SmbConnection) -> None:
         with connection.opened("", READ_ATTRIBUTES, options=A_FOLDER):
             return
     except PathNotCovered:
-        targets = referral_targets(connection.wire, connection.session, target, target.folder)
-        if targets:
-            raise Referred(targets) from None
+        found = referral(connection.wire, connection.session, target, target.folder)
+        if found.targets:
+            raise Referred(found) from None
         raise
     except FOREIGN as error:
         translated = translate(error, "use", str(connection.shown))

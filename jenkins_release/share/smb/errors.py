@@ -55,6 +55,10 @@ class LoginRefused(RemoteError):
     """The server refuses the account. Never retryable: each attempt brings it closer to being locked."""
 
 
+class MethodRefused(LoginRefused):
+    """This way to log in does not work with this server; the account itself may be right."""
+
+
 @dataclass(frozen=True)
 class _Meaning:
     text: str
@@ -65,6 +69,10 @@ class _Meaning:
 
 
 _NO_LOGIN = "correct the user name or password first: further attempts may lock the account"
+_NO_NTLM = (
+    "Kerberos is needed: install jenkins-release[kerberos], name the server as the domain does, not by "
+    "address, and log in with an account of the domain"
+)
 _NO_ACCESS = "give the user the permission, on the share and on the folder, or use another user"
 _BUSY = "another process has it open: try again when it is closed"
 _AGAIN = "the server is busy or restarting: try again"
@@ -204,9 +212,8 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
         "STATUS_NTLM_BLOCKED",
         _Meaning(
             "the server does not accept NTLM",
-            "Kerberos is needed: name the server as its service principal does, not by address, and log in "
-            "with an account of the domain",
-            kind=LoginRefused,
+            _NO_NTLM,
+            kind=MethodRefused,
         ),
     ),
     0xC0000466: ("STATUS_SERVER_UNAVAILABLE", _Meaning("the server is down", _AGAIN, retryable=True)),
@@ -224,6 +231,11 @@ _MEANINGS: dict[int, tuple[str, _Meaning]] = {
         _Meaning("the path contains a symbolic link, which is not followed", "use the path it leads to"),
     ),
 }
+SESSION_EXPIRED = 0xC000035C
+"""``STATUS_NETWORK_SESSION_EXPIRED``: the ticket of the login has ended."""
+_LOGON_FAILURE = 0xC000006D
+_NTLM_REFUSED = frozenset({0xC000000D, 0xC00000BB, 0xC000006E})
+"""``STATUS_INVALID_PARAMETER``, ``STATUS_NOT_SUPPORTED`` and ``STATUS_ACCOUNT_RESTRICTION``."""
 _NO_NAME = 0xC0000034
 _MAKING = frozenset({"create", "make the folder", "take the lease on"})
 """Operations that create the name."""
@@ -279,6 +291,26 @@ def translate(error: BaseException, doing: str, where: str) -> RemoteError:
     if isinstance(error, SMBException):
         return RemoteError(f"{tried}: {error}")
     return RemoteError(f"{tried}: the server's answer makes no sense: {error}", hint=_LOST_HINT)
+
+
+def login_error(error: BaseException, where: str, username: str | None) -> RemoteError:
+    r"""Turn the failure of a login into one of this package's errors.
+
+    Args:
+        error: One of :data:`FOREIGN`.
+        where: The UNC path, and what was tried.
+        username: The account.
+    """
+    found = translate(error, "log in to", where)
+    if not isinstance(error, SMBResponseException) or "NTLM" not in where:
+        return found
+    if error.status in _NTLM_REFUSED:
+        # Windows and Samba have no status of their own for it.
+        text = f"{found.message}; it may not accept NTLM"
+        return MethodRefused(text, hint=_NO_NTLM)
+    if error.status == _LOGON_FAILURE and not set("\\@") & set(username or ""):
+        found.hint += "; an account of a domain is written as DOMAIN\\user or user@domain"
+    return found
 
 
 def refused_name(status: int, tried: str) -> NameRefused:

@@ -182,8 +182,10 @@ def _open(connection: SmbConnection, path: str) -> Open:
             options=A_FILE,
         )
     except SharingViolation as error:
+        # Behind DFS, each target has leases of its own.
+        on = "" if connection.target == connection.shown else f" (target {connection.target})"
         raise LeaseHeld(
-            f"the lease on {connection.shown.path(path)} is held by {_holder(connection, path)}",
+            f"the lease on {connection.shown.path(path)}{on} is held by {_holder(connection, path)}",
             hint="wait until it is done; the server frees the lease when the holder's process ends",
         ) from error
 

@@ -17,22 +17,25 @@ from jenkins_release.share.checks import check_below_root, check_range
 from jenkins_release.share.protocol import AHEAD, Entry, Lease, Listed, Writer
 from jenkins_release.share.smb import batch as smb_batch
 from jenkins_release.share.smb import files as smb_files
+from jenkins_release.share.smb import kerberos
 from jenkins_release.share.smb import lease as smb_lease
 from jenkins_release.share.smb.address import SmbAddress
-from jenkins_release.share.smb.connect import connect
+from jenkins_release.share.smb.connect import Access, connect
 from jenkins_release.share.smb.connection import SmbConnection
 from jenkins_release.share.smb.errors import AnswerLost
+from jenkins_release.share.smb.login import SmbLogin
 from jenkins_release.share.smb.pool import SmbPool
 from jenkins_release.share.smb.reader import read_file
 from jenkins_release.share.smb.resume import RESUME, Resumption
 from jenkins_release.share.smb.sessions import LostSessions
-from jenkins_release.share.smb.wire import SLOW_S, SmbLogin
+from jenkins_release.share.smb.wire import SLOW_S
 from jenkins_release.share.smb.writer import SmbWriter
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 _LAST_S = 3.0
 """Longest wait for each answer of a server whose lost sessions are ended at the end, in seconds."""
+_STAYS = "the work began on this DFS target, and goes on there: what was written may not be on another one"
 _AUTH = ("negotiate", "ntlm", "kerberos")
 
 
@@ -54,10 +57,12 @@ class SmbShare:
             server that demands encryption is refused with an error.
         timeout_s: Longest wait for one answer of the server, in seconds; then the connection is dropped.
         least_rate: Bytes a second below which a transfer makes no progress, and ends like one that is late.
-        auth: ``negotiate`` (Kerberos where there is a ticket library, else NTLM), ``ntlm`` or ``kerberos``.
+        auth: ``negotiate`` (Kerberos where it is possible, else NTLM), ``kerberos`` or ``ntlm``.
         packed: Whether file contents take the fast data path where the server allows it; else they go
             through smbprotocol's own calls, see docs/adr/0011.
         dfs_targets: Servers that a DFS referral may lead to, besides ``address.server`` and hosts below it.
+        domain_controller: Who is asked for the servers of a domain-based DFS root; empty to find one through
+            DNS.
         resume: How long to insist after a break in the middle of a file that can go on: any that is
             read, and those created as resumable. None raises the break.
         sleep: Waits the given number of seconds.
@@ -78,6 +83,7 @@ class SmbShare:
         auth: str = "negotiate",
         packed: bool = True,
         dfs_targets: Sequence[str] = (),
+        domain_controller: str = "",
         resume: RetryPolicy | None = RESUME,
         sleep: Callable[[float], None] = pause,
     ) -> None:
@@ -85,10 +91,12 @@ class SmbShare:
             raise ConfigurationError(
                 f"SMB authentication {auth!r} is unknown", hint=f"use one of {', '.join(_AUTH)}"
             )
-        if auth != "kerberos" and not (username and password):
+        by_ticket = auth != "ntlm" and password is None and kerberos.is_available()
+        if auth != "kerberos" and not (username and password) and not by_ticket:
             raise ConfigurationError(
                 f"the share {address} needs a user name and a password",
-                hint="set JENKINS_RELEASE_SMB_USER and JENKINS_RELEASE_SMB_PASSWORD, or ..._FILE for files",
+                hint="set JENKINS_RELEASE_SMB_USER and JENKINS_RELEASE_SMB_PASSWORD, or ..._FILE for files; "
+                "with jenkins-release[kerberos], a ticket or keytab will do",
             )
         if timeout_s < 1:
             raise ConfigurationError(
@@ -104,12 +112,14 @@ class SmbShare:
             slow_s=min(SLOW_S, resume.deadline_s) if resume else SLOW_S,
             packed=packed,
             dfs_targets=tuple(dfs_targets),
+            domain_controller=domain_controller,
         )
         self._resume = resume
         self._sleep = sleep
-        self._login = login
         self._target: SmbAddress | None = None
+        self._stay_on: SmbAddress | None = None
         self._lost = LostSessions()
+        self._access = Access(login, self._lost)
         self._pool = SmbPool(self._connect)
 
     def __repr__(self) -> str:
@@ -134,9 +144,10 @@ class SmbShare:
         """
         self._pool.close()
         if self._lost.silent:
-            login = replace(self._login, timeout_s=min(self._login.timeout_s, _LAST_S))
+            login = self._access.login
+            login = replace(login, timeout_s=min(login.timeout_s, _LAST_S))
             try:
-                connect(self._address, login, self._lost).close()
+                connect(self._address, replace(self._access, login=login)).close()
             except ReleaseError as error:
                 _log.debug("ending the lost sessions on %s: %s", self.name, error)
 
@@ -254,6 +265,7 @@ class SmbShare:
             What ``change`` returned; True if its answer was lost.
         """
         with self._pool.slot() as slot:
+            self._changes(slot.connection)
             try:
                 return change(slot.connection)
             except AnswerLost as error:
@@ -268,9 +280,31 @@ class SmbShare:
                 return True
 
     def _connect(self) -> SmbConnection:
-        connection = connect(self._address, self._login, self._lost)
+        """Return a new connection: to the same target once something was changed there.
+
+        Another target of a DFS path has the change later, or never.
+        """
+        stay_on = self._stay_on
+        try:
+            connection = connect(self._address, self._access, stay_on=stay_on)
+        except RemoteError as error:
+            if stay_on is not None and stay_on != self._address:
+                error.hint = f"{error.hint}; {_STAYS}" if error.hint else _STAYS
+            raise
         self._target = connection.target
         return connection
+
+    def _changes(self, connection: SmbConnection) -> None:
+        """Note that something is changed on a connection's target, to which everything after this belongs."""
+        if self._stay_on is None:
+            self._stay_on = connection.target
+        elif connection.target != self._stay_on:
+            connection.drop()
+            raise AnswerLost(
+                f"cannot go on with {self.name} on {connection.target}: the work began on {self._stay_on}",
+                hint=_STAYS,
+                retryable=True,
+            )
 
     def _read(self, path: str, offset: int, length: int | None, ahead: int) -> Iterator[bytes]:
         with self._pool.slot() as slot:
@@ -278,8 +312,10 @@ class SmbShare:
 
     @contextlib.contextmanager
     def _create(self, path: str, resumption: Resumption | None) -> Iterator[Writer]:
-        with self._pool.slot() as slot, SmbWriter(slot, path, resumption) as writer:
-            yield writer
+        with self._pool.slot() as slot:
+            self._changes(slot.connection)
+            with SmbWriter(slot, path, resumption) as writer:
+                yield writer
 
     def _resumption(self, what: str, path: str) -> Resumption | None:
         if self._resume is None:
@@ -288,5 +324,7 @@ class SmbShare:
 
     @contextlib.contextmanager
     def _lease(self, path: str, holder: str) -> Iterator[Lease]:
-        with self._pool.slot() as slot, smb_lease.held(slot, path, holder, self._resume) as lease:
-            yield lease
+        with self._pool.slot() as slot:
+            self._changes(slot.connection)
+            with smb_lease.held(slot, path, holder, self._resume) as lease:
+                yield lease

@@ -11,22 +11,17 @@ import logging
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-from smbprotocol.exceptions import AccessDenied, SMBException
+from smbprotocol.exceptions import AccessDenied, SMBException, SMBResponseException
 from smbprotocol.header import Commands, NtStatus, Smb2Flags
-from smbprotocol.session import Session, SMB2SessionSetupRequest
+from smbprotocol.session import SMB2SessionSetupRequest
 
-from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.base.waits import LEAST_RATE, Wait, process_waits
-from jenkins_release.share.smb.address import SmbAddress
-from jenkins_release.share.smb.errors import FOREIGN, translate
+from jenkins_release.share.smb.errors import FOREIGN, SESSION_EXPIRED
 from jenkins_release.share.smb.packed.internals import BulkConnection
-from jenkins_release.share.smb.sessions import LostSessions
 
-_CREDITS = 512
-"""Credits requested after the login, enough for 16 requests of 1 MiB (MS-SMB2 section 3.2.4.1.2)."""
 _ASKED_AGAIN = frozenset(
     {
         Commands.SMB2_TREE_CONNECT,
@@ -40,40 +35,14 @@ _ASKED_AGAIN = frozenset(
     }
 )
 """Requests that are repeated if refused: never a login, which counts as one more attempt."""
+_SENT_AGAIN = _ASKED_AGAIN | {Commands.SMB2_READ, Commands.SMB2_LOCK, Commands.SMB2_ECHO}
+"""Requests that are repeated after the session was renewed: the server has carried out none of them."""
 SLOW_S = 900.0
 """Longest wait for the server's disk at the end of a file, in seconds, while the server is alive."""
 _CLOSE_S = 5.0
 """Longest wait for each answer while logging off, in seconds: the connection ends in any case."""
 _UNSOLICITED = 0xFFFFFFFFFFFFFFFF
 """Message id of oplock breaks (MS-SMB2 section 2.2.23), which are never signed."""
-
-
-@dataclass(frozen=True)
-class SmbLogin:
-    r"""How to log in; its text form omits the password.
-
-    Attributes:
-        username: Account, with its domain if needed: ``user@domain`` or ``DOMAIN\user``.
-        password: Its password; None only for Kerberos with a ticket.
-        encrypt: Whether everything is encrypted; the connection is always signed.
-        auth: ``negotiate``, ``ntlm`` or ``kerberos``.
-        timeout_s: Longest wait for one answer of the server, in seconds.
-        slow_s: Longest wait for the server's disk, in seconds, while the server answers otherwise.
-        packed: Whether file contents take the fast data path, see docs/adr/0011.
-        least_rate: Bytes a second below which a transfer makes no progress.
-        dfs_targets: Servers besides the configured one and those below it that a DFS referral may lead
-            to; ``.example.com`` means every host below that domain.
-    """
-
-    username: str | None
-    password: str | None = field(repr=False)
-    encrypt: bool = True
-    auth: str = "negotiate"
-    timeout_s: float = 60.0
-    least_rate: int = LEAST_RATE
-    slow_s: float = SLOW_S
-    packed: bool = True
-    dfs_targets: tuple[str, ...] = ()
 
 
 class SmbWire(BulkConnection):
@@ -88,6 +57,7 @@ class SmbWire(BulkConnection):
 
     Attributes:
         replaces: Session of a lost connection, which the server ends at the next login here; 0 for none.
+        renew: Logs in again to a session that has expired (MS-SMB2 section 3.2.4.2.3); None before a login.
     """
 
     def __init__(
@@ -102,6 +72,7 @@ class SmbWire(BulkConnection):
         self._slow_s = slow_s
         super().__init__(uuid.uuid4(), server, port, timeout_s, least_rate)
         self.replaces = 0
+        self.renew: Callable[[int], None] | None = None
 
     def dial(self) -> None:
         """Connect and negotiate; raises what smbprotocol raises, or ``TimeoutError``."""
@@ -116,8 +87,9 @@ class SmbWire(BulkConnection):
         if self.replaces and isinstance(message, SMB2SessionSetupRequest):
             message["previous_session_id"] = self.replaces
         request = super().send(message, *args, **how)
-        if message.COMMAND in _ASKED_AGAIN:
+        if message.COMMAND in _SENT_AGAIN:
             request.again = lambda: super(SmbWire, self).send(message, *args, **how)
+            request.if_refused = message.COMMAND in _ASKED_AGAIN
         return request
 
     def receive(
@@ -141,12 +113,24 @@ class SmbWire(BulkConnection):
             request = self._asked_again(request)
             if request is None:
                 raise
+        except SMBResponseException as error:
+            request = self._sent_again(request, error)
+            if request is None:
+                raise
         return self._take(request, limit, wait=wait)
+
+    def _sent_again(self, request: Any, error: SMBResponseException) -> Any:
+        """Renew the session that has expired and repeat the request; None if it was something else."""
+        again = getattr(request, "again", None)
+        if error.status != SESSION_EXPIRED or again is None or self.renew is None:
+            return None
+        self.renew(request.session_id)
+        return again()
 
     def _asked_again(self, request: Any) -> Any:
         """Repeat a refused request; None if the refusal counts."""
         again = getattr(request, "again", None)
-        if again is None or not self.may_refuse_altered(request.session_id):
+        if again is None or not request.if_refused or not self.may_refuse_altered(request.session_id):
             return None
         return again()
 
@@ -233,69 +217,6 @@ class SmbWire(BulkConnection):
             return not isinstance(error, TimeoutError)
         finally:
             self.drop()
-
-
-def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[SmbWire, Session]:
-    """Connect to the server of ``address``, log in, and have it end the user's lost sessions.
-
-    Args:
-        address: Where the share is.
-        login: How to log in.
-        lost: The lost sessions; those on this server are gone afterwards.
-
-    Raises:
-        ConfigurationError: The server demands encryption, which is switched off.
-        RemoteError: The server cannot be reached, or refuses the login.
-    """
-    where = str(address)
-    wire = SmbWire(address.server, address.port, login.timeout_s, login.least_rate, login.slow_s)
-    wire.waits_for = lambda: f"the share {where} to answer the login"
-    taken = lost.take(address)
-    ending = list(taken)
-    try:
-        wire.dial()
-        if login.encrypt and not wire.supports_encryption:
-            raise RemoteError(
-                f"cannot use {where}: the server offers no SMB encryption",
-                hint="upgrade the server to SMB 3, or switch encryption off for a network you trust",
-            )
-        session = _new_session(wire, login, ending[0] if ending else 0)
-        if session.encrypt_data and not login.encrypt:
-            raise encryption_demanded(where)
-        wire.echo(sid=session.session_id, timeout=login.timeout_s, credit_request=_CREDITS)
-        # A login names one session: the others get a login each, on the same connection.
-        for each in ending[1:]:
-            _new_session(wire, login, each).disconnect()
-    except FOREIGN as error:
-        wire.drop()
-        lost.give_back(address, taken)
-        raise translate(error, "log in to", where) from error
-    except BaseException:
-        wire.drop()
-        lost.give_back(address, taken)
-        raise
-    return wire, session
-
-
-def _new_session(wire: SmbWire, login: SmbLogin, replaces: int) -> Session:
-    wire.replaces = replaces
-    session = Session(
-        wire,
-        login.username,
-        login.password,
-        require_encryption=login.encrypt,
-        auth_protocol=login.auth,
-    )
-    session.connect()
-    return session
-
-
-def encryption_demanded(where: str) -> ConfigurationError:
-    """Return the error for a server that demands encryption that the configuration rules out."""
-    return ConfigurationError(
-        f"the server of {where} demands encryption, which is switched off here",
-        hint="switch encryption on for this share",
-    )
 
 
 def _must_be_protected(header: Any) -> bool:

@@ -157,6 +157,8 @@ class Services:
             password=password.get_secret_value() if password else None,
             encrypt=section.encrypt,
             timeout_s=section.timeout_s,
+            auth=section.auth,
+            domain_controller=section.domain_controller,
             dfs_targets=section.dfs_targets,
             least_rate=self.configuration.network.least_rate,
             resume=self.retry_policy,

@@ -1,0 +1,1 @@
+"""An Active Directory domain for rehearsals: a controller, two file servers and a DFS namespace."""

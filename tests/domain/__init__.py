@@ -1,0 +1,1 @@
+"""Tests against an Active Directory domain: what is in ``inside`` runs in the domain's own network."""

@@ -1,0 +1,1 @@
+"""Tests that run in the network of a domain, as clients of its servers."""

@@ -1,0 +1,78 @@
+"""Logs in as soon as the first test begins, for the tests of what happens when the tickets have ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from jenkins_release.base.retry import RetryPolicy
+from jenkins_release.sandbox.domain.domain import Domain
+from jenkins_release.share import SmbShare
+from jenkins_release.share.protocol import Lease, Writer
+from jenkins_release.share.smb.address import SmbAddress
+from tests.fixtures.domain import LIFETIME, LOCATION
+
+AGAIN = RetryPolicy(attempts=5, first_wait_s=0.1, max_wait_s=0.5)
+
+
+@dataclass
+class Early:
+    """What began with tickets that end while the tests run.
+
+    Attributes:
+        cache: The ticket cache that the keytab fills.
+        share: A share that logged in with it.
+        lease: A lease that is held on it.
+        writer: A file that is being written on it.
+        written: What was written so far.
+        kinit: A share that logged in with a ticket that nothing renews.
+        writing: Ends the file when it is closed.
+    """
+
+    cache: Path
+    share: SmbShare
+    lease: Lease
+    writer: Writer
+    written: bytes
+    kinit: SmbShare
+    writing: ExitStack
+    began: float = field(default_factory=time.monotonic)
+
+    def wait(self) -> None:
+        """Wait until the tickets have ended."""
+        time.sleep(max(0.0, self.began + float(LIFETIME.rstrip("s")) + 3 - time.monotonic()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def early(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Early]:
+    """The shares."""
+    folder = tmp_path_factory.mktemp("early")
+    address = SmbAddress.parse(LOCATION)
+    written = bytes(range(256)) * 8192
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KRB5_CONFIG", str(domain.krb5_conf))
+            patch.setenv("KRB5CCNAME", f"FILE:{folder / 'kinit'}")
+            subprocess.run(
+                ["kinit", "-k", "-t", str(domain.keytab), "release@CORP.EXAMPLE"],
+                env=dict(os.environ),
+                check=True,
+                timeout=30,
+            )
+            kinit = stack.enter_context(SmbShare(address, None, None, auth="kerberos"))
+            kinit.list("")
+            patch.setenv("KRB5CCNAME", f"FILE:{folder / 'tickets'}")
+            patch.setenv("KRB5_CLIENT_KTNAME", f"FILE:{domain.keytab}")
+            share = stack.enter_context(SmbShare(address, None, None, auth="kerberos", resume=AGAIN))
+            lease = stack.enter_context(share.lease("early.lock", "the early one"))
+            writing = stack.enter_context(ExitStack())
+            writer = writing.enter_context(share.create("early.bin", resumable=True))
+            writer.write(written)
+        yield Early(folder / "tickets", share, lease, writer, written, kinit, writing)
