@@ -103,8 +103,8 @@ def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
     """Open a boto3 session: boto3's default session is shared and not safe between threads.
 
     It shares with others only the descriptions of the services, which come with botocore or are in the
-    folders of ``AWS_DATA_PATH``, and begins with a copy of botocore's own event handlers: the process reads
-    and registers each once.
+    folders of ``AWS_DATA_PATH``, and the names of events, and begins with a copy of botocore's own event
+    handlers: the process reads, translates and registers each once.
 
     Args:
         profile: Profile of the shared configuration; the chain's default when None.
@@ -117,9 +117,11 @@ def boto_session(*, profile: str | None = None, **settings: Any) -> Any:
     import botocore.session
     from botocore.loaders import create_loader
 
-    core = botocore.session.Session(
-        profile=profile, event_hooks=copy.copy(_handlers()), include_builtin_handlers=False
-    )
+    from jenkins_release.aws.events import EventNames
+
+    events = copy.copy(_handlers())
+    core = botocore.session.Session(profile=profile, event_hooks=events, include_builtin_handlers=False)
+    core.register_component("event_emitter", EventNames(events))
     paths = core.get_config_variable("data_path")
     loader = create_loader(paths)
     # Not the whole loader: every boto3 session adds a folder to it. botocore has no public access to this.

@@ -81,6 +81,19 @@ def test_clients_share_no_credentials_setting_or_handler(monkeypatch: pytest.Mon
     assert heard == []
 
 
+def test_each_client_understands_old_names_of_events():
+    """A name that one client has translated leads to no handler of another."""
+    heard: list[str] = []
+    clients = {name: aws_client("ecr", REGION) for name in ("first", "second")}
+    for name, client in clients.items():
+        client.meta.events.register("own-event.api.sagemaker", lambda *, own=name, **_: heard.append(own))
+    for client in clients.values():
+        client.meta.events.emit("own-event.sagemaker.Ask")
+        client.meta.events.emit("own-event.api.sagemaker.Ask")
+        client.close()
+    assert heard == ["first", "first", "second", "second"]
+
+
 def test_other_folders_of_descriptions_are_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """A service that one folder describes exists as long as ``AWS_DATA_PATH`` names the folder."""
     folder = tmp_path / "data" / "invented" / "2026-01-01"
