@@ -58,6 +58,7 @@ _LONG = (
     "tests/publication/",
     "tests/ledger/test_chains.py",
     "tests/docs/test_examples.py",
+    "tests/domain/",
     "tests/groovy/test_pipelines.py",
     "tests/benchmarks/test_quick_run.py",
     "tests/bundle/",

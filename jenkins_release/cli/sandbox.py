@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,14 +33,22 @@ _FOLDER = click.option(
 def sandbox() -> None:
     """Rehearse on loopback: Docker, Samba, registry, ECR and AWS.
 
-    Nothing listens or connects beyond 127.0.0.1. Needs the Debian packages samba, docker-registry and
+    Nothing listens or connects beyond this machine. Needs the Debian packages samba, docker-registry and
     busybox-static, the extra jenkins-release[sandbox], and either a Docker daemon that you may use, or
     docker.io with root or sudo.
     """
 
 
+_DOMAIN = click.option(
+    "--domain",
+    is_flag=True,
+    help="Put the share into an Active Directory domain, in a network of its own; needs root.",
+)
+
+
 @sandbox.command()
 @_FOLDER
+@_DOMAIN
 @click.option(
     "--images",
     multiple=True,
@@ -50,15 +61,19 @@ def sandbox() -> None:
 @click.option("--ledger", is_flag=True, help="Keep a ledger in a folder outside the share.")
 @common_options
 @pass_runtime
-def start(runtime: Runtime, folder: Path, images: tuple[str, ...], trust: bool, ledger: bool) -> None:
+def start(
+    runtime: Runtime, folder: Path, domain: bool, images: tuple[str, ...], trust: bool, ledger: bool
+) -> None:
     """Start the servers, and print the environment for them, for eval."""
     from jenkins_release.sandbox.process import cleaned_up_after_failure
     from jenkins_release.sandbox.stack import Sandbox
     from jenkins_release.share.candidates import CandidateRef
 
     wanted = [CandidateRef.parse(text) for text in images]
-    stack = Sandbox(folder, environ=runtime.environ)
+    stack = Sandbox(folder, environ=runtime.environ, in_domain=domain)
     ran = stack.running
+    if not ran:
+        _enter(stack)
     # If killed on the way, it leaves no server behind.
     stack.start(tied=True)
     with cleaned_up_after_failure(lambda: None if ran else stack.stop()):
@@ -67,6 +82,14 @@ def start(runtime: Runtime, folder: Path, images: tuple[str, ...], trust: bool, 
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     tell(f"sandbox in {stack.folder}: share {stack.share_location}, registry {stack.ecr.host}", err=True)
     runtime.succeed({"folder": str(stack.folder), "environment": environment}, "\n".join(lines))
+
+
+def _enter(stack: Sandbox) -> None:
+    """Go on in the network of the sandbox's domain, if it has one: this process becomes another one there."""
+    words = [sys.executable, "-m", "jenkins_release", *sys.argv[1:]]
+    inside = stack.enter(words)
+    if inside != words:
+        os.execvp(inside[0], inside)  # noqa: S606 - no shell
 
 
 def _fill(
@@ -137,6 +160,21 @@ def status(runtime: Runtime, folder: Path) -> None:
     runtime.succeed({"folder": str(stack.folder), "servers": servers}, table(["server", "pid"], rows))
 
 
+@sandbox.command(context_settings={"ignore_unknown_options": True})
+@_FOLDER
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
+@common_options
+@pass_runtime
+def enter(runtime: Runtime, folder: Path, words: tuple[str, ...]) -> None:
+    """Run a command, or a shell, with the environment of a sandbox and in the network of its domain."""
+    from jenkins_release.sandbox.stack import Sandbox
+
+    stack = Sandbox(folder, environ=runtime.environ)
+    environment = {**runtime.environ, **stack.environment()}
+    command = stack.enter(words or [runtime.environ.get("SHELL", "/bin/sh")])
+    os.execvpe(command[0], command, environment)  # noqa: S606 - no shell
+
+
 @sandbox.command()
 @click.option(
     "--folder",
@@ -144,12 +182,17 @@ def status(runtime: Runtime, folder: Path) -> None:
     default=None,
     help="Keep the sandbox in this folder  [default: a temporary folder, removed]",
 )
+@_DOMAIN
 @common_options
 @pass_runtime
-def demo(runtime: Runtime, folder: Path | None) -> None:
+def demo(runtime: Runtime, folder: Path | None, domain: bool) -> None:
     """Run a whole release for real, from the images to a customer's pull, and explain it."""
     from jenkins_release.sandbox.demo.story import run_demo
+    from jenkins_release.sandbox.stack import Sandbox
 
+    if domain:
+        _enter(Sandbox(folder or Path("new"), environ=runtime.environ, in_domain=True))
     # With --json, stdout is one document.
-    steps = run_demo(lambda line: tell(line, err=runtime.as_json), folder, environ=runtime.environ)
+    say = functools.partial(tell, err=runtime.as_json)
+    steps = run_demo(say, folder, environ=runtime.environ, in_domain=domain)
     runtime.succeed({"steps": steps}, f"\n{steps} steps, all as expected.")

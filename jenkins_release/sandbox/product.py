@@ -26,8 +26,8 @@ _HEAD = """\
 name = "SkyDRM"
 
 [share]
-release_candidate = "{share}"
-releases = "{releases}"
+release_candidate = {share}
+releases = {releases}
 
 [ecr]
 region = "{region}"
@@ -88,7 +88,9 @@ def write_product(
     for role in roles:
         if not (keys / f"{role}.pem").exists():
             generate_key(keys / f"{role}.pem", "ed25519", passphrase)
-    text = _HEAD.format(share=share, releases=releases, region=REGION, account=ACCOUNT)
+    text = _HEAD.format(
+        share=json.dumps(share), releases=json.dumps(releases), region=REGION, account=ACCOUNT
+    )
     text += "".join(_IMAGE.format(name=name) for name in names)
     text += "\n[signing]\n" + "".join(f'{role}_key = "file2:{keys / role}.pem"\n' for role in roles)
     if user:

@@ -207,20 +207,23 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "_NO_WINBINDD": "1"}
 
 
-def write_config(folder: Path, options: Mapping[str, str], shares: Mapping[str, SambaShare]) -> None:
+def write_config(
+    folder: Path, options: Mapping[str, str], shares: Mapping[str, SambaShare], *, seen: Path | None = None
+) -> None:
     """Make the state folders, and write ``smb.conf`` for a server that keeps everything in one folder.
 
     Args:
         folder: State folder.
         options: Lines of the ``[global]`` section, besides those that every server here has; they win.
         shares: Exported folders by share name, which are created if missing.
+        seen: Where the server sees the folder, if elsewhere.
 
     Raises:
         ConfigurationError: An option contains a line break.
     """
     for name in _STATE:
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-    lines = ["[global]", *_config_lines({**_common_options(folder), **options})]
+    lines = ["[global]", *_config_lines({**_common_options(seen or folder), **options})]
     for name, share in shares.items():
         share.path.mkdir(parents=True, exist_ok=True)
         own = {

@@ -19,6 +19,7 @@ from jenkins_release.base.errors import ConfigurationError, ReleaseError, Remote
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.aws.moto_server import MotoServer
 from jenkins_release.sandbox.dockerd import DockerDaemon
+from jenkins_release.sandbox.domain.domain import Domain
 from jenkins_release.sandbox.front.server import EcrServer
 from jenkins_release.sandbox.needs import check_needs
 from jenkins_release.sandbox.process import (
@@ -55,6 +56,7 @@ class _State:
     smb_user: str
     smb_password: str = field(repr=False)
     key_passphrase: str = field(repr=False)
+    in_domain: bool = False
 
 
 @contextlib.contextmanager
@@ -71,10 +73,15 @@ class Sandbox:
     Args:
         folder: Folder of the sandbox.
         environ: The environment; if it names a daemon, that is used instead of a private one.
+        in_domain: Whether a new sandbox has its share in a domain, in whose network everything runs.
     """
 
-    def __init__(self, folder: Path, *, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, environ: Mapping[str, str] | None = None, in_domain: bool = False
+    ) -> None:
         self.folder = folder.resolve()
+        self._in_domain = in_domain
+        self.domain: Domain | None = None
         self._environ = os.environ if environ is None else environ
         self._state = self._read()
         if self._state is not None:
@@ -93,12 +100,12 @@ class Sandbox:
     @property
     def share_location(self) -> str:
         """The share of the release candidates, for ``release.toml``."""
-        return self.samba.location(CANDIDATE_SHARE)
+        return self._shares.location(CANDIDATE_SHARE)
 
     @property
     def release_location(self) -> str:
         """The share of the published releases, for ``release.toml``."""
-        return self.samba.location(RELEASE_SHARE)
+        return self._shares.location(RELEASE_SHARE)
 
     @property
     def release_folder(self) -> Path:
@@ -127,7 +134,12 @@ class Sandbox:
             return
         state = self._state
         new = state is None
-        if state is None or not state.own_docker:
+        in_domain = self._in_domain if state is None else state.in_domain
+        if in_domain:
+            # A daemon outside of its network would not reach the registry in it.
+            state = state or self._new_state(Look("", "the domain has a network of its own"))
+            check_needs(own_docker=True, daemon="the domain has a network of its own", domain=True)
+        elif state is None or not state.own_docker:
             look = look_for_daemon(
                 self._environ if state is None else {**self._environ, "DOCKER_HOST": state.docker_host}
             )
@@ -147,7 +159,7 @@ class Sandbox:
         with cleaned_up_after_failure(self._stop_and_forget if new else self.stop):
             if self.docker is not None:
                 self.docker.start(tied=True)
-            self.samba.start(tied=True)
+            self._start_shares()
             self.registry.start(tied=True)
             self.ecr.start(tied=True)
             self.moto.start(tied=True)
@@ -155,6 +167,25 @@ class Sandbox:
                 self._reach()
         if not tied:
             self.untie()
+
+    def _start_shares(self) -> None:
+        if self.domain is None:
+            self.samba.start(tied=True)
+            return
+        for folder in (self.share_folder, self.release_folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.domain.start(tied=True)
+
+    def enter(self, words: Sequence[str]) -> list[str]:
+        """Return the command that runs another one where the servers are: in the domain's network, if any.
+
+        Raises:
+            ConfigurationError: This user may not enter it.
+        """
+        if self.domain is None and not self._in_domain:
+            return list(words)
+        domain = self.domain or Domain(self.folder / "domain")
+        return list(words) if domain.entered else domain.enter(words)
 
     def untie(self) -> None:
         """Let the servers stay when this process ends."""
@@ -178,11 +209,16 @@ class Sandbox:
             (self.folder / _STATE_FILE).unlink()
             self._state = None
 
-    def _servers(self) -> tuple[OneServer, ...]:
+    def _servers(self) -> tuple[OneServer | Domain, ...]:
         if self._state is None:
             return ()
         own = (self.docker,) if self.docker is not None else ()
-        return (*own, self.samba, self.registry, self.ecr, self.moto, self.relay)
+        # What names the domain's network ends last.
+        return (*own, self.registry, self.ecr, self.moto, self.relay, self._shares)
+
+    @property
+    def _shares(self) -> SambaServer | Domain:
+        return self.samba if self.domain is None else self.domain
 
     def remove(self) -> None:
         """Stop every server, and remove the folder and the sandbox's images.
@@ -264,9 +300,16 @@ class Sandbox:
             **self.ecr.environment(),
             "DOCKER_HOST": self.docker_host,
             "JENKINS_RELEASE_CONFIG": str(self.folder / "product" / "release.toml"),
+            **self._account(state),
+            "JENKINS_RELEASE_KEY_PASSPHRASE": state.key_passphrase,
+        }
+
+    def _account(self, state: _State) -> dict[str, str]:
+        if self.domain is not None:
+            return self.domain.environment()
+        return {
             "JENKINS_RELEASE_SMB_USER": state.smb_user,
             "JENKINS_RELEASE_SMB_PASSWORD": state.smb_password,
-            "JENKINS_RELEASE_KEY_PASSPHRASE": state.key_passphrase,
         }
 
     def add_saas(self, names: Sequence[str], *, cluster: str = CLUSTER) -> str:
@@ -301,8 +344,9 @@ class Sandbox:
 
     def servers(self) -> dict[str, int | None]:
         """Return the pid of each server of the sandbox, None for one that is not running."""
+        shares = {"smbd": self.samba.pid()} if self.domain is None else self.domain.pids()
         found = {
-            "smbd": self.samba.pid(),
+            **shares,
             "docker-registry": self.registry.pid(),
             "ecr-front": self.ecr.pid(),
             "moto": self.moto.pid(),
@@ -323,11 +367,13 @@ class Sandbox:
             smb_user="release",
             smb_password=secrets.token_urlsafe(12),
             key_passphrase=secrets.token_urlsafe(12),
+            in_domain=self._in_domain,
         )
 
     def _make(self, state: _State) -> None:
         self._state = state
         self.docker = DockerDaemon(self.folder / "docker") if state.own_docker else None
+        self.domain = Domain(self.folder / "domain", data=self.folder / "shares") if state.in_domain else None
         shares = {
             CANDIDATE_SHARE: SambaShare(self.share_folder),
             RELEASE_SHARE: SambaShare(self.release_folder),

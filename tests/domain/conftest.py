@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +13,7 @@ import pytest
 
 from jenkins_release.sandbox.domain.domain import Domain
 from tests.fixtures.domain import ADDRESSES, FOLDER
+from tests.fixtures.remains import left_behind
 
 HERE = Path(__file__).parent
 collect_ignore = [] if FOLDER in os.environ else ["inside"]
@@ -51,15 +51,5 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[str]]:
     # Whatever else went wrong, such as a file that cannot be imported.
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert cases
-    assert not left_behind(domain)
-    return found
-
-
-def left_behind(domain: Domain) -> list[str]:
-    """Command lines of processes that still know the domain's folder."""
-    found = []
-    for each in Path("/proc").iterdir():
-        with suppress(OSError):
-            if each.name.isdigit() and str(domain.folder).encode() in (each / "environ").read_bytes():
-                found.append((each / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    assert not left_behind(domain.folder)
     return found

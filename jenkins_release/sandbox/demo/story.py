@@ -36,13 +36,16 @@ _JUNIT = """\
 """
 
 
-def run_demo(say: Callable[[str], None], folder: Path | None, *, environ: Mapping[str, str]) -> int:
+def run_demo(
+    say: Callable[[str], None], folder: Path | None, *, environ: Mapping[str, str], in_domain: bool = False
+) -> int:
     """Run the whole release and explain it.
 
     Args:
         say: Takes each line.
         folder: Where the sandbox is kept; a temporary folder, which is removed, if None.
         environ: The environment.
+        in_domain: Whether the share is that of a domain, in whose network this process is.
 
     Returns:
         The number of steps that ran.
@@ -51,11 +54,11 @@ def run_demo(say: Callable[[str], None], folder: Path | None, *, environ: Mappin
         ReleaseError: Something failed; everything is stopped first.
     """
     if folder is not None:
-        stack = Sandbox(folder, environ=environ)
+        stack = Sandbox(folder, environ=environ, in_domain=in_domain)
         with ended_after(stack.stop):
             return _start(say, stack, environ)
     with removed_in_any_case("jenkins-release-demo-", environ) as temporary:
-        stack = Sandbox(temporary / "sandbox", environ=environ)
+        stack = Sandbox(temporary / "sandbox", environ=environ, in_domain=in_domain)
         with ended_after(stack.remove):
             return _start(say, stack, environ)
 

@@ -78,6 +78,7 @@ class DomainController(OneServer):
 
     Args:
         folder: State folder.
+        seen: Where it sees that folder: sockets have short paths.
         names: How the domain is called.
         environ: Its environment.
         roots: Folders that it shares as DFS roots, by name.
@@ -88,6 +89,7 @@ class DomainController(OneServer):
     def __init__(
         self,
         folder: Path,
+        seen: Path,
         names: Names,
         environ: Mapping[str, str],
         *,
@@ -96,6 +98,7 @@ class DomainController(OneServer):
         options: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder.resolve()
+        self._seen = seen
         self.names = names
         self._environ = dict(environ)
         self._roots = dict(roots)
@@ -106,7 +109,12 @@ class DomainController(OneServer):
     @property
     def config_file(self) -> Path:
         """The smb.conf that provisioning writes, with our lines."""
-        return self.folder / "etc" / "smb.conf"
+        return self._seen / "etc" / "smb.conf"
+
+    @property
+    def database(self) -> Path:
+        """The directory's database."""
+        return self._seen / "private" / "sam.ldb"
 
     def start(self, passwords: Mapping[str, str], keytabs: Mapping[str, Path], *, tied: bool = False) -> None:
         """Make the domain if it is new, and start the controller; a running one is kept.
@@ -123,6 +131,8 @@ class DomainController(OneServer):
         if self.pid() is not None:
             return
         samba = find_program("samba", _PACKAGE)
+        for root in self._roots.values():
+            root.mkdir(parents=True, exist_ok=True)
         if not self.config_file.exists():
             self._provision()
             self._fill(passwords, keytabs)
@@ -130,13 +140,11 @@ class DomainController(OneServer):
         self._server.start(command, self._answers, env=self._environ, timeout_s=120.0, tied=tied)
 
     def _provision(self) -> None:
-        for root in self._roots.values():
-            root.mkdir(parents=True, exist_ok=True)
         names = self.names
         words = [
             find_program("samba-tool", "samba-common-bin"),
             *("domain", "provision"),
-            f"--targetdir={self.folder}",
+            f"--targetdir={self._seen}",
             f"--realm={names.realm.upper()}",
             f"--domain={names.short}",
             f"--host-name={names.controller}",
@@ -158,7 +166,7 @@ class DomainController(OneServer):
             "printcap name": "/dev/null",
             "disable spoolss": "yes",
             "host msdfs": "yes",
-            "log file": str(self.folder / "samba.log"),
+            "log file": str(self._seen / "samba.log"),
             **self._options,
         }
         text = self.config_file.read_text()
@@ -171,7 +179,7 @@ class DomainController(OneServer):
     def _fill(self, passwords: Mapping[str, str], keytabs: Mapping[str, Path]) -> None:
         asked = {
             "config": str(self.config_file),
-            "database": str(self.folder / "private" / "sam.ldb"),
+            "database": str(self.database),
             "passwords": dict(passwords),
             "hosts": self._hosts,
             "keytabs": {user: str(path) for user, path in keytabs.items()},

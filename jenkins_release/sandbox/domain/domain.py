@@ -14,6 +14,7 @@ from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.domain import network
 from jenkins_release.sandbox.domain.controller import DomainController, Names
 from jenkins_release.sandbox.domain.file_server import DomainFileServer
+from jenkins_release.sandbox.domain.tools import run_tool
 from jenkins_release.sandbox.process import OneServer, cleaned_up_after_failure
 from jenkins_release.sandbox.samba import SambaShare
 
@@ -21,14 +22,11 @@ NAMES = Names("corp.example", "CORP", "dc1", "10.88.0.1")
 USER = "release"
 ROOT = "share"
 """Name of the domain's DFS root."""
-PROGRAMS = {
-    "samba": "samba-ad-dc",
-    "smbd": "samba",
-    "winbindd": "winbind",
-    "net": "samba-common-bin",
-    "ip": "iproute2",
-}
-"""Programs that it needs, with their Debian packages."""
+LINKS = Path("/run/samba/dfs")
+"""Where the links below the root are, in the domain's own ``/run/samba``: its users may look there, while the
+sandbox's folder may be closed to them."""
+_SEEN = Path("/run/samba/domain")
+"""Where the servers see the domain's folder, whose own path may be too long for their sockets (unix(7))."""
 _SERVERS = {"fs1": "10.88.0.2", "fs2": "10.88.0.3"}
 _OPTIONS = {"fs2": {"gensec:ntlmssp": "no"}}
 _OURS = "JENKINS_RELEASE_SANDBOX_DOMAIN"
@@ -63,11 +61,11 @@ class Domain:
         environ = {**os.environ, "KRB5_CONFIG": str(self.krb5_conf), _OURS: str(self.folder)}
         folders = {"fs1": data or self.folder / "shares" / "fs1", "fs2": self.folder / "shares" / "fs2"}
         self.controller = DomainController(
-            self.folder / "dc1", NAMES, environ, roots={ROOT: self.folder / "dfs"}, hosts=_SERVERS
+            *(self.folder / "dc1", _SEEN / "dc1", NAMES, environ), roots={ROOT: LINKS}, hosts=_SERVERS
         )
         self.file_servers = {
             name: DomainFileServer(
-                *(self.folder / name, name, address, NAMES, environ),
+                *(self.folder / name, _SEEN / name, name, address, NAMES, environ),
                 shares={"data": SambaShare(folders[name])},
                 users=(USER,),
                 options=_OPTIONS.get(name),
@@ -97,14 +95,11 @@ class Domain:
             ConfigurationError: This user may not, or a program is missing.
         """
         network.check_root()
-        pid = self.controller.pid()
+        pid = next((pid for pid in self.pids().values() if pid is not None), None)
         if pid is not None:
             return network.enter(words, pid)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        resolver = self.folder / "resolv.conf"
-        resolver.write_text(f"search {NAMES.realm}\nnameserver {NAMES.address}\noptions timeout:2\n")
-        addresses = [NAMES.address, *_SERVERS.values()]
-        return network.begin(words, addresses, {Path("/etc/resolv.conf"): str(resolver)})
+        resolver = f"search {NAMES.realm}\nnameserver {NAMES.address}\noptions timeout:2\n"
+        return network.begin(words, [NAMES.address, *_SERVERS.values()], resolver)
 
     def start(self, *, tied: bool = False) -> None:
         """Start everything that does not run, in the network of this process.
@@ -125,6 +120,9 @@ class Domain:
             for name in ("dc1", *self.file_servers):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         self.krb5_conf.write_text(_krb5_conf(self._lifetime))
+        if not _SEEN.is_mount():
+            _SEEN.mkdir(exist_ok=True)
+            run_tool(["mount", "--bind", str(self.folder), str(_SEEN)], environ=os.environ)
         administrator = f"{secrets.token_urlsafe(12)}-1aA"
         with cleaned_up_after_failure(self.stop):
             passwords = {USER: self.password, "Administrator": administrator}
@@ -143,7 +141,7 @@ class Domain:
             name: Name of the link, with ``/`` between folders.
             targets: ``server\share`` or ``server\share\folder``, in order of preference.
         """
-        path = self.folder / "dfs" / name
+        path = LINKS / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.symlink_to("msdfs:" + ",".join(targets))

@@ -24,6 +24,7 @@ class DomainFileServer(OneServer):
 
     Args:
         folder: State folder.
+        seen: Where it sees that folder: sockets have short paths.
         name: Host name, without the domain.
         address: IPv4 address in the network in which this process runs.
         names: The domain.
@@ -36,6 +37,7 @@ class DomainFileServer(OneServer):
     def __init__(
         self,
         folder: Path,
+        seen: Path,
         name: str,
         address: str,
         names: Names,
@@ -46,6 +48,7 @@ class DomainFileServer(OneServer):
         options: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder.resolve()
+        self._seen = seen
         self.name = name
         self.address = address
         self.shares = dict(shares)
@@ -65,7 +68,7 @@ class DomainFileServer(OneServer):
     @property
     def config_file(self) -> Path:
         """The generated smb.conf."""
-        return self.folder / "smb.conf"
+        return self._seen / "smb.conf"
 
     def start(self, administrator: str, *, tied: bool = False) -> None:
         """Join the domain if it has not, and start; a running one is kept.
@@ -80,7 +83,6 @@ class DomainFileServer(OneServer):
         """
         if self.pid() is not None:
             return
-        (self.folder / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write_config()
         joined = self.folder / "joined"
         if not joined.exists():
@@ -126,9 +128,18 @@ class DomainFileServer(OneServer):
 
     def _inside(self, words: Sequence[str]) -> list[str]:
         """Return the command with a ``/run/samba`` of this server's own."""
-        own = shlex.quote(str(self.folder / "run"))
-        line = f"mount --bind {own} /run/samba && exec {shlex.join(words)}"
-        return [find_program("unshare", "util-linux"), "--mount", "sh", "-c", line]
+        own = self.folder / "run"
+        around = self._seen.parent
+        # What is mounted over /run/samba hides the domain's folder in it.
+        (own / around.name).mkdir(parents=True, exist_ok=True)
+        lines = [
+            "set -e",
+            f"mount --bind {shlex.quote(str(own))} /run/samba",
+            f"mount --bind {shlex.quote(str(self.folder.parent))} {around}",
+            'exec "$@"',
+        ]
+        unshare = find_program("unshare", "util-linux")
+        return [unshare, "--mount", "sh", "-c", "\n".join(lines), "sh", *words]
 
     def _join(self, administrator: str) -> None:
         net = find_program("net", "samba-common-bin")
@@ -140,6 +151,7 @@ class DomainFileServer(OneServer):
     def _write_config(self) -> None:
         account = pwd.getpwuid(os.geteuid()).pw_name
         users = " ".join(rf"{self._names.short}\{user}" for user in self._users)
+        self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "username.map").write_text(f"!{account} = {users}\n")
         options = {
             "workgroup": self._names.short,
@@ -154,4 +166,4 @@ class DomainFileServer(OneServer):
             "min domain uid": "0",
             **self._options,
         }
-        write_config(self.folder, options, self.shares)
+        write_config(self.folder, options, self.shares, seen=self._seen)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError
@@ -29,13 +29,13 @@ def check_root() -> None:
         )
 
 
-def begin(words: Sequence[str], addresses: Sequence[str], files: Mapping[Path, str]) -> list[str]:
+def begin(words: Sequence[str], addresses: Sequence[str], resolver: str) -> list[str]:
     """Return the command that runs another one in a new network.
 
     Args:
         words: Program and arguments.
         addresses: IPv4 addresses that exist in it, besides 127.0.0.1.
-        files: What files of the machine are in it: the file to use instead of each.
+        resolver: What ``/etc/resolv.conf`` says there.
 
     Raises:
         ConfigurationError: A program is missing.
@@ -43,9 +43,10 @@ def begin(words: Sequence[str], addresses: Sequence[str], files: Mapping[Path, s
     ip = find_program("ip", "iproute2")
     lines = ["set -e", f"{ip} link set lo up"]
     lines += [f"{ip} address add {address}/32 dev lo" for address in addresses]
-    lines += [f"mount --bind {shlex.quote(own)} {shlex.quote(str(path))}" for path, own in files.items()]
     # Samba's programs find each other there, whatever their settings say.
-    lines += ["mkdir -p /run/samba", "mount -t tmpfs tmpfs /run/samba", 'exec "$@"']
+    lines += ["mkdir -p /run/samba", "mount -t tmpfs tmpfs /run/samba"]
+    lines += [f"printf %s {shlex.quote(resolver)} >/run/samba/resolv.conf"]
+    lines += ["mount --bind /run/samba/resolv.conf /etc/resolv.conf", 'exec "$@"']
     unshare = find_program("unshare", _UTIL_LINUX)
     return [unshare, "--net", "--mount", "sh", "-c", "\n".join(lines), "sh", *words]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jenkins_release.base.errors import ConfigurationError, LeaseHeld, RemoteError
-from jenkins_release.sandbox.domain.domain import Domain
+from jenkins_release.sandbox.domain.domain import LINKS, Domain
 from jenkins_release.share.smb import domain as smb_domain
 from jenkins_release.share.smb.domain import find_controllers
 from tests.fixtures.domain import LOCATION, Open
@@ -26,9 +26,9 @@ def _told(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.fixture
 def links(domain: Domain) -> Iterator[Domain]:
     """Whoever changes links leaves none."""
-    before = set((domain.folder / "dfs").rglob("*"))
+    before = set(LINKS.rglob("*"))
     yield domain
-    for path in sorted(set((domain.folder / "dfs").rglob("*")) - before, reverse=True):
+    for path in sorted(set(LINKS.rglob("*")) - before, reverse=True):
         path.unlink() if path.is_symlink() else path.rmdir()
 
 

@@ -37,8 +37,7 @@ print(found.get("badPwdCount", idx=0) and int(found["badPwdCount"][0]) or 0)
 def bad_passwords(domain: Domain) -> int:
     """How many wrong passwords in a row the domain has counted for the user."""
     controller = domain.controller
-    database = controller.folder / "private" / "sam.ldb"
-    words = ["/usr/bin/python3", "-c", _COUNT, str(controller.config_file), str(database)]
+    words = ["/usr/bin/python3", "-c", _COUNT, str(controller.config_file), str(controller.database)]
     return int(subprocess.run(words, capture_output=True, check=True, timeout=60).stdout)
 
 

@@ -1,1 +1,0 @@
-"""The doctor: whether a machine has everything that its part of a release needs."""

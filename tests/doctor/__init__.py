@@ -1,1 +1,0 @@
-"""The doctor: what it finds on good and on bad machines."""
