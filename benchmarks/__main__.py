@@ -41,6 +41,11 @@ def _groups(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tu
 )
 @click.option("--repetitions", type=click.IntRange(1), help="Rounds that are measured  [default: 3]")
 @click.option(
+    "--layers",
+    type=click.Choice(Scale.layers),
+    help="Measure export-one, export-five and peak-memory with such layers only  [default: with both]",
+)
+@click.option(
     "--output", type=click.Path(path_type=Path), default=ROOT / "build" / "bench.json", help="JSON file."
 )
 @click.option(
@@ -61,6 +66,7 @@ def main(
     quick: bool,
     scale: float | None,
     repetitions: int | None,
+    layers: str | None,
     output: Path,
     docs: Path | None,
     sandbox: Path | None,
@@ -72,7 +78,8 @@ def main(
     Goals are shown, not enforced: the status is 0 unless something did not run.
     """
     preset = _QUICK if quick else Scale()
-    chosen = Scale(scale or preset.factor, repetitions or preset.repetitions)
+    forms = (layers,) if layers else preset.layers
+    chosen = Scale(scale or preset.factor, repetitions or preset.repetitions, forms)
     if docs is None and chosen == Scale() and names == tuple(GROUPS):
         docs = ROOT / "docs" / "performance.md"
     facts = machine(datetime.now(UTC))

@@ -40,15 +40,17 @@ _JUNIT = '<testsuite name="smoke"><testcase classname="bench" name="starts"/></t
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is moved, and how often.
+    """How much is moved, how often, and in which forms.
 
     Attributes:
         factor: What the sizes of a full run are multiplied with.
         repetitions: How many rounds are measured.
+        layers: How exports keep layers where each form has rows: see :class:`Setup`.
     """
 
     factor: float = 1.0
     repetitions: int = 3
+    layers: tuple[str, ...] = ("plain", "gzip")
 
     def bytes(self, mib: int) -> int:
         """Return the size that stands for ``mib`` MiB in a full run: whole blocks of 64 KiB."""

@@ -55,7 +55,7 @@ def export_patch(bench: Bench) -> Iterator[Row]:
 
 def _export(bench: Bench, what: str, images: Sequence[Image]) -> Iterator[Row]:
     with bench.build(images) as build:
-        for layers in ("plain", "gzip"):
+        for layers in bench.scale.layers:
             setup = Setup(build.names, layers=layers)
             name = f"export-{what}-{layers}"
             if setup.missing:

@@ -21,7 +21,11 @@ WAYS = (("plain", "docker"), ("gzip", "registry"))
 def peak_memory(bench: Bench) -> Iterator[Row]:
     """Run a whole release with a small and a large image, both ways, and watch each command."""
     small, large = bench.scale.bytes(SMALL_MIB), bench.scale.bytes(LARGE_MIB)
-    ways = [(layers, engine) for layers, engine in WAYS if not Setup((), layers, engine).missing]
+    ways = [
+        (layers, engine)
+        for layers, engine in WAYS
+        if layers in bench.scale.layers and not Setup((), layers, engine).missing
+    ]
     first, second = _releases(bench, small, ways), _releases(bench, large, ways)
     for command in first:
         name = f"peak-memory-{command}"
