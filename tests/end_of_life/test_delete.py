@@ -29,7 +29,7 @@ from tests.end_of_life.test_withdraw import (
 )
 from tests.fixtures.command import fails
 from tests.fixtures.ecr_push import OCI_INDEX, digest_of
-from tests.fixtures.release import LAYERS, SERVICES, Begin, Product
+from tests.fixtures.release import LAYERS, SERVICES, Begin, Product, in_its_folder
 from tests.fixtures.saas import SaasStack
 from tests.promotion.test_foreign_manifest import push_first_image
 from tests.release.boundaries import Moment, Witness, contents, deaths, watched_services
@@ -475,6 +475,7 @@ class TestDeath:
     ) -> None:
         """Nothing is gone before the record, and nothing of others ever."""
         product, made = indexed, vars(indexed)
+        environ = in_its_folder(product)
         folder, template = product.candidate("8.1.3/3"), tmp_path / "withdrawn"
         shutil.copytree(folder, template)
         recorded = [*attestations(product, "8.1.3/3"), "0005-deletion.dsse.json"]
@@ -486,7 +487,7 @@ class TestDeath:
         runner = Runner(warm_python)
         words = deletion("8.1.3", "3")
         try:
-            whole = runner.run(*words, environ=product.environ)
+            whole = runner.run(*words, environ=environ)
             assert whole.status == 0, whole.text
             assert {"registry.remove_tag", "registry.remove_image", "share.rename"} <= {*whole.calls}
             states = set()
@@ -494,14 +495,14 @@ class TestDeath:
                 product.sandbox.ecr.restore_repositories(product.prefix, registry)
                 shutil.rmtree(folder)
                 shutil.copytree(template, folder)
-                first = runner.run(*words, environ=product.environ, kill_after=number)
+                first = runner.run(*words, environ=environ, kill_after=number)
                 assert first.killed, first.text
                 left = everything_held(product)
                 on_record = attestations(product, "8.1.3/3") == recorded
                 states.add((on_record, left == everything))
                 assert on_record or left == everything, f"killed after {first.calls[-1]}"
                 assert others.items() <= left.items(), f"killed after {first.calls[-1]}"
-                again = runner.run(*words, environ=product.environ)
+                again = runner.run(*words, environ=environ)
                 assert again.status == 0, (number, again.text)
                 assert everything_held(product) == others
                 assert attestations(product, "8.1.3/3") == recorded

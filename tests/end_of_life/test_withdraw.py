@@ -17,7 +17,7 @@ from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.sample_images import build_images, demo_references
 from tests.fixtures.command import fails
-from tests.fixtures.release import SERVICES, Begin, Product, another_registry
+from tests.fixtures.release import SERVICES, Begin, Product, another_registry, in_its_folder
 from tests.release.boundaries import Witness, contents, deaths, watched_services
 from tests.release.runner import Ended, Runner
 
@@ -351,6 +351,7 @@ def test_a_withdrawal_killed_after_any_change_is_finished_by_the_same_command(
     released: Product, warm_python: str, tmp_path: Path
 ):
     """At each death `latest` names a release, no image is lost, and no tag goes before it is on record."""
+    environ = in_its_folder(released)
     folder, template = released.candidate("8.1.2/2"), tmp_path / "promoted"
     shutil.copytree(folder, template)
     files = [*attestations(released), "0004-withdrawal.dsse.json"]
@@ -358,7 +359,7 @@ def test_a_withdrawal_killed_after_any_change_is_finished_by_the_same_command(
     runner = Runner(warm_python)
 
     def withdraw(kill_after: int = 0) -> Ended:
-        return runner.run(*WITHDRAW, environ=released.environ, kill_after=kill_after)
+        return runner.run(*WITHDRAW, environ=environ, kill_after=kill_after)
 
     def undo() -> None:
         released.sandbox.ecr.restore_repositories(released.prefix, registry)

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 from jenkins_release.steps.context.services import Services
 
 SERVICES = ("share", "release_share", "registry", "engine", "blobs")
+ALL = os.environ.get("DEATHS") == "all"
+"""Whether commands are killed after every call, and on the share that they have."""
 _LOCAL = {"share.name", "release_share.name"}
 """What looks like a service and never leaves the process."""
 _READS = frozenset(
@@ -91,7 +93,7 @@ def deaths(calls: Sequence[str]) -> list[int]:
     are written by the same steps, and so are all layers: each step is played for the first and the last of
     them. If the environment variable ``DEATHS`` is ``all``, every call is played.
     """
-    if os.environ.get("DEATHS") == "all":
+    if ALL:
         return list(range(1, len(calls) + 1))
     ends = {call: (calls.index(call) + 1, number) for number, call in enumerate(calls, 1)}
     return [
