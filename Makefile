@@ -40,10 +40,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt jenkins_release/requirements/
 	@$(BIN)/python -m pip check
 	@touch $@
 
-# Of its own: the demo needs no C compiler.
+# Of its own: the demo needs no C compiler. Tests do not need fast code, and optimizing it takes minutes.
 $(KERBEROS): $(STAMP) jenkins_release/requirements/kerberos.txt
 	@echo "Building the Kerberos packages into $(VENV)"
-	@$(PIP) --require-hashes --no-build-isolation -r jenkins_release/requirements/kerberos.txt
+	@CFLAGS=-O0 $(PIP) --require-hashes --no-build-isolation -r jenkins_release/requirements/kerberos.txt
 	@touch $@
 
 demo: machine-demo $(STAMP) ## Run a whole release for real on loopback servers and tell about it
