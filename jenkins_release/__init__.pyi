@@ -57,6 +57,9 @@ from jenkins_release.steps.customers.revoke import revoke_customer as revoke_cus
 from jenkins_release.steps.customers.rotate import RotateRequest as RotateRequest
 from jenkins_release.steps.customers.rotate import RotationReport as RotationReport
 from jenkins_release.steps.customers.rotate import rotate_customer as rotate_customer
+from jenkins_release.steps.doctor.machine import MachineReport as MachineReport
+from jenkins_release.steps.doctor.machine import MachineRequest as MachineRequest
+from jenkins_release.steps.doctor.machine import examine_machine as examine_machine
 from jenkins_release.steps.end_of_life.deletion import DeletedImage as DeletedImage
 from jenkins_release.steps.end_of_life.deletion import DeletionReport as DeletionReport
 from jenkins_release.steps.end_of_life.deletion import DeletionRequest as DeletionRequest

@@ -93,6 +93,25 @@ class IamAccount(IamCalls):
         answer = self.call("get_account_summary", "read the quotas of IAM")
         return {str(name): int(value) for name, value in answer["SummaryMap"].items()}
 
+    def refused(self, principal: str, actions: Sequence[str], resource: str) -> list[str]:
+        """Return the actions that the policies of a principal do not allow (``SimulatePrincipalPolicy``).
+
+        Args:
+            principal: ARN of a user or role.
+            actions: The actions, such as ``ecr:PutImage``.
+            resource: ARN of what they are for.
+        """
+        found = self.pages(
+            "simulate_principal_policy",
+            f"ask what {principal} may do",
+            "EvaluationResults",
+            PolicySourceArn=principal,
+            ActionNames=list(actions),
+            ResourceArns=[resource],
+        )
+        allowed = {each["EvalActionName"] for each in found if each["EvalDecision"] == "allowed"}
+        return [action for action in actions if action not in allowed]
+
     def user(self, name: str) -> IamUser | None:
         """Return a user with its tags, None if there is none."""
         answer = self.call("get_user", f"read the user {name}", absent={}, UserName=name)

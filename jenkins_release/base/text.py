@@ -33,3 +33,12 @@ def web_address(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or set(value) & set("<>|\"'` \\"):
         return ""
     return value if value.isascii() and value.isprintable() else ""
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in decimal units, as disks and networks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -209,7 +209,7 @@ def doctor(runtime: Runtime, name: str, address: str, tag: str) -> None:
         "customer": report.customer,
         "canPull": report.can_pull,
         "checks": [
-            {"name": each.name, "good": each.good, "said": each.said, "hint": "" if each.good else each.hint}
+            {"name": each.name, "good": each.good, "said": each.said, "hint": each.hint}
             for each in report.checks
         ],
         "remarks": list(report.remarks),
@@ -217,7 +217,7 @@ def doctor(runtime: Runtime, name: str, address: str, tag: str) -> None:
     rows = [["ok" if each.good else "NO", each.name, plain(each.said)] for each in report.checks]
     lines = [f"{report.customer} {'can pull' if report.can_pull else 'cannot pull'}"]
     lines.append(table(["", "check", "found"], rows))
-    lines += [f"to do: {each.hint}" for each in report.checks if not each.good and each.hint][:1]
+    lines += [f"to do: {each.hint}" for each in report.checks if each.hint][:1]
     lines += ["remarks:", bullets(report.remarks)] if report.remarks else []
     runtime.conclude(result, "\n".join(lines), report.problem())
 

@@ -14,6 +14,7 @@ from jenkins_release.cli.command import Helped
 from jenkins_release.cli.output import tell
 
 _GROUPS = {
+    "doctor": "Check that this machine has all that it needs, in the order in which a release needs it.",
     "candidate": "Export, list, check and load release candidates.",
     "qa": "Record QA's signed verdict on a candidate.",
     "promote": "Bring a validated candidate to the registry that customers pull from.",

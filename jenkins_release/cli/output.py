@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from jenkins_release.base.text import plain
+from jenkins_release.base.text import plain, size
 
 __all__ = ["bullets", "counted", "plain", "rate", "size", "table", "tell"]
 
@@ -45,15 +45,6 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number of things, such as ``1 file`` or ``2 files``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes in decimal units, as disks and networks are sold."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def rate(count: float, seconds: float) -> str:

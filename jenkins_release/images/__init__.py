@@ -17,7 +17,7 @@ from jenkins_release.images.archive import (
     CompressedArchive,
     compressed_with,
 )
-from jenkins_release.images.protocol import ImageEngine, ImageNotFound, LocalImage
+from jenkins_release.images.protocol import EngineInfo, ImageEngine, ImageNotFound, LocalImage
 
 if TYPE_CHECKING:
     from jenkins_release.images.docker_engine import DockerEngine
@@ -30,6 +30,7 @@ __all__ = [
     "ArchivedLayer",
     "CompressedArchive",
     "DockerEngine",
+    "EngineInfo",
     "ImageEngine",
     "ImageNotFound",
     "LocalImage",

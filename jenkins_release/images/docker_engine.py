@@ -36,7 +36,7 @@ from jenkins_release.images.docker_client import (
 from jenkins_release.images.docker_daemon import Daemon
 from jenkins_release.images.docker_load import load_archive
 from jenkins_release.images.docker_save import save_images
-from jenkins_release.images.protocol import LocalImage
+from jenkins_release.images.protocol import EngineInfo, LocalImage
 from jenkins_release.images.push_answer import push_error, read_push_answer
 from jenkins_release.registry.protocol import RegistryLogin
 
@@ -54,6 +54,10 @@ _CLASSIC_DRIVERS = {
     "devicemapper",
     "windowsfilter",
 }
+
+
+_CONTAINERD = "io.containerd.snapshotter"
+"""What ``docker info`` says about the containerd image store."""
 
 
 class DockerEngine:
@@ -98,6 +102,19 @@ class DockerEngine:
         """Check that the daemon answers. Raises RemoteError or ConfigurationError if it does not."""
         with translated(self.url, "ping"):
             self._client().ping()
+
+    def info(self) -> EngineInfo:
+        """Describe the daemon. Raises RemoteError or ConfigurationError if it does not answer."""
+        found = self._info()
+        platform = normalise(str(found.get("OSType") or ""), str(found.get("Architecture") or ""))
+        driver = str(found.get("Driver") or "unknown")
+        return EngineInfo(
+            str(found.get("ServerVersion") or "unknown"),
+            str(platform),
+            f"containerd ({driver})" if _CONTAINERD in str(found.get("DriverStatus")) else driver,
+            str(found.get("DockerRootDir") or ""),
+            str(found.get("SystemTime") or ""),
+        )
 
     def inspect(self, reference: str) -> LocalImage:
         """Describe an image.
@@ -278,13 +295,17 @@ class DockerEngine:
     def _is_classic(self) -> bool:
         """Whether the daemon is known to use the classic image store (``docker info``)."""
         if self._classic is None:
-            with translated(self.url, "info"):
-                info = self._client().info()
-            if not isinstance(info, dict):
-                raise not_a_daemon(self.url, "info")
-            containerd = "io.containerd.snapshotter" in str(info.get("DriverStatus"))
+            info = self._info()
+            containerd = _CONTAINERD in str(info.get("DriverStatus"))
             self._classic = not containerd and str(info.get("Driver")) in _CLASSIC_DRIVERS
         return self._classic
+
+    def _info(self) -> dict[str, Any]:
+        with translated(self.url, "info"):
+            found = self._client().info()
+        if not isinstance(found, dict):
+            raise not_a_daemon(self.url, "info")
+        return found
 
 
 def _image(found: Any, url: str, what: str) -> dict[str, Any]:

@@ -41,12 +41,35 @@ class LocalImage:
     config_digest: str = ""
 
 
+@dataclass(frozen=True)
+class EngineInfo:
+    """What a daemon says about itself.
+
+    Attributes:
+        version: Its version.
+        platform: What its machine is, such as ``linux/amd64``.
+        store: Its image store, such as ``overlay2`` or ``containerd (overlayfs)``.
+        folder: Where it keeps its data, on its machine.
+        time: The time there, as it writes it.
+    """
+
+    version: str
+    platform: str
+    store: str
+    folder: str
+    time: str
+
+
 class ImageEngine(Protocol):
     """A Docker daemon, or a substitute."""
 
     @property
     def url(self) -> str:
         """The daemon's URL, as shown in messages."""
+        ...
+
+    def info(self) -> EngineInfo:
+        """Describe the daemon."""
         ...
 
     def inspect(self, reference: str) -> LocalImage:

@@ -215,6 +215,6 @@ def test_the_targets_of_make_are_the_ones_described():
 
 def test_the_rights_for_a_first_release_are_those_of_the_policy():
     """The page names the actions of docs/devops.md, no more and no less."""
-    first_use = read(ROOT / "docs" / "first-use.md").partition("8. Promote.")[2].partition("<!--")[0]
+    first_use = read(ROOT / "docs" / "first-use.md").partition("9. Promote.")[2].partition("<!--")[0]
     policy = next(f.text for f in fences(ROOT / "docs" / "devops.md") if f.mark == "promoter-policy")
     assert set(re.findall(r"ecr:[A-Z]\w+", first_use)) == set(re.findall(r"ecr:[A-Z]\w+", policy))

@@ -20,6 +20,8 @@ _PATTERNS = (
     (r"(?<![0-9a-f])[0-9a-f]{12,40}(?![0-9a-f])", "<hex>"),
     (r"\b(?:AKIA|AIDA)[A-Z0-9]{8,}\b", "<key id>"),
     (r"\b127\.0\.0\.1:\d+", "<loopback>"),
+    (r"(?<=127\.0\.0\.1 port )\d+", "<port>"),
+    (r"jenkins-release/\S+, Python \S+, \w+ \w+", "<program>"),
     (r'(?<="size":)\d+', "<integer>"),
     (r"\b\d+(?:\.\d+)? (?:[kMGT]?B(?:/s)?|s)(?!\w)", "<measured>"),
 )

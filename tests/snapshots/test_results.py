@@ -50,7 +50,7 @@ class Story:
         if done.status != status or not done.out:
             self.wrong.append(f"{' '.join(words)}: {done.text}")
             return {}
-        verb = words[:1] if words[0] == "verify" else words[:2]
+        verb = words[:1] if words[0] in {"doctor", "verify"} else words[:2]
         kept = {"command": normal(" ".join(words), self.places), "status": status}
         self.told.setdefault(verb, []).append({**kept, "result": normal(done.json, self.places)})
         return done.json
@@ -80,6 +80,7 @@ def places(product: Product, tmp_path: Path) -> dict[str, str]:
         f"/{product.prefix}": "/<product>",
         f"{product.prefix}/": "<product>/",
         f"\\{product.prefix}\\": "\\<product>\\",
+        f"\\{product.prefix} is there": "\\<product> is there",
     }
 
 
@@ -115,6 +116,8 @@ def test_every_result_is_what_it_was(
 
 def _candidate(story: Story, product: Product, folder: Path) -> None:
     run = story.run
+    run(product, "doctor", "--for", "publish")
+    run(product, "doctor", "--for", "publish", "--releases", str(folder / "nowhere"), status=5)
     export = ("candidate", "export", "--version", "8.1.0", "--from", str(product.folder), "--build")
     run(product, *export, "42", "--dry-run")
     run(product, *export, "42")

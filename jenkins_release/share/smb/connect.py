@@ -88,7 +88,7 @@ def _first_of(
 ) -> SmbConnection:
     """Return a connection to the first target that works."""
     failure: RemoteError | None = None
-    for each in _allowed(found.targets, shown, access.login):
+    for each in allowed_targets(found.targets, shown, access.login):
         try:
             connection = _follow(each, shown, access, hops - 1)
         except RemoteError as error:
@@ -103,7 +103,8 @@ def _first_of(
     raise failure or RemoteError(f"cannot use {shown}: its DFS referral names no target")
 
 
-def _allowed(targets: Sequence[SmbAddress], shown: SmbAddress, login: SmbLogin) -> list[SmbAddress]:
+def allowed_targets(targets: Sequence[SmbAddress], shown: SmbAddress, login: SmbLogin) -> list[SmbAddress]:
+    """Return the targets of a referral that may get the login. Raises ConfigurationError if none may."""
     allowed = [target for target in targets if may_follow(target.server, shown.server, login.dfs_targets)]
     refused = sorted({target.server for target in targets if target not in allowed})
     if refused and not allowed:

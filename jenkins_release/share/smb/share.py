@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeVar
 
 from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
@@ -28,6 +29,7 @@ from jenkins_release.share.smb.pool import SmbPool
 from jenkins_release.share.smb.reader import read_file
 from jenkins_release.share.smb.resume import RESUME, Resumption
 from jenkins_release.share.smb.sessions import LostSessions
+from jenkins_release.share.smb.survey import Survey
 from jenkins_release.share.smb.wire import SLOW_S
 from jenkins_release.share.smb.writer import SmbWriter
 
@@ -150,6 +152,10 @@ class SmbShare:
                 connect(self._address, replace(self._access, login=login)).close()
             except ReleaseError as error:
                 _log.debug("ending the lost sessions on %s: %s", self.name, error)
+
+    def survey(self, now: Callable[[], datetime]) -> Survey:
+        """Return a survey of the way to the share; ``now`` tells the time, UTC."""
+        return Survey(self._address, self._access, now)
 
     def list(self, path: str) -> list[Entry]:
         """List a folder, sorted by name, with one query."""

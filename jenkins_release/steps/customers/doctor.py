@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from jenkins_release.base.checks import Check, judged
 from jenkins_release.base.errors import GateRefused, ReleaseError
 from jenkins_release.base.moments import day
 from jenkins_release.rules.customers import users as tag
@@ -29,23 +30,6 @@ from jenkins_release.steps.customers.audit import limits_of, read_user
 
 if TYPE_CHECKING:
     from jenkins_release.registry.key_access import KeyAccess, Tried
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that a pull needs.
-
-    Attributes:
-        name: What was looked at.
-        good: Whether it is right for a pull.
-        said: What was found.
-        hint: What to do if it is not good.
-    """
-
-    name: str
-    good: bool
-    said: str
-    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,14 +103,14 @@ def _state_checks(user: SeenUser, services: Services) -> list[Check]:
     expires = tag.day_of(user.tags, tag.EXPIRES)
     late = expires is not None and expires < services.now().date()
     return [
-        Check("issued", issued, user.tags.get(tag.STATE, "unknown"), "finish it with 'customer issue'"),
-        Check(
+        judged("issued", issued, user.tags.get(tag.STATE, "unknown"), "finish it with 'customer issue'"),
+        judged(
             "not revoked",
             not revoked,
             f"revoked on {revoked[:10]} by {user.tags.get(tag.REVOKED_BY, '?')}" if revoked else "in force",
             "'customer revoke --undo' gives the access back",
         ),
-        Check(
+        judged(
             "expiry",
             not late,
             f"the access ended on {expires}" if late else str(expires),
@@ -143,7 +127,7 @@ def _key_checks(user: SeenUser) -> list[Check]:
     ]
     handed = tag.delivered_keys(user.tags)
     good = any(key.active and key.key_id in handed for key in user.keys)
-    return [Check("key", good, "; ".join(shown) or "none", "'customer rotate' creates a new one")]
+    return [judged("key", good, "; ".join(shown) or "none", "'customer rotate' creates a new one")]
 
 
 def _policy_checks(user: SeenUser, services: Services, address: str) -> list[Check]:
@@ -166,8 +150,8 @@ def _policy_checks(user: SeenUser, services: Services, address: str) -> list[Che
     hint = "'customer issue' with the same customer and ticket fixes policy and boundary"
     if networks and address:
         hint = f"the access is limited to {', '.join(networks)}; {hint}"
-    found = Check("policy", not refused, refused[0] if refused else "allows every repository", hint)
-    bounded = Check("boundary", user.boundary == place.boundary, user.boundary or "none", hint)
+    found = judged("policy", not refused, refused[0] if refused else "allows every repository", hint)
+    bounded = judged("boundary", user.boundary == place.boundary, user.boundary or "none", hint)
     return [found, bounded]
 
 
@@ -176,9 +160,9 @@ def _repository_checks(services: Services) -> list[Check]:
     for name in iam_place(services).scope.repositories:
         try:
             services.registry.repository(name)
-            checks.append(Check(f"repository {name}", True, "is there"))
+            checks.append(judged(f"repository {name}", True, "is there", ""))
         except ReleaseError as error:
-            checks.append(Check(f"repository {name}", False, error.message, "promote a release first"))
+            checks.append(judged(f"repository {name}", False, error.message, "promote a release first"))
     return checks
 
 
@@ -198,10 +182,10 @@ def _checked(what: str, attempt: Callable[[], Tried]) -> Check:
         tried = attempt()
     except ReleaseError as error:
         # A wrong secret, a wrong clock, a firewall: all of it is why the customer cannot pull.
-        return Check(what, False, error.message, error.hint)
+        return judged(what, False, error.message, error.hint)
     hint = {
         "unknown key": "the key is inactive, deleted or mistyped; a new one takes up to 15 seconds",
         "denied": "the access was revoked, or this machine's address must not pull",
         "no such thing": "the repository is missing: tell your vendor",
     }.get(tried.verdict, "")
-    return Check(what, tried.verdict == "allowed", "works" if not hint else tried.said, hint)
+    return judged(what, tried.verdict == "allowed", "works" if not hint else tried.said, hint)

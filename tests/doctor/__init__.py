@@ -1,0 +1,1 @@
+"""The doctor: what it finds on good and on bad machines."""
