@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from jenkins_release.cli.doctor import MACHINES as OFFERED
 from jenkins_release.steps.doctor.machines import MACHINES
 from tests.doctor.machine import Desk, told
 from tests.fixtures.notify import hook_section
+from tests.fixtures.process import signalled, started
+from tests.fixtures.raw_server import RawServer
 from tests.fixtures.release import Product
 
 SECRET = "hunter2-hunter2"
@@ -186,3 +190,18 @@ def test_no_secret_is_shown(
     assert SECRET not in everything
     for name, value in right.items():
         assert value not in everything, name
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_while_a_server_is_silent(tmp_path: Path, number: signal.Signals):
+    """Two seconds are enough, whichever server it is."""
+    (tmp_path / "share").mkdir()
+    desk = Desk(tmp_path).of(tmp_path / "share")
+    with RawServer(lambda _: None) as server:
+        environ = {**desk.environ, "PATH": "/usr/bin:/bin", "DOCKER_HOST": f"tcp://{server.host}"}
+        process = started([sys.executable, "-m", "jenkins_release", "doctor", "--for", "qa"], environ)
+        ended = signalled(process, number, server.asked.is_set, settle_s=4.0)
+    assert ended.status == 128 + number
+    assert ended.took_s < 2.0
+    assert "waiting for the Docker daemon" in ended.err
+    assert not files(tmp_path / "share")

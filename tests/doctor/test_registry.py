@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -15,6 +16,7 @@ from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.front.front import EcrFront
 from jenkins_release.sandbox.process import LOOPBACK, free_port
 from jenkins_release.steps.doctor.registry import PUSH_ACTIONS
+from tests.docs.pages import ROOT, marked
 from tests.doctor.machine import Desk, told
 from tests.fixtures.raw_server import RawServer, Request, answer
 
@@ -123,6 +125,29 @@ def test_missing_rights_to_push_are_named(machine: Desk, aws: Aws):
     said = f"{ROLE} may not ecr:UploadLayerPart on skydrm/rms, ecr:PutImage on skydrm/rms"
     found.ended("ecr: rights to push", "fail", said, "docs/devops.md")
     assert not set(aws.denied) - set(PUSH_ACTIONS)
+
+
+def test_the_rights_follow_the_configuration(machine: Desk, aws: Aws):
+    """What creates repositories, tags them, moves tags and reads scans needs more."""
+    told(machine, "--for", "promote")
+    usual = _actions_of(aws)
+    lines = 'create_repositories = true\nmoving_tags = ["latest"]\nrepository_tags = { product = "SkyDRM" }\n'
+    machine.edit("[ecr]\n", f"[ecr]\n{lines}")
+    machine.append('[policy]\nscan = ["CRITICAL"]\n')
+    aws.denied = ("ecr:CreateRepository",)
+    found = told(machine, "--for", "promote")
+    found.ended("ecr: rights to push", "fail", "may not ecr:CreateRepository on skydrm/rms")
+    every = _actions_of(aws)
+    assert usual == set(PUSH_ACTIONS)
+    more = {"DescribeImageScanFindings", "CreateRepository", "TagResource", "PutImageTagMutability"}
+    assert every - usual == {f"ecr:{action}" for action in more}
+    policy = marked(ROOT / "docs" / "devops.md", "promoter-policy")[0].text
+    assert every <= set(re.findall(r"ecr:\w+", policy))
+
+
+def _actions_of(aws: Aws) -> set[str]:
+    """Return the actions that IAM was last asked about."""
+    return {values[0] for name, values in aws.asked[-1].items() if name.startswith("ActionNames.member")}
 
 
 def test_an_approver_needs_no_rights_to_push(machine: Desk, aws: Aws):

@@ -25,7 +25,7 @@ PUSH_ACTIONS = (
     "ecr:PutImage",
     "ecr:BatchDeleteImage",
 )
-"""What a promotion does besides reading, see docs/devops.md."""
+"""What every promotion does besides reading, see docs/devops.md."""
 _NOTHING = "sha256:" + 64 * "0"
 """A layer that no repository has."""
 _NO_TAG = "jenkins-release-doctor"
@@ -105,14 +105,29 @@ def _repository(services: Services, name: str) -> Found:
     return Found(f"may be read; {tagged}, {repository.mutability}")
 
 
+def _actions(services: Services) -> list[str]:
+    """Return what a promotion with this configuration does besides reading."""
+    configuration = services.configuration
+    section = configuration.ecr
+    found = list(PUSH_ACTIONS)
+    if configuration.policy.scan:
+        found.append("ecr:DescribeImageScanFindings")
+    if section.create_repositories:
+        found.append("ecr:CreateRepository")
+        found += ["ecr:TagResource"] if section.repository_tags else []
+        found += ["ecr:PutImageTagMutability"] if section.moving_tags else []
+    return found
+
+
 def _push(services: Services, caller: Caller, names: Sequence[str]) -> Found:
     section = services.configuration.ecr
     partition = partition_of(section.region)
     arn = f"arn:{partition}:ecr:{section.region}:{section.account}:repository/"
     refused: list[str] = []
+    actions = _actions(services)
     try:
         for name in dict.fromkeys(names):
-            missing = services.iam.refused(caller.principal, PUSH_ACTIONS, f"{arn}{name}")
+            missing = services.iam.refused(caller.principal, actions, f"{arn}{name}")
             refused += [f"{action} on {name}" for action in missing]
     except ReleaseError as error:
         return Found(
