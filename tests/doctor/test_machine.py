@@ -179,6 +179,7 @@ def test_no_secret_is_shown(
     for changes in (
         secrets | urls,
         urls,
+        {"DOCKER_HOST": f"ssh://{SECRET}-ssh@127.0.0.1:9"},
         {"JENKINS_RELEASE_JENKINS_URL": f"http://{SECRET}-user@127.0.0.1:9/"},
     ):
         file = tmp_path / "result.json"

@@ -36,8 +36,8 @@ CHECK_S = 30.0
 """Longest time of a check, in seconds."""
 ANSWER_S = 10.0
 """Longest wait for one answer, in seconds."""
-_USER = re.compile(r"(?<=://)[^/?#\s\"'<>\\@]*@")
-"""A user in a URL, with a password or without: a token may stand there."""
+_USER = re.compile(r"((?<=://)|(?<=ssh ))[^/?#\s\"'<>\\@]*@")
+"""A user in a URL or after ``ssh``, with a password or without: a token may stand there."""
 _KINDS: dict[Category, type[ReleaseError]] = {
     each.category: each for each in (ConfigurationError, GateRefused, IntegrityError, RemoteError, LeaseHeld)
 }
