@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.retry import RetryPolicy
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import PathNotFound, SmbShare
-from tests.fixtures.share import OpenSmb, StartSamba, Tap, eventually
+from tests.fixtures.share import OpenSmb, StartSamba, Tap, eventually, unchanged
 
 QUICK = RetryPolicy(attempts=6, deadline_s=30, first_wait_s=0.05, max_wait_s=0.5, jitter_s=0)
 SIZE = 30_000_000
@@ -210,3 +212,32 @@ class TestServers:
             writer.write(bytes(20_000_000))
         assert (smb_folder / "file").stat().st_size == 25_000_000
         assert tap.connections == 2
+
+    def test_a_server_that_ends_the_connection_and_takes_nothing_more(
+        self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb
+    ) -> None:
+        """Who is sending hears of the end at once, not when the time limit has passed."""
+        share = open_smb(
+            samba, "data", smb_folder.name, port=tap.port, timeout_s=60.0, resume=QUICK, encrypt=False
+        )
+        content, released = os.urandom(SIZE), threading.Event()
+
+        def block(message: bytes) -> list[bytes]:
+            released.wait()
+            return [message]
+
+        def end() -> None:
+            tap.change_sent = unchanged
+            tap.end_answers()
+
+        with share.create("file", resumable=True) as writer:
+            writer.write(content[:3_000_000])
+            tap.change_sent = block
+            timer = threading.Timer(0.5, end)
+            timer.start()
+            begun = time.monotonic()
+            writer.write(content[3_000_000:])
+        assert time.monotonic() - begun < 20
+        released.set()
+        timer.join()
+        assert (smb_folder / "file").read_bytes() == content

@@ -145,8 +145,7 @@ class PackedExchange:
         limit_s = timeout_s + self._largest / self._least_rate
         with self._lock, Patience(math.inf, what, self._clock) as patience:
             while not self._done:
-                if self._failure is not None:
-                    raise SMBConnectionClosed(str(self._failure)) from self._failure
+                self.check()
                 silent, late = self._active + timeout_s, self._advanced + limit_s
                 try:
                     left = patience.step(min(silent, late))
@@ -160,6 +159,11 @@ class PackedExchange:
     def heard(self) -> None:
         """Note that the server sent something, even part of a message."""
         self._active = self._clock()
+
+    def check(self) -> None:
+        """Raise SMBConnectionClosed if the connection is lost: nothing sent now is answered."""
+        if self._failure is not None:
+            raise SMBConnectionClosed(str(self._failure)) from self._failure
 
     def fail(self, error: BaseException) -> None:
         """End every request: the connection is lost. The first reason counts."""

@@ -109,6 +109,8 @@ class BulkTcp(Tcp):  # type: ignore[misc]  # smbprotocol publishes no types
                 try:
                     sent = self._sock.sendmsg(views)
                 except BlockingIOError:
+                    # The other side may have ended the connection without taking what is on its way.
+                    connection.exchange.check()
                     try:
                         patience.step(taken + connection.timeout_s)
                     except TimeoutError as error:
