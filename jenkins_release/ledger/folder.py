@@ -7,6 +7,7 @@ modification time; its owner can change that, which an S3 bucket does not allow.
 
 from __future__ import annotations
 
+import re
 import secrets
 
 from jenkins_release.base.errors import RemoteError
@@ -21,8 +22,10 @@ from jenkins_release.ledger.protocol import (
 )
 from jenkins_release.records.ledger_line import Line
 from jenkins_release.share.protocol import Entry, PathExists, PathNotFound, Share
-from jenkins_release.share.staging import rename_whole, shown_path
+from jenkins_release.share.staging import not_listed, rename_whole, shown_path, unlisted
 
+_NUMBERED = re.compile(r"(\d{4,9})\.json")
+"""Lines that follow each other; a line with any other name stands alone."""
 _DEPTH = 6
 """Maximum folders between the root and a line."""
 
@@ -106,7 +109,11 @@ class FolderLedger:
 
     def _paths(self, folder: str, depth: int) -> list[str]:
         found: list[str] = []
-        for entry in self._entries(folder):
+        entries = self._entries(folder)
+        numbers = [int(match[1]) for entry in entries if (match := _NUMBERED.fullmatch(entry.name))]
+        if numbers and (hidden := unlisted(self._share, folder, [f"{max(numbers) + 1:04d}.json"])):
+            raise not_listed(self._share, f"{folder}/{hidden[0]}")
+        for entry in entries:
             path = f"{folder}/{entry.name}".lstrip("/")
             if entry.name.startswith("."):
                 continue

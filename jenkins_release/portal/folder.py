@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -18,9 +19,18 @@ from jenkins_release.portal.protocol import (
     check_read,
     taken,
 )
-from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share
+from jenkins_release.share.protocol import (
+    AccessRefused,
+    Entry,
+    HiddenEntries,
+    Lease,
+    PathExists,
+    PathNotFound,
+    Share,
+)
 from jenkins_release.share.staging import present, read_bounded, rename_whole, shown_path
 
+_log = logging.getLogger(__name__)
 _UPLOAD_LOCK = ".portal-upload.lock"
 _PAGE_LOCK = ".portal-page.lock"
 _BEFORE = ".before-"
@@ -103,7 +113,7 @@ class SharePortal:
 
     def _replace(self, folder: str, name: str, make: Callable[[], bytes], lease: Lease) -> bool:
         path = f"{folder}/{name}"
-        self._clear(folder, name)
+        entries = self._clear(folder, name)
         data = make()
         before = f"{folder}/{_BEFORE}{name}"
         page = self._page(path)
@@ -111,6 +121,12 @@ class SharePortal:
             self._share.remove(before)  # left by a writer that died when its page was in place
         if page == data:
             return False
+        if any(entry.name == name and entry.read_only for entry in entries):
+            raise AccessRefused(
+                f"{shown_path(self._share, path)} is marked read-only, and is not replaced",
+                hint="someone protected the page, and it still shows what it did: clear its read-only mark, "
+                "and run it again",
+            )
         temporary = f"{folder}/.{name}.{secrets.token_hex(4)}"
         with self._share.create(temporary) as writer:
             writer.write(data)
@@ -140,7 +156,11 @@ class SharePortal:
         self._share.remove(path)
         folder = path.rpartition("/")[0]
         while "/" in folder and present(self._share, folder) and not self._share.list(folder):
-            self._share.remove(folder)
+            try:
+                self._share.remove(folder)
+            except HiddenEntries as error:
+                _log.warning("%s", error)
+                return
             folder = folder.rpartition("/")[0]
 
     def discard_unfinished(self, folder: str) -> int:
@@ -170,11 +190,13 @@ class SharePortal:
         if close is not None:
             close()
 
-    def _clear(self, folder: str, name: str) -> None:
-        """Remove what writers of a file left when they died; only under the lease."""
-        for entry in self._share.list(folder):
+    def _clear(self, folder: str, name: str) -> list[Entry]:
+        """Remove what writers of a file left when they died, only under the lease; return what was listed."""
+        entries = self._share.list(folder)
+        for entry in entries:
             if entry.name.startswith(f".{name}.") and not entry.is_folder:
                 self._share.remove(f"{folder}/{entry.name}")
+        return entries
 
     def _page(self, path: str) -> bytes | None:
         try:

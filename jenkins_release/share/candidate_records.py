@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
@@ -12,10 +12,12 @@ from jenkins_release.share.candidates import (
     CandidateArea,
     CandidateRef,
     attestation_entries,
+    next_names,
     spare_entries,
     within_bounds,
 )
-from jenkins_release.share.protocol import HEAD
+from jenkins_release.share.protocol import HEAD, Share
+from jenkins_release.share.staging import existing
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def read_records(area: CandidateArea, refs: Sequence[CandidateRef]) -> dict[Cand
         entries = attestation_entries(listing)
         if _whole(manifest) and within_bounds(len(entries), sum(entry.size for entry in entries)):
             usual[ref] = manifest, [entry.name for entry in entries]
+    for ref in _with_names_left_out(share, {ref: (folders[ref], usual[ref][1]) for ref in usual}):
+        del usual[ref]
     paths = [f"{folders[ref]}/{ATTESTATIONS}/{name}" for ref in usual for name in usual[ref][1]]
     bodies = iter(share.read_heads(paths))
     found: dict[CandidateRef, Records] = {}
@@ -77,6 +81,20 @@ def read_manifests(area: CandidateArea, refs: Sequence[CandidateRef]) -> dict[Ca
         except (ConfigurationError, IntegrityError):
             continue
     return found
+
+
+def _with_names_left_out(
+    share: Share, candidates: Mapping[CandidateRef, tuple[str, Sequence[str]]]
+) -> set[CandidateRef]:
+    """Return the candidates that have an attestation which the server may not list for this account."""
+    if share.lists_all():
+        return set()
+    owners = {
+        f"{folder}/{ATTESTATIONS}/{name}": ref
+        for ref, (folder, listed) in candidates.items()
+        for name in next_names(listed)
+    }
+    return {owners[path] for path in existing(share, list(owners))}
 
 
 def _whole(head: bytes | RemoteError) -> bool:

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.base.names import check_identifier
+from jenkins_release.records.attestation import KINDS
 from jenkins_release.share.litter import is_litter
 from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import (
     Staging,
+    not_listed,
     present,
     read_bounded,
     remove_unfinished,
     shown_path,
     stage_folder,
+    unlisted,
     write_new,
 )
 
@@ -38,6 +41,8 @@ MAX_ATTESTATIONS_BYTES = 64 * 1024 * 1024
 """Maximum bytes of all attestations of a candidate together: they are read into memory."""
 _MAX_SPARE_BYTES = 1024 * 1024
 """Maximum size in bytes of a file without an attestation's name that is read to see what it is."""
+_MOST_FREE = 8
+"""Maximum free numbers under which attestations are looked for that are not listed."""
 _NAMED = re.compile(r"\d{4,}-[^.]+\.dsse\.json")
 _UNFINISHED = re.compile(r"\.\d{4,}-[a-z]+\.dsse\.json\.[0-9a-f]{8}")
 """What a step leaves behind if it dies while it adds an attestation; the next one removes it."""
@@ -136,7 +141,9 @@ class CandidateArea:
         names, strange = self.look_at_attestations(ref)
         if strange:
             told = list(strange.values())
-            raise IntegrityError(told[0], hint="find out who changed the share", reasons=told)
+            hidden = not_listed(self.share, f"{self.folder(ref)}/{ATTESTATIONS}/{next(iter(strange))}")
+            hint = hidden.hint if told[0] == hidden.message else "find out who changed the share"
+            raise IntegrityError(told[0], hint=hint, reasons=told)
         found: dict[str, bytes] = {}
         total = 0
         for name in names:
@@ -155,7 +162,7 @@ class CandidateArea:
 
         The folder itself has the empty name. Files that operating systems leave there are logged and ignored.
         A file with another name counts as an attestation if it looks like one and is not a copy: it was
-        renamed.
+        renamed. One that the server does not list for this account, perhaps a withdrawal, is found by name.
         """
         folder = f"{self.folder(ref)}/{ATTESTATIONS}"
         try:
@@ -178,6 +185,8 @@ class CandidateArea:
             else:
                 found.append(entry)
         found.sort(key=lambda entry: entry.name)
+        for name in unlisted(self.share, folder, next_names([entry.name for entry in found])):
+            strange[name] = not_listed(self.share, f"{folder}/{name}").message
         self._check_bounds(ref, len(found), sum(entry.size for entry in found))
         return [entry.name for entry in found], strange
 
@@ -291,6 +300,17 @@ def spare_entries(entries: Sequence[Entry]) -> list[Entry]:
         for entry in entries
         if entry.is_folder or not (_NAMED.fullmatch(entry.name) or _UNFINISHED.fullmatch(entry.name))
     ]
+
+
+def next_names(listed: Collection[str]) -> list[str]:
+    """Return the names that an attestation may have that is not listed: for each number that is free.
+
+    Args:
+        listed: Names of the attestations that are listed.
+    """
+    used = {int(name.partition("-")[0]) for name in listed if _NAMED.fullmatch(name)}
+    free = [number for number in range(1, max(used, default=0) + 2) if number not in used][:_MOST_FREE]
+    return [f"{number:04d}-{kind}{_SUFFIX}" for number in free for kind in KINDS.values()]
 
 
 def within_bounds(count: int, size: int) -> bool:

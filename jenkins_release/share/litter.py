@@ -2,7 +2,8 @@
 
 Windows Explorer writes ``Thumbs.db`` and ``desktop.ini``, and copies of files that are dropped into their own
 folder. macOS writes ``.DS_Store`` and a file ``._NAME`` for each file that it touches (AppleDouble). NFS and
-Samba clients write ``.nfs...`` and ``.smbdelete...`` for files that are removed while open.
+Samba clients write ``.nfs...`` and ``.smbdelete...`` for files that are removed while open. DFS replication
+keeps a folder ``DfsrPrivate`` that nobody may read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _FILES = re.compile(
 )
 _FOLDERS = re.compile(
     r"\$recycle\.bin|recycler|system volume information|\.trashes|\.trash-\d+|\.spotlight-v100|\.fseventsd"
-    r"|\.temporaryitems|\.appledouble|@eadir|[.~]snapshot|lost\+found",
+    r"|\.temporaryitems|\.appledouble|@eadir|[.~]snapshot|lost\+found|dfsrprivate",
     re.IGNORECASE,
 )
 

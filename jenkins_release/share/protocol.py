@@ -36,6 +36,10 @@ class InUse(RemoteError):
     """Another process has it open exclusively."""
 
 
+class HiddenEntries(RemoteError):
+    """A folder is not empty, although the server lists nothing in it for this account."""
+
+
 class ShareFull(RemoteError):
     """The share has no space for the data. Not worth a retry: someone has to free some."""
 
@@ -61,12 +65,14 @@ class Entry:
         is_folder: Whether it is a folder.
         size: Bytes; 0 for a folder.
         modified: Seconds since the epoch, UTC, by the server's clock.
+        read_only: Whether it is marked read-only.
     """
 
     name: str
     is_folder: bool
     size: int
     modified: float
+    read_only: bool = False
 
 
 Listed = list[Entry] | RemoteError
@@ -234,7 +240,11 @@ class Share(Protocol):
         ...
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder with everything in it; it may be missing."""
+        """Remove a file, or a folder with everything in it; it may be missing, or marked read-only.
+
+        Raises:
+            HiddenEntries: A folder contains something that the server does not list for this account.
+        """
         ...
 
     def protect(self, path: str) -> bool:
@@ -250,6 +260,18 @@ class Share(Protocol):
 
     def free_space(self) -> int | None:
         """Bytes that the caller may still write, or None if the server does not say."""
+        ...
+
+    def held_files(self, path: str) -> Sequence[str]:
+        """Return the first files at or below a path that another process has open; none if unknown."""
+        ...
+
+    def lists_all(self) -> bool:
+        """Whether listings name everything that is there.
+
+        False if the server says that it leaves out what this account may not read. What is left out cannot be
+        created, renamed onto or removed, and can be found by its name.
+        """
         ...
 
     def lease(self, path: str, holder: str) -> AbstractContextManager[Lease]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteError
@@ -176,14 +176,29 @@ def rename_whole(share: Share, source: str, target: str) -> None:
     try:
         failure = retry_call(_rename, share, source, target, what=what, policy=_WHILE_HELD)
     except _RenameRefused as error:
+        message = error.message + _holding(share, source)
         if error.in_use:
-            raise
-        raise AccessRefused(error.message, hint=_HELD_HINT) from error.__cause__
+            raise InUse(message, hint=error.hint, retryable=True) from error.__cause__
+        raise AccessRefused(message, hint=_HELD_HINT) from error.__cause__
     if failure is None:
         return
     if not failure.retryable or present(share, source) or not present(share, target):
         raise failure
     _log.warning("%s was renamed to %s, but the answer was lost: %s", source, target, failure)
+
+
+def _holding(share: Share, path: str) -> str:
+    """Name the files that kept a folder or file from being renamed, as far as the server tells."""
+    try:
+        held = share.held_files(path)
+    except ReleaseError as error:
+        _log.debug("looking for who holds %s: %s", path, error)
+        return ""
+    return (
+        f"; another process has it open: {', '.join(shown_path(share, each) for each in held)}"
+        if held
+        else ""
+    )
 
 
 _HELD_HINT = (
@@ -210,6 +225,38 @@ def _rename(share: Share, source: str, target: str) -> RemoteError | None:
     except RemoteError as error:
         return error
     return None
+
+
+def existing(share: Share, paths: Sequence[str]) -> list[str]:
+    """Return those of many files that are there, whether this account may read them or not."""
+    found = []
+    for path, head in zip(paths, share.read_heads(paths), strict=True):
+        if isinstance(head, bytes | AccessRefused | InUse):
+            found.append(path)
+        elif not isinstance(head, PathNotFound):
+            raise head
+    return found
+
+
+def unlisted(share: Share, folder: str, names: Iterable[str]) -> list[str]:
+    """Return those of the names in a folder that exist, but are not listed for this account."""
+    if share.lists_all():
+        return []
+    there = existing(share, [f"{folder}/{name}".lstrip("/") for name in names])
+    if not there:
+        return []
+    # One that was added since the folder was listed is in the next listing.
+    listed = {entry.name for entry in share.list(folder)}
+    return [name for path in there if (name := path.rpartition("/")[2]) not in listed]
+
+
+def not_listed(share: Share, path: str) -> IntegrityError:
+    """Return the error for what :func:`unlisted` found: nothing may be decided without it."""
+    return IntegrityError(
+        f"{shown_path(share, path)} exists, but the server does not list it for this account",
+        hint="the server lists only what the account may read (access-based enumeration), and what is "
+        "missing may be a withdrawal: give the account the permission to read every file there",
+    )
 
 
 def present(share: Share, path: str) -> bool:

@@ -390,7 +390,8 @@ class TestNothingHalf:
             with watched_services(Moment("release_share.create exit", 1, fill)):
                 done = shipping.run("release", "publish", "8.1.0/42", "--releases", location)
             assert blocker.is_set()
-            fails(done, 5, "STATUS_DISK_FULL", "free some space")
+            told = ("STATUS_DISK_FULL", "bytes are free for this account", "the release needs ", "free some")
+            fails(done, 5, *told)
             from jenkins_release.share import open_share
 
             with open_share(

@@ -7,13 +7,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.sandbox.samba import SambaServer, SambaShare
-from jenkins_release.share import SmbShare
+from jenkins_release.share import PathNotFound, SmbShare
 from tests.fixtures.share import OpenSmb, StartSamba, Tap, starting
 
 SIZE = 9_000_001
@@ -102,7 +103,7 @@ class TestServers:
         assert "dialect 0x0202" in told[0]
         assert r"\\127.0.0.1\data" in told[0]
 
-    @pytest.mark.parametrize("allowed", ["512", "24", "2"])
+    @pytest.mark.parametrize("allowed", ["512", "128", "24", "2", "1"])
     def test_credits_are_never_overdrawn(
         self, start_samba: StartSamba, open_smb: OpenSmb, allowed: str
     ) -> None:
@@ -236,3 +237,39 @@ class TestCancelling:
         next(pieces)
         pieces.close()  # type: ignore[attr-defined]  # it is a generator
         assert b"".join(share.read("other")) == b"other"
+
+
+class TestCredits:
+    @pytest.mark.parametrize("allowed", ["128", "8", "2", "1"])
+    def test_everything_works_with_few(
+        self, start_samba: StartSamba, open_smb: OpenSmb, allowed: str
+    ) -> None:
+        """Transfers side by side, copies, compound messages: fewer at a time, down to one after another."""
+        server = start_samba(options={"smb2 max credits": allowed})
+        share, folder = open_smb(server), server.shares["data"].path
+        content = os.urandom(4_000_000)
+
+        def transfer(name: str) -> bytes:
+            with share.create(name, resumable=True) as writer:
+                writer.write(content)
+                assert share.copy_into(writer, "source")
+            return b"".join(share.read(name))
+
+        with share.lease("lock", "me") as lease:
+            with share.create("source") as writer:
+                writer.write(content)
+            with ThreadPoolExecutor(4) as pool:
+                assert all(data == content * 2 for data in pool.map(transfer, "abcd"))
+            lease.confirm()
+        for number in range(60):
+            (folder / f"folder {number}").mkdir()
+            (folder / f"folder {number}" / "file").write_bytes(b"%d" % number)
+        paths = [f"folder {number}" for number in range(60)]
+        heads = share.read_heads([f"{path}/file" for path in paths] + ["nothing"])
+        assert heads[:-1] == [b"%d" % number for number in range(60)]
+        assert isinstance(heads[-1], PathNotFound)
+        listings = share.list_each([*paths, "nothing"])
+        assert all([e.name for e in each] == ["file"] for each in listings[:-1] if isinstance(each, list))
+        assert isinstance(listings[-1], PathNotFound)
+        assert len(share.list("")) == 60 + 4 + 2
+        share.remove("folder 1")

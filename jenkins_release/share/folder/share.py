@@ -23,6 +23,7 @@ from jenkins_release.share.protocol import AHEAD, HEAD, Entry, Lease, Listed, Pa
 
 _log = logging.getLogger(__name__)
 _PIECE = 1024 * 1024
+_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 T = TypeVar("T")
 
 
@@ -188,6 +189,15 @@ class DirectoryShare:
             room = os.fstatvfs(folder)
         return room.f_bavail * room.f_frsize
 
+    def held_files(self, path: str) -> Sequence[str]:
+        """Return nothing: an open file does not keep anyone from renaming it here."""
+        check_below_root(path)
+        return []
+
+    def lists_all(self) -> bool:
+        """Return True: the kernel hides nothing, and does not tell what a mounted server does."""
+        return True
+
     def lease(self, path: str, holder: str) -> AbstractContextManager[Lease]:
         """Hold a lease on ``path`` for the length of the block, by ``flock``.
 
@@ -274,4 +284,5 @@ class DirectoryShare:
 
 def _entry(name: str, found: os.stat_result) -> Entry:
     regular = stat.S_ISREG(found.st_mode)
-    return Entry(name, stat.S_ISDIR(found.st_mode), found.st_size if regular else 0, found.st_mtime)
+    locked = regular and not found.st_mode & _WRITE
+    return Entry(name, stat.S_ISDIR(found.st_mode), found.st_size if regular else 0, found.st_mtime, locked)

@@ -30,7 +30,7 @@ from jenkins_release.share.smb.connection import (
     SmbConnection,
 )
 from jenkins_release.share.smb.errors import connection_survives, translate
-from jenkins_release.share.smb.files import list_folder
+from jenkins_release.share.smb.files import entry_of, list_folder
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ def read_heads(connection: SmbConnection, paths: Sequence[str]) -> list[bytes | 
         return bytes(body[start : start + length])
 
     post = partial(_post, connection, [read, close], SHARE_READ, A_FILE)
-    return _all(connection, "read", paths, post, take)
+    return _all(connection, "read", paths, post, take, partial(_head, connection))
 
 
 def list_folders(connection: SmbConnection, paths: Sequence[str]) -> list[list[Entry] | RemoteError]:
@@ -97,7 +97,8 @@ def list_folders(connection: SmbConnection, paths: Sequence[str]) -> list[list[E
 
     post = partial(_post, connection, [query, query, close], SHARE_ALL, A_FOLDER)
     found: list[list[Entry] | RemoteError] = []
-    for path, entries in zip(paths, _all(connection, "list", paths, post, take), strict=True):
+    alone = partial(_listed, connection)
+    for path, entries in zip(paths, _all(connection, "list", paths, post, take, alone), strict=True):
         # Two requests were not enough for all of its entries.
         found.append(_listed(connection, path) if entries is None else entries)
     return found
@@ -108,6 +109,23 @@ def _listed(connection: SmbConnection, path: str) -> list[Entry] | RemoteError:
         return [*list_folder(connection, path)]
     except IntegrityError as error:
         return RemoteError(error.message, hint=error.hint)
+    except RemoteError as error:
+        if not connection.alive:
+            raise
+        return error
+
+
+def _head(connection: SmbConnection, path: str) -> bytes | RemoteError:
+    try:
+        with (
+            connection.doing("read", path),
+            connection.opened(path, READ_DATA, share=SHARE_READ, options=A_FILE) as handle,
+        ):
+            return bytes(handle.read(0, HEAD)) if handle.end_of_file else b""
+    except RemoteError as error:
+        if not connection.alive:
+            raise
+        return error
 
 
 _NO_MORE = (NtStatus.STATUS_NO_MORE_FILES, NtStatus.STATUS_NO_SUCH_FILE)
@@ -119,6 +137,7 @@ def _all(
     paths: Sequence[str],
     post: Callable[[str], list[Any]],
     take: Callable[[Any, Sequence[Any]], T],
+    alone: Callable[[str], T | RemoteError],
 ) -> list[T | RemoteError]:
     found: list[T | RemoteError] = []
     under_way: deque[tuple[str, list[Any]]] = deque()
@@ -139,6 +158,10 @@ def _all(
     for path in paths:
         while under_way and not _room(connection, len(under_way)):
             settle()
+        if not under_way and not _room(connection, 0, spare=0):
+            # A server may grant a single credit, as one under load does: one request after another then.
+            found.append(alone(path))
+            continue
         with connection.doing(what, path):
             under_way.append((path, post(path)))
     while under_way:
@@ -146,8 +169,8 @@ def _all(
     return found
 
 
-def _room(connection: SmbConnection, under_way: int) -> bool:
-    return under_way < _DEPTH and connection.wire.available_credits() >= _CREDITS + _SPARE
+def _room(connection: SmbConnection, under_way: int, spare: int = _SPARE) -> bool:
+    return under_way < _DEPTH and connection.wire.available_credits() >= _CREDITS + spare
 
 
 def _post(
@@ -193,6 +216,5 @@ def _entries(data: bytes) -> Iterator[Entry]:
         following, _, written, size, attributes, length = _ENTRY.unpack_from(data, offset)
         start = offset + _ENTRY.size
         name = data[start : start + length].decode("utf-16-le")
-        is_folder = bool(attributes & FileAttributes.FILE_ATTRIBUTE_DIRECTORY)
-        yield Entry(name, is_folder, 0 if is_folder else size, (written // 10 - _EPOCH_US) / 1e6)
+        yield entry_of(name, attributes, size, (written // 10 - _EPOCH_US) / 1e6)
         offset += following

@@ -37,6 +37,8 @@ SHARE_ALL = SHARE_READ | ShareAccess.FILE_SHARE_WRITE | ShareAccess.FILE_SHARE_D
 OPEN = CreateDisposition.FILE_OPEN
 A_FOLDER = CreateOptions.FILE_DIRECTORY_FILE
 A_FILE = CreateOptions.FILE_NON_DIRECTORY_FILE
+_MARKED_CREDITS = 2
+"""Credits that the two requests of :meth:`SmbConnection.create_marked` use together."""
 
 
 class SmbConnection:
@@ -77,6 +79,11 @@ class SmbConnection:
     def alive(self) -> bool:
         """Whether the connection is up as far as this side knows."""
         return self.wire.alive
+
+    @property
+    def hides_names(self) -> bool:
+        """Whether the server said that it lists only what the account may read."""
+        return self.tree.tree_connect_id in self.wire.hiding_trees
 
     def drop(self, *, silent: bool = False) -> None:
         """Close the socket at once; the server closes every handle, or does so at the user's next login.
@@ -221,6 +228,8 @@ class SmbConnection:
             return self._create_marked(path, access)
 
     def _create_marked(self, path: str, access: int) -> Open:
+        if self.wire.available_credits() < _MARKED_CREDITS:
+            return self._create_and_mark(path, access)
         handle = Open(self.tree, self.wire_path(path, dfs=bool(self.tree.is_dfs_share)))
         create, created = handle.create(
             ImpersonationLevel.Impersonation,
@@ -248,6 +257,16 @@ class SmbConnection:
             except AccessDenied:
                 # The file exists now: only its mark is missing.
                 self.change(handle, deletion(deleted=True))
+        except BaseException as error:
+            self.close_after(handle, error)
+            raise
+        return handle
+
+    def _create_and_mark(self, path: str, access: int) -> Open:
+        # For a server that grants a single credit.
+        handle = self.open(path, access, share=0, disposition=CreateDisposition.FILE_CREATE)
+        try:
+            self.change(handle, deletion(deleted=True))
         except BaseException as error:
             self.close_after(handle, error)
             raise

@@ -86,39 +86,58 @@ class ServerCopy:
             with contextlib.suppress(SMBResponseException):
                 self._tree.disconnect()
 
-    def append_to(self, target: Open, at: int, offset: int, length: int | None) -> int | None:
+    def length(self, offset: int, length: int | None) -> int:
+        """Return how many bytes a range of the source has.
+
+        Args:
+            offset: First byte.
+            length: Bytes; None for all that follow.
+
+        Raises:
+            IntegrityError: The source has fewer.
+        """
+        size = int(self._opened.end_of_file)
+        wanted = max(0, size - offset) if length is None else length
+        if offset + wanted > size or offset > size:
+            raise too_short(self._source.path(self._path), offset, wanted, size)
+        return wanted
+
+    def append_to(self, target: Open, at: int, offset: int, length: int) -> int | None:
         """Copy a range into another open file of the same session.
 
         Args:
             target: The file, opened for writing.
             at: Where in it.
             offset: First byte of the source.
-            length: Bytes; None for all that follow.
+            length: Bytes, no more than :meth:`length` says.
 
         Returns:
             Bytes copied, None if the server does not support it.
 
         Raises:
-            IntegrityError: The source has fewer bytes.
             SMBException: The server copied less than it was told to, or failed.
         """
-        source = self._handle
-        if source is None:
-            raise SMBException("the source of a copy is not open")
-        size = int(source.end_of_file)
-        wanted = max(0, size - offset) if length is None else length
-        if offset + wanted > size or offset > size:
-            raise too_short(self._source.path(self._path), offset, wanted, size)
         done = 0
         try:
-            key = self._resume_key(source)
-            while done < wanted:
-                done += self._step(target, key, offset + done, at + done, wanted - done)
+            key = self._resume_key(self._opened)
+            while done < length:
+                done += self._step(target, key, offset + done, at + done, length - done)
         except SMBResponseException as error:
             if error.status in _NOT_OFFERED and not done:
                 return None
             raise
         return done
+
+    @property
+    def version(self) -> str:
+        """What shows whether the source is still the same when it is opened again."""
+        return f"{self._opened.end_of_file} bytes of {self._opened.last_write_time}"
+
+    @property
+    def _opened(self) -> Open:
+        if self._handle is None:
+            raise SMBException("the source of a copy is not open")
+        return self._handle
 
     def _resume_key(self, source: Open) -> bytes:
         answer = SMB2SrvRequestResumeKey()

@@ -74,7 +74,10 @@ _NO_NTLM = (
     "address, and log in with an account of the domain"
 )
 _NO_ACCESS = "give the user the permission, on the share and on the folder, or use another user"
-_BUSY = "another process has it open: try again when it is closed"
+_BUSY = (
+    "another process has it open, such as a viewer or a virus scanner: try again when it is closed; the "
+    "server tells whose it is ('Open Files' of Windows, 'smbstatus --locks' of Samba)"
+)
 _AGAIN = "the server is busy or restarting: try again"
 _VETOED = (
     "Samba refuses and hides names that match 'veto files' in its smb.conf: change the list so that it "

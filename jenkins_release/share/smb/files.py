@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from smbprotocol.exceptions import (
     AccessDenied,
     CannotDelete,
     DirectoryNotEmpty,
+    FileIsADirectory,
     NoMoreFiles,
     NoSuchFile,
     NotSupported,
     ObjectNameNotFound,
     ObjectPathNotFound,
+    SharingViolation,
+    SMBResponseException,
 )
 from smbprotocol.file_info import (
     FileAttributes,
@@ -22,10 +24,11 @@ from smbprotocol.file_info import (
     FileInformationClass,
     FileRenameInformation,
 )
+from smbprotocol.header import NtStatus
 from smbprotocol.open import CreateDisposition, CreateOptions, FilePipePrinterAccessMask
 
 from jenkins_release.share.checks import check_listed
-from jenkins_release.share.protocol import Entry, PathNotFound
+from jenkins_release.share.protocol import AccessRefused, Entry, HiddenEntries, PathNotFound
 from jenkins_release.share.smb.connection import (
     A_FILE,
     A_FOLDER,
@@ -36,11 +39,14 @@ from jenkins_release.share.smb.connection import (
     SmbConnection,
     deletion,
 )
-from jenkins_release.share.smb.errors import refused_name
+from jenkins_release.share.smb.errors import connection_survives, refused_name, status_text
 
 _LISTING = 1024 * 1024
 """Size of an answer with folder entries, so that a typical folder takes one query."""
 _CREDIT_SIZE = 65536
+_MOST_HELD = 5
+_MOST_ASKED = 1000
+"""Maximum files and folders that are asked for in :func:`held_files`."""
 _ITSELF = CreateOptions.FILE_OPEN_REPARSE_POINT
 """Open a link itself, not its target."""
 
@@ -67,10 +73,11 @@ def list_folder(connection: SmbConnection, path: str, *, bounded: bool = True) -
                 if name not in {".", ".."}:
                     attributes = row["file_attributes"].get_value()
                     size = row["end_of_file"].get_value()
-                    found.append(_entry(name, attributes, size, row["last_write_time"].get_value()))
+                    written = row["last_write_time"].get_value().timestamp()
+                    found.append(entry_of(name, attributes, size, written))
             if bounded:
                 check_listed(connection.shown.path(path), len(found))
-    return sorted(found, key=lambda entry: entry.name)
+    return sorted(found, key=lambda each: each.name)
 
 
 def describe(connection: SmbConnection, path: str) -> Entry:
@@ -78,7 +85,8 @@ def describe(connection: SmbConnection, path: str) -> Entry:
     # An open for attributes only is never refused because of another exclusive open.
     with connection.doing("find", path), connection.opened(path, READ_ATTRIBUTES) as handle:
         name = path.rpartition("/")[2]
-        return _entry(name, handle.file_attributes, handle.end_of_file, handle.last_write_time)
+        written = handle.last_write_time.timestamp()
+        return entry_of(name, handle.file_attributes, handle.end_of_file, written)
 
 
 def make_folder(connection: SmbConnection, names: Sequence[str]) -> None:
@@ -115,20 +123,26 @@ def rename(connection: SmbConnection, source: str, target: str) -> None:
 
 
 def remove(connection: SmbConnection, path: str) -> None:
-    """Remove a file, or a folder with everything in it; it may be missing."""
+    """Remove a file, or a folder with everything in it; it may be missing, or marked read-only.
+
+    Raises:
+        HiddenEntries: A folder is not empty, but the server lists nothing in it.
+    """
     # Not recursive: a foreign folder may be deeper than Python's stack.
     todo = [(path, False)]
     while todo:
         here, emptied = todo.pop()
         if _removed(connection, here):
             continue
+        inside = list_folder(connection, here, bounded=False)
         if emptied:
+            if not inside:
+                raise _hidden_entries(connection, here)
             with connection.doing("remove", here):
                 # Someone added something in between; the server's own error says so.
                 raise DirectoryNotEmpty()
         todo.append((here, True))
-        inside = list_folder(connection, here, bounded=False)
-        todo.extend((f"{here}/{entry.name}", False) for entry in inside)
+        todo.extend((f"{here}/{each.name}", False) for each in inside)
 
 
 def _removed(connection: SmbConnection, path: str) -> bool:
@@ -136,19 +150,47 @@ def _removed(connection: SmbConnection, path: str) -> bool:
     with connection.doing("remove", path):
         try:
             return not _delete(connection, path)
-        except CannotDelete:
-            # Read-only protects it from others, but not from its owner.
-            _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_NORMAL)
-            return not _delete(connection, path)
+        except (CannotDelete, AccessDenied):
+            # Read-only protects it from others and from slips, but not from a removal that was asked for.
+            if not _is_marked(connection, path):
+                raise
         except (ObjectNameNotFound, ObjectPathNotFound):
             return True
+        clear_mark(connection, path)
+        return not _delete(connection, path)
+
+
+def _hidden_entries(connection: SmbConnection, path: str) -> HiddenEntries:
+    return HiddenEntries(
+        f"cannot remove {connection.shown.path(path)}: it is not empty, but the server lists nothing in it "
+        f"for this account: {status_text(NtStatus.STATUS_DIRECTORY_NOT_EMPTY)}",
+        hint="the server hides what the account may not read (access-based enumeration; 'hide unreadable' "
+        "and 'veto files' of Samba): let the account read and delete in that folder, or have someone remove "
+        "it who sees everything",
+    )
+
+
+def clear_mark(connection: SmbConnection, path: str) -> None:
+    """Clear the attribute ``read-only`` of a file or folder; of a link, not of its target.
+
+    Raises:
+        AccessRefused: The account may not.
+    """
+    try:
+        _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_NORMAL, _ITSELF)
+    except AccessDenied as error:
+        raise AccessRefused(
+            f"{connection.shown.path(path)} is marked read-only, and this account may not change that: "
+            f"{status_text(error.status)}",
+            hint="clear the mark with an account that may, or let this one write attributes",
+        ) from error
 
 
 def protect(connection: SmbConnection, path: str) -> bool:
     """Set a file's attribute ``read-only`` (MS-FSCC section 2.6); False if the server refuses."""
     with connection.doing("protect", path):
         try:
-            _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_READONLY)
+            _set_attributes(connection, path, FileAttributes.FILE_ATTRIBUTE_READONLY, A_FILE)
         except (AccessDenied, NotSupported):
             return False
     return True
@@ -162,15 +204,43 @@ def free_space(connection: SmbConnection) -> int:
         return int(info["caller_available_units"].get_value() * unit)
 
 
+def held_files(connection: SmbConnection, path: str) -> list[str]:
+    """Return the files at or below a path that another handle keeps from being opened exclusively.
+
+    At most :data:`_MOST_HELD`, of the first files that a walk finds; what cannot be opened for another reason
+    is passed over.
+    """
+    found: list[str] = []
+    todo, left = [path], _MOST_ASKED
+    while todo and left and len(found) < _MOST_HELD:
+        here = todo.pop()
+        left -= 1
+        with connection.doing("look for who holds", here):
+            try:
+                with connection.opened(here, READ_DATA, share=0, options=A_FILE):
+                    continue
+            except FileIsADirectory:
+                pass
+            except SharingViolation:
+                found.append(here)
+                continue
+            except SMBResponseException as error:
+                if not connection_survives(error):
+                    raise
+                continue
+        todo.extend(f"{here}/{each.name}" for each in reversed(list_folder(connection, here)))
+    return found
+
+
 def is_renamed(connection: SmbConnection, source: str, target: str) -> bool:
     """Whether a rename whose answer was lost was done."""
     return not is_there(connection, source) and is_there(connection, target)
 
 
 def is_protected(connection: SmbConnection, path: str) -> bool:
-    """Whether a file has the attribute ``read-only``."""
-    with connection.doing("find", path), connection.opened(path, READ_ATTRIBUTES) as handle:
-        return bool(handle.file_attributes & FileAttributes.FILE_ATTRIBUTE_READONLY)
+    """Whether a file or folder has the attribute ``read-only``."""
+    with connection.doing("find", path):
+        return _is_marked(connection, path)
 
 
 def is_there(connection: SmbConnection, path: str) -> bool:
@@ -185,6 +255,11 @@ def is_folder(connection: SmbConnection, path: str) -> bool:
         return describe(connection, path).is_folder
     except PathNotFound:
         return False
+
+
+def _is_marked(connection: SmbConnection, path: str) -> bool:
+    with connection.opened(path, READ_ATTRIBUTES, options=_ITSELF) as handle:
+        return bool(handle.file_attributes & FileAttributes.FILE_ATTRIBUTE_READONLY)
 
 
 def _is_there(connection: SmbConnection, path: str) -> bool:
@@ -212,15 +287,17 @@ def _delete(connection: SmbConnection, path: str) -> bool:
     return False
 
 
-def _set_attributes(connection: SmbConnection, path: str, attributes: int) -> None:
+def _set_attributes(connection: SmbConnection, path: str, attributes: int, options: int) -> None:
     # Times of 0 stay as they are (MS-FSCC section 2.4.7).
     info = FileBasicInformation()
     info["file_attributes"] = attributes
     access = FilePipePrinterAccessMask.FILE_WRITE_ATTRIBUTES | READ_ATTRIBUTES
-    with connection.opened(path, access, options=A_FILE) as handle:
+    with connection.opened(path, access, options=options) as handle:
         connection.change(handle, info)
 
 
-def _entry(name: str, attributes: int, size: int, modified: datetime) -> Entry:
+def entry_of(name: str, attributes: int, size: int, modified_s: float) -> Entry:
+    """Return an entry of a folder from what the server says about it (MS-FSCC section 2.6)."""
     is_folder = bool(attributes & FileAttributes.FILE_ATTRIBUTE_DIRECTORY)
-    return Entry(name, is_folder, 0 if is_folder else size, modified.timestamp())
+    read_only = bool(attributes & FileAttributes.FILE_ATTRIBUTE_READONLY)
+    return Entry(name, is_folder, 0 if is_folder else size, modified_s, read_only)

@@ -86,7 +86,7 @@ class PackedLane(Lane):
     def _post(self, command: int, request: Done, body: bytes, payload: memoryview | None) -> None:
         wanted = self.wanted(request.size)
         cost = charge(request.size) if self._wire.supports_multi_credit else 0
-        number = self._wire.reserve(cost, SPARE)
+        number = self._wire.reserve(cost, SPARE if len(self) else 0)
         if number is None:
             raise SMBException(f"a request of {request.size} bytes has not the {cost} credits it needs")
         header = smb_messages.request_header(

@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 
-from smbprotocol.exceptions import SharingViolation
+from smbprotocol.exceptions import AccessDenied, SharingViolation
 from smbprotocol.file_info import FileEndOfFileInformation
 from smbprotocol.open import CreateDisposition, Open
 
@@ -26,6 +26,7 @@ from jenkins_release.base.errors import LeaseHeld, ReleaseError, RemoteError
 from jenkins_release.base.retry import RetryPolicy, retry_call
 from jenkins_release.base.waits import stopping
 from jenkins_release.share.checks import holder_line
+from jenkins_release.share.protocol import AccessRefused, PathNotFound
 from jenkins_release.share.smb.connection import (
     A_FILE,
     READ_DATA,
@@ -34,7 +35,8 @@ from jenkins_release.share.smb.connection import (
     WRITE_DATA,
     SmbConnection,
 )
-from jenkins_release.share.smb.errors import FOREIGN, AnswerLost
+from jenkins_release.share.smb.errors import FOREIGN, AnswerLost, status_text
+from jenkins_release.share.smb.files import clear_mark, is_protected
 from jenkins_release.share.smb.pool import Slot
 
 _log = logging.getLogger(__name__)
@@ -173,14 +175,11 @@ def _take(connection: SmbConnection, path: str, mark: bytes) -> Open:
 
 def _open(connection: SmbConnection, path: str) -> Open:
     try:
-        # Overwriting empties the file in the same step, so the line of an earlier holder is never read.
-        return connection.open(
-            path,
-            READ_DATA | WRITE_DATA,
-            share=SHARE_READ,
-            disposition=CreateDisposition.FILE_OVERWRITE_IF,
-            options=A_FILE,
-        )
+        try:
+            return _overwrite(connection, path)
+        except AccessDenied as error:
+            _make_writable(connection, path, error)
+            return _overwrite(connection, path)
     except SharingViolation as error:
         # Behind DFS, each target has leases of its own.
         on = "" if connection.target == connection.shown else f" (target {connection.target})"
@@ -188,6 +187,34 @@ def _open(connection: SmbConnection, path: str) -> Open:
             f"the lease on {connection.shown.path(path)}{on} is held by {_holder(connection, path)}",
             hint="wait until it is done; the server frees the lease when the holder's process ends",
         ) from error
+
+
+def _overwrite(connection: SmbConnection, path: str) -> Open:
+    # Overwriting empties the file in the same step, so the line of an earlier holder is never read.
+    return connection.open(
+        path,
+        READ_DATA | WRITE_DATA,
+        share=SHARE_READ,
+        disposition=CreateDisposition.FILE_OVERWRITE_IF,
+        options=A_FILE,
+    )
+
+
+def _make_writable(connection: SmbConnection, path: str, error: AccessDenied) -> None:
+    """Clear the mark ``read-only`` of a lock file, which protects nothing; or say why it is refused."""
+    try:
+        marked = is_protected(connection, path)
+    except PathNotFound:
+        raise error from None
+    where = connection.shown.path(path)
+    if not marked:
+        raise AccessRefused(
+            f"cannot take the lease on {where}: the lock file exists, and this account may not write to it: "
+            f"{status_text(error.status)}",
+            hint="every account that runs commands needs the permission to modify the files in that folder",
+        ) from error
+    clear_mark(connection, path)
+    _log.warning("the lock file %s was marked read-only, and is not any more", where)
 
 
 def _holder(connection: SmbConnection, path: str) -> str:

@@ -47,6 +47,7 @@ class Resumption:
         self._sleep = sleep
         self._clock = clock
         self._position = -1
+        self._handed = 0
         self._fruitless = 0
         self._since = 0.0
         self._end_since: float | None = None
@@ -55,13 +56,15 @@ class Resumption:
         """Note that every byte was handed over: from now on the time counts, not only since a break."""
         self._end_since = self._clock()
 
-    def go_on(self, error: ReleaseError, position: int, reopen: Callable[[], T]) -> T:
+    def go_on(self, error: ReleaseError, position: int, reopen: Callable[[], T], handed: int = 0) -> T:
         """Make a new connection after a break, and return what ``reopen`` returns.
 
         Args:
             error: The break.
             position: Bytes that are done; -1 if not even the file is known to be there.
             reopen: Connects and opens the file again.
+            handed: Bytes that the caller has handed over. More than at the break before is progress too: only
+                a few can be under way, and nobody may have read yet that they were confirmed.
 
         Raises:
             ReleaseError: The break itself if it is not worth another attempt, or the last failure; not
@@ -69,10 +72,10 @@ class Resumption:
         """
         if not error.retryable:
             raise error
-        if position > self._position or not self._fruitless:
+        if position > self._position or handed > self._handed or not self._fruitless:
             self._fruitless, self._since = 0, self._end_since or self._clock()
         self._fruitless += 1
-        self._position = max(self._position, position)
+        self._position, self._handed = max(self._position, position), max(self._handed, handed)
         policy, left = self._policy, self._since + self._policy.deadline_s - self._clock()
         attempts = policy.attempts
         if left <= 0 or (attempts is not None and self._fruitless >= attempts):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 from jenkins_release.base.errors import ConfigurationError, ReleaseError, RemoteError
 from jenkins_release.base.names import check_path
-from jenkins_release.base.retry import RetryPolicy
+from jenkins_release.base.retry import RetryPolicy, retry_call
 from jenkins_release.base.waits import LEAST_RATE, pause
 from jenkins_release.share.checks import check_below_root, check_range
 from jenkins_release.share.protocol import AHEAD, Entry, Lease, Listed, Writer
@@ -38,6 +39,10 @@ T = TypeVar("T")
 _LAST_S = 3.0
 """Longest wait for each answer of a server whose lost sessions are ended at the end, in seconds."""
 _STAYS = "the work began on this DFS target, and goes on there: what was written may not be on another one"
+_AWAY_S = 120.0
+"""Longest wait for a server that was reached before and cannot be reached now, in seconds."""
+_AWAY_STEP_S = 5.0
+"""Longest wait between two attempts to reach it, in seconds."""
 _AUTH = ("negotiate", "ntlm", "kerberos")
 
 
@@ -48,8 +53,9 @@ class SmbShare:
     a transfer or a lease until its block ends. So one object serves several threads, and a transfer
     whose connection breaks does not end a lease. Connections are reused; one that failed is dropped,
     and the next operation makes a new one, which ends the sessions of those that failed. Nothing is tried
-    twice here, except that a transfer goes on after a break where ``resume`` says so, and that a change
-    whose answer was lost is looked up, and asked for once more if it was not done.
+    twice here, except that a transfer goes on after a break where ``resume`` says so, that a server which was
+    reached before has two minutes to come back, and that a change whose answer was lost is looked up, and
+    asked for once more if it was not done.
 
     Args:
         address: Where the share is; ``address.folder`` is the root.
@@ -66,7 +72,7 @@ class SmbShare:
         domain_controller: Who is asked for the servers of a domain-based DFS root; empty to find one through
             DNS.
         resume: How long to insist after a break in the middle of a file that can go on: any that is
-            read, and those created as resumable. None raises the break.
+            read, and those created as resumable. None raises the break, and waits for no server.
         sleep: Waits the given number of seconds.
 
     Raises:
@@ -120,6 +126,7 @@ class SmbShare:
         self._sleep = sleep
         self._target: SmbAddress | None = None
         self._stay_on: SmbAddress | None = None
+        self._away_since: float | None = None
         self._lost = LostSessions()
         self._access = Access(login, self._lost)
         self._pool = SmbPool(self._connect)
@@ -248,6 +255,17 @@ class SmbShare:
         with self._pool.borrow() as connection:
             return smb_files.free_space(connection)
 
+    def held_files(self, path: str) -> Sequence[str]:
+        """Return the first few files at or below a path that cannot be opened exclusively."""
+        check_below_root(path)
+        with self._pool.borrow() as connection:
+            return smb_files.held_files(connection, path)
+
+    def lists_all(self) -> bool:
+        """Whether the share has no access-based enumeration (MS-SMB2 section 2.2.10)."""
+        with self._pool.borrow() as connection:
+            return not connection.hides_names
+
     def lease(self, path: str, holder: str) -> AbstractContextManager[Lease]:
         """Hold a lease on ``path`` for the length of the block, on a connection of its own.
 
@@ -286,6 +304,33 @@ class SmbShare:
                 return True
 
     def _connect(self) -> SmbConnection:
+        """Connect; wait for a server that was reached before, and cannot be now: it may be restarting."""
+        if self._resume is None or self._target is None:
+            return self._log_in()
+        # One limit for all that wait for the server, and for all attempts of each.
+        self._away_since = self._away_since or time.monotonic()
+        end = self._away_since + min(_AWAY_S, self._resume.deadline_s)
+        policy = replace(
+            self._resume,
+            attempts=None,
+            deadline_s=max(0.0, end - time.monotonic()),
+            max_wait_s=min(_AWAY_STEP_S, self._resume.max_wait_s),
+            setting="",
+        )
+        found = retry_call(self._reach, what=f"reach {self.name} again", policy=policy, sleep=self._sleep)
+        if isinstance(found, AnswerLost):
+            raise found
+        self._away_since = None
+        return found
+
+    def _reach(self) -> SmbConnection | AnswerLost:
+        try:
+            return self._log_in()
+        except AnswerLost as error:
+            # It is there, and does not answer: an attempt of whoever wants the connection.
+            return error
+
+    def _log_in(self) -> SmbConnection:
         """Return a new connection: to the same target once something was changed there.
 
         Another target of a DFS path has the change later, or never.

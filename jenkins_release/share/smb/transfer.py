@@ -69,11 +69,14 @@ class Lane(abc.ABC):
         if len(self) >= DEPTH:
             return 0
         size = min(length, self.piece)
-        credit = max(0, self._connection.wire.available_credits() - SPARE)
+        granted = self._connection.wire.available_credits()
+        credit = max(0, granted - SPARE)
         if charge(size) <= credit:
             return size
         if len(self):
             return 0
+        # A server under load may grant a single one.
+        credit = credit or granted
         if credit == 0:
             raise SMBException("the server grants no credits, nothing more can be sent")
         return min(size, credit * _CREDIT_SIZE)

@@ -17,6 +17,7 @@ from typing import Any
 from smbprotocol.exceptions import AccessDenied, SMBException, SMBResponseException
 from smbprotocol.header import Commands, NtStatus, Smb2Flags
 from smbprotocol.session import SMB2SessionSetupRequest
+from smbprotocol.tree import ShareFlags, SMB2TreeConnectResponse
 
 from jenkins_release.base.waits import LEAST_RATE, Wait, process_waits
 from jenkins_release.share.smb.errors import FOREIGN, SESSION_EXPIRED
@@ -58,6 +59,7 @@ class SmbWire(BulkConnection):
     Attributes:
         replaces: Session of a lost connection, which the server ends at the next login here; 0 for none.
         renew: Logs in again to a session that has expired (MS-SMB2 section 3.2.4.2.3); None before a login.
+        hiding_trees: Ids of the connected shares of which the server lists only what the account may read.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class SmbWire(BulkConnection):
         super().__init__(uuid.uuid4(), server, port, timeout_s, least_rate)
         self.replaces = 0
         self.renew: Callable[[int], None] | None = None
+        self.hiding_trees: set[int] = set()
 
     def dial(self) -> None:
         """Connect and negotiate; raises what smbprotocol raises, or ``TimeoutError``."""
@@ -136,7 +139,17 @@ class SmbWire(BulkConnection):
 
     def _take(self, request: Any, limit_s: float, *, wait: bool) -> Any:
         self.await_answer(request, limit_s, wait=wait)
-        return super().receive(request, wait=wait, timeout=limit_s, resolve_symlinks=False)
+        answer = super().receive(request, wait=wait, timeout=limit_s, resolve_symlinks=False)
+        if answer["command"].get_value() == Commands.SMB2_TREE_CONNECT:
+            self._note_tree(answer)
+        return answer
+
+    def _note_tree(self, answer: Any) -> None:
+        # smbprotocol keeps the capabilities of a share, but not its flags.
+        tree = SMB2TreeConnectResponse()
+        tree.unpack(answer["data"].get_value())
+        if tree["share_flags"].has_flag(ShareFlags.SMB2_SHAREFLAG_ACCESS_BASED_DIRECTORY_ENUM):
+            self.hiding_trees.add(answer["tree_id"].get_value())
 
     def may_refuse_altered(self, session_id: int) -> bool:
         """Whether "access denied" may mean that a request was changed on its way.

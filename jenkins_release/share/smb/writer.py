@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 from isal import isal_zlib
-from smbprotocol.exceptions import DeletePending, ObjectNameCollision
+from smbprotocol.exceptions import DeletePending, ObjectNameCollision, SMBException
 from smbprotocol.file_info import FileStandardInformation
 from smbprotocol.open import CreateDisposition, Open
 
 from jenkins_release.base.errors import IntegrityError, ReleaseError
-from jenkins_release.share.protocol import Finished, PathExists
+from jenkins_release.share.protocol import Finished, PathExists, ShareFull
 from jenkins_release.share.smb.address import SmbAddress
 from jenkins_release.share.smb.connection import (
     A_FILE,
@@ -29,13 +31,15 @@ from jenkins_release.share.smb.errors import (
     status_text,
     translate,
 )
-from jenkins_release.share.smb.files import describe, remove
+from jenkins_release.share.smb.files import describe, free_space, remove
 from jenkins_release.share.smb.lanes import open_lane
 from jenkins_release.share.smb.pool import Slot
 from jenkins_release.share.smb.resume import Resumption
-from jenkins_release.share.smb.transfer import Confirmed, FileUpload, Lane, download
+from jenkins_release.share.smb.transfer import PIECE, Confirmed, FileUpload, Lane, download
 
 _log = logging.getLogger(__name__)
+_COPIED = 256 * 1024 * 1024
+"""Bytes that the server copies at a time into a resumable file: at most these are copied again."""
 _ACCESS = WRITE_DATA | READ_ATTRIBUTES | DELETE
 
 
@@ -75,7 +79,7 @@ class SmbWriter(Finished):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append ``data``; the buffer may be reused when the call returns."""
         view = memoryview(data).cast("B")
-        with self._connection.doing("write", self._path):
+        with self._doing("write"):
             self._upload.write(view)
         self._count += len(view)
 
@@ -98,23 +102,71 @@ class SmbWriter(Finished):
         here = self._connection.target
         if (source.server.lower(), source.port) != (here.server.lower(), here.port):
             return False
+        begun, version = self._count, ""
         while True:
-            connection = self._connection
-            with connection.doing("copy into", self._path):
+            with self._doing("copy into"):
                 try:
                     self._upload.settle()
-                    with ServerCopy(connection, source, path) as copy:
-                        copied = copy.append_to(self._upload.handle, self._upload.offset, offset, length)
-                    if copied is None:
-                        return False
-                    if self._resumption is not None:
-                        self._flush()
-                    self._upload.skip(copied)
-                    self._count += copied
-                    return True
+                    with ServerCopy(self._connection, source, path) as copy:
+                        if version and copy.version != version:
+                            raise IntegrityError(
+                                f"{source.path(path)} was changed while it was copied: it had {version}, now "
+                                f"{copy.version}",
+                                hint="find out who writes to the share; what was copied is discarded",
+                            )
+                        version = copy.version
+                        return self._copy(copy, begun, offset, copy.length(offset, length))
                 except FOREIGN as error:
-                    # Again from the beginning of the range: copying is cheap.
+                    # Again from the last part that is on the server's disk.
                     self._upload.restore(error)
+
+    def _copy(self, copy: ServerCopy, begun: int, offset: int, length: int) -> bool:
+        """Append what is missing of a range; what is copied is counted.
+
+        Args:
+            copy: The source.
+            begun: How many bytes were written before the first of the range.
+            offset: The first byte of the range in the source.
+            length: Its bytes.
+        """
+        step = _COPIED if self._resumption is not None else length
+        while (done := self._count - begun) < length:
+            part = min(step, length - done)
+            copied = copy.append_to(self._upload.handle, self._upload.offset, offset + done, part)
+            if copied is None:
+                if not done:
+                    return False
+                raise SMBException(f"the server copied {done} bytes, and copies no more")
+            if self._resumption is not None:
+                self._flush()
+            self._upload.skip(copied)
+            self._count += copied
+        return True
+
+    @contextlib.contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        """Translate failures in the block; if there is no room, say how much was written."""
+        try:
+            with self._connection.doing(what, self._path):
+                yield
+        except ShareFull as error:
+            raise self._full(error) from error.__cause__
+
+    def _full(self, error: ShareFull) -> ShareFull:
+        message = f"{error.message}, after {self._upload.confirmed().size} bytes of it"
+        try:
+            # Requests that are under way would mix with the question.
+            self._upload.abandon()
+            free = free_space(self._connection)
+        except (ReleaseError, *FOREIGN) as another:
+            _log.debug("asking how much is free: %s", another)
+            return ShareFull(message, hint=error.hint)
+        hint = error.hint
+        if free >= PIECE:
+            hint = (
+                f"that leaves room, so it is a quota that is used up, of a folder or of the account: {hint}"
+            )
+        return ShareFull(f"{message}; the server says that {free} bytes are free for this account", hint=hint)
 
     def _create(self) -> Open:
         connection, path = self._connection, self._path
@@ -158,8 +210,7 @@ class SmbWriter(Finished):
         if self._resumption is not None:
             self._resumption.at_end()
         while True:
-            connection = self._connection
-            with connection.doing("finish", self._path):
+            with self._doing("finish"):
                 try:
                     acknowledged = self._upload.settle()
                     self._flush()
@@ -204,7 +255,7 @@ class SmbWriter(Finished):
         if self._resumption is None or connection_survives(error):
             raise error
         broken = translate(error, "write", self._connection.shown.path(self._path))
-        return self._resumption.go_on(broken, confirmed.size, lambda: self._reopen(confirmed))
+        return self._resumption.go_on(broken, confirmed.size, lambda: self._reopen(confirmed), self._count)
 
     def _reopen(self, confirmed: Confirmed) -> tuple[Lane, Open]:
         connection = self._slot.renew()

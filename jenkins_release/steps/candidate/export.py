@@ -150,7 +150,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             hint="all patterns of [[installers]] are optional and match nothing",
         )
     area = services.candidates
-    _check_space(wanted, picked, services)
+    needed = _check_space(wanted, picked, services)
     local = tuple(image.local for image in wanted)
     if request.dry_run:
         if area.exists(ref):
@@ -204,7 +204,11 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             staging.commit()
         return made[manifest]
 
-    record, reused, head = services.retry(f"export {ref}", attempt)
+    try:
+        record, reused, head = services.retry(f"export {ref}", attempt)
+    except ShareFull as error:
+        error.hint = f"the candidate needs at least {needed} bytes: {error.hint}"
+        raise
     total = sum(file.size for file in record.files)
     return ExportReport(
         record,
@@ -252,8 +256,8 @@ def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_W
     return wanted
 
 
-def _check_space(wanted: Sequence[_Wanted], picked: Sequence[PickedFile], services: Services) -> None:
-    """Refuse before the transfer if the share certainly has too little space.
+def _check_space(wanted: Sequence[_Wanted], picked: Sequence[PickedFile], services: Services) -> int:
+    """Refuse before the transfer if the share certainly has too little space; return the bytes that it needs.
 
     Shared layers are in an archive once, so a single archive needs at least the size of the largest image;
     archives per image need the sum.
@@ -266,8 +270,9 @@ def _check_space(wanted: Sequence[_Wanted], picked: Sequence[PickedFile], servic
     if free is not None and free < needed:
         raise ShareFull(
             f"the candidate needs at least {needed} bytes, but {services.share.name} has {free} free",
-            hint="free some space on the share; nothing was written",
+            hint="free some space on the share, or ask for a larger volume or quota; nothing was written",
         )
+    return needed
 
 
 def _write_archives(

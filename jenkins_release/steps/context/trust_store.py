@@ -109,13 +109,15 @@ class ShareTrustStore:
     def read(self) -> dict[int, bytes]:
         """See :class:`TrustStore`."""
         from jenkins_release.share.protocol import PathNotFound
-        from jenkins_release.share.staging import read_bounded
+        from jenkins_release.share.staging import not_listed, read_bounded, unlisted
 
         try:
             names = [entry.name for entry in self._share.list(self._folder) if not entry.is_folder]
         except PathNotFound:
             return {}
         numbers = _bounded([number for name in names if (number := version_number(name))], self.name)
+        if hidden := unlisted(self._share, self._folder, [file_name(max(numbers, default=0) + 1)]):
+            raise not_listed(self._share, self._path(hidden[0]))
         return {number: read_bounded(self._share, self._path(file_name(number))) for number in numbers}
 
     def write(self, number: int, data: bytes) -> None:

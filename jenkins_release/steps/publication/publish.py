@@ -241,9 +241,13 @@ def _publish(
         if found is not None and (mine := made.get(found.data)):
             _log.warning("%s is already visible: only the answer was lost", area.shown(version))
             return mine
-        _check_space(sources, area, services)
+        needed = _check_space(sources, area, services)
         with area.stage(version) as staging:
-            copied = sum(copy_file(source, opened, staging, services) for source in sources)
+            try:
+                copied = sum(copy_file(source, opened, staging, services) for source in sources)
+            except ShareFull as error:
+                error.hint = f"the release needs {needed} bytes: {error.hint}"
+                raise
             # Nothing is visible yet, so a revocation or a withdrawal during the copy still counts.
             services.refresh_trust()
             opened = reopen(opened)
@@ -307,14 +311,15 @@ def _look_again(made: FoundRelease, area: ReleaseArea, services: Services) -> No
     )
 
 
-def _check_space(sources: Sequence[SourceFile], area: ReleaseArea, services: Services) -> None:
+def _check_space(sources: Sequence[SourceFile], area: ReleaseArea, services: Services) -> int:
     needed = sum(source.record.size for source in sources)
     free = services.retry("ask for free space", area.share.free_space)
     if free is not None and free < needed:
         raise ShareFull(
             f"the release needs {needed} bytes, but {area.share.name} has {free} free",
-            hint="free some space on the share; nothing was published",
+            hint="free some space on the share, or ask for a larger volume or quota; nothing was published",
         )
+    return needed
 
 
 def _record(opened: OpenCandidate, sources: Sequence[SourceFile], services: Services) -> PublishedRelease:
