@@ -14,8 +14,14 @@ from tests.docs.pages import ROOT, table
 TROUBLE = ROOT / "docs" / "troubleshooting.md"
 MANAGER = ROOT / "docs" / "release-manager.md"
 GATE = ROOT / "docs" / "gate.md"
+SHARES = ROOT / "docs" / "company-shares.md"
 _EXPLAINED = [
     *(cells[0] for cells in table(TROUBLE, "message", "cause", "cure")),
+    *(cells[2] for cells in table(SHARES, "what the share does")),
+    *(cells[2] for cells in table(SHARES, "what the share has")),
+    *(cells[2] for cells in table(SHARES, "what others do")),
+    *(cells[2] for cells in table(SHARES, "what the network does")),
+    *(cells[2] for cells in table(SHARES, "when", "what happens")),
     *(cells[0] for cells in table(MANAGER, "reason", "what to do")),
     *(cells[2] for cells in table(GATE, "condition", "policy", "refusal")),
     *(cells[1] for cells in table(MANAGER, "status", "message", "what to do")),
