@@ -16,6 +16,7 @@ import pytest
 
 from jenkins_release.sandbox.front.server import EcrServer
 from tests.faults.http_proxy import HttpProxy, Order, drip, lose_silently, reset, stall, status
+from tests.fixtures.cross import some_pairs
 from tests.fixtures.process import Ended, signalled, started
 from tests.fixtures.release import BY_DAEMON, DEFAULT_WAY
 from tests.fixtures.resume import Lane, OpenLane
@@ -101,9 +102,13 @@ def ended_by(
 
 
 @pytest.mark.parametrize(
-    ("workers", "number"), [("1", signal.SIGTERM), ("4", signal.SIGINT)], ids=["1-SIGTERM", "4-SIGINT"]
+    ("state", "workers", "number"),
+    [
+        (state, *how)
+        for state, how in some_pairs(UNANSWERED, [("1", signal.SIGTERM), ("4", signal.SIGINT)], 2)
+    ],
+    ids=lambda value: getattr(value, "name", None),
 )
-@pytest.mark.parametrize("state", UNANSWERED)
 def test_a_signal_ends_a_promotion_that_waits_for_the_registry(
     lane: Lane,
     proxy: HttpProxy,
@@ -126,9 +131,8 @@ def test_a_signal_ends_a_promotion_that_waits_for_the_registry(
     seen = len(proxy.seen)
     time.sleep(0.3)
     assert len(proxy.seen) == seen
-    if workers == "4":
-        proxy.heal()
-        lane.settled(lane.promote())
+    proxy.heal()
+    lane.settled(lane.promote())
 
 
 @pytest.mark.parametrize("state", ["PATCH", "a pause of 600 s"])
