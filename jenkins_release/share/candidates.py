@@ -85,11 +85,19 @@ class CandidateArea:
         """The readable path of the candidate's folder, or of a file in it."""
         return shown_path(self.share, f"{self.folder(ref)}/{path}")
 
-    def refs(self) -> list[CandidateRef]:
+    def refs(self, *, all_count: bool = True) -> list[CandidateRef]:
         """List the complete candidates, sorted by name; unfinished ones have hidden names.
 
         One query for the product's folder, and one for each version, all of which overlap.
+
+        Args:
+            all_count: Whether the log says once that the server may leave some out.
         """
+        if all_count and not self.share.lists_all() and "" not in self._told:
+            self._told.add("")
+            _log.warning(
+                "%s lists only what this account may read: there may be other candidates", self.share.name
+            )
         try:
             versions = [entry.name for entry in _folders(self.share.list(self.product))]
         except PathNotFound:

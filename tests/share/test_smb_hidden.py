@@ -92,11 +92,17 @@ def test_a_share_that_is_not_for_this_account(
 
 class TestFolders:
     def test_a_candidate_is_not_written_over_one_that_is_hidden(
-        self, area: CandidateArea, root: Path
+        self, area: CandidateArea, root: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """An export of that build finds it, although no listing has it."""
+        """An export of that build finds it, although no listing has it; a list says that it may lack some."""
         hide(root / "SkyDRM/8.1.0/42")
+        assert area.refs(all_count=False) == []
+        assert not caplog.messages
         assert area.refs() == []
+        assert area.refs() == []
+        assert caplog.messages == [
+            r"\\127.0.0.1\data lists only what this account may read: there may be other candidates"
+        ]
         assert area.exists(REF)
         with pytest.raises(ConfigurationError, match="already exists"), area.stage(REF, "me"):
             pass

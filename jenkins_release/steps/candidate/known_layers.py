@@ -99,7 +99,7 @@ def find_known_layers(ref: CandidateRef, services: Services) -> KnownLayers:
     area = services.candidates
     known = KnownLayers()
     try:
-        nearest = _nearest(ref, area.refs())
+        nearest = _nearest(ref, area.refs(all_count=False))
         manifests = read_manifests(area, nearest)
     except ReleaseError as error:
         _log.info("the layers of earlier candidates are not re-used: %s", error.message)
