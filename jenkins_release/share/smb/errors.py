@@ -305,15 +305,20 @@ def login_error(error: BaseException, where: str, username: str | None) -> Remot
         username: The account.
     """
     found = translate(error, "log in to", where)
-    if not isinstance(error, SMBResponseException) or "NTLM" not in where:
+    if not isinstance(error, SMBResponseException):
         return found
-    if error.status in _NTLM_REFUSED:
+    if "NTLM" in where and error.status in _NTLM_REFUSED:
         # Windows and Samba have no status of their own for it.
-        text = f"{found.message}; it may not accept NTLM"
-        return MethodRefused(text, hint=_NO_NTLM)
-    if error.status == _LOGON_FAILURE and not set("\\@") & set(username or ""):
+        return MethodRefused(f"{found.message}; it may not accept NTLM", hint=_NO_NTLM)
+    if "NTLM" in where and error.status == _LOGON_FAILURE and not set("\\@") & set(username or ""):
         found.hint += "; an account of a domain is written as DOMAIN\\user or user@domain"
-    return found
+    if found.retryable or isinstance(found, LoginRefused):
+        return found
+    text = found.message
+    if isinstance(found, PathNotFound):  # which is said of a file
+        text = f"cannot log in to {where}: the server answered {status_text(error.status)}"
+    # Another attempt may count as one more wrong password.
+    return LoginRefused(text, hint=found.hint or _NO_LOGIN)
 
 
 def refused_name(status: int, tried: str) -> NameRefused:

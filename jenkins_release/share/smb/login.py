@@ -45,6 +45,7 @@ class SmbLogin:
         domain_controller: Who is asked for the servers of a domain-based DFS root; empty to find one through
             DNS.
         tickets: Those of the account.
+        refused: What the first server said that refused the account; no other one is asked after that.
     """
 
     username: str | None
@@ -58,6 +59,7 @@ class SmbLogin:
     dfs_targets: tuple[str, ...] = ()
     domain_controller: str = ""
     tickets: Tickets = field(init=False, repr=False, compare=False)
+    refused: list[RemoteError] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
         """Begin without tickets."""
@@ -95,6 +97,9 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
             not installed.
         RemoteError: The server cannot be reached, or refuses the login.
     """
+    if login.refused:
+        # Each attempt brings the account closer to being locked.
+        raise login.refused[0]
     where = str(address)
     wire = SmbWire(address.server, address.port, login.timeout_s, login.least_rate, login.slow_s)
     wire.waits_for = lambda: f"the share {where} to answer the login"
@@ -120,7 +125,10 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
     except FOREIGN as error:
         wire.drop()
         lost.give_back(address, taken)
-        raise login_error(error, where, login.username) from error
+        found = login_error(error, where, login.username)
+        if isinstance(found, LoginRefused) and not isinstance(found, MethodRefused):
+            login.refused.append(found)
+        raise found from error
     except BaseException:
         wire.drop()
         lost.give_back(address, taken)

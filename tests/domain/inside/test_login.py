@@ -11,7 +11,7 @@ import pytest
 
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.sandbox.domain.domain import Domain
-from jenkins_release.share.smb import kerberos
+from jenkins_release.share.smb import kerberos, login
 from jenkins_release.share.smb.errors import LoginRefused
 from tests.fixtures.domain import Open
 
@@ -187,15 +187,28 @@ def test_a_login_that_fails(open_domain: Open, location: str, options: dict, mes
     assert "no-such-password" not in f"{caught.value.message}{caught.value.hint}"
 
 
-def test_a_wrong_password_is_tried_once(domain: Domain, open_domain: Open) -> None:
+@pytest.mark.parametrize("auth", ["negotiate", "kerberos"])
+def test_a_wrong_password_is_tried_once(domain: Domain, open_domain: Open, auth: str) -> None:
     """Not by NTLM after Kerberos, and not by the next operation."""
-    share = open_domain(FS1, password="no-such-password")
+    share = open_domain(FS1, password="no-such-password", auth=auth)
     for _ in range(5):
         with pytest.raises(LoginRefused, match="the password is wrong"):
             share.list("")
     assert bad_passwords(domain) == 1
     open_domain(FS1, auth="ntlm").list("")  # which begins the count again
     assert bad_passwords(domain) == 0
+
+
+def test_a_wrong_password_is_tried_once_by_ntlm(open_domain: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the server answers: where accounts are locked, Samba 4.17 says ``STATUS_NOT_FOUND``."""
+    tried = []
+    real = login._new_session
+    monkeypatch.setattr(login, "_new_session", lambda *words: tried.append(1) or real(*words))
+    share = open_domain(FS1, password="no-such-password", auth="ntlm")
+    for _ in range(5):
+        with pytest.raises(LoginRefused, match=r"with NTLM as release@corp\.example: the"):
+            share.list("")
+    assert len(tried) == 1
 
 
 def test_without_the_libraries(open_domain: Open, monkeypatch: pytest.MonkeyPatch) -> None:
