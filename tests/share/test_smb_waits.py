@@ -196,7 +196,8 @@ class TestProgress:
         self, samba: SambaServer, smb_folder: Path, tap: Tap, open_smb: OpenSmb, packed: bool
     ) -> None:
         """A byte now and then is no progress."""
-        (smb_folder / "file").write_bytes(bytes(5_000_000))
+        # More than is requested in advance: that much may be here before the wire slows down.
+        (smb_folder / "file").write_bytes(bytes(40_000_000))
         share = open_smb(
             *(samba, "data", smb_folder.name),
             port=tap.port,
