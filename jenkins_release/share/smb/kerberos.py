@@ -130,11 +130,13 @@ class Tickets:
         username: ``user@realm``, ``DOMAIN\user`` or ``user``; None for the owner of the cache or keytab.
         password: Its password; None to take a ticket cache or keytab.
         limit_s: Longest wait for a KDC, in seconds.
+        absent: Why there is no ticket for a server, where NTLM was taken instead: it is not asked for again.
     """
 
     username: str | None
     password: str | None = field(repr=False)
     limit_s: float
+    absent: dict[str, str] = field(default_factory=dict)
     _lock: AbstractContextManager[Any] = field(default_factory=threading.RLock, repr=False)
     _caches: dict[str, tuple[Any, str, float]] = field(default_factory=dict, repr=False)
     _refused: NoTicket | None = field(default=None, repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import spnego
@@ -76,12 +76,14 @@ class Method:
         username: Account, or a credential of pyspnego.
         password: Its password.
         told: What is tried, for messages: ``Kerberos as release@CORP.EXAMPLE for cifs/fs1.corp.example``.
+        why: Why it is not Kerberos, where that comes first; empty otherwise.
     """
 
     protocol: str
     username: Any
     password: str | None = field(repr=False)
     told: str
+    why: str = ""
 
 
 def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[SmbWire, Session]:
@@ -154,9 +156,11 @@ def choose(address: SmbAddress, login: SmbLogin) -> Method:
         return ntlm
     if login.auth == "negotiate" and login.password:
         if not kerberos.is_available():
-            return Method("negotiate", login.username, login.password, ntlm.told)
+            return Method("negotiate", login.username, login.password, ntlm.told, "it is not installed")
         if not kerberos.is_name(server):
-            return ntlm
+            return replace(ntlm, why="it needs a server's name, not an address")
+        if server in tickets.absent:
+            return replace(ntlm, why=tickets.absent[server])
     told = f"Kerberos for cifs/{server}"
     try:
         told = tickets.told(server)
@@ -166,7 +170,8 @@ def choose(address: SmbAddress, login: SmbLogin) -> Method:
             kind = LoginRefused if error.final else MethodRefused
             raise kind(f"cannot log in to {address} with {told}: {error.message}", hint=error.hint) from error
         _log.info("no Kerberos for %s, so NTLM is used: %s", server, error.message)
-        return ntlm
+        tickets.absent[server] = error.message
+        return replace(ntlm, why=error.message)
 
 
 def encryption_demanded(where: str) -> ConfigurationError:

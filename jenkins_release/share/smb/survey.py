@@ -163,8 +163,9 @@ class Survey:
     def _log_in(self) -> Found:
         wire, _ = log_in(self._server, self._login, self._access.lost)
         wire.hang_up()
-        # The ticket is at hand, so this asks nobody.
-        return Found(choose(self._server, self._login).told)
+        # The ticket is at hand, or known to be absent, so this asks nobody.
+        method = choose(self._server, self._login)
+        return Found(f"{method.told}; Kerberos: {method.why}" if method.why else method.told)
 
     def _path(self) -> Found:
         shown = self.address

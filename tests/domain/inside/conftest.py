@@ -55,8 +55,13 @@ def early(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The shares."""
     folder = tmp_path_factory.mktemp("early")
     address = SmbAddress.parse(LOCATION)
+    environ = {
+        "KRB5_CONFIG": str(domain.krb5_conf),
+        "KRB5CCNAME": f"FILE:{folder / 'tickets'}",
+        "KRB5_CLIENT_KTNAME": f"FILE:{domain.keytab}",
+    }
     written = bytes(range(256)) * 8192
-    with ExitStack() as stack:
+    with pytest.MonkeyPatch.context() as at_end, ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KRB5_CONFIG", str(domain.krb5_conf))
             patch.setenv("KRB5CCNAME", f"FILE:{folder / 'kinit'}")
@@ -68,11 +73,13 @@ def early(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             )
             kinit = stack.enter_context(SmbShare(address, None, None, auth="kerberos"))
             kinit.list("")
-            patch.setenv("KRB5CCNAME", f"FILE:{folder / 'tickets'}")
-            patch.setenv("KRB5_CLIENT_KTNAME", f"FILE:{domain.keytab}")
+            for name, value in environ.items():
+                patch.setenv(name, value)
             share = stack.enter_context(SmbShare(address, None, None, auth="kerberos", resume=AGAIN))
             lease = stack.enter_context(share.lease("early.lock", "the early one"))
             writing = stack.enter_context(ExitStack())
             writer = writing.enter_context(share.create("early.bin", resumable=True))
             writer.write(written)
         yield Early(folder / "tickets", share, lease, writer, written, kinit, writing)
+        for name, value in environ.items():
+            at_end.setenv(name, value)

@@ -233,3 +233,18 @@ def test_a_realm_that_nobody_serves(
         open_domain(FS1, username="release@other.example", auth="kerberos").list("")
     with pytest.raises(LoginRefused, match=r"NTLM as release@other\.example"):
         open_domain(FS1, username="release@other.example").list("")
+
+
+def test_a_kdc_that_is_not_there_is_asked_once(
+    open_domain: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not for each connection: every one of them would wait for it."""
+    conf = tmp_path / "krb5.conf"
+    conf.write_text("[libdefaults]\n  dns_lookup_kdc = false\n")
+    monkeypatch.setenv("KRB5_CONFIG", str(conf))
+    share = open_domain(FS1)
+    for _ in range(3):
+        share.list("")
+        share._pool.close()
+    assert way(caplog) == ["NTLM as release@corp.example"] * 3
+    assert caplog.text.count("no Kerberos for fs1.corp.example, so NTLM is used: no KDC of the realm") == 1
