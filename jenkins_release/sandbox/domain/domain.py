@@ -20,6 +20,9 @@ from jenkins_release.sandbox.samba import SambaShare
 
 NAMES = Names("corp.example", "CORP", "dc1", "10.88.0.1")
 USER = "release"
+"""Who acts in the sandbox: the account of the agents."""
+USERS = (USER, "quinn")
+"""All accounts; ``quinn`` is a tester's."""
 ROOT = "share"
 """Name of the domain's DFS root."""
 LINKS = Path("/run/samba/dfs")
@@ -38,12 +41,12 @@ class Domain:
 
     ``dc1`` is the controller, and serves the DFS root ``\\corp.example\share``. ``fs1`` and ``fs2`` are file
     servers with a share ``data`` each, the targets of ``\\corp.example\share\data``; ``fs2`` takes Kerberos
-    only. The user is ``release``.
+    only. The users are ``release`` and ``quinn``, with a password and a keytab each.
 
     Args:
         folder: State folder.
         data: Folder that ``fs1`` shares; one of its own by default.
-        password: The user's password; made up by default, for one who logs in with the keytab.
+        password: The users' password; made up by default, for those who log in with their keytabs.
         lifetime: How long tickets live, as ``krb5.conf`` writes it.
     """
 
@@ -67,7 +70,7 @@ class Domain:
             name: DomainFileServer(
                 *(self.folder / name, _SEEN / name, name, address, NAMES, environ),
                 shares={"data": SambaShare(folders[name])},
-                users=(USER,),
+                users=USERS,
                 options=_OPTIONS.get(name),
             )
             for name, address in _SERVERS.items()
@@ -80,8 +83,12 @@ class Domain:
 
     @property
     def keytab(self) -> Path:
-        """The user's Kerberos keys."""
-        return self.folder / f"{USER}.keytab"
+        """The Kerberos keys of ``release``."""
+        return self.keytab_of(USER)
+
+    def keytab_of(self, user: str) -> Path:
+        """Return where the Kerberos keys of a user are."""
+        return self.folder / f"{user}.keytab"
 
     @property
     def entered(self) -> bool:
@@ -125,8 +132,8 @@ class Domain:
             run_tool(["mount", "--bind", str(self.folder), str(_SEEN)], environ=os.environ)
         administrator = f"{secrets.token_urlsafe(12)}-1aA"
         with cleaned_up_after_failure(self.stop):
-            passwords = {USER: self.password, "Administrator": administrator}
-            self.controller.start(passwords, {USER: self.keytab}, tied=True)
+            passwords = {**dict.fromkeys(USERS, self.password), "Administrator": administrator}
+            self.controller.start(passwords, {user: self.keytab_of(user) for user in USERS}, tied=True)
             for server in self.file_servers.values():
                 server.start(administrator, tied=True)
             self.link("data", *(rf"{server.host}\data" for server in self.file_servers.values()))
@@ -151,7 +158,7 @@ class Domain:
         return rf"\\{NAMES.realm}\{ROOT}\data\{share}"
 
     def environment(self) -> dict[str, str]:
-        """Return the variables with which a command in the network acts as the user, by the keytab."""
+        """Return the variables with which a command in the network acts as ``release``, by its keytab."""
         return {
             "KRB5_CONFIG": str(self.krb5_conf),
             "KRB5_CLIENT_KTNAME": f"FILE:{self.keytab}",

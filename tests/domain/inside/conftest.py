@@ -19,6 +19,7 @@ from jenkins_release.share.protocol import Lease, Writer
 from jenkins_release.share.smb.address import SmbAddress
 from tests.fixtures.domain import LIFETIME, LOCATION
 
+READ = 20
 AGAIN = RetryPolicy(attempts=5, first_wait_s=0.1, max_wait_s=0.5)
 
 
@@ -32,6 +33,7 @@ class Early:
         lease: A lease that is held on it.
         writer: A file that is being written on it.
         written: What was written so far.
+        reading: The rest of a file of that 20 times, whose first piece was read.
         kinit: A share that logged in with a ticket that nothing renews.
         writing: Ends the file when it is closed.
     """
@@ -41,6 +43,7 @@ class Early:
     lease: Lease
     writer: Writer
     written: bytes
+    reading: Iterator[bytes]
     kinit: SmbShare
     writing: ExitStack
     began: float = field(default_factory=time.monotonic)
@@ -80,6 +83,11 @@ def early(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             writing = stack.enter_context(ExitStack())
             writer = writing.enter_context(share.create("early.bin", resumable=True))
             writer.write(written)
-        yield Early(folder / "tickets", share, lease, writer, written, kinit, writing)
+            with share.create("before.bin") as before:
+                for _ in range(READ):
+                    before.write(written)
+            reading = share.read("before.bin", ahead=1)
+            assert next(reading)
+        yield Early(folder / "tickets", share, lease, writer, written, reading, kinit, writing)
         for name, value in environ.items():
             at_end.setenv(name, value)

@@ -105,6 +105,20 @@ def test_a_keytab(open_domain: Open, caplog: pytest.LogCaptureFixture, options: 
     assert taken.startswith("Kerberos")
 
 
+def test_another_user(
+    domain: Domain,
+    open_domain: Open,
+    tickets: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tester, with a keytab and with a password."""
+    open_domain(FS2, username="quinn@corp.example").list("")
+    monkeypatch.setenv("KRB5_CLIENT_KTNAME", f"FILE:{domain.keytab_of('quinn')}")
+    open_domain(FS2, username=r"CORP\quinn", password=None).list("")
+    assert way(caplog) == ["Kerberos as quinn@CORP.EXAMPLE for cifs/fs2.corp.example"] * 2
+
+
 def test_a_ticket_of_kinit(
     domain: Domain, open_domain: Open, tickets: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from jenkins_release.base.errors import LeaseHeld
 from jenkins_release.sandbox.domain.domain import Domain
 from jenkins_release.share.smb.errors import LoginRefused
-from tests.domain.inside.conftest import Early
+from tests.domain.inside.conftest import READ, Early
 from tests.fixtures.domain import LOCATION, Open
 
 EXPIRED = "the session on fs1.corp.example has expired: logging in again with Kerberos"
@@ -50,6 +50,15 @@ def test_a_transfer_goes_on(renewable: Early, caplog: pytest.LogCaptureFixture) 
     renewable.writing.close()
     assert b"".join(renewable.share.read("early.bin")) == 21 * renewable.written
     assert "the session's ticket expired" in caplog.text
+    assert "a new connection goes on there" in caplog.text
+
+
+def test_a_download_goes_on(renewable: Early, caplog: pytest.LogCaptureFixture) -> None:
+    """Every byte comes once."""
+    rest = b"".join(renewable.reading)
+    assert (READ * renewable.written).endswith(rest)
+    assert READ * len(renewable.written) - len(rest) <= 1 << 20
+    assert "reading " in caplog.text
     assert "a new connection goes on there" in caplog.text
 
 
