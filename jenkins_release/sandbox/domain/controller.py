@@ -46,6 +46,11 @@ for name, password in asked["passwords"].items():
 zone = "DC=%s,CN=MicrosoftDNS,DC=DomainDnsZones,%s" % (lp.get("realm").lower(), db.domain_dn())
 for name, address in asked["hosts"].items():
     add_host_record(db, zone, "DC=" + name, address, None)
+for name, principal in asked["principals"].items():
+    one = "(sAMAccountName=%s)" % name
+    found = ldb.Message(db.search(base=db.domain_dn(), expression=one, attrs=[])[0].dn)
+    found["spn"] = ldb.MessageElement(principal, ldb.FLAG_MOD_ADD, "servicePrincipalName")
+    db.modify(found)
 net = Net(None, lp)
 for name, path in asked["keytabs"].items():
     net.export_keytab(keytab=path, principal=name)
@@ -83,6 +88,7 @@ class DomainController(OneServer):
         environ: Its environment.
         roots: Folders that it shares as DFS roots, by name.
         hosts: Addresses of other hosts of the domain, for its DNS.
+        principals: Service principals of users.
         options: More lines of the ``[global]`` section.
     """
 
@@ -95,6 +101,7 @@ class DomainController(OneServer):
         *,
         roots: Mapping[str, Path],
         hosts: Mapping[str, str],
+        principals: Mapping[str, str],
         options: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder.resolve()
@@ -103,6 +110,7 @@ class DomainController(OneServer):
         self._environ = dict(environ)
         self._roots = dict(roots)
         self._hosts = dict(hosts)
+        self._principals = dict(principals)
         self._options = dict(options or {})
         self._server = Server("samba", self.folder)
 
@@ -182,6 +190,7 @@ class DomainController(OneServer):
             "database": str(self.database),
             "passwords": dict(passwords),
             "hosts": self._hosts,
+            "principals": self._principals,
             "keytabs": {user: str(path) for user, path in keytabs.items()},
         }
         run_tool([_DEBIAN_PYTHON, "-c", _FILL], environ=self._environ, told=json.dumps(asked))

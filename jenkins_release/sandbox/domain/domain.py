@@ -31,6 +31,8 @@ sandbox's folder may be closed to them."""
 _SEEN = Path("/run/samba/domain")
 """Where the servers see the domain's folder, whose own path may be too long for their sockets (unix(7))."""
 _SERVERS = {"fs1": "10.88.0.2", "fs2": "10.88.0.3"}
+_ALIASES = ("files", "old")
+"""Other names of ``fs1``: one has no service principal, that of the other belongs to another account."""
 _OPTIONS = {"fs2": {"gensec:ntlmssp": "no"}}
 _OURS = "JENKINS_RELEASE_SANDBOX_DOMAIN"
 """Variable that marks the domain's processes: they leave helpers behind, in sessions of their own."""
@@ -64,7 +66,10 @@ class Domain:
         environ = {**os.environ, "KRB5_CONFIG": str(self.krb5_conf), _OURS: str(self.folder)}
         folders = {"fs1": data or self.folder / "shares" / "fs1", "fs2": self.folder / "shares" / "fs2"}
         self.controller = DomainController(
-            *(self.folder / "dc1", _SEEN / "dc1", NAMES, environ), roots={ROOT: LINKS}, hosts=_SERVERS
+            *(self.folder / "dc1", _SEEN / "dc1", NAMES, environ),
+            roots={ROOT: LINKS},
+            hosts={**_SERVERS, **dict.fromkeys(_ALIASES, _SERVERS["fs1"])},
+            principals={"quinn": f"cifs/{NAMES.host(_ALIASES[1])}"},
         )
         self.file_servers = {
             name: DomainFileServer(

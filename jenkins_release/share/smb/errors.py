@@ -73,6 +73,10 @@ _NO_NTLM = (
     "Kerberos is needed: install jenkins-release[kerberos], name the server as the domain does, not by "
     "address, and log in with an account of the domain"
 )
+_NO_KEY = (
+    "see whether the service principal belongs to this server and no other account (setspn -Q), and whether "
+    "its clock is right; a ticket from before the server joined the domain again goes away with kdestroy"
+)
 _NO_ACCESS = "give the user the permission, on the share and on the folder, or use another user"
 _BUSY = (
     "another process has it open, such as a viewer or a virus scanner: try again when it is closed; the "
@@ -307,6 +311,9 @@ def login_error(error: BaseException, where: str, username: str | None) -> Remot
     found = translate(error, "log in to", where)
     if not isinstance(error, SMBResponseException):
         return found
+    if "Kerberos" in where and error.status == _LOGON_FAILURE:
+        text = f"cannot log in to {where}: the server does not accept the ticket: {status_text(error.status)}"
+        return MethodRefused(text, hint=_NO_KEY)
     if "NTLM" in where and error.status in _NTLM_REFUSED:
         # Windows and Samba have no status of their own for it.
         return MethodRefused(f"{found.message}; it may not accept NTLM", hint=_NO_NTLM)

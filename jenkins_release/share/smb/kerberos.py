@@ -165,8 +165,9 @@ class Tickets:
                 "headers (Debian: gcc libkrb5-dev)",
             )
         with self._lock:
-            if self._refused is not None:
-                raise self._refused
+            refused = self._refused
+            if refused is not None:
+                raise NoTicket(refused.message, hint=refused.hint, final=True)
             what = f"a KDC to issue a ticket for cifs/{server}"
             try:
                 return aside(lambda: self._fetch(server), what=what, limit_s=self.limit_s)

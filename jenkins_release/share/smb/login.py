@@ -15,7 +15,7 @@ from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.base.waits import LEAST_RATE
 from jenkins_release.share.smb import kerberos
 from jenkins_release.share.smb.address import SmbAddress
-from jenkins_release.share.smb.errors import FOREIGN, LoginRefused, MethodRefused, login_error
+from jenkins_release.share.smb.errors import FOREIGN, LoginRefused, MethodRefused, login_error, translate
 from jenkins_release.share.smb.kerberos import NoTicket, Tickets
 from jenkins_release.share.smb.sessions import LostSessions
 from jenkins_release.share.smb.wire import SLOW_S, SmbWire
@@ -101,12 +101,13 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
     """
     if login.refused:
         # Each attempt brings the account closer to being locked.
-        raise login.refused[0]
+        raise LoginRefused(login.refused[0].message, hint=login.refused[0].hint)
     where = str(address)
     wire = SmbWire(address.server, address.port, login.timeout_s, login.least_rate, login.slow_s)
     wire.waits_for = lambda: f"the share {where} to answer the login"
     taken = lost.take(address)
     ending = list(taken)
+    session: Session | None = None
     try:
         wire.dial()
         if login.encrypt and not wire.supports_encryption:
@@ -127,6 +128,8 @@ def log_in(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> tuple[Sm
     except FOREIGN as error:
         wire.drop()
         lost.give_back(address, taken)
+        if session is not None:
+            raise translate(error, "log in to", where) from error
         found = login_error(error, where, login.username)
         if isinstance(found, LoginRefused) and not isinstance(found, MethodRefused):
             login.refused.append(found)

@@ -66,6 +66,7 @@ def _told(caplog: pytest.LogCaptureFixture) -> None:
         (r"\\fs2\data", {}, f"{BY_PASSWORD}fs2"),
         (FS1, {"auth": "ntlm"}, "NTLM as release@corp.example"),
         (r"\\10.88.0.2\data", {}, "NTLM as release@corp.example"),
+        (r"\\files.corp.example\data", {}, "NTLM as release@corp.example"),
     ],
 )
 def test_the_way_that_works_is_taken(
@@ -175,6 +176,18 @@ def test_a_ticket_of_kinit(
             {"auth": "kerberos"},
             "for cifs/10.88.0.3: the realm does not know the server: KDC_ERR_S_PRINCIPAL_UNKNOWN",
             "setspn -L",
+        ),
+        (
+            r"\\files.corp.example\data",
+            {"auth": "kerberos"},
+            "for cifs/files.corp.example: the realm does not know the server: KDC_ERR_S_PRINCIPAL_UNKNOWN",
+            "not an alias",
+        ),
+        (
+            r"\\old.corp.example\data",
+            {},
+            "for cifs/old.corp.example: the server does not accept the ticket: STATUS_LOGON_FAILURE",
+            "setspn -Q",
         ),
         (
             FS2,
