@@ -95,8 +95,12 @@ if [ -z "$program" ] || ! is_wanted "$program"; then
     (umask 077 && mkdir -p "$home") || stop 2 "$home cannot be made"
     [ -n "$(find "$home" -prune -user "$(id -u)" ! -perm -020 ! -perm -002)" ] ||
         stop 2 "$home belongs to another user, or others may write to it"
+    # Kerberos is built here, so only where the administrator asks for it.
+    packages=runtime.txt
+    [ -z "${JENKINS_RELEASE_KERBEROS:-}" ] || packages=kerberos.txt
     sum=$(printf '%s' "$requirement" | sha256sum)
     venv=$home/$JENKINS_RELEASE_VERSION-${sum%% *}
+    [ "$packages" = runtime.txt ] || venv=$venv-kerberos
     program=$venv/bin/jenkins-release
     # Builds at once on one agent share it: the first one installs, the others wait.
     exec 9>"$venv.lock"
@@ -114,11 +118,11 @@ if [ -z "$program" ] || ! is_wanted "$program"; then
             stop 5 'pip cannot get what JENKINS_RELEASE_REQUIREMENT names; it takes a wheel with its --hash'
         "$venv/bin/python" -I -m zipfile --extract "$venv"/wheel/*.whl "$venv/unpacked"
         locked=$venv/unpacked/jenkins_release/requirements
-        [ -f "$locked/runtime.txt" ] || stop 2 'the wheel does not say which packages it was tested with'
+        [ -f "$locked/$packages" ] || stop 2 'the wheel does not say which packages it was tested with'
         # What is built on this machine is built with packages that were checked too.
         if ! pip install --quiet --no-deps --require-hashes --requirement "$locked/build.txt" ||
             ! pip install --quiet --no-deps --require-hashes --no-build-isolation \\
-                --requirement "$locked/runtime.txt"; then
+                --requirement "$locked/$packages"; then
             stop 5 "pip cannot install the packages that version $JENKINS_RELEASE_VERSION needs"
         fi
         pip install --quiet --no-index --no-deps "$venv"/wheel/*.whl ||

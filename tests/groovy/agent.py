@@ -149,13 +149,16 @@ def job(product: Product, workspace: Path, programs: Path) -> Job:
     )
 
 
-def build_wheel(folder: Path, version: str = __version__, *, locked: str | None = None) -> Path:
+def build_wheel(
+    folder: Path, version: str = __version__, *, locked: str | None = None, kerberos: str = ""
+) -> Path:
     """Write a wheel of this package; by hand, because the build backend comes from a package index.
 
     Args:
         folder: Where to.
         version: Version that it claims.
         locked: What it asks for instead of the packages that it really needs.
+        kerberos: What it asks for besides, for Kerberos.
     """
     files = {
         path.relative_to(ROOT).as_posix(): path.read_bytes()
@@ -168,6 +171,7 @@ def build_wheel(folder: Path, version: str = __version__, *, locked: str | None 
     if locked is not None:
         files["jenkins_release/requirements/build.txt"] = b""
         files["jenkins_release/requirements/runtime.txt"] = locked.encode()
+        files["jenkins_release/requirements/kerberos.txt"] = f"{locked}{kerberos}".encode()
     entry = b"[console_scripts]\njenkins-release = jenkins_release.program:run\n"
     return write_wheel(folder, "jenkins_release", version, files, entry)
 

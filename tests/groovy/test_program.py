@@ -24,7 +24,8 @@ NO_CONFIGURATION = "configuration: there is no configuration file release.toml"
 def packages(tmp_path: Path) -> Path:
     """A folder that pip takes packages from, with the one that the wheel of the tests asks for."""
     folder = tmp_path / "packages"
-    write_wheel(folder, "needed", "1.0", {"needed.py": b""})
+    for name in ("needed", "tickets"):
+        write_wheel(folder, name, "1.0", {f"{name}.py": b""})
     return folder
 
 
@@ -34,8 +35,11 @@ def bare_job(empty_job: Job, packages: Path, tmp_path: Path) -> Job:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nenv >>'{tmp_path}/seen'\nexec '{sys.executable}' \"$@\"\n")
     python.chmod(0o755)
-    needed = f"needed==1.0 --hash=sha256:{sha256(next(packages.iterdir()))}\n"
-    wheel = build_wheel(tmp_path / "wheels", locked=needed)
+    needed, tickets = (
+        f"{name}==1.0 --hash=sha256:{sha256(next(packages.glob(f'{name}-*')))}\n"
+        for name in ("needed", "tickets")
+    )
+    wheel = build_wheel(tmp_path / "wheels", locked=needed, kerberos=tickets)
     return dataclasses.replace(
         empty_job,
         environment={
@@ -66,7 +70,10 @@ def environments(job: Job) -> Path:
 
 
 def test_two_branches_at_once_install_it_once(jenkins: Jenkins, bare_job: Job, tmp_path: Path):
-    """One installs while the other waits; a half-made environment and another version do not count."""
+    """One installs while the other waits; a half-made environment and another version do not count.
+
+    Who wants Kerberos has an environment of its own.
+    """
     write_program(tmp_path / "old", "#!/bin/sh\necho 'jenkins-release, version 0.0.9'\n")
     job = with_variables(bare_job, PATH=f"{tmp_path}/old:/usr/bin:/bin")
     requirement = job.environment["JENKINS_RELEASE_REQUIREMENT"].encode()
@@ -74,7 +81,9 @@ def test_two_branches_at_once_install_it_once(jenkins: Jenkins, bare_job: Job, t
     write_program(half_made / "bin", f"#!/bin/sh\necho 'jenkins-release, version {__version__}'\n")
 
     specification = job.specification(EXPORT)
-    outcomes = jenkins.together(specification, specification)
+    with_kerberos = with_variables(job, JENKINS_RELEASE_KERBEROS="1").specification(EXPORT)
+    *outcomes, kerberos = jenkins.together(specification, specification, with_kerberos)
+    assert kerberos.failed().splitlines()[0] == NO_CONFIGURATION
     assert [outcome.failed().splitlines()[0] for outcome in outcomes] == [NO_CONFIGURATION] * 2
     log = "".join(outcome.console for outcome in outcomes)
     assert log.count("jenkins-release: installing ") == 1
@@ -84,6 +93,8 @@ def test_two_branches_at_once_install_it_once(jenkins: Jenkins, bare_job: Job, t
     assert "installing" not in later.console
     assert PASSWORD not in (tmp_path / "seen").read_text(), "pip saw a credential"
     assert list(half_made.glob("lib/*/site-packages/needed.py"))
+    assert not list(half_made.glob("lib/*/site-packages/tickets.py"))
+    assert list(half_made.parent.glob(f"{half_made.name}-kerberos/lib/*/site-packages/tickets.py"))
     assert not list(Path(f"{job.workspace}@tmp").rglob("site-packages"))
 
 
