@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.base.names import check_identifier
-from jenkins_release.records.attestation import KINDS
 from jenkins_release.share.litter import is_litter
 from jenkins_release.share.protocol import Entry, Lease, PathExists, PathNotFound, Share
 from jenkins_release.share.staging import (
@@ -318,6 +317,9 @@ def next_names(listed: Collection[str]) -> list[str]:
     """
     used = {int(name.partition("-")[0]) for name in listed if _NAMED.fullmatch(name)}
     free = [number for number in range(1, max(used, default=0) + 2) if number not in used][:_MOST_FREE]
+    # It loads what signs, which a command that only names a candidate does not need.
+    from jenkins_release.records.attestation import KINDS
+
     return [f"{number:04d}-{kind}{_SUFFIX}" for number in free for kind in KINDS.values()]
 
 

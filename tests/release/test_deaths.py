@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.release import boundaries
 from tests.release.boundaries import deaths
 
 _WRITE = ["share.create enter", "share.create.write", "share.create exit", "share.rename"]
@@ -17,5 +18,5 @@ def test_the_steps_of_a_write_are_played_for_the_first_and_the_last():
 
 def test_on_demand_every_call_is_played(monkeypatch: pytest.MonkeyPatch):
     """Readings too, and the steps of each write."""
-    monkeypatch.setenv("DEATHS", "all")
+    monkeypatch.setattr(boundaries, "ALL", True)
     assert deaths(["share.stat", *_WRITE, *_WRITE, *_WRITE]) == [*range(1, 14)]

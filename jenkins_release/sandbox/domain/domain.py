@@ -61,7 +61,7 @@ class Domain:
         lifetime: str = "10h",
     ) -> None:
         self.folder = folder.resolve()
-        self.password = password or secrets.token_urlsafe(12)
+        self.password = password or _new_password()
         self._lifetime = lifetime
         environ = {**os.environ, "KRB5_CONFIG": str(self.krb5_conf), _OURS: str(self.folder)}
         folders = {"fs1": data or self.folder / "shares" / "fs1", "fs2": self.folder / "shares" / "fs2"}
@@ -135,7 +135,7 @@ class Domain:
         if not _SEEN.is_mount():
             _SEEN.mkdir(exist_ok=True)
             run_tool(["mount", "--bind", str(self.folder), str(_SEEN)], environ=os.environ)
-        administrator = f"{secrets.token_urlsafe(12)}-1aA"
+        administrator = _new_password()
         with cleaned_up_after_failure(self.stop):
             passwords = {**dict.fromkeys(USERS, self.password), "Administrator": administrator}
             self.controller.start(passwords, {user: self.keytab_of(user) for user in USERS}, tied=True)
@@ -202,6 +202,11 @@ class Domain:
             with contextlib.suppress(OSError):
                 if each.name.isdigit() and mark in (each / "environ").read_bytes().split(b"\0"):
                     os.kill(int(each.name), signal.SIGKILL)
+
+
+def _new_password() -> str:
+    """Return a password with letters of both cases, a digit and a sign, as the domain's policy demands."""
+    return f"{secrets.token_urlsafe(12)}-1aA"
 
 
 def _krb5_conf(lifetime: str) -> str:

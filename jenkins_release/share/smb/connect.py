@@ -33,7 +33,7 @@ class Access:
         referrals: What servers said about the share's path.
     """
 
-    login: SmbLogin
+    login: SmbLogin = field(repr=False)
     lost: LostSessions
     referrals: Referrals = field(default_factory=Referrals)
 
