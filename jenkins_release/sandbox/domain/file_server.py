@@ -9,6 +9,8 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from jenkins_release.base.errors import RemoteError
+from jenkins_release.base.waits import pause
 from jenkins_release.sandbox.domain.controller import Names
 from jenkins_release.sandbox.domain.network import listening
 from jenkins_release.sandbox.domain.tools import run_tool
@@ -16,6 +18,9 @@ from jenkins_release.sandbox.process import OneServer, Server, find_program
 from jenkins_release.sandbox.samba import SambaShare, write_config
 
 _PORT = 445
+_JOINS = 10
+"""How often joining is tried."""
+_JOIN_S = 1.0
 _FOREGROUND = ("--foreground", "--no-process-group", "--debug-stdout")
 
 
@@ -146,7 +151,16 @@ class DomainFileServer(OneServer):
         words = [net, "ads", "join", "-U", "Administrator", "-s", str(self.config_file)]
         # A server that refuses NTLM would not even join by itself.
         words.append("--option=gensec:ntlmssp=yes")
-        run_tool(self._inside(words), environ={**self._environ, "PASSWD_FD": "0"}, told=administrator)
+        environ = {**self._environ, "PASSWD_FD": "0"}
+        for left in reversed(range(_JOINS)):
+            try:
+                run_tool(self._inside(words), environ=environ, told=administrator)
+                return
+            except RemoteError:
+                # A controller that listens already may not answer every question yet.
+                if not left:
+                    raise
+            pause(_JOIN_S, "the domain controller to take a member")
 
     def _write_config(self) -> None:
         account = pwd.getpwuid(os.geteuid()).pw_name

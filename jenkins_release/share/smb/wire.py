@@ -184,6 +184,11 @@ class SmbWire(BulkConnection):
                     if request is None:
                         raise
                     continue
+                except SMBResponseException as error:
+                    request = self._sent_again(request, error)
+                    if request is None:
+                        raise
+                    continue
                 except TimeoutError:
                     if time.monotonic() > begun + limit_s:
                         raise

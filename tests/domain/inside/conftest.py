@@ -34,6 +34,7 @@ class Early:
         writer: A file that is being written on it.
         written: What was written so far.
         reading: The rest of a file of that 20 times, whose first piece was read.
+        copy: A file that is to be copied into.
         kinit: A share that logged in with a ticket that nothing renews.
         writing: Ends the file when it is closed.
     """
@@ -44,6 +45,7 @@ class Early:
     writer: Writer
     written: bytes
     reading: Iterator[bytes]
+    copy: Writer
     kinit: SmbShare
     writing: ExitStack
     began: float = field(default_factory=time.monotonic)
@@ -88,6 +90,7 @@ def early(domain: Domain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                     before.write(written)
             reading = share.read("before.bin", ahead=1)
             assert next(reading)
-        yield Early(folder / "tickets", share, lease, writer, written, reading, kinit, writing)
+            copy = writing.enter_context(share.create("copy.bin"))
+        yield Early(folder / "tickets", share, lease, writer, written, reading, copy, kinit, writing)
         for name, value in environ.items():
             at_end.setenv(name, value)

@@ -47,7 +47,9 @@ def test_a_transfer_goes_on(renewable: Early, caplog: pytest.LogCaptureFixture) 
     """The file is complete, every byte once."""
     for _ in range(20):
         renewable.writer.write(renewable.written)
+    assert renewable.share.copy_into(renewable.copy, "before.bin", length=len(renewable.written))
     renewable.writing.close()
+    assert b"".join(renewable.share.read("copy.bin")) == renewable.written
     assert b"".join(renewable.share.read("early.bin")) == 21 * renewable.written
     assert "the session's ticket expired" in caplog.text
     assert "a new connection goes on there" in caplog.text
