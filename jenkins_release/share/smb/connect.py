@@ -14,7 +14,7 @@ from jenkins_release.share.protocol import PathNotFound
 from jenkins_release.share.smb.address import SmbAddress
 from jenkins_release.share.smb.connection import A_FOLDER, READ_ATTRIBUTES, SmbConnection
 from jenkins_release.share.smb.dfs import Referral, Referrals, Referred, may_follow, referral
-from jenkins_release.share.smb.domain import root_referral
+from jenkins_release.share.smb.domain import PLAIN_S, root_referral
 from jenkins_release.share.smb.errors import FOREIGN, LoginRefused, MethodRefused, translate
 from jenkins_release.share.smb.login import SmbLogin, encryption_demanded, log_in
 from jenkins_release.share.smb.sessions import LostSessions
@@ -64,10 +64,13 @@ def _follow(target: SmbAddress, shown: SmbAddress, access: Access, hops: int) ->
         access.referrals.keep(target, found)
     if not found.targets:
         try:
-            return _connect_here(target, shown, access)
+            connection = _connect_here(target, shown, access)
         except Referred as referred:
             found = referred.referral
             access.referrals.keep(target, found)
+        else:
+            access.referrals.keep(target, Referral((), PLAIN_S))
+            return connection
     if hops == 0:
         raise RemoteError(
             f"cannot use {shown}: more than {_MAX_REFERRALS} DFS referrals follow each other",

@@ -27,7 +27,7 @@ from jenkins_release.share.smb.wire import SmbWire
 _log = logging.getLogger(__name__)
 _DNS_S = 5.0
 """Longest wait for the names of a domain's controllers, in seconds."""
-_PLAIN_S = 3600.0
+PLAIN_S = 3600.0
 """How long a name that is no domain is remembered as such, in seconds."""
 _MAX_CONTROLLERS = 16
 
@@ -47,9 +47,11 @@ def root_referral(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> R
         RemoteError: It is a domain, and none of its controllers answered or knows the root.
     """
     configured = login.domain_controller
-    pending = [configured] if configured else find_controllers(address.server)
-    if not pending:
-        return Referral((), _PLAIN_S)
+    found_in_dns = [configured] if configured else find_controllers(address.server)
+    if not found_in_dns:
+        # Without an answer it may still be one: that counts for this attempt only.
+        return Referral((), 0.0 if found_in_dns is None else PLAIN_S)
+    pending = list(found_in_dns)
     asked: set[str] = set()
     failure: RemoteError | None = None
     while pending and len(asked) < _MAX_CONTROLLERS:
@@ -68,7 +70,7 @@ def root_referral(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> R
             failure = error
             continue
         if not is_domain:
-            return Referral((), _PLAIN_S)
+            return Referral((), PLAIN_S)
         if found.targets:
             return found
         pending += others
@@ -79,10 +81,10 @@ def root_referral(address: SmbAddress, login: SmbLogin, lost: LostSessions) -> R
     )
 
 
-def find_controllers(domain: str) -> list[str]:
+def find_controllers(domain: str) -> list[str] | None:
     """Return the controllers that DNS names for a domain, in the order in which to try them.
 
-    A name that DNS does not know as a domain, or that cannot be looked up, has none.
+    A name that DNS does not know as a domain has none; None if DNS did not answer.
 
     Raises:
         Stopped: The process was asked to stop.
@@ -97,9 +99,12 @@ def find_controllers(domain: str) -> list[str]:
     try:
         with Call(f"DNS to name the controllers of {domain}", _DNS_S):
             answer = dns.resolver.resolve(name, "SRV", lifetime=_DNS_S)
-    except (dns.exception.DNSException, OSError) as error:
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
         _log.debug("%s has no domain controllers in DNS: %s", domain, error)
         return []
+    except (dns.exception.DNSException, OSError) as error:
+        _log.debug("whether %s has domain controllers: %s", domain, error)
+        return None
     records = sorted(answer, key=lambda record: (record.priority, -record.weight))
     return [str(record.target).rstrip(".") for record in records]
 

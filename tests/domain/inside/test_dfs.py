@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jenkins_release.base.errors import ConfigurationError, LeaseHeld, RemoteError
+from jenkins_release.base.retry import RetryPolicy
 from jenkins_release.sandbox.domain.domain import LINKS, Domain
 from jenkins_release.share.smb import domain as smb_domain
 from jenkins_release.share.smb.domain import find_controllers
@@ -116,6 +117,19 @@ def test_a_controller_of_another_domain_is_not_asked(
     assert "dc.elsewhere.example is said to be a controller" in caplog.text
 
 
+def test_a_domain_whose_dns_is_silent_for_a_while(domain: Domain, open_domain: Open) -> None:
+    """The next attempt asks again: it was not taken for a server once and for all."""
+    share = open_domain(auth="kerberos", timeout_s=3.0)
+    domain.controller.freeze()
+    try:
+        with pytest.raises(RemoteError, match="did not answer in time") as caught:
+            share.list("")
+    finally:
+        domain.controller.thaw()
+    assert caught.value.retryable
+    share.list("")
+
+
 def test_a_root_that_nobody_serves(open_domain: Open) -> None:
     """It is told which controllers do not know it."""
     with pytest.raises(RemoteError) as caught:
@@ -176,7 +190,8 @@ def test_a_target_that_goes_down(links: Domain, open_domain: Open, caplog: pytes
     """Who only reads goes to the next one; who has written something stays where it is."""
     links.link("both", r"fs2.corp.example\data", r"fs1.corp.example\data")
     place = r"\\corp.example\share\both"
-    reader, writer = (open_domain(place, timeout_s=3.0, resume=None) for _ in range(2))
+    # How long a server may be away is the retry policy's deadline.
+    reader, writer = (open_domain(place, timeout_s=3.0, resume=RetryPolicy(deadline_s=2.0)) for _ in range(2))
     reader.list("")
     writer.make_folder("began")
     links.file_servers["fs2"].stop()
@@ -194,6 +209,18 @@ def test_a_target_that_goes_down(links: Domain, open_domain: Open, caplog: pytes
     assert (on(links, "fs2") / "more").is_dir()
     writer.remove("more")
     writer.remove("began")
+
+
+def test_a_target_that_is_silent(links: Domain, open_domain: Open, caplog: pytest.LogCaptureFixture) -> None:
+    """It takes connections and never answers: the next one is taken when its time is over."""
+    links.link("silent", r"fs2.corp.example\data", r"fs1.corp.example\data")
+    links.file_servers["fs2"].freeze()
+    try:
+        open_domain(r"\\corp.example\share\silent", timeout_s=2.0).list("")
+    finally:
+        links.file_servers["fs2"].thaw()
+    assert r"DFS target \\fs2.corp.example\data of" in caplog.text
+    assert "did not answer in time" in caplog.text
 
 
 def test_a_target_elsewhere_is_not_followed(links: Domain, open_domain: Open) -> None:
