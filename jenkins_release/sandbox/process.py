@@ -383,6 +383,20 @@ class OneServer:
         """Let it stay when this process ends."""
         self._server.untie()
 
+    def freeze(self) -> None:
+        """Freeze it and its child processes: connections stay open, but nothing answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server continue."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        pid = self.pid()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)
+
 
 class OnLoopback:
     """Something that answers on a port of this machine.

@@ -125,14 +125,6 @@ class SambaServer(OneServer):
         self.thaw()
         self._server.stop()
 
-    def freeze(self) -> None:
-        """Freeze the server and its client processes: connections stay open, but nothing answers."""
-        self._signal_all(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let a frozen server continue."""
-        self._signal_all(signal.SIGCONT)
-
     def client_pids(self) -> list[int]:
         """Return the pids of the processes that serve one client connection each."""
         pid = self.pid()
@@ -156,12 +148,6 @@ class SambaServer(OneServer):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return len(pids)
-
-    def _signal_all(self, number: signal.Signals) -> None:
-        pid = self.pid()
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, number)
 
     def _write_config(self) -> None:
         options = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -117,19 +116,6 @@ class DomainFileServer(OneServer):
         """Let it stay when this process ends."""
         super().untie()
         self._logons.untie()
-
-    def freeze(self) -> None:
-        """Stop the server and those who serve its clients: connections stay open, and nothing answers."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        pid = self.pid()
-        if pid is not None:
-            os.killpg(pid, number)
 
     def _inside(self, words: Sequence[str]) -> list[str]:
         """Return the command with a ``/run/samba`` of this server's own."""
