@@ -8,7 +8,7 @@ expected and what was found; the hint says what to do. No error contains the log
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -145,3 +145,9 @@ class LeaseHeld(ReleaseError):
     """Someone else is working on the same candidate; the message names the holder."""
 
     category = Category.LEASE
+
+
+BY_CATEGORY: Mapping[Category, type[ReleaseError]] = {
+    kind.category: kind for kind in (ConfigurationError, GateRefused, IntegrityError, RemoteError, LeaseHeld)
+}
+"""The error of each category that a command ends with, to report another one's failure as one's own."""

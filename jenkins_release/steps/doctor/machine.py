@@ -12,13 +12,10 @@ from dataclasses import dataclass
 
 from jenkins_release.base.checks import Check, Examination, Found, Status, failed, shown_by
 from jenkins_release.base.errors import (
+    BY_CATEGORY,
     Category,
     ConfigurationError,
-    GateRefused,
-    IntegrityError,
-    LeaseHeld,
     ReleaseError,
-    RemoteError,
 )
 from jenkins_release.base.version import PROGRAM
 from jenkins_release.base.waits import Limits
@@ -38,9 +35,6 @@ ANSWER_S = 10.0
 """Longest wait for one answer, in seconds."""
 _USER = re.compile(r"((?<=://)|(?<=ssh ))[^/?#\s\"'<>\\@]*@")
 """A user in a URL or after ``ssh``, with a password or without: a token may stand there."""
-_KINDS: dict[Category, type[ReleaseError]] = {
-    each.category: each for each in (ConfigurationError, GateRefused, IntegrityError, RemoteError, LeaseHeld)
-}
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class MachineReport:
         bad = [check for check in self.checks if not check.good]
         if not bad:
             return None
-        kind = _KINDS.get(bad[0].category or Category.BUG, ReleaseError)
+        kind = BY_CATEGORY.get(bad[0].category or Category.BUG, ReleaseError)
         return kind(
             f"{len(bad)} of {len(self.checks)} checks failed: {', '.join(check.name for check in bad)}",
             hint=bad[0].hint,

@@ -10,11 +10,9 @@ from datetime import datetime, timedelta
 from typing import TypeVar, TypeVarTuple
 
 from jenkins_release.base.errors import (
+    BY_CATEGORY,
     Category,
-    ConfigurationError,
     GateRefused,
-    IntegrityError,
-    LeaseHeld,
     ReleaseError,
     RemoteError,
 )
@@ -33,10 +31,6 @@ Ts = TypeVarTuple("Ts")
 _SAID = re.compile(rf"ERROR: ({'|'.join(Category)}): (.*)")
 _NUMBERS = re.compile(r"[\d.]+")
 _REJECTED = re.compile(r"Rejected by (.+)")
-_ERRORS: dict[str, type[ReleaseError]] = {
-    str(kind.category): kind
-    for kind in (ConfigurationError, GateRefused, IntegrityError, RemoteError, LeaseHeld)
-}
 
 
 @dataclass
@@ -159,7 +153,7 @@ class Follower:
         for text in lines:
             self.watcher.line(text)
             if found := _SAID.fullmatch(text):
-                kind = _ERRORS.get(found[1], ReleaseError)
+                kind = BY_CATEGORY.get(Category(found[1]), ReleaseError)
                 self._said = kind(found[2])
             elif found := _REJECTED.fullmatch(text):
                 self._said = GateRefused(f"{found[1]} rejected it")
