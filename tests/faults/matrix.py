@@ -191,6 +191,7 @@ def _judge(result: Result, fault: Fault, text: str, report: Path) -> None:
         wrong.append(f"status {result.status} is not documented")
     if "Traceback" in text:
         wrong.append("a traceback")
+        result.told = text[text.index("Traceback") :].splitlines()
     if result.memory_mib > MEMORY_MIB:
         wrong.append(f"{result.memory_mib} MiB of memory")
     if result.signal:

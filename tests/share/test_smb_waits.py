@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
 import select
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from smbprotocol.connection import SMB2Echo
 from jenkins_release.base import waits
 from jenkins_release.base.errors import RemoteError
 from jenkins_release.base.retry import RetryPolicy
-from jenkins_release.base.waits import Stopped, Waits
+from jenkins_release.base.waits import Stopped, ThreadGroup, Waits
 from jenkins_release.sandbox.samba import SambaServer
 from jenkins_release.share import SmbShare
 from jenkins_release.share.smb.connection import SmbConnection
@@ -83,6 +85,18 @@ OPERATIONS: dict[str, Callable[[SmbShare], object]] = {
 
 
 class TestStopping:
+    def test_a_thread_that_must_not_wait_does_not_log_off(self, share: SmbShare) -> None:
+        """What it cleans up is not the place to find out that it has to stop."""
+        group = ThreadGroup()
+
+        def work() -> list[SmbConnection]:
+            with contextlib.ExitStack() as lent:
+                borrowed = [lent.enter_context(share._pool.borrow()) for _ in range(10)]
+                group.end()
+            return borrowed
+
+        assert {connection.alive for connection in group.run(work)} == {True, False}
+
     @pytest.mark.parametrize("operation", OPERATIONS)
     def test_a_thread_that_waits_for_a_stalled_server_ends(
         self, share: SmbShare, tap: Tap, process: Waits, operation: str
@@ -380,6 +394,21 @@ class TestForgotten:
         assert next(knot.source)
         share._pool._take = take  # type: ignore[method-assign]
         return lent[0]
+
+    @pytest.mark.parametrize("name", ["long", "short"])
+    def test_by_a_thread_that_must_not_wait(
+        self, share: SmbShare, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """Nothing is printed, and the connection serves nobody else while an answer is outstanding."""
+        printed: list[Any] = []
+        monkeypatch.setattr(sys, "unraisablehook", printed.append)
+        connection = self._forget(share, name)
+        group = ThreadGroup()
+        group.end()
+        group.run(gc.collect)
+        assert printed == []
+        assert not connection.alive
+        assert b"".join(share.read("short")) == b"content"
 
     def test_while_a_lost_session_is_noted(self, share: SmbShare, monkeypatch: pytest.MonkeyPatch) -> None:
         """Its own session is lost too."""

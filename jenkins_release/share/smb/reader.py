@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from smbprotocol.open import Open
 
 from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.waits import Stopped
 from jenkins_release.share.checks import too_short
 from jenkins_release.share.smb.connection import A_FILE, READ_DATA, SHARE_READ, SmbConnection
 from jenkins_release.share.smb.lanes import open_lane
@@ -57,6 +59,7 @@ def read_file(
         _close(slot.connection, handle, path)
         raise too_short(where, offset, wanted, version.size)
     got = 0
+    forgotten = False
 
     def reopen() -> Open:
         new = _open(slot.renew(), path)
@@ -85,13 +88,17 @@ def read_file(
             if resumption is None or connection.alive:
                 raise
             handle = resumption.go_on(error, got, reopen)
+        except GeneratorExit:
+            forgotten = True
+            raise
         finally:
             pieces.close()
             if connection.wire.receives_here:
                 # Closed by the garbage collector: nothing reads on, and no answer would come meanwhile.
                 connection.drop()
             elif connection.alive and connection is slot.connection:
-                _close_read(connection, handle, path, whole=got == wanted)
+                with _reported(connection, whole=got == wanted, forgotten=forgotten):
+                    _close(connection, handle, path)
     if got != wanted:
         raise too_short(where, offset, wanted, offset + got)
 
@@ -101,13 +108,20 @@ def _open(connection: SmbConnection, path: str) -> Open:
         return connection.open(path, READ_DATA, share=SHARE_READ, options=A_FILE)
 
 
-def _close_read(connection: SmbConnection, handle: Open, path: str, *, whole: bool) -> None:
+@contextlib.contextmanager
+def _reported(connection: SmbConnection, *, whole: bool, forgotten: bool) -> Iterator[None]:
+    """Report that a file cannot be closed, unless nobody needs to know."""
     try:
-        _close(connection, handle, path)
+        yield
     except RemoteError as error:
-        if not whole or connection.alive:
+        if not forgotten and (not whole or connection.alive):
             raise
-        _log.debug("the connection broke after the last byte: %s", error)
+        _log.debug("after the last byte that was read: %s", error)
+    except Stopped:
+        # This thread must not wait. The answer is outstanding, so nobody else may use the connection.
+        connection.drop()
+        if not forgotten:
+            raise
 
 
 def _close(connection: SmbConnection, handle: Open, path: str) -> None:

@@ -19,7 +19,7 @@ from smbprotocol.header import Commands, NtStatus, Smb2Flags
 from smbprotocol.session import SMB2SessionSetupRequest
 from smbprotocol.tree import ShareFlags, SMB2TreeConnectResponse
 
-from jenkins_release.base.waits import LEAST_RATE, Wait, process_waits
+from jenkins_release.base.waits import LEAST_RATE, Stopped, Wait, process_waits
 from jenkins_release.share.smb.errors import FOREIGN, SESSION_EXPIRED
 from jenkins_release.share.smb.packed.internals import BulkConnection
 
@@ -233,6 +233,9 @@ class SmbWire(BulkConnection):
         except FOREIGN as error:
             logging.getLogger(__name__).debug("logging off from %s: %s", self.server_name, error)
             return not isinstance(error, TimeoutError)
+        except Stopped:
+            # Whoever closes it goes on, and stops at the next wait.
+            return False
         finally:
             self.drop()
 
