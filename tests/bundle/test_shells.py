@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import shutil
 import subprocess
 import tempfile
@@ -92,9 +93,25 @@ def _pem(key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) -> bytes:
 def test_the_scripts_keep_their_promises(file: str, shell: str, place: Path):
     """As a user without rights; with busybox's tools in busybox's shell.
 
-    ``CASES=all`` for every kind of damage in bash too: see ``some`` in helper.bash.
+    Bash takes whatever the other two take, and has dash's tools: it sees every third test, and only the first
+    kind of each damage (``some`` in helper.bash). ``CASES=all`` for everything.
     """
-    keep_their_promises(place, file, shell, place / "the customer's files", keys=place)
+    options = chosen_for(shell, HERE / file)
+    told = keep_their_promises(place, file, shell, place / "the customer's files", place, *options)
+    assert told.startswith(f"1..{len(_names(HERE / file)[:: 3 if options else 1])}\n"), told
+
+
+def _names(file: Path) -> list[str]:
+    return re.findall(r'^@test "(.*)" \{$', file.read_text(), re.MULTILINE)
+
+
+def chosen_for(shell: str, file: Path) -> list[str]:
+    """Return the options of bats for every third test of a file in bash, none for the other shells."""
+    if shell != "bash" or os.environ.get("CASES") == "all":
+        return []
+    names = _names(file)
+    escaped = [re.sub(r"[][\\.*^$()+?{}|]", r"\\\g<0>", name) for name in names[::3]]
+    return ["--filter", f"^({'|'.join(escaped)})$"]
 
 
 def test_an_ecdsa_key_proves_the_same(place: Path):
@@ -107,8 +124,8 @@ def test_an_ecdsa_key_proves_the_same(place: Path):
     keep_their_promises(place, "verify.bats", "dash", ecdsa, ecdsa, "--filter-tags", tags)
 
 
-def keep_their_promises(place: Path, file: str, shell: str, bundles: Path, keys: Path, *options: str) -> None:
-    """Run a bats file over unpacked setup zips, and check that nothing in it failed or was skipped."""
+def keep_their_promises(place: Path, file: str, shell: str, bundles: Path, keys: Path, *options: str) -> str:
+    """Run a bats file over unpacked setup zips, check that nothing failed or was skipped; return its TAP."""
     tools = place / "busybox"
     environ = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -131,6 +148,7 @@ def keep_their_promises(place: Path, file: str, shell: str, bundles: Path, keys:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "# skip" not in done.stdout
+    return done.stdout
 
 
 @pytest.mark.parametrize("shell", SHELLS)
