@@ -61,9 +61,9 @@ class ApiCall:
         """Return the call's repository."""
         return self.state.repository(self.parameters["repositoryName"])
 
-    def page(self, items: Sequence[T]) -> tuple[Sequence[T], dict[str, str]]:
-        """Return the requested page of ``items``, and ``nextToken`` if more follow."""
-        start, size = 0, self.parameters.get("maxResults", LIST_LIMIT)
+    def page(self, items: Sequence[T], limit: int = LIST_LIMIT) -> tuple[Sequence[T], dict[str, str]]:
+        """Return the requested page of ``items``, of ``limit`` by default; ``nextToken`` if more follow."""
+        start, size = 0, self.parameters.get("maxResults", limit)
         if token := self.parameters.get("nextToken"):
             try:
                 start = int(base64.b64decode(token, validate=True))

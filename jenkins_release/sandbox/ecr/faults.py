@@ -36,6 +36,9 @@ class Fault(BaseModel):
             was done; 0 resets before the status line.
         expire_tokens: Let all existing registry tokens expire before the request is handled.
         manifest: Change the manifest in an answer: add one space (``alter``), or cut off half of it.
+        subject: What becomes of a manifest with a ``subject``: ``refused`` answers 405, as some accounts do
+            (aws/containers-roadmap #2783), ``ignored`` leaves ``OCI-Subject`` out of the answer, like a
+            registry that does not know referrers. Combine that with status 404 for ``/referrers/``.
         stale: Answer a read with the state of this many repository changes ago: AWS's answers may be late.
     """
 
@@ -57,6 +60,7 @@ class Fault(BaseModel):
     reset_response_after: int | None = Field(default=None, ge=0)
     expire_tokens: bool = False
     manifest: Literal["alter", "truncate"] | None = None
+    subject: Literal["refused", "ignored"] | None = None
     stale: int = Field(default=0, ge=0, le=8)
 
     def matches(self, record: RequestRecord) -> bool:

@@ -21,7 +21,7 @@ BLOCK = 1024 * 1024
 """Bytes of a passing body that are held."""
 MAX_DOCUMENT = 4 * 1024 * 1024 + 64 * 1024
 """Longest JSON body or manifest in bytes: ECR accepts manifests of 4 MiB (API reference, PutImage)."""
-_LOGGED = frozenset({"digest", "mount", "from", "n", "last"})
+_LOGGED = frozenset({"digest", "mount", "from", "n", "last", "artifactType"})
 
 
 class ConnectionReset(RemoteError):
@@ -40,7 +40,7 @@ class RequestRecord:
         method: HTTP method.
         path: Path without the query.
         query: The part of the query that tells requests apart: ``digest``, ``mount``, ``from``, ``n``,
-            ``last``.
+            ``last``, ``artifactType``.
         action: Action of the ECR API; empty on ``/v2/``.
         repository: Repository, if the request names one.
         principal: ARN of the caller, once it is known.

@@ -10,10 +10,14 @@ from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr.access import download_path
 from jenkins_release.sandbox.ecr.api import REPOSITORY_ACTIONS, Action, ApiCall, invalid
-from jenkins_release.sandbox.ecr.manifests import remove_image, store_image
+from jenkins_release.sandbox.ecr.manifests import referrer, remove_image, store_image
 from jenkins_release.sandbox.ecr.scans import describe_image_scan_findings
 from jenkins_release.sandbox.ecr.state import Image, RepositoryState
 
+REFERRERS_PAGE = 50
+"""Most items in one answer of ListImageReferrers."""
+MOST_ARTIFACT_TYPES = 5
+"""Most artifact types in the filter of ListImageReferrers."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -131,6 +135,26 @@ def _list_images(call: ApiCall) -> dict[str, Any]:
     return {"imageIds": list(page), **more}
 
 
+def _list_image_referrers(call: ApiCall) -> dict[str, Any]:
+    """List the artifacts that refer to an image; the caller needs ``ecr:BatchGetImage``."""
+    repository = call.repository()
+    subject = call.parameters["subjectId"]["imageDigest"]
+    if not _DIGEST.fullmatch(subject):
+        raise invalid("the imageDigest of subjectId is not a sha256 digest")
+    wanted = call.parameters.get("filter", {})
+    types = wanted.get("artifactTypes", [])
+    if len(types) > MOST_ARTIFACT_TYPES:
+        raise invalid(f"Member must have length less than or equal to {MOST_ARTIFACT_TYPES}: artifactTypes")
+    if call.parameters.get("maxResults", REFERRERS_PAGE) > REFERRERS_PAGE:
+        raise invalid(f"Member must have value less than or equal to {REFERRERS_PAGE}: maxResults")
+    with call.state.read():
+        found = repository.referrers(subject, types)
+    page, more = call.page(found, REFERRERS_PAGE)
+    # Nothing is archived here.
+    shown = [] if wanted.get("artifactStatus", "ACTIVE") in {"ARCHIVED", "ACTIVATING"} else page
+    return {"referrers": [referrer(each) | {"artifactStatus": "ACTIVE"} for each in shown], **more}
+
+
 def _describe_image_scan_findings(call: ApiCall) -> dict[str, Any]:
     return describe_image_scan_findings(call, _must_find(call, call.repository(), call.parameters["imageId"]))
 
@@ -199,6 +223,10 @@ def _detail(call: ApiCall, repository: RepositoryState, image: Image) -> dict[st
         "imagePushedAt": image.pushed_at,
         "imageManifestMediaType": image.media_type,
     }
+    if image.artifact_type:
+        detail["artifactMediaType"] = image.artifact_type
+    if image.subject:
+        detail["subjectManifestDigest"] = image.subject
     if image.pulled_at is not None:
         detail["lastRecordedPullTime"] = image.pulled_at
     if tags := repository.tags_of(image.digest):
@@ -215,7 +243,10 @@ ACTIONS: dict[str, Action] = {
     "BatchDeleteImage": _batch_delete_image,
     "DescribeImages": _describe_images,
     "ListImages": _list_images,
+    "ListImageReferrers": _list_image_referrers,
     "DescribeImageScanFindings": _describe_image_scan_findings,
     "GetDownloadUrlForLayer": _get_download_url_for_layer,
 }
 """Every action that the front knows."""
+PERMISSIONS = {"ListImageReferrers": "BatchGetImage"}
+"""Actions whose permission has another name than their own (ECR API reference)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from jenkins_release.oci.manifests import INDEX_TYPES, MANIFEST_TYPES, sha256_digest
@@ -21,6 +22,9 @@ class _Parts:
     blobs: tuple[str, ...]
     children: tuple[str, ...]
     size: int
+    subject: str = ""
+    artifact_type: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def store_image(
@@ -73,11 +77,28 @@ def store_image(
                 size=parts.size,
                 pushed_at=state.clock(),
                 children=list(parts.children),
+                subject=parts.subject,
+                artifact_type=parts.artifact_type,
+                manifest_size=len(data),
+                annotations=dict(parts.annotations),
             )
             repository.images[digest] = image
+            for each in repository.referrers(digest):
+                each.orphaned_at = None
         if tag is not None:
             repository.tags[tag] = digest
     return image
+
+
+def referrer(image: Image) -> dict[str, Any]:
+    """Return the descriptor of an artifact, as a list of referrers has it."""
+    return {
+        "mediaType": image.media_type,
+        "digest": image.digest,
+        "size": image.manifest_size,
+        "artifactType": image.artifact_type,
+        "annotations": image.annotations,
+    }
 
 
 def remove_image(state: EcrState, name: str, tag: str | None, digest: str | None) -> list[dict[str, str]]:
@@ -105,9 +126,18 @@ def remove_image(state: EcrState, name: str, tag: str | None, digest: str | None
             del repository.tags[each]
         if not left:
             del repository.images[image.digest]
+            repository.orphan(image.digest, state.clock())
     return [{"imageDigest": image.digest, "imageTag": each} for each in gone] or [
         {"imageDigest": image.digest}
     ]
+
+
+def subject_of(data: bytes) -> str:
+    """Return the digest of the manifest that a manifest refers to; empty if there is none."""
+    try:
+        return str((json.loads(data).get("subject") or {}).get("digest", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def _check_tag(state: EcrState, repository: RepositoryState, tag: str | None, digest: str) -> None:
@@ -142,12 +172,20 @@ def _parts(data: bytes, media_type: str | None) -> _Parts:
     try:
         document: dict[str, Any] = json.loads(data)
         kind = media_type or document.get("mediaType")
+        config = document.get("config") or {}
+        refers = (
+            str((document.get("subject") or {}).get("digest", "")),
+            # Without a type of its own, an artifact has that of its config ("Listing Referrers").
+            str(document.get("artifactType") or config.get("mediaType", "")),
+            document.get("annotations") or {},
+        )
         if kind in INDEX_TYPES:
-            return _Parts(kind, (), tuple(each["digest"] for each in document["manifests"]), len(data))
+            children = tuple(each["digest"] for each in document["manifests"])
+            return _Parts(kind, (), children, len(data), *refers)
         if kind in MANIFEST_TYPES:
-            blobs = [document["config"], *document["layers"]]
+            blobs = [config, *document["layers"]]
             size = sum(int(each["size"]) for each in blobs)
-            return _Parts(kind, tuple(each["digest"] for each in blobs), (), size)
+            return _Parts(kind, tuple(each["digest"] for each in blobs), (), size, *refers)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _invalid(f"invalid image manifest: {type(error).__name__}") from error
     raise _invalid(f"the image manifest's media type '{kind}' is not supported")

@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,8 @@ ACCOUNT = "123456789012"
 """Account number of the sandbox, from AWS's own examples."""
 REGION = "us-east-1"
 """Region of the sandbox."""
+ORPHANED_S = 24 * 3600.0
+"""Seconds until the referrers of a deleted image are gone too (ECR user guide, "Lifecycle policies")."""
 TOKEN_LIFETIME_S = 12 * 3600.0
 """Seconds that a registry token is valid (ECR API reference, GetAuthorizationToken)."""
 ADMIN = "release"
@@ -40,7 +42,21 @@ Mutability = Literal["MUTABLE", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION", "MUTABL
 
 
 class Image(BaseModel):
-    """A stored image: ``children`` are the manifests that an index lists."""
+    """A stored image or artifact.
+
+    Attributes:
+        digest: Digest of its manifest.
+        media_type: Media type of its manifest.
+        size: Bytes of what it names; of an index, its own.
+        pushed_at: When it was pushed, in seconds since the epoch.
+        children: Digests of the manifests that an index lists.
+        pulled_at: When its manifest was last read.
+        subject: Digest of the manifest that it refers to; empty for none.
+        artifact_type: The type of an artifact (OCI Distribution Specification 1.1, "Listing Referrers").
+        manifest_size: Bytes of its manifest.
+        annotations: The annotations of its manifest.
+        orphaned_at: When its subject was deleted; None while the subject is there, or never was.
+    """
 
     digest: str
     media_type: str
@@ -48,6 +64,11 @@ class Image(BaseModel):
     pushed_at: float
     children: list[str] = []
     pulled_at: float | None = None
+    subject: str = ""
+    artifact_type: str = ""
+    manifest_size: int = 0
+    annotations: dict[str, str] = {}
+    orphaned_at: float | None = None
 
 
 class RepositoryState(BaseModel):
@@ -73,6 +94,27 @@ class RepositoryState(BaseModel):
     def tags_of(self, digest: str) -> list[str]:
         """Return the tags that name an image, sorted."""
         return sorted(tag for tag, named in list(self.tags.items()) if named == digest)
+
+    def referrers(self, subject: str, artifact_types: Collection[str] = ()) -> list[Image]:
+        """Return the artifacts that refer to a manifest, of all types or of some, in the order of digests."""
+        return [
+            each
+            for _, each in sorted(self.images.items())
+            if each.subject == subject and (not artifact_types or each.artifact_type in artifact_types)
+        ]
+
+    def orphan(self, subject: str, now: float) -> None:
+        """Remember that the subject of some artifacts was deleted."""
+        for each in self.referrers(subject):
+            each.orphaned_at = now
+
+    def remove_orphans(self, now: float) -> None:
+        """Delete the artifacts whose subject was deleted :data:`ORPHANED_S` seconds ago."""
+        for digest, each in list(self.images.items()):
+            if each.orphaned_at is not None and each.orphaned_at + ORPHANED_S <= now:
+                del self.images[digest]
+                self.tags = {tag: named for tag, named in self.tags.items() if named != digest}
+                self.orphan(digest, now)
 
     def find(self, reference: str) -> Image | None:
         """Return the image with a tag or a digest."""
@@ -238,6 +280,8 @@ class EcrState:
         """Return a repository. Raises RepositoryNotFoundException."""
         with self._lock:
             found = self._document.repositories.get(name)
+            if found is not None:
+                found.remove_orphans(self.clock())
             if found is None:
                 raise ApiFault(
                     "RepositoryNotFoundException",

@@ -8,11 +8,12 @@ the same content, and a layer is mounted from another repository only if the acc
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit
 
-from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.oci.manifests import OCI_INDEX, sha256_digest
 from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr.access import (
     DOWNLOADS,
@@ -23,12 +24,16 @@ from jenkins_release.sandbox.ecr.access import (
 )
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.http import ServedRequest
-from jenkins_release.sandbox.ecr.manifests import immutable_message, store_image
+from jenkins_release.sandbox.ecr.images import REFERRERS_PAGE
+from jenkins_release.sandbox.ecr.manifests import immutable_message, referrer, store_image, subject_of
 from jenkins_release.sandbox.ecr.parts import UploadParts
 from jenkins_release.sandbox.ecr.state import EcrState, Image
 from jenkins_release.sandbox.ecr.store import RegistryStore
 
-_ROUTE = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>manifests|blobs/uploads|blobs|tags)/(?P<rest>[^/]*)")
+_ROUTE = re.compile(
+    r"/v2/(?P<name>.+?)/(?P<kind>manifests|blobs/uploads|blobs|tags|referrers)/(?P<rest>[^/]*)"
+)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _FORWARDED = ("accept", "content-type", "content-range", "range", "if-none-match", "user-agent")
 _ACTIONS = {
     ("GET", "manifests"): "BatchGetImage",
@@ -42,6 +47,7 @@ _ACTIONS = {
     ("PUT", "blobs/uploads"): "CompleteLayerUpload",
     ("DELETE", "blobs/uploads"): "InitiateLayerUpload",
     ("GET", "tags"): "ListImages",
+    ("GET", "referrers"): "BatchGetImage",
 }
 """IAM action that a request needs (ECR user guide, "Pushing a Docker image", required permissions)."""
 _CODES = {
@@ -138,8 +144,10 @@ class V2Api:
         repository = self._state.repository(name)
         if kind == "tags":
             exchange.json(200, {"name": name, "tags": sorted(repository.tags)}, version)
+        elif kind == "referrers":
+            self._list_referrers(exchange, name, rest)
         elif kind == "manifests" and exchange.method == "PUT":
-            self._put_manifest(exchange, name, rest)
+            self._put_manifest(exchange, name, rest, fault)
         elif kind == "manifests":
             self._get_manifest(exchange, name, rest, fault)
         elif kind == "blobs" and exchange.method == "GET" and self._state.layer_host:
@@ -171,7 +179,26 @@ class V2Api:
         }:
             self._parts.forget(upload)
 
-    def _put_manifest(self, exchange: ServedRequest, name: str, reference: str) -> None:
+    def _list_referrers(self, exchange: ServedRequest, name: str, subject: str) -> None:
+        """Answer with an index of what refers to a manifest, which need not exist ("Listing Referrers")."""
+        if not _DIGEST.fullmatch(subject):
+            self.refuse(exchange, 400, "DIGEST_INVALID", "provided digest is not a sha256 digest")
+            return
+        wanted = exchange.query.get("artifactType", "")
+        found = self._state.repository(name).referrers(subject, {wanted} if wanted else ())
+        after = exchange.query.get("last", "")
+        left = [each for each in found if each.digest > after]
+        page = left[:REFERRERS_PAGE]
+        headers = {"Content-Type": OCI_INDEX}
+        if wanted:
+            headers["OCI-Filters-Applied"] = "artifactType"
+        if len(left) > len(page):
+            query = urlencode({**exchange.query, "last": page[-1].digest})
+            headers["Link"] = f'<{exchange.path}?{query}>; rel="next"'
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [referrer(i) for i in page]}
+        exchange.reply(200, json.dumps(document).encode(), headers)
+
+    def _put_manifest(self, exchange: ServedRequest, name: str, reference: str, fault: Fault) -> None:
         data = exchange.body()
         digest = sha256_digest(data)
         by_digest = reference.startswith("sha256:")
@@ -185,13 +212,19 @@ class V2Api:
         kind = exchange.headers.get("content-type", "").split(";")[0].strip() or None
         try:
             tag = None if by_digest else reference
+            if fault.subject == "refused" and subject_of(data):
+                self.refuse(exchange, 405, "UNSUPPORTED", "The operation is unsupported.")
+                return
             store_image(self._state, self._store, name, data, kind, tag)
         except ApiFault as error:
             # Only the API has an error for this: over /v2/, a mutable tag may be pushed again.
             if error.code != "ImageAlreadyExistsException":
                 raise
         location = f"http://{self._host()}/v2/{name}/manifests/{digest}"
-        exchange.reply(201, b"", {"Location": location, "Docker-Content-Digest": digest})
+        headers = {"Location": location, "Docker-Content-Digest": digest}
+        if (subject := subject_of(data)) and fault.subject != "ignored":
+            headers["OCI-Subject"] = subject
+        exchange.reply(201, b"", headers)
 
     def _get_manifest(self, exchange: ServedRequest, name: str, reference: str, fault: Fault) -> None:
         repository = self._state.repository(name)

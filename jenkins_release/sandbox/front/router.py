@@ -46,7 +46,7 @@ from jenkins_release.sandbox.ecr.api import (
 )
 from jenkins_release.sandbox.ecr.faults import NO_FAULT, Fault, Faults, RequestLog
 from jenkins_release.sandbox.ecr.http import ConnectionReset, ServedRequest
-from jenkins_release.sandbox.ecr.images import ACTIONS
+from jenkins_release.sandbox.ecr.images import ACTIONS, PERMISSIONS
 from jenkins_release.sandbox.ecr.state import EcrState, PolicyStatement, RepositoryState, ScanOrder
 from jenkins_release.sandbox.ecr.store import RegistryStore
 from jenkins_release.sandbox.ecr.v2 import V2Api, repository_name
@@ -194,7 +194,8 @@ class Router:
             parameters = parse(action, body)
             if action not in ACTIONS:
                 raise ApiFault("UnknownOperationException", f"the sandbox does not know {action}")
-            authorize(self._state, arn, f"ecr:{action}", repository_of(action, parameters))
+            permission = f"ecr:{PERMISSIONS.get(action, action)}"
+            authorize(self._state, arn, permission, repository_of(action, parameters))
             call = ApiCall(
                 self._state, self._store, self._host(), arn, parameters, fault, self._blob_mounting
             )
