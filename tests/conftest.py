@@ -63,7 +63,6 @@ _LONG = (
     "tests/benchmarks/test_quick_run.py",
     "tests/bundle/",
     "tests/faults/",
-    "tests/sandbox/test_demo.py",
     "tests/sandbox/test_watchdog.py",
     "tests/snapshots/test_results.py",
     "tests/share/",

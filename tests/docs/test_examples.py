@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from jenkins_release.cli.entry import main
 from jenkins_release.rules.customers.iam_policy import PullScope, pull_policy
 from jenkins_release.sandbox.sample_images import SERVICES
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs import scenarios
 from tests.docs.pages import ROOT, fences, marked, name, pages
+from tests.fixtures.command import run
 
 README = ROOT / "README.md"
 FIRST_USE = ROOT / "docs" / "first-use.md"
@@ -41,12 +39,23 @@ def test_every_mark_names_a_scenario():
 @pytest.mark.root
 @pytest.mark.usefixtures("small_demo", "warm_commands")
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path):
-    """What `make demo` runs, with smaller images; a Docker daemon of the machine is left alone."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        status = main(["sandbox", "demo"], environ=scenarios.bare(tmp_path).environ)
-    assert status == 0, printed.getvalue()
-    scenarios.compare(marked(README, "demo")[0].text.splitlines(), printed.getvalue())
+    """What `make demo` runs, with smaller images; a Docker daemon of the machine is left alone.
+
+    With ``--json``, a program reads stdout, and a person follows the same story, but for its last line, on
+    stderr.
+    """
+    result = tmp_path / "result.json"
+    done = run("sandbox", "demo", "--json", "--result", str(result), environ=scenarios.bare(tmp_path).environ)
+    assert done.status == 0, done.err
+    document = json.loads(done.out)
+    assert list(document) == ["steps"]
+    *story, last = marked(README, "demo")[0].text.splitlines()
+    scenarios.compare(story, done.err)
+    assert last == f"{document['steps']} steps, all as expected."
+    commands = [line for line in done.err.splitlines() if line.startswith("$ ")]
+    # Not every step is a command.
+    assert document["steps"] >= len(commands) > 5
+    assert result.read_text() == done.out
 
 
 @pytest.mark.root
