@@ -10,6 +10,7 @@ import click
 
 from jenkins_release.base.moments import minute
 from jenkins_release.cli.command import Group
+from jenkins_release.cli.documents import document_json, documents_table
 from jenkins_release.cli.gate import gate_json, gate_text, gate_word
 from jenkins_release.cli.output import counted, plain, rate, size, table
 from jenkins_release.cli.runtime import (
@@ -60,6 +61,7 @@ def export(
     if report.candidate is None:
         rows = [[i.reference, i.platform, size(i.size)] for i in report.images]
         rows += [[i.name, i.section.kind, size(i.local.size)] for i in report.installers]
+        rows += [[d.record.path, d.record.kind, size(d.local.size)] for d in report.documents]
         result: dict[str, Any] = {
             "dryRun": True,
             "location": report.location,
@@ -67,8 +69,9 @@ def export(
             "installers": [
                 {"name": i.name, "kind": i.section.kind, "bytes": i.local.size} for i in report.installers
             ],
+            "documents": [document_json(d.record, d.local.size, d.sha256) for d in report.documents],
         }
-        heads = ["image or installer", "platform or kind", "size"]
+        heads = ["image, installer or document", "platform or kind", "size"]
         text = f"would export to {report.location}\n{table(heads, rows)}"
         runtime.succeed(result, text)
         return
@@ -276,6 +279,10 @@ def _candidate_json(record: Candidate, digest: str, location: str) -> dict[str, 
             }
             for installer in record.installers
         ],
+        "documents": [
+            document_json(each, record.file(each.path).size, record.file(each.path).sha256)
+            for each in record.documents
+        ],
     }
 
 
@@ -291,6 +298,8 @@ def _contents(record: Candidate) -> str:
             signed = "signed" if installer.signature else "-"
             rows.append([installer.name, file.sha256, installer.kind, signed, size(file.size)])
         parts.append(table(["installer", "SHA-256", "kind", "signature", "size"], rows))
+    if record.documents:
+        parts.append(documents_table(record.documents))
     return "\n".join(parts)
 
 

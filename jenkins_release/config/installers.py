@@ -18,6 +18,10 @@ def _pattern(value: str) -> str:
     return value
 
 
+FilePattern = Annotated[str, AfterValidator(_pattern)]
+"""A pattern for files of the build's output, with the placeholders of :mod:`jenkins_release.base.tags`."""
+
+
 class InstallerSection(Section):
     """``[[installers]]``: files of the build's output, selected by a pattern.
 
@@ -25,7 +29,7 @@ class InstallerSection(Section):
     without a shell, that must exit with status 0 for each file; ``{file}`` is its path.
     """
 
-    files: Annotated[str, AfterValidator(_pattern)]
+    files: FilePattern
     kind: Literal["installer", "setup"] = "installer"
     optional: bool = False
     version_in_name: bool = True

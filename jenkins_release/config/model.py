@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,7 +18,7 @@ from jenkins_release.base.tags import repository_problem, template_problem
 from jenkins_release.base.waits import LEAST_RATE
 from jenkins_release.config.bundle import BundleSection
 from jenkins_release.config.customers import CustomersSection
-from jenkins_release.config.installers import InstallerSection
+from jenkins_release.config.installers import FilePattern, InstallerSection
 from jenkins_release.config.jenkins import JenkinsSection
 from jenkins_release.config.ledger import LedgerSection
 from jenkins_release.config.notify import NotifySection
@@ -103,11 +104,16 @@ class DockerSection(Section):
 
 
 class ImageSection(Section):
-    """``[[images]]``: one image of the product."""
+    """``[[images]]``: one image of the product.
+
+    ``sbom`` and ``vex`` are patterns for files of the build's output that describe it.
+    """
 
     name: Annotated[str, AfterValidator(_file_name)]
     source: Template
     repository: Annotated[str, AfterValidator(_repository)]
+    sbom: tuple[FilePattern, ...] = ()
+    vex: tuple[FilePattern, ...] = ()
 
 
 class ExportSection(Section):
@@ -196,6 +202,7 @@ class PolicySection(Section):
     allow_downgrade: bool = False
     freezes: tuple[FreezeSection, ...] = ()
     scan: tuple[Severity, ...] = ()
+    sbom: Annotated[bool, Field(exclude_if=operator.not_)] = False  # a policy without it is written as before
     people: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     machines: tuple[str, ...] = ()
     accept_notary: tuple[Literal["request", "qa", "approval", "override"], ...] = ()

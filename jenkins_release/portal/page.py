@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 _FOLDER = files("jenkins_release.portal") / "page"
+_KINDS = {
+    "setup": "setup for containers",
+    "sbom": "software bill of materials (SBOM)",
+    "vex": "vulnerability statements (VEX)",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class PageFile:
         path: Path relative to the page.
         size: Bytes.
         sha256: SHA-256 in hex.
-        kind: ``installer`` or ``setup``.
+        kind: ``installer``, ``setup``, ``sbom`` or ``vex``.
     """
 
     path: str
@@ -39,6 +44,11 @@ class PageFile:
     def name(self) -> str:
         """Its name without the folder."""
         return self.path.rpartition("/")[2]
+
+    @property
+    def described(self) -> str:
+        """What it is, for customers; empty for an installer."""
+        return _KINDS.get(self.kind, "")
 
 
 @dataclass(frozen=True)

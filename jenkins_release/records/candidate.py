@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
@@ -12,6 +14,7 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.names import check_identifier, check_path
 from jenkins_release.oci.manifests import RawManifest, read_content, sha256_digest
 from jenkins_release.records.base import Part, Record
+from jenkins_release.records.sbom import DocumentFormat, DocumentKind, Names, Origin
 
 
 def _path(value: str) -> str:
@@ -34,6 +37,7 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=0)]
 SharePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 InstallerKind = Literal["installer", "setup"]
+PublishedKind = Literal["installer", "setup", "sbom", "vex"]
 Identifier = Annotated[str, AfterValidator(_identifier)]
 
 
@@ -186,6 +190,32 @@ class ImageRecord(Part):
         return sum(layer.size for layer in self.layers)
 
 
+class DocumentRecord(Part):
+    """An SBOM or VEX document of an image, which was valid when the candidate was exported.
+
+    Attributes:
+        path: Path of its file.
+        image: Short name of the image.
+        kind: ``sbom`` or ``vex``.
+        format: ``spdx``, ``cyclonedx`` or ``openvex``.
+        format_version: Version of that format.
+        origin: ``file``, or ``attestation`` for an in-toto statement that contains it.
+        names: By what it names the image: its config ``digest``, its ``name``, or ``nothing``.
+        packages: Packages in an SBOM.
+        statements: Statements in a VEX document.
+    """
+
+    path: SharePath
+    image: Identifier
+    kind: DocumentKind
+    format: DocumentFormat
+    format_version: str
+    origin: Origin
+    names: Names
+    packages: Size | None = None
+    statements: Size | None = None
+
+
 class Candidate(Record):
     """A release candidate.
 
@@ -201,6 +231,7 @@ class Candidate(Record):
         files: Every file except ``candidate.json``, ``SHA256SUMS`` and the attestations.
         images: Every image.
         installers: Every installer.
+        documents: The SBOM and VEX documents of its images; not written if there are none.
     """
 
     SCHEMA: ClassVar[str] = "jenkins-release/candidate/v1"
@@ -216,6 +247,7 @@ class Candidate(Record):
     files: tuple[FileRecord, ...]
     images: tuple[ImageRecord, ...]
     installers: tuple[InstallerRecord, ...] = ()
+    documents: Annotated[tuple[DocumentRecord, ...], Field(exclude_if=operator.not_)] = ()
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Candidate:
@@ -262,6 +294,18 @@ class Candidate(Record):
                 raise ValueError(f"the installer {installer.path} is not a separate file")
         if len({installer.name.casefold() for installer in self.installers}) != len(self.installers):
             raise ValueError("two installers have the same name")
+        return self._documented(sizes)
+
+    def _documented(self, sizes: Mapping[str, int]) -> Candidate:
+        names = {image.name for image in self.images}
+        others = {image.archive for image in self.images} | {each.path for each in self.installers}
+        for document in self.documents:
+            if document.path not in sizes or document.path in others:
+                raise ValueError(f"the document {document.path} is not a separate file")
+            if document.image not in names:
+                raise ValueError(f"the document {document.path} is of an unknown image, {document.image}")
+        if len({document.path for document in self.documents}) != len(self.documents):
+            raise ValueError("two documents have the same path")
         return self
 
 

@@ -8,17 +8,18 @@ from typing import ClassVar
 from pydantic import AwareDatetime, model_validator
 
 from jenkins_release.records.base import Record
-from jenkins_release.records.candidate import Digest, FileRecord, Identifier, InstallerKind
+from jenkins_release.records.candidate import Digest, FileRecord, Identifier, PublishedKind
 
 
 class PublishedFile(FileRecord):
     """A file that customers download.
 
     Attributes:
-        kind: ``installer``, or ``setup`` for the zip with which a customer deploys the images.
+        kind: ``installer``; ``setup`` for the zip with which a customer deploys the images; ``sbom`` or
+            ``vex`` for a document that describes an image.
     """
 
-    kind: InstallerKind
+    kind: PublishedKind
 
 
 class PublishedRelease(Record):

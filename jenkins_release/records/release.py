@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.records.attestation import Statement
 from jenkins_release.records.base import Part
-from jenkins_release.records.candidate import Digest, InstallerKind, Sha256, Size
+from jenkins_release.records.candidate import Digest, PublishedKind, Sha256, Size
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -85,7 +85,7 @@ class ReleasedFile(Part):
     """A file as a publication left it in the release area: path, kind, bytes, SHA-256 in hex."""
 
     path: Name
-    kind: InstallerKind
+    kind: PublishedKind
     size: Size
     sha256: Sha256
 

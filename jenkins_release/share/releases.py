@@ -26,6 +26,8 @@ from jenkins_release.share.staging import (
 
 RELEASE = "release.json"
 INSTALLERS = "installers"
+SBOM = "sbom"
+"""Folder of the SBOM and VEX documents, in a candidate and in a release."""
 
 
 class ReleaseArea:

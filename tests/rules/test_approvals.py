@@ -353,6 +353,7 @@ EACH = {
     "freeze": (ready(), {"freezes": FROZEN.freezes}, {}),
     "downgrade": (ready(), {}, {"released": (ReleaseVersion.parse("8.1.2"),)}),
     "scan": (ready(), {"scan": ("CRITICAL",)}, {"scans": {}}),
+    "sbom": (ready(), {"sbom": True}, {}),
     "tested": (ready(), {"tested": True}, {}),
     "approvals": (ready(), {"approvals": 1}, {}),
     "withdrawn": (ready().promoted().withdraw(), {}, {}),

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from jenkins_release.base.versions import ReleaseVersion
-from jenkins_release.records.candidate import manifest_digest
+from jenkins_release.records.candidate import Candidate, DocumentRecord, FileRecord, manifest_digest
 from jenkins_release.records.scan import Scan
 from jenkins_release.rules.gate.chain import Chain as Attested
 from jenkins_release.rules.gate.conditions import Reason, verdicts
@@ -358,6 +358,37 @@ def test_scans_that_nobody_looked_at_yet_are_told_apart():
     assert gate(Chain().verdict(), CRITICAL).scanned is False
     assert gate(Chain().verdict()).scanned is True
     assert gate(Chain().verdict(), scans={"rms": Scan("FAILED")}).allowed
+
+
+# --- SBOMs ----------------------------------------------------------------------------------------
+
+
+def document(kind: str, image: str = "rms") -> DocumentRecord:
+    """An SBOM or VEX document of an image."""
+    path = f"sbom/{image}.{kind}.json"
+    values = {"format": "spdx", "format_version": "2.3", "origin": "file", "names": "nothing"}
+    return DocumentRecord(path=path, image=image, kind=kind, **values)
+
+
+def with_documents(*documents: DocumentRecord) -> bytes:
+    """A candidate with documents."""
+    own = Candidate.from_bytes(CANDIDATE, "candidate.json")
+    files = [FileRecord(path=each.path, size=1, sha256="f" * 64) for each in documents]
+    return candidate(documents=documents, files=(*own.files, *files))
+
+
+def test_an_image_without_an_sbom_shuts_the_gate_if_the_policy_asks_for_one():
+    """A VEX document alone says nothing about packages."""
+    for about in (CANDIDATE, with_documents(document("vex"))):
+        chain = Chain(about).verdict()
+        assert gate(chain).allowed
+        reason = only(gate(chain, Policy(sbom=True)))
+        assert (reason.condition, reason.message) == ("sbom", "the image rms has no SBOM")
+
+
+def test_an_sbom_of_each_image_opens_the_gate():
+    """Its validity is the export's word, which the candidate's digest covers."""
+    assert gate(Chain(with_documents(document("sbom"))).verdict(), Policy(sbom=True)).allowed
 
 
 # --- withdrawn, unknown keys ----------------------------------------------------------------------

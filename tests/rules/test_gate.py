@@ -100,6 +100,7 @@ def _world(broken: frozenset[str], late: bool) -> World:
         approvers=("Alex", "Riley"),
         freezes=(Freeze(NOW, NOW + timedelta(days=1), "year end"),) if "freeze" in broken else (),
         scan=("CRITICAL",),
+        sbom="sbom" in broken,
     )
     made = plan(policy)
     chain = Chain()

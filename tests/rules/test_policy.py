@@ -51,6 +51,7 @@ CHANGED = {
     "allow_downgrade": True,
     "freezes": (Freeze(NOW, NOW + timedelta(days=1), "holidays"),),
     "scan": ("CRITICAL",),
+    "sbom": True,
     "people": {"Alex Baker": ("alex",)},
     "machines": ("jenkins",),
     "accept_notary": ("qa",),

@@ -149,13 +149,16 @@ def read_publication(publication: Counted | None, record: Candidate) -> tuple[Pu
     except IntegrityError as error:
         return None, [error.message]
     problems = []
-    known = {(installer.name, record.file(installer.path).sha256) for installer in record.installers}
+    known = {("installer", each.name, record.file(each.path).sha256) for each in record.installers}
+    known |= {(each.kind, each.path, record.file(each.path).sha256) for each in record.documents}
     named = {
-        (file.path.rpartition("/")[2], file.sha256) for file in published.files if file.kind == "installer"
+        (file.kind, file.path.rpartition("/")[2] if file.kind == "installer" else file.path, file.sha256)
+        for file in published.files
+        if file.kind != "setup"
     }
     # A setup zip may have been made after the promotion: the publication alone vouches for it.
     if not named <= known:
-        problems.append(f"{publication.file}: the publication names other installers than candidate.json")
+        problems.append(f"{publication.file}: the publication names other files than candidate.json")
     if any(said.subjects.get(name) != digest for name, digest in published.subjects.items()):
         problems.append(f"{publication.file}: the publication's subjects are not the files that it names")
     if not _names_policy(publication):

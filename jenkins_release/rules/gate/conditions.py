@@ -32,7 +32,7 @@ class Reason:
     Attributes:
         condition: Its name, which an override names: ``sign-offs``, ``fail``, ``age``, ``tested``,
             ``soak``, ``suites``, ``build``, ``approvals``, ``separation``, ``downgrade``, ``freeze``,
-            ``scan``, ``withdrawn``, ``unknown-key``.
+            ``scan``, ``sbom``, ``withdrawn``, ``unknown-key``.
         message: What is not met.
         hint: What to do.
     """
@@ -348,6 +348,22 @@ def scans(candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
             message = f"ECR has no completed scan of the image {image.name} (status: {status})"
             reasons.append(Reason("scan", message, "turn on scanning for the repository, and wait for it"))
     return reasons
+
+
+def sboms(candidate: Candidate, policy: Policy) -> list[Reason]:
+    """Every image has an SBOM, which the export found valid."""
+    if not policy.sbom:
+        return []
+    described = {document.image for document in candidate.documents if document.kind == "sbom"}
+    return [
+        Reason(
+            "sbom",
+            f"the image {image.name} has no SBOM",
+            "have the build write one, name it in images.sbom, and export a new build",
+        )
+        for image in candidate.images
+        if image.name not in described
+    ]
 
 
 def withdrawn(evidence: Evidence, candidate: Candidate, pins: Sequence[str] = ()) -> list[Reason]:

@@ -33,6 +33,7 @@ OVERRIDABLE = frozenset(
         "freeze",
         "downgrade",
         "scan",
+        "sbom",
         "approvals",
         "separation",
         "withdrawn",
@@ -138,6 +139,7 @@ def decide(
     unmet += conditions.moment(policy, facts)
     unmet += conditions.order(record, policy, facts)
     unmet += conditions.scans(record, policy, facts)
+    unmet += conditions.sboms(record, policy)
     unmet += conditions.withdrawn(evidence, record, facts.pins)
     missing, approved = approvals(evidence, found, record, policy, plan)
     unmet += missing

@@ -54,6 +54,7 @@ class Policy:
         allow_downgrade: Whether a version may be released that is older than a released one in its line.
         freezes: Times in which nothing is released.
         scan: Worst severities that ECR's image scan must not find; empty if no scan is asked for.
+        sbom: Whether each image must have an SBOM.
         people: Name of each person to the other ways in which the person is written.
         machines: Accounts that are not people.
         accept_notary: Roles in which a notary's word for a person suffices: ``request``, ``qa``,
@@ -74,6 +75,7 @@ class Policy:
     allow_downgrade: bool = False
     freezes: tuple[Freeze, ...] = ()
     scan: tuple[str, ...] = ()
+    sbom: bool = False
     people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     machines: tuple[str, ...] = ()
     accept_notary: tuple[str, ...] = ()
@@ -151,8 +153,9 @@ def policy_digest(policy: Policy, trusted: Sequence[TrustedKey]) -> str:
         for key in sorted(trusted, key=lambda key: key.name)
     ]
     values = asdict(policy)
-    for name in ("people", "machines", "accept_notary"):
-        # A policy that names no people has one digest, however that is written.
+    for name in ("people", "machines", "accept_notary", "sbom"):
+        # A policy that names no people has one digest, however that is written. What came later and is not
+        # used does not change the digest either.
         if not values[name]:
             del values[name]
     values["freezes"] = [

@@ -14,8 +14,10 @@ from jenkins_release.base.names import check_identifier
 from jenkins_release.base.tags import image_reference
 from jenkins_release.base.version import PROGRAM
 from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.config.model import ImageSection
 from jenkins_release.images.archive.platforms import parse_platform
 from jenkins_release.images.protocol import ImageNotFound, LocalImage
+from jenkins_release.installers import LocalFile
 from jenkins_release.records.attestation import PROVENANCE, Place, sign_statement
 from jenkins_release.records.candidate import (
     Candidate,
@@ -31,6 +33,7 @@ from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.share.protocol import ShareFull
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.archive_writer import write_archive
+from jenkins_release.steps.candidate.documents import PickedDocument, pick_documents, write_documents
 from jenkins_release.steps.candidate.installers import PickedFile, pick_installers, write_installers
 from jenkins_release.steps.candidate.known_layers import find_known_layers
 from jenkins_release.steps.candidate.ledger_standing import enter, place_of
@@ -77,6 +80,7 @@ class ExportReport:
         seconds: Time from the first request to the commit.
         attested: Whether a build attestation was added.
         head: SHA-256 in hex of its file, to be kept elsewhere; empty without one.
+        documents: The SBOM and VEX documents in the build's output.
     """
 
     candidate: Candidate | None
@@ -89,15 +93,19 @@ class ExportReport:
     seconds: float
     attested: bool
     head: str = ""
+    documents: tuple[PickedDocument, ...] = ()
 
 
 @dataclass
 class _Wanted:
     """An image of the configuration with its reference filled in."""
 
-    name: str
-    reference: str
+    section: ImageSection
     local: LocalImage = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.section.name
 
 
 def _happened(_: ExportRequest, report: ExportReport, __: Services) -> Happened | None:
@@ -114,6 +122,7 @@ def _happened(_: ExportRequest, report: ExportReport, __: Services) -> Happened 
         facts=[
             *(("image", f"{image.reference}, {image.config_digest}") for image in record.images),
             *((installer.kind, installer.name) for installer in record.installers),
+            *((document.kind.upper(), document.path) for document in record.documents),
             ("candidate.json", report.digest),
             ("revision", record.revision),
             ("build attestation", "signed" if report.attested else "none"),
@@ -130,8 +139,8 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
     The daemon's stream is hashed and parsed on its way to the share; nothing is kept on this machine's disk.
 
     Raises:
-        ConfigurationError: Wrong version, build, image, platform or installer; the candidate exists
-            already.
+        ConfigurationError: Wrong version, build, image, platform, installer, SBOM or VEX document; the
+            candidate exists already.
         IntegrityError: The daemon's archive does not match its images, or an installer is not signed or was
             changed meanwhile.
         RemoteError: Daemon or share failed, after the retries.
@@ -149,13 +158,15 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             f"there is nothing to export in {request.folder.absolute()}",
             hint="all patterns of [[installers]] are optional and match nothing",
         )
+    described = [(image.section, image.local) for image in wanted]
+    documents = tuple(pick_documents(request.folder, version, ref.build, described, services))
     area = services.candidates
-    needed = _check_space(wanted, picked, services)
+    needed = _check_space(wanted, [*(each.local for each in picked), *(x.local for x in documents)], services)
     local = tuple(image.local for image in wanted)
     if request.dry_run:
         if area.exists(ref):
             raise ConfigurationError(f"candidate {ref} already exists on the share: {area.shown(ref)}")
-        return ExportReport(None, "", area.shown(ref), local, picked, 0, 0, 0.0, False)
+        return ExportReport(None, "", area.shown(ref), local, picked, 0, 0, 0.0, False, documents=documents)
     started, begin = services.now(), time.monotonic()
     made: dict[bytes, tuple[Candidate, int, str]] = {}
 
@@ -167,7 +178,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
         with area.stage(ref, services.holder()) as staging:
             archives, images, reused = _write_archives(ref, wanted, staging, services)
             others, installers = write_installers(picked, staging, services)
-            files = (*archives, *others)
+            files = (*archives, *others, *write_documents(documents, staging, services))
             record = Candidate(
                 product=area.product,
                 version=ref.version,
@@ -180,6 +191,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
                 files=files,
                 images=images,
                 installers=installers,
+                documents=tuple(each.record for each in documents),
             )
             manifest = record.to_bytes()
             chain: dict[str, bytes] = {}
@@ -221,6 +233,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
         time.monotonic() - begin,
         signer is not None,
         head,
+        documents,
     )
 
 
@@ -245,7 +258,7 @@ def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_W
             states = f"is for {local.platform}" if local.platform else "states no platform"
             message = f"image {reference} {states}, export.platform requires {platform}"
             mistakes.append((message, f"build images with 'docker build --platform {platform}'"))
-        wanted.append(_Wanted(section.name, reference, local))
+        wanted.append(_Wanted(section, local))
     if mistakes:
         reasons = [message for message, _ in mistakes]
         raise ConfigurationError(
@@ -256,7 +269,7 @@ def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_W
     return wanted
 
 
-def _check_space(wanted: Sequence[_Wanted], picked: Sequence[PickedFile], services: Services) -> int:
+def _check_space(wanted: Sequence[_Wanted], picked: Sequence[LocalFile], services: Services) -> int:
     """Refuse before the transfer if the share certainly has too little space; return the bytes that it needs.
 
     Shared layers are in an archive once, so a single archive needs at least the size of the largest image;
@@ -265,7 +278,7 @@ def _check_space(wanted: Sequence[_Wanted], picked: Sequence[PickedFile], servic
     sizes = [image.local.size for image in wanted]
     single = services.configuration.export.archives == "single"
     needed = max(sizes, default=0) if single else sum(sizes)
-    needed += sum(each.local.size for each in picked)
+    needed += sum(each.size for each in picked)
     free = services.retry("ask for free space", services.share.free_space)
     if free is not None and free < needed:
         raise ShareFull(

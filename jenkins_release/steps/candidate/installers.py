@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.names import MAX_PATH, name_problem
-from jenkins_release.base.stream import fan_out
 from jenkins_release.base.tags import fill
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.config.installers import InstallerSection
@@ -18,7 +16,7 @@ from jenkins_release.records.candidate import FileRecord, InstallerRecord, Signa
 from jenkins_release.rules.release.installers import names_version
 from jenkins_release.share.releases import INSTALLERS
 from jenkins_release.share.staging import Staging
-from jenkins_release.steps.candidate.read_back import hash_of
+from jenkins_release.steps.candidate.file_writer import write_file
 from jenkins_release.steps.context.services import Services
 
 
@@ -150,32 +148,8 @@ def write_installers(
         IntegrityError: A file was changed meanwhile, or the share returns something else than was written.
         RemoteError: The share failed.
     """
-    files = [_write(each, staging, services) for each in picked]
+    files = [write_file(each.local, each.target, staging, services) for each in picked]
     records = [
         InstallerRecord(path=each.target, kind=each.section.kind, signature=each.signature) for each in picked
     ]
     return tuple(files), tuple(records)
-
-
-def _write(picked: PickedFile, staging: Staging, services: Services) -> FileRecord:
-    digest, target = sha256(), picked.target
-    with (
-        staging.create(target) as writer,
-        services.progress.task(f"export {target}", picked.local.size) as task,
-    ):
-
-        def write(piece: bytes) -> None:
-            writer.write(piece)
-            task.advance(len(piece))
-
-        size = fan_out(picked.local.pieces(), [digest.update, write])
-    if services.configuration.export.read_back:
-        with services.progress.task(f"read back {target}", size) as task:
-            found = hash_of(staging.share, staging.path(target), task.advance, expected=size)
-        if found != (size, digest.hexdigest()):
-            raise IntegrityError(
-                f"{staging.share.name}: {target} was written with {size} bytes and SHA-256 "
-                f"{digest.hexdigest()}, but read back as {found[0]} with {found[1]}",
-                hint="the share does not return what was written: have its disk checked",
-            )
-    return FileRecord(path=target, size=size, sha256=digest.hexdigest())

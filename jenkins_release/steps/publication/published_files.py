@@ -10,7 +10,7 @@ from pathlib import Path
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.base.stream import at_most
 from jenkins_release.records.attestation import PROMOTION
-from jenkins_release.records.candidate import InstallerKind, manifest_digest
+from jenkins_release.records.candidate import PublishedKind, manifest_digest
 from jenkins_release.records.published_release import PublishedFile, PublishedRelease, release_checksum_lines
 from jenkins_release.records.setup import setup_zip_name
 from jenkins_release.records.setup_zip import MAX_ZIP_BYTES
@@ -64,6 +64,8 @@ class FoundRelease:
 def files_to_publish(opened: OpenCandidate, setup_zip: Path | None, services: Services) -> list[SourceFile]:
     """Return the files of a candidate that are to be published, sorted by path.
 
+    SBOM and VEX documents go with the files that customers install; alone, they are no release.
+
     Args:
         opened: The candidate.
         setup_zip: The zip with which customers deploy the images; None if the candidate has it.
@@ -91,10 +93,13 @@ def files_to_publish(opened: OpenCandidate, setup_zip: Path | None, services: Se
             f"candidate {opened.ref} holds no installers, there is nothing to publish",
             hint="[[installers]] in release.toml says what an export takes; --setup-zip adds a setup zip",
         )
+    for document in record.documents:
+        file = record.file(document.path)
+        found.append(SourceFile(_file(document.path, document.kind, file.size, file.sha256), document.path))
     return sorted(found, key=lambda source: source.record.path)
 
 
-def _file(path: str, kind: InstallerKind, size: int, digest: str) -> PublishedFile:
+def _file(path: str, kind: PublishedKind, size: int, digest: str) -> PublishedFile:
     return PublishedFile(path=path, kind=kind, size=size, sha256=digest)
 
 

@@ -99,12 +99,14 @@ def require_intact(ref: CandidateRef, services: Services) -> None:
 
 def _other_files(record: PublishedRelease, opened: OpenCandidate, shown: str) -> list[str]:
     """Return the published files whose size or hash differs from the candidate's file of the same name."""
-    known = {i.name: opened.record.file(i.path) for i in opened.record.installers}
+    candidate = opened.record
+    known = {i.name: candidate.file(i.path) for i in candidate.installers}
+    known |= {each.path: candidate.file(each.path) for each in candidate.documents}
     return [
         f"{shown} has {file.path} with {file.size} bytes and SHA-256 {file.sha256}, "
         f"the candidate has {own.size} bytes and {own.sha256}"
         for file in record.files
-        if (own := known.get(file.path.rpartition("/")[2])) is not None
+        if (own := known.get(file.path) or known.get(file.path.rpartition("/")[2])) is not None
         and (own.size, own.sha256) != (file.size, file.sha256)
     ]
 

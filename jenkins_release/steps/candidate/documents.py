@@ -1,0 +1,235 @@
+"""SBOM and VEX documents of a candidate: found in the build's output, validated, written, and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+
+from jenkins_release.base.errors import ConfigurationError, IntegrityError, ReleaseError
+from jenkins_release.base.names import MAX_PATH
+from jenkins_release.base.tags import fill
+from jenkins_release.base.versions import ReleaseVersion
+from jenkins_release.config.model import ImageSection
+from jenkins_release.images.protocol import LocalImage
+from jenkins_release.installers import LocalFile, find_files
+from jenkins_release.records.candidate import DocumentRecord, FileRecord
+from jenkins_release.records.sbom import BillOfMaterials, DocumentKind
+from jenkins_release.sbom import MAX_DOCUMENT_BYTES, contradiction, read_document
+from jenkins_release.share.releases import SBOM
+from jenkins_release.share.staging import Staging
+from jenkins_release.steps.candidate.archive_reader import verified_file
+from jenkins_release.steps.candidate.file_writer import write_file
+from jenkins_release.steps.candidate.opened import OpenCandidate
+from jenkins_release.steps.context.services import Services
+
+_ENDINGS = {"spdx": "spdx.json", "cyclonedx": "cdx.json", "openvex": "openvex.json"}
+
+
+@dataclass(frozen=True)
+class PickedDocument:
+    """A valid document of the build's output for the candidate.
+
+    Attributes:
+        local: The file.
+        record: Its entry in ``candidate.json``.
+        sha256: SHA-256 in hex of what was validated.
+    """
+
+    local: LocalFile
+    record: DocumentRecord
+    sha256: str
+
+
+def pick_documents(
+    folder: Path,
+    version: ReleaseVersion,
+    build: str,
+    images: Sequence[tuple[ImageSection, LocalImage]],
+    services: Services,
+) -> list[PickedDocument]:
+    """Find the configured SBOM and VEX documents of the images, and validate them.
+
+    One document is in memory at a time.
+
+    Args:
+        folder: The build's output.
+        version: The version.
+        build: Build number.
+        images: Each image as configured, and as the daemon describes it.
+        services: The product.
+
+    Raises:
+        ConfigurationError: A pattern matches nothing, or a document is not valid, too large, given twice, or
+            about another image; ``reasons`` has all mistakes of all documents.
+    """
+    digests = {section.name: local.config_digest for section, local in images if local.config_digest}
+    picked: list[PickedDocument] = []
+    mistakes: list[str] = []
+    hints: dict[str, None] = {}
+    for section, local in images:
+        kinds: tuple[tuple[DocumentKind, tuple[str, ...]], ...] = (
+            ("sbom", section.sbom),
+            ("vex", section.vex),
+        )
+        for kind, patterns in kinds:
+            files = dict.fromkeys(
+                path
+                for pattern in patterns
+                for path in _matches(folder, fill(pattern, version, build), section, kind, mistakes)
+            )
+            for path in files:
+                try:
+                    found = _read(path, kind, section, local, digests)
+                except ReleaseError as error:
+                    mistakes += error.reasons or (error.message,)
+                    hints[error.hint] = None
+                    continue
+                same = next((each for each in picked if _same(each, found)), None)
+                if same is not None:
+                    mistakes.append(f"{path} is the same as {same.local.path}, both of image {section.name}")
+                    continue
+                picked.append(_placed(found, picked))
+    place = f"{services.configuration.product.name}/{version.text}/{build}/"
+    mistakes += [
+        f"{each.local.path}: its path on the share would have {len(place + each.record.path)} characters, at "
+        f"most {MAX_PATH} are possible"
+        for each in picked
+        if len(place + each.record.path) > MAX_PATH
+    ]
+    if mistakes:
+        raise ConfigurationError(
+            f"the SBOM and VEX documents cannot be exported: {mistakes[0]}",
+            hint="; ".join(filter(None, [*hints, "see sbom and vex of [[images]] in release.toml"])),
+            reasons=mistakes,
+        )
+    return picked
+
+
+def write_documents(
+    picked: Sequence[PickedDocument], staging: Staging, services: Services
+) -> tuple[FileRecord, ...]:
+    """Stream documents into a candidate that is being written.
+
+    Raises:
+        IntegrityError: A document was changed since it was validated, or the share returns something else.
+        RemoteError: The share failed.
+    """
+    files = []
+    for each in picked:
+        written = write_file(each.local, each.record.path, staging, services)
+        if written.sha256 != each.sha256:
+            raise IntegrityError(
+                f"{each.local.path} was changed while it was exported",
+                hint="export after the build has ended, when nothing writes to its output any more",
+            )
+        files.append(written)
+    return tuple(files)
+
+
+def read_documents(opened: OpenCandidate, image: str, services: Services) -> list[BillOfMaterials]:
+    """Read the SBOMs of one image of a candidate from the share; VEX documents are left out.
+
+    Args:
+        opened: The candidate.
+        image: Short name of the image.
+        services: The share.
+
+    Raises:
+        IntegrityError: A document is not what was recorded, or is not valid.
+        RemoteError: The share failed, after the retries.
+    """
+    found = []
+    for record in opened.record.documents:
+        if record.image == image and record.kind == "sbom":
+            data = services.retry(f"read {record.path}", _bytes, record.path, opened, services)
+            found.append(read_document(data, services.candidates.shown(opened.ref, record.path)))
+    return found
+
+
+def _matches(
+    folder: Path, pattern: str, section: ImageSection, kind: DocumentKind, mistakes: list[str]
+) -> list[Path]:
+    found = find_files(folder, pattern)
+    if not found:
+        mistakes.append(f"image {section.name}: {kind} = {pattern!r} matches no file in {folder}")
+    return found
+
+
+def _read(
+    path: Path, kind: DocumentKind, section: ImageSection, local: LocalImage, digests: dict[str, str]
+) -> PickedDocument:
+    file = LocalFile.at(path)
+    if file.size > MAX_DOCUMENT_BYTES:
+        raise ConfigurationError(
+            f"{path} has {file.size} bytes, expected at most {MAX_DOCUMENT_BYTES}",
+            hint="have the scanner leave out files, for example with SYFT_FILE_METADATA_SELECTION=none",
+        )
+    data = b"".join(file.pieces())
+    found = read_document(data, str(path))
+    names, other = contradiction(
+        found.subject,
+        reference=local.reference,
+        repository=section.repository,
+        config_digest=digests.get(section.name, ""),
+        others=[digest for name, digest in digests.items() if name != section.name],
+    )
+    problem = _wrong_kind(found, kind) or other
+    if problem:
+        raise ConfigurationError(
+            f"{path} is not the {kind.upper()} of image {section.name}: {problem}",
+            hint=f"scan {local.reference} after the build, and give that file",
+        )
+    path_there = f"{SBOM}/{section.name}.{_ENDINGS[found.format]}"
+    record = DocumentRecord(
+        path=path_there,
+        image=section.name,
+        kind=kind,
+        format=found.format,
+        format_version=found.version,
+        origin=found.origin,
+        names=names,
+        packages=len(found.packages) if kind == "sbom" else None,
+        statements=len(found.findings) if kind == "vex" else None,
+    )
+    return PickedDocument(file, record, sha256(data).hexdigest())
+
+
+def _wrong_kind(found: BillOfMaterials, kind: DocumentKind) -> str:
+    if kind == "sbom" and not found.listed:
+        return "it has no list of packages"
+    if kind == "vex" and not found.findings:
+        return "it says of no vulnerability whether the image is affected"
+    return ""
+
+
+def _same(one: PickedDocument, other: PickedDocument) -> bool:
+    return (one.sha256, one.record.image, one.record.kind) == (
+        other.sha256,
+        other.record.image,
+        other.record.kind,
+    )
+
+
+def _placed(found: PickedDocument, before: Sequence[PickedDocument]) -> PickedDocument:
+    """Return a document under the first free name, such as ``rms.spdx.json`` or ``rms.2.spdx.json``."""
+    taken = {each.record.path.casefold() for each in before}
+    image, kind = found.record.image, found.record.kind
+    stem = f"{SBOM}/{image}" + (".vex" if kind == "vex" and found.record.format != "openvex" else "")
+    ending = _ENDINGS[found.record.format]
+    names = (f"{stem}{'' if number == 1 else f'.{number}'}.{ending}" for number in count(1))
+    path = next(name for name in names if name.casefold() not in taken)
+    return replace(found, record=found.record.model_copy(update={"path": path}))
+
+
+def _bytes(path: str, opened: OpenCandidate, services: Services) -> bytes:
+    file = opened.record.file(path)
+    if file.size > MAX_DOCUMENT_BYTES:
+        raise IntegrityError(
+            f"{services.candidates.shown(opened.ref, path)} has {file.size} bytes, expected at most "
+            f"{MAX_DOCUMENT_BYTES}"
+        )
+    with services.progress.task(f"read {path}", file.size) as task:
+        return b"".join(verified_file(file, opened, services, advance=task.advance))
