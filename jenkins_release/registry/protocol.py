@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from jenkins_release.base.errors import RemoteError
+from jenkins_release.oci.manifests import RawManifest
+from jenkins_release.oci.referrers import Referrer, Subject
 from jenkins_release.records.registry_image import HeldImage, StoredImage
 from jenkins_release.records.scan import Scan
 
@@ -22,6 +24,10 @@ class LayersNotFound(RemoteError):
 
 class RepositoryNotFound(RemoteError):
     """The repository does not exist."""
+
+
+class NotSupported(RemoteError):
+    """The registry does not do what was asked for, such as storing what refers to an image."""
 
 
 class TagConflict(RemoteError):
@@ -223,10 +229,47 @@ class BlobStore(Protocol):
         ...
 
     def put_manifest(self, repository: str, tag: str, media_type: str, data: bytes) -> str:
-        """Store a manifest under a tag and return the digest that the registry names.
+        """Store a manifest under a tag, or its digest, and return the digest that the registry names.
 
         Raises:
             LayersNotFound: A blob that it names is missing.
+            NotSupported: It refers to an image, and the registry takes no such manifest.
             TagConflict: The tag is immutable and taken.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The artifacts that refer to a manifest.
+
+    Attributes:
+        referrers: The artifacts.
+        by_api: Whether the registry has the referrers API: without it, the client keeps the list.
+        index: The client's list as the registry holds it; None if there is none, or with the API.
+    """
+
+    referrers: tuple[Referrer, ...]
+    by_api: bool
+    index: RawManifest | None = None
+
+
+class ReferrerReader(Protocol):
+    """Reads the artifacts that refer to images, and what they consist of; safe to share between threads."""
+
+    def listing(self, repository: str, subject: Subject, artifact_type: str = "") -> Listing:
+        """List the artifacts that refer to a manifest, of one type or of all.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            IntegrityError: The registry's answer is no list.
+        """
+        ...
+
+    def manifest(self, repository: str, reference: str) -> RawManifest | None:
+        """Read any manifest by tag or digest; None if there is none. Raises :class:`RepositoryNotFound`."""
+        ...
+
+    def blob(self, repository: str, digest: str, size: int) -> bytes:
+        """Read a small blob. Raises IntegrityError if it has another size or digest."""
         ...

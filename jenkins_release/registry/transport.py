@@ -34,6 +34,7 @@ from jenkins_release.http.exchange import (
 from jenkins_release.registry.protocol import (
     BlobPart,
     LayersNotFound,
+    NotSupported,
     RegistryLogin,
     RepositoryNotFound,
     TagConflict,
@@ -124,6 +125,34 @@ class Transport:
                 auth=auth,
             ) as found,
         ):
+            answer = found.told()
+        self._check_login(answer, login, what)
+        return answer
+
+    def get(self, target: str, what: str, headers: Mapping[str, str] | None = None, *, limit: int) -> Answer:
+        """Send a ``GET`` and read its answer; of a success, the whole body. Redirects are not followed.
+
+        Args:
+            target: Path and query.
+            what: The purpose, as an infinitive, for messages.
+            headers: Further headers.
+            limit: Most bytes of the body.
+
+        Raises:
+            ConfigurationError: The registry's certificate is not trusted.
+            RemoteError: There is no answer, a longer one, or the login was refused; ``retryable``.
+            Stopped: The process was asked to stop.
+        """
+        login = self._current()
+        auth = HTTPBasicAuth(login.username, login.password)
+        url, sent = root_url(login.registry) + target, dict(headers or {})
+        with (
+            _translated(what),
+            self._session() as session,
+            exchange(session, "GET", url, what, self.limits, headers=sent, auth=auth) as found,
+        ):
+            if found.status == requests.codes.ok:
+                return Answer(found.status, found.headers, found.body(limit))
             answer = found.told()
         self._check_login(answer, login, what)
         return answer
@@ -245,6 +274,8 @@ def refusal(answer: Answer, what: str) -> ReleaseError:
         )
     if code == "DIGEST_INVALID":
         return IntegrityError(text, hint="the bytes were changed on the way to the registry")
+    if status == requests.codes.method_not_allowed:
+        return NotSupported(text, hint="the registry, or a proxy before it, does not support this")
     if status in {401, 403}:
         return RemoteError(text, hint="the registry refuses this user: check its policy")
     return RemoteError(

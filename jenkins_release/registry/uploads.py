@@ -19,7 +19,7 @@ from jenkins_release.base.errors import IntegrityError, ReleaseError, RemoteErro
 from jenkins_release.base.numbers import whole_number
 from jenkins_release.base.waits import Stopped, apart, stopping
 from jenkins_release.http.exchange import Answer, NoAnswer, location, shown
-from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.oci.manifests import is_digest, sha256_digest
 from jenkins_release.registry.protocol import BlobPart, BlobUpload, UploadLost
 from jenkins_release.registry.transport import Transport, check_digest, refusal
 
@@ -116,7 +116,7 @@ class RegistryUploads:
         return self._begun(repository, answer, what)
 
     def put_manifest(self, repository: str, tag: str, media_type: str, data: bytes) -> str:
-        """Store a manifest under a tag and return its digest, which the registry must confirm.
+        """Store a manifest under a tag or its digest; return the digest, which the registry must confirm.
 
         Raises:
             LayersNotFound: A blob that it names is missing.
@@ -124,13 +124,14 @@ class RegistryUploads:
             IntegrityError: The registry names another digest.
             RemoteError: The registry refused or failed.
         """
-        what = f"put the manifest of {repository}:{tag}"
+        name = f"{repository}{'@' if is_digest(tag) else ':'}{tag}"
+        what = f"put the manifest of {name}"
         headers = {"Content-Type": media_type}
         answer = self._transport.request("PUT", f"/v2/{repository}/manifests/{tag}", what, data, headers)
         if answer.status != requests.codes.created:
             raise refusal(answer, what)
         digest = sha256_digest(data)
-        check_digest(answer, digest, f"{repository}:{tag}: the manifest")
+        check_digest(answer, digest, f"{name}: the manifest")
         return digest
 
     def read(self, repository: str, digest: str) -> Iterator[bytes]:
