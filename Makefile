@@ -7,6 +7,7 @@ KERBEROS := $(VENV)/.kerberos
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 GROOVY_LINT := build/groovy-lint/.installed
 S3RVER := build/s3rver/.installed
+SIGSTORE := build/sigstore-verify/.installed
 PYTEST_ARGS ?=
 ADVERSARY_ARGS ?=
 FAULTS_ARGS ?=
@@ -50,7 +51,7 @@ demo: machine-demo $(STAMP) ## Run a whole release for real on loopback servers 
 	@$(BIN)/jenkins-release sandbox demo
 
 test: export PYTHONDONTWRITEBYTECODE := # what one process has compiled, the next ones need not
-test: machine-test $(STAMP) $(KERBEROS) $(GROOVY_LINT) $(S3RVER) ## Run the whole test suite against real Docker, Samba and registry
+test: machine-test $(STAMP) $(KERBEROS) $(GROOVY_LINT) $(S3RVER) $(SIGSTORE) ## Run the whole test suite against real Docker, Samba and registry
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-all: ## Run the whole suite, with every case of which make test plays a part

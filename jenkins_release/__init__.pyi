@@ -130,6 +130,9 @@ from jenkins_release.steps.qa.revoke import RevocationRequest as RevocationReque
 from jenkins_release.steps.qa.revoke import revoke_sign_off as revoke_sign_off
 from jenkins_release.steps.qa.sign_off import SignOffRequest as SignOffRequest
 from jenkins_release.steps.qa.sign_off import sign_off as sign_off
+from jenkins_release.steps.release.attach import AttachReport as AttachReport
+from jenkins_release.steps.release.attach import AttachRequest as AttachRequest
+from jenkins_release.steps.release.attach import attach_attestations as attach_attestations
 from jenkins_release.steps.release.attestations import AttestationsReport as AttestationsReport
 from jenkins_release.steps.release.attestations import AttestationsRequest as AttestationsRequest
 from jenkins_release.steps.release.attestations import write_attestations as write_attestations

@@ -9,6 +9,7 @@ import click
 
 from jenkins_release.base.errors import GateRefused, IntegrityError
 from jenkins_release.base.moments import second
+from jenkins_release.cli.attach import statements_json, statements_text
 from jenkins_release.cli.checks import write_checks
 from jenkins_release.cli.command import Group
 from jenkins_release.cli.forecast import forecast_json, forecast_text
@@ -221,6 +222,11 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Pa
             for image in report.images
         ],
     }
+    attachment = report.attachment
+    if attachment is not None:
+        result["attached"] = statements_json(attachment.statements)
+        result["attachProblem"] = attachment.problem
+        result["attachCommand"] = attachment.command
     result["gate"] = gate_json(report.decision)
     if dry_run:
         found = nothing if settled else "the gate is open"
@@ -239,6 +245,10 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Pa
     columns = ["repository", "tags", "manifest digest", "image"]
     text = f"{head}\n{table(columns, rows)}\nproven: every manifest names the config digest that QA validated"
     text += f"\nrecorded in {report.attestation}"
+    if attachment is not None and attachment.problem:
+        text += f"\nnot attached: {attachment.problem}\nto try again: {attachment.command}"
+    elif attachment is not None:
+        text += f"\nattached to the images:\n{statements_text(attachment.statements)}"
     if not report.decision.allowed:
         text += f"\nnote: the gate is shut now\n{bullets(report.decision.reasons)}"
     runtime.succeed(result, text + trust_text(report.decision) + overridden_text(report.decision))

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.cli.attach import attach
 from jenkins_release.cli.attestations import attestations
 from jenkins_release.cli.command import Group
-from jenkins_release.cli.output import plain, table
+from jenkins_release.cli.output import counted, plain, table
 from jenkins_release.cli.portal import portal, removal_json, removal_text
 from jenkins_release.cli.runtime import (
     Runtime,
@@ -30,6 +31,7 @@ def release() -> None:
     """Publish a version, show its history, withdraw or retire it."""
 
 
+release.add_command(attach)
 release.add_command(attestations)
 release.add_command(portal)
 
@@ -183,19 +185,24 @@ def withdraw(
         "head": report.head,
         "images": [image.model_dump(mode="json", by_alias=True) for image in report.images],
         "returns": {tag: str(ref) for tag, ref in report.returns.items()},
+        "statementsRemoved": report.statements,
     }
+    were = "would be" if dry_run else "were"
+    removed = f"{counted(report.statements, 'statement')} about it {were} removed"
     if not report.registry:
         done = "withdrew" if report.changed else "would withdraw" if dry_run else "was already withdrawn:"
         recorded = f"\nrecorded in {report.attestation}" if report.attestation else ""
         runtime.succeed(result, f"{done} {report.candidate}: {plain(reason)}{recorded}")
         return
     if not report.images:
-        text = f"nothing to do: {report.candidate} is withdrawn from {report.registry}"
+        nothing = f"{removed}: " if report.statements else "nothing to do: "
+        text = f"{nothing}{report.candidate} is withdrawn from {report.registry}"
         runtime.succeed(result, f"{text}\nrecorded in {report.attestation}")
         return
     done = "would withdraw" if dry_run else "withdrew"
     lines = [f"{done} {report.candidate} from {report.registry}: {plain(reason)}"]
     lines.append(withdrawn_table(result["images"]))
     lines += [f"{tag} returns to {ref}" for tag, ref in report.returns.items()]
+    lines += [f"{removed} from the images"] if report.statements else []
     lines += [f"recorded in {report.attestation}"] if report.attestation else []
     runtime.succeed(result, "\n".join(lines))

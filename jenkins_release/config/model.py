@@ -16,6 +16,7 @@ from jenkins_release.base.people import People
 from jenkins_release.base.regions import partition_of
 from jenkins_release.base.tags import repository_problem, template_problem
 from jenkins_release.base.waits import LEAST_RATE
+from jenkins_release.config.attestations import AttestationsSection
 from jenkins_release.config.bundle import BundleSection
 from jenkins_release.config.customers import CustomersSection
 from jenkins_release.config.installers import FilePattern, InstallerSection
@@ -346,6 +347,7 @@ class Configuration(Section):
     docker: DockerSection = DockerSection()
     export: ExportSection = ExportSection()
     promote: PromoteSection = PromoteSection()
+    attestations: AttestationsSection = AttestationsSection()
     policy: PolicySection = PolicySection()
     signing: SigningSection = SigningSection()
     trusted_keys: tuple[TrustedKeySection, ...] = ()

@@ -59,7 +59,8 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> World:
     ecr = configuration.ecr.model_copy(update={"moving_tags": MOVING})
     policy = configuration.policy.model_copy(update={"approvals": 0})
     services.configuration = configuration.model_copy(update={"ecr": ecr, "policy": policy})
-    world.registry = services.__dict__["registry"] = services.__dict__["blobs"] = registry
+    world.registry = registry
+    services.__dict__ |= dict.fromkeys(("registry", "blobs", "referrers"), registry)
     for version in ("8.1.1", "8.1.2"):
         ref = CandidateRef(version, "1")
         folder = scene.folder / version

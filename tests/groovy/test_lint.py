@@ -62,7 +62,15 @@ def test_every_rule_that_is_off_says_why():
         assert before[-1].strip().startswith("//"), lines[number]
 
 
-@pytest.mark.parametrize(("name", "package"), [("groovy-lint", "npm-groovy-lint"), ("s3rver", "s3rver")])
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("groovy-lint", "npm-groovy-lint"),
+        ("s3rver", "s3rver"),
+        ("sigstore-verify", "@sigstore/verify"),
+        ("sigstore-verify", "@sigstore/bundle"),
+    ],
+)
 def test_what_npm_installs_is_pinned(name: str, package: str):
     """package.json names one version, and the lock has a checksum for everything below it."""
     folder = ROOT / "scripts" / name

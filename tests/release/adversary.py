@@ -220,6 +220,7 @@ class Scene:
             ("release_share", releases),
             ("registry", registry),
             ("blobs", registry),
+            ("referrers", registry),
             ("engine", MemoryEngine(registry)),
             ("portal", SharePortal(portal, "rita")),
             ("ecs", cluster),

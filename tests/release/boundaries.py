@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from jenkins_release.steps.context.services import Services
 
-SERVICES = ("share", "release_share", "registry", "engine", "blobs")
+SERVICES = ("share", "release_share", "registry", "engine", "blobs", "referrers")
 ALL = os.environ.get("DEATHS") == "all"
 """Whether commands are killed after every call, and on the share that they have."""
 _LOCAL = {"share.name", "release_share.name"}
@@ -56,7 +56,8 @@ _READS = frozenset(
             ),
         ),
         (("engine",), ("close", "config_digest", "inspect", "inspect raised")),
-        (("blobs",), ("close",)),
+        (("blobs",), ("close", "holds")),
+        (("referrers",), ("blob", "close", "listing", "manifest", "listing raised", "manifest raised")),
     )
     for service in services
     for call in calls

@@ -216,7 +216,7 @@ def again(scene: Scene, world: World) -> World:
     found = scene.world(world.share.files)
     found.releases.files = world.releases.files
     found.registry = world.registry
-    found.services.__dict__["registry"] = found.services.__dict__["blobs"] = world.registry
+    found.services.__dict__ |= dict.fromkeys(("registry", "blobs", "referrers"), world.registry)
     return found
 
 
@@ -374,7 +374,7 @@ def test_a_promotion_waits_until_its_tags_show(scene: Scene):
     """ECR may show a tag some moments after it was set."""
     world = scene.world(scene.files)
     registry = LateRegistry()
-    world.services.__dict__["registry"] = world.services.__dict__["blobs"] = registry
+    world.services.__dict__ |= dict.fromkeys(("registry", "blobs", "referrers"), registry)
     assert promote(PromoteRequest(REF), world.services).changed
     assert registry.late == 1
 

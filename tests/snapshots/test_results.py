@@ -166,6 +166,7 @@ def _publication(story: Story, product: Product) -> None:
     run(product, "release", "portal", "8.1.0")
     bundle, setup = (str(product.folder / name) for name in ("8.1.0.jsonl", "setup.zip"))
     run(product, "release", "attestations", "8.1.0", "--out", bundle)
+    run(product, "release", "attach", "8.1.0")
     files = ("--files", str(product.folder / "out" / INSTALLER))
     keys = ("--trusted-keys", str(product.folder / "keys"))
     run(product, "verify", "--bundle", bundle, "--release", "8.1.0", *files, *keys)

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from jenkins_release.ledger import Ledger
     from jenkins_release.notify import Notifier
     from jenkins_release.portal import Portal
-    from jenkins_release.registry.protocol import BlobStore, Registry
+    from jenkins_release.registry.protocol import BlobStore, ReferrerReader, Registry
     from jenkins_release.rules.gate.authority import Authority
     from jenkins_release.share.candidates import CandidateArea, CandidateRef
     from jenkins_release.share.factory import ClosableShare
@@ -88,7 +88,7 @@ class Closable(Protocol):
 
 C = TypeVar("C", bound=Closable)
 _CLOSED = (
-    *("share", "release_share", "portal", "ledger", "engine", "blobs", "registry"),
+    *("share", "release_share", "portal", "ledger", "engine", "blobs", "referrers", "registry"),
     *("iam", "secret_store", "ecs", "run_command", "trust_store", "jenkins"),
 )
 """What is closed with the services, if it was opened and has something to close."""
@@ -225,12 +225,16 @@ class Services:
     @cached_property
     def registry(self) -> Registry:
         """Amazon ECR."""
+        from jenkins_release.oci.referrers import CLIENT_TAGS
         from jenkins_release.registry import EcrRegistry, RepositorySettings
 
         section = self.configuration.ecr
         settings = RepositorySettings(
             immutable=section.immutable,
-            exclusions=moving_filters(section.moving_tags, section.tags),
+            exclusions=(
+                *moving_filters(section.moving_tags, section.tags),
+                *((CLIENT_TAGS,) if self.configuration.attestations.legacy_tags else ()),
+            ),
             scan_on_push=section.scan_on_push,
             kms_key=section.kms_key,
             tags=section.repository_tags,
@@ -250,6 +254,14 @@ class Services:
         from jenkins_release.registry.uploads import RegistryUploads
 
         return RegistryUploads(Transport(lambda: self.registry.login(), limits=self.limits))
+
+    @cached_property
+    def referrers(self) -> ReferrerReader:
+        """What refers to the registry's images."""
+        from jenkins_release.registry.referrers import RegistryReferrers
+        from jenkins_release.registry.transport import Transport
+
+        return RegistryReferrers(Transport(lambda: self.registry.login(), limits=self.limits))
 
     @cached_property
     def iam(self) -> IamAccount:

@@ -28,6 +28,7 @@ from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.announce import announced, by_version
 from jenkins_release.steps.promotion.plan import candidate_tag
+from jenkins_release.steps.referrers.removal import remove_referrers
 from jenkins_release.steps.release.releases import (
     Release,
     all_releases,
@@ -418,6 +419,9 @@ def _delete(images: Sequence[DeletedImage], services: Services) -> None:
     for image in images:
         name, digest = image.key
         held = _inventory(name, services).get(digest)
+        if held is not None and set(held.tags) <= set(image.tags) and not image.kept_for:
+            # Before the image: a run that died is finished because the image is still there.
+            remove_referrers(name, digest, services)
         for tag in image.tags:
             if held is not None and tag in held.tags:
                 what = f"{name}:{tag}"

@@ -39,6 +39,7 @@ from jenkins_release.steps.portal.page import look_at_portal
 from jenkins_release.steps.portal.page import window as portal_window
 from jenkins_release.steps.portal.removal import PortalRemoval, PortalRemovalRequest, remove_from_portal
 from jenkins_release.steps.publication.standing import pinned_in_registry
+from jenkins_release.steps.referrers.removal import remove_referrers
 from jenkins_release.steps.release.releases import Release, all_releases, release_of
 
 _log = logging.getLogger(__name__)
@@ -249,7 +250,18 @@ def _tags(predicate: Mapping[str, Any]) -> set[tuple[str, str, str]]:
 
 
 def _remove(tags: list[StoredTag], services: Services) -> None:
-    """Remove tags; each is read once more, and one that names something else by now is left alone."""
+    """Remove tags; each is read once more, and one that names something else by now is left alone.
+
+    What refers to an image that loses its last tag goes first: as long as the image is there, another run
+    finishes what one that died has left.
+    """
+    going: dict[tuple[str, str], set[str]] = {}
+    for each in tags:
+        going.setdefault((each.repository, each.digest), set()).add(each.tag)
+    for name in dict.fromkeys(each.repository for each in tags):
+        for held in _held(name, services):
+            if held.tags and set(held.tags) <= going.get((name, held.digest), set()):
+                remove_referrers(name, held.digest, services)
     for each in tags:
         what = f"{each.repository}:{each.tag}"
         now = services.retry(f"read {what}", services.registry.images, each.repository, [each.tag])

@@ -21,6 +21,7 @@ from jenkins_release.steps.candidate.opened import OpenCandidate, reopen
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.end_of_life.withdrawal import Todo, look, prepare, require_gone, take_back
 from jenkins_release.steps.notices.announce import Happened, announced, by_version
+from jenkins_release.steps.referrers.removal import ReleaseStatements
 from jenkins_release.steps.release.releases import (
     CandidateLook,
     PublishedAlone,
@@ -65,6 +66,7 @@ class WithdrawalReport:
         changed: Whether anything had to be done.
         attestation: File name of the withdrawal attestation; empty after a dry run of a first one.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
+        statements: Number of statements about the release that were removed from its images, or would be.
     """
 
     candidate: CandidateRef
@@ -74,6 +76,7 @@ class WithdrawalReport:
     changed: bool
     attestation: str
     head: str = ""
+    statements: int = 0
 
 
 def _happened(request: WithdrawRequest, report: WithdrawalReport, __: Services) -> Happened | None:
@@ -100,7 +103,8 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
 
     Fixed tags are removed. Moving tags return to the newest other release in force that would carry
     them, and are removed where there is none. Only tags that name exactly what the promotion
-    recorded are touched. Published files stay: 'release portal' takes them from customers.
+    recorded are touched. Statements that vouch for the release are removed from its images. Published
+    files stay: 'release portal' takes them from customers.
 
     Raises:
         ConfigurationError: No such release, several builds to choose from, no reason or key, or the
@@ -117,8 +121,9 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
         return _withdraw_publication(release, request, reason, signer, services)
     release.opened.require_unaltered()
     todos = look(release, seen, services)
-    if not _left(release, todos) or request.dry_run:
-        return _report(release, todos, not request.dry_run, "")
+    statements = ReleaseStatements(release.opened.record, release.promoted(), services).count()
+    if request.dry_run or not (statements or _left(release, todos)):
+        return _report(release, todos, not request.dry_run, "", statements)
     assert signer is not None  # a dry run has ended
     with services.holding_candidate(release.ref) as lease:
         release = _must(release_of(reopen(release.opened)), release.ref)
@@ -132,7 +137,8 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
         lease.confirm()
         take_back(todos, services)
         require_gone(_must(release_of(opened), release.ref), services)
-    return _report(replace(release, opened=opened), todos, True, attestation)
+        statements = ReleaseStatements(release.opened.record, release.promoted(), services).remove()
+    return _report(replace(release, opened=opened), todos, True, attestation, statements)
 
 
 def _withdraw_publication(
@@ -234,7 +240,9 @@ def _claim(release: Release, todos: list[Todo], reason: str) -> Claim:
     return Claim(WITHDRAWAL, predicate, {"reason": reason}, subjects, by="withdrawnBy")
 
 
-def _report(release: Release, todos: list[Todo], final: bool, attestation: str) -> WithdrawalReport:
+def _report(
+    release: Release, todos: list[Todo], final: bool, attestation: str, statements: int
+) -> WithdrawalReport:
     left = _left(release, todos)
     recorded = attestation or (release.withdrawal.file if release.withdrawal else "")
     return WithdrawalReport(
@@ -242,7 +250,8 @@ def _report(release: Release, todos: list[Todo], final: bool, attestation: str) 
         release.promoted().registry,
         tuple(todo.image for todo in todos) if left else (),
         {tag: way.release.ref for todo in todos for tag, way in todo.returns.items()},
-        left and final,
+        (left or statements > 0) and final,
         recorded,
         release.opened.head,
+        statements,
     )

@@ -39,6 +39,7 @@ from jenkins_release.steps.promotion.phases import (
 )
 from jenkins_release.steps.promotion.plan import make_plan, require_free_way
 from jenkins_release.steps.promotion.status import promotion_attestation
+from jenkins_release.steps.referrers.attach import Attachment, attach_after_promotion
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class PromotionReport:
         changed: Whether anything had to be done.
         attestation: File name of the promotion attestation.
         seconds: Seconds from the first request to the last.
+        attachment: What was attached to the images, and why not all of it; None if that is not configured.
         head: SHA-256 in hex of the last attestation's file, to be kept elsewhere.
     """
 
@@ -98,6 +100,7 @@ class PromotionReport:
     attestation: str
     seconds: float
     head: str = ""
+    attachment: Attachment | None = None
 
 
 def _happened(_: PromoteRequest, report: PromotionReport, __: Services) -> Happened | None:
@@ -148,7 +151,8 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         decision = opened.decision(facts=facts, plan=plan)
         images = tuple(_promoted(planned, str(planned.digest)) for planned in plan.images)
         seconds = time.monotonic() - begin
-        return PromotionReport(plan, images, decision, False, recorded, seconds, opened.head)
+        attachment = attach_after_promotion(opened, signer, services)
+        return PromotionReport(plan, images, decision, False, recorded, seconds, opened.head, attachment)
     decision = opened.require_open_gate(facts, plan)
     require_free_way(plan, "nothing was pushed")
     if request.dry_run:
@@ -185,7 +189,8 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
             )
         journal.done(attestation)
     seconds = time.monotonic() - begin
-    return PromotionReport(plan, images, decision, changed, attestation, seconds, opened.head)
+    attachment = attach_after_promotion(opened, signer, services)
+    return PromotionReport(plan, images, decision, changed, attestation, seconds, opened.head, attachment)
 
 
 def recorded_promotion(opened: OpenCandidate, plan: Plan) -> str:

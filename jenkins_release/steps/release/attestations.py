@@ -136,7 +136,7 @@ def gather_attestations(
         IntegrityError: The candidate was altered.
         RemoteError: The share failed, after the retries.
     """
-    opened = opened or released_candidate(request, services)
+    opened = opened or released_candidate(request.version, request.build, services)
     opened, release, added = _summarized(opened, request, services)
     envelopes = [opened.attestations[name] for name in sorted(opened.attestations)]
     data = write_bundle(opened.manifest, envelopes, services.trust.documents)
@@ -145,30 +145,28 @@ def gather_attestations(
     return Gathered(opened, release, data, len(envelopes), added)
 
 
-def released_candidate(request: AttestationsRequest, services: Services) -> OpenCandidate:
+def released_candidate(version: str, build: str, services: Services) -> OpenCandidate:
     """Return the candidate that a version was released from. Raises ConfigurationError if there is none."""
-    opened = list(CandidateLook(services).builds(request.version))
-    if request.build:
-        ref = CandidateRef.parse(f"{request.version}/{request.build}")
+    opened = list(CandidateLook(services).builds(version))
+    if build:
+        ref = CandidateRef.parse(f"{version}/{build}")
         opened = [each for each in opened if each.ref == ref]
     found = [release for each in opened if (release := release_of(each)) is not None]
-    if not request.build:
+    if not build:
         # A withdrawn build counts only if no other build replaced it.
         found = [release for release in found if release.withdrawal is None] or found[-1:]
     alone = next((each for each in opened if published_alone(each)), None) if not found else None
     if alone is not None:
         return alone
     if not found:
-        what = f"{request.version}/{request.build}" if request.build else request.version
+        what = f"{version}/{build}" if build else version
         raise ConfigurationError(
             f"{what} of {services.candidates.product} was not released: there is nothing to attest",
             hint="'jenkins-release candidate list' lists the candidates; 'promote run' promotes",
         )
     if len(found) > 1:
         names = ", ".join(release.ref.build for release in found)
-        raise ConfigurationError(
-            f"several builds of {request.version} are promoted: {names}", hint="give --build"
-        )
+        raise ConfigurationError(f"several builds of {version} are promoted: {names}", hint="give --build")
     return found[0].opened
 
 

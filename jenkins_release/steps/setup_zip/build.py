@@ -106,7 +106,7 @@ def build_bundle(request: BundleRequest, services: Services) -> BundleReport:
     out = request.out or Path(setup_zip_name(services.configuration.product.name, request.version))
     scripts = setup_scripts()
     wanted = AttestationsRequest(request.version, out, request.build, request.key, request.dry_run)
-    opened = released_candidate(wanted, services)
+    opened = released_candidate(wanted.version, wanted.build, services)
     ref, added = opened.ref, ""
     for _ in range(_ATTEMPTS):
         opened, release = _release(opened, services)

@@ -1,0 +1,1 @@
+"""What refers to the images in the registry."""
