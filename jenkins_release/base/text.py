@@ -42,3 +42,8 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def size_difference(count: float) -> str:
+    """Return a difference in bytes with its sign, in the units of :func:`size`."""
+    return f"{'+' if count > 0 else '-' if count < 0 else ''}{size(abs(count))}"

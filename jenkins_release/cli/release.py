@@ -12,6 +12,7 @@ from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.cli.attach import attach
 from jenkins_release.cli.attestations import attestations
 from jenkins_release.cli.command import Group
+from jenkins_release.cli.compare import compare
 from jenkins_release.cli.output import counted, plain, table
 from jenkins_release.cli.portal import portal, removal_json, removal_text
 from jenkins_release.cli.runtime import (
@@ -33,6 +34,7 @@ def release() -> None:
 
 release.add_command(attach)
 release.add_command(attestations)
+release.add_command(compare)
 release.add_command(portal)
 
 

@@ -18,6 +18,7 @@ from jenkins_release.sandbox.stack import Sandbox
 from jenkins_release.steps.context.trust_root import PIN_VARIABLE
 from tests.docs.pages import ROOT, marked
 from tests.fixtures.release import JUNIT, Product
+from tests.fixtures.sbom import syft_spdx, to_bytes
 from tests.fixtures.trust import Ceremony
 
 _BREAK = "@@ next block @@"
@@ -238,6 +239,22 @@ def ledger(product: Product) -> Place:
     return Place(place.folder, {**place.environ, "SHARE_FOLDER": str(product.share)})
 
 
+def compared(product: Product) -> Place:
+    """8.1.0/42 and 43 are exported, with an SBOM of one image."""
+    place = of_product(product)
+    kept = "pkg:npm/ms@2.0.0"
+    packages = {
+        "42": ["pkg:deb/debian/libssl3@3.0.15-1", "pkg:npm/left-pad@1.3.0", kept],
+        "43": ["pkg:deb/debian/libssl3@3.0.16-1", "pkg:deb/debian/zlib1g@1:1.3.1", kept],
+    }
+    product.edit('name = "rms"\n', 'name = "rms"\nsbom = ["rms.json"]\n')
+    for build, purls in packages.items():
+        document = syft_spdx(tag=f"8.1.0-{build}", packages=purls)
+        (product.folder / "rms.json").write_bytes(to_bytes(document))
+        product.export(build)
+    return place
+
+
 def promoted(product: Product) -> Place:
     """8.1.0/42 is exported, signed off, approved and promoted."""
     place = of_candidate(product)
@@ -309,6 +326,7 @@ OF_A_PRODUCT: dict[str, tuple[str, Callable[[Product], Place]]] = {
     "trusted": ("validated", trusted),
     "portal": ("product", portal),
     "ledger": ("validated", ledger),
+    "compared": ("product", compared),
     "promoted": ("validated", promoted),
     "customer": ("validated", customer),
     "saas": ("validated", saas),

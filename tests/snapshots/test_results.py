@@ -18,6 +18,7 @@ from tests.fixtures.jenkins import LAUNCH, Desk
 from tests.fixtures.ledger import folder_ledger, with_ledger
 from tests.fixtures.notify import Hook, hook_section
 from tests.fixtures.release import JUNIT, Product
+from tests.fixtures.sbom import syft_spdx, to_bytes
 from tests.fixtures.setup_zip import write_templates
 from tests.fixtures.snapshots import FOLDER, Snapshots
 from tests.fixtures.trust import Ceremony
@@ -100,6 +101,7 @@ def test_every_result_is_what_it_was(
     _publication(story, product)
     _customers(story, product, tmp_path)
     _end(story, product)
+    _comparison(story, product)
     _trust(story, product, tmp_path)
     _jenkins(story, empty_desk)
     assert not story.wrong, "\n\n".join(story.wrong)
@@ -216,6 +218,13 @@ def _end(story: Story, product: Product) -> None:
     story.run(product, "promote", "status", REF)
     story.run(product, "release", "history", "8.1.0")
     story.run(product, "sandbox", "stop", "--folder", str(product.folder / "none"))
+
+
+def _comparison(story: Story, product: Product) -> None:
+    (product.folder / "rms.json").write_bytes(to_bytes(syft_spdx(tag="8.1.0-43")))
+    product.edit('[[images]]\nname = "rms"\n', '[[images]]\nname = "rms"\nsbom = ["rms.json"]\n')
+    product.export("43")
+    story.run(product, "release", "compare", REF, "8.1.0/43")
 
 
 def _trust(story: Story, product: Product, folder: Path) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from typing import Any
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.stream import at_most
+from jenkins_release.base.strict_json import MAX_JSON_BYTES, strict_json
 from jenkins_release.images import ArchiveIndex, ArchiveReader, CompressedArchive
+from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.oci.shapes import check_config
 from jenkins_release.records.candidate import FileRecord, ImageRecord
 from jenkins_release.steps.candidate.opened import COMPRESSED, OpenCandidate
 from jenkins_release.steps.context.services import Services
@@ -108,6 +112,27 @@ def _verified(
         index = reader.finish()
     check_index(index, file, opened, path)
     yield from held
+
+
+def read_config(image: ImageRecord, opened: OpenCandidate, services: Services) -> dict[str, Any]:
+    """Read the config JSON of an image from its archive on the share; the rest of the archive is not read.
+
+    Raises:
+        IntegrityError: It is not the recorded one.
+        RemoteError: The share failed.
+    """
+    where = f"the config of image {image.name} in {services.candidates.shown(opened.ref, image.archive)}"
+    if image.config_size > MAX_JSON_BYTES:
+        raise IntegrityError(f"{where} has {image.config_size} bytes, expected at most {MAX_JSON_BYTES}")
+    path = f"{services.candidates.folder(opened.ref)}/{image.archive}"
+    pieces = services.share.read(path, offset=image.config_offset, length=image.config_size)
+    data = b"".join(at_most(pieces, image.config_size))
+    found = sha256_digest(data)
+    if found != image.config_digest:
+        raise IntegrityError(f"{where}: expected {image.config_digest}, found {found}", hint=ALTERED)
+    document: dict[str, Any] = strict_json(data, where, maps=True)
+    check_config(document, where)
+    return document
 
 
 def _too_long(file: FileRecord, path: str) -> IntegrityError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import count
@@ -129,13 +129,21 @@ def write_documents(
     return tuple(files)
 
 
-def read_documents(opened: OpenCandidate, image: str, services: Services) -> list[BillOfMaterials]:
-    """Read the SBOMs of one image of a candidate from the share; VEX documents are left out.
+def read_documents(
+    opened: OpenCandidate,
+    image: str,
+    kind: DocumentKind,
+    services: Services,
+    formats: Collection[str] = frozenset(_ENDINGS),
+) -> list[BillOfMaterials]:
+    """Read the documents of one image of a candidate from the share.
 
     Args:
         opened: The candidate.
         image: Short name of the image.
+        kind: SBOM or VEX.
         services: The share.
+        formats: Formats to read.
 
     Raises:
         IntegrityError: A document is not what was recorded, or is not valid.
@@ -143,7 +151,7 @@ def read_documents(opened: OpenCandidate, image: str, services: Services) -> lis
     """
     found = []
     for record in opened.record.documents:
-        if record.image == image and record.kind == "sbom":
+        if (record.image, record.kind) == (image, kind) and record.format in formats:
             data = services.retry(f"read {record.path}", _bytes, record.path, opened, services)
             found.append(read_document(data, services.candidates.shown(opened.ref, record.path)))
     return found

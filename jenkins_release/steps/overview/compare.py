@@ -1,0 +1,253 @@
+"""Compare: what differs between two versions or candidates, for those who decide about the newer one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from jenkins_release.base.errors import ConfigurationError
+from jenkins_release.base.names import check_identifier
+from jenkins_release.records.candidate import Candidate, ImageRecord
+from jenkins_release.rules.release.comparison import (
+    Difference,
+    InstallerChange,
+    LayerComparison,
+    PackageComparison,
+    compare_findings,
+    compare_installers,
+    compare_layers,
+    compare_packages,
+    compare_settings,
+    formats_to_compare,
+)
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.candidate.archive_reader import read_config
+from jenkins_release.steps.candidate.documents import read_documents
+from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
+from jenkins_release.steps.context.local_files import write_file
+from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.release.releases import CandidateLook, publication_recorded, release_of
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """What to compare.
+
+    Attributes:
+        old: Version or ``version/build`` to compare with.
+        new: Version or ``version/build`` whose changes are wanted.
+        page: HTML file to write, with a style sheet of the same name beside it; None for no page.
+    """
+
+    old: str
+    new: str
+    page: Path | None = None
+
+
+@dataclass(frozen=True)
+class ComparedCandidate:
+    """One side of a comparison.
+
+    Attributes:
+        ref: The candidate.
+        digest: Digest of ``candidate.json``.
+        released: Whether it was promoted or published, and not withdrawn since.
+        exported_at: When it was exported, UTC.
+        revision: Source revision; empty if unknown.
+        bytes: Bytes of all files.
+    """
+
+    ref: CandidateRef
+    digest: str
+    released: bool
+    exported_at: datetime
+    revision: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ImageComparison:
+    """An image before and now.
+
+    Attributes:
+        name: Short name.
+        old: As it was; None if it was added.
+        new: As it is; None if it was removed.
+        layers: Its layers; None unless both are there.
+        settings: Settings that differ.
+        packages: Its packages; None if unknown.
+        unknown: Why its packages are unknown; empty if they are known.
+        findings: Statements about vulnerabilities that differ.
+        notes: What to keep in mind when reading it.
+    """
+
+    name: str
+    old: ImageRecord | None
+    new: ImageRecord | None
+    layers: LayerComparison | None = None
+    settings: tuple[Difference, ...] = ()
+    packages: PackageComparison | None = None
+    unknown: str = ""
+    findings: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """``added``, ``removed``, ``changed``, or ``same`` for the same config digest."""
+        if self.old is None or self.new is None:
+            return "added" if self.new else "removed"
+        return "same" if self.old.config_digest == self.new.config_digest else "changed"
+
+
+@dataclass(frozen=True)
+class CompareReport:
+    """What differs.
+
+    Attributes:
+        product: Product name.
+        old: The older side.
+        new: The newer side.
+        images: Every image of either, sorted by name.
+        installers: Every installer of either, sorted by name.
+        notes: How the candidates were chosen, where a version left a choice.
+    """
+
+    product: str
+    old: ComparedCandidate
+    new: ComparedCandidate
+    images: tuple[ImageComparison, ...]
+    installers: tuple[InstallerChange, ...]
+    notes: tuple[str, ...]
+
+
+def compare_releases(request: CompareRequest, services: Services) -> CompareReport:
+    """Compare two versions or candidates, and write a page about it if one is wanted. Changes nothing else.
+
+    It reads only what ``candidate.json`` covers, and proves it: SBOMs as whole files, configs of images by
+    their digests. Layers are compared by what was recorded of them.
+
+    Raises:
+        ConfigurationError: There is no such version or candidate, or the page cannot be written.
+        IntegrityError: A candidate was altered, or a file is not what was recorded.
+        RemoteError: The share failed, after the retries.
+    """
+    look = CandidateLook(services)
+    notes: list[str] = []
+    old, new = (_find(text, look, services, notes) for text in (request.old, request.new))
+    if old.ref == new.ref:
+        raise ConfigurationError(
+            f"{request.old} and {request.new} are the same candidate, {old.ref}",
+            hint="give two versions, or two candidates as VERSION/BUILD",
+        )
+    for opened in (old, new):
+        opened.require_unaltered()
+    report = CompareReport(
+        old.record.product,
+        _side(old),
+        _side(new),
+        _images(old, new, services),
+        compare_installers(old.record, new.record),
+        tuple(notes),
+    )
+    if request.page is not None:
+        _write_page(report, request.page)
+    return report
+
+
+def _find(text: str, look: CandidateLook, services: Services, notes: list[str]) -> OpenCandidate:
+    """Open a candidate, or that of a version: the one that was released, or else the newest build."""
+    if "/" in text:
+        return open_candidate(CandidateRef.parse(text), services)
+    builds = list(look.builds(check_identifier("version", text)))
+    released = [opened for opened in builds if _is_released(opened)]
+    chosen = (released or builds)[-1]
+    if len(builds) > 1 or not released:
+        why = "the released build" if released else "the newest build, as none is released"
+        notes.append(f"{text}: {chosen.ref} is compared, {why}")
+    return chosen
+
+
+def _is_released(opened: OpenCandidate) -> bool:
+    release = release_of(opened)
+    return (release is not None and release.withdrawal is None) or publication_recorded(opened)
+
+
+def _side(opened: OpenCandidate) -> ComparedCandidate:
+    record = opened.record
+    total = sum(file.size for file in record.files)
+    released = _is_released(opened)
+    return ComparedCandidate(opened.ref, opened.digest, released, record.exported_at, record.revision, total)
+
+
+def _images(old: OpenCandidate, new: OpenCandidate, services: Services) -> tuple[ImageComparison, ...]:
+    before, now = ({image.name: image for image in opened.record.images} for opened in (old, new))
+    return tuple(
+        _image(name, (before.get(name), now.get(name)), (old, new), services)
+        for name in sorted(before.keys() | now.keys())
+    )
+
+
+def _image(
+    name: str,
+    images: tuple[ImageRecord | None, ImageRecord | None],
+    opened: tuple[OpenCandidate, OpenCandidate],
+    services: Services,
+) -> ImageComparison:
+    before, now = images
+    if before is None or now is None:
+        return ImageComparison(name, before, now)
+    layers = compare_layers(before, now)
+    findings = compare_findings(
+        *(
+            [
+                finding
+                for document in read_documents(each, name, "vex", services)
+                for finding in document.findings
+            ]
+            for each in opened
+        )
+    )
+    if before.config_digest == now.config_digest:
+        # The same image: SBOMs could only differ in how it was scanned.
+        return ImageComparison(name, before, now, layers, findings=findings)
+    sides = zip(images, opened, strict=True)
+    settings = compare_settings(
+        *(
+            services.retry(f"read the config of {name}", read_config, image, each, services)
+            for image, each in sides
+            if image is not None
+        )
+    )
+    missing = [str(each.ref) for each in opened if not _formats(each.record, name)]
+    if missing:
+        why = f"no SBOM in {' and '.join(missing)}: packages unknown"
+        return ImageComparison(name, before, now, layers, settings, None, why, findings)
+    formats, note = formats_to_compare(*(_formats(each.record, name) for each in opened))
+    packages = compare_packages(
+        *(
+            [
+                package
+                for document in read_documents(each, name, "sbom", services, formats)
+                for package in document.packages
+            ]
+            for each in opened
+        )
+    )
+    notes = (note,) if note else ()
+    return ImageComparison(name, before, now, layers, settings, packages, "", findings, notes)
+
+
+def _formats(record: Candidate, image: str) -> Sequence[str]:
+    return [each.format for each in record.documents if (each.image, each.kind) == (image, "sbom")]
+
+
+def _write_page(report: CompareReport, page: Path) -> None:
+    from jenkins_release.steps.overview.compare_page import render_comparison, style_sheet
+
+    style = page.with_suffix(".css")
+    if style == page:
+        raise ConfigurationError(f"the page {page} would overwrite its style sheet", hint="name it .html")
+    write_file(style, style_sheet(), "the style sheet")
+    write_file(page, render_comparison(report, style.name), "the page")
