@@ -91,9 +91,9 @@ from jenkins_release.steps.ledger.chains import verify_ledger as verify_ledger
 from jenkins_release.steps.notices.try_out import NotifyTestReport as NotifyTestReport
 from jenkins_release.steps.notices.try_out import NotifyTestRequest as NotifyTestRequest
 from jenkins_release.steps.notices.try_out import try_notifiers as try_notifiers
-from jenkins_release.steps.overview.compare import CompareReport as CompareReport
 from jenkins_release.steps.overview.compare import CompareRequest as CompareRequest
 from jenkins_release.steps.overview.compare import compare_releases as compare_releases
+from jenkins_release.steps.overview.comparison import CompareReport as CompareReport
 from jenkins_release.steps.overview.history import VersionHistory as VersionHistory
 from jenkins_release.steps.overview.history import release_history as release_history
 from jenkins_release.steps.overview.listing import ListedRelease as ListedRelease

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jenkins_release.rules.release.comparison import Difference, InstallerChange, PackageChange
-    from jenkins_release.steps.overview.compare import ComparedCandidate, CompareReport, ImageComparison
+    from jenkins_release.steps.overview.comparison import ComparedCandidate, CompareReport, ImageComparison
 
 
 @click.command(cls=Command)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.names import check_identifier
 from jenkins_release.records.candidate import Candidate, ImageRecord
 from jenkins_release.rules.release.comparison import (
-    Difference,
-    InstallerChange,
-    LayerComparison,
-    PackageComparison,
     compare_findings,
     compare_installers,
     compare_layers,
@@ -28,6 +23,8 @@ from jenkins_release.steps.candidate.documents import read_documents
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
 from jenkins_release.steps.context.local_files import write_file
 from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.overview.compare_page import render_comparison, style_sheet
+from jenkins_release.steps.overview.comparison import ComparedCandidate, CompareReport, ImageComparison
 from jenkins_release.steps.release.releases import CandidateLook, publication_recorded, release_of
 
 
@@ -44,82 +41,6 @@ class CompareRequest:
     old: str
     new: str
     page: Path | None = None
-
-
-@dataclass(frozen=True)
-class ComparedCandidate:
-    """One side of a comparison.
-
-    Attributes:
-        ref: The candidate.
-        digest: Digest of ``candidate.json``.
-        released: Whether it was promoted or published, and not withdrawn since.
-        exported_at: When it was exported, UTC.
-        revision: Source revision; empty if unknown.
-        bytes: Bytes of all files.
-    """
-
-    ref: CandidateRef
-    digest: str
-    released: bool
-    exported_at: datetime
-    revision: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class ImageComparison:
-    """An image before and now.
-
-    Attributes:
-        name: Short name.
-        old: As it was; None if it was added.
-        new: As it is; None if it was removed.
-        layers: Its layers; None unless both are there.
-        settings: Settings that differ.
-        packages: Its packages; None if unknown.
-        unknown: Why its packages are unknown; empty if they are known.
-        findings: Statements about vulnerabilities that differ.
-        notes: What to keep in mind when reading it.
-    """
-
-    name: str
-    old: ImageRecord | None
-    new: ImageRecord | None
-    layers: LayerComparison | None = None
-    settings: tuple[Difference, ...] = ()
-    packages: PackageComparison | None = None
-    unknown: str = ""
-    findings: tuple[Difference, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def state(self) -> str:
-        """``added``, ``removed``, ``changed``, or ``same`` for the same config digest."""
-        if self.old is None or self.new is None:
-            return "added" if self.new else "removed"
-        return "same" if self.old.config_digest == self.new.config_digest else "changed"
-
-
-@dataclass(frozen=True)
-class CompareReport:
-    """What differs.
-
-    Attributes:
-        product: Product name.
-        old: The older side.
-        new: The newer side.
-        images: Every image of either, sorted by name.
-        installers: Every installer of either, sorted by name.
-        notes: How the candidates were chosen, where a version left a choice.
-    """
-
-    product: str
-    old: ComparedCandidate
-    new: ComparedCandidate
-    images: tuple[ImageComparison, ...]
-    installers: tuple[InstallerChange, ...]
-    notes: tuple[str, ...]
 
 
 def compare_releases(request: CompareRequest, services: Services) -> CompareReport:
@@ -244,8 +165,6 @@ def _formats(record: Candidate, image: str) -> Sequence[str]:
 
 
 def _write_page(report: CompareReport, page: Path) -> None:
-    from jenkins_release.steps.overview.compare_page import render_comparison, style_sheet
-
     style = page.with_suffix(".css")
     if style == page:
         raise ConfigurationError(f"the page {page} would overwrite its style sheet", hint="name it .html")

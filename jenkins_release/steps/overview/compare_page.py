@@ -17,7 +17,7 @@ from jenkins_release.base.text import plain, size, size_difference
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from jenkins_release.steps.overview.compare import CompareReport
+    from jenkins_release.steps.overview.comparison import CompareReport
 
 _FOLDER = files("jenkins_release.steps.overview") / "page"
 
