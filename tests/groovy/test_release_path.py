@@ -42,6 +42,13 @@ node('docker') {
         key: 'skydrm-promotion-key', passphrase: 'skydrm-promotion-passphrase']
 }
 """
+COMPARE = """
+node('docker') {
+    checkout scm
+    compareReleases from: '8.1.0/42', to: '8.1.0/43', page: 'compare.html', report: 'compare.json',
+        credentials: [smb: 'release-share']
+}
+"""
 
 
 def test_from_export_to_promotion(jenkins: Jenkins, skydrm: SkyDrm, snapshots: Snapshots):
@@ -102,6 +109,19 @@ def test_from_export_to_promotion(jenkins: Jenkins, skydrm: SkyDrm, snapshots: S
     assert release["changed"] is True
     assert product.tags() == {image["repository"]: {"8.1.0": image["digest"]} for image in release["images"]}
     assert jenkins.run(job, PROMOTE % "").ok()["changed"] is False
+
+
+def test_a_comparison_and_its_page(jenkins: Jenkins, skydrm: SkyDrm):
+    """Both candidates are on the share; page and style sheet are in the workspace, to be archived."""
+    for build in ("42", "43"):
+        skydrm.product.export(build)
+    found = jenkins.run(skydrm.job, COMPARE).ok()
+    assert [found[side]["candidate"] for side in ("old", "new")] == ["8.1.0/42", "8.1.0/43"]
+    unknown = "no SBOM in 8.1.0/42 and 8.1.0/43: packages unknown"
+    assert [image["packagesUnknown"] for image in found["images"]] == [unknown] * 4
+    assert unknown in (skydrm.job.workspace / "compare.html").read_text()
+    assert (skydrm.job.workspace / "compare.css").exists()
+    assert json.loads((skydrm.job.workspace / "compare.json").read_text())["notes"] == []
 
 
 def test_no_secret_is_an_argument_or_stays_on_the_agent(jenkins: Jenkins, skydrm: SkyDrm):
