@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import shutil
 import sys
@@ -71,6 +72,8 @@ class Setup:
         engine: ``docker`` or ``registry``: how a promotion brings them to the registry.
         prefix: Prefix of the repositories.
         share: Location of the share, where it is not the sandbox's own.
+        platforms: Platforms of the images, where they are several.
+        archive: File in the bench's folder that holds the only image; empty for images of the daemon.
     """
 
     names: tuple[str, ...]
@@ -78,6 +81,8 @@ class Setup:
     engine: str = "docker"
     prefix: str = "bench"
     share: str = ""
+    platforms: tuple[str, ...] = ()
+    archive: str = ""
 
     @property
     def missing(self) -> str:
@@ -90,8 +95,11 @@ class Setup:
 
     def lines(self) -> str:
         """Return its lines of ``release.toml``."""
-        wanted = (("export", "layers"), ("promote", "engine"))
-        return "".join(f'[{s}]\n{key} = "{getattr(self, key)}"\n' for s, key in wanted if _has_key(s, key))
+        archive = f'archive = "{self.archive}"\n' if self.archive else ""
+        several = f"platforms = {json.dumps(self.platforms)}\n" if self.platforms else ""
+        export = f'[export]\nlayers = "{self.layers}"\n' if _has_key("export", "layers") else ""
+        promote = f'[promote]\nengine = "{self.engine}"\n' if _has_key("promote", "engine") else ""
+        return f"{archive}{export}{several}{promote}"
 
 
 def fastest_engine() -> str:

@@ -73,6 +73,12 @@ class Peers:
         words += ["--authfile", login, f"docker-archive:{archive}:{reference}", f"docker://{target}"]
         return self._run(words)
 
+    def skopeo_copy_all(self, archive: Path, target: str) -> Usage:
+        """Copy an image for several platforms from an OCI layout to the registry; needs :meth:`log_in`."""
+        login = str(self._folder / "docker-config" / "config.json")
+        words = [self._skopeo, "copy", "--all", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]
+        return self._run([*words, "--authfile", login, f"oci-archive:{archive}", f"docker://{target}"])
+
     def sha256sum(self, path: Path) -> Usage:
         """Hash a local file."""
         return self._run(["sha256sum", str(path)])

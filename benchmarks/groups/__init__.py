@@ -12,6 +12,7 @@ from benchmarks.bench import Bench
 from benchmarks.groups.commands import list_500_10ms, plan_40_20ms, start
 from benchmarks.groups.export import export_five, export_one, export_patch
 from benchmarks.groups.memory import peak_memory
+from benchmarks.groups.platforms import platforms
 from benchmarks.groups.promote import promote_again, promote_gzip, promote_patch, promote_plain
 from benchmarks.groups.smb import smb_get, smb_get_10ms, smb_put, smb_put_10ms
 from benchmarks.groups.ways import release
@@ -32,6 +33,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "promote-gzip": promote_gzip,
     "promote-patch": promote_patch,
     "promote-again": promote_again,
+    "platforms": platforms,
     "release": release,
     "peak-memory": peak_memory,
 }

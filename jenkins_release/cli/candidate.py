@@ -25,7 +25,7 @@ from jenkins_release.share.candidates import CandidateRef
 
 if TYPE_CHECKING:
     from jenkins_release.records.attestation import Statement
-    from jenkins_release.records.candidate import Candidate
+    from jenkins_release.records.candidate import Candidate, CandidateImage
 
 
 @click.group(cls=Group)
@@ -229,19 +229,27 @@ def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
 
 @candidate.command()
 @candidate_argument
+@click.option("--platform", default="", help="Which of several platforms  [default: that of the daemon]")
 @share_option
 @docker_option
 @common_options
 @pass_runtime
-def load(runtime: Runtime, ref: CandidateRef) -> None:
+def load(runtime: Runtime, ref: CandidateRef, platform: str) -> None:
     """Load a candidate's images into the Docker daemon, and compare the config digests."""
     from jenkins_release.steps.candidate.load import load_candidate
 
-    report = load_candidate(ref, runtime.services)
-    images = [{"reference": i.reference, "configDigest": i.config_digest} for i in report.images]
-    rows = [[i.reference, i.config_digest] for i in report.images]
+    report = load_candidate(ref, runtime.services, platform=platform)
+    images, rows = [], []
+    for image in report.images:
+        chosen = report.platforms.get(image.name)
+        digest = image.config_digests[chosen] if chosen else image.identity
+        images.append({"reference": image.reference, "configDigest": digest})
+        if chosen:
+            images[-1]["platform"] = chosen
+        rows.append([image.reference, digest, *([chosen or image.platform] if report.platforms else [])])
+    headers = ["image", "config digest", *(["platform"] if report.platforms else [])]
     text = f"loaded {ref}, {size(report.bytes)}; config digests as recorded\n"
-    text += table(["image", "config digest"], rows) + f"\ncandidate.json {report.digest}"
+    text += table(headers, rows) + f"\ncandidate.json {report.digest}"
     result = {"candidate": str(ref), "digest": report.digest, "bytes": report.bytes, "images": images}
     runtime.succeed({**result, "receipt": _shown(report.receipt)}, text)
 
@@ -263,8 +271,7 @@ def _candidate_json(record: Candidate, digest: str, location: str) -> dict[str, 
                 "name": image.name,
                 "reference": image.reference,
                 "archive": image.archive,
-                "platform": image.platform,
-                "configDigest": image.config_digest,
+                **_identity_json(image),
                 "bytes": image.size,
             }
             for image in record.images
@@ -286,11 +293,23 @@ def _candidate_json(record: Candidate, digest: str, location: str) -> dict[str, 
     }
 
 
+def _identity_json(image: CandidateImage) -> dict[str, Any]:
+    from jenkins_release.records.candidate import MultiPlatformRecord
+
+    if not isinstance(image, MultiPlatformRecord):
+        return {"platform": image.platform, "configDigest": image.config_digest}
+    platforms = [
+        {"platform": p.platform, "digest": p.manifest.digest, "configDigest": p.config_digest}
+        for p in image.platforms
+    ]
+    return {"indexDigest": image.index.digest, "platforms": platforms}
+
+
 def _contents(record: Candidate) -> str:
     parts = []
     if record.images:
-        rows = [[i.reference, i.config_digest, i.platform, size(i.size)] for i in record.images]
-        parts.append(table(["image", "config digest", "platform", "size"], rows))
+        rows = [[i.reference, i.identity, i.platform, size(i.size)] for i in record.images]
+        parts.append(table(["image", record.identities, "platform", "size"], rows))
     if record.installers:
         rows = []
         for installer in record.installers:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 def plan_json(plan: Plan) -> dict[str, Any]:
     """Return a plan for programs."""
-    return plan.model_dump(mode="json", by_alias=True)
+    found = plan.model_dump(mode="json", by_alias=True)
+    for image in found["images"]:
+        # Of the two identities, an image has one.
+        del image["config_digest" if image["config_digest"] is None else "index_digest"]
+    return found
 
 
 def plan_text(plan: Plan) -> str:

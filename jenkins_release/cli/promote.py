@@ -215,7 +215,7 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Pa
                 "name": image.name,
                 "repository": image.repository,
                 "digest": image.digest,
-                "configDigest": image.config_digest,
+                **image.identity_claim(),
                 "tags": list(image.tags),
                 "pushed": image.pushed,
             }

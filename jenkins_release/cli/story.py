@@ -108,8 +108,8 @@ def _build_text(build: BuildHistory) -> str:
 def _exported(record: Candidate) -> list[str]:
     parts = []
     if record.images:
-        rows = [[image.name, image.config_digest, image.platform] for image in record.images]
-        parts.append(_block(table(["image", "config digest", "platform"], rows)))
+        rows = [[image.name, image.identity, image.platform] for image in record.images]
+        parts.append(_block(table(["image", record.identities, "platform"], rows)))
     if record.installers:
         rows = [[i.name, i.kind, record.file(i.path).sha256] for i in record.installers]
         parts.append(_block(table(["installer", "kind", "SHA-256"], rows)))

@@ -13,6 +13,7 @@ from jenkins_release.cli.command import Command
 from jenkins_release.cli.output import plain
 from jenkins_release.cli.progress import progress_for
 from jenkins_release.cli.runtime import Runtime, pass_runtime, result_options
+from jenkins_release.records.release import ReleasedImage
 from jenkins_release.rules.gate.attested_release import AttestedRelease
 from jenkins_release.rules.gate.binding import UNKNOWN
 from jenkins_release.rules.gate.evidence import Counted
@@ -168,10 +169,7 @@ def _release_json(release: AttestedRelease) -> dict[str, Any]:
             for item in release.approvals
         ],
         "registry": release.promoted.registry if release.promoted else None,
-        "images": [
-            image.model_dump(mode="json", by_alias=True)
-            for image in (release.promoted.images if release.promoted else ())
-        ],
+        "images": [_image_json(image) for image in (release.promoted.images if release.promoted else ())],
         "promotion": _signed(release.promotion) if release.promotion else None,
         "location": release.published.location if release.published else None,
         "files": [
@@ -182,6 +180,13 @@ def _release_json(release: AttestedRelease) -> dict[str, Any]:
         "overridden": list(release.overridden),
         "notCounted": list(release.evidence.ignored),
     }
+
+
+def _image_json(image: ReleasedImage) -> dict[str, Any]:
+    found = image.model_dump(mode="json", by_alias=True)
+    for name in ("indexDigest", "configDigests") if image.config_digest else ("configDigest",):
+        del found[name]
+    return found
 
 
 def _signed(item: Counted) -> dict[str, Any]:

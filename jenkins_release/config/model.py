@@ -64,6 +64,7 @@ def _zoned(value: datetime) -> datetime:
 
 
 Template = Annotated[str, AfterValidator(_template)]
+PlatformName = Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")]
 Role = Literal["build", "qa", "request", "approval", "override", "promotion"]
 Severity = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNDEFINED"]
 
@@ -107,12 +108,15 @@ class DockerSection(Section):
 class ImageSection(Section):
     """``[[images]]``: one image of the product.
 
+    ``archive`` is a file of the build's output, such as an OCI layout of ``docker buildx build``; without it,
+    the image comes from a Docker daemon.
     ``sbom`` and ``vex`` are patterns for files of the build's output that describe it.
     """
 
     name: Annotated[str, AfterValidator(_file_name)]
     source: Template
     repository: Annotated[str, AfterValidator(_repository)]
+    archive: FilePattern | Literal[""] = ""
     sbom: tuple[FilePattern, ...] = ()
     vex: tuple[FilePattern, ...] = ()
 
@@ -120,12 +124,31 @@ class ImageSection(Section):
 class ExportSection(Section):
     """``[export]``: how a candidate is written."""
 
-    platform: Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")] = "linux/amd64"
+    platform: PlatformName = "linux/amd64"
+    platforms: tuple[PlatformName, ...] = ()
     archives: Literal["single", "per-image"] = "single"
     layers: Literal["plain", "gzip"] = "gzip"
     gzip_digests: bool = False
     reuse: bool = True
     read_back: bool = False
+
+    @field_validator("platforms")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({name for name in value if value.count(name) > 1}):
+            raise ValueError(f"names {twice[0]} twice")
+        return value
+
+    @model_validator(mode="after")
+    def _one_setting(self) -> ExportSection:
+        if self.platforms and "platform" in self.model_fields_set:
+            raise ValueError("has both platform and platforms: leave out platform")
+        return self
+
+    @property
+    def all_platforms(self) -> tuple[str, ...]:
+        """Every platform that the images are for."""
+        return self.platforms or (self.platform,)
 
 
 class PromoteSection(Section):

@@ -10,9 +10,7 @@ is known to belong to no image is left out.
 from __future__ import annotations
 
 import io
-import json
 import queue
-import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -25,18 +23,16 @@ from jenkins_release.base.stream import fan_out
 from jenkins_release.base.waits import ThreadGroup, check
 from jenkins_release.images.archive import ArchivedImage, ArchivedLayer, ArchiveIndex, ArchiveReader
 from jenkins_release.images.archive.blobs import Blob
-from jenkins_release.images.archive.catalog import BLOB_FOLDER
-from jenkins_release.images.archive.docker_layout import MANIFEST
 from jenkins_release.images.archive.header import docker_takes_for, is_header
 from jenkins_release.images.archive.tar import TarMember
+from jenkins_release.images.docker_archive import BLOCK, END, blob_path, file_header, image_entry, image_list
 from jenkins_release.images.gzip_blocks import BlockGzip, compression_pool
 from jenkins_release.records.archive_index import Compression
 
 SPOOL = 4 << 20
 """Bytes of one compressed layer that are held in memory; more go to a temporary file."""
 _CHUNK = 1 << 20
-_BLOCK = tarfile.BLOCKSIZE
-_SMALLEST_LAYER = _BLOCK
+_SMALLEST_LAYER = BLOCK
 """An empty layer has two blocks of zeros; Docker's ``VERSION`` files have three bytes."""
 _WAITING = 1
 _POLL_S = 0.1
@@ -202,15 +198,10 @@ class GzipArchive:
                 raise IntegrityError("a layer begins with both compressed data and a tar header")
             images.append(replace(image, config_offset=self._written[image.config_digest][0], layers=layers))
             entries.append(
-                {
-                    "Config": _path(image.config_digest),
-                    "RepoTags": list(image.references),
-                    "Layers": [_path(layer.digest) for layer in layers],
-                }
+                image_entry(image.config_digest, image.references, [layer.digest for layer in layers])
             )
-        document = json.dumps(entries, separators=(",", ":")).encode()
-        yield self._counted(_header(MANIFEST, len(document))) + self._counted(document)
-        yield self._padding() + self._counted(bytes(2 * _BLOCK))
+        yield self._counted(image_list(entries))
+        yield self._padding() + self._counted(END)
         self.images = tuple(images)
 
     def _like_a_document(self, layer: ArchivedLayer) -> Iterator[bytes]:
@@ -223,12 +214,12 @@ class GzipArchive:
         )
 
     def _begin(self, digest: str, size: int) -> bytes:
-        header = self._counted(_header(_path(digest), size))
+        header = self._counted(file_header(blob_path(digest), size))
         self._written[digest] = (self._offset, size)
         return header
 
     def _padding(self) -> bytes:
-        return self._counted(bytes(-self._offset % _BLOCK))
+        return self._counted(bytes(-self._offset % BLOCK))
 
     def _counted(self, data: bytes) -> bytes:
         self._offset += len(data)
@@ -261,10 +252,10 @@ class _Layers:
             return
         # The first bytes show whether it is compressed; they may come one by one.
         self._head += piece
-        if len(self._head) < min(_BLOCK, self._size):
+        if len(self._head) < min(BLOCK, self._size):
             return
         self._decided = True
-        head = bytes(self._head[:_BLOCK])
+        head = bytes(self._head[:BLOCK])
         if is_header(head) or not docker_takes_for(head):
             self._gzip = BlockGzip(self._pool)
         self._take(memoryview(bytes(self._head)))
@@ -310,13 +301,3 @@ class _Layers:
                     f"written: {error.strerror}",
                     hint='free some space there, set TMPDIR to a larger disk, or set export.layers = "plain"',
                 ) from error
-
-
-def _path(digest: str) -> str:
-    return BLOB_FOLDER + digest.removeprefix("sha256:")
-
-
-def _header(name: str, size: int) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = size, 0o644
-    return member.tobuf(tarfile.GNU_FORMAT)

@@ -29,6 +29,10 @@ INDEX_TYPES = (DOCKER_LIST, OCI_INDEX)
 ACCEPTED_TYPES = (*MANIFEST_TYPES, *INDEX_TYPES)
 """Every media type that can be read here."""
 
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+"""Largest manifest that registries must accept (OCI Distribution Specification, "Pushing Manifests")."""
+UNKNOWN = "unknown/unknown"
+"""The platform of what an index lists and nothing runs."""
 _IT = "the document"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -37,7 +41,8 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 _DOCKER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 _OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+"
-_CONFIG_TYPES = frozenset({DOCKER_CONFIG, OCI_CONFIG})
+CONFIG_TYPES = frozenset({DOCKER_CONFIG, OCI_CONFIG})
+"""Media types of the config of an image."""
 _COMPRESSIONS = {
     "application/vnd.docker.image.rootfs.diff.tar": "none",
     _DOCKER_GZIP: "gzip",
@@ -163,7 +168,7 @@ def read_content(manifest: RawManifest, what: str) -> Content:
             what, manifest, f"its media type {manifest.media_type!r} is not that of an image manifest"
         )
     document = _document(manifest, MANIFEST, what)
-    if document["config"]["mediaType"] not in _CONFIG_TYPES:
+    if document["config"]["mediaType"] not in CONFIG_TYPES:
         raise _malformed(what, manifest, f"its config is {document['config']['mediaType']!r}, not an image's")
     docker = manifest.media_type == DOCKER_MANIFEST
     for layer in document["layers"]:
@@ -177,11 +182,56 @@ def read_content(manifest: RawManifest, what: str) -> Content:
     )
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A manifest that an index lists.
+
+    Attributes:
+        digest: Its digest.
+        size: Its bytes.
+        platform: ``os/architecture`` or ``os/architecture/variant`` as the index states it.
+    """
+
+    digest: str
+    size: int
+    platform: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is an image: BuildKit lists attestations with the platform ``unknown/unknown``."""
+        return self.platform != UNKNOWN
+
+
+def read_index(index: RawManifest, what: str) -> tuple[Listed, ...]:
+    """Read an index of images.
+
+    Args:
+        index: The index.
+        what: Which image it is, for messages.
+
+    Raises:
+        IntegrityError: It is malformed, or lists something else for a platform.
+    """
+    document = _document(index, INDEX, what)
+    found = []
+    for entry in document["manifests"]:
+        platform = _platform(entry.get("platform"))
+        attested = {**entry, "artifactType": "", "data": ""} if platform == UNKNOWN else entry
+        child = _descriptor(attested, what, index)
+        if platform != UNKNOWN and entry["mediaType"] not in MANIFEST_TYPES:
+            raise _malformed(what, index, f"it lists {entry['mediaType']!r} for {platform}")
+        found.append(Listed(child.digest, child.size, platform))
+    return tuple(found)
+
+
+def only_platform(listed: Sequence[Listed], platform: str) -> Listed | None:
+    """Return the only image that an index lists, if it is for this platform; else None."""
+    real = [each for each in listed if each.runs]
+    return real[0] if len(real) == 1 and _matches(real[0].platform, platform) else None
+
+
 def platform_digest(index: RawManifest, platform: str, what: str) -> tuple[str, int]:
     """Return digest and size of the only platform's manifest in an index.
-
-    Attestation manifests, which BuildKit lists with the platform ``unknown/unknown``, run nowhere and are
-    ignored.
 
     Args:
         index: The index.
@@ -191,24 +241,34 @@ def platform_digest(index: RawManifest, platform: str, what: str) -> tuple[str, 
     Raises:
         IntegrityError: It is malformed, or holds another platform or more than one.
     """
-    document = _document(index, INDEX, what)
-    real: list[tuple[str, str, int]] = []
-    for entry in document["manifests"]:
-        child = _descriptor(entry, what, index)
-        name = _platform(entry.get("platform"))
-        if name == "unknown/unknown":
-            continue
-        if entry["mediaType"] not in MANIFEST_TYPES:
-            raise _malformed(what, index, f"it lists {entry['mediaType']!r} for {name}")
-        real.append((name, child.digest, child.size))
-    names = sorted(name for name, _, _ in real)
-    if len(real) != 1 or not _matches(names[0], platform):
-        found = ", ".join(names) or "no platform at all"
+    listed = read_index(index, what)
+    only = only_platform(listed, platform)
+    if only is None:
+        found = ", ".join(sorted(each.platform for each in listed if each.runs)) or "no platform at all"
         raise IntegrityError(
             f"{what}: the index {index.digest} holds {found}, expected exactly {platform}",
             hint="push a build of that one platform only",
         )
-    return real[0][1], real[0][2]
+    return only.digest, only.size
+
+
+def read_blobs(manifest: RawManifest, what: str) -> tuple[Descriptor, ...]:
+    """Return the config and the layers of any manifest, also of one that is no image.
+
+    Raises:
+        IntegrityError: It is malformed.
+    """
+    try:
+        document = strict_json(manifest.data, _IT, maps=True)
+        if not isinstance(document, dict):
+            raise IntegrityError(f"{_IT} is not a JSON object")
+        check_shape(document, MANIFEST, _IT)
+    except IntegrityError as error:
+        raise _malformed(what, manifest, error.message) from error
+    return tuple(
+        _descriptor({**each, "artifactType": "", "data": ""}, what, manifest)
+        for each in [document["config"], *document["layers"]]
+    )
 
 
 def _document(manifest: RawManifest, shape: Fields, what: str) -> dict[str, Any]:

@@ -32,6 +32,23 @@ class ArchivedLayer:
 
 
 @dataclass(frozen=True)
+class ArchivedBlob:
+    """Consecutive bytes of an archive that have a digest.
+
+    Attributes:
+        digest: ``sha256:...`` of the bytes.
+        offset: Bytes from the beginning of the archive to the first of them.
+        size: Their number.
+        media_type: What they are: the media type by which the archive lists them.
+    """
+
+    digest: str
+    offset: int
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True)
 class ArchivedImage:
     """One image of an archive: its identity is the config digest.
 
@@ -44,6 +61,7 @@ class ArchivedImage:
         platform: ``os/architecture`` or ``os/architecture/variant``, normalised; empty if none is stated.
         diff_ids: Digests of the uncompressed layers, base first.
         layers: Where those layers are, in the same order; images may share them.
+        manifest: Its manifest, if the archive is kept as it is; else None.
     """
 
     references: tuple[str, ...]
@@ -53,6 +71,41 @@ class ArchivedImage:
     platform: str
     diff_ids: tuple[str, ...]
     layers: tuple[ArchivedLayer, ...]
+    manifest: ArchivedBlob | None = None
+
+
+@dataclass(frozen=True)
+class ArchivedAttestation:
+    """A manifest of an index that is no image: what BuildKit attests about one of its images.
+
+    Attributes:
+        of: Digest of the manifest of that image.
+        manifest: The attestation's manifest.
+        blobs: What the manifest names: its config, then its layers, each once.
+        predicates: Predicate type of each of them; empty for the config, and where none is stated.
+    """
+
+    of: str
+    manifest: ArchivedBlob
+    blobs: tuple[ArchivedBlob, ...]
+    predicates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ArchivedIndex:
+    """An image for several platforms: its identity is the digest of its index.
+
+    Attributes:
+        references: As for :class:`ArchivedImage`.
+        index: The index.
+        images: The image of each platform, as the index lists them.
+        attestations: What else the index lists.
+    """
+
+    references: tuple[str, ...]
+    index: ArchivedBlob
+    images: tuple[ArchivedImage, ...]
+    attestations: tuple[ArchivedAttestation, ...]
 
 
 @dataclass(frozen=True)
@@ -67,6 +120,7 @@ class ArchiveIndex:
             machine of such a platform, Docker with containerd's image store runs them.
         listed: Digests of what ``index.json`` lists under a name, and of the image's manifest in it: Docker
             with containerd's image store names the image by one of them. Empty without that document.
+        indexes: The images for several platforms, if the archive is kept as it is.
     """
 
     size: int
@@ -74,3 +128,4 @@ class ArchiveIndex:
     images: tuple[ArchivedImage, ...]
     others: tuple[str, ...] = ()
     listed: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    indexes: tuple[ArchivedIndex, ...] = ()

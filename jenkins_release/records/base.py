@@ -74,8 +74,17 @@ class Record(Part):
     @model_validator(mode="after")
     def _named(self) -> Self:
         if not self.schema_name:
-            object.__setattr__(self, "schema_name", self.SCHEMA)
+            object.__setattr__(self, "schema_name", self.own_schema())
         return self
+
+    def own_schema(self) -> str:
+        """Return the schema that this record needs."""
+        return self.SCHEMA
+
+    @classmethod
+    def schemas(cls) -> tuple[str, ...]:
+        """Return the schemas that can be read."""
+        return (cls.SCHEMA,)
 
     def to_bytes(self) -> bytes:
         """Return the record's canonical JSON."""
@@ -94,9 +103,10 @@ class Record(Part):
         """
         value = strict_json(data, where)
         found = value.get("schema") if isinstance(value, dict) else None
-        if found != cls.SCHEMA:
+        if found not in cls.schemas():
             raise IntegrityError(
-                f"{where}: expected a record of schema {cls.SCHEMA!r}, found {found!r}",
+                f"{where}: expected a record of schema {' or '.join(map(repr, cls.schemas()))}, "
+                f"found {found!r}",
                 hint="it is another file, or a newer jenkins-release wrote it: upgrade",
             )
         try:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Discriminator, Field, Tag, model_validator
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.names import check_identifier, check_path
@@ -129,31 +129,63 @@ class LayerRecord(Part):
         return self.gzip if self.compression == "none" else BlobRecord(digest=self.digest, size=self.size)
 
 
-class ImageRecord(Part):
-    """An image of the candidate.
+class PlatformRecord(Part):
+    """The image of one platform.
 
     Attributes:
-        name: Short name, as in ``release.toml``.
-        reference: Name and tag in the archive; what ``docker load`` restores.
-        archive: Path of the archive that holds it.
         platform: ``os/architecture`` or ``os/architecture/variant``.
-        config_digest: Identity: digest of the config JSON.
+        config_digest: Digest of the config JSON, which names the ``diff_ids``.
         config_offset: Byte offset of the config JSON in the archive.
         config_size: Its bytes.
         layers: Layers, base first.
-        manifest: The manifest that customers will pull, if every layer is in the archive as a registry stores
-            it; the promotion must end with exactly this one.
     """
 
-    name: Identifier
-    reference: str
-    archive: SharePath
     platform: str
     config_digest: Digest
     config_offset: Size
     config_size: Size
     layers: tuple[LayerRecord, ...]
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """Digests of the uncompressed layers, base first."""
+        return tuple(layer.diff_id for layer in self.layers)
+
+    def known_layers(self) -> dict[str, str]:
+        """Return the digest of each layer as a registry may store it, and its ``diff_id``."""
+        stored = [(layer.digest, layer.diff_id) for layer in self.layers]
+        return dict([*stored, *((x.gzip.digest, x.diff_id) for x in self.layers if x.gzip is not None)])
+
+    @property
+    def size(self) -> int:
+        """Bytes of the layers in the archive."""
+        return sum(layer.size for layer in self.layers)
+
+    @property
+    def end(self) -> int:
+        """Bytes from the beginning of the archive to the end of what belongs to it."""
+        ends = [layer.offset + layer.size for layer in self.layers]
+        return max([self.config_offset + self.config_size, *ends])
+
+
+class ImageRecord(PlatformRecord):
+    """An image of the candidate for one platform; its identity is the config digest.
+
+    Attributes:
+        name: Short name, as in ``release.toml``.
+        reference: Name and tag in the archive; what ``docker load`` restores.
+        archive: Path of the archive that holds it.
+        manifest: The manifest that customers will pull, if every layer is in the archive as a registry stores
+            it; the promotion must end with exactly this one.
+        layout: ``oci`` if the archive is an OCI layout, which not every ``docker load`` takes; None if it is
+            an archive of ``docker save``.
+    """
+
+    name: Identifier
+    reference: str
+    archive: SharePath
     manifest: ManifestRecord | None = None
+    layout: Literal["oci"] | None = None
 
     @model_validator(mode="after")
     def _manifest_fits(self) -> ImageRecord:
@@ -175,19 +207,175 @@ class ImageRecord(Part):
         return self
 
     @property
-    def diff_ids(self) -> tuple[str, ...]:
-        """Digests of the uncompressed layers, base first."""
-        return tuple(layer.diff_id for layer in self.layers)
+    def identity(self) -> str:
+        """The digest that QA signs for it: of its config."""
+        return self.config_digest
 
-    def known_layers(self) -> dict[str, str]:
-        """Return the digest of each layer as a registry may store it, and its ``diff_id``."""
-        stored = [(layer.digest, layer.diff_id) for layer in self.layers]
-        return dict([*stored, *((x.gzip.digest, x.diff_id) for x in self.layers if x.gzip is not None)])
+    @property
+    def fixed_digest(self) -> str:
+        """Digest of the manifest that customers will pull; empty if only the promotion makes it."""
+        return self.manifest.digest if self.manifest is not None else ""
+
+    @property
+    def parts(self) -> tuple[PlatformRecord, ...]:
+        """The image of each platform."""
+        return (self,)
+
+    @property
+    def config_digests(self) -> dict[str, str]:
+        """Digest of the config of each platform."""
+        return _config_digests(self.parts)
+
+
+class StoredBlob(Part):
+    """Consecutive bytes of an archive, which a registry stores as they are.
+
+    Attributes:
+        digest: Their digest.
+        offset: Their offset in the archive.
+        size: Their number.
+        media_type: What they are.
+    """
+
+    digest: Digest
+    offset: Size
+    size: Size
+    media_type: str
+
+
+class ListedPlatform(PlatformRecord):
+    """The image of one platform in an index.
+
+    Attributes:
+        manifest: Its manifest, which the index lists.
+    """
+
+    manifest: StoredBlob
+
+
+class BuildAttestation(Part):
+    """What BuildKit attests about one image of an index: SBOM, provenance.
+
+    Attributes:
+        of: Digest of the manifest of that image.
+        manifest: The attestation's manifest.
+        blobs: What it names, each once.
+        predicates: Predicate type of each of them, empty for none.
+    """
+
+    of: Digest
+    manifest: StoredBlob
+    blobs: tuple[StoredBlob, ...]
+    predicates: tuple[str, ...]
+
+
+class MultiPlatformRecord(Part):
+    """An image of the candidate for several platforms, carried byte for byte; its identity is its index.
+
+    The digest of the index covers everything else: it names the manifests, and they name configs and layers.
+
+    Attributes:
+        name: Short name, as in ``release.toml``.
+        reference: Name and tag; what ``candidate load`` gives the image of a platform.
+        archive: Path of the archive that holds it, an OCI layout.
+        index: The index, whose digest customers pull.
+        platforms: The image of each platform, in the order of the index.
+        attestations: What else the index lists.
+    """
+
+    name: Identifier
+    reference: str
+    archive: SharePath
+    index: StoredBlob
+    platforms: tuple[ListedPlatform, ...] = Field(min_length=1)
+    attestations: tuple[BuildAttestation, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MultiPlatformRecord:
+        if len({each.platform for each in self.platforms}) != len(self.platforms):
+            raise ValueError(f"image {self.name} has a platform twice")
+        manifests = {each.manifest.digest for each in self.platforms}
+        if any(each.of not in manifests for each in self.attestations):
+            raise ValueError(f"image {self.name} has an attestation of another image")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """The digest that QA signs for it: of its index."""
+        return self.index.digest
+
+    @property
+    def fixed_digest(self) -> str:
+        """Digest of what customers will pull."""
+        return self.index.digest
+
+    @property
+    def platform(self) -> str:
+        """The platforms, for people."""
+        return ", ".join(each.platform for each in self.platforms)
+
+    @property
+    def parts(self) -> tuple[PlatformRecord, ...]:
+        """The image of each platform."""
+        return self.platforms
+
+    @property
+    def config_digests(self) -> dict[str, str]:
+        """Digest of the config of each platform."""
+        return _config_digests(self.parts)
 
     @property
     def size(self) -> int:
-        """Bytes of the layers in the archive."""
-        return sum(layer.size for layer in self.layers)
+        """Bytes of the layers in the archive; platforms may share layers."""
+        return sum({layer.digest: layer.size for each in self.platforms for layer in each.layers}.values())
+
+    @property
+    def manifests(self) -> tuple[StoredBlob, ...]:
+        """The manifests that the index lists."""
+        return (*(each.manifest for each in self.platforms), *(each.manifest for each in self.attestations))
+
+    @property
+    def end(self) -> int:
+        """Bytes from the beginning of the archive to the end of what belongs to it."""
+        blobs = [self.index, *self.manifests, *(blob for each in self.attestations for blob in each.blobs)]
+        return max([*(blob.offset + blob.size for blob in blobs), *(each.end for each in self.platforms)])
+
+
+def alone(image: CandidateImage) -> tuple[ImageRecord, ...]:
+    """Return the image of each platform as one that is for this platform only."""
+    if not isinstance(image, MultiPlatformRecord):
+        return (image,)
+    return tuple(
+        ImageRecord(
+            name=image.name,
+            reference=image.reference,
+            archive=image.archive,
+            platform=part.platform,
+            config_digest=part.config_digest,
+            config_offset=part.config_offset,
+            config_size=part.config_size,
+            layers=part.layers,
+            layout="oci",
+        )
+        for part in image.platforms
+    )
+
+
+def _config_digests(parts: tuple[PlatformRecord, ...]) -> dict[str, str]:
+    return {part.platform: part.config_digest for part in parts}
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict):
+        return "several" if "index" in value else "one"
+    return "several" if isinstance(value, MultiPlatformRecord) else "one"
+
+
+CandidateImage = ImageRecord | MultiPlatformRecord
+"""An image of a candidate."""
+_AnyImage = Annotated[
+    Annotated[ImageRecord, Tag("one")] | Annotated[MultiPlatformRecord, Tag("several")], Discriminator(_kind)
+]
 
 
 class DocumentRecord(Part):
@@ -235,6 +423,8 @@ class Candidate(Record):
     """
 
     SCHEMA: ClassVar[str] = "jenkins-release/candidate/v1"
+    MULTI_PLATFORM_SCHEMA: ClassVar[str] = "jenkins-release/candidate/v2"
+    """With images for several platforms, which readers of the first version would not understand."""
 
     product: Identifier
     version: Identifier
@@ -245,7 +435,7 @@ class Candidate(Record):
     exported_at: AwareDatetime
     exporter: str
     files: tuple[FileRecord, ...]
-    images: tuple[ImageRecord, ...]
+    images: tuple[_AnyImage, ...]
     installers: tuple[InstallerRecord, ...] = ()
     documents: Annotated[tuple[DocumentRecord, ...], Field(exclude_if=operator.not_)] = ()
 
@@ -266,6 +456,11 @@ class Candidate(Record):
         """``version/build``, as people name a candidate."""
         return f"{self.version}/{self.build}"
 
+    @property
+    def identities(self) -> str:
+        """What identifies its images, as the heading of a column."""
+        return "config digest" if self.own_schema() == self.SCHEMA else "config or index digest"
+
     def file(self, path: str) -> FileRecord:
         """Return the record of one file; the validator guarantees that an image's archive has one."""
         return next(record for record in self.files if record.path == path)
@@ -275,8 +470,20 @@ class Candidate(Record):
         names = {image.archive for image in self.images}
         return tuple(record for record in self.files if record.path in names)
 
+    def own_schema(self) -> str:
+        """Return the oldest schema that has what this candidate holds."""
+        several = any(isinstance(image, MultiPlatformRecord) for image in self.images)
+        return self.MULTI_PLATFORM_SCHEMA if several else self.SCHEMA
+
+    @classmethod
+    def schemas(cls) -> tuple[str, ...]:
+        """Return the schemas that can be read."""
+        return (cls.SCHEMA, cls.MULTI_PLATFORM_SCHEMA)
+
     @model_validator(mode="after")
     def _consistent(self) -> Candidate:
+        if self.schema_name != self.own_schema():
+            raise ValueError(f"the schema is {self.schema_name}, expected {self.own_schema()}")
         sizes = {record.path: record.size for record in self.files}
         if len({path.casefold() for path in sizes}) != len(self.files):
             raise ValueError("two files have the same path (upper and lower case are one on SMB)")
@@ -285,8 +492,7 @@ class Candidate(Record):
         for image in self.images:
             if image.archive not in sizes:
                 raise ValueError(f"image {image.name} names the archive {image.archive}, which is not a file")
-            ends = [layer.offset + layer.size for layer in image.layers]
-            if max([image.config_offset + image.config_size, *ends]) > sizes[image.archive]:
+            if image.end > sizes[image.archive]:
                 raise ValueError(f"image {image.name} reaches beyond the end of {image.archive}")
         archives = {image.archive for image in self.images}
         for installer in self.installers:

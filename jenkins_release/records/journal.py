@@ -22,6 +22,7 @@ from jenkins_release.base.moments import minute
 from jenkins_release.records.attestation import TrustedKey, open_envelope, verified_by
 from jenkins_release.records.base import Part, Record, canonical_json
 from jenkins_release.records.candidate import Digest
+from jenkins_release.records.identity import IdentifiedImage
 
 PAYLOAD_TYPE = "application/vnd.jenkins-release.journal+json"
 _ROLE = "promotion"
@@ -52,19 +53,17 @@ class PromotionRun(Part):
     plan: Digest
 
 
-class JournalImage(Part):
+class JournalImage(IdentifiedImage):
     """The image that an entry is about.
 
     Attributes:
         name: Short name.
         repository: Repository in the registry.
-        config_digest: The identity that QA validated.
         digest: Manifest digest in the registry; None before the push.
     """
 
     name: str
     repository: str
-    config_digest: Digest
     digest: Digest | None = None
 
 
@@ -148,7 +147,7 @@ def read_journal(
 
 
 def push_of(
-    entries: Sequence[JournalEntry], repository: str, digest: str, config_digest: str
+    entries: Sequence[JournalEntry], repository: str, digest: str, identity: str
 ) -> JournalEntry | None:
     """Return the entry that says who pushed an image that the registry holds, and when.
 
@@ -159,11 +158,11 @@ def push_of(
         entries: Genuine entries, oldest first.
         repository: Repository.
         digest: The manifest's digest there.
-        config_digest: The image's identity.
+        identity: The digest that QA validated.
     """
     for entry in reversed(entries):
         image = entry.image
-        if image is None or (image.repository, image.config_digest) != (repository, config_digest):
+        if image is None or (image.repository, image.identity) != (repository, identity):
             continue
         if image.digest in (None, digest):
             return entry

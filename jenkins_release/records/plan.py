@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from jenkins_release.records.base import Part, Record
 from jenkins_release.records.candidate import Digest, Size
+from jenkins_release.records.identity import IdentifiedImage
 
 ImageState = Literal["absent", "pushed", "released"]
 
@@ -18,7 +19,7 @@ class TagNow(Part):
         tag: The tag.
         moving: Whether the tag may be moved from one release to the next.
         digest: Manifest digest that it names, None if the tag is free.
-        config_digest: Config digest behind it.
+        config_digest: Config digest behind it; None behind an index for several platforms.
     """
 
     tag: str
@@ -27,12 +28,11 @@ class TagNow(Part):
     config_digest: Digest | None = None
 
 
-class PlannedImage(Part):
+class PlannedImage(IdentifiedImage):
     """One image of the plan.
 
     Attributes:
         name: Short name.
-        config_digest: The identity that QA validated.
         repository: Repository in the registry.
         repository_exists: Whether it exists.
         candidate_tag: Temporary tag that the image is pushed under before the release tags are set.
@@ -48,7 +48,6 @@ class PlannedImage(Part):
     """
 
     name: str
-    config_digest: Digest
     repository: str
     repository_exists: bool
     candidate_tag: str
@@ -58,6 +57,10 @@ class PlannedImage(Part):
     tags: tuple[TagNow, ...]
     push_bytes: Size
     push_exact: bool = False
+
+    def is_named_by(self, tag: TagNow) -> bool:
+        """Whether a tag names this image."""
+        return self.identity == (tag.config_digest if self.config_digest else tag.digest)
 
 
 class Plan(Record):

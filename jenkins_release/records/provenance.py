@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from jenkins_release.records.base import timestamp
-from jenkins_release.records.candidate import Candidate, ImageRecord
+from jenkins_release.records.candidate import Candidate, CandidateImage
 
 BUILD_TYPE = "tag:nextlabs.com,2026:jenkins-release/export/v1"
 OUTSIDE_JENKINS = "tag:nextlabs.com,2026:jenkins-release/outside-jenkins"
@@ -25,7 +25,7 @@ def provenance(record: Candidate, *, started: datetime, finished: datetime) -> d
     """
     parameters = {"product": record.product, "version": record.version, "build": record.build}
     resolved: list[dict[str, Any]] = [
-        {"name": image.name, "uri": image_uri(image), "digest": {"sha256": image.config_digest[7:]}}
+        {"name": image.name, "uri": image_uri(image), "digest": {"sha256": image.identity[7:]}}
         for image in record.images
     ]
     resolved += [
@@ -71,7 +71,7 @@ def builder_id(record: Candidate) -> str:
     return f"{url.scheme.lower()}://{host}{root.rstrip('/')}/"
 
 
-def image_uri(image: ImageRecord) -> str:
+def image_uri(image: CandidateImage) -> str:
     """Return an image's package URL (purl-spec, type ``docker``): a name with a tag is no URI."""
     name, colon, tag = image.reference.rpartition(":")
     if not colon or "/" in tag:

@@ -17,11 +17,13 @@ class ReceivedImage(Part):
         reference: Its name there.
         config_digest: Its config digest, as in the candidate.
         image_id: The daemon's id for its content.
+        platform: Which of several platforms it is for; None if it has one.
     """
 
     reference: str
     config_digest: Digest
     image_id: str = ""
+    platform: str | None = None
 
 
 class Receipt(Record):

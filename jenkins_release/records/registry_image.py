@@ -5,7 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from jenkins_release.oci.manifests import Content
+from jenkins_release.oci.manifests import UNKNOWN, Content
+
+
+@dataclass(frozen=True)
+class StoredManifest:
+    """A manifest that an index lists, read back and checked.
+
+    Attributes:
+        digest: Its digest.
+        platform: Its platform as the index states it; ``unknown/unknown`` for what nothing runs.
+        blobs: Digests of everything that it names.
+    """
+
+    digest: str
+    platform: str
+    blobs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -17,29 +32,38 @@ class StoredImage:
         digest: Digest of ``manifest``, recomputed here.
         media_type: Media type of ``manifest``.
         manifest: The manifest's exact bytes (an image manifest or an index).
-        content: What the manifest of the (only) platform names.
+        content: What the manifest of the only platform names; None for an index for several, or for another
+            platform than was asked for.
+        listed: What an index lists.
     """
 
     repository: str
     digest: str
     media_type: str
     manifest: bytes = field(repr=False)
-    content: Content
+    content: Content | None
+    listed: tuple[StoredManifest, ...] = ()
 
     @property
-    def config_digest(self) -> str:
-        """Digest of the config JSON."""
-        return self.content.config_digest
+    def config_digest(self) -> str | None:
+        """Digest of the config JSON; None if there are several."""
+        return self.content.config_digest if self.content is not None else None
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Digests of the stored layers, base first."""
-        return self.content.layers
+        """Digests of the stored layers, base first; none if there are several platforms."""
+        return self.content.layers if self.content is not None else ()
 
     @property
-    def size(self) -> int:
-        """Bytes of config and layers as stored."""
-        return self.content.size
+    def blobs(self) -> tuple[str, ...]:
+        """Digests of everything that a registry must hold for it, apart from manifests."""
+        listed = (blob for each in self.listed for blob in each.blobs)
+        return tuple(dict.fromkeys([*self.layers, *listed]))
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """The platforms of an index, without what nothing runs."""
+        return tuple(each.platform for each in self.listed if each.platform != UNKNOWN)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.records.attestation import Statement
 from jenkins_release.records.base import Part
 from jenkins_release.records.candidate import Digest, PublishedKind, Sha256, Size
+from jenkins_release.records.identity import IdentifiedImage
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -35,20 +36,22 @@ class Predicate(Part):
             ) from error
 
 
-class ReleasedImage(Part):
+class ReleasedImage(IdentifiedImage):
     """An image as a promotion left it in the registry.
 
     Attributes:
         name: Short name.
         repository: Repository.
-        config_digest: The identity that QA validated.
         digest: Manifest digest that customers pull.
+        config_digests: Digest of the config for each of several platforms; empty for one.
         tags: Release tags that named it, fixed and moving ones.
     """
 
     name: Name
     repository: Name
-    config_digest: Digest = Field(alias="configDigest")
+    config_digest: Digest | None = Field(default=None, alias="configDigest")
+    index_digest: Digest | None = Field(default=None, alias="indexDigest")
+    config_digests: dict[str, Digest] = Field(default_factory=dict, alias="configDigests")
     digest: Digest
     tags: tuple[Name, ...]
 

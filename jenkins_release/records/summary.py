@@ -85,7 +85,8 @@ def summary_predicate(
 def summary_subjects(promotion: Promotion) -> Mapping[str, str]:
     """Return the subjects besides ``candidate.json``: manifest and config of every image.
 
-    The manifest has the name that customers pull, and its config the same name with ``#config``.
+    The manifest has the name that customers pull, and its config the same name with ``#config``; the configs
+    of several platforms have ``#config/`` and the platform.
     """
     return dict(_subjects(promotion))
 
@@ -94,7 +95,10 @@ def _subjects(promotion: Promotion) -> Iterable[tuple[str, str]]:
     for image in promotion.images:
         name = f"{promotion.registry}/{image.repository}"
         yield name, image.digest.removeprefix("sha256:")
-        yield f"{name}#config", image.config_digest.removeprefix("sha256:")
+        if image.config_digest:
+            yield f"{name}#config", image.config_digest.removeprefix("sha256:")
+        for platform, digest in sorted(image.config_digests.items()):
+            yield f"{name}#config/{platform}", digest.removeprefix("sha256:")
 
 
 def _file(given: Input) -> str:

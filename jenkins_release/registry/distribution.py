@@ -32,6 +32,7 @@ from jenkins_release.http.exchange import (
 )
 from jenkins_release.oci.manifests import (
     ACCEPTED_TYPES,
+    MAX_MANIFEST_BYTES,
     Content,
     RawManifest,
     is_digest,
@@ -42,8 +43,6 @@ from jenkins_release.oci.manifests import (
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.registry.transport import is_protected, root_url
 
-MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-"""Largest manifest that registries must accept (OCI Distribution Specification, "Pushing Manifests")."""
 _MAX_ANSWER_BYTES = 1024 * 1024
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from jenkins_release.aws.answers import ODD
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.base.waits import Limits
 from jenkins_release.oci import manifests
-from jenkins_release.records.registry_image import HeldImage, StoredImage
+from jenkins_release.records.registry_image import HeldImage, StoredImage, StoredManifest
 from jenkins_release.records.scan import Scan
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, failed
 from jenkins_release.registry.ecr_tags import put_tag
@@ -143,45 +143,31 @@ class EcrRegistry:
     def images(self, repository: str, references: Sequence[str]) -> dict[str, StoredImage]:
         """Read images by tag or digest (``BatchGetImage``) and check every byte of their manifests.
 
-        An index is followed to the manifest of ``platform``, which is checked in the same way.
+        What an index lists is read and checked in the same way.
 
         Returns:
             The existing images, by requested reference.
 
         Raises:
             RepositoryNotFound: The repository does not exist.
-            IntegrityError: The bytes of a manifest do not match its digest, it is malformed, or an index is
-                not for exactly ``platform``.
+            IntegrityError: The bytes of a manifest do not match its digest, it is malformed, or ECR does not
+                hold what an index lists.
             RemoteError: ECR refused or failed.
         """
         found = self._api.manifests(repository, references)
-        wanted = {
-            raw.digest: manifests.platform_digest(raw, self.platform, f"{repository} {reference}")
+        listed = {
+            raw.digest: manifests.read_index(raw, f"{repository} {reference}")
             for reference, raw in found.items()
             if raw.is_index
         }
-        children = self._api.manifests(repository, [digest for digest, _ in wanted.values()])
-        images: dict[str, StoredImage] = {}
-        for reference, raw in found.items():
-            what, single = f"{repository} {reference}", raw
-            if raw.is_index:
-                digest, size = wanted[raw.digest]
-                if digest not in children or len(children[digest].data) != size:
-                    raise IntegrityError(
-                        f"{what}: its index names {digest} of {size} bytes, which ECR does not hold",
-                        hint="push the image again",
-                        retryable=True,  # the index may be visible before what it lists
-                    )
-                single = children[digest]
-            content = manifests.read_content(single, what)
-            images[reference] = StoredImage(
-                repository=repository,
-                digest=raw.digest,
-                media_type=raw.media_type,
-                manifest=raw.data,
-                content=content,
+        wanted = dict.fromkeys(each.digest for children in listed.values() for each in children)
+        children = self._api.manifests(repository, list(wanted))
+        return {
+            reference: _stored(
+                repository, f"{repository} {reference}", raw, listed.get(raw.digest), children, self.platform
             )
-        return images
+            for reference, raw in found.items()
+        }
 
     def missing_layers(self, repository: str, digests: Sequence[str]) -> set[str]:
         """Return the blobs that the repository lacks (``BatchCheckLayerAvailability``).
@@ -358,3 +344,33 @@ def _repository(described: dict[str, Any]) -> Repository:
         mutability=described.get("imageTagMutability", "MUTABLE"),
         exclusions=tuple(each["filter"] for each in filters),
     )
+
+
+def _stored(
+    repository: str,
+    what: str,
+    raw: manifests.RawManifest,
+    listed: Sequence[manifests.Listed] | None,
+    children: Mapping[str, manifests.RawManifest],
+    platform: str,
+) -> StoredImage:
+    if listed is None:
+        content = manifests.read_content(raw, what)
+        return StoredImage(repository, raw.digest, raw.media_type, raw.data, content)
+    held = []
+    for each in listed:
+        child = children.get(each.digest)
+        if child is None or len(child.data) != each.size:
+            raise IntegrityError(
+                f"{what}: its index names {each.digest} of {each.size} bytes, which ECR does not hold",
+                hint="push the image again",
+                retryable=True,  # the index may be visible before what it lists
+            )
+        # Of an image, everything is checked, whether or not it is the only one.
+        blobs = [blob.digest for blob in manifests.read_blobs(child, what)]
+        if each.runs:
+            manifests.read_content(child, what)
+        held.append(StoredManifest(each.digest, each.platform, tuple(blobs)))
+    only = manifests.only_platform(listed, platform)
+    single = manifests.read_content(children[only.digest], what) if only is not None else None
+    return StoredImage(repository, raw.digest, raw.media_type, raw.data, single, tuple(held))

@@ -13,9 +13,14 @@ import requests
 
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.http.exchange import Answer, NoAnswer, location, shown
-from jenkins_release.oci.manifests import ACCEPTED_TYPES, RawManifest, is_digest, sha256_digest
+from jenkins_release.oci.manifests import (
+    ACCEPTED_TYPES,
+    MAX_MANIFEST_BYTES,
+    RawManifest,
+    is_digest,
+    sha256_digest,
+)
 from jenkins_release.oci.referrers import MOST_REFERRERS, Referrer, Subject, read_index
-from jenkins_release.registry.distribution import MAX_MANIFEST_BYTES
 from jenkins_release.registry.protocol import Listing, RepositoryNotFound
 from jenkins_release.registry.transport import Transport, refusal
 

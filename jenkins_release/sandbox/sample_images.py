@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jenkins_release.base.errors import ConfigurationError
-from jenkins_release.images.archive.platforms import normalise
+from jenkins_release.images.archive.platforms import Platform, normalise
 from jenkins_release.images.protocol import ImageEngine
 from jenkins_release.sandbox.process import find_program
 
@@ -113,12 +113,9 @@ def demo_archive(
     Raises:
         ConfigurationError: busybox-static is not installed.
     """
-    program = _read_busybox(busybox or Path(find_program("busybox", "busybox-static")))
-    base = _Layer("base/layer.tar", _base_files(program), "base", base_size)
-    layers = [base]
-    for name in names:
-        files = _own_files(name, version, build, _BREAK if name in broken else _SERVE)
-        layers.append(_Layer(f"{name}/layer.tar", files, f"{name} {version} {build}", own_size))
+    base = base_layer(base_size, busybox)
+    own = [own_layer(name, version, build, own_size, broken=name in broken) for name in names]
+    layers = [base, *own]
     diff_ids: dict[str, str] = {}
     for layer in layers:
         yield _header(layer.path, layer.size)
@@ -129,18 +126,30 @@ def demo_archive(
         diff_ids[layer.path] = f"sha256:{digest.hexdigest()}"
     manifest = []
     for layer, name in zip(layers[1:], names, strict=True):
-        own = [base.path, layer.path]
-        config = _config(name, version, build, [diff_ids[path] for path in own])
+        paths = [base.path, layer.path]
+        config = image_config(name, version, build, [diff_ids[path] for path in paths])
         path = f"{hashlib.sha256(config).hexdigest()}.json"
         yield _file(path, config)
         manifest.append(
-            {"Config": path, "RepoTags": demo_references(version, build, names=[name]), "Layers": own}
+            {"Config": path, "RepoTags": demo_references(version, build, names=[name]), "Layers": paths}
         )
     yield _file("manifest.json", _json(manifest)) + bytes(2 * _BLOCK)
 
 
+def base_layer(size: int, busybox: Path | None = None) -> Layer:
+    """Return the layer that all demo images share; arguments as :func:`demo_archive`."""
+    program = _read_busybox(busybox or Path(find_program("busybox", "busybox-static")))
+    return Layer("base/layer.tar", _base_files(program), "base", size)
+
+
+def own_layer(name: str, version: str, build: str, size: int, *, broken: bool = False) -> Layer:
+    """Return the layer of one demo image; arguments as :func:`demo_archive`."""
+    files = _own_files(name, version, build, _BREAK if broken else _SERVE)
+    return Layer(f"{name}/layer.tar", files, f"{name} {version} {build}", size)
+
+
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """A layer whose size is known in advance, so that it can be streamed into a tar."""
 
     path: str
@@ -150,9 +159,11 @@ class _Layer:
 
     @property
     def size(self) -> int:
+        """Its bytes."""
         return sum(len(chunk) for chunk in self._frame()) + self.filler_size + -self.filler_size % _BLOCK
 
     def chunks(self) -> Iterator[bytes]:
+        """Yield its bytes."""
         files, filler, end = self._frame()
         yield files + filler
         # Not for secrets: incompressible data that is always the same.
@@ -204,8 +215,19 @@ def _own_files(name: str, version: str, build: str, serve: str) -> bytes:
     )
 
 
-def _config(name: str, version: str, build: str, diff_ids: list[str]) -> bytes:
-    here = normalise("linux", platform.machine())
+def image_config(
+    name: str, version: str, build: str, diff_ids: Sequence[str], machine: Platform | None = None
+) -> bytes:
+    """Return the config of a demo image.
+
+    Args:
+        name: Service.
+        version: Product version.
+        build: Build.
+        diff_ids: Digests of its uncompressed layers.
+        machine: Its platform; that of this machine by default.
+    """
+    here = machine or normalise("linux", platform.machine())
     config: dict[str, Any] = {
         "architecture": here.architecture,
         "config": {
@@ -226,7 +248,7 @@ def _config(name: str, version: str, build: str, diff_ids: list[str]) -> bytes:
             {"created": _CREATED, "created_by": f"SkyDRM {name} {version}-{build}"},
         ],
         "os": here.os,
-        "rootfs": {"diff_ids": diff_ids, "type": "layers"},
+        "rootfs": {"diff_ids": [*diff_ids], "type": "layers"},
     }
     if here.variant:
         config["variant"] = here.variant

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
+from jenkins_release.sandbox.sample_layout import write_layout
 from jenkins_release.sandbox.stack import Sandbox
 from jenkins_release.steps.context.trust_root import PIN_VARIABLE
 from tests.docs.pages import ROOT, marked
@@ -233,6 +234,22 @@ def portal(product: Product) -> Place:
     return place
 
 
+def platforms(product: Product) -> Place:
+    """The build wrote an image for several platforms, as the page configures it."""
+    page = ROOT / "docs" / "platforms.md"
+    config = marked(page, "platforms-settings")[0].text
+    product.keep_images(1)
+    archive, names = (
+        re.findall(rf"^{name} = (.*)$", config, re.MULTILINE)[0] for name in ("archive", "platforms")
+    )
+    file = product.folder / json.loads(archive)
+    file.parent.mkdir()
+    write_layout(file, "rms", "8.1.0", "42", platforms=json.loads(names))
+    product.edit('name = "rms"\n', f'name = "rms"\narchive = {archive}\n')
+    product.append(f"\n[export]\nplatforms = {names}\n")
+    return of_product(product)
+
+
 def ledger(product: Product) -> Place:
     """8.1.0/42 is signed off by QA, and no ledger is configured."""
     place = of_candidate(product)
@@ -325,6 +342,7 @@ OF_A_PRODUCT: dict[str, tuple[str, Callable[[Product], Place]]] = {
     "trust": ("validated", of_candidate),
     "trusted": ("validated", trusted),
     "portal": ("product", portal),
+    "platforms": ("product", platforms),
     "ledger": ("validated", ledger),
     "compared": ("product", compared),
     "promoted": ("validated", promoted),

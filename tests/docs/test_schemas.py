@@ -48,7 +48,7 @@ def test_real_records_are_valid(exported: Product):
     candidate = json.loads((exported.candidate() / "candidate.json").read_text())
     _validator("candidate-v1.json").validate(candidate)
     _validator("plan-v1.json").validate(exported.ok("promote", "plan", "8.1.0/42"))
-    wrong = {"schema": "jenkins-release/candidate/v2"}, {"files": [{"path": "x", "size": -1, "sha256": "0"}]}
+    wrong = {"schema": "jenkins-release/candidate/v3"}, {"files": [{"path": "x", "size": -1, "sha256": "0"}]}
     for change in wrong:
         with pytest.raises(jsonschema.ValidationError):
             _validator("candidate-v1.json").validate(candidate | change)

@@ -19,6 +19,7 @@ from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.sandbox.process import as_root
 from tests.fixtures.process import says, started, stopped_at_once, waiting_program
 from tests.fixtures.raw_server import RawServer, Speech, answer, drip, flood, stall
+from tests.fixtures.share import eventually
 from tests.fixtures.together import Together
 
 GENEROUS_S = 15.0
@@ -283,10 +284,17 @@ def test_ctrl_c_while_the_daemon_is_stopped(
 @contextlib.contextmanager
 def _stopped(pid: int) -> Iterator[None]:
     subprocess.run(as_root(["kill", "-STOP", str(pid)]), check=True)
+    # A thread that runs on another processor stops a moment later.
+    assert eventually(lambda: _states(pid) == {"T"}), _states(pid)
     try:
         yield
     finally:
         subprocess.run(as_root(["kill", "-CONT", str(pid)]), check=True)
+
+
+def _states(pid: int) -> set[str]:
+    """Return the states of a process's threads (proc(5)): ``T`` is stopped."""
+    return {stat.read_text().rpartition(") ")[2][0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")}
 
 
 @pytest.fixture(autouse=True)

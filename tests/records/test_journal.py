@@ -173,10 +173,10 @@ def test_the_last_word_about_an_image_tells_who_pushed_it():
     assert pusher(entry("pushed", of=first), entry("pushing", of=second)) == "r2"
 
 
-@pytest.mark.parametrize("changed", ["repository", "config_digest", "digest"])
+@pytest.mark.parametrize("changed", ["repository", "identity", "digest"])
 def test_an_entry_about_another_image_tells_nothing(changed: str):
     """Repository, config and manifest have to be those in the registry."""
-    asked = {"repository": "skydrm/rms", "digest": DIGEST, "config_digest": CONFIG}
+    asked = {"repository": "skydrm/rms", "digest": DIGEST, "identity": CONFIG}
     assert push_of([entry()], **asked) is not None
     assert push_of([entry()], **(asked | {changed: OTHER})) is None
 

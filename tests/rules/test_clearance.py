@@ -98,7 +98,7 @@ WRONG: dict[str, tuple[str, Callable[[Case], Case]]] = {
     ),
     "a shut gate": ("the gate is shut", lambda case: replace(case, decision=replace(OPEN, altered=("x",)))),
     "a missing image": ("the images in the registry", lambda case: replace(case, images={})),
-    "another config in the plan": ("the plan's config", lambda case: case.planned(config_digest=OTHER)),
+    "another config in the plan": ("the plan's image", lambda case: case.planned(config_digest=OTHER)),
     "another manifest in the registry": ("the manifest that the registry names", of_another_layer),
     "another repository": (
         "the repository",

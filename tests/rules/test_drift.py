@@ -118,7 +118,15 @@ def test_every_field_of_a_plan_is_either_compared_or_known_not_to_matter():
     compared |= {"installers", "release_area"}
     told_otherwise = {"schema_name", "requester", "occupied", "obstacles"}
     assert set(Plan.model_fields) == compared | told_otherwise
-    of_image = {"name", "config_digest", "repository", "repository_exists", "candidate_tag", "tags"}
+    of_image = {
+        "name",
+        "config_digest",
+        "index_digest",
+        "repository",
+        "repository_exists",
+        "candidate_tag",
+        "tags",
+    }
     progress = {"state", "digest", "candidate_tag_set", "push_bytes", "push_exact"}
     assert set(PlannedImage.model_fields) == of_image | progress
     assert set(TagNow.model_fields) == {"tag", "moving", "digest", "config_digest"}

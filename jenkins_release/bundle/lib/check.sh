@@ -56,8 +56,8 @@ check_docker() {
         bad "Docker $d_version is too old" "$PRODUCT needs $MIN_DOCKER or newer"
     fi
     d_platform=$(docker version -f '{{.Server.Os}}/{{.Server.Arch}}' 2>/dev/null)
-    case $PLATFORM in
-    "$d_platform" | "$d_platform"/*) ;;
+    case " $PLATFORM " in
+    *" $d_platform "* | *" $d_platform/"*) ;;
     *) bad "this machine is $d_platform" "the images of $PRODUCT are for $PLATFORM" ;;
     esac
     if ! find_compose; then

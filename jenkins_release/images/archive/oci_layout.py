@@ -10,19 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.strict_json import check_shape
 from jenkins_release.images.archive.catalog import BLOB_FOLDER, Catalog
 from jenkins_release.images.archive.config import archived_image, match_layers, read_config
+from jenkins_release.images.archive.descriptors import (
+    LayoutEntry,
+    check_own_type,
+    check_size,
+    descriptors,
+    read_descriptor,
+    read_index,
+    read_manifest,
+    reference_of,
+)
 from jenkins_release.images.archive.documents import digest
-from jenkins_release.images.archive.platforms import Platform, normalise
-from jenkins_release.images.archive.references import check_reference
-from jenkins_release.oci.manifests import LAYER_TYPES
-from jenkins_release.oci.shapes import INDEX as INDEX_SHAPE
+from jenkins_release.images.archive.platforms import Platform
+from jenkins_release.oci.manifests import ACCEPTED_TYPES, CONFIG_TYPES, INDEX_TYPES, LAYER_TYPES
 from jenkins_release.oci.shapes import LAYOUT as LAYOUT_SHAPE
-from jenkins_release.oci.shapes import MANIFEST, check_descriptor
 from jenkins_release.records.archive_index import ArchivedImage
 
 INDEX = "index.json"
@@ -30,20 +36,6 @@ INDEX = "index.json"
 LAYOUT = "oci-layout"
 """Name of the document that gives a layout's version."""
 
-_FULL_NAME = "io.containerd.image.name"
-_SHORT_NAME = "org.opencontainers.image.ref.name"
-_INDEX_TYPES = {
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-}
-_MANIFEST_TYPES = {
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-}
-_CONFIG_TYPES = {
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-}
 _FOREIGN = "programs treat it differently: do not load it, and find out who made the archive"
 
 
@@ -64,19 +56,10 @@ class OciImage:
 
 
 @dataclass(frozen=True)
-class _IndexEntry:
-    media_type: str
-    digest: str
-    size: int
-    platform: Platform | None
-    annotations: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class _Choice:
-    manifest: _IndexEntry
+    manifest: LayoutEntry
     platform: Platform
-    config: _IndexEntry | None
+    config: LayoutEntry | None
 
 
 def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> list[OciImage]:
@@ -91,14 +74,9 @@ def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> li
         IntegrityError: A document, config or layer is missing or wrong.
         ConfigurationError: An image does not exist for the wanted platform.
     """
-    layout = catalog.document(catalog.blob(LAYOUT, INDEX))
-    check_shape(layout, LAYOUT_SHAPE, LAYOUT)
-    if (version := layout["imageLayoutVersion"]) != "1.0.0":
-        raise IntegrityError(f"{LAYOUT} gives the version {version!r}, expected '1.0.0'")
-    index = _index(catalog.document(catalog.blob(INDEX, "the archive")), INDEX)
     found: list[OciImage] = []
     elsewhere: list[ConfigurationError] = []
-    for number, descriptor in enumerate(_descriptors(index, "manifests", INDEX), 1):
+    for number, descriptor in enumerate(layout_entries(catalog), 1):
         _name_all(catalog, descriptor, depth)
         candidates = list(_candidates(catalog, descriptor, INDEX, depth))
         if not candidates:
@@ -109,6 +87,46 @@ def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> li
         except ConfigurationError as error:
             elsewhere.append(error)
     raise_all(elsewhere)
+    return found
+
+
+def read_every_image(catalog: Catalog, depth: int) -> list[ArchivedImage]:
+    """Read the images of all platforms that are there.
+
+    Raises:
+        IntegrityError: A document, config or layer is missing or wrong.
+    """
+    found: dict[str, ArchivedImage] = {}
+    for entry in layout_entries(catalog):
+        _name_all(catalog, entry, depth)
+        reference = reference_of(entry)
+        for choice in _candidates(catalog, entry, INDEX, depth):
+            if choice.config is None:
+                continue
+            image = platform_image(
+                catalog,
+                reference or entry.digest,
+                choice.manifest,
+                choice.platform,
+                choice.config,
+                [reference] if reference else [],
+            )
+            found.setdefault(image.config_digest, image)
+    return list(found.values())
+
+
+def layout_entries(catalog: Catalog) -> list[LayoutEntry]:
+    """Return what ``index.json`` lists.
+
+    Raises:
+        IntegrityError: The layout is of another version, or lists nothing.
+    """
+    layout = catalog.document(catalog.blob(LAYOUT, INDEX))
+    check_shape(layout, LAYOUT_SHAPE, LAYOUT)
+    if (version := layout["imageLayoutVersion"]) != "1.0.0":
+        raise IntegrityError(f"{LAYOUT} gives the version {version!r}, expected '1.0.0'")
+    index = read_index(catalog.document(catalog.blob(INDEX, "the archive")), INDEX)
+    found = list(descriptors(index, "manifests", INDEX))
     if not found:
         raise IntegrityError(
             f"{INDEX} lists no images", hint="Docker 25 wrote such archives: update Docker and save again"
@@ -117,41 +135,63 @@ def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> li
 
 
 def _image(
-    catalog: Catalog, top: _IndexEntry, candidates: list[_Choice], wanted: Platform | None
+    catalog: Catalog, top: LayoutEntry, candidates: list[_Choice], wanted: Platform | None
 ) -> OciImage:
-    reference = _reference(top)
+    reference = reference_of(top)
     label = reference or top.digest
     chosen = _choose(label, candidates, wanted)
     if chosen.config is None:
         raise IntegrityError(f"{label}: the manifest {chosen.manifest.digest} is not in the archive")
-    where = f"manifest {chosen.manifest.digest}"
-    config_blob = catalog.blob_of(chosen.config.digest, where)
-    _check_size(chosen.config, config_blob.size, where)
+    image = platform_image(
+        catalog, label, chosen.manifest, chosen.platform, chosen.config, [reference] if reference else []
+    )
+    return OciImage(
+        image,
+        frozenset(c.config.digest for c in candidates if c.config),
+        tuple(dict.fromkeys((top.digest, chosen.manifest.digest))),
+    )
+
+
+def platform_image(
+    catalog: Catalog,
+    label: str,
+    entry: LayoutEntry,
+    platform: Platform,
+    config_entry: LayoutEntry,
+    references: Sequence[str],
+) -> ArchivedImage:
+    """Read the image of one platform: its config and layers, each compared with what the manifest says.
+
+    Args:
+        catalog: The archive's members.
+        label: The image, for messages.
+        entry: Leads to the manifest, which was read before.
+        platform: The platform that the index gives it.
+        config_entry: The manifest's config.
+        references: Names of the image.
+
+    Raises:
+        IntegrityError: A config or layer is missing or wrong.
+    """
+    where = f"manifest {entry.digest}"
+    config_blob = catalog.blob_of(config_entry.digest, where)
+    check_size(config_entry, config_blob.size, where)
     config = read_config(catalog, config_blob)
-    if (config.platform.os, config.platform.architecture) != (
-        chosen.platform.os,
-        chosen.platform.architecture,
-    ):
+    if (config.platform.os, config.platform.architecture) != (platform.os, platform.architecture):
         raise IntegrityError(
-            f"{label}: the index says {chosen.platform}, but {config_blob.name} says {config.platform}"
+            f"{label}: the index says {platform}, but {config_blob.name} says {config.platform}",
+            hint="programs choose by the index and run by the config: build the image again",
         )
     layers = []
-    manifest = catalog.document(catalog.blob_of(chosen.manifest.digest, label))
-    for descriptor in _descriptors(manifest, "layers", where):
+    manifest = catalog.document(catalog.blob_of(entry.digest, label))
+    for descriptor in descriptors(manifest, "layers", where):
         if descriptor.media_type not in LAYER_TYPES:
             raise IntegrityError(f"{where} has a layer of the type {descriptor.media_type!r}")
         layer = catalog.blob_of(descriptor.digest, where)
-        _check_size(descriptor, layer.size, where)
+        check_size(descriptor, layer.size, where)
         layers.append(layer)
-    return OciImage(
-        archived_image(
-            [reference] if reference else [],
-            config,
-            chosen.platform,
-            match_layers(config, layers, where, repacked=catalog.repacked),
-        ),
-        frozenset(c.config.digest for c in candidates if c.config),
-        tuple(dict.fromkeys((top.digest, chosen.manifest.digest))),
+    return archived_image(
+        references, config, platform, match_layers(config, layers, where, repacked=catalog.repacked)
     )
 
 
@@ -205,11 +245,11 @@ def _listed(platforms: list[Platform]) -> str:
     return ", ".join(str(each) or "an unstated platform" for each in platforms) or "none of its platforms"
 
 
-def _candidates(catalog: Catalog, descriptor: _IndexEntry, parent: str, depth: int) -> Iterator[_Choice]:
+def _candidates(catalog: Catalog, descriptor: LayoutEntry, parent: str, depth: int) -> Iterator[_Choice]:
     platform = descriptor.platform
     if platform is not None and platform.is_unknown:
         return
-    if descriptor.media_type not in _INDEX_TYPES | _MANIFEST_TYPES:
+    if descriptor.media_type not in ACCEPTED_TYPES:
         # skopeo chooses by platform, and then detects by itself what the document is.
         raise IntegrityError(
             f"{parent} lists {descriptor.digest} of the type {descriptor.media_type!r}, not an image",
@@ -223,20 +263,17 @@ def _candidates(catalog: Catalog, descriptor: _IndexEntry, parent: str, depth: i
         return
     where = f"manifest {descriptor.digest}"
     blob = catalog.blob_of(descriptor.digest, parent)
-    _check_size(descriptor, blob.size, parent)
+    check_size(descriptor, blob.size, parent)
     document = catalog.document(blob)
-    own_type = document.get("mediaType") if isinstance(document, dict) else None
-    if own_type not in {None, descriptor.media_type}:
-        # An image to one program and an index to another: CVE-2021-41190.
-        raise IntegrityError(f"{where} says that it is {own_type}, but {parent} says {descriptor.media_type}")
-    if descriptor.media_type in _INDEX_TYPES:
+    check_own_type(document, descriptor, parent)
+    if descriptor.media_type in INDEX_TYPES:
         if depth == 0:
             raise IntegrityError(f"{parent} has too many nested indexes")
-        for child in _descriptors(_index(document, where), "manifests", where):
+        for child in descriptors(read_index(document, where), "manifests", where):
             yield from _candidates(catalog, child, where, depth - 1)
         return
-    config = _descriptor(_manifest(document, where)["config"], f"config of {where}")
-    if config.media_type not in _CONFIG_TYPES:
+    config = read_descriptor(read_manifest(document, where)["config"], f"config of {where}")
+    if config.media_type not in CONFIG_TYPES:
         raise IntegrityError(
             f"{where} has a config of the type {config.media_type!r}, which is not an image's", hint=_FOREIGN
         )
@@ -245,78 +282,18 @@ def _candidates(catalog: Catalog, descriptor: _IndexEntry, parent: str, depth: i
     yield _Choice(descriptor, platform, config)
 
 
-def _name_all(catalog: Catalog, descriptor: _IndexEntry, depth: int) -> None:
+def _name_all(catalog: Catalog, descriptor: LayoutEntry, depth: int) -> None:
     """Count what a descriptor leads to as named, including attestations and other platforms."""
     if depth < 0 or not catalog.has_digest(descriptor.digest):
         return
     where = f"manifest {descriptor.digest}"
     blob = catalog.blob_of(descriptor.digest, where)
-    if descriptor.media_type not in _INDEX_TYPES | _MANIFEST_TYPES:
+    if descriptor.media_type not in ACCEPTED_TYPES:
         return
     document = catalog.document(blob)
-    if descriptor.media_type in _INDEX_TYPES:
-        for child in _descriptors(_index(document, where), "manifests", where):
+    if descriptor.media_type in INDEX_TYPES:
+        for child in descriptors(read_index(document, where), "manifests", where):
             _name_all(catalog, child, depth - 1)
     else:
-        for entry in [_manifest(document, where)["config"], *document["layers"]]:
+        for entry in [read_manifest(document, where)["config"], *document["layers"]]:
             catalog.name(BLOB_FOLDER + digest(entry, "digest", where).removeprefix("sha256:"))
-
-
-def _reference(descriptor: _IndexEntry) -> str:
-    where = f"annotations of {descriptor.digest}"
-    name: str = descriptor.annotations.get(_FULL_NAME) or ""
-    short: str = descriptor.annotations.get(_SHORT_NAME) or ""
-    if not name:
-        return check_reference(short, where) if ":" in short and "@" not in short else ""
-    if "@" in name:
-        return ""
-    reference = check_reference(name, where)
-    if short and short not in {name, reference, reference.rpartition(":")[2]}:
-        raise IntegrityError(f"{where} call it {name} and {short}: programs differ in which name they read")
-    return reference
-
-
-def _index(document: Any, where: str) -> dict[str, Any]:
-    check_shape(document, INDEX_SHAPE, where)
-    return _version_2(document, where)
-
-
-def _manifest(document: Any, where: str) -> dict[str, Any]:
-    check_shape(document, MANIFEST, where)
-    return _version_2(document, where)
-
-
-def _version_2(document: dict[str, Any], where: str) -> dict[str, Any]:
-    if document["schemaVersion"] != 2:
-        raise IntegrityError(f"{where} has the schemaVersion {document['schemaVersion']}, expected 2")
-    return document
-
-
-def _descriptors(document: dict[str, Any], key: str, where: str) -> Iterator[_IndexEntry]:
-    for number, entry in enumerate(document[key], 1):
-        yield _descriptor(entry, f"entry {number} of {key!r} in {where}")
-
-
-def _descriptor(entry: dict[str, Any], where: str) -> _IndexEntry:
-    """Read a descriptor, whose shape must have been checked."""
-    check_descriptor(entry, where)
-    platform = entry.get("platform") or {}
-    named = bool(platform.get("os") or platform.get("architecture"))
-    return _IndexEntry(
-        media_type=entry["mediaType"],
-        digest=digest(entry, "digest", where),
-        size=entry["size"],
-        platform=normalise(
-            platform.get("os") or "", platform.get("architecture") or "", platform.get("variant") or ""
-        )
-        if named
-        else None,
-        annotations=entry.get("annotations") or {},
-    )
-
-
-def _check_size(descriptor: _IndexEntry, found: int, where: str) -> None:
-    if descriptor.size != found:
-        raise IntegrityError(
-            f"{where} gives {descriptor.digest} a size of {descriptor.size} bytes, found {found}"
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,23 +15,26 @@ from jenkins_release.images.archive.blobs import Blob, BlobHasher
 from jenkins_release.images.archive.catalog import Catalog
 from jenkins_release.images.archive.docker_layout import MANIFEST, read_docker_layout
 from jenkins_release.images.archive.limits import ArchiveLimits
+from jenkins_release.images.archive.oci_index import read_whole_layout
 from jenkins_release.images.archive.oci_layout import (
     INDEX,
     LAYOUT,
-    OciImage,
     no_such_platform,
     raise_all,
+    read_every_image,
     read_oci_layout,
 )
 from jenkins_release.images.archive.platforms import Platform, parse_platform
 from jenkins_release.images.archive.tar import Kind, TarMember, TarStream
-from jenkins_release.records.archive_index import ArchivedImage, ArchiveIndex
+from jenkins_release.records.archive_index import ArchivedImage, ArchivedIndex, ArchiveIndex
 
 _PARALLEL_BYTES = 64 << 10
 _UNHASHED = 8
 """How many chunks the hash of the whole archive may lag behind; from a daemon, chunks are 1 MiB."""
 _DOCUMENTS = {MANIFEST, INDEX, LAYOUT}
 _JSON_STARTS = b"{[ \t\r\n"
+_STATEMENT = re.compile(rb'\s*\{\s*"_type"\s*:')
+"""How an in-toto statement begins: no document of an image has such a field."""
 
 
 class MemberObserver(Protocol):
@@ -64,9 +68,12 @@ class ArchiveReader:
         hashed: Whether the whole archive is hashed; the index has an empty ``sha256`` otherwise.
         observer: Receives the bytes of the layers.
         repacked: Whether the plain layers will be compressed before Docker sees them.
+        platforms: Every platform that the images must be for. The archive is then read with all that belongs
+            to them, to be kept as it is; ``platform`` is not used.
+        every: Whether the images of all platforms that are there are read, whatever ``platform`` says.
 
     Raises:
-        ConfigurationError: ``platform`` is not a platform.
+        ConfigurationError: A platform is none.
     """
 
     def __init__(
@@ -78,7 +85,11 @@ class ArchiveReader:
         hashed: bool = True,
         observer: MemberObserver | None = None,
         repacked: bool = False,
+        platforms: Sequence[str] = (),
+        every: bool = False,
     ) -> None:
+        self._every = every
+        self._platforms = [parse_platform(each) for each in platforms]
         self._platform = None if platform is None else parse_platform(platform)
         self._limits = limits or ArchiveLimits()
         self._sha256 = hashlib.sha256() if hashed else None
@@ -90,6 +101,7 @@ class ArchiveReader:
         self._index: ArchiveIndex | None = None
         self._others: tuple[str, ...] = ()
         self._listed: dict[str, tuple[str, ...]] = {}
+        self._indexes: tuple[ArchivedIndex, ...] = ()
 
     def __enter__(self) -> ArchiveReader:
         return self
@@ -140,7 +152,9 @@ class ArchiveReader:
                 raise
             self._catch_up(0)
             sha256 = "" if self._sha256 is None else self._sha256.hexdigest()
-            self._index = ArchiveIndex(self._tar.offset, sha256, images, self._others, self._listed)
+            self._index = ArchiveIndex(
+                self._tar.offset, sha256, images, self._others, self._listed, self._indexes
+            )
             self._stop_worker()
         return self._index
 
@@ -165,10 +179,14 @@ class ArchiveReader:
     def _read_images(self) -> tuple[ArchivedImage, ...]:
         catalog = self._catalog
         docker = read_docker_layout(catalog) if MANIFEST in catalog else None
+        if self._platforms and INDEX in catalog:
+            return self._read_whole(docker)
+        if self._every and INDEX in catalog:
+            return self._read_every(docker)
         if INDEX in catalog:
             oci = read_oci_layout(catalog, self._platform, self._limits.index_depth)
             if docker is not None:
-                _compare(docker, oci)
+                _compare(docker, [(entry.image.references, entry.configs) for entry in oci])
             images = _merge(entry.image for entry in oci)
             self._listed = {name: entry.listed for entry in oci for name in entry.image.references}
             every = frozenset().union(*(entry.configs for entry in oci))
@@ -179,11 +197,30 @@ class ArchiveReader:
                 f"the archive has neither {MANIFEST} nor {INDEX}: it is not an image archive",
                 hint="expected an archive that `docker save` wrote",
             )
-        if self._platform is not None:
-            _check_platforms(docker, self._platform)
+        if self._every:
+            return _merge(docker)
+        for platform in self._platforms or [each for each in (self._platform,) if each is not None]:
+            _check_platforms(docker, platform)
         if self._platform is None and len({image.platform for image in docker}) > 1:
             raise IntegrityError(f"{MANIFEST} lists images of different platforms")
         return _merge(docker)
+
+    def _read_every(self, docker: list[ArchivedImage] | None) -> tuple[ArchivedImage, ...]:
+        images = read_every_image(self._catalog, self._limits.index_depth)
+        known = {image.config_digest for image in images}
+        return (*images, *(image for image in docker or () if image.config_digest not in known))
+
+    def _read_whole(self, docker: list[ArchivedImage] | None) -> tuple[ArchivedImage, ...]:
+        images, indexes = read_whole_layout(self._catalog, self._platforms)
+        if docker is not None:
+            named = [(image.references, frozenset({image.config_digest})) for image in images]
+            named += [
+                (index.references, frozenset(image.config_digest for image in index.images))
+                for index in indexes
+            ]
+            _compare(docker, named)
+        self._indexes = tuple(indexes)
+        return _merge(images)
 
     def _fail(self, error: ReleaseError) -> None:
         self._failure = error
@@ -233,6 +270,10 @@ class _Members:
     def end(self) -> None:
         if self._hasher is not None and self._member is not None:
             blob = self._hasher.finish(self._name, self._member.offset, self._member.size)
+            if blob.document is not None and _STATEMENT.match(blob.document):
+                # An SBOM may have megabytes, and nothing in it says what the archive holds.
+                blob = dataclasses.replace(blob, document=None)
+                self._kept -= blob.size
             self._catalog.add(blob)
             if self._observed and self._observer:
                 self._observer.end(blob)
@@ -275,15 +316,20 @@ def _merge(images: Iterable[ArchivedImage]) -> tuple[ArchivedImage, ...]:
     return tuple(merged.values())
 
 
-def _compare(docker: list[ArchivedImage], oci: list[OciImage]) -> None:
-    """Check that ``manifest.json`` and ``index.json`` agree."""
-    by_reference = {name: entry for entry in oci for name in entry.image.references}
-    every_config = frozenset().union(*(entry.configs for entry in oci))
+def _compare(docker: list[ArchivedImage], oci: Sequence[tuple[Sequence[str], frozenset[str]]]) -> None:
+    """Check that ``manifest.json`` and ``index.json`` agree.
+
+    Args:
+        docker: The images of ``manifest.json``.
+        oci: Names of each image of ``index.json``, and its config digests for all platforms.
+    """
+    by_reference = {name: configs for names, configs in oci for name in names}
+    every_config = frozenset().union(*(configs for _, configs in oci))
     for image in docker:
         for name in image.references:
             if name not in by_reference:
                 raise IntegrityError(f"{MANIFEST} names {name}, but {INDEX} does not")
-            expected = by_reference[name].configs
+            expected = by_reference[name]
             if image.config_digest not in expected:
                 raise IntegrityError(
                     f"{name} has the config {image.config_digest} in {MANIFEST}, "

@@ -120,11 +120,11 @@ def read_promotion(promotion: Counted | None, record: Candidate) -> tuple[Promot
     except IntegrityError as error:
         return None, [error.message]
     problems = []
-    if sorted((i.name, i.config_digest) for i in promoted.images) != sorted(
-        (i.name, i.config_digest) for i in record.images
+    if sorted((i.name, i.identity) for i in promoted.images) != sorted(
+        (i.name, i.identity) for i in record.images
     ):
         problems.append(f"{promotion.file}: the promotion names other images than candidate.json")
-    fixed = {image.name: image.manifest.digest for image in record.images if image.manifest is not None}
+    fixed = {image.name: image.fixed_digest for image in record.images if image.fixed_digest}
     problems += [
         f"{promotion.file}: the promotion names {image.repository}@{image.digest}, candidate.json fixes the "
         f"manifest {fixed[image.name]}"

@@ -234,6 +234,7 @@ def _released_plan(approved: Plan | None, made: Counted, release: AttestedReleas
             PlannedImage(
                 name=image.name,
                 config_digest=image.config_digest,
+                index_digest=image.index_digest,
                 repository=image.repository,
                 repository_exists=True,
                 candidate_tag=known.candidate_tag if known else "",

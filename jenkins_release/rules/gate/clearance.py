@@ -11,7 +11,12 @@ from types import MappingProxyType
 
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.oci.manifests import sha256_digest
-from jenkins_release.records.candidate import Candidate, ImageRecord, manifest_digest
+from jenkins_release.records.candidate import (
+    Candidate,
+    CandidateImage,
+    MultiPlatformRecord,
+    manifest_digest,
+)
 from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.rules.gate.decision import Decision
@@ -31,7 +36,7 @@ class ProvenImage:
         IntegrityError: They are not the same image.
     """
 
-    record: ImageRecord
+    record: CandidateImage
     stored: StoredImage
 
     def __post_init__(self) -> None:
@@ -44,17 +49,23 @@ class ProvenImage:
             raise IntegrityError(f"{where}: {difference(stored, record)}", hint=_HINT)
 
 
-def is_image(stored: StoredImage, record: ImageRecord) -> bool:
+def is_image(stored: StoredImage, record: CandidateImage) -> bool:
     """Whether what the registry holds can be the image that QA validated.
 
-    If the export fixed a manifest, it must be exactly that one. Otherwise the config digest covers the
-    ``diff_ids`` of all layers, and the bytes of the layers must prove that they match.
+    An index covers everything that it lists by digests. If the export fixed a manifest, it must be exactly
+    that one. Otherwise the config digest covers the ``diff_ids`` of all layers, and the bytes of the layers
+    must prove that they match.
     """
     return not difference(stored, record)
 
 
-def difference(stored: StoredImage, record: ImageRecord) -> str:
+def difference(stored: StoredImage, record: CandidateImage) -> str:
     """Say what differs from what QA validated; empty if nothing does."""
+    if isinstance(record, MultiPlatformRecord):
+        same = stored.digest == record.index.digest
+        return "" if same else f"expected the index {record.index.digest}, found {described(stored)}"
+    if stored.content is None:
+        return f"expected config {record.config_digest}, found {described(stored)}"
     if stored.config_digest != record.config_digest or len(stored.layers) != len(record.layers):
         return (
             f"expected config {record.config_digest} with {len(record.layers)} layers, "
@@ -64,6 +75,13 @@ def difference(stored: StoredImage, record: ImageRecord) -> str:
     if fixed is not None and stored.digest != fixed.digest:
         return f"QA signed the manifest {fixed.digest}, found {stored.digest} around the same config"
     return ""
+
+
+def described(stored: StoredImage) -> str:
+    """Say what a registry holds."""
+    if stored.listed and stored.content is None:
+        return f"{stored.digest} for {', '.join(stored.platforms) or 'no platform'}"
+    return f"{stored.digest} with config {stored.config_digest}"
 
 
 @dataclass(frozen=True)
@@ -107,10 +125,10 @@ class Clearance:
         for planned in self.plan.images:
             yield planned, self.images[planned.name].stored
 
-    def _check(self, planned: PlannedImage, proven: ProvenImage, record: ImageRecord) -> None:
+    def _check(self, planned: PlannedImage, proven: ProvenImage, record: CandidateImage) -> None:
         stored, what = proven.stored, planned.repository
         _same(f"{what}: the record of the image", proven.record, record)
-        _same(f"{what}: the plan's config", planned.config_digest, record.config_digest)
+        _same(f"{what}: the plan's image", planned.identity, record.identity)
         _same(f"{what}: the repository", stored.repository, planned.repository)
         _same(f"{what}: the manifest that the registry names", planned.digest, stored.digest)
         for tag in planned.tags:

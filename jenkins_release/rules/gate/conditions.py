@@ -18,7 +18,7 @@ from jenkins_release.records.attestation import (
     WITHDRAWAL,
     Statement,
 )
-from jenkins_release.records.candidate import Candidate
+from jenkins_release.records.candidate import Candidate, CandidateImage, MultiPlatformRecord
 from jenkins_release.records.scan import Scan
 from jenkins_release.rules.gate.binding import UNKNOWN, Binding, binding
 from jenkins_release.rules.gate.evidence import Counted, Evidence
@@ -83,8 +83,8 @@ class Facts:
     Attributes:
         now: The time, UTC.
         released: Versions that the registry holds.
-        scans: Image name to the registry's scan of it. None without a look: an image cannot be scanned before
-            it is pushed.
+        scans: What :func:`scanned` names to the registry's scan of it. None without a look: an image cannot
+            be scanned before it is pushed.
         pins: Tags in the registry that keep images of this candidate because it was withdrawn.
     """
 
@@ -331,21 +331,36 @@ def order(candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
 _UNCOUNTED = frozenset({"COMPLETE", "ACTIVE"})
 
 
+def scanned(image: CandidateImage, digest: str = "") -> dict[str, str]:
+    """Return what has to be scanned of an image: each of several platforms, but no index or attestation.
+
+    Args:
+        image: The image.
+        digest: Its manifest digest in the registry, if it is for one platform.
+
+    Returns:
+        What it is called to the digest of its manifest.
+    """
+    if isinstance(image, MultiPlatformRecord):
+        return {f"{image.name} for {part.platform}": part.manifest.digest for part in image.platforms}
+    return {image.name: digest}
+
+
 def scans(candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
     """Every image is scanned, without any of these severities. A missing scan does not count as clean."""
     if not policy.scan or facts.scans is None:
         return []
     reasons = []
-    for image in candidate.images:
-        scan = facts.scans.get(image.name, Scan("none"))
+    for name in (name for image in candidate.images for name in scanned(image)):
+        scan = facts.scans.get(name, Scan("none"))
         bad = {severity: scan.findings[severity] for severity in policy.scan if scan.findings.get(severity)}
         if bad:
             counted = ", ".join(f"{number} {severity.lower()}" for severity, number in bad.items())
-            message = f"ECR's scan of the image {image.name} found {counted}"
+            message = f"ECR's scan of the image {name} found {counted}"
             reasons.append(Reason("scan", message, "mend the image and release a new build"))
         elif not scan.complete:
             status = f"{scan.status}, nothing is counted" if scan.status in _UNCOUNTED else scan.status
-            message = f"ECR has no completed scan of the image {image.name} (status: {status})"
+            message = f"ECR has no completed scan of the image {name} (status: {status})"
             reasons.append(Reason("scan", message, "turn on scanning for the repository, and wait for it"))
     return reasons
 

@@ -48,7 +48,7 @@ def _shown(value: str | tuple[str, ...]) -> str:
 
 def _image(approved: PlannedImage, now: PlannedImage) -> list[str]:
     moved = []
-    for what in ("config_digest", "repository", "candidate_tag"):
+    for what in ("config_digest", "index_digest", "repository", "candidate_tag"):
         before, after = getattr(approved, what), getattr(now, what)
         if before != after:
             moved.append(f"image {now.name}: {what} was {before}, is {after}")
@@ -60,7 +60,7 @@ def _image(approved: PlannedImage, now: PlannedImage) -> list[str]:
         moved.append(f"image {now.name}: the tags were {', '.join(tags)}, are {names}")
     for tag in now.tags:
         before = tags.get(tag.tag)
-        if before is None or tag.digest == before.digest or tag.config_digest == approved.config_digest:
+        if before is None or tag.digest == before.digest or approved.is_named_by(tag):
             continue
         moved.append(
             f"image {now.name}: the tag {tag.tag} named {before.digest or 'nothing'}, "

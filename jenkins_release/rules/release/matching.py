@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jenkins_release.records.archive_index import ArchiveIndex
-from jenkins_release.records.candidate import Candidate, ImageRecord
+from jenkins_release.records.candidate import (
+    Candidate,
+    CandidateImage,
+    MultiPlatformRecord,
+    PlatformRecord,
+)
 from jenkins_release.records.release import ReleasedImage
 from jenkins_release.rules.gate.attested_release import AttestedRelease
 
@@ -39,10 +44,46 @@ def promoted_image(release: AttestedRelease, registry: str, repository: str) -> 
     return next((image for image in release.promoted.images if image.repository == repository), None)
 
 
+def match_listed(release: AttestedRelease, name: str, target: tuple[str, str], digest: str) -> Match | None:
+    """Compare an image for several platforms in a registry, or its image for one platform, by its digest.
+
+    The digest of an index covers all that it lists, wherever a copy of it is.
+
+    Args:
+        release: The release.
+        name: The image as the consumer named it.
+        target: Registry host and repository.
+        digest: Digest of the index or manifest, computed from its bytes.
+
+    Returns:
+        None if no image for several platforms decides about it.
+    """
+    promoted = promoted_image(release, *target)
+    several = [image for image in release.record.images if isinstance(image, MultiPlatformRecord)]
+    for image in several:
+        if promoted is not None and promoted.name != image.name:
+            continue
+        where = "promoted index" if promoted is not None else "validated index"
+        if digest == image.index.digest:
+            return Match("image", name, digest, (image.name,), f"the {where}, for {image.platform}")
+        for part in image.platforms:
+            if digest == part.manifest.digest:
+                return Match(
+                    "image", name, digest, (image.name,), f"the {part.platform} image of the {where}"
+                )
+        if promoted is not None:
+            problem = (
+                f"{name}: expected the index {image.index.digest}, which was promoted as {image.name}, "
+                f"found {digest}"
+            )
+            return Match("image", name, digest, problems=(problem,))
+    return None
+
+
 def match_stored(
     release: AttestedRelease, name: str, target: tuple[str, str], digest: str, config_digest: str, layers: int
 ) -> Match:
-    """Compare an image in a registry.
+    """Compare an image for one platform in a registry.
 
     In the repository that the promotion names, the manifest must be the promoted one, byte for byte. A mirror
     may have recompressed the layers: there the config is the identity, which holds the ``diff_ids`` of the
@@ -65,8 +106,8 @@ def match_stored(
             f"{promoted.name}, found {digest} with config {config_digest}"
         )
         return Match("image", name, digest, problems=(problem,))
-    image = _by_config(release.record, config_digest)
-    if image is None or layers != len(image.layers):
+    image, part = part_of(release.record, config_digest)
+    if image is None or part is None or layers != len(part.layers):
         found = f"config {config_digest} with {layers} layers"
         problem = f"{name}: {found} is not an image of {release.record.product} {release.record.ident}"
         return Match("image", name, digest, problems=(problem,))
@@ -83,8 +124,8 @@ def match_local(release: AttestedRelease, name: str, config_digest: str, diff_id
         config_digest: Digest of its config.
         diff_ids: Digests of its uncompressed layers, base first.
     """
-    image = _by_config(release.record, config_digest)
-    if image is None or tuple(diff_ids) != image.diff_ids:
+    image, part = part_of(release.record, config_digest)
+    if image is None or part is None or tuple(diff_ids) != part.diff_ids:
         whole = f"{release.record.product} {release.record.ident}"
         problem = f"{name}: config {config_digest} is not an image of {whole}"
         return Match("local-image", name, config_digest, problems=(problem,))
@@ -103,8 +144,8 @@ def match_archive(release: AttestedRelease, name: str, index: ArchiveIndex) -> M
     whole = f"{record.product} {record.ident}"
     problems, parts = [], []
     for held in index.images:
-        image = _by_config(record, held.config_digest)
-        if image is None or held.diff_ids != image.diff_ids:
+        image, part = part_of(record, held.config_digest)
+        if image is None or part is None or held.diff_ids != part.diff_ids:
             what = ", ".join(held.references) or "an image without a name"
             problems.append(f"{name}: {what} with config {held.config_digest} is not an image of {whole}")
         else:
@@ -117,7 +158,7 @@ def match_archive(release: AttestedRelease, name: str, index: ArchiveIndex) -> M
         problems += [
             f"{name}: config {config} for another platform is not an image of {whole}"
             for config in index.others
-            if _by_config(record, config) is None
+            if part_of(record, config) == (None, None)
         ]
     note = "the validated archive, byte for byte" if same else "another archive of the validated images"
     return Match("archive", name, digest, ordered, "" if problems else note, tuple(problems))
@@ -156,5 +197,12 @@ def match_file(release: AttestedRelease, name: str, size: int, digest: str) -> M
     return Match("file", name, shown, problems=(problem,))
 
 
-def _by_config(record: Candidate, config_digest: str) -> ImageRecord | None:
-    return next((image for image in record.images if image.config_digest == config_digest), None)
+def part_of(
+    record: Candidate, config_digest: str
+) -> tuple[CandidateImage, PlatformRecord] | tuple[None, None]:
+    """Return the image that has this config, and its part for that platform; None twice if there is none."""
+    for image in record.images:
+        for part in image.parts:
+            if part.config_digest == config_digest:
+                return image, part
+    return None, None

@@ -287,7 +287,6 @@ def is_program(path: str) -> bool:
 
 
 def _release_env(record: Candidate, promoted: Promotion, target: Target) -> bytes:
-    platforms = {image.platform for image in record.images}
     values = {
         "PRODUCT": record.product,
         "PROJECT": project_name(record.product),
@@ -296,7 +295,7 @@ def _release_env(record: Candidate, promoted: Promotion, target: Target) -> byte
         "REGISTRY": promoted.registry,
         "REGION": target.region,
         "LAYER_HOST": target.layer_host,
-        "PLATFORM": min(platforms, default="linux/amd64"),
+        "PLATFORM": " ".join(_platforms(record)),
         "MIN_DOCKER": target.docker_version,
         "MIN_COMPOSE": target.compose_version,
         "MIN_DISK_GB": str(target.disk_gb),
@@ -309,6 +308,19 @@ def _release_env(record: Candidate, promoted: Promotion, target: Target) -> byte
             raise ConfigurationError(f"{name} cannot be passed to a shell: {value!r}")
     lines = ["# What the scripts have to know of this release. Upgrades replace this file."]
     return ("\n".join([*lines, *(f"{name}='{value}'" for name, value in values.items())]) + "\n").encode()
+
+
+def _platforms(record: Candidate) -> list[str]:
+    """Return the platforms that every image is for."""
+    each = [{part.platform for part in image.parts} for image in record.images]
+    found = sorted(set.intersection(*each)) if each else []
+    if not found:
+        told = ", ".join(f"{image.name} ({image.platform})" for image in record.images)
+        raise ConfigurationError(
+            f"no machine can run all images of {record.product} {record.version}: {told}",
+            hint="build every image for at least one common platform: export.platforms",
+        )
+    return found
 
 
 def release_tags(promoted: Promotion) -> set[str]:

@@ -21,7 +21,7 @@ from jenkins_release.sandbox.api_fault import ApiFault
 from jenkins_release.sandbox.ecr.state import EcrState
 
 Pace = Literal["look", "clock", "hand"]
-Kind = Literal["pull", "crash", "hang", "wrong", "sick", "flap"]
+Kind = Literal["pull", "crash", "hang", "wrong", "platform", "sick", "flap"]
 MAX_EVENTS = 100
 """Events that a service keeps (ECS API reference, Service)."""
 _MOST_STEPS = 50
@@ -35,8 +35,8 @@ class Misbehaviour(BaseModel):
 
     Attributes:
         kind: ``pull``: the image cannot be pulled. ``crash``: its process ends. ``hang``: it never comes
-            up. ``wrong``: the agent pulls another digest. ``sick``: it answers 500. ``flap``: it answers
-            200 and 500 in turn.
+            up. ``wrong``: the agent pulls another digest. ``platform``: of an index, it reports the manifest
+            that it chose. ``sick``: it answers 500. ``flap``: it answers 200 and 500 in turn.
         image: The text; any image if empty.
         service: Only in this service; in any if empty.
     """
@@ -195,7 +195,11 @@ class EcsState(Paced):
             found = self.ecr.repository(name).find(digest or "latest")
         except ApiFault:
             return None
-        return found.digest if found else None
+        if found is None:
+            return None
+        if found.children and self._is("platform", service, {"": image}):
+            return next(each for each in found.children if each not in found.attesting)
+        return found.digest
 
     def application(self, cluster: str, name: str) -> tuple[int, Mapping[str, Any]]:
         """Answer like the service itself: with its version, from the tag of its image in ECR."""

@@ -187,8 +187,8 @@ class _Demo:
                 reference = f"{self._stack.ecr.host}/skydrm/{image.name}:{VERSION}"
                 daemon.images.pull(reference, auth_config={"username": user, "password": token})
                 found = engine.config_digest(reference)
-                if found != image.config_digest:
-                    raise IntegrityError(f"{reference}: expected {image.config_digest}, found {found}")
+                if found not in (expected := {*image.config_digests.values()}):
+                    raise IntegrityError(f"{reference}: expected {' or '.join(expected)}, found {found}")
                 line = daemon.containers.run(reference, network_mode="none", remove=True).decode().strip()
                 self._tell.line(f"pulled {reference}: config {found}; it says: {line}")
                 engine.untag(reference)

@@ -25,6 +25,7 @@ class _Parts:
     subject: str = ""
     artifact_type: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    attesting: tuple[str, ...] = ()
 
 
 def store_image(
@@ -77,6 +78,7 @@ def store_image(
                 size=parts.size,
                 pushed_at=state.clock(),
                 children=list(parts.children),
+                attesting=list(parts.attesting),
                 subject=parts.subject,
                 artifact_type=parts.artifact_type,
                 manifest_size=len(data),
@@ -180,8 +182,12 @@ def _parts(data: bytes, media_type: str | None) -> _Parts:
             document.get("annotations") or {},
         )
         if kind in INDEX_TYPES:
-            children = tuple(each["digest"] for each in document["manifests"])
-            return _Parts(kind, (), children, len(data), *refers)
+            listed = document["manifests"]
+            children = tuple(each["digest"] for each in listed)
+            nowhere = tuple(
+                each["digest"] for each in listed if (each.get("platform") or {}).get("os") == "unknown"
+            )
+            return _Parts(kind, (), children, len(data), *refers, nowhere)
         if kind in MANIFEST_TYPES:
             blobs = [config, *document["layers"]]
             size = sum(int(each["size"]) for each in blobs)

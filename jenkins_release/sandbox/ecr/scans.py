@@ -47,12 +47,18 @@ def ordered(
 ) -> ScanOrder:
     """Return the ordered scan of an image; PENDING for as long as ordered.
 
+    ECR scans no index, and says UNSUPPORTED_IMAGE of BuildKit's attestations (moby/buildkit #3499).
+
     Args:
         state: Has the orders.
         repository: The image's repository.
         image: The image.
         count_down: Count this answer as one of those that say PENDING.
     """
+    if image.children:
+        return ScanOrder(repository=repository.name, status="none")
+    if any(image.digest in each.attesting for each in repository.images.values()):
+        return ScanOrder(repository=repository.name, status="UNSUPPORTED_IMAGE")
     with state.read() as document:
         names = {image.digest, *repository.tags_of(image.digest)}
         for order in reversed(document.scans):

@@ -50,6 +50,7 @@ class Image(BaseModel):
         size: Bytes of what it names; of an index, its own.
         pushed_at: When it was pushed, in seconds since the epoch.
         children: Digests of the manifests that an index lists.
+        attesting: Those of them that run nowhere: attestations, by their platform.
         pulled_at: When its manifest was last read.
         subject: Digest of the manifest that it refers to; empty for none.
         artifact_type: The type of an artifact (OCI Distribution Specification 1.1, "Listing Referrers").
@@ -63,6 +64,7 @@ class Image(BaseModel):
     size: int
     pushed_at: float
     children: list[str] = []
+    attesting: list[str] = []
     pulled_at: float | None = None
     subject: str = ""
     artifact_type: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
@@ -11,9 +11,17 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.stream import at_most
 from jenkins_release.base.strict_json import MAX_JSON_BYTES, strict_json
 from jenkins_release.images import ArchiveIndex, ArchiveReader, CompressedArchive
-from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.oci.manifests import MAX_MANIFEST_BYTES, sha256_digest
 from jenkins_release.oci.shapes import check_config
-from jenkins_release.records.candidate import FileRecord, ImageRecord
+from jenkins_release.records.archive_index import ArchivedImage, ArchivedIndex
+from jenkins_release.records.candidate import (
+    Candidate,
+    FileRecord,
+    ImageRecord,
+    MultiPlatformRecord,
+    StoredBlob,
+)
+from jenkins_release.steps.candidate.index_record import index_record
 from jenkins_release.steps.candidate.opened import COMPRESSED, OpenCandidate
 from jenkins_release.steps.context.services import Services
 
@@ -81,8 +89,46 @@ def verified_archive(
     Raises:
         IntegrityError: The archive is not what ``candidate.json`` says; its end was not yielded.
     """
-    with ArchiveReader(platform=services.configuration.export.platform) as reader:
+    with reader_of(file, opened.record) as reader:
         yield from _verified(reader, file, opened, services, advance)
+
+
+def reader_of(file: FileRecord, record: Candidate) -> ArchiveReader:
+    """Return a reader that reads an archive of a candidate as the export did."""
+    images = [image for image in record.images if image.archive == file.path]
+    platforms = dict.fromkeys(part.platform for image in images for part in image.parts)
+    if any(isinstance(image, MultiPlatformRecord) or image.layout == "oci" for image in images):
+        return ArchiveReader(platforms=list(platforms))
+    return ArchiveReader(next(iter(platforms), None))
+
+
+def read_stored(archive: str, blob: StoredBlob, opened: OpenCandidate, services: Services) -> bytes:
+    """Read a manifest or index from an archive on the share.
+
+    Raises:
+        IntegrityError: It is not what ``candidate.json`` says.
+        RemoteError: The share failed, after the retries.
+    """
+    path = f"{services.candidates.folder(opened.ref)}/{archive}"
+    shown = services.candidates.shown(opened.ref, archive)
+    if blob.size > MAX_MANIFEST_BYTES:
+        raise IntegrityError(
+            f"{shown}: the manifest {blob.digest} has {blob.size} bytes, expected at most "
+            f"{MAX_MANIFEST_BYTES}, which registries accept",
+            hint="build the image with fewer platforms or layers",
+        )
+
+    def read() -> bytes:
+        pieces = services.share.read(path, offset=blob.offset, length=blob.size)
+        return b"".join(at_most(pieces, blob.size))
+
+    data = services.retry(f"read {blob.digest}", read)
+    if sha256_digest(data) != blob.digest:
+        raise IntegrityError(
+            f"{shown}: expected {blob.digest} at byte {blob.offset}, found {sha256_digest(data)}",
+            hint=ALTERED,
+        )
+    return data
 
 
 def _verified(
@@ -164,20 +210,33 @@ def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, pa
             f"{path}: expected {file.size} bytes with SHA-256 {file.sha256}, found {index.size} with {found}",
             hint=ALTERED,
         )
-    by_reference = {reference: image for image in index.images for reference in image.references}
+    singles = {reference: image for image in index.images for reference in image.references}
+    indexes = {reference: each for each in index.indexes for reference in each.references}
     for image in opened.record.images:
         if image.archive != file.path:
             continue
-        archived = by_reference.get(image.reference)
-        if archived is None or _facts(image) != (
-            archived.config_digest,
-            archived.config_offset,
-            archived.config_size,
-            [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in archived.layers],
-        ):
+        if isinstance(image, MultiPlatformRecord):
+            there = indexes.get(image.reference) or _only([*index.indexes, *index.images])
+            right = isinstance(there, ArchivedIndex) and image == index_record(
+                image.name, image.reference, file.path, there
+            )
+        else:
+            held = singles.get(image.reference) or _only([*index.indexes, *index.images])
+            right = isinstance(held, ArchivedImage) and _facts(image) == _archived_facts(held)
+        if not right:
             raise IntegrityError(f"{path}: image {image.name} is not what candidate.json says", hint=ALTERED)
 
 
-def _facts(image: ImageRecord) -> tuple[str, int, int, list[tuple[str, str, int, int]]]:
+def _only(images: Sequence[ArchivedImage | ArchivedIndex]) -> ArchivedImage | ArchivedIndex | None:
+    """Return the only image of an archive, if it has no name."""
+    return images[0] if len(images) == 1 and not images[0].references else None
+
+
+def _facts(image: ImageRecord) -> tuple[object, ...]:
+    layers = [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in image.layers]
+    return (image.config_digest, image.config_offset, image.config_size, layers)
+
+
+def _archived_facts(image: ArchivedImage) -> tuple[object, ...]:
     layers = [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in image.layers]
     return (image.config_digest, image.config_offset, image.config_size, layers)

@@ -15,11 +15,20 @@ from jenkins_release.images import ArchivedImage, ArchiveIndex, ArchiveReader, L
 from jenkins_release.images.gzip_archive import GzipArchive
 from jenkins_release.images.gzip_digests import GzipDigests
 from jenkins_release.oci.manifests import Descriptor, build_manifest
-from jenkins_release.records.candidate import BlobRecord, ImageRecord, LayerRecord, ManifestRecord
+from jenkins_release.records.archive_index import ArchivedIndex
+from jenkins_release.records.candidate import (
+    BlobRecord,
+    CandidateImage,
+    ImageRecord,
+    LayerRecord,
+    ManifestRecord,
+)
 from jenkins_release.share.staging import Staging
+from jenkins_release.steps.candidate.index_record import index_record
 from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
 from jenkins_release.steps.candidate.layer_reuse import LayerGuess, NotReusable, ReusingWriter, check_guesses
 from jenkins_release.steps.candidate.read_back import read_back
+from jenkins_release.steps.candidate.whole_archive import write_whole
 from jenkins_release.steps.context.services import Services
 
 _log = logging.getLogger(__name__)
@@ -43,7 +52,7 @@ class WrittenArchive:
     copied: dict[int, Stretch]
     reused: int
 
-    def record(self, name: str, local: LocalImage, path: str) -> ImageRecord:
+    def record(self, name: str, local: LocalImage, path: str) -> CandidateImage:
         """Return the record of one image.
 
         Args:
@@ -54,6 +63,8 @@ class WrittenArchive:
         Raises:
             IntegrityError: The archive does not hold it, or holds another image under its name.
         """
+        if self.index.indexes:
+            return index_record(name, local.reference, path, self._index_of(local))
         found = _in_archive(local.reference, self.index)
         if found.diff_ids != local.diff_ids:
             raise _moved(local, "its layers are not those that the daemon described")
@@ -86,6 +97,14 @@ class WrittenArchive:
             layers=layers,
             manifest=_manifest(found) if self.fixed else None,
         )
+
+    def _index_of(self, local: LocalImage) -> ArchivedIndex:
+        for found in self.index.indexes:
+            if local.reference in found.references:
+                if local.image_id not in {"", found.index.digest}:
+                    raise _moved(local, f"it was {local.image_id}, but the archive has {found.index.digest}")
+                return found
+        raise _not_there(local.reference, [name for each in self.index.indexes for name in each.references])
 
 
 def write_archive(
@@ -128,6 +147,10 @@ def _write(
 ) -> WrittenArchive:
     section = services.configuration.export
     saved = services.engine.save([image.reference for image in images])
+    if len(section.all_platforms) > 1:
+        whole = write_whole(path, saved, "the Docker daemon", known, staging, services)
+        return WrittenArchive(whole.index, True, {}, whole.copied, whole.reused)
+    platform = section.all_platforms[0]
     with staging.create(path) as writer, services.progress.task(f"export {path}") as task:
         stream = telling_waits(
             saved,
@@ -143,7 +166,7 @@ def _write(
             task.advance(len(chunk))
 
         if section.layers == "gzip":
-            index = _compressed(section.platform, stream, write, known, reusing)
+            index = _compressed(platform, stream, write, known, reusing)
             return WrittenArchive(index, True, {}, reusing.copied, reusing.saved)
         if len(known):
             diff_ids = {diff_id for image in images for diff_id in image.diff_ids}
@@ -156,7 +179,7 @@ def _write(
             write_plain = write
         found = {}
         if section.gzip_digests:
-            with GzipDigests() as digests, ArchiveReader(section.platform, observer=digests) as reader:
+            with GzipDigests() as digests, ArchiveReader(platform, observer=digests) as reader:
                 fan_out(stream, [reader.feed, write_plain])
                 found = {
                     offset: BlobRecord(digest=digest, size=size)
@@ -164,7 +187,7 @@ def _write(
                 }
                 index = reader.finish()
         else:
-            with ArchiveReader(section.platform) as reader:
+            with ArchiveReader(platform) as reader:
                 fan_out(stream, [reader.feed, write_plain])
                 index = reader.finish()
         check_guesses(reusing.copied, index)
@@ -236,8 +259,11 @@ def _in_archive(reference: str, index: ArchiveIndex) -> ArchivedImage:
     for found in index.images:
         if reference in found.references:
             return found
-    named = ", ".join(name for found in index.images for name in found.references) or "none"
-    raise IntegrityError(
-        f"the daemon's archive does not hold {reference}; it holds {named}",
+    raise _not_there(reference, [name for found in index.images for name in found.references])
+
+
+def _not_there(reference: str, names: Sequence[str]) -> IntegrityError:
+    return IntegrityError(
+        f"the daemon's archive does not hold {reference}; it holds {', '.join(names) or 'none'}",
         hint="a bug in this Docker version (moby #47065, #47210 for 25.0): upgrade the daemon",
     )

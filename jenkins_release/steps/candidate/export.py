@@ -21,8 +21,8 @@ from jenkins_release.installers import LocalFile
 from jenkins_release.records.attestation import PROVENANCE, Place, sign_statement
 from jenkins_release.records.candidate import (
     Candidate,
+    CandidateImage,
     FileRecord,
-    ImageRecord,
     checksum_lines,
     manifest_digest,
 )
@@ -33,6 +33,7 @@ from jenkins_release.share.candidates import CHECKSUMS, MANIFEST, CandidateRef
 from jenkins_release.share.protocol import ShareFull
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.archive_writer import write_archive
+from jenkins_release.steps.candidate.built_archive import BuiltArchive, find_archive, write_built
 from jenkins_release.steps.candidate.documents import PickedDocument, pick_documents, write_documents
 from jenkins_release.steps.candidate.installers import PickedFile, pick_installers, write_installers
 from jenkins_release.steps.candidate.known_layers import find_known_layers
@@ -98,10 +99,17 @@ class ExportReport:
 
 @dataclass
 class _Wanted:
-    """An image of the configuration with its reference filled in."""
+    """An image of the configuration with its reference filled in.
+
+    Attributes:
+        section: The image as configured.
+        local: What is known of it.
+        built: The archive that the build wrote; None for an image of the daemon.
+    """
 
     section: ImageSection
     local: LocalImage = field(repr=False)
+    built: BuiltArchive | None = None
 
     @property
     def name(self) -> str:
@@ -120,7 +128,7 @@ def _happened(_: ExportRequest, report: ExportReport, __: Services) -> Happened 
         record.build,
         location=report.location,
         facts=[
-            *(("image", f"{image.reference}, {image.config_digest}") for image in record.images),
+            *(("image", f"{image.reference}, {image.identity}") for image in record.images),
             *((installer.kind, installer.name) for installer in record.installers),
             *((document.kind.upper(), document.path) for document in record.documents),
             ("candidate.json", report.digest),
@@ -151,7 +159,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
     has_key = request.key or services.configuration.signing.key_for("build")
     attested = has_key or services.policy.build_attestation
     signer = services.signer("build", request.key) if attested else None
-    wanted = _inspect(version, ref.build, services)
+    wanted = _inspect(request.folder, version, ref.build, services)
     picked = tuple(pick_installers(request.folder, version, ref.build, services))
     if not wanted and not picked:
         raise ConfigurationError(
@@ -237,9 +245,9 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
     )
 
 
-def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_Wanted]:
+def _inspect(folder: Path, version: ReleaseVersion, build: str, services: Services) -> list[_Wanted]:
     """Look up every image first, so that everything missing is reported at once."""
-    platform = str(parse_platform(services.configuration.export.platform))
+    platforms = [str(parse_platform(each)) for each in services.configuration.export.all_platforms]
     wanted: list[_Wanted] = []
     mistakes: list[tuple[str, str]] = []
     for section in services.configuration.images:
@@ -248,16 +256,22 @@ def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_W
         except ConfigurationError as error:
             mistakes.append((error.message, error.hint))
             continue
+        if section.archive:
+            try:
+                built = find_archive(section, reference, folder, version, build, services)
+            except ConfigurationError as error:
+                mistakes.append((error.message, error.hint))
+            else:
+                wanted.append(_Wanted(section, built.image, built))
+            continue
         try:
             local = services.retry(f"inspect {reference}", services.engine.inspect, reference)
         except ImageNotFound as error:
             # Anything else is a problem of the daemon, the same for every image.
             mistakes.append((error.message, _BUILD_THEM))
             continue
-        if local.platform != platform:
-            states = f"is for {local.platform}" if local.platform else "states no platform"
-            message = f"image {reference} {states}, export.platform requires {platform}"
-            mistakes.append((message, f"build images with 'docker build --platform {platform}'"))
+        if mistake := _platform_mistake(local, platforms):
+            mistakes.append(mistake)
         wanted.append(_Wanted(section, local))
     if mistakes:
         reasons = [message for message, _ in mistakes]
@@ -267,6 +281,25 @@ def _inspect(version: ReleaseVersion, build: str, services: Services) -> list[_W
             reasons=reasons,
         )
     return wanted
+
+
+def _platform_mistake(local: LocalImage, platforms: Sequence[str]) -> tuple[str, str] | None:
+    """Say what is wrong with the platform of an image of the daemon, and what to do; None if nothing is."""
+    if len(platforms) > 1 and local.config_digest:
+        return (
+            f"image {local.reference} is in the daemon for {local.platform or 'no platform'} only, "
+            f"export.platforms requires {', '.join(platforms)}",
+            "Docker's classic image store holds one platform: build with 'docker buildx build --platform "
+            f'{",".join(platforms)} --output type=oci,dest=FILE\', and set archive = "FILE" in [[images]]',
+        )
+    if local.platform in platforms:
+        return None
+    states = f"is for {local.platform}" if local.platform else "states no platform"
+    required = ", ".join(platforms)
+    return (
+        f"image {local.reference} {states}, export.platform requires {required}",
+        f"build images with 'docker build --platform {platforms[0]}'",
+    )
 
 
 def _check_space(wanted: Sequence[_Wanted], picked: Sequence[LocalFile], services: Services) -> int:
@@ -290,15 +323,15 @@ def _check_space(wanted: Sequence[_Wanted], picked: Sequence[LocalFile], service
 
 def _write_archives(
     ref: CandidateRef, wanted: Sequence[_Wanted], staging: Staging, services: Services
-) -> tuple[tuple[FileRecord, ...], tuple[ImageRecord, ...], int]:
+) -> tuple[tuple[FileRecord, ...], tuple[CandidateImage, ...], int]:
     files: list[FileRecord] = []
-    images: list[ImageRecord] = []
+    images: dict[str, CandidateImage] = {}
     if not wanted:
         return (), (), 0
-    if services.configuration.export.archives == "single":
-        groups = {services.configuration.product.name.lower(): list(wanted)}
-    else:
-        groups = {image.name: [image] for image in wanted}
+    saved = [image for image in wanted if image.built is None]
+    groups = {image.name: [image] for image in saved}
+    if saved and services.configuration.export.archives == "single":
+        groups = {services.configuration.product.name.lower(): saved}
     known = find_known_layers(ref, services)
     reused = 0
     for name, group in groups.items():
@@ -308,5 +341,14 @@ def _write_archives(
         files.append(FileRecord(path=path, size=written.index.size, sha256=written.index.sha256))
         records = [written.record(image.name, image.local, path) for image in group]
         known.add_layers(records, staging.folder, str(ref))
-        images += records
-    return tuple(files), tuple(images), reused
+        images |= {record.name: record for record in records}
+    for image in wanted:
+        if image.built is None:
+            continue
+        path = f"images/{image.name}-{ref.version}-{ref.build}.oci.tar"
+        whole, record = write_built(path, image.name, image.built, known, staging, services)
+        reused += whole.reused
+        files.append(FileRecord(path=path, size=whole.index.size, sha256=whole.index.sha256))
+        known.add_layers([record], staging.folder, str(ref))
+        images[record.name] = record
+    return tuple(files), tuple(images[image.name] for image in wanted), reused

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jenkins_release.base.errors import ReleaseError
 from jenkins_release.base.versions import ReleaseVersion
-from jenkins_release.records.candidate import Candidate, ImageRecord
+from jenkins_release.records.candidate import Candidate, CandidateImage
 from jenkins_release.share.candidate_records import read_manifests
 from jenkins_release.share.candidates import MANIFEST, CandidateRef
 from jenkins_release.steps.candidate.listing import candidate_order
@@ -56,7 +56,7 @@ class KnownLayers:
         if stretch.size >= LEAST:
             self._found.setdefault(stretch.digest, stretch)
 
-    def add_layers(self, images: Iterable[ImageRecord], folder: str, origin: str) -> None:
+    def add_layers(self, images: Iterable[CandidateImage], folder: str, origin: str) -> None:
         """Remember the layers of a candidate's images.
 
         Args:
@@ -66,7 +66,7 @@ class KnownLayers:
         """
         for image in images:
             path = f"{folder}/{image.archive}"
-            for layer in image.layers:
+            for layer in (layer for part in image.parts for layer in part.layers):
                 self.add(Stretch(layer.digest, layer.size, path, layer.offset, origin))
 
     def find(self, digest: str, size: int) -> Stretch | None:

@@ -203,7 +203,8 @@ def check_guesses(copied: dict[int, Stretch], index: ArchiveIndex) -> None:
     Raises:
         NotReusable: Another one was copied.
     """
-    digests = {layer.offset: layer.digest for image in index.images for layer in image.layers}
+    images = [*index.images, *(image for each in index.indexes for image in each.images)]
+    digests = {layer.offset: layer.digest for image in images for layer in image.layers}
     wrong = [stretch for offset, stretch in copied.items() if digests.get(offset) != stretch.digest]
     if wrong:
         raise NotReusable(wrong, "another layer has the same size and beginning")

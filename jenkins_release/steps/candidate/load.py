@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
-from jenkins_release.base.progress import telling_waits
-from jenkins_release.records.candidate import FileRecord, ImageRecord
+from jenkins_release.base.progress import Task, telling_waits
+from jenkins_release.images.archive.platforms import parse_platform
+from jenkins_release.records.candidate import CandidateImage, FileRecord, MultiPlatformRecord, PlatformRecord
 from jenkins_release.records.receipt import ReceivedImage
 from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.archive_reader import verified_archive
 from jenkins_release.steps.candidate.opened import OpenCandidate, check_sizes, open_candidate
+from jenkins_release.steps.candidate.platform_archive import platform_archive
 from jenkins_release.steps.candidate.receipt import write_receipt
 from jenkins_release.steps.context.services import Services
 
@@ -27,76 +29,164 @@ class LoadReport:
         bytes: Bytes read from the share.
         digest: Digest of ``candidate.json``: what is tested from now on.
         receipt: Where the receipt for the sign-off is kept; None if it could not be written.
+        platforms: Short name of each image for several platforms, and the platform that was loaded.
     """
 
     ref: CandidateRef
-    images: tuple[ImageRecord, ...]
+    images: tuple[CandidateImage, ...]
     bytes: int
     digest: str
     receipt: Path | None
+    platforms: Mapping[str, str] = field(default_factory=dict)
 
 
-def load_candidate(ref: CandidateRef, services: Services) -> LoadReport:
+def load_candidate(ref: CandidateRef, services: Services, *, platform: str = "") -> LoadReport:
     """Load every image of a candidate into the daemon, without a copy on this machine's disk.
 
     A receipt is kept for this user's sign-off on this machine.
 
+    Args:
+        ref: The candidate.
+        services: Share and daemon.
+        platform: Which of several platforms to load; by default that of the daemon's machine.
+
     Raises:
-        ConfigurationError: There is no such candidate, or it holds no images.
+        ConfigurationError: There is no such candidate, it holds no images, or an image is not for the
+            platform.
         IntegrityError: An archive or a loaded image is not what was recorded; an archive that
             fails the check is not loaded.
         RemoteError: Share or daemon failed, after the retries.
     """
     opened = open_candidate(ref, services)
-    if not opened.record.images:
+    record = opened.record
+    if not record.images:
         raise ConfigurationError(
             f"candidate {ref} has no images, so there is nothing to load",
             hint="'jenkins-release candidate fetch' copies its installers",
         )
     check_sizes(opened)
-    load_images(opened, opened.record.images, services)
-    images = [_received(image, services) for image in opened.record.images]
+    parts = _parts(record.images, services, platform)
+    total = load_images(opened, record.images, services, parts)
+    images = [_received(image, parts[image.name], services) for image in record.images]
     receipt = write_receipt(opened, "load", services, images=images, daemon=services.engine.url)
-    total = sum(file.size for file in opened.record.archives())
-    return LoadReport(ref, opened.record.images, total, opened.digest, receipt)
+    several = {
+        image.name: parts[image.name].platform
+        for image in record.images
+        if isinstance(image, MultiPlatformRecord)
+    }
+    return LoadReport(ref, record.images, total, opened.digest, receipt, several)
 
 
-def _received(image: ImageRecord, services: Services) -> ReceivedImage:
+def _parts(
+    images: Sequence[CandidateImage], services: Services, platform: str = ""
+) -> dict[str, PlatformRecord]:
+    """Choose the image of one platform for each image; those for one platform are loaded on any machine."""
+    several = [image for image in images if isinstance(image, MultiPlatformRecord)]
+    if not several and not platform:
+        return {image.name: image.parts[0] for image in images}
+    wanted = parse_platform(platform or services.retry("describe the daemon", services.engine.info).platform)
+    found, missing = {}, []
+    for image in images:
+        fitting = [part for part in image.parts if parse_platform(part.platform) == wanted]
+        if not fitting and not platform and len(image.parts) == 1:
+            fitting = list(image.parts)
+        if fitting:
+            found[image.name] = fitting[0]
+        else:
+            missing.append(f"{image.reference} is for {image.platform}, not for {wanted}")
+    if missing:
+        whose = "" if platform else f", the platform of the daemon at {services.engine.url}"
+        raise ConfigurationError(
+            f"{missing[0]}{whose}",
+            hint="test on such a machine, or name another platform with --platform",
+            reasons=missing,
+        )
+    return found
+
+
+def _received(image: CandidateImage, part: PlatformRecord, services: Services) -> ReceivedImage:
     what = f"describe the image {image.reference}"
     held = services.retry(what, services.engine.inspect, image.reference)
-    return ReceivedImage(reference=image.reference, config_digest=image.config_digest, image_id=held.image_id)
+    return ReceivedImage(
+        reference=image.reference,
+        config_digest=part.config_digest,
+        image_id=held.image_id,
+        platform=part.platform if isinstance(image, MultiPlatformRecord) else None,
+    )
 
 
-def load_images(opened: OpenCandidate, images: Sequence[ImageRecord], services: Services) -> None:
+def load_images(
+    opened: OpenCandidate,
+    images: Sequence[CandidateImage],
+    services: Services,
+    parts: Mapping[str, PlatformRecord] | None = None,
+) -> int:
     """Load the archives that hold ``images`` and compare the daemon's config digests.
+
+    Args:
+        opened: The candidate.
+        images: Which of its images.
+        services: Share and daemon.
+        parts: Short name of each image to what is loaded of it; by default for the daemon's machine.
+
+    Returns:
+        The bytes that were read from the share.
 
     Raises:
         IntegrityError: As :func:`load_candidate`.
     """
+    chosen = parts or _parts(images, services)
+    total = 0
     for file in opened.record.archives():
-        if any(image.archive == file.path for image in images):
+        held = [image for image in images if image.archive == file.path]
+        if held and not _is_layout(held[0]):
             services.retry(f"load {file.path}", _load, file, opened, services)
+            total += file.size
     for image in images:
+        if _is_layout(image):
+            part = chosen[image.name]
+            services.retry(f"load {image.reference}", _load_part, image, part, opened, services)
+            total += part.config_size + part.size
+    for image in images:
+        expected = chosen[image.name].config_digest
         what = f"read the config digest of {image.reference}"
         found = services.retry(what, services.engine.config_digest, image.reference)
-        if found != image.config_digest:
+        if found != expected:
             raise IntegrityError(
-                f"image {image.reference} in the daemon: expected config digest {image.config_digest}, "
-                f"found {found}",
+                f"image {image.reference} in the daemon: expected config digest {expected}, found {found}",
                 hint="another job loads or tags the same name on this machine at the same time",
             )
+    return total
+
+
+def _is_layout(image: CandidateImage) -> bool:
+    """Whether the archive is an OCI layout, of which a new archive is made for the daemon."""
+    return isinstance(image, MultiPlatformRecord) or image.layout == "oci"
 
 
 def _load(file: FileRecord, opened: OpenCandidate, services: Services) -> None:
     with services.progress.task(f"load {file.path}", file.size) as task:
         archive = verified_archive(file, opened, services, advance=task.advance)
-        daemon = "the Docker daemon"
-        services.engine.load(
-            telling_waits(
-                archive,
-                task,
-                source=services.share.name,
-                sink=daemon,
-                last=f"{daemon} to unpack the images",
-            )
+        _send(archive, task, services)
+
+
+def _load_part(
+    image: CandidateImage, part: PlatformRecord, opened: OpenCandidate, services: Services
+) -> None:
+    shown = f"load {image.reference} for {part.platform}"
+    with services.progress.task(shown, part.config_size + part.size) as task:
+        archive = platform_archive(image, part, opened, services, task.advance)
+        _send(archive, task, services)
+
+
+def _send(archive: Iterator[bytes], task: Task, services: Services) -> None:
+    daemon = "the Docker daemon"
+    services.engine.load(
+        telling_waits(
+            archive,
+            task,
+            source=services.share.name,
+            sink=daemon,
+            last=f"{daemon} to unpack the images",
         )
+    )

@@ -120,7 +120,7 @@ class PromotionJournal:
 
     def push_claim(self, planned: PlannedImage, digest: str) -> dict[str, Any]:
         """Return what the promotion attestation says of who pushed an image; null if nobody noted it."""
-        entry = push_of(self._entries, planned.repository, digest, planned.config_digest)
+        entry = push_of(self._entries, planned.repository, digest, planned.identity)
         return {
             "pushedOn": entry.at.isoformat() if entry else None,
             "pushedByRun": entry.run.id if entry else None,
@@ -174,5 +174,9 @@ class PromotionJournal:
 
 def _image(planned: PlannedImage, digest: str | None) -> JournalImage:
     return JournalImage(
-        name=planned.name, repository=planned.repository, config_digest=planned.config_digest, digest=digest
+        name=planned.name,
+        repository=planned.repository,
+        config_digest=planned.config_digest,
+        index_digest=planned.index_digest,
+        digest=digest,
     )

@@ -43,11 +43,11 @@ def _daemon(services: Services, seen: list[EngineInfo]) -> Found:
     info = services.engine.info()
     seen.append(info)
     said = f"Docker {info.version} at {services.engine.url}, {info.platform}, image store {info.store}"
-    wanted = services.configuration.export.platform
-    if info.platform.split("/")[:2] == wanted.split("/")[:2]:
+    wanted = services.configuration.export.all_platforms
+    if any(info.platform.split("/")[:2] == each.split("/")[:2] for each in wanted):
         return Found(said)
     return Found(
-        f"{said}; the images are for {wanted}",
+        f"{said}; the images are for {', '.join(wanted)}",
         "containers of the product do not run there: use a daemon of this platform, if they are to",
     )
 

@@ -291,7 +291,9 @@ def _held(image: ReleasedImage, services: Services) -> StoredImage | None:
     except RepositoryNotFound:
         return None
     stored = found.get(image.digest)
-    return stored if stored is not None and stored.config_digest == image.config_digest else None
+    if stored is None or image.config_digest not in {None, stored.config_digest}:
+        return None
+    return stored
 
 
 def _current(image: WithdrawnImage, tag: str, services: Services) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.names import check_identifier
-from jenkins_release.records.candidate import Candidate, ImageRecord
+from jenkins_release.records.candidate import Candidate, ImageRecord, MultiPlatformRecord, alone
 from jenkins_release.rules.release.comparison import (
     compare_findings,
     compare_installers,
@@ -103,22 +103,32 @@ def _side(opened: OpenCandidate) -> ComparedCandidate:
 
 
 def _images(old: OpenCandidate, new: OpenCandidate, services: Services) -> tuple[ImageComparison, ...]:
-    before, now = ({image.name: image for image in opened.record.images} for opened in (old, new))
+    before, now = (_parts(opened.record) for opened in (old, new))
     return tuple(
-        _image(name, (before.get(name), now.get(name)), (old, new), services)
-        for name in sorted(before.keys() | now.keys())
+        _image(shown, (before.get(shown), now.get(shown)), (old, new), services)
+        for shown in sorted(before.keys() | now.keys())
     )
 
 
+def _parts(record: Candidate) -> dict[str, ImageRecord]:
+    """Return the image of each platform by what it is called."""
+    return {
+        f"{image.name} for {part.platform}" if isinstance(image, MultiPlatformRecord) else image.name: part
+        for image in record.images
+        for part in alone(image)
+    }
+
+
 def _image(
-    name: str,
+    shown: str,
     images: tuple[ImageRecord | None, ImageRecord | None],
     opened: tuple[OpenCandidate, OpenCandidate],
     services: Services,
 ) -> ImageComparison:
     before, now = images
     if before is None or now is None:
-        return ImageComparison(name, before, now)
+        return ImageComparison(shown, before, now)
+    name = now.name
     layers = compare_layers(before, now)
     findings = compare_findings(
         *(
@@ -132,11 +142,11 @@ def _image(
     )
     if before.config_digest == now.config_digest:
         # The same image: SBOMs could only differ in how it was scanned.
-        return ImageComparison(name, before, now, layers, findings=findings)
+        return ImageComparison(shown, before, now, layers, findings=findings)
     sides = zip(images, opened, strict=True)
     settings = compare_settings(
         *(
-            services.retry(f"read the config of {name}", read_config, image, each, services)
+            services.retry(f"read the config of {shown}", read_config, image, each, services)
             for image, each in sides
             if image is not None
         )
@@ -144,7 +154,7 @@ def _image(
     missing = [str(each.ref) for each in opened if not _formats(each.record, name)]
     if missing:
         why = f"no SBOM in {' and '.join(missing)}: packages unknown"
-        return ImageComparison(name, before, now, layers, settings, None, why, findings)
+        return ImageComparison(shown, before, now, layers, settings, None, why, findings)
     formats, note = formats_to_compare(*(_formats(each.record, name) for each in opened))
     packages = compare_packages(
         *(
@@ -157,7 +167,7 @@ def _image(
         )
     )
     notes = (note,) if note else ()
-    return ImageComparison(name, before, now, layers, settings, packages, "", findings, notes)
+    return ImageComparison(shown, before, now, layers, settings, packages, "", findings, notes)
 
 
 def _formats(record: Candidate, image: str) -> Sequence[str]:

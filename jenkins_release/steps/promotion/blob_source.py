@@ -11,7 +11,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.stream import read_ahead
 from jenkins_release.base.waits import check
 from jenkins_release.images.gzip_blocks import BLOCKS, BlockGzip
-from jenkins_release.records.candidate import ImageRecord, LayerRecord
+from jenkins_release.records.candidate import CandidateImage, LayerRecord, MultiPlatformRecord
 from jenkins_release.registry.protocol import BlobPart
 from jenkins_release.share.protocol import AHEAD
 from jenkins_release.steps.candidate.archive_reader import ALTERED
@@ -23,43 +23,51 @@ _LEAST_AHEAD = 4
 
 @dataclass(frozen=True)
 class BlobContent:
-    """A layer or config to send, and its place in an archive.
+    """A layer or another part of an image to send, and its place in an archive.
 
     Attributes:
         archive: Path of the archive.
-        layer: The layer; None for a config.
+        what: What it is, for messages.
         offset: Bytes before it in the archive.
         size: Its size in the archive, in bytes.
         digest: Expected digest of its bytes in the archive.
         blob: Digest of the blob that a registry stores for it; empty if not known yet.
         blob_size: Size of that blob in bytes; 0 if not known yet.
+        plain: Whether it has to be compressed before it is sent.
     """
 
     archive: str
-    layer: LayerRecord | None
+    what: str
     offset: int
     size: int
     digest: str
     blob: str
     blob_size: int
-
-    @property
-    def plain(self) -> bool:
-        """Whether it has to be compressed before it is sent."""
-        return self.layer is not None and self.layer.compression == "none"
+    plain: bool = False
 
 
-def layer_content(image: ImageRecord, layer: LayerRecord) -> BlobContent:
+def contents_of(image: CandidateImage) -> Iterator[BlobContent]:
+    """Yield everything that a registry must hold before it takes the manifests of an image."""
+    for part in image.parts:
+        yield _as_stored(image, "config", part.config_digest, part.config_offset, part.config_size)
+        for layer in part.layers:
+            yield layer_content(image, layer)
+    if isinstance(image, MultiPlatformRecord):
+        for attestation in image.attestations:
+            for blob in attestation.blobs:
+                yield _as_stored(image, "attestation", blob.digest, blob.offset, blob.size)
+
+
+def layer_content(image: CandidateImage, layer: LayerRecord) -> BlobContent:
     """Return a layer of an image as content to send."""
-    blob = layer.blob
-    known = ("", 0) if blob is None else (blob.digest, blob.size)
-    return BlobContent(image.archive, layer, layer.offset, layer.size, layer.digest, *known)
+    if image.fixed_digest or layer.compression != "none":
+        return _as_stored(image, "layer", layer.digest, layer.offset, layer.size)
+    known = ("", 0) if layer.gzip is None else (layer.gzip.digest, layer.gzip.size)
+    return BlobContent(image.archive, "layer", layer.offset, layer.size, layer.digest, *known, plain=True)
 
 
-def config_content(image: ImageRecord) -> BlobContent:
-    """Return the config of an image as content to send."""
-    digest, size = image.config_digest, image.config_size
-    return BlobContent(image.archive, None, image.config_offset, size, digest, digest, size)
+def _as_stored(image: CandidateImage, what: str, digest: str, offset: int, size: int) -> BlobContent:
+    return BlobContent(image.archive, what, offset, size, digest, digest, size)
 
 
 class BlobSource:
@@ -188,6 +196,5 @@ class BlobSource:
     @property
     def _where(self) -> str:
         content = self._content
-        what = "the config" if content.layer is None else "the layer"
         place = self._services.candidates.shown(self._opened.ref, content.archive)
-        return f"{place}: {what} of {content.size} bytes at byte {content.offset}"
+        return f"{place}: the {content.what} of {content.size} bytes at byte {content.offset}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.candidate import CandidateImage
 from jenkins_release.registry.protocol import Repository
 from jenkins_release.steps.context.services import Services
 
@@ -21,7 +21,7 @@ class ImagePush:
         tag: The candidate's tag.
     """
 
-    record: ImageRecord
+    record: CandidateImage
     repository: Repository
     tag: str
 
@@ -31,13 +31,13 @@ class ImagePush:
         return f"{self.repository.uri}:{self.tag}"
 
 
-def pushes_directly(images: Sequence[ImageRecord], services: Services) -> bool:
+def pushes_directly(images: Sequence[CandidateImage], services: Services) -> bool:
     """Whether images go from the share to the registry without Docker.
 
     Docker compresses layers itself, so it cannot push a manifest that was fixed at the export.
     """
     engine = services.configuration.promote.engine
-    return engine == "registry" or any(image.manifest is not None for image in images)
+    return engine == "registry" or any(image.fixed_digest for image in images)
 
 
 class ImagePusher(Protocol):

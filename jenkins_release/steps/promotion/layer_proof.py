@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images import layer_proof
 from jenkins_release.oci.manifests import Descriptor
 from jenkins_release.records.attestation import PROMOTION
-from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.candidate import CandidateImage, MultiPlatformRecord
 from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.steps.candidate.authority import release_refusals
 from jenkins_release.steps.candidate.opened import OpenCandidate
@@ -44,7 +45,7 @@ def _images(value: object) -> Iterator[dict[str, object]]:
 
 def prove_layers(
     stored: StoredImage,
-    record: ImageRecord,
+    record: CandidateImage,
     promoted: Promoted,
     services: Services,
 ) -> None:
@@ -63,9 +64,14 @@ def prove_layers(
         IntegrityError: A layer differs.
         RemoteError: The registry failed, after the retries.
     """
-    if record.manifest is not None or (stored.repository, stored.digest) in promoted:
-        return  # its fixed manifest was compared as a whole
+    if isinstance(record, MultiPlatformRecord) or record.manifest is not None:
+        return  # its fixed manifest or index was compared as a whole
+    if (stored.repository, stored.digest) in promoted:
+        return
     what = f"{stored.repository}@{stored.digest}"
+    content = stored.content
+    if content is None:
+        raise IntegrityError(f"{what} is not an image for {record.platform} only", hint=_HINT)
 
     def read(blob: Descriptor) -> Iterator[bytes]:
         with services.progress.task(f"check {blob.digest}", blob.size) as task:
@@ -74,7 +80,7 @@ def prove_layers(
                 yield piece
 
     def prove() -> None:
-        layer_proof.prove_layers(stored.content, read, what, known=record.known_layers(), hint=_HINT)
+        layer_proof.prove_layers(content, read, what, known=record.known_layers(), hint=_HINT)
 
     services.retry(f"check the layers of {what}", prove)
 

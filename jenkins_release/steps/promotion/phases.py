@@ -10,8 +10,8 @@ from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.records.scan import Scan
 from jenkins_release.registry.protocol import Repository, RepositoryNotFound, TagConflict
-from jenkins_release.rules.gate.clearance import Clearance, ProvenImage, difference, is_image
-from jenkins_release.rules.gate.conditions import Facts
+from jenkins_release.rules.gate.clearance import Clearance, ProvenImage, described, difference, is_image
+from jenkins_release.rules.gate.conditions import Facts, scanned
 from jenkins_release.share.protocol import Lease
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.candidate.promotion_journal import PromotionJournal
@@ -96,7 +96,7 @@ def _push(push: ImagePush, pusher: ImagePusher, promoted: Promoted, services: Se
     finally:
         pusher.clean(push)
     stored = proven.stored
-    _log.info("%s@%s names config %s: proven", push.repository.uri, stored.digest, stored.config_digest)
+    _log.info("%s: %s is proven", push.repository.uri, described(stored))
     return proven
 
 
@@ -125,7 +125,7 @@ def _proven(push: ImagePush, digest: str, services: Services) -> ProvenImage:
             f"{repository.uri}@{digest}: {difference(stored, record)}",
             hint="the registry does not hold what QA validated; no release tag was set",
         )
-    missing = services.registry.missing_layers(repository.name, stored.layers)
+    missing = services.registry.missing_layers(repository.name, stored.blobs)
     if missing:
         raise IntegrityError(
             f"{repository.uri}@{digest}: {len(missing)} of its layers are missing: {sorted(missing)[0]}",
@@ -146,15 +146,20 @@ def with_scans(facts: Facts, proven: dict[str, ProvenImage], services: Services)
     policy = replace(
         services.retry_policy, attempts=None, deadline_s=wait, max_wait_s=15.0, setting="ecr.scan_wait_s"
     )
+    wanted = {
+        name: (image.stored.repository, digest)
+        for image in proven.values()
+        for name, digest in scanned(image.record, image.stored.digest).items()
+    }
     found: dict[str, Scan] = {}
 
     def look() -> None:
-        for name, image in proven.items():
+        for name, (repository, digest) in wanted.items():
             if name not in found or found[name].coming:
-                found[name] = services.registry.scan(image.stored.repository, image.stored.digest)
+                found[name] = services.registry.scan(repository, digest)
         bad = services.policy.scan
         missing = [
-            proven[name].stored.repository
+            wanted[name][0]
             for name, scan in found.items()
             if scan.coming and not any(scan.findings.get(severity) for severity in bad)
         ]

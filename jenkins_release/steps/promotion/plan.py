@@ -10,10 +10,11 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.tags import fill, may_pin, registry_tags, released_versions
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.notify.protocol import Delivery
-from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.candidate import CandidateImage, MultiPlatformRecord
+from jenkins_release.records.identity import identity_of
 from jenkins_release.records.plan import ImageState, Plan, PlannedImage, TagNow
 from jenkins_release.records.registry_image import StoredImage
-from jenkins_release.rules.gate.clearance import is_image
+from jenkins_release.rules.gate.clearance import described, is_image
 from jenkins_release.rules.gate.conditions import Facts
 from jenkins_release.rules.gate.decision import Decision
 from jenkins_release.rules.gate.policy import policy_digest
@@ -121,7 +122,7 @@ def _pins(plan: Plan, tags: Sequence[str], services: Services) -> tuple[str, ...
         if not image.repository_exists:
             continue
         stored = services.retry(f"read {image.repository}", services.registry.images, image.repository, tags)
-        found |= {tag for tag, each in stored.items() if each.config_digest == image.config_digest}
+        found |= {tag for tag, each in stored.items() if image.is_named_by(_tag_now(tag, False, each))}
     return tuple(sorted(found))
 
 
@@ -192,7 +193,7 @@ def candidate_tag(opened: OpenCandidate) -> str:
 
 
 def _planned(
-    image: ImageRecord,
+    image: CandidateImage,
     opened: OpenCandidate,
     tags: dict[str, bool],
     held: Held,
@@ -214,9 +215,8 @@ def _planned(
             continue
         if not moving:
             occupied.append(
-                f"tag {tag} in {name} names {found.digest} with config {found.config_digest}, "
-                f"the candidate's image {image.name} has config {image.config_digest}"
-                + (f" and the manifest {image.manifest.digest}" if image.manifest is not None else "")
+                f"tag {tag} in {name} names {described(found)}, the candidate's image {image.name} has "
+                + _identified(image)
             )
         elif repository is not None and not repository.can_allow_moving(tag):
             obstacles.append(
@@ -234,7 +234,7 @@ def _planned(
     state: ImageState = "released" if released else "pushed" if right else "absent"
     return PlannedImage(
         name=image.name,
-        config_digest=image.config_digest,
+        **identity_of(image),
         repository=name,
         repository_exists=repository is not None,
         candidate_tag=temporary,
@@ -244,6 +244,13 @@ def _planned(
         tags=tuple(_tag_now(tag, moving, stored.get(tag)) for tag, moving in tags.items()),
         push_bytes=0 if right else image.size,
     )
+
+
+def _identified(image: CandidateImage) -> str:
+    if isinstance(image, MultiPlatformRecord):
+        return f"the index {image.index.digest}"
+    fixed = f" and the manifest {image.fixed_digest}" if image.fixed_digest else ""
+    return f"config {image.config_digest}{fixed}"
 
 
 def _managed(services: Services) -> bool:
@@ -257,7 +264,7 @@ def _tag_now(tag: str, moving: bool, found: StoredImage | None) -> TagNow:
     return TagNow(tag=tag, moving=moving, digest=found.digest, config_digest=found.config_digest)
 
 
-def _repository_name(image: ImageRecord, services: Services) -> str:
+def _repository_name(image: CandidateImage, services: Services) -> str:
     for section in services.configuration.images:
         if section.name == image.name:
             return section.repository

@@ -8,8 +8,8 @@ that died, run it again: each phase first looks at what is done already.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from jenkins_release.base.errors import ConfigurationError, RemoteError
@@ -65,9 +65,11 @@ class PromotedImage:
         name: Short name.
         repository: Repository.
         digest: Manifest digest that customers pull.
-        config_digest: Digest of the config, which identifies the image that QA validated.
+        config_digest: Digest of the config, which identifies the image that QA validated; empty for several
+            platforms, where ``digest`` identifies it.
         tags: Release tags that name it.
         pushed: Whether this run pushed it.
+        config_digests: Digest of the config for each of several platforms; empty for one.
     """
 
     name: str
@@ -76,6 +78,13 @@ class PromotedImage:
     config_digest: str
     tags: tuple[str, ...]
     pushed: bool
+    config_digests: Mapping[str, str] = field(default_factory=dict)
+
+    def identity_claim(self) -> dict[str, Any]:
+        """Return what identifies the image, as fields for a record or a result."""
+        if self.config_digest:
+            return {"configDigest": self.config_digest}
+        return {"indexDigest": self.digest, "configDigests": dict(self.config_digests)}
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,7 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
     recorded = recorded_promotion(opened, plan)
     if recorded:
         decision = opened.decision(facts=facts, plan=plan)
-        images = tuple(_promoted(planned, str(planned.digest)) for planned in plan.images)
+        images = tuple(_promoted(planned, str(planned.digest), opened) for planned in plan.images)
         seconds = time.monotonic() - begin
         attachment = attach_after_promotion(opened, signer, services)
         return PromotionReport(plan, images, decision, False, recorded, seconds, opened.head, attachment)
@@ -178,7 +187,9 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         changed |= remove_candidate_tags(now, lease, services)
         _require_released(cleared, opened, services)
         journal.tagged()
-        images = tuple(_promoted(planned, proven[planned.name].stored.digest) for planned in plan.images)
+        images = tuple(
+            _promoted(planned, proven[planned.name].stored.digest, opened) for planned in plan.images
+        )
         attestation = promotion_attestation(opened)
         if attestation is None:
             changed = True
@@ -227,7 +238,7 @@ def _claim(
         {
             "name": image.name,
             "repository": image.repository,
-            "configDigest": image.config_digest,
+            **image.identity_claim(),
             "digest": image.digest,
             "tags": list(image.tags),
             **journal.push_claim(planned, image.digest),
@@ -271,7 +282,16 @@ def _require_released(cleared: Clearance, opened: OpenCandidate, services: Servi
     services.retry(f"see the release tags of {opened.ref}", attempt)
 
 
-def _promoted(planned: PlannedImage, digest: str) -> PromotedImage:
+def _promoted(planned: PlannedImage, digest: str, opened: OpenCandidate) -> PromotedImage:
     tags = tuple(now.tag for now in planned.tags)
     pushed = planned.state == "absent"
-    return PromotedImage(planned.name, planned.repository, digest, planned.config_digest, tags, pushed)
+    record = next(image for image in opened.record.images if image.name == planned.name)
+    return PromotedImage(
+        name=planned.name,
+        repository=planned.repository,
+        digest=digest,
+        config_digest=planned.config_digest or "",
+        tags=tags,
+        pushed=pushed,
+        config_digests={} if planned.config_digest else record.config_digests,
+    )

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 from jenkins_release.base.parallel import map_parallel
 from jenkins_release.oci.manifests import Descriptor, RawManifest, build_manifest
+from jenkins_release.records.candidate import MultiPlatformRecord, StoredBlob
 from jenkins_release.registry.protocol import LayersNotFound
+from jenkins_release.steps.candidate.archive_reader import read_stored
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.blob_jobs import BlobSender, Job
-from jenkins_release.steps.promotion.blob_source import BlobContent, config_content, layer_content
+from jenkins_release.steps.promotion.blob_source import BlobContent, contents_of, layer_content
 from jenkins_release.steps.promotion.image_push import ImagePush
 from jenkins_release.steps.promotion.missing_blobs import MissingBlobs
 
@@ -60,8 +62,9 @@ class DirectPusher:
             IntegrityError: The registry names another digest.
             RemoteError: The registry failed.
         """
-        manifest, name = self._manifest(push), push.repository.name
+        name = push.repository.name
         try:
+            manifest = self._manifest(push)
             return self._services.blobs.put_manifest(name, push.tag, manifest.media_type, manifest.data)
         except LayersNotFound as error:
             if name in self._again:
@@ -86,8 +89,7 @@ class DirectPusher:
         """Return each content that has to be sent, once, with its repositories; the largest first."""
         wanted: dict[tuple[str, str], tuple[BlobContent, list[str]]] = {}
         for push in pushes:
-            contents = [layer_content(push.record, layer) for layer in push.record.layers]
-            for content in [config_content(push.record), *contents]:
+            for content in contents_of(push.record):
                 _, repositories = wanted.setdefault((content.digest, content.blob), (content, []))
                 if push.repository.name not in repositories:
                     repositories.append(push.repository.name)
@@ -104,8 +106,24 @@ class DirectPusher:
                 jobs.append(Job(content, tuple(lacking)))
         return sorted(jobs, key=lambda job: -job.content.size)
 
+    def _index(self, image: MultiPlatformRecord, repository: str) -> RawManifest:
+        """Put what an index lists, which a registry wants before the index, and return the index."""
+
+        def put(blob: StoredBlob) -> None:
+            data = read_stored(image.archive, blob, self._opened, self._services)
+            what = f"put {blob.digest} into {repository}"
+            self._services.retry(
+                what, self._services.blobs.put_manifest, repository, blob.digest, blob.media_type, data
+            )
+
+        map_parallel(put, image.manifests, workers=self._services.configuration.promote.workers)
+        data = read_stored(image.archive, image.index, self._opened, self._services)
+        return RawManifest(image.index.digest, image.index.media_type, data)
+
     def _manifest(self, push: ImagePush) -> RawManifest:
         image = push.record
+        if isinstance(image, MultiPlatformRecord):
+            return self._index(image, push.repository.name)
         if image.manifest is not None:
             fixed = image.manifest
             return RawManifest(fixed.digest, fixed.media_type, fixed.data.encode())

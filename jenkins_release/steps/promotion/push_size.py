@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.candidate import CandidateImage
 from jenkins_release.records.plan import PlannedImage
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.promotion.blob_source import config_content, layer_content
+from jenkins_release.steps.promotion.blob_source import contents_of
 from jenkins_release.steps.promotion.image_push import pushes_directly
 from jenkins_release.steps.promotion.missing_blobs import MissingBlobs
 
 
 def count_push_bytes(
-    images: Sequence[PlannedImage], records: Sequence[ImageRecord], services: Services
+    images: Sequence[PlannedImage], records: Sequence[CandidateImage], services: Services
 ) -> tuple[PlannedImage, ...]:
     """Return the images with the number of bytes that will be sent for each.
 
@@ -41,7 +41,7 @@ def count_push_bytes(
     sent: set[str] = set()
     several = len(images) > 1
     for image in absent:
-        unknown = sum(layer.size for layer in by_name[image.name].layers if layer.blob is None)
+        unknown = sum(content.size for content in contents_of(by_name[image.name]) if not content.blob)
         total = unknown
         for digest, size in known[image.name].items():
             if not missing.lacks(image.repository, digest) or missing.lender(image.repository, digest):
@@ -55,7 +55,6 @@ def count_push_bytes(
     return tuple(counted.get(image.name, image) for image in images)
 
 
-def _known(record: ImageRecord) -> dict[str, int]:
+def _known(record: CandidateImage) -> dict[str, int]:
     """Return the blobs of an image whose digests are known, as a map of digest to size in bytes."""
-    contents = [config_content(record), *(layer_content(record, layer) for layer in record.layers)]
-    return {content.blob: content.blob_size for content in contents if content.blob}
+    return {content.blob: content.blob_size for content in contents_of(record) if content.blob}

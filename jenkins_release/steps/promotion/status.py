@@ -82,7 +82,7 @@ def _is_withdrawn(opened: OpenCandidate, plan: Plan) -> bool:
 def _state(plan: Plan, attestation: str) -> PromotionState:
     if plan.done:
         return "recorded" if attestation else "released"
-    if any(now.config_digest == i.config_digest for i in plan.images for now in i.tags if not now.moving):
+    if any(image.is_named_by(now) for image in plan.images for now in image.tags if not now.moving):
         return "tagging"
     present = [image for image in plan.images if image.state != "absent"]
     if not present:

@@ -31,6 +31,7 @@ from jenkins_release.images.archive import ArchiveReader
 from jenkins_release.images.decompression import unpacked
 from jenkins_release.images.layer_proof import prove_layers
 from jenkins_release.records.bundle import MAX_BUNDLE_BYTES, Bundle, read_bundle
+from jenkins_release.records.candidate import MultiPlatformRecord
 from jenkins_release.registry.protocol import RegistryLogin
 from jenkins_release.rules.gate.attested_release import AttestedRelease
 from jenkins_release.rules.gate.authority import Authority
@@ -39,8 +40,10 @@ from jenkins_release.rules.release.matching import (
     Match,
     match_archive,
     match_file,
+    match_listed,
     match_local,
     match_stored,
+    part_of,
     promoted_image,
 )
 from jenkins_release.steps.context.trust_root import authorities
@@ -273,9 +276,11 @@ class _Verification:
         return match_local(release, name, digest, diff_ids)
 
     def _archive(self, release: AttestedRelease, path: Path) -> Match:
-        platforms = {image.platform for image in release.record.images}
+        platforms = {part.platform for image in release.record.images for part in image.parts}
+        several = any(isinstance(image, MultiPlatformRecord) for image in release.record.images)
+        platform = platforms.pop() if len(platforms) == 1 else None
         try:
-            with ArchiveReader(platforms.pop() if len(platforms) == 1 else None) as reader:
+            with ArchiveReader(platform, every=several) as reader:
                 for chunk in unpacked(self._read(path)):
                     reader.feed(chunk)
                 index = reader.finish()
@@ -321,18 +326,22 @@ def _read_stored(
     own = promoted or next(iter(release.promoted.images if release.promoted else ()), None)
     tag = reference.tag or (own.tags[0] if own and own.tags else release.record.version)
     manifest = registry.manifest(repository, reference.digest or tag)
+    target = (reference.host, repository)
+    listed = match_listed(release, name, target, manifest.digest)
+    if listed is not None:
+        return listed
+    images = release.record.images
     platform = next(
-        (image.platform for image in release.record.images if promoted and image.name == promoted.name),
-        release.record.images[0].platform if release.record.images else "linux/amd64",
+        (image.parts[0].platform for image in images if promoted and image.name == promoted.name),
+        images[0].parts[0].platform if images else "linux/amd64",
     )
     content = registry.content(repository, manifest, platform)
-    image = next((x for x in release.record.images if x.config_digest == content.config_digest), None)
-    if image is not None and (image.manifest is None or image.manifest.digest != manifest.digest):
+    image, part = part_of(release.record, content.config_digest)
+    if image is not None and part is not None and image.fixed_digest != manifest.digest:
         # The candidate did not fix this manifest, so the bytes of its layers have to prove it.
         prove_layers(
-            content, lambda blob: registry.blob(repository, blob.digest), name, known=image.known_layers()
+            content, lambda blob: registry.blob(repository, blob.digest), name, known=part.known_layers()
         )
-    target = (reference.host, repository)
     return match_stored(release, name, target, manifest.digest, content.config_digest, len(content.layers))
 
 

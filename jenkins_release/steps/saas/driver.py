@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -40,6 +40,8 @@ class Driver(Protocol):
     """Whether anything was changed through this driver."""
     guard: Callable[[], None]
     """Called before each change; raises if the stack's lease was lost."""
+    listed: Mapping[str, frozenset[str]]
+    """Digest of each released index to the manifests that it lists: a task may name the one that it runs."""
     instances: tuple[InstanceResult, ...]
     """How the last command ended, instance by instance; none for ECS."""
 

@@ -44,6 +44,7 @@ class EcsStack:
     def __init__(self, services: Services, watcher: StackWatcher) -> None:
         self.touched = False
         self.guard: Callable[[], None] = lambda: None
+        self.listed: Mapping[str, frozenset[str]] = {}
         self._services = services
         self._watcher = watcher
         self._section = services.configuration.saas
@@ -240,7 +241,7 @@ class EcsStack:
         for task in tasks:
             for container, digest in part.images.items():
                 found = task_digests(task.digests, task.images).get(container)
-                if found != digest:
+                if found != digest and found not in self.listed.get(digest, ()):
                     raise IntegrityError(
                         f"the container {container} of {part.name} runs {found or 'an unknown image'}, "
                         f"expected {digest}",

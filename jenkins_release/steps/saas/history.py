@@ -19,6 +19,7 @@ from jenkins_release.base.errors import (
     RemoteError,
 )
 from jenkins_release.records.attestation import KINDS, PROMOTION, PUBLICATION, REFRESH, WITHDRAWAL
+from jenkins_release.records.candidate import MultiPlatformRecord
 from jenkins_release.records.refresh import RefreshRecord, StackState
 from jenkins_release.records.release import Promotion
 from jenkins_release.rules.gate.ledger import Recorded
@@ -82,6 +83,16 @@ class StackKnowledge:
         names = [each.release for each in self.released if each.release in found]
         release = recorded if recorded in found else names[-1] if names else ""
         return state.model_copy(update={"release": release})
+
+    @property
+    def listed(self) -> dict[str, frozenset[str]]:
+        """Digest of each released index to the manifests of its platforms: ECS may report those of a task."""
+        return {
+            image.index.digest: frozenset(part.manifest.digest for part in image.platforms)
+            for opened in self.opened.values()
+            for image in opened.record.images
+            if isinstance(image, MultiPlatformRecord)
+        }
 
     def why_unproven(self, release: str) -> str:
         """Return why a release cannot be proven to be in force; empty if it can.

@@ -104,6 +104,7 @@ def _knowledge(target: Released, because: str, services: Services) -> StackKnowl
 def _move(
     target: Released, driver: Driver, knowledge: StackKnowledge, services: Services, *, dry_run: bool
 ) -> Move:
+    driver.listed = knowledge.listed
     driver.require_alone(knowledge.history.unsettled)
     observed = driver.observe()
     if observed.parts:

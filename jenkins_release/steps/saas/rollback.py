@@ -104,6 +104,7 @@ def _move(knowledge: StackKnowledge, driver: Driver, services: Services) -> tupl
                 hint="refresh the stack to a release that is in force: saas refresh VERSION",
             )
     _require_proven(after.release, knowledge)
+    driver.listed = knowledge.listed
     driver.require_alone(history.unsettled)
     driver.check(after)
     return last, Move("rollback", last.record.release, _left(knowledge, driver, services), after)

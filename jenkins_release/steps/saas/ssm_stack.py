@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -49,6 +49,7 @@ class SsmStack:
     def __init__(self, services: Services, watcher: StackWatcher) -> None:
         self.touched = False
         self.guard: Callable[[], None] = lambda: None
+        self.listed: Mapping[str, frozenset[str]] = {}
         self.instances: tuple[InstanceResult, ...] = ()
         self._unsure = False  # whether we may have sent a command that SSM does not list yet
         self._services = services

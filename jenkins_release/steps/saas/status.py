@@ -107,11 +107,15 @@ def _services(knowledge: StackKnowledge, services: Services) -> tuple[PartStatus
     ecs, sections = services.ecs, services.configuration.saas.services
     found = services.retry("describe the services", ecs.services, [each.name for each in sections])
     starts = {part.name: part.images for part in state.parts}
+    released = {part: index for index, parts in knowledge.listed.items() for part in parts}
     parts = []
     for section in sections:
         definition, service = state.definitions[section.name], found[section.name]
         tasks = services.retry(f"read the tasks of {section.name}", ecs.tasks, section.name)
-        running = [task_digests(task.digests, task.images) for task in tasks]
+        running = [
+            {name: released.get(digest, digest) for name, digest in task_digests(t.digests, t.images).items()}
+            for t in tasks
+        ]
         recorded = knowledge.history.state.release
         parts.append(
             PartStatus(

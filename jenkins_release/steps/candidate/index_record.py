@@ -1,0 +1,69 @@
+"""The record of an image for several platforms, from what an archive holds."""
+
+from __future__ import annotations
+
+from jenkins_release.records.archive_index import ArchivedBlob, ArchivedImage, ArchivedIndex
+from jenkins_release.records.candidate import (
+    BuildAttestation,
+    LayerRecord,
+    ListedPlatform,
+    MultiPlatformRecord,
+    StoredBlob,
+)
+
+
+def index_record(name: str, reference: str, archive: str, found: ArchivedIndex) -> MultiPlatformRecord:
+    """Return the record of an image.
+
+    Args:
+        name: Its short name.
+        reference: Its name and tag.
+        archive: Path of the archive.
+        found: What the archive holds.
+    """
+    return MultiPlatformRecord(
+        name=name,
+        reference=reference,
+        archive=archive,
+        index=_stored(found.index),
+        platforms=tuple(_platform(image) for image in found.images),
+        attestations=tuple(
+            BuildAttestation(
+                of=each.of,
+                manifest=_stored(each.manifest),
+                blobs=tuple(_stored(blob) for blob in each.blobs),
+                predicates=each.predicates,
+            )
+            for each in found.attestations
+        ),
+    )
+
+
+def layer_records(image: ArchivedImage) -> tuple[LayerRecord, ...]:
+    """Return the records of the layers of an image that a registry stores as they are."""
+    return tuple(
+        LayerRecord(
+            diff_id=layer.diff_id,
+            digest=layer.digest,
+            offset=layer.offset,
+            size=layer.size,
+            compression=layer.compression,
+        )
+        for layer in image.layers
+    )
+
+
+def _platform(image: ArchivedImage) -> ListedPlatform:
+    assert image.manifest is not None  # the archive was read to be kept as it is
+    return ListedPlatform(
+        platform=image.platform,
+        config_digest=image.config_digest,
+        config_offset=image.config_offset,
+        config_size=image.config_size,
+        layers=layer_records(image),
+        manifest=_stored(image.manifest),
+    )
+
+
+def _stored(blob: ArchivedBlob) -> StoredBlob:
+    return StoredBlob(digest=blob.digest, offset=blob.offset, size=blob.size, media_type=blob.media_type)

@@ -1,0 +1,422 @@
+"""An image for several platforms, from the archive that the build wrote to what customers pull."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jenkins_release.images import DockerEngine
+from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.sandbox.ecr.state import ScanOrder
+from jenkins_release.sandbox.process import find_program
+from jenkins_release.sandbox.sample_layout import PLATFORMS, write_layout
+from tests.fixtures.command import fails
+from tests.fixtures.damage import flip
+from tests.fixtures.release import Product
+from tests.fixtures.setup_zip import write_templates
+from tests.promotion.test_direct import _login, uploaded
+
+BASE, OWN = 3 << 20, 2 << 20
+
+
+@pytest.fixture
+def image_names() -> tuple[str, ...]:
+    """The image that is built for several platforms."""
+    return ("rms",)
+
+
+def build(product: Product, version: str = "8.1.0", number: str = "42", **options: Any) -> Path:
+    """Let the build write the image's archive."""
+    file = product.folder / "out" / "rms.tar"
+    file.parent.mkdir(exist_ok=True)
+    write_layout(file, "rms", version, number, **{"base_size": BASE, "own_size": OWN, **options})
+    return file
+
+
+@pytest.fixture
+def built(product: Product) -> Product:
+    """SkyDRM, whose image the build wrote to an OCI layout."""
+    build(product)
+    product.edit('name = "rms"\n', 'name = "rms"\narchive = "out/rms.tar"\n')
+    product.append(f"\n[export]\nplatforms = {json.dumps(PLATFORMS)}\n")
+    return product
+
+
+@pytest.fixture
+def signed(built: Product) -> Product:
+    """Its candidate, signed off."""
+    built.export()
+    built.sign_off()
+    return built
+
+
+@pytest.fixture
+def released(signed: Product) -> Product:
+    """Its release."""
+    signed.ok("promote", "run", "8.1.0/42")
+    return signed
+
+
+def image_of(product: Product, ident: str = "8.1.0/42") -> dict[str, Any]:
+    (found,) = json.loads((product.candidate(ident) / "candidate.json").read_text())["images"]
+    return dict(found)
+
+
+def manifests_of(image: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each["manifest"] for each in (*image["platforms"], *image["attestations"])]
+
+
+def held(product: Product) -> dict[str, bytes]:
+    """Return digest to manifest of everything in the repository."""
+    repository = f"{product.prefix}/rms"
+    client = product.client()
+    ids = [
+        {"imageDigest": each["imageDigest"]}
+        for each in client.describe_images(repositoryName=repository)["imageDetails"]
+    ]
+    if not ids:
+        return {}
+    answer = client.batch_get_image(repositoryName=repository, imageIds=ids)
+    return {each["imageId"]["imageDigest"]: each["imageManifest"].encode() for each in answer["images"]}
+
+
+def uri(product: Product) -> str:
+    return f"{product.sandbox.ecr.host}/{product.prefix}/rms"
+
+
+class TestExport:
+    def test_the_archive_is_carried_byte_for_byte(self, built: Product):
+        """The candidate says what is where, and every digest of it leads to the bytes."""
+        exported = built.export()
+        image = image_of(built)
+        data = (built.candidate() / image["archive"]).read_bytes()
+        assert data == (built.folder / "out" / "rms.tar").read_bytes()
+        assert exported["images"][0]["indexDigest"] == image["index"]["digest"]
+        assert [each["platform"] for each in exported["images"][0]["platforms"]] == [*PLATFORMS]
+        blobs = [blob for each in image["attestations"] for blob in each["blobs"]]
+        for place in (image["index"], *manifests_of(image), *blobs):
+            assert sha256_digest(data[place["offset"] : place["offset"] + place["size"]]) == place["digest"]
+        assert built.ok("candidate", "verify", "8.1.0/42")["files"] == 1
+        assert built.ok("candidate", "show", "8.1.0/42")["images"] == exported["images"]
+        for command in ("show", "verify"):
+            assert built.run("candidate", command, "8.1.0/42").status == 0
+
+    def test_an_image_for_one_platform_is_carried_too(self, built: Product, engine: DockerEngine):
+        """Without attestations, the layout lists a manifest: QA signs it, and the registry gets it."""
+        build(built, platforms=["linux/amd64"], attested=False, indexed=False)
+        built.edit(f"platforms = {json.dumps(PLATFORMS)}", 'platforms = ["linux/amd64"]')
+        built.export()
+        image = image_of(built)
+        assert image["layout"] == "oci"
+        (loaded,) = built.ok("candidate", "load", "8.1.0/42")["images"]
+        assert engine.config_digest(loaded["reference"]) == image["config_digest"]
+        built.ok("candidate", "verify", "8.1.0/42")
+        built.sign_off()
+        built.ok("promote", "run", "8.1.0/42")
+        assert held(built) == {image["manifest"]["digest"]: image["manifest"]["data"].encode()}
+
+    def test_layers_that_the_share_has_are_not_sent_again(self, built: Product):
+        """The next build shares the base; the server copies it, compressed as it is."""
+        built.export()
+        build(built, number="43")
+        assert built.export("43")["reusedBytes"] > BASE * 0.9
+        built.ok("candidate", "verify", "8.1.0/43")
+
+    WRONG = (
+        ("no archive", "image rms: the archive out/rms.tar matches no file in", 2),
+        ("another name", "holds skydrm/rms:8.1.0-41, expected skydrm/rms:8.1.0-42", 4),
+        ("a platform too few", "is in the archive for linux/amd64, expected linux/amd64, linux/arm64", 2),
+        ("cut off", "out/rms.tar: the archive is truncated", 4),
+    )
+
+    @pytest.mark.parametrize(("what", "told", "status"), WRONG, ids=[each[0] for each in WRONG])
+    def test_wrong_input_leaves_nothing(self, built: Product, what: str, told: str, status: int):
+        """One error, and no candidate."""
+        file = built.folder / "out" / "rms.tar"
+        if what == "no archive":
+            file.unlink()
+        elif what == "another name":
+            build(built, number="41")
+        elif what == "a platform too few":
+            build(built, platforms=["linux/amd64"])
+        else:
+            file.write_bytes(file.read_bytes()[: BASE // 2])
+        words = ("candidate", "export", "--version", "8.1.0", "--build", "42", "--from", str(built.folder))
+        fails(built.run(*words), status, told)
+        assert not built.candidate().exists()
+
+    def test_the_classic_image_store_has_one_platform(self, product: Product):
+        """The message says how to build for several."""
+        product.append(f"\n[export]\nplatforms = {json.dumps(PLATFORMS)}\n")
+        done = product.run("candidate", "export", "--version", "8.1.0", "--build", "42")
+        told = fails(done, 2, "is in the daemon for linux/amd64 only, export.platforms requires linux/amd64")
+        assert "docker buildx build --platform linux/amd64,linux/arm64 --output type=oci" in told
+
+    def test_an_altered_archive_is_noticed(self, built: Product):
+        """By 'verify', by 'load' where it matters there, and by 'promote run' before anything is visible."""
+        built.export()
+        image = image_of(built)
+        built.sign_off()
+        file = built.candidate() / image["archive"]
+        place = image["attestations"][0]["blobs"][1]
+        flip(file, place["offset"] + 5)
+        fails(built.run("candidate", "verify", "8.1.0/42"), 4, place["digest"].removeprefix("sha256:"))
+        built.ok("candidate", "load", "8.1.0/42")  # attests nothing that QA runs
+        fails(built.run("promote", "run", "8.1.0/42"), 4, place["digest"])
+        assert built.tags().get(f"{built.prefix}/rms", {}) == {}
+        flip(file, place["offset"] + 5)
+        flip(file, image["platforms"][0]["layers"][1]["offset"] + 5)
+        fails(built.run("candidate", "load", "8.1.0/42"), 4, image["platforms"][0]["layers"][1]["digest"])
+
+
+class TestLoad:
+    def test_qa_gets_the_platform_of_its_machine(self, signed: Product, engine: DockerEngine):
+        """The classic image store does not load an OCI layout: it gets an archive of the same blobs."""
+        loaded = signed.ok("candidate", "load", "8.1.0/42")
+        here = next(p for p in image_of(signed)["platforms"] if p["platform"] == "linux/amd64")
+        assert loaded["images"] == [
+            {
+                "reference": "skydrm/rms:8.1.0-42",
+                "configDigest": here["config_digest"],
+                "platform": "linux/amd64",
+            }
+        ]
+        assert engine.inspect("skydrm/rms:8.1.0-42").diff_ids == tuple(
+            layer["diff_id"] for layer in here["layers"]
+        )
+        assert loaded["bytes"] < (signed.candidate() / image_of(signed)["archive"]).stat().st_size
+
+    def test_another_platform_by_its_name(self, signed: Product, engine: DockerEngine):
+        """As for a machine with QEMU's emulation."""
+        signed.ok("candidate", "load", "8.1.0/42", "--platform", "linux/arm64")
+        assert engine.inspect("skydrm/rms:8.1.0-42").platform == "linux/arm64"
+        told = fails(
+            signed.run("candidate", "load", "8.1.0/42", "--platform", "linux/s390x"),
+            2,
+            "skydrm/rms:8.1.0-42 is for linux/amd64, linux/arm64, not for linux/s390x",
+        )
+        assert "--platform" in told
+
+
+class TestPromotion:
+    def test_the_registry_gets_all_that_the_index_lists(self, signed: Product):
+        """Index, manifests and attestations by their digests, and the release tag on the index."""
+        image = image_of(signed)
+        data = (signed.candidate() / image["archive"]).read_bytes()
+        done = signed.ok("promote", "run", "8.1.0/42")
+        expected = {
+            each["digest"]: data[each["offset"] : each["offset"] + each["size"]]
+            for each in (image["index"], *manifests_of(image))
+        }
+        assert held(signed) == expected
+        assert signed.tags()[f"{signed.prefix}/rms"] == {"8.1.0": image["index"]["digest"]}
+        (said,) = done["images"]
+        assert said["indexDigest"] == said["digest"] == image["index"]["digest"]
+        assert said["configDigests"] == {p["platform"]: p["config_digest"] for p in image["platforms"]}
+        again = signed.ok("promote", "run", "8.1.0/42")
+        assert not again["changed"]
+        for words in (("promote", "plan", "8.1.0/42"), ("release", "history", "8.1.0"), ("release", "list")):
+            assert signed.run(*words).status == 0
+
+    def test_skopeo_copies_it_and_docker_pulls_each_platform(
+        self, released: Product, engine: DockerEngine, tmp_path: Path
+    ):
+        """With all platforms, the digest stays; by digest, a daemon gets the image of any platform."""
+        image = image_of(released)
+        login = _login(released)
+        source = f"docker://{uri(released)}:8.1.0"
+        subprocess.run(
+            [
+                find_program("skopeo", "skopeo"),
+                "copy",
+                "--all",
+                "--src-tls-verify=false",
+                f"--src-creds={login['username']}:{login['password']}",
+                source,
+                f"oci:{tmp_path}/copy:8.1.0",
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        (entry,) = json.loads((tmp_path / "copy" / "index.json").read_text())["manifests"]
+        assert entry["digest"] == image["index"]["digest"]
+        client = engine._client(streaming=True)
+        for platform in image["platforms"]:
+            target = f"{uri(released)}@{platform['manifest']['digest']}"
+            name, digest = target.split("@")
+            told = [*client.pull(name, digest, auth_config=login, stream=True, decode=True)]
+            assert not [line for line in told if "error" in line]
+            assert engine.config_digest(target) == platform["config_digest"]
+            engine.untag(target)
+
+    def test_the_forecast_is_what_is_sent_and_a_patch_sends_only_what_is_new(self, signed: Product):
+        """To the byte, manifests aside."""
+        (planned,) = signed.ok("promote", "plan", "8.1.0/42")["images"]
+        assert planned["index_digest"] == image_of(signed)["index"]["digest"]
+        assert "config_digest" not in planned
+        signed.sandbox.ecr.forget_requests()
+        signed.ok("promote", "run", "8.1.0/42")
+        assert planned["push_exact"]
+        assert uploaded(signed) == planned["push_bytes"]
+        build(signed, "8.1.1", "43")
+        signed.ok("candidate", "export", "--version", "8.1.1", "--build", "43", "--from", str(signed.folder))
+        signed.sign_off("8.1.1/43")
+        (patch,) = signed.ok("promote", "plan", "8.1.1/43")["images"]
+        signed.sandbox.ecr.forget_requests()
+        signed.ok("promote", "run", "8.1.1/43")
+        assert uploaded(signed) == patch["push_bytes"] < planned["push_bytes"] - BASE // 2
+
+    def test_what_a_dead_run_left_is_completed(self, signed: Product):
+        """Some manifests without the index, which ECR refuses as long as one is missing."""
+        signed.sandbox.ecr.order(Fault(method="PUT", path="/manifests/", skip=2, status=500, count=None))
+        assert signed.run("promote", "run", "8.1.0/42").status == 5
+        signed.sandbox.ecr.cancel_faults()
+        assert 0 < len(held(signed)) < 5
+        signed.ok("promote", "run", "8.1.0/42")
+        assert len(held(signed)) == 5
+
+    def test_another_index_under_the_tag_is_in_the_way(self, signed: Product):
+        """Whether it is for several platforms or one, the message names both."""
+        build(signed, number="41")
+        words = [find_program("skopeo", "skopeo"), "copy", "--all", "--dest-tls-verify=false"]
+        login = _login(signed)
+        signed.client().create_repository(repositoryName=f"{signed.prefix}/rms")
+        words += [f"--dest-creds={login['username']}:{login['password']}"]
+        words += [f"oci-archive:{signed.folder}/out/rms.tar", f"docker://{uri(signed)}:8.1.0"]
+        subprocess.run(words, check=True, capture_output=True, timeout=120)
+        told = fails(signed.run("promote", "run", "8.1.0/42"), 4, "a release tag is taken by other content")
+        assert re.search(r"names sha256:\w{64} for linux/amd64, linux/arm64", told)
+        assert f"has the index {image_of(signed)['index']['digest']}" in told
+
+    def test_each_platform_is_scanned(self, signed: Product):
+        """A finding in one of them shuts the gate; attestations have no scan, and need none."""
+        signed.edit("approvals = 0\n", 'approvals = 0\nscan = ["CRITICAL"]\n')
+        image = image_of(signed)
+        arm = next(p for p in image["platforms"] if p["platform"] == "linux/arm64")
+        repository, digest = f"{signed.prefix}/rms", arm["manifest"]["digest"]
+        signed.sandbox.ecr.order_scan(ScanOrder(repository=repository, findings={"HIGH": 1}))
+        found = ScanOrder(repository=repository, image=digest, findings={"CRITICAL": 2})
+        signed.sandbox.ecr.order_scan(found)
+        told = fails(
+            signed.run("promote", "run", "8.1.0/42"), 3, "ECR's scan of the image rms for linux/arm64"
+        )
+        assert "found 2 critical" in told
+
+    def test_no_altered_byte_gets_a_release_tag(self, signed: Product):
+        """Whatever part of the archive is altered after QA signed, the promotion ends with status 4."""
+        image = image_of(signed)
+        file = signed.candidate() / image["archive"]
+        arm, proof = image["platforms"][1], image["attestations"][1]
+        places = {
+            "the index": image["index"]["offset"],
+            "a manifest": arm["manifest"]["offset"],
+            "a config": arm["config_offset"],
+            "a layer": arm["layers"][1]["offset"],
+            "the manifest of an attestation": proof["manifest"]["offset"],
+            "an attestation": proof["blobs"][1]["offset"],
+        }
+        for what, offset in places.items():
+            flip(file, offset + 3)
+            told = fails(signed.run("promote", "run", "8.1.0/42"), 4, "rms-8.1.0-42.oci.tar")
+            assert "do not use this candidate" in told, what
+            assert "8.1.0" not in signed.tags().get(f"{signed.prefix}/rms", {}), what
+            flip(file, offset + 3)
+            signed.sandbox.ecr.forget_repositories(signed.prefix)
+        signed.ok("promote", "run", "8.1.0/42")
+
+
+class TestRelease:
+    def test_consumers_verify_the_index_a_platform_and_the_archive(
+        self, released: Product, engine: DockerEngine, tmp_path: Path
+    ):
+        """By the bundle alone, with the promotion key."""
+        bundle = tmp_path / "attestations.jsonl"
+        released.ok("release", "attestations", "8.1.0", "--out", str(bundle))
+        image = image_of(released)
+        arm = next(p for p in image["platforms"] if p["platform"] == "linux/arm64")
+        login = _login(released)
+        environ = {
+            "JENKINS_RELEASE_REGISTRY_USER": login["username"],
+            "JENKINS_RELEASE_REGISTRY_PASSWORD": login["password"],
+        }
+        keys = ("--trusted-keys", str(released.folder / "keys"), "--bundle", str(bundle))
+        released.ok("candidate", "load", "8.1.0/42")
+        done = released.run(
+            *("verify", *keys, "--json"),
+            *("--image", f"{uri(released)}:8.1.0"),
+            *("--image", f"{uri(released)}@{arm['manifest']['digest']}"),
+            *("--local-image", "skydrm/rms:8.1.0-42"),
+            *("--archive", str(released.candidate() / image["archive"])),
+            **environ,
+        )
+        assert done.status == 0, done.text
+        notes = [each["note"] for each in done.json["verified"]]
+        assert notes[0] == "the promoted index, for linux/amd64, linux/arm64"
+        assert notes[1] == "the linux/arm64 image of the promoted index"
+        other = build(released, number="41")
+        fails(released.run("verify", *keys, "--archive", str(other)), 4, "is not an image of SkyDRM 8.1.0/42")
+
+    def test_attestations_are_attached_to_the_index(self, released: Product):
+        """They name it as their subject, and go with it."""
+        done = released.ok("release", "attach", "8.1.0")
+        index = image_of(released)["index"]["digest"]
+        assert {each["digest"] for each in done["statements"]} == {index}
+        words = ("release", "withdraw", "8.1.0", "--reason", "holds a customer's data")
+        released.ok(*words)
+        released.ok(*words, "--delete", "--confirm", "8.1.0/42")
+        assert held(released) == {}
+
+    def test_two_builds_are_compared_platform_by_platform(self, signed: Product):
+        """What changed in each, by its layers."""
+        build(signed, number="43")
+        signed.export("43")
+        done = signed.ok("release", "compare", "8.1.0/42", "8.1.0/43")
+        assert [each["name"] for each in done["images"]] == [f"rms for {each}" for each in PLATFORMS]
+
+    def test_withdrawn_it_is_kept_until_it_is_deleted(self, released: Product):
+        """Deletion takes the index first, then what it lists."""
+        words = ("release", "withdraw", "8.1.0", "--reason", "holds a customer's data")
+        released.ok(*words)
+        assert len(held(released)) == 5
+        assert "8.1.0" not in released.tags()[f"{released.prefix}/rms"]
+        released.ok(*words, "--delete", "--confirm", "8.1.0/42")
+        assert held(released) == {}
+
+    @pytest.mark.parametrize("reported", ["index", "platform"])
+    def test_the_stack_runs_the_index_whichever_digest_ecs_reports(self, released: Product, reported: str):
+        """Task definitions pin the index; an agent may report the manifest that it chose from it."""
+        image = image_of(released)
+        released.append(released.sandbox.add_saas(("rms",), cluster=released.prefix))
+        if reported == "platform":
+            released.sandbox.ecr.misbehave(Misbehaviour(kind="platform", image=f"{released.prefix}/rms"))
+        try:
+            done = released.ok("saas", "refresh", "8.1.0")
+            assert done["after"]["parts"][0]["images"] == {"rms": image["index"]["digest"]}
+            status = released.ok("saas", "status")
+            assert status["parts"][0]["verdict"] == "8.1.0/42"
+        finally:
+            released.sandbox.ecr.behave()
+
+    def test_the_setup_zip_pins_the_index(self, released: Product, tmp_path: Path):
+        """And knows which machines can run it."""
+        templates = released.folder / "bundle"
+        write_templates(templates)
+        compose = b"services:\n  rms:\n    image: {{image.rms}}\n    ports: ['${ACME_PORT}:8080']\n"
+        (templates / "docker-compose.yml").write_bytes(compose)
+        zipped = tmp_path / "setup.zip"
+        released.ok("bundle", "build", "8.1.0", "--out", str(zipped))
+        with zipfile.ZipFile(zipped) as archive:
+            names = {name.rpartition("/")[2]: name for name in archive.namelist()}
+            pinned = archive.read(names["docker-compose.yml"]).decode()
+            release = archive.read(names["release.env"]).decode()
+        assert f"{uri(released)}@{image_of(released)['index']['digest']}" in pinned
+        assert "PLATFORM='linux/amd64 linux/arm64'" in release
