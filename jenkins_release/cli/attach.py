@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 @common_options
 @pass_runtime
 def attach(runtime: Runtime, version: str, build: str, key: str, dry_run: bool) -> None:
-    """Attach verification summary and provenance to the images in the registry, for cosign.
+    """Attach verification summary, provenance, SBOM and VEX to the images in the registry.
 
-    They are signed with the promotion key. What is attached already is left as it is, so it can be repeated.
+    cosign verifies them. They are signed with the promotion key. What is attached already is left as it is,
+    so it can be repeated.
     """
     from jenkins_release.steps.release.attach import AttachRequest, attach_attestations
 

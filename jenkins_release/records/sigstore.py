@@ -24,14 +24,14 @@ from securesystemslib.signer import Signature, Signer, SSlibKey
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.public_keys import public_pem
 from jenkins_release.base.strict_json import Fields, Items, Keyed, Scalar, check_shape, strict_json
-from jenkins_release.records.attestation import MAX_ENVELOPE_BYTES, PAYLOAD_TYPE, STATEMENT_TYPE
+from jenkins_release.records.attestation import PAYLOAD_TYPE, STATEMENT_TYPE
 from jenkins_release.records.base import canonical_json
 
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
 """Media type of an envelope alone, as cosign's older attestations have it."""
-MAX_SIGSTORE_BYTES = 2 * MAX_ENVELOPE_BYTES
-"""Largest bundle that is read: an SBOM may have some MiB."""
+MAX_SIGSTORE_BYTES = 48 * 1024 * 1024
+"""Largest bundle that is read: the largest SBOM has 32 MiB, and a third more in Base64."""
 
 _ENVELOPE = Fields(
     {
@@ -171,7 +171,8 @@ def _read_envelope(value: Mapping[str, Any], where: str) -> ImageStatement:
     except (binascii.Error, ValueError) as error:
         raise IntegrityError(f"{where} is not Base64: {error}") from error
     what = f"the statement in {where}"
-    statement = strict_json(payload, what, limit=MAX_SIGSTORE_BYTES)
+    # Names in a predicate are data, as those of the properties in an SBOM.
+    statement = strict_json(payload, what, limit=MAX_SIGSTORE_BYTES, maps=True)
     check_shape(statement, _STATEMENT, what)
     if statement["_type"] != STATEMENT_TYPE:
         raise IntegrityError(f"{what} is {statement['_type']!r}, expected {STATEMENT_TYPE!r}")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jenkins_release.sandbox.ecr.faults import Fault
+from tests.candidate.test_documents import configure, put
 from tests.fixtures.attached import (
     BUNDLE,
     OCI_MANIFEST,
@@ -21,7 +22,8 @@ from tests.fixtures.attached import (
     verify_with_sigstore,
 )
 from tests.fixtures.command import fails
-from tests.fixtures.release import Product
+from tests.fixtures.release import Product, promote
+from tests.fixtures.sbom import buildkit_spdx, buildkit_statement, openvex, syft_spdx, trivy_cyclonedx
 
 ATTACH = ("release", "attach", "8.1.0")
 NO_API = (
@@ -320,3 +322,36 @@ def test_older_tools_get_tags(validated: Product) -> None:
     validated.sandbox.ecr.forget_requests()
     validated.ok(*ATTACH)
     assert writes(validated) == []
+
+
+def test_sbom_and_vex_are_attached_as_they_are(product: Product, images_42: list[str]) -> None:
+    """Each document is the predicate of a statement; of a statement from BuildKit, its predicate is."""
+    del images_42
+    spdx, cdx, vex = syft_spdx("skydrm/rms"), trivy_cyclonedx("skydrm/viewer:8.1.0-42"), openvex()
+    statement = buildkit_statement(buildkit_spdx(), name="pkg:docker/skydrm/viewer@8.1.0-42")
+    put(product, rms__spdx=spdx, rms__vex=vex, viewer__cdx=cdx, viewer__buildkit=statement)
+    configure(product, "rms", sbom=["out/rms.spdx.json"], vex=["out/rms.vex.json"])
+    configure(product, "viewer", sbom=["out/viewer.*.json"])
+    promote(product)
+    report = product.ok(*ATTACH)
+    view = RegistryView(product)
+    found = {
+        (repository.rpartition("/")[2], kind): bundle
+        for repository, digest in view.images()
+        for kind, bundle in view.bundles(repository, digest).items()
+        if kind not in {SUMMARY, PROVENANCE}
+    }
+    assert {place: statement_of(bundle)["predicate"] for place, bundle in found.items()} == {
+        ("rms", "https://spdx.dev/Document"): spdx,
+        ("rms", "https://openvex.dev/ns"): vex,
+        ("viewer", "https://cyclonedx.org/bom"): cdx,
+        ("viewer", "https://spdx.dev/Document"): statement["predicate"],
+    }
+    assert len(report["statements"]) == 2 * 2 + 4
+    (_, digest), _ = view.images()
+    done = verify_with_sigstore(found["rms", "https://spdx.dev/Document"], view.key(), digest)
+    assert done.returncode == 0, done.stderr
+    assert product.ok(*ATTACH)["changed"] is False
+    document = product.candidate() / "sbom" / "rms.spdx.json"
+    document.write_bytes(document.read_bytes().replace(b"name", b"nome", 1))
+    fails(product.run(*ATTACH), 4, "rms.spdx.json: expected")

@@ -15,7 +15,6 @@ from jenkins_release.base.errors import ConfigurationError, GateRefused, Release
 from jenkins_release.oci.referrers import Subject
 from jenkins_release.records.release import Promotion, ReleasedImage
 from jenkins_release.records.sigstore import ImageStatement, sign_about_image
-from jenkins_release.rules.gate.attested_release import AttestedRelease
 from jenkins_release.rules.release.consumer import examine
 from jenkins_release.rules.release.image_statements import Said, image_statements, repeats
 from jenkins_release.steps.candidate.attest import trusted_key
@@ -24,6 +23,7 @@ from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.delivery import defect
 from jenkins_release.steps.referrers.artifacts import ImageArtifacts
+from jenkins_release.steps.referrers.documents import document_statements
 
 _log = logging.getLogger(__name__)
 
@@ -112,9 +112,10 @@ def attach_statements(
             hint=f"'jenkins-release release history {opened.ref.version}' shows what happened to it",
             reasons=found,
         )
-    done: list[AttachedStatement] = []
+    statements, done = image_statements(release, services.now()), []
     for image in release.promoted.images:
-        done += _attach(image, release.promoted, release, signer, services, dry_run)
+        wanted = [*statements, *document_statements(opened, image.name, services)]
+        done += _attach(image, release.promoted, wanted, signer, services, dry_run)
     return tuple(done)
 
 
@@ -128,7 +129,7 @@ def subject_of(image: ReleasedImage, services: Services) -> Subject | None:
 def _attach(
     image: ReleasedImage,
     promoted: Promotion,
-    release: AttestedRelease,
+    wanted: Sequence[Said],
     signer: Signer | None,
     services: Services,
     dry_run: bool,
@@ -146,7 +147,7 @@ def _attach(
         each for each in artifacts.statements() if any(each.statement.is_signed_by(key) for key in keys)
     ]
     done, statements, added = [], [], {}
-    for said in image_statements(release, services.now()):
+    for said in wanted:
         found = next((each for each in existing if _says(each.statement, said)), None)
         digest = found.artifact if found else ""
         if found is not None:

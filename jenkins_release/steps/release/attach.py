@@ -56,7 +56,7 @@ class AttachReport:
 
 @announced("release attach", by_version)
 def attach_attestations(request: AttachRequest, services: Services) -> AttachReport:
-    """Attach verification summary and provenance to each image of a release, in the registry.
+    """Attach verification summary, provenance, SBOM and VEX to each image of a release, in the registry.
 
     Each is signed by the promotion key, and about exactly that image. What is attached already is left as it
     is, so it can be repeated.
@@ -65,7 +65,7 @@ def attach_attestations(request: AttachRequest, services: Services) -> AttachRep
         ConfigurationError: No build of the version was promoted, or several were; there is no key; another
             registry is configured, or it lacks an image; or a repository's tags are immutable.
         GateRefused: The release is not validated and in force.
-        IntegrityError: The candidate was altered, or the registry's answers were.
+        IntegrityError: The candidate or a document of it was altered, or the registry's answers were.
         RemoteError: Share or registry failed, after the retries, or the registry takes nothing that refers to
             an image.
     """

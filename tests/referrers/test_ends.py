@@ -1,0 +1,115 @@
+"""Attaching that dies or meets somebody else: another run completes it, and nothing is attached twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jenkins_release.steps.release.attach import AttachRequest, attach_attestations
+from tests.fixtures.attached import BUNDLE, RegistryView
+from tests.fixtures.release import Product
+from tests.referrers.test_attach import ATTACH, NO_API, attaching, make_mutable
+from tests.release.boundaries import Moment, deaths, watched_services
+
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+class Died(BaseException):
+    """The process is gone."""
+
+
+class Dying:
+    """Takes note of calls, and dies after one of them."""
+
+    def __init__(self, after: int = 0) -> None:
+        self.calls: list[str] = []
+        self._after = after
+
+    def passed(self, what: str) -> None:
+        """Take note of a call."""
+        self.calls.append(what)
+        if len(self.calls) == self._after:
+            raise Died
+
+
+def attach(product: Product, observer: Any) -> None:
+    """Run the command in this process, with its services watched."""
+    from jenkins_release.config import load_configuration
+    from jenkins_release.steps.context.services import Services
+
+    configuration = load_configuration(None, environ=product.environ, options={})
+    with watched_services(observer), Services(configuration, environ=product.environ) as services:
+        attach_attestations(AttachRequest("8.1.0"), services)
+
+
+def detach(product: Product) -> None:
+    """Remove everything that refers to the images, and the tags of clients."""
+    client = product.client()
+    for name, tags in product.tags().items():
+        details = client.describe_images(repositoryName=name)["imageDetails"]
+        # Lists before what they list.
+        for each in sorted(details, key=lambda detail: "index" not in detail["imageManifestMediaType"]):
+            if each["imageDigest"] != tags["8.1.0"]:
+                gone = [{"imageDigest": each["imageDigest"]}]
+                assert not client.batch_delete_image(repositoryName=name, imageIds=gone)["failures"]
+
+
+def complete(view: RegistryView, by_tag: bool) -> None:
+    """Check that each image has its two statements, once, and all of them in the older form."""
+    for repository, digest in view.images():
+        tag = digest.replace(":", "-")
+        document = view.manifest(repository, tag) if by_tag else {}
+        listed = document.get("manifests") or view.entries(repository, digest)
+        kinds = [each["annotations"]["dev.sigstore.bundle.predicateType"] for each in listed]
+        assert len(kinds) == len({*kinds}) == 2, kinds
+        assert len(view.manifest(repository, f"{tag}.att")["layers"]) == 2
+
+
+@pytest.mark.parametrize("by_tag", [False, True], ids=["API", "tags"])
+def test_attaching_that_died_is_completed_by_another_run(promoted: Product, by_tag: bool) -> None:
+    """After any change. What was stored and is not listed yet, without the API, does no harm."""
+    attaching(promoted, legacy=True)
+    make_mutable(promoted)
+    for fault in NO_API if by_tag else ():
+        promoted.sandbox.ecr.order(fault)
+    view, whole = RegistryView(promoted), Dying()
+    attach(promoted, Dying())
+    complete(view, by_tag)
+    detach(promoted)
+    # The registry has the empty config and what is signed the same each time, as it has in what follows.
+    attach(promoted, whole)
+    moments = deaths(whole.calls)
+    assert len(moments) > 10
+    for number in moments:
+        detach(promoted)
+        with pytest.raises(Died):
+            attach(promoted, Dying(number))
+        promoted.ok(*ATTACH)
+        complete(view, by_tag)
+        assert promoted.ok(*ATTACH)["changed"] is False
+
+
+def test_a_list_that_someone_else_changes_at_the_same_time_loses_nothing(promoted: Product) -> None:
+    """Without the API, a list is read, changed and written as a whole: it is read back, and changed again."""
+    make_mutable(promoted)
+    for fault in NO_API:
+        promoted.sandbox.ecr.order(fault)
+    promoted.ok(*ATTACH)
+    view = RegistryView(promoted)
+    (repository, digest), _ = view.images()
+    tag = digest.replace(":", "-")
+    detach(promoted)
+
+    def interfere() -> None:
+        """Write another list, as somebody who read it before us."""
+        assert len(view.manifest(repository, tag)["manifests"]) == 1
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+        assert view.put(f"{repository}/manifests/{tag}", document, OCI_INDEX).status_code == 201
+
+    # The first manifest is that of the artifact, the second the list.
+    moment = Moment("blobs.put_manifest", 2, interfere)
+    attach(promoted, moment)
+    assert moment.came
+    listed = view.manifest(repository, tag)["manifests"]
+    assert [each["artifactType"] for each in listed] == [BUNDLE, BUNDLE]
