@@ -63,8 +63,15 @@ def _zoned(value: datetime) -> datetime:
     return value
 
 
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"names {twice[0]} twice")
+    return names
+
+
 Template = Annotated[str, AfterValidator(_template)]
 PlatformName = Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")]
+Platforms = Annotated[tuple[PlatformName, ...], AfterValidator(_once)]
 Role = Literal["build", "qa", "request", "approval", "override", "promotion"]
 Severity = Literal["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "UNDEFINED"]
 
@@ -109,7 +116,8 @@ class ImageSection(Section):
     """``[[images]]``: one image of the product.
 
     ``archive`` is a file of the build's output, such as an OCI layout of ``docker buildx build``; without it,
-    the image comes from a Docker daemon.
+    the image comes from a Docker daemon. ``platforms`` are those of this image, if they are not those of
+    ``[export]``.
     ``sbom`` and ``vex`` are patterns for files of the build's output that describe it.
     """
 
@@ -117,6 +125,7 @@ class ImageSection(Section):
     source: Template
     repository: Annotated[str, AfterValidator(_repository)]
     archive: FilePattern | Literal[""] = ""
+    platforms: Platforms = ()
     sbom: tuple[FilePattern, ...] = ()
     vex: tuple[FilePattern, ...] = ()
 
@@ -125,19 +134,12 @@ class ExportSection(Section):
     """``[export]``: how a candidate is written."""
 
     platform: PlatformName = "linux/amd64"
-    platforms: tuple[PlatformName, ...] = ()
+    platforms: Platforms = ()
     archives: Literal["single", "per-image"] = "single"
     layers: Literal["plain", "gzip"] = "gzip"
     gzip_digests: bool = False
     reuse: bool = True
     read_back: bool = False
-
-    @field_validator("platforms")
-    @classmethod
-    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if twice := sorted({name for name in value if value.count(name) > 1}):
-            raise ValueError(f"names {twice[0]} twice")
-        return value
 
     @model_validator(mode="after")
     def _one_setting(self) -> ExportSection:
@@ -147,7 +149,7 @@ class ExportSection(Section):
 
     @property
     def all_platforms(self) -> tuple[str, ...]:
-        """Every platform that the images are for."""
+        """The platforms of every image that names none of its own."""
         return self.platforms or (self.platform,)
 
 
@@ -385,6 +387,10 @@ class Configuration(Section):
     bundle: BundleSection = BundleSection()
     network: NetworkSection = NetworkSection()
     retry: RetrySection = RetrySection()
+
+    def platforms_of(self, image: ImageSection) -> tuple[str, ...]:
+        """Return the platforms that an image is to be for."""
+        return image.platforms or self.export.all_platforms
 
     @model_validator(mode="after")
     def _something(self) -> Configuration:

@@ -224,12 +224,6 @@ def read_index(index: RawManifest, what: str) -> tuple[Listed, ...]:
     return tuple(found)
 
 
-def only_platform(listed: Sequence[Listed], platform: str) -> Listed | None:
-    """Return the only image that an index lists, if it is for this platform; else None."""
-    real = [each for each in listed if each.runs]
-    return real[0] if len(real) == 1 and _matches(real[0].platform, platform) else None
-
-
 def platform_digest(index: RawManifest, platform: str, what: str) -> tuple[str, int]:
     """Return digest and size of the only platform's manifest in an index.
 
@@ -241,15 +235,14 @@ def platform_digest(index: RawManifest, platform: str, what: str) -> tuple[str, 
     Raises:
         IntegrityError: It is malformed, or holds another platform or more than one.
     """
-    listed = read_index(index, what)
-    only = only_platform(listed, platform)
-    if only is None:
-        found = ", ".join(sorted(each.platform for each in listed if each.runs)) or "no platform at all"
+    real = [each for each in read_index(index, what) if each.runs]
+    if len(real) != 1 or not same_platform(real[0].platform, platform):
+        found = ", ".join(sorted(each.platform for each in real)) or "no platform at all"
         raise IntegrityError(
             f"{what}: the index {index.digest} holds {found}, expected exactly {platform}",
             hint="push a build of that one platform only",
         )
-    return only.digest, only.size
+    return real[0].digest, real[0].size
 
 
 def read_blobs(manifest: RawManifest, what: str) -> tuple[Descriptor, ...]:
@@ -312,7 +305,7 @@ def _platform(value: Any) -> str:
     return "/".join(str(part) for part in parts if part)
 
 
-def _matches(found: str, wanted: str) -> bool:
+def same_platform(found: str, wanted: str) -> bool:
     """Whether the platforms are the same for Docker and skopeo; the default variant may be left out."""
     return _usual(found) == _usual(wanted)
 

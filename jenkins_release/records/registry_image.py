@@ -32,8 +32,7 @@ class StoredImage:
         digest: Digest of ``manifest``, recomputed here.
         media_type: Media type of ``manifest``.
         manifest: The manifest's exact bytes (an image manifest or an index).
-        content: What the manifest of the only platform names; None for an index for several, or for another
-            platform than was asked for.
+        content: What the manifest of the only platform names; None for an index for several, or for none.
         listed: What an index lists.
     """
 

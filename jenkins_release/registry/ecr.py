@@ -26,7 +26,6 @@ class EcrRegistry:
     Args:
         region: AWS region, such as ``eu-central-1``.
         account: Account that owns the registry; the credentials' own account if None.
-        platform: The only platform that an index may be for.
         create: How repositories are created.
         profile: Profile of the shared AWS configuration.
         client: A boto3 ``ecr`` client instead of one from boto3's credential chain.
@@ -39,7 +38,6 @@ class EcrRegistry:
         region: str,
         *,
         account: str | None = None,
-        platform: str = "linux/amd64",
         create: RepositorySettings | None = None,
         profile: str | None = None,
         client: Any = None,
@@ -48,7 +46,6 @@ class EcrRegistry:
     ) -> None:
         self.region = region
         self.account = account
-        self.platform = platform
         self._create = create or RepositorySettings()
         self._api = EcrCalls(region, account, profile, client, limits)
         self._now = now
@@ -163,9 +160,7 @@ class EcrRegistry:
         wanted = dict.fromkeys(each.digest for children in listed.values() for each in children)
         children = self._api.manifests(repository, list(wanted))
         return {
-            reference: _stored(
-                repository, f"{repository} {reference}", raw, listed.get(raw.digest), children, self.platform
-            )
+            reference: _stored(repository, f"{repository} {reference}", raw, listed.get(raw.digest), children)
             for reference, raw in found.items()
         }
 
@@ -352,7 +347,6 @@ def _stored(
     raw: manifests.RawManifest,
     listed: Sequence[manifests.Listed] | None,
     children: Mapping[str, manifests.RawManifest],
-    platform: str,
 ) -> StoredImage:
     if listed is None:
         content = manifests.read_content(raw, what)
@@ -371,6 +365,6 @@ def _stored(
         if each.runs:
             manifests.read_content(child, what)
         held.append(StoredManifest(each.digest, each.platform, tuple(blobs)))
-    only = manifests.only_platform(listed, platform)
-    single = manifests.read_content(children[only.digest], what) if only is not None else None
+    real = [each for each in listed if each.runs]
+    single = manifests.read_content(children[real[0].digest], what) if len(real) == 1 else None
     return StoredImage(repository, raw.digest, raw.media_type, raw.data, single, tuple(held))

@@ -245,8 +245,7 @@ def platforms(product: Product) -> Place:
     file = product.folder / json.loads(archive)
     file.parent.mkdir()
     write_layout(file, "rms", "8.1.0", "42", platforms=json.loads(names))
-    product.edit('name = "rms"\n', f'name = "rms"\narchive = {archive}\n')
-    product.append(f"\n[export]\nplatforms = {names}\n")
+    product.edit('name = "rms"\n', f'name = "rms"\narchive = {archive}\nplatforms = {names}\n')
     return of_product(product)
 
 

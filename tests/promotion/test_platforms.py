@@ -20,7 +20,7 @@ from jenkins_release.sandbox.process import find_program
 from jenkins_release.sandbox.sample_layout import PLATFORMS, write_layout
 from tests.fixtures.command import fails
 from tests.fixtures.damage import flip
-from tests.fixtures.release import Product
+from tests.fixtures.release import Make, Product, make_images
 from tests.fixtures.setup_zip import write_templates
 from tests.promotion.test_direct import _login, uploaded
 
@@ -175,6 +175,28 @@ class TestExport:
         flip(file, place["offset"] + 5)
         flip(file, image["platforms"][0]["layers"][1]["offset"] + 5)
         fails(built.run("candidate", "load", "8.1.0/42"), 4, image["platforms"][0]["layers"][1]["digest"])
+
+    def test_images_for_several_platforms_and_for_one_are_released_together(
+        self, make: Make, engine: DockerEngine
+    ):
+        """One from the build's archive, one from a daemon with the classic image store."""
+        make_images(engine, ("viewer",))
+        product = make("")
+        product.append('\n[[images]]\nname = "viewer"\nsource = "skydrm/viewer:{version}-{build}"\n')
+        product.append(f'repository = "{product.prefix}/viewer"\n')
+        build(product)
+        several = f'archive = "out/rms.tar"\nplatforms = {json.dumps(PLATFORMS)}\n'
+        product.edit('name = "rms"\n', f'name = "rms"\n{several}')
+        product.export()
+        product.sign_off()
+        product.ok("promote", "run", "8.1.0/42")
+        rms, viewer = json.loads((product.candidate() / "candidate.json").read_text())["images"]
+        assert [each["8.1.0"] for each in product.tags().values()] == [
+            rms["index"]["digest"],
+            viewer["manifest"]["digest"],
+        ]
+        loaded = product.ok("candidate", "load", "8.1.0/42")["images"]
+        assert [each.get("platform") for each in loaded] == ["linux/amd64", None]
 
 
 class TestLoad:

@@ -149,7 +149,6 @@ def test_an_index_is_followed_to_its_only_platform(registry: EcrRegistry, pusher
     ("platforms", "found"),
     [
         (["linux/amd64", "linux/arm64"], ("linux/amd64", "linux/arm64")),
-        (["linux/arm64"], ("linux/arm64",)),
         (["unknown/unknown"], ()),
     ],
 )

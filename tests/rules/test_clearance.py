@@ -11,7 +11,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.oci.manifests import Content, Descriptor, build_manifest
 from jenkins_release.records.candidate import Candidate, manifest_digest
 from jenkins_release.records.plan import Plan, PlannedImage, TagNow
-from jenkins_release.records.registry_image import StoredImage
+from jenkins_release.records.registry_image import StoredImage, StoredManifest
 from jenkins_release.rules.gate.clearance import Clearance, ProvenImage
 from jenkins_release.rules.gate.decision import Decision
 from tests.fixtures.gate import CANDIDATE, candidate
@@ -51,6 +51,9 @@ PLAN = Plan(
     registry="registry.example",
     images=(PLANNED,),
 )
+
+
+_BOTH = tuple(StoredManifest(OTHER, each, ()) for each in ("linux/amd64", "linux/arm64"))
 
 
 @dataclass(frozen=True)
@@ -148,9 +151,11 @@ def test_the_images_of_a_clearance_cannot_be_exchanged():
         (stored_image(OTHER), "expected config"),
         (replace(STORED, content=replace(STORED.content, blobs=())), "found .* with 0"),
         (replace(STORED, manifest=b"{}"), "does not have this digest"),
+        (replace(STORED, listed=(StoredManifest(OTHER, "linux/arm64", ()),)), "for linux/arm64 with config"),
+        (replace(STORED, content=None, listed=_BOTH), "for linux/amd64, linux/arm64$"),
     ],
 )
 def test_an_image_that_was_not_validated_is_never_proven(stored: StoredImage, told: str):
-    """Config, number of layers, and the digest of the manifest's own bytes."""
+    """Config, number of layers, the digest of the manifest's own bytes, the platform in an index."""
     with pytest.raises(IntegrityError, match=told):
         ProvenImage(RECORD, stored)

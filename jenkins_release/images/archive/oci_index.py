@@ -181,8 +181,8 @@ def _check_platforms(label: str, found: Sequence[str], wanted: Sequence[Platform
         raise ConfigurationError(
             f"{label} is in the archive for {', '.join(sorted(found)) or 'no platform'}, expected "
             f"{', '.join(map(str, wanted))}",
-            hint="build the image for exactly the platforms in export.platforms, or list there what it has: "
-            "an index is carried unchanged",
+            hint="build the image for exactly the platforms that release.toml names, or name there what it "
+            "has: an index is carried unchanged",
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from jenkins_release.base.errors import IntegrityError
-from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.oci.manifests import same_platform, sha256_digest
 from jenkins_release.records.candidate import (
     Candidate,
     CandidateImage,
@@ -64,7 +64,7 @@ def difference(stored: StoredImage, record: CandidateImage) -> str:
     if isinstance(record, MultiPlatformRecord):
         same = stored.digest == record.index.digest
         return "" if same else f"expected the index {record.index.digest}, found {described(stored)}"
-    if stored.content is None:
+    if stored.content is None or any(not same_platform(each, record.platform) for each in stored.platforms):
         return f"expected config {record.config_digest}, found {described(stored)}"
     if stored.config_digest != record.config_digest or len(stored.layers) != len(record.layers):
         return (
@@ -79,9 +79,9 @@ def difference(stored: StoredImage, record: CandidateImage) -> str:
 
 def described(stored: StoredImage) -> str:
     """Say what a registry holds."""
-    if stored.listed and stored.content is None:
-        return f"{stored.digest} for {', '.join(stored.platforms) or 'no platform'}"
-    return f"{stored.digest} with config {stored.config_digest}"
+    platforms = f" for {', '.join(stored.platforms) or 'no platform'}" if stored.listed else ""
+    config = f" with config {stored.config_digest}" if stored.content is not None else ""
+    return f"{stored.digest}{platforms}{config}"
 
 
 @dataclass(frozen=True)

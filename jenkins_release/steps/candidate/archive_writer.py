@@ -108,7 +108,12 @@ class WrittenArchive:
 
 
 def write_archive(
-    path: str, images: Sequence[LocalImage], known: KnownLayers, staging: Staging, services: Services
+    path: str,
+    images: Sequence[LocalImage],
+    platforms: Sequence[str],
+    known: KnownLayers,
+    staging: Staging,
+    services: Services,
 ) -> WrittenArchive:
     """Write one archive of images to the share, hashed and parsed on its way.
 
@@ -117,6 +122,7 @@ def write_archive(
     Args:
         path: Its path below the candidate's folder.
         images: The images to write.
+        platforms: Their platforms, the same for all of them.
         known: Layers on the share that may occur in it.
         staging: The candidate being written.
         services: Configuration and progress.
@@ -128,7 +134,7 @@ def write_archive(
     """
     while True:
         try:
-            written = _write(path, images, known, staging, services)
+            written = _write(path, images, platforms, known, staging, services)
             _require_unmoved(images, services)
             if services.configuration.export.read_back:
                 with services.progress.task(f"read back {path}", written.index.size) as task:
@@ -143,14 +149,19 @@ def write_archive(
 
 
 def _write(
-    path: str, images: Sequence[LocalImage], known: KnownLayers, staging: Staging, services: Services
+    path: str,
+    images: Sequence[LocalImage],
+    platforms: Sequence[str],
+    known: KnownLayers,
+    staging: Staging,
+    services: Services,
 ) -> WrittenArchive:
     section = services.configuration.export
     saved = services.engine.save([image.reference for image in images])
-    if len(section.all_platforms) > 1:
-        whole = write_whole(path, saved, "the Docker daemon", known, staging, services)
+    if len(platforms) > 1:
+        whole = write_whole(path, saved, "the Docker daemon", platforms, known, staging, services)
         return WrittenArchive(whole.index, True, {}, whole.copied, whole.reused)
-    platform = section.all_platforms[0]
+    (platform,) = platforms
     with staging.create(path) as writer, services.progress.task(f"export {path}") as task:
         stream = telling_waits(
             saved,

@@ -34,10 +34,12 @@ class BuiltArchive:
     Attributes:
         local: The file.
         image: Its image, as far as the configuration tells.
+        platforms: The platforms that it has to have.
     """
 
     local: LocalFile
     image: LocalImage
+    platforms: tuple[str, ...]
 
 
 def find_archive(
@@ -70,8 +72,8 @@ def find_archive(
             hint="write it in the build: docker buildx build --output type=oci,dest=FILE",
         )
     local = LocalFile.at(found[0])
-    platforms = ", ".join(services.configuration.export.all_platforms)
-    return BuiltArchive(local, LocalImage(reference, platforms, local.size, ()))
+    platforms = services.configuration.platforms_of(section)
+    return BuiltArchive(local, LocalImage(reference, ", ".join(platforms), local.size, ()), platforms)
 
 
 def write_built(
@@ -97,7 +99,9 @@ def write_built(
     while True:
         try:
             with _named(file):
-                written = write_whole(path, built.local.pieces(), file, known, staging, services)
+                written = write_whole(
+                    path, built.local.pieces(), file, built.platforms, known, staging, services
+                )
             record = _record(name, path, built, written)
             if services.configuration.export.read_back:
                 with services.progress.task(f"read back {path}", written.index.size) as task:

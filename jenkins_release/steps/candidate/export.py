@@ -247,7 +247,6 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
 
 def _inspect(folder: Path, version: ReleaseVersion, build: str, services: Services) -> list[_Wanted]:
     """Look up every image first, so that everything missing is reported at once."""
-    platforms = [str(parse_platform(each)) for each in services.configuration.export.all_platforms]
     wanted: list[_Wanted] = []
     mistakes: list[tuple[str, str]] = []
     for section in services.configuration.images:
@@ -270,6 +269,7 @@ def _inspect(folder: Path, version: ReleaseVersion, build: str, services: Servic
             # Anything else is a problem of the daemon, the same for every image.
             mistakes.append((error.message, _BUILD_THEM))
             continue
+        platforms = [str(parse_platform(each)) for each in services.configuration.platforms_of(section)]
         if mistake := _platform_mistake(local, platforms):
             mistakes.append(mistake)
         wanted.append(_Wanted(section, local))
@@ -328,15 +328,13 @@ def _write_archives(
     images: dict[str, CandidateImage] = {}
     if not wanted:
         return (), (), 0
-    saved = [image for image in wanted if image.built is None]
-    groups = {image.name: [image] for image in saved}
-    if saved and services.configuration.export.archives == "single":
-        groups = {services.configuration.product.name.lower(): saved}
+    groups = _groups(wanted, services)
     known = find_known_layers(ref, services)
     reused = 0
     for name, group in groups.items():
         path = f"images/{name}-{ref.version}-{ref.build}.tar"
-        written = write_archive(path, [image.local for image in group], known, staging, services)
+        platforms = services.configuration.platforms_of(group[0].section)
+        written = write_archive(path, [image.local for image in group], platforms, known, staging, services)
         reused += written.reused
         files.append(FileRecord(path=path, size=written.index.size, sha256=written.index.sha256))
         records = [written.record(image.name, image.local, path) for image in group]
@@ -352,3 +350,22 @@ def _write_archives(
         known.add_layers([record], staging.folder, str(ref))
         images[record.name] = record
     return tuple(files), tuple(images[image.name] for image in wanted), reused
+
+
+def _groups(wanted: Sequence[_Wanted], services: Services) -> dict[str, list[_Wanted]]:
+    """Return the images of the daemon by the name of their archive, which has images of one platform.
+
+    An image for several platforms has an archive of its own.
+    """
+    product, usual = services.configuration.product.name.lower(), services.configuration.export.all_platforms
+    groups: dict[str, list[_Wanted]] = {}
+    for image in wanted:
+        if image.built is not None:
+            continue
+        platforms = services.configuration.platforms_of(image.section)
+        name = image.name
+        if services.configuration.export.archives == "single":
+            together = platforms == usual and len(platforms) == 1
+            name = product if together else f"{product}-{image.name}"
+        groups.setdefault(name, []).append(image)
+    return groups

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jenkins_release.base.progress import telling_waits
@@ -32,7 +32,13 @@ class WholeArchive:
 
 
 def write_whole(
-    path: str, archive: Iterable[bytes], source: str, known: KnownLayers, staging: Staging, services: Services
+    path: str,
+    archive: Iterable[bytes],
+    source: str,
+    platforms: Sequence[str],
+    known: KnownLayers,
+    staging: Staging,
+    services: Services,
 ) -> WholeArchive:
     """Write an archive to the share, hashed and parsed on its way.
 
@@ -40,6 +46,7 @@ def write_whole(
         path: Its path below the candidate's folder.
         archive: Its bytes.
         source: Where they come from, for the progress.
+        platforms: The platforms that its images have to have.
         known: Layers on the share that may occur in it.
         staging: The candidate being written.
         services: Configuration and progress.
@@ -50,7 +57,6 @@ def write_whole(
         ConfigurationError: An image is not for exactly the configured platforms.
         RemoteError: The share failed.
     """
-    platforms = services.configuration.export.all_platforms
     with staging.create(path) as writer, services.progress.task(f"export {path}") as task:
         stream = telling_waits(archive, task, source=source, sink=services.share.name)
         reusing = ReusingWriter(writer, services.share)

@@ -242,7 +242,6 @@ class Services:
         return EcrRegistry(
             section.region,
             account=section.account,
-            platform=self.configuration.export.all_platforms[0],
             create=settings,
             limits=self.limits,
         )

@@ -43,7 +43,8 @@ def _daemon(services: Services, seen: list[EngineInfo]) -> Found:
     info = services.engine.info()
     seen.append(info)
     said = f"Docker {info.version} at {services.engine.url}, {info.platform}, image store {info.store}"
-    wanted = services.configuration.export.all_platforms
+    configuration = services.configuration
+    wanted = dict.fromkeys(p for image in configuration.images for p in configuration.platforms_of(image))
     if any(info.platform.split("/")[:2] == each.split("/")[:2] for each in wanted):
         return Found(said)
     return Found(
