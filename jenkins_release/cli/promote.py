@@ -243,7 +243,10 @@ def run(runtime: Runtime, ref: CandidateRef, key: str, dry_run: bool, checks: Pa
         f"promoted {ref} to {report.plan.registry} in {report.seconds:.1f} s" if report.changed else nothing
     )
     columns = ["repository", "tags", "manifest digest", "image"]
-    text = f"{head}\n{table(columns, rows)}\nproven: every manifest names the config digest that QA validated"
+    proven = "every manifest names the config digest that QA validated"
+    if not all(image.config_digest for image in report.images):
+        proven = "every manifest or index is the one that QA validated"
+    text = f"{head}\n{table(columns, rows)}\nproven: {proven}"
     text += f"\nrecorded in {report.attestation}"
     if attachment is not None and attachment.problem:
         text += f"\nnot attached: {attachment.problem}\nto try again: {attachment.command}"

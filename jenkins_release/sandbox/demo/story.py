@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from jenkins_release.sandbox.demo.teller import Teller
 from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.product import write_product
 from jenkins_release.sandbox.remains import removed_in_any_case
+from jenkins_release.sandbox.sample_layout import PLATFORMS, write_layout
 from jenkins_release.sandbox.stack import Sandbox, ended_after
 
 VERSION, BUILD = "8.1.0", "42"
@@ -83,11 +85,12 @@ class _Demo:
         where = (self._product, stack.share_location, passphrase)
         write_product(*where, releases=stack.release_location, user="riley")
         self._build_installers()
+        self._build_for_platforms()
         self._open_customer_side()
         (self._product / "junit.xml").write_text(_JUNIT)
         images = self._stack.add_images(VERSION, BUILD, base_size=BASE_SIZE, own_size=OWN_SIZE)
         self._say(
-            f"SkyDRM {VERSION}, build {BUILD}: {len(images)} images on one base, real servers on loopback:\n"
+            f"SkyDRM {VERSION}, build {BUILD}: {len(images)} images, one for two platforms; real servers:\n"
             f"share {stack.share_location}, registry {stack.ecr.host}.  Digests are shortened here."
         )
         with DockerEngine(stack.docker_host) as engine:
@@ -110,6 +113,14 @@ class _Demo:
         with (self._product / "release.toml").open("a", encoding="utf-8") as file:
             file.write('\n[[installers]]\nfiles = "out/*-{version}*"\n')
 
+    def _build_for_platforms(self) -> None:
+        """Write one image for several platforms to the build's output, as BuildKit does, and configure it."""
+        write_layout(self._product / "out" / "viewer.oci.tar", "viewer", VERSION, BUILD, own_size=OWN_SIZE)
+        config = self._product / "release.toml"
+        name = 'name = "viewer"\n'
+        several = f'archive = "out/viewer.oci.tar"\nplatforms = {json.dumps(PLATFORMS)}\n'
+        config.write_text(config.read_text().replace(name, name + several))
+
     def _open_customer_side(self) -> None:
         """Create a bucket for downloads, and ECS services that run something else."""
         environ = self._stack.environment()
@@ -128,7 +139,7 @@ class _Demo:
     def _release(self, images: Sequence[str], engine: DockerEngine) -> None:
         tell = self._tell
         tell.title("Jenkins exports the candidate, images and installers, as one stream to the share")
-        named = r"exported|rms|\.msi|MB/s|^candidate.json"
+        named = r"exported|rms|viewer|\.msi|MB/s|^candidate.json"
         tell.command("candidate", "export", "--version", VERSION, "--build", BUILD, only=named)
         for image in images:
             engine.untag(image)
@@ -151,7 +162,7 @@ class _Demo:
         consent = ("--reason", "8.1.0 goes out")
         tell.command("promote", "approve", "plan.json", *consent, only="approved|gate")
         tell.title("Container: now it can be promoted; running it again finds nothing to do")
-        tell.command("promote", "run", _REF, only="promoted|skydrm/rms|proven|recorded")
+        tell.command("promote", "run", _REF, only="promoted|skydrm/(rms|viewer)|proven|recorded")
         tell.command("promote", "run", _REF, lines=slice(0, 1))
 
     def _customer(self, engine: DockerEngine) -> None:
