@@ -22,6 +22,7 @@ from tests.fixtures.attached import (
     verify_with_sigstore,
 )
 from tests.fixtures.command import fails
+from tests.fixtures.notify import Hook, hook_section
 from tests.fixtures.release import Product, promote
 from tests.fixtures.sbom import buildkit_spdx, buildkit_statement, openvex, syft_spdx, trivy_cyclonedx
 
@@ -280,9 +281,13 @@ def test_a_promotion_attaches_as_its_last_step(validated: Product) -> None:
     assert (again["changed"], {each["added"] for each in again["attached"]}) == (False, {False})
 
 
-def test_a_promotion_is_complete_whether_or_not_statements_can_be_attached(validated: Product) -> None:
+def test_a_promotion_is_complete_whether_or_not_statements_can_be_attached(
+    validated: Product, hook: Hook
+) -> None:
     """A warning, with the command that tries again; the exit status is that of the promotion."""
     attaching(validated)
+    validated.append(hook_section())
+    validated.environ["JENKINS_RELEASE_WEBHOOK_URL"] = hook.url
     refused = Fault(method="PUT", path="/manifests/sha256", subject="refused", count=2)
     validated.sandbox.ecr.order(refused)
     for changed in (True, False):
@@ -293,6 +298,8 @@ def test_a_promotion_is_complete_whether_or_not_statements_can_be_attached(valid
         assert f"to try again: {command}" in done.err
         assert done.json["attachCommand"] == command
         assert (done.json["changed"], done.json["attached"]) == (changed, [])
+    (promoted,) = hook.documents  # a second run that promotes nothing tells nobody
+    assert command in repr(promoted)
     view = RegistryView(validated)
     assert len(view.images()) == 2
     assert validated.ok(*["release", "attach", "8.1.0", "--build", "42"])["changed"] is True

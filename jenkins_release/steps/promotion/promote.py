@@ -126,10 +126,18 @@ def _happened(_: PromoteRequest, report: PromotionReport, __: Services) -> Happe
             *overridden_facts(report.decision),
             *((image.repository, f"{', '.join(image.tags)}: {image.digest}") for image in report.images),
             ("recorded in", report.attestation),
+            *_not_attached(report.attachment),
         ],
         next_step="Customers can pull it. Its whole story:",
         command=f"jenkins-release release history {plan.version}",
     )
+
+
+def _not_attached(attachment: Attachment | None) -> list[tuple[str, str]]:
+    """Return what tells that statements are missing, and how to try again."""
+    if attachment is None or not attachment.problem:
+        return []
+    return [("not attached", attachment.problem), ("to try again", attachment.command)]
 
 
 @announced("promote run", by_candidate, _happened)
