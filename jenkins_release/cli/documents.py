@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _FORMATS = {"spdx": "SPDX", "cyclonedx": "CycloneDX", "openvex": "OpenVEX"}
 _NAMES = {
-    "digest": "names the config digest",
+    "digest": "names a digest of the image",
     "name": "names the image",
     "nothing": "does not say of which image",
 }
@@ -29,6 +29,7 @@ def document_json(document: DocumentRecord, size: int, sha256: str) -> dict[str,
     return {
         "path": document.path,
         "image": document.image,
+        "platform": document.platform,
         "kind": document.kind,
         "format": document.format,
         "formatVersion": document.format_version,
@@ -46,7 +47,7 @@ def documents_table(documents: Sequence[DocumentRecord]) -> str:
     rows = [
         [
             each.path,
-            each.image,
+            each.image if each.platform is None else f"{each.image} for {each.platform}",
             f"{_FORMATS[each.format]} {each.format_version}",
             _contents(each),
             _NAMES[each.names],

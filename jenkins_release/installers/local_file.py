@@ -71,6 +71,25 @@ class LocalFile:
         except OSError as error:
             raise ConfigurationError(f"{self.path} cannot be read: {error.strerror}") from error
 
+    def stretch(self, offset: int, size: int) -> bytes:
+        """Return some of its bytes.
+
+        Args:
+            offset: Bytes before them.
+            size: Their number.
+
+        Raises:
+            IntegrityError: The file was changed since it was found.
+            ConfigurationError: It can no longer be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                self._same(file.fileno())
+                file.seek(offset)
+                return file.read(size)
+        except OSError as error:
+            raise ConfigurationError(f"{self.path} cannot be read: {error.strerror}") from error
+
     def _same(self, descriptor: int) -> None:
         if _FileState.of(os.fstat(descriptor)) != self._state:
             raise IntegrityError(

@@ -388,7 +388,8 @@ class DocumentRecord(Part):
         format: ``spdx``, ``cyclonedx`` or ``openvex``.
         format_version: Version of that format.
         origin: ``file``, or ``attestation`` for an in-toto statement that contains it.
-        names: By what it names the image: its config ``digest``, its ``name``, or ``nothing``.
+        names: By what it names the image: a ``digest`` of it, its ``name``, or ``nothing``.
+        platform: The platform of the image that it describes; None if it describes the whole image.
         packages: Packages in an SBOM.
         statements: Statements in a VEX document.
     """
@@ -400,8 +401,13 @@ class DocumentRecord(Part):
     format_version: str
     origin: Origin
     names: Names
+    platform: str | None = None
     packages: Size | None = None
     statements: Size | None = None
+
+    def describes(self, image: ImageRecord) -> bool:
+        """Whether it is about an image for one platform."""
+        return self.image == image.name and self.platform in {None, image.platform}
 
 
 class Candidate(Record):
@@ -503,13 +509,15 @@ class Candidate(Record):
         return self._documented(sizes)
 
     def _documented(self, sizes: Mapping[str, int]) -> Candidate:
-        names = {image.name for image in self.images}
+        names = {image.name: {part.platform for part in image.parts} for image in self.images}
         others = {image.archive for image in self.images} | {each.path for each in self.installers}
         for document in self.documents:
             if document.path not in sizes or document.path in others:
                 raise ValueError(f"the document {document.path} is not a separate file")
             if document.image not in names:
                 raise ValueError(f"the document {document.path} is of an unknown image, {document.image}")
+            if document.platform is not None and document.platform not in names[document.image]:
+                raise ValueError(f"the document {document.path} is of an unknown platform of its image")
         if len({document.path for document in self.documents}) != len(self.documents):
             raise ValueError("two documents have the same path")
         return self

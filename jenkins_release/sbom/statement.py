@@ -27,6 +27,10 @@ _FORMATS = {
 """Predicate types (https://github.com/in-toto/attestation/tree/main/spec/predicates) and their formats."""
 
 
+SBOM_PREDICATES = frozenset({"https://spdx.dev/Document", "https://cyclonedx.org/bom"})
+"""Predicate types by which BuildKit's attestation manifests list an SBOM."""
+
+
 @dataclass(frozen=True)
 class Statement:
     """An in-toto statement.

@@ -104,7 +104,7 @@ class TestExport:
         blobs = [blob for each in image["attestations"] for blob in each["blobs"]]
         for place in (image["index"], *manifests_of(image), *blobs):
             assert sha256_digest(data[place["offset"] : place["offset"] + place["size"]]) == place["digest"]
-        assert built.ok("candidate", "verify", "8.1.0/42")["files"] == 1
+        assert built.ok("candidate", "verify", "8.1.0/42")["files"] == 3
         assert built.ok("candidate", "show", "8.1.0/42")["images"] == exported["images"]
         for command in ("show", "verify"):
             assert built.run("candidate", command, "8.1.0/42").status == 0

@@ -366,19 +366,18 @@ def scans(candidate: Candidate, policy: Policy, facts: Facts) -> list[Reason]:
 
 
 def sboms(candidate: Candidate, policy: Policy) -> list[Reason]:
-    """Every image has an SBOM, which the export found valid."""
+    """Every image has an SBOM, which the export found valid: one for all its platforms, or one for each."""
     if not policy.sbom:
         return []
-    described = {document.image for document in candidate.documents if document.kind == "sbom"}
-    return [
-        Reason(
-            "sbom",
-            f"the image {image.name} has no SBOM",
-            "have the build write one, name it in images.sbom, and export a new build",
-        )
-        for image in candidate.images
-        if image.name not in described
-    ]
+    described = {(each.image, each.platform) for each in candidate.documents if each.kind == "sbom"}
+    lacking = []
+    for image in candidate.images:
+        platforms = [each.platform for each in image.parts if (image.name, each.platform) not in described]
+        if platforms and (image.name, None) not in described:
+            some = f" for {', '.join(platforms)}" if len(platforms) < len(image.parts) else ""
+            lacking.append(f"the image {image.name} has no SBOM{some}")
+    hint = "have the build write one, name it in images.sbom, and export a new build"
+    return [Reason("sbom", message, hint) for message in lacking]
 
 
 def withdrawn(evidence: Evidence, candidate: Candidate, pins: Sequence[str] = ()) -> list[Reason]:

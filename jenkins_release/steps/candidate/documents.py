@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -15,16 +16,32 @@ from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.config.model import ImageSection
 from jenkins_release.images.protocol import LocalImage
 from jenkins_release.installers import LocalFile, find_files
-from jenkins_release.records.candidate import DocumentRecord, FileRecord
-from jenkins_release.records.sbom import BillOfMaterials, DocumentKind
-from jenkins_release.sbom import MAX_DOCUMENT_BYTES, contradiction, read_document
+from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.records.candidate import (
+    CandidateImage,
+    DocumentRecord,
+    FileRecord,
+    ImageRecord,
+    MultiPlatformRecord,
+    StoredBlob,
+)
+from jenkins_release.records.sbom import BillOfMaterials, DocumentFormat, DocumentKind
+from jenkins_release.sbom import (
+    MAX_DOCUMENT_BYTES,
+    SBOM_PREDICATES,
+    InvalidDocument,
+    contradiction,
+    read_document,
+    read_statement,
+)
 from jenkins_release.share.releases import SBOM
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.archive_reader import verified_file
-from jenkins_release.steps.candidate.file_writer import write_file
+from jenkins_release.steps.candidate.file_writer import write_file, write_pieces
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 
+_log = logging.getLogger(__name__)
 _ENDINGS = {"spdx": "spdx.json", "cyclonedx": "cdx.json", "openvex": "openvex.json"}
 
 
@@ -129,9 +146,67 @@ def write_documents(
     return tuple(files)
 
 
+def write_attested(
+    images: Sequence[tuple[CandidateImage, LocalFile]],
+    before: Sequence[DocumentRecord],
+    staging: Staging,
+    services: Services,
+) -> tuple[tuple[FileRecord, ...], tuple[DocumentRecord, ...]]:
+    """Write the SBOMs that BuildKit attached to the images of an index, beside those that came as files.
+
+    They stay where they are, too. One that is not valid is left out with a warning, as it was not asked for:
+    a policy that requires SBOMs will miss it.
+
+    Args:
+        images: Each image of an archive that the build wrote, and that archive.
+        before: Documents that are in the candidate already.
+        staging: The candidate.
+        services: The share.
+
+    Raises:
+        IntegrityError: An archive was changed meanwhile, or the share returns something else.
+        RemoteError: The share failed.
+    """
+    files: list[FileRecord] = []
+    records = [*before]
+    for image, archive in images:
+        if not isinstance(image, MultiPlatformRecord):
+            continue
+        platforms = {each.manifest.digest: each.platform for each in image.platforms}
+        for attestation in image.attestations:
+            for blob, kind in zip(attestation.blobs, attestation.predicates, strict=True):
+                if kind not in SBOM_PREDICATES:
+                    continue
+                where = f"{archive.path}: the SBOM {blob.digest} of image {image.name}"
+                try:
+                    data = _blob(archive, blob, where)
+                    found = read_statement(data, where, predicate_type=kind, manifest_digest=attestation.of)
+                    if not found.listed:
+                        raise InvalidDocument(f"{where} has no list of packages")
+                except InvalidDocument as error:
+                    _log.warning("left out: %s", error.message)
+                    continue
+                platform = platforms[attestation.of]
+                stem = f"{SBOM}/{image.name}.{platform.replace('/', '-')}"
+                record = DocumentRecord(
+                    path=_free_path(stem, found.format, records),
+                    image=image.name,
+                    kind="sbom",
+                    format=found.format,
+                    format_version=found.version,
+                    origin="attestation",
+                    names="digest",
+                    platform=platform,
+                    packages=len(found.packages),
+                )
+                files.append(write_pieces([data], len(data), record.path, staging, services))
+                records.append(record)
+    return tuple(files), tuple(records[len(before) :])
+
+
 def read_documents(
     opened: OpenCandidate,
-    image: str,
+    image: ImageRecord,
     kind: DocumentKind,
     services: Services,
     formats: Collection[str] = frozenset(_ENDINGS),
@@ -140,7 +215,7 @@ def read_documents(
 
     Args:
         opened: The candidate.
-        image: Short name of the image.
+        image: The image, for one platform.
         kind: SBOM or VEX.
         services: The share.
         formats: Formats to read.
@@ -151,7 +226,7 @@ def read_documents(
     """
     found = []
     for record in opened.record.documents:
-        if (record.image, record.kind) == (image, kind) and record.format in formats:
+        if record.kind == kind and record.format in formats and record.describes(image):
             data = services.retry(f"read {record.path}", _bytes, record.path, opened, services)
             found.append(read_document(data, services.candidates.shown(opened.ref, record.path)))
     return found
@@ -223,13 +298,28 @@ def _same(one: PickedDocument, other: PickedDocument) -> bool:
 
 def _placed(found: PickedDocument, before: Sequence[PickedDocument]) -> PickedDocument:
     """Return a document under the first free name, such as ``rms.spdx.json`` or ``rms.2.spdx.json``."""
-    taken = {each.record.path.casefold() for each in before}
     image, kind = found.record.image, found.record.kind
     stem = f"{SBOM}/{image}" + (".vex" if kind == "vex" and found.record.format != "openvex" else "")
-    ending = _ENDINGS[found.record.format]
-    names = (f"{stem}{'' if number == 1 else f'.{number}'}.{ending}" for number in count(1))
-    path = next(name for name in names if name.casefold() not in taken)
+    path = _free_path(stem, found.record.format, [each.record for each in before])
     return replace(found, record=found.record.model_copy(update={"path": path}))
+
+
+def _free_path(stem: str, kind: DocumentFormat, before: Sequence[DocumentRecord]) -> str:
+    taken = {each.path.casefold() for each in before}
+    names = (f"{stem}{'' if number == 1 else f'.{number}'}.{_ENDINGS[kind]}" for number in count(1))
+    return next(name for name in names if name.casefold() not in taken)
+
+
+def _blob(archive: LocalFile, blob: StoredBlob, where: str) -> bytes:
+    if blob.size > MAX_DOCUMENT_BYTES:
+        raise InvalidDocument(f"{where} has {blob.size} bytes, expected at most {MAX_DOCUMENT_BYTES}")
+    data = archive.stretch(blob.offset, blob.size)
+    if sha256_digest(data) != blob.digest:
+        raise IntegrityError(
+            f"{archive.path} was changed while it was exported",
+            hint="export after the build has ended, when nothing writes to its output any more",
+        )
+    return data
 
 
 def _bytes(path: str, opened: OpenCandidate, services: Services) -> bytes:

@@ -34,7 +34,12 @@ from jenkins_release.share.protocol import ShareFull
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.archive_writer import write_archive
 from jenkins_release.steps.candidate.built_archive import BuiltArchive, find_archive, write_built
-from jenkins_release.steps.candidate.documents import PickedDocument, pick_documents, write_documents
+from jenkins_release.steps.candidate.documents import (
+    PickedDocument,
+    pick_documents,
+    write_attested,
+    write_documents,
+)
 from jenkins_release.steps.candidate.installers import PickedFile, pick_installers, write_installers
 from jenkins_release.steps.candidate.known_layers import find_known_layers
 from jenkins_release.steps.candidate.ledger_standing import enter, place_of
@@ -157,8 +162,8 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
     version = ReleaseVersion.parse(request.version)
     ref = CandidateRef(version.text, check_identifier("build", request.build))
     has_key = request.key or services.configuration.signing.key_for("build")
-    attested = has_key or services.policy.build_attestation
-    signer = services.signer("build", request.key) if attested else None
+    signs = has_key or services.policy.build_attestation
+    signer = services.signer("build", request.key) if signs else None
     wanted = _inspect(request.folder, version, ref.build, services)
     picked = tuple(pick_installers(request.folder, version, ref.build, services))
     if not wanted and not picked:
@@ -166,8 +171,8 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             f"there is nothing to export in {request.folder.absolute()}",
             hint="all patterns of [[installers]] are optional and match nothing",
         )
-    described = [(image.section, image.local) for image in wanted]
-    documents = tuple(pick_documents(request.folder, version, ref.build, described, services))
+    inspected = [(image.section, image.local) for image in wanted]
+    documents = tuple(pick_documents(request.folder, version, ref.build, inspected, services))
     area = services.candidates
     needed = _check_space(wanted, [*(each.local for each in picked), *(x.local for x in documents)], services)
     local = tuple(image.local for image in wanted)
@@ -186,7 +191,15 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
         with area.stage(ref, services.holder()) as staging:
             archives, images, reused = _write_archives(ref, wanted, staging, services)
             others, installers = write_installers(picked, staging, services)
-            files = (*archives, *others, *write_documents(documents, staging, services))
+            written = write_documents(documents, staging, services)
+            described = tuple(each.record for each in documents)
+            attested_files, attested = write_attested(
+                [(image, each.built.local) for image, each in zip(images, wanted, strict=True) if each.built],
+                described,
+                staging,
+                services,
+            )
+            files = (*archives, *others, *written, *attested_files)
             record = Candidate(
                 product=area.product,
                 version=ref.version,
@@ -199,7 +212,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
                 files=files,
                 images=images,
                 installers=installers,
-                documents=tuple(each.record for each in documents),
+                documents=(*described, *attested),
             )
             manifest = record.to_bytes()
             chain: dict[str, bytes] = {}

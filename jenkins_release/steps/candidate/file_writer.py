@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 
 from jenkins_release.base.errors import IntegrityError
@@ -26,17 +27,36 @@ def write_file(local: LocalFile, target: str, staging: Staging, services: Servic
         IntegrityError: The file was changed meanwhile, or the share returns something else than was written.
         RemoteError: The share failed.
     """
+    return write_pieces(local.pieces(), local.size, target, staging, services)
+
+
+def write_pieces(
+    pieces: Iterable[bytes], expected: int, target: str, staging: Staging, services: Services
+) -> FileRecord:
+    """Write the pieces of a file into a candidate, and hash them on the way.
+
+    Args:
+        pieces: Its bytes.
+        expected: Their number, for the progress.
+        target: Its path in the candidate.
+        staging: The candidate.
+        services: The share and its configuration.
+
+    Raises:
+        IntegrityError: The share returns something else than was written.
+        RemoteError: The share failed.
+    """
     digest = sha256()
     with (
         staging.create(target) as writer,
-        services.progress.task(f"export {target}", local.size) as task,
+        services.progress.task(f"export {target}", expected) as task,
     ):
 
         def write(piece: bytes) -> None:
             writer.write(piece)
             task.advance(len(piece))
 
-        size = fan_out(local.pieces(), [digest.update, write])
+        size = fan_out(pieces, [digest.update, write])
     if services.configuration.export.read_back:
         with services.progress.task(f"read back {target}", size) as task:
             found = hash_of(staging.share, staging.path(target), task.advance, expected=size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,50 +127,44 @@ def _image(
     before, now = images
     if before is None or now is None:
         return ImageComparison(shown, before, now)
-    name = now.name
+    sides = ((before, opened[0]), (now, opened[1]))
     layers = compare_layers(before, now)
     findings = compare_findings(
         *(
-            [
-                finding
-                for document in read_documents(each, name, "vex", services)
-                for finding in document.findings
-            ]
-            for each in opened
+            [each for document in read_documents(side, image, "vex", services) for each in document.findings]
+            for image, side in sides
         )
     )
     if before.config_digest == now.config_digest:
         # The same image: SBOMs could only differ in how it was scanned.
         return ImageComparison(shown, before, now, layers, findings=findings)
-    sides = zip(images, opened, strict=True)
     settings = compare_settings(
         *(
-            services.retry(f"read the config of {shown}", read_config, image, each, services)
-            for image, each in sides
-            if image is not None
+            services.retry(f"read the config of {shown}", read_config, image, side, services)
+            for image, side in sides
         )
     )
-    missing = [str(each.ref) for each in opened if not _formats(each.record, name)]
+    formats = [
+        [each.format for each in side.record.documents if each.kind == "sbom" and each.describes(image)]
+        for image, side in sides
+    ]
+    missing = [str(side.ref) for (_, side), found in zip(sides, formats, strict=True) if not found]
     if missing:
         why = f"no SBOM in {' and '.join(missing)}: packages unknown"
         return ImageComparison(shown, before, now, layers, settings, None, why, findings)
-    formats, note = formats_to_compare(*(_formats(each.record, name) for each in opened))
+    common, note = formats_to_compare(*formats)
     packages = compare_packages(
         *(
             [
-                package
-                for document in read_documents(each, name, "sbom", services, formats)
-                for package in document.packages
+                each
+                for document in read_documents(side, image, "sbom", services, common)
+                for each in document.packages
             ]
-            for each in opened
+            for image, side in sides
         )
     )
     notes = (note,) if note else ()
     return ImageComparison(shown, before, now, layers, settings, packages, "", findings, notes)
-
-
-def _formats(record: Candidate, image: str) -> Sequence[str]:
-    return [each.format for each in record.documents if (each.image, each.kind) == (image, "sbom")]
 
 
 def _write_page(report: CompareReport, page: Path) -> None:

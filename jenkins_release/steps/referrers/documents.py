@@ -25,6 +25,9 @@ PREDICATE_TYPES: Mapping[DocumentFormat, str] = {
 def document_statements(opened: OpenCandidate, image: str, services: Services) -> list[Said]:
     """Return the documents of an image as predicates, as they were validated when the candidate was exported.
 
+    One that describes a single platform of several is left out: it is not about the index, which names it
+    beside the manifest of its platform already.
+
     Args:
         opened: The candidate.
         image: Short name of the image.
@@ -36,7 +39,7 @@ def document_statements(opened: OpenCandidate, image: str, services: Services) -
     """
     found: list[Said] = []
     for record in opened.record.documents:
-        if record.image == image:
+        if record.image == image and record.platform is None:
             said = services.retry(f"read {record.path}", _statement, record, opened, services)
             # One document may be SBOM and VEX.
             found += [said] if said not in found else []
