@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
 
+from jenkins_release.sandbox.ecr.faults import Fault
+from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.steps.promotion.promote import PromoteRequest, promote
 from jenkins_release.steps.release.attach import AttachRequest, attach_attestations
 from tests.fixtures.attached import BUNDLE, RegistryView
+from tests.fixtures.process import signalled, started
 from tests.fixtures.release import Product
 from tests.referrers.test_attach import ATTACH, NO_API, attaching, make_mutable
-from tests.release.boundaries import Moment, deaths, watched_services
+from tests.release.boundaries import Moment, Witness, deaths, only_reads, watched_services
 
+ENDS_S = 8.0
+"""Seconds in which a command has ended that may take two."""
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 
 
@@ -113,3 +120,62 @@ def test_a_list_that_someone_else_changes_at_the_same_time_loses_nothing(promote
     assert moment.came
     listed = view.manifest(repository, tag)["manifests"]
     assert [each["artifactType"] for each in listed] == [BUNDLE, BUNDLE]
+
+
+class Broken:
+    """A registry client with a defect."""
+
+    def passed(self, what: str) -> None:
+        """Fail when it is asked for a manifest."""
+        if what == "referrers.manifest":
+            raise RuntimeError("hunter2")
+
+
+def test_a_defect_does_not_fail_a_promotion(validated: Product) -> None:
+    """It is named like one, without its text, in which anything may be."""
+    from jenkins_release.config import load_configuration
+    from jenkins_release.steps.context.services import Services
+
+    attaching(validated)
+    configuration = load_configuration(None, environ=validated.environ, options={})
+    with watched_services(Broken()), Services(configuration, environ=validated.environ) as services:
+        report = promote(PromoteRequest(CandidateRef("8.1.0", "42")), services)
+    assert report.changed and report.attestation
+    assert report.attachment is not None
+    assert report.attachment.problem.startswith("unexpected RuntimeError at test_ends.py")
+    assert "hunter2" not in report.attachment.problem
+    assert report.attachment.command == "jenkins-release release attach 8.1.0 --build 42"
+    assert len(RegistryView(validated).images()) == 2
+
+
+def test_reading_changes_nothing(promoted: Product) -> None:
+    """Neither a dry run nor a run that finds everything; and what is said to read only does."""
+    promoted.ok(*ATTACH)
+
+    def outside() -> object:
+        saved = promoted.sandbox.ecr.saved_repositories(promoted.prefix)
+        for repository in saved.values():
+            for image in repository["images"].values():
+                image["pulled_at"] = None
+        return saved
+
+    witness = Witness(outside)
+    attach(promoted, witness)
+    assert not witness.changed
+    assert all(only_reads(call) for call in witness.calls if call.startswith(("blobs", "referrers")))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_registry_that_does_not_answer_does_not_hold_up_the_end(
+    promoted: Product, warm_python: str, number: signal.Signals
+) -> None:
+    """The command ends at once, and another one attaches everything."""
+    ecr = promoted.sandbox.ecr
+    ecr.order(Fault(path="/referrers/", latency_s=30.0))
+    ecr.forget_requests()
+    process = started([warm_python, "-m", "jenkins_release", *ATTACH], promoted.environ)
+    ended = signalled(process, number, lambda: any("/referrers/" in each.path for each in ecr.requests()))
+    assert ended.status == (130 if number == signal.SIGINT else 143), ended.err
+    assert ended.took_s < ENDS_S
+    assert "Traceback" not in ended.err
+    assert promoted.ok(*ATTACH)["changed"] is True
