@@ -125,13 +125,28 @@ class Skopeo:
             images[config], tags[name] = diff_ids, config
         return Reading(images, tags, whole=False)
 
+    def everything(self, data: bytes) -> frozenset[str] | str:
+        """Copy an image with all its platforms from an OCI layout.
+
+        Returns:
+            Digests of all that was copied, the index included; or why it was refused.
+        """
+        self._archive.write_bytes(data)
+        if refused := self._fetched(f"oci-archive:{self._archive}", "--all"):
+            return refused
+        found = set()
+        for file in self._copy.iterdir():
+            if file.name != "version":
+                found.add(f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")
+        return frozenset(found)
+
     def manifest(self, name: str) -> str:
         """Copy an image from a registry; returns why it was refused, empty where it was not."""
         return self._fetched(f"docker://{name}")
 
-    def _fetched(self, source: str) -> str:
+    def _fetched(self, source: str, *options: str) -> str:
         shutil.rmtree(self._copy, ignore_errors=True)
-        command = ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false"]
+        command = ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", *options]
         done = subprocess.run([*command, source, f"dir:{self._copy}"], capture_output=True, check=False)
         return done.stderr.decode(errors="replace")[-300:] or "?" if done.returncode else ""
 

@@ -23,7 +23,7 @@ from jenkins_release.registry.distribution import DistributionRegistry
 from jenkins_release.sandbox.dockerd import DockerDaemon
 from tests.fixtures.archives import read
 from tests.fixtures.registry_double import RegistryDouble
-from tests.fuzz import archives, manifests
+from tests.fuzz import archives, layouts, manifests
 from tests.fuzz.readers import Docker, Reading, Skopeo
 
 CASES = int(os.environ.get("FUZZ_CASES", "60"))
@@ -150,6 +150,39 @@ def test_manifests_are_read_as_docker_and_skopeo_read_them(
             tally.add("DISAGREED", manifests.shown(case), mine, theirs, asked, pulled)
     registry.close()
     tally.check()
+
+
+@pytest.mark.timeout(0)
+def test_images_for_several_platforms_are_read_as_skopeo_copies_them(tmp_path: Path):
+    """The same index, and nothing less or more below it."""
+    tally, skopeo = Tally("layouts"), Skopeo(tmp_path)
+    for number in range(SEED, SEED + CASES):
+        data, label = layouts.make(number)
+        mine, theirs = everything(data), skopeo.everything(data)
+        if isinstance(mine, str):
+            tally.add("refused by both" if isinstance(theirs, str) else "refused by us only")
+        elif mine == theirs:
+            tally.add("accepted by both")
+        else:
+            tally.add("DISAGREED", number, label, mine, theirs)
+    tally.check()
+
+
+def everything(data: bytes) -> frozenset[str] | str:
+    """Read a layout to be carried as it is; returns why it was refused, or the digests of what is carried."""
+    try:
+        index = read(data, step=4096, platforms=layouts.PLATFORMS)
+    except ReleaseError as error:
+        return error.message
+    found = set()
+    for image in (*index.images, *(part for each in index.indexes for part in each.images)):
+        found |= {image.config_digest, *(layer.digest for layer in image.layers)}
+        found |= {image.manifest.digest} if image.manifest is not None else set()
+    for each in index.indexes:
+        found.add(each.index.digest)
+        for attestation in each.attestations:
+            found |= {attestation.manifest.digest, *(blob.digest for blob in attestation.blobs)}
+    return frozenset(found)
 
 
 def same(mine: Reading, reading: Reading | str) -> bool:

@@ -246,6 +246,22 @@ def test_an_index_that_runs_nowhere_is_refused():
         read(join(layout.members()))
 
 
+@pytest.mark.parametrize("options", [{}, {"platforms": ["linux/amd64"]}])
+@pytest.mark.parametrize("wrong", [{}, [], 1, True])
+def test_a_document_whose_media_type_is_no_text_is_refused(wrong: Any, options: dict[str, Any]):
+    """Whatever it is instead, in a manifest and in an index."""
+    for index in (True, False):
+        layout = OciLayout()
+        entry = layout.image([BASE], stated=AMD64)
+        if index:
+            entry = layout.nested(entry)
+        document = json.loads(layout.blobs.pop(entry["digest"]))
+        changed = layout.put(to_json({**document, "mediaType": wrong}), entry["mediaType"])
+        layout.name(changed, NAME)
+        with pytest.raises(IntegrityError, match=r"mediaType|says that it is"):
+            read(join(layout.members()), **options)
+
+
 @pytest.mark.parametrize("stated", [AMD64, None], ids=["platform", "no platform"])
 def test_a_manifest_behind_another_media_type_is_refused(stated):
     """Skopeo goes by the platform, and finds out by itself what kind of document it is."""

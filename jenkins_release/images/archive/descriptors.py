@@ -144,7 +144,7 @@ def check_own_type(document: Any, descriptor: LayoutEntry, parent: str) -> None:
         IntegrityError: They differ: it is an image to one program and an index to another (CVE-2021-41190).
     """
     own = document.get("mediaType") if isinstance(document, dict) else None
-    if own not in {None, descriptor.media_type}:
+    if own not in (None, descriptor.media_type):
         raise IntegrityError(
             f"manifest {descriptor.digest} says that it is {own}, but {parent} says {descriptor.media_type}"
         )
