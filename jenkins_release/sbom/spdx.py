@@ -18,6 +18,7 @@ _DOCUMENT = "SPDXRef-DOCUMENT"
 _AT_ONCE = 200
 """Packages that are validated together: spdx-tools compares each one's id with all others."""
 _NO_PACKAGE = frozenset({"FILE", "ARCHIVE", "SOURCE"})
+_COPIED = ("copyrightText", "downloadLocation", "licenseConcluded", "licenseDeclared")
 _IMAGE_ID = "ImageID: "
 """How Trivy writes a config digest into ``attributionTexts``, and newer versions into ``annotations``."""
 
@@ -31,7 +32,7 @@ def read(value: dict[str, Any], where: str) -> BillOfMaterials:
     """Read a document.
 
     Files and snippets are not read, nor what relates to them: they make up most of a document, and say
-    nothing about packages.
+    nothing about packages. Licences, homepages and download locations are not validated.
 
     Args:
         value: The document.
@@ -68,19 +69,27 @@ def _checked(value: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
         for locator in _purls(item)
         if parse_purl(locator) is None
     ]
-    slim = {
-        name: item for name, item in value.items() if name not in {*lists, "documentDescribes", "hasFiles"}
-    }
+    left = {*lists, "documentDescribes", "hasExtractedLicensingInfos"}
+    slim = {name: item for name, item in value.items() if name not in left}
     describes = {"spdxElementId": _DOCUMENT, "relationshipType": "DESCRIBES"}
     for start in range(0, max(len(packages), 1), _AT_ONCE):
-        some = [
-            {name: part for name, part in item.items() if name != "hasFiles"}
-            for item in packages[start : start + _AT_ONCE]
-        ]
+        some = [_own(item) for item in packages[start : start + _AT_ONCE]]
         first = [{**describes, "relatedSpdxElement": some[0].get("SPDXID", "")}] if some else []
         found = _validate({**slim, "packages": some, "relationships": first})
         mistakes += [each for each in found if each not in mistakes]
     return packages, mistakes
+
+
+def _own(item: dict[str, Any]) -> dict[str, Any]:
+    """Return a package without its files, and without what a scanner only copies from the package itself.
+
+    Its authors wrote that, such as ``GPL-1+`` as a licence: whoever releases the image cannot correct it.
+    """
+    found = {name: part for name, part in item.items() if name not in {"hasFiles", "homepage"}}
+    for name in _COPIED:
+        if found.get(name) and isinstance(found[name], str):
+            found[name] = "NOASSERTION"
+    return found
 
 
 def _validate(value: dict[str, Any]) -> list[str]:

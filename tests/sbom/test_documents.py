@@ -189,7 +189,8 @@ class TestMistakes:
             (_without("creationInfo"), "CreationInfo does not exist"),
             (_without("dataLicense"), "data_license"),
             (lambda d: d["packages"][1].pop("downloadLocation"), "download_location"),
-            (lambda d: d["packages"][1].update(licenseDeclared="No such licence"), "license"),
+            (lambda d: d["packages"][1].update(licenseDeclared=3), "Error while parsing"),
+            (lambda d: d["packages"][1].update(supplier="Debian"), "Actor"),
             (lambda d: d["packages"][1].update(SPDXID="SPDXRef-Package-2"), "SPDXID occurs twice"),
             (lambda d: d["packages"][1].update(SPDXID="one"), "SPDXRef"),
             (lambda d: d.update(packages={}), "packages is not a list"),
@@ -253,6 +254,26 @@ class TestMistakes:
         document = openvex()
         change(document)
         assert message in "\n".join(refused(document).reasons)
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            {"licenseDeclared": "GPL-1+"},
+            {"licenseConcluded": "GPL-2.0-with-classpath-exception"},
+            {"licenseDeclared": "LicenseRef-nowhere"},
+            {"homepage": "git://example.org/a"},
+            {"downloadLocation": "http://x"},
+            {"supplier": "Person: Debian OpenSSL Team (pkg-openssl-devel@alioth-lists.debian.net)"},
+            {"copyrightText": ""},
+            {"versionInfo": ""},
+        ],
+        ids=str,
+    )
+    def test_what_the_authors_of_a_package_wrote_is_no_mistake(self, words: dict[str, str]) -> None:
+        """A scanner copies it, and nobody could correct it before the release."""
+        document = syft_spdx()
+        document["packages"][1] |= words
+        assert len(read(document).packages) == 3
 
     def test_every_mistake_is_listed(self) -> None:
         """Up to ten of a document, then their number: a scanner repeats its mistakes."""
