@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from jenkins_release.sandbox.process import find_program
 from jenkins_release.sandbox.sample_layout import PLATFORMS, write_layout
 from tests.fixtures.command import fails
 from tests.fixtures.damage import flip
+from tests.fixtures.raw_server import RawServer, Request, Speech, answer
 from tests.fixtures.release import Make, Product, make_images
 from tests.fixtures.setup_zip import write_templates
 from tests.promotion.test_direct import _login, uploaded
@@ -92,6 +95,41 @@ def uri(product: Product) -> str:
     return f"{product.sandbox.ecr.host}/{product.prefix}/rms"
 
 
+def index_of(archive: Path) -> str:
+    """Return the digest that ``index.json`` of an archive lists."""
+    with tarfile.open(archive) as layout:
+        file = layout.extractfile("index.json")
+        assert file is not None
+        return str(json.loads(file.read())["manifests"][0]["digest"])
+
+
+def containerd(archive: bytes, image_id: str = "") -> Speech:
+    """Say what Docker 29 says of an image in containerd's store (moby, daemon/containerd/image_inspect.go).
+
+    Args:
+        archive: What it saves.
+        image_id: What it calls the image; by default, what ``index.json`` of the archive lists.
+    """
+    with tarfile.open(fileobj=io.BytesIO(archive)) as layout:
+        file = layout.extractfile("index.json")
+        assert file is not None
+        listed = json.loads(file.read())["manifests"][0]["digest"]
+    store = {"Driver": "overlayfs", "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+    image = {"Id": image_id or listed, "Os": "linux", "Architecture": "amd64", "Size": 1, "RootFS": {}}
+
+    def speech(request: Request) -> bytes:
+        if "/images/get" in request.target:
+            return answer(200, archive, Content_Type="application/x-tar")
+        said: object = {"ApiVersion": "1.44", "Version": "29.0.0"}
+        if "/info" in request.target:
+            said = store
+        elif request.target.endswith("/json"):
+            said = image
+        return answer(200, json.dumps(said).encode(), Content_Type="application/json")
+
+    return speech
+
+
 class TestExport:
     def test_the_archive_is_carried_byte_for_byte(self, built: Product):
         """The candidate says what is where, and every digest of it leads to the bytes."""
@@ -129,6 +167,42 @@ class TestExport:
         build(built, number="43")
         assert built.export("43")["reusedBytes"] > BASE * 0.9
         built.ok("candidate", "verify", "8.1.0/43")
+
+    def test_a_daemon_with_containerds_store_gives_every_platform(self, product: Product, tmp_path: Path):
+        """It names the image by its index; the archive that it saves is carried as it is."""
+        archive = tmp_path / "saved.tar"
+        write_layout(archive, "rms", "8.1.0", "42")
+        product.append(f"\n[export]\nplatforms = {json.dumps(PLATFORMS)}\n")
+        other = f"sha256:{'0' * 64}"
+        with RawServer(containerd(archive.read_bytes(), other)) as daemon:
+            product.environ["DOCKER_HOST"] = f"tcp://{daemon.host}"
+            done = product.run("candidate", "export", "--version", "8.1.0", "--build", "42")
+            fails(done, 4, f"it was {other}, but the archive has {index_of(archive)}")
+            daemon.speech = containerd(archive.read_bytes())
+            product.export()
+        image = image_of(product)
+        assert (product.candidate() / image["archive"]).read_bytes() == archive.read_bytes()
+        assert image["index"]["digest"] == index_of(archive)
+
+    def test_what_containerds_store_has_not_pulled_is_named(self, product: Product, tmp_path: Path):
+        """Docker leaves blobs out of the archive without a word."""
+        archive, cut = tmp_path / "saved.tar", io.BytesIO()
+        write_layout(archive, "rms", "8.1.0", "42", attested=False)
+        with tarfile.open(archive) as saved, tarfile.open(fileobj=cut, mode="w") as left:
+            arm = json.loads(saved.extractfile(f"blobs/sha256/{index_of(archive)[7:]}").read())["manifests"][
+                1
+            ]
+            lost = json.loads(saved.extractfile(f"blobs/sha256/{arm['digest'][7:]}").read())["layers"][1]
+            for member in saved:
+                if lost["digest"][7:] not in member.name:
+                    left.addfile(member, saved.extractfile(member))
+        product.append(f"\n[export]\nplatforms = {json.dumps(PLATFORMS)}\n")
+        with RawServer(containerd(cut.getvalue(), index_of(archive))) as daemon:
+            product.environ["DOCKER_HOST"] = f"tcp://{daemon.host}"
+            done = product.run("candidate", "export", "--version", "8.1.0", "--build", "42")
+        told = fails(done, 4, f"lacks what its index lists: {lost['digest']} (linux/arm64)")
+        assert "--output type=oci" in told
+        assert not product.candidate().exists()
 
     WRONG = (
         ("no archive", "image rms: the archive out/rms.tar matches no file in", 2),
