@@ -91,15 +91,19 @@ class ImageArtifacts:
         what, reader = f"list what refers to {self._what}", self._services.referrers
         return self._services.retry(what, reader.listing, self._repository, self._subject, artifact_type)
 
-    def statements(self, only: Collection[str] | None = None) -> list[Attached]:
-        """Return the statements about the image in Sigstore bundles. Signatures are not verified.
+    def statements(
+        self, keep: Callable[[ImageStatement], bool], only: Collection[str] | None = None
+    ) -> list[Attached]:
+        """Return some of the statements about the image in Sigstore bundles. Signatures are not verified.
 
-        What is no such bundle, whoever stored it, is left out with a warning.
+        What is no such bundle, whoever stored it, is left out with a warning. One artifact is in memory at a
+        time, besides what is kept.
 
         Args:
+            keep: Whether a statement is wanted.
             only: Digests of the artifacts that are read; None for all.
         """
-        return self._services.retry(f"read what refers to {self._what}", self._read_all, only)
+        return self._services.retry(f"read what refers to {self._what}", self._read_all, keep, only)
 
     def attach(self, statement: ImageStatement, key: SSlibKey) -> str:
         """Store a statement as a Sigstore bundle, and return the digest of the artifact.
@@ -188,7 +192,9 @@ class ImageArtifacts:
         if services.retry(f"read {name}:{tag}", services.referrers.manifest, name, tag) is not None:
             services.retry(f"remove {name}:{tag}", services.registry.remove_tag, name, tag)
 
-    def _read_all(self, only: Collection[str] | None) -> list[Attached]:
+    def _read_all(
+        self, keep: Callable[[ImageStatement], bool], only: Collection[str] | None
+    ) -> list[Attached]:
         found = []
         for each in self._services.referrers.listing(self._repository, self._subject, BUNDLE_TYPE).referrers:
             if only is not None and each.digest not in only:
@@ -198,7 +204,7 @@ class ImageArtifacts:
             except IntegrityError as error:
                 _log.warning("%s@%s is ignored: %s", self._repository, each.digest, error.message)
                 continue
-            if statement is not None:
+            if statement is not None and keep(statement):
                 found.append(Attached(each.digest, statement))
         return found
 

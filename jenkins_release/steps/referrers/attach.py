@@ -143,9 +143,11 @@ def _attach(
     artifacts = ImageArtifacts(image.repository, subject, services)
     own = trusted_key(signer, services).key if signer is not None else None
     keys = [own] if own is not None else _promotion_keys(services)
-    existing = [
-        each for each in artifacts.statements() if any(each.statement.is_signed_by(key) for key in keys)
-    ]
+
+    def ours(statement: ImageStatement) -> bool:
+        return any(statement.is_signed_by(key) for key in keys)
+
+    existing = artifacts.statements(ours)
     done, statements, added = [], [], {}
     for said in wanted:
         found = next((each for each in existing if _says(each.statement, said)), None)
@@ -166,7 +168,7 @@ def _attach(
     if added:
         services.retry(f"see what was attached to {image.repository}", _require_shown, artifacts, added)
     if services.configuration.attestations.legacy_tags and not dry_run:
-        older = [each for each in artifacts.older() if any(each.is_signed_by(key) for key in keys)]
+        older = [each for each in artifacts.older() if ours(each)]
         lacking = [each for each in statements if each.payload not in {said.payload for said in older}]
         if lacking:
             artifacts.attach_older(lacking)
@@ -179,7 +181,8 @@ def _says(statement: ImageStatement, said: Said) -> bool:
 
 def _require_shown(artifacts: ImageArtifacts, added: dict[str, ImageStatement]) -> None:
     """Read back what was attached, as those will read it who verify it."""
-    shown = {each.artifact: each.statement for each in artifacts.statements(added)}
+    read = artifacts.statements(lambda _: True, added)
+    shown = {each.artifact: each.statement for each in read}
     for digest, statement in added.items():
         if shown.get(digest) != statement:
             raise RemoteError(

@@ -56,7 +56,7 @@ class ReleaseStatements:
         found = []
         for image in self._images:
             try:
-                artifacts = [e.artifact for e in image.statements() if self._is_about(e.statement)]
+                artifacts = [each.artifact for each in image.statements(self._is_about)]
                 older = sum(self._is_about(statement) for statement in image.older())
             except RepositoryNotFound:
                 continue
