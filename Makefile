@@ -25,10 +25,10 @@ machine-demo machine-setup machine-test machine-lint: machine-%:
 	@PYTHON=$(PYTHON) scripts/check-machine $*
 	@PYTHON=$(PYTHON) scripts/install-debian-packages $(PACKAGES_$*)
 
-PACKAGES_demo := demo
+PACKAGES_demo := demo node
 PACKAGES_setup := setup
-PACKAGES_test := setup lint
-PACKAGES_lint := setup lint
+PACKAGES_test := setup node lint
+PACKAGES_lint := setup node lint
 
 setup: machine-setup $(STAMP) $(KERBEROS) ## Install Debian packages and the virtual environment
 
@@ -47,8 +47,8 @@ $(KERBEROS): $(STAMP) jenkins_release/requirements/kerberos.txt
 	@CFLAGS=-O0 $(PIP) --require-hashes --no-build-isolation -r jenkins_release/requirements/kerberos.txt
 	@touch $@
 
-demo: machine-demo $(STAMP) ## Run a whole release for real on loopback servers and tell about it
-	@$(BIN)/jenkins-release sandbox demo
+demo: machine-demo $(STAMP) $(SIGSTORE) ## Run a whole release for real on loopback servers and tell about it
+	@SIGSTORE_MODULES=$(CURDIR)/$(dir $(SIGSTORE))node_modules $(BIN)/jenkins-release sandbox demo
 
 test: export PYTHONDONTWRITEBYTECODE := # what one process has compiled, the next ones need not
 test: machine-test $(STAMP) $(KERBEROS) $(GROOVY_LINT) $(S3RVER) $(SIGSTORE) ## Run the whole test suite against real Docker, Samba and registry

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from jenkins_release.rules.customers.iam_policy import PullScope, pull_policy
+from jenkins_release.sandbox.demo.outsider import MODULES
 from jenkins_release.sandbox.sample_images import SERVICES
 from jenkins_release.sandbox.stack import Sandbox
 from tests.docs import scenarios
 from tests.docs.pages import ROOT, fences, marked, name, pages
+from tests.fixtures.attached import NODE_MODULES
 from tests.fixtures.command import run
 
 README = ROOT / "README.md"
@@ -45,7 +47,8 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path):
     stderr.
     """
     result = tmp_path / "result.json"
-    done = run("sandbox", "demo", "--json", "--result", str(result), environ=scenarios.bare(tmp_path).environ)
+    environ = scenarios.bare(tmp_path).environ | {MODULES: str(NODE_MODULES)}
+    done = run("sandbox", "demo", "--json", "--result", str(result), environ=environ)
     assert done.status == 0, done.err
     document = json.loads(done.out)
     assert list(document) == ["steps"]

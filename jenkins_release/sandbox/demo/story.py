@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import boto3
 import docker
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.images import DockerEngine
 from jenkins_release.records.candidate import Candidate
+from jenkins_release.sandbox.demo.outsider import MODULES, Outsider, basic_login
 from jenkins_release.sandbox.demo.teller import Teller
 from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.product import write_product
@@ -76,6 +77,7 @@ class _Demo:
         self._stack = stack
         self._product = stack.folder / "product"
         self._candidate = stack.share_folder / "SkyDRM" / VERSION / BUILD
+        self._environ = environ
         given = {**environ, **stack.environment(), "BUILD_USER_ID": "riley"}
         self._tell = Teller(say, given, self._product)
 
@@ -96,6 +98,7 @@ class _Demo:
         with DockerEngine(stack.docker_host) as engine:
             try:
                 self._release(images, engine)
+                self._attach()
                 self._customer(engine)
                 self._publish()
                 self._refresh()
@@ -165,9 +168,40 @@ class _Demo:
         tell.command("promote", "run", _REF, only="promoted|skydrm/(rms|viewer)|proven|recorded")
         tell.command("promote", "run", _REF, lines=slice(0, 1))
 
+    def _attach(self) -> None:
+        """Attach statements, and let a program verify them that knows nothing of this one."""
+        self._tell.title("For other tools: statements beside the images in the registry")
+        self._tell.command("release", "attach", VERSION, only="^attached")
+        modules = self._environ.get(MODULES)
+        if not modules:
+            return
+        environ = self._stack.environment()
+        client = self._ecr(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"])
+        told = client.get_authorization_token()["authorizationData"][0]
+        outsider = Outsider(modules, told["proxyEndpoint"], basic_login(told["authorizationToken"]))
+        image = self._record().images[1]
+        key = self._product / "keys" / "promotion.pem.pub"
+        kinds = outsider.verified("skydrm/viewer", image.identity, key)
+        self._tell.line(
+            f"Sigstore's own verifier, given skydrm/viewer and the public key, accepts: {', '.join(kinds)}"
+        )
+        self._tell.steps += 1
+
+    def _record(self) -> Candidate:
+        return Candidate.from_bytes((self._candidate / "candidate.json").read_bytes(), "candidate.json")
+
+    def _ecr(self, key: str, secret: str) -> Any:
+        return boto3.client(
+            "ecr",
+            region_name=REGION,
+            endpoint_url=self._stack.ecr.endpoint,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+        )
+
     def _customer(self, engine: DockerEngine) -> None:
         """Pull as a customer: a principal that may only pull, on an empty daemon."""
-        record = Candidate.from_bytes((self._candidate / "candidate.json").read_bytes(), "candidate.json")
+        record = self._record()
         self._tell.title(
             "A customer pulls with a pull-only key: the images are what QA validated, and they run"
         )
@@ -183,15 +217,8 @@ class _Demo:
             ),
         ]
         key, secret = self._stack.ecr.add_user("customers/acme", statements)
-        client = boto3.client(
-            "ecr",
-            region_name=REGION,
-            endpoint_url=self._stack.ecr.endpoint,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-        )
-        answer = client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-        user, _, token = base64.b64decode(answer).decode().partition(":")
+        answer = self._ecr(key, secret).get_authorization_token()["authorizationData"][0]
+        user, token = basic_login(answer["authorizationToken"])
         daemon = docker.DockerClient(base_url=self._stack.docker_host)
         try:
             for image in record.images:
