@@ -17,9 +17,11 @@ from pytest_socket import SocketConnectBlockedError
 from jenkins_release.base.errors import ReleaseError
 from jenkins_release.base.waits import Limits
 from jenkins_release.http.probe import HttpProber
-from jenkins_release.oci.manifests import OCI_CONFIG, OCI_MANIFEST, sha256_digest
+from jenkins_release.oci.manifests import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, sha256_digest
+from jenkins_release.oci.referrers import Referrer, Subject, index_of, read_artifact
 from jenkins_release.registry.distribution import DistributionRegistry
 from jenkins_release.registry.protocol import BlobPart, RegistryLogin
+from jenkins_release.registry.referrers import RegistryReferrers
 from jenkins_release.registry.transport import Transport
 from jenkins_release.registry.uploads import RegistryUploads
 from tests.fixtures.key_access import key_access
@@ -44,11 +46,14 @@ MANIFEST = json.dumps(
         ],
     }
 ).encode()
+SUBJECT = {"mediaType": OCI_MANIFEST, "digest": DIGEST, "size": len(DATA)}
+ARTIFACT = json.dumps({**json.loads(MANIFEST), "subject": SUBJECT}).encode()
+LISTED = index_of([Referrer(sha256_digest(MANIFEST), len(MANIFEST), artifact_type="application/json")]).data
 
 
 def well(request: Request, host: str) -> bytes:
     """Answer as a registry does that takes everything."""
-    path = request.target.partition("?")[0]
+    path, _, query = request.target.partition("?")
     if request.method == "POST":
         return answer(202, Location=PLACE, Range="0-0")
     if request.method == "PATCH":
@@ -59,12 +64,17 @@ def well(request: Request, host: str) -> bytes:
         return answer(200, Docker_Content_Digest=DIGEST, Content_Length=str(len(DATA)))
     if path == "/token":
         return answer(200, b'{"token": "abc", "expires_in": 300}', Content_Type="application/json")
+    if "/referrers/" in path and "last=" not in query:
+        return answer(200, LISTED, Link=f'<{path}?last=1>; rel="next"', Content_Type=OCI_INDEX)
+    if "/referrers/" in path:
+        return answer(200, LISTED, Content_Type=OCI_INDEX)
     if "/manifests/" in path and "Authorization" not in request.head:
         challenge = f'Bearer realm="http://{host}/token",service="x",scope="y"'
         return answer(401, b'{"errors": [{"code": "UNAUTHORIZED"}]}', WWW_Authenticate=challenge)
     if "/manifests/" in path:
-        digest = sha256_digest(MANIFEST)
-        return answer(200, MANIFEST, Content_Type=OCI_MANIFEST, Docker_Content_Digest=digest)
+        data = ARTIFACT if path.endswith("/attached") else MANIFEST
+        digest = sha256_digest(data)
+        return answer(200, data, Content_Type=OCI_MANIFEST, Docker_Content_Digest=digest)
     if path == "/stored":
         return answer(200, DATA, Content_Range=f"bytes 0-{len(DATA) - 1}/{len(DATA)}")
     if "/uploads/" in path:
@@ -93,6 +103,17 @@ def _read(host: str) -> None:
     registry.close()
 
 
+def _refer(host: str) -> None:
+    login = RegistryLogin(host, "AWS", "hunter2")
+    reader = RegistryReferrers(Transport(lambda: login, limits=LIMITS))
+    reader.listing(NAME, Subject(DIGEST), "application/json")
+    found = reader.manifest(NAME, "attached")
+    if found is not None:
+        read_artifact(found, NAME)
+    reader.blob(NAME, DIGEST, len(DATA))
+    reader.close()
+
+
 def _pull(host: str) -> None:
     key_access(host, LIMITS).fetch(NAME, "8.1.0")
 
@@ -104,6 +125,7 @@ CALLS: tuple[Callable[[str], object], ...] = (
     lambda host: _blobs(host).put_manifest(NAME, "8.1.0", OCI_MANIFEST, DATA),
     lambda host: b"".join(_blobs(host).read(NAME, DIGEST)),
     _read,
+    _refer,
     _pull,
     lambda host: HttpProber().ask(f"http://{host}/", 2.0),
 )

@@ -132,6 +132,26 @@ def test_sigstores_own_verifier_accepts_what_was_attached(attached: RegistryView
             assert (done.returncode, done.stdout) == (0, kind), done.stderr
 
 
+def test_another_promotion_key_adds_its_own_statements(attached: RegistryView) -> None:
+    """Each key vouches for itself: here one of ECDSA P-256, after one of Ed25519."""
+    product = attached.product
+    new = product.folder / "keys" / "promotion2.pem"
+    product.ok("keys", "generate", str(new), "--type", "ecdsa-p256")
+    old = product.folder / "keys" / "promotion.pem"
+    product.edit(f'promotion_key = "file2:{old}"', f'promotion_key = "file2:{new}"')
+    product.append(f"\n[[trusted_keys]]\nname = 'new'\nroles = ['promotion']\npublic_key = '{new}.pub'\n")
+    report = product.ok(*ATTACH)
+    assert {each["added"] for each in report["statements"]} == {True}
+    assert product.ok(*ATTACH)["changed"] is False
+    for each in report["statements"]:
+        repository, digest = each["repository"], each["digest"]
+        assert len(attached.entries(repository, digest)) == 4
+        (layer,) = attached.manifest(repository, each["artifact"])["layers"]
+        bundle = attached.get(f"{repository}/blobs/{layer['digest']}").json()
+        done = verify_with_sigstore(bundle, attached.key("promotion2"), digest)
+        assert (done.returncode, done.stdout) == (0, each["predicateType"]), done.stderr
+
+
 def test_sigstores_own_verifier_refuses_everything_else(attached: RegistryView) -> None:
     """Another payload, key or image, two signatures, and none."""
     (repository, digest), (_, other) = attached.images()
