@@ -382,3 +382,13 @@ def test_sbom_and_vex_are_attached_as_they_are(product: Product, images_42: list
     document = product.candidate() / "sbom" / "rms.spdx.json"
     document.write_bytes(document.read_bytes().replace(b"name", b"nome", 1))
     fails(product.run(*ATTACH), 4, "rms.spdx.json: expected")
+
+
+def test_a_dry_run_of_a_promotion_attaches_nothing(promoted: Product) -> None:
+    """Not even if it has a key, and everything else is done."""
+    attaching(promoted)
+    key = f"file2:{promoted.folder / 'keys' / 'promotion.pem'}"
+    report = promoted.ok("promote", "run", "8.1.0/42", "--dry-run", "--key", key)
+    assert "attached" not in report
+    view = RegistryView(promoted)
+    assert [view.entries(*image) for image in view.images()] == [[], []]

@@ -168,7 +168,8 @@ def promote(request: PromoteRequest, services: Services) -> PromotionReport:
         decision = opened.decision(facts=facts, plan=plan)
         images = tuple(_promoted(planned, str(planned.digest), opened) for planned in plan.images)
         seconds = time.monotonic() - begin
-        attachment = attach_after_promotion(opened, signer, services)
+        # A dry run has a key only if one was given.
+        attachment = attach_after_promotion(opened, None if request.dry_run else signer, services)
         return PromotionReport(plan, images, decision, False, recorded, seconds, opened.head, attachment)
     decision = opened.require_open_gate(facts, plan)
     require_free_way(plan, "nothing was pushed")
