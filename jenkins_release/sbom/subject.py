@@ -56,30 +56,38 @@ def purl_subject(purl: PackageURL) -> Subject:
 
 
 def contradiction(
-    subject: Subject, *, reference: str, repository: str, config_digest: str, others: Collection[str] = ()
+    subject: Subject,
+    *,
+    reference: str,
+    repository: str,
+    config_digests: Collection[str],
+    manifests: Collection[str] = (),
+    others: Collection[str] = (),
 ) -> tuple[Names, str]:
     """Compare what a document is about with an image.
 
     A config digest is the image's identity: if the document gives one, it decides. A document may give the
     digest of a manifest instead. Scanners compute one of their own for an image of a Docker daemon, where it
-    has no manifest yet, so such a digest proves nothing unless it is that of another image of the candidate.
-    Then the name decides, and the tag if there is one.
+    has no manifest yet, so such a digest proves nothing unless it is one of this image, or of another image
+    of the candidate. Then the name decides, and the tag if there is one.
 
     Args:
         subject: The image of the document.
         reference: Name and tag of the image on the build machine.
         repository: Its repository in the registry.
-        config_digest: Its config digest; empty if unknown.
+        config_digests: Its config digest, or that of each platform; empty if unknown.
+        manifests: Digests of its manifests and its index, as far as they are known.
         others: Config digests of the candidate's other images.
 
     Returns:
         By what the document names this image; and why it is about another one, empty if it is not.
     """
     stated = {*subject.image_ids, *subject.digests}
-    if config_digest and config_digest in stated:
+    if stated & {*config_digests, *manifests}:
         return "digest", ""
-    if config_digest and subject.image_ids:
-        return "nothing", f"it is about the image {subject.image_ids[0]}, expected {config_digest}"
+    if config_digests and subject.image_ids:
+        expected = " or ".join(config_digests)
+        return "nothing", f"it is about the image {subject.image_ids[0]}, expected {expected}"
     foreign = sorted(stated & {*others})
     if foreign:
         return "nothing", f"it is about {foreign[0]}, another image of the candidate"

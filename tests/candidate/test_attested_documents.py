@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from jenkins_release.sandbox.sample_layout import PLATFORMS, write_layout
 from jenkins_release.sbom import read_document
 from tests.fixtures.command import fails
 from tests.fixtures.release import Product
+from tests.fixtures.sbom import OTHER, syft_spdx, to_bytes, trivy_cyclonedx
 
+EXPORT = ("candidate", "export", "--version", "8.1.0", "--build", "42", "--from")
 PATHS = ["sbom/rms.linux-amd64.spdx.json", "sbom/rms.linux-arm64.spdx.json"]
 
 
@@ -88,9 +91,7 @@ def test_an_sbom_that_is_not_valid_is_left_out(
     """A warning says why, and the gate misses it: nobody asked for it, so the export goes on."""
     monkeypatch.setattr(sample_layout, "_sbom", lambda *_: sbom)
     build(built)
-    done = built.run(
-        *("candidate", "export", "--version", "8.1.0", "--build", "42", "--from", str(built.folder))
-    )
+    done = built.run(*EXPORT, str(built.folder))
     assert done.status == 0, done.text
     assert done.err.count("left out: ") == 2
     assert "of image rms is not valid" in done.err
@@ -128,3 +129,33 @@ def test_platforms_are_compared_one_by_one(built: Product, monkeypatch: pytest.M
         (change,) = image["packages"]["changed"]
         assert (change["name"], change["old"], change["new"]) == ("busybox", ["1.35.0"], ["1.36.1"])
         assert image["layers"]["shared"] == 1
+
+
+def test_a_file_that_names_one_platform(built: Product) -> None:
+    """By its manifest, which is known once the archive was read; the rest still needs an SBOM."""
+    file = build(built, attested=False)
+    index = json.loads(_member(file, "index.json"))["manifests"][0]["digest"]
+    first = json.loads(_member(file, f"blobs/sha256/{index[7:]}"))["manifests"][0]["digest"]
+    (built.folder / "rms.json").write_bytes(to_bytes(syft_spdx("anything", digest=first)))
+    built.edit('name = "rms"\n', 'name = "rms"\nsbom = ["rms.json"]\n')
+    done = built.run(*EXPORT, str(built.folder))
+    fails(done, 2, "it is about the image 'anything:8.1.0-42', expected 'skydrm/rms:8.1.0-42'")
+    (built.folder / "rms.json").write_bytes(to_bytes(syft_spdx(digest=first)))
+    (found,) = built.export()["documents"]
+    assert (found["names"], found["platform"]) == ("digest", "linux/amd64")
+    assert "the image rms has no SBOM for linux/arm64 [" in refused(built)
+
+
+def test_a_file_of_another_image_is_found_once_the_archive_was_read(built: Product) -> None:
+    """Nothing tells the config digest before; no candidate becomes visible."""
+    (built.folder / "rms.json").write_bytes(to_bytes(trivy_cyclonedx(image_id=OTHER)))
+    built.edit('name = "rms"\n', 'name = "rms"\nsbom = ["rms.json"]\n')
+    fails(built.run(*EXPORT, str(built.folder)), 2, f"it is about the image {OTHER}, expected sha256:")
+    assert not built.candidate().exists()
+
+
+def _member(archive: Path, name: str) -> bytes:
+    with tarfile.open(archive) as tar:
+        found = tar.extractfile(name)
+        assert found is not None
+        return found.read()

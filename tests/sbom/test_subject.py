@@ -27,7 +27,7 @@ def compare(document: Any, config: str = CONFIG, others: tuple[str, ...] = ()) -
         subject,
         reference="skydrm/rms:8.1.0-42",
         repository="customers/rms",
-        config_digest=config,
+        config_digests=[config] if config else [],
         others=others,
     )
 
@@ -86,6 +86,19 @@ def test_the_digest_of_another_image_of_the_candidate() -> None:
     """Whatever it is called."""
     found = compare(syft_spdx(digest=OTHER), others=(OTHER,))
     assert found == ("nothing", f"it is about {OTHER}, another image of the candidate")
+
+
+def test_a_manifest_that_is_known() -> None:
+    """An archive of the build has one, and scanners give its digest."""
+    subject = read_document(to_bytes(syft_spdx("scanned", digest=OTHER)), "rms.json").subject
+    found = contradiction(
+        subject,
+        reference="skydrm/rms:8.1.0-42",
+        repository="customers/rms",
+        config_digests=[CONFIG],
+        manifests=[OTHER],
+    )
+    assert found == ("digest", "")
 
 
 def test_an_unknown_config_digest() -> None:

@@ -22,10 +22,12 @@ from jenkins_release.records.candidate import (
     DocumentRecord,
     FileRecord,
     ImageRecord,
+    ListedPlatform,
     MultiPlatformRecord,
+    PlatformRecord,
     StoredBlob,
 )
-from jenkins_release.records.sbom import BillOfMaterials, DocumentFormat, DocumentKind
+from jenkins_release.records.sbom import BillOfMaterials, DocumentFormat, DocumentKind, Subject
 from jenkins_release.sbom import (
     MAX_DOCUMENT_BYTES,
     SBOM_PREDICATES,
@@ -53,11 +55,17 @@ class PickedDocument:
         local: The file.
         record: Its entry in ``candidate.json``.
         sha256: SHA-256 in hex of what was validated.
+        subject: The image that it names.
+        section: Its image as configured.
+        reference: Name and tag of its image on the build machine.
     """
 
     local: LocalFile
     record: DocumentRecord
     sha256: str
+    subject: Subject
+    section: ImageSection
+    reference: str
 
 
 def pick_documents(
@@ -123,6 +131,56 @@ def pick_documents(
             reasons=mistakes,
         )
     return picked
+
+
+def compare_again(
+    picked: Sequence[PickedDocument], images: Sequence[CandidateImage]
+) -> tuple[DocumentRecord, ...]:
+    """Compare documents with their images once more, when everything is known of these.
+
+    A daemon with containerd's image store does not tell config digests, and nothing does for an archive of
+    the build. A digest also tells which of several platforms a document describes.
+
+    Args:
+        picked: The documents.
+        images: The images as they are in the candidate.
+
+    Returns:
+        Their final entries in ``candidate.json``.
+
+    Raises:
+        ConfigurationError: A document is about another image; ``reasons`` names each.
+    """
+    records, mistakes = [], []
+    for each in picked:
+        image = next(image for image in images if image.name == each.record.image)
+        digests = {part.platform: {part.config_digest, *_manifest_of(part)} for part in (*image.parts,)}
+        names, other = contradiction(
+            each.subject,
+            reference=each.reference,
+            repository=each.section.repository,
+            config_digests=[part.config_digest for part in image.parts],
+            manifests=[image.fixed_digest, *(digest for found in digests.values() for digest in found)],
+            others=[part.config_digest for one in images if one is not image for part in one.parts],
+        )
+        if other:
+            error = _of_another(each.local.path, each.record.kind, image.name, each.reference, other)
+            mistakes.append(error.message)
+        stated = {*each.subject.image_ids, *each.subject.digests}
+        described = [platform for platform, found in digests.items() if stated & found]
+        platform = described[0] if len(digests) > 1 and len(described) == 1 else None
+        records.append(each.record.model_copy(update={"names": names, "platform": platform}))
+    if mistakes:
+        raise ConfigurationError(
+            f"the SBOM and VEX documents cannot be exported: {mistakes[0]}",
+            hint="scan the images after the build, under their names in images.source",
+            reasons=mistakes,
+        )
+    return tuple(records)
+
+
+def _manifest_of(part: PlatformRecord) -> list[str]:
+    return [part.manifest.digest] if isinstance(part, ListedPlatform) else []
 
 
 def write_documents(
@@ -256,15 +314,12 @@ def _read(
         found.subject,
         reference=local.reference,
         repository=section.repository,
-        config_digest=digests.get(section.name, ""),
+        config_digests=[digest for name, digest in digests.items() if name == section.name],
         others=[digest for name, digest in digests.items() if name != section.name],
     )
     problem = _wrong_kind(found, kind) or other
     if problem:
-        raise ConfigurationError(
-            f"{path} is not the {kind.upper()} of image {section.name}: {problem}",
-            hint=f"scan {local.reference} after the build, and give that file",
-        )
+        raise _of_another(path, kind, section.name, local.reference, problem)
     path_there = f"{SBOM}/{section.name}.{_ENDINGS[found.format]}"
     record = DocumentRecord(
         path=path_there,
@@ -277,7 +332,17 @@ def _read(
         packages=len(found.packages) if kind == "sbom" else None,
         statements=len(found.findings) if kind == "vex" else None,
     )
-    return PickedDocument(file, record, sha256(data).hexdigest())
+    digest = sha256(data).hexdigest()
+    return PickedDocument(file, record, digest, found.subject, section, local.reference)
+
+
+def _of_another(
+    path: Path, kind: DocumentKind, image: str, reference: str, problem: str
+) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} is not the {kind.upper()} of image {image}: {problem}",
+        hint=f"scan {reference} after the build, and give that file",
+    )
 
 
 def _wrong_kind(found: BillOfMaterials, kind: DocumentKind) -> str:

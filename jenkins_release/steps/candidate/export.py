@@ -36,6 +36,7 @@ from jenkins_release.steps.candidate.archive_writer import write_archive
 from jenkins_release.steps.candidate.built_archive import BuiltArchive, find_archive, write_built
 from jenkins_release.steps.candidate.documents import (
     PickedDocument,
+    compare_again,
     pick_documents,
     write_attested,
     write_documents,
@@ -192,7 +193,7 @@ def export_candidate(request: ExportRequest, services: Services) -> ExportReport
             archives, images, reused = _write_archives(ref, wanted, staging, services)
             others, installers = write_installers(picked, staging, services)
             written = write_documents(documents, staging, services)
-            described = tuple(each.record for each in documents)
+            described = compare_again(documents, images)
             attested_files, attested = write_attested(
                 [(image, each.built.local) for image, each in zip(images, wanted, strict=True) if each.built],
                 described,
