@@ -107,7 +107,9 @@ def pick_documents(
             )
             for path in files:
                 try:
-                    found = _read(path, kind, section, local, digests)
+                    with services.progress.task(f"validate {path.name}") as task:
+                        found = _read(path, kind, section, local, digests)
+                        task.advance(found.local.size)
                 except ReleaseError as error:
                     mistakes += error.reasons or (error.message,)
                     hints[error.hint] = None
