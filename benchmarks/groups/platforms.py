@@ -16,7 +16,7 @@ from jenkins_release.sandbox.sample_layout import PLATFORMS, write_layout
 
 SIZE_MIB = 480
 SCRIPT, SKOPEO = "script", "skopeo"
-GOALS = {"platforms-export": 1.0, "platforms-promote": 1.8}
+GOALS = {"platforms-export": 1.0, "platforms-promote": 1.2}
 _EXPORT = "sha256sum; smbclient put, encrypted, then fsync on the server; no checks"
 _PROMOTE = "smbclient get, encrypted; skopeo copy --all oci-archive:; no checks"
 

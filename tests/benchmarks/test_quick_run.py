@@ -28,11 +28,8 @@ KEYS = ["name", "ours_s", "peer", "peer_s", "ratio", "goal", "limit_s", "peak_rs
 COMMANDS = ("export", "verify", "load", "promote")
 ALL = os.environ.get("BENCH") == "all"
 """Whether every group is run: ``BENCH=all make test PYTEST_ARGS=tests/benchmarks``."""
-CHOSEN = (
-    *("start", "list-500-10ms", "plan-40-20ms", "smb-put-10ms", "smb-get"),
-    *("export-one", "export-patch", "promote-again", "peak-memory"),
-)
-"""Run each time: of groups that measure the same on another line, or of other images, one.
+CHOSEN = ("start", "plan-40-20ms", "smb-get", "export-one", "promote-again", "platforms", "peak-memory")
+"""Run each time: of groups that measure the same on another line, or of other images or commands, one.
 
 Rows that there are for plain and for gzip layers are measured with gzip, the default of ``release.toml``.
 """
@@ -51,6 +48,7 @@ def rows_of(group: str, ways: list[str]) -> list[str]:
         "promote-plain": _promotions("promote-plain"),
         "promote-gzip": _promotions("promote-gzip") if gzip else [],
         "promote-patch": [f"promote-patch-{peer}" for peer in ("docker", "skopeo")],
+        "platforms": ["platforms-export-script", "platforms-promote-skopeo"],
         "promote-again": [f"promote-again-{peer}" for peer in ("docker", "skopeo")],
         "release": [f"{name}{line}" for name in releases for line in ("", "-1gbit")],
         "peak-memory": [
@@ -90,7 +88,7 @@ def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
     disks = [f"local-disk-{command}-{way}" for command in COMMANDS for way in ways]
     assert {*rows} == {*disks, *(name for group in groups for name in rows_of(group, ways))}
     for name, row in rows.items():
-        if name.startswith(("smb-", "export-", "promote-")):
+        if name.startswith(("smb-", "export-", "promote-", "platforms-")):
             _check_pair(row)
         elif name.endswith("-growth"):
             assert "MiB from the small" in details[name]["note"]
@@ -109,7 +107,7 @@ def test_quick_run_measures_every_row(tmp_path: Path, sandbox: Sandbox) -> None:
 
 
 def test_one_group_of_each_kind_is_run_each_time() -> None:
-    """Those left out differ from one of them in the line, or in the images; all of them run on demand."""
+    """Those left out differ from one of them in the line, the images or the command; all run on demand."""
     assert {*CHOSEN} < {*GROUPS}
     measured = {GROUPS[name].__module__ for name in CHOSEN}
     assert {group.__module__ for group in GROUPS.values()} - measured == {"benchmarks.groups.ways"}

@@ -23,8 +23,9 @@ from jenkins_release.sandbox.sample_layout import PLATFORMS, write_layout
 from tests.fixtures.command import fails
 from tests.fixtures.damage import flip
 from tests.fixtures.raw_server import RawServer, Request, Speech, answer
-from tests.fixtures.release import Make, Product, make_images
+from tests.fixtures.release import Begin, Make, Product, make_images
 from tests.fixtures.setup_zip import write_templates
+from tests.fixtures.share import eventually
 from tests.promotion.test_direct import _login, uploaded
 
 BASE, OWN = 3 << 20, 2 << 20
@@ -44,28 +45,43 @@ def build(product: Product, version: str = "8.1.0", number: str = "42", **option
     return file
 
 
-@pytest.fixture
-def built(product: Product) -> Product:
-    """SkyDRM, whose image the build wrote to an OCI layout."""
+def build_for_platforms(product: Product) -> None:
+    """Let the build write the image to an OCI layout, and configure it."""
     build(product)
     product.edit('name = "rms"\n', 'name = "rms"\narchive = "out/rms.tar"\n')
     product.append(f"\n[export]\nplatforms = {json.dumps(PLATFORMS)}\n")
+
+
+def sign(product: Product) -> None:
+    """Build, export and sign off."""
+    build_for_platforms(product)
+    product.export()
+    product.sign_off()
+
+
+def release(product: Product) -> None:
+    """Build, export, sign off and promote."""
+    sign(product)
+    product.ok("promote", "run", "8.1.0/42")
+
+
+@pytest.fixture
+def built(product: Product) -> Product:
+    """SkyDRM, whose image the build wrote to an OCI layout."""
+    build_for_platforms(product)
     return product
 
 
 @pytest.fixture
-def signed(built: Product) -> Product:
+def signed(begin: Begin) -> Product:
     """Its candidate, signed off."""
-    built.export()
-    built.sign_off()
-    return built
+    return begin("signed for platforms", sign)
 
 
 @pytest.fixture
-def released(signed: Product) -> Product:
+def released(begin: Begin) -> Product:
     """Its release."""
-    signed.ok("promote", "run", "8.1.0/42")
-    return signed
+    return begin("released for platforms", release)
 
 
 def image_of(product: Product, ident: str = "8.1.0/42") -> dict[str, Any]:
@@ -491,11 +507,14 @@ class TestRelease:
     def test_the_stack_runs_the_index_whichever_digest_ecs_reports(self, released: Product, reported: str):
         """Task definitions pin the index; an agent may report the manifest that it chose from it."""
         image = image_of(released)
-        released.append(released.sandbox.add_saas(("rms",), cluster=released.prefix))
+        released.append(released.sandbox.add_saas(("rms",), cluster=f"{released.prefix}-{reported}"))
         if reported == "platform":
             released.sandbox.ecr.misbehave(Misbehaviour(kind="platform", image=f"{released.prefix}/rms"))
+        words = ("saas", "refresh", "8.1.0")
         try:
-            done = released.ok("saas", "refresh", "8.1.0")
+            # The services were just created: ECS starts what they run so far.
+            assert eventually(lambda: released.run(*words, "--dry-run").status == 0)
+            done = released.ok(*words)
             assert done["after"]["parts"][0]["images"] == {"rms": image["index"]["digest"]}
             status = released.ok("saas", "status")
             assert status["parts"][0]["verdict"] == "8.1.0/42"
