@@ -26,7 +26,7 @@ from tests.fixtures.registry_double import RegistryDouble
 from tests.fuzz import archives, layouts, manifests
 from tests.fuzz.readers import Docker, Reading, Skopeo
 
-CASES = int(os.environ.get("FUZZ_CASES", "60"))
+CASES = int(os.environ.get("FUZZ_CASES", "40"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 REGRESSIONS: tuple[int, ...] = (1054, 2394, 2512, 2713, 2868, 3053, 3690)
 """Numbers of archives that were read differently once, or that this comparison took for that."""

@@ -477,11 +477,36 @@ class TestRelease:
         other = build(released, number="41")
         fails(released.run("verify", *keys, "--archive", str(other)), 4, "is not an image of SkyDRM 8.1.0/42")
 
+    def test_outside_the_support_window_everything_that_the_index_lists_goes(self, product: Product):
+        """Also what a run that died after the index has left; a layer of a supported release stays."""
+        build_for_platforms(product)
+        for number, version in enumerate(("7.9.0", "8.0.0", "8.1.0"), start=1):
+            build(product, version, str(number))
+            words = ("candidate", "export", "--version", version, "--build", str(number))
+            product.ok(*words, "--from", str(product.folder))
+            product.sign_off(f"{version}/{number}")
+            product.ok("promote", "run", f"{version}/{number}")
+        old = image_of(product, "7.9.0/1")
+        before = held(product)
+        assert {each["digest"] for each in manifests_of(old)} < {*before}
+        product.sandbox.ecr.order(
+            Fault(action="BatchDeleteImage", skip=2, count=None, status=400, code="AccessDeniedException")
+        )
+        assert product.run("release", "retire").status != 0
+        product.sandbox.ecr.cancel_faults()
+        assert old["index"]["digest"] not in held(product)
+        assert product.ok("release", "retire")["removed"] == []
+        gone = {each["digest"] for each in (old["index"], *manifests_of(old))}
+        assert held(product) == {digest: data for digest, data in before.items() if digest not in gone}
+        product.ok("promote", "run", "7.9.0/1")
+        assert held(product) == before
+
     def test_attestations_are_attached_to_the_index(self, released: Product):
-        """They name it as their subject, and go with it."""
+        """They name it as their subject, the SBOMs the platform that they describe; they go with it."""
         done = released.ok("release", "attach", "8.1.0")
-        index = image_of(released)["index"]["digest"]
-        assert {each["digest"] for each in done["statements"]} == {index}
+        image = image_of(released)
+        subjects = {image["index"]["digest"], *(each["manifest"]["digest"] for each in image["platforms"])}
+        assert {each["digest"] for each in done["statements"]} == subjects
         words = ("release", "withdraw", "8.1.0", "--reason", "holds a customer's data")
         released.ok(*words)
         released.ok(*words, "--delete", "--confirm", "8.1.0/42")

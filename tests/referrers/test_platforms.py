@@ -9,9 +9,10 @@ import pytest
 from jenkins_release.sandbox.sample_layout import PLATFORMS
 from tests.fixtures.attached import PROVENANCE, SUMMARY, RegistryView, statement_of, verify_with_sigstore
 from tests.fixtures.release import Product
-from tests.promotion.test_platforms import build, held
+from tests.promotion.test_platforms import build, held, image_of
 from tests.referrers.test_attach import ATTACH
 
+SPDX = "https://spdx.dev/Document"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 
 
@@ -34,11 +35,24 @@ def released(product: Product) -> Product:
 
 
 def test_statements_are_about_the_index(released: Product) -> None:
-    """Its digest is the subject of the artifact and of the statement; a second run finds them."""
+    """Its digest is the subject of the artifact and of the statement; a second run finds them.
+
+    The SBOM of a platform, which BuildKit wrote, is about the manifest of that platform.
+    """
     report = released.ok(*ATTACH)
     view = RegistryView(released)
     ((repository, digest),) = view.images()
-    assert {each["digest"] for each in report["statements"]} == {digest}
+    platforms = [each["manifest"]["digest"] for each in image_of(released)["platforms"]]
+    assert [(each["digest"], each["predicateType"]) for each in report["statements"]] == [
+        (digest, SUMMARY),
+        (digest, PROVENANCE),
+        *((platform, SPDX) for platform in platforms),
+    ]
+    for platform in platforms:
+        bundle = view.bundles(repository, platform)[SPDX]
+        done = verify_with_sigstore(bundle, view.key(), platform)
+        assert done.returncode == 0, done.stderr
+        assert statement_of(bundle)["predicate"]["name"] == "skydrm/rms"
     for entry in view.entries(repository, digest):
         subject = view.manifest(repository, entry["digest"])["subject"]
         assert (subject["mediaType"], subject["digest"]) == (OCI_INDEX, digest)

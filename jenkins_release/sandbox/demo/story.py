@@ -56,23 +56,28 @@ def run_demo(
     Raises:
         ReleaseError: Something failed; everything is stopped first.
     """
+    # In a domain, it is the way to the share that is shown.
+    base = BASE_SIZE // 20 if in_domain else BASE_SIZE
     if folder is not None:
         stack = Sandbox(folder, environ=environ, in_domain=in_domain)
         with ended_after(stack.stop):
-            return _start(say, stack, environ)
+            return _start(say, stack, environ, base)
     with removed_in_any_case("jenkins-release-demo-", environ) as temporary:
         stack = Sandbox(temporary / "sandbox", environ=environ, in_domain=in_domain)
         with ended_after(stack.remove):
-            return _start(say, stack, environ)
+            return _start(say, stack, environ, base)
 
 
-def _start(say: Callable[[str], None], stack: Sandbox, environ: Mapping[str, str]) -> int:
+def _start(say: Callable[[str], None], stack: Sandbox, environ: Mapping[str, str], base_size: int) -> int:
     stack.start(tied=True)
-    return _Demo(say, stack, environ).run()
+    return _Demo(say, stack, environ, base_size).run()
 
 
 class _Demo:
-    def __init__(self, say: Callable[[str], None], stack: Sandbox, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, say: Callable[[str], None], stack: Sandbox, environ: Mapping[str, str], base_size: int
+    ) -> None:
+        self._base_size = base_size
         self._say = say
         self._stack = stack
         self._product = stack.folder / "product"
@@ -90,7 +95,7 @@ class _Demo:
         self._build_for_platforms()
         self._open_customer_side()
         (self._product / "junit.xml").write_text(_JUNIT)
-        images = self._stack.add_images(VERSION, BUILD, base_size=BASE_SIZE, own_size=OWN_SIZE)
+        images = self._stack.add_images(VERSION, BUILD, base_size=self._base_size, own_size=OWN_SIZE)
         self._say(
             f"SkyDRM {VERSION}, build {BUILD}: {len(images)} images, one for two platforms; real servers:\n"
             f"share {stack.share_location}, registry {stack.ecr.host}.  Digests are shortened here."

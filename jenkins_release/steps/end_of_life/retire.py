@@ -2,8 +2,9 @@
 
 What is released is told by the promotion attestations on the share, what stands in the registry by
 the registry. A tag goes only if a promotion recorded exactly it: the retirement is signed onto
-that candidate first, then its tags are removed, and with the last one ECR deletes the image. The
-candidate stays on the share, so promoting it again restores the release.
+that candidate first, then its tags are removed, and with the last one ECR deletes the image. What an
+index listed is deleted after it. The candidate stays on the share, so promoting it again restores the
+release.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.base.moments import day
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import RETIREMENT
+from jenkins_release.records.candidate import MultiPlatformRecord
 from jenkins_release.records.registry_image import HeldImage
 from jenkins_release.records.release import Promotion
 from jenkins_release.registry.protocol import RepositoryNotFound
@@ -117,6 +119,12 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
                 lease.confirm()
                 _remove(tags, services)
                 kept += _require_gone(tags, services)
+                _remove_listed(release, host, services)
+        # A run that died may have left them: without their index, no tag leads there.
+        for release in releases:
+            if release.retirement is not None and _indexes(release, host):
+                with services.holding_candidate(release.ref):
+                    _remove_listed(release, host, services)
     stay = {each for each, _ in kept}
     removed = tuple(each for _, tags in owners for each in tags if each not in stay)
     gone = _from_portal(request, services) if request.portal else ()
@@ -267,6 +275,31 @@ def _remove(tags: list[StoredTag], services: Services) -> None:
         now = services.retry(f"read {what}", services.registry.images, each.repository, [each.tag])
         if each.tag in now and now[each.tag].digest == each.digest:
             services.retry(f"remove {what}", services.registry.remove_tag, each.repository, each.tag)
+
+
+def _indexes(release: Release, host: str) -> dict[str, MultiPlatformRecord]:
+    """Return repository to image of each image for several platforms."""
+    promoted = _promotion(release, host)
+    repositories = {image.name: image.repository for image in promoted.images} if promoted else {}
+    return {
+        repositories[image.name]: image
+        for image in release.opened.record.images
+        if isinstance(image, MultiPlatformRecord) and image.name in repositories
+    }
+
+
+def _remove_listed(release: Release, host: str, services: Services) -> None:
+    """Delete what an index listed that is gone, except what has a tag or is listed by another index."""
+    for name, image in _indexes(release, host).items():
+        held = {each.digest: each for each in _held(name, services)}
+        if image.index.digest in held:
+            continue
+        listed = {digest for each in held.values() for digest in each.children}
+        for digest in dict.fromkeys(manifest.digest for manifest in image.manifests):
+            if digest in held and not held[digest].tags and digest not in listed:
+                remove_referrers(name, digest, services)
+                what = f"delete {name}@{digest}"
+                services.retry(what, services.registry.remove_image, name, digest)
 
 
 def _require_gone(tags: list[StoredTag], services: Services) -> list[tuple[StoredTag, str]]:

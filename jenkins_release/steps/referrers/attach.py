@@ -13,6 +13,7 @@ from securesystemslib.signer import Signer, SSlibKey
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused, ReleaseError, RemoteError
 from jenkins_release.oci.referrers import Subject
+from jenkins_release.records.candidate import CandidateImage, ListedPlatform, MultiPlatformRecord
 from jenkins_release.records.release import Promotion, ReleasedImage
 from jenkins_release.records.sigstore import ImageStatement, sign_about_image
 from jenkins_release.rules.release.consumer import examine
@@ -35,7 +36,8 @@ class AttachedStatement:
     Attributes:
         image: Short name of the image.
         repository: Its repository.
-        digest: Digest of its manifest or index, the statement's only subject.
+        digest: Digest of its manifest or index, or of the manifest of one platform: the statement's only
+            subject.
         predicate_type: What kind of statement it is.
         artifact: Digest of the artifact in the registry; empty if a dry run found none.
         added: Whether this run attached it, or would.
@@ -113,10 +115,20 @@ def attach_statements(
             reasons=found,
         )
     statements, done = image_statements(release, services.now()), []
+    records = {record.name: record for record in opened.record.images}
     for image in release.promoted.images:
-        wanted = [*statements, *document_statements(opened, image.name, services)]
+        wanted = [*statements, *document_statements(opened, image.name, None, services)]
         done += _attach(image, release.promoted, wanted, signer, services, dry_run)
+        for part in _platforms(records.get(image.name)):
+            documents = document_statements(opened, image.name, part.platform, services)
+            if documents:
+                one = image.model_copy(update={"digest": part.manifest.digest})
+                done += _attach(one, release.promoted, documents, signer, services, dry_run)
     return tuple(done)
+
+
+def _platforms(image: CandidateImage | None) -> Sequence[ListedPlatform]:
+    return image.platforms if isinstance(image, MultiPlatformRecord) else ()
 
 
 def subject_of(image: ReleasedImage, services: Services) -> Subject | None:

@@ -22,15 +22,15 @@ PREDICATE_TYPES: Mapping[DocumentFormat, str] = {
 """The predicate types of in-toto (``spec/predicates``) and cosign (``--type spdxjson`` and so on)."""
 
 
-def document_statements(opened: OpenCandidate, image: str, services: Services) -> list[Said]:
+def document_statements(
+    opened: OpenCandidate, image: str, platform: str | None, services: Services
+) -> list[Said]:
     """Return the documents of an image as predicates, as they were validated when the candidate was exported.
-
-    One that describes a single platform of several is left out: it is not about the index, which names it
-    beside the manifest of its platform already.
 
     Args:
         opened: The candidate.
         image: Short name of the image.
+        platform: The platform of several that they describe; None for those that describe the whole image.
         services: The share.
 
     Raises:
@@ -39,7 +39,7 @@ def document_statements(opened: OpenCandidate, image: str, services: Services) -
     """
     found: list[Said] = []
     for record in opened.record.documents:
-        if record.image == image and record.platform is None:
+        if (record.image, record.platform) == (image, platform):
             said = services.retry(f"read {record.path}", _statement, record, opened, services)
             # One document may be SBOM and VEX.
             found += [said] if said not in found else []
