@@ -300,6 +300,9 @@ def _states(pid: int) -> set[str]:
 @pytest.fixture(autouse=True)
 def untagged(request: pytest.FixtureRequest) -> Iterator[None]:
     """Take away the tag that the last test sets."""
+    if "demo_images" not in request.fixturenames:
+        yield
+        return
+    engine, images = request.getfixturevalue("engine"), request.getfixturevalue("demo_images")
     yield
-    if "demo_images" in request.fixturenames:
-        request.getfixturevalue("engine").untag("127.0.0.1:1/" + request.getfixturevalue("demo_images")[0])
+    engine.untag(f"127.0.0.1:1/{images[0]}")

@@ -246,7 +246,7 @@ class _Demo:
             "8.X: the installers go to the release area, where they are read back, and to the portal"
         )
         self._tell.command("release", "publish", _REF, only="published|msi|proven|copied|recorded")
-        self._tell.command("release", "portal", VERSION)
+        self._tell.command("release", "portal", VERSION, only="^uploaded|page: |recorded")
         self._tell.command("release", "list")
 
     def _refresh(self) -> None:
