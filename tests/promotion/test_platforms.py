@@ -558,5 +558,14 @@ class TestRelease:
             names = {name.rpartition("/")[2]: name for name in archive.namelist()}
             pinned = archive.read(names["docker-compose.yml"]).decode()
             release = archive.read(names["release.env"]).decode()
+            members = {name: archive.read(name) for name in archive.namelist()}
         assert f"{uri(released)}@{image_of(released)['index']['digest']}" in pinned
         assert "PLATFORM='linux/amd64 linux/arm64'" in release
+        keys = ("--trusted-keys", str(released.folder / "release.toml"))
+        released.ok("bundle", "verify", str(zipped), *keys)
+        index = image_of(released)["index"]["digest"].encode()
+        one = image_of(released)["platforms"][0]["manifest"]["digest"].encode()
+        with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data.replace(index, one) if name.endswith("compose.yml") else data)
+        fails(released.run("bundle", "verify", str(tmp_path / "other.zip"), *keys), 4, "docker-compose.yml")
