@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.timing import MIB
-from jenkins_release.images.archive.platforms import normalise
+from jenkins_release.oci.platforms import normalise
 
 _ROOTS = ("/usr/bin", "/usr/lib", "/usr/share", "/usr/include", "/usr/sbin", "/usr/local")
 _LARGEST = 64 * MIB

@@ -22,7 +22,6 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.progress import Progress, SilentProgress
 from jenkins_release.base.waits import LEAST_RATE
 from jenkins_release.images.archive import ArchiveReader
-from jenkins_release.images.archive.platforms import normalise
 from jenkins_release.images.docker_client import (
     api_url,
     connect,
@@ -38,6 +37,7 @@ from jenkins_release.images.docker_load import load_archive
 from jenkins_release.images.docker_save import save_images
 from jenkins_release.images.protocol import EngineInfo, LocalImage
 from jenkins_release.images.push_answer import push_error, read_push_answer
+from jenkins_release.oci.platforms import normalise
 from jenkins_release.registry.protocol import RegistryLogin
 
 _log = logging.getLogger(__name__)

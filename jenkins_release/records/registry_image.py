@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from jenkins_release.oci.manifests import UNKNOWN, Content
+from jenkins_release.oci.manifests import UNKNOWN, Content, Listed, RawManifest, read_blobs, read_content
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,23 @@ class StoredManifest:
     digest: str
     platform: str
     blobs: tuple[str, ...]
+
+
+def read_listed(entry: Listed, manifest: RawManifest, what: str) -> StoredManifest:
+    """Read a manifest that an index lists.
+
+    Args:
+        entry: What the index says of it.
+        manifest: The manifest.
+        what: Which image it is, for messages.
+
+    Raises:
+        IntegrityError: It is malformed; of an image, everything is checked.
+    """
+    blobs = [blob.digest for blob in read_blobs(manifest, what)]
+    if entry.runs:
+        read_content(manifest, what)
+    return StoredManifest(entry.digest, entry.platform, tuple(blobs))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jenkins_release.aws.answers import ODD
 from jenkins_release.base.errors import ConfigurationError, IntegrityError, RemoteError
 from jenkins_release.base.waits import Limits
 from jenkins_release.oci import manifests
-from jenkins_release.records.registry_image import HeldImage, StoredImage, StoredManifest
+from jenkins_release.records.registry_image import HeldImage, StoredImage, read_listed
 from jenkins_release.records.scan import Scan
 from jenkins_release.registry.ecr_calls import EcrCalls, batches, failed
 from jenkins_release.registry.ecr_tags import put_tag
@@ -360,11 +360,7 @@ def _stored(
                 hint="push the image again",
                 retryable=True,  # the index may be visible before what it lists
             )
-        # Of an image, everything is checked, whether or not it is the only one.
-        blobs = [blob.digest for blob in manifests.read_blobs(child, what)]
-        if each.runs:
-            manifests.read_content(child, what)
-        held.append(StoredManifest(each.digest, each.platform, tuple(blobs)))
+        held.append(read_listed(each, child, what))
     real = [each for each in listed if each.runs]
     single = manifests.read_content(children[real[0].digest], what) if len(real) == 1 else None
     return StoredImage(repository, raw.digest, raw.media_type, raw.data, single, tuple(held))

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from jenkins_release.base.errors import ConfigurationError
-from jenkins_release.images.archive.platforms import Platform, normalise
 from jenkins_release.images.protocol import ImageEngine
+from jenkins_release.oci.platforms import Platform, normalise
 from jenkins_release.sandbox.process import find_program
 
 SERVICES = ("rms", "viewer", "router", "dbmigrate")

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jenkins_release.images.archive.platforms import Platform, parse_platform
 from jenkins_release.images.docker_archive import BLOCK, END, blob_path, file_header
 from jenkins_release.oci.manifests import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, UNKNOWN, sha256_digest
+from jenkins_release.oci.platforms import Platform, parse_platform
 from jenkins_release.sandbox.sample_images import base_layer, demo_references, image_config, own_layer
 
 PLATFORMS = ("linux/amd64", "linux/arm64")

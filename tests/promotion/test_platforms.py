@@ -15,6 +15,8 @@ import pytest
 
 from jenkins_release.images import DockerEngine
 from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.records.base import canonical_json
+from jenkins_release.records.candidate import Candidate, checksum_lines
 from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.state import ScanOrder
@@ -569,3 +571,75 @@ class TestRelease:
             for name, data in members.items():
                 archive.writestr(name, data.replace(index, one) if name.endswith("compose.yml") else data)
         fails(released.run("bundle", "verify", str(tmp_path / "other.zip"), *keys), 4, "docker-compose.yml")
+
+
+class TestForgedRecord:
+    """Whoever writes to the share before QA does: `candidate.json` must say what the index says."""
+
+    @staticmethod
+    def swap_platforms(image: dict[str, Any]) -> None:
+        """QA would get the config and layers of another platform."""
+        first, second = image["platforms"]
+        for name in ("config_digest", "config_offset", "config_size", "layers"):
+            first[name], second[name] = second[name], first[name]
+
+    @staticmethod
+    def swap_names(image: dict[str, Any]) -> None:
+        """The testers of one platform would get the image of another."""
+        first, second = image["platforms"]
+        first["platform"], second["platform"] = second["platform"], first["platform"]
+
+    @staticmethod
+    def hide_a_platform(image: dict[str, Any]) -> None:
+        """It would be released untested and unscanned, as if it were an attestation."""
+        first, second = image["platforms"]
+        blobs = {
+            each["digest"]: {"digest": each["digest"], "offset": each["offset"], "size": each["size"]}
+            for each in second["layers"]
+        }
+        config = {"offset": second["config_offset"], "size": second["config_size"]}
+        blobs[second["config_digest"]] = {"digest": second["config_digest"], **config}
+        hidden = {
+            "of": first["manifest"]["digest"],
+            "manifest": second["manifest"],
+            "blobs": [{**each, "media_type": "application/octet-stream"} for each in blobs.values()],
+            "predicates": [""] * len(blobs),
+        }
+        kept = [each for each in image["attestations"] if each["of"] == first["manifest"]["digest"]]
+        image["platforms"], image["attestations"] = [first], [*kept, hidden]
+
+    @pytest.fixture(params=["swap_platforms", "swap_names", "hide_a_platform"])
+    def forged(self, built: Product, request: pytest.FixtureRequest) -> Product:
+        """A candidate whose record was changed after the export; the archive was not."""
+        # No build key is trusted: QA's signature is the first.
+        text = built.config.read_text()
+        text = re.sub(r'\n\[\[trusted_keys\]\]\nname = "build"\n(.+\n)+', "\n", text)
+        built.config.write_text(re.sub(r"build_key = .*\n", "", text))
+        built.export()
+        folder = built.candidate()
+        document = json.loads((folder / "candidate.json").read_bytes())
+        (image,) = document["images"]
+        getattr(self, request.param)(image)
+        document["documents"] = []
+        document["files"] = [each for each in document["files"] if not each["path"].startswith("sbom/")]
+        record = Candidate.from_bytes(canonical_json(document), "candidate.json")
+        for name, data in (
+            ("candidate.json", record.to_bytes()),
+            ("SHA256SUMS", checksum_lines(record.to_bytes(), record.files)),
+        ):
+            (folder / name).chmod(0o644)
+            (folder / name).write_bytes(data)
+        for attestation in (folder / "attestations").iterdir():
+            attestation.unlink()
+        return built
+
+    def test_qa_does_not_get_it(self, forged: Product):
+        """What is loaded must be what the index lists."""
+        fails(forged.run("candidate", "load", "8.1.0/42"), 4, "rms", "the index")
+
+    def test_it_is_not_released(self, forged: Product):
+        """Even if somebody signed it off without a look; nothing is put into the registry."""
+        forged.sign_off()
+        fails(forged.run("promote", "run", "8.1.0/42"), 4, "rms", "the index")
+        assert "8.1.0" not in forged.tags().get(f"{forged.prefix}/rms", set())
+        assert held(forged) == {}

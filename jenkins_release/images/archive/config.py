@@ -12,7 +12,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.images.archive.blobs import Blob, as_layer
 from jenkins_release.images.archive.catalog import Catalog
 from jenkins_release.images.archive.documents import check_digest
-from jenkins_release.images.archive.platforms import Platform, normalise
+from jenkins_release.oci.platforms import Platform, normalise
 from jenkins_release.oci.shapes import check_config
 from jenkins_release.records.archive_index import ArchivedImage, ArchivedLayer
 

@@ -13,9 +13,9 @@ from typing import Any
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.strict_json import check_shape
 from jenkins_release.images.archive.documents import digest
-from jenkins_release.images.archive.platforms import Platform, normalise
 from jenkins_release.images.archive.references import check_reference
 from jenkins_release.oci.manifests import sha256_digest
+from jenkins_release.oci.platforms import Platform, normalise
 from jenkins_release.oci.shapes import INDEX as INDEX_SHAPE
 from jenkins_release.oci.shapes import MANIFEST, check_descriptor
 

@@ -30,8 +30,8 @@ from jenkins_release.images.archive.descriptors import (
     reference_of,
 )
 from jenkins_release.images.archive.oci_layout import INDEX, layout_entries, platform_image
-from jenkins_release.images.archive.platforms import Platform
 from jenkins_release.oci.manifests import CONFIG_TYPES, INDEX_TYPES, MANIFEST_TYPES
+from jenkins_release.oci.platforms import Platform
 from jenkins_release.records.archive_index import (
     ArchivedAttestation,
     ArchivedBlob,

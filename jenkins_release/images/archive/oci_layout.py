@@ -26,8 +26,8 @@ from jenkins_release.images.archive.descriptors import (
     reference_of,
 )
 from jenkins_release.images.archive.documents import digest
-from jenkins_release.images.archive.platforms import Platform
 from jenkins_release.oci.manifests import ACCEPTED_TYPES, CONFIG_TYPES, INDEX_TYPES, LAYER_TYPES
+from jenkins_release.oci.platforms import Platform
 from jenkins_release.oci.shapes import LAYOUT as LAYOUT_SHAPE
 from jenkins_release.records.archive_index import ArchivedImage
 

@@ -24,8 +24,8 @@ from jenkins_release.images.archive.oci_layout import (
     read_every_image,
     read_oci_layout,
 )
-from jenkins_release.images.archive.platforms import Platform, parse_platform
 from jenkins_release.images.archive.tar import Kind, TarMember, TarStream
+from jenkins_release.oci.platforms import Platform, parse_platform
 from jenkins_release.records.archive_index import ArchivedImage, ArchivedIndex, ArchiveIndex
 
 _PARALLEL_BYTES = 64 << 10

@@ -5,12 +5,13 @@ A clearance can be made only if the decision was about exactly these images of e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from jenkins_release.base.errors import IntegrityError
-from jenkins_release.oci.manifests import same_platform, sha256_digest
+from jenkins_release.base.errors import ConfigurationError, IntegrityError
+from jenkins_release.oci.manifests import UNKNOWN, same_platform, sha256_digest
+from jenkins_release.oci.platforms import parse_platform
 from jenkins_release.records.candidate import (
     Candidate,
     CandidateImage,
@@ -18,7 +19,7 @@ from jenkins_release.records.candidate import (
     manifest_digest,
 )
 from jenkins_release.records.plan import Plan, PlannedImage
-from jenkins_release.records.registry_image import StoredImage
+from jenkins_release.records.registry_image import StoredImage, StoredManifest
 from jenkins_release.rules.gate.decision import Decision
 
 _HINT = "no release tag was set; find out who changed the share or the registry, then run the promotion again"
@@ -62,8 +63,9 @@ def is_image(stored: StoredImage, record: CandidateImage) -> bool:
 def difference(stored: StoredImage, record: CandidateImage) -> str:
     """Say what differs from what QA validated; empty if nothing does."""
     if isinstance(record, MultiPlatformRecord):
-        same = stored.digest == record.index.digest
-        return "" if same else f"expected the index {record.index.digest}, found {described(stored)}"
+        if stored.digest != record.index.digest:
+            return f"expected the index {record.index.digest}, found {described(stored)}"
+        return listed_difference(stored.listed, record)
     if stored.content is None or any(not same_platform(each, record.platform) for each in stored.platforms):
         return f"expected config {record.config_digest}, found {described(stored)}"
     if stored.config_digest != record.config_digest or len(stored.layers) != len(record.layers):
@@ -75,6 +77,44 @@ def difference(stored: StoredImage, record: CandidateImage) -> str:
     if fixed is not None and stored.digest != fixed.digest:
         return f"QA signed the manifest {fixed.digest}, found {stored.digest} around the same config"
     return ""
+
+
+def listed_difference(listed: Sequence[StoredManifest], record: MultiPlatformRecord) -> str:
+    """Say what ``candidate.json`` says of an index and the index does not; empty if they say the same.
+
+    QA tests what ``candidate.json`` names for a platform, customers pull what the index lists for it.
+
+    Args:
+        listed: What the index lists.
+        record: What ``candidate.json`` says of the image.
+    """
+    images = {each.manifest.digest: each for each in record.platforms}
+    attested = {each.manifest.digest: each for each in record.attestations}
+    where = f"the index {record.index.digest}"
+    if len(listed) != len(record.manifests) or {each.digest for each in listed} != {*images, *attested}:
+        names = ", ".join(each.digest for each in listed)
+        return f"{where} lists {names}, candidate.json {', '.join([*images, *attested])}"
+    for each in listed:
+        known = images.get(each.digest)
+        if (known is None) != (each.platform == UNKNOWN) or (
+            known and not _runs_on(each.platform, known.platform)
+        ):
+            stated = "an attestation" if known is None else known.platform
+            return f"{where} lists {each.digest} for {each.platform}, candidate.json has it for {stated}"
+        if known is not None:
+            same = each.blobs == (known.config_digest, *(layer.digest for layer in known.layers))
+        else:
+            same = {*each.blobs} == {blob.digest for blob in attested[each.digest].blobs}
+        if not same:
+            return f"{where} lists {each.digest} with another config or other layers than candidate.json"
+    return ""
+
+
+def _runs_on(stated: str, recorded: str) -> bool:
+    try:
+        return parse_platform(stated) == parse_platform(recorded)
+    except ConfigurationError:
+        return False
 
 
 def described(stored: StoredImage) -> str:

@@ -11,7 +11,7 @@ from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.stream import at_most
 from jenkins_release.base.strict_json import MAX_JSON_BYTES, strict_json
 from jenkins_release.images import ArchiveIndex, ArchiveReader, CompressedArchive
-from jenkins_release.oci.manifests import MAX_MANIFEST_BYTES, sha256_digest
+from jenkins_release.oci.manifests import MAX_MANIFEST_BYTES, RawManifest, read_index, sha256_digest
 from jenkins_release.oci.shapes import check_config
 from jenkins_release.records.archive_index import ArchivedImage, ArchivedIndex
 from jenkins_release.records.candidate import (
@@ -21,6 +21,8 @@ from jenkins_release.records.candidate import (
     MultiPlatformRecord,
     StoredBlob,
 )
+from jenkins_release.records.registry_image import StoredManifest, read_listed
+from jenkins_release.rules.gate.clearance import listed_difference
 from jenkins_release.steps.candidate.index_record import index_record
 from jenkins_release.steps.candidate.opened import COMPRESSED, OpenCandidate
 from jenkins_release.steps.context.services import Services
@@ -129,6 +131,27 @@ def read_stored(archive: str, blob: StoredBlob, opened: OpenCandidate, services:
             hint=ALTERED,
         )
     return data
+
+
+def check_listed(image: MultiPlatformRecord, opened: OpenCandidate, services: Services) -> None:
+    """Prove that ``candidate.json`` says of an image what its index says; reads manifests only.
+
+    Raises:
+        IntegrityError: It says something else, or the archive was altered.
+        RemoteError: The share failed, after the retries.
+    """
+    what = f"image {image.name} of {opened.ref}"
+
+    def read(blob: StoredBlob) -> RawManifest:
+        data = read_stored(image.archive, blob, opened, services)
+        return RawManifest(blob.digest, blob.media_type, data)
+
+    held = {blob.digest: read(blob) for blob in image.manifests}
+    listed = read_index(read(image.index), what)
+    found = [read_listed(each, held[each.digest], what) for each in listed if each.digest in held]
+    found += [StoredManifest(each.digest, each.platform, ()) for each in listed if each.digest not in held]
+    if why := listed_difference(found, image):
+        raise IntegrityError(f"{what}: {why}", hint=ALTERED)
 
 
 def _verified(

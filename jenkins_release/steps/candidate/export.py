@@ -15,9 +15,9 @@ from jenkins_release.base.tags import image_reference
 from jenkins_release.base.version import PROGRAM
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.config.model import ImageSection
-from jenkins_release.images.archive.platforms import parse_platform
 from jenkins_release.images.protocol import ImageNotFound, LocalImage
 from jenkins_release.installers import LocalFile
+from jenkins_release.oci.platforms import parse_platform
 from jenkins_release.records.attestation import PROVENANCE, Place, sign_statement
 from jenkins_release.records.candidate import (
     Candidate,

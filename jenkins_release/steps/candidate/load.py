@@ -8,11 +8,11 @@ from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.progress import Task, telling_waits
-from jenkins_release.images.archive.platforms import parse_platform
+from jenkins_release.oci.platforms import parse_platform
 from jenkins_release.records.candidate import CandidateImage, FileRecord, MultiPlatformRecord, PlatformRecord
 from jenkins_release.records.receipt import ReceivedImage
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.candidate.archive_reader import verified_archive
+from jenkins_release.steps.candidate.archive_reader import check_listed, verified_archive
 from jenkins_release.steps.candidate.opened import OpenCandidate, check_sizes, open_candidate
 from jenkins_release.steps.candidate.platform_archive import platform_archive
 from jenkins_release.steps.candidate.receipt import write_receipt
@@ -137,6 +137,9 @@ def load_images(
     """
     chosen = parts or _parts(images, services)
     total = 0
+    for image in images:
+        if isinstance(image, MultiPlatformRecord):
+            check_listed(image, opened, services)
     for file in opened.record.archives():
         held = [image for image in images if image.archive == file.path]
         if held and not _is_layout(held[0]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jenkins_release.base.errors import ConfigurationError
-from jenkins_release.images.archive.platforms import parse_platform
+from jenkins_release.oci.platforms import parse_platform
 
 
 @pytest.mark.parametrize(
