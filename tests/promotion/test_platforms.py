@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -107,6 +108,14 @@ def held(product: Product) -> dict[str, bytes]:
         return {}
     answer = client.batch_get_image(repositoryName=repository, imageIds=ids)
     return {each["imageId"]["imageDigest"]: each["imageManifest"].encode() for each in answer["images"]}
+
+
+def write_record(folder: Path, record: Candidate) -> None:
+    """Replace what a candidate says of itself."""
+    checksums = checksum_lines(record.to_bytes(), record.files)
+    for name, data in (("candidate.json", record.to_bytes()), ("SHA256SUMS", checksums)):
+        (folder / name).chmod(0o644)
+        (folder / name).write_bytes(data)
 
 
 def uri(product: Product) -> str:
@@ -532,8 +541,21 @@ class TestRelease:
 
     @pytest.mark.parametrize("reported", ["index", "platform"])
     def test_the_stack_runs_the_index_whichever_digest_ecs_reports(self, released: Product, reported: str):
-        """Task definitions pin the index; an agent may report the manifest that it chose from it."""
+        """Task definitions pin the index; an agent may report the manifest that it chose from it.
+
+        What a candidate that was never promoted says of the same index does not count.
+        """
         image = image_of(released)
+        other = released.candidate("9.0.0/1")
+        shutil.copytree(released.candidate(), other, ignore=shutil.ignore_patterns("attestations"))
+        (other / "attestations").mkdir()
+        document = json.loads((other / "candidate.json").read_bytes())
+        document |= {"version": "9.0.0", "build": "1"}
+        (forged,) = document["images"]
+        forged["attestations"] = []
+        for number, each in enumerate(forged["platforms"]):
+            each["manifest"]["digest"] = f"sha256:{number:064x}"
+        write_record(other, Candidate.from_bytes(canonical_json(document), "candidate.json"))
         released.append(released.sandbox.add_saas(("rms",), cluster=f"{released.prefix}-{reported}"))
         if reported == "platform":
             released.sandbox.ecr.misbehave(Misbehaviour(kind="platform", image=f"{released.prefix}/rms"))
@@ -623,12 +645,7 @@ class TestForgedRecord:
         document["documents"] = []
         document["files"] = [each for each in document["files"] if not each["path"].startswith("sbom/")]
         record = Candidate.from_bytes(canonical_json(document), "candidate.json")
-        for name, data in (
-            ("candidate.json", record.to_bytes()),
-            ("SHA256SUMS", checksum_lines(record.to_bytes(), record.files)),
-        ):
-            (folder / name).chmod(0o644)
-            (folder / name).write_bytes(data)
+        write_record(folder, record)
         for attestation in (folder / "attestations").iterdir():
             attestation.unlink()
         return built

@@ -86,12 +86,16 @@ class StackKnowledge:
 
     @property
     def listed(self) -> dict[str, frozenset[str]]:
-        """Digest of each released index to the manifests of its platforms: ECS may report those of a task."""
+        """Digest of each released index to the manifests of its platforms: ECS may report those of a task.
+
+        Only a candidate of which a promotion recorded the index knows what it lists.
+        """
+        promoted = {each.release: {*each.digests.values()} for each in self.released}
         return {
             image.index.digest: frozenset(part.manifest.digest for part in image.platforms)
-            for opened in self.opened.values()
+            for ref, opened in self.opened.items()
             for image in opened.record.images
-            if isinstance(image, MultiPlatformRecord)
+            if isinstance(image, MultiPlatformRecord) and image.index.digest in promoted.get(ref, ())
         }
 
     def why_unproven(self, release: str) -> str:
