@@ -69,13 +69,13 @@ class RegistryReferrers:
             page = read_index(answer.body, f"the list of what refers to {repository}@{subject.digest}")
             found |= {each.digest: each for each in page}
             target = self._next(answer, what)
-            if target in seen:
-                raise RemoteError(f"cannot {what}: the registry's list does not end")
             if len(found) > MOST_REFERRERS:
                 raise RemoteError(
                     f"cannot {what}: there are more than {MOST_REFERRERS}",
                     hint="find out who stored them, and remove what nobody needs",
                 )
+            if target in seen or len(seen) > MOST_REFERRERS:
+                raise RemoteError(f"cannot {what}: the registry's list does not end")
         return Listing(_of_type(found, artifact_type), by_api=True)
 
     def manifest(self, repository: str, reference: str) -> RawManifest | None:

@@ -25,6 +25,7 @@ from tests.fixtures.command import fails
 from tests.fixtures.notify import Hook, hook_section
 from tests.fixtures.release import Product, promote
 from tests.fixtures.sbom import buildkit_spdx, buildkit_statement, openvex, syft_spdx, trivy_cyclonedx
+from tests.release.boundaries import watched_services
 
 ATTACH = ("release", "attach", "8.1.0")
 NO_API = (
@@ -282,6 +283,55 @@ def test_a_withdrawn_release_gets_no_statements(promoted: Product) -> None:
     """They would say that it passed."""
     promoted.ok("release", "withdraw", "8.1.0", "--reason", "bad")
     fails(promoted.run(*ATTACH), 3, "nothing is attached to the images of 8.1.0/42")
+
+
+class Withdrawing:
+    """Withdraws the release while its statements are attached."""
+
+    def __init__(self, product: Product) -> None:
+        self._product = product
+        self.status: int | None = None
+
+    def passed(self, what: str) -> None:
+        """Begin once the first statement is there."""
+        if what == "blobs.put_manifest" and self.status is None:
+            self.status = -1  # what the withdrawal itself does is no beginning
+            self.status = self._product.run("release", "withdraw", "8.1.0", "--reason", "bad").status
+
+
+def test_a_release_is_not_withdrawn_while_statements_are_attached(promoted: Product) -> None:
+    """Otherwise the withdrawal would remove those that are there, and another would follow it."""
+    withdrawing = Withdrawing(promoted)
+    with watched_services(withdrawing):
+        promoted.ok(*ATTACH)
+    assert withdrawing.status == 6
+    report = promoted.ok("release", "withdraw", "8.1.0", "--reason", "bad")
+    assert report["statementsRemoved"] == 4
+    view = RegistryView(promoted)
+    assert all(not view.entries(*image) for image in view.images())
+
+
+def test_a_statement_that_cosign_would_not_accept_is_attached_again(attached: RegistryView) -> None:
+    """Cosign skips a signature with the id of another key; what was signed is the same."""
+    product = attached.product
+    repository, digest = attached.images()[0]
+    (old,) = (
+        each
+        for each in attached.entries(repository, digest)
+        if each["annotations"]["dev.sigstore.bundle.predicateType"] == SUMMARY
+    )
+    manifest = attached.manifest(repository, old["digest"])
+    bundle = attached.get(f"{repository}/blobs/{manifest['layers'][0]['digest']}").json()
+    bundle["dsseEnvelope"]["signatures"][0]["keyid"] = "of another key"
+    manifest["layers"][0] |= attached.send(repository, json.dumps(bundle).encode())
+    client = product.client()
+    ids = [{"imageDigest": old["digest"]}]
+    assert not client.batch_delete_image(repositoryName=repository, imageIds=ids)["failures"]
+    name = f"sha256:{sha256(json.dumps(manifest).encode()).hexdigest()}"
+    assert attached.put(f"{repository}/manifests/{name}", manifest, OCI_MANIFEST).status_code == 201
+    added = [each for each in product.ok(*ATTACH)["statements"] if each["added"]]
+    assert [(each["digest"], each["predicateType"]) for each in added] == [(digest, SUMMARY)]
+    assert product.ok(*ATTACH)["changed"] is False
 
 
 def attaching(product: Product, legacy: bool = False) -> None:

@@ -113,6 +113,10 @@ def test_an_answer_that_is_no_list_is_refused(body: bytes) -> None:
         reader.listing(NAME, SUBJECT)
 
 
+def _endless_and_empty(request: Request) -> bytes:
+    return answer(200, index(), Link=f'<{request.target}a>; rel="next"')
+
+
 def _endless(request: Request) -> bytes:
     number = len(request.target)
     return answer(200, index(entry(number)), Link=f'<{request.target}a>; rel="next"')
@@ -123,12 +127,13 @@ def _endless(request: Request) -> bytes:
     [
         (lambda r: answer(200, index(), Link=f'<{r.target}>; rel="next"'), "does not end"),
         (_endless, "there are more than 1000"),
+        (_endless_and_empty, "does not end"),
         (lambda _: answer(200, index(), Link='<http://127.0.0.1:1/v2/>; rel="next"'), "the next page is at"),
         (lambda _: answer(200, index(), Link='<ftp://x/>; rel="next"'), "unusable Location"),
         (lambda _: answer(500, b""), "answers 500"),
         (lambda _: answer(307, b"", Location="http://127.0.0.1:1/"), "answers 307"),
     ],
-    ids=["loop", "endless", "another host", "no URL", "500", "redirect"],
+    ids=["loop", "endless", "endless and empty", "another host", "no URL", "500", "redirect"],
 )
 def test_a_list_that_leads_astray_is_an_error(say: Callable[[Request], bytes], why: str) -> None:
     """The login stays with the registry, and the list ends."""

@@ -140,6 +140,25 @@ class TestSettings:
         """How a container of the image runs."""
         assert compare_settings(settings(**old), settings(**new)) == (expected,)
 
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("Env", ["DATABASE_URL=postgres://app:hunter2@db/x"]),
+            ("Env", ["DB_PWD=hunter2"]),
+            ("Env", ["JWT_KEY=hunter2"]),
+            ("Env", ["SENTRY_DSN=hunter2"]),
+            ("Cmd", ["serve", "--db-password=hunter2"]),
+            ("Entrypoint", ["serve", "--token", "hunter2"]),
+            ("Healthcheck", {"Test": ["CMD", "curl", "http://u:hunter2@127.0.0.1/"]}),
+        ],
+    )
+    def test_no_secret_is_shown_wherever_it_stands(self, field: str, value: Any) -> None:
+        """Text, JSON and page are made from the same differences."""
+        for old, new in (({}, {field: value}), ({field: value}, {})):
+            (found,) = compare_settings({"config": old}, {"config": new})
+            assert "hunter2" not in f"{found}"
+            assert REDACTED in f"{found}"
+
     @pytest.mark.parametrize("name", ["DB_PASSWORD", "API_KEY", "github_token", "AWS_SECRET_ACCESS_KEY"])
     def test_secrets_are_not_shown(self, name: str) -> None:
         """That one changed is said; a page is kept for years."""

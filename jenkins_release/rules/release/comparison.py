@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jenkins_release.base.errors import REDACTED
+from jenkins_release.base.errors import REDACTED, without_secrets
 from jenkins_release.records.candidate import Candidate, ImageRecord
 from jenkins_release.records.sbom import Finding, Package
 from jenkins_release.rules.release.installers import without_version
@@ -19,7 +19,11 @@ _SEMANTIC = frozenset(
 )
 """Ecosystems in which what follows ``+`` in a version says how it was built. A distribution's versions have
 ``+`` in them too, as in ``1.2+dfsg-3``, where all of it counts."""
-_SECRET = re.compile(r"pass|secret|token|credential|private|api_?key|access_?key|auth(?!or)", re.IGNORECASE)
+_NAME = r"pass|pwd|secret|token|credential|private|[a-z]_?key|dsn|connection_?string|webhook|auth(?!or)"
+_SECRET = re.compile(_NAME, re.IGNORECASE)
+"""Names of variables and options that suggest a secret."""
+_OPTION = re.compile(rf"(?<!\S)(--?[\w.-]*(?:{_NAME})[\w.-]*[= ])\S+", re.IGNORECASE)
+"""An option of a command line, with its value."""
 _FIELDS = ("User", "Entrypoint", "Cmd", "WorkingDir", "ExposedPorts", "Volumes", "StopSignal", "Healthcheck")
 
 
@@ -184,8 +188,8 @@ def compare_layers(old: ImageRecord, new: ImageRecord) -> LayerComparison:
 def compare_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Difference, ...]:
     """Compare how containers of two images run.
 
-    Labels, history and times are left out: they change with every build. The value of a variable whose name
-    suggests a secret is not shown.
+    Labels, history and times are left out: they change with every build. The value of a variable or of an
+    option whose name suggests a secret is not shown, nor are logins in URLs.
 
     Args:
         old: The config JSON of the image before.
@@ -219,9 +223,15 @@ def _text(value: Any) -> str:
 
 
 def _shown(what: str, old: str | None, new: str | None) -> Difference:
-    if not what.startswith("Env ") or not _SECRET.search(what):
-        return Difference(what, old, new)
-    return Difference(what, None if old is None else REDACTED, None if new is None else REDACTED)
+    return Difference(
+        what, *(None if value is None else _without_secrets(what, value) for value in (old, new))
+    )
+
+
+def _without_secrets(what: str, value: str) -> str:
+    if what.startswith("Env ") and _SECRET.search(what.removeprefix("Env ")):
+        return REDACTED
+    return without_secrets(_OPTION.sub(rf"\1{REDACTED}", value))
 
 
 def compare_findings(old: Iterable[Finding], new: Iterable[Finding]) -> tuple[Difference, ...]:

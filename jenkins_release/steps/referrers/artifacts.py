@@ -58,10 +58,12 @@ class Attached:
     Attributes:
         artifact: Digest of the artifact's manifest.
         statement: The statement.
+        content: Digest of the bytes that hold the statement.
     """
 
     artifact: str
     statement: ImageStatement
+    content: str
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,14 @@ class ImageArtifacts:
             services.retry(what, services.registry.remove_image, name, digest)
             _log.info("%s", what)
 
-    def older(self) -> list[ImageStatement]:
+    def older(self) -> list[Attached]:
         """Return the statements in cosign's older attestations. Signatures are not verified."""
         layers = self._services.retry(f"read {self._repository}:{self._older_tag}", self._layers)
-        return [each.statement for each in layers if each.statement is not None]
+        return [
+            Attached(self._older_tag, each.statement, each.descriptor["digest"])
+            for each in layers
+            if each.statement is not None
+        ]
 
     def attach_older(self, statements: Sequence[ImageStatement]) -> None:
         """Add statements to cosign's older attestations of the image.
@@ -180,7 +186,7 @@ class ImageArtifacts:
 
     def remove_older(self, gone: Callable[[ImageStatement], bool]) -> None:
         """Remove statements from cosign's older attestations, if there are any."""
-        if any(gone(statement) for statement in self.older()):
+        if any(gone(each.statement) for each in self.older()):
             self._change_older(
                 lambda now: [each for each in now if each.statement is None or not gone(each.statement)]
             )
@@ -200,15 +206,15 @@ class ImageArtifacts:
             if only is not None and each.digest not in only:
                 continue
             try:
-                statement = self._read(each)
+                read = self._read(each)
             except IntegrityError as error:
                 _log.warning("%s@%s is ignored: %s", self._repository, each.digest, error.message)
                 continue
-            if statement is not None and keep(statement):
-                found.append(Attached(each.digest, statement))
+            if read is not None and keep(read.statement):
+                found.append(read)
         return found
 
-    def _read(self, referrer: Referrer) -> ImageStatement | None:
+    def _read(self, referrer: Referrer) -> Attached | None:
         """Read an artifact; None if it is gone by now. Raises IntegrityError if it is no statement."""
         reader, name = self._services.referrers, self._repository
         where = f"{name}@{referrer.digest}"
@@ -224,7 +230,7 @@ class ImageArtifacts:
         statement = read_sigstore(reader.blob(name, content.digest, content.size), where)
         if statement.subjects != (self._subject.digest,):
             raise IntegrityError(f"the statement in {where} is about {', '.join(statement.subjects)}")
-        return statement
+        return Attached(referrer.digest, statement, content.digest)
 
     def _send(self, blob: Blob) -> None:
         blobs = self._services.blobs

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from securesystemslib.signer import Signer, SSlibKey
 
 from jenkins_release.base.errors import ConfigurationError, GateRefused, ReleaseError, RemoteError
+from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.oci.referrers import Subject
 from jenkins_release.records.candidate import CandidateImage, ListedPlatform, MultiPlatformRecord
 from jenkins_release.records.release import Promotion, ReleasedImage
-from jenkins_release.records.sigstore import ImageStatement, sign_about_image
+from jenkins_release.records.sigstore import ImageStatement, older_layer, sign_about_image
 from jenkins_release.rules.release.consumer import examine
 from jenkins_release.rules.release.image_statements import Said, image_statements, repeats
+from jenkins_release.share.protocol import Lease
 from jenkins_release.steps.candidate.attest import trusted_key
 from jenkins_release.steps.candidate.authority import release_refusals
-from jenkins_release.steps.candidate.opened import OpenCandidate
+from jenkins_release.steps.candidate.opened import OpenCandidate, reopen
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.notices.delivery import defect
-from jenkins_release.steps.referrers.artifacts import ImageArtifacts
+from jenkins_release.steps.referrers.artifacts import Attached, ImageArtifacts
 from jenkins_release.steps.referrers.documents import document_statements
 
 _log = logging.getLogger(__name__)
@@ -104,7 +106,19 @@ def attach_statements(
         ConfigurationError: The registry lacks an image, or its repository's tags are immutable.
         IntegrityError: The registry's answers are not what they should be.
         RemoteError: The registry failed, after the retries, or takes nothing that refers to an image.
+        LeaseHeld: A promotion or a withdrawal of this candidate is running.
     """
+    if dry_run:
+        return _attach_all(opened, signer, services, None)
+    # A withdrawal at the same time would miss what is attached after it.
+    with services.holding_candidate(opened.ref) as lease:
+        return _attach_all(reopen(opened), signer, services, lease)
+
+
+def _attach_all(
+    opened: OpenCandidate, signer: Signer | None, services: Services, lease: Lease | None
+) -> tuple[AttachedStatement, ...]:
+    """Attach under a lease; without one, see what would be attached."""
     release = examine(opened.dated, services.trusted_keys, services.now())
     problems = dict.fromkeys((*opened.evidence.altered, *release.problems, *release_refusals(opened)))
     if problems or release.promoted is None:
@@ -118,12 +132,12 @@ def attach_statements(
     records = {record.name: record for record in opened.record.images}
     for image in release.promoted.images:
         wanted = [*statements, *document_statements(opened, image.name, None, services)]
-        done += _attach(image, release.promoted, wanted, signer, services, dry_run)
+        done += _attach(image, release.promoted, wanted, signer, services, lease)
         for part in _platforms(records.get(image.name)):
             documents = document_statements(opened, image.name, part.platform, services)
             if documents:
                 one = image.model_copy(update={"digest": part.manifest.digest})
-                done += _attach(one, release.promoted, documents, signer, services, dry_run)
+                done += _attach(one, release.promoted, documents, signer, services, lease)
     return tuple(done)
 
 
@@ -144,7 +158,7 @@ def _attach(
     wanted: Sequence[Said],
     signer: Signer | None,
     services: Services,
-    dry_run: bool,
+    lease: Lease | None,
 ) -> list[AttachedStatement]:
     subject = subject_of(image, services)
     if subject is None:
@@ -159,17 +173,22 @@ def _attach(
     def ours(statement: ImageStatement) -> bool:
         return any(statement.is_signed_by(key) for key in keys)
 
-    existing = artifacts.statements(ours)
+    def as_written(each: Attached) -> bool:
+        # Cosign skips a signature with the id or the hint of another key.
+        return any(sha256_digest(each.statement.bundle(key)) == each.content for key in keys)
+
+    existing = [each for each in artifacts.statements(ours) if as_written(each)]
     done, statements, added = [], [], {}
     for said in wanted:
         found = next((each for each in existing if _says(each.statement, said)), None)
         digest = found.artifact if found else ""
         if found is not None:
             statements.append(found.statement)
-        elif not dry_run:
-            assert signer is not None and own is not None  # only a dry run has none
+        elif lease is not None:
+            assert signer is not None and own is not None and lease is not None  # only a dry run has none
             name = f"{promoted.registry}/{image.repository}"
             statement = sign_about_image(*said, name, subject.digest, signer)
+            lease.confirm()
             digest = artifacts.attach(statement, own)
             statements.append(statement)
             added[digest] = statement
@@ -179,9 +198,9 @@ def _attach(
         )
     if added:
         services.retry(f"see what was attached to {image.repository}", _require_shown, artifacts, added)
-    if services.configuration.attestations.legacy_tags and not dry_run:
-        older = [each for each in artifacts.older() if ours(each)]
-        lacking = [each for each in statements if each.payload not in {said.payload for said in older}]
+    if services.configuration.attestations.legacy_tags and lease is not None:
+        older = {each.content for each in artifacts.older()}
+        lacking = [each for each in statements if sha256_digest(older_layer(each)[0]) not in older]
         if lacking:
             artifacts.attach_older(lacking)
     return done

@@ -57,7 +57,7 @@ class ReleaseStatements:
         for image in self._images:
             try:
                 artifacts = [each.artifact for each in image.statements(self._is_about)]
-                older = sum(self._is_about(statement) for statement in image.older())
+                older = sum(self._is_about(each.statement) for each in image.older())
             except RepositoryNotFound:
                 continue
             found.append((image, artifacts, older))

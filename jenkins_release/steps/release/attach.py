@@ -68,6 +68,7 @@ def attach_attestations(request: AttachRequest, services: Services) -> AttachRep
         IntegrityError: The candidate or a document of it was altered, or the registry's answers were.
         RemoteError: Share or registry failed, after the retries, or the registry takes nothing that refers to
             an image.
+        LeaseHeld: A promotion or a withdrawal of this candidate is running.
     """
     version = check_identifier("version", request.version)
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
