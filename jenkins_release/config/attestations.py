@@ -6,7 +6,7 @@ from jenkins_release.config.section import Section
 
 
 class AttestationsSection(Section):
-    """``[attestations]``: whether ``promote run`` attaches statements, and also in cosign's older form."""
+    """``[attestations]``: whether ``promote run`` attaches statements, and also in cosign's legacy form."""
 
     attach: bool = False
     legacy_tags: bool = False

@@ -26,7 +26,7 @@ EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"
 """The config of an artifact that has none."""
 CLIENT_TAGS = "sha256-*"
-"""The tags that clients keep for an image: the list of its referrers, and cosign's older attestations."""
+"""The tags that clients keep for an image: the list of its referrers, and cosign's legacy attestations."""
 MOST_REFERRERS = 1000
 """Most referrers of one image that are read; more are refused."""
 
@@ -200,8 +200,8 @@ def index_of(referrers: Iterable[Referrer]) -> RawManifest:
     return RawManifest(sha256_digest(data), OCI_INDEX, data)
 
 
-def older_manifest(config: Blob, layers: Sequence[Mapping[str, Any]]) -> RawManifest:
-    """Return the manifest of cosign's older attestations: an ordinary image whose layers are statements."""
+def legacy_manifest(config: Blob, layers: Sequence[Mapping[str, Any]]) -> RawManifest:
+    """Return the manifest of cosign's legacy attestations: an ordinary image whose layers are statements."""
     document = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -212,8 +212,8 @@ def older_manifest(config: Blob, layers: Sequence[Mapping[str, Any]]) -> RawMani
     return RawManifest(sha256_digest(data), OCI_MANIFEST, data)
 
 
-def older_config(layers: Sequence[str]) -> bytes:
-    """Return the config of cosign's older attestations, which names the digests of the layers."""
+def legacy_config(layers: Sequence[str]) -> bytes:
+    """Return the config of cosign's legacy attestations, which names the digests of the layers."""
     document = {
         "architecture": "",
         "os": "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,6 +10,13 @@ DocumentKind = Literal["sbom", "vex"]
 DocumentFormat = Literal["spdx", "cyclonedx", "openvex"]
 Origin = Literal["file", "attestation"]
 Names = Literal["digest", "name", "nothing"]
+
+PREDICATE_TYPES: Mapping[DocumentFormat, str] = {
+    "spdx": "https://spdx.dev/Document",
+    "cyclonedx": "https://cyclonedx.org/bom",
+    "openvex": "https://openvex.dev/ns",
+}
+"""Predicate types of in-toto (``spec/predicates`` of in-toto/attestation), which cosign uses too."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Statements about one image, as Sigstore bundles and as cosign's older attestations.
+"""Statements about one image, as Sigstore bundles and as cosign's legacy attestations.
 
 Formats: ``sigstore_bundle.proto`` (v0.3) and cosign's ``specs/BUNDLE_SPEC.md`` and ``ATTESTATION_SPEC.md``.
 
@@ -29,7 +29,7 @@ from jenkins_release.records.base import canonical_json
 
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
-"""Media type of an envelope alone, as cosign's older attestations have it."""
+"""Media type of an envelope alone, as cosign's legacy attestations have it."""
 MAX_SIGSTORE_BYTES = 48 * 1024 * 1024
 """Largest bundle that is read: the largest SBOM has 32 MiB, and a third more in Base64."""
 
@@ -148,8 +148,8 @@ def read_sigstore(data: bytes, where: str) -> ImageStatement:
     return _read_envelope(value["dsseEnvelope"], where)
 
 
-def read_older(data: bytes, where: str) -> ImageStatement:
-    """Read an envelope alone, as cosign's older attestations have it, without trusting it.
+def read_legacy(data: bytes, where: str) -> ImageStatement:
+    """Read an envelope alone, as cosign's legacy attestations have it, without trusting it.
 
     Raises:
         IntegrityError: It is something else.
@@ -182,8 +182,8 @@ def _read_envelope(value: Mapping[str, Any], where: str) -> ImageStatement:
     return ImageStatement(statement["predicateType"], statement["predicate"], subjects, payload, signature)
 
 
-def older_layer(statement: ImageStatement) -> tuple[bytes, dict[str, str]]:
-    """Return a statement as a layer of cosign's older attestations: its bytes, and its annotations."""
+def legacy_layer(statement: ImageStatement) -> tuple[bytes, dict[str, str]]:
+    """Return a statement as a layer of cosign's legacy attestations: its bytes, and its annotations."""
     data = json.dumps(statement.envelope(), separators=(",", ":")).encode()
     return data, {"dev.cosignproject.cosign/signature": "", "predicateType": statement.predicate_type}
 

@@ -12,22 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jenkins_release.base.strict_json import shown
-from jenkins_release.records.sbom import BillOfMaterials, Subject
+from jenkins_release.records.sbom import PREDICATE_TYPES, BillOfMaterials, DocumentFormat, Subject
 from jenkins_release.sbom.formats import read_value
 from jenkins_release.sbom.invalid import invalid
 from jenkins_release.sbom.purl import IMAGES, parse_purl
 from jenkins_release.sbom.subject import image_digest, purl_subject
 
 _STATEMENT = re.compile(r"https://in-toto\.io/Statement/v(0\.1|1)")
-_FORMATS = {
-    "https://spdx.dev/Document": "spdx",
-    "https://cyclonedx.org/bom": "cyclonedx",
-    "https://openvex.dev/ns": "openvex",
-}
-"""Predicate types (https://github.com/in-toto/attestation/tree/main/spec/predicates) and their formats."""
-
-
-SBOM_PREDICATES = frozenset({"https://spdx.dev/Document", "https://cyclonedx.org/bom"})
+SBOM_PREDICATES = frozenset({PREDICATE_TYPES["spdx"], PREDICATE_TYPES["cyclonedx"]})
 """Predicate types by which BuildKit's attestation manifests list an SBOM."""
 
 
@@ -69,7 +61,8 @@ def open_statement(value: Any, where: str) -> Statement:
     if not _STATEMENT.fullmatch(str(document.get("_type"))):
         mistakes.append(f"its _type is {shown(document.get('_type'))}, expected a statement v0.1 or v1")
     elif _format(kind) is None:
-        mistakes.append(f"its predicateType is {shown(kind)}, expected one of {', '.join(_FORMATS)}")
+        known = ", ".join(PREDICATE_TYPES.values())
+        mistakes.append(f"its predicateType is {shown(kind)}, expected one of {known}")
     subjects = document.get("subject")
     if not isinstance(subjects, list) or not all(isinstance(item, dict) for item in subjects):
         mistakes.append("its subject is not a list of objects")
@@ -111,9 +104,9 @@ def read_predicate(statement: Statement, where: str) -> BillOfMaterials:
     return replace(found, subject=about, origin="attestation")
 
 
-def _format(predicate_type: str) -> str | None:
+def _format(predicate_type: str) -> DocumentFormat | None:
     """Return the format of a predicate type; versions may follow, as in ``https://openvex.dev/ns/v0.2.0``."""
-    for known, name in _FORMATS.items():
+    for name, known in PREDICATE_TYPES.items():
         if predicate_type == known or predicate_type.startswith(f"{known}/"):
             return name
     return None

@@ -17,8 +17,8 @@ from jenkins_release.base.public_keys import public_pem
 from jenkins_release.records.sigstore import (
     BUNDLE_TYPE,
     ImageStatement,
-    older_layer,
-    read_older,
+    legacy_layer,
+    read_legacy,
     read_sigstore,
     sign_about_image,
 )
@@ -60,12 +60,12 @@ def test_sigstores_verifier_accepts_each_kind_of_key(kind: str) -> None:
     assert read.is_signed_by(public(signer)) and not read.is_signed_by(public(other))
 
 
-def test_the_same_statement_reads_back_from_the_older_form() -> None:
+def test_the_same_statement_reads_back_from_the_legacy_form() -> None:
     """Its layer is the envelope alone, and the annotations are cosign's."""
     signer = SIGNERS["ecdsa"]()
     statement, bundle = made(signer)
-    data, annotations = older_layer(statement)
-    assert read_older(data, "the layer") == statement
+    data, annotations = legacy_layer(statement)
+    assert read_legacy(data, "the layer") == statement
     assert json.loads(data) == bundle["dsseEnvelope"]
     assert annotations == {"dev.cosignproject.cosign/signature": "", "predicateType": KIND}
 

@@ -375,7 +375,7 @@ def test_a_promotion_is_complete_whether_or_not_statements_can_be_attached(
     assert validated.ok(*["release", "attach", "8.1.0", "--build", "42"])["changed"] is True
 
 
-def test_older_tools_get_tags(validated: Product) -> None:
+def test_tools_that_read_no_bundles_get_legacy_tags(validated: Product) -> None:
     """The same envelopes as layers of an image, and a repository in which these tags may change."""
     attaching(validated, legacy=True)
     validated.ok("promote", "run", "8.1.0/42")

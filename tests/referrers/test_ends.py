@@ -63,7 +63,7 @@ def detach(product: Product) -> None:
 
 
 def complete(view: RegistryView, by_tag: bool) -> None:
-    """Check that each image has its two statements, once, and all of them in the older form."""
+    """Check that each image has its two statements, once, and all of them in the legacy form."""
     for repository, digest in view.images():
         tag = digest.replace(":", "-")
         document = view.manifest(repository, tag) if by_tag else {}

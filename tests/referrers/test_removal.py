@@ -30,7 +30,7 @@ def left(product: Product) -> dict[str, tuple[int, list[str]]]:
 
 @pytest.fixture(params=[False, True], ids=["API", "tags"])
 def attached(promoted: Product, request: pytest.FixtureRequest) -> RegistryView:
-    """A release with statements, also in the older form; in a registry with the API, and in one without."""
+    """A release with statements, also in the legacy form; in a registry with the API, and in one without."""
     make_mutable(promoted)
     promoted.append("\n[attestations]\nlegacy_tags = true\n")
     for fault in NO_API if request.param else ():
@@ -88,8 +88,8 @@ def test_another_release_of_the_same_image_keeps_its_statements(promoted: Produc
         said = [statement_of(each) for each in view.bundles(repository, digest).values()]
         assert {each["predicateType"] for each in said if release(each) == "8.1.1"} >= {SUMMARY}
         assert {release(each) for each in said} == {"8.1.1"}
-        older = view.manifest(repository, f"{digest.replace(':', '-')}.att")["layers"]
-        envelopes = [view.get(f"{repository}/blobs/{layer['digest']}").json() for layer in older]
+        legacy = view.manifest(repository, f"{digest.replace(':', '-')}.att")["layers"]
+        envelopes = [view.get(f"{repository}/blobs/{layer['digest']}").json() for layer in legacy]
         assert [release(statement_of(each)) for each in envelopes] == ["8.1.1"] * 2
 
 

@@ -1,8 +1,8 @@
 """The artifacts that refer to one image: read back and checked, stored, and removed.
 
 A registry without the referrers API has a list of them under a tag of the image, which its clients keep
-("Referrers Tag Schema" of the OCI Distribution Specification 1.1). Cosign's older attestations are the layers
-of another tag.
+("Referrers Tag Schema" of the OCI Distribution Specification 1.1). Cosign's legacy attestations are the
+layers of another tag.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from jenkins_release.oci.referrers import (
     Subject,
     artifact_manifest,
     index_of,
-    older_config,
-    older_manifest,
+    legacy_config,
+    legacy_manifest,
     read_artifact,
     referrer_of,
 )
@@ -41,8 +41,8 @@ from jenkins_release.records.sigstore import (
     ENVELOPE_TYPE,
     MAX_SIGSTORE_BYTES,
     ImageStatement,
-    older_layer,
-    read_older,
+    legacy_layer,
+    read_legacy,
     read_sigstore,
 )
 from jenkins_release.registry.protocol import BlobPart, Listing, NotSupported, TagConflict
@@ -86,7 +86,7 @@ class ImageArtifacts:
         self._subject = subject
         self._services = services
         self._what = f"{repository}@{subject.digest}"
-        self._older_tag = f"{subject.tag}.att"
+        self._legacy_tag = f"{subject.tag}.att"
 
     def listing(self, artifact_type: str = "") -> Listing:
         """List the artifacts, of one type or of all."""
@@ -157,17 +157,17 @@ class ImageArtifacts:
             services.retry(what, services.registry.remove_image, name, digest)
             _log.info("%s", what)
 
-    def older(self) -> list[Attached]:
-        """Return the statements in cosign's older attestations. Signatures are not verified."""
-        layers = self._services.retry(f"read {self._repository}:{self._older_tag}", self._layers)
+    def legacy(self) -> list[Attached]:
+        """Return the statements in cosign's legacy attestations. Signatures are not verified."""
+        layers = self._services.retry(f"read {self._repository}:{self._legacy_tag}", self._layers)
         return [
-            Attached(self._older_tag, each.statement, each.descriptor["digest"])
+            Attached(self._legacy_tag, each.statement, each.descriptor["digest"])
             for each in layers
             if each.statement is not None
         ]
 
-    def attach_older(self, statements: Sequence[ImageStatement]) -> None:
-        """Add statements to cosign's older attestations of the image.
+    def attach_legacy(self, statements: Sequence[ImageStatement]) -> None:
+        """Add statements to cosign's legacy attestations of the image.
 
         Raises:
             ConfigurationError: The repository's tags are immutable.
@@ -175,25 +175,25 @@ class ImageArtifacts:
         """
         layers = []
         for statement in statements:
-            data, annotations = older_layer(statement)
+            data, annotations = legacy_layer(statement)
             blob = Blob(ENVELOPE_TYPE, data)
             self._services.retry(f"send {blob.digest} to {self._repository}", self._send, blob)
             layers.append(_Layer(blob.descriptor(annotations), statement))
         added = {layer.descriptor["digest"] for layer in layers}
-        self._change_older(
+        self._change_legacy(
             lambda now: [*(each for each in now if each.descriptor["digest"] not in added), *layers]
         )
 
-    def remove_older(self, gone: Callable[[ImageStatement], bool]) -> None:
-        """Remove statements from cosign's older attestations, if there are any."""
-        if any(gone(each.statement) for each in self.older()):
-            self._change_older(
+    def remove_legacy(self, gone: Callable[[ImageStatement], bool]) -> None:
+        """Remove statements from cosign's legacy attestations, if there are any."""
+        if any(gone(each.statement) for each in self.legacy()):
+            self._change_legacy(
                 lambda now: [each for each in now if each.statement is None or not gone(each.statement)]
             )
 
     def remove_everything(self) -> None:
         """Remove all artifacts and tags that belong to the image, whoever stored them."""
-        services, name, tag = self._services, self._repository, self._older_tag
+        services, name, tag = self._services, self._repository, self._legacy_tag
         self.remove([each.digest for each in self.listing().referrers])
         if services.retry(f"read {name}:{tag}", services.referrers.manifest, name, tag) is not None:
             services.retry(f"remove {name}:{tag}", services.registry.remove_tag, name, tag)
@@ -259,9 +259,9 @@ class ImageArtifacts:
 
         self._services.retry(f"change {name}:{tag}", attempt)
 
-    def _change_older(self, change: Callable[[Sequence[_Layer]], list[_Layer]]) -> None:
-        """Change cosign's older attestations, and look whether somebody else did at the same time."""
-        name, tag = self._repository, self._older_tag
+    def _change_legacy(self, change: Callable[[Sequence[_Layer]], list[_Layer]]) -> None:
+        """Change cosign's legacy attestations, and look whether somebody else did at the same time."""
+        name, tag = self._repository, self._legacy_tag
 
         def attempt() -> None:
             wanted = change(self._layers())
@@ -269,9 +269,9 @@ class ImageArtifacts:
                 self._services.registry.remove_tag(name, tag)
                 return
             layers = [layer.descriptor for layer in wanted]
-            config = Blob(OCI_CONFIG, older_config([layer["digest"] for layer in layers]))
+            config = Blob(OCI_CONFIG, legacy_config([layer["digest"] for layer in layers]))
             self._send(config)
-            manifest = older_manifest(config, layers)
+            manifest = legacy_manifest(config, layers)
             self._put(tag, manifest)
             shown = self._services.referrers.manifest(name, tag)
             if shown is None or shown.digest != manifest.digest:
@@ -280,23 +280,23 @@ class ImageArtifacts:
         self._services.retry(f"change {name}:{tag}", attempt)
 
     def _layers(self) -> list[_Layer]:
-        """Return the layers of cosign's older attestations; those of others without a statement."""
-        manifest = self._services.referrers.manifest(self._repository, self._older_tag)
+        """Return the layers of cosign's legacy attestations; those of others without a statement."""
+        manifest = self._services.referrers.manifest(self._repository, self._legacy_tag)
         if manifest is None:
             return []
-        where = f"{self._repository}:{self._older_tag}"
+        where = f"{self._repository}:{self._legacy_tag}"
         document = strict_json(manifest.data, where, maps=True)
         check_shape(document, MANIFEST, where)
-        return [_Layer(layer, self._older_statement(layer, where)) for layer in document["layers"]]
+        return [_Layer(layer, self._legacy_statement(layer, where)) for layer in document["layers"]]
 
-    def _older_statement(self, layer: dict[str, Any], where: str) -> ImageStatement | None:
+    def _legacy_statement(self, layer: dict[str, Any], where: str) -> ImageStatement | None:
         digest, size = layer["digest"], layer["size"]
         if layer["mediaType"] != ENVELOPE_TYPE or not is_digest(digest):
             return None
         try:
             _check_size(size, where)
             data = self._services.referrers.blob(self._repository, digest, size)
-            statement = read_older(data, f"{where} {digest}")
+            statement = read_legacy(data, f"{where} {digest}")
         except IntegrityError as error:
             _log.warning("%s of %s is ignored: %s", digest, where, error.message)
             return None

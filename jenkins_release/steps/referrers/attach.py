@@ -16,7 +16,7 @@ from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.oci.referrers import Subject
 from jenkins_release.records.candidate import CandidateImage, ListedPlatform, MultiPlatformRecord
 from jenkins_release.records.release import Promotion, ReleasedImage
-from jenkins_release.records.sigstore import ImageStatement, older_layer, sign_about_image
+from jenkins_release.records.sigstore import ImageStatement, legacy_layer, sign_about_image
 from jenkins_release.rules.release.consumer import examine
 from jenkins_release.rules.release.image_statements import Said, image_statements, repeats
 from jenkins_release.share.protocol import Lease
@@ -199,10 +199,10 @@ def _attach(
     if added:
         services.retry(f"see what was attached to {image.repository}", _require_shown, artifacts, added)
     if services.configuration.attestations.legacy_tags and lease is not None:
-        older = {each.content for each in artifacts.older()}
-        lacking = [each for each in statements if sha256_digest(older_layer(each)[0]) not in older]
+        legacy = {each.content for each in artifacts.legacy()}
+        lacking = [each for each in statements if sha256_digest(legacy_layer(each)[0]) not in legacy]
         if lacking:
-            artifacts.attach_older(lacking)
+            artifacts.attach_legacy(lacking)
     return done
 
 

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from jenkins_release.base.errors import IntegrityError
 from jenkins_release.base.strict_json import strict_json
 from jenkins_release.records.candidate import DocumentRecord
-from jenkins_release.records.sbom import DocumentFormat
+from jenkins_release.records.sbom import PREDICATE_TYPES
 from jenkins_release.records.sigstore import MAX_SIGSTORE_BYTES
 from jenkins_release.rules.release.image_statements import Said
 from jenkins_release.steps.candidate.archive_reader import verified_file
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
-
-PREDICATE_TYPES: Mapping[DocumentFormat, str] = {
-    "spdx": "https://spdx.dev/Document",
-    "cyclonedx": "https://cyclonedx.org/bom",
-    "openvex": "https://openvex.dev/ns",
-}
-"""The predicate types of in-toto (``spec/predicates``) and cosign (``--type spdxjson`` and so on)."""
 
 
 def document_statements(

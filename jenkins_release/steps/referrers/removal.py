@@ -35,7 +35,7 @@ class ReleaseStatements:
 
     def count(self) -> int:
         """Return how many there are. Raises RemoteError if the registry fails, after the retries."""
-        return sum(len(artifacts) + older for _, artifacts, older in self._found())
+        return sum(len(artifacts) + legacy for _, artifacts, legacy in self._found())
 
     def remove(self) -> int:
         """Remove them, and return how many there were.
@@ -45,22 +45,22 @@ class ReleaseStatements:
             RemoteError: The registry failed, after the retries.
         """
         found = self._found()
-        for image, artifacts, older in found:
+        for image, artifacts, legacy in found:
             image.remove(artifacts)
-            if older:
-                image.remove_older(self._is_about)
-        return sum(len(artifacts) + older for _, artifacts, older in found)
+            if legacy:
+                image.remove_legacy(self._is_about)
+        return sum(len(artifacts) + legacy for _, artifacts, legacy in found)
 
     def _found(self) -> list[tuple[ImageArtifacts, list[str], int]]:
-        """Return each image with its artifacts, and the number of statements in its older attestations."""
+        """Return each image with its artifacts, and the number of statements in its legacy attestations."""
         found = []
         for image in self._images:
             try:
                 artifacts = [each.artifact for each in image.statements(self._is_about)]
-                older = sum(self._is_about(each.statement) for each in image.older())
+                legacy = sum(self._is_about(each.statement) for each in image.legacy())
             except RepositoryNotFound:
                 continue
-            found.append((image, artifacts, older))
+            found.append((image, artifacts, legacy))
         return found
 
     def _is_about(self, statement: ImageStatement) -> bool:
