@@ -236,13 +236,14 @@ def fetch(runtime: Runtime, ref: CandidateRef, folder: Path) -> None:
 @pass_runtime
 def load(runtime: Runtime, ref: CandidateRef, platform: str) -> None:
     """Load a candidate's images into the Docker daemon, and compare the config digests."""
+    from jenkins_release.records.candidate import config_digests
     from jenkins_release.steps.candidate.load import load_candidate
 
     report = load_candidate(ref, runtime.services, platform=platform)
     images, rows = [], []
     for image in report.images:
         chosen = report.platforms.get(image.name)
-        digest = image.config_digests[chosen] if chosen else image.identity
+        digest = config_digests(image)[chosen] if chosen else image.identity
         images.append({"reference": image.reference, "configDigest": digest})
         if chosen:
             images[-1]["platform"] = chosen

@@ -221,11 +221,6 @@ class ImageRecord(PlatformRecord):
         """The image of each platform."""
         return (self,)
 
-    @property
-    def config_digests(self) -> dict[str, str]:
-        """Digest of the config of each platform."""
-        return _config_digests(self.parts)
-
 
 class StoredBlob(Part):
     """Consecutive bytes of an archive, which a registry stores as they are.
@@ -320,11 +315,6 @@ class MultiPlatformRecord(Part):
         return self.platforms
 
     @property
-    def config_digests(self) -> dict[str, str]:
-        """Digest of the config of each platform."""
-        return _config_digests(self.parts)
-
-    @property
     def size(self) -> int:
         """Bytes of the layers in the archive; platforms may share layers."""
         return sum({layer.digest: layer.size for each in self.platforms for layer in each.layers}.values())
@@ -341,30 +331,6 @@ class MultiPlatformRecord(Part):
         return max([*(blob.offset + blob.size for blob in blobs), *(each.end for each in self.platforms)])
 
 
-def alone(image: CandidateImage) -> tuple[ImageRecord, ...]:
-    """Return the image of each platform as one that is for this platform only."""
-    if not isinstance(image, MultiPlatformRecord):
-        return (image,)
-    return tuple(
-        ImageRecord(
-            name=image.name,
-            reference=image.reference,
-            archive=image.archive,
-            platform=part.platform,
-            config_digest=part.config_digest,
-            config_offset=part.config_offset,
-            config_size=part.config_size,
-            layers=part.layers,
-            layout="oci",
-        )
-        for part in image.platforms
-    )
-
-
-def _config_digests(parts: tuple[PlatformRecord, ...]) -> dict[str, str]:
-    return {part.platform: part.config_digest for part in parts}
-
-
 def _kind(value: object) -> str:
     if isinstance(value, dict):
         return "several" if "index" in value else "one"
@@ -376,6 +342,11 @@ CandidateImage = ImageRecord | MultiPlatformRecord
 _AnyImage = Annotated[
     Annotated[ImageRecord, Tag("one")] | Annotated[MultiPlatformRecord, Tag("several")], Discriminator(_kind)
 ]
+
+
+def config_digests(image: CandidateImage) -> dict[str, str]:
+    """Return the digest of the config of each platform."""
+    return {part.platform: part.config_digest for part in image.parts}
 
 
 class DocumentRecord(Part):
@@ -405,9 +376,9 @@ class DocumentRecord(Part):
     packages: Size | None = None
     statements: Size | None = None
 
-    def describes(self, image: ImageRecord) -> bool:
+    def describes(self, image: str, platform: str) -> bool:
         """Whether it is about an image for one platform."""
-        return self.image == image.name and self.platform in {None, image.platform}
+        return self.image == image and self.platform in {None, platform}
 
 
 class Candidate(Record):

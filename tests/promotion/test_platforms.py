@@ -530,6 +530,36 @@ class TestRelease:
         done = signed.ok("release", "compare", "8.1.0/42", "8.1.0/43")
         assert [each["name"] for each in done["images"]] == [f"rms for {each}" for each in PLATFORMS]
 
+    @pytest.mark.parametrize("kind", ["manifest", "index"])
+    def test_an_image_that_gets_a_platform_is_compared_with_what_it_was(self, product: Product, kind: str):
+        """Each platform with itself, in either direction, whether one platform has an index or not."""
+        build_for_platforms(product)
+        several = f"platforms = {json.dumps(PLATFORMS)}"
+        attested = kind == "index"
+        build(product, platforms=["linux/amd64"], attested=attested, indexed=attested)
+        product.edit(several, 'platforms = ["linux/amd64"]')
+        product.export()
+        product.edit('platforms = ["linux/amd64"]', several)
+        build(product, "8.1.1", "43")
+        words = ("candidate", "export", "--version", "8.1.1", "--build", "43")
+        product.ok(*words, "--from", str(product.folder))
+        page = product.folder / "compare.html"
+        for sides, state in ((("8.1.0", "8.1.1"), "added"), (("8.1.1", "8.1.0"), "removed")):
+            done = product.run("release", "compare", *sides, "--page", str(page))
+            assert done.status == 0, done.text
+            found = product.ok("release", "compare", *sides)
+            amd, arm = found["images"]
+            assert (amd["name"], amd["state"]) == ("rms for linux/amd64", "changed")
+            assert (amd["layers"]["shared"], amd["layers"]["added"], amd["layers"]["removed"]) == (1, 1, 1)
+            assert (amd["packages"] is not None) == attested
+            assert (arm["name"], arm["state"]) == ("rms for linux/arm64", state)
+            assert arm["layers"] is None
+            html = page.read_text()
+            for name, was in (("rms for linux/amd64", "changed"), ("rms for linux/arm64", state)):
+                assert re.search(rf"^{name} +{was} ", done.out, re.MULTILINE), done.out
+                assert f"Image {name}: {was}</h2>" in html
+            assert "<p>skydrm/rms:8.1.1-43, config digest" in html
+
     def test_withdrawn_it_is_kept_until_it_is_deleted(self, released: Product):
         """Deletion takes the index first, then what it lists."""
         words = ("release", "withdraw", "8.1.0", "--reason", "holds a customer's data")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jenkins_release.base.errors import REDACTED, without_secrets
-from jenkins_release.records.candidate import Candidate, ImageRecord
+from jenkins_release.records.candidate import Candidate, PlatformRecord
 from jenkins_release.records.sbom import Finding, Package
 from jenkins_release.rules.release.installers import without_version
 
@@ -166,7 +166,7 @@ def _versions(packages: Iterable[Package]) -> dict[str, PackageChange]:
     }
 
 
-def compare_layers(old: ImageRecord, new: ImageRecord) -> LayerComparison:
+def compare_layers(old: PlatformRecord, new: PlatformRecord) -> LayerComparison:
     """Compare the layers of two images."""
     before, now = ({layer.diff_id: layer.size for layer in image.layers} for image in (old, new))
     count, there = Counter(old.diff_ids), Counter(new.diff_ids)

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from jenkins_release.base.errors import IntegrityError, RemoteError
 from jenkins_release.images import DockerEngine
-from jenkins_release.records.candidate import Candidate
+from jenkins_release.records.candidate import Candidate, config_digests
 from jenkins_release.sandbox.demo.outsider import MODULES, Outsider, basic_login
 from jenkins_release.sandbox.demo.teller import Teller
 from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
@@ -230,7 +230,7 @@ class _Demo:
                 reference = f"{self._stack.ecr.host}/skydrm/{image.name}:{VERSION}"
                 daemon.images.pull(reference, auth_config={"username": user, "password": token})
                 found = engine.config_digest(reference)
-                if found not in (expected := {*image.config_digests.values()}):
+                if found not in (expected := {*config_digests(image).values()}):
                     raise IntegrityError(f"{reference}: expected {' or '.join(expected)}, found {found}")
                 line = daemon.containers.run(reference, network_mode="none", remove=True).decode().strip()
                 self._tell.line(f"pulled {reference}: config {found}; it says: {line}")

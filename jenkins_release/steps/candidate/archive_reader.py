@@ -16,9 +16,11 @@ from jenkins_release.oci.shapes import check_config
 from jenkins_release.records.archive_index import ArchivedImage, ArchivedIndex
 from jenkins_release.records.candidate import (
     Candidate,
+    CandidateImage,
     FileRecord,
     ImageRecord,
     MultiPlatformRecord,
+    PlatformRecord,
     StoredBlob,
 )
 from jenkins_release.records.registry_image import StoredManifest, read_listed
@@ -183,22 +185,24 @@ def _verified(
     yield from held
 
 
-def read_config(image: ImageRecord, opened: OpenCandidate, services: Services) -> dict[str, Any]:
-    """Read the config JSON of an image from its archive on the share; the rest of the archive is not read.
+def read_config(
+    image: CandidateImage, part: PlatformRecord, opened: OpenCandidate, services: Services
+) -> dict[str, Any]:
+    """Read the config JSON of an image for one platform from the share, but not the rest of its archive.
 
     Raises:
         IntegrityError: It is not the recorded one.
         RemoteError: The share failed.
     """
     where = f"the config of image {image.name} in {services.candidates.shown(opened.ref, image.archive)}"
-    if image.config_size > MAX_JSON_BYTES:
-        raise IntegrityError(f"{where} has {image.config_size} bytes, expected at most {MAX_JSON_BYTES}")
+    if part.config_size > MAX_JSON_BYTES:
+        raise IntegrityError(f"{where} has {part.config_size} bytes, expected at most {MAX_JSON_BYTES}")
     path = f"{services.candidates.folder(opened.ref)}/{image.archive}"
-    pieces = services.share.read(path, offset=image.config_offset, length=image.config_size)
-    data = b"".join(at_most(pieces, image.config_size))
+    pieces = services.share.read(path, offset=part.config_offset, length=part.config_size)
+    data = b"".join(at_most(pieces, part.config_size))
     found = sha256_digest(data)
-    if found != image.config_digest:
-        raise IntegrityError(f"{where}: expected {image.config_digest}, found {found}", hint=ALTERED)
+    if found != part.config_digest:
+        raise IntegrityError(f"{where}: expected {part.config_digest}, found {found}", hint=ALTERED)
     document: dict[str, Any] = strict_json(data, where, maps=True)
     check_config(document, where)
     return document

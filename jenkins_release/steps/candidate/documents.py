@@ -21,7 +21,6 @@ from jenkins_release.records.candidate import (
     CandidateImage,
     DocumentRecord,
     FileRecord,
-    ImageRecord,
     ListedPlatform,
     MultiPlatformRecord,
     PlatformRecord,
@@ -266,7 +265,8 @@ def write_attested(
 
 def read_documents(
     opened: OpenCandidate,
-    image: ImageRecord,
+    image: str,
+    platform: str,
     kind: DocumentKind,
     services: Services,
     formats: Collection[str] = frozenset(_ENDINGS),
@@ -275,7 +275,8 @@ def read_documents(
 
     Args:
         opened: The candidate.
-        image: The image, for one platform.
+        image: Short name of the image.
+        platform: Its platform.
         kind: SBOM or VEX.
         services: The share.
         formats: Formats to read.
@@ -286,7 +287,7 @@ def read_documents(
     """
     found = []
     for record in opened.record.documents:
-        if record.kind == kind and record.format in formats and record.describes(image):
+        if record.kind == kind and record.format in formats and record.describes(image, platform):
             data = services.retry(f"read {record.path}", _bytes, record.path, opened, services)
             found.append(read_document(data, services.candidates.shown(opened.ref, record.path)))
     return found

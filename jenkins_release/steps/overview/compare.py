@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jenkins_release.base.errors import ConfigurationError
 from jenkins_release.base.names import check_identifier
-from jenkins_release.records.candidate import Candidate, ImageRecord, MultiPlatformRecord, alone
+from jenkins_release.records.candidate import CandidateImage, PlatformRecord
+from jenkins_release.records.sbom import BillOfMaterials, DocumentKind
 from jenkins_release.rules.release.comparison import (
     compare_findings,
     compare_installers,
@@ -102,69 +105,95 @@ def _side(opened: OpenCandidate) -> ComparedCandidate:
 
 
 def _images(old: OpenCandidate, new: OpenCandidate, services: Services) -> tuple[ImageComparison, ...]:
-    before, now = (_parts(opened.record) for opened in (old, new))
+    """Pair the images by name and platform, whether or not a side has them for other platforms too."""
+    before, now = _parts(old), _parts(new)
+    keys = sorted(before.keys() | now.keys())
+    platforms = Counter(name for name, _ in keys)
     return tuple(
-        _image(shown, (before.get(shown), now.get(shown)), (old, new), services)
-        for shown in sorted(before.keys() | now.keys())
+        _image(
+            name if platforms[name] == 1 else f"{name} for {platform}",
+            before.get((name, platform)),
+            now.get((name, platform)),
+            services,
+        )
+        for name, platform in keys
     )
 
 
-def _parts(record: Candidate) -> dict[str, ImageRecord]:
-    """Return the image of each platform by what it is called."""
+@dataclass(frozen=True)
+class _Part:
+    """The image of one platform in a candidate."""
+
+    image: CandidateImage
+    record: PlatformRecord
+    opened: OpenCandidate
+
+
+def _parts(opened: OpenCandidate) -> dict[tuple[str, str], _Part]:
     return {
-        f"{image.name} for {part.platform}" if isinstance(image, MultiPlatformRecord) else image.name: part
-        for image in record.images
-        for part in alone(image)
+        (image.name, record.platform): _Part(image, record, opened)
+        for image in opened.record.images
+        for record in image.parts
     }
 
 
-def _image(
-    shown: str,
-    images: tuple[ImageRecord | None, ImageRecord | None],
-    opened: tuple[OpenCandidate, OpenCandidate],
-    services: Services,
-) -> ImageComparison:
-    before, now = images
-    if before is None or now is None:
-        return ImageComparison(shown, before, now)
-    sides = ((before, opened[0]), (now, opened[1]))
-    layers = compare_layers(before, now)
-    findings = compare_findings(
-        *(
-            [each for document in read_documents(side, image, "vex", services) for each in document.findings]
-            for image, side in sides
-        )
+def _image(shown: str, old: _Part | None, new: _Part | None, services: Services) -> ImageComparison:
+    if old is None or new is None:
+        held = old or new
+        assert held is not None
+        there = (held.record if old else None, held.record if new else None)
+        return ImageComparison(shown, held.image.reference, *there)
+    sides = (old, new)
+    found = ImageComparison(
+        shown,
+        new.image.reference,
+        old.record,
+        new.record,
+        compare_layers(old.record, new.record),
+        findings=compare_findings(
+            *(
+                [each for document in _documents(side, "vex", services) for each in document.findings]
+                for side in sides
+            )
+        ),
     )
-    if before.config_digest == now.config_digest:
-        # The same image: SBOMs could only differ in how it was scanned.
-        return ImageComparison(shown, before, now, layers, findings=findings)
+    if found.state == "same":
+        # SBOMs could only differ in how it was scanned.
+        return found
     settings = compare_settings(
         *(
-            services.retry(f"read the config of {shown}", read_config, image, side, services)
-            for image, side in sides
+            services.retry(
+                f"read the config of {shown}", read_config, side.image, side.record, side.opened, services
+            )
+            for side in sides
         )
     )
+    found = replace(found, settings=settings)
     formats = [
-        [each.format for each in side.record.documents if each.kind == "sbom" and each.describes(image)]
-        for image, side in sides
+        [
+            each.format
+            for each in side.opened.record.documents
+            if each.kind == "sbom" and each.describes(side.image.name, side.record.platform)
+        ]
+        for side in sides
     ]
-    missing = [str(side.ref) for (_, side), found in zip(sides, formats, strict=True) if not found]
+    missing = [str(side.opened.ref) for side, held in zip(sides, formats, strict=True) if not held]
     if missing:
-        why = f"no SBOM in {' and '.join(missing)}: packages unknown"
-        return ImageComparison(shown, before, now, layers, settings, None, why, findings)
+        return replace(found, unknown=f"no SBOM in {' and '.join(missing)}: packages unknown")
     common, note = formats_to_compare(*formats)
     packages = compare_packages(
         *(
-            [
-                each
-                for document in read_documents(side, image, "sbom", services, common)
-                for each in document.packages
-            ]
-            for image, side in sides
+            [each for document in _documents(side, "sbom", services, common) for each in document.packages]
+            for side in sides
         )
     )
-    notes = (note,) if note else ()
-    return ImageComparison(shown, before, now, layers, settings, packages, "", findings, notes)
+    return replace(found, packages=packages, notes=(note,) if note else ())
+
+
+def _documents(
+    side: _Part, kind: DocumentKind, services: Services, *formats: Collection[str]
+) -> list[BillOfMaterials]:
+    return read_documents(side.opened, side.image.name, side.record.platform, kind, services, *formats)
 
 
 def _write_page(report: CompareReport, page: Path) -> None:

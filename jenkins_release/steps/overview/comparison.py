@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from jenkins_release.records.candidate import ImageRecord
+from jenkins_release.records.candidate import PlatformRecord
 from jenkins_release.rules.release.comparison import (
     Difference,
     InstallerChange,
@@ -41,7 +41,8 @@ class ImageComparison:
     """An image before and now.
 
     Attributes:
-        name: Short name.
+        name: Short name; with the platform if the two sides have it for several.
+        reference: Its name and tag; those before if it was removed.
         old: As it was; None if it was added.
         new: As it is; None if it was removed.
         layers: Its layers; None unless both are there.
@@ -53,8 +54,9 @@ class ImageComparison:
     """
 
     name: str
-    old: ImageRecord | None
-    new: ImageRecord | None
+    reference: str
+    old: PlatformRecord | None
+    new: PlatformRecord | None
     layers: LayerComparison | None = None
     settings: tuple[Difference, ...] = ()
     packages: PackageComparison | None = None

@@ -14,6 +14,7 @@ from typing import Any
 
 from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.records.attestation import PROMOTION, WITHDRAWAL
+from jenkins_release.records.candidate import config_digests
 from jenkins_release.records.plan import Plan, PlannedImage
 from jenkins_release.rules.gate.clearance import Clearance
 from jenkins_release.rules.gate.decision import Decision
@@ -302,5 +303,5 @@ def _promoted(planned: PlannedImage, digest: str, opened: OpenCandidate) -> Prom
         config_digest=planned.config_digest or "",
         tags=tags,
         pushed=pushed,
-        config_digests={} if planned.config_digest else record.config_digests,
+        config_digests={} if planned.config_digest else config_digests(record),
     )
