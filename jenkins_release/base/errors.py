@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from jenkins_release.base.secret_names import CERTAIN
+
 REDACTED = "[redacted]"
 """What stands in place of a secret."""
 _LOGIN = re.compile(r"""://([^/?#\s"'<>\\]*)@""")
 _TOKEN = re.compile(
-    r"""([?&;](?:[\w.-]{0,40}(?:token|signature|secret|password|passwd|credential|api[_-]?key)[\w.-]{0,40}"""
+    rf"""([?&;](?:[\w.-]{{0,40}}(?:{CERTAIN}|signature)[\w.-]{{0,40}}"""
     r"""|sig|_state)=)[^&\s"'<>()\[\]{}]+""",
     re.IGNORECASE,
 )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
 from jenkins_release.base.errors import REDACTED, ConfigurationError, without_secrets
+from jenkins_release.base.secret_names import CERTAIN
 from jenkins_release.config.secrets import (
     CUSTOMER_KEY_SECRET,
     HANDOVER_PASSPHRASE,
@@ -33,9 +34,7 @@ _KNOWN = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 )
-_SPEAKS_OF_A_SECRET = re.compile(
-    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|API_?KEY|PRIVATE_?KEY|WEBHOOK", re.IGNORECASE
-)
+_SPEAKS_OF_A_SECRET = re.compile(CERTAIN, re.IGNORECASE)
 _SHORTEST = 4
 """Replacing shorter values would damage ordinary words, and they are not real secrets."""
 _SHORTEST_GUESSED = 8

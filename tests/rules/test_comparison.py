@@ -148,6 +148,8 @@ class TestSettings:
             ("Env", ["JWT_KEY=hunter2"]),
             ("Env", ["SENTRY_DSN=hunter2"]),
             ("Cmd", ["serve", "--db-password=hunter2"]),
+            ("Cmd", ["serve", "--api-key=hunter2"]),
+            ("Cmd", ["serve", "--connection-string", "hunter2"]),
             ("Entrypoint", ["serve", "--token", "hunter2"]),
             ("Healthcheck", {"Test": ["CMD", "curl", "http://u:hunter2@127.0.0.1/"]}),
         ],

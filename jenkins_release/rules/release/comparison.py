@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jenkins_release.base.errors import REDACTED, without_secrets
+from jenkins_release.base.secret_names import POSSIBLE
 from jenkins_release.records.candidate import Candidate, PlatformRecord
 from jenkins_release.records.sbom import Finding, Package
 from jenkins_release.rules.release.installers import without_version
@@ -19,10 +20,8 @@ _SEMANTIC = frozenset(
 )
 """Ecosystems in which what follows ``+`` in a version says how it was built. A distribution's versions have
 ``+`` in them too, as in ``1.2+dfsg-3``, where all of it counts."""
-_NAME = r"pass|pwd|secret|token|credential|private|[a-z]_?key|dsn|connection_?string|webhook|auth(?!or)"
-_SECRET = re.compile(_NAME, re.IGNORECASE)
-"""Names of variables and options that suggest a secret."""
-_OPTION = re.compile(rf"(?<!\S)(--?[\w.-]*(?:{_NAME})[\w.-]*[= ])\S+", re.IGNORECASE)
+_SECRET = re.compile(POSSIBLE, re.IGNORECASE)
+_OPTION = re.compile(rf"(?<!\S)(--?[\w.-]*(?:{POSSIBLE})[\w.-]*[= ])\S+", re.IGNORECASE)
 """An option of a command line, with its value."""
 _FIELDS = ("User", "Entrypoint", "Cmd", "WorkingDir", "ExposedPorts", "Volumes", "StopSignal", "Healthcheck")
 
