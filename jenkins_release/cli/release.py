@@ -119,6 +119,7 @@ def retire(runtime: Runtime, key: str, from_portal: bool, dry_run: bool) -> None
         "attestations": {str(ref): file for ref, file in report.attestations.items()},
         "heads": {str(ref): head for ref, head in report.heads.items()},
         "portal": [removal_json(each, dry_run) for each in report.portal],
+        "keptListed": [asdict(each) for each in report.kept_listed],
     }
     lines = [f"supported: {', '.join(report.supported) or 'everything'}"]
     if report.removed:
@@ -128,6 +129,7 @@ def retire(runtime: Runtime, key: str, from_portal: bool, dry_run: bool) -> None
     else:
         lines.append("nothing to remove")
     lines += [f"kept {each.repository}:{plain(each.tag)}: {reason}" for each, reason in report.kept]
+    lines += [f"kept {each.repository}@{each.digest}: {each.reason}" for each in report.kept_listed]
     lines += [f"recorded in {file} of {ref}" for ref, file in report.attestations.items()]
     lines += [removal_text(each, dry_run) for each in report.portal]
     runtime.succeed(result, "\n".join(lines))

@@ -18,7 +18,7 @@ from jenkins_release.sandbox.ecr.state import ACCOUNT, REGION, PolicyStatement
 from jenkins_release.sandbox.sample_images import build_images, demo_references
 from tests.fixtures.command import fails
 from tests.fixtures.release import SERVICES, Begin, Product, another_registry, in_its_folder
-from tests.release.boundaries import Witness, contents, deaths, watched_services
+from tests.release.boundaries import Moment, Witness, contents, deaths, watched_services
 from tests.release.runner import Ended, Runner
 
 WITHDRAW = ("release", "withdraw", "8.1.2", "--reason", "loses documents")
@@ -575,6 +575,21 @@ def test_two_at_once_exclude_each_other(promoted: Product):
             done = promoted.run("release", "withdraw", "8.1.0", "--reason", "x")
     fails(done, 6, "rita@build1 pid 7")
     assert promoted.tags() == before
+
+
+def test_without_its_lease_nothing_more_is_removed(released: Product):
+    """Someone else may have taken it in the middle."""
+    lock = released.share / "SkyDRM" / ".leases" / "8.1.2-2.promote"
+    before = everything_held(released)
+    # The first two remove the temporary tags.
+    moment = Moment("registry.remove_tag", 3, lambda: lock.write_text("someone else\n" * 9))
+    with watched_services(moment):
+        fails(released.run(*WITHDRAW), 5, "was lost before the work under it was done")
+    assert moment.came
+    assert before != everything_held(released)
+    assert ["8.1.2" in tags for tags in released.tags().values()] == [False, True]
+    released.ok(*WITHDRAW)
+    assert not any("8.1.2" in tags for tags in released.tags().values())
 
 
 def test_a_withdrawn_build_shuts_no_other(product: Product, engine: DockerEngine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -9,11 +10,14 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jenkins_release import CandidateRef, RetireReport, RetireRequest, Services, retire_releases
+from jenkins_release.config import load_configuration
 from jenkins_release.images import DockerEngine
 from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.records.base import canonical_json
@@ -30,6 +34,7 @@ from tests.fixtures.release import Begin, Make, Product, make_images
 from tests.fixtures.setup_zip import write_templates
 from tests.fixtures.share import eventually
 from tests.promotion.test_direct import _login, uploaded
+from tests.release.boundaries import Moment, watched_services
 
 BASE, OWN = 3 << 20, 2 << 20
 
@@ -488,30 +493,6 @@ class TestRelease:
         other = build(released, number="41")
         fails(released.run("verify", *keys, "--archive", str(other)), 4, "is not an image of SkyDRM 8.1.0/42")
 
-    def test_outside_the_support_window_everything_that_the_index_lists_goes(self, product: Product):
-        """Also what a run that died after the index has left; a layer of a supported release stays."""
-        build_for_platforms(product)
-        for number, version in enumerate(("7.9.0", "8.0.0", "8.1.0"), start=1):
-            build(product, version, str(number))
-            words = ("candidate", "export", "--version", version, "--build", str(number))
-            product.ok(*words, "--from", str(product.folder))
-            product.sign_off(f"{version}/{number}")
-            product.ok("promote", "run", f"{version}/{number}")
-        old = image_of(product, "7.9.0/1")
-        before = held(product)
-        assert {each["digest"] for each in manifests_of(old)} < {*before}
-        product.sandbox.ecr.order(
-            Fault(action="BatchDeleteImage", skip=2, count=None, status=400, code="AccessDeniedException")
-        )
-        assert product.run("release", "retire").status != 0
-        product.sandbox.ecr.cancel_faults()
-        assert old["index"]["digest"] not in held(product)
-        assert product.ok("release", "retire")["removed"] == []
-        gone = {each["digest"] for each in (old["index"], *manifests_of(old))}
-        assert held(product) == {digest: data for digest, data in before.items() if digest not in gone}
-        product.ok("promote", "run", "7.9.0/1")
-        assert held(product) == before
-
     def test_attestations_are_attached_to_the_index(self, released: Product):
         """They name it as their subject, the SBOMs the platform that they describe; they go with it."""
         done = released.ok("release", "attach", "8.1.0")
@@ -623,6 +604,267 @@ class TestRelease:
             for name, data in members.items():
                 archive.writestr(name, data.replace(index, one) if name.endswith("compose.yml") else data)
         fails(released.run("bundle", "verify", str(tmp_path / "other.zip"), *keys), 4, "docker-compose.yml")
+
+
+def release_lines(product: Product) -> None:
+    """Promote 7.9.0, 8.0.0 and 8.1.0."""
+    build_for_platforms(product)
+    for number, version in enumerate(("7.9.0", "8.0.0", "8.1.0"), start=1):
+        build(product, version, str(number))
+        export_as(product, f"{version}/{number}")
+        product.ok("promote", "run", f"{version}/{number}")
+
+
+def export_as(product: Product, ident: str, source: str = "{version}-{build}") -> None:
+    """Export what was built last, which ``source`` names, and sign it off."""
+    product.config.write_text(
+        re.sub(r'source = "skydrm/rms:.*"', f'source = "skydrm/rms:{source}"', product.config.read_text())
+    )
+    version, number = ident.split("/")
+    words = ("candidate", "export", "--version", version, "--build", number)
+    product.ok(*words, "--from", str(product.folder))
+    product.sign_off(ident)
+
+
+def share_manifests(product: Product, ident: str) -> None:
+    """Export the images of 7.9.0/1 as another candidate, with the same index."""
+    build(product, "7.9.0", "1")
+    export_as(product, ident, "7.9.0-1")
+
+
+def lock_of(product: Product, ident: str) -> Path:
+    """Return the lock file of a candidate's lease."""
+    return product.share / "SkyDRM" / ".leases" / f"{ident.replace('/', '-')}.promote"
+
+
+def services_of(product: Product) -> Services:
+    """Open what the steps work with."""
+    return Services(load_configuration(product.config, environ=product.environ), environ=product.environ)
+
+
+@contextlib.contextmanager
+def leased(product: Product, ident: str) -> Iterator[None]:
+    """Hold a candidate's lease, as its promotion does."""
+    with services_of(product) as services, services.holding_candidate(CandidateRef.parse(ident)):
+        yield
+
+
+DENIED = Fault(action="BatchDeleteImage", skip=1, count=None, status=400, code="AccessDeniedException")
+"""The index goes with its tag, and nothing else."""
+
+
+class TestRetirement:
+    """Outside the support window, what an index listed goes after it, unless another candidate needs it."""
+
+    @pytest.fixture
+    def lines(self, begin: Begin) -> Product:
+        """7.9.0, which is outside the window, 8.0.0 and 8.1.0."""
+        return begin("lines for platforms", release_lines)
+
+    @pytest.fixture
+    def died(self, lines: Product) -> Product:
+        """A retirement of 7.9.0 died after the index."""
+        lines.sandbox.ecr.order(DENIED)
+        assert lines.run("release", "retire").status == 5
+        lines.sandbox.ecr.cancel_faults()
+        return lines
+
+    @staticmethod
+    def listed(product: Product) -> set[str]:
+        """Return what the index of 7.9.0 lists."""
+        return {each["digest"] for each in manifests_of(image_of(product, "7.9.0/1"))}
+
+    def test_everything_that_the_index_lists_goes(self, lines: Product):
+        """Also what a run that died after the index has left; a layer of a supported release stays."""
+        old = image_of(lines, "7.9.0/1")
+        before = held(lines)
+        assert self.listed(lines) < {*before}
+        lines.sandbox.ecr.order(DENIED.model_copy(update={"skip": 2}))
+        assert lines.run("release", "retire").status == 5
+        lines.sandbox.ecr.cancel_faults()
+        assert old["index"]["digest"] not in held(lines)
+        assert lines.ok("release", "retire")["removed"] == []
+        gone = {old["index"]["digest"], *self.listed(lines)}
+        assert held(lines) == {digest: data for digest, data in before.items() if digest not in gone}
+        lines.ok("promote", "run", "7.9.0/1")
+        assert held(lines) == before
+
+    def test_a_promotion_between_manifests_and_index_keeps_them(self, lines: Product):
+        """They have no tag then, and no index lists them: only the share tells who needs them."""
+        share_manifests(lines, "8.1.1/4")
+        reports: list[RetireReport] = []
+
+        def retire() -> None:
+            with services_of(lines) as services:
+                reports.append(retire_releases(RetireRequest(), services))
+
+        moment = Moment("blobs.put_manifest", len(self.listed(lines)), retire)
+        with watched_services(moment):
+            done = lines.run("promote", "run", "8.1.1/4")
+        assert moment.came
+        assert done.status == 0, done.text
+        assert "sending its layers again" not in done.text
+        (report,) = reports
+        kept = report.kept_listed
+        assert [each.tag for each in report.removed] == ["7.9.0"]
+        assert {each.digest for each in kept} == self.listed(lines)
+        assert {each.reason for each in kept} == {"8.1.1/4 names it too, and may be promoted"}
+        assert self.listed(lines) < {*held(lines)}
+
+    def test_a_promotion_that_died_there_keeps_them_until_it_is_retired(self, lines: Product):
+        """Each run says so; a candidate that is withdrawn, retired or gone needs nothing."""
+        share_manifests(lines, "7.9.1/4")
+        lines.sandbox.ecr.order(Fault(method="PUT", path="/manifests/", skip=4, status=500, count=None))
+        assert lines.run("promote", "run", "7.9.1/4").status == 5
+        lines.sandbox.ecr.cancel_faults()
+        for _ in range(2):
+            done = lines.run("release", "retire")
+            assert done.status == 0, done.text
+            for digest in self.listed(lines):
+                told = f"kept {lines.prefix}/rms@{digest}: 7.9.1/4 names it too, and may be promoted"
+                assert told in done.out
+            assert self.listed(lines) < {*held(lines)}
+        lines.ok("promote", "run", "7.9.1/4")
+        assert lines.ok("release", "retire")["keptListed"] == []
+        assert not self.listed(lines) & {*held(lines)}
+
+    def test_a_retired_release_that_is_promoted_again_keeps_them(self, lines: Product):
+        """Its lease says so: no record on the share does yet."""
+        share_manifests(lines, "7.9.1/4")
+        lines.ok("promote", "run", "7.9.1/4")
+        lines.sandbox.ecr.order(DENIED.model_copy(update={"skip": 2}))
+        assert lines.run("release", "retire").status == 5
+        lines.sandbox.ecr.cancel_faults()
+        assert self.listed(lines) < {*held(lines)}
+        with leased(lines, "7.9.1/4"):
+            done = lines.ok("release", "retire")
+            told = {each["digest"]: each["reason"].partition(":")[0] for each in done["keptListed"]}
+            reason = "7.9.1/4 names it too, and may be promoted right now"
+            assert told == dict.fromkeys(self.listed(lines), reason)
+            assert self.listed(lines) < {*held(lines)}
+        assert lines.ok("release", "retire")["keptListed"] == []
+        assert not self.listed(lines) & {*held(lines)}
+
+    def test_a_candidate_that_cannot_be_read_by_then_keeps_them(self, lines: Product):
+        """Whether it was retired is unknown."""
+        share_manifests(lines, "7.9.1/4")
+        strange = lines.candidate("7.9.1/4") / "attestations" / "strange"
+
+        def hide() -> None:
+            strange.mkdir()
+
+        lines.sandbox.ecr.order(Fault(method="PUT", path="/manifests/", skip=4, status=500, count=None))
+        assert lines.run("promote", "run", "7.9.1/4").status == 5
+        lines.sandbox.ecr.cancel_faults()
+        # After the candidates were listed twice and read: then it is read once more.
+        with watched_services(Moment("share.list_each", 3, hide)):
+            done = lines.ok("release", "retire")
+        assert strange.is_dir()
+        assert {each["digest"] for each in done["keptListed"]} == self.listed(lines)
+        assert all("it is unknown whether it was retired" in each["reason"] for each in done["keptListed"])
+
+    def test_an_index_that_another_tag_names_by_then_stays_with_all_of_it(self, lines: Product):
+        """Somebody set it while the run was at work."""
+        index, name = image_of(lines, "7.9.0/1")["index"], f"{lines.prefix}/rms"
+        manifest = held(lines)[index["digest"]].decode()
+
+        def tag() -> None:
+            lines.client().put_image(
+                repositoryName=name,
+                imageManifest=manifest,
+                imageManifestMediaType=index["media_type"],
+                imageTag="mine",
+            )
+
+        with watched_services(Moment("share.lease enter", 1, tag)):
+            done = lines.ok("release", "retire")
+        (kept,) = done["keptListed"]
+        assert kept["digest"] == index["digest"]
+        assert kept["reason"] == "the tag mine names it by now; what it lists stays with it"
+        assert self.listed(lines) < {*held(lines)}
+
+    def test_an_answer_from_before_is_asked_for_again(self, lines: Product):
+        """ECR may still list an index whose last tag was removed."""
+        late = Fault(action="DescribeImages", after="BatchDeleteImage", stale=1)
+        lines.sandbox.ecr.order(late)
+        done = lines.run("release", "retire")
+        assert done.status == 0, done.text
+        assert "was removed, and the registry still shows it" in done.err
+        assert not self.listed(lines) & {*held(lines)}
+
+    def test_an_index_that_stays_in_the_list_fails_the_run(self, lines: Product):
+        """Nothing of it is deleted, and the message says how to go on."""
+        late = Fault(action="DescribeImages", after="BatchDeleteImage", stale=1, count=None)
+        lines.sandbox.ecr.order(late)
+        told = fails(lines.run("release", "retire"), 5, "the registry still shows it")
+        assert "run the retirement again: it deletes what the index listed" in told
+        lines.sandbox.ecr.cancel_faults()
+        assert self.listed(lines) < {*held(lines)}
+        lines.ok("release", "retire")
+        assert not self.listed(lines) & {*held(lines)}
+
+    def test_without_its_lease_nothing_more_is_deleted(self, lines: Product):
+        """Someone else may have taken it in the middle."""
+        lock = lock_of(lines, "7.9.0/1")
+        moment = Moment("registry.remove_image", 1, lambda: lock.write_text("someone else\n" * 9))
+        with watched_services(moment):
+            fails(lines.run("release", "retire"), 5, "was lost before the work under it was done")
+        assert moment.came
+        assert len(self.listed(lines) & {*held(lines)}) == 3
+
+    def test_a_lease_that_is_held_delays_only_the_clean_up_of_an_earlier_run(self, died: Product):
+        """The run's own work is done; a release that is retired now has to be free."""
+        with leased(died, "7.9.0/1"):
+            done = died.run("release", "retire")
+            assert done.status == 0, done.text
+            assert "what an index of the retired 7.9.0/1 listed stays: the lease on" in done.err
+            assert "run 'release retire' again then" in done.err
+            assert self.listed(died) < {*held(died)}
+        died.ok("release", "retire")
+        assert not self.listed(died) & {*held(died)}
+        died.ok("promote", "run", "7.9.0/1")
+        with leased(died, "7.9.0/1"):
+            fails(died.run("release", "retire"), 6, "the lease on")
+
+    def test_nothing_is_asked_for_each_earlier_release(self, lines: Product):
+        """Each repository is listed once to find the window, and once to find what runs that died left."""
+        lines.append("[support]\nlines = 1\n")
+        lines.ok("release", "retire")
+        lines.sandbox.ecr.forget_requests()
+        with leased(lines, "7.9.0/1"), leased(lines, "8.0.0/2"):
+            done = lines.run("release", "retire")
+        assert (done.status, "stays" in done.text) == (0, False), done.text
+        actions = [each.action for each in lines.sandbox.ecr.requests()]
+        assert actions.count("DescribeImages") == 2
+
+
+class TestDeletion:
+    """Deleting a withdrawn release, while another candidate with the same manifests is promoted."""
+
+    def test_nothing_is_deleted_meanwhile(self, released: Product):
+        """Its manifests may be there without a tag or an index."""
+        export_as(released, "8.1.1/43", "8.1.0-42")
+        words = ("release", "withdraw", "8.1.0", "--reason", "holds a customer's data")
+        released.ok(*words)
+        before = held(released)
+        with leased(released, "8.1.1/43"):
+            told = fails(released.run(*words, "--delete", "--confirm", "8.1.0/42"), 6, "the lease on")
+            assert "8.1.1-43.promote" in told
+        assert held(released) == before
+        released.ok(*words, "--delete", "--confirm", "8.1.0/42")
+        assert held(released) == {}
+
+    def test_without_its_lease_nothing_more_is_deleted(self, released: Product):
+        """Someone else may have taken it in the middle."""
+        words = ("release", "withdraw", "8.1.0", "--reason", "holds a customer's data")
+        released.ok(*words)
+        lock = lock_of(released, "8.1.0/42")
+        moment = Moment("registry.remove_image", 1, lambda: lock.write_text("someone else\n" * 9))
+        with watched_services(moment):
+            done = released.run(*words, "--delete", "--confirm", "8.1.0/42")
+        fails(done, 5, "was lost before the work under it was done")
+        assert moment.came
+        assert len(held(released)) == 3
 
 
 class TestForgedRecord:

@@ -1,10 +1,11 @@
 """Delete: the images of a withdrawn release out of the registry for good.
 
 A withdrawal keeps the images under a separate tag. After their deletion, not even a pull by digest works.
-Nothing is deleted that another release needs, another index lists or the SaaS stack runs. Of an image that
-another withdrawn release has too, only this release's own tags go. The signed record names each image before
-it is touched. Then the tags go one by one, after a last look at each image; with its last tag ECR deletes an
-image. A deletion that died is finished by running it again.
+Nothing is deleted that another release needs, another index lists or the SaaS stack runs, or while another
+candidate that has it is promoted. Of an image that another withdrawn release has too, only this release's own
+tags go. The signed record names each image before it is touched. Then the tags go one by one, after a last
+look at each image; with its last tag ECR deletes an image. A deletion that died is finished by running it
+again.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from jenkins_release.records.release import Promotion, ReleasedImage
 from jenkins_release.registry.protocol import RepositoryNotFound
 from jenkins_release.rules.gate.evidence import Counted
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.share.protocol import Lease
 from jenkins_release.steps.candidate.attest import Claim, attest, named
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate, reopen
 from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.end_of_life.other_candidates import OtherCandidates
 from jenkins_release.steps.notices.announce import announced, by_version
 from jenkins_release.steps.promotion.plan import candidate_tag
 from jenkins_release.steps.referrers.removal import remove_referrers
@@ -123,7 +126,8 @@ def delete_images(request: DeletionRequest, services: Services) -> DeletionRepor
         GateRefused: It was not withdrawn, another release needs an image, or the stack runs one.
         IntegrityError: The candidate was altered.
         RemoteError: Share, registry or stack failed, after the retries.
-        LeaseHeld: A promotion or withdrawal of this candidate is running.
+        LeaseHeld: A promotion or withdrawal of this candidate is running, or a promotion of another one that
+            has one of the images.
     """
     reason = named("reason", request.reason)
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
@@ -143,7 +147,8 @@ def delete_images(request: DeletionRequest, services: Services) -> DeletionRepor
         recorded, head = _recorded(release, ()), release.opened.head
         return DeletionReport(release.ref, promoted.registry, images, False, confirmed, recorded, head)
     assert signer is not None  # a dry run has ended
-    with services.holding_candidate(release.ref) as lease:
+    others_idle = OtherCandidates(services).none_promoted(release.ref, {image.digest for image in images})
+    with services.holding_candidate(release.ref) as lease, others_idle:
         release = _withdrawn(reopen(release.opened))
         release.opened.require_unaltered()
         promoted = promoted_here(release, services)
@@ -161,8 +166,7 @@ def delete_images(request: DeletionRequest, services: Services) -> DeletionRepor
                 there=lambda now: _recorded(replace(release, opened=now), images),
             )
             release = replace(release, opened=opened)
-        lease.confirm()
-        _delete(images, services)
+        _delete(images, lease, services)
         _require_gone(release, promoted, others, services)
     head = release.opened.head
     return DeletionReport(release.ref, promoted.registry, images, True, True, recorded, head)
@@ -409,7 +413,7 @@ def _claim(
     return Claim(DELETION, predicate, {"reason": reason}, subjects, by="deletedBy")
 
 
-def _delete(images: Sequence[DeletedImage], services: Services) -> None:
+def _delete(images: Sequence[DeletedImage], lease: Lease, services: Services) -> None:
     """Remove tag by tag, and with the last one the image; then the platforms of an index.
 
     A tag that names something else by then is left alone, and so is an image that got another tag or is
@@ -421,13 +425,16 @@ def _delete(images: Sequence[DeletedImage], services: Services) -> None:
         held = _inventory(name, services).get(digest)
         if held is not None and set(held.tags) <= set(image.tags) and not image.kept_for:
             # Before the image: a run that died is finished because the image is still there.
+            lease.confirm()
             remove_referrers(name, digest, services)
         for tag in image.tags:
             if held is not None and tag in held.tags:
+                lease.confirm()
                 what = f"{name}:{tag}"
                 services.retry(f"remove {what}", registry.remove_tag, name, tag)
                 _log.info("removed %s", what)
         if held is not None and not held.tags and not image.kept_for:
+            lease.confirm()
             what = f"delete {name} {digest}"
             services.retry(what, registry.remove_image, name, digest)
             _log.info("%s", what)

@@ -3,20 +3,20 @@
 What is released is told by the promotion attestations on the share, what stands in the registry by
 the registry. A tag goes only if a promotion recorded exactly it: the retirement is signed onto
 that candidate first, then its tags are removed, and with the last one ECR deletes the image. What an
-index listed is deleted after it. The candidate stays on the share, so promoting it again restores the
-release.
+index listed is deleted after it, unless another candidate needs it. The candidate stays on the share, so
+promoting it again restores the release.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from jenkins_release.base.errors import IntegrityError, RemoteError
+from jenkins_release.base.errors import IntegrityError, LeaseHeld, RemoteError
 from jenkins_release.base.moments import day
 from jenkins_release.base.versions import ReleaseVersion
 from jenkins_release.records.attestation import RETIREMENT
@@ -33,10 +33,12 @@ from jenkins_release.rules.release.support import (
     support_window,
 )
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.share.protocol import Lease
 from jenkins_release.steps.candidate.attest import Claim, attest
 from jenkins_release.steps.candidate.authority import release_refusals
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
+from jenkins_release.steps.end_of_life.other_candidates import OtherCandidates
 from jenkins_release.steps.portal.page import look_at_portal
 from jenkins_release.steps.portal.page import window as portal_window
 from jenkins_release.steps.portal.removal import PortalRemoval, PortalRemovalRequest, remove_from_portal
@@ -63,6 +65,21 @@ class RetireRequest:
 
 
 @dataclass(frozen=True)
+class KeptManifest:
+    """An index that stays, or something that an index listed.
+
+    Attributes:
+        repository: Its repository.
+        digest: Its digest.
+        reason: Why it stays.
+    """
+
+    repository: str
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class RetireReport:
     """What lies outside the window.
 
@@ -73,6 +90,8 @@ class RetireReport:
         attestations: Candidate to the file name of its retirement; empty after a dry run.
         portal: What was removed from the portal, or would be; nothing if that is not asked for.
         heads: Candidate to the SHA-256 in hex of its retirement's file, to be kept elsewhere.
+        kept_listed: What stays of the indexes of retired releases though no tag leads there, and indexes that
+            got a tag meanwhile.
     """
 
     supported: tuple[str, ...]
@@ -81,6 +100,7 @@ class RetireReport:
     attestations: dict[CandidateRef, str]
     portal: tuple[PortalRemoval, ...] = ()
     heads: dict[CandidateRef, str] = field(default_factory=dict)
+    kept_listed: tuple[KeptManifest, ...] = ()
 
 
 def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
@@ -90,7 +110,7 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
         ConfigurationError: No key to sign with.
         IntegrityError: A candidate that would be retired was altered.
         RemoteError: Share or registry failed, after the retries.
-        LeaseHeld: A promotion or withdrawal of one of the candidates is running.
+        LeaseHeld: A promotion or withdrawal of one of the candidates that are retired now is running.
     """
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
     known = services.retry("read the releases", lambda: list(all_releases(services)))
@@ -107,6 +127,7 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
     heads: dict[CandidateRef, str] = {}
     for release, _ in owners:
         release.opened.require_unaltered()
+    listed = _Listed(host, found.remove, services)
     if not request.dry_run:
         assert signer is not None
         for release, tags in owners:
@@ -116,19 +137,15 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
                     release.opened, claim, signer, services, there=partial(_recorded, claim)
                 )
                 heads[release.ref] = opened.head
-                lease.confirm()
-                _remove(tags, services)
+                _remove(tags, lease, services)
                 kept += _require_gone(tags, services)
-                _remove_listed(release, host, services)
-        # A run that died may have left them: without their index, no tag leads there.
-        for release in releases:
-            if release.retirement is not None and _indexes(release, host):
-                with services.holding_candidate(release.ref):
-                    _remove_listed(release, host, services)
+                listed.remove(release, tags, lease)
+        done = [release.ref for release, _ in owners]
+        listed.finish([each for each in releases if each.retirement is not None and each.ref not in done])
     stay = {each for each, _ in kept}
     removed = tuple(each for _, tags in owners for each in tags if each not in stay)
     gone = _from_portal(request, services) if request.portal else ()
-    return RetireReport(window.names, removed, (*found.kept, *kept), attestations, gone, heads)
+    return RetireReport(window.names, removed, (*found.kept, *kept), attestations, gone, heads, listed.kept)
 
 
 def _from_portal(request: RetireRequest, services: Services) -> tuple[PortalRemoval, ...]:
@@ -257,7 +274,7 @@ def _tags(predicate: Mapping[str, Any]) -> set[tuple[str, str, str]]:
     }
 
 
-def _remove(tags: list[StoredTag], services: Services) -> None:
+def _remove(tags: list[StoredTag], lease: Lease, services: Services) -> None:
     """Remove tags; each is read once more, and one that names something else by now is left alone.
 
     What refers to an image that loses its last tag goes first: as long as the image is there, another run
@@ -269,11 +286,13 @@ def _remove(tags: list[StoredTag], services: Services) -> None:
     for name in dict.fromkeys(each.repository for each in tags):
         for held in _held(name, services):
             if held.tags and set(held.tags) <= going.get((name, held.digest), set()):
+                lease.confirm()
                 remove_referrers(name, held.digest, services)
     for each in tags:
         what = f"{each.repository}:{each.tag}"
         now = services.retry(f"read {what}", services.registry.images, each.repository, [each.tag])
         if each.tag in now and now[each.tag].digest == each.digest:
+            lease.confirm()
             services.retry(f"remove {what}", services.registry.remove_tag, each.repository, each.tag)
 
 
@@ -288,18 +307,128 @@ def _indexes(release: Release, host: str) -> dict[str, MultiPlatformRecord]:
     }
 
 
-def _remove_listed(release: Release, host: str, services: Services) -> None:
-    """Delete what an index listed that is gone, except what has a tag or is listed by another index."""
-    for name, image in _indexes(release, host).items():
-        held = {each.digest: each for each in _held(name, services)}
-        if image.index.digest in held:
-            continue
-        listed = {digest for each in held.values() for digest in each.children}
-        for digest in dict.fromkeys(manifest.digest for manifest in image.manifests):
-            if digest in held and not held[digest].tags and digest not in listed:
-                remove_referrers(name, digest, services)
-                what = f"delete {name}@{digest}"
-                services.retry(what, services.registry.remove_image, name, digest)
+class _Listed:
+    """Deletes what the indexes of retired releases listed, once they are gone.
+
+    What has a tag, is listed by another index or is needed by another candidate stays.
+
+    Args:
+        host: The registry.
+        going: All tags that this run removes.
+        services: Share and registry.
+
+    """
+
+    def __init__(self, host: str, going: Collection[StoredTag], services: Services) -> None:
+        self._host = host
+        self._going = frozenset(going)
+        self._gone: set[StoredTag] = set()
+        self._services = services
+        self._others = OtherCandidates(services)
+        self._kept: dict[tuple[str, str], str] = {}
+
+    @property
+    def kept(self) -> tuple[KeptManifest, ...]:
+        """What stays though no tag and no index names it, and indexes that got a tag meanwhile."""
+        return tuple(KeptManifest(*place, reason) for place, reason in self._kept.items())
+
+    def remove(self, release: Release, gone: Iterable[StoredTag], lease: Lease) -> None:
+        """Delete what the indexes of a release listed.
+
+        Args:
+            release: The release.
+            gone: Its tags that were removed.
+            lease: Its lease.
+
+        Raises:
+            RemoteError: The registry still shows an index as it was, or failed, after the retries.
+        """
+        self._gone |= {*gone}
+        services = self._services
+        for name, image in _indexes(release, self._host).items():
+            what = f"see the index {name}@{image.index.digest} gone"
+            left = services.retry(what, self._without, name, image)
+            if not left:
+                continue
+            with self._others.needing(release.ref, left) as needed:
+                # Looked at again: no other candidate changes it now.
+                still = _left(image, _held(name, services))
+                for digest in left:
+                    if digest in needed:
+                        self._kept.setdefault((name, digest), needed[digest])
+                    elif digest in still:
+                        lease.confirm()
+                        remove_referrers(name, digest, services)
+                        lease.confirm()
+                        what = f"delete {name}@{digest}"
+                        services.retry(what, services.registry.remove_image, name, digest)
+                        self._kept.pop((name, digest), None)
+
+    def finish(self, retired: Iterable[Release]) -> None:
+        """Delete what runs that died have left of earlier releases: without their index, no tag leads there.
+
+        A release whose lease is held is left to the next run.
+
+        Raises:
+            RemoteError: Share or registry failed, after the retries.
+        """
+        held: dict[str, list[HeldImage]] = {}
+        for release in retired:
+            found: list[tuple[str, str]] = []
+            for name, image in _indexes(release, self._host).items():
+                if name not in held:
+                    held[name] = _held(name, self._services)
+                found += [(name, digest) for digest in _left(image, held[name])]
+            if not found:
+                continue
+            try:
+                with self._services.holding_candidate(release.ref) as lease:
+                    self.remove(release, (), lease)
+            except LeaseHeld as error:
+                _log.warning(
+                    "what an index of the retired %s listed stays: %s; run 'release retire' again then",
+                    release.ref,
+                    error.message,
+                )
+                for place in found:
+                    self._kept.setdefault(place, f"someone else works on {release.ref}")
+
+    def _without(self, name: str, image: MultiPlatformRecord) -> list[str]:
+        """Return what is left of an index that is gone.
+
+        Raises:
+            RemoteError: The registry still shows the index under a tag that was removed.
+        """
+        index = image.index.digest
+        try:
+            held = self._services.registry.inventory(name)
+        except RepositoryNotFound:
+            return []
+        shown = next((each for each in held if each.digest == index), None)
+        removed = {each.tag for each in self._gone if (each.repository, each.digest) == (name, index)}
+        if shown is None or not removed:
+            return _left(image, held)
+        if shown.tags and removed.issuperset(shown.tags):
+            raise RemoteError(
+                f"{name}: the last tag of the index {index} was removed, and the registry still shows it",
+                hint="run the retirement again: it deletes what the index listed",
+                retryable=True,  # or the answer was from before
+            )
+        others = [tag for tag in shown.tags if StoredTag(name, tag, index) not in self._going]
+        if others or not shown.tags:
+            named = f"the tag {others[0]} names it by now" if others else "its last tag names another image"
+            self._kept[name, index] = f"{named}; what it lists stays with it"
+        return []
+
+
+def _left(image: MultiPlatformRecord, held: Iterable[HeldImage]) -> list[str]:
+    """Return what an index listed that is gone, except what has a tag or is listed by another index."""
+    found = {each.digest: each for each in held}
+    if image.index.digest in found:
+        return []
+    listed = {digest for each in found.values() for digest in each.children}
+    digests = dict.fromkeys(manifest.digest for manifest in image.manifests)
+    return [each for each in digests if each in found and not found[each].tags and each not in listed]
 
 
 def _require_gone(tags: list[StoredTag], services: Services) -> list[tuple[StoredTag, str]]:

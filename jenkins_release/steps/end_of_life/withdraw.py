@@ -130,15 +130,15 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
     with services.holding_candidate(release.ref) as lease:
         release = _must(release_of(reopen(release.opened)), release.ref)
         todos = look(release, CandidateLook(services), services)
-        prepare(release, todos, services)
+        prepare(release, todos, lease, services)
         # What a run that died has recorded is found there, and entered in the ledger if that run could not.
         claim = _claim(release, todos, reason)
         attestation, opened, _ = attest(
             release.opened, claim, signer, services, there=lambda now: _withdrawal(now, todos)
         )
-        lease.confirm()
-        take_back(todos, services)
+        take_back(todos, lease, services)
         require_gone(_must(release_of(opened), release.ref), services)
+        lease.confirm()
         statements = ReleaseStatements(release.opened.record, release.promoted(), services).remove()
     return _report(replace(release, opened=opened), todos, True, attestation, statements)
 

@@ -12,6 +12,7 @@ from jenkins_release.records.registry_image import StoredImage
 from jenkins_release.records.release import MovedTag, ReleasedImage, WithdrawnImage
 from jenkins_release.registry.protocol import Repository, RepositoryNotFound
 from jenkins_release.share.candidates import CandidateRef
+from jenkins_release.share.protocol import Lease
 from jenkins_release.steps.candidate.authority import require_allowed
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.plan import candidate_tag
@@ -89,7 +90,7 @@ def look(release: Release, seen: CandidateLook, services: Services) -> list[Todo
     return [_todo(image, *state[image.name], moving, returns, release) for image in promoted.images]
 
 
-def prepare(release: Release, todos: list[Todo], services: Services) -> None:
+def prepare(release: Release, todos: list[Todo], lease: Lease, services: Services) -> None:
     """Pin the images, and do all that needs further rights, before anything is recorded or removed.
 
     With its last tag ECR deletes an image (ECR API reference, BatchDeleteImage): the pinning tag
@@ -100,16 +101,19 @@ def prepare(release: Release, todos: list[Todo], services: Services) -> None:
     for todo in todos:
         name = todo.image.repository
         if todo.stored is not None and not todo.pinned:
+            lease.confirm()
             _set(todo.stored, _pin(release, todo.image.digest), services)
         if todo.repository is None:
             continue
+        lease.confirm()
         services.retry(f"remove {name}:{temporary}", registry.remove_tag, name, temporary)
         for tag in todo.returns:
             if todo.repository.is_immutable(tag):
+                lease.confirm()
                 services.retry(f"let {name}:{tag} move", registry.allow_moving, todo.repository, tag)
 
 
-def take_back(todos: list[Todo], services: Services) -> None:
+def take_back(todos: list[Todo], lease: Lease, services: Services) -> None:
     """Move the moving tags of all images back, then remove the release tags.
 
     Each tag is read once more right before: one that names something else by then is left alone.
@@ -117,11 +121,13 @@ def take_back(todos: list[Todo], services: Services) -> None:
     for todo in todos:
         for tag, way in todo.returns.items():
             if _current(todo.image, tag, services) == todo.image.digest:
+                lease.confirm()
                 _set(way.images[todo.image.repository], tag, services)
     for todo in todos:
         name = todo.image.repository
         for tag in todo.image.tags_removed:
             if _current(todo.image, tag, services) == todo.image.digest:
+                lease.confirm()
                 services.retry(f"remove {name}:{tag}", services.registry.remove_tag, name, tag)
                 _log.info("removed %s:%s", name, tag)
 
