@@ -5,7 +5,8 @@ Times in ``release.toml`` have any time zone, and boto3's have the machine's.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
+from datetime import UTC, datetime, timedelta
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(microsecond=0, tzinfo=UTC)
@@ -36,3 +37,21 @@ def minute(moment: datetime) -> str:
 def day(moment: datetime) -> str:
     """Return the day of a moment in UTC, such as ``2026-12-24``."""
     return f"{moment.astimezone(UTC):%Y-%m-%d}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time to wait, rounded up: ``42 s``, or ``3 min`` from a minute and a half on."""
+    return f"{math.ceil(seconds)} s" if seconds < 90 else f"{math.ceil(seconds / 60)} min"
+
+
+def age(span: timedelta) -> str:
+    """Return how long ago something was, rounded down: ``5 minutes``, ``1 hour`` or ``12 days``."""
+    for unit, length in (
+        ("day", timedelta(days=1)),
+        ("hour", timedelta(hours=1)),
+        ("minute", timedelta(minutes=1)),
+    ):
+        count = span // length
+        if count >= 1:
+            return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+    return "less than a minute"

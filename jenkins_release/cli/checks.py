@@ -11,8 +11,6 @@ from jenkins_release.cli.output import plain
 if TYPE_CHECKING:
     from jenkins_release.rules.gate.decision import Decision
 
-_ALTERED = "nothing-altered"
-
 
 def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
     """Write a test case for each condition of the gate.
@@ -29,25 +27,26 @@ def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
     Raises:
         ConfigurationError: The file cannot be written.
     """
+    from jenkins_release.rules.gate.checklist import ALTERED, unseen
     from jenkins_release.rules.gate.decision import OVERRIDABLE
     from jenkins_release.steps.context.local_files import write_file
 
     suite = ElementTree.Element("testsuite", name="jenkins-release gate")
     failures = skipped = 0
-    for name in (_ALTERED, *sorted(OVERRIDABLE)):
+    for name in (ALTERED, *sorted(OVERRIDABLE)):
         case = ElementTree.SubElement(suite, "testcase", classname="gate", name=name)
-        if name == _ALTERED:
+        if name == ALTERED:
             reasons = [plain(line) for line in decision.altered]
         else:
             reasons = [plain(str(reason)) for reason in decision.unmet if reason.condition == name]
-        if reasons and settled and name != _ALTERED:
+        if reasons and settled and name != ALTERED:
             ElementTree.SubElement(case, "skipped", message=f"{settled}: {reasons[0]}")
             skipped += 1
         elif reasons:
             failure = ElementTree.SubElement(case, "failure", message=reasons[0])
             failure.text = "\n".join(reasons)
             failures += 1
-        elif name in _not_looked_at(decision):
+        elif name in unseen(decision):
             ElementTree.SubElement(case, "skipped", message="not checked yet")
             skipped += 1
         waived = [w for w in decision.waived if w.reason.condition == name]
@@ -62,8 +61,3 @@ def write_checks(decision: Decision, path: Path, settled: str = "") -> None:
     ElementTree.indent(suite)
     data = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True) + b"\n"
     write_file(path, data, "the report of checks")
-
-
-def _not_looked_at(decision: Decision) -> set[str]:
-    unseen = set() if decision.complete else {"approvals", "separation"}
-    return unseen if decision.scanned else unseen | {"scan"}

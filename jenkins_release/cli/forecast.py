@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
+from jenkins_release.base.moments import duration
 from jenkins_release.cli.output import rate
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def forecast_text(forecast: Forecast) -> str:
     if forecast.seconds is None:
         return "\ntime: unknown, no promotion to this registry is recorded yet"
     speed = rate(forecast.bytes, forecast.seconds)
-    return f"\ntime: about {_duration(forecast.seconds)} at {speed}, as in {', '.join(forecast.seen)}"
+    return f"\ntime: about {duration(forecast.seconds)} at {speed}, as in {', '.join(forecast.seen)}"
 
 
 def forecast_json(forecast: Forecast) -> dict[str, Any]:
@@ -29,9 +29,3 @@ def forecast_json(forecast: Forecast) -> dict[str, Any]:
         "bytesPerSecond": None if forecast.rate is None else round(forecast.rate),
         "seen": list(forecast.seen),
     }
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{math.ceil(seconds)} s"
-    return f"{math.ceil(seconds / 60)} min"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jenkins_release.cli.output import bullets, counted, size, table
+from jenkins_release.cli.output import bullets, counted, plain, size, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jenkins_release.records.plan import Plan, PlannedImage, TagNow
+    from jenkins_release.rules.release.verdicts import ToldVerdict
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -46,6 +49,24 @@ def plan_text(plan: Plan) -> str:
         lines.append(bullets(plan.installers))
     obstacles = [*plan.occupied, *plan.obstacles]
     return "\n".join([*lines, *(["in the way:", bullets(obstacles)] if obstacles else [])])
+
+
+def question(plan: Plan, verdicts: Sequence[ToldVerdict]) -> str:
+    """Return what an approver has to know before the answer, one sentence a line: for Jenkins' question.
+
+    Args:
+        plan: The plan.
+        verdicts: What QA says.
+    """
+    lines = [f"QA: {each.line}." for each in verdicts] or ["QA: no verdict that counts."]
+    if plan.images:
+        tags = dict.fromkeys(tag.tag for image in plan.images for tag in image.tags)
+        lines.append(f"{counted(len(plan.images), 'image')} to {plan.registry}, tags {', '.join(tags)}.")
+    if plan.installers:
+        where = plan.release_area or "nowhere, as share.releases is not set"
+        lines.append(f"{counted(len(plan.installers), 'installer')} to {where}.")
+    lines += [f"Requested by {plain(plan.requester)}.", f"Plan {plan.digest}."]
+    return "\n".join(lines)
 
 
 def _bytes_text(image: PlannedImage) -> str:

@@ -16,7 +16,7 @@ from jenkins_release.cli.forecast import forecast_json, forecast_text
 from jenkins_release.cli.gate import gate_json, gate_text, overridden_text, recorded_text, trust_text
 from jenkins_release.cli.launch import job_status_command, launch
 from jenkins_release.cli.output import bullets, table
-from jenkins_release.cli.plan import plan_json, plan_text
+from jenkins_release.cli.plan import plan_json, plan_text, question
 from jenkins_release.cli.runtime import (
     Runtime,
     candidate_argument,
@@ -48,6 +48,11 @@ def promote() -> None:
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan here, to approve it."
 )
 @click.option(
+    "--page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write an HTML page to this file, and its style sheet beside it.",
+)
+@click.option(
     "--key",
     default="",
     help="Key that signs who requests the plan, file2: or awskms:  [default: signing.request_key]",
@@ -56,9 +61,11 @@ def promote() -> None:
 @region_option
 @common_options
 @pass_runtime
-def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, key: str) -> None:
+def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, page: Path | None, key: str) -> None:
     """Show what a promotion would do. Changes nothing, but with a key it records who requests the plan."""
+    from jenkins_release.rules.release.verdicts import told_verdicts
     from jenkins_release.steps.candidate.opened import open_candidate, reopen
+    from jenkins_release.steps.overview.plan_page import view_plan, write_plan_page
     from jenkins_release.steps.promotion.forecast import forecast_promotion
     from jenkins_release.steps.promotion.plan import ask_for_approval, plan_candidate, write_plan
     from jenkins_release.steps.promotion.promote import recorded_promotion
@@ -89,11 +96,17 @@ def plan(runtime: Runtime, ref: CandidateRef, out: Path | None, key: str) -> Non
         if not promoted:
             ask_for_approval(made, decision, runtime.services)
         text += f"\nwrote {out}; approve it with 'jenkins-release promote approve {out}'"
+    verdicts = told_verdicts(opened.evidence, decision)
+    if page is not None:
+        done = promoted and (published or not made.installers) if made.images else published
+        write_plan_page(view_plan(opened, made, decision, expected, runtime.services, done=done), page)
+        text += f"\nwrote {page} and {page.with_suffix('.css').name}"
     result = plan_json(made) | {"planDigest": made.digest, "gate": gate_json(decision)}
     result["forecast"] = forecast_json(expected)
     result["promoted"] = promoted
     result["published"] = published
     result["request"] = request
+    result["question"] = question(made, verdicts)
     result |= {"head": head} if request else {}
     runtime.succeed(result, text)
 

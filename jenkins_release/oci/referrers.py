@@ -28,7 +28,7 @@ EMPTY = b"{}"
 CLIENT_TAGS = "sha256-*"
 """The tags that clients keep for an image: the list of its referrers, and cosign's legacy attestations."""
 MOST_REFERRERS = 1000
-"""Most referrers, and most legacy attestations, of one image that are read; more are refused."""
+"""Most referrers of one image that are read; more are refused."""
 
 
 @dataclass(frozen=True)
@@ -151,16 +151,6 @@ def referrer_of(manifest: RawManifest) -> Referrer:
     return Referrer(manifest.digest, len(manifest.data), manifest.media_type, kind, annotations)
 
 
-def subject_named(manifest: RawManifest) -> str:
-    """Return the digest that any manifest says it refers to; empty if it names none, or cannot be read."""
-    try:
-        document = strict_json(manifest.data, "the manifest", maps=True)
-    except IntegrityError:
-        return ""
-    subject = document.get("subject") if isinstance(document, dict) else None
-    return str(subject.get("digest", "")) if isinstance(subject, dict) else ""
-
-
 def read_artifact(manifest: RawManifest, what: str) -> ArtifactContent:
     """Read the manifest of an artifact that has one content and refers to a manifest.
 
@@ -182,7 +172,7 @@ def read_artifact(manifest: RawManifest, what: str) -> ArtifactContent:
     return ArtifactContent(subject["digest"], kind, layer["mediaType"], layer["digest"], layer["size"])
 
 
-def read_referrers(data: bytes, what: str) -> tuple[Referrer, ...]:
+def read_index(data: bytes, what: str) -> tuple[Referrer, ...]:
     """Read a list of referrers: an answer of the API, or the index under the tag of a subject.
 
     Raises:

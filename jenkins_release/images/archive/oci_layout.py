@@ -15,18 +15,18 @@ from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.strict_json import check_shape
 from jenkins_release.images.archive.catalog import BLOB_FOLDER, Catalog
 from jenkins_release.images.archive.config import archived_image, match_layers, read_config
-from jenkins_release.images.archive.references import reference_of
-from jenkins_release.oci.manifests import (
-    ACCEPTED_TYPES,
-    INDEX_TYPES,
-    OCI_INDEX,
-    Content,
-    Listed,
-    RawManifest,
-    read_attestation,
-    read_content,
-    read_entries,
+from jenkins_release.images.archive.descriptors import (
+    LayoutEntry,
+    check_own_type,
+    check_size,
+    descriptors,
+    read_descriptor,
+    read_index,
+    read_manifest,
+    reference_of,
 )
+from jenkins_release.images.archive.documents import digest
+from jenkins_release.oci.manifests import ACCEPTED_TYPES, CONFIG_TYPES, INDEX_TYPES, LAYER_TYPES
 from jenkins_release.oci.platforms import Platform
 from jenkins_release.oci.shapes import LAYOUT as LAYOUT_SHAPE
 from jenkins_release.records.archive_index import ArchivedImage
@@ -47,19 +47,19 @@ class OciImage:
         image: The image.
         configs: Config digests of every platform under the same name, to compare with ``manifest.json``,
             which names the platform of the machine that saved the image.
-        image_ids: Digest that ``index.json`` lists, and that of the manifest if the first is an index.
+        listed: Digest that ``index.json`` lists, and that of the image's manifest if the first is an index.
     """
 
     image: ArchivedImage
     configs: frozenset[str]
-    image_ids: tuple[str, ...]
+    listed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Choice:
-    manifest: Listed
+    manifest: LayoutEntry
     platform: Platform
-    content: Content | None
+    config: LayoutEntry | None
 
 
 def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> list[OciImage]:
@@ -76,13 +76,14 @@ def read_oci_layout(catalog: Catalog, wanted: Platform | None, depth: int) -> li
     """
     found: list[OciImage] = []
     elsewhere: list[ConfigurationError] = []
-    for number, entry in enumerate(layout_entries(catalog), 1):
-        candidates = list(_candidates(catalog, entry, INDEX, depth))
+    for number, descriptor in enumerate(layout_entries(catalog), 1):
+        _name_all(catalog, descriptor, depth)
+        candidates = list(_candidates(catalog, descriptor, INDEX, depth))
         if not candidates:
             # Docker and skopeo find an image by its name, whatever its stated platform.
             raise IntegrityError(f"entry {number} of {INDEX} is an image for no platform", hint=_FOREIGN)
         try:
-            found.append(_image(catalog, entry, candidates, wanted))
+            found.append(_image(catalog, descriptor, candidates, wanted))
         except ConfigurationError as error:
             elsewhere.append(error)
     raise_all(elsewhere)
@@ -97,23 +98,24 @@ def read_every_image(catalog: Catalog, depth: int) -> list[ArchivedImage]:
     """
     found: dict[str, ArchivedImage] = {}
     for entry in layout_entries(catalog):
+        _name_all(catalog, entry, depth)
         reference = reference_of(entry)
         for choice in _candidates(catalog, entry, INDEX, depth):
-            if choice.content is None:
+            if choice.config is None:
                 continue
             image = platform_image(
                 catalog,
                 reference or entry.digest,
                 choice.manifest,
                 choice.platform,
-                choice.content,
+                choice.config,
                 [reference] if reference else [],
             )
             found.setdefault(image.config_digest, image)
     return list(found.values())
 
 
-def layout_entries(catalog: Catalog) -> tuple[Listed, ...]:
+def layout_entries(catalog: Catalog) -> list[LayoutEntry]:
     """Return what ``index.json`` lists.
 
     Raises:
@@ -123,8 +125,8 @@ def layout_entries(catalog: Catalog) -> tuple[Listed, ...]:
     check_shape(layout, LAYOUT_SHAPE, LAYOUT)
     if (version := layout["imageLayoutVersion"]) != "1.0.0":
         raise IntegrityError(f"{LAYOUT} gives the version {version!r}, expected '1.0.0'")
-    blob = catalog.blob(INDEX, "the archive")
-    found = read_entries(RawManifest(blob.digest, OCI_INDEX, catalog.content(blob)), INDEX)
+    index = read_index(catalog.document(catalog.blob(INDEX, "the archive")), INDEX)
+    found = list(descriptors(index, "manifests", INDEX))
     if not found:
         raise IntegrityError(
             f"{INDEX} lists no images", hint="Docker 25 wrote such archives: update Docker and save again"
@@ -132,18 +134,20 @@ def layout_entries(catalog: Catalog) -> tuple[Listed, ...]:
     return found
 
 
-def _image(catalog: Catalog, top: Listed, candidates: list[_Choice], wanted: Platform | None) -> OciImage:
+def _image(
+    catalog: Catalog, top: LayoutEntry, candidates: list[_Choice], wanted: Platform | None
+) -> OciImage:
     reference = reference_of(top)
     label = reference or top.digest
     chosen = _choose(label, candidates, wanted)
-    if chosen.content is None:
+    if chosen.config is None:
         raise IntegrityError(f"{label}: the manifest {chosen.manifest.digest} is not in the archive")
     image = platform_image(
-        catalog, label, chosen.manifest, chosen.platform, chosen.content, [reference] if reference else []
+        catalog, label, chosen.manifest, chosen.platform, chosen.config, [reference] if reference else []
     )
     return OciImage(
         image,
-        frozenset(c.content.config_digest for c in candidates if c.content),
+        frozenset(c.config.digest for c in candidates if c.config),
         tuple(dict.fromkeys((top.digest, chosen.manifest.digest))),
     )
 
@@ -151,9 +155,9 @@ def _image(catalog: Catalog, top: Listed, candidates: list[_Choice], wanted: Pla
 def platform_image(
     catalog: Catalog,
     label: str,
-    entry: Listed,
+    entry: LayoutEntry,
     platform: Platform,
-    content: Content,
+    config_entry: LayoutEntry,
     references: Sequence[str],
 ) -> ArchivedImage:
     """Read the image of one platform: its config and layers, each compared with what the manifest says.
@@ -161,29 +165,38 @@ def platform_image(
     Args:
         catalog: The archive's members.
         label: The image, for messages.
-        entry: Lists the manifest.
+        entry: Leads to the manifest, which was read before.
         platform: The platform that the index gives it.
-        content: What the manifest names.
+        config_entry: The manifest's config.
         references: Names of the image.
 
     Raises:
         IntegrityError: A config or layer is missing or wrong.
     """
     where = f"manifest {entry.digest}"
-    config = read_config(catalog, catalog.stored(content.config, where))
+    config_blob = catalog.blob_of(config_entry.digest, where)
+    check_size(config_entry, config_blob.size, where)
+    config = read_config(catalog, config_blob)
     if (config.platform.os, config.platform.architecture) != (platform.os, platform.architecture):
         raise IntegrityError(
-            f"{label}: the index says {platform}, but {config.blob.name} says {config.platform}",
+            f"{label}: the index says {platform}, but {config_blob.name} says {config.platform}",
             hint="programs choose by the index and run by the config: build the image again",
         )
-    layers = [catalog.stored(layer, where) for layer in content.blobs]
+    layers = []
+    manifest = catalog.document(catalog.blob_of(entry.digest, label))
+    for descriptor in descriptors(manifest, "layers", where):
+        if descriptor.media_type not in LAYER_TYPES:
+            raise IntegrityError(f"{where} has a layer of the type {descriptor.media_type!r}")
+        layer = catalog.blob_of(descriptor.digest, where)
+        check_size(descriptor, layer.size, where)
+        layers.append(layer)
     return archived_image(
         references, config, platform, match_layers(config, layers, where, repacked=catalog.repacked)
     )
 
 
 def _choose(label: str, candidates: list[_Choice], wanted: Platform | None) -> _Choice:
-    present = [c for c in candidates if c.content]
+    present = [c for c in candidates if c.config]
     available = sorted({c.platform for c in present})
     if wanted is None:
         if len(available) != 1:
@@ -232,37 +245,55 @@ def _listed(platforms: list[Platform]) -> str:
     return ", ".join(str(each) or "an unstated platform" for each in platforms) or "none of its platforms"
 
 
-def _candidates(catalog: Catalog, entry: Listed, parent: str, depth: int) -> Iterator[_Choice]:
-    """Yield the images that an entry leads to, and count all that it leads to as named by a document."""
-    if entry.runs and entry.media_type not in ACCEPTED_TYPES:
+def _candidates(catalog: Catalog, descriptor: LayoutEntry, parent: str, depth: int) -> Iterator[_Choice]:
+    platform = descriptor.platform
+    if platform is not None and platform.is_unknown:
+        return
+    if descriptor.media_type not in ACCEPTED_TYPES:
         # skopeo chooses by platform, and then detects by itself what the document is.
         raise IntegrityError(
-            f"{parent} lists {entry.digest} of the type {entry.media_type!r}, not an image", hint=_FOREIGN
+            f"{parent} lists {descriptor.digest} of the type {descriptor.media_type!r}, not an image",
+            hint=_FOREIGN,
         )
-    if not catalog.has_digest(entry.digest):
-        if entry.runs and (parent == INDEX or entry.normal is None):
-            catalog.stored(entry, parent)
-        elif entry.runs and entry.normal is not None:
-            yield _Choice(entry, entry.normal, None)
+    if not catalog.has_digest(descriptor.digest):
+        if parent == INDEX or platform is None:
+            catalog.blob_of(descriptor.digest, parent)
+        else:
+            yield _Choice(descriptor, platform, None)
         return
-    where = f"manifest {entry.digest}"
-    if entry.media_type in INDEX_TYPES:
+    where = f"manifest {descriptor.digest}"
+    blob = catalog.blob_of(descriptor.digest, parent)
+    check_size(descriptor, blob.size, parent)
+    document = catalog.document(blob)
+    check_own_type(document, descriptor, parent)
+    if descriptor.media_type in INDEX_TYPES:
         if depth == 0:
             raise IntegrityError(f"{parent} has too many nested indexes")
-        for child in catalog.manifest(entry, read_entries, parent, parent):
-            choices = _candidates(catalog, child, where, depth - 1)
-            yield from [each for each in choices if entry.runs]
-    elif entry.runs:
-        content = catalog.manifest(entry, read_content, parent, parent)
-        _name_parts(catalog, content)
-        platform = entry.normal or read_config(catalog, catalog.stored(content.config, where)).platform
-        yield _Choice(entry, platform, content)
-    elif entry.media_type in ACCEPTED_TYPES:
-        _name_parts(catalog, catalog.manifest(entry, read_attestation, parent, parent))
+        for child in descriptors(read_index(document, where), "manifests", where):
+            yield from _candidates(catalog, child, where, depth - 1)
+        return
+    config = read_descriptor(read_manifest(document, where)["config"], f"config of {where}")
+    if config.media_type not in CONFIG_TYPES:
+        raise IntegrityError(
+            f"{where} has a config of the type {config.media_type!r}, which is not an image's", hint=_FOREIGN
+        )
+    if platform is None:
+        platform = read_config(catalog, catalog.blob_of(config.digest, where)).platform
+    yield _Choice(descriptor, platform, config)
+
+
+def _name_all(catalog: Catalog, descriptor: LayoutEntry, depth: int) -> None:
+    """Count what a descriptor leads to as named, including attestations and other platforms."""
+    if depth < 0 or not catalog.has_digest(descriptor.digest):
+        return
+    where = f"manifest {descriptor.digest}"
+    blob = catalog.blob_of(descriptor.digest, where)
+    if descriptor.media_type not in ACCEPTED_TYPES:
+        return
+    document = catalog.document(blob)
+    if descriptor.media_type in INDEX_TYPES:
+        for child in descriptors(read_index(document, where), "manifests", where):
+            _name_all(catalog, child, depth - 1)
     else:
-        catalog.stored(entry, parent)
-
-
-def _name_parts(catalog: Catalog, content: Content) -> None:
-    for part in content.parts:
-        catalog.name(BLOB_FOLDER + part.digest.removeprefix("sha256:"))
+        for entry in [read_manifest(document, where)["config"], *document["layers"]]:
+            catalog.name(BLOB_FOLDER + digest(entry, "digest", where).removeprefix("sha256:"))

@@ -26,7 +26,7 @@ from jenkins_release.records.candidate import (
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.index_record import index_record
 from jenkins_release.steps.candidate.known_layers import KnownLayers, Stretch
-from jenkins_release.steps.candidate.layer_reuse import LayerGuess, ReusingWriter, check_guesses, write_usable
+from jenkins_release.steps.candidate.layer_reuse import LayerGuess, NotReusable, ReusingWriter, check_guesses
 from jenkins_release.steps.candidate.read_back import read_back
 from jenkins_release.steps.candidate.whole_archive import write_whole
 from jenkins_release.steps.context.services import Services
@@ -72,9 +72,9 @@ class WrittenArchive:
             raise _moved(
                 local, f"its config was {local.config_digest}, but the archive has {found.config_digest}"
             )
-        ids = self.index.image_ids.get(local.reference, ())
-        if not local.config_digest and ids and local.image_id not in (*ids, found.config_digest):
-            raise _moved(local, f"it was {local.image_id}, but the archive has {' with '.join(ids)}")
+        listed = self.index.listed.get(local.reference, ())
+        if not local.config_digest and listed and local.image_id not in (*listed, found.config_digest):
+            raise _moved(local, f"it was {local.image_id}, but the archive has {' with '.join(listed)}")
         layers = tuple(
             LayerRecord(
                 diff_id=layer.diff_id,
@@ -132,16 +132,20 @@ def write_archive(
             written.
         RemoteError: Daemon or share failed.
     """
-
-    def write(known: KnownLayers) -> WrittenArchive:
-        written = _write(path, images, platforms, known, staging, services)
-        _require_unmoved(images, services)
-        read_back(path, written.index, written.copied, staging, services)
-        return written
-
-    written = write_usable(path, known, write, staging)
-    _tell_beginnings(written.index)
-    return written
+    while True:
+        try:
+            written = _write(path, images, platforms, known, staging, services)
+            _require_unmoved(images, services)
+            if services.configuration.export.read_back:
+                with services.progress.task(f"read back {path}", written.index.size) as task:
+                    read_back(staging.path(path), written.index, written.copied, services, task.advance)
+            _tell_beginnings(written.index)
+            return written
+        except NotReusable as error:
+            origins = ", ".join(sorted({stretch.origin for stretch in error.stretches}))
+            _log.warning("layers of %s are not re-used, %s is written again: %s", origins, path, error.why)
+            known = known.without(error.stretches)
+            staging.remove(path)
 
 
 def _write(

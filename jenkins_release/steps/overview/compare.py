@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,10 +23,9 @@ from jenkins_release.share.candidates import CandidateRef
 from jenkins_release.steps.candidate.archive_reader import read_config
 from jenkins_release.steps.candidate.documents import read_documents
 from jenkins_release.steps.candidate.opened import OpenCandidate, open_candidate
-from jenkins_release.steps.context.local_files import write_file
 from jenkins_release.steps.context.services import Services
-from jenkins_release.steps.overview.compare_page import render_comparison, style_sheet
 from jenkins_release.steps.overview.comparison import ComparedCandidate, CompareReport, ImageComparison
+from jenkins_release.steps.overview.pages import write_page
 from jenkins_release.steps.release.releases import CandidateLook, publication_recorded, release_of
 
 
@@ -64,9 +63,30 @@ def compare_releases(request: CompareRequest, services: Services) -> CompareRepo
             f"{request.old} and {request.new} are the same candidate, {old.ref}",
             hint="give two versions, or two candidates as VERSION/BUILD",
         )
+    report = compare_candidates(old, new, services, notes)
+    if request.page is not None:
+        write_page("compare.html", request.page, report=report)
+    return report
+
+
+def compare_candidates(
+    old: OpenCandidate, new: OpenCandidate, services: Services, notes: Sequence[str] = ()
+) -> CompareReport:
+    """Compare two candidates that are open already. Changes nothing.
+
+    Args:
+        old: The candidate to compare with.
+        new: The one whose changes are wanted.
+        services: The share.
+        notes: How the candidates were chosen.
+
+    Raises:
+        IntegrityError: A candidate was altered, or a file is not what was recorded.
+        RemoteError: The share failed, after the retries.
+    """
     for opened in (old, new):
         opened.require_unaltered()
-    report = CompareReport(
+    return CompareReport(
         old.record.product,
         _side(old),
         _side(new),
@@ -74,9 +94,6 @@ def compare_releases(request: CompareRequest, services: Services) -> CompareRepo
         compare_installers(old.record, new.record),
         tuple(notes),
     )
-    if request.page is not None:
-        _write_page(report, request.page)
-    return report
 
 
 def _find(text: str, look: CandidateLook, services: Services, notes: list[str]) -> OpenCandidate:
@@ -84,7 +101,7 @@ def _find(text: str, look: CandidateLook, services: Services, notes: list[str]) 
     if "/" in text:
         return open_candidate(CandidateRef.parse(text), services)
     builds = list(look.builds(check_identifier("version", text)))
-    released = [opened for opened in builds if _is_released(opened)]
+    released = [opened for opened in builds if is_released(opened)]
     chosen = (released or builds)[-1]
     if len(builds) > 1 or not released:
         why = "the released build" if released else "the newest build, as none is released"
@@ -92,7 +109,8 @@ def _find(text: str, look: CandidateLook, services: Services, notes: list[str]) 
     return chosen
 
 
-def _is_released(opened: OpenCandidate) -> bool:
+def is_released(opened: OpenCandidate) -> bool:
+    """Whether a candidate was promoted or published, and not withdrawn since."""
     release = release_of(opened)
     return (release is not None and release.withdrawal is None) or publication_recorded(opened)
 
@@ -100,7 +118,7 @@ def _is_released(opened: OpenCandidate) -> bool:
 def _side(opened: OpenCandidate) -> ComparedCandidate:
     record = opened.record
     total = sum(file.size for file in record.files)
-    released = _is_released(opened)
+    released = is_released(opened)
     return ComparedCandidate(opened.ref, opened.digest, released, record.exported_at, record.revision, total)
 
 
@@ -194,11 +212,3 @@ def _documents(
     side: _Part, kind: DocumentKind, services: Services, *formats: Collection[str]
 ) -> list[BillOfMaterials]:
     return read_documents(side.opened, side.image.name, side.record.platform, kind, services, *formats)
-
-
-def _write_page(report: CompareReport, page: Path) -> None:
-    style = page.with_suffix(".css")
-    if style == page:
-        raise ConfigurationError(f"the page {page} would overwrite its style sheet", hint="name it .html")
-    write_file(style, style_sheet(), "the style sheet")
-    write_file(page, render_comparison(report, style.name), "the page")
