@@ -28,7 +28,7 @@ EMPTY = b"{}"
 CLIENT_TAGS = "sha256-*"
 """The tags that clients keep for an image: the list of its referrers, and cosign's legacy attestations."""
 MOST_REFERRERS = 1000
-"""Most referrers of one image that are read; more are refused."""
+"""Most referrers, and most legacy attestations, of one image that are read; more are refused."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,16 @@ def referrer_of(manifest: RawManifest) -> Referrer:
     document = json.loads(manifest.data)
     kind, annotations = document["artifactType"], document["annotations"]
     return Referrer(manifest.digest, len(manifest.data), manifest.media_type, kind, annotations)
+
+
+def subject_named(manifest: RawManifest) -> str:
+    """Return the digest that any manifest says it refers to; empty if it names none, or cannot be read."""
+    try:
+        document = strict_json(manifest.data, "the manifest", maps=True)
+    except IntegrityError:
+        return ""
+    subject = document.get("subject") if isinstance(document, dict) else None
+    return str(subject.get("digest", "")) if isinstance(subject, dict) else ""
 
 
 def read_artifact(manifest: RawManifest, what: str) -> ArtifactContent:

@@ -241,28 +241,37 @@ class BlobStore(Protocol):
 
 @dataclass(frozen=True)
 class Listing:
-    """The artifacts that refer to a manifest.
+    """The artifacts that refer to a manifest, as the registry lists them.
 
     Attributes:
         referrers: The artifacts.
-        by_api: Whether the registry has the referrers API: without it, the client keeps the list.
-        index: The client's list as the registry holds it; None if there is none, or with the API.
+        more: Whether there are too many to list them all.
     """
 
     referrers: tuple[Referrer, ...]
-    by_api: bool
-    index: RawManifest | None = None
+    more: bool = False
 
 
 class ReferrerReader(Protocol):
     """Reads the artifacts that refer to images, and what they consist of; safe to share between threads."""
 
-    def listing(self, repository: str, subject: Subject, artifact_type: str = "") -> Listing:
-        """List the artifacts that refer to a manifest, of one type or of all.
+    def listing(self, repository: str, subject: Subject, artifact_type: str = "") -> Listing | None:
+        """List the artifacts that refer to a manifest, of one type or of all; None without the referrers API.
 
         Raises:
             RepositoryNotFound: There is no such repository.
             IntegrityError: The registry's answer is no list.
+        """
+        ...
+
+    def client_list(
+        self, repository: str, subject: Subject, artifact_type: str = ""
+    ) -> tuple[Referrer, ...] | None:
+        """Read the list that clients keep under the subject's tag; None if there is none.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            IntegrityError: The tag names no list.
         """
         ...
 

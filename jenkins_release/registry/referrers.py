@@ -7,6 +7,7 @@ and sizes are computed again, and what an artifact refers to is read from its ma
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -38,13 +39,17 @@ class RegistryReferrers:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def listing(self, repository: str, subject: Subject, artifact_type: str = "") -> Listing:
-        """List the artifacts that refer to a manifest, all pages; without the API, by the subject's tag.
+    def listing(self, repository: str, subject: Subject, artifact_type: str = "") -> Listing | None:
+        """List the artifacts that refer to a manifest by the referrers API, page by page.
 
         Args:
             repository: Repository of both.
             subject: The manifest.
             artifact_type: Only artifacts of this type; empty for all.
+
+        Returns:
+            The artifacts, up to the page on which there are more than :data:`MOST_REFERRERS`; None if the
+            registry does not have the API.
 
         Raises:
             RepositoryNotFound: There is no such repository.
@@ -63,20 +68,43 @@ class RegistryReferrers:
                 error = refusal(answer, what)
                 if isinstance(error, RepositoryNotFound):
                     raise error
-                return self._by_tag(repository, subject, artifact_type)
+                return None
             if answer.status != requests.codes.ok:
                 raise refusal(answer, what)
             page = read_index(answer.body, f"the list of what refers to {repository}@{subject.digest}")
             found |= {each.digest: each for each in page}
             target = self._next(answer, what)
             if len(found) > MOST_REFERRERS:
-                raise RemoteError(
-                    f"cannot {what}: there are more than {MOST_REFERRERS}",
-                    hint="find out who stored them, and remove what nobody needs",
-                )
+                return Listing(_of_type(found.values(), artifact_type), more=True)
             if target in seen or len(seen) > MOST_REFERRERS:
                 raise RemoteError(f"cannot {what}: the registry's list does not end")
-        return Listing(_of_type(found, artifact_type), by_api=True)
+        return Listing(_of_type(found.values(), artifact_type))
+
+    def client_list(
+        self, repository: str, subject: Subject, artifact_type: str = ""
+    ) -> tuple[Referrer, ...] | None:
+        """Read the list that clients keep under the subject's tag; None if there is none.
+
+        Args:
+            repository: Repository of both.
+            subject: The manifest.
+            artifact_type: Only artifacts of this type, or of none that the list tells; empty for all.
+
+        Raises:
+            RepositoryNotFound: There is no such repository.
+            IntegrityError: The tag names something else, or a list that is far too long.
+            RemoteError: The registry refused or failed.
+        """
+        index = self.manifest(repository, subject.tag)
+        if index is None:
+            return None
+        if not index.is_index:
+            raise IntegrityError(
+                f"{repository}:{subject.tag} is {index.media_type!r}, expected an index of referrers",
+                hint="remove the tag, if nothing else needs it",
+            )
+        found = read_index(index.data, f"the index {repository}:{subject.tag}")
+        return _of_type({each.digest: each for each in found}.values(), artifact_type)
 
     def manifest(self, repository: str, reference: str) -> RawManifest | None:
         """Read a manifest by tag or digest; None if there is none. Its digest is computed from its bytes.
@@ -129,18 +157,6 @@ class RegistryReferrers:
         """Close the connections; a later call opens new ones."""
         self._transport.close()
 
-    def _by_tag(self, repository: str, subject: Subject, artifact_type: str) -> Listing:
-        index = self.manifest(repository, subject.tag)
-        if index is None:
-            return Listing((), by_api=False)
-        if not index.is_index:
-            raise IntegrityError(
-                f"{repository}:{subject.tag} is {index.media_type!r}, expected an index of referrers",
-                hint="remove the tag, if nothing else needs it",
-            )
-        found = read_index(index.data, f"the index {repository}:{subject.tag}")
-        return Listing(_of_type({each.digest: each for each in found}, artifact_type), False, index)
-
     def _next(self, answer: Answer, what: str) -> str:
         """Return path and query of the next page, which must be on the same registry; empty for none."""
         links = requests.utils.parse_header_links(answer.headers.get("Link", ""))
@@ -157,6 +173,6 @@ class RegistryReferrers:
         return f"{url.path}?{url.query}" if url.query else url.path
 
 
-def _of_type(found: dict[str, Referrer], artifact_type: str) -> tuple[Referrer, ...]:
-    """Return those of a type: a registry may ignore the filter."""
-    return tuple(each for each in found.values() if artifact_type in {"", each.artifact_type})
+def _of_type(found: Iterable[Referrer], artifact_type: str) -> tuple[Referrer, ...]:
+    """Return those of a type, and those that do not tell theirs: a registry may ignore the filter."""
+    return tuple(each for each in found if not artifact_type or each.artifact_type in {"", artifact_type})

@@ -71,6 +71,8 @@ def well(request: Request, host: str) -> bytes:
     if "/manifests/" in path and "Authorization" not in request.head:
         challenge = f'Bearer realm="http://{host}/token",service="x",scope="y"'
         return answer(401, b'{"errors": [{"code": "UNAUTHORIZED"}]}', WWW_Authenticate=challenge)
+    if f"/manifests/{DIGEST.replace(':', '-')}" in path and "Authorization" in request.head:
+        return answer(200, LISTED, Content_Type=OCI_INDEX)
     if "/manifests/" in path:
         data = ARTIFACT if path.endswith("/attached") else MANIFEST
         digest = sha256_digest(data)
@@ -107,6 +109,7 @@ def _refer(host: str) -> None:
     login = RegistryLogin(host, "AWS", "hunter2")
     reader = RegistryReferrers(Transport(lambda: login, limits=LIMITS))
     reader.listing(NAME, Subject(DIGEST), "application/json")
+    reader.client_list(NAME, Subject(DIGEST), "application/json")
     found = reader.manifest(NAME, "attached")
     if found is not None:
         read_artifact(found, NAME)

@@ -11,9 +11,11 @@ import pytest
 from jenkins_release.images import DockerEngine
 from jenkins_release.sandbox.ecr.faults import Fault
 from tests.end_of_life.test_withdraw import publish
-from tests.fixtures.attached import OCI_MANIFEST, SUMMARY, RegistryView, statement_of
-from tests.fixtures.release import Product
+from tests.fixtures.attached import BUNDLE, OCI_MANIFEST, SUMMARY, RegistryView, statement_of
+from tests.fixtures.release import Product, in_its_folder
 from tests.referrers.test_attach import ATTACH, NO_API, make_mutable
+from tests.referrers.test_ends import OCI_INDEX, Died, Dying
+from tests.release.boundaries import watched_services
 
 WITHDRAW = ("release", "withdraw", "8.1.0", "--reason", "loses documents")
 
@@ -54,6 +56,114 @@ def test_a_withdrawal_removes_what_vouches_for_the_release(attached: RegistryVie
     for name in product.tags():
         assert len(images(repositoryName=name)["imageDetails"]) == 1
     assert product.ok(*WITHDRAW)["changed"] is False
+
+
+@pytest.fixture(params=[True, False], ids=["listed", "not listed"])
+def upgraded(promoted: Product, request: pytest.FixtureRequest) -> RegistryView:
+    """A release with statements in a list that clients keep; then the registry gets the referrers API.
+
+    It must list what the list has ("Enabling the Referrers API"). Whether it does is not relied on.
+    """
+    make_mutable(promoted)
+    promoted.append("\n[attestations]\nlegacy_tags = true\n")
+    ecr = promoted.sandbox.ecr
+    for fault in NO_API:
+        ecr.order(fault)
+    promoted.ok(*ATTACH)
+    ecr.cancel_faults()
+    if not request.param:
+        saved = ecr.saved_repositories(promoted.prefix)
+        for repository in saved.values():
+            for image in repository["images"].values():
+                image["subject"] = ""
+        ecr.restore_repositories(promoted.prefix, saved)
+    return RegistryView(promoted)
+
+
+def test_a_registry_that_has_the_api_by_now_keeps_no_list(upgraded: RegistryView) -> None:
+    """A withdrawal removes what either of the two lists, and the list."""
+    product = upgraded.product
+    assert product.ok(*WITHDRAW, "--dry-run")["statementsRemoved"] == 8
+    assert product.ok(*WITHDRAW)["statementsRemoved"] == 8
+    for count, tags in left(product).values():
+        (pin,) = tags
+        assert (count, pin.startswith("withdrawn-8.1.0-42-")) == (1, True)
+    assert product.ok(*WITHDRAW)["changed"] is False
+
+
+def test_a_deletion_in_a_registry_that_has_the_api_by_now(upgraded: RegistryView) -> None:
+    """Also what others put on the list, which the withdrawal left."""
+    product = upgraded.product
+    product.ok(*WITHDRAW)
+    for repository, tags in product.tags().items():
+        ((_, digest),) = tags.items()
+        kind = "application/vnd.example"
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": kind} | upgraded.send(repository, b"{}"),
+            "layers": [{"mediaType": kind} | upgraded.send(repository, b"x")],
+            "subject": {"mediaType": OCI_MANIFEST, "digest": digest, "size": 7},
+        }
+        data = json.dumps(manifest).encode()
+        named = f"sha256:{sha256(data).hexdigest()}"
+        assert upgraded.put(f"{repository}/manifests/{named}", manifest, OCI_MANIFEST).status_code == 201
+        entry = {"mediaType": OCI_MANIFEST, "digest": named, "size": len(data)}
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+        place = f"{repository}/manifests/{digest.replace(':', '-')}"
+        assert upgraded.put(place, index, OCI_INDEX).status_code == 201
+    product.ok(*WITHDRAW, "--delete", "--confirm", "8.1.0/42")
+    assert {count for count, _ in left(product).values()} == {0}
+
+
+def test_a_retirement_in_a_registry_that_has_the_api_by_now(
+    upgraded: RegistryView, engine: DockerEngine
+) -> None:
+    """Nothing of the retired release is left, its list included."""
+    product = upgraded.product
+    product.append("[support]\nlines = 1\n")
+    publish(product, engine, "8.2.0", "1")
+    product.ok("release", "retire")
+    assert [(count, tags) for count, tags in left(product).values()] == [(1, ["8.2.0"])] * 2
+
+
+def test_attaching_in_a_registry_that_has_the_api_by_now(upgraded: RegistryView) -> None:
+    """What verifiers find by the API counts: they read no list there."""
+    listed = [len(upgraded.entries(*image)) for image in upgraded.images()]
+    assert upgraded.product.ok(*ATTACH)["changed"] is (listed == [0, 0])
+    assert [len(upgraded.entries(*image)) for image in upgraded.images()] == [2, 2]
+
+
+@pytest.mark.parametrize("upgraded", [True], indirect=True)
+def test_a_withdrawal_that_died_in_a_registry_that_has_the_api_by_now(
+    upgraded: RegistryView,
+) -> None:
+    """Whatever it has changed last, another run finishes it."""
+    product = upgraded.product
+    product.environ = in_its_folder(product)
+    kept = product.sandbox.ecr.saved_repositories(product.prefix)
+    product.ok(*WITHDRAW)
+    done = product.sandbox.ecr.saved_repositories(product.prefix)
+    product.sandbox.ecr.restore_repositories(product.prefix, kept)
+    watcher = Dying()
+    with watched_services(watcher):
+        product.ok(*WITHDRAW)
+    calls = watcher.calls
+    removals = [
+        n for n, each in enumerate(calls, 1) if each in {"registry.remove_tag", "registry.remove_image"}
+    ]
+    assert len(removals) >= 8
+    for number in removals:
+        product.sandbox.ecr.restore_repositories(product.prefix, kept)
+        with watched_services(Dying(number)), pytest.raises(Died):
+            product.run(*WITHDRAW)
+        product.ok(*WITHDRAW)
+        assert sizes(product.sandbox.ecr.saved_repositories(product.prefix)) == sizes(done)
+
+
+def sizes(repositories: Any) -> dict[str, tuple[list[str], list[str]]]:
+    """Return repository to its images and its tags."""
+    return {name: (sorted(each["images"]), sorted(each["tags"])) for name, each in repositories.items()}
 
 
 def test_a_withdrawal_that_could_not_remove_them_is_finished_by_another(promoted: Product) -> None:
@@ -105,12 +215,12 @@ def images_of(product: Product) -> tuple[str, ...]:
     return ()
 
 
-def foreign(view: RegistryView) -> None:
+def foreign(view: RegistryView, by: str = "another", kind: str = "application/vnd.example") -> None:
     """Attach something of another program to each image."""
     for repository, digest in view.images():
-        (first, *_) = view.entries(repository, digest)
+        first = next(each for each in view.entries(repository, digest) if each["artifactType"] == BUNDLE)
         manifest = view.manifest(repository, first["digest"])
-        manifest |= {"artifactType": "application/vnd.example", "annotations": {"by": "another"}}
+        manifest |= {"artifactType": kind, "annotations": {"by": by}}
         data = f"sha256:{sha256(json.dumps(manifest).encode()).hexdigest()}"
         assert view.put(f"{repository}/manifests/{data}", manifest, OCI_MANIFEST).status_code == 201
 

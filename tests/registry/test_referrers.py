@@ -57,29 +57,37 @@ def test_all_pages_are_read_and_each_artifact_once() -> None:
 
     with registry(say) as (reader, server):
         found = reader.listing(NAME, SUBJECT, KIND)
-    assert found.by_api
+    assert found is not None and not found.more
     assert [int(each.digest[7:], 16) for each in found.referrers] == [1, 2, 3]
     assert all("artifactType=application%2Fvnd.dev" in each.target for each in server.requests)
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_without_the_api_the_list_is_the_index_under_the_tag(status: int) -> None:
-    """And no list is an empty one."""
+def test_a_registry_without_the_api_has_a_list_of_its_clients(status: int) -> None:
+    """It is the index under the subject's tag; an entry need not tell its type."""
     there = True
 
     def say(request: Request) -> bytes:
         if "/referrers/" in request.target or not there:
             return answer(status if "/referrers/" in request.target else 404, b"404 page not found")
         assert request.target.endswith(f"/manifests/{SUBJECT.digest.replace(':', '-')}")
-        return answer(200, index(entry(1)), Content_Type=OCI_INDEX)
+        entries = entry(1), entry(1), entry(2, artifactType=""), entry(3, artifactType="application/other")
+        return answer(200, index(*entries), Content_Type=OCI_INDEX)
 
     with registry(say) as (reader, _):
-        found = reader.listing(NAME, SUBJECT)
+        assert reader.listing(NAME, SUBJECT) is None
+        found = reader.client_list(NAME, SUBJECT, KIND)
         there = False
-        none = reader.listing(NAME, SUBJECT)
-    assert (found.by_api, len(found.referrers)) == (False, 1)
-    assert found.index is not None and found.index.digest == sha256_digest(index(entry(1)))
-    assert (none.referrers, none.index) == ((), None)
+        assert reader.client_list(NAME, SUBJECT) is None
+    assert found is not None
+    assert [int(each.digest[7:], 16) for each in found] == [1, 2]
+
+
+def test_a_tag_that_names_no_list_is_refused() -> None:
+    """It is not taken for a missing list."""
+    wrong = pytest.raises(IntegrityError, match="expected an index of referrers")
+    with registry(lambda _: answer(200, b"{}", Content_Type=OCI_MANIFEST)) as (reader, _), wrong:
+        reader.client_list(NAME, SUBJECT)
 
 
 def test_a_missing_repository_is_not_a_missing_api() -> None:
@@ -126,14 +134,13 @@ def _endless(request: Request) -> bytes:
     ("say", "why"),
     [
         (lambda r: answer(200, index(), Link=f'<{r.target}>; rel="next"'), "does not end"),
-        (_endless, "there are more than 1000"),
         (_endless_and_empty, "does not end"),
         (lambda _: answer(200, index(), Link='<http://127.0.0.1:1/v2/>; rel="next"'), "the next page is at"),
         (lambda _: answer(200, index(), Link='<ftp://x/>; rel="next"'), "unusable Location"),
         (lambda _: answer(500, b""), "answers 500"),
         (lambda _: answer(307, b"", Location="http://127.0.0.1:1/"), "answers 307"),
     ],
-    ids=["loop", "endless", "endless and empty", "another host", "no URL", "500", "redirect"],
+    ids=["loop", "endless and empty", "another host", "no URL", "500", "redirect"],
 )
 def test_a_list_that_leads_astray_is_an_error(say: Callable[[Request], bytes], why: str) -> None:
     """The login stays with the registry, and the list ends."""
@@ -141,6 +148,14 @@ def test_a_list_that_leads_astray_is_an_error(say: Callable[[Request], bytes], w
         reader.listing(NAME, SUBJECT, KIND)
     assert why in caught.value.message
     assert len(server.requests) <= MOST_REFERRERS + 1
+
+
+def test_an_endless_list_is_read_up_to_a_limit() -> None:
+    """Who asks learns that there are more."""
+    with registry(_endless) as (reader, server):
+        found = reader.listing(NAME, SUBJECT, KIND)
+    assert found is not None and found.more
+    assert len(found.referrers) == len(server.requests) == MOST_REFERRERS + 1
 
 
 def test_other_bytes_are_an_integrity_error() -> None:

@@ -57,7 +57,13 @@ _READS = frozenset(
         ),
         (("engine",), ("close", "config_digest", "inspect", "inspect raised")),
         (("blobs",), ("close", "holds")),
-        (("referrers",), ("blob", "close", "listing", "manifest", "listing raised", "manifest raised")),
+        (
+            ("referrers",),
+            (
+                *("blob", "client_list", "close", "listing", "manifest"),
+                *("client_list raised", "listing raised", "manifest raised"),
+            ),
+        ),
     )
     for service in services
     for call in calls

@@ -31,6 +31,7 @@ from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.end_of_life.other_candidates import OtherCandidates
 from jenkins_release.steps.notices.announce import announced, by_version
 from jenkins_release.steps.promotion.plan import candidate_tag
+from jenkins_release.steps.referrers.leftovers import Leftovers
 from jenkins_release.steps.referrers.removal import remove_referrers
 from jenkins_release.steps.release.releases import (
     Release,
@@ -418,15 +419,22 @@ def _delete(images: Sequence[DeletedImage], lease: Lease, services: Services) ->
 
     A tag that names something else by then is left alone, and so is an image that got another tag or is
     kept for another release. Only what has no tag is deleted by its digest.
+
+    Raises:
+        RemoteError: Of what refers to an image, something could not be removed. That image stays.
     """
-    registry = services.registry
+    registry, left, kept = services.registry, Leftovers(), set()
     for image in images:
+        if image.key in kept:
+            continue
         name, digest = image.key
         held = _inventory(name, services).get(digest)
         if held is not None and set(held.tags) <= set(image.tags) and not image.kept_for:
             # Before the image: a run that died is finished because the image is still there.
             lease.confirm()
-            remove_referrers(name, digest, services)
+            if not remove_referrers(name, digest, services, left):
+                kept |= {(name, each) for each in (digest, *held.children)}
+                continue
         for tag in image.tags:
             if held is not None and tag in held.tags:
                 lease.confirm()
@@ -438,6 +446,7 @@ def _delete(images: Sequence[DeletedImage], lease: Lease, services: Services) ->
             what = f"delete {name} {digest}"
             services.retry(what, registry.remove_image, name, digest)
             _log.info("%s", what)
+    left.require_none()
 
 
 def _require_gone(

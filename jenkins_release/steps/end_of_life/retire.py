@@ -43,6 +43,7 @@ from jenkins_release.steps.portal.page import look_at_portal
 from jenkins_release.steps.portal.page import window as portal_window
 from jenkins_release.steps.portal.removal import PortalRemoval, PortalRemovalRequest, remove_from_portal
 from jenkins_release.steps.publication.standing import pinned_in_registry
+from jenkins_release.steps.referrers.leftovers import Leftovers
 from jenkins_release.steps.referrers.removal import remove_referrers
 from jenkins_release.steps.release.releases import Release, all_releases, release_of
 
@@ -109,7 +110,8 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
     Raises:
         ConfigurationError: No key to sign with.
         IntegrityError: A candidate that would be retired was altered.
-        RemoteError: Share or registry failed, after the retries.
+        RemoteError: Share or registry failed, after the retries; or something that refers to an image
+            could not be removed: that image keeps its tags, the others are done.
         LeaseHeld: A promotion or withdrawal of one of the candidates that are retired now is running.
     """
     signer = services.promotion_signer(request.key, dry_run=request.dry_run)
@@ -127,7 +129,8 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
     heads: dict[CandidateRef, str] = {}
     for release, _ in owners:
         release.opened.require_unaltered()
-    listed = _Listed(host, found.remove, services)
+    leftovers = Leftovers()
+    listed = _Listed(host, found.remove, services, leftovers)
     if not request.dry_run:
         assert signer is not None
         for release, tags in owners:
@@ -137,15 +140,16 @@ def retire_releases(request: RetireRequest, services: Services) -> RetireReport:
                     release.opened, claim, signer, services, there=partial(_recorded, claim)
                 )
                 heads[release.ref] = opened.head
-                _remove(tags, lease, services)
-                kept += _require_gone(tags, services)
-                listed.remove(release, tags, lease)
+                gone = _remove(tags, lease, services, leftovers)
+                kept += _require_gone(gone, services)
+                listed.remove(release, gone, lease)
         done = [release.ref for release, _ in owners]
         listed.finish([each for each in releases if each.retirement is not None and each.ref not in done])
     stay = {each for each, _ in kept}
     removed = tuple(each for _, tags in owners for each in tags if each not in stay)
-    gone = _from_portal(request, services) if request.portal else ()
-    return RetireReport(window.names, removed, (*found.kept, *kept), attestations, gone, heads, listed.kept)
+    portal = _from_portal(request, services) if request.portal else ()
+    leftovers.require_none()
+    return RetireReport(window.names, removed, (*found.kept, *kept), attestations, portal, heads, listed.kept)
 
 
 def _from_portal(request: RetireRequest, services: Services) -> tuple[PortalRemoval, ...]:
@@ -274,26 +278,33 @@ def _tags(predicate: Mapping[str, Any]) -> set[tuple[str, str, str]]:
     }
 
 
-def _remove(tags: list[StoredTag], lease: Lease, services: Services) -> None:
+def _remove(tags: list[StoredTag], lease: Lease, services: Services, leftovers: Leftovers) -> list[StoredTag]:
     """Remove tags; each is read once more, and one that names something else by now is left alone.
 
     What refers to an image that loses its last tag goes first: as long as the image is there, another run
     finishes what one that died has left.
+
+    Returns:
+        The tags that were removed: not those of an image that something left over refers to.
     """
     going: dict[tuple[str, str], set[str]] = {}
     for each in tags:
         going.setdefault((each.repository, each.digest), set()).add(each.tag)
+    stays: set[tuple[str, str]] = set()
     for name in dict.fromkeys(each.repository for each in tags):
         for held in _held(name, services):
             if held.tags and set(held.tags) <= going.get((name, held.digest), set()):
                 lease.confirm()
-                remove_referrers(name, held.digest, services)
-    for each in tags:
+                if not remove_referrers(name, held.digest, services, leftovers):
+                    stays.add((name, held.digest))
+    removed = [each for each in tags if (each.repository, each.digest) not in stays]
+    for each in removed:
         what = f"{each.repository}:{each.tag}"
         now = services.retry(f"read {what}", services.registry.images, each.repository, [each.tag])
         if each.tag in now and now[each.tag].digest == each.digest:
             lease.confirm()
             services.retry(f"remove {what}", services.registry.remove_tag, each.repository, each.tag)
+    return removed
 
 
 def _indexes(release: Release, host: str) -> dict[str, MultiPlatformRecord]:
@@ -316,14 +327,17 @@ class _Listed:
         host: The registry.
         going: All tags that this run removes.
         services: Share and registry.
-
+        leftovers: Collects what refers to them and cannot be removed.
     """
 
-    def __init__(self, host: str, going: Collection[StoredTag], services: Services) -> None:
+    def __init__(
+        self, host: str, going: Collection[StoredTag], services: Services, leftovers: Leftovers
+    ) -> None:
         self._host = host
         self._going = frozenset(going)
         self._gone: set[StoredTag] = set()
         self._services = services
+        self._leftovers = leftovers
         self._others = OtherCandidates(services)
         self._kept: dict[tuple[str, str], str] = {}
 
@@ -358,7 +372,8 @@ class _Listed:
                         self._kept.setdefault((name, digest), needed[digest])
                     elif digest in still:
                         lease.confirm()
-                        remove_referrers(name, digest, services)
+                        if not remove_referrers(name, digest, services, self._leftovers):
+                            continue
                         lease.confirm()
                         what = f"delete {name}@{digest}"
                         services.retry(what, services.registry.remove_image, name, digest)

@@ -20,7 +20,8 @@ from jenkins_release.steps.candidate.attest import Claim, attest, named
 from jenkins_release.steps.candidate.opened import OpenCandidate, reopen
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.end_of_life.withdrawal import Todo, look, prepare, require_gone, take_back
-from jenkins_release.steps.notices.announce import Happened, announced, by_version
+from jenkins_release.steps.notices.announce import Happened, announce, announced, by_version
+from jenkins_release.steps.referrers.leftovers import Leftovers
 from jenkins_release.steps.referrers.removal import ReleaseStatements
 from jenkins_release.steps.release.releases import (
     CandidateLook,
@@ -109,7 +110,8 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
     Raises:
         ConfigurationError: No such release, several builds to choose from, no reason or key, or the
             configuration leads to another registry.
-        IntegrityError: The candidate was altered, or a release tag names other content.
+        IntegrityError: The candidate was altered, or a release tag names other content; or the tags are gone,
+            and of what refers to the images, something could not be read.
         RemoteError: Share or registry failed, after the retries.
         LeaseHeld: A promotion or another withdrawal of this candidate is running.
     """
@@ -123,8 +125,11 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
     todos = look(release, seen, services)
     if request.dry_run or not _left(release, todos):
         # Otherwise asked for last: nothing that refers to the images may hold up the end of their tags.
-        statements = ReleaseStatements(release.opened.record, release.promoted(), services).count()
-        if request.dry_run or not statements:
+        unread = Leftovers()
+        statements = ReleaseStatements(release.opened.record, release.promoted(), services).count(unread)
+        if request.dry_run:
+            unread.require_none()
+        if request.dry_run or not (statements or unread):
             return _report(release, todos, not request.dry_run, "", statements)
     assert signer is not None  # a dry run has ended
     with services.holding_candidate(release.ref) as lease:
@@ -139,8 +144,13 @@ def withdraw_release(request: WithdrawRequest, services: Services) -> Withdrawal
         take_back(todos, lease, services)
         require_gone(_must(release_of(opened), release.ref), services)
         lease.confirm()
-        statements = ReleaseStatements(release.opened.record, release.promoted(), services).remove()
-    return _report(replace(release, opened=opened), todos, True, attestation, statements)
+        unremoved = Leftovers()
+        statements = ReleaseStatements(release.opened.record, release.promoted(), services).remove(unremoved)
+    report = _report(replace(release, opened=opened), todos, True, attestation, statements)
+    if unremoved:  # customers cannot pull it any longer all the same
+        announce(lambda: _happened(request, report, services), services)
+        unremoved.require_none()
+    return report
 
 
 def _withdraw_publication(

@@ -16,7 +16,7 @@ from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.oci.referrers import Subject
 from jenkins_release.records.candidate import CandidateImage, ListedPlatform, MultiPlatformRecord
 from jenkins_release.records.release import Promotion, ReleasedImage
-from jenkins_release.records.sigstore import ImageStatement, legacy_layer, sign_about_image
+from jenkins_release.records.sigstore import ImageStatement, sign_about_image
 from jenkins_release.rules.release.consumer import examine
 from jenkins_release.rules.release.image_statements import Said, image_statements, repeats
 from jenkins_release.share.protocol import Lease
@@ -177,11 +177,16 @@ def _attach(
         # Cosign skips a signature with the id or the hint of another key.
         return any(sha256_digest(each.statement.bundle(key)) == each.content for key in keys)
 
-    existing = [each for each in artifacts.statements(ours) if as_written(each)]
+    existing: dict[int, Attached] = {}  # at most one for each that is wanted, however many there are
+    for each in artifacts.statements(artifacts.bundles()):
+        if ours(each.statement) and as_written(each):
+            for number, said in enumerate(wanted):
+                if number not in existing and _says(each.statement, said):
+                    existing[number] = each
     done, statements, added = [], [], {}
-    for said in wanted:
-        found = next((each for each in existing if _says(each.statement, said)), None)
-        digest = found.artifact if found else ""
+    for number, said in enumerate(wanted):
+        found = existing.get(number)
+        digest = found.artifacts[0] if found else ""
         if found is not None:
             statements.append(found.statement)
         elif lease is not None:
@@ -199,10 +204,7 @@ def _attach(
     if added:
         services.retry(f"see what was attached to {image.repository}", _require_shown, artifacts, added)
     if services.configuration.attestations.legacy_tags and lease is not None:
-        legacy = {each.content for each in artifacts.legacy()}
-        lacking = [each for each in statements if sha256_digest(legacy_layer(each)[0]) not in legacy]
-        if lacking:
-            artifacts.attach_legacy(lacking)
+        artifacts.attach_legacy(statements)
     return done
 
 
@@ -212,8 +214,8 @@ def _says(statement: ImageStatement, said: Said) -> bool:
 
 def _require_shown(artifacts: ImageArtifacts, added: dict[str, ImageStatement]) -> None:
     """Read back what was attached, as those will read it who verify it."""
-    read = artifacts.statements(lambda _: True, added)
-    shown = {each.artifact: each.statement for each in read}
+    bundles = [each for each in artifacts.bundles() if each.digest in added]
+    shown = {digest: each.statement for each in artifacts.statements(bundles) for digest in each.artifacts}
     for digest, statement in added.items():
         if shown.get(digest) != statement:
             raise RemoteError(

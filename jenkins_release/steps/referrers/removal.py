@@ -5,15 +5,15 @@ Nothing here reads an image's own manifest: that would count as a pull.
 
 from __future__ import annotations
 
-from jenkins_release.oci.referrers import Subject
+from jenkins_release.oci.referrers import Referrer, Subject
 from jenkins_release.records.candidate import Candidate
 from jenkins_release.records.release import Promotion
 from jenkins_release.records.sigstore import ImageStatement
 from jenkins_release.records.summary import resource_uri
-from jenkins_release.registry.protocol import RepositoryNotFound
 from jenkins_release.rules.release.image_statements import release_of_statement
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.referrers.artifacts import ImageArtifacts
+from jenkins_release.steps.referrers.leftovers import Leftovers
 
 
 class ReleaseStatements:
@@ -33,44 +33,68 @@ class ReleaseStatements:
             ImageArtifacts(image.repository, Subject(image.digest), services) for image in promoted.images
         ]
 
-    def count(self) -> int:
-        """Return how many there are. Raises RemoteError if the registry fails, after the retries."""
-        return sum(len(artifacts) + legacy for _, artifacts, legacy in self._found())
+    def count(self, left: Leftovers) -> int:
+        """Return how many there are, by the API or on the lists that clients keep.
 
-    def remove(self) -> int:
+        Args:
+            left: Collects what cannot be read; the rest is counted.
+        """
+        return sum(
+            len(self._artifacts(image, left)) + len(self._legacy(image, left)) for image in self._images
+        )
+
+    def remove(self, left: Leftovers) -> int:
         """Remove them, and return how many there were.
 
-        Raises:
-            ConfigurationError: They are in a tag that is immutable.
-            RemoteError: The registry failed, after the retries.
+        Args:
+            left: Collects what cannot be read or removed; the rest goes.
         """
-        found = self._found()
-        for image, artifacts, legacy in found:
-            image.remove(artifacts)
-            if legacy:
-                image.remove_legacy(self._is_about)
-        return sum(len(artifacts) + legacy for _, artifacts, legacy in found)
-
-    def _found(self) -> list[tuple[ImageArtifacts, list[str], int]]:
-        """Return each image with its artifacts, and the number of statements in its legacy attestations."""
-        found = []
+        count = 0
         for image in self._images:
-            try:
-                artifacts = [each.artifact for each in image.statements(self._is_about)]
-                legacy = sum(self._is_about(each.statement) for each in image.legacy())
-            except RepositoryNotFound:
-                continue
-            found.append((image, artifacts, legacy))
+            artifacts, legacy = self._artifacts(image, left), self._legacy(image, left)
+            count += len(artifacts) + len(legacy)
+            image.remove(artifacts, left)
+            with left.collected():
+                image.remove_legacy(legacy)
+        return count
+
+    def _artifacts(self, image: ImageArtifacts, left: Leftovers) -> set[str]:
+        """Return the artifacts that are such statements."""
+        bundles: dict[str, Referrer] = {}
+        for listed in (image.bundles, image.listed_bundles):
+            with left.collected():
+                for each in listed():
+                    bundles[each.digest] = each
+        found: set[str] = set()
+        with left.collected():
+            for attached in image.statements(bundles.values()):
+                if self._is_about(attached.statement):
+                    found.update(attached.artifacts)
+        return found
+
+    def _legacy(self, image: ImageArtifacts, left: Leftovers) -> set[str]:
+        """Return the digests of such statements among the legacy attestations."""
+        found: set[str] = set()
+        with left.collected():
+            found.update(each.content for each in image.legacy() if self._is_about(each.statement))
         return found
 
     def _is_about(self, statement: ImageStatement) -> bool:
         return release_of_statement(statement.predicate_type, statement.predicate) == self._release
 
 
-def remove_referrers(repository: str, digest: str, services: Services) -> None:
+def remove_referrers(repository: str, digest: str, services: Services, left: Leftovers) -> bool:
     """Remove everything that refers to an image, whoever attached it, before the image itself is deleted.
 
-    Raises:
-        RemoteError: The registry failed, after the retries.
+    Args:
+        repository: Repository of the image.
+        digest: Its digest.
+        services: The registry.
+        left: Collects what cannot be removed; the rest goes.
+
+    Returns:
+        Whether everything is gone. If not, the image has to stay, so that another run finds what is left.
     """
-    ImageArtifacts(repository, Subject(digest), services).remove_everything()
+    before = len(left)
+    ImageArtifacts(repository, Subject(digest), services).remove_everything(left)
+    return len(left) == before
