@@ -40,8 +40,9 @@ def test_in_a_repository_that_is_gone_nothing_is_left() -> None:
 
 def test_an_outage_is_what_failed_after_all_attempts() -> None:
     """A refusal says nothing about the next call."""
-    assert not collected(RemoteError("refused")).outage
-    assert collected(RemoteError("refused"), RemoteError("no answer", retryable=True)).outage
+    refused, silent = RemoteError("refused"), RemoteError("no answer", retryable=True)
+    assert not collected(silent, refused).outage
+    assert collected(refused, silent).outage
 
 
 def test_neither_an_interrupt_nor_a_defect_is_collected() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -218,8 +219,8 @@ def images_of(product: Product) -> tuple[str, ...]:
 def foreign(view: RegistryView, by: str = "another", kind: str = "application/vnd.example") -> None:
     """Attach something of another program to each image."""
     for repository, digest in view.images():
-        first = next(each for each in view.entries(repository, digest) if each["artifactType"] == BUNDLE)
-        manifest = view.manifest(repository, first["digest"])
+        bundles = view.get(f"{repository}/referrers/{digest}?{urlencode({'artifactType': BUNDLE})}").json()
+        manifest = view.manifest(repository, bundles["manifests"][0]["digest"])
         manifest |= {"artifactType": kind, "annotations": {"by": by}}
         data = f"sha256:{sha256(json.dumps(manifest).encode()).hexdigest()}"
         assert view.put(f"{repository}/manifests/{data}", manifest, OCI_MANIFEST).status_code == 201

@@ -58,6 +58,20 @@ def spoil(view: RegistryView, repository: str, digest: str) -> None:
     assert view.put(f"{repository}/manifests/{tag}.att", listing(), OCI_INDEX).status_code == 201
 
 
+def foreign_on_list(view: RegistryView) -> None:
+    """Attach something of another program to each image, on the list that clients keep."""
+    for repository, digest in view.images():
+        place = f"{repository}/manifests/{list_tag(digest)}"
+        index = view.get(place).json()
+        manifest = view.manifest(repository, index["manifests"][0]["digest"])
+        manifest |= {"artifactType": "application/vnd.example"}
+        data = json.dumps(manifest).encode()
+        named = f"sha256:{sha256(data).hexdigest()}"
+        assert view.put(f"{repository}/manifests/{named}", manifest, OCI_MANIFEST).status_code == 201
+        index["manifests"].append({"mediaType": OCI_MANIFEST, "digest": named, "size": len(data)})
+        assert view.put(place, index, OCI_INDEX).status_code == 201
+
+
 def without_api(product: Product) -> None:
     """Let the registry have no referrers API."""
     for fault in NO_API:
@@ -106,6 +120,22 @@ class TestWithdrawal:
         fails(product.run(*WITHDRAW), 4, f"{list_tag(images[0][1])}.att")
         assert [view.entries(*image) for image in images] == [[], []]
         assert left(product)[images[1][0]][0] == 1
+
+    def test_an_outage_in_one_repository_holds_up_no_other(self, view: RegistryView) -> None:
+        """Where it fails after all attempts, the rest is not tried; another run does it."""
+        product, images = view.product, view.images()
+        repository, other = (name for name, _ in images)
+        denied = Fault(action="BatchDeleteImage", repository=repository, skip=2, status=503, count=None)
+        product.sandbox.ecr.order(denied)
+        done = product.run(*WITHDRAW)
+        fails(done, 5, "not everything that refers to the images", f"cannot delete the image {repository}@")
+        tried = [each for each in view.entries(*images[0]) if f"remove {each['digest']}" in done.err]
+        assert len(tried) == 1
+        assert [len(view.entries(*image)) for image in images] == [2, 0]
+        assert left(product)[other][0] == 1
+        product.sandbox.ecr.cancel_faults()
+        product.ok(*WITHDRAW)
+        assert {count for count, _ in left(product).values()} == {1}
 
     def test_too_many_legacy_layers_are_refused(self, view: RegistryView) -> None:
         """And nothing of them is read."""
@@ -282,6 +312,23 @@ class TestEnd:
             without_api(product)
         product.ok(*DELETE)
         assert {name: tags["8.2.0"] for name, tags in product.tags().items()} == newer
+
+    def test_a_list_that_the_registry_does_not_send_stays(self, promoted: Product) -> None:
+        """Nothing else names what is on it: another run needs it."""
+        make_mutable(promoted)
+        without_api(promoted)
+        promoted.ok(*ATTACH)
+        foreign_on_list(RegistryView(promoted))
+        promoted.ok(*WITHDRAW)
+        promoted.sandbox.ecr.cancel_faults()
+        denied = Fault(method="GET", path="/manifests/sha256-", status=403, count=None)
+        promoted.sandbox.ecr.order(denied)
+        without_api(promoted)
+        assert promoted.run(*DELETE).status == 5
+        promoted.sandbox.ecr.cancel_faults()
+        without_api(promoted)
+        promoted.ok(*DELETE)
+        assert {count for count, _ in left(promoted).values()} == {0}
 
     def test_more_referrers_than_are_listed_at_once(
         self, view: RegistryView, monkeypatch: pytest.MonkeyPatch

@@ -242,10 +242,13 @@ class ImageArtifacts:
         pending: set[str] = set()
         with left.collected():
             pending |= self._listed_by_clients()
-        for tag in (self._subject.tag, self._legacy_tag):
-            with left.collected():
-                services.retry(f"remove {name}:{tag}", services.registry.remove_tag, name, tag)
+            tag = self._subject.tag
+            services.retry(f"remove {name}:{tag}", services.registry.remove_tag, name, tag)
+        with left.collected():
+            tag = self._legacy_tag
+            services.retry(f"remove {name}:{tag}", services.registry.remove_tag, name, tag)
         done: set[str] = set()
+        answers = True
         while True:
             listing = None
             with left.collected():
@@ -255,9 +258,9 @@ class ImageArtifacts:
             if new:
                 with left.collected():
                     self._remove_old_lists(new)
-                self._remove_all(new, left)
+                answers = self._remove_all(new, left)
                 done |= new
-            if not new or listing is None or not listing.more or left.outage:
+            if not new or not answers or listing is None or not listing.more:
                 return
 
     def _listing(self, artifact_type: str = "") -> Listing | None:
@@ -281,15 +284,18 @@ class ImageArtifacts:
         manifest = self._services.referrers.manifest(self._repository, digest)
         return manifest is not None and subject_named(manifest) == self._subject.digest
 
-    def _remove_all(self, artifacts: Iterable[str], left: Leftovers) -> None:
+    def _remove_all(self, artifacts: Iterable[str], left: Leftovers) -> bool:
+        """Remove artifacts; the rest is not tried after an outage. Returns whether there was none."""
         services, name = self._services, self._repository
         for digest in artifacts:
+            before = len(left)
             with left.collected():
                 what = f"remove {digest}, which refers to {self._what}"
                 services.retry(what, services.registry.remove_image, name, digest)
                 _log.info("%s", what)
-            if left.outage:
-                return
+            if len(left) > before and left.outage:
+                return False
+        return True
 
     def _remove_old_lists(self, artifacts: Collection[str]) -> None:
         """Remove earlier states of the list that clients keep: nothing else without a tag lists artifacts."""

@@ -29,8 +29,8 @@ class Leftovers:
 
     @property
     def outage(self) -> bool:
-        """Whether something failed although it was tried several times: the next call would fail too."""
-        return any(error.retryable for error in self._errors)
+        """Whether the last error came although it was tried several times: the next call would fail too."""
+        return bool(self._errors) and self._errors[-1].retryable
 
     @contextmanager
     def collected(self) -> Iterator[None]:
@@ -40,7 +40,8 @@ class Leftovers:
         except RepositoryNotFound:
             return
         except (ConfigurationError, IntegrityError, RemoteError) as error:
-            _log.warning("%s", error.message)
+            if all(error.message != each.message for each in self._errors):
+                _log.warning("%s", error.message)
             self._errors.append(error)
 
     def require_none(self) -> None:
