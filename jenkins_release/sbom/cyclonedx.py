@@ -7,16 +7,20 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
-from typing import Any
+from hashlib import blake2b
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
+from jenkins_release.base.strict_json import shown
 from jenkins_release.records.sbom import BillOfMaterials, Finding, Package, Subject
-from jenkins_release.sbom.invalid import invalid
+from jenkins_release.sbom.invalid import MOST, invalid, short
 from jenkins_release.sbom.purl import IMAGES, each_once, package_of, package_without_purl, parse_purl
 from jenkins_release.sbom.subject import image_digest, image_names, purl_subject
 
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+
 VERSIONS = ("1.4", "1.5", "1.6", "1.7")
-_AT_ONCE = 200
-"""Components that are validated together: the schema compares each one with all others."""
 _NO_PACKAGE = frozenset({"file", "data", "cryptographic-asset", "container"})
 _IMAGE_ID = "aquasecurity:trivy:ImageID"
 _TYPE = "syft:package:type"
@@ -62,22 +66,8 @@ def read(value: dict[str, Any], where: str) -> BillOfMaterials:
 
 
 def _mistakes(value: dict[str, Any], version: str) -> list[str]:
-    """Validate in parts, so that a document with ten times the components takes ten times as long."""
-    validator = _validator(version)
-    lists = {name: item for name, item in value.items() if isinstance(item, list)}
-    rest = {name: item for name, item in value.items() if name not in lists}
-    mistakes: list[str] = []
-    for start in range(0, max([1, *map(len, lists.values())]), _AT_ONCE):
-        part = {name: item[start : start + _AT_ONCE] for name, item in lists.items()}
-        for error in validator.iter_errors({**rest, **part}):
-            path = list(error.absolute_path)
-            if len(path) > 1 and path[0] in lists:
-                path[1] += start
-            text = f"{_place(path)}: {error.message}"
-            mistakes += [text] if text not in mistakes else []
-    for name, items in lists.items():
-        if len({json.dumps(item, sort_keys=True) for item in items}) != len(items):
-            mistakes.append(f"{name}: an entry occurs twice")
+    errors = islice(_validator(version).iter_errors(value), MOST)
+    mistakes = [short(f"{_place([*error.absolute_path])}: {error.message}") for error in errors]
     if mistakes:
         return mistakes
     refs = [str(item["bom-ref"]) for item in _components(value) if item.get("bom-ref")]
@@ -92,19 +82,45 @@ def _mistakes(value: dict[str, Any], version: str) -> list[str]:
 
 @cache
 def _validator(version: str) -> Any:
-    """Return a validator of CycloneDX's own schema, with quick checks of formats.
+    """Return a validator of CycloneDX's own schema, whose time and memory grow with the document alone.
 
-    The parsers that jsonschema can use for them take 10 milliseconds for one address, and a document has
-    thousands.
+    jsonschema's parsers of formats take 10 milliseconds for one address, and a document has thousands. It
+    compares each entry of a list with all others, and keeps every mistake of every alternative.
     """
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonValidator
     from jsonschema import FormatChecker
+    from jsonschema.validators import extend
 
     formats = FormatChecker(formats=())
     formats.checks("iri-reference")(lambda value: not isinstance(value, str) or not _NOT_IN_IRI.search(value))
     formats.checks("date-time", raises=ValueError)(_is_time)
-    return JsonValidator(SchemaVersion.from_version(version))._validator.evolve(format_checker=formats)
+    found = JsonValidator(SchemaVersion.from_version(version))._validator
+    rules = {"uniqueItems": _unique, "oneOf": _one_of, "anyOf": _any_of}
+    return extend(type(found), rules)(found.schema, format_checker=formats, registry=found._registry)
+
+
+def _unique(_validator: Any, wanted: bool, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    if wanted and isinstance(instance, list):
+        entries = {blake2b(json.dumps(item, sort_keys=True).encode()).digest() for item in instance}
+        if len(entries) != len(instance):
+            yield _error("an entry occurs twice")
+
+
+def _any_of(validator: Any, alternatives: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    if not any(validator.evolve(schema=each).is_valid(instance) for each in alternatives):
+        yield _error(f"{shown(instance)} is not valid in any of the possible ways")
+
+
+def _one_of(validator: Any, alternatives: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    if sum(validator.evolve(schema=each).is_valid(instance) for each in alternatives) != 1:
+        yield _error(f"{shown(instance)} is not valid in exactly one of the possible ways")
+
+
+def _error(message: str) -> ValidationError:
+    from jsonschema import ValidationError
+
+    return ValidationError(message)
 
 
 def _is_time(value: Any) -> bool:

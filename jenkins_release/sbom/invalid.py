@@ -8,6 +8,8 @@ from jenkins_release.base.errors import IntegrityError
 
 SHOWN = 10
 """Mistakes of one document that are listed; a scanner that writes one wrong writes it for every package."""
+MOST = 1000
+"""Mistakes after which a document is read no further: what is wrong with it is clear."""
 _LONGEST = 300
 
 
@@ -24,14 +26,16 @@ def invalid(where: str, what: str, mistakes: Sequence[str], hint: str) -> Invali
         mistakes: What is wrong with it; at least one.
         hint: What to do.
     """
-    shown = [_short(each) for each in mistakes[:SHOWN]]
+    shown = [short(each) for each in mistakes[:SHOWN]]
     if len(mistakes) > SHOWN:
-        shown.append(f"and {len(mistakes) - SHOWN} more")
+        least = "at least " if len(mistakes) >= MOST else ""
+        shown.append(f"and {least}{len(mistakes) - SHOWN} more")
     return InvalidDocument(
         f"{where} is not valid {what}: {shown[0]}", hint=hint, reasons=[f"{where}: {each}" for each in shown]
     )
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Return a mistake as one line of a message."""
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from jenkins_release.records.sbom import BillOfMaterials, Package, Subject
-from jenkins_release.sbom.invalid import invalid
+from jenkins_release.sbom.invalid import MOST, invalid
 from jenkins_release.sbom.purl import IMAGES, each_once, package_of, package_without_purl, parse_purl
 from jenkins_release.sbom.subject import image_digest, image_names, purl_subject
 
@@ -19,6 +20,17 @@ _AT_ONCE = 200
 """Packages that are validated together: spdx-tools compares each one's id with all others."""
 _NO_PACKAGE = frozenset({"FILE", "ARCHIVE", "SOURCE"})
 _COPIED = ("copyrightText", "downloadLocation", "licenseConcluded", "licenseDeclared")
+_LEFT_OUT = frozenset({"hasFiles", "homepage", "licenseInfoFromFiles"})
+_TELLING = 100
+"""Characters that tell whether a person, organisation or tool is written as it must be."""
+_SOUND = {
+    "SPDXID": _DOCUMENT,
+    "creationInfo": {"created": "1970-01-01T00:00:00Z", "creators": ["Tool: jenkins-release"]},
+    "dataLicense": "CC0-1.0",
+    "documentNamespace": "https://jenkins-release.invalid/part",
+    "name": "part",
+}
+"""A document without mistakes for the packages after the first ones."""
 _IMAGE_ID = "ImageID: "
 """How Trivy writes a config digest into ``attributionTexts``, and newer versions into ``annotations``."""
 
@@ -32,7 +44,8 @@ def read(value: dict[str, Any], where: str) -> BillOfMaterials:
     """Read a document.
 
     Files and snippets are not read, nor what relates to them: they make up most of a document, and say
-    nothing about packages. Licences, homepages and download locations are not validated.
+    nothing about packages. Licences, homepages, download locations and references other than purls are not
+    validated.
 
     Args:
         value: The document.
@@ -50,8 +63,8 @@ def read(value: dict[str, Any], where: str) -> BillOfMaterials:
         hint = "update the scanner that wrote it, or have it write CycloneDX"
         raise invalid(where, f"SPDX {version}", mistakes, hint)
     described = {*_described(value)}
-    roots = [each for each in packages if each.get("SPDXID") in described]
-    found = [each for item in packages if (each := _package(item, item in roots)) is not None]
+    roots = [each for each in packages if each["SPDXID"] in described]
+    found = [each for item in packages if (each := _package(item, item["SPDXID"] in described)) is not None]
     return BillOfMaterials("spdx", version, _subject(roots), each_once(found), listed="packages" in value)
 
 
@@ -62,34 +75,53 @@ def _checked(value: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     if wrong:
         return [], [f"{name} is not a list of objects" for name in wrong]
     packages = value.get("packages", [])
-    mistakes = _ids(value)
-    mistakes += [
+    purls = (
         f"package {item.get('name')!r}: the purl {locator!r} is not valid"
         for item in packages
         for locator in _purls(item)
         if parse_purl(locator) is None
-    ]
+    )
+    mistakes = dict.fromkeys(islice(chain(_ids(value), purls, _batches(value, packages, lists)), MOST))
+    return packages, list(mistakes)
+
+
+def _batches(value: dict[str, Any], packages: list[dict[str, Any]], lists: tuple[str, ...]) -> Iterator[str]:
+    """Validate in parts, and what is no package with the first of them only."""
     left = {*lists, "documentDescribes", "hasExtractedLicensingInfos"}
-    slim = {name: item for name, item in value.items() if name not in left}
+    rest = {name: item for name, item in value.items() if name not in left}
+    rest |= {"creationInfo": _shortened(rest["creationInfo"])} if "creationInfo" in rest else {}
     describes = {"spdxElementId": _DOCUMENT, "relationshipType": "DESCRIBES"}
     for start in range(0, max(len(packages), 1), _AT_ONCE):
         some = [_own(item) for item in packages[start : start + _AT_ONCE]]
         first = [{**describes, "relatedSpdxElement": some[0].get("SPDXID", "")}] if some else []
-        found = _validate({**slim, "packages": some, "relationships": first})
-        mistakes += [each for each in found if each not in mistakes]
-    return packages, mistakes
+        yield from _validate({**rest, "packages": some, "relationships": first})
+        rest = {**_SOUND, "spdxVersion": value["spdxVersion"]}
 
 
 def _own(item: dict[str, Any]) -> dict[str, Any]:
     """Return a package without its files, and without what a scanner only copies from the package itself.
 
-    Its authors wrote that, such as ``GPL-1+`` as a licence: whoever releases the image cannot correct it.
+    Its authors wrote that, such as ``GPL-1+`` as a licence: whoever releases the image cannot correct it. Its
+    purls were checked; a hundred characters of another reference can keep spdx-tools busy for a second.
     """
-    found = {name: part for name, part in item.items() if name not in {"hasFiles", "homepage"}}
+    found = {name: part for name, part in item.items() if name not in _LEFT_OUT}
+    if _is_list_of_objects(found.get("externalRefs")):
+        del found["externalRefs"]
     for name in _COPIED:
         if found.get(name) and isinstance(found[name], str):
             found[name] = "NOASSERTION"
+    for name in {"supplier", "originator", "annotations"} & {*found}:
+        found[name] = _shortened(found[name])
     return found
+
+
+def _shortened(value: Any) -> Any:
+    """Return a value with short texts: spdx-tools tries each bracket in a person's name with all others."""
+    if isinstance(value, str):
+        return value[:_TELLING]
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    return {name: _shortened(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _validate(value: dict[str, Any]) -> list[str]:
