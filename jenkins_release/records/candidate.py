@@ -12,7 +12,14 @@ from pydantic import AfterValidator, AwareDatetime, Discriminator, Field, Tag, m
 
 from jenkins_release.base.errors import ConfigurationError, IntegrityError
 from jenkins_release.base.names import check_identifier, check_path
-from jenkins_release.oci.manifests import RawManifest, read_content, sha256_digest
+from jenkins_release.oci.manifests import (
+    Descriptor,
+    RawManifest,
+    build_manifest,
+    read_content,
+    sha256_digest,
+)
+from jenkins_release.records.archive_index import ArchivedImage
 from jenkins_release.records.base import Part, Record
 from jenkins_release.records.sbom import DocumentFormat, DocumentKind, Names, Origin
 
@@ -96,11 +103,13 @@ class ManifestRecord(Part):
         media_type: Its media type.
         digest: Its digest: what customers pull.
         data: Its exact text.
+        offset: Its offset in the archive; None if the export made it.
     """
 
     media_type: str
     digest: Digest
     data: str
+    offset: Size | None = None
 
 
 class LayerRecord(Part):
@@ -168,6 +177,14 @@ class PlatformRecord(Part):
         return max([self.config_offset + self.config_size, *ends])
 
 
+def make_manifest(image: PlatformRecord | ArchivedImage) -> RawManifest:
+    """Return the manifest that an export makes of an image whose layers are stored as a registry has them."""
+    return build_manifest(
+        Descriptor(image.config_digest, image.config_size),
+        [Descriptor(layer.digest, layer.size, layer.compression) for layer in image.layers],
+    )
+
+
 class ImageRecord(PlatformRecord):
     """An image of the candidate for one platform; its identity is the config digest.
 
@@ -189,6 +206,8 @@ class ImageRecord(PlatformRecord):
 
     @model_validator(mode="after")
     def _manifest_fits(self) -> ImageRecord:
+        if (self.layout == "oci") != bool(self.manifests):
+            raise ValueError(f"image {self.name} names a manifest of an OCI layout only if it is in one")
         if self.manifest is not None:
             found = RawManifest(self.manifest.digest, self.manifest.media_type, self.manifest.data.encode())
             if sha256_digest(found.data) != found.digest:
@@ -204,6 +223,8 @@ class ImageRecord(PlatformRecord):
                 size,
             ):
                 raise ValueError(f"the manifest of image {self.name} belongs to another image")
+            if self.manifest.offset is None and found != make_manifest(self):
+                raise ValueError(f"the manifest of image {self.name} is not the one that an export makes")
         return self
 
     @property
@@ -220,6 +241,20 @@ class ImageRecord(PlatformRecord):
     def parts(self) -> tuple[PlatformRecord, ...]:
         """The image of each platform."""
         return (self,)
+
+    @property
+    def manifests(self) -> tuple[StoredBlob, ...]:
+        """Its manifest, if the archive holds it."""
+        found = self.manifest
+        if found is None or found.offset is None:
+            return ()
+        size = len(found.data.encode())
+        return (StoredBlob(digest=found.digest, offset=found.offset, size=size, media_type=found.media_type),)
+
+    @property
+    def end(self) -> int:
+        """Bytes from the beginning of the archive to the end of what belongs to it."""
+        return max([super().end, *(blob.offset + blob.size for blob in self.manifests)])
 
 
 class StoredBlob(Part):

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from jenkins_release.config import load_configuration
 from jenkins_release.images import DockerEngine
 from jenkins_release.oci.manifests import sha256_digest
 from jenkins_release.records.base import canonical_json
-from jenkins_release.records.candidate import Candidate, checksum_lines
+from jenkins_release.records.candidate import Candidate, FileRecord, checksum_lines
 from jenkins_release.sandbox.aws.ecs_state import Misbehaviour
 from jenkins_release.sandbox.ecr.faults import Fault
 from jenkins_release.sandbox.ecr.state import ScanOrder
@@ -867,6 +867,29 @@ class TestDeletion:
         assert len(held(released)) == 3
 
 
+def forge(product: Product, change: Callable[[dict[str, Any]], None]) -> Product:
+    """Export a candidate whose record is changed afterwards; the archive is not."""
+    # No build key is trusted: QA's signature is the first.
+    text = product.config.read_text()
+    text = re.sub(r'\n\[\[trusted_keys\]\]\nname = "build"\n(.+\n)+', "\n", text)
+    product.config.write_text(re.sub(r"build_key = .*\n", "", text))
+    product.export()
+    folder = product.candidate()
+    document = json.loads((folder / "candidate.json").read_bytes())
+    (image,) = document["images"]
+    change(image)
+    document["documents"] = []
+    document["files"] = [each for each in document["files"] if not each["path"].startswith("sbom/")]
+    data = canonical_json(document)
+    files = tuple(FileRecord.model_validate(each) for each in document["files"])
+    for name, written in (("candidate.json", data), ("SHA256SUMS", checksum_lines(data, files))):
+        (folder / name).chmod(0o644)
+        (folder / name).write_bytes(written)
+    for attestation in (folder / "attestations").iterdir():
+        attestation.unlink()
+    return product
+
+
 class TestForgedRecord:
     """Whoever writes to the share before QA does: `candidate.json` must say what the index says."""
 
@@ -905,22 +928,7 @@ class TestForgedRecord:
     @pytest.fixture(params=["swap_platforms", "swap_names", "hide_a_platform"])
     def forged(self, built: Product, request: pytest.FixtureRequest) -> Product:
         """A candidate whose record was changed after the export; the archive was not."""
-        # No build key is trusted: QA's signature is the first.
-        text = built.config.read_text()
-        text = re.sub(r'\n\[\[trusted_keys\]\]\nname = "build"\n(.+\n)+', "\n", text)
-        built.config.write_text(re.sub(r"build_key = .*\n", "", text))
-        built.export()
-        folder = built.candidate()
-        document = json.loads((folder / "candidate.json").read_bytes())
-        (image,) = document["images"]
-        getattr(self, request.param)(image)
-        document["documents"] = []
-        document["files"] = [each for each in document["files"] if not each["path"].startswith("sbom/")]
-        record = Candidate.from_bytes(canonical_json(document), "candidate.json")
-        write_record(folder, record)
-        for attestation in (folder / "attestations").iterdir():
-            attestation.unlink()
-        return built
+        return forge(built, getattr(self, request.param))
 
     def test_qa_does_not_get_it(self, forged: Product):
         """What is loaded must be what the index lists."""
@@ -932,3 +940,67 @@ class TestForgedRecord:
         fails(forged.run("promote", "run", "8.1.0/42"), 4, "rms", "the index")
         assert "8.1.0" not in forged.tags().get(f"{forged.prefix}/rms", set())
         assert held(forged) == {}
+
+
+class TestForgedManifest:
+    """The same for an image for one platform, whose manifest the build wrote to its archive."""
+
+    @staticmethod
+    def annotate(image: dict[str, Any]) -> None:
+        """Lazy snapshotters such as stargz's mount what annotations say; QA would not see that."""
+        manifest = json.loads(image["manifest"]["data"])
+        manifest["layers"][1]["annotations"] = {
+            "containerd.io/snapshot/stargz/toc.digest": f"sha256:{1:064x}"
+        }
+        TestForgedManifest.fix(image, manifest)
+
+    @staticmethod
+    def mislabel(image: dict[str, Any]) -> None:
+        """Customers could not unpack it."""
+        manifest = json.loads(image["manifest"]["data"])
+        manifest["layers"][1]["mediaType"] = "application/vnd.oci.image.layer.v1.tar+zstd"
+        TestForgedManifest.fix(image, manifest)
+
+    @staticmethod
+    def hide(image: dict[str, Any]) -> None:
+        """As if the export had made another manifest."""
+        TestForgedManifest.annotate(image)
+        image.pop("layout")
+        image["manifest"].pop("offset", None)
+
+    @staticmethod
+    def drop(image: dict[str, Any]) -> None:
+        """As if the promotion was to make one."""
+        image.pop("manifest")
+
+    @staticmethod
+    def rename(image: dict[str, Any]) -> None:
+        """It would be released for a platform that it does not run on."""
+        image["platform"] = "linux/arm64"
+
+    @staticmethod
+    def fix(image: dict[str, Any], manifest: dict[str, Any]) -> None:
+        data = json.dumps(manifest)
+        image["manifest"] |= {"data": data, "digest": sha256_digest(data.encode())}
+
+    @pytest.fixture(params=["annotate", "mislabel", "hide", "drop", "rename"])
+    def forged(self, built: Product, request: pytest.FixtureRequest) -> Product:
+        build(built, platforms=["linux/amd64"], attested=False, indexed=False)
+        built.edit(f"platforms = {json.dumps(PLATFORMS)}", 'platforms = ["linux/amd64"]')
+        return forge(built, getattr(self, request.param))
+
+    def test_qa_does_not_get_it(self, forged: Product):
+        """Nothing is loaded."""
+        fails(forged.run("candidate", "load", "8.1.0/42"), 4, "rms")
+
+    def test_it_is_not_valid(self, forged: Product):
+        """Whoever looks finds it."""
+        assert forged.run("candidate", "verify", "8.1.0/42").status != 0
+
+    def test_it_is_not_released(self, forged: Product):
+        """Even if somebody signed it off without a look; nothing is put into the registry."""
+        words = ("--verdict", "pass", "--tester", "Quinn", "--results", str(forged.folder / "junit.xml"))
+        signed = forged.run("qa", "sign-off", "8.1.0/42", *words, "--digest", forged.digest())
+        assert signed.status in {0, 4}, signed.text
+        fails(forged.run("promote", "run", "8.1.0/42"), 4, "rms")
+        assert not any(forged.tags().values())

@@ -12,6 +12,7 @@ from jenkins_release.base.stream import at_most
 from jenkins_release.base.strict_json import MAX_JSON_BYTES, strict_json
 from jenkins_release.images import ArchiveIndex, ArchiveReader, CompressedArchive
 from jenkins_release.oci.manifests import MAX_MANIFEST_BYTES, RawManifest, read_index, sha256_digest
+from jenkins_release.oci.platforms import normalise
 from jenkins_release.oci.shapes import check_config
 from jenkins_release.records.archive_index import ArchivedImage, ArchivedIndex
 from jenkins_release.records.candidate import (
@@ -25,7 +26,7 @@ from jenkins_release.records.candidate import (
 )
 from jenkins_release.records.registry_image import StoredManifest, read_listed
 from jenkins_release.rules.gate.clearance import listed_difference
-from jenkins_release.steps.candidate.index_record import index_record
+from jenkins_release.steps.candidate.index_record import index_record, stored_blob
 from jenkins_release.steps.candidate.opened import COMPRESSED, OpenCandidate
 from jenkins_release.steps.context.services import Services
 
@@ -135,13 +136,17 @@ def read_stored(archive: str, blob: StoredBlob, opened: OpenCandidate, services:
     return data
 
 
-def check_listed(image: MultiPlatformRecord, opened: OpenCandidate, services: Services) -> None:
-    """Prove that ``candidate.json`` says of an image what its index says; reads manifests only.
+def check_manifests(image: CandidateImage, opened: OpenCandidate, services: Services) -> None:
+    """Prove that ``candidate.json`` says of an image what its index, manifests and configs say.
+
+    Reads nothing else; and nothing at all of an image that ``docker save`` wrote, which has no manifest.
 
     Raises:
         IntegrityError: It says something else, or the archive was altered.
         RemoteError: The share failed, after the retries.
     """
+    if not image.manifests:
+        return
     what = f"image {image.name} of {opened.ref}"
 
     def read(blob: StoredBlob) -> RawManifest:
@@ -149,11 +154,25 @@ def check_listed(image: MultiPlatformRecord, opened: OpenCandidate, services: Se
         return RawManifest(blob.digest, blob.media_type, data)
 
     held = {blob.digest: read(blob) for blob in image.manifests}
-    listed = read_index(read(image.index), what)
-    found = [read_listed(each, held[each.digest], what) for each in listed if each.digest in held]
-    found += [StoredManifest(each.digest, each.platform, ()) for each in listed if each.digest not in held]
-    if why := listed_difference(found, image):
-        raise IntegrityError(f"{what}: {why}", hint=ALTERED)
+    if isinstance(image, MultiPlatformRecord):
+        listed = read_index(read(image.index), what)
+        found = [read_listed(each, held[each.digest], what) for each in listed if each.digest in held]
+        found += [
+            StoredManifest(each.digest, each.platform, ()) for each in listed if each.digest not in held
+        ]
+        if why := listed_difference(found, image):
+            raise IntegrityError(f"{what}: {why}", hint=ALTERED)
+    for part in image.parts:
+        config = services.retry(f"read the config of {what}", read_config, image, part, opened, services)
+        stated = normalise(str(config.get("os")), str(config.get("architecture")))
+        if [stated.os, stated.architecture] != part.platform.split("/")[:2]:
+            raise IntegrityError(
+                f"{what}: candidate.json has it for {part.platform}, its config for {stated}", hint=ALTERED
+            )
+        if tuple(config["rootfs"].get("diff_ids") or ()) != part.diff_ids:
+            raise IntegrityError(
+                f"{what}: candidate.json has other diff_ids for {part.platform} than its config", hint=ALTERED
+            )
 
 
 def _verified(
@@ -249,7 +268,11 @@ def check_index(index: ArchiveIndex, file: FileRecord, opened: OpenCandidate, pa
             )
         else:
             held = singles.get(image.reference) or _only([*index.indexes, *index.images])
-            right = isinstance(held, ArchivedImage) and _facts(image) == _archived_facts(held)
+            right = (
+                isinstance(held, ArchivedImage)
+                and _facts(image) == _facts(held)
+                and image.manifests == tuple(stored_blob(each) for each in [held.manifest] if each)
+            )
         if not right:
             raise IntegrityError(f"{path}: image {image.name} is not what candidate.json says", hint=ALTERED)
 
@@ -259,11 +282,8 @@ def _only(images: Sequence[ArchivedImage | ArchivedIndex]) -> ArchivedImage | Ar
     return images[0] if len(images) == 1 and not images[0].references else None
 
 
-def _facts(image: ImageRecord) -> tuple[object, ...]:
-    layers = [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in image.layers]
-    return (image.config_digest, image.config_offset, image.config_size, layers)
-
-
-def _archived_facts(image: ArchivedImage) -> tuple[object, ...]:
-    layers = [(layer.diff_id, layer.digest, layer.offset, layer.size) for layer in image.layers]
-    return (image.config_digest, image.config_offset, image.config_size, layers)
+def _facts(image: ImageRecord | ArchivedImage) -> tuple[object, ...]:
+    layers = [
+        (layer.diff_id, layer.digest, layer.offset, layer.size, layer.compression) for layer in image.layers
+    ]
+    return (image.platform, image.config_digest, image.config_offset, image.config_size, layers)

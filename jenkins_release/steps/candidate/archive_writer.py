@@ -14,7 +14,6 @@ from jenkins_release.base.stream import fan_out
 from jenkins_release.images import ArchivedImage, ArchiveIndex, ArchiveReader, LocalImage
 from jenkins_release.images.gzip_archive import GzipArchive
 from jenkins_release.images.gzip_digests import GzipDigests
-from jenkins_release.oci.manifests import Descriptor, build_manifest
 from jenkins_release.records.archive_index import ArchivedIndex
 from jenkins_release.records.candidate import (
     BlobRecord,
@@ -22,6 +21,7 @@ from jenkins_release.records.candidate import (
     ImageRecord,
     LayerRecord,
     ManifestRecord,
+    make_manifest,
 )
 from jenkins_release.share.staging import Staging
 from jenkins_release.steps.candidate.index_record import index_record
@@ -223,10 +223,7 @@ def _compressed(
 
 
 def _manifest(image: ArchivedImage) -> ManifestRecord:
-    manifest = build_manifest(
-        Descriptor(image.config_digest, image.config_size),
-        [Descriptor(layer.digest, layer.size, layer.compression) for layer in image.layers],
-    )
+    manifest = make_manifest(image)
     return ManifestRecord(media_type=manifest.media_type, digest=manifest.digest, data=manifest.data.decode())
 
 

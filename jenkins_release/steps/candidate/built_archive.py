@@ -141,7 +141,10 @@ def _record(name: str, path: str, built: BuiltArchive, written: WholeArchive) ->
         config_size=found.config_size,
         layers=layer_records(found),
         manifest=ManifestRecord(
-            media_type=manifest.media_type, digest=manifest.digest, data=written.manifests[manifest.digest]
+            media_type=manifest.media_type,
+            digest=manifest.digest,
+            data=written.manifests[manifest.digest],
+            offset=manifest.offset,
         )
         if manifest is not None
         else None,

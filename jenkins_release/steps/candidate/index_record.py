@@ -25,13 +25,13 @@ def index_record(name: str, reference: str, archive: str, found: ArchivedIndex) 
         name=name,
         reference=reference,
         archive=archive,
-        index=_stored(found.index),
+        index=stored_blob(found.index),
         platforms=tuple(_platform(image) for image in found.images),
         attestations=tuple(
             BuildAttestation(
                 of=each.of,
-                manifest=_stored(each.manifest),
-                blobs=tuple(_stored(blob) for blob in each.blobs),
+                manifest=stored_blob(each.manifest),
+                blobs=tuple(stored_blob(blob) for blob in each.blobs),
                 predicates=each.predicates,
             )
             for each in found.attestations
@@ -61,9 +61,10 @@ def _platform(image: ArchivedImage) -> ListedPlatform:
         config_offset=image.config_offset,
         config_size=image.config_size,
         layers=layer_records(image),
-        manifest=_stored(image.manifest),
+        manifest=stored_blob(image.manifest),
     )
 
 
-def _stored(blob: ArchivedBlob) -> StoredBlob:
+def stored_blob(blob: ArchivedBlob) -> StoredBlob:
+    """Return the record of consecutive bytes of an archive."""
     return StoredBlob(digest=blob.digest, offset=blob.offset, size=blob.size, media_type=blob.media_type)

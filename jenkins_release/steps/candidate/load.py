@@ -12,7 +12,7 @@ from jenkins_release.oci.platforms import parse_platform
 from jenkins_release.records.candidate import CandidateImage, FileRecord, MultiPlatformRecord, PlatformRecord
 from jenkins_release.records.receipt import ReceivedImage
 from jenkins_release.share.candidates import CandidateRef
-from jenkins_release.steps.candidate.archive_reader import check_listed, verified_archive
+from jenkins_release.steps.candidate.archive_reader import check_manifests, verified_archive
 from jenkins_release.steps.candidate.opened import OpenCandidate, check_sizes, open_candidate
 from jenkins_release.steps.candidate.platform_archive import platform_archive
 from jenkins_release.steps.candidate.receipt import write_receipt
@@ -138,8 +138,7 @@ def load_images(
     chosen = parts or _parts(images, services)
     total = 0
     for image in images:
-        if isinstance(image, MultiPlatformRecord):
-            check_listed(image, opened, services)
+        check_manifests(image, opened, services)
     for file in opened.record.archives():
         held = [image for image in images if image.archive == file.path]
         if held and not _is_layout(held[0]):

@@ -13,7 +13,7 @@ from jenkins_release.base.parallel import map_parallel
 from jenkins_release.oci.manifests import Descriptor, RawManifest, build_manifest
 from jenkins_release.records.candidate import MultiPlatformRecord, StoredBlob
 from jenkins_release.registry.protocol import LayersNotFound
-from jenkins_release.steps.candidate.archive_reader import check_listed, read_stored
+from jenkins_release.steps.candidate.archive_reader import check_manifests, read_stored
 from jenkins_release.steps.candidate.opened import OpenCandidate
 from jenkins_release.steps.context.services import Services
 from jenkins_release.steps.promotion.blob_jobs import BlobSender, Job
@@ -44,13 +44,12 @@ class DirectPusher:
         """Send every blob that is missing, several at a time.
 
         Raises:
-            IntegrityError: A layer or config on the share is not what was recorded, or an index lists
-                something else.
+            IntegrityError: A layer or config on the share is not what was recorded, or an index or a
+                manifest says something else.
             RemoteError: Share or registry failed, after the retries.
         """
         for push in pushes:
-            if isinstance(push.record, MultiPlatformRecord):
-                check_listed(push.record, self._opened, self._services)
+            check_manifests(push.record, self._opened, self._services)
         jobs = self._jobs(pushes)
         total = sum(job.content.size for job in jobs)
         if not jobs:
