@@ -207,7 +207,9 @@ class ImageRecord(PlatformRecord):
     @model_validator(mode="after")
     def _manifest_fits(self) -> ImageRecord:
         if (self.layout == "oci") != bool(self.manifests):
-            raise ValueError(f"image {self.name} names a manifest of an OCI layout only if it is in one")
+            raise ValueError(
+                f"image {self.name}: expected the offset of its manifest for an OCI layout, and for no other"
+            )
         if self.manifest is not None:
             found = RawManifest(self.manifest.digest, self.manifest.media_type, self.manifest.data.encode())
             if sha256_digest(found.data) != found.digest:
