@@ -61,6 +61,14 @@ def may_be_one_person(first: str, second: str) -> bool:
     )
 
 
+def names_someone(name: str) -> bool:
+    """Whether a name can be a person's: not if nothing of it can be read, and not ``null``.
+
+    Jenkins answers with null for a parameter of an ``input`` that is left out, and Groovy writes it so.
+    """
+    return person_key(name) != "null" and bool(_readings(name))
+
+
 def _readings(name: str) -> list[list[str]]:
     """Return the words of each way to read a name: as it is, its display name, its account."""
     folded = person_key(name)

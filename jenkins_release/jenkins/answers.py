@@ -33,6 +33,14 @@ _KINDS: dict[str, ParameterKind] = {
 }
 
 
+def user_of(answer: Any) -> str:
+    """Read ``me/api/json``. An empty or missing id is no user: nothing may be done in its name."""
+    ident = _mapping(answer)["id"]
+    if not isinstance(ident, str) or not ident.strip():
+        raise ValueError(f"the user has the id {ident!r}")
+    return ident
+
+
 def job_of(path: str, answer: Any) -> JobInfo:
     """Read ``job/<name>/api/json``."""
     document = _mapping(answer)
@@ -89,11 +97,30 @@ def build_of(answer: Any) -> Build:
     )
 
 
-def pending_input_of(answer: Any) -> PendingInput:
-    """Read one entry of ``wfapi/pendingInputActions``."""
+def inputs_of_stage_view(answer: Any) -> tuple[PendingInput, ...]:
+    """Read ``wfapi/pendingInputActions`` of the plugin *Pipeline: REST API*, a part of *Stage View*."""
+    return tuple(
+        _input(each, tuple(str(value.get("name", "")) for value in each.get("inputs") or ()))
+        for each in map(_mapping, answer)
+    )
+
+
+def inputs_of_graph_view(answer: Any) -> tuple[PendingInput, ...]:
+    """Read ``stages/allSteps`` of *Pipeline Graph View*: all steps of a build, with questions in some.
+
+    The question of a step stays after its answer; then the step is no longer ``paused``.
+    """
+    steps = _mapping(_mapping(answer)["data"])["steps"]
+    return tuple(
+        _input(question, ("values",) if question.get("parameters") else ())
+        for step in map(_mapping, steps)
+        if step["state"] == "paused" and (question := step.get("inputStep"))
+    )
+
+
+def _input(answer: Any, asks_for: tuple[str, ...]) -> PendingInput:
     document = _mapping(answer)
-    names = tuple(str(each.get("name", "")) for each in document.get("inputs") or ())
-    return PendingInput(str(document["id"]), str(document.get("message") or ""), names)
+    return PendingInput(str(document["id"]), str(document.get("message") or ""), asks_for)
 
 
 def job_path_of(url: str) -> str:

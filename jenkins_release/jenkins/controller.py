@@ -24,8 +24,22 @@ from jenkins_release.base.errors import ConfigurationError, RemoteError
 from jenkins_release.base.numbers import whole_number
 from jenkins_release.base.waits import LEAST_RATE, Limits
 from jenkins_release.http.exchange import close_session
-from jenkins_release.jenkins.answers import build_of, entries_of, job_of, pending_input_of, queue_item_of
-from jenkins_release.jenkins.errors import AnswerRefused, CrumbRefused, jenkins_errors, translate
+from jenkins_release.jenkins.answers import (
+    build_of,
+    entries_of,
+    inputs_of_graph_view,
+    inputs_of_stage_view,
+    job_of,
+    queue_item_of,
+    user_of,
+)
+from jenkins_release.jenkins.errors import (
+    AnswerRefused,
+    CrumbRefused,
+    ItemNotFound,
+    jenkins_errors,
+    translate,
+)
 from jenkins_release.jenkins.model import Build, ConsolePart, FolderEntry, JobInfo, PendingInput, QueueItem
 from jenkins_release.jenkins.session import bound
 
@@ -35,6 +49,11 @@ LAST_BUILDS = 100
 """Builds that are searched for one with certain parameters."""
 _BUILD = "number,url,building,result,queueId,actions[userId,causes[userId],parameters[name,value]]"
 _ITEM = "id,why,task[url],actions[parameters[name,value]]"
+_INPUTS = (
+    ("wfapi/pendingInputActions", inputs_of_stage_view),
+    ("stages/allSteps", inputs_of_graph_view),
+)
+"""Where plugins tell what a build waits for, the one that says most first."""
 _LEAKS = "JENKINS_API_EXTRA_HEADERS"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -75,6 +94,7 @@ class Controller:
         self._server = jenkins.Jenkins(self.url, user, token.get_secret_value(), timeout=timeout_s)
         # python-jenkins has no way to limit what it reads.
         bound(self._server._session, Limits(timeout_s, least_rate))
+        self._inputs = _INPUTS
 
     def __repr__(self) -> str:
         return f"Controller({self.url!r})"
@@ -86,7 +106,7 @@ class Controller:
     def user(self) -> str:
         """Return the id of the user whose token is used."""
         with jenkins_errors("ask who this user is", self.url):
-            return str(_clean(self._server.get_whoami())["id"])
+            return user_of(_clean(self._server.get_whoami()))
 
     def job(self, path: str) -> JobInfo:
         """Return a job. Raises ItemNotFound."""
@@ -150,13 +170,20 @@ class Controller:
         """Return the questions that a build is waiting for.
 
         Raises:
-            ItemNotFound: The build is gone, or the plugin *Pipeline: REST API* is missing.
+            ItemNotFound: The build is gone, or no plugin tells: neither *Pipeline: Stage View* nor *Pipeline
+                Graph View* is installed.
         """
-        return self._json(
-            f"read what {path} #{number} waits for",
-            f"{_job(path)}{number}/wfapi/pendingInputActions",
-            lambda answer: tuple(pending_input_of(each) for each in answer),
-        )
+        what, build = f"read what {path} #{number} waits for", f"{_job(path)}{number}/"
+        *others, last = self._inputs
+        for place, read in others:
+            try:
+                return self._json(what, build + place, read)
+            except ItemNotFound:
+                continue
+        found = self._json(what, build + last[0], last[1])
+        # Whoever follows a build asks again and again: next time, the one that answered comes first.
+        self._inputs = (last, *others)
+        return found
 
     def proceed(self, path: str, number: int, ident: str) -> None:
         """Answer a question with its proceed button.

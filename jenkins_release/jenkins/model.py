@@ -114,7 +114,7 @@ class PendingInput:
     Attributes:
         ident: Id of the ``input`` step.
         message: The question.
-        asks_for: Names of values that the answer must have.
+        asks_for: Names of values that the answer must have; ``values`` alone if Jenkins does not name them.
     """
 
     ident: str

@@ -426,8 +426,14 @@ def jenkins_answer(request: Request) -> Said:
         return document({"builds": [json.loads(_RECORDED["GET", "/job/decl/1/api/json"].body)]})
     if "jobs[" in query:
         return document({"jobs": [{"_class": "x", "name": "decl", "description": None}]})
-    if path.endswith("/wfapi/pendingInputActions"):
+    if path.endswith("/1/wfapi/pendingInputActions"):
         return document([{"id": "Ok", "proceedText": "Proceed", "message": "go on?", "inputs": []}])
+    if path.endswith("/2/wfapi/pendingInputActions"):
+        return Said("404 Not Found")
+    if path.endswith("/stages/allSteps"):
+        question = {"message": "go on?", "cancel": "Abort", "id": "Ok", "ok": "Proceed", "parameters": False}
+        steps = [{"id": "3", "state": "success"}, {"id": "4", "state": "paused", "inputStep": question}]
+        return document({"status": "ok", "data": {"steps": steps, "runIsComplete": False}})
     return _RECORDED.get((method, path), Said())
 
 
@@ -443,6 +449,7 @@ def jenkins_calls(url: str) -> Calls:
         "builds": lambda: jenkins.builds("decl"),
         "build": lambda: jenkins.build("decl", 1),
         "inputs": lambda: jenkins.pending_inputs("decl", 1),
+        "inputs of Graph View": lambda: jenkins.pending_inputs("decl", 2),
         "proceed": lambda: jenkins.proceed("decl", 1, "Promote"),
         "console": lambda: jenkins.console("decl", 1, 0),
         "config": lambda: jenkins.config("inline-params"),

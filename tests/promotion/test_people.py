@@ -156,6 +156,13 @@ def test_without_a_name_a_key_without_an_owner_signs_nothing(tested: Release):
     fails(attempt(tested, ""), 2, "the approver is empty", "give --approver")
 
 
+@pytest.mark.parametrize("name", ["null", " Null"])
+def test_what_jenkins_writes_for_a_missing_name_approves_nothing(tested: Release, name: str):
+    """Without a list of people, null would be someone else than whoever asked."""
+    tested.planned()
+    fails(attempt(tested, name), 2, f"the approver is '{name.strip()}', which is no one's name")
+
+
 def test_a_requester_who_was_edited_out_of_the_plan(listed: Release):
     """Attack F16: Riley asks, writes another name into plan.json, and approves with a key of their own."""
     key = listed.new_key("riley-approves", '"approval"', more='owner = "Riley"')

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from jenkins_release.base.errors import IntegrityError
-from jenkins_release.base.people import may_be_one_person, people_with_keys, person_key
+from jenkins_release.base.people import names_someone, people_with_keys, person_key
 from jenkins_release.records.attestation import (
     APPROVAL,
     OVERRIDE,
@@ -202,7 +202,7 @@ def _problems(
     named = approved_plan(item)
     if named is None:
         return [Reason("approvals", f"{item.file} names no plan that can be read", _AGAIN)]
-    if not may_be_one_person(approver, approver):
+    if not names_someone(approver):
         return [Reason("approvals", f"{item.file} names no approver", _AGAIN)]
     reasons = [
         Reason("approvals", f"{who} is for a plan that has moved: {line}", _AGAIN)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from securesystemslib.signer import Signer
 
-from jenkins_release.base.errors import GateRefused
+from jenkins_release.base.errors import ConfigurationError, GateRefused
+from jenkins_release.base.people import names_someone
 from jenkins_release.steps.candidate.attest import named, trusted_key
 from jenkins_release.steps.context.services import Services
 
@@ -28,6 +29,11 @@ def speaker(what: str, given: str, role: str, signer: Signer, services: Services
     """
     key = trusted_key(signer, services)
     name = named(what, given or key.owner)
+    if not names_someone(name):
+        raise ConfigurationError(
+            f"the {what} is {name!r}, which is no one's name",
+            hint=f"give --{what} the user id of a person; in a job, the submitterParameter of its input",
+        )
     problem = services.policy.voice_problem(key, name, role)
     if problem:
         raise GateRefused(

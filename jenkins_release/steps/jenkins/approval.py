@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jenkins_release.base.errors import GateRefused, RemoteError
+from jenkins_release.base.people import names_someone
 from jenkins_release.jenkins.controller import Controller
 from jenkins_release.jenkins.errors import AnswerRefused, ItemNotFound
 from jenkins_release.jenkins.model import Build, PendingInput
@@ -26,6 +27,8 @@ def answer_refusals(user: str, started_by: tuple[str, ...], services: Services) 
         services: The policy.
     """
     policy = services.policy
+    if not names_someone(user):
+        return [f"Jenkins names no user for this token: its user id is {user!r}"]
     found = []
     if not policy.may_approve(user):
         found.append(f"{user} is not among policy.approvers: {', '.join(policy.approvers)}")

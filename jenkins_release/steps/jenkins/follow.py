@@ -171,7 +171,7 @@ class Follower:
                 f"ask what {run.name} waits for", self.services.jenkins.pending_inputs, run.job, number
             )
         except ItemNotFound:
-            # The plugin is missing, or the build is gone, which the next look at it tells.
+            # Both plugins are missing, or the build is gone, which the next look at it tells.
             self._answerable = False
             return run
         for question in questions:
@@ -198,9 +198,9 @@ class Follower:
         if self.approve:
             raise RemoteError(
                 f"{missing}: {run.name} cannot be approved from here, and goes on",
-                hint="install the plugin Pipeline: REST API, or answer it on its page",
+                hint="install the plugin Pipeline Graph View or Pipeline: Stage View, or answer it on its page",
             )
-        _log.warning("%s: the plugin Pipeline: REST API is missing", missing)
+        _log.warning("%s: the plugins Pipeline Graph View and Pipeline: Stage View are missing", missing)
 
     def _end(self, run: Run) -> tuple[Run, ReleaseError | None]:
         run = self._console(run, drain=True)
