@@ -198,7 +198,7 @@ class Follower:
         if self.approve:
             raise RemoteError(
                 f"{missing}: {run.name} cannot be approved from here, and goes on",
-                hint="install the plugin Pipeline Graph View or Pipeline: Stage View, or answer it on its page",
+                hint="install Pipeline Graph View or Pipeline: Stage View, or answer it on its page",
             )
         _log.warning("%s: the plugins Pipeline Graph View and Pipeline: Stage View are missing", missing)
 
